@@ -1,0 +1,194 @@
+//! From texts to vectors: the trait that the service sees, and the local model behind it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use fastembed::{InitOptionsUserDefined, TextEmbedding, TokenizerFiles, UserDefinedEmbeddingModel};
+use serde::Serialize;
+
+use crate::fetch::{Cache, Progress, recorded};
+use crate::manifest::{Files, Manifest, Origin, Pooling, Precision};
+use crate::onnx::{BertConfig, write_bert};
+use crate::pool::Inference;
+use crate::{Error, Result, Tokens, ensure_runtime};
+
+/// Which queue a text waits in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Priority {
+    /// Somebody waits for the answer.
+    Query,
+    /// Ingestion.
+    Bulk,
+}
+
+/// What a loaded model is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EmbedderSpec {
+    /// Who computes: `local` or `openai`.
+    pub provider: String,
+    /// Name under which vectors are stored; two models never share one.
+    pub model: String,
+    /// Length of the vectors.
+    pub dimensions: usize,
+    /// Longest input in tokens, special ones included.
+    pub max_tokens: usize,
+}
+
+/// Turns texts into unit vectors.
+pub trait Embedder: Send + Sync {
+    /// What the model is.
+    fn spec(&self) -> &EmbedderSpec;
+
+    /// The tokenizer by which chunks are sized.
+    fn tokens(&self) -> &Tokens;
+
+    /// Embeds passages or queries, in order; vectors have length 1. Blocks: call it off the async threads.
+    ///
+    /// # Errors
+    /// [`Error::Inference`] or [`Error::Remote`].
+    fn embed(&self, texts: &[String], priority: Priority) -> Result<Vec<Vec<f32>>>;
+}
+
+/// A model loaded from its manifest.
+pub type Loaded = Arc<dyn Embedder>;
+
+/// Version of the graph writer: a change makes cached graphs obsolete.
+const GRAPH_VERSION: u32 = 1;
+/// Most padded tokens in a batch of an fp32 model. Measured on two cores, batches of four long passages are fastest and memory stays small.
+const BATCH_TOKENS: usize = 1024;
+/// Most texts in a batch of an fp32 model.
+const BATCH_TEXTS: usize = 16;
+
+/// Fetches what is missing, verifies it, and loads the model and ONNX Runtime.
+///
+/// # Errors
+/// A missing or damaged file, a runtime that cannot be opened, a graph whose vectors have the wrong length: all here, none at the first query.
+pub fn load_local(manifest: &Manifest, cache: &Cache, runtime: Option<&Path>, threads: usize, progress: Progress<'_>) -> Result<Loaded> {
+    let directory = cache.pull(manifest, progress)?;
+    let (_, environment) = ensure_runtime(cache, runtime, progress)?;
+    let read = |name: &str| {
+        let pinned = manifest.files.iter().find(|f| f.name == name).and_then(|f| f.sha256.clone());
+        cache.read_verified(&directory, &Files { name: name.to_owned(), sha256: pinned })
+    };
+    let tokenizer_file = read("tokenizer.json")?;
+    let tokens = Tokens::from_bytes(&manifest.name, &tokenizer_file)?;
+    let files = TokenizerFiles {
+        tokenizer_file,
+        config_file: read("config.json")?,
+        special_tokens_map_file: read("special_tokens_map.json")?,
+        tokenizer_config_file: read("tokenizer_config.json")?,
+    };
+    let graph = match &manifest.origin {
+        Origin::Onnx(name) => read(name)?,
+        Origin::BertWeights => written_graph(manifest, cache, &directory, &files.config_file)?,
+    };
+    let mut definition = UserDefinedEmbeddingModel::new(graph, files).with_pooling(match manifest.pooling {
+        Pooling::Mean => fastembed::Pooling::Mean,
+        Pooling::Cls => fastembed::Pooling::Cls,
+    });
+    for file in manifest.files.iter().filter(|f| f.name.ends_with("_data")) {
+        let name = Path::new(&file.name).file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        definition = definition.with_external_initializer(name, read(&file.name)?);
+    }
+    let options = InitOptionsUserDefined::new().with_environment(environment).with_max_length(manifest.max_tokens).with_intra_threads(threads);
+    let mut session = TextEmbedding::try_new_from_user_defined(definition, options).map_err(|e| Error::load(&manifest.name, e))?;
+    let probe = session.embed(["dimension probe"], Some(1)).map_err(|e| Error::load(&manifest.name, e))?;
+    let found = probe.first().map_or(0, Vec::len);
+    if found != manifest.dimensions {
+        return Err(Error::Dimensions { name: manifest.name.clone(), expected: manifest.dimensions, found });
+    }
+    let run = Box::new(move |texts: &[String]| session.embed(texts, Some(texts.len())).map_err(|e| Error::Inference(e.to_string())));
+    Ok(Arc::new(Local {
+        spec: EmbedderSpec {
+            provider: "local".to_owned(),
+            model: manifest.name.clone(),
+            dimensions: manifest.dimensions,
+            max_tokens: manifest.max_tokens,
+        },
+        query_prefix: manifest.query_prefix.clone(),
+        passage_prefix: manifest.passage_prefix.clone(),
+        precision: manifest.precision,
+        inference: Inference::start(&manifest.name, run)?,
+        tokens,
+    }))
+}
+
+/// The graph from the cache, or written from the weights and cached with its checksum.
+fn written_graph(manifest: &Manifest, cache: &Cache, directory: &Path, config: &[u8]) -> Result<Vec<u8>> {
+    let suffix = match manifest.precision {
+        Precision::Fp32 => "fp32",
+        Precision::Int8 => "int8",
+    };
+    let file = Files { name: format!("graph-v{GRAPH_VERSION}-{suffix}.onnx"), sha256: None };
+    let ready = || directory.join(&file.name).is_file() && recorded(directory).contains_key(&file.name);
+    if ready() {
+        return cache.read_verified(directory, &file);
+    }
+    let config: BertConfig = serde_json::from_slice(config).map_err(|e| Error::load(&manifest.name, format!("config.json: {e}")))?;
+    let pinned = manifest.files.iter().find(|f| f.name == "model.safetensors").cloned();
+    let weights = cache.read_verified(directory, &pinned.unwrap_or(Files { name: "model.safetensors".to_owned(), sha256: None }))?;
+    let graph = write_bert(&manifest.name, &config, &weights, manifest.precision)?;
+    if !matches!(manifest.sources.first(), Some(crate::Source::Directory { .. })) {
+        let _lock = cache.lock()?;
+        if !ready() {
+            crate::fetch::place(directory, &file, graph.as_slice(), None, &|_, _, _| {})?;
+        }
+    }
+    Ok(graph)
+}
+
+struct Local {
+    spec: EmbedderSpec,
+    query_prefix: String,
+    passage_prefix: String,
+    precision: Precision,
+    inference: Inference,
+    tokens: Tokens,
+}
+
+impl Embedder for Local {
+    fn spec(&self) -> &EmbedderSpec {
+        &self.spec
+    }
+
+    fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
+    fn embed(&self, texts: &[String], priority: Priority) -> Result<Vec<Vec<f32>>> {
+        let prefix = match priority {
+            Priority::Query => &self.query_prefix,
+            Priority::Bulk => &self.passage_prefix,
+        };
+        let prefixed: Vec<String>;
+        let texts = if prefix.is_empty() {
+            texts
+        } else {
+            prefixed = texts.iter().map(|t| format!("{prefix}{t}")).collect();
+            &prefixed
+        };
+        self.inference.embed(texts, self.batches(texts)?, priority)
+    }
+}
+
+impl Local {
+    /// int8: one text at a time, as fast as batches on a CPU, and a text's vector then never depends on its neighbours
+    /// (activations are quantised per call). fp32: neighbours by length, bounded in padded tokens.
+    fn batches(&self, texts: &[String]) -> Result<Vec<Vec<usize>>> {
+        if self.precision == Precision::Int8 || texts.len() == 1 {
+            return Ok((0..texts.len()).map(|i| vec![i]).collect());
+        }
+        let lengths = texts.iter().map(|t| Ok(self.tokens.count(t)?.min(self.spec.max_tokens))).collect::<Result<Vec<_>>>()?;
+        let mut order: Vec<usize> = (0..texts.len()).collect();
+        order.sort_by_key(|i| lengths[*i]);
+        let mut batches: Vec<Vec<usize>> = Vec::new();
+        for i in order {
+            match batches.last_mut() {
+                Some(batch) if batch.len() < BATCH_TEXTS && (batch.len() + 1) * lengths[i] <= BATCH_TOKENS => batch.push(i),
+                _ => batches.push(vec![i]),
+            }
+        }
+        Ok(batches)
+    }
+}

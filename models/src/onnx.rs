@@ -1,0 +1,405 @@
+//! Writes the ONNX graph of a BERT encoder from its published weights, in fp32 or with int8 matrix products.
+//!
+//! The graph follows the BERT paper (Devlin et al. 2019, post-layer-norm encoder with GELU). Attention uses ONNX Runtime's
+//! fused `MultiHeadAttention`, whose CPU kernel avoids the sequence × sequence intermediates. int8 follows ONNX Runtime's
+//! dynamic quantisation: activations become u8 with one scale per call, weights s8 with one scale per output channel.
+//! Weights use 7 of the 8 bits: processors without VNNI add two u8 × s8 products in 16 bits, and 8-bit weights would saturate there.
+
+use prost::Message;
+use safetensors::{Dtype, SafeTensors};
+use serde::Deserialize;
+
+use crate::{Error, Precision, Result};
+
+/// The part of a BERT `config.json` that shapes the graph.
+#[derive(Debug, Clone, Deserialize)]
+pub struct BertConfig {
+    /// Width of the token vectors.
+    pub hidden_size: usize,
+    /// Attention heads.
+    pub num_attention_heads: usize,
+    /// Encoder layers.
+    pub num_hidden_layers: usize,
+    /// Epsilon of the layer norms.
+    pub layer_norm_eps: f32,
+    /// Only `gelu` is supported.
+    pub hidden_act: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ModelProto {
+    #[prost(int64, tag = "1")]
+    ir_version: i64,
+    #[prost(string, tag = "2")]
+    producer_name: String,
+    #[prost(message, optional, tag = "7")]
+    graph: Option<GraphProto>,
+    #[prost(message, repeated, tag = "8")]
+    opset_import: Vec<OperatorSetIdProto>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct OperatorSetIdProto {
+    #[prost(string, tag = "1")]
+    domain: String,
+    #[prost(int64, tag = "2")]
+    version: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct GraphProto {
+    #[prost(message, repeated, tag = "1")]
+    node: Vec<NodeProto>,
+    #[prost(string, tag = "2")]
+    name: String,
+    #[prost(message, repeated, tag = "5")]
+    initializer: Vec<TensorProto>,
+    #[prost(message, repeated, tag = "11")]
+    input: Vec<ValueInfoProto>,
+    #[prost(message, repeated, tag = "12")]
+    output: Vec<ValueInfoProto>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct NodeProto {
+    #[prost(string, repeated, tag = "1")]
+    input: Vec<String>,
+    #[prost(string, repeated, tag = "2")]
+    output: Vec<String>,
+    #[prost(string, tag = "3")]
+    name: String,
+    #[prost(string, tag = "4")]
+    op_type: String,
+    #[prost(message, repeated, tag = "5")]
+    attribute: Vec<AttributeProto>,
+    #[prost(string, tag = "7")]
+    domain: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct AttributeProto {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(float, optional, tag = "2")]
+    f: Option<f32>,
+    #[prost(int64, optional, tag = "3")]
+    i: Option<i64>,
+    #[prost(int32, tag = "20")]
+    r#type: i32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct TensorProto {
+    #[prost(int64, repeated, tag = "1")]
+    dims: Vec<i64>,
+    #[prost(int32, tag = "2")]
+    data_type: i32,
+    #[prost(string, tag = "8")]
+    name: String,
+    #[prost(bytes = "vec", tag = "9")]
+    raw_data: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ValueInfoProto {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(message, optional, tag = "2")]
+    r#type: Option<TypeProto>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct TypeProto {
+    #[prost(message, optional, tag = "1")]
+    tensor_type: Option<TensorTypeProto>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct TensorTypeProto {
+    #[prost(int32, tag = "1")]
+    elem_type: i32,
+    #[prost(message, optional, tag = "2")]
+    shape: Option<ShapeProto>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ShapeProto {
+    #[prost(message, repeated, tag = "1")]
+    dim: Vec<DimensionProto>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct DimensionProto {
+    #[prost(int64, optional, tag = "1")]
+    dim_value: Option<i64>,
+    #[prost(string, optional, tag = "2")]
+    dim_param: Option<String>,
+}
+
+// Element types and attribute types of the ONNX specification.
+const FLOAT: i32 = 1;
+const INT8: i32 = 3;
+const INT32: i32 = 6;
+const INT64: i32 = 7;
+const ATTRIBUTE_FLOAT: i32 = 1;
+const ATTRIBUTE_INT: i32 = 2;
+/// Opset 20 is the first with `Gelu`.
+const OPSET: i64 = 20;
+/// Domain of ONNX Runtime's fused operators.
+const FUSED: &str = "com.microsoft";
+/// Largest magnitude of a quantised weight (7 bits, see the head of the file).
+const WEIGHT_LIMIT: f32 = 63.0;
+
+/// Writes the graph as an ONNX file: inputs `input_ids`, `attention_mask`, `token_type_ids` (all `[batch, sequence]`, i64),
+/// output `last_hidden_state` (`[batch, sequence, hidden]`, f32).
+///
+/// # Errors
+/// [`Error::Load`] when a tensor is missing, is not f32, or the activation is not GELU.
+pub fn write_bert(name: &str, config: &BertConfig, weights: &[u8], precision: Precision) -> Result<Vec<u8>> {
+    if config.hidden_act != "gelu" {
+        return Err(Error::load(name, format!("activation {} is not supported", config.hidden_act)));
+    }
+    let tensors = SafeTensors::deserialize(weights).map_err(|e| Error::load(name, e))?;
+    let mut writer = Writer { model: name, tensors, precision, nodes: Vec::new(), initializers: Vec::new() };
+    let output = writer.encoder(config)?;
+    let graph = GraphProto {
+        node: writer.nodes,
+        name: name.to_owned(),
+        initializer: writer.initializers,
+        input: ["input_ids", "attention_mask", "token_type_ids"].map(|n| value(n, INT64, &["batch", "sequence"], None)).to_vec(),
+        output: vec![value(&output, FLOAT, &["batch", "sequence"], Some(config.hidden_size))],
+    };
+    let opset = |domain: &str, version| OperatorSetIdProto { domain: domain.to_owned(), version };
+    let model = ModelProto {
+        ir_version: 9,
+        producer_name: "cairn".to_owned(),
+        graph: Some(graph),
+        opset_import: vec![opset("", OPSET), opset(FUSED, 1)],
+    };
+    Ok(model.encode_to_vec())
+}
+
+fn value(name: &str, elem_type: i32, named: &[&str], last: Option<usize>) -> ValueInfoProto {
+    let mut dim: Vec<DimensionProto> = named.iter().map(|d| DimensionProto { dim_value: None, dim_param: Some((*d).to_owned()) }).collect();
+    dim.extend(last.map(|n| DimensionProto { dim_value: Some(n as i64), dim_param: None }));
+    let tensor = TensorTypeProto { elem_type, shape: Some(ShapeProto { dim }) };
+    ValueInfoProto { name: name.to_owned(), r#type: Some(TypeProto { tensor_type: Some(tensor) }) }
+}
+
+struct Writer<'a> {
+    model: &'a str,
+    tensors: SafeTensors<'a>,
+    precision: Precision,
+    nodes: Vec<NodeProto>,
+    initializers: Vec<TensorProto>,
+}
+
+/// A weight matrix as published: `rows` outputs by `columns` inputs, row-major.
+struct Matrix {
+    values: Vec<f32>,
+    rows: usize,
+    columns: usize,
+}
+
+impl Writer<'_> {
+    fn encoder(&mut self, config: &BertConfig) -> Result<String> {
+        let mut hidden = self.embeddings(config)?;
+        // The fused attention takes the mask as i32, 1 for tokens and 0 for padding.
+        self.node_with("Cast", "", &["attention_mask"], &["mask"], vec![int("to", i64::from(INT32))]);
+        for layer in 0..config.num_hidden_layers {
+            hidden = self.layer(config, layer, &hidden)?;
+        }
+        self.node("Identity", &[&hidden], &["last_hidden_state"]);
+        Ok("last_hidden_state".to_owned())
+    }
+
+    fn embeddings(&mut self, config: &BertConfig) -> Result<String> {
+        for table in ["word", "token_type", "position"] {
+            let name = format!("embeddings.{table}_embeddings.weight");
+            let matrix = self.matrix(&name)?;
+            self.floats(&name, &[matrix.rows, matrix.columns], &matrix.values);
+        }
+        self.longs("zero", &[0]);
+        self.longs("one", &[1]);
+        self.longs("two", &[2]);
+        self.node("Shape", &["input_ids"], &["shape"]);
+        self.node("Slice", &["shape", "one", "two"], &["length"]);
+        self.node("Slice", &["embeddings.position_embeddings.weight", "zero", "length", "zero"], &["positions"]);
+        self.node("Gather", &["embeddings.word_embeddings.weight", "input_ids"], &["words"]);
+        self.node("Gather", &["embeddings.token_type_embeddings.weight", "token_type_ids"], &["types"]);
+        self.node("Add", &["words", "types"], &["words_types"]);
+        self.node("Add", &["words_types", "positions"], &["embedded"]);
+        self.layer_norm(config, "embeddings.LayerNorm", "embedded", "hidden_0")
+    }
+
+    fn layer(&mut self, config: &BertConfig, layer: usize, hidden: &str) -> Result<String> {
+        let p = format!("encoder.layer.{layer}");
+        let part = |name: &str| format!("l{layer}.{name}");
+        let input = self.quantised(hidden);
+        let [q, k, v] = ["query", "key", "value"];
+        for name in [q, k, v] {
+            self.linear(&input, &format!("{p}.attention.self.{name}"), &part(name))?;
+        }
+        self.node_with(
+            "MultiHeadAttention",
+            FUSED,
+            &[&part(q), &part(k), &part(v), "", "mask"],
+            &[&part("context")],
+            vec![int("num_heads", config.num_attention_heads as i64)],
+        );
+        let context = self.quantised(&part("context"));
+        self.linear(&context, &format!("{p}.attention.output.dense"), &part("attended"))?;
+        self.node("Add", &[&part("attended"), hidden], &[&part("residual_1")]);
+        let middle = self.layer_norm(config, &format!("{p}.attention.output.LayerNorm"), &part("residual_1"), &part("middle"))?;
+        let input = self.quantised(&middle);
+        self.linear(&input, &format!("{p}.intermediate.dense"), &part("wide"))?;
+        self.node("Gelu", &[&part("wide")], &[&part("activated")]);
+        let input = self.quantised(&part("activated"));
+        self.linear(&input, &format!("{p}.output.dense"), &part("narrow"))?;
+        self.node("Add", &[&part("narrow"), &middle], &[&part("residual_2")]);
+        self.layer_norm(config, &format!("{p}.output.LayerNorm"), &part("residual_2"), &part("hidden"))
+    }
+
+    /// Quantises an activation once for all products that use it; in fp32 it is passed on as it is.
+    fn quantised(&mut self, input: &str) -> String {
+        if self.precision == Precision::Int8 {
+            let [values, scale, zero] = ["q", "scale", "zero"].map(|s| format!("{input}.{s}"));
+            self.node("DynamicQuantizeLinear", &[input], &[&values, &scale, &zero]);
+        }
+        input.to_owned()
+    }
+
+    fn linear(&mut self, input: &str, weight: &str, output: &str) -> Result<()> {
+        let matrix = self.matrix(&format!("{weight}.weight"))?;
+        let bias = self.vector(&format!("{weight}.bias"))?;
+        let (w, b, product) = (format!("{weight}.weight"), format!("{weight}.bias"), format!("{output}.product"));
+        self.floats(&b, &[bias.len()], &bias);
+        let shape = [matrix.columns, matrix.rows];
+        match self.precision {
+            Precision::Fp32 => {
+                let transposed = transpose(&matrix);
+                self.floats(&w, &shape, &transposed);
+                self.node("MatMul", &[input, &w], &[&product]);
+            }
+            Precision::Int8 => {
+                let (values, scales) = quantise(&matrix);
+                let w_scale = format!("{w}.scale");
+                self.initializer(&w, INT8, &shape, values);
+                self.floats(&w_scale, &[scales.len()], &scales);
+                let [q, scale, zero] = ["q", "scale", "zero"].map(|s| format!("{input}.{s}"));
+                let [whole, real, scales] = ["whole", "real", "scales"].map(|s| format!("{output}.{s}"));
+                self.node("MatMulInteger", &[&q, &w, &zero], &[&whole]);
+                self.node_with("Cast", "", &[&whole], &[&real], vec![int("to", i64::from(FLOAT))]);
+                self.node("Mul", &[&scale, &w_scale], &[&scales]);
+                self.node("Mul", &[&real, &scales], &[&product]);
+            }
+        }
+        self.node("Add", &[&product, &b], &[output]);
+        Ok(())
+    }
+
+    fn layer_norm(&mut self, config: &BertConfig, weight: &str, input: &str, output: &str) -> Result<String> {
+        let (scale, bias) = (format!("{weight}.weight"), format!("{weight}.bias"));
+        for name in [&scale, &bias] {
+            let values = self.vector(name)?;
+            self.floats(name, &[values.len()], &values);
+        }
+        let epsilon = AttributeProto { name: "epsilon".to_owned(), f: Some(config.layer_norm_eps), i: None, r#type: ATTRIBUTE_FLOAT };
+        self.node_with("LayerNormalization", "", &[input, &scale, &bias], &[output], vec![int("axis", -1), epsilon]);
+        Ok(output.to_owned())
+    }
+
+    fn node(&mut self, op: &str, input: &[&str], output: &[&str]) {
+        self.node_with(op, "", input, output, Vec::new());
+    }
+
+    fn node_with(&mut self, op: &str, domain: &str, input: &[&str], output: &[&str], attribute: Vec<AttributeProto>) {
+        let owned = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect();
+        self.nodes.push(NodeProto {
+            input: owned(input),
+            output: owned(output),
+            name: format!("{op}_{}", self.nodes.len()),
+            op_type: op.to_owned(),
+            attribute,
+            domain: domain.to_owned(),
+        });
+    }
+
+    fn initializer(&mut self, name: &str, data_type: i32, shape: &[usize], raw_data: Vec<u8>) {
+        let dims = shape.iter().map(|n| *n as i64).collect();
+        self.initializers.push(TensorProto { dims, data_type, name: name.to_owned(), raw_data });
+    }
+
+    fn floats(&mut self, name: &str, shape: &[usize], values: &[f32]) {
+        self.initializer(name, FLOAT, shape, values.iter().flat_map(|v| v.to_le_bytes()).collect());
+    }
+
+    fn longs(&mut self, name: &str, values: &[i64]) {
+        self.initializer(name, INT64, &[values.len()], values.iter().flat_map(|v| v.to_le_bytes()).collect());
+    }
+
+    fn tensor(&self, name: &str) -> Result<(Vec<usize>, Vec<f32>)> {
+        let tensor = self
+            .tensors
+            .tensor(name)
+            .or_else(|_| self.tensors.tensor(&format!("bert.{name}")))
+            .map_err(|e| Error::load(self.model, format!("{name}: {e}")))?;
+        if tensor.dtype() != Dtype::F32 {
+            return Err(Error::load(self.model, format!("{name} is {:?}, expected F32", tensor.dtype())));
+        }
+        let (values, _) = tensor.data().as_chunks::<4>();
+        Ok((tensor.shape().to_vec(), values.iter().map(|b| f32::from_le_bytes(*b)).collect()))
+    }
+
+    fn matrix(&self, name: &str) -> Result<Matrix> {
+        let (shape, values) = self.tensor(name)?;
+        let [rows, columns] = shape[..] else {
+            return Err(Error::load(self.model, format!("{name} has shape {shape:?}, expected a matrix")));
+        };
+        Ok(Matrix { values, rows, columns })
+    }
+
+    fn vector(&self, name: &str) -> Result<Vec<f32>> {
+        Ok(self.tensor(name)?.1)
+    }
+}
+
+fn int(name: &str, value: i64) -> AttributeProto {
+    AttributeProto { name: name.to_owned(), f: None, i: Some(value), r#type: ATTRIBUTE_INT }
+}
+
+fn transpose(matrix: &Matrix) -> Vec<f32> {
+    (0..matrix.columns).flat_map(|c| (0..matrix.rows).map(move |r| matrix.values[r * matrix.columns + c])).collect()
+}
+
+/// Symmetric quantisation with one scale per output, already transposed for `input × weight`.
+fn quantise(matrix: &Matrix) -> (Vec<u8>, Vec<f32>) {
+    let scales: Vec<f32> = matrix
+        .values
+        .chunks(matrix.columns)
+        .map(|row| row.iter().fold(0.0_f32, |max, v| max.max(v.abs())).max(f32::MIN_POSITIVE) / WEIGHT_LIMIT)
+        .collect();
+    let values = transpose(matrix)
+        .chunks(matrix.rows)
+        .flat_map(|column| column.iter().zip(&scales).map(|(v, s)| (v / s).round().clamp(-WEIGHT_LIMIT, WEIGHT_LIMIT) as i8 as u8))
+        .collect();
+    (values, scales)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantisation_keeps_every_weight_within_half_a_step() {
+        // rows (outputs) 2, columns (inputs) 3; the largest magnitudes are 1.0 and 0.5, so steps are 1/63 and 0.5/63
+        let matrix = Matrix { values: vec![1.0, -0.5, 0.25, 0.1, -0.5, 0.0], rows: 2, columns: 3 };
+        let (values, scales) = quantise(&matrix);
+        for row in 0..2 {
+            for column in 0..3 {
+                let restored = f32::from(values[column * 2 + row] as i8) * scales[row];
+                assert!((restored - matrix.values[row * 3 + column]).abs() <= scales[row] / 2.0 + 1e-7);
+            }
+        }
+    }
+}
