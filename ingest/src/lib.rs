@@ -1,1 +1,11 @@
+//! From bytes to chunks: `parse` turns a file into normalised text with spans, `chunk` cuts that text.
+//!
+//! Knows nothing of HTTP handlers, SQL, indexes or models; token positions are handed in by the caller.
 
+pub mod chunk;
+pub mod document;
+pub mod parse;
+
+pub use chunk::{Chunk, ChunkOptions, Strategy};
+pub use document::{Document, Heading, Page};
+pub use parse::{Format, Input, ParseError, parse};

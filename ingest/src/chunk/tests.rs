@@ -1,0 +1,90 @@
+//! Offsets, sizes and coverage on random text; headings and delimiters on small ones.
+
+use proptest::prelude::{Just, ProptestConfig, prop_assert, prop_assert_eq, prop_assume, prop_oneof, proptest};
+
+use super::*;
+use crate::parse::{Input, parse};
+
+/// Stands in for a tokenizer: a token per word and per punctuation mark.
+fn token_starts(text: &str) -> Vec<usize> {
+    let mut inside = false;
+    let mut starts = Vec::new();
+    for (i, c) in text.char_indices() {
+        let word = c.is_alphanumeric();
+        if (word && !inside) || (!word && !c.is_whitespace()) {
+            starts.push(i);
+        }
+        inside = word;
+    }
+    starts
+}
+
+fn options(strategy: Strategy, size: usize, overlap: usize) -> ChunkOptions {
+    ChunkOptions { strategy, size, overlap, delimiter: "\n---\n".to_owned() }
+}
+
+fn markdown(text: &str) -> Document {
+    parse(&Input { file_name: "a.md", mime_type: None, bytes: text.as_bytes() }).expect("parses")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn chunks_are_spans_within_the_size_and_cover_the_text(
+        text in "(# [a-zä]{1,8}\n|[a-zA-Zé.,!]{1,12} |[a-z]{1,9}\n\n|中文字 |- [a-z]{3} [a-z]{4}\n|```\n[a-z ]{1,20}\n```\n|\\| a \\| b \\|\n){1,120}",
+        size in 8_usize..64,
+        share in 0_usize..4,
+        strategy in prop_oneof![Just(Strategy::Naive), Just(Strategy::Markdown)],
+    ) {
+        prop_assume!(!text.trim().is_empty());
+        let document = markdown(&text);
+        let starts = token_starts(&document.text);
+        let overlap = size * share / 8;
+        let chunks = chunk(&document, &starts, &options(strategy, size, overlap));
+        let mut covered = vec![false; document.text.len()];
+        for chunk in &chunks {
+            let shown = &document.text[chunk.start..chunk.end];
+            prop_assert!(!shown.trim().is_empty());
+            prop_assert!(chunk.tokens <= size, "{} > {size}: {shown:?}", chunk.tokens);
+            prop_assert_eq!(chunk.tokens, starts.iter().filter(|s| (chunk.start..chunk.end).contains(s)).count());
+            covered[chunk.start..chunk.end].fill(true);
+        }
+        for (i, c) in document.text.char_indices() {
+            prop_assert!(c.is_whitespace() || covered[i], "{c:?} at {i} is in no chunk");
+        }
+        prop_assert!(chunks.is_sorted_by_key(|c| c.end));
+    }
+}
+
+#[test]
+fn a_heading_stays_with_its_text_and_names_the_path() {
+    let body = "word ".repeat(30);
+    let document = markdown(&format!("# Guide\n\n{body}\n\n## Install\n\n{body}\n\n### Linux\n\n{body}\n"));
+    let chunks = chunk(&document, &token_starts(&document.text), &options(Strategy::Markdown, 40, 0));
+    let paths: Vec<String> = chunks.iter().map(|c| c.heading_path.join(" > ")).collect();
+    assert_eq!(paths, ["Guide", "Guide > Install", "Guide > Install > Linux"]);
+    assert!(document.text[chunks[1].start..chunks[1].end].starts_with("## Install\n\nword"));
+}
+
+#[test]
+fn manual_cuts_exactly_at_the_delimiter() {
+    let document = markdown("first piece\n---\nsecond piece\n---\nthird");
+    let chunks = chunk(&document, &token_starts(&document.text), &options(Strategy::Manual, 64, 8));
+    let shown: Vec<&str> = chunks.iter().map(|c| &document.text[c.start..c.end]).collect();
+    assert_eq!(shown, ["first piece", "second piece", "third"]);
+}
+
+#[test]
+fn a_text_without_spaces_is_cut_all_the_same() {
+    let document = markdown(&"中".repeat(500));
+    let starts: Vec<usize> = document.text.char_indices().map(|(i, _)| i).collect();
+    let chunks = chunk(&document, &starts, &options(Strategy::Naive, 32, 0));
+    assert!(chunks.len() >= 500 / 32 && chunks.iter().all(|c| c.tokens <= 32));
+}
+
+#[test]
+fn the_context_repeats_nothing() {
+    assert_eq!(context("Guide", &["Guide".to_owned(), "Install".to_owned()]), "Guide\nInstall");
+    assert_eq!(context("", &[]), "");
+}

@@ -1,0 +1,118 @@
+//! What a parser gives: one normalised text, and what is known about ranges of it. All ranges are byte offsets into that text.
+
+use serde::{Deserialize, Serialize};
+
+/// A parsed file.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Document {
+    /// Normalised text: UTF-8, line feeds only, no control characters. Markdown where the format has structure.
+    pub text: String,
+    /// Title found in the file; `None` when it has none.
+    pub title: Option<String>,
+    /// Language tag found in the file.
+    pub language: Option<String>,
+    /// Canonical address found in the file.
+    pub url: Option<String>,
+    /// Publication time as found in the file.
+    pub published_at: Option<String>,
+    /// Headings in order.
+    pub headings: Vec<Heading>,
+    /// Pages in order; empty for formats without pages.
+    pub pages: Vec<Page>,
+    /// Which engine read the file.
+    pub engine: String,
+    /// What was left out or guessed, one sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// A heading line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heading {
+    /// Offset at which the heading starts.
+    pub start: usize,
+    /// Offset after the heading.
+    pub end: usize,
+    /// 1 for the outermost.
+    pub level: u8,
+    /// Text of the heading without markup.
+    pub title: String,
+}
+
+/// A page.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Page {
+    /// Offset at which the page starts.
+    pub start: usize,
+    /// Offset after the page.
+    pub end: usize,
+    /// Position in the file, from 1.
+    pub number: u32,
+}
+
+impl Document {
+    /// Titles of the headings that enclose a position, outermost first.
+    #[must_use]
+    pub fn heading_path(&self, position: usize) -> Vec<String> {
+        let before = self.headings.partition_point(|h| h.start <= position);
+        let (mut path, mut level) = (Vec::new(), u8::MAX);
+        for heading in self.headings[..before].iter().rev() {
+            if heading.level < level {
+                path.push(heading.title.clone());
+                level = heading.level;
+            }
+        }
+        path.reverse();
+        path
+    }
+
+    /// Number of the page that holds a position.
+    #[must_use]
+    pub fn page(&self, position: usize) -> Option<u32> {
+        let after = self.pages.partition_point(|p| p.start <= position);
+        after.checked_sub(1).map(|i| self.pages[i].number)
+    }
+}
+
+/// Unifies line ends and removes what no reader sees: byte order marks, NULs and other control characters except tab, line feed and form feed.
+#[must_use]
+pub fn normalise(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut characters = text.chars().peekable();
+    while let Some(c) = characters.next() {
+        match c {
+            '\r' => {
+                if characters.peek() != Some(&'\n') {
+                    out.push('\n');
+                }
+            }
+            '\n' | '\t' => out.push(c),
+            '\u{c}' | '\u{b}' | '\u{85}' | '\u{2028}' | '\u{2029}' => out.push('\n'),
+            '\u{feff}' | '\u{ad}' => {}
+            c if c.is_control() => {}
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn line_ends_are_unified_and_invisible_characters_removed() {
+        assert_eq!(normalise("\u{feff}a\r\nb\rc\0d\u{ad}e\u{c}f"), "a\nb\ncde\nf");
+    }
+
+    #[test]
+    fn a_heading_path_names_each_enclosing_level_once() {
+        let heading = |start, level, title: &str| Heading { start, end: start + 5, level, title: title.to_owned() };
+        let document = Document {
+            headings: vec![heading(0, 1, "Guide"), heading(10, 2, "Install"), heading(20, 3, "Linux"), heading(30, 2, "Use")],
+            ..Document::default()
+        };
+        assert_eq!(document.heading_path(25), ["Guide", "Install", "Linux"]);
+        assert_eq!(document.heading_path(35), ["Guide", "Use"]);
+        assert!(Document::default().heading_path(3).is_empty());
+    }
+}
