@@ -1,1 +1,17 @@
+//! Cairn: a self-hosted knowledge base and hybrid retrieval service.
+//!
+//! Dependencies point one way: `api, cli → areas (kb, search) → {db, jobs, blobs, events} → error, page, clock`.
 
+pub mod auth;
+pub mod blobs;
+pub mod clock;
+pub mod config;
+pub mod db;
+pub mod error;
+pub mod events;
+pub mod jobs;
+pub mod page;
+
+pub mod app;
+pub mod kb;
+pub mod search;

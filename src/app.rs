@@ -1,0 +1,291 @@
+//! What everything shares: configuration, database, blobs, the bell, and, opened when first needed, the model and the indexes.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use cairn_models::{Cache, Loaded, Priority, RemoteEmbedder, RemoteOptions, Tokens};
+use moka::sync::Cache as Memory;
+use tokio::sync::OnceCell;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::keys::{self, Gate, NewKey};
+use crate::auth::{Caller, tenants};
+use crate::blobs::Blobs;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::db::{Db, args};
+use crate::error::{Error, Result};
+use crate::events::Bell;
+use crate::jobs::pool::Workers;
+use crate::jobs::{self, Task, pool, schedules};
+use crate::kb::ingestion::Runner;
+use crate::kb::parser::Parser;
+use crate::search::follower::{self, Positions};
+use crate::search::keyword::KeywordStore;
+use crate::search::vector::{VectorIndex, VectorOptions};
+
+/// The application.
+#[derive(Debug)]
+pub struct App {
+    /// Effective configuration.
+    pub config: Config,
+    /// Times, ids, secrets.
+    pub clock: Clock,
+    /// Records.
+    pub db: Db,
+    /// Bytes.
+    pub blobs: Blobs,
+    /// Rung after every commit.
+    pub bell: Bell,
+    /// Checks keys.
+    pub gate: Gate,
+    /// Parses files.
+    pub parser: Parser,
+    /// Vectors of recent queries.
+    pub query_vectors: Memory<String, Arc<Vec<f32>>>,
+    /// How far the indexes of this process are.
+    pub positions: Positions,
+    embedder: OnceCell<Holder>,
+    engine: OnceCell<Engine>,
+    /// Texts embedded and milliseconds spent, for estimates.
+    embedded: (AtomicU64, AtomicU64),
+}
+
+struct Holder(Loaded);
+
+impl std::fmt::Debug for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.spec().fmt(f)
+    }
+}
+
+/// Model and indexes.
+pub struct Engine {
+    /// The model.
+    pub embedder: Loaded,
+    /// Keyword indexes.
+    pub keyword: Arc<KeywordStore>,
+    /// Vector index.
+    pub vectors: VectorIndex,
+    /// Keeps other processes away from the indexes of this data directory.
+    _lock: File,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("model", self.embedder.spec()).finish_non_exhaustive()
+    }
+}
+
+/// Reports the progress of downloads.
+pub type Report = Arc<dyn Fn(&str, u64, Option<u64>) + Send + Sync>;
+
+impl App {
+    /// Opens database and blobs; creates the data directory when it is not there.
+    ///
+    /// # Errors
+    /// As the database or the file system says.
+    pub async fn open(config: Config, clock: Clock) -> Result<Arc<Self>> {
+        std::fs::create_dir_all(&config.data_dir)?;
+        let db = Db::open(&config.database(), config.database_connections).await?;
+        let blobs = Blobs::open(&config.blob_url, &config.data_dir, clock.clone())?;
+        let parser = Parser {
+            program: std::env::current_exe()?,
+            memory_mb: config.parse_memory_mb,
+            time: Duration::from_secs(config.parse_seconds),
+            text_limit: config.parse_text_mb << 20,
+        };
+        Ok(Arc::new(Self {
+            gate: Gate::new(config.rate_per_minute),
+            query_vectors: Memory::builder().max_capacity(config.query_cache).build(),
+            config,
+            clock,
+            db,
+            blobs,
+            bell: Bell::default(),
+            parser,
+            positions: Positions::default(),
+            embedder: OnceCell::new(),
+            engine: OnceCell::new(),
+            embedded: (AtomicU64::new(0), AtomicU64::new(0)),
+        }))
+    }
+
+    /// The same with another program as the parser's child: tests run in a program of their own.
+    ///
+    /// # Errors
+    /// As [`App::open`].
+    pub async fn open_with_parser(config: Config, clock: Clock, program: PathBuf) -> Result<Arc<Self>> {
+        let app = Self::open(config, clock).await?;
+        let mut app = Arc::try_unwrap(app).map_err(|_| Error::internal("the application is shared already"))?;
+        app.parser.program = program;
+        Ok(Arc::new(app))
+    }
+
+    /// Creates the first tenant and its admin key in an empty database; gives the secret, once.
+    ///
+    /// # Errors
+    /// As the database says.
+    pub async fn first_start(&self) -> Result<Option<String>> {
+        let Some(tenant) = tenants::create_first(&self.db, &self.clock).await? else { return Ok(None) };
+        schedules::set(&self.db, &self.clock, &tenant.id, &Task::Housekeeping, "17 3 * * *").await?;
+        let admin = NewKey { name: "admin".to_owned(), scopes: vec!["admin".to_owned()], ..NewKey::default() };
+        let (_, secret) = keys::create(&self.db, &self.clock, &tenant.id, admin).await?;
+        Ok(Some(secret))
+    }
+
+    /// The owner of the data directory, acting for a tenant.
+    ///
+    /// # Errors
+    /// `tenant_not_found`.
+    pub async fn local_caller(&self, tenant: &str) -> Result<Caller> {
+        Ok(Caller::local(&tenants::by_name(&self.db, tenant).await?.id))
+    }
+
+    /// The cache of models.
+    #[must_use]
+    pub fn models(&self) -> Cache {
+        Cache::new(self.config.models_directory(), self.config.offline)
+    }
+
+    /// The embedding model; loaded at the first call.
+    ///
+    /// # Errors
+    /// Everything that can be wrong with a model, before the first use.
+    pub async fn embedder(&self) -> Result<Loaded> {
+        self.embedder_with(Arc::new(|_, _, _| {})).await
+    }
+
+    /// The same, reporting downloads.
+    ///
+    /// # Errors
+    /// As [`App::embedder`].
+    pub async fn embedder_with(&self, report: Report) -> Result<Loaded> {
+        let holder = self
+            .embedder
+            .get_or_try_init(|| async {
+                let (config, cache) = (self.config.clone(), self.models());
+                Ok::<_, Error>(Holder(tokio::task::spawn_blocking(move || load(&config, &cache, &report)).await??))
+            })
+            .await?;
+        Ok(Arc::clone(&holder.0))
+    }
+
+    /// Model and indexes; opened at the first call, by one process per data directory.
+    ///
+    /// # Errors
+    /// `data_dir_in_use`, and everything that can be wrong with model and indexes.
+    pub async fn engine(&self) -> Result<&Engine> {
+        self.engine
+            .get_or_try_init(|| async {
+                let lock = File::options().create(true).truncate(false).write(true).open(self.config.data_dir.join("lock"))?;
+                lock.try_lock().map_err(|_| {
+                    Error::conflict("data_dir_in_use", format!("another process uses {}; stop it, or talk to it with --url", self.config.data_dir.display()))
+                })?;
+                if !self.db.is_shared() {
+                    // Only one process works on this database, and it has just started: no lease has an owner.
+                    jobs::free_all(&self.db).await?;
+                }
+                let embedder = self.embedder().await?;
+                let spec = embedder.spec().clone();
+                let options = VectorOptions {
+                    model: &spec.model,
+                    dimensions: spec.dimensions,
+                    index_above_kb: self.config.vector_index_kb,
+                    url: &self.config.qdrant_url,
+                    api_key: &self.config.qdrant_api_key,
+                };
+                let vectors = VectorIndex::open(&self.config.data_dir, options).await?;
+                self.check_dimensions(&spec.model, spec.dimensions).await?;
+                Ok(Engine { embedder, keyword: Arc::new(KeywordStore::new(self.config.data_dir.join("keyword"))), vectors, _lock: lock })
+            })
+            .await
+    }
+
+    /// A dataset whose stored dimensions are not the model's would fail at its first query; say so at start.
+    async fn check_dimensions(&self, model: &str, dimensions: usize) -> Result<()> {
+        let other: Option<(String, i64)> = self
+            .db
+            .optional(
+                "SELECT name, vector_size FROM kb_datasets WHERE embedding_model = $1 AND vector_size <> $2 LIMIT 1",
+                args![model, i64::try_from(dimensions).unwrap_or(0)],
+            )
+            .await?;
+        match other {
+            None => Ok(()),
+            Some((name, size)) => Err(Error::unprocessable(
+                "vector_dimensions",
+                format!("dataset {name:?} holds vectors of {size} dimensions, but the model {model} gives {dimensions}"),
+            )),
+        }
+    }
+
+    /// Whether the engine has been opened.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.engine.initialized()
+    }
+
+    /// Embeds texts on the model's own thread.
+    ///
+    /// # Errors
+    /// As the model says.
+    pub async fn embed(&self, texts: Vec<String>, priority: Priority) -> Result<Vec<Vec<f32>>> {
+        let embedder = self.embedder().await?;
+        let (began, count) = (Instant::now(), texts.len() as u64);
+        let vectors = tokio::task::spawn_blocking(move || embedder.embed(&texts, priority)).await??;
+        if priority == Priority::Bulk {
+            self.embedded.0.fetch_add(count, Ordering::Relaxed);
+            self.embedded.1.fetch_add(u64::try_from(began.elapsed().as_millis()).unwrap_or(0), Ordering::Relaxed);
+            metrics::counter!("cairn_texts_embedded_total").increment(count);
+        }
+        Ok(vectors)
+    }
+
+    /// Texts embedded per second so far; 40 before the first.
+    #[must_use]
+    pub fn embedding_rate(&self) -> f64 {
+        let (texts, millis) = (self.embedded.0.load(Ordering::Relaxed), self.embedded.1.load(Ordering::Relaxed));
+        if millis < 100 { 40.0 } else { texts as f64 * 1000.0 / millis as f64 }
+    }
+
+    /// Starts the workers and, with `follow`, the follower of the index log. Both end when `stop` fires.
+    #[must_use]
+    pub fn start(self: &Arc<Self>, follow: bool, stop: &CancellationToken) -> Vec<JoinHandle<()>> {
+        let workers = Workers { count: self.config.workers, lease: Duration::from_secs(self.config.job_lease_seconds), attempts: self.config.job_attempts };
+        let handler = Arc::new(Runner(Arc::clone(self)));
+        let mut tasks = vec![tokio::spawn(pool::run(self.db.clone(), self.clock.clone(), self.bell.clone(), handler, workers, stop.clone()))];
+        if follow {
+            let (app, stop) = (Arc::clone(self), stop.clone());
+            tasks.push(tokio::spawn(async move { follower::run(&app, stop).await }));
+        }
+        tasks
+    }
+}
+
+fn load(config: &Config, cache: &Cache, report: &Report) -> Result<Loaded> {
+    let progress = |name: &str, done: u64, total: Option<u64>| report(name, done, total);
+    if config.embedding_url.is_empty() {
+        let manifest = cairn_models::resolve(&config.model)?;
+        let runtime = (!config.onnxruntime.as_os_str().is_empty()).then_some(config.onnxruntime.as_path());
+        return Ok(cairn_models::load_local(&manifest, cache, runtime, config.model_threads(), &progress)?);
+    }
+    // Endpoints do not publish tokenizers: chunks are sized with the default model's.
+    let manifest = cairn_models::resolve("all-MiniLM-L6-v2")?;
+    let directory = cache.pull(&manifest, &progress)?;
+    let tokens = Tokens::from_bytes(&manifest.name, &std::fs::read(directory.join("tokenizer.json"))?)?;
+    let options = RemoteOptions {
+        url: config.embedding_url.clone(),
+        key: (!config.embedding_api_key.is_empty()).then(|| config.embedding_api_key.clone()),
+        model: config.model.clone(),
+        dimensions: config.embedding_dimensions,
+        max_tokens: config.embedding_max_tokens,
+        batch: 32,
+        timeout: Duration::from_secs(60),
+    };
+    Ok(RemoteEmbedder::connect(options, tokens)?)
+}

@@ -1,0 +1,216 @@
+//! API keys: `cairn_` and 64 hex digits, shown once, stored as SHA-256.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use moka::sync::Cache;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::Caller;
+use crate::clock::{Clock, Time};
+use crate::db::{Db, args};
+use crate::error::{Error, Result};
+use crate::page::{Listing, Page};
+
+/// A key as it can be shown: without its secret.
+#[derive(Debug, Clone)]
+pub struct Key {
+    /// Id.
+    pub id: String,
+    /// Name given by its maker.
+    pub name: String,
+    /// First characters of the secret.
+    pub hint: String,
+    /// Granted scopes.
+    pub scopes: Vec<String>,
+    /// Datasets it is confined to.
+    pub dataset_ids: Option<Vec<String>>,
+    /// End of its life.
+    pub expires_on: Option<Time>,
+    /// Requests per minute; `None` is the configured default.
+    pub rate_per_minute: Option<i64>,
+    /// Last use, to the minute.
+    pub last_used_on: Option<Time>,
+    /// Time of revocation.
+    pub revoked_on: Option<Time>,
+    /// Time of creation.
+    pub created_on: Time,
+}
+
+/// A key to create.
+#[derive(Debug, Clone, Default)]
+pub struct NewKey {
+    /// Name.
+    pub name: String,
+    /// Scopes, checked by [`super::scopes::read`].
+    pub scopes: Vec<String>,
+    /// Confinement.
+    pub dataset_ids: Option<Vec<String>>,
+    /// End of life.
+    pub expires_on: Option<Time>,
+    /// Requests per minute.
+    pub rate_per_minute: Option<i64>,
+}
+
+#[derive(Debug, Clone, sqlx::FromRow)]
+struct Row {
+    id: String,
+    tenant_id: String,
+    name: String,
+    hash: String,
+    hint: String,
+    scopes: String,
+    dataset_ids: Option<String>,
+    expires_on: Option<Time>,
+    rate_per_minute: Option<i64>,
+    last_used_on: Option<Time>,
+    revoked_on: Option<Time>,
+    created_on: Time,
+}
+
+impl Row {
+    fn key(&self) -> Result<Key> {
+        Ok(Key {
+            id: self.id.clone(),
+            name: self.name.clone(),
+            hint: self.hint.clone(),
+            scopes: serde_json::from_str(&self.scopes)?,
+            dataset_ids: self.dataset_ids.as_deref().map(serde_json::from_str).transpose()?,
+            expires_on: self.expires_on,
+            rate_per_minute: self.rate_per_minute,
+            last_used_on: self.last_used_on,
+            revoked_on: self.revoked_on,
+            created_on: self.created_on,
+        })
+    }
+}
+
+const PREFIX: &str = "cairn_";
+
+/// Creates a key; the second part of the answer is the secret, which is never shown again.
+///
+/// # Errors
+/// `name_missing`, `scope_unknown`, `rate_out_of_range`, `expiry_past`.
+pub async fn create(db: &Db, clock: &Clock, tenant_id: &str, new: NewKey) -> Result<(Key, String)> {
+    let name = new.name.trim();
+    if name.is_empty() || name.len() > 200 {
+        return Err(Error::invalid("name_missing", "a key needs a name of at most 200 characters"));
+    }
+    if new.rate_per_minute.is_some_and(|rate| !(1..=1_000_000).contains(&rate)) {
+        return Err(Error::invalid("rate_out_of_range", "ratePerMinute must be between 1 and 1000000"));
+    }
+    let now = clock.now();
+    if new.expires_on.is_some_and(|at| at <= now) {
+        return Err(Error::invalid("expiry_past", "the expiry is in the past"));
+    }
+    let secret = format!("{PREFIX}{}", clock.secret());
+    let row = Row {
+        id: clock.id(),
+        tenant_id: tenant_id.to_owned(),
+        name: name.to_owned(),
+        hash: hash(&secret),
+        hint: secret.chars().take(PREFIX.len() + 6).collect(),
+        scopes: serde_json::to_string(&super::scopes::read(&new.scopes)?)?,
+        dataset_ids: new.dataset_ids.as_ref().map(serde_json::to_string).transpose()?,
+        expires_on: new.expires_on,
+        rate_per_minute: new.rate_per_minute,
+        last_used_on: None,
+        revoked_on: None,
+        created_on: now,
+    };
+    db.execute(
+        "INSERT INTO api_keys (id, tenant_id, name, hash, hint, scopes, dataset_ids, expires_on, rate_per_minute, created_on)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        args![&row.id, &row.tenant_id, &row.name, &row.hash, &row.hint, &row.scopes, &row.dataset_ids, row.expires_on, row.rate_per_minute, row.created_on],
+    )
+    .await?;
+    Ok((row.key()?, secret))
+}
+
+/// Keys of a tenant, newest last; revoked ones included.
+///
+/// # Errors
+/// As the database says.
+pub async fn list(db: &Db, tenant_id: &str, page: &Page) -> Result<Listing<Key>> {
+    let rows: Vec<Row> = db
+        .all(
+            "SELECT id, tenant_id, name, hash, hint, scopes, dataset_ids, expires_on, rate_per_minute, last_used_on, revoked_on, created_on
+             FROM api_keys WHERE tenant_id = $1 AND id > $2 ORDER BY id LIMIT $3",
+            args![tenant_id, &page.after, page.fetch()],
+        )
+        .await?;
+    let keys = rows.iter().map(Row::key).collect::<Result<Vec<_>>>()?;
+    Ok(page.listing(keys, |key| key.id.clone()))
+}
+
+/// Ends a key; it is refused from the next request on.
+///
+/// # Errors
+/// `key_not_found`.
+pub async fn revoke(db: &Db, clock: &Clock, tenant_id: &str, id: &str) -> Result<()> {
+    let changed = db
+        .execute("UPDATE api_keys SET revoked_on = $1 WHERE tenant_id = $2 AND id = $3 AND revoked_on IS NULL", args![clock.now(), tenant_id, id])
+        .await?;
+    if changed == 0 { Err(Error::not_found("key_not_found", "there is no such active key")) } else { Ok(()) }
+}
+
+/// Checks presented keys, with a rate limiter per key. The row is read on every request, so a revocation is effective at once.
+#[derive(Debug, Clone)]
+pub struct Gate {
+    limiters: Cache<(String, u32), Arc<DefaultDirectRateLimiter>>,
+    default_rate: i64,
+}
+
+impl Gate {
+    /// A gate with the configured default rate; 0 is no limit.
+    #[must_use]
+    pub fn new(default_rate: i64) -> Self {
+        let limiters = Cache::builder().max_capacity(100_000).time_to_idle(Duration::from_secs(600)).build();
+        Self { limiters, default_rate }
+    }
+
+    /// The caller behind a secret.
+    ///
+    /// # Errors
+    /// `key_invalid` for unknown, expired and revoked keys alike; `rate_limited`.
+    pub async fn authenticate(&self, db: &Db, clock: &Clock, secret: &str) -> Result<Caller> {
+        let refused = || Error::unauthorized("key_invalid", "the API key is not valid");
+        let presented = hash(secret);
+        let row: Row = db
+            .optional(
+                "SELECT id, tenant_id, name, hash, hint, scopes, dataset_ids, expires_on, rate_per_minute, last_used_on, revoked_on, created_on
+                 FROM api_keys WHERE hash = $1",
+                args![&presented],
+            )
+            .await?
+            .ok_or_else(refused)?;
+        // The look-up compares hashes, of which a caller cannot choose a prefix; this comparison leaves no doubt.
+        if !bool::from(row.hash.as_bytes().ct_eq(presented.as_bytes())) {
+            return Err(refused());
+        }
+        let now = clock.now();
+        if row.revoked_on.is_some() || row.expires_on.is_some_and(|at| at <= now) {
+            return Err(refused());
+        }
+        self.count(&row)?;
+        if row.last_used_on.is_none_or(|at| at < now.minus(Duration::from_secs(60))) {
+            db.execute("UPDATE api_keys SET last_used_on = $1 WHERE tenant_id = $2 AND id = $3", args![now, &row.tenant_id, &row.id]).await?;
+        }
+        let key = row.key()?;
+        Ok(Caller { tenant_id: row.tenant_id, key_id: Some(row.id), scopes: key.scopes, dataset_ids: key.dataset_ids })
+    }
+
+    fn count(&self, row: &Row) -> Result<()> {
+        let rate = row.rate_per_minute.unwrap_or(self.default_rate);
+        let Some(rate) = u32::try_from(rate).ok().and_then(NonZeroU32::new) else { return Ok(()) };
+        let limiter = self.limiters.get_with((row.id.clone(), rate.get()), || Arc::new(RateLimiter::direct(Quota::per_minute(rate))));
+        limiter.check().map_err(|_| Error::rate_limited(format!("this key may make {rate} requests per minute; slow down")))
+    }
+}
+
+fn hash(secret: &str) -> String {
+    hex::encode(Sha256::digest(secret.as_bytes()))
+}

@@ -1,0 +1,72 @@
+//! Who calls, and what they may do: tenants, keys, scopes, and the [`Caller`] that every domain function asks for.
+
+pub mod keys;
+pub mod scopes;
+pub mod tenants;
+
+use crate::error::{Error, Result};
+pub use scopes::Scope;
+
+/// An authenticated caller. Only [`keys::authenticate`] and [`Caller::local`] make one.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    tenant_id: String,
+    key_id: Option<String>,
+    scopes: Vec<String>,
+    dataset_ids: Option<Vec<String>>,
+}
+
+impl Caller {
+    /// The owner of the data directory, who needs no key: the command line.
+    #[must_use]
+    pub fn local(tenant_id: &str) -> Self {
+        Self { tenant_id: tenant_id.to_owned(), key_id: None, scopes: vec!["*".to_owned()], dataset_ids: None }
+    }
+
+    /// The tenant that everything the caller touches belongs to.
+    #[must_use]
+    pub fn tenant(&self) -> &str {
+        &self.tenant_id
+    }
+
+    /// The key, unless local.
+    #[must_use]
+    pub fn key_id(&self) -> Option<&str> {
+        self.key_id.as_deref()
+    }
+
+    /// Datasets the key is confined to; `None` is all of the tenant.
+    #[must_use]
+    pub fn datasets(&self) -> Option<&[String]> {
+        self.dataset_ids.as_deref()
+    }
+
+    /// Whether the caller may see a dataset of its tenant.
+    #[must_use]
+    pub fn sees(&self, dataset_id: &str) -> bool {
+        self.dataset_ids.as_ref().is_none_or(|ids| ids.iter().any(|id| id == dataset_id))
+    }
+
+    /// Whether the caller has a scope.
+    #[must_use]
+    pub fn may(&self, scope: Scope) -> bool {
+        self.scopes.iter().any(|granted| scopes::covers(granted, scope))
+    }
+
+    /// Demands a scope.
+    ///
+    /// # Errors
+    /// `scope_missing` names it.
+    pub fn need(&self, scope: Scope) -> Result<()> {
+        if self.may(scope) { Ok(()) } else { Err(Error::forbidden("scope_missing", format!("this key needs the scope {}", scope.name()))) }
+    }
+
+    /// Demands a scope for the whole tenant: keys confined to datasets do not have it.
+    ///
+    /// # Errors
+    /// `scope_missing`, `key_confined`.
+    pub fn need_unconfined(&self, scope: Scope) -> Result<()> {
+        self.need(scope)?;
+        if self.dataset_ids.is_none() { Ok(()) } else { Err(Error::forbidden("key_confined", "this key is confined to some datasets")) }
+    }
+}

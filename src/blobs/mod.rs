@@ -1,0 +1,184 @@
+//! Content-addressed bytes: the key of a blob is the SHA-256 of its content, below its tenant.
+//!
+//! Bytes are streamed to the store while they are hashed, under a temporary name, and then moved to their key. Every blob has a row
+//! that is touched before the bytes are looked at, so that collecting garbage never takes a blob that somebody is about to use.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt};
+use object_store::local::LocalFileSystem;
+use object_store::path::Path as Key;
+use object_store::{ObjectStore, ObjectStoreExt, PutPayload, WriteMultipart};
+use sha2::{Digest, Sha256};
+
+use crate::clock::Clock;
+use crate::db::{Db, args};
+use crate::error::{Error, Result};
+
+/// The store.
+#[derive(Debug, Clone)]
+pub struct Blobs {
+    store: Arc<dyn ObjectStore>,
+    clock: Clock,
+}
+
+/// Bytes that were stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// SHA-256 in hex.
+    pub hash: String,
+    /// Length in bytes.
+    pub size: u64,
+    /// The first bytes, for telling the format.
+    pub head: Vec<u8>,
+}
+
+/// Blobs younger than this are never collected.
+const GRACE: Duration = Duration::from_secs(3600);
+/// Bytes kept of the start.
+const HEAD: usize = 8192;
+
+impl Blobs {
+    /// Opens the configured store: a directory, or `s3://bucket/prefix`.
+    ///
+    /// # Errors
+    /// `blob_url_invalid`.
+    pub fn open(url: &str, data_dir: &Path, clock: Clock) -> Result<Self> {
+        let store: Arc<dyn ObjectStore> = if url.is_empty() {
+            let root = data_dir.join("blobs");
+            std::fs::create_dir_all(&root)?;
+            Arc::new(LocalFileSystem::new_with_prefix(&root).map_err(store_error)?.with_fsync(true))
+        } else {
+            let bad = |e: &dyn std::fmt::Display| Error::invalid("blob_url_invalid", format!("blob_url: {e}"));
+            let url: reqwest::Url = url.parse().map_err(|e| bad(&e))?;
+            let variables = std::env::vars().filter(|(name, _)| name.starts_with("AWS_")).map(|(name, value)| (name.to_lowercase(), value));
+            let (store, prefix) = object_store::parse_url_opts(&url, variables).map_err(|e| bad(&e))?;
+            Arc::new(object_store::prefix::PrefixStore::new(store, prefix))
+        };
+        Ok(Self { store, clock })
+    }
+
+    /// Stores a stream; more than `limit` bytes are refused and leave nothing behind.
+    ///
+    /// # Errors
+    /// `file_too_large`; as the stream or the store says.
+    pub async fn put<S>(&self, db: &Db, tenant_id: &str, mut content: S, limit: u64) -> Result<Stored>
+    where
+        S: Stream<Item = Result<Bytes>> + Unpin + Send,
+    {
+        let scratch = Key::from(format!("incoming/{}", self.clock.id()));
+        let mut upload = WriteMultipart::new(self.store.put_multipart(&scratch).await.map_err(store_error)?);
+        let (mut hasher, mut size, mut head) = (Sha256::new(), 0_u64, Vec::new());
+        while let Some(piece) = content.next().await {
+            let piece = match piece {
+                Ok(piece) if size + piece.len() as u64 <= limit => piece,
+                outcome => {
+                    upload.abort().await.map_err(store_error)?;
+                    outcome?;
+                    return Err(Error::too_large("file_too_large", format!("a file may have at most {limit} bytes")));
+                }
+            };
+            size += piece.len() as u64;
+            hasher.update(&piece);
+            head.extend_from_slice(&piece[..piece.len().min(HEAD - head.len())]);
+            upload.wait_for_capacity(4).await.map_err(store_error)?;
+            upload.put(piece);
+        }
+        upload.finish().await.map_err(store_error)?;
+        let hash = hex::encode(hasher.finalize());
+        self.touch(db, tenant_id, &hash, size).await?;
+        self.store.rename(&scratch, &key(tenant_id, &hash)).await.map_err(store_error)?;
+        Ok(Stored { hash, size, head })
+    }
+
+    /// Stores bytes that are already in memory.
+    ///
+    /// # Errors
+    /// As the store says.
+    pub async fn put_bytes(&self, db: &Db, tenant_id: &str, content: Vec<u8>) -> Result<Stored> {
+        let hash = hex::encode(Sha256::digest(&content));
+        let stored = Stored { hash, size: content.len() as u64, head: content[..content.len().min(HEAD)].to_vec() };
+        self.touch(db, tenant_id, &stored.hash, stored.size).await?;
+        self.store.put(&key(tenant_id, &stored.hash), PutPayload::from(content)).await.map_err(store_error)?;
+        Ok(stored)
+    }
+
+    /// The bytes of a blob.
+    ///
+    /// # Errors
+    /// `blob_not_found`.
+    pub async fn get(&self, tenant_id: &str, hash: &str) -> Result<Bytes> {
+        let found = self.store.get(&key(tenant_id, hash)).await.map_err(store_error)?;
+        found.bytes().await.map_err(store_error)
+    }
+
+    /// Removes a blob that no document refers to and nobody touched for an hour; `true` when it was removed.
+    ///
+    /// The row and the bytes go while the row is locked, so a concurrent [`Blobs::put`] of the same bytes waits and then stores them again.
+    ///
+    /// # Errors
+    /// As the database or the store says.
+    pub async fn collect(&self, db: &Db, tenant_id: &str, hash: &str) -> Result<bool> {
+        let mut tx = db.begin().await?;
+        let removed = tx
+            .execute(
+                "DELETE FROM kb_blobs WHERE tenant_id = $1 AND hash = $2 AND touched_on < $3
+                 AND NOT EXISTS (SELECT 1 FROM kb_documents d WHERE d.tenant_id = $1 AND (d.blob_hash = $2 OR d.text_hash = $2))",
+                args![tenant_id, hash, self.clock.now().minus(GRACE)],
+            )
+            .await?;
+        if removed > 0 {
+            match self.store.delete(&key(tenant_id, hash)).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => return Err(store_error(error)),
+            }
+        }
+        tx.commit().await?;
+        Ok(removed > 0)
+    }
+
+    /// Blobs that nothing refers to, at most 1,000.
+    ///
+    /// # Errors
+    /// As the database says.
+    pub async fn garbage(&self, db: &Db) -> Result<Vec<(String, String)>> {
+        db.all(
+            "SELECT b.tenant_id, b.hash FROM kb_blobs b WHERE b.touched_on < $1 AND NOT EXISTS
+             (SELECT 1 FROM kb_documents d WHERE d.tenant_id = b.tenant_id AND (d.blob_hash = b.hash OR d.text_hash = b.hash)) LIMIT 1000",
+            args![self.clock.now().minus(GRACE)],
+        )
+        .await
+    }
+
+    async fn touch(&self, db: &Db, tenant_id: &str, hash: &str, size: u64) -> Result<()> {
+        let mut tx = db.begin_repeatable().await?;
+        tx.execute(
+            "INSERT INTO kb_blobs (tenant_id, hash, size_bytes, touched_on) VALUES ($1, $2, $3, $4)
+             ON CONFLICT (tenant_id, hash) DO UPDATE SET touched_on = excluded.touched_on",
+            args![tenant_id, hash, i64::try_from(size).unwrap_or(i64::MAX), self.clock.now()],
+        )
+        .await?;
+        tx.commit().await
+    }
+}
+
+fn key(tenant_id: &str, hash: &str) -> Key {
+    Key::from(format!("{tenant_id}/{}/{hash}", &hash[..hash.len().min(2)]))
+}
+
+fn store_error(error: object_store::Error) -> Error {
+    let mut cause: Option<&dyn std::error::Error> = Some(&error);
+    while let Some(inner) = cause {
+        if inner.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::StorageFull) {
+            return std::io::Error::from(std::io::ErrorKind::StorageFull).into();
+        }
+        cause = inner.source();
+    }
+    match error {
+        object_store::Error::NotFound { .. } => Error::not_found("blob_not_found", "the stored bytes are missing").with_source(error),
+        _ => Error::unavailable("blob_store_unavailable", "the blob store failed").with_source(error),
+    }
+}

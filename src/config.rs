@@ -1,0 +1,242 @@
+//! Configuration: defaults, then a TOML file, then `CAIRN_*` variables, then flags. Every field is documented where it is declared,
+//! and `cairn serve --print-config` shows each value with its origin.
+
+use std::path::{Path, PathBuf};
+
+use figment::Figment;
+use figment::providers::{Env, Format, Serialized, Toml};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+macro_rules! config {
+    ($($(#[doc = $doc:literal])+ $name:ident: $type:ty = $default:expr;)*) => {
+        /// The configuration; one flat table, so that `CAIRN_NAME` is the variable of `name`.
+        #[derive(Debug, Clone, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub struct Config {
+            $($(#[doc = $doc])+ pub $name: $type,)*
+        }
+
+        impl Default for Config {
+            fn default() -> Self {
+                Self { $($name: $default,)* }
+            }
+        }
+
+        /// Every field with its documentation, in the order of the declaration.
+        pub const FIELDS: &[(&str, &str)] = &[$((stringify!($name), concat!($($doc, "\n"),+))),*];
+    };
+}
+
+config! {
+    /// Directory of everything Cairn stores on this machine: the SQLite database, blobs, both indexes.
+    data_dir: PathBuf = PathBuf::from("cairn-data");
+    /// Address to listen on, as host:port. Port 0 takes a free one.
+    listen: String = "127.0.0.1:7700".to_owned();
+    /// Permits an address other than loopback. Cairn speaks plain HTTP: put a TLS proxy in front.
+    allow_remote: bool = false;
+    /// Database: empty for SQLite in the data directory, or postgres://user:password@host/database.
+    database_url: String = String::new();
+    /// Database connections.
+    database_connections: u32 = 8;
+    /// Where uploaded bytes are kept: empty for the data directory, or s3://bucket/prefix (credentials from the usual AWS_* variables).
+    blob_url: String = String::new();
+    /// Qdrant server for vectors, as http://host:6334 (gRPC); empty for the embedded engine.
+    qdrant_url: String = String::new();
+    /// API key of the Qdrant server.
+    qdrant_api_key: String = String::new();
+    /// Embedding model of new datasets: a name from `cairn models list` or a directory.
+    model: String = "all-MiniLM-L6-v2".to_owned();
+    /// Directory of downloaded models and ONNX Runtime; empty for cairn/models in the user's cache directory.
+    models_dir: PathBuf = PathBuf::new();
+    /// Path of an ONNX Runtime library (1.24 or later); empty to find or fetch one.
+    onnxruntime: PathBuf = PathBuf::new();
+    /// Never fetches models or libraries; what is missing is an error.
+    offline: bool = false;
+    /// Threads of the embedding model; 0 for all cores.
+    embed_threads: usize = 0;
+    /// OpenAI-compatible embedding endpoint, up to and including /v1; empty for a local model. `model` is then the name it knows.
+    embedding_url: String = String::new();
+    /// Bearer token of the embedding endpoint.
+    embedding_api_key: String = String::new();
+    /// Length of the vectors of the embedding endpoint.
+    embedding_dimensions: usize = 1536;
+    /// Longest input of the embedding endpoint in tokens.
+    embedding_max_tokens: usize = 8191;
+    /// Jobs that run at the same time in this process.
+    workers: usize = 4;
+    /// Attempts of a job before it is given up as dead.
+    job_attempts: i64 = 5;
+    /// Seconds without a sign of life after which a job is given to another worker.
+    job_lease_seconds: u64 = 30;
+    /// Memory limit of the process that parses a file, in MiB of address space.
+    parse_memory_mb: u64 = 2048;
+    /// Time limit for parsing a file, in seconds.
+    parse_seconds: u64 = 120;
+    /// Largest normalised text of a file, in MiB.
+    parse_text_mb: usize = 64;
+    /// Largest number of files in an upload.
+    upload_files: usize = 20;
+    /// Largest file of an upload, in MiB.
+    upload_file_mb: u64 = 50;
+    /// Largest upload in all, in MiB.
+    upload_batch_mb: u64 = 200;
+    /// Largest body of any other request, in KiB.
+    body_kb: usize = 1024;
+    /// Seconds a request may take; event streams and uploads are exempt from it.
+    request_seconds: u64 = 30;
+    /// Seconds an upload may take.
+    upload_seconds: u64 = 600;
+    /// Requests served at the same time; more wait.
+    concurrency: usize = 256;
+    /// Requests per minute of a key that has no rate of its own; 0 for no limit.
+    rate_per_minute: i64 = 6000;
+    /// Origins that browsers may call from, separated by commas; * for all, empty for none.
+    cors_origins: String = String::new();
+    /// Candidates taken from each index before blending.
+    search_candidates: usize = 200;
+    /// Query vectors kept in memory.
+    query_cache: u64 = 10_000;
+    /// Vectors per segment, in kilobytes of data, above which the embedded engine builds a graph instead of scanning.
+    vector_index_kb: usize = 100_000;
+    /// Days that events can be replayed.
+    event_days: u64 = 7;
+    /// Log filter, as in `info` or `cairn=debug,warn`.
+    log: String = "info".to_owned();
+    /// Log lines as text or json.
+    log_format: String = "text".to_owned();
+}
+
+/// Values that the log and `--print-config` never show.
+const SECRETS: [&str; 3] = ["qdrant_api_key", "embedding_api_key", "database_url"];
+
+impl Config {
+    /// Reads all layers. `flags` are pairs of field and value from the command line.
+    ///
+    /// # Errors
+    /// `config_invalid` names the field, what was found, and where it came from.
+    pub fn load(file: Option<&Path>, flags: &[(&'static str, String)]) -> Result<(Self, Figment)> {
+        let mut figment = Figment::from(Serialized::defaults(Self::default()));
+        if let Some(file) = file {
+            if !file.is_file() {
+                return Err(Error::invalid("config_invalid", format!("there is no configuration file {}", file.display())));
+            }
+            figment = figment.merge(Toml::file_exact(file));
+        }
+        figment = figment.merge(Env::prefixed("CAIRN_").filter(|key| FIELDS.iter().any(|(name, _)| key.as_str().eq_ignore_ascii_case(name))));
+        for (name, value) in flags {
+            // Read as figment reads variables, so that numbers and flags get their types.
+            let value: figment::value::Value = value.parse().unwrap_or_else(|never| match never {});
+            figment = figment.merge(Serialized::global(name, value));
+        }
+        let config: Self = figment.extract().map_err(|e| Error::invalid("config_invalid", e.to_string()))?;
+        config.check()?;
+        Ok((config, figment))
+    }
+
+    fn check(&self) -> Result<()> {
+        let wrong = |message: &str| Err(Error::invalid("config_invalid", message.to_owned()));
+        if !["text", "json"].contains(&self.log_format.as_str()) {
+            return wrong("log_format must be text or json");
+        }
+        if self.workers == 0 || self.search_candidates == 0 || self.concurrency == 0 || self.job_lease_seconds < 3 {
+            return wrong("workers, search_candidates and concurrency must be at least 1, job_lease_seconds at least 3");
+        }
+        if !self.database_url.is_empty() && !self.database_url.starts_with("postgres") && !self.database_url.starts_with("sqlite:") {
+            return wrong("database_url must be empty, sqlite:PATH or postgres://…");
+        }
+        Ok(())
+    }
+
+    /// The effective values as TOML, each with its documentation and origin; secrets are masked.
+    #[must_use]
+    pub fn describe(figment: &Figment) -> String {
+        let mut out = String::new();
+        for (name, doc) in FIELDS {
+            for line in doc.lines() {
+                out.push_str(&format!("#{line}\n"));
+            }
+            let value = figment.find_value(name).ok();
+            let shown = match &value {
+                Some(figment::value::Value::String(_, text)) if SECRETS.contains(name) && !text.is_empty() => "\"***\"".to_owned(),
+                Some(value) => toml_value(value),
+                None => String::new(),
+            };
+            let origin = figment.find_metadata(name).map_or_else(|| "default".to_owned(), |m| origin(m, name));
+            out.push_str(&format!("{name} = {shown}  # from: {origin}\n\n"));
+        }
+        out
+    }
+
+    /// The effective database address.
+    #[must_use]
+    pub fn database(&self) -> String {
+        if self.database_url.is_empty() { format!("sqlite:{}", self.data_dir.join("cairn.db").display()) } else { self.database_url.clone() }
+    }
+
+    /// The effective model cache.
+    #[must_use]
+    pub fn models_directory(&self) -> PathBuf {
+        if !self.models_dir.as_os_str().is_empty() {
+            return self.models_dir.clone();
+        }
+        let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")));
+        base.unwrap_or_else(std::env::temp_dir).join("cairn/models")
+    }
+
+    /// Threads for the model.
+    #[must_use]
+    pub fn model_threads(&self) -> usize {
+        if self.embed_threads > 0 { self.embed_threads } else { std::thread::available_parallelism().map_or(1, usize::from) }
+    }
+}
+
+fn origin(metadata: &figment::Metadata, name: &str) -> String {
+    if metadata.name.contains("environment") {
+        return format!("CAIRN_{}", name.to_uppercase());
+    }
+    match &metadata.source {
+        Some(figment::Source::File(path)) => path.display().to_string(),
+        _ if metadata.name.contains("Config") => "default".to_owned(),
+        _ => "command line".to_owned(),
+    }
+}
+
+fn toml_value(value: &figment::value::Value) -> String {
+    toml::Value::try_from(value).map(|v| v.to_string()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_win_over_the_file_and_origins_are_named() {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let file = directory.path().join("cairn.toml");
+        std::fs::write(&file, "workers = 2\nlisten = \"127.0.0.1:1\"\n").expect("writable");
+        let (config, figment) = Config::load(Some(&file), &[("listen", "127.0.0.1:2".to_owned())]).expect("valid");
+        assert_eq!((config.workers, config.listen.as_str()), (2, "127.0.0.1:2"));
+        let text = Config::describe(&figment);
+        assert!(text.contains("listen = \"127.0.0.1:2\"  # from: command line"), "{text}");
+        assert!(text.contains(&format!("workers = 2  # from: {}", file.display())), "{text}");
+        assert!(text.contains("job_attempts = 5  # from: default"), "{text}");
+    }
+
+    #[test]
+    fn secrets_are_masked() {
+        let (_, figment) = Config::load(None, &[("qdrant_api_key", "hunter2".to_owned())]).expect("valid");
+        let text = Config::describe(&figment);
+        assert!(!text.contains("hunter2") && text.contains("qdrant_api_key = \"***\""), "{text}");
+    }
+
+    #[test]
+    fn unknown_fields_and_bad_values_are_errors() {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let file = directory.path().join("cairn.toml");
+        std::fs::write(&file, "wrokers = 2\n").expect("writable");
+        assert!(Config::load(Some(&file), &[]).expect_err("a typo").to_string().contains("wrokers"));
+        assert!(Config::load(None, &[("workers", "many".to_owned())]).expect_err("no number").to_string().contains("workers"));
+    }
+}

@@ -1,0 +1,275 @@
+//! One SQL text over SQLite and PostgreSQL.
+//!
+//! Statements are `'static` texts with `$1` placeholders in the subset that both engines read (see `migrations/README.md`); values are
+//! bound. Two typed pools stand behind it, because sqlx's `Any` loses booleans and nulls. SQLite has one writing connection
+//! and several reading ones (WAL). A transaction is durable when it is committed, unless it was opened with [`Db::begin_repeatable`].
+
+mod value;
+
+use std::path::Path;
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::postgres::{PgPool, PgPoolOptions, PgRow};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
+use sqlx::{AssertSqlSafe, FromRow, Postgres, Sqlite, SqlSafeStr, Transaction};
+
+pub use value::{Args, Value};
+
+use crate::error::{Error, Result};
+
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+
+/// A row type that can be read from both engines; `#[derive(sqlx::FromRow)]` gives it.
+pub trait Record: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin {}
+impl<T> Record for T where T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin {}
+
+/// The database.
+#[derive(Debug, Clone)]
+pub struct Db(Pools);
+
+#[derive(Debug, Clone)]
+enum Pools {
+    Sqlite { read: SqlitePool, write: SqlitePool },
+    Postgres(PgPool),
+}
+
+/// A transaction; rolled back unless committed.
+pub struct Tx(Inner);
+
+enum Inner {
+    Sqlite(Transaction<'static, Sqlite>),
+    Postgres(Transaction<'static, Postgres>),
+}
+
+/// Expands `IN ($LIST)` at the end of the placeholders: the only text that is not `'static`, and it holds nothing but numbers.
+fn expand(sql: &'static str, fixed: usize, count: usize) -> sqlx::SqlStr {
+    let list = (fixed + 1..=fixed + count).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ");
+    AssertSqlSafe(sql.replace("$LIST", &list)).into_sql_str()
+}
+
+macro_rules! bound {
+    ($query:expr, $args:expr) => {{
+        let mut query = $query;
+        for value in $args.0 {
+            query = match value {
+                Value::Text(v) => query.bind(v),
+                Value::Int(v) => query.bind(v),
+                Value::Real(v) => query.bind(v),
+                Value::Bool(v) => query.bind(v),
+                Value::Bytes(v) => query.bind(v),
+            };
+        }
+        query
+    }};
+}
+
+impl Db {
+    /// Opens `sqlite:PATH` (created if missing) or `postgres://…` and applies the migrations.
+    ///
+    /// # Errors
+    /// `database_unavailable` when it cannot be reached, `migration_failed` when the schema is newer than this program or damaged.
+    pub async fn open(url: &str, connections: u32) -> Result<Self> {
+        let unreachable = |e: sqlx::Error| Error::unavailable("database_unavailable", format!("the database cannot be opened: {e}"));
+        let db = if let Some(path) = url.strip_prefix("sqlite:") {
+            if let Some(parent) = Path::new(path).parent() {
+                std::fs::create_dir_all(parent)?;
+            }
+            let options = SqliteConnectOptions::new()
+                .filename(path)
+                .create_if_missing(true)
+                .journal_mode(SqliteJournalMode::Wal)
+                .synchronous(SqliteSynchronous::Full)
+                .foreign_keys(true)
+                .busy_timeout(Duration::from_secs(15))
+                .pragma("cache_size", "-16384");
+            let write = SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None).connect_with(options.clone()).await.map_err(unreachable)?;
+            MIGRATIONS.run(&write).await.map_err(migration)?;
+            let read = SqlitePoolOptions::new().max_connections(connections).connect_with(options.read_only(true).create_if_missing(false)).await.map_err(unreachable)?;
+            Pools::Sqlite { read, write }
+        } else {
+            let options = sqlx::postgres::PgConnectOptions::from_str(url).map_err(|e| Error::invalid("database_url_invalid", format!("database_url: {e}")))?;
+            let pool = PgPoolOptions::new().max_connections(connections.max(2)).acquire_timeout(Duration::from_secs(15)).connect_with(options).await.map_err(unreachable)?;
+            MIGRATIONS.run(&pool).await.map_err(migration)?;
+            Pools::Postgres(pool)
+        };
+        Ok(Self(db))
+    }
+
+    /// Whether other processes may share this database.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        matches!(self.0, Pools::Postgres(_))
+    }
+
+    /// All rows of a reading statement.
+    ///
+    /// # Errors
+    /// As the database says.
+    pub async fn all<T: Record>(&self, sql: &'static str, args: Args) -> Result<Vec<T>> {
+        match &self.0 {
+            Pools::Sqlite { read, .. } => Ok(bound!(sqlx::query_as::<_, T>(sql), args).fetch_all(read).await?),
+            Pools::Postgres(pool) => Ok(bound!(sqlx::query_as::<_, T>(sql), args).fetch_all(pool).await?),
+        }
+    }
+
+    /// The rows of a statement whose text holds `IN ($LIST)`; the values of `list` are bound after `args`.
+    /// Long lists are asked for in pieces, so the statement must not depend on the order or on limits.
+    ///
+    /// # Errors
+    /// As the database says.
+    pub async fn all_in<T: Record>(&self, sql: &'static str, args: Args, list: &[String]) -> Result<Vec<T>> {
+        let mut rows = Vec::with_capacity(list.len());
+        for piece in list.chunks(500) {
+            let text = expand(sql, args.0.len(), piece.len());
+            let mut args = args.clone();
+            args.0.extend(piece.iter().map(Value::from));
+            rows.extend(match &self.0 {
+                Pools::Sqlite { read, .. } => bound!(sqlx::query_as::<_, T>(text), args).fetch_all(read).await?,
+                Pools::Postgres(pool) => bound!(sqlx::query_as::<_, T>(text), args).fetch_all(pool).await?,
+            });
+        }
+        Ok(rows)
+    }
+
+    /// The row of a reading statement, if there is one.
+    ///
+    /// # Errors
+    /// As the database says.
+    pub async fn optional<T: Record>(&self, sql: &'static str, args: Args) -> Result<Option<T>> {
+        match &self.0 {
+            Pools::Sqlite { read, .. } => Ok(bound!(sqlx::query_as::<_, T>(sql), args).fetch_optional(read).await?),
+            Pools::Postgres(pool) => Ok(bound!(sqlx::query_as::<_, T>(sql), args).fetch_optional(pool).await?),
+        }
+    }
+
+    /// The single row of a reading statement.
+    ///
+    /// # Errors
+    /// As the database says; also when there is no row.
+    pub async fn one<T: Record>(&self, sql: &'static str, args: Args) -> Result<T> {
+        self.optional(sql, args).await?.ok_or_else(|| Error::internal("a statement gave no row"))
+    }
+
+    /// Runs one durable change; gives the number of rows changed.
+    ///
+    /// # Errors
+    /// As the database says.
+    pub async fn execute(&self, sql: &'static str, args: Args) -> Result<u64> {
+        let mut tx = self.begin().await?;
+        let changed = tx.execute(sql, args).await?;
+        tx.commit().await?;
+        Ok(changed)
+    }
+
+    /// Starts a durable transaction.
+    ///
+    /// # Errors
+    /// When no connection can be had.
+    pub async fn begin(&self) -> Result<Tx> {
+        self.start(true).await
+    }
+
+    /// Starts a transaction whose commit may be lost when the power fails (never when the process dies): for work that is then simply done again.
+    ///
+    /// # Errors
+    /// When no connection can be had.
+    pub async fn begin_repeatable(&self) -> Result<Tx> {
+        self.start(false).await
+    }
+
+    async fn start(&self, durable: bool) -> Result<Tx> {
+        Ok(Tx(match &self.0 {
+            Pools::Sqlite { write, .. } => {
+                let mut connection = write.acquire().await?;
+                // The level belongs to the connection, and there is only one that writes.
+                let level = if durable { "PRAGMA synchronous = FULL" } else { "PRAGMA synchronous = NORMAL" };
+                sqlx::query(level).execute(&mut *connection).await?;
+                Inner::Sqlite(Transaction::begin(connection, Some("BEGIN IMMEDIATE".into_sql_str())).await?)
+            }
+            Pools::Postgres(pool) => Inner::Postgres(pool.begin().await?),
+        }))
+    }
+
+    /// Closes all connections.
+    pub async fn close(&self) {
+        match &self.0 {
+            Pools::Sqlite { read, write } => {
+                read.close().await;
+                write.close().await;
+            }
+            Pools::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+impl Tx {
+    /// All rows of a statement.
+    ///
+    /// # Errors
+    /// As the database says.
+    pub async fn all<T: Record>(&mut self, sql: &'static str, args: Args) -> Result<Vec<T>> {
+        match &mut self.0 {
+            Inner::Sqlite(tx) => Ok(bound!(sqlx::query_as::<_, T>(sql), args).fetch_all(&mut **tx).await?),
+            Inner::Postgres(tx) => Ok(bound!(sqlx::query_as::<_, T>(sql), args).fetch_all(&mut **tx).await?),
+        }
+    }
+
+    /// The row of a statement, if there is one.
+    ///
+    /// # Errors
+    /// As the database says.
+    pub async fn optional<T: Record>(&mut self, sql: &'static str, args: Args) -> Result<Option<T>> {
+        match &mut self.0 {
+            Inner::Sqlite(tx) => Ok(bound!(sqlx::query_as::<_, T>(sql), args).fetch_optional(&mut **tx).await?),
+            Inner::Postgres(tx) => Ok(bound!(sqlx::query_as::<_, T>(sql), args).fetch_optional(&mut **tx).await?),
+        }
+    }
+
+    /// Runs a change; gives the number of rows changed.
+    ///
+    /// # Errors
+    /// As the database says.
+    pub async fn execute(&mut self, sql: &'static str, args: Args) -> Result<u64> {
+        match &mut self.0 {
+            Inner::Sqlite(tx) => Ok(bound!(sqlx::query(sql), args).execute(&mut **tx).await?.rows_affected()),
+            Inner::Postgres(tx) => Ok(bound!(sqlx::query(sql), args).execute(&mut **tx).await?.rows_affected()),
+        }
+    }
+
+    /// Raises a counter and gives its new value. The row stays locked until the commit, so values appear in commit order.
+    ///
+    /// # Errors
+    /// As the database says.
+    pub async fn count(&mut self, name: &str, by: i64) -> Result<i64> {
+        let row: Option<(i64,)> = self
+            .optional(
+                "INSERT INTO counters (name, value) VALUES ($1, $2)
+                 ON CONFLICT (name) DO UPDATE SET value = counters.value + excluded.value RETURNING value",
+                args![name, by],
+            )
+            .await?;
+        row.map(|(value,)| value).ok_or_else(|| Error::internal("a counter gave no value"))
+    }
+
+    /// Makes the changes permanent.
+    ///
+    /// # Errors
+    /// As the database says; nothing was changed then.
+    pub async fn commit(self) -> Result<()> {
+        match self.0 {
+            Inner::Sqlite(tx) => Ok(tx.commit().await?),
+            Inner::Postgres(tx) => Ok(tx.commit().await?),
+        }
+    }
+}
+
+fn migration(error: sqlx::migrate::MigrateError) -> Error {
+    Error::unprocessable("migration_failed", format!("the database schema could not be brought up to date: {error}")).with_source(error)
+}
+
+/// Values for a statement, in the order of its placeholders.
+macro_rules! args {
+    ($($value:expr),* $(,)?) => { $crate::db::Args(vec![$($crate::db::Value::from($value)),*]) };
+}
+pub(crate) use args;

@@ -1,0 +1,194 @@
+//! The one error of the service: a kind for the edge, a stable code for programs, a message for people, a source for the log.
+
+use std::fmt;
+
+/// Result of everything below `api`.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What sort of failure it is; the edges turn it into a status or an exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The caller's input is wrong.
+    Invalid,
+    /// No or no valid credentials.
+    Unauthorized,
+    /// The caller may not do this.
+    Forbidden,
+    /// Not there, or not the caller's.
+    NotFound,
+    /// The state does not allow it.
+    Conflict,
+    /// Larger than a limit.
+    TooLarge,
+    /// Understood, but cannot be carried out with this configuration.
+    Unprocessable,
+    /// Too many requests; try again after the given seconds.
+    RateLimited,
+    /// Cannot be done now; trying later may help.
+    Unavailable,
+    /// The disk is full.
+    NoSpace,
+    /// A fault of ours.
+    Internal,
+}
+
+/// A failure.
+#[derive(Debug)]
+pub struct Error {
+    kind: Kind,
+    code: &'static str,
+    message: String,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl Error {
+    fn new(kind: Kind, code: &'static str, message: impl Into<String>) -> Self {
+        Self { kind, code, message: message.into(), source: None }
+    }
+
+    /// The caller's input is wrong.
+    pub fn invalid(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(Kind::Invalid, code, message)
+    }
+
+    /// No or no valid credentials.
+    pub fn unauthorized(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(Kind::Unauthorized, code, message)
+    }
+
+    /// The caller may not do this.
+    pub fn forbidden(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(Kind::Forbidden, code, message)
+    }
+
+    /// Not there, or not the caller's.
+    pub fn not_found(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(Kind::NotFound, code, message)
+    }
+
+    /// The state does not allow it.
+    pub fn conflict(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(Kind::Conflict, code, message)
+    }
+
+    /// Larger than a limit.
+    pub fn too_large(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(Kind::TooLarge, code, message)
+    }
+
+    /// Understood, but cannot be carried out.
+    pub fn unprocessable(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(Kind::Unprocessable, code, message)
+    }
+
+    /// Too many requests.
+    pub fn rate_limited(message: impl Into<String>) -> Self {
+        Self::new(Kind::RateLimited, "rate_limited", message)
+    }
+
+    /// Cannot be done now.
+    pub fn unavailable(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(Kind::Unavailable, code, message)
+    }
+
+    /// A fault of ours; `message` is for the log.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(Kind::Internal, "internal", message)
+    }
+
+    /// Attaches the cause, for the log.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// What sort of failure it is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// Stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// What the caller may read. Internal faults give nothing away.
+    #[must_use]
+    pub fn public_message(&self) -> &str {
+        if self.kind == Kind::Internal { "something went wrong on our side; the log has the details" } else { &self.message }
+    }
+
+    /// Whether trying the same later may succeed.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(self.kind, Kind::RateLimited | Kind::Unavailable | Kind::NoSpace | Kind::Internal)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        let mut source: Option<&dyn std::error::Error> = self.source.as_ref().map(|s| s.as_ref() as _);
+        while let Some(cause) = source {
+            // Some engines put a backtrace behind the first line.
+            write!(f, ": {}", cause.to_string().lines().next().unwrap_or_default())?;
+            source = cause.source();
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_ref().map(|s| s.as_ref() as _)
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        let full = error.as_database_error().is_some_and(|e| {
+            // SQLite: 13 is SQLITE_FULL. PostgreSQL: class 53 is insufficient resources.
+            e.code().is_some_and(|c| c == "13" || c == "53100")
+        });
+        match error {
+            _ if full => Self::new(Kind::NoSpace, "disk_full", "the disk is full").with_source(error),
+            sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) => Self::unavailable("database_unavailable", "the database does not answer").with_source(error),
+            _ => Self::internal("a database statement failed").with_source(error),
+        }
+    }
+}
+
+impl From<std::io::Error> for Error {
+    fn from(error: std::io::Error) -> Self {
+        if error.kind() == std::io::ErrorKind::StorageFull {
+            return Self::new(Kind::NoSpace, "disk_full", "the disk is full").with_source(error);
+        }
+        Self::internal("the file system failed").with_source(error)
+    }
+}
+
+impl From<serde_json::Error> for Error {
+    fn from(error: serde_json::Error) -> Self {
+        Self::internal("stored JSON could not be read or written").with_source(error)
+    }
+}
+
+impl From<tokio::task::JoinError> for Error {
+    fn from(error: tokio::task::JoinError) -> Self {
+        Self::internal("a task stopped unexpectedly").with_source(error)
+    }
+}
+
+impl From<cairn_models::Error> for Error {
+    fn from(error: cairn_models::Error) -> Self {
+        let made = if error.is_retryable() {
+            Self::unavailable("model_unavailable", "the embedding model does not answer")
+        } else {
+            Self::unprocessable("model_failed", error.to_string())
+        };
+        made.with_source(error)
+    }
+}

@@ -1,0 +1,153 @@
+//! What happened: typed events, stored in the transaction that caused them and replayable until they expire.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use crate::clock::{Clock, Time};
+use crate::db::{Db, Tx, args};
+use crate::error::Result;
+
+/// Something that happened to what a tenant owns.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(tag = "topic", rename_all = "snake_case", rename_all_fields = "camelCase")]
+pub enum Event {
+    /// A document moved in its life: uploaded, parsing, embedding, indexed, failed, switched on or off.
+    DocumentChanged {
+        /// The dataset.
+        dataset_id: String,
+        /// The document.
+        document_id: String,
+        /// Its name.
+        file_name: String,
+        /// `pending`, `parsing`, `embedding`, `indexed`, `error` or `disabled`.
+        status: String,
+        /// 0 to 100.
+        progress: i64,
+        /// Chunks known so far.
+        chunks_count: i64,
+        /// One sentence when the status is `error`.
+        error_message: Option<String>,
+    },
+    /// A document and its chunks are gone.
+    DocumentDeleted {
+        /// The dataset.
+        dataset_id: String,
+        /// The document.
+        document_id: String,
+        /// Chunks that went with it.
+        chunks_removed: i64,
+    },
+    /// A dataset was created or its settings changed.
+    DatasetChanged {
+        /// The dataset.
+        dataset_id: String,
+        /// Its name.
+        name: String,
+    },
+    /// A dataset and all its documents are gone.
+    DatasetDeleted {
+        /// The dataset.
+        dataset_id: String,
+    },
+}
+
+impl Event {
+    /// The name under which streams carry it.
+    #[must_use]
+    pub fn topic(&self) -> &'static str {
+        match self {
+            Self::DocumentChanged { .. } => "document_changed",
+            Self::DocumentDeleted { .. } => "document_deleted",
+            Self::DatasetChanged { .. } => "dataset_changed",
+            Self::DatasetDeleted { .. } => "dataset_deleted",
+        }
+    }
+
+    /// The dataset it is about.
+    #[must_use]
+    pub fn dataset_id(&self) -> &str {
+        match self {
+            Self::DocumentChanged { dataset_id, .. }
+            | Self::DocumentDeleted { dataset_id, .. }
+            | Self::DatasetChanged { dataset_id, .. }
+            | Self::DatasetDeleted { dataset_id } => dataset_id,
+        }
+    }
+}
+
+/// A stored event.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Stored {
+    /// Position; a stream resumes after it.
+    pub seq: i64,
+    /// Name of the event.
+    pub topic: String,
+    /// Dataset it is about.
+    pub dataset_id: Option<String>,
+    /// JSON of the [`Event`].
+    pub payload: String,
+}
+
+/// Appends an event to the transaction that causes it.
+///
+/// # Errors
+/// As the database says.
+pub async fn append(tx: &mut Tx, clock: &Clock, tenant_id: &str, event: &Event) -> Result<()> {
+    let seq = tx.count("events", 1).await?;
+    let payload = serde_json::to_string(event)?;
+    tx.execute(
+        "INSERT INTO events (seq, tenant_id, dataset_id, topic, payload, created_on) VALUES ($1, $2, $3, $4, $5, $6)",
+        args![seq, tenant_id, event.dataset_id(), event.topic(), payload, clock.now()],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Events of a tenant after a position, at most 500.
+///
+/// # Errors
+/// As the database says.
+pub async fn after(db: &Db, tenant_id: &str, seq: i64) -> Result<Vec<Stored>> {
+    db.all("SELECT seq, topic, dataset_id, payload FROM events WHERE tenant_id = $1 AND seq > $2 ORDER BY seq LIMIT 500", args![tenant_id, seq]).await
+}
+
+/// The last position of all events.
+///
+/// # Errors
+/// As the database says.
+pub async fn last(db: &Db) -> Result<i64> {
+    Ok(db.one::<(i64,)>("SELECT CAST(COALESCE(MAX(value), 0) AS BIGINT) FROM counters WHERE name = 'events'", args![]).await?.0)
+}
+
+/// Removes events that are older than the replay window.
+///
+/// # Errors
+/// As the database says.
+pub async fn prune(db: &Db, now: Time, keep: Duration) -> Result<u64> {
+    db.execute("DELETE FROM events WHERE created_on < $1", args![now.minus(keep)]).await
+}
+
+/// Wakes those in this process who wait for a commit; the stored rows stay the truth.
+#[derive(Debug, Clone)]
+pub struct Bell(watch::Sender<u64>);
+
+impl Default for Bell {
+    fn default() -> Self {
+        Self(watch::channel(0).0)
+    }
+}
+
+impl Bell {
+    /// Call after a commit.
+    pub fn ring(&self) {
+        self.0.send_modify(|n| *n = n.wrapping_add(1));
+    }
+
+    /// A listener that sees every ring from now on.
+    #[must_use]
+    pub fn listen(&self) -> watch::Receiver<u64> {
+        self.0.subscribe()
+    }
+}

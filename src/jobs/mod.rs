@@ -1,0 +1,283 @@
+//! A durable queue in SQL: leases with heartbeats, bounded retries with back-off and the cause kept, dead letters, one unfinished job
+//! per dedupe key, real cancel. A job is enqueued in the transaction that causes it. The same statements claim on both engines: whoever
+//! changes the row from due to running owns the job.
+
+pub mod pool;
+pub mod schedules;
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::{Clock, Time};
+use crate::db::{Db, Tx, args};
+use crate::error::{Error, Result};
+use crate::page::{Listing, Page};
+
+/// What a job does. Running one twice is harmless.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Task {
+    /// Parse, chunk, embed and store a document.
+    Ingest {
+        /// The document.
+        document_id: String,
+    },
+    /// Remove expired events, unused blobs and embeddings, old finished jobs.
+    Housekeeping,
+}
+
+impl Task {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Ingest { .. } => "ingest",
+            Self::Housekeeping => "housekeeping",
+        }
+    }
+}
+
+/// A job.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Job {
+    /// Id.
+    pub id: String,
+    /// Owner.
+    pub tenant_id: String,
+    /// Kind of task.
+    pub kind: String,
+    /// JSON of the [`Task`].
+    pub payload: String,
+    /// `queued`, `running`, `done`, `dead` or `cancelled`.
+    pub status: String,
+    /// Attempts begun.
+    pub attempts: i64,
+    /// Attempts allowed.
+    pub max_attempts: i64,
+    /// Earliest start.
+    pub run_at: Time,
+    /// Whether somebody asked to stop it.
+    pub cancel_requested: bool,
+    /// Cause of the last failed attempt.
+    pub last_error: Option<String>,
+    /// Time of creation.
+    pub created_on: Time,
+    /// Time of the last change.
+    pub updated_on: Time,
+}
+
+impl Job {
+    /// What it does.
+    ///
+    /// # Errors
+    /// When the row was written by a newer version.
+    pub fn task(&self) -> Result<Task> {
+        Ok(serde_json::from_str(&self.payload)?)
+    }
+}
+
+/// Enqueues a job in the causing transaction and gives its id. With a dedupe key that an unfinished job holds, gives that job's id instead.
+///
+/// # Errors
+/// As the database says.
+pub async fn enqueue(tx: &mut Tx, clock: &Clock, tenant_id: &str, task: &Task, dedupe_key: Option<&str>, max_attempts: i64) -> Result<String> {
+    if let Some(key) = dedupe_key {
+        let existing: Option<(String,)> =
+            tx.optional("SELECT id FROM jobs WHERE dedupe_key = $1 AND tenant_id = $2 AND status IN ('queued', 'running')", args![key, tenant_id]).await?;
+        if let Some((id,)) = existing {
+            return Ok(id);
+        }
+    }
+    let (id, now) = (clock.id(), clock.now());
+    tx.execute(
+        "INSERT INTO jobs (id, tenant_id, kind, payload, dedupe_key, status, attempts, max_attempts, run_at, cancel_requested, created_on, updated_on)
+         VALUES ($1, $2, $3, $4, $5, 'queued', 0, $6, $7, FALSE, $7, $7)",
+        args![&id, tenant_id, task.kind(), serde_json::to_string(task)?, dedupe_key, max_attempts, now],
+    )
+    .await?;
+    Ok(id)
+}
+
+/// Takes the next due job, if there is one. The lease holds until it is renewed or passes.
+///
+/// # Errors
+/// As the database says.
+pub async fn claim(db: &Db, clock: &Clock, owner: &str, lease: Duration) -> Result<Option<Job>> {
+    let now = clock.now();
+    let due: Vec<(String,)> = db
+        .all(
+            "SELECT id FROM jobs WHERE (status = 'queued' AND run_at <= $1) OR (status = 'running' AND lease_until < $1) ORDER BY run_at, id LIMIT 8",
+            args![now],
+        )
+        .await?;
+    for (id,) in due {
+        let mut tx = db.begin_repeatable().await?;
+        let job: Option<Job> = tx
+            .optional(
+                "UPDATE jobs SET status = 'running', attempts = attempts + 1, lease_owner = $1, lease_until = $2, updated_on = $3
+                 WHERE id = $4 AND ((status = 'queued' AND run_at <= $3) OR (status = 'running' AND lease_until < $3))
+                 RETURNING id, tenant_id, kind, payload, status, attempts, max_attempts, run_at, cancel_requested, last_error, created_on, updated_on",
+                args![owner, now.plus(lease), now, &id],
+            )
+            .await?;
+        tx.commit().await?;
+        if job.is_some() {
+            return Ok(job);
+        }
+    }
+    Ok(None)
+}
+
+/// Renews a lease; `None` when it is no longer ours, otherwise whether somebody asked to cancel.
+///
+/// # Errors
+/// As the database says.
+pub async fn renew(db: &Db, clock: &Clock, job: &Job, owner: &str, lease: Duration) -> Result<Option<bool>> {
+    let mut tx = db.begin_repeatable().await?;
+    let row: Option<(bool,)> = tx
+        .optional(
+            "UPDATE jobs SET lease_until = $1 WHERE id = $2 AND tenant_id = $3 AND status = 'running' AND lease_owner = $4 RETURNING cancel_requested",
+            args![clock.now().plus(lease), &job.id, &job.tenant_id, owner],
+        )
+        .await?;
+    tx.commit().await?;
+    Ok(row.map(|(cancel,)| cancel))
+}
+
+/// How a job left its worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Finished.
+    Done,
+    /// Failed; runs again after the back-off.
+    Retry(String),
+    /// Failed for good.
+    Dead(String),
+    /// Stopped on request.
+    Cancelled,
+    /// Given back unfinished because the worker stops; the attempt does not count.
+    HandedBack,
+}
+
+/// Waiting time before the next attempt: 2, 4, 8 … seconds, at most 5 minutes.
+#[must_use]
+pub fn back_off(attempts: i64) -> Duration {
+    let exponent = u32::try_from(attempts.clamp(1, 10)).unwrap_or(10);
+    Duration::from_secs(2_u64.saturating_pow(exponent).min(300))
+}
+
+/// Records the outcome, unless the lease went to somebody else meanwhile.
+///
+/// # Errors
+/// As the database says.
+pub async fn finish(db: &Db, clock: &Clock, job: &Job, owner: &str, outcome: &Outcome) -> Result<()> {
+    let now = clock.now();
+    let (status, run_at, refund, cause) = match outcome {
+        Outcome::Done => ("done", now, 0, None),
+        Outcome::Retry(cause) => ("queued", now.plus(back_off(job.attempts)), 0, Some(cause)),
+        Outcome::Dead(cause) => ("dead", now, 0, Some(cause)),
+        Outcome::Cancelled => ("cancelled", now, 0, None),
+        Outcome::HandedBack => ("queued", now, 1, None),
+    };
+    let mut tx = db.begin_repeatable().await?;
+    tx.execute(
+        "UPDATE jobs SET status = $1, run_at = $2, attempts = attempts - $3, last_error = COALESCE($4, last_error), lease_owner = NULL, lease_until = NULL, updated_on = $5
+         WHERE id = $6 AND tenant_id = $7 AND lease_owner = $8",
+        args![status, run_at, refund as i64, cause.cloned(), now, &job.id, &job.tenant_id, owner],
+    )
+    .await?;
+    tx.commit().await
+}
+
+/// Asks a job to stop. A queued one is cancelled at once, a running one within its next heartbeat.
+///
+/// # Errors
+/// `job_not_found`, `job_finished`.
+pub async fn cancel(db: &Db, clock: &Clock, tenant_id: &str, id: &str) -> Result<Job> {
+    let mut tx = db.begin().await?;
+    tx.execute(
+        "UPDATE jobs SET cancel_requested = TRUE, updated_on = $1 WHERE tenant_id = $2 AND id = $3 AND status IN ('queued', 'running')",
+        args![clock.now(), tenant_id, id],
+    )
+    .await?;
+    tx.commit().await?;
+    let job = get(db, tenant_id, id).await?;
+    if job.cancel_requested { Ok(job) } else { Err(Error::conflict("job_finished", format!("the job is {} already", job.status))) }
+}
+
+/// Puts a dead or cancelled job back into the queue with all its attempts.
+///
+/// # Errors
+/// `job_not_found`, `job_not_dead`.
+pub async fn retry(tx: &mut Tx, clock: &Clock, tenant_id: &str, id: &str) -> Result<()> {
+    let changed = tx
+        .execute(
+            "UPDATE jobs SET status = 'queued', attempts = 0, run_at = $1, cancel_requested = FALSE, updated_on = $1
+             WHERE tenant_id = $2 AND id = $3 AND status IN ('dead', 'cancelled')",
+            args![clock.now(), tenant_id, id],
+        )
+        .await?;
+    if changed > 0 { Ok(()) } else { Err(Error::conflict("job_not_dead", "only dead and cancelled jobs can be retried")) }
+}
+
+/// A job of a tenant.
+///
+/// # Errors
+/// `job_not_found`.
+pub async fn get(db: &Db, tenant_id: &str, id: &str) -> Result<Job> {
+    db.optional(
+        "SELECT id, tenant_id, kind, payload, status, attempts, max_attempts, run_at, cancel_requested, last_error, created_on, updated_on
+         FROM jobs WHERE tenant_id = $1 AND id = $2",
+        args![tenant_id, id],
+    )
+    .await?
+    .ok_or_else(|| Error::not_found("job_not_found", "there is no such job"))
+}
+
+/// Jobs of a tenant, oldest first, optionally of one status.
+///
+/// # Errors
+/// As the database says.
+pub async fn list(db: &Db, tenant_id: &str, status: Option<&str>, page: &Page) -> Result<Listing<Job>> {
+    let rows: Vec<Job> = db
+        .all(
+            "SELECT id, tenant_id, kind, payload, status, attempts, max_attempts, run_at, cancel_requested, last_error, created_on, updated_on
+             FROM jobs WHERE tenant_id = $1 AND (CAST($2 AS TEXT) IS NULL OR status = $2) AND id > $3 ORDER BY id LIMIT $4",
+            args![tenant_id, status, &page.after, page.fetch()],
+        )
+        .await?;
+    Ok(page.listing(rows, |job| job.id.clone()))
+}
+
+/// Frees every lease of a database that only this process uses: whoever held one is gone.
+///
+/// # Errors
+/// As the database says.
+pub async fn free_all(db: &Db) -> Result<u64> {
+    db.execute("UPDATE jobs SET lease_until = 0 WHERE status = 'running'", args![]).await
+}
+
+/// Jobs by status, over all tenants, for metrics.
+///
+/// # Errors
+/// As the database says.
+pub async fn counts(db: &Db) -> Result<Vec<(String, i64)>> {
+    db.all("SELECT status, COUNT(*) FROM jobs GROUP BY status", args![]).await
+}
+
+/// Removes finished jobs that are older than a time; dead ones stay until they are retried.
+///
+/// # Errors
+/// As the database says.
+pub async fn prune(db: &Db, before: Time) -> Result<u64> {
+    db.execute("DELETE FROM jobs WHERE status IN ('done', 'cancelled') AND updated_on < $1", args![before]).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::back_off;
+
+    #[test]
+    fn the_back_off_doubles_and_is_bounded() {
+        assert_eq!([1, 2, 3, 20].map(|n| back_off(n).as_secs()), [2, 4, 8, 300]);
+    }
+}

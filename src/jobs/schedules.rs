@@ -1,0 +1,86 @@
+//! Jobs that come back: cron expressions in UTC. A schedule whose time has passed enqueues one job, however often it was missed.
+
+use std::str::FromStr;
+
+use crate::clock::{Clock, Time};
+use crate::db::{Db, args};
+use crate::error::{Error, Result};
+use crate::jobs::{Task, enqueue};
+
+#[derive(Debug, sqlx::FromRow)]
+struct Due {
+    id: String,
+    tenant_id: String,
+    payload: String,
+    cron: String,
+    next_run: Time,
+}
+
+/// The first time after `after` that a five-field cron expression names.
+///
+/// # Errors
+/// `cron_invalid`.
+pub fn next(cron: &str, after: Time) -> Result<Time> {
+    let bad = |e: &dyn std::fmt::Display| Error::invalid("cron_invalid", format!("{cron:?} is no cron expression: {e}"));
+    let schedule = croner::Cron::from_str(cron).map_err(|e| bad(&e))?;
+    let from = chrono::DateTime::from_timestamp_millis(after.0).ok_or_else(|| bad(&"the time is out of range"))?;
+    let found = schedule.find_next_occurrence(&from, false).map_err(|e| bad(&e))?;
+    Ok(Time(found.timestamp_millis()))
+}
+
+/// Sets a schedule; the same tenant, task and cron again change nothing.
+///
+/// # Errors
+/// `cron_invalid`.
+pub async fn set(db: &Db, clock: &Clock, tenant_id: &str, task: &Task, cron: &str) -> Result<()> {
+    let first = next(cron, clock.now())?;
+    db.execute(
+        "INSERT INTO job_schedules (id, tenant_id, kind, payload, cron, next_run, enabled) VALUES ($1, $2, $3, $4, $5, $6, TRUE)
+         ON CONFLICT (tenant_id, kind, payload) DO UPDATE SET cron = excluded.cron, enabled = TRUE,
+         next_run = CASE WHEN job_schedules.cron = excluded.cron THEN job_schedules.next_run ELSE excluded.next_run END",
+        args![clock.id(), tenant_id, task.kind(), serde_json::to_string(task)?, cron, first],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Enqueues what is due; gives the number of jobs.
+///
+/// # Errors
+/// As the database says.
+pub async fn run_due(db: &Db, clock: &Clock, max_attempts: i64) -> Result<usize> {
+    let now = clock.now();
+    let due: Vec<Due> =
+        db.all("SELECT id, tenant_id, payload, cron, next_run FROM job_schedules WHERE enabled = TRUE AND next_run <= $1", args![now]).await?;
+    let mut enqueued = 0;
+    for schedule in due {
+        let task: Task = serde_json::from_str(&schedule.payload)?;
+        let mut tx = db.begin().await?;
+        // Another process may have taken this turn already.
+        let ours = tx
+            .execute(
+                "UPDATE job_schedules SET next_run = $1 WHERE id = $2 AND tenant_id = $3 AND next_run = $4",
+                args![next(&schedule.cron, now)?, &schedule.id, &schedule.tenant_id, schedule.next_run],
+            )
+            .await?;
+        if ours > 0 {
+            let key = format!("schedule:{}", schedule.id);
+            enqueue(&mut tx, clock, &schedule.tenant_id, &task, Some(&key), max_attempts).await?;
+            enqueued += 1;
+        }
+        tx.commit().await?;
+    }
+    Ok(enqueued)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cron_expressions_are_read_in_utc() {
+        let after = Time(1_775_034_000_000); // 2026-04-01T09:00:00Z, a Wednesday
+        assert_eq!(next("17 3 * * *", after).expect("valid").rfc3339(), "2026-04-02T03:17:00.000Z");
+        assert_eq!(next("not cron", after).expect_err("invalid").code(), "cron_invalid");
+    }
+}

@@ -1,0 +1,381 @@
+//! Datasets: a set of documents with one embedding model, one way of cutting and one keyword analysis.
+
+use crate::app::App;
+use crate::auth::{Caller, Scope};
+use crate::clock::Time;
+use crate::db::args;
+use crate::error::{Error, Result};
+use crate::events::{self, Event};
+use crate::kb::documents;
+use crate::page::{Listing, Page};
+use crate::search::analysis;
+
+/// A dataset with its counts.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct Dataset {
+    /// Id.
+    pub id: String,
+    /// Owner.
+    pub tenant_id: String,
+    /// Name, unique in the tenant.
+    pub name: String,
+    /// Free text.
+    pub description: Option<String>,
+    /// Keyword analysis: a two-letter code, or `none`.
+    pub language: String,
+    /// `local` or `openai`.
+    pub embedding_provider: String,
+    /// Model of its vectors.
+    pub embedding_model: String,
+    /// Length of its vectors.
+    pub vector_size: i64,
+    /// Most tokens of a chunk.
+    pub chunk_size: i64,
+    /// Tokens repeated from the chunk before.
+    pub chunk_overlap: i64,
+    /// `NAIVE`, `MARKDOWN` or `MANUAL`.
+    pub parse_type: String,
+    /// `NODE_NATIVE` or `DOCLING`.
+    pub parser_engine: String,
+    /// Where `MANUAL` cuts.
+    pub delimiter: String,
+    /// JSON array of agent roles.
+    pub allowed_agent_roles: String,
+    /// Choice of model and chunking.
+    pub generation: i64,
+    /// Last entry of the index log: the version of what is searchable.
+    pub log_seq: i64,
+    /// Time of creation.
+    pub created_on: Time,
+    /// Time of the last change of settings.
+    pub updated_on: Time,
+    /// Documents.
+    pub total_files: i64,
+    /// Chunks.
+    pub total_chunks: i64,
+    /// Documents that are not finished.
+    pub unfinished: i64,
+    /// Documents that failed.
+    pub failed: i64,
+}
+
+impl Dataset {
+    /// `building` while a document is unfinished, `error` when every document failed, `active` otherwise.
+    #[must_use]
+    pub fn status(&self) -> &'static str {
+        if self.unfinished > 0 {
+            "building"
+        } else if self.failed > 0 && self.failed == self.total_files {
+            "error"
+        } else {
+            "active"
+        }
+    }
+
+    /// The roles that agents may have to use it.
+    #[must_use]
+    pub fn roles(&self) -> Vec<String> {
+        serde_json::from_str(&self.allowed_agent_roles).unwrap_or_default()
+    }
+}
+
+/// How documents are cut; absent fields take the default or stay as they are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Cutting {
+    /// Most tokens of a chunk, 128 to 2048.
+    pub chunk_size: Option<i64>,
+    /// 0 to 512 and less than the size.
+    pub chunk_overlap: Option<i64>,
+    /// `NAIVE`, `MARKDOWN` or `MANUAL`.
+    pub parse_type: Option<String>,
+    /// `NODE_NATIVE` or `DOCLING`.
+    pub parser_engine: Option<String>,
+}
+
+impl Cutting {
+    /// Checks ranges, against the dataset's values where only one of two is given.
+    ///
+    /// # Errors
+    /// `chunk_size_out_of_range`, `chunk_overlap_out_of_range`, `parse_type_unknown`, `parser_engine_unknown`.
+    pub fn check(&self, size: i64, overlap: i64) -> Result<()> {
+        let (size, overlap) = (self.chunk_size.unwrap_or(size), self.chunk_overlap.unwrap_or(overlap));
+        if !(128..=2048).contains(&size) {
+            return Err(Error::invalid("chunk_size_out_of_range", "chunkSize must be between 128 and 2048"));
+        }
+        if !(0..=512).contains(&overlap) || overlap >= size {
+            return Err(Error::invalid("chunk_overlap_out_of_range", "chunkOverlap must be between 0 and 512 and less than chunkSize"));
+        }
+        if self.parse_type.as_deref().is_some_and(|t| !["NAIVE", "MARKDOWN", "MANUAL"].contains(&t)) {
+            return Err(Error::invalid("parse_type_unknown", "parseType must be NAIVE, MARKDOWN or MANUAL"));
+        }
+        if self.parser_engine.as_deref().is_some_and(|t| !["NODE_NATIVE", "DOCLING"].contains(&t)) {
+            return Err(Error::invalid("parser_engine_unknown", "parserEngine must be NODE_NATIVE or DOCLING"));
+        }
+        Ok(())
+    }
+}
+
+/// A dataset to create.
+#[derive(Debug, Clone, Default)]
+pub struct NewDataset {
+    /// Name, unique in the tenant.
+    pub name: String,
+    /// Free text.
+    pub description: Option<String>,
+    /// Keyword analysis; English when absent.
+    pub language: Option<String>,
+    /// How documents are cut.
+    pub cutting: Cutting,
+    /// Where `MANUAL` cuts; a line of three dashes when absent.
+    pub delimiter: Option<String>,
+    /// Agent roles; empty for all.
+    pub allowed_agent_roles: Vec<String>,
+}
+
+/// A change of settings.
+#[derive(Debug, Clone, Default)]
+pub struct DatasetPatch {
+    /// New name.
+    pub name: Option<String>,
+    /// New description.
+    pub description: Option<String>,
+    /// Holds for documents ingested from now on.
+    pub cutting: Cutting,
+    /// Where `MANUAL` cuts.
+    pub delimiter: Option<String>,
+    /// Agent roles.
+    pub allowed_agent_roles: Option<Vec<String>>,
+}
+
+/// Default size of a chunk: what the default model reads.
+pub const CHUNK_SIZE: i64 = 256;
+/// Default overlap.
+pub const CHUNK_OVERLAP: i64 = 32;
+/// Default delimiter of `MANUAL`.
+pub const DELIMITER: &str = "\n---\n";
+
+/// Creates a dataset for the configured embedding model.
+///
+/// # Errors
+/// `name_missing`, `dataset_exists`, `language_unknown`, and those of [`Cutting::check`].
+pub async fn create(app: &App, caller: &Caller, new: NewDataset) -> Result<Dataset> {
+    caller.need_unconfined(Scope::KbWrite)?;
+    let name = checked_name(&new.name)?;
+    let language = new.language.as_deref().unwrap_or("en").to_lowercase();
+    analysis::check_language(&language)?;
+    new.cutting.check(CHUNK_SIZE, CHUNK_OVERLAP)?;
+    let delimiter = checked_delimiter(new.delimiter.as_deref().unwrap_or(DELIMITER))?;
+    let model = app.embedder().await?;
+    let spec = model.spec();
+    let (id, now) = (app.clock.id(), app.clock.now());
+    let mut tx = app.db.begin().await?;
+    let created = tx
+        .execute(
+            "INSERT INTO kb_datasets (id, tenant_id, name, description, language, embedding_provider, embedding_model, vector_size, chunk_size,
+             chunk_overlap, parse_type, parser_engine, delimiter, allowed_agent_roles, generation, log_seq, created_on, updated_on)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 1, 0, $15, $15) ON CONFLICT (tenant_id, name) DO NOTHING",
+            args![
+                &id,
+                caller.tenant(),
+                name,
+                &new.description,
+                &language,
+                &spec.provider,
+                &spec.model,
+                i64::try_from(spec.dimensions).unwrap_or(0),
+                new.cutting.chunk_size.unwrap_or(CHUNK_SIZE),
+                new.cutting.chunk_overlap.unwrap_or(CHUNK_OVERLAP),
+                new.cutting.parse_type.as_deref().unwrap_or("MARKDOWN"),
+                new.cutting.parser_engine.as_deref().unwrap_or("NODE_NATIVE"),
+                delimiter,
+                serde_json::to_string(&new.allowed_agent_roles)?,
+                now,
+            ],
+        )
+        .await?;
+    if created == 0 {
+        return Err(Error::conflict("dataset_exists", format!("there is a dataset named {name:?} already")));
+    }
+    events::append(&mut tx, &app.clock, caller.tenant(), &Event::DatasetChanged { dataset_id: id.clone(), name: name.to_owned() }).await?;
+    tx.commit().await?;
+    app.bell.ring();
+    get(app, caller, &id).await
+}
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT d.id, d.tenant_id, d.name, d.description, d.language, d.embedding_provider, d.embedding_model, d.vector_size, d.chunk_size,
+             d.chunk_overlap, d.parse_type, d.parser_engine, d.delimiter, d.allowed_agent_roles, d.generation, d.log_seq, d.created_on, d.updated_on,
+             (SELECT COUNT(*) FROM kb_documents f WHERE f.dataset_id = d.id) AS total_files,
+             (SELECT COUNT(*) FROM kb_chunks c WHERE c.dataset_id = d.id) AS total_chunks,
+             (SELECT COUNT(*) FROM kb_documents f WHERE f.dataset_id = d.id AND f.status IN ('pending', 'parsing', 'embedding', 'stored')) AS unfinished,
+             (SELECT COUNT(*) FROM kb_documents f WHERE f.dataset_id = d.id AND f.status = 'error') AS failed
+             FROM kb_datasets d ",
+            $rest
+        )
+    };
+}
+
+/// A dataset that the caller may see.
+///
+/// # Errors
+/// `dataset_not_found`.
+pub async fn get(app: &App, caller: &Caller, id: &str) -> Result<Dataset> {
+    let missing = || Error::not_found("dataset_not_found", "there is no such dataset");
+    if !caller.sees(id) {
+        return Err(missing());
+    }
+    app.db.optional(select!("WHERE d.tenant_id = $1 AND d.id = $2"), args![caller.tenant(), id]).await?.ok_or_else(missing)
+}
+
+/// The dataset of a name, or of an id: what people type on a command line.
+///
+/// # Errors
+/// `dataset_not_found`.
+pub async fn by_name(app: &App, caller: &Caller, name: &str) -> Result<Dataset> {
+    let found: Option<Dataset> = app.db.optional(select!("WHERE d.tenant_id = $1 AND (d.name = $2 OR d.id = $2)"), args![caller.tenant(), name]).await?;
+    found
+        .filter(|d| caller.sees(&d.id))
+        .ok_or_else(|| Error::not_found("dataset_not_found", format!("there is no dataset {name:?}")))
+}
+
+/// Datasets that the caller may see, oldest first.
+///
+/// # Errors
+/// `scope_missing`.
+pub async fn list(app: &App, caller: &Caller, page: &Page) -> Result<Listing<Dataset>> {
+    caller.need(Scope::KbRead)?;
+    let rows: Vec<Dataset> = match caller.datasets() {
+        None => app.db.all(select!("WHERE d.tenant_id = $1 AND d.id > $2 ORDER BY d.id LIMIT $3"), args![caller.tenant(), &page.after, page.fetch()]).await?,
+        Some(ids) => {
+            let mut rows: Vec<Dataset> = app.db.all_in(select!("WHERE d.tenant_id = $1 AND d.id > $2 AND d.id IN ($LIST)"), args![caller.tenant(), &page.after], ids).await?;
+            rows.sort_by(|a, b| a.id.cmp(&b.id));
+            rows
+        }
+    };
+    Ok(page.listing(rows, |d| d.id.clone()))
+}
+
+/// Changes settings. Size, overlap and parse type hold for documents ingested from now on; nothing is ingested again by itself.
+///
+/// # Errors
+/// Those of [`create`].
+pub async fn update(app: &App, caller: &Caller, id: &str, patch: DatasetPatch) -> Result<Dataset> {
+    caller.need(Scope::KbWrite)?;
+    let dataset = get(app, caller, id).await?;
+    let name = checked_name(patch.name.as_deref().unwrap_or(&dataset.name))?;
+    patch.cutting.check(dataset.chunk_size, dataset.chunk_overlap)?;
+    let delimiter = checked_delimiter(patch.delimiter.as_deref().unwrap_or(&dataset.delimiter))?;
+    let roles = patch.allowed_agent_roles.as_ref().map(serde_json::to_string).transpose()?;
+    let mut tx = app.db.begin().await?;
+    let taken: Option<(String,)> =
+        tx.optional("SELECT id FROM kb_datasets WHERE tenant_id = $1 AND name = $2 AND id <> $3", args![caller.tenant(), name, id]).await?;
+    if taken.is_some() {
+        return Err(Error::conflict("dataset_exists", format!("there is a dataset named {name:?} already")));
+    }
+    tx.execute(
+        "UPDATE kb_datasets SET name = $1, description = COALESCE($2, description), chunk_size = COALESCE($3, chunk_size),
+         chunk_overlap = COALESCE($4, chunk_overlap), parse_type = COALESCE($5, parse_type), parser_engine = COALESCE($6, parser_engine),
+         delimiter = $7, allowed_agent_roles = COALESCE($8, allowed_agent_roles), updated_on = $9 WHERE tenant_id = $10 AND id = $11",
+        args![
+            name,
+            &patch.description,
+            patch.cutting.chunk_size,
+            patch.cutting.chunk_overlap,
+            &patch.cutting.parse_type,
+            &patch.cutting.parser_engine,
+            delimiter,
+            roles,
+            app.clock.now(),
+            caller.tenant(),
+            id
+        ],
+    )
+    .await?;
+    events::append(&mut tx, &app.clock, caller.tenant(), &Event::DatasetChanged { dataset_id: id.to_owned(), name: name.to_owned() }).await?;
+    tx.commit().await?;
+    app.bell.ring();
+    get(app, caller, id).await
+}
+
+/// Removes a dataset with its documents and chunks. Searches miss it at once; the indexes drop it when they notice.
+///
+/// # Errors
+/// `dataset_not_found`.
+pub async fn delete(app: &App, caller: &Caller, id: &str) -> Result<()> {
+    caller.need(Scope::KbWrite)?;
+    let dataset = get(app, caller, id).await?;
+    let mut tx = app.db.begin().await?;
+    for statement in [
+        "DELETE FROM kb_chunks WHERE tenant_id = $1 AND dataset_id = $2",
+        "DELETE FROM kb_documents WHERE tenant_id = $1 AND dataset_id = $2",
+        "DELETE FROM kb_index_log WHERE dataset_id = (SELECT id FROM kb_datasets WHERE tenant_id = $1 AND id = $2)",
+        "DELETE FROM kb_datasets WHERE tenant_id = $1 AND id = $2",
+    ] {
+        tx.execute(statement, args![caller.tenant(), id]).await?;
+    }
+    events::append(&mut tx, &app.clock, caller.tenant(), &Event::DatasetDeleted { dataset_id: dataset.id }).await?;
+    tx.commit().await?;
+    app.bell.ring();
+    Ok(())
+}
+
+/// What a re-index set going.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reindex {
+    /// Documents queued.
+    pub jobs_queued: i64,
+    /// Estimate from the number of chunks and the speed measured in this process, at least 1 when anything was queued.
+    pub estimated_minutes: i64,
+}
+
+/// Queues every document of a dataset for ingestion with the current settings.
+///
+/// # Errors
+/// `dataset_not_found`.
+pub async fn reindex(app: &App, caller: &Caller, id: &str) -> Result<Reindex> {
+    caller.need(Scope::KbWrite)?;
+    let dataset = get(app, caller, id).await?;
+    let mut tx = app.db.begin().await?;
+    let documents: Vec<(String,)> =
+        tx.all("SELECT id FROM kb_documents WHERE tenant_id = $1 AND dataset_id = $2 ORDER BY id", args![caller.tenant(), id]).await?;
+    for (document_id,) in &documents {
+        documents::queue(app, &mut tx, caller.tenant(), document_id).await?;
+    }
+    tx.commit().await?;
+    app.bell.ring();
+    let jobs_queued = i64::try_from(documents.len()).unwrap_or(i64::MAX);
+    let seconds = dataset.total_chunks as f64 / app.embedding_rate().max(1.0);
+    let estimated_minutes = if jobs_queued == 0 { 0 } else { ((seconds / 60.0).ceil() as i64).max(1) };
+    Ok(Reindex { jobs_queued, estimated_minutes })
+}
+
+fn checked_name(name: &str) -> Result<&str> {
+    let name = name.trim();
+    if name.is_empty() || name.chars().count() > 200 {
+        return Err(Error::invalid("name_missing", "a dataset needs a name of at most 200 characters"));
+    }
+    Ok(name)
+}
+
+fn checked_delimiter(delimiter: &str) -> Result<&str> {
+    if delimiter.is_empty() || delimiter.len() > 200 {
+        return Err(Error::invalid("delimiter_invalid", "delimiter must have 1 to 200 characters"));
+    }
+    Ok(delimiter)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_checked_against_what_stays() {
+        let cut = |size, overlap| Cutting { chunk_size: size, chunk_overlap: overlap, ..Cutting::default() };
+        assert!(cut(None, None).check(256, 32).is_ok() && cut(Some(2048), Some(512)).check(256, 32).is_ok());
+        assert_eq!(cut(Some(127), None).check(256, 32).expect_err("small").code(), "chunk_size_out_of_range");
+        assert_eq!(cut(Some(128), None).check(256, 128).expect_err("equal").code(), "chunk_overlap_out_of_range");
+        assert_eq!(cut(None, Some(513)).check(2048, 32).expect_err("large").code(), "chunk_overlap_out_of_range");
+    }
+}

@@ -1,0 +1,227 @@
+//! Filters over the metadata of documents: a tree of and, or, not and comparisons, evaluated on the JSON object of each document.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::error::{Error, Result};
+
+/// A condition.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(untagged)]
+#[schema(no_recursion)]
+pub enum Filter {
+    /// All of them hold.
+    And {
+        /// Conditions.
+        and: Vec<Filter>,
+    },
+    /// At least one of them holds.
+    Or {
+        /// Conditions.
+        or: Vec<Filter>,
+    },
+    /// It does not hold.
+    Not {
+        /// The condition.
+        not: Box<Filter>,
+    },
+    /// A comparison.
+    Is(Comparison),
+}
+
+/// A comparison of a field with a value.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Comparison {
+    /// Name of the field; dots lead into nested objects.
+    pub field: String,
+    /// How to compare.
+    pub op: Operator,
+    /// What with; a list for `in` and `nin`, true or false for `exists`.
+    #[serde(default)]
+    pub value: Value,
+}
+
+/// How to compare. A field that is absent satisfies only `ne`, `nin` and `exists: false`. A field that holds a list satisfies
+/// `eq`, `in` and the orderings when one of its items does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Operator {
+    /// Equal.
+    Eq,
+    /// Not equal.
+    Ne,
+    /// Equal to one of a list.
+    In,
+    /// Equal to none of a list.
+    Nin,
+    /// Greater; numbers by value, strings by character.
+    Gt,
+    /// Greater or equal.
+    Gte,
+    /// Less.
+    Lt,
+    /// Less or equal.
+    Lte,
+    /// A string that contains the value, ignoring case, or a list that has it as an item.
+    Contains,
+    /// Present and not null.
+    Exists,
+}
+
+/// Deepest nesting of a filter.
+const DEPTH: usize = 16;
+/// Most comparisons in a filter.
+const SIZE: usize = 200;
+
+impl Filter {
+    /// Reads a filter from JSON and checks its shape.
+    ///
+    /// # Errors
+    /// `filter_invalid` says what would have been right.
+    pub fn read(value: &Value) -> Result<Self> {
+        let filter: Self = serde_json::from_value(value.clone()).map_err(|_| {
+            Error::invalid(
+                "filter_invalid",
+                "a filter is {\"field\", \"op\", \"value\"} with op one of eq, ne, in, nin, gt, gte, lt, lte, contains, exists, or {\"and\": […]}, {\"or\": […]}, {\"not\": {…}}",
+            )
+        })?;
+        if filter.check(1)? > SIZE {
+            return Err(Error::invalid("filter_invalid", format!("a filter may have at most {SIZE} comparisons")));
+        }
+        Ok(filter)
+    }
+
+    fn check(&self, depth: usize) -> Result<usize> {
+        if depth > DEPTH {
+            return Err(Error::invalid("filter_invalid", format!("a filter may be nested at most {DEPTH} deep")));
+        }
+        match self {
+            Self::And { and: parts } | Self::Or { or: parts } => parts.iter().map(|p| p.check(depth + 1)).sum(),
+            Self::Not { not } => not.check(depth + 1),
+            Self::Is(comparison) => {
+                let fits = match comparison.op {
+                    Operator::In | Operator::Nin => comparison.value.is_array(),
+                    Operator::Exists => comparison.value.is_boolean() || comparison.value.is_null(),
+                    Operator::Gt | Operator::Gte | Operator::Lt | Operator::Lte => comparison.value.is_number() || comparison.value.is_string(),
+                    Operator::Eq | Operator::Ne | Operator::Contains => !comparison.value.is_object(),
+                };
+                if fits { Ok(1) } else { Err(Error::invalid("filter_invalid", format!("the value for {} does not fit its op", comparison.field))) }
+            }
+        }
+    }
+
+    /// Whether an object satisfies it.
+    #[must_use]
+    pub fn holds(&self, object: &Value) -> bool {
+        match self {
+            Self::And { and } => and.iter().all(|f| f.holds(object)),
+            Self::Or { or } => or.iter().any(|f| f.holds(object)),
+            Self::Not { not } => !not.holds(object),
+            Self::Is(comparison) => comparison.holds(object),
+        }
+    }
+}
+
+impl Comparison {
+    fn holds(&self, object: &Value) -> bool {
+        let found = object.get(&self.field).or_else(|| self.field.split('.').try_fold(object, |value, part| value.get(part))).filter(|v| !v.is_null());
+        let any = |test: &dyn Fn(&Value) -> bool| match found {
+            Some(Value::Array(items)) => items.iter().any(test),
+            Some(value) => test(value),
+            None => false,
+        };
+        let equals = |wanted: &Value| any(&|v| same(v, wanted)) || found.is_some_and(|v| same(v, wanted));
+        let within = || self.value.as_array().is_some_and(|list| list.iter().any(&equals));
+        let ordered = |wanted: &[std::cmp::Ordering]| any(&|v| compare(v, &self.value).is_some_and(|o| wanted.contains(&o)));
+        use std::cmp::Ordering::{Equal, Greater, Less};
+        match self.op {
+            Operator::Eq => equals(&self.value),
+            Operator::Ne => !equals(&self.value),
+            Operator::In => within(),
+            Operator::Nin => !within(),
+            Operator::Gt => ordered(&[Greater]),
+            Operator::Gte => ordered(&[Greater, Equal]),
+            Operator::Lt => ordered(&[Less]),
+            Operator::Lte => ordered(&[Less, Equal]),
+            Operator::Contains => match (found, &self.value) {
+                (Some(Value::String(text)), Value::String(part)) => text.to_lowercase().contains(&part.to_lowercase()),
+                (Some(Value::Array(items)), wanted) => items.iter().any(|item| same(item, wanted)),
+                _ => false,
+            },
+            Operator::Exists => found.is_some() != (self.value == Value::Bool(false)),
+        }
+    }
+}
+
+/// Numbers are equal by value (1 and 1.0), everything else as JSON.
+fn same(a: &Value, b: &Value) -> bool {
+    match (a.as_f64(), b.as_f64()) {
+        (Some(a), Some(b)) => a == b,
+        _ => a == b,
+    }
+}
+
+fn compare(a: &Value, b: &Value) -> Option<std::cmp::Ordering> {
+    match (a, b) {
+        (Value::Number(a), Value::Number(b)) => a.as_f64()?.partial_cmp(&b.as_f64()?),
+        (Value::String(a), Value::String(b)) => Some(a.cmp(b)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn holds(filter: Value) -> bool {
+        let object = json!({"lang": "de", "year": 2024, "tags": ["a", "b"], "author": {"name": "Ada Lovelace"}, "gone": null});
+        Filter::read(&filter).expect("valid").holds(&object)
+    }
+
+    #[test]
+    fn every_operator() {
+        for (op, value, expected) in [
+            ("eq", json!(2024.0), true),
+            ("ne", json!(2024), false),
+            ("in", json!([1, 2024]), true),
+            ("nin", json!([2024]), false),
+            ("gt", json!(2024), false),
+            ("gte", json!(2024), true),
+            ("lt", json!(2025), true),
+            ("lte", json!(2023), false),
+            ("exists", json!(true), true),
+            ("exists", json!(false), false),
+        ] {
+            assert_eq!(holds(json!({"field": "year", "op": op, "value": value})), expected, "{op} {value}");
+        }
+        assert!(holds(json!({"field": "author.name", "op": "contains", "value": "love"})));
+        assert!(holds(json!({"field": "tags", "op": "contains", "value": "b"})) && holds(json!({"field": "tags", "op": "eq", "value": "a"})));
+    }
+
+    #[test]
+    fn absent_and_null_fields_only_satisfy_negations() {
+        for field in ["gone", "never"] {
+            assert!(holds(json!({"field": field, "op": "ne", "value": 1})) && holds(json!({"field": field, "op": "exists", "value": false})));
+            assert!(!holds(json!({"field": field, "op": "lt", "value": 1})) && !holds(json!({"field": field, "op": "eq", "value": null})));
+        }
+    }
+
+    #[test]
+    fn conditions_combine() {
+        let de = json!({"field": "lang", "op": "eq", "value": "de"});
+        let old = json!({"field": "year", "op": "lt", "value": 2000});
+        assert!(holds(json!({"or": [de, old]})) && !holds(json!({"and": [de, old]})) && holds(json!({"not": old})));
+    }
+
+    #[test]
+    fn bad_shapes_are_refused() {
+        for bad in [json!({"field": "a"}), json!({"field": "a", "op": "like", "value": 1}), json!({"field": "a", "op": "in", "value": 1}), json!([])] {
+            assert_eq!(Filter::read(&bad).expect_err("bad").code(), "filter_invalid", "{bad}");
+        }
+        let deep = (0..20).fold(json!({"field": "a", "op": "exists"}), |f, _| json!({"not": f}));
+        assert_eq!(Filter::read(&deep).expect_err("deep").code(), "filter_invalid");
+    }
+}

@@ -1,0 +1,39 @@
+//! What is no longer needed: old events and jobs, applied log entries, blobs and embeddings that nothing refers to.
+
+use std::time::Duration;
+
+use crate::app::App;
+use crate::db::args;
+use crate::error::Result;
+use crate::{events, jobs};
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+/// Log entries kept per dataset, so that an index that was away for a while can catch up without being built anew.
+const KEEP_LOG: i64 = 100_000;
+/// Embeddings without a chunk are kept this long: a document that comes back is not embedded again.
+const KEEP_EMBEDDINGS: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Cleans up; each part is safe to repeat.
+///
+/// # Errors
+/// As the database or the blob store says.
+pub async fn run(app: &App) -> Result<()> {
+    let now = app.clock.now();
+    let events = events::prune(&app.db, now, DAY * u32::try_from(app.config.event_days).unwrap_or(u32::MAX)).await?;
+    let jobs = jobs::prune(&app.db, now.minus(7 * DAY)).await?;
+    let log = super::index_log::prune(&app.db, KEEP_LOG).await?;
+    let embeddings = app
+        .db
+        .execute(
+            "DELETE FROM kb_embeddings WHERE created_on < $1 AND NOT EXISTS
+             (SELECT 1 FROM kb_chunks c WHERE c.tenant_id = kb_embeddings.tenant_id AND c.text_hash = kb_embeddings.text_hash)",
+            args![now.minus(KEEP_EMBEDDINGS)],
+        )
+        .await?;
+    let mut blobs = 0;
+    for (tenant_id, hash) in app.blobs.garbage(&app.db).await? {
+        blobs += u64::from(app.blobs.collect(&app.db, &tenant_id, &hash).await?);
+    }
+    tracing::info!(events, jobs, log, embeddings, blobs, "housekeeping removed what is no longer needed");
+    Ok(())
+}

@@ -1,0 +1,100 @@
+//! The log from which both indexes follow: every change to what is searchable, in order, written in the transaction of the change.
+
+use crate::db::{Db, Tx, args};
+use crate::error::Result;
+
+/// What happened to a chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Op {
+    /// It can be found by words.
+    Text,
+    /// Its embedding is there.
+    Vector,
+    /// It is gone or hidden.
+    Delete,
+}
+
+impl Op {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Vector => "vector",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+/// An entry.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct Entry {
+    /// Position in the dataset's log, from 1, without gaps.
+    pub seq: i64,
+    /// `text`, `vector` or `delete`.
+    pub op: String,
+    /// The chunk.
+    pub chunk_id: String,
+}
+
+/// Appends entries and gives the position of the last one (the dataset's current position when there are none).
+/// The dataset row stays locked until the commit, so positions appear in commit order.
+///
+/// # Errors
+/// As the database says.
+pub async fn append(tx: &mut Tx, dataset_id: &str, entries: &[(Op, String)]) -> Result<i64> {
+    let count = i64::try_from(entries.len()).unwrap_or(i64::MAX);
+    let row: Option<(i64,)> = tx.optional("UPDATE kb_datasets SET log_seq = log_seq + $1 WHERE id = $2 RETURNING log_seq", args![count, dataset_id]).await?;
+    let last = row.map_or(0, |(seq,)| seq);
+    for (seq, (op, chunk_id)) in (last - count + 1..).zip(entries) {
+        tx.execute("INSERT INTO kb_index_log (dataset_id, seq, op, chunk_id) VALUES ($1, $2, $3, $4)", args![dataset_id, seq, op.name(), chunk_id]).await?;
+    }
+    Ok(last)
+}
+
+/// Entries after a position, oldest first.
+///
+/// # Errors
+/// As the database says.
+pub async fn after(db: &Db, dataset_id: &str, seq: i64, limit: i64) -> Result<Vec<Entry>> {
+    db.all("SELECT seq, op, chunk_id FROM kb_index_log WHERE dataset_id = $1 AND seq > $2 ORDER BY seq LIMIT $3", args![dataset_id, seq, limit]).await
+}
+
+/// A dataset as the indexers see it.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct Head {
+    /// The dataset.
+    pub id: String,
+    /// Its owner.
+    pub tenant_id: String,
+    /// Its keyword analysis.
+    pub language: String,
+    /// Its embedding model.
+    pub embedding_model: String,
+    /// Its generation.
+    pub generation: i64,
+    /// Last entry of its log.
+    pub log_seq: i64,
+    /// First entry still kept; 0 when the log is empty.
+    pub first_seq: i64,
+}
+
+/// Every dataset of the installation with the extent of its log.
+///
+/// # Errors
+/// As the database says.
+pub async fn heads(db: &Db) -> Result<Vec<Head>> {
+    db.all(
+        "SELECT d.id, d.tenant_id, d.language, d.embedding_model, d.generation, d.log_seq,
+         CAST(COALESCE((SELECT MIN(l.seq) FROM kb_index_log l WHERE l.dataset_id = d.id), 0) AS BIGINT) AS first_seq
+         FROM kb_datasets d ORDER BY d.id",
+        args![],
+    )
+    .await
+}
+
+/// Removes entries that every index has long applied: all but the last `keep` of each dataset. An index that is further behind is built anew.
+///
+/// # Errors
+/// As the database says.
+pub async fn prune(db: &Db, keep: i64) -> Result<u64> {
+    db.execute("DELETE FROM kb_index_log WHERE seq <= (SELECT d.log_seq FROM kb_datasets d WHERE d.id = kb_index_log.dataset_id) - $1", args![keep]).await
+}

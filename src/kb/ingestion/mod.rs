@@ -1,0 +1,167 @@
+//! The ingestion job: parse → chunk → hash → embed what is new → store with the index log.
+//!
+//! A new document becomes findable by words as soon as it is cut, and by meaning when its embeddings are there. A document that is ingested
+//! again stays searchable as it was until its new version is complete; then one transaction exchanges what differs. Embeddings are rows of
+//! their own, stored batch by batch, so a job that starts over finds what it had already computed.
+
+mod prepare;
+mod store;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use cairn_models::Priority;
+use futures::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+use crate::db::args;
+use crate::error::{Error, Result};
+use crate::jobs::pool::{Ending, Run};
+use crate::jobs::{Job, Task};
+use crate::kb::documents::{self, Progress};
+use crate::kb::{Dataset, Document, housekeeping};
+pub use prepare::Prepared;
+
+/// Texts embedded per stored batch: small enough that little is repeated after a crash and a cancel is quick.
+const BATCH: usize = 32;
+
+/// Runs every task of the queue.
+#[derive(Debug)]
+pub struct Runner(pub Arc<App>);
+
+impl Run for Runner {
+    fn run<'a>(&'a self, job: &'a Job, cancel: &'a CancellationToken) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            match job.task()? {
+                Task::Ingest { document_id } => ingest(&self.0, &job.tenant_id, &document_id, cancel).await,
+                Task::Housekeeping => housekeeping::run(&self.0).await,
+            }
+        })
+    }
+
+    fn given_up<'a>(&'a self, job: &'a Job, ending: &'a Ending) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let Task::Ingest { document_id } = job.task()? else { return Ok(()) };
+            let error = match ending {
+                Ending::Failed(error) => (error.code().to_owned(), error.public_message().to_owned()),
+                Ending::WorkerDied => ("worker_died".to_owned(), "ingestion was interrupted too often; retry it, and see the log if it happens again".to_owned()),
+                Ending::Cancelled => ("cancelled".to_owned(), "ingestion was cancelled".to_owned()),
+            };
+            fail(&self.0, &job.tenant_id, &document_id, error).await
+        })
+    }
+}
+
+async fn fail(app: &App, tenant_id: &str, document_id: &str, error: (String, String)) -> Result<()> {
+    let mut tx = app.db.begin_repeatable().await?;
+    documents::progress(app, &mut tx, tenant_id, document_id, &Progress { status: "error", error: Some(error), ..Progress::default() }).await?;
+    tx.commit().await?;
+    app.bell.ring();
+    Ok(())
+}
+
+async fn ingest(app: &Arc<App>, tenant_id: &str, document_id: &str, cancel: &CancellationToken) -> Result<()> {
+    let Some(document) = documents::load(&app.db, tenant_id, document_id).await? else { return Ok(()) };
+    let dataset = crate::kb::datasets::get(app, &crate::auth::Caller::local(tenant_id), &document.dataset_id).await?;
+    let embedder = app.embedder().await?;
+    if embedder.spec().model != dataset.embedding_model {
+        return Err(Error::unprocessable(
+            "model_mismatch",
+            format!("this dataset uses the model {}, but the server runs {}", dataset.embedding_model, embedder.spec().model),
+        ));
+    }
+    if document.parser_engine.as_ref().unwrap_or(&dataset.parser_engine) == "DOCLING" {
+        return Err(Error::unprocessable("docling_not_configured", "no Docling server is configured; use the parser engine NODE_NATIVE"));
+    }
+    let began = Instant::now();
+    step(app, tenant_id, document_id, &Progress { status: "parsing", ..Progress::default() }).await?;
+    let bytes = app.blobs.get(tenant_id, &document.blob_hash).await?;
+    let parsed = tokio::select! {
+        parsed = app.parser.parse(&document.file_name, &document.mime_type, bytes) => parsed?,
+        () = cancel.cancelled() => return Err(cancelled()),
+    };
+    let parsed = match parsed {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            // About the file, not about us: no retry would help.
+            metrics::counter!("cairn_documents_failed_total", "code" => error.code.clone()).increment(1);
+            return fail(app, tenant_id, document_id, (error.code, error.message)).await;
+        }
+    };
+    let prepared = {
+        let (embedder, document, dataset) = (Arc::clone(&embedder), document.clone(), dataset.clone());
+        tokio::task::spawn_blocking(move || prepare::prepare(embedder.as_ref(), &dataset, &document, parsed)).await??
+    };
+    let text = app.blobs.put_bytes(&app.db, tenant_id, prepared.text.clone().into_bytes()).await?;
+    let fresh = document.text_hash.is_none();
+    if fresh {
+        store::exchange(app, &dataset, &document, &prepared, &text.hash, store::Stage::Words).await?;
+    }
+    embed(app, &dataset, &document, &prepared, cancel).await?;
+    store::exchange(app, &dataset, &document, &prepared, &text.hash, if fresh { store::Stage::Vectors } else { store::Stage::Everything }).await?;
+    metrics::histogram!("cairn_ingest_document_seconds").record(began.elapsed().as_secs_f64());
+    metrics::counter!("cairn_documents_ingested_total").increment(1);
+    Ok(())
+}
+
+/// Embeds the texts that have no embedding yet, batch by batch.
+async fn embed(app: &Arc<App>, dataset: &Dataset, document: &Document, prepared: &Prepared, cancel: &CancellationToken) -> Result<()> {
+    let texts: HashMap<&str, String> = prepared.chunks.iter().map(|c| (c.text_hash.as_str(), c.indexed_text())).collect();
+    let hashes: Vec<String> = texts.keys().map(|h| (*h).to_owned()).collect();
+    let known: HashSet<String> = app
+        .db
+        .all_in::<(String,)>(
+            "SELECT text_hash FROM kb_embeddings WHERE tenant_id = $1 AND model = $2 AND text_hash IN ($LIST)",
+            args![&document.tenant_id, &dataset.embedding_model],
+            &hashes,
+        )
+        .await?
+        .into_iter()
+        .map(|(hash,)| hash)
+        .collect();
+    let mut missing: Vec<(&str, &String)> = texts.iter().filter(|(hash, _)| !known.contains(**hash)).map(|(hash, text)| (*hash, text)).collect();
+    // Neighbours of similar length are cheap to pad together.
+    missing.sort_by_key(|(hash, text)| (text.len(), *hash));
+    let total = i64::try_from(texts.len()).unwrap_or(i64::MAX);
+    let mut done = i64::try_from(known.len()).unwrap_or(i64::MAX);
+    metrics::counter!("cairn_embeddings_reused_total").increment(known.len() as u64);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    step(app, &document.tenant_id, &document.id, &Progress { status: "embedding", chunks_total: Some(total), chunks_embedded: Some(done), ..Progress::default() }).await?;
+    for batch in missing.chunks(BATCH) {
+        if cancel.is_cancelled() {
+            return Err(cancelled());
+        }
+        let input: Vec<String> = batch.iter().map(|(_, text)| (*text).clone()).collect();
+        let vectors = app.embed(input, Priority::Bulk).await?;
+        done += i64::try_from(vectors.len()).unwrap_or(0);
+        let mut tx = app.db.begin_repeatable().await?;
+        for ((hash, _), vector) in batch.iter().zip(&vectors) {
+            store::embedding(&mut tx, &document.tenant_id, &dataset.embedding_model, hash, vector, app.clock.now()).await?;
+        }
+        let last = done >= total;
+        if !last {
+            let progress = Progress { status: "embedding", chunks_embedded: Some(done), ..Progress::default() };
+            documents::progress(app, &mut tx, &document.tenant_id, &document.id, &progress).await?;
+        }
+        tx.commit().await?;
+        app.bell.ring();
+    }
+    Ok(())
+}
+
+async fn step(app: &App, tenant_id: &str, document_id: &str, progress: &Progress) -> Result<()> {
+    let mut tx = app.db.begin_repeatable().await?;
+    let there = documents::progress(app, &mut tx, tenant_id, document_id, progress).await?;
+    tx.commit().await?;
+    app.bell.ring();
+    if there { Ok(()) } else { Err(cancelled()) }
+}
+
+/// The job was asked to stop, or its document is gone.
+fn cancelled() -> Error {
+    Error::unavailable("cancelled", "ingestion was cancelled")
+}

@@ -1,0 +1,141 @@
+//! Storing what ingestion made: the rows of a document's chunks are exchanged in one transaction together with the index log.
+
+use std::collections::HashMap;
+
+use super::Prepared;
+use crate::app::App;
+use crate::clock::Time;
+use crate::db::{Tx, args};
+use crate::error::Result;
+use crate::events;
+use crate::kb::index_log::{self, Op};
+use crate::kb::{Chunk, Dataset, Document, documents};
+
+/// How much of a new version is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// The chunks of a new document, before their embeddings: findable by words.
+    Words,
+    /// The embeddings of chunks stored by `Words`.
+    Vectors,
+    /// A complete new version of a document that was searchable before.
+    Everything,
+}
+
+/// Makes the stored chunks those of `prepared`, and logs what changed for the indexes. Chunks with unchanged text keep their row and stay in the indexes.
+pub(super) async fn exchange(app: &App, dataset: &Dataset, document: &Document, prepared: &Prepared, text_hash: &str, stage: Stage) -> Result<()> {
+    let tenant_id = document.tenant_id.as_str();
+    let mut tx = app.db.begin_repeatable().await?;
+    // Visibility may have changed since the job began; the row also tells whether the document still exists.
+    let current: Option<(bool,)> = tx.optional("SELECT enabled FROM kb_documents WHERE tenant_id = $1 AND id = $2", args![tenant_id, &document.id]).await?;
+    let Some((enabled,)) = current else { return Ok(()) };
+    let old: Vec<(String,)> = tx.all("SELECT id FROM kb_chunks WHERE tenant_id = $1 AND document_id = $2", args![tenant_id, &document.id]).await?;
+    let new: HashMap<&str, &Chunk> = prepared.chunks.iter().map(|c| (c.id.as_str(), c)).collect();
+    let mut ops: Vec<(Op, String)> = Vec::new();
+    for (id,) in old.iter().filter(|(id,)| !new.contains_key(id.as_str())) {
+        tx.execute("DELETE FROM kb_chunks WHERE tenant_id = $1 AND id = $2", args![tenant_id, id]).await?;
+        ops.push((Op::Delete, id.clone()));
+    }
+    let old: std::collections::HashSet<&str> = old.iter().map(|(id,)| id.as_str()).collect();
+    for chunk in &prepared.chunks {
+        if old.contains(chunk.id.as_str()) {
+            reposition(&mut tx, tenant_id, chunk).await?;
+        } else {
+            insert(&mut tx, tenant_id, chunk).await?;
+            ops.push((Op::Text, chunk.id.clone()));
+        }
+        let vector_is_new = match stage {
+            Stage::Words => false,
+            Stage::Vectors => true,
+            Stage::Everything => !old.contains(chunk.id.as_str()),
+        };
+        if vector_is_new {
+            ops.push((Op::Vector, chunk.id.clone()));
+        }
+    }
+    if !enabled {
+        ops.retain(|(op, _)| *op == Op::Delete);
+    }
+    let seq = index_log::append(&mut tx, &dataset.id, &ops).await?;
+    let count = i64::try_from(prepared.chunks.len()).unwrap_or(i64::MAX);
+    let status = if stage == Stage::Words { "embedding" } else { "stored" };
+    tx.execute(
+        "UPDATE kb_documents SET status = $1, title = $2, url = $3, published_at = $4, engine = $5, warnings = $6, text_hash = $7, chunks_count = $8,
+         chunks_total = $8, chunks_embedded = CASE WHEN $1 = 'stored' THEN $8 ELSE chunks_embedded END, ready_seq = $9, error_code = NULL,
+         error_message = NULL, updated_on = $10 WHERE tenant_id = $11 AND id = $12",
+        args![
+            status,
+            &prepared.title,
+            &prepared.url,
+            &prepared.published_at,
+            &prepared.engine,
+            serde_json::to_string(&prepared.warnings)?,
+            // Set at the end of the first ingestion, so that one that was cut short starts over as a first one.
+            (stage != Stage::Words).then_some(text_hash),
+            count,
+            seq,
+            app.clock.now(),
+            tenant_id,
+            &document.id
+        ],
+    )
+    .await?;
+    if stage == Stage::Words
+        && let Some(row) = documents::load_in(&mut tx, tenant_id, &document.id).await?
+    {
+        events::append(&mut tx, &app.clock, tenant_id, &row.changed()).await?;
+    }
+    tx.commit().await?;
+    app.bell.ring();
+    Ok(())
+}
+
+/// Stores an embedding; one that is there already stays.
+pub(super) async fn embedding(tx: &mut Tx, tenant_id: &str, model: &str, text_hash: &str, vector: &[f32], now: Time) -> Result<()> {
+    let bytes: Vec<u8> = vector.iter().flat_map(|v| v.to_le_bytes()).collect();
+    tx.execute(
+        "INSERT INTO kb_embeddings (tenant_id, model, text_hash, vector, created_on) VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (tenant_id, model, text_hash) DO NOTHING",
+        args![tenant_id, model, text_hash, bytes, now],
+    )
+    .await?;
+    Ok(())
+}
+
+async fn insert(tx: &mut Tx, tenant_id: &str, chunk: &Chunk) -> Result<()> {
+    tx.execute(
+        "INSERT INTO kb_chunks (id, tenant_id, dataset_id, document_id, ordinal, start_byte, end_byte, start_char, end_char, content, context,
+         heading_path, page, tokens, truncated, text_hash) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+        args![
+            &chunk.id,
+            tenant_id,
+            &chunk.dataset_id,
+            &chunk.document_id,
+            chunk.ordinal,
+            chunk.start_byte,
+            chunk.end_byte,
+            chunk.start_char,
+            chunk.end_char,
+            &chunk.content,
+            &chunk.context,
+            &chunk.heading_path,
+            chunk.page,
+            chunk.tokens,
+            chunk.truncated,
+            &chunk.text_hash
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// An unchanged text may have moved within its document.
+async fn reposition(tx: &mut Tx, tenant_id: &str, chunk: &Chunk) -> Result<()> {
+    tx.execute(
+        "UPDATE kb_chunks SET ordinal = $1, start_byte = $2, end_byte = $3, start_char = $4, end_char = $5, heading_path = $6, page = $7
+         WHERE tenant_id = $8 AND id = $9",
+        args![chunk.ordinal, chunk.start_byte, chunk.end_byte, chunk.start_char, chunk.end_char, &chunk.heading_path, chunk.page, tenant_id, &chunk.id],
+    )
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,14 @@
+//! The knowledge base: datasets, documents and chunks with their rules and SQL, their ingestion, and the log from which the indexes follow.
+
+pub mod chunks;
+pub mod datasets;
+pub mod documents;
+pub mod filter;
+pub mod housekeeping;
+pub mod index_log;
+pub mod ingestion;
+pub mod parser;
+
+pub use chunks::Chunk;
+pub use datasets::Dataset;
+pub use documents::Document;

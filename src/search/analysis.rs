@@ -1,0 +1,276 @@
+//! From text to keyword terms. Words are runs of letters, digits, marks and `_`, lower-cased, without stop words, stemmed by the dataset's language.
+//! Identifiers and versions are indexed whole and in parts (`HTTP_PROXY`, `getUserName`, `x.y.z`, `C++`); scripts that do not space
+//! their words become pairs of characters.
+
+use tantivy::tokenizer::{Language, Stemmer, StopWordFilter, TextAnalyzer, Token, TokenStream, Tokenizer};
+use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::is_combining_mark;
+
+use crate::error::{Error, Result};
+
+/// Changes with every change of the analysis: indexes written with another version are built anew.
+pub const VERSION: u32 = 1;
+
+/// Tokens longer than this many bytes (base64, minified code) are not indexed.
+const LONGEST: usize = 200;
+
+/// Languages with a stemmer, by two-letter code.
+const LANGUAGES: [(&str, Language); 18] = [
+    ("ar", Language::Arabic),
+    ("da", Language::Danish),
+    ("nl", Language::Dutch),
+    ("en", Language::English),
+    ("fi", Language::Finnish),
+    ("fr", Language::French),
+    ("de", Language::German),
+    ("el", Language::Greek),
+    ("hu", Language::Hungarian),
+    ("it", Language::Italian),
+    ("no", Language::Norwegian),
+    ("pt", Language::Portuguese),
+    ("ro", Language::Romanian),
+    ("ru", Language::Russian),
+    ("es", Language::Spanish),
+    ("sv", Language::Swedish),
+    ("ta", Language::Tamil),
+    ("tr", Language::Turkish),
+];
+
+/// Refuses languages that no analysis is known for.
+///
+/// # Errors
+/// `language_unknown` lists the known ones.
+pub fn check_language(code: &str) -> Result<()> {
+    if code == "none" || LANGUAGES.iter().any(|(c, _)| *c == code) {
+        return Ok(());
+    }
+    let known: Vec<&str> = LANGUAGES.iter().map(|(c, _)| *c).collect();
+    Err(Error::invalid("language_unknown", format!("language must be none or one of {}", known.join(", "))))
+}
+
+/// The analyser of a language; `none` neither drops stop words nor stems.
+#[must_use]
+pub fn analyser(code: &str) -> TextAnalyzer {
+    let builder = TextAnalyzer::builder(Words::default());
+    match LANGUAGES.iter().find(|(c, _)| *c == code) {
+        None => builder.build(),
+        Some((_, language)) => match StopWordFilter::new(*language) {
+            Some(stop_words) => builder.filter(stop_words).filter(Stemmer::new(*language)).build(),
+            None => builder.filter(Stemmer::new(*language)).build(),
+        },
+    }
+}
+
+/// Splits text into words, parts and pairs.
+#[derive(Debug, Clone, Default)]
+pub struct Words {
+    tokens: Vec<Token>,
+}
+
+/// The tokens of one text.
+#[derive(Debug)]
+pub struct Tokens<'a> {
+    tokens: &'a mut Vec<Token>,
+    next: usize,
+}
+
+impl Tokenizer for Words {
+    type TokenStream<'a> = Tokens<'a>;
+
+    fn token_stream<'a>(&'a mut self, text: &'a str) -> Tokens<'a> {
+        self.tokens.clear();
+        Scanner { text, tokens: &mut self.tokens, position: 0 }.run();
+        Tokens { tokens: &mut self.tokens, next: 0 }
+    }
+}
+
+impl TokenStream for Tokens<'_> {
+    fn advance(&mut self) -> bool {
+        self.next += 1;
+        self.next <= self.tokens.len()
+    }
+
+    fn token(&self) -> &Token {
+        &self.tokens[self.next - 1]
+    }
+
+    fn token_mut(&mut self) -> &mut Token {
+        &mut self.tokens[self.next - 1]
+    }
+}
+
+struct Scanner<'a> {
+    text: &'a str,
+    tokens: &'a mut Vec<Token>,
+    position: usize,
+}
+
+impl Scanner<'_> {
+    fn run(&mut self) {
+        let mut at = 0;
+        while let Some(c) = self.text[at..].chars().next() {
+            at = if is_unspaced(c) {
+                self.pairs(at)
+            } else if is_word(c) {
+                self.compound(at)
+            } else {
+                at + c.len_utf8()
+            };
+        }
+    }
+
+    /// A run of an unspaced script: overlapping pairs, or the single character.
+    fn pairs(&mut self, start: usize) -> usize {
+        let end = start + self.text[start..].find(|c: char| !is_unspaced(c)).unwrap_or(self.text.len() - start);
+        let bounds: Vec<usize> = self.text[start..end].char_indices().map(|(i, _)| start + i).chain([end]).collect();
+        if bounds.len() == 2 {
+            self.push(start, end, 1);
+        }
+        for window in bounds.windows(3) {
+            self.push(window[0], window[2], 1);
+        }
+        end
+    }
+
+    /// Words joined by single punctuation marks; the whole is a token, too, where it reads as one name.
+    fn compound(&mut self, start: usize) -> usize {
+        let first_position = self.position;
+        let (mut at, mut words, mut dotted) = (start, 0, false);
+        loop {
+            let end = at + self.text[at..].find(|c: char| !is_word(c) || is_unspaced(c)).unwrap_or(self.text.len() - at);
+            self.word(at, end);
+            words += 1;
+            at = end;
+            let mut rest = self.text[end..].chars();
+            match (rest.next(), rest.next()) {
+                (Some(joiner), Some(next)) if is_joiner(joiner) && is_word(next) && !is_unspaced(next) => {
+                    dotted |= joiner == '.';
+                    at += joiner.len_utf8();
+                }
+                _ => break,
+            }
+        }
+        let whole = &self.text[start..at];
+        let suffix = if words == 1 { language_suffix(&self.text[at..]) } else { 0 };
+        if suffix > 0 || (words > 1 && (dotted || whole.chars().any(|c| c.is_ascii_digit()))) {
+            let after = self.position;
+            self.position = first_position;
+            self.push(start, at + suffix, 0);
+            self.position = after;
+        }
+        at + suffix
+    }
+
+    /// A word, and its parts where `_` or a capital inside divides it.
+    fn word(&mut self, start: usize, end: usize) {
+        let parts = parts(&self.text[start..end]);
+        if parts.len() < 2 {
+            self.push(start, end, 1);
+            return;
+        }
+        self.push(start, end, 0);
+        for (from, to) in parts {
+            self.push(start + from, start + to, 1);
+        }
+    }
+
+    fn push(&mut self, from: usize, to: usize, step: usize) {
+        let text: String = self.text[from..to].nfkc().flat_map(char::to_lowercase).collect();
+        if text.len() <= LONGEST && text.chars().any(|c| c != '_') {
+            self.tokens.push(Token { offset_from: from, offset_to: to, position: self.position, text, position_length: 1 });
+        }
+        self.position += step;
+    }
+}
+
+/// `++` or `#` behind a name, as in C++ and F#.
+fn language_suffix(rest: &str) -> usize {
+    let suffix = if rest.starts_with("++") { 2 } else { usize::from(rest.starts_with('#')) };
+    if rest[suffix..].chars().next().is_some_and(is_word) { 0 } else { suffix }
+}
+
+/// Ranges between underscores and at the humps of camel case (`HTTPServer` is `HTTP`, `Server`).
+fn parts(word: &str) -> Vec<(usize, usize)> {
+    let characters: Vec<(usize, char)> = word.char_indices().collect();
+    let mut parts = Vec::new();
+    let mut start = 0;
+    let mut close = |start: usize, end: usize| {
+        if start < end {
+            parts.push((start, end));
+        }
+    };
+    for (i, (at, c)) in characters.iter().enumerate() {
+        let before = i.checked_sub(1).map(|j| characters[j].1);
+        let after = characters.get(i + 1).map(|(_, c)| *c);
+        let hump = c.is_uppercase() && (before.is_some_and(char::is_lowercase) || (before.is_some_and(char::is_uppercase) && after.is_some_and(char::is_lowercase)));
+        if *c == '_' {
+            close(start, *at);
+            start = at + 1;
+        } else if hump {
+            close(start, *at);
+            start = *at;
+        }
+    }
+    close(start, word.len());
+    parts
+}
+
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_' || is_combining_mark(c) || matches!(c, '\u{200c}' | '\u{200d}')
+}
+
+fn is_joiner(c: char) -> bool {
+    matches!(c, '.' | '-' | '/' | ':' | '+' | '@')
+}
+
+/// Scripts written without spaces between words: Han, Kana, Hangul (agglutinating, where pairs work better than words), Thai, Lao, Khmer, Burmese.
+fn is_unspaced(c: char) -> bool {
+    matches!(u32::from(c),
+        0x0E00..=0x0EFF | 0x1000..=0x109F | 0x1780..=0x17FF | 0x3005..=0x3007 | 0x3040..=0x30FF | 0x31F0..=0x31FF
+        | 0x3400..=0x4DBF | 0x4E00..=0x9FFF | 0xAC00..=0xD7AF | 0xF900..=0xFAFF | 0x20000..=0x3FFFF)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn terms(language: &str, text: &str) -> Vec<String> {
+        let mut analyser = analyser(language);
+        let mut stream = analyser.token_stream(text);
+        let mut out = Vec::new();
+        while stream.advance() {
+            let token = stream.token();
+            assert!(text.is_char_boundary(token.offset_from) && text.is_char_boundary(token.offset_to));
+            out.push(token.text.clone());
+        }
+        out
+    }
+
+    #[test]
+    fn prose_is_stemmed_without_stop_words() {
+        assert_eq!(terms("en", "The engines were running, and don't stop!"), ["engin", "were", "run", "don", "t", "stop"]);
+        assert_eq!(terms("none", "The engines"), ["the", "engines"]);
+    }
+
+    #[test]
+    fn identifiers_and_versions_are_found_whole_and_in_parts() {
+        assert_eq!(terms("none", "HTTP_PROXY"), ["http_proxy", "http", "proxy"]);
+        assert_eq!(terms("none", "getUserName HTTPServer"), ["getusername", "get", "user", "name", "httpserver", "http", "server"]);
+        assert_eq!(terms("none", "v1.2.3, CVE-2024-1234."), ["v1", "2", "3", "v1.2.3", "cve", "2024", "1234", "cve-2024-1234"]);
+        assert_eq!(terms("none", "C++ and C# in main.rs"), ["c", "c++", "and", "c", "c#", "in", "main", "rs", "main.rs"]);
+        assert_eq!(terms("none", "state-of-the-art"), ["state", "of", "the", "art"]);
+    }
+
+    #[test]
+    fn unspaced_scripts_become_pairs_and_marks_stay_in_their_words() {
+        assert_eq!(terms("en", "検索エンジン"), ["検索", "索エ", "エン", "ンジ", "ジン"]);
+        assert_eq!(terms("en", "中"), ["中"]);
+        assert_eq!(terms("none", "हिन्दी खोज"), ["हिन्दी", "खोज"]);
+    }
+
+    #[test]
+    fn unknown_languages_are_refused() {
+        assert!(check_language("de").is_ok() && check_language("none").is_ok());
+        assert_eq!(check_language("xx").expect_err("unknown").code(), "language_unknown");
+    }
+}

@@ -1,0 +1,66 @@
+//! Where the terms of a query stand in a chunk, as character ranges.
+
+use std::collections::HashSet;
+
+use serde::Serialize;
+use tantivy::tokenizer::{TextAnalyzer, TokenStream};
+
+/// A range of characters in a chunk's content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, utoipa::ToSchema)]
+pub struct Range {
+    /// First character, counted in Unicode scalar values.
+    pub start: usize,
+    /// After the last.
+    pub end: usize,
+}
+
+/// Most ranges per hit.
+const MOST: usize = 200;
+
+/// Ranges of the content that analyse to a term of the query, ascending and merged where they overlap, and the terms that were met.
+#[must_use]
+pub fn highlight(analyser: &mut TextAnalyzer, content: &str, terms: &HashSet<&str>) -> (Vec<Range>, Vec<String>) {
+    let (mut bytes, mut met) = (Vec::new(), Vec::new());
+    let mut stream = analyser.token_stream(content);
+    while stream.advance() {
+        let token = stream.token();
+        if terms.contains(token.text.as_str()) {
+            bytes.push((token.offset_from, token.offset_to));
+            if !met.contains(&token.text) {
+                met.push(token.text.clone());
+            }
+        }
+    }
+    bytes.sort_unstable();
+    let mut merged: Vec<(usize, usize)> = Vec::new();
+    for (start, end) in bytes {
+        match merged.last_mut() {
+            Some(last) if start < last.1 => last.1 = last.1.max(end),
+            _ => merged.push((start, end)),
+        }
+    }
+    merged.truncate(MOST);
+    let (mut byte, mut character) = (0, 0);
+    let mut at = |to: usize| {
+        character += content[byte..to].chars().count();
+        byte = to;
+        character
+    };
+    (merged.into_iter().map(|(start, end)| Range { start: at(start), end: at(end) }).collect(), met)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::search::analysis::analyser;
+
+    #[test]
+    fn ranges_are_characters_of_the_words_as_they_stand() {
+        let content = "Über engines: the engine runs HTTP_PROXY.";
+        let terms = HashSet::from(["engin", "proxy", "http_proxy"]);
+        let (ranges, met) = highlight(&mut analyser("en"), content, &terms);
+        let shown: Vec<String> = ranges.iter().map(|r| content.chars().skip(r.start).take(r.end - r.start).collect()).collect();
+        assert_eq!(shown, ["engines", "engine", "HTTP_PROXY"]);
+        assert_eq!(met.len(), 3);
+    }
+}

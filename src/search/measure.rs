@@ -1,0 +1,93 @@
+//! Measures of a ranking against judgements, as `trec_eval` defines them: nDCG with gains equal to the grades, recall, reciprocal rank, average precision.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+
+/// Grades of the judged documents of a query; above 0 is relevant.
+pub type Judgements = HashMap<String, i64>;
+
+/// Measures of one query, or their means.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Measures {
+    /// Normalised discounted cumulative gain of the first 10.
+    pub ndcg_at_10: f64,
+    /// Share of the relevant ones in the first 5.
+    pub recall_at_5: f64,
+    /// Share of the relevant ones in the first 10.
+    pub recall_at_10: f64,
+    /// Share of the relevant ones in the first 100.
+    pub recall_at_100: f64,
+    /// Reciprocal rank of the first relevant one, 0 after the 10th.
+    pub mrr_at_10: f64,
+    /// Average precision over the whole ranking.
+    pub map: f64,
+}
+
+/// Measures a ranking, best first. Queries without relevant documents give zeros, as in `trec_eval`.
+#[must_use]
+pub fn measure(ranking: &[String], judged: &Judgements) -> Measures {
+    let grade = |id: &String| judged.get(id).copied().unwrap_or(0).max(0);
+    let relevant = judged.values().filter(|g| **g > 0).count();
+    if relevant == 0 {
+        return Measures::default();
+    }
+    let discount = |rank: usize| 1.0 / ((rank + 2) as f64).log2();
+    let dcg: f64 = ranking.iter().take(10).enumerate().map(|(i, id)| grade(id) as f64 * discount(i)).sum();
+    let mut ideal: Vec<i64> = judged.values().copied().filter(|g| *g > 0).collect();
+    ideal.sort_unstable_by(|a, b| b.cmp(a));
+    let best: f64 = ideal.iter().take(10).enumerate().map(|(i, g)| *g as f64 * discount(i)).sum();
+    let found = |k: usize| ranking.iter().take(k).filter(|id| grade(id) > 0).count() as f64 / relevant as f64;
+    let first = ranking.iter().take(10).position(|id| grade(id) > 0);
+    let mut met = 0.0;
+    let precision: f64 = ranking
+        .iter()
+        .enumerate()
+        .filter(|(_, id)| grade(id) > 0)
+        .map(|(i, _)| {
+            met += 1.0;
+            met / (i + 1) as f64
+        })
+        .sum();
+    Measures {
+        ndcg_at_10: dcg / best,
+        recall_at_5: found(5),
+        recall_at_10: found(10),
+        recall_at_100: found(100),
+        mrr_at_10: first.map_or(0.0, |i| 1.0 / (i + 1) as f64),
+        map: precision / relevant as f64,
+    }
+}
+
+/// The mean over queries.
+#[must_use]
+pub fn mean(all: &[Measures]) -> Measures {
+    let n = all.len().max(1) as f64;
+    let average = |get: fn(&Measures) -> f64| all.iter().map(get).sum::<f64>() / n;
+    Measures {
+        ndcg_at_10: average(|m| m.ndcg_at_10),
+        recall_at_5: average(|m| m.recall_at_5),
+        recall_at_10: average(|m| m.recall_at_10),
+        recall_at_100: average(|m| m.recall_at_100),
+        mrr_at_10: average(|m| m.mrr_at_10),
+        map: average(|m| m.map),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn measures_of_a_small_ranking() {
+        let judged = Judgements::from([("a".to_owned(), 2), ("b".to_owned(), 1), ("c".to_owned(), 0)]);
+        let ranking: Vec<String> = ["c", "b", "a"].map(str::to_owned).to_vec();
+        let m = measure(&ranking, &judged);
+        // DCG = 1/log2(3) + 2/log2(4); ideal = 2/log2(2) + 1/log2(3)
+        let expected = (1.0 / 3_f64.log2() + 1.0) / (2.0 + 1.0 / 3_f64.log2());
+        assert!((m.ndcg_at_10 - expected).abs() < 1e-12);
+        assert!((m.map - (0.5 + 2.0 / 3.0) / 2.0).abs() < 1e-12);
+        assert_eq!((m.mrr_at_10, m.recall_at_5), (0.5, 1.0));
+        assert_eq!(measure(&ranking, &Judgements::new()), Measures::default());
+    }
+}

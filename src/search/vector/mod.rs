@@ -1,0 +1,197 @@
+//! Vector index: Qdrant's engine inside the process, or a Qdrant server. One store per embedding model, with the dataset and generation
+//! as indexed payload, in the same layout on both.
+
+mod embedded;
+mod server;
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use uuid::Uuid;
+
+pub use embedded::Embedded;
+pub use server::Server;
+
+use crate::db::Db;
+use crate::error::Result;
+
+/// Where vectors are.
+#[derive(Debug)]
+pub enum VectorIndex {
+    /// In this process.
+    Embedded(Embedded),
+    /// On a Qdrant server.
+    Server(Server),
+}
+
+/// A vector with its place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Point {
+    /// The chunk.
+    pub id: Uuid,
+    /// Its document.
+    pub document_id: String,
+    /// Unit vector.
+    pub vector: Vec<f32>,
+}
+
+/// Part of a store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scope {
+    /// The owner.
+    pub tenant_id: String,
+    /// The dataset.
+    pub dataset_id: String,
+    /// Its generation.
+    pub generation: i64,
+}
+
+/// How a store is opened.
+#[derive(Debug, Clone)]
+pub struct VectorOptions<'a> {
+    /// Name of the embedding model.
+    pub model: &'a str,
+    /// Length of the vectors.
+    pub dimensions: usize,
+    /// Kilobytes of vectors in a segment above which the embedded engine builds a graph.
+    pub index_above_kb: usize,
+    /// Server address; empty for the embedded engine.
+    pub url: &'a str,
+    /// API key of the server.
+    pub api_key: &'a str,
+}
+
+/// A model's name as part of a directory or collection name.
+fn slug(model: &str) -> String {
+    model.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect()
+}
+
+/// The collection in which the vectors of a model are, as the dashboard contract shows it.
+#[must_use]
+pub fn collection(model: &str) -> String {
+    format!("cairn_{}", slug(model))
+}
+
+impl VectorIndex {
+    /// Opens the store of a model, creating it when it is not there.
+    ///
+    /// # Errors
+    /// `vector_store_unavailable`; `vector_dimensions` when the store holds vectors of another length.
+    pub async fn open(data_dir: &Path, options: VectorOptions<'_>) -> Result<Self> {
+        if options.url.is_empty() {
+            let path = data_dir.join("vectors").join(slug(options.model));
+            let (dimensions, above) = (options.dimensions, options.index_above_kb);
+            return Ok(Self::Embedded(tokio::task::spawn_blocking(move || Embedded::open(path, dimensions, above)).await??));
+        }
+        Server::open(&options).await.map(Self::Server)
+    }
+
+    /// Positions of each dataset's log that searches see.
+    ///
+    /// # Errors
+    /// As the store says.
+    pub async fn applied(&self, db: &Db) -> Result<HashMap<String, i64>> {
+        match self {
+            Self::Embedded(store) => Ok(store.applied()),
+            Self::Server(store) => store.applied(db).await,
+        }
+    }
+
+    /// Applies changes: deletions first, then points; searches see them when this returns. With `clear`, what the scope held before goes.
+    ///
+    /// # Errors
+    /// As the store says; the same changes may then be applied again.
+    pub async fn apply(&self, db: &Db, scope: &Scope, changes: Changes, seq: i64) -> Result<()> {
+        match self {
+            Self::Embedded(store) => {
+                let (store, scope) = (store.clone(), scope.clone());
+                tokio::task::spawn_blocking(move || store.apply(&scope, changes, seq)).await?
+            }
+            Self::Server(store) => store.apply(db, scope, changes, seq).await,
+        }
+    }
+
+    /// The nearest chunks, best first, with their cosine; with `documents`, only theirs.
+    ///
+    /// # Errors
+    /// As the store says.
+    pub async fn search(&self, scope: &Scope, vector: Vec<f32>, documents: Option<Vec<String>>, limit: usize) -> Result<Vec<(Uuid, f32)>> {
+        match self {
+            Self::Embedded(store) => {
+                let (store, scope) = (store.clone(), scope.clone());
+                tokio::task::spawn_blocking(move || store.search(&scope, vector, documents, limit)).await?
+            }
+            Self::Server(store) => store.search(scope, vector, documents, limit).await,
+        }
+    }
+
+    /// The exact cosine of single chunks; those without a vector are absent.
+    ///
+    /// # Errors
+    /// As the store says.
+    pub async fn scores(&self, scope: &Scope, vector: Vec<f32>, ids: Vec<Uuid>) -> Result<HashMap<Uuid, f32>> {
+        if ids.is_empty() {
+            return Ok(HashMap::new());
+        }
+        match self {
+            Self::Embedded(store) => {
+                let store = store.clone();
+                tokio::task::spawn_blocking(move || store.scores(vector, ids)).await?
+            }
+            Self::Server(store) => store.scores(scope, vector, ids).await,
+        }
+    }
+
+    /// Ids of all chunks of a scope.
+    ///
+    /// # Errors
+    /// As the store says.
+    pub async fn ids(&self, scope: &Scope) -> Result<Vec<Uuid>> {
+        match self {
+            Self::Embedded(store) => {
+                let (store, scope) = (store.clone(), scope.clone());
+                tokio::task::spawn_blocking(move || store.ids(&scope)).await?
+            }
+            Self::Server(store) => store.ids(scope).await,
+        }
+    }
+
+    /// Removes the vectors of datasets that are not in the list.
+    ///
+    /// # Errors
+    /// As the store says.
+    pub async fn keep_only(&self, db: &Db, dataset_ids: Vec<String>) -> Result<()> {
+        match self {
+            Self::Embedded(store) => {
+                let store = store.clone();
+                tokio::task::spawn_blocking(move || store.keep_only(&dataset_ids)).await?
+            }
+            Self::Server(store) => store.keep_only(db, &dataset_ids).await,
+        }
+    }
+
+    /// Makes what was applied durable and, when there is time, improves the index. A server does both by itself.
+    ///
+    /// # Errors
+    /// As the store says.
+    pub async fn upkeep(&self, idle: bool) -> Result<()> {
+        match self {
+            Self::Embedded(store) => {
+                let store = store.clone();
+                tokio::task::spawn_blocking(move || store.upkeep(idle)).await?
+            }
+            Self::Server(_) => Ok(()),
+        }
+    }
+}
+
+/// Changes of one dataset, already reduced to the last state of each chunk.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Changes {
+    /// Points to add or replace.
+    pub put: Vec<Point>,
+    /// Chunks to remove.
+    pub delete: Vec<Uuid>,
+    /// Whether everything the scope held before goes first.
+    pub clear: bool,
+}
