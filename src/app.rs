@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use cairn_models::{Cache, Loaded, Priority, RemoteEmbedder, RemoteOptions, Tokens};
+use cairn_models::{Cache, EmbedderSpec, Loaded, Priority, RemoteEmbedder, RemoteOptions, Tokens};
 use moka::sync::Cache as Memory;
 use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::keys::{self, Gate, NewKey};
-use crate::auth::{Caller, tenants};
+use crate::auth::tenants::{self, Tenant};
+use crate::auth::Caller;
 use crate::blobs::Blobs;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -91,7 +92,14 @@ impl App {
     /// As the database or the file system says.
     pub async fn open(config: Config, clock: Clock) -> Result<Arc<Self>> {
         std::fs::create_dir_all(&config.data_dir)?;
-        let db = Db::open(&config.database(), config.database_connections).await?;
+        let db = {
+            // Two programs that start at the same time (a server and `cairn keys create`) must not migrate the same database at once.
+            let guard = File::options().create(true).truncate(false).write(true).open(config.data_dir.join("migrate.lock"))?;
+            let guard = tokio::task::spawn_blocking(move || guard.lock().map(|()| guard)).await??;
+            let db = Db::open(&config.database(), config.database_connections).await?;
+            drop(guard);
+            db
+        };
         let blobs = Blobs::open(&config.blob_url, &config.data_dir, clock.clone())?;
         let parser = Parser {
             program: std::env::current_exe()?,
@@ -126,13 +134,27 @@ impl App {
         Ok(Arc::new(app))
     }
 
+    /// Creates the first tenant of an empty database, with its housekeeping; `None` when there is a tenant.
+    ///
+    /// # Errors
+    /// As the database says.
+    pub async fn ensure_tenant(&self) -> Result<Option<Tenant>> {
+        let created = match tenants::create_first(&self.db, &self.clock).await {
+            Err(error) if error.code() == "tenant_exists" => None,
+            outcome => outcome?,
+        };
+        if let Some(tenant) = &created {
+            schedules::set(&self.db, &self.clock, &tenant.id, &Task::Housekeeping, "17 3 * * *").await?;
+        }
+        Ok(created)
+    }
+
     /// Creates the first tenant and its admin key in an empty database; gives the secret, once.
     ///
     /// # Errors
     /// As the database says.
     pub async fn first_start(&self) -> Result<Option<String>> {
-        let Some(tenant) = tenants::create_first(&self.db, &self.clock).await? else { return Ok(None) };
-        schedules::set(&self.db, &self.clock, &tenant.id, &Task::Housekeeping, "17 3 * * *").await?;
+        let Some(tenant) = self.ensure_tenant().await? else { return Ok(None) };
         let admin = NewKey { name: "admin".to_owned(), scopes: vec!["admin".to_owned()], ..NewKey::default() };
         let (_, secret) = keys::create(&self.db, &self.clock, &tenant.id, admin).await?;
         Ok(Some(secret))
@@ -144,6 +166,16 @@ impl App {
     /// `tenant_not_found`.
     pub async fn local_caller(&self, tenant: &str) -> Result<Caller> {
         Ok(Caller::local(&tenants::by_name(&self.db, tenant).await?.id))
+    }
+
+    /// Fetches, verifies and loads the configured model without a data directory.
+    ///
+    /// # Errors
+    /// Everything that can be wrong with a model.
+    pub async fn check_model(config: Config, report: Report) -> Result<EmbedderSpec> {
+        let cache = Cache::new(config.models_directory(), config.offline);
+        let loaded = tokio::task::spawn_blocking(move || load(&config, &cache, &report)).await??;
+        Ok(loaded.spec().clone())
     }
 
     /// The cache of models.

@@ -4,6 +4,7 @@
 
 pub mod auth;
 pub mod blobs;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod db;
@@ -12,6 +13,7 @@ pub mod events;
 pub mod jobs;
 pub mod page;
 
+pub mod api;
 pub mod app;
 pub mod kb;
 pub mod search;

@@ -35,7 +35,7 @@ impl Scope {
 }
 
 /// Whether a granted scope, possibly a wildcard, covers a wanted one. Reading implies searching.
-pub(super) fn covers(granted: &str, wanted: Scope) -> bool {
+pub(crate) fn covers(granted: &str, wanted: Scope) -> bool {
     let name = wanted.name();
     granted == "*"
         || granted == name

@@ -115,6 +115,18 @@ impl Blobs {
         found.bytes().await.map_err(store_error)
     }
 
+    /// Whether the bytes of a blob are there.
+    ///
+    /// # Errors
+    /// As the store says.
+    pub async fn has(&self, tenant_id: &str, hash: &str) -> Result<bool> {
+        match self.store.head(&key(tenant_id, hash)).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(store_error(error)),
+        }
+    }
+
     /// Removes a blob that no document refers to and nobody touched for an hour; `true` when it was removed.
     ///
     /// The row and the bytes go while the row is locked, so a concurrent [`Blobs::put`] of the same bytes waits and then stores them again.

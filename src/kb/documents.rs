@@ -429,3 +429,35 @@ pub(crate) async fn mark_indexed(app: &App, dataset_id: &str, applied: i64) -> R
     app.bell.ring();
     Ok(rows.len())
 }
+
+/// Runs a dead or cancelled job again; the document it was about waits for it.
+///
+/// # Errors
+/// `job_not_found`, `job_not_dead`.
+pub async fn retry(app: &App, caller: &Caller, job_id: &str) -> Result<jobs::Job> {
+    caller.need(Scope::KbWrite)?;
+    let job = jobs::get(&app.db, caller.tenant(), job_id).await?;
+    let mut tx = app.db.begin().await?;
+    jobs::retry(&mut tx, &app.clock, caller.tenant(), job_id).await?;
+    if let Task::Ingest { document_id } = job.task()? {
+        let waiting = Progress { status: "pending", chunks_total: Some(0), chunks_embedded: Some(0), ..Progress::default() };
+        progress(app, &mut tx, caller.tenant(), &document_id, &waiting).await?;
+    }
+    tx.commit().await?;
+    app.bell.ring();
+    jobs::get(&app.db, caller.tenant(), job_id).await
+}
+
+/// Documents of a dataset by id, in no particular order; ids that are gone are left out.
+///
+/// # Errors
+/// As the database says.
+pub async fn by_ids(app: &App, caller: &Caller, dataset_id: &str, ids: &[String]) -> Result<Vec<Document>> {
+    app.db
+        .all_in(
+            concat!("SELECT ", columns!(), " FROM kb_documents WHERE tenant_id = $1 AND dataset_id = $2 AND id IN ($LIST)"),
+            args![caller.tenant(), dataset_id],
+            ids,
+        )
+        .await
+}

@@ -22,7 +22,8 @@ use crate::jobs::pool::{Ending, Run};
 use crate::jobs::{Job, Task};
 use crate::kb::documents::{self, Progress};
 use crate::kb::{Dataset, Document, housekeeping};
-pub use prepare::Prepared;
+pub use prepare::{Prepared, text_hash};
+pub(crate) use store::embedding as store_embedding;
 
 /// Texts embedded per stored batch: small enough that little is repeated after a crash and a cancel is quick.
 const BATCH: usize = 32;

@@ -122,7 +122,8 @@ fn short_context(title: &str, path: &[String]) -> String {
 }
 
 /// SHA-256 over context and content, kept apart by a byte that no text holds.
-fn text_hash(context: &str, content: &str) -> String {
+#[must_use]
+pub fn text_hash(context: &str, content: &str) -> String {
     let mut hasher = Sha256::new();
     hasher.update(context.as_bytes());
     hasher.update([0]);

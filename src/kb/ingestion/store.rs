@@ -91,7 +91,7 @@ pub(super) async fn exchange(app: &App, dataset: &Dataset, document: &Document, 
 }
 
 /// Stores an embedding; one that is there already stays.
-pub(super) async fn embedding(tx: &mut Tx, tenant_id: &str, model: &str, text_hash: &str, vector: &[f32], now: Time) -> Result<()> {
+pub(crate) async fn embedding(tx: &mut Tx, tenant_id: &str, model: &str, text_hash: &str, vector: &[f32], now: Time) -> Result<()> {
     let bytes: Vec<u8> = vector.iter().flat_map(|v| v.to_le_bytes()).collect();
     tx.execute(
         "INSERT INTO kb_embeddings (tenant_id, model, text_hash, vector, created_on) VALUES ($1, $2, $3, $4, $5)

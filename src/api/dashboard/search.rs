@@ -1,0 +1,112 @@
+//! Search, as the contract has it.
+
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::wire::{Auth, Body, Fault, Problem};
+use crate::api::Service;
+use crate::error::{Error, Result};
+use crate::search::query::DEFAULT_ALPHA;
+use crate::search::{self, Hit, Request};
+
+/// A search.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SearchRequest {
+    query: String,
+    dataset_ids: Vec<String>,
+    /// 1 to 20; 5 when absent.
+    top_k: Option<usize>,
+    /// 0 keywords only, 1 vectors only; 0.7 when absent.
+    hybrid_alpha: Option<f32>,
+    /// 0 to 1.
+    min_score: Option<f32>,
+    /// Cross-encoder reranking of the head.
+    rerank: Option<bool>,
+}
+
+/// Hits.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SearchResponse {
+    results: Vec<SearchResult>,
+    search_ms: f64,
+}
+
+/// A hit.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct SearchResult {
+    chunk_id: String,
+    file_id: String,
+    file_name: String,
+    dataset_id: String,
+    content: String,
+    /// 0 to 1, meaning the same on every query.
+    score: f32,
+    /// `vector`, `keyword` or `hybrid`.
+    rank_source: String,
+    metadata: SearchMetadata,
+}
+
+/// Where a hit stands.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct SearchMetadata {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    page_number: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    heading: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    published_at: Option<String>,
+}
+
+impl From<&Hit> for SearchMetadata {
+    fn from(hit: &Hit) -> Self {
+        let headings = hit.chunk.headings();
+        Self {
+            page_number: hit.chunk.page,
+            heading: (!headings.is_empty()).then(|| headings.join(" > ")),
+            url: hit.url.clone(),
+            published_at: hit.published_at.clone(),
+        }
+    }
+}
+
+impl From<Hit> for SearchResult {
+    fn from(hit: Hit) -> Self {
+        Self {
+            metadata: (&hit).into(),
+            chunk_id: hit.chunk.id,
+            file_id: hit.chunk.document_id,
+            file_name: hit.file_name,
+            dataset_id: hit.chunk.dataset_id,
+            content: hit.chunk.content,
+            score: hit.score,
+            rank_source: hit.rank_source.to_owned(),
+        }
+    }
+}
+
+/// Refuses reranking where no reranker is configured, instead of ignoring the wish.
+pub(crate) fn no_reranker(rerank: Option<bool>) -> Result<()> {
+    if rerank == Some(true) { Err(Error::unprocessable("reranker_not_configured", "no reranker is configured; search without rerank")) } else { Ok(()) }
+}
+
+/// Searches one or more datasets.
+#[utoipa::path(post, path = "/dashboard/v1/knowledge-base/search", tag = "dashboard", operation_id = "searchKnowledge", security(("key" = [])),
+    request_body = SearchRequest, responses((status = 200, body = SearchResponse), (status = "4XX", body = Fault)))]
+pub(super) async fn search(State(service): State<Service>, Auth(caller): Auth, Body(body): Body<SearchRequest>) -> Result<Json<SearchResponse>, Problem> {
+    no_reranker(body.rerank)?;
+    let top_k = body.top_k.unwrap_or(5);
+    if top_k > 20 {
+        return Err(Error::invalid("top_k_out_of_range", "topK must be between 1 and 20").into());
+    }
+    let request = Request { top_k, alpha: body.hybrid_alpha.unwrap_or(DEFAULT_ALPHA), min_score: body.min_score, ..Request::new(body.query, body.dataset_ids) };
+    let answer = search::search(&service.app, &caller, &request).await?;
+    Ok(Json(SearchResponse { results: answer.hits.into_iter().map(Into::into).collect(), search_ms: answer.timings.total_ms }))
+}

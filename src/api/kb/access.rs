@@ -1,0 +1,187 @@
+//! Keys and effective settings.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::api::Service;
+use crate::api::dashboard::wire::{Auth, Body, Fault, Pagination, Paging, Path, Problem, Query};
+use crate::auth::keys::{self, Key, NewKey};
+use crate::auth::{Caller, Scope, scopes};
+use crate::clock::Time;
+use crate::error::{Error, Result};
+use crate::kb::datasets;
+use crate::search::query;
+
+/// A key without its secret.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct KeyRecord {
+    id: String,
+    name: String,
+    /// First characters of the key.
+    hint: String,
+    scopes: Vec<String>,
+    dataset_ids: Option<Vec<String>>,
+    expires_on: Option<String>,
+    rate_per_minute: Option<i64>,
+    last_used_on: Option<String>,
+    revoked_on: Option<String>,
+    created_on: String,
+}
+
+impl From<Key> for KeyRecord {
+    fn from(key: Key) -> Self {
+        Self {
+            id: key.id,
+            name: key.name,
+            hint: key.hint,
+            scopes: key.scopes,
+            dataset_ids: key.dataset_ids,
+            expires_on: key.expires_on.map(Time::rfc3339),
+            rate_per_minute: key.rate_per_minute,
+            last_used_on: key.last_used_on.map(Time::rfc3339),
+            revoked_on: key.revoked_on.map(Time::rfc3339),
+            created_on: key.created_on.rfc3339(),
+        }
+    }
+}
+
+/// A page of keys.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Keys {
+    data: Vec<KeyRecord>,
+    pagination: Pagination,
+}
+
+/// Lists the keys of the tenant, revoked ones included.
+#[utoipa::path(get, path = "/kb/v1/keys", tag = "kb", security(("key" = [])), params(Paging),
+    responses((status = 200, body = Keys), (status = "4XX", body = Fault)))]
+pub(super) async fn list_keys(State(service): State<Service>, Auth(caller): Auth, Query(paging): Query<Paging>) -> Result<Json<Keys>, Problem> {
+    caller.need_unconfined(Scope::KeysManage)?;
+    let found = keys::list(&service.app.db, caller.tenant(), &paging.page(50)?).await?;
+    Ok(Json(Keys { data: found.items.into_iter().map(Into::into).collect(), pagination: found.next.into() }))
+}
+
+/// A key to create.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct CreateKey {
+    name: String,
+    /// `kb:read`, `kb:write`, `kb:search`, `keys:manage`, `system:read`, wildcards like `kb:*`, or `admin`.
+    scopes: Vec<String>,
+    /// Confines the key to these datasets.
+    dataset_ids: Option<Vec<String>>,
+    /// RFC 3339.
+    expires_on: Option<String>,
+    rate_per_minute: Option<i64>,
+}
+
+/// A new key with its secret, which is never shown again.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CreatedKey {
+    #[serde(flatten)]
+    record: KeyRecord,
+    key: String,
+}
+
+impl CreatedKey {
+    /// A key as it is shown once.
+    #[must_use]
+    pub fn new(key: Key, secret: String) -> Self {
+        Self { record: key.into(), key: secret }
+    }
+}
+
+/// Creates a key. It cannot have scopes that the caller does not have.
+#[utoipa::path(post, path = "/kb/v1/keys", tag = "kb", security(("key" = [])), request_body = CreateKey,
+    responses((status = 201, body = CreatedKey), (status = "4XX", body = Fault)))]
+pub(super) async fn create_key(State(service): State<Service>, Auth(caller): Auth, Body(body): Body<CreateKey>) -> Result<(StatusCode, Json<CreatedKey>), Problem> {
+    caller.need_unconfined(Scope::KeysManage)?;
+    no_more_than(&caller, &body.scopes)?;
+    for id in body.dataset_ids.iter().flatten() {
+        datasets::get(&service.app, &caller, id).await?;
+    }
+    let expires_on = body.expires_on.as_deref().map(time).transpose()?;
+    let new = NewKey { name: body.name, scopes: body.scopes, dataset_ids: body.dataset_ids, expires_on, rate_per_minute: body.rate_per_minute };
+    let (key, secret) = keys::create(&service.app.db, &service.app.clock, caller.tenant(), new).await?;
+    Ok((StatusCode::CREATED, Json(CreatedKey::new(key, secret))))
+}
+
+fn no_more_than(caller: &Caller, wanted: &[String]) -> Result<()> {
+    for granted in scopes::read(wanted)? {
+        for scope in scopes::ALL.into_iter().filter(|s| scopes::covers(&granted, *s)) {
+            caller.need(scope)?;
+        }
+    }
+    Ok(())
+}
+
+/// Reads an RFC 3339 time.
+///
+/// # Errors
+/// `time_invalid`.
+pub(crate) fn time(text: &str) -> Result<Time> {
+    let parsed = chrono::DateTime::parse_from_rfc3339(text);
+    parsed.map(|t| Time(t.timestamp_millis())).map_err(|_| Error::invalid("time_invalid", format!("{text:?} is no RFC 3339 time like 2026-04-01T09:00:00Z")))
+}
+
+/// Ends a key at once.
+#[utoipa::path(delete, path = "/kb/v1/keys/{keyId}", tag = "kb", security(("key" = [])), params(("keyId" = String, Path)),
+    responses((status = 204), (status = "4XX", body = Fault)))]
+pub(super) async fn revoke_key(State(service): State<Service>, Auth(caller): Auth, Path(id): Path<String>) -> Result<StatusCode, Problem> {
+    caller.need_unconfined(Scope::KeysManage)?;
+    keys::revoke(&service.app.db, &service.app.clock, caller.tenant(), &id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// What holds for this installation.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Settings {
+    version: &'static str,
+    embedding_provider: String,
+    embedding_model: String,
+    vector_size: usize,
+    max_tokens: usize,
+    /// `embedded` or `server`.
+    vector_store: &'static str,
+    /// `sqlite` or `postgres`.
+    database: &'static str,
+    file_types: Vec<&'static str>,
+    upload_files: usize,
+    upload_file_bytes: u64,
+    upload_batch_bytes: u64,
+    search_candidates: usize,
+    hybrid_alpha: f32,
+    max_top_k: usize,
+    max_query_characters: usize,
+}
+
+/// Shows the effective settings that matter to callers.
+#[utoipa::path(get, path = "/kb/v1/settings", tag = "kb", security(("key" = [])), responses((status = 200, body = Settings), (status = "4XX", body = Fault)))]
+pub(super) async fn settings(State(service): State<Service>, Auth(caller): Auth) -> Result<Json<Settings>, Problem> {
+    caller.need(Scope::KbRead)?;
+    let app = &service.app;
+    let spec = app.embedder().await?.spec().clone();
+    Ok(Json(Settings {
+        version: env!("CARGO_PKG_VERSION"),
+        embedding_provider: spec.provider,
+        embedding_model: spec.model,
+        vector_size: spec.dimensions,
+        max_tokens: spec.max_tokens,
+        vector_store: if app.config.qdrant_url.is_empty() { "embedded" } else { "server" },
+        database: if app.db.is_shared() { "postgres" } else { "sqlite" },
+        file_types: cairn_ingest::Format::extensions(),
+        upload_files: app.config.upload_files,
+        upload_file_bytes: app.config.upload_file_mb << 20,
+        upload_batch_bytes: app.config.upload_batch_mb << 20,
+        search_candidates: app.config.search_candidates,
+        hybrid_alpha: query::DEFAULT_ALPHA,
+        max_top_k: query::MAX_TOP_K,
+        max_query_characters: query::MAX_QUERY,
+    }))
+}

@@ -1,0 +1,243 @@
+//! Datasets and what is in them: creation, deletion, documents, chunks, text.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use crate::api::Service;
+use crate::api::dashboard::wire::{Auth, Body, Fault, Pagination, Paging, Path, Problem, Query};
+use crate::api::dashboard::{DatasetSummary, FileRecord};
+use crate::auth::Scope;
+use crate::error::Result;
+use crate::kb::chunks;
+use crate::kb::datasets::{self, Cutting, NewDataset};
+use crate::kb::documents::{self, DocumentPatch};
+use crate::kb::{Chunk, Document};
+
+/// A page of datasets.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Datasets {
+    data: Vec<DatasetSummary>,
+    pagination: Pagination,
+}
+
+/// Lists the datasets that the key may see.
+#[utoipa::path(get, path = "/kb/v1/datasets", tag = "kb", security(("key" = [])), params(Paging),
+    responses((status = 200, body = Datasets), (status = "4XX", body = Fault)))]
+pub(super) async fn list(State(service): State<Service>, Auth(caller): Auth, Query(paging): Query<Paging>) -> Result<Json<Datasets>, Problem> {
+    let found = datasets::list(&service.app, &caller, &paging.page(50)?).await?;
+    Ok(Json(Datasets { data: found.items.iter().map(Into::into).collect(), pagination: found.next.into() }))
+}
+
+/// A dataset to create.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct CreateDataset {
+    name: String,
+    description: Option<String>,
+    /// Keyword analysis: two-letter code or `none`; `en` when absent.
+    language: Option<String>,
+    /// 128 to 2048 tokens; 256 when absent.
+    chunk_size: Option<i64>,
+    /// 0 to 512 tokens and less than `chunkSize`; 32 when absent.
+    chunk_overlap: Option<i64>,
+    /// `NAIVE`, `MARKDOWN` or `MANUAL`; `MARKDOWN` when absent.
+    parse_type: Option<String>,
+    /// `NODE_NATIVE` or `DOCLING`; `NODE_NATIVE` when absent.
+    parser_engine: Option<String>,
+    /// Where `MANUAL` cuts; a line of three dashes when absent.
+    delimiter: Option<String>,
+    #[serde(default)]
+    allowed_agent_roles: Vec<String>,
+}
+
+/// Creates a dataset for the configured embedding model.
+#[utoipa::path(post, path = "/kb/v1/datasets", tag = "kb", security(("key" = [])), request_body = CreateDataset,
+    responses((status = 201, body = DatasetSummary), (status = "4XX", body = Fault)))]
+pub(super) async fn create(State(service): State<Service>, Auth(caller): Auth, Body(body): Body<CreateDataset>) -> Result<(StatusCode, Json<DatasetSummary>), Problem> {
+    let cutting = Cutting { chunk_size: body.chunk_size, chunk_overlap: body.chunk_overlap, parse_type: body.parse_type, parser_engine: body.parser_engine };
+    let new = NewDataset {
+        name: body.name,
+        description: body.description,
+        language: body.language,
+        cutting,
+        delimiter: body.delimiter,
+        allowed_agent_roles: body.allowed_agent_roles,
+    };
+    let dataset = datasets::create(&service.app, &caller, new).await?;
+    Ok((StatusCode::CREATED, Json((&dataset).into())))
+}
+
+/// Deletes a dataset with all its documents, for good.
+#[utoipa::path(delete, path = "/kb/v1/datasets/{datasetId}", tag = "kb", security(("key" = [])), params(("datasetId" = String, Path)),
+    responses((status = 204), (status = "4XX", body = Fault)))]
+pub(super) async fn remove(State(service): State<Service>, Auth(caller): Auth, Path(id): Path<String>) -> Result<StatusCode, Problem> {
+    datasets::delete(&service.app, &caller, &id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A document with everything known about it.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct DocumentDetail {
+    #[serde(flatten)]
+    file: FileRecord,
+    title: Option<String>,
+    url: Option<String>,
+    published_at: Option<String>,
+    /// SHA-256 of the source.
+    sha256: String,
+    progress: i64,
+    error_code: Option<String>,
+    /// Engine that read it.
+    engine: Option<String>,
+    /// What was left out or guessed.
+    warnings: Vec<String>,
+    #[schema(value_type = Object)]
+    metadata: Value,
+    job_id: String,
+    updated_on: String,
+}
+
+impl TryFrom<&Document> for DocumentDetail {
+    type Error = crate::error::Error;
+
+    fn try_from(d: &Document) -> Result<Self> {
+        Ok(Self {
+            file: d.into(),
+            title: d.title.clone(),
+            url: d.url.clone(),
+            published_at: d.published_at.clone(),
+            sha256: d.blob_hash.clone(),
+            progress: d.progress(),
+            error_code: d.error_code.clone(),
+            engine: d.engine.clone(),
+            warnings: serde_json::from_str(&d.warnings)?,
+            metadata: d.metadata()?,
+            job_id: d.job_id.clone(),
+            updated_on: d.updated_on.rfc3339(),
+        })
+    }
+}
+
+/// A page of documents.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Documents {
+    data: Vec<DocumentDetail>,
+    pagination: Pagination,
+}
+
+/// Lists the documents of a dataset.
+#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/documents", tag = "kb", security(("key" = [])), params(("datasetId" = String, Path), Paging),
+    responses((status = 200, body = Documents), (status = "4XX", body = Fault)))]
+pub(super) async fn documents(State(service): State<Service>, Auth(caller): Auth, Path(id): Path<String>, Query(paging): Query<Paging>) -> Result<Json<Documents>, Problem> {
+    let found = documents::list(&service.app, &caller, &id, &paging.page(50)?).await?;
+    let data = found.items.iter().map(DocumentDetail::try_from).collect::<Result<_>>()?;
+    Ok(Json(Documents { data, pagination: found.next.into() }))
+}
+
+/// Shows a document.
+#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/documents/{documentId}", tag = "kb", security(("key" = [])),
+    params(("datasetId" = String, Path), ("documentId" = String, Path)), responses((status = 200, body = DocumentDetail), (status = "4XX", body = Fault)))]
+pub(super) async fn document(State(service): State<Service>, Auth(caller): Auth, Path((dataset, id)): Path<(String, String)>) -> Result<Json<DocumentDetail>, Problem> {
+    caller.need(Scope::KbRead)?;
+    let document = documents::get(&service.app, &caller, &dataset, &id).await?;
+    Ok(Json((&document).try_into()?))
+}
+
+/// A change of a document.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct PatchDocument {
+    /// Replaces the metadata.
+    #[schema(value_type = Option<Object>)]
+    metadata: Option<Value>,
+    enabled: Option<bool>,
+    re_ingest: Option<bool>,
+}
+
+/// Changes metadata or visibility, or ingests a document again.
+#[utoipa::path(patch, path = "/kb/v1/datasets/{datasetId}/documents/{documentId}", tag = "kb", security(("key" = [])),
+    params(("datasetId" = String, Path), ("documentId" = String, Path)), request_body = PatchDocument,
+    responses((status = 200, body = DocumentDetail), (status = "4XX", body = Fault)))]
+pub(super) async fn update_document(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path((dataset, id)): Path<(String, String)>,
+    Body(body): Body<PatchDocument>,
+) -> Result<Json<DocumentDetail>, Problem> {
+    let patch = DocumentPatch { enabled: body.enabled, re_ingest: body.re_ingest.unwrap_or(false), metadata: body.metadata };
+    let document = documents::update(&service.app, &caller, &dataset, &id, patch).await?;
+    Ok(Json((&document).try_into()?))
+}
+
+/// A chunk: `text[start..end] == content`, counted in Unicode characters, and `startByte`/`endByte` in UTF-8 bytes.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ChunkRecord {
+    id: String,
+    document_id: String,
+    ordinal: i64,
+    content: String,
+    start: i64,
+    end: i64,
+    start_byte: i64,
+    end_byte: i64,
+    heading_path: Vec<String>,
+    page_number: Option<i64>,
+    /// Tokens with title and headings, as the model counts.
+    tokens: i64,
+    /// Whether the model's limit cuts the end off its vector.
+    truncated: bool,
+}
+
+impl From<Chunk> for ChunkRecord {
+    fn from(c: Chunk) -> Self {
+        Self {
+            heading_path: c.headings(),
+            id: c.id,
+            document_id: c.document_id,
+            ordinal: c.ordinal,
+            content: c.content,
+            start: c.start_char,
+            end: c.end_char,
+            start_byte: c.start_byte,
+            end_byte: c.end_byte,
+            page_number: c.page,
+            tokens: c.tokens,
+            truncated: c.truncated,
+        }
+    }
+}
+
+/// A page of chunks.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Chunks {
+    data: Vec<ChunkRecord>,
+    pagination: Pagination,
+}
+
+/// Lists the chunks of a document in order.
+#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/documents/{documentId}/chunks", tag = "kb", security(("key" = [])),
+    params(("datasetId" = String, Path), ("documentId" = String, Path), Paging), responses((status = 200, body = Chunks), (status = "4XX", body = Fault)))]
+pub(super) async fn chunks(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path((dataset, id)): Path<(String, String)>,
+    Query(paging): Query<Paging>,
+) -> Result<Json<Chunks>, Problem> {
+    let found = chunks::list(&service.app, &caller, &dataset, &id, &paging.page(50)?).await?;
+    Ok(Json(Chunks { data: found.items.into_iter().map(Into::into).collect(), pagination: found.next.into() }))
+}
+
+/// The normalised text of a document, over which chunks are spans.
+#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/documents/{documentId}/text", tag = "kb", security(("key" = [])),
+    params(("datasetId" = String, Path), ("documentId" = String, Path)), responses((status = 200, body = String, content_type = "text/plain"), (status = "4XX", body = Fault)))]
+pub(super) async fn text(State(service): State<Service>, Auth(caller): Auth, Path((dataset, id)): Path<(String, String)>) -> Result<Response, Problem> {
+    let text = chunks::text(&service.app, &caller, &dataset, &id).await?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response())
+}

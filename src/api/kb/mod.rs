@@ -1,0 +1,32 @@
+//! `/kb/v1`: what Cairn adds to the contracts, in the style of the dashboard dialect (its envelope, faults and extractors).
+
+mod access;
+mod datasets;
+mod events;
+mod jobs;
+mod search;
+
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::Service;
+pub(crate) use access::{CreatedKey, KeyRecord, time};
+
+pub(super) fn routes() -> OpenApiRouter<Service> {
+    OpenApiRouter::new()
+        .routes(routes!(datasets::list, datasets::create))
+        .routes(routes!(datasets::remove))
+        .routes(routes!(datasets::documents))
+        .routes(routes!(datasets::document, datasets::update_document))
+        .routes(routes!(datasets::chunks))
+        .routes(routes!(datasets::text))
+        .routes(routes!(search::search))
+        .routes(routes!(access::list_keys, access::create_key))
+        .routes(routes!(access::revoke_key))
+        .routes(routes!(access::settings))
+        .routes(routes!(jobs::list))
+        .routes(routes!(jobs::get))
+        .routes(routes!(jobs::cancel))
+        .routes(routes!(jobs::retry))
+        .routes(routes!(events::stream))
+}

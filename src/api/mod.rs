@@ -1,0 +1,107 @@
+//! HTTP: one router of all dialects, what every request passes through, and the OpenAPI document generated from the handlers.
+
+pub mod dashboard;
+pub mod kb;
+mod passage;
+mod system;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{HeaderName, Method};
+use axum::middleware::{from_fn, from_fn_with_state};
+use tower::limit::GlobalConcurrencyLimitLayer;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
+use tower_http::cors::{AllowOrigin, CorsLayer};
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::app::App;
+use crate::error::{Error, Result};
+pub use passage::request_id;
+pub use system::Metrics;
+
+/// State of every handler.
+#[derive(Debug, Clone)]
+pub struct Service {
+    /// The application.
+    pub app: Arc<App>,
+    /// Rendered at `/metrics`.
+    pub metrics: Metrics,
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Cairn", description = "Knowledge base and hybrid retrieval. Every operation but those of the system wants `Authorization: Bearer <key>`."),
+    modifiers(&Bearer),
+    tags(
+        (name = "dashboard", description = "Leadmetrics Dashboard API: knowledge base"),
+        (name = "kb", description = "What Cairn adds to it"),
+        (name = "system", description = "Health, metrics, documentation")
+    )
+)]
+struct Document;
+
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, api: &mut utoipa::openapi::OpenApi) {
+        let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        api.components.get_or_insert_default().add_security_scheme("key", scheme);
+    }
+}
+
+fn routes() -> OpenApiRouter<Service> {
+    OpenApiRouter::with_openapi(Document::openapi()).merge(dashboard::routes()).merge(kb::routes()).merge(system::routes())
+}
+
+/// The OpenAPI document.
+#[must_use]
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    routes().split_for_parts().1
+}
+
+/// The whole service.
+///
+/// # Errors
+/// `config_invalid` for origins that are none.
+pub fn router(app: Arc<App>, metrics: Metrics) -> Result<Router> {
+    let (router, api) = routes().split_for_parts();
+    let cors = cors(&app.config.cors_origins)?;
+    let json = axum::Json(api.clone());
+    #[expect(clippy::disallowed_methods, reason = "the document itself is not an operation of the document")]
+    let router = router.route("/openapi.json", axum::routing::get(move || std::future::ready(json.clone())));
+    let docs = utoipa_swagger_ui::SwaggerUi::new("/docs").url("/docs/openapi.json", api);
+    let compress = CompressionLayer::new().compress_when(DefaultPredicate::new().and(NotForContentType::new("text/event-stream")));
+    Ok(router
+        .merge(docs)
+        .fallback(dashboard::wire::unknown_route)
+        .method_not_allowed_fallback(dashboard::wire::wrong_method)
+        .layer(DefaultBodyLimit::max(app.config.body_kb << 10))
+        .layer(CatchPanicLayer::custom(dashboard::wire::panicked))
+        .layer(from_fn_with_state(Arc::clone(&app), passage::limit_time))
+        .layer(GlobalConcurrencyLimitLayer::new(app.config.concurrency))
+        .layer(compress)
+        .layer(cors)
+        .layer(from_fn_with_state(Arc::clone(&app), passage::observe))
+        .layer(from_fn(passage::harden))
+        .with_state(Service { app, metrics }))
+}
+
+fn cors(origins: &str) -> Result<CorsLayer> {
+    let layer = CorsLayer::new()
+        .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::PUT, Method::DELETE])
+        .allow_headers([HeaderName::from_static("authorization"), HeaderName::from_static("content-type"), HeaderName::from_static("last-event-id")])
+        .expose_headers([HeaderName::from_static("x-request-id"), HeaderName::from_static("retry-after")]);
+    let list: Vec<&str> = origins.split(',').map(str::trim).filter(|o| !o.is_empty()).collect();
+    if list == ["*"] {
+        return Ok(layer.allow_origin(AllowOrigin::any()));
+    }
+    let parsed = list.iter().map(|o| o.parse()).collect::<std::result::Result<Vec<_>, _>>();
+    let origins = parsed.map_err(|_| Error::invalid("config_invalid", "cors_origins must be origins separated by commas, or *"))?;
+    Ok(layer.allow_origin(AllowOrigin::list(origins)))
+}

@@ -1,0 +1,277 @@
+//! `cairn bench`: ingestion and search measured on this machine, as ratios against a baseline in the same run where there is one.
+//!
+//! The texts are sentences of Cairn's own documentation in a fixed random order, so that every run measures the same.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cairn_models::Priority;
+use clap::Args;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::output::percentile;
+use super::{Done, Global, ingest, output};
+use crate::app::App;
+use crate::auth::{Caller, tenants};
+use crate::clock::Clock;
+use crate::db::args;
+use crate::error::{Error, Result};
+use crate::kb::datasets::{self, Cutting, NewDataset};
+use crate::kb::documents::{self, NewDocument};
+use crate::kb::index_log::{self, Op};
+use crate::search::{self, Request};
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cairn bench
+  cairn bench --documents 400 --chunks 100000 --json")]
+pub(super) struct BenchArgs {
+    /// Documents to ingest, of about eight chunks each
+    #[arg(long, default_value_t = 60, value_name = "N")]
+    documents: usize,
+    /// Chunks to search among; those beyond the ingested ones get varied copies of real embeddings
+    #[arg(long, default_value_t = 20_000, value_name = "N")]
+    chunks: usize,
+    /// Searches to time
+    #[arg(long, default_value_t = 300, value_name = "N")]
+    searches: usize,
+}
+
+const SOURCES: [&str; 5] = [
+    include_str!("../../README.md"),
+    include_str!("../../ingest/README.md"),
+    include_str!("../../models/README.md"),
+    include_str!("../search/README.md"),
+    include_str!("../api/README.md"),
+];
+
+/// A small repeatable generator (`SplitMix64`): benches must not depend on chance.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, n: usize) -> usize {
+        usize::try_from(self.roll() % (n.max(1) as u64)).unwrap_or(0)
+    }
+
+    /// Between -1 and 1.
+    fn noise(&mut self) -> f32 {
+        (self.roll() >> 40) as f32 / (1_u64 << 23) as f32 - 1.0
+    }
+}
+
+pub(super) async fn run(global: &Global, args: BenchArgs) -> Result<Done> {
+    let mut config = global.quiet_settings()?;
+    config.data_dir = config.data_dir.join("bench");
+    config.database_url = String::new();
+    if config.data_dir.exists() {
+        std::fs::remove_dir_all(&config.data_dir)?;
+    }
+    let directory = config.data_dir.clone();
+    let app = App::open(config, Clock::system()).await?;
+    app.ensure_tenant().await?;
+    app.embedder_with(output::downloads(global.json)).await?;
+    let opened = Instant::now();
+    app.engine().await?;
+    let opened = opened.elapsed();
+    let caller = app.local_caller(tenants::DEFAULT).await?;
+    let stop = CancellationToken::new();
+    let tasks = app.start(true, &stop);
+    let outcome = measure(&app, &caller, global, &args, &directory, opened).await;
+    stop.cancel();
+    for task in tasks {
+        task.await?;
+    }
+    app.db.close().await;
+    drop(app);
+    std::fs::remove_dir_all(&directory)?;
+    outcome
+}
+
+async fn measure(app: &Arc<App>, caller: &Caller, global: &Global, args: &BenchArgs, directory: &Path, opened: Duration) -> Result<Done> {
+    let sentences: Vec<&str> = SOURCES.iter().flat_map(|s| s.split(['\n', '.', '|'])).map(str::trim).filter(|s| s.split_whitespace().count() > 5).collect();
+    let mut dice = Dice(7);
+    let idle_memory = memory();
+    let dataset = datasets::create(app, caller, NewDataset { name: "bench".to_owned(), ..NewDataset::default() }).await?;
+
+    // One document into an idle system: how long until it can be found.
+    let (first_keyword, first_vector) = first_hits(app, caller, &dataset.id).await?;
+
+    // Ingestion against the model alone, on the same texts.
+    let texts: Vec<String> = (0..args.documents).map(|n| document(&mut dice, &sentences, n)).collect();
+    let began = Instant::now();
+    let mut added = Vec::new();
+    for (n, text) in texts.iter().enumerate() {
+        added.extend(documents::add(app, caller, &dataset.id, vec![upload(app, caller, &format!("bench-{n}.txt"), text).await?]).await?);
+    }
+    ingest::wait(app, caller, &dataset.id, &added, global.json).await?;
+    let ingested = began.elapsed();
+    let rows: Vec<(String, String, String)> = app.db.all("SELECT text_hash, context, content FROM kb_chunks WHERE dataset_id = $1 ORDER BY text_hash", args![&dataset.id]).await?;
+    let distinct: Vec<String> = {
+        let mut rows = rows.clone();
+        rows.dedup_by(|a, b| a.0 == b.0);
+        rows.into_iter().map(|(_, context, content)| format!("{context}\n\n{content}")).collect()
+    };
+    let began = Instant::now();
+    for batch in distinct.chunks(32) {
+        app.embed(batch.to_vec(), Priority::Bulk).await?;
+    }
+    let raw = began.elapsed();
+    let (ingest_rate, raw_rate) = (rows.len() as f64 / ingested.as_secs_f64(), distinct.len() as f64 / raw.as_secs_f64());
+    let ingest_memory = memory();
+
+    // Search among many.
+    let planted = Instant::now();
+    plant(app, caller, &dataset.id, &mut dice, &sentences, args.chunks.saturating_sub(rows.len())).await?;
+    let planted = planted.elapsed();
+    let optimised = Instant::now();
+    app.engine().await?.vectors.upkeep(true).await?;
+    let optimised = optimised.elapsed();
+    let (mut whole, mut without) = (Vec::new(), Vec::new());
+    for n in 0..args.searches {
+        let query = format!("{} {n}", sentences[dice.below(sentences.len())].split_whitespace().take(8).collect::<Vec<_>>().join(" "));
+        let answer = search::search(app, caller, &Request { top_k: 10, ..Request::new(query, vec![dataset.id.clone()]) }).await?;
+        whole.push(answer.timings.total_ms);
+        without.push(answer.timings.total_ms - answer.timings.embed_ms);
+    }
+    whole.sort_by(f64::total_cmp);
+    without.sort_by(f64::total_cmp);
+    let counted = datasets::get(app, caller, &dataset.id).await?.total_chunks;
+    let quantiles = |values: &[f64]| [0.5, 0.95, 0.99].map(|share| percentile(values, share));
+    let ([a50, a95, a99], [b50, b95, b99]) = (quantiles(&whole), quantiles(&without));
+    let disk: Vec<(&str, u64)> = ["cairn.db", "keyword", "vectors", "blobs"].map(|part| (part, size(&directory.join(part)))).to_vec();
+    if global.json {
+        println!(
+            "{}",
+            json!({
+                "engineOpenMs": opened.as_secs_f64() * 1000.0,
+                "firstKeywordHitMs": first_keyword.as_secs_f64() * 1000.0, "firstVectorHitMs": first_vector.as_secs_f64() * 1000.0,
+                "ingest": {"chunks": rows.len(), "chunksPerSecond": ingest_rate, "modelAlonePerSecond": raw_rate, "share": ingest_rate / raw_rate},
+                "search": {"chunks": counted, "searches": args.searches, "p50Ms": a50, "p95Ms": a95, "p99Ms": a99,
+                    "withoutEmbedding": {"p50Ms": b50, "p95Ms": b95, "p99Ms": b99}},
+                "plantSeconds": planted.as_secs_f64(), "optimiseSeconds": optimised.as_secs_f64(),
+                "memoryMb": {"idle": idle_memory, "ingesting": ingest_memory, "searching": memory()},
+                "diskBytes": disk.iter().map(|(k, v)| ((*k).to_owned(), json!(v))).collect::<serde_json::Map<_, _>>(),
+            })
+        );
+        return Ok(Done::All);
+    }
+    println!("opening the indexes         {:>10.0} ms", opened.as_secs_f64() * 1000.0);
+    println!("upload to first hit         {:>10.0} ms by words, {:.0} ms by meaning", first_keyword.as_secs_f64() * 1000.0, first_vector.as_secs_f64() * 1000.0);
+    println!("ingestion                   {ingest_rate:>10.1} chunks/s ({} chunks), {:.0} % of the model alone ({raw_rate:.1}/s)", rows.len(), 100.0 * ingest_rate / raw_rate);
+    println!("search among {counted:>9} chunks: {a50:.1} / {a95:.1} / {a99:.1} ms (p50/p95/p99), without embedding the query {b50:.1} / {b95:.1} / {b99:.1} ms");
+    println!("building that index         {:>10.1} s, improving it {:.1} s", planted.as_secs_f64(), optimised.as_secs_f64());
+    println!("memory                      {idle_memory:>10} MB idle, {ingest_memory} MB ingesting, {} MB searching", memory());
+    let parts: Vec<String> = disk.iter().map(|(name, bytes)| format!("{name} {} MB", bytes >> 20)).collect();
+    println!("disk                        {}", parts.join(", "));
+    Ok(Done::All)
+}
+
+/// A document of about eight chunks.
+fn document(dice: &mut Dice, sentences: &[&str], n: usize) -> String {
+    let mut text = format!("Report number {n} of the bench.\n\n");
+    while text.split_whitespace().count() < 1100 {
+        text.push_str(sentences[dice.below(sentences.len())]);
+        text.push_str(if dice.below(6) == 0 { ".\n\n" } else { ". " });
+    }
+    text
+}
+
+async fn upload(app: &App, caller: &Caller, name: &str, text: &str) -> Result<NewDocument> {
+    let stored = app.blobs.put_bytes(&app.db, caller.tenant(), text.as_bytes().to_vec()).await?;
+    Ok(NewDocument {
+        file_name: name.to_owned(),
+        mime_type: "text/plain".to_owned(),
+        stored,
+        title: None,
+        url: None,
+        source: "upload",
+        metadata: json!({}),
+        cutting: Cutting::default(),
+    })
+}
+
+async fn first_hits(app: &Arc<App>, caller: &Caller, dataset_id: &str) -> Result<(Duration, Duration)> {
+    // The query is embedded beforehand, so that only ingestion is timed.
+    let request = |alpha| Request { alpha, ..Request::new("where do heliotropes grow", vec![dataset_id.to_owned()]) };
+    search::search(app, caller, &request(1.0)).await?;
+    let began = Instant::now();
+    let new = upload(app, caller, "first.txt", "Heliotropes grow on the southern slope behind the observatory.").await?;
+    documents::add(app, caller, dataset_id, vec![new]).await?;
+    let mut times = [Duration::ZERO; 2];
+    for (time, alpha) in times.iter_mut().zip([0.0, 1.0]) {
+        while search::search(app, caller, &request(alpha)).await?.hits.is_empty() {
+            if began.elapsed() > Duration::from_secs(60) {
+                return Err(Error::unavailable("bench_failed", "a document could not be found within a minute"));
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        *time = began.elapsed();
+    }
+    Ok((times[0], times[1]))
+}
+
+/// Adds chunks without the model: texts of the same sentences, and vectors near real ones.
+async fn plant(app: &Arc<App>, caller: &Caller, dataset_id: &str, dice: &mut Dice, sentences: &[&str], count: usize) -> Result<()> {
+    let real: Vec<(Vec<u8>,)> = app.db.all("SELECT vector FROM kb_embeddings WHERE tenant_id = $1 LIMIT 5000", args![caller.tenant()]).await?;
+    let (document_id, model): (String, String) = app
+        .db
+        .one("SELECT d.id, s.embedding_model FROM kb_documents d JOIN kb_datasets s ON s.id = d.dataset_id WHERE d.dataset_id = $1 LIMIT 1", args![dataset_id])
+        .await?;
+    for start in (0..count).step_by(1000) {
+        let mut tx = app.db.begin_repeatable().await?;
+        let mut ops = Vec::new();
+        for n in start..(start + 1000).min(count) {
+            let content: String = (0..8).map(|_| format!("{}. ", sentences[dice.below(sentences.len())])).collect();
+            let (floats, _) = real[dice.below(real.len())].0.as_chunks::<4>();
+            let mut vector: Vec<f32> = floats.iter().map(|b| f32::from_le_bytes(*b) + 0.03 * dice.noise()).collect();
+            let norm = vector.iter().map(|v| v * v).sum::<f32>().sqrt();
+            vector.iter_mut().for_each(|v| *v /= norm);
+            let (id, hash) = (uuid::Uuid::from_u128(n as u128 + 1).to_string(), format!("planted-{n}"));
+            let length = i64::try_from(content.len()).unwrap_or(0);
+            tx.execute(
+                "INSERT INTO kb_chunks (id, tenant_id, dataset_id, document_id, ordinal, start_byte, end_byte, start_char, end_char, content, context,
+                 heading_path, tokens, truncated, text_hash) VALUES ($1, $2, $3, $4, $5, 0, $6, 0, $6, $7, '', '[]', 200, FALSE, $8)",
+                args![&id, caller.tenant(), dataset_id, &document_id, i64::try_from(n).unwrap_or(0) + 1000, length, content, &hash],
+            )
+            .await?;
+            crate::kb::ingestion::store_embedding(&mut tx, caller.tenant(), &model, &hash, &vector, app.clock.now()).await?;
+            ops.extend([(Op::Text, id.clone()), (Op::Vector, id)]);
+        }
+        index_log::append(&mut tx, dataset_id, &ops).await?;
+        tx.commit().await?;
+        app.bell.ring();
+    }
+    let (last,): (i64,) = app.db.one("SELECT log_seq FROM kb_datasets WHERE id = $1", args![dataset_id]).await?;
+    loop {
+        let (keyword, vector) = app.positions.get(dataset_id);
+        if keyword.min(vector) >= last {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Resident memory of this process in MB; 0 where the system does not tell.
+fn memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find(|l| l.starts_with("VmRSS:"));
+    line.and_then(|l| l.split_whitespace().nth(1)?.parse::<u64>().ok()).map_or(0, |kb| kb >> 10)
+}
+
+fn size(path: &Path) -> u64 {
+    if path.is_file() {
+        return path.metadata().map_or(0, |m| m.len());
+    }
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    entries.map(|entry| size(&entry.path())).sum()
+}

@@ -1,0 +1,130 @@
+//! `cairn demo`: Cairn's own documentation, ingested, searched, explained, and served.
+
+use clap::Args;
+
+use super::serve::Server;
+use super::{Done, Global, ingest, output, search};
+use crate::app::App;
+use crate::auth::keys::{self, NewKey};
+use crate::auth::tenants;
+use crate::clock::Clock;
+use crate::error::{Error, Kind, Result};
+use crate::kb::datasets::{self, Cutting, NewDataset};
+use crate::kb::documents::{self, NewDocument};
+use crate::page::{MAX_LIMIT, Page};
+use crate::search::Request;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  cairn demo --query \"what happens to a job when its worker dies\"")]
+pub(super) struct DemoArgs {
+    /// Address to listen on, as host:port [default: 127.0.0.1:7700]
+    #[arg(long, value_name = "HOST:PORT")]
+    listen: Option<String>,
+    /// The search to run
+    #[arg(long, default_value = QUERY)]
+    query: String,
+    /// Stop after the search instead of serving on
+    #[arg(long)]
+    once: bool,
+}
+
+const QUERY: &str = "how are vector and keyword scores blended?";
+const DATASET: &str = "cairn-docs";
+
+/// The documentation of the tree, as it was when the program was built.
+const DOCUMENTS: [(&str, &str); 8] = [
+    ("README.md", include_str!("../../README.md")),
+    ("CHANGELOG.md", include_str!("../../CHANGELOG.md")),
+    ("ingest/README.md", include_str!("../../ingest/README.md")),
+    ("models/README.md", include_str!("../../models/README.md")),
+    ("migrations/README.md", include_str!("../../migrations/README.md")),
+    ("src/search/README.md", include_str!("../search/README.md")),
+    ("src/api/README.md", include_str!("../api/README.md")),
+    ("src/cli/README.md", include_str!("README.md")),
+];
+
+pub(super) async fn run(global: &Global, args: DemoArgs) -> Result<Done> {
+    let (mut config, _) = global.settings(&[("listen", args.listen)])?;
+    if config.log == "info" {
+        "warn".clone_into(&mut config.log);
+    }
+    output::log(&config)?;
+    let app = App::open(config, Clock::system()).await?;
+    let server = Server::start(&app, global.json).await?;
+    let caller = app.local_caller(tenants::DEFAULT).await?;
+    let dataset = match datasets::by_name(&app, &caller, DATASET).await {
+        Err(error) if error.kind() == Kind::NotFound => {
+            let new = NewDataset { name: DATASET.to_owned(), description: Some("Cairn's own documentation".to_owned()), ..NewDataset::default() };
+            datasets::create(&app, &caller, new).await?
+        }
+        found => found?,
+    };
+    let known = documents::list(&app, &caller, &dataset.id, &Page { limit: MAX_LIMIT, after: String::new() }).await?.items;
+    let mut added = Vec::new();
+    for (name, text) in DOCUMENTS {
+        let stored = app.blobs.put_bytes(&app.db, caller.tenant(), text.as_bytes().to_vec()).await?;
+        let old = known.iter().find(|d| d.file_name == name);
+        if old.is_some_and(|d| d.blob_hash == stored.hash && d.status != "error") {
+            continue;
+        }
+        if let Some(old) = old {
+            documents::delete(&app, &caller, &dataset.id, &old.id).await?;
+        }
+        let new = NewDocument {
+            file_name: name.to_owned(),
+            mime_type: "text/markdown".to_owned(),
+            stored,
+            title: None,
+            url: None,
+            source: "upload",
+            metadata: serde_json::json!({"demo": true}),
+            cutting: Cutting::default(),
+        };
+        added.extend(documents::add(&app, &caller, &dataset.id, vec![new]).await?);
+    }
+    let finished = ingest::wait(&app, &caller, &dataset.id, &added, global.json).await?;
+    if let Some(failed) = finished.iter().find(|d| d.status == "error") {
+        return Err(Error::unprocessable("demo_failed", format!("{}: {}", failed.file_name, failed.error_message.as_deref().unwrap_or("no reason given"))));
+    }
+    let dataset = datasets::get(&app, &caller, &dataset.id).await?;
+    let answer = crate::search::search(&app, &caller, &Request { top_k: 3, ..Request::new(args.query.clone(), vec![dataset.id.clone()]) }).await?;
+    let key = demo_key(&app, caller.tenant(), &dataset.id).await?;
+    if global.json {
+        let first = answer.hits.first().map(|h| serde_json::json!({"fileName": h.file_name, "score": h.score, "explain": h.explanation}));
+        println!(
+            "{}",
+            serde_json::json!({"url": format!("http://{}", server.address), "adminKey": server.admin_key, "demoKey": key, "datasetId": dataset.id,
+                "files": dataset.total_files, "chunks": dataset.total_chunks, "bestHit": first})
+        );
+    } else {
+        println!("Dataset {DATASET}: {} files, {} chunks, model {}.\n\n> {}\n", dataset.total_files, dataset.total_chunks, dataset.embedding_model, args.query);
+        search::print(&answer, true);
+        if let Some(admin) = &server.admin_key {
+            println!("\nAdmin key of this data directory, shown only now:\n  {admin}");
+        }
+        let url = format!("http://{}", server.address);
+        println!("\nServing at {url}, documentation at {url}/docs. Search it yourself:\n");
+        println!("  curl -s {url}/kb/v1/search -H 'Authorization: Bearer {key}' \\");
+        println!("    -H 'Content-Type: application/json' \\");
+        println!("    -d '{{\"query\": \"which files can be uploaded?\", \"datasetIds\": [\"{}\"], \"explain\": true}}'\n", dataset.id);
+        if !args.once {
+            println!("Stop it with Ctrl-C.");
+        }
+    }
+    if args.once {
+        server.stop();
+    }
+    server.wait().await;
+    Ok(Done::All)
+}
+
+/// A key for this dataset only; the one of an earlier demo ends.
+async fn demo_key(app: &App, tenant_id: &str, dataset_id: &str) -> Result<String> {
+    let old = keys::list(&app.db, tenant_id, &Page { limit: MAX_LIMIT, after: String::new() }).await?;
+    for key in old.items.iter().filter(|k| k.name == "demo" && k.revoked_on.is_none()) {
+        keys::revoke(&app.db, &app.clock, tenant_id, &key.id).await?;
+    }
+    let new = NewKey { name: "demo".to_owned(), scopes: vec!["kb:*".to_owned()], dataset_ids: Some(vec![dataset_id.to_owned()]), ..NewKey::default() };
+    Ok(keys::create(&app.db, &app.clock, tenant_id, new).await?.1)
+}

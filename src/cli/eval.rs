@@ -1,0 +1,256 @@
+//! `cairn eval`: retrieval measured on a collection in BEIR layout (`corpus.jsonl[.gz]`, `queries.jsonl[.gz]`, `qrels/test.tsv`).
+//!
+//! Whole documents are single chunks where they fit (2,048 tokens). The index is kept under `eval` in the data directory, so that a second
+//! run embeds nothing. Four configurations are compared: vectors only, keywords only, reciprocal rank fusion, and the default blend.
+
+use std::collections::{HashMap, HashSet};
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use clap::Args;
+use futures::{StreamExt, TryStreamExt};
+use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+use super::output::percentile;
+use super::{Done, Global, ingest, output};
+use crate::app::App;
+use crate::auth::{Caller, tenants};
+use crate::clock::Clock;
+use crate::error::{Error, Kind, Result};
+use crate::kb::datasets::{self, Cutting, NewDataset};
+use crate::kb::documents::{self, NewDocument};
+use crate::kb::{Dataset, Document};
+use crate::search::measure::{Judgements, Measures, mean, measure};
+use crate::search::query::DEFAULT_ALPHA;
+use crate::search::{self, Fusion, Request};
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cairn eval collections/scifact
+  cairn eval collections/germanquad --language de --json")]
+pub(super) struct EvalArgs {
+    /// Folder of the collection
+    dir: PathBuf,
+    /// Keyword analysis: two-letter code or none
+    #[arg(long, default_value = "en", value_name = "CODE")]
+    language: String,
+    /// Weight of the vectors in the blend
+    #[arg(long, default_value_t = DEFAULT_ALPHA, value_name = "0..1")]
+    alpha: f32,
+    /// Tokens per chunk, 128 to 2048
+    #[arg(long, default_value_t = 2048, value_name = "N")]
+    chunk_size: i64,
+    /// Measure only the first N queries
+    #[arg(long, value_name = "N")]
+    queries: Option<usize>,
+}
+
+#[derive(Deserialize)]
+struct CorpusLine {
+    _id: String,
+    #[serde(default)]
+    title: String,
+    #[serde(default)]
+    text: String,
+}
+
+#[derive(Deserialize)]
+struct QueryLine {
+    _id: String,
+    text: String,
+}
+
+/// What one configuration reached.
+#[derive(Debug, Serialize)]
+struct Row {
+    configuration: &'static str,
+    #[serde(flatten)]
+    measures: Measures,
+    /// Median latency without embedding the query, in milliseconds.
+    p50_ms: f64,
+    /// 95th percentile of the same.
+    p95_ms: f64,
+}
+
+/// Hits per query for the measures.
+const DEPTH: usize = 100;
+/// Queries timed, with ten hits each, one after the other.
+const TIMED: usize = 300;
+
+pub(super) async fn run(global: &Global, args: EvalArgs) -> Result<Done> {
+    let mut config = global.quiet_settings()?;
+    config.data_dir = config.data_dir.join("eval");
+    config.database_url = String::new();
+    let queries = read_queries(&args)?;
+    let app = App::open(config, Clock::system()).await?;
+    app.ensure_tenant().await?;
+    app.embedder_with(output::downloads(global.json)).await?;
+    app.engine().await?;
+    let caller = app.local_caller(tenants::DEFAULT).await?;
+    let stop = CancellationToken::new();
+    let tasks = app.start(true, &stop);
+    let outcome = evaluate(&app, &caller, global, &args, &queries).await;
+    stop.cancel();
+    for task in tasks {
+        task.await?;
+    }
+    app.db.close().await;
+    outcome
+}
+
+async fn evaluate(app: &Arc<App>, caller: &Caller, global: &Global, args: &EvalArgs, queries: &[(String, String, Judgements)]) -> Result<Done> {
+    let began = Instant::now();
+    let dataset = load(app, caller, global, args).await?;
+    let loaded = began.elapsed().as_secs_f64();
+    let configurations = [("vector", 1.0, Fusion::Blend), ("keyword", 0.0, Fusion::Blend), ("rrf", 0.5, Fusion::Rrf), ("blend", args.alpha, Fusion::Blend)];
+    let bar = output::bar((queries.len() * configurations.len()) as u64, global.json, "searching {pos}/{len} {wide_bar} {eta}");
+    let request = |text: &str, alpha: f32, fusion: Fusion, top_k: usize| Request { top_k, alpha, fusion, ..Request::new(text, vec![dataset.id.clone()]) };
+    let (mut rows, mut embed) = (Vec::new(), Vec::new());
+    for (configuration, alpha, fusion) in configurations {
+        let measures: Vec<Measures> = futures::stream::iter(queries)
+            .map(|(_, text, judged)| {
+                let (bar, request) = (bar.clone(), request(text, alpha, fusion, DEPTH));
+                async move {
+                    let answer = search::search(app, caller, &request).await?;
+                    bar.inc(1);
+                    let mut seen = HashSet::new();
+                    let ranking: Vec<String> = answer.hits.into_iter().filter(|h| seen.insert(h.file_name.clone())).map(|h| h.file_name).collect();
+                    Ok::<_, Error>(measure(&ranking, judged))
+                }
+            })
+            .buffered(4)
+            .try_collect()
+            .await?;
+        app.query_vectors.invalidate_all();
+        let mut times = Vec::new();
+        for (_, text, _) in queries.iter().take(TIMED) {
+            let answer = search::search(app, caller, &request(text, alpha, fusion, 10)).await?;
+            times.push(answer.timings.total_ms - answer.timings.embed_ms);
+            if configuration == "vector" {
+                embed.push(answer.timings.embed_ms);
+            }
+        }
+        times.sort_by(f64::total_cmp);
+        rows.push(Row { configuration, measures: mean(&measures), p50_ms: percentile(&times, 0.5), p95_ms: percentile(&times, 0.95) });
+    }
+    bar.finish_and_clear();
+    embed.sort_by(f64::total_cmp);
+    if global.json {
+        println!(
+            "{}",
+            serde_json::json!({
+                "collection": args.dir, "documents": dataset.total_files, "chunks": dataset.total_chunks, "queries": queries.len(), "model": dataset.embedding_model,
+                "language": dataset.language, "alpha": args.alpha, "loadSeconds": loaded,
+                "embedQueryMs": {"p50": percentile(&embed, 0.5), "p95": percentile(&embed, 0.95)}, "results": rows
+            })
+        );
+        return Ok(Done::All);
+    }
+    println!("{}: {} documents, {} chunks, {} queries, model {}, ready in {loaded:.1} s\n", args.dir.display(), dataset.total_files, dataset.total_chunks, queries.len(), dataset.embedding_model);
+    let cells: Vec<Vec<String>> = rows
+        .iter()
+        .map(|r| {
+            let m = r.measures;
+            let mut row = vec![r.configuration.to_owned()];
+            row.extend([m.ndcg_at_10, m.recall_at_5, m.recall_at_10, m.recall_at_100, m.mrr_at_10, m.map].map(|v| format!("{v:.4}")));
+            row.extend([r.p50_ms, r.p95_ms].map(|v| format!("{v:.1}")));
+            row
+        })
+        .collect();
+    println!("{}", output::table(&["", "nDCG@10", "R@5", "R@10", "R@100", "MRR@10", "MAP", "p50 ms", "p95 ms"], &cells));
+    println!("\nLatency is of ten hits without embedding the query, which takes {:.1} ms (p50), {:.1} ms (p95).", percentile(&embed, 0.5), percentile(&embed, 0.95));
+    Ok(Done::All)
+}
+
+/// Opens `name.jsonl` or `name.jsonl.gz`.
+fn lines(dir: &Path, name: &str) -> Result<impl Iterator<Item = Result<String>>> {
+    let (plain, zipped) = (dir.join(format!("{name}.jsonl")), dir.join(format!("{name}.jsonl.gz")));
+    let reader: Box<dyn Read> = if plain.is_file() {
+        Box::new(std::fs::File::open(&plain)?)
+    } else if zipped.is_file() {
+        Box::new(flate2::read::MultiGzDecoder::new(std::fs::File::open(&zipped)?))
+    } else {
+        return Err(Error::invalid("collection_incomplete", format!("there is neither {} nor {}", plain.display(), zipped.display())));
+    };
+    Ok(BufReader::new(reader).lines().map(|l| l.map_err(Error::from)))
+}
+
+fn malformed(what: &str) -> impl Fn(serde_json::Error) -> Error + '_ {
+    move |e| Error::invalid("collection_malformed", format!("{what}: {e}"))
+}
+
+/// Queries that have judgements, with them.
+fn read_queries(args: &EvalArgs) -> Result<Vec<(String, String, Judgements)>> {
+    let path = args.dir.join("qrels/test.tsv");
+    let text = std::fs::read_to_string(&path).map_err(|e| Error::invalid("collection_incomplete", format!("{}: {e}", path.display())))?;
+    let mut judged: HashMap<String, Judgements> = HashMap::new();
+    for line in text.lines() {
+        let cells: Vec<&str> = line.split('\t').collect();
+        // The header has no number.
+        if let [query, document, grade] = cells[..]
+            && let Ok(grade) = grade.trim().parse()
+        {
+            judged.entry(query.to_owned()).or_default().insert(document.to_owned(), grade);
+        }
+    }
+    let mut queries = Vec::new();
+    for line in lines(&args.dir, "queries")? {
+        let query: QueryLine = serde_json::from_str(&line?).map_err(malformed("queries"))?;
+        if let Some(judgements) = judged.remove(&query._id) {
+            queries.push((query._id, query.text, judgements));
+        }
+    }
+    queries.truncate(args.queries.unwrap_or(usize::MAX));
+    if queries.is_empty() { Err(Error::invalid("collection_incomplete", "no query has a judgement")) } else { Ok(queries) }
+}
+
+/// The dataset of the collection, with every document indexed.
+async fn load(app: &Arc<App>, caller: &Caller, global: &Global, args: &EvalArgs) -> Result<Dataset> {
+    let path = std::fs::canonicalize(&args.dir)?;
+    let tail: Vec<String> = path.components().rev().take(2).map(|c| c.as_os_str().to_string_lossy().into_owned()).collect();
+    let name = format!("{} {} {} {}", tail.join(" in "), args.language, args.chunk_size, app.embedder().await?.spec().model);
+    let dataset = match datasets::by_name(app, caller, &name).await {
+        Err(error) if error.kind() == Kind::NotFound => {
+            let cutting = Cutting { chunk_size: Some(args.chunk_size), chunk_overlap: Some(0), parse_type: Some("NAIVE".to_owned()), parser_engine: None };
+            datasets::create(app, caller, NewDataset { name, language: Some(args.language.clone()), cutting, ..NewDataset::default() }).await?
+        }
+        found => found?,
+    };
+    let mut known: HashMap<String, Document> = ingest::existing(app, caller, &dataset.id).await?;
+    let (mut waiting, mut batch) = (Vec::new(), Vec::new());
+    for line in lines(&args.dir, "corpus")? {
+        let document: CorpusLine = serde_json::from_str(&line?).map_err(malformed("corpus"))?;
+        if let Some(known) = known.remove(&document._id) {
+            waiting.push(known);
+            continue;
+        }
+        // A document that is only a title is its own text.
+        let (title, text) = if document.text.trim().is_empty() { (None, document.title) } else { (Some(document.title), document.text) };
+        if text.trim().is_empty() {
+            continue;
+        }
+        let stored = app.blobs.put_bytes(&app.db, caller.tenant(), text.into_bytes()).await?;
+        batch.push(NewDocument {
+            file_name: document._id,
+            mime_type: "text/plain".to_owned(),
+            stored,
+            title,
+            url: None,
+            source: "upload",
+            metadata: serde_json::json!({}),
+            cutting: Cutting::default(),
+        });
+        if batch.len() == 200 {
+            waiting.extend(documents::add(app, caller, &dataset.id, std::mem::take(&mut batch)).await?);
+        }
+    }
+    waiting.extend(documents::add(app, caller, &dataset.id, batch).await?);
+    let finished = ingest::wait(app, caller, &dataset.id, &waiting, global.json).await?;
+    if let Some(failed) = finished.iter().find(|d| d.status == "error") {
+        return Err(Error::unprocessable("eval_failed", format!("{}: {}", failed.file_name, failed.error_message.as_deref().unwrap_or("no reason given"))));
+    }
+    datasets::get(app, caller, &dataset.id).await
+}

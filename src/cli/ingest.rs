@@ -1,0 +1,334 @@
+//! `cairn ingest`: files and folders into a dataset, of a data directory or a server. Unchanged files are left alone, changed ones replaced.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cairn_ingest::{Input, parse};
+use clap::Args;
+use futures::StreamExt;
+use serde_json::{Value, json};
+use tokio::io::AsyncReadExt;
+use tokio_util::io::ReaderStream;
+use tokio_util::sync::CancellationToken;
+
+use super::client::Client;
+use super::{Done, Global, Remote, output};
+use crate::app::App;
+use crate::auth::{Caller, tenants};
+use crate::error::{Error, Kind, Result};
+use crate::kb::datasets::{self, Cutting, NewDataset};
+use crate::kb::documents::{self, NewDocument};
+use crate::kb::{Dataset, Document};
+use crate::page::Page;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cairn ingest report.pdf notes/ --dataset work
+  cairn ingest docs/ --dataset docs --language de --chunk-size 400
+  cairn ingest docs/ --dataset docs --url http://127.0.0.1:7700 --key cairn_…
+
+Folders are walked with their ignore files respected; files of unsupported types in them are skipped. The dataset is created when there is none.
+Exit code 3 means that some files could not be ingested; each is named with its reason.")]
+pub(super) struct IngestArgs {
+    /// Files and folders
+    #[arg(required = true)]
+    paths: Vec<PathBuf>,
+    /// Dataset, by name or id
+    #[arg(long, value_name = "NAME")]
+    dataset: String,
+    /// Keyword analysis of a new dataset: two-letter code or none
+    #[arg(long, default_value = "en", value_name = "CODE")]
+    language: String,
+    /// Tokens per chunk of a new dataset, 128 to 2048
+    #[arg(long, value_name = "N")]
+    chunk_size: Option<i64>,
+    /// Tokens repeated between chunks of a new dataset, 0 to 512
+    #[arg(long, value_name = "N")]
+    chunk_overlap: Option<i64>,
+    /// How a new dataset cuts: naive, markdown or manual
+    #[arg(long, value_name = "KIND", value_parser = ["naive", "markdown", "manual"])]
+    parse_type: Option<String>,
+    /// Metadata of the files, as a JSON object; filterable in search
+    #[arg(long, value_name = "JSON")]
+    metadata: Option<String>,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+/// A file to ingest, with the name under which it is stored.
+struct Source {
+    path: PathBuf,
+    name: String,
+    mime_type: String,
+}
+
+/// What became of it.
+struct Outcome {
+    name: String,
+    status: String,
+    chunks: i64,
+    reason: Option<String>,
+}
+
+pub(super) async fn run(global: &Global, args: IngestArgs) -> Result<Done> {
+    let metadata: Value = match &args.metadata {
+        None => json!({}),
+        Some(text) => serde_json::from_str(text).map_err(|e| Error::invalid("metadata_invalid", format!("--metadata is not JSON: {e}")))?,
+    };
+    let (sources, skipped) = collect(&args.paths)?;
+    let began = Instant::now();
+    let outcomes = match Client::new(&args.remote)? {
+        Some(client) => over_http(global, &args, &client, sources, &metadata).await?,
+        None => {
+            let app = global.app().await?;
+            app.embedder_with(output::downloads(global.json)).await?;
+            let caller = app.local_caller(tenants::DEFAULT).await?;
+            let dataset = find_or_create(&app, &caller, &args).await?;
+            app.engine().await?;
+            let stop = CancellationToken::new();
+            let tasks = app.start(true, &stop);
+            let outcomes = direct(&app, &caller, &dataset, sources, &metadata, global.json).await;
+            stop.cancel();
+            for task in tasks {
+                task.await?;
+            }
+            app.db.close().await;
+            outcomes?
+        }
+    };
+    Ok(report(global, &outcomes, &skipped, began.elapsed()))
+}
+
+/// Files of the paths: named ones must be readable, those in folders are taken when their type is supported.
+fn collect(paths: &[PathBuf]) -> Result<(Vec<Source>, Vec<String>)> {
+    let (mut sources, mut skipped) = (Vec::new(), Vec::new());
+    for path in paths {
+        if path.is_file() {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let mime_type = kind(path, &name)?.map_err(|e| Error::invalid("unsupported_format", format!("{}: {e}", path.display())))?;
+            sources.push(Source { path: path.clone(), name, mime_type });
+            continue;
+        }
+        if !path.is_dir() {
+            return Err(Error::invalid("path_missing", format!("there is no file or folder {}", path.display())));
+        }
+        let mut walk: Vec<PathBuf> = ignore::WalkBuilder::new(path).build().filter_map(|e| Some(e.ok()?.into_path())).filter(|p| p.is_file()).collect();
+        walk.sort();
+        for file in walk {
+            let name = file.strip_prefix(path).unwrap_or(&file).to_string_lossy().into_owned();
+            match kind(&file, &name)? {
+                Ok(mime_type) => sources.push(Source { path: file, name, mime_type }),
+                Err(reason) => skipped.push(format!("{name}: {reason}")),
+            }
+        }
+    }
+    Ok((sources, skipped))
+}
+
+fn kind(path: &Path, name: &str) -> Result<std::result::Result<String, cairn_ingest::ParseError>> {
+    use std::io::Read;
+    let mut head = Vec::new();
+    std::fs::File::open(path)
+        .and_then(|f| f.take(8192).read_to_end(&mut head))
+        .map_err(|e| Error::invalid("path_unreadable", format!("{}: {e}", path.display())))?;
+    let guess = mime_guess::from_path(path).first_raw();
+    Ok(parse::detect(&Input { file_name: name, mime_type: guess, bytes: &head }).map(|f| f.mime_type().to_owned()))
+}
+
+async fn find_or_create(app: &Arc<App>, caller: &Caller, args: &IngestArgs) -> Result<Dataset> {
+    match datasets::by_name(app, caller, &args.dataset).await {
+        Err(error) if error.kind() == Kind::NotFound => {
+            let cutting = Cutting {
+                chunk_size: args.chunk_size,
+                chunk_overlap: args.chunk_overlap,
+                parse_type: args.parse_type.as_ref().map(|t| t.to_uppercase()),
+                parser_engine: None,
+            };
+            let new = NewDataset { name: args.dataset.clone(), language: Some(args.language.clone()), cutting, ..NewDataset::default() };
+            datasets::create(app, caller, new).await
+        }
+        found => found,
+    }
+}
+
+/// Documents of a dataset by name.
+pub(super) async fn existing(app: &App, caller: &Caller, dataset_id: &str) -> Result<HashMap<String, Document>> {
+    let (mut all, mut cursor) = (HashMap::new(), None::<String>);
+    loop {
+        let found = documents::list(app, caller, dataset_id, &Page::read(Some(500), cursor.as_deref(), 500)?).await?;
+        all.extend(found.items.into_iter().map(|d| (d.file_name.clone(), d)));
+        match found.next {
+            Some(next) => cursor = Some(next),
+            None => return Ok(all),
+        }
+    }
+}
+
+async fn direct(app: &Arc<App>, caller: &Caller, dataset: &Dataset, sources: Vec<Source>, metadata: &Value, json: bool) -> Result<Vec<Outcome>> {
+    let known = existing(app, caller, &dataset.id).await?;
+    let mut outcomes = Vec::new();
+    let (mut waiting, mut replaced) = (Vec::new(), HashMap::new());
+    let bar = output::bar(sources.len() as u64, json, "storing   {pos}/{len} {wide_bar} {msg}");
+    for source in sources {
+        bar.set_message(source.name.clone());
+        let file = tokio::fs::File::open(&source.path).await?;
+        let content = ReaderStream::with_capacity(file, 1 << 18).map(|piece| piece.map_err(Error::from));
+        let stored = match app.blobs.put(&app.db, caller.tenant(), content, app.config.upload_file_mb << 20).await {
+            Ok(stored) => stored,
+            Err(error) if error.kind() == Kind::TooLarge => {
+                outcomes.push(Outcome { name: source.name, status: "error".to_owned(), chunks: 0, reason: Some(error.to_string()) });
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        bar.inc(1);
+        match known.get(&source.name) {
+            Some(same) if same.blob_hash == stored.hash && same.status != "error" => {
+                outcomes.push(Outcome { name: source.name, status: "unchanged".to_owned(), chunks: same.chunks_count, reason: None });
+                continue;
+            }
+            Some(old) => {
+                replaced.insert(source.name.clone(), old.id.clone());
+            }
+            None => {}
+        }
+        let new = NewDocument {
+            file_name: source.name,
+            mime_type: source.mime_type,
+            stored,
+            title: None,
+            url: None,
+            source: "upload",
+            metadata: metadata.clone(),
+            cutting: Cutting::default(),
+        };
+        waiting.extend(documents::add(app, caller, &dataset.id, vec![new]).await?);
+    }
+    bar.finish_and_clear();
+    let finished = wait(app, caller, &dataset.id, &waiting, json).await?;
+    for document in finished {
+        // The old version stays until the new one can be found.
+        if let Some(old) = replaced.get(&document.file_name).filter(|_| document.status == "indexed") {
+            documents::delete(app, caller, &dataset.id, old).await?;
+        }
+        outcomes.push(Outcome { name: document.file_name, status: document.status, chunks: document.chunks_count, reason: document.error_message });
+    }
+    Ok(outcomes)
+}
+
+/// Waits until documents are indexed or have failed, with a bar.
+pub(super) async fn wait(app: &Arc<App>, caller: &Caller, dataset_id: &str, documents: &[Document], json: bool) -> Result<Vec<Document>> {
+    let bar = output::bar(100 * documents.len() as u64, json, "ingesting {percent}% {wide_bar} {msg} {elapsed}");
+    let mut rings = app.bell.listen();
+    loop {
+        rings.mark_unchanged();
+        let current = existing_by_id(app, caller, dataset_id, documents).await?;
+        let done = current.iter().filter(|d| matches!(d.status.as_str(), "indexed" | "error")).count();
+        bar.set_position(current.iter().map(|d| u64::try_from(d.progress()).unwrap_or(0)).sum());
+        bar.set_message(format!("{done}/{} files, {} chunks", current.len(), current.iter().map(|d| d.chunks_count).sum::<i64>()));
+        if done == current.len() {
+            bar.finish_and_clear();
+            return Ok(current);
+        }
+        // Not more than five looks a second, however often something happens.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        tokio::select! {
+            _ = rings.changed() => {}
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+        }
+    }
+}
+
+async fn existing_by_id(app: &App, caller: &Caller, dataset_id: &str, documents: &[Document]) -> Result<Vec<Document>> {
+    let ids: Vec<String> = documents.iter().map(|d| d.id.clone()).collect();
+    documents::by_ids(app, caller, dataset_id, &ids).await
+}
+
+async fn over_http(global: &Global, args: &IngestArgs, client: &Client, sources: Vec<Source>, metadata: &Value) -> Result<Vec<Outcome>> {
+    let known = client.datasets().await?;
+    let id = match known.into_iter().find(|(name, id)| *name == args.dataset || *id == args.dataset) {
+        Some((_, id)) => id,
+        None => {
+            let body = json!({
+                "name": args.dataset, "language": args.language, "chunkSize": args.chunk_size, "chunkOverlap": args.chunk_overlap,
+                "parseType": args.parse_type.as_ref().map(|t| t.to_uppercase())
+            });
+            let created = Client::send(client.post("/kb/v1/datasets").json(&body)).await?;
+            created["id"].as_str().unwrap_or_default().to_owned()
+        }
+    };
+    let documents_path = format!("/kb/v1/datasets/{id}/documents");
+    let word = |value: &Value, key: &str| value[key].as_str().unwrap_or_default().to_owned();
+    let stored: HashMap<String, String> = client.all(&documents_path).await?.iter().filter(|d| d["status"] != "error").map(|d| (word(d, "fileName"), word(d, "sha256"))).collect();
+    let (mut outcomes, mut waiting) = (Vec::new(), HashMap::new());
+    let bar = output::bar(sources.len() as u64, global.json, "uploading {pos}/{len} {wide_bar} {msg}");
+    for source in sources {
+        bar.set_message(source.name.clone());
+        let (path, name) = (source.path.clone(), source.name.clone());
+        let hash = tokio::task::spawn_blocking(move || cairn_models::hash_file(&path)).await?.map_err(|e| Error::invalid("path_unreadable", e.to_string()))?;
+        bar.inc(1);
+        if stored.get(&name) == Some(&hash) {
+            outcomes.push(Outcome { name, status: "unchanged".to_owned(), chunks: 0, reason: None });
+            continue;
+        }
+        let mut bytes = Vec::new();
+        tokio::fs::File::open(&source.path).await?.read_to_end(&mut bytes).await?;
+        let part = reqwest::multipart::Part::bytes(bytes).file_name(name.clone());
+        let form = reqwest::multipart::Form::new().text("metadata", metadata.to_string()).part("files", part);
+        match Client::send(client.post(&format!("/dashboard/v1/knowledge-base/datasets/{id}/files/upload")).multipart(form)).await {
+            Ok(answer) => {
+                waiting.insert(word(&answer["uploadedFiles"][0], "id"), name);
+            }
+            Err(error) if error.code() == "server_refused" => {
+                outcomes.push(Outcome { name, status: "error".to_owned(), chunks: 0, reason: Some(error.to_string()) });
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    bar.finish_and_clear();
+    let bar = output::bar(waiting.len() as u64, global.json, "ingesting {pos}/{len} {wide_bar} {elapsed}");
+    loop {
+        let current: Vec<Value> = client.all(&documents_path).await?.into_iter().filter(|d| waiting.contains_key(&word(d, "id"))).collect();
+        let done = current.iter().filter(|d| matches!(d["status"].as_str(), Some("indexed" | "error" | "disabled"))).count();
+        bar.set_position(done as u64);
+        if done == current.len() {
+            bar.finish_and_clear();
+            outcomes.extend(current.iter().map(|d| Outcome {
+                name: word(d, "fileName"),
+                status: word(d, "status"),
+                chunks: d["chunksCount"].as_i64().unwrap_or(0),
+                reason: d["errorMessage"].as_str().map(ToOwned::to_owned),
+            }));
+            return Ok(outcomes);
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+fn report(global: &Global, outcomes: &[Outcome], skipped: &[String], elapsed: Duration) -> Done {
+    let count = |status: &str| outcomes.iter().filter(|o| o.status == status).count();
+    let failed: Vec<&Outcome> = outcomes.iter().filter(|o| o.status == "error").collect();
+    if global.json {
+        let files: Vec<Value> = outcomes.iter().map(|o| json!({"fileName": o.name, "status": o.status, "chunksCount": o.chunks, "errorMessage": o.reason})).collect();
+        println!("{}", json!({"files": files, "skipped": skipped, "seconds": elapsed.as_secs_f64()}));
+    } else {
+        for outcome in &failed {
+            println!("failed   {}: {}", outcome.name, outcome.reason.as_deref().unwrap_or("no reason given"));
+        }
+        for skipped in skipped {
+            println!("skipped  {skipped}");
+        }
+        let chunks: i64 = outcomes.iter().map(|o| o.chunks).sum();
+        println!(
+            "{} indexed, {} unchanged, {} failed, {} skipped; {chunks} chunks in {:.1} s",
+            count("indexed"),
+            count("unchanged"),
+            failed.len(),
+            skipped.len(),
+            elapsed.as_secs_f64()
+        );
+    }
+    if failed.is_empty() { Done::All } else { Done::Part }
+}

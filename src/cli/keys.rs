@@ -1,0 +1,116 @@
+//! `cairn keys`: API keys of a data directory. Works while a server runs on it.
+
+use clap::{Args, Subcommand};
+
+use super::{Done, Global, output};
+use crate::api::kb::{CreatedKey, KeyRecord, time};
+use crate::auth::keys::{self, NewKey};
+use crate::auth::tenants;
+use crate::error::Result;
+use crate::kb::datasets;
+use crate::page::Page;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cairn keys create --name ci --scope kb:read --json
+  cairn keys create --name uploads --scope kb:write,kb:read --dataset papers
+  cairn keys list
+  cairn keys revoke 01J…")]
+pub(super) struct KeysArgs {
+    #[command(subcommand)]
+    action: Action,
+    /// Tenant the keys belong to
+    #[arg(long, global = true, default_value = tenants::DEFAULT)]
+    tenant: String,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Create a key and print it; it is shown only once
+    Create {
+        /// Name, to tell keys apart
+        #[arg(long, default_value = "cli")]
+        name: String,
+        /// kb:read, kb:write, kb:search, keys:manage, system:read, wildcards like kb:*, or admin; may be repeated or separated by commas
+        #[arg(long, required = true, value_name = "SCOPE")]
+        scope: Vec<String>,
+        /// Confine the key to a dataset, by name or id; may be repeated
+        #[arg(long, value_name = "NAME")]
+        dataset: Vec<String>,
+        /// End of its life, as 2027-01-31T00:00:00Z
+        #[arg(long, value_name = "TIME")]
+        expires: Option<String>,
+        /// Requests per minute
+        #[arg(long, value_name = "N")]
+        rate: Option<i64>,
+    },
+    /// List keys
+    List,
+    /// End a key at once
+    Revoke {
+        /// Id of the key
+        id: String,
+    },
+}
+
+pub(super) async fn run(global: &Global, args: KeysArgs) -> Result<Done> {
+    let app = global.app().await?;
+    let caller = app.local_caller(&args.tenant).await?;
+    match args.action {
+        Action::Create { name, scope, dataset, expires, rate } => {
+            let mut ids = Vec::new();
+            for name in &dataset {
+                ids.push(datasets::by_name(&app, &caller, name).await?.id);
+            }
+            let new = NewKey {
+                name,
+                scopes: scope,
+                dataset_ids: (!ids.is_empty()).then_some(ids),
+                expires_on: expires.as_deref().map(time).transpose()?,
+                rate_per_minute: rate,
+            };
+            let (key, secret) = keys::create(&app.db, &app.clock, caller.tenant(), new).await?;
+            if global.json {
+                println!("{}", serde_json::to_string(&CreatedKey::new(key, secret))?);
+            } else {
+                println!("{secret}\n\nKey {} ({}) with {}. It is shown only now.", key.id, key.name, key.scopes.join(", "));
+            }
+        }
+        Action::List => {
+            let mut page = Page { limit: 500, after: String::new() };
+            let mut all = Vec::new();
+            loop {
+                let found = keys::list(&app.db, caller.tenant(), &page).await?;
+                all.extend(found.items);
+                match found.next {
+                    Some(cursor) => page = Page::read(Some(500), Some(&cursor), 500)?,
+                    None => break,
+                }
+            }
+            if global.json {
+                let records: Vec<KeyRecord> = all.into_iter().map(Into::into).collect();
+                println!("{}", serde_json::to_string(&records)?);
+            } else {
+                let rows: Vec<Vec<String>> = all
+                    .iter()
+                    .map(|k| {
+                        let state = if k.revoked_on.is_some() { "revoked" } else { "active" };
+                        let used = k.last_used_on.map_or_else(|| "never".to_owned(), crate::clock::Time::rfc3339);
+                        vec![k.id.clone(), k.name.clone(), format!("{}…", k.hint), k.scopes.join(","), state.to_owned(), used]
+                    })
+                    .collect();
+                println!("{}", output::table(&["id", "name", "key", "scopes", "state", "last used"], &rows));
+            }
+        }
+        Action::Revoke { id } => {
+            keys::revoke(&app.db, &app.clock, caller.tenant(), &id).await?;
+            if global.json {
+                println!("{}", serde_json::json!({"id": id, "revoked": true}));
+            } else {
+                println!("key {id} is revoked");
+            }
+        }
+    }
+    app.db.close().await;
+    Ok(Done::All)
+}

@@ -1,0 +1,204 @@
+//! `cairn search`: asks a data directory or a server, and prints hits for people or programs.
+
+use std::sync::Arc;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::client::Client;
+use super::{Done, Global, Remote};
+use crate::app::App;
+use crate::auth::{Caller, tenants};
+use crate::error::{Error, Result};
+use crate::kb::datasets;
+use crate::kb::filter::Filter;
+use crate::page::{MAX_LIMIT, Page};
+use crate::search::{self, Answer, Explanation, Fusion, Hit, Request, follower};
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cairn search \"how do I rotate keys\"
+  cairn search \"HTTP_PROXY\" --dataset docs --alpha 0 --explain
+  cairn search \"refund policy\" --top-k 3 --min-score 0.5 --json
+  cairn search \"refund policy\" --url http://127.0.0.1:7700 --key cairn_…")]
+pub(super) struct SearchArgs {
+    /// What to look for
+    query: String,
+    /// Dataset to search, by name or id; may be repeated [default: all]
+    #[arg(long, value_name = "NAME")]
+    dataset: Vec<String>,
+    /// Hits wanted, 1 to 100
+    #[arg(long, default_value_t = 5, value_name = "N")]
+    top_k: usize,
+    /// Weight of meaning against words: 0 words only, 1 meaning only
+    #[arg(long, default_value_t = search::query::DEFAULT_ALPHA, value_name = "0..1")]
+    alpha: f32,
+    /// Leave out hits below this score
+    #[arg(long, value_name = "0..1")]
+    min_score: Option<f32>,
+    /// How both lists are blended
+    #[arg(long, default_value = "blend", value_parser = ["blend", "rrf", "minmax"])]
+    fusion: String,
+    /// Condition on document metadata, as JSON: {"field":"year","op":"gte","value":2024}
+    #[arg(long, value_name = "JSON")]
+    filter: Option<String>,
+    /// Show what each score is made of
+    #[arg(long)]
+    explain: bool,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+pub(super) async fn run(global: &Global, args: SearchArgs) -> Result<Done> {
+    let filter: Option<Value> = args.filter.as_deref().map(serde_json::from_str).transpose().map_err(|e| Error::invalid("filter_invalid", format!("--filter is not JSON: {e}")))?;
+    if let Some(client) = Client::new(&args.remote)? {
+        return remote(global, &args, filter, &client).await;
+    }
+    let app = global.app().await?;
+    let caller = app.local_caller(tenants::DEFAULT).await?;
+    let ids = dataset_ids(&app, &caller, &args.dataset).await?;
+    follower::catch_up(&app, app.engine().await?).await?;
+    let request = Request {
+        top_k: args.top_k,
+        alpha: args.alpha,
+        min_score: args.min_score,
+        fusion: fusion(&args.fusion),
+        filter: filter.as_ref().map(Filter::read).transpose()?,
+        ..Request::new(args.query.clone(), ids)
+    };
+    let answer = search::search(&app, &caller, &request).await?;
+    if global.json {
+        println!("{}", serde_json::to_string(&as_json(&answer, args.explain)?)?);
+    } else {
+        print(&answer, args.explain);
+    }
+    Ok(Done::All)
+}
+
+fn fusion(name: &str) -> Fusion {
+    match name {
+        "rrf" => Fusion::Rrf,
+        "minmax" => Fusion::Minmax,
+        _ => Fusion::Blend,
+    }
+}
+
+/// Ids of the named datasets, or of all.
+async fn dataset_ids(app: &Arc<App>, caller: &Caller, names: &[String]) -> Result<Vec<String>> {
+    let mut ids = Vec::new();
+    for name in names {
+        ids.push(datasets::by_name(app, caller, name).await?.id);
+    }
+    if names.is_empty() {
+        let all = datasets::list(app, caller, &Page { limit: MAX_LIMIT, after: String::new() }).await?;
+        ids = all.items.into_iter().map(|d| d.id).collect();
+    }
+    if ids.is_empty() { Err(Error::not_found("dataset_not_found", "there is no dataset yet; `cairn ingest PATH --dataset NAME` makes one")) } else { Ok(ids) }
+}
+
+async fn remote(global: &Global, args: &SearchArgs, filter: Option<Value>, client: &Client) -> Result<Done> {
+    let known = client.datasets().await?;
+    let mut ids = Vec::new();
+    for name in &args.dataset {
+        let found = known.iter().find(|(n, id)| n == name || id == name);
+        ids.push(found.ok_or_else(|| Error::not_found("dataset_not_found", format!("the server has no dataset {name:?}")))?.1.clone());
+    }
+    if args.dataset.is_empty() {
+        ids = known.into_iter().map(|(_, id)| id).collect();
+    }
+    let body = json!({
+        "query": args.query, "datasetIds": ids, "topK": args.top_k, "hybridAlpha": args.alpha, "minScore": args.min_score,
+        "fusion": args.fusion, "filter": filter, "explain": args.explain
+    });
+    let answer = Client::send(client.post("/kb/v1/search").json(&body)).await?;
+    if global.json {
+        println!("{answer}");
+        return Ok(Done::All);
+    }
+    let results = answer["results"].as_array().cloned().unwrap_or_default();
+    for (rank, hit) in (1..).zip(&results) {
+        let page = hit["metadata"]["pageNumber"].as_i64();
+        let headings: Vec<String> = serde_json::from_value(hit["headingPath"].clone())?;
+        let score = hit["score"].as_f64().unwrap_or(0.0) as f32;
+        headline(rank, score, hit["rankSource"].as_str().unwrap_or_default(), hit["fileName"].as_str().unwrap_or_default(), page, &headings);
+        if args.explain {
+            println!("     {}", hit["explain"]);
+        }
+        excerpt(hit["content"].as_str().unwrap_or_default());
+    }
+    println!("{} hits in {:.1} ms", results.len(), answer["searchMs"].as_f64().unwrap_or(0.0));
+    Ok(Done::All)
+}
+
+fn as_json(answer: &Answer, explain: bool) -> Result<Value> {
+    let hit = |hit: &Hit| -> Result<Value> {
+        Ok(json!({
+            "chunkId": hit.chunk.id, "fileId": hit.chunk.document_id, "fileName": hit.file_name, "title": hit.title, "datasetId": hit.chunk.dataset_id,
+            "content": hit.chunk.content, "score": hit.score, "rankSource": hit.rank_source, "start": hit.chunk.start_char, "end": hit.chunk.end_char,
+            "headingPath": hit.chunk.headings(), "pageNumber": hit.chunk.page, "url": hit.url,
+            "documentMetadata": serde_json::from_str::<Value>(&hit.metadata)?, "highlights": hit.highlights,
+            "explain": explain.then_some(&hit.explanation),
+        }))
+    };
+    let results = answer.hits.iter().map(hit).collect::<Result<Vec<_>>>()?;
+    Ok(json!({"results": results, "candidates": answer.candidates, "searchMs": answer.timings.total_ms, "timings": answer.timings}))
+}
+
+/// Prints hits for people.
+pub(super) fn print(answer: &Answer, explain: bool) {
+    for (rank, hit) in (1..).zip(&answer.hits) {
+        headline(rank, hit.score, hit.rank_source, &hit.file_name, hit.chunk.page, &hit.chunk.headings());
+        if explain {
+            for line in sentences(hit.score, &hit.explanation) {
+                println!("     {line}");
+            }
+        }
+        excerpt(&hit.chunk.content);
+    }
+    let t = answer.timings;
+    println!(
+        "{} hits from {} candidates in {:.1} ms (query {:.1}, indexes {:.1}, rows {:.1})",
+        answer.hits.len(),
+        answer.candidates,
+        t.total_ms,
+        t.embed_ms,
+        t.retrieve_ms,
+        t.assemble_ms
+    );
+}
+
+fn headline(rank: usize, score: f32, source: &str, file: &str, page: Option<i64>, headings: &[String]) {
+    let page = page.map(|p| format!(", page {p}")).unwrap_or_default();
+    let headings = if headings.is_empty() { String::new() } else { format!(" — {}", headings.join(" > ")) };
+    println!("{rank:>2}. {score:.3} {source:<7} {file}{page}{headings}");
+}
+
+fn excerpt(content: &str) {
+    let flat = content.split_whitespace().collect::<Vec<_>>().join(" ");
+    let short: String = flat.chars().take(280).collect();
+    println!("     {short}{}\n", if short.len() < flat.len() { " …" } else { "" });
+}
+
+/// The explanation in words.
+fn sentences(score: f32, e: &Explanation) -> Vec<String> {
+    let rank = |rank: Option<usize>| rank.map_or_else(|| "not in the list".to_owned(), |r| format!("rank {r}"));
+    let mut lines = Vec::new();
+    let vector = match (e.vector_score, e.cosine) {
+        (Some(part), Some(cosine)) => format!("{:.1} × {part:.3} meaning (cosine {cosine:.3}, {})", e.vector_weight, rank(e.vector_rank)),
+        _ if e.vector_pending => "meaning: embedding is still being computed".to_owned(),
+        _ => "meaning: not asked".to_owned(),
+    };
+    let keyword = match (e.keyword_score, e.bm25) {
+        (Some(part), Some(bm25)) => format!("{:.1} × {part:.3} words (BM25 {bm25:.2} of at most {:.2}, {})", e.keyword_weight, e.bm25_bound, rank(e.keyword_rank)),
+        _ => "words: not asked".to_owned(),
+    };
+    lines.push(format!("{score:.3} = {vector} + {keyword}"));
+    if !e.matched_terms.is_empty() {
+        let terms: Vec<String> = e.terms.iter().filter(|t| e.matched_terms.contains(&t.term)).map(|t| format!("{} (in {}, weight {:.2})", t.term, t.df, t.idf)).collect();
+        lines.push(format!("words found: {}", terms.join(", ")));
+    }
+    if e.truncated {
+        lines.push("the end of this chunk is beyond the model's limit and not in its vector".to_owned());
+    }
+    lines
+}

@@ -1,0 +1,149 @@
+//! `cairn serve`: the HTTP API with workers and indexes.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use clap::Args;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::{Done, Global, output};
+use crate::api;
+use crate::app::App;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::error::{Error, Result};
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cairn serve
+  CAIRN_DATA_DIR=/var/lib/cairn CAIRN_LISTEN=127.0.0.1:8080 cairn serve
+  cairn serve --print-config > cairn.toml")]
+pub(super) struct ServeArgs {
+    /// Address to listen on, as host:port [default: 127.0.0.1:7700]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(super) listen: Option<String>,
+    /// Print every setting with its value, meaning and origin, and stop
+    #[arg(long)]
+    print_config: bool,
+}
+
+pub(super) async fn run(global: &Global, args: ServeArgs) -> Result<Done> {
+    let (config, figment) = global.settings(&[("listen", args.listen)])?;
+    if args.print_config {
+        print!("{}", Config::describe(&figment));
+        return Ok(Done::All);
+    }
+    output::log(&config)?;
+    let app = App::open(config, Clock::system()).await?;
+    let server = Server::start(&app, global.json).await?;
+    server.announce(global.json);
+    server.wait().await;
+    Ok(Done::All)
+}
+
+/// A running server.
+pub(super) struct Server {
+    pub(super) address: SocketAddr,
+    /// Key of the first start.
+    pub(super) admin_key: Option<String>,
+    stop: CancellationToken,
+    http: JoinHandle<std::io::Result<()>>,
+    tasks: Vec<JoinHandle<()>>,
+    app: Arc<App>,
+}
+
+impl Server {
+    /// Binds, serves, opens model and indexes, starts the workers. Health answers at once, readiness when all is open.
+    pub(super) async fn start(app: &Arc<App>, json: bool) -> Result<Self> {
+        let address = address(&app.config).await?;
+        let listener = TcpListener::bind(address).await.map_err(|e| Error::unavailable("address_unavailable", format!("cannot listen on {address}: {e}")))?;
+        let address = listener.local_addr()?;
+        let admin_key = app.first_start().await?;
+        let stop = CancellationToken::new();
+        let router = api::router(Arc::clone(app), api::Metrics::install()?)?;
+        let http = tokio::spawn({
+            let stop = stop.clone();
+            async move { axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await }
+        });
+        app.embedder_with(output::downloads(json)).await?;
+        app.engine().await?;
+        let tasks = app.start(true, &stop);
+        Ok(Self { address, admin_key, stop, http, tasks, app: Arc::clone(app) })
+    }
+
+    fn announce(&self, json: bool) {
+        let url = format!("http://{}", self.address);
+        if json {
+            println!("{}", serde_json::json!({"url": url, "adminKey": self.admin_key}));
+            return;
+        }
+        if let Some(key) = &self.admin_key {
+            println!("A tenant and an admin key were created. The key is shown only now:\n\n  {key}\n");
+        }
+        println!("Cairn serves at {url} (documentation at {url}/docs). Stop it with Ctrl-C.");
+    }
+
+    /// Ends the server as a signal would.
+    pub(super) fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    /// Serves until a signal, then lets requests and jobs finish, hands back what does not, and flushes the indexes.
+    pub(super) async fn wait(self) {
+        tokio::select! {
+            () = signal() => {}
+            () = self.stop.cancelled() => {}
+        }
+        tracing::info!("stopping: finishing requests and handing back jobs");
+        self.stop.cancel();
+        // Event streams never end by themselves.
+        if tokio::time::timeout(std::time::Duration::from_secs(5), self.http).await.is_err() {
+            tracing::info!("open connections were closed");
+        }
+        for task in self.tasks {
+            if let Err(error) = task.await {
+                tracing::error!(error = %error, "a background task stopped unexpectedly");
+            }
+        }
+        self.app.db.close().await;
+    }
+}
+
+async fn address(config: &Config) -> Result<SocketAddr> {
+    let wrong = |e: &dyn std::fmt::Display| Error::invalid("config_invalid", format!("listen must be host:port, not {:?}: {e}", config.listen));
+    let mut found = tokio::net::lookup_host(&config.listen).await.map_err(|e| wrong(&e))?;
+    let address = found.next().ok_or_else(|| wrong(&"no such host"))?;
+    if !address.ip().is_loopback() && !config.allow_remote {
+        return Err(Error::invalid(
+            "config_invalid",
+            format!("{address} can be reached from other machines, and Cairn speaks plain HTTP; set allow_remote if a TLS proxy stands in front"),
+        ));
+    }
+    Ok(address)
+}
+
+/// Waits for Ctrl-C or a termination.
+pub(super) async fn signal() {
+    let interrupt = async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    #[cfg(unix)]
+    let terminate = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => {
+                signal.recv().await;
+            }
+            Err(_) => std::future::pending::<()>().await,
+        }
+    };
+    #[cfg(not(unix))]
+    let terminate = std::future::pending::<()>();
+    tokio::select! {
+        () = interrupt => {}
+        () = terminate => {}
+    }
+}

@@ -1,0 +1,28 @@
+//! `cairn work`: only workers. They parse and embed; the processes that serve follow the index log by themselves.
+
+use tokio_util::sync::CancellationToken;
+
+use super::{Done, Global, output, serve};
+use crate::app::App;
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+
+pub(super) async fn run(global: &Global) -> Result<Done> {
+    let (config, _) = global.settings(&[])?;
+    output::log(&config)?;
+    let app = App::open(config, Clock::system()).await?;
+    if !app.db.is_shared() {
+        return Err(Error::invalid("database_not_shared", "workers of their own need a shared database: set database_url to PostgreSQL, or run `cairn serve`, which has workers"));
+    }
+    app.ensure_tenant().await?;
+    app.embedder_with(output::downloads(global.json)).await?;
+    let stop = CancellationToken::new();
+    let tasks = app.start(false, &stop);
+    tracing::info!(workers = app.config.workers, "working");
+    serve::signal().await;
+    stop.cancel();
+    for task in tasks {
+        task.await?;
+    }
+    Ok(Done::All)
+}
