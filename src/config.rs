@@ -163,10 +163,16 @@ impl Config {
                 Some(value) => toml_value(value),
                 None => String::new(),
             };
-            let origin = figment.find_metadata(name).map_or_else(|| "default".to_owned(), |m| origin(m, name));
+            let origin = Self::origin(figment, name);
             out.push_str(&format!("{name} = {shown}  # from: {origin}\n\n"));
         }
         out
+    }
+
+    /// Where the value of a field comes from: `default`, `command line`, a variable or a file.
+    #[must_use]
+    pub fn origin(figment: &Figment, name: &str) -> String {
+        figment.find_metadata(name).map_or_else(|| "default".to_owned(), |m| origin(m, name))
     }
 
     /// The effective database address.

@@ -8,6 +8,7 @@ use crate::app::App;
 use crate::auth::keys::{self, NewKey};
 use crate::auth::tenants;
 use crate::clock::Clock;
+use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::kb::datasets::{self, Cutting, NewDataset};
 use crate::kb::documents::{self, NewDocument};
@@ -45,8 +46,8 @@ const DOCUMENTS: [(&str, &str); 8] = [
 ];
 
 pub(super) async fn run(global: &Global, args: DemoArgs) -> Result<Done> {
-    let (mut config, _) = global.settings(&[("listen", args.listen)])?;
-    if config.log == "info" {
+    let (mut config, figment) = global.settings(&[("listen", args.listen)])?;
+    if Config::origin(&figment, "log") == "default" {
         "warn".clone_into(&mut config.log);
     }
     output::log(&config)?;

@@ -169,7 +169,7 @@ impl Global {
     /// Settings of a command that people run and wait for: only warnings are logged, unless asked otherwise.
     fn quiet_settings(&self) -> Result<Config> {
         let (mut config, figment) = self.settings(&[])?;
-        if figment.find_metadata("log").is_none_or(|m| !m.name.contains("environment") && m.source.is_none()) {
+        if Config::origin(&figment, "log") == "default" {
             "warn".clone_into(&mut config.log);
         }
         output::log(&config)?;

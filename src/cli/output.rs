@@ -14,7 +14,9 @@ use crate::error::{Error, Result};
 
 /// Sends logs to standard error, as text or JSON.
 pub(super) fn log(config: &Config) -> Result<()> {
-    let filter = EnvFilter::try_new(&config.log).map_err(|e| Error::invalid("config_invalid", format!("log: {e}")))?;
+    // The engine warns about flags that only its server sets, at every start.
+    let quieted = if config.log.contains("qdrant_edge") { config.log.clone() } else { format!("{},qdrant_edge=error", config.log) };
+    let filter = EnvFilter::try_new(quieted).map_err(|e| Error::invalid("config_invalid", format!("log: {e}")))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let outcome = if config.log_format == "json" {
         builder.json().flatten_event(true).try_init()

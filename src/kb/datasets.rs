@@ -202,12 +202,19 @@ pub async fn create(app: &App, caller: &Caller, new: NewDataset) -> Result<Datas
     get(app, caller, &id).await
 }
 
+macro_rules! columns {
+    () => {
+        "d.id, d.tenant_id, d.name, d.description, d.language, d.embedding_provider, d.embedding_model, d.vector_size, d.chunk_size,
+         d.chunk_overlap, d.parse_type, d.parser_engine, d.delimiter, d.allowed_agent_roles, d.generation, d.log_seq, d.created_on, d.updated_on"
+    };
+}
+
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT d.id, d.tenant_id, d.name, d.description, d.language, d.embedding_provider, d.embedding_model, d.vector_size, d.chunk_size,
-             d.chunk_overlap, d.parse_type, d.parser_engine, d.delimiter, d.allowed_agent_roles, d.generation, d.log_seq, d.created_on, d.updated_on,
-             (SELECT COUNT(*) FROM kb_documents f WHERE f.dataset_id = d.id) AS total_files,
+            "SELECT ",
+            columns!(),
+            ", (SELECT COUNT(*) FROM kb_documents f WHERE f.dataset_id = d.id) AS total_files,
              (SELECT COUNT(*) FROM kb_chunks c WHERE c.dataset_id = d.id) AS total_chunks,
              (SELECT COUNT(*) FROM kb_documents f WHERE f.dataset_id = d.id AND f.status IN ('pending', 'parsing', 'embedding', 'stored')) AS unfinished,
              (SELECT COUNT(*) FROM kb_documents f WHERE f.dataset_id = d.id AND f.status = 'error') AS failed
@@ -222,11 +229,29 @@ macro_rules! select {
 /// # Errors
 /// `dataset_not_found`.
 pub async fn get(app: &App, caller: &Caller, id: &str) -> Result<Dataset> {
+    one(app, caller, id, select!("WHERE d.tenant_id = $1 AND d.id = $2")).await
+}
+
+/// The same without its counts (they are 0): for paths that only need the settings and must not pay for counting.
+///
+/// # Errors
+/// `dataset_not_found`.
+pub async fn settings(app: &App, caller: &Caller, id: &str) -> Result<Dataset> {
+    let uncounted = concat!(
+        "SELECT ",
+        columns!(),
+        ", CAST(0 AS BIGINT) AS total_files, CAST(0 AS BIGINT) AS total_chunks, CAST(0 AS BIGINT) AS unfinished, CAST(0 AS BIGINT) AS failed
+         FROM kb_datasets d WHERE d.tenant_id = $1 AND d.id = $2"
+    );
+    one(app, caller, id, uncounted).await
+}
+
+async fn one(app: &App, caller: &Caller, id: &str, sql: &'static str) -> Result<Dataset> {
     let missing = || Error::not_found("dataset_not_found", "there is no such dataset");
     if !caller.sees(id) {
         return Err(missing());
     }
-    app.db.optional(select!("WHERE d.tenant_id = $1 AND d.id = $2"), args![caller.tenant(), id]).await?.ok_or_else(missing)
+    app.db.optional(sql, args![caller.tenant(), id]).await?.ok_or_else(missing)
 }
 
 /// The dataset of a name, or of an id: what people type on a command line.
@@ -263,7 +288,7 @@ pub async fn list(app: &App, caller: &Caller, page: &Page) -> Result<Listing<Dat
 /// Those of [`create`].
 pub async fn update(app: &App, caller: &Caller, id: &str, patch: DatasetPatch) -> Result<Dataset> {
     caller.need(Scope::KbWrite)?;
-    let dataset = get(app, caller, id).await?;
+    let dataset = settings(app, caller, id).await?;
     let name = checked_name(patch.name.as_deref().unwrap_or(&dataset.name))?;
     patch.cutting.check(dataset.chunk_size, dataset.chunk_overlap)?;
     let delimiter = checked_delimiter(patch.delimiter.as_deref().unwrap_or(&dataset.delimiter))?;
@@ -305,7 +330,7 @@ pub async fn update(app: &App, caller: &Caller, id: &str, patch: DatasetPatch) -
 /// `dataset_not_found`.
 pub async fn delete(app: &App, caller: &Caller, id: &str) -> Result<()> {
     caller.need(Scope::KbWrite)?;
-    let dataset = get(app, caller, id).await?;
+    let dataset = settings(app, caller, id).await?;
     let mut tx = app.db.begin().await?;
     for statement in [
         "DELETE FROM kb_chunks WHERE tenant_id = $1 AND dataset_id = $2",

@@ -158,7 +158,7 @@ pub struct NewDocument {
 /// `dataset_not_found`, `metadata_invalid`, `file_name_invalid`, and those of [`Cutting::check`].
 pub async fn add(app: &App, caller: &Caller, dataset_id: &str, new: Vec<NewDocument>) -> Result<Vec<Document>> {
     caller.need(Scope::KbWrite)?;
-    let dataset = datasets::get(app, caller, dataset_id).await?;
+    let dataset = datasets::settings(app, caller, dataset_id).await?;
     let mut tx = app.db.begin().await?;
     let mut added = Vec::with_capacity(new.len());
     for document in new {
@@ -244,7 +244,7 @@ pub(crate) async fn load_in(tx: &mut Tx, tenant_id: &str, id: &str) -> Result<Op
 /// `dataset_not_found`.
 pub async fn list(app: &App, caller: &Caller, dataset_id: &str, page: &Page) -> Result<Listing<Document>> {
     caller.need(Scope::KbRead)?;
-    datasets::get(app, caller, dataset_id).await?;
+    datasets::settings(app, caller, dataset_id).await?;
     let rows: Vec<Document> = app
         .db
         .all(

@@ -192,7 +192,7 @@ pub async fn search(app: &Arc<App>, caller: &Caller, request: &Request) -> Resul
     let mut seen = HashSet::new();
     let mut sets = Vec::new();
     for id in request.dataset_ids.iter().filter(|id| seen.insert(id.as_str())) {
-        sets.push(datasets::get(app, caller, id).await?);
+        sets.push(datasets::settings(app, caller, id).await?);
     }
     let engine = app.engine().await?;
     let vector = if request.alpha > 0.0 {

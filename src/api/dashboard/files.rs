@@ -80,7 +80,7 @@ async fn upload(
     form: Result<Multipart, axum::extract::multipart::MultipartRejection>,
 ) -> Result<(StatusCode, Json<Uploaded>), Problem> {
     caller.need(Scope::KbWrite)?;
-    datasets::get(&service.app, &caller, &dataset_id).await?;
+    datasets::settings(&service.app, &caller, &dataset_id).await?;
     let limit = service.app.config.upload_batch_mb << 20;
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
     // The form itself adds some hundred bytes per file.

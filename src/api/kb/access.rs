@@ -103,7 +103,7 @@ pub(super) async fn create_key(State(service): State<Service>, Auth(caller): Aut
     caller.need_unconfined(Scope::KeysManage)?;
     no_more_than(&caller, &body.scopes)?;
     for id in body.dataset_ids.iter().flatten() {
-        datasets::get(&service.app, &caller, id).await?;
+        datasets::settings(&service.app, &caller, id).await?;
     }
     let expires_on = body.expires_on.as_deref().map(time).transpose()?;
     let new = NewKey { name: body.name, scopes: body.scopes, dataset_ids: body.dataset_ids, expires_on, rate_per_minute: body.rate_per_minute };

@@ -65,7 +65,7 @@ async fn fail(app: &App, tenant_id: &str, document_id: &str, error: (String, Str
 
 async fn ingest(app: &Arc<App>, tenant_id: &str, document_id: &str, cancel: &CancellationToken) -> Result<()> {
     let Some(document) = documents::load(&app.db, tenant_id, document_id).await? else { return Ok(()) };
-    let dataset = crate::kb::datasets::get(app, &crate::auth::Caller::local(tenant_id), &document.dataset_id).await?;
+    let dataset = crate::kb::datasets::settings(app, &crate::auth::Caller::local(tenant_id), &document.dataset_id).await?;
     let embedder = app.embedder().await?;
     if embedder.spec().model != dataset.embedding_model {
         return Err(Error::unprocessable(

@@ -1,0 +1,20 @@
+//! The service through HTTP, on SQLite and PostgreSQL, with the real model and real indexes.
+
+mod support;
+
+#[path = "api/access.rs"]
+mod access;
+#[path = "api/dashboard.rs"]
+mod dashboard;
+#[path = "api/jobs.rs"]
+mod jobs;
+#[path = "api/openapi.rs"]
+mod openapi;
+#[path = "api/search.rs"]
+mod search;
+#[path = "api/crash.rs"]
+mod crash;
+#[path = "api/command_line.rs"]
+mod command_line;
+#[path = "api/kb.rs"]
+mod kb;

@@ -1,0 +1,204 @@
+//! The queue itself: claims, leases, retries, dead letters, cancel, schedules.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use cairn::error::{Error, Result};
+use cairn::jobs::pool::{self, Ending, Run, Workers};
+use cairn::jobs::{self, Job, Task, schedules};
+use cairn::page::Page;
+use futures::future::BoxFuture;
+use reqwest::Method;
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use crate::on_both;
+use crate::support::{Engine, Service, text};
+
+const LEASE: Duration = Duration::from_secs(30);
+
+async fn tenant(service: &Service) -> String {
+    service.app.local_caller("default").await.expect("the first tenant").tenant().to_owned()
+}
+
+async fn enqueue(service: &Service, document: &str, key: Option<&str>, attempts: i64) -> String {
+    let tenant = tenant(service).await;
+    let mut tx = service.app.db.begin().await.expect("a transaction");
+    let task = Task::Ingest { document_id: document.to_owned() };
+    let id = jobs::enqueue(&mut tx, &service.app.clock, &tenant, &task, key, attempts).await.expect("enqueued");
+    tx.commit().await.expect("committed");
+    id
+}
+
+/// A service whose own workers have stopped, so that the test is the worker.
+async fn idle(mut service: Service) -> Service {
+    service.stop().await;
+    service
+}
+
+on_both! {
+    async fn a_job_is_claimed_once_and_its_outcome_needs_the_lease(service: Service) {
+        let service = idle(service).await;
+        let (db, clock) = (&service.app.db, &service.app.clock);
+        let id = enqueue(&service, "d", None, 3).await;
+        let job = jobs::claim(db, clock, "a", LEASE).await.expect("claims").expect("one is due");
+        assert_eq!((job.id.as_str(), job.attempts), (id.as_str(), 1));
+        assert!(jobs::claim(db, clock, "b", LEASE).await.expect("claims").is_none(), "the lease holds");
+        assert_eq!(jobs::renew(db, clock, &job, "b", LEASE).await.expect("asks"), None, "not b's lease");
+        jobs::finish(db, clock, &job, "b", &jobs::Outcome::Done).await.expect("ignored");
+        assert_eq!(jobs::get(db, &job.tenant_id, &id).await.expect("there").status, "running");
+        jobs::finish(db, clock, &job, "a", &jobs::Outcome::Retry("broken pipe".to_owned())).await.expect("recorded");
+        let again = jobs::get(db, &job.tenant_id, &id).await.expect("there");
+        assert_eq!((again.status.as_str(), again.last_error.as_deref()), ("queued", Some("broken pipe")));
+        assert!(again.run_at > clock.now(), "it waits before the next attempt");
+        assert!(jobs::get(db, "another tenant", &id).await.is_err());
+    }
+
+    async fn a_dead_workers_job_becomes_due_by_itself(service: Service) {
+        let service = idle(service).await;
+        let (db, clock) = (&service.app.db, &service.app.clock);
+        enqueue(&service, "d", None, 3).await;
+        jobs::claim(db, clock, "dead", Duration::ZERO).await.expect("claims").expect("one is due");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        let job = jobs::claim(db, clock, "alive", LEASE).await.expect("claims").expect("the lease has passed");
+        assert_eq!(job.attempts, 2);
+        assert_eq!(jobs::free_all(db).await.expect("freed"), 1);
+        assert_eq!(jobs::claim(db, clock, "third", LEASE).await.expect("claims").map(|j| j.attempts), Some(3));
+    }
+
+    async fn a_dedupe_key_holds_until_the_job_is_finished(service: Service) {
+        let service = idle(service).await;
+        let (db, clock) = (&service.app.db, &service.app.clock);
+        let first = enqueue(&service, "d", Some("same"), 3).await;
+        assert_eq!(enqueue(&service, "d", Some("same"), 3).await, first);
+        let job = jobs::claim(db, clock, "a", LEASE).await.expect("claims").expect("one is due");
+        jobs::finish(db, clock, &job, "a", &jobs::Outcome::Done).await.expect("recorded");
+        assert_ne!(enqueue(&service, "d", Some("same"), 3).await, first);
+        assert_eq!(jobs::prune(db, clock.now().plus(LEASE)).await.expect("pruned"), 1);
+        assert_eq!(jobs::counts(db).await.expect("counted"), [("queued".to_owned(), 1)]);
+    }
+
+    async fn schedules_enqueue_once_per_turn(service: Service) {
+        let service = idle(service).await;
+        let (db, clock, tenant) = (&service.app.db, &service.app.clock, tenant(&service).await);
+        assert_eq!(schedules::run_due(db, clock, 3).await.expect("runs"), 0, "housekeeping waits for the night");
+        assert!(schedules::set(db, clock, &tenant, &Task::Housekeeping, "nonsense").await.is_err());
+        db.execute("UPDATE job_schedules SET next_run = 0", cairn::db::Args::default()).await.expect("moved");
+        assert_eq!(schedules::run_due(db, clock, 3).await.expect("runs"), 1);
+        assert_eq!(schedules::run_due(db, clock, 3).await.expect("runs"), 0);
+        let job = jobs::claim(db, clock, "a", LEASE).await.expect("claims").expect("it was enqueued");
+        assert_eq!(job.task().expect("known"), Task::Housekeeping);
+        cairn::kb::housekeeping::run(&service.app).await.expect("cleans");
+    }
+
+    async fn failures_are_retried_bounded_and_end_as_dead_letters(service: Service) {
+        let service = idle(service).await;
+        let id = enqueue(&service, "d", None, 2).await;
+        let handler = Arc::new(Failing::default());
+        run_pool(&service, handler.clone(), async |service| {
+            // the back-off is real time: bring the second attempt forward
+            until(service, &id, "queued").await;
+            service.app.db.execute("UPDATE jobs SET run_at = 0", cairn::db::Args::default()).await.expect("moved");
+            until(service, &id, "dead").await;
+        }).await;
+        assert_eq!((handler.runs.load(Ordering::Relaxed), handler.given_up.load(Ordering::Relaxed)), (2, 1));
+        let dead = service.get("/kb/v1/jobs?status=dead").await;
+        assert_eq!((&dead["data"][0]["id"], &dead["data"][0]["lastError"]), (&json!(id), &json!("the printer is on fire")));
+        let retried = service.post(&format!("/kb/v1/jobs/{id}/retry"), json!({})).await;
+        assert_eq!((&retried["status"], &retried["attempts"]), (&json!("queued"), &json!(0)));
+        assert_eq!(service.call(Method::POST, &format!("/kb/v1/jobs/{id}/retry"), None).await.0.as_u16(), 409);
+    }
+
+    async fn a_running_job_is_cancelled_within_two_seconds(service: Service) {
+        let service = idle(service).await;
+        let id = enqueue(&service, "d", None, 2).await;
+        run_pool(&service, Arc::new(Endless), async |service| {
+            until(service, &id, "running").await;
+            let began = std::time::Instant::now();
+            service.post(&format!("/kb/v1/jobs/{id}/cancel"), json!({})).await;
+            until(service, &id, "cancelled").await;
+            assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+        }).await;
+        assert_eq!(service.call(Method::POST, &format!("/kb/v1/jobs/{id}/cancel"), None).await.0.as_u16(), 409);
+    }
+}
+
+#[derive(Default)]
+struct Failing {
+    runs: AtomicU32,
+    given_up: AtomicU32,
+}
+
+impl Run for Failing {
+    fn run<'a>(&'a self, _: &'a Job, _: &'a CancellationToken) -> BoxFuture<'a, Result<()>> {
+        self.runs.fetch_add(1, Ordering::Relaxed);
+        Box::pin(async { Err(Error::unavailable("fire", "the printer is on fire")) })
+    }
+
+    fn given_up<'a>(&'a self, _: &'a Job, ending: &'a Ending) -> BoxFuture<'a, Result<()>> {
+        assert!(matches!(ending, Ending::Failed(_)));
+        self.given_up.fetch_add(1, Ordering::Relaxed);
+        Box::pin(async { Ok(()) })
+    }
+}
+
+struct Endless;
+
+impl Run for Endless {
+    fn run<'a>(&'a self, _: &'a Job, cancel: &'a CancellationToken) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async {
+            cancel.cancelled().await;
+            Err(Error::unavailable("cancelled", "cancelled"))
+        })
+    }
+
+    fn given_up<'a>(&'a self, _: &'a Job, ending: &'a Ending) -> BoxFuture<'a, Result<()>> {
+        assert!(matches!(ending, Ending::Cancelled));
+        Box::pin(async { Ok(()) })
+    }
+}
+
+async fn run_pool(service: &Service, handler: Arc<dyn Run>, body: impl AsyncFnOnce(&Service)) {
+    let stop = CancellationToken::new();
+    let app = &service.app;
+    let workers = Workers { count: 1, lease: LEASE, attempts: 2 };
+    let pool = tokio::spawn(pool::run(app.db.clone(), app.clock.clone(), app.bell.clone(), handler, workers, stop.clone()));
+    body(service).await;
+    stop.cancel();
+    pool.await.expect("the pool ends");
+}
+
+async fn until(service: &Service, id: &str, status: &str) {
+    let tenant = tenant(service).await;
+    for _ in 0..600 {
+        let job = jobs::get(&service.app.db, &tenant, id).await.expect("there");
+        // "queued" is also the state before the first attempt
+        if job.status == status && (status != "queued" || job.last_error.is_some()) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let page = Page { limit: 10, after: String::new() };
+    panic!("job {id} did not become {status}: {:?}", jobs::list(&service.app.db, &tenant, None, &page).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_parse_failure_is_final_and_a_file_can_be_ingested_again() {
+    let service = Service::start(Engine::Sqlite).await;
+    let dataset = service.dataset("d").await;
+    let (_, body) = service.upload(&dataset, &[("bad.pdf", b"%PDF-1.7 nothing")], &[]).await;
+    let file = text(&body["uploadedFiles"][0]["id"]);
+    let job = text(&body["uploadedFiles"][0]["jobId"]);
+    assert_eq!(service.settled(&dataset, &file).await["status"], "error");
+    for _ in 0..100 {
+        if service.get(&format!("/kb/v1/jobs/{job}")).await["status"] == "done" {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let record = service.get(&format!("/kb/v1/jobs/{job}")).await;
+    assert_eq!((&record["status"], &record["attempts"], &record["documentId"]), (&json!("done"), &json!(1), &json!(file)), "about the file, so no retry helps");
+    let detail = service.get(&format!("/kb/v1/datasets/{dataset}/documents/{file}")).await;
+    assert_eq!((&detail["errorCode"], &detail["progress"]), (&json!("damaged_file"), &json!(100)));
+}

@@ -1,0 +1,221 @@
+//! A service per test: its own data directory and database, served on a free port, and words to talk to it.
+
+mod postgres;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cairn::api::{self, Metrics};
+use cairn::app::App;
+use cairn::auth::keys::{self, NewKey};
+use cairn::auth::tenants;
+use cairn::clock::Clock;
+use cairn::config::Config;
+use reqwest::multipart::{Form, Part};
+use reqwest::{Client, Method, StatusCode};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// Which database a test runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    Sqlite,
+    Postgres,
+}
+
+/// Runs one body on both databases, as two tests.
+#[macro_export]
+macro_rules! on_both {
+    ($(async fn $name:ident($service:ident: Service) $body:block)*) => {$(
+        mod $name {
+            use super::*;
+            async fn body($service: $crate::support::Service) $body
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn sqlite() { body($crate::support::Service::start($crate::support::Engine::Sqlite).await).await }
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn postgres() { body($crate::support::Service::start($crate::support::Engine::Postgres).await).await }
+        }
+    )*};
+}
+
+/// A running service with an admin key.
+pub struct Service {
+    pub app: Arc<App>,
+    pub url: String,
+    pub key: String,
+    pub data: TempDir,
+    http: Client,
+    stop: CancellationToken,
+    tasks: Vec<JoinHandle<()>>,
+    _database: Option<postgres::Database>,
+}
+
+/// The `cairn` program, which is also the parser's child.
+pub fn program() -> PathBuf {
+    PathBuf::from(env!("CARGO_BIN_EXE_cairn"))
+}
+
+impl Service {
+    pub async fn start(engine: Engine) -> Self {
+        Self::start_with(engine, |_| {}).await
+    }
+
+    pub async fn start_with(engine: Engine, change: impl FnOnce(&mut Config)) -> Self {
+        let data = tempfile::tempdir().expect("temporary directory");
+        let database = match engine {
+            Engine::Sqlite => None,
+            Engine::Postgres => Some(postgres::Database::create().await),
+        };
+        let mut config = Config {
+            data_dir: data.path().to_owned(),
+            database_url: database.as_ref().map(|d| d.url.clone()).unwrap_or_default(),
+            database_connections: 4,
+            workers: 2,
+            ..Config::default()
+        };
+        change(&mut config);
+        let app = App::open_with_parser(config, Clock::system(), program()).await.expect("opens");
+        let key = app.first_start().await.expect("starts").expect("an empty database gives an admin key");
+        app.engine().await.expect("model and indexes open");
+        let stop = CancellationToken::new();
+        let tasks = app.start(true, &stop);
+        let router = api::router(Arc::clone(&app), Metrics::none()).expect("a router");
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("an address"));
+        tokio::spawn(async move { axum::serve(listener, router).await.expect("serves") });
+        Self { app, url, key, data, http: Client::new(), stop, tasks, _database: database }
+    }
+
+    /// Stops workers and follower, as a shutdown does.
+    pub async fn stop(&mut self) {
+        self.stop.cancel();
+        for task in self.tasks.drain(..) {
+            task.await.expect("a background task ends");
+        }
+    }
+
+    pub async fn call(&self, method: Method, path: &str, body: Option<Value>) -> (StatusCode, Value) {
+        self.call_as(&self.key, method, path, body).await
+    }
+
+    pub async fn call_as(&self, key: &str, method: Method, path: &str, body: Option<Value>) -> (StatusCode, Value) {
+        let mut request = self.http.request(method, format!("{}{path}", self.url)).bearer_auth(key);
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let response = request.send().await.expect("an answer");
+        let status = response.status();
+        let text = response.text().await.expect("a body");
+        (status, if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap_or(Value::String(text)) })
+    }
+
+    pub async fn get(&self, path: &str) -> Value {
+        let (status, body) = self.call(Method::GET, path, None).await;
+        assert_eq!(status, StatusCode::OK, "{path}: {body}");
+        body
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Value {
+        let (status, body) = self.call(Method::POST, path, Some(body)).await;
+        assert!(status.is_success(), "{path}: {status} {body}");
+        body
+    }
+
+    /// A dataset with the default settings; gives its id.
+    pub async fn dataset(&self, name: &str) -> String {
+        text(&self.post("/kb/v1/datasets", json!({"name": name})).await["id"])
+    }
+
+    pub async fn upload(&self, dataset: &str, files: &[(&str, &[u8])], fields: &[(&str, &str)]) -> (StatusCode, Value) {
+        let mut form = Form::new();
+        for (name, value) in fields {
+            form = form.text((*name).to_owned(), (*value).to_owned());
+        }
+        for (name, bytes) in files {
+            form = form.part("files", Part::bytes(bytes.to_vec()).file_name((*name).to_owned()));
+        }
+        let url = format!("{}/dashboard/v1/knowledge-base/datasets/{dataset}/files/upload", self.url);
+        let response = self.http.post(url).bearer_auth(&self.key).multipart(form).send().await.expect("an answer");
+        (response.status(), response.json().await.expect("JSON"))
+    }
+
+    /// Uploads one file and waits until it is searchable; gives its id.
+    pub async fn add(&self, dataset: &str, name: &str, content: &str) -> String {
+        self.add_with(dataset, name, content.as_bytes(), &[]).await
+    }
+
+    pub async fn add_with(&self, dataset: &str, name: &str, content: &[u8], fields: &[(&str, &str)]) -> String {
+        let (status, body) = self.upload(dataset, &[(name, content)], fields).await;
+        assert_eq!(status, StatusCode::ACCEPTED, "{body}");
+        let id = text(&body["uploadedFiles"][0]["id"]);
+        let reached = self.settled(dataset, &id).await;
+        assert_eq!(reached["status"], "indexed", "{reached}");
+        id
+    }
+
+    /// The status of a file once it is final.
+    pub async fn settled(&self, dataset: &str, id: &str) -> Value {
+        for _ in 0..1200 {
+            let status = self.get(&format!("/dashboard/v1/knowledge-base/datasets/{dataset}/files/{id}/status")).await;
+            if ["indexed", "error", "disabled"].iter().any(|s| status["status"] == *s) {
+                return status;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("file {id} did not settle within a minute");
+    }
+
+    pub async fn search(&self, body: Value) -> Vec<Value> {
+        let answer = self.post("/kb/v1/search", body).await;
+        answer["results"].as_array().expect("results").clone()
+    }
+
+    /// A key of the same tenant with other rights.
+    pub async fn key_with(&self, scopes: &[&str], datasets: Option<Vec<String>>) -> String {
+        let body = json!({"name": "other", "scopes": scopes, "datasetIds": datasets});
+        text(&self.post("/kb/v1/keys", body).await["key"])
+    }
+
+    /// An admin key of another tenant.
+    pub async fn stranger(&self) -> String {
+        let tenant = tenants::create(&self.app.db, &self.app.clock, "stranger").await.expect("created");
+        let new = NewKey { name: "admin".to_owned(), scopes: vec!["admin".to_owned()], ..NewKey::default() };
+        keys::create(&self.app.db, &self.app.clock, &tenant.id, new).await.expect("created").1
+    }
+}
+
+/// A JSON string.
+pub fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_else(|| panic!("{value} is no string")).to_owned()
+}
+
+/// A one-page PDF per text, written by hand: enough of the format for text extraction.
+pub fn pdf(pages: &[&str]) -> Vec<u8> {
+    let kids: Vec<String> = (0..pages.len()).map(|i| format!("{} 0 R", 4 + 2 * i)).collect();
+    let mut objects = vec![
+        "<< /Type /Catalog /Pages 2 0 R >>".to_owned(),
+        format!("<< /Type /Pages /Kids [{}] /Count {} >>", kids.join(" "), pages.len()),
+        "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding >>".to_owned(),
+    ];
+    for (i, page) in pages.iter().enumerate() {
+        let content = if page.is_empty() { String::new() } else { format!("BT /F1 12 Tf 72 700 Td ({page}) Tj ET") };
+        objects.push(format!("<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Resources << /Font << /F1 3 0 R >> >> /Contents {} 0 R >>", 5 + 2 * i));
+        objects.push(format!("<< /Length {} >>\nstream\n{content}\nendstream", content.len()));
+    }
+    let mut out = b"%PDF-1.4\n".to_vec();
+    let mut offsets = Vec::new();
+    for (i, object) in objects.iter().enumerate() {
+        offsets.push(out.len());
+        out.extend(format!("{} 0 obj\n{object}\nendobj\n", i + 1).bytes());
+    }
+    let start = out.len();
+    out.extend(format!("xref\n0 {}\n0000000000 65535 f \n", objects.len() + 1).bytes());
+    for offset in offsets {
+        out.extend(format!("{offset:010} 00000 n \n").bytes());
+    }
+    out.extend(format!("trailer\n<< /Size {} /Root 1 0 R >>\nstartxref\n{start}\n%%EOF\n", objects.len() + 1).bytes());
+    out
+}
