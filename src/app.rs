@@ -12,9 +12,9 @@ use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::auth::Caller;
 use crate::auth::keys::{self, Gate, NewKey};
 use crate::auth::tenants::{self, Tenant};
-use crate::auth::Caller;
 use crate::blobs::Blobs;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -78,7 +78,9 @@ pub struct Engine {
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Engine").field("model", self.embedder.spec()).finish_non_exhaustive()
+        f.debug_struct("Engine")
+            .field("model", self.embedder.spec())
+            .finish_non_exhaustive()
     }
 }
 
@@ -94,7 +96,11 @@ impl App {
         std::fs::create_dir_all(&config.data_dir)?;
         let db = {
             // Two programs that start at the same time (a server and `cairn keys create`) must not migrate the same database at once.
-            let guard = File::options().create(true).truncate(false).write(true).open(config.data_dir.join("migrate.lock"))?;
+            let guard = File::options()
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .open(config.data_dir.join("migrate.lock"))?;
             let guard = tokio::task::spawn_blocking(move || guard.lock().map(|()| guard)).await??;
             let db = Db::open(&config.database(), config.database_connections).await?;
             drop(guard);
@@ -127,9 +133,14 @@ impl App {
     ///
     /// # Errors
     /// As [`App::open`].
-    pub async fn open_with_parser(config: Config, clock: Clock, program: PathBuf) -> Result<Arc<Self>> {
+    pub async fn open_with_parser(
+        config: Config,
+        clock: Clock,
+        program: PathBuf,
+    ) -> Result<Arc<Self>> {
         let app = Self::open(config, clock).await?;
-        let mut app = Arc::try_unwrap(app).map_err(|_| Error::internal("the application is shared already"))?;
+        let mut app = Arc::try_unwrap(app)
+            .map_err(|_| Error::internal("the application is shared already"))?;
         app.parser.program = program;
         Ok(Arc::new(app))
     }
@@ -144,7 +155,14 @@ impl App {
             outcome => outcome?,
         };
         if let Some(tenant) = &created {
-            schedules::set(&self.db, &self.clock, &tenant.id, &Task::Housekeeping, "17 3 * * *").await?;
+            schedules::set(
+                &self.db,
+                &self.clock,
+                &tenant.id,
+                &Task::Housekeeping,
+                "17 3 * * *",
+            )
+            .await?;
         }
         Ok(created)
     }
@@ -154,8 +172,14 @@ impl App {
     /// # Errors
     /// As the database says.
     pub async fn first_start(&self) -> Result<Option<String>> {
-        let Some(tenant) = self.ensure_tenant().await? else { return Ok(None) };
-        let admin = NewKey { name: "admin".to_owned(), scopes: vec!["admin".to_owned()], ..NewKey::default() };
+        let Some(tenant) = self.ensure_tenant().await? else {
+            return Ok(None);
+        };
+        let admin = NewKey {
+            name: "admin".to_owned(),
+            scopes: vec!["admin".to_owned()],
+            ..NewKey::default()
+        };
         let (_, secret) = keys::create(&self.db, &self.clock, &tenant.id, admin).await?;
         Ok(Some(secret))
     }
@@ -201,7 +225,9 @@ impl App {
             .embedder
             .get_or_try_init(|| async {
                 let (config, cache) = (self.config.clone(), self.models());
-                Ok::<_, Error>(Holder(tokio::task::spawn_blocking(move || load(&config, &cache, &report)).await??))
+                Ok::<_, Error>(Holder(
+                    tokio::task::spawn_blocking(move || load(&config, &cache, &report)).await??,
+                ))
             })
             .await?;
         Ok(Arc::clone(&holder.0))
@@ -214,9 +240,19 @@ impl App {
     pub async fn engine(&self) -> Result<&Engine> {
         self.engine
             .get_or_try_init(|| async {
-                let lock = File::options().create(true).truncate(false).write(true).open(self.config.data_dir.join("lock"))?;
+                let lock = File::options()
+                    .create(true)
+                    .truncate(false)
+                    .write(true)
+                    .open(self.config.data_dir.join("lock"))?;
                 lock.try_lock().map_err(|_| {
-                    Error::conflict("data_dir_in_use", format!("another process uses {}; stop it, or talk to it with --url", self.config.data_dir.display()))
+                    Error::conflict(
+                        "data_dir_in_use",
+                        format!(
+                            "another process uses {}; stop it, or talk to it with --url",
+                            self.config.data_dir.display()
+                        ),
+                    )
                 })?;
                 if !self.db.is_shared() {
                     // Only one process works on this database, and it has just started: no lease has an owner.
@@ -233,7 +269,12 @@ impl App {
                 };
                 let vectors = VectorIndex::open(&self.config.data_dir, options).await?;
                 self.check_dimensions(&spec.model, spec.dimensions).await?;
-                Ok(Engine { embedder, keyword: Arc::new(KeywordStore::new(self.config.data_dir.join("keyword"))), vectors, _lock: lock })
+                Ok(Engine {
+                    embedder,
+                    keyword: Arc::new(KeywordStore::new(self.config.data_dir.join("keyword"))),
+                    vectors,
+                    _lock: lock,
+                })
             })
             .await
     }
@@ -251,7 +292,9 @@ impl App {
             None => Ok(()),
             Some((name, size)) => Err(Error::unprocessable(
                 "vector_dimensions",
-                format!("dataset {name:?} holds vectors of {size} dimensions, but the model {model} gives {dimensions}"),
+                format!(
+                    "dataset {name:?} holds vectors of {size} dimensions, but the model {model} gives {dimensions}"
+                ),
             )),
         }
     }
@@ -269,10 +312,14 @@ impl App {
     pub async fn embed(&self, texts: Vec<String>, priority: Priority) -> Result<Vec<Vec<f32>>> {
         let embedder = self.embedder().await?;
         let (began, count) = (Instant::now(), texts.len() as u64);
-        let vectors = tokio::task::spawn_blocking(move || embedder.embed(&texts, priority)).await??;
+        let vectors =
+            tokio::task::spawn_blocking(move || embedder.embed(&texts, priority)).await??;
         if priority == Priority::Bulk {
             self.embedded.0.fetch_add(count, Ordering::Relaxed);
-            self.embedded.1.fetch_add(u64::try_from(began.elapsed().as_millis()).unwrap_or(0), Ordering::Relaxed);
+            self.embedded.1.fetch_add(
+                u64::try_from(began.elapsed().as_millis()).unwrap_or(0),
+                Ordering::Relaxed,
+            );
             metrics::counter!("cairn_texts_embedded_total").increment(count);
         }
         Ok(vectors)
@@ -281,16 +328,34 @@ impl App {
     /// Texts embedded per second so far; 40 before the first.
     #[must_use]
     pub fn embedding_rate(&self) -> f64 {
-        let (texts, millis) = (self.embedded.0.load(Ordering::Relaxed), self.embedded.1.load(Ordering::Relaxed));
-        if millis < 100 { 40.0 } else { texts as f64 * 1000.0 / millis as f64 }
+        let (texts, millis) = (
+            self.embedded.0.load(Ordering::Relaxed),
+            self.embedded.1.load(Ordering::Relaxed),
+        );
+        if millis < 100 {
+            40.0
+        } else {
+            texts as f64 * 1000.0 / millis as f64
+        }
     }
 
     /// Starts the workers and, with `follow`, the follower of the index log. Both end when `stop` fires.
     #[must_use]
     pub fn start(self: &Arc<Self>, follow: bool, stop: &CancellationToken) -> Vec<JoinHandle<()>> {
-        let workers = Workers { count: self.config.workers, lease: Duration::from_secs(self.config.job_lease_seconds), attempts: self.config.job_attempts };
+        let workers = Workers {
+            count: self.config.workers,
+            lease: Duration::from_secs(self.config.job_lease_seconds),
+            attempts: self.config.job_attempts,
+        };
         let handler = Arc::new(Runner(Arc::clone(self)));
-        let mut tasks = vec![tokio::spawn(pool::run(self.db.clone(), self.clock.clone(), self.bell.clone(), handler, workers, stop.clone()))];
+        let mut tasks = vec![tokio::spawn(pool::run(
+            self.db.clone(),
+            self.clock.clone(),
+            self.bell.clone(),
+            handler,
+            workers,
+            stop.clone(),
+        ))];
         if follow {
             let (app, stop) = (Arc::clone(self), stop.clone());
             tasks.push(tokio::spawn(async move { follower::run(&app, stop).await }));
@@ -303,13 +368,23 @@ fn load(config: &Config, cache: &Cache, report: &Report) -> Result<Loaded> {
     let progress = |name: &str, done: u64, total: Option<u64>| report(name, done, total);
     if config.embedding_url.is_empty() {
         let manifest = cairn_models::resolve(&config.model)?;
-        let runtime = (!config.onnxruntime.as_os_str().is_empty()).then_some(config.onnxruntime.as_path());
-        return Ok(cairn_models::load_local(&manifest, cache, runtime, config.model_threads(), &progress)?);
+        let runtime =
+            (!config.onnxruntime.as_os_str().is_empty()).then_some(config.onnxruntime.as_path());
+        return Ok(cairn_models::load_local(
+            &manifest,
+            cache,
+            runtime,
+            config.model_threads(),
+            &progress,
+        )?);
     }
     // Endpoints do not publish tokenizers: chunks are sized with the default model's.
     let manifest = cairn_models::resolve("all-MiniLM-L6-v2")?;
     let directory = cache.pull(&manifest, &progress)?;
-    let tokens = Tokens::from_bytes(&manifest.name, &std::fs::read(directory.join("tokenizer.json"))?)?;
+    let tokens = Tokens::from_bytes(
+        &manifest.name,
+        &std::fs::read(directory.join("tokenizer.json"))?,
+    )?;
     let options = RemoteOptions {
         url: config.embedding_url.clone(),
         key: (!config.embedding_api_key.is_empty()).then(|| config.embedding_api_key.clone()),

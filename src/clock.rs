@@ -8,7 +8,9 @@ use rand::RngCore;
 use serde::{Deserialize, Serialize};
 
 /// Milliseconds since 1970 in UTC.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, sqlx::Type)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, sqlx::Type,
+)]
 #[serde(transparent)]
 #[sqlx(transparent)]
 pub struct Time(pub i64);
@@ -17,19 +19,27 @@ impl Time {
     /// RFC 3339 with milliseconds, as `2026-04-01T09:00:00.000Z`.
     #[must_use]
     pub fn rfc3339(self) -> String {
-        chrono::DateTime::from_timestamp_millis(self.0).map(|t| t.to_rfc3339_opts(chrono::SecondsFormat::Millis, true)).unwrap_or_default()
+        chrono::DateTime::from_timestamp_millis(self.0)
+            .map(|t| t.to_rfc3339_opts(chrono::SecondsFormat::Millis, true))
+            .unwrap_or_default()
     }
 
     /// Later by a duration.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {
-        Self(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
+        Self(
+            self.0
+                .saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)),
+        )
     }
 
     /// Earlier by a duration.
     #[must_use]
     pub fn minus(self, duration: Duration) -> Self {
-        Self(self.0.saturating_sub(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
+        Self(
+            self.0
+                .saturating_sub(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)),
+        )
     }
 }
 
@@ -59,15 +69,24 @@ impl Clock {
     /// A repeatable one.
     #[must_use]
     pub fn fixed(start: Time) -> Self {
-        Self(Arc::new(Source::Fixed(AtomicU64::new(u64::try_from(start.0).unwrap_or(0)), AtomicU64::new(1))))
+        Self(Arc::new(Source::Fixed(
+            AtomicU64::new(u64::try_from(start.0).unwrap_or(0)),
+            AtomicU64::new(1),
+        )))
     }
 
     /// The current time.
     #[must_use]
     pub fn now(&self) -> Time {
         let millis = match &*self.0 {
-            #[expect(clippy::disallowed_methods, reason = "the one place that asks the system")]
-            Source::System(_) => SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis(),
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "the one place that asks the system"
+            )]
+            Source::System(_) => SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap_or_default()
+                .as_millis(),
             Source::Fixed(time, _) => u128::from(time.fetch_add(1, Ordering::Relaxed)),
         };
         Time(i64::try_from(millis).unwrap_or(i64::MAX))
@@ -81,9 +100,15 @@ impl Clock {
                 let mut generator = generator.lock().unwrap_or_else(PoisonError::into_inner);
                 // The generator only fails after 2^80 ids in one millisecond.
                 #[expect(clippy::disallowed_methods, reason = "the one place that makes ids")]
-                generator.generate().unwrap_or_else(|_| ulid::Ulid::new()).to_string()
+                generator
+                    .generate()
+                    .unwrap_or_else(|_| ulid::Ulid::new())
+                    .to_string()
             }
-            Source::Fixed(_, next) => ulid::Ulid::from_parts(0, u128::from(next.fetch_add(1, Ordering::Relaxed))).to_string(),
+            Source::Fixed(_, next) => {
+                ulid::Ulid::from_parts(0, u128::from(next.fetch_add(1, Ordering::Relaxed)))
+                    .to_string()
+            }
         }
     }
 
@@ -91,7 +116,10 @@ impl Clock {
     #[must_use]
     pub fn secret(&self) -> String {
         let mut bytes = [0; 32];
-        #[expect(clippy::disallowed_methods, reason = "the one place that makes secrets")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the one place that makes secrets"
+        )]
         rand::rng().fill_bytes(&mut bytes);
         hex::encode(bytes)
     }
@@ -110,6 +138,9 @@ mod tests {
 
     #[test]
     fn times_are_written_as_rfc_3339() {
-        assert_eq!(Time(1_775_034_000_000).rfc3339(), "2026-04-01T09:00:00.000Z");
+        assert_eq!(
+            Time(1_775_034_000_000).rfc3339(),
+            "2026-04-01T09:00:00.000Z"
+        );
     }
 }

@@ -120,17 +120,26 @@ impl Config {
         let mut figment = Figment::from(Serialized::defaults(Self::default()));
         if let Some(file) = file {
             if !file.is_file() {
-                return Err(Error::invalid("config_invalid", format!("there is no configuration file {}", file.display())));
+                return Err(Error::invalid(
+                    "config_invalid",
+                    format!("there is no configuration file {}", file.display()),
+                ));
             }
             figment = figment.merge(Toml::file_exact(file));
         }
-        figment = figment.merge(Env::prefixed("CAIRN_").filter(|key| FIELDS.iter().any(|(name, _)| key.as_str().eq_ignore_ascii_case(name))));
+        figment = figment.merge(Env::prefixed("CAIRN_").filter(|key| {
+            FIELDS
+                .iter()
+                .any(|(name, _)| key.as_str().eq_ignore_ascii_case(name))
+        }));
         for (name, value) in flags {
             // Read as figment reads variables, so that numbers and flags get their types.
             let value: figment::value::Value = value.parse().unwrap_or_else(|never| match never {});
             figment = figment.merge(Serialized::global(name, value));
         }
-        let config: Self = figment.extract().map_err(|e| Error::invalid("config_invalid", e.to_string()))?;
+        let config: Self = figment
+            .extract()
+            .map_err(|e| Error::invalid("config_invalid", e.to_string()))?;
         config.check()?;
         Ok((config, figment))
     }
@@ -140,10 +149,19 @@ impl Config {
         if !["text", "json"].contains(&self.log_format.as_str()) {
             return wrong("log_format must be text or json");
         }
-        if self.workers == 0 || self.search_candidates == 0 || self.concurrency == 0 || self.job_lease_seconds < 3 {
-            return wrong("workers, search_candidates and concurrency must be at least 1, job_lease_seconds at least 3");
+        if self.workers == 0
+            || self.search_candidates == 0
+            || self.concurrency == 0
+            || self.job_lease_seconds < 3
+        {
+            return wrong(
+                "workers, search_candidates and concurrency must be at least 1, job_lease_seconds at least 3",
+            );
         }
-        if !self.database_url.is_empty() && !self.database_url.starts_with("postgres") && !self.database_url.starts_with("sqlite:") {
+        if !self.database_url.is_empty()
+            && !self.database_url.starts_with("postgres")
+            && !self.database_url.starts_with("sqlite:")
+        {
             return wrong("database_url must be empty, sqlite:PATH or postgres://…");
         }
         Ok(())
@@ -159,7 +177,11 @@ impl Config {
             }
             let value = figment.find_value(name).ok();
             let shown = match &value {
-                Some(figment::value::Value::String(_, text)) if SECRETS.contains(name) && !text.is_empty() => "\"***\"".to_owned(),
+                Some(figment::value::Value::String(_, text))
+                    if SECRETS.contains(name) && !text.is_empty() =>
+                {
+                    "\"***\"".to_owned()
+                }
                 Some(value) => toml_value(value),
                 None => String::new(),
             };
@@ -172,13 +194,19 @@ impl Config {
     /// Where the value of a field comes from: `default`, `command line`, a variable or a file.
     #[must_use]
     pub fn origin(figment: &Figment, name: &str) -> String {
-        figment.find_metadata(name).map_or_else(|| "default".to_owned(), |m| origin(m, name))
+        figment
+            .find_metadata(name)
+            .map_or_else(|| "default".to_owned(), |m| origin(m, name))
     }
 
     /// The effective database address.
     #[must_use]
     pub fn database(&self) -> String {
-        if self.database_url.is_empty() { format!("sqlite:{}", self.data_dir.join("cairn.db").display()) } else { self.database_url.clone() }
+        if self.database_url.is_empty() {
+            format!("sqlite:{}", self.data_dir.join("cairn.db").display())
+        } else {
+            self.database_url.clone()
+        }
     }
 
     /// The effective model cache.
@@ -187,14 +215,20 @@ impl Config {
         if !self.models_dir.as_os_str().is_empty() {
             return self.models_dir.clone();
         }
-        let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")));
+        let base = std::env::var_os("XDG_CACHE_HOME")
+            .map(PathBuf::from)
+            .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")));
         base.unwrap_or_else(std::env::temp_dir).join("cairn/models")
     }
 
     /// Threads for the model.
     #[must_use]
     pub fn model_threads(&self) -> usize {
-        if self.embed_threads > 0 { self.embed_threads } else { std::thread::available_parallelism().map_or(1, usize::from) }
+        if self.embed_threads > 0 {
+            self.embed_threads
+        } else {
+            std::thread::available_parallelism().map_or(1, usize::from)
+        }
     }
 }
 
@@ -210,7 +244,9 @@ fn origin(metadata: &figment::Metadata, name: &str) -> String {
 }
 
 fn toml_value(value: &figment::value::Value) -> String {
-    toml::Value::try_from(value).map(|v| v.to_string()).unwrap_or_default()
+    toml::Value::try_from(value)
+        .map(|v| v.to_string())
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -222,19 +258,30 @@ mod tests {
         let directory = tempfile::tempdir().expect("temporary directory");
         let file = directory.path().join("cairn.toml");
         std::fs::write(&file, "workers = 2\nlisten = \"127.0.0.1:1\"\n").expect("writable");
-        let (config, figment) = Config::load(Some(&file), &[("listen", "127.0.0.1:2".to_owned())]).expect("valid");
+        let (config, figment) =
+            Config::load(Some(&file), &[("listen", "127.0.0.1:2".to_owned())]).expect("valid");
         assert_eq!((config.workers, config.listen.as_str()), (2, "127.0.0.1:2"));
         let text = Config::describe(&figment);
-        assert!(text.contains("listen = \"127.0.0.1:2\"  # from: command line"), "{text}");
-        assert!(text.contains(&format!("workers = 2  # from: {}", file.display())), "{text}");
+        assert!(
+            text.contains("listen = \"127.0.0.1:2\"  # from: command line"),
+            "{text}"
+        );
+        assert!(
+            text.contains(&format!("workers = 2  # from: {}", file.display())),
+            "{text}"
+        );
         assert!(text.contains("job_attempts = 5  # from: default"), "{text}");
     }
 
     #[test]
     fn secrets_are_masked() {
-        let (_, figment) = Config::load(None, &[("qdrant_api_key", "hunter2".to_owned())]).expect("valid");
+        let (_, figment) =
+            Config::load(None, &[("qdrant_api_key", "hunter2".to_owned())]).expect("valid");
         let text = Config::describe(&figment);
-        assert!(!text.contains("hunter2") && text.contains("qdrant_api_key = \"***\""), "{text}");
+        assert!(
+            !text.contains("hunter2") && text.contains("qdrant_api_key = \"***\""),
+            "{text}"
+        );
     }
 
     #[test]
@@ -242,7 +289,17 @@ mod tests {
         let directory = tempfile::tempdir().expect("temporary directory");
         let file = directory.path().join("cairn.toml");
         std::fs::write(&file, "wrokers = 2\n").expect("writable");
-        assert!(Config::load(Some(&file), &[]).expect_err("a typo").to_string().contains("wrokers"));
-        assert!(Config::load(None, &[("workers", "many".to_owned())]).expect_err("no number").to_string().contains("workers"));
+        assert!(
+            Config::load(Some(&file), &[])
+                .expect_err("a typo")
+                .to_string()
+                .contains("wrokers")
+        );
+        assert!(
+            Config::load(None, &[("workers", "many".to_owned())])
+                .expect_err("no number")
+                .to_string()
+                .contains("workers")
+        );
     }
 }

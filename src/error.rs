@@ -43,7 +43,12 @@ pub struct Error {
 
 impl Error {
     fn new(kind: Kind, code: &'static str, message: impl Into<String>) -> Self {
-        Self { kind, code, message: message.into(), source: None }
+        Self {
+            kind,
+            code,
+            message: message.into(),
+            source: None,
+        }
     }
 
     /// The caller's input is wrong.
@@ -98,7 +103,10 @@ impl Error {
 
     /// Attaches the cause, for the log.
     #[must_use]
-    pub fn with_source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+    pub fn with_source(
+        mut self,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
         self.source = Some(source.into());
         self
     }
@@ -118,23 +126,35 @@ impl Error {
     /// What the caller may read. Internal faults give nothing away.
     #[must_use]
     pub fn public_message(&self) -> &str {
-        if self.kind == Kind::Internal { "something went wrong on our side; the log has the details" } else { &self.message }
+        if self.kind == Kind::Internal {
+            "something went wrong on our side; the log has the details"
+        } else {
+            &self.message
+        }
     }
 
     /// Whether trying the same later may succeed.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(self.kind, Kind::RateLimited | Kind::Unavailable | Kind::NoSpace | Kind::Internal)
+        matches!(
+            self.kind,
+            Kind::RateLimited | Kind::Unavailable | Kind::NoSpace | Kind::Internal
+        )
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)?;
-        let mut source: Option<&dyn std::error::Error> = self.source.as_ref().map(|s| s.as_ref() as _);
+        let mut source: Option<&dyn std::error::Error> =
+            self.source.as_ref().map(|s| s.as_ref() as _);
         while let Some(cause) = source {
             // Some engines put a backtrace behind the first line.
-            write!(f, ": {}", cause.to_string().lines().next().unwrap_or_default())?;
+            write!(
+                f,
+                ": {}",
+                cause.to_string().lines().next().unwrap_or_default()
+            )?;
             source = cause.source();
         }
         Ok(())
@@ -154,8 +174,13 @@ impl From<sqlx::Error> for Error {
             e.code().is_some_and(|c| c == "13" || c == "53100")
         });
         match error {
-            _ if full => Self::new(Kind::NoSpace, "disk_full", "the disk is full").with_source(error),
-            sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) => Self::unavailable("database_unavailable", "the database does not answer").with_source(error),
+            _ if full => {
+                Self::new(Kind::NoSpace, "disk_full", "the disk is full").with_source(error)
+            }
+            sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) => {
+                Self::unavailable("database_unavailable", "the database does not answer")
+                    .with_source(error)
+            }
             _ => Self::internal("a database statement failed").with_source(error),
         }
     }

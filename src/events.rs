@@ -11,7 +11,11 @@ use crate::error::Result;
 
 /// Something that happened to what a tenant owns.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(tag = "topic", rename_all = "snake_case", rename_all_fields = "camelCase")]
+#[serde(
+    tag = "topic",
+    rename_all = "snake_case",
+    rename_all_fields = "camelCase"
+)]
 pub enum Event {
     /// A document moved in its life: uploaded, parsing, embedding, indexed, failed, switched on or off.
     DocumentChanged {
@@ -118,7 +122,13 @@ pub async fn after(db: &Db, tenant_id: &str, seq: i64) -> Result<Vec<Stored>> {
 /// # Errors
 /// As the database says.
 pub async fn last(db: &Db) -> Result<i64> {
-    Ok(db.one::<(i64,)>("SELECT CAST(COALESCE(MAX(value), 0) AS BIGINT) FROM counters WHERE name = 'events'", args![]).await?.0)
+    Ok(db
+        .one::<(i64,)>(
+            "SELECT CAST(COALESCE(MAX(value), 0) AS BIGINT) FROM counters WHERE name = 'events'",
+            args![],
+        )
+        .await?
+        .0)
 }
 
 /// Removes events that are older than the replay window.
@@ -126,7 +136,11 @@ pub async fn last(db: &Db) -> Result<i64> {
 /// # Errors
 /// As the database says.
 pub async fn prune(db: &Db, now: Time, keep: Duration) -> Result<u64> {
-    db.execute("DELETE FROM events WHERE created_on < $1", args![now.minus(keep)]).await
+    db.execute(
+        "DELETE FROM events WHERE created_on < $1",
+        args![now.minus(keep)],
+    )
+    .await
 }
 
 /// Wakes those in this process who wait for a commit; the stored rows stay the truth.

@@ -34,12 +34,16 @@ impl Page {
     pub fn read(limit: Option<i64>, cursor: Option<&str>, default: i64) -> Result<Self> {
         let limit = limit.unwrap_or(default);
         if !(1..=MAX_LIMIT).contains(&limit) {
-            return Err(Error::invalid("limit_out_of_range", format!("limit must be between 1 and {MAX_LIMIT}")));
+            return Err(Error::invalid(
+                "limit_out_of_range",
+                format!("limit must be between 1 and {MAX_LIMIT}"),
+            ));
         }
         let bad = || Error::invalid("cursor_invalid", "the cursor is not one that a list gave");
         let after = match cursor {
             None | Some("") => String::new(),
-            Some(cursor) => String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).map_err(|_| bad())?).map_err(|_| bad())?,
+            Some(cursor) => String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).map_err(|_| bad())?)
+                .map_err(|_| bad())?,
         };
         Ok(Self { limit, after })
     }
@@ -56,7 +60,10 @@ impl Page {
         let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
         let more = rows.len() > limit;
         rows.truncate(limit);
-        let next = rows.last().filter(|_| more).map(|last| URL_SAFE_NO_PAD.encode(key(last)));
+        let next = rows
+            .last()
+            .filter(|_| more)
+            .map(|last| URL_SAFE_NO_PAD.encode(key(last)));
         Listing { items: rows, next }
     }
 }
@@ -78,6 +85,11 @@ mod tests {
     #[test]
     fn limits_and_foreign_cursors_are_refused() {
         assert!(Page::read(Some(0), None, 25).is_err() && Page::read(Some(501), None, 25).is_err());
-        assert_eq!(Page::read(None, Some("%%%"), 25).expect_err("foreign").code(), "cursor_invalid");
+        assert_eq!(
+            Page::read(None, Some("%%%"), 25)
+                .expect_err("foreign")
+                .code(),
+            "cursor_invalid"
+        );
     }
 }

@@ -4,17 +4,17 @@ mod support;
 
 #[path = "api/access.rs"]
 mod access;
+#[path = "api/command_line.rs"]
+mod command_line;
+#[path = "api/crash.rs"]
+mod crash;
 #[path = "api/dashboard.rs"]
 mod dashboard;
 #[path = "api/jobs.rs"]
 mod jobs;
+#[path = "api/kb.rs"]
+mod kb;
 #[path = "api/openapi.rs"]
 mod openapi;
 #[path = "api/search.rs"]
 mod search;
-#[path = "api/crash.rs"]
-mod crash;
-#[path = "api/command_line.rs"]
-mod command_line;
-#[path = "api/kb.rs"]
-mod kb;

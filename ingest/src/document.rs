@@ -101,14 +101,27 @@ mod tests {
 
     #[test]
     fn line_ends_are_unified_and_invisible_characters_removed() {
-        assert_eq!(normalise("\u{feff}a\r\nb\rc\0d\u{ad}e\u{c}f"), "a\nb\ncde\nf");
+        assert_eq!(
+            normalise("\u{feff}a\r\nb\rc\0d\u{ad}e\u{c}f"),
+            "a\nb\ncde\nf"
+        );
     }
 
     #[test]
     fn a_heading_path_names_each_enclosing_level_once() {
-        let heading = |start, level, title: &str| Heading { start, end: start + 5, level, title: title.to_owned() };
+        let heading = |start, level, title: &str| Heading {
+            start,
+            end: start + 5,
+            level,
+            title: title.to_owned(),
+        };
         let document = Document {
-            headings: vec![heading(0, 1, "Guide"), heading(10, 2, "Install"), heading(20, 3, "Linux"), heading(30, 2, "Use")],
+            headings: vec![
+                heading(0, 1, "Guide"),
+                heading(10, 2, "Install"),
+                heading(20, 3, "Linux"),
+                heading(30, 2, "Use"),
+            ],
             ..Document::default()
         };
         assert_eq!(document.heading_path(25), ["Guide", "Install", "Linux"]);

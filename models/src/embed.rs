@@ -64,12 +64,28 @@ const BATCH_TEXTS: usize = 16;
 ///
 /// # Errors
 /// A missing or damaged file, a runtime that cannot be opened, a graph whose vectors have the wrong length: all here, none at the first query.
-pub fn load_local(manifest: &Manifest, cache: &Cache, runtime: Option<&Path>, threads: usize, progress: Progress<'_>) -> Result<Loaded> {
+pub fn load_local(
+    manifest: &Manifest,
+    cache: &Cache,
+    runtime: Option<&Path>,
+    threads: usize,
+    progress: Progress<'_>,
+) -> Result<Loaded> {
     let directory = cache.pull(manifest, progress)?;
     let (_, environment) = ensure_runtime(cache, runtime, progress)?;
     let read = |name: &str| {
-        let pinned = manifest.files.iter().find(|f| f.name == name).and_then(|f| f.sha256.clone());
-        cache.read_verified(&directory, &Files { name: name.to_owned(), sha256: pinned })
+        let pinned = manifest
+            .files
+            .iter()
+            .find(|f| f.name == name)
+            .and_then(|f| f.sha256.clone());
+        cache.read_verified(
+            &directory,
+            &Files {
+                name: name.to_owned(),
+                sha256: pinned,
+            },
+        )
     };
     let tokenizer_file = read("tokenizer.json")?;
     let tokens = Tokens::from_bytes(&manifest.name, &tokenizer_file)?;
@@ -83,22 +99,40 @@ pub fn load_local(manifest: &Manifest, cache: &Cache, runtime: Option<&Path>, th
         Origin::Onnx(name) => read(name)?,
         Origin::BertWeights => written_graph(manifest, cache, &directory, &files.config_file)?,
     };
-    let mut definition = UserDefinedEmbeddingModel::new(graph, files).with_pooling(match manifest.pooling {
-        Pooling::Mean => fastembed::Pooling::Mean,
-        Pooling::Cls => fastembed::Pooling::Cls,
-    });
+    let mut definition =
+        UserDefinedEmbeddingModel::new(graph, files).with_pooling(match manifest.pooling {
+            Pooling::Mean => fastembed::Pooling::Mean,
+            Pooling::Cls => fastembed::Pooling::Cls,
+        });
     for file in manifest.files.iter().filter(|f| f.name.ends_with("_data")) {
-        let name = Path::new(&file.name).file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        let name = Path::new(&file.name)
+            .file_name()
+            .map(|n| n.to_string_lossy().into_owned())
+            .unwrap_or_default();
         definition = definition.with_external_initializer(name, read(&file.name)?);
     }
-    let options = InitOptionsUserDefined::new().with_environment(environment).with_max_length(manifest.max_tokens).with_intra_threads(threads);
-    let mut session = TextEmbedding::try_new_from_user_defined(definition, options).map_err(|e| Error::load(&manifest.name, e))?;
-    let probe = session.embed(["dimension probe"], Some(1)).map_err(|e| Error::load(&manifest.name, e))?;
+    let options = InitOptionsUserDefined::new()
+        .with_environment(environment)
+        .with_max_length(manifest.max_tokens)
+        .with_intra_threads(threads);
+    let mut session = TextEmbedding::try_new_from_user_defined(definition, options)
+        .map_err(|e| Error::load(&manifest.name, e))?;
+    let probe = session
+        .embed(["dimension probe"], Some(1))
+        .map_err(|e| Error::load(&manifest.name, e))?;
     let found = probe.first().map_or(0, Vec::len);
     if found != manifest.dimensions {
-        return Err(Error::Dimensions { name: manifest.name.clone(), expected: manifest.dimensions, found });
+        return Err(Error::Dimensions {
+            name: manifest.name.clone(),
+            expected: manifest.dimensions,
+            found,
+        });
     }
-    let run = Box::new(move |texts: &[String]| session.embed(texts, Some(texts.len())).map_err(|e| Error::Inference(e.to_string())));
+    let run = Box::new(move |texts: &[String]| {
+        session
+            .embed(texts, Some(texts.len()))
+            .map_err(|e| Error::Inference(e.to_string()))
+    });
     Ok(Arc::new(Local {
         spec: EmbedderSpec {
             provider: "local".to_owned(),
@@ -115,21 +149,44 @@ pub fn load_local(manifest: &Manifest, cache: &Cache, runtime: Option<&Path>, th
 }
 
 /// The graph from the cache, or written from the weights and cached with its checksum.
-fn written_graph(manifest: &Manifest, cache: &Cache, directory: &Path, config: &[u8]) -> Result<Vec<u8>> {
+fn written_graph(
+    manifest: &Manifest,
+    cache: &Cache,
+    directory: &Path,
+    config: &[u8],
+) -> Result<Vec<u8>> {
     let suffix = match manifest.precision {
         Precision::Fp32 => "fp32",
         Precision::Int8 => "int8",
     };
-    let file = Files { name: format!("graph-v{GRAPH_VERSION}-{suffix}.onnx"), sha256: None };
-    let ready = || directory.join(&file.name).is_file() && recorded(directory).contains_key(&file.name);
+    let file = Files {
+        name: format!("graph-v{GRAPH_VERSION}-{suffix}.onnx"),
+        sha256: None,
+    };
+    let ready =
+        || directory.join(&file.name).is_file() && recorded(directory).contains_key(&file.name);
     if ready() {
         return cache.read_verified(directory, &file);
     }
-    let config: BertConfig = serde_json::from_slice(config).map_err(|e| Error::load(&manifest.name, format!("config.json: {e}")))?;
-    let pinned = manifest.files.iter().find(|f| f.name == "model.safetensors").cloned();
-    let weights = cache.read_verified(directory, &pinned.unwrap_or(Files { name: "model.safetensors".to_owned(), sha256: None }))?;
+    let config: BertConfig = serde_json::from_slice(config)
+        .map_err(|e| Error::load(&manifest.name, format!("config.json: {e}")))?;
+    let pinned = manifest
+        .files
+        .iter()
+        .find(|f| f.name == "model.safetensors")
+        .cloned();
+    let weights = cache.read_verified(
+        directory,
+        &pinned.unwrap_or(Files {
+            name: "model.safetensors".to_owned(),
+            sha256: None,
+        }),
+    )?;
     let graph = write_bert(&manifest.name, &config, &weights, manifest.precision)?;
-    if !matches!(manifest.sources.first(), Some(crate::Source::Directory { .. })) {
+    if !matches!(
+        manifest.sources.first(),
+        Some(crate::Source::Directory { .. })
+    ) {
         let _lock = cache.lock()?;
         if !ready() {
             crate::fetch::place(directory, &file, graph.as_slice(), None, &|_, _, _| {})?;
@@ -179,13 +236,21 @@ impl Local {
         if self.precision == Precision::Int8 || texts.len() == 1 {
             return Ok((0..texts.len()).map(|i| vec![i]).collect());
         }
-        let lengths = texts.iter().map(|t| Ok(self.tokens.count(t)?.min(self.spec.max_tokens))).collect::<Result<Vec<_>>>()?;
+        let lengths = texts
+            .iter()
+            .map(|t| Ok(self.tokens.count(t)?.min(self.spec.max_tokens)))
+            .collect::<Result<Vec<_>>>()?;
         let mut order: Vec<usize> = (0..texts.len()).collect();
         order.sort_by_key(|i| lengths[*i]);
         let mut batches: Vec<Vec<usize>> = Vec::new();
         for i in order {
             match batches.last_mut() {
-                Some(batch) if batch.len() < BATCH_TEXTS && (batch.len() + 1) * lengths[i] <= BATCH_TOKENS => batch.push(i),
+                Some(batch)
+                    if batch.len() < BATCH_TEXTS
+                        && (batch.len() + 1) * lengths[i] <= BATCH_TOKENS =>
+                {
+                    batch.push(i)
+                }
                 _ => batches.push(vec![i]),
             }
         }

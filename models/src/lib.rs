@@ -19,6 +19,6 @@ pub use error::{Error, Result};
 pub use fetch::{Cache, Progress, hash_file};
 pub use manifest::{Files, Manifest, Origin, Pooling, Precision, Source, known, resolve};
 pub use onnx::{BertConfig, write_bert};
-pub use remote::{RemoteOptions, RemoteEmbedder};
+pub use remote::{RemoteEmbedder, RemoteOptions};
 pub use runtime::{RuntimeManifest, ensure_runtime, runtime_manifest};
 pub use tokens::Tokens;

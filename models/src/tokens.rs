@@ -16,7 +16,9 @@ pub struct Tokens {
 
 impl std::fmt::Debug for Tokens {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tokens").field("special", &self.special).finish_non_exhaustive()
+        f.debug_struct("Tokens")
+            .field("special", &self.special)
+            .finish_non_exhaustive()
     }
 }
 
@@ -28,8 +30,13 @@ impl Tokens {
     pub fn from_bytes(model: &str, bytes: &[u8]) -> Result<Self> {
         let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|e| Error::load(model, e))?;
         tokenizer.with_padding(None);
-        tokenizer.with_truncation(None).map_err(|e| Error::load(model, e))?;
-        let special = tokenizer.encode("", true).map_err(|e| Error::load(model, e))?.len();
+        tokenizer
+            .with_truncation(None)
+            .map_err(|e| Error::load(model, e))?;
+        let special = tokenizer
+            .encode("", true)
+            .map_err(|e| Error::load(model, e))?
+            .len();
         Ok(Self { tokenizer, special })
     }
 
@@ -49,7 +56,10 @@ impl Tokens {
         let mut starts = Vec::with_capacity(text.len() / 4);
         let mut base = 0;
         for piece in pieces(text) {
-            let encoding = self.tokenizer.encode(piece, false).map_err(|e| Error::Inference(e.to_string()))?;
+            let encoding = self
+                .tokenizer
+                .encode(piece, false)
+                .map_err(|e| Error::Inference(e.to_string()))?;
             starts.extend(encoding.get_offsets().iter().map(|(start, _)| base + start));
             base += piece.len();
         }
@@ -67,7 +77,10 @@ fn pieces(text: &str) -> impl Iterator<Item = &str> {
         let limit = rest.floor_char_boundary(PIECE);
         let cut = match rest.len() <= PIECE {
             true => rest.len(),
-            false => rest[..limit].rfind(char::is_whitespace).filter(|at| *at > 0).unwrap_or(limit),
+            false => rest[..limit]
+                .rfind(char::is_whitespace)
+                .filter(|at| *at > 0)
+                .unwrap_or(limit),
         };
         let (piece, after) = rest.split_at(cut);
         rest = after;

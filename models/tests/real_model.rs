@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use cairn_models::{Cache, Loaded, Priority, load_local, resolve};
 
 fn cache() -> Cache {
-    let root = std::env::var_os("CAIRN_MODELS_DIR").map(PathBuf::from).unwrap_or_else(|| {
-        let home = std::env::var_os("HOME").expect("HOME is set");
-        PathBuf::from(home).join(".cache/cairn/models")
-    });
+    let root = std::env::var_os("CAIRN_MODELS_DIR")
+        .map(PathBuf::from)
+        .unwrap_or_else(|| {
+            let home = std::env::var_os("HOME").expect("HOME is set");
+            PathBuf::from(home).join(".cache/cairn/models")
+        });
     Cache::new(root, false)
 }
 
@@ -24,9 +26,18 @@ fn cosine(a: &[f32], b: &[f32]) -> f32 {
 #[test]
 fn meaning_is_closer_than_words_and_vectors_are_unit() {
     let model = load("all-MiniLM-L6-v2");
-    let texts = ["How do I reset my password?", "Steps to recover a forgotten login", "The recipe needs two eggs"].map(str::to_owned);
+    let texts = [
+        "How do I reset my password?",
+        "Steps to recover a forgotten login",
+        "The recipe needs two eggs",
+    ]
+    .map(str::to_owned);
     let vectors = model.embed(&texts, Priority::Bulk).expect("embeds");
-    assert!(vectors.iter().all(|v| v.len() == 384 && (cosine(v, v) - 1.0).abs() < 1e-4));
+    assert!(
+        vectors
+            .iter()
+            .all(|v| v.len() == 384 && (cosine(v, v) - 1.0).abs() < 1e-4)
+    );
     assert!(cosine(&vectors[0], &vectors[1]) > cosine(&vectors[0], &vectors[2]) + 0.3);
 }
 
@@ -40,12 +51,19 @@ fn int8_stays_close_to_fp32_and_does_not_depend_on_its_batch() {
     ]
     .map(str::to_owned)
     .to_vec();
-    let exact = load("all-MiniLM-L6-v2-fp32").embed(&texts, Priority::Bulk).expect("embeds");
+    let exact = load("all-MiniLM-L6-v2-fp32")
+        .embed(&texts, Priority::Bulk)
+        .expect("embeds");
     let int8 = load("all-MiniLM-L6-v2");
     let quantised = int8.embed(&texts, Priority::Bulk).expect("embeds");
     for ((text, a), b) in texts.iter().zip(&exact).zip(&quantised) {
         assert!(cosine(a, b) > 0.97, "{text}: {}", cosine(a, b));
-        assert_eq!(&int8.embed(std::slice::from_ref(text), Priority::Query).expect("embeds")[0], b);
+        assert_eq!(
+            &int8
+                .embed(std::slice::from_ref(text), Priority::Query)
+                .expect("embeds")[0],
+            b
+        );
     }
 }
 
@@ -54,7 +72,9 @@ fn text_beyond_the_limit_does_not_change_the_vector_and_the_count_says_so() {
     let model = load("all-MiniLM-L6-v2");
     let long = "retrieval ".repeat(400);
     let longer = format!("{long} but this part is never read");
-    let vectors = model.embed(&[long.clone(), longer.clone()], Priority::Bulk).expect("embeds");
+    let vectors = model
+        .embed(&[long.clone(), longer.clone()], Priority::Bulk)
+        .expect("embeds");
     assert_eq!(vectors[0], vectors[1]);
     assert_eq!(model.tokens().count(&long).expect("counts"), 402);
     assert!(model.tokens().count(&longer).expect("counts") > model.spec().max_tokens);
@@ -66,5 +86,8 @@ fn token_starts_are_positions_in_the_text() {
     let text = "Überprüfung of the re-ranking: naïve café";
     let starts = model.tokens().starts(text).expect("counts");
     assert!(starts.is_sorted() && starts.iter().all(|s| text.is_char_boundary(*s)));
-    assert_eq!(starts.len() + 2, model.tokens().count(text).expect("counts"));
+    assert_eq!(
+        starts.len() + 2,
+        model.tokens().count(text).expect("counts")
+    );
 }

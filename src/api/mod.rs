@@ -51,12 +51,17 @@ struct Bearer;
 impl Modify for Bearer {
     fn modify(&self, api: &mut utoipa::openapi::OpenApi) {
         let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
-        api.components.get_or_insert_default().add_security_scheme("key", scheme);
+        api.components
+            .get_or_insert_default()
+            .add_security_scheme("key", scheme);
     }
 }
 
 fn routes() -> OpenApiRouter<Service> {
-    OpenApiRouter::with_openapi(Document::openapi()).merge(dashboard::routes()).merge(kb::routes()).merge(system::routes())
+    OpenApiRouter::with_openapi(Document::openapi())
+        .merge(dashboard::routes())
+        .merge(kb::routes())
+        .merge(system::routes())
 }
 
 /// The OpenAPI document.
@@ -73,10 +78,17 @@ pub fn router(app: Arc<App>, metrics: Metrics) -> Result<Router> {
     let (router, api) = routes().split_for_parts();
     let cors = cors(&app.config.cors_origins)?;
     let json = axum::Json(api.clone());
-    #[expect(clippy::disallowed_methods, reason = "the document itself is not an operation of the document")]
-    let router = router.route("/openapi.json", axum::routing::get(move || std::future::ready(json.clone())));
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the document itself is not an operation of the document"
+    )]
+    let router = router.route(
+        "/openapi.json",
+        axum::routing::get(move || std::future::ready(json.clone())),
+    );
     let docs = utoipa_swagger_ui::SwaggerUi::new("/docs").url("/docs/openapi.json", api);
-    let compress = CompressionLayer::new().compress_when(DefaultPredicate::new().and(NotForContentType::new("text/event-stream")));
+    let compress = CompressionLayer::new()
+        .compress_when(DefaultPredicate::new().and(NotForContentType::new("text/event-stream")));
     Ok(router
         .merge(docs)
         .fallback(dashboard::wire::unknown_route)
@@ -94,14 +106,39 @@ pub fn router(app: Arc<App>, metrics: Metrics) -> Result<Router> {
 
 fn cors(origins: &str) -> Result<CorsLayer> {
     let layer = CorsLayer::new()
-        .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::PUT, Method::DELETE])
-        .allow_headers([HeaderName::from_static("authorization"), HeaderName::from_static("content-type"), HeaderName::from_static("last-event-id")])
-        .expose_headers([HeaderName::from_static("x-request-id"), HeaderName::from_static("retry-after")]);
-    let list: Vec<&str> = origins.split(',').map(str::trim).filter(|o| !o.is_empty()).collect();
+        .allow_methods([
+            Method::GET,
+            Method::POST,
+            Method::PATCH,
+            Method::PUT,
+            Method::DELETE,
+        ])
+        .allow_headers([
+            HeaderName::from_static("authorization"),
+            HeaderName::from_static("content-type"),
+            HeaderName::from_static("last-event-id"),
+        ])
+        .expose_headers([
+            HeaderName::from_static("x-request-id"),
+            HeaderName::from_static("retry-after"),
+        ]);
+    let list: Vec<&str> = origins
+        .split(',')
+        .map(str::trim)
+        .filter(|o| !o.is_empty())
+        .collect();
     if list == ["*"] {
         return Ok(layer.allow_origin(AllowOrigin::any()));
     }
-    let parsed = list.iter().map(|o| o.parse()).collect::<std::result::Result<Vec<_>, _>>();
-    let origins = parsed.map_err(|_| Error::invalid("config_invalid", "cors_origins must be origins separated by commas, or *"))?;
+    let parsed = list
+        .iter()
+        .map(|o| o.parse())
+        .collect::<std::result::Result<Vec<_>, _>>();
+    let origins = parsed.map_err(|_| {
+        Error::invalid(
+            "config_invalid",
+            "cors_origins must be origins separated by commas, or *",
+        )
+    })?;
     Ok(layer.allow_origin(AllowOrigin::list(origins)))
 }

@@ -28,17 +28,36 @@ pub fn request_id() -> String {
 /// Takes the caller's request id when it is a plain word, gives one otherwise; logs and counts the request.
 pub(super) async fn observe(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let given = request.headers().get(HEADER).and_then(|v| v.to_str().ok());
-    let plain = |id: &&str| (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
-    let id = given.filter(plain).map_or_else(|| format!("req_{}", app.clock.id()), ToOwned::to_owned);
+    let plain = |id: &&str| {
+        (1..=64).contains(&id.len())
+            && id
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+    };
+    let id = given
+        .filter(plain)
+        .map_or_else(|| format!("req_{}", app.clock.id()), ToOwned::to_owned);
     let method = request.method().to_string();
-    let route = request.extensions().get::<MatchedPath>().map_or_else(|| "unmatched".to_owned(), |p| p.as_str().to_owned());
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or_else(|| "unmatched".to_owned(), |p| p.as_str().to_owned());
     let span = tracing::info_span!("request", request.id = %id, http.method = %method, http.route = %route);
     let began = Instant::now();
-    let mut response = REQUEST_ID.scope(id.clone(), next.run(request)).instrument(span.clone()).await;
+    let mut response = REQUEST_ID
+        .scope(id.clone(), next.run(request))
+        .instrument(span.clone())
+        .await;
     let (status, seconds) = (response.status().as_u16(), began.elapsed().as_secs_f64());
     metrics::counter!("cairn_http_requests_total", "method" => method.clone(), "route" => route.clone(), "status" => status.to_string()).increment(1);
     metrics::histogram!("cairn_http_request_duration_seconds", "method" => method, "route" => route).record(seconds);
-    span.in_scope(|| tracing::info!(http.status = status, duration_ms = seconds * 1000.0, "request answered"));
+    span.in_scope(|| {
+        tracing::info!(
+            http.status = status,
+            duration_ms = seconds * 1000.0,
+            "request answered"
+        )
+    });
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(HEADER, value);
     }
@@ -46,8 +65,16 @@ pub(super) async fn observe(State(app): State<Arc<App>>, request: Request, next:
 }
 
 /// Ends requests that take too long. Uploads have a limit of their own; event streams have none.
-pub(super) async fn limit_time(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str).to_owned();
+pub(super) async fn limit_time(
+    State(app): State<Arc<App>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("", MatchedPath::as_str)
+        .to_owned();
     let seconds = if route.ends_with("/events") {
         return next.run(request).await;
     } else if route.ends_with("/upload") {
@@ -57,7 +84,11 @@ pub(super) async fn limit_time(State(app): State<Arc<App>>, request: Request, ne
     };
     match tokio::time::timeout(Duration::from_secs(seconds), next.run(request)).await {
         Ok(response) => response,
-        Err(_) => Problem(Error::unavailable("request_timeout", format!("the request took longer than {seconds} seconds"))).into_response(),
+        Err(_) => Problem(Error::unavailable(
+            "request_timeout",
+            format!("the request took longer than {seconds} seconds"),
+        ))
+        .into_response(),
     }
 }
 
@@ -65,8 +96,14 @@ pub(super) async fn limit_time(State(app): State<Arc<App>>, request: Request, ne
 pub(super) async fn harden(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
     headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(
+        header::REFERRER_POLICY,
+        HeaderValue::from_static("no-referrer"),
+    );
     response
 }

@@ -27,9 +27,16 @@ impl Metrics {
     /// # Errors
     /// When there is one already.
     pub fn install() -> Result<Self> {
-        let failed = |e: metrics_exporter_prometheus::BuildError| Error::internal("metrics cannot be recorded").with_source(e);
+        let failed = |e: metrics_exporter_prometheus::BuildError| {
+            Error::internal("metrics cannot be recorded").with_source(e)
+        };
         let handle = PrometheusBuilder::new()
-            .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &[0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0])
+            .set_buckets_for_metric(
+                Matcher::Suffix("_seconds".to_owned()),
+                &[
+                    0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0,
+                ],
+            )
             .map_err(failed)?
             .install_recorder()
             .map_err(failed)?;
@@ -45,23 +52,47 @@ impl Metrics {
 }
 
 fn describe() {
-    metrics::describe_counter!("cairn_http_requests_total", "Requests answered, by method, route and status.");
-    metrics::describe_histogram!("cairn_http_request_duration_seconds", "Time until the answer began.");
+    metrics::describe_counter!(
+        "cairn_http_requests_total",
+        "Requests answered, by method, route and status."
+    );
+    metrics::describe_histogram!(
+        "cairn_http_request_duration_seconds",
+        "Time until the answer began."
+    );
     metrics::describe_histogram!("cairn_search_seconds", "Time of searches.");
-    metrics::describe_histogram!("cairn_ingest_document_seconds", "Time from claiming a document to its rows being complete.");
+    metrics::describe_histogram!(
+        "cairn_ingest_document_seconds",
+        "Time from claiming a document to its rows being complete."
+    );
     metrics::describe_counter!("cairn_documents_ingested_total", "Documents ingested.");
-    metrics::describe_counter!("cairn_documents_failed_total", "Documents that could not be parsed, by code.");
+    metrics::describe_counter!(
+        "cairn_documents_failed_total",
+        "Documents that could not be parsed, by code."
+    );
     metrics::describe_counter!("cairn_texts_embedded_total", "Texts embedded.");
-    metrics::describe_counter!("cairn_embeddings_reused_total", "Texts whose embedding was there already.");
+    metrics::describe_counter!(
+        "cairn_embeddings_reused_total",
+        "Texts whose embedding was there already."
+    );
     metrics::describe_counter!("cairn_jobs_finished_total", "Jobs by kind and outcome.");
-    metrics::describe_counter!("cairn_index_errors_total", "Failed attempts to follow the index log.");
-    metrics::describe_gauge!("cairn_index_lag_entries", "Entries of the index log that an index has not applied.");
+    metrics::describe_counter!(
+        "cairn_index_errors_total",
+        "Failed attempts to follow the index log."
+    );
+    metrics::describe_gauge!(
+        "cairn_index_lag_entries",
+        "Entries of the index log that an index has not applied."
+    );
     metrics::describe_gauge!("cairn_jobs", "Jobs by status.");
     metrics_process::Collector::default().describe();
 }
 
 pub(super) fn routes() -> OpenApiRouter<Service> {
-    OpenApiRouter::new().routes(routes!(healthz)).routes(routes!(readyz)).routes(routes!(render))
+    OpenApiRouter::new()
+        .routes(routes!(healthz))
+        .routes(routes!(readyz))
+        .routes(routes!(render))
 }
 
 /// State of the process.
@@ -78,27 +109,60 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Whether the process lives.
 #[utoipa::path(get, path = "/healthz", tag = "system", responses((status = 200, body = Health)))]
 async fn healthz() -> Json<Health> {
-    Json(Health { status: "ok", version: VERSION })
+    Json(Health {
+        status: "ok",
+        version: VERSION,
+    })
 }
 
 /// Whether it can serve: the database answers, model and indexes are open.
 #[utoipa::path(get, path = "/readyz", tag = "system", responses((status = 200, body = Health), (status = 503, body = Fault)))]
 async fn readyz(State(service): State<Service>) -> std::result::Result<Response, Problem> {
-    let _: (i64,) = service.app.db.one("SELECT COUNT(*) FROM tenants", args![]).await?;
+    let _: (i64,) = service
+        .app
+        .db
+        .one("SELECT COUNT(*) FROM tenants", args![])
+        .await?;
     if !service.app.is_ready() {
-        return Ok((StatusCode::SERVICE_UNAVAILABLE, Json(Health { status: "starting", version: VERSION })).into_response());
+        return Ok((
+            StatusCode::SERVICE_UNAVAILABLE,
+            Json(Health {
+                status: "starting",
+                version: VERSION,
+            }),
+        )
+            .into_response());
     }
-    Ok(Json(Health { status: "ok", version: VERSION }).into_response())
+    Ok(Json(Health {
+        status: "ok",
+        version: VERSION,
+    })
+    .into_response())
 }
 
 /// Metrics in Prometheus' text format; wants a key with `system:read`.
 #[utoipa::path(get, path = "/metrics", tag = "system", security(("key" = [])), responses((status = 200, body = String), (status = "4XX", body = Fault)))]
-async fn render(State(service): State<Service>, Auth(caller): Auth) -> std::result::Result<Response, Problem> {
+async fn render(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+) -> std::result::Result<Response, Problem> {
     caller.need(Scope::SystemRead)?;
     for (status, count) in jobs::counts(&service.app.db).await? {
         metrics::gauge!("cairn_jobs", "status" => status).set(count as f64);
     }
     metrics_process::Collector::default().collect();
-    let text = service.metrics.0.as_ref().map(PrometheusHandle::render).unwrap_or_default();
-    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
+    let text = service
+        .metrics
+        .0
+        .as_ref()
+        .map(PrometheusHandle::render)
+        .unwrap_or_default();
+    Ok((
+        [(
+            header::CONTENT_TYPE,
+            "text/plain; version=0.0.4; charset=utf-8",
+        )],
+        text,
+    )
+        .into_response())
 }

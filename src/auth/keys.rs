@@ -78,7 +78,11 @@ impl Row {
             name: self.name.clone(),
             hint: self.hint.clone(),
             scopes: serde_json::from_str(&self.scopes)?,
-            dataset_ids: self.dataset_ids.as_deref().map(serde_json::from_str).transpose()?,
+            dataset_ids: self
+                .dataset_ids
+                .as_deref()
+                .map(serde_json::from_str)
+                .transpose()?,
             expires_on: self.expires_on,
             rate_per_minute: self.rate_per_minute,
             last_used_on: self.last_used_on,
@@ -97,10 +101,19 @@ const PREFIX: &str = "cairn_";
 pub async fn create(db: &Db, clock: &Clock, tenant_id: &str, new: NewKey) -> Result<(Key, String)> {
     let name = new.name.trim();
     if name.is_empty() || name.len() > 200 {
-        return Err(Error::invalid("name_missing", "a key needs a name of at most 200 characters"));
+        return Err(Error::invalid(
+            "name_missing",
+            "a key needs a name of at most 200 characters",
+        ));
     }
-    if new.rate_per_minute.is_some_and(|rate| !(1..=1_000_000).contains(&rate)) {
-        return Err(Error::invalid("rate_out_of_range", "ratePerMinute must be between 1 and 1000000"));
+    if new
+        .rate_per_minute
+        .is_some_and(|rate| !(1..=1_000_000).contains(&rate))
+    {
+        return Err(Error::invalid(
+            "rate_out_of_range",
+            "ratePerMinute must be between 1 and 1000000",
+        ));
     }
     let now = clock.now();
     if new.expires_on.is_some_and(|at| at <= now) {
@@ -114,7 +127,11 @@ pub async fn create(db: &Db, clock: &Clock, tenant_id: &str, new: NewKey) -> Res
         hash: hash(&secret),
         hint: secret.chars().take(PREFIX.len() + 6).collect(),
         scopes: serde_json::to_string(&super::scopes::read(&new.scopes)?)?,
-        dataset_ids: new.dataset_ids.as_ref().map(serde_json::to_string).transpose()?,
+        dataset_ids: new
+            .dataset_ids
+            .as_ref()
+            .map(serde_json::to_string)
+            .transpose()?,
         expires_on: new.expires_on,
         rate_per_minute: new.rate_per_minute,
         last_used_on: None,
@@ -154,7 +171,14 @@ pub async fn revoke(db: &Db, clock: &Clock, tenant_id: &str, id: &str) -> Result
     let changed = db
         .execute("UPDATE api_keys SET revoked_on = $1 WHERE tenant_id = $2 AND id = $3 AND revoked_on IS NULL", args![clock.now(), tenant_id, id])
         .await?;
-    if changed == 0 { Err(Error::not_found("key_not_found", "there is no such active key")) } else { Ok(()) }
+    if changed == 0 {
+        Err(Error::not_found(
+            "key_not_found",
+            "there is no such active key",
+        ))
+    } else {
+        Ok(())
+    }
 }
 
 /// Checks presented keys, with a rate limiter per key. The row is read on every request, so a revocation is effective at once.
@@ -168,8 +192,14 @@ impl Gate {
     /// A gate with the configured default rate; 0 is no limit.
     #[must_use]
     pub fn new(default_rate: i64) -> Self {
-        let limiters = Cache::builder().max_capacity(100_000).time_to_idle(Duration::from_secs(600)).build();
-        Self { limiters, default_rate }
+        let limiters = Cache::builder()
+            .max_capacity(100_000)
+            .time_to_idle(Duration::from_secs(600))
+            .build();
+        Self {
+            limiters,
+            default_rate,
+        }
     }
 
     /// The caller behind a secret.
@@ -196,18 +226,38 @@ impl Gate {
             return Err(refused());
         }
         self.count(&row)?;
-        if row.last_used_on.is_none_or(|at| at < now.minus(Duration::from_secs(60))) {
-            db.execute("UPDATE api_keys SET last_used_on = $1 WHERE tenant_id = $2 AND id = $3", args![now, &row.tenant_id, &row.id]).await?;
+        if row
+            .last_used_on
+            .is_none_or(|at| at < now.minus(Duration::from_secs(60)))
+        {
+            db.execute(
+                "UPDATE api_keys SET last_used_on = $1 WHERE tenant_id = $2 AND id = $3",
+                args![now, &row.tenant_id, &row.id],
+            )
+            .await?;
         }
         let key = row.key()?;
-        Ok(Caller { tenant_id: row.tenant_id, key_id: Some(row.id), scopes: key.scopes, dataset_ids: key.dataset_ids })
+        Ok(Caller {
+            tenant_id: row.tenant_id,
+            key_id: Some(row.id),
+            scopes: key.scopes,
+            dataset_ids: key.dataset_ids,
+        })
     }
 
     fn count(&self, row: &Row) -> Result<()> {
         let rate = row.rate_per_minute.unwrap_or(self.default_rate);
-        let Some(rate) = u32::try_from(rate).ok().and_then(NonZeroU32::new) else { return Ok(()) };
-        let limiter = self.limiters.get_with((row.id.clone(), rate.get()), || Arc::new(RateLimiter::direct(Quota::per_minute(rate))));
-        limiter.check().map_err(|_| Error::rate_limited(format!("this key may make {rate} requests per minute; slow down")))
+        let Some(rate) = u32::try_from(rate).ok().and_then(NonZeroU32::new) else {
+            return Ok(());
+        };
+        let limiter = self.limiters.get_with((row.id.clone(), rate.get()), || {
+            Arc::new(RateLimiter::direct(Quota::per_minute(rate)))
+        });
+        limiter.check().map_err(|_| {
+            Error::rate_limited(format!(
+                "this key may make {rate} requests per minute; slow down"
+            ))
+        })
     }
 }
 

@@ -20,7 +20,12 @@ impl Caller {
     /// The owner of the data directory, who needs no key: the command line.
     #[must_use]
     pub fn local(tenant_id: &str) -> Self {
-        Self { tenant_id: tenant_id.to_owned(), key_id: None, scopes: vec!["*".to_owned()], dataset_ids: None }
+        Self {
+            tenant_id: tenant_id.to_owned(),
+            key_id: None,
+            scopes: vec!["*".to_owned()],
+            dataset_ids: None,
+        }
     }
 
     /// The tenant that everything the caller touches belongs to.
@@ -44,13 +49,17 @@ impl Caller {
     /// Whether the caller may see a dataset of its tenant.
     #[must_use]
     pub fn sees(&self, dataset_id: &str) -> bool {
-        self.dataset_ids.as_ref().is_none_or(|ids| ids.iter().any(|id| id == dataset_id))
+        self.dataset_ids
+            .as_ref()
+            .is_none_or(|ids| ids.iter().any(|id| id == dataset_id))
     }
 
     /// Whether the caller has a scope.
     #[must_use]
     pub fn may(&self, scope: Scope) -> bool {
-        self.scopes.iter().any(|granted| scopes::covers(granted, scope))
+        self.scopes
+            .iter()
+            .any(|granted| scopes::covers(granted, scope))
     }
 
     /// Demands a scope.
@@ -58,7 +67,14 @@ impl Caller {
     /// # Errors
     /// `scope_missing` names it.
     pub fn need(&self, scope: Scope) -> Result<()> {
-        if self.may(scope) { Ok(()) } else { Err(Error::forbidden("scope_missing", format!("this key needs the scope {}", scope.name()))) }
+        if self.may(scope) {
+            Ok(())
+        } else {
+            Err(Error::forbidden(
+                "scope_missing",
+                format!("this key needs the scope {}", scope.name()),
+            ))
+        }
     }
 
     /// Demands a scope for the whole tenant: keys confined to datasets do not have it.
@@ -67,6 +83,13 @@ impl Caller {
     /// `scope_missing`, `key_confined`.
     pub fn need_unconfined(&self, scope: Scope) -> Result<()> {
         self.need(scope)?;
-        if self.dataset_ids.is_none() { Ok(()) } else { Err(Error::forbidden("key_confined", "this key is confined to some datasets")) }
+        if self.dataset_ids.is_none() {
+            Ok(())
+        } else {
+            Err(Error::forbidden(
+                "key_confined",
+                "this key is confined to some datasets",
+            ))
+        }
     }
 }

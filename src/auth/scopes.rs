@@ -18,7 +18,13 @@ pub enum Scope {
 }
 
 /// Every scope.
-pub const ALL: [Scope; 5] = [Scope::KbRead, Scope::KbWrite, Scope::KbSearch, Scope::KeysManage, Scope::SystemRead];
+pub const ALL: [Scope; 5] = [
+    Scope::KbRead,
+    Scope::KbWrite,
+    Scope::KbSearch,
+    Scope::KeysManage,
+    Scope::SystemRead,
+];
 
 impl Scope {
     /// The name in keys.
@@ -39,7 +45,9 @@ pub(crate) fn covers(granted: &str, wanted: Scope) -> bool {
     let name = wanted.name();
     granted == "*"
         || granted == name
-        || granted.strip_suffix('*').is_some_and(|area| area.ends_with(':') && name.starts_with(area))
+        || granted
+            .strip_suffix('*')
+            .is_some_and(|area| area.ends_with(':') && name.starts_with(area))
         || (wanted == Scope::KbSearch && granted == "kb:read")
 }
 
@@ -49,17 +57,32 @@ pub(crate) fn covers(granted: &str, wanted: Scope) -> bool {
 /// `scope_unknown` lists the known ones.
 pub fn read(given: &[String]) -> Result<Vec<String>> {
     let mut scopes = Vec::new();
-    for word in given.iter().flat_map(|g| g.split(',')).map(str::trim).filter(|w| !w.is_empty()) {
+    for word in given
+        .iter()
+        .flat_map(|g| g.split(','))
+        .map(str::trim)
+        .filter(|w| !w.is_empty())
+    {
         let scope = if word == "admin" { "*" } else { word };
         if !ALL.iter().any(|s| covers(scope, *s)) {
             let known = ALL.map(Scope::name).join(", ");
-            return Err(Error::invalid("scope_unknown", format!("{word:?} is no scope; scopes are {known}, wildcards like kb:*, and admin")));
+            return Err(Error::invalid(
+                "scope_unknown",
+                format!("{word:?} is no scope; scopes are {known}, wildcards like kb:*, and admin"),
+            ));
         }
         if !scopes.iter().any(|s| s == scope) {
             scopes.push(scope.to_owned());
         }
     }
-    if scopes.is_empty() { Err(Error::invalid("scope_missing", "a key needs at least one scope")) } else { Ok(scopes) }
+    if scopes.is_empty() {
+        Err(Error::invalid(
+            "scope_missing",
+            "a key needs at least one scope",
+        ))
+    } else {
+        Ok(scopes)
+    }
 }
 
 #[cfg(test)]
@@ -68,13 +91,23 @@ mod tests {
 
     #[test]
     fn wildcards_cover_their_area_only() {
-        assert!(covers("kb:*", Scope::KbWrite) && covers("*", Scope::KeysManage) && covers("kb:read", Scope::KbSearch));
-        assert!(!covers("kb:*", Scope::KeysManage) && !covers("kb:search", Scope::KbRead) && !covers("k*", Scope::KbRead));
+        assert!(
+            covers("kb:*", Scope::KbWrite)
+                && covers("*", Scope::KeysManage)
+                && covers("kb:read", Scope::KbSearch)
+        );
+        assert!(
+            !covers("kb:*", Scope::KeysManage)
+                && !covers("kb:search", Scope::KbRead)
+                && !covers("k*", Scope::KbRead)
+        );
     }
 
     #[test]
     fn unknown_scopes_are_refused_with_the_known_ones() {
-        let error = read(&["kb:fly".to_owned()]).expect_err("unknown").to_string();
+        let error = read(&["kb:fly".to_owned()])
+            .expect_err("unknown")
+            .to_string();
         assert!(error.contains("kb:write"), "{error}");
         assert_eq!(read(&["admin".to_owned()]).expect("known"), ["*"]);
     }

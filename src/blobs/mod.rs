@@ -50,12 +50,21 @@ impl Blobs {
         let store: Arc<dyn ObjectStore> = if url.is_empty() {
             let root = data_dir.join("blobs");
             std::fs::create_dir_all(&root)?;
-            Arc::new(LocalFileSystem::new_with_prefix(&root).map_err(store_error)?.with_fsync(true))
+            Arc::new(
+                LocalFileSystem::new_with_prefix(&root)
+                    .map_err(store_error)?
+                    .with_fsync(true),
+            )
         } else {
-            let bad = |e: &dyn std::fmt::Display| Error::invalid("blob_url_invalid", format!("blob_url: {e}"));
+            let bad = |e: &dyn std::fmt::Display| {
+                Error::invalid("blob_url_invalid", format!("blob_url: {e}"))
+            };
             let url: reqwest::Url = url.parse().map_err(|e| bad(&e))?;
-            let variables = std::env::vars().filter(|(name, _)| name.starts_with("AWS_")).map(|(name, value)| (name.to_lowercase(), value));
-            let (store, prefix) = object_store::parse_url_opts(&url, variables).map_err(|e| bad(&e))?;
+            let variables = std::env::vars()
+                .filter(|(name, _)| name.starts_with("AWS_"))
+                .map(|(name, value)| (name.to_lowercase(), value));
+            let (store, prefix) =
+                object_store::parse_url_opts(&url, variables).map_err(|e| bad(&e))?;
             Arc::new(object_store::prefix::PrefixStore::new(store, prefix))
         };
         Ok(Self { store, clock })
@@ -65,12 +74,23 @@ impl Blobs {
     ///
     /// # Errors
     /// `file_too_large`; as the stream or the store says.
-    pub async fn put<S>(&self, db: &Db, tenant_id: &str, mut content: S, limit: u64) -> Result<Stored>
+    pub async fn put<S>(
+        &self,
+        db: &Db,
+        tenant_id: &str,
+        mut content: S,
+        limit: u64,
+    ) -> Result<Stored>
     where
         S: Stream<Item = Result<Bytes>> + Unpin + Send,
     {
         let scratch = Key::from(format!("incoming/{}", self.clock.id()));
-        let mut upload = WriteMultipart::new(self.store.put_multipart(&scratch).await.map_err(store_error)?);
+        let mut upload = WriteMultipart::new(
+            self.store
+                .put_multipart(&scratch)
+                .await
+                .map_err(store_error)?,
+        );
         let (mut hasher, mut size, mut head) = (Sha256::new(), 0_u64, Vec::new());
         while let Some(piece) = content.next().await {
             let piece = match piece {
@@ -78,7 +98,10 @@ impl Blobs {
                 outcome => {
                     upload.abort().await.map_err(store_error)?;
                     outcome?;
-                    return Err(Error::too_large("file_too_large", format!("a file may have at most {limit} bytes")));
+                    return Err(Error::too_large(
+                        "file_too_large",
+                        format!("a file may have at most {limit} bytes"),
+                    ));
                 }
             };
             size += piece.len() as u64;
@@ -90,7 +113,10 @@ impl Blobs {
         upload.finish().await.map_err(store_error)?;
         let hash = hex::encode(hasher.finalize());
         self.touch(db, tenant_id, &hash, size).await?;
-        self.store.rename(&scratch, &key(tenant_id, &hash)).await.map_err(store_error)?;
+        self.store
+            .rename(&scratch, &key(tenant_id, &hash))
+            .await
+            .map_err(store_error)?;
         Ok(Stored { hash, size, head })
     }
 
@@ -100,9 +126,16 @@ impl Blobs {
     /// As the store says.
     pub async fn put_bytes(&self, db: &Db, tenant_id: &str, content: Vec<u8>) -> Result<Stored> {
         let hash = hex::encode(Sha256::digest(&content));
-        let stored = Stored { hash, size: content.len() as u64, head: content[..content.len().min(HEAD)].to_vec() };
+        let stored = Stored {
+            hash,
+            size: content.len() as u64,
+            head: content[..content.len().min(HEAD)].to_vec(),
+        };
         self.touch(db, tenant_id, &stored.hash, stored.size).await?;
-        self.store.put(&key(tenant_id, &stored.hash), PutPayload::from(content)).await.map_err(store_error)?;
+        self.store
+            .put(&key(tenant_id, &stored.hash), PutPayload::from(content))
+            .await
+            .map_err(store_error)?;
         Ok(stored)
     }
 
@@ -111,7 +144,11 @@ impl Blobs {
     /// # Errors
     /// `blob_not_found`.
     pub async fn get(&self, tenant_id: &str, hash: &str) -> Result<Bytes> {
-        let found = self.store.get(&key(tenant_id, hash)).await.map_err(store_error)?;
+        let found = self
+            .store
+            .get(&key(tenant_id, hash))
+            .await
+            .map_err(store_error)?;
         found.bytes().await.map_err(store_error)
     }
 
@@ -170,7 +207,12 @@ impl Blobs {
         tx.execute(
             "INSERT INTO kb_blobs (tenant_id, hash, size_bytes, touched_on) VALUES ($1, $2, $3, $4)
              ON CONFLICT (tenant_id, hash) DO UPDATE SET touched_on = excluded.touched_on",
-            args![tenant_id, hash, i64::try_from(size).unwrap_or(i64::MAX), self.clock.now()],
+            args![
+                tenant_id,
+                hash,
+                i64::try_from(size).unwrap_or(i64::MAX),
+                self.clock.now()
+            ],
         )
         .await?;
         tx.commit().await
@@ -184,13 +226,20 @@ fn key(tenant_id: &str, hash: &str) -> Key {
 fn store_error(error: object_store::Error) -> Error {
     let mut cause: Option<&dyn std::error::Error> = Some(&error);
     while let Some(inner) = cause {
-        if inner.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::StorageFull) {
+        if inner
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|e| e.kind() == std::io::ErrorKind::StorageFull)
+        {
             return std::io::Error::from(std::io::ErrorKind::StorageFull).into();
         }
         cause = inner.source();
     }
     match error {
-        object_store::Error::NotFound { .. } => Error::not_found("blob_not_found", "the stored bytes are missing").with_source(error),
-        _ => Error::unavailable("blob_store_unavailable", "the blob store failed").with_source(error),
+        object_store::Error::NotFound { .. } => {
+            Error::not_found("blob_not_found", "the stored bytes are missing").with_source(error)
+        }
+        _ => {
+            Error::unavailable("blob_store_unavailable", "the blob store failed").with_source(error)
+        }
     }
 }

@@ -97,21 +97,51 @@ pub(super) async fn run(global: &Global, args: BenchArgs) -> Result<Done> {
     outcome
 }
 
-async fn measure(app: &Arc<App>, caller: &Caller, global: &Global, args: &BenchArgs, directory: &Path, opened: Duration) -> Result<Done> {
-    let sentences: Vec<&str> = SOURCES.iter().flat_map(|s| s.split(['\n', '.', '|'])).map(str::trim).filter(|s| s.split_whitespace().count() > 5).collect();
+async fn measure(
+    app: &Arc<App>,
+    caller: &Caller,
+    global: &Global,
+    args: &BenchArgs,
+    directory: &Path,
+    opened: Duration,
+) -> Result<Done> {
+    let sentences: Vec<&str> = SOURCES
+        .iter()
+        .flat_map(|s| s.split(['\n', '.', '|']))
+        .map(str::trim)
+        .filter(|s| s.split_whitespace().count() > 5)
+        .collect();
     let mut dice = Dice(7);
     let idle_memory = memory();
-    let dataset = datasets::create(app, caller, NewDataset { name: "bench".to_owned(), ..NewDataset::default() }).await?;
+    let dataset = datasets::create(
+        app,
+        caller,
+        NewDataset {
+            name: "bench".to_owned(),
+            ..NewDataset::default()
+        },
+    )
+    .await?;
 
     // One document into an idle system: how long until it can be found.
     let (first_keyword, first_vector) = first_hits(app, caller, &dataset.id).await?;
 
     // Ingestion against the model alone, on the same texts.
-    let texts: Vec<String> = (0..args.documents).map(|n| document(&mut dice, &sentences, n)).collect();
+    let texts: Vec<String> = (0..args.documents)
+        .map(|n| document(&mut dice, &sentences, n))
+        .collect();
     let began = Instant::now();
     let mut added = Vec::new();
     for (n, text) in texts.iter().enumerate() {
-        added.extend(documents::add(app, caller, &dataset.id, vec![upload(app, caller, &format!("bench-{n}.txt"), text).await?]).await?);
+        added.extend(
+            documents::add(
+                app,
+                caller,
+                &dataset.id,
+                vec![upload(app, caller, &format!("bench-{n}.txt"), text).await?],
+            )
+            .await?,
+        );
     }
     ingest::wait(app, caller, &dataset.id, &added, global.json).await?;
     let ingested = began.elapsed();
@@ -119,27 +149,55 @@ async fn measure(app: &Arc<App>, caller: &Caller, global: &Global, args: &BenchA
     let distinct: Vec<String> = {
         let mut rows = rows.clone();
         rows.dedup_by(|a, b| a.0 == b.0);
-        rows.into_iter().map(|(_, context, content)| format!("{context}\n\n{content}")).collect()
+        rows.into_iter()
+            .map(|(_, context, content)| format!("{context}\n\n{content}"))
+            .collect()
     };
     let began = Instant::now();
     for batch in distinct.chunks(32) {
         app.embed(batch.to_vec(), Priority::Bulk).await?;
     }
     let raw = began.elapsed();
-    let (ingest_rate, raw_rate) = (rows.len() as f64 / ingested.as_secs_f64(), distinct.len() as f64 / raw.as_secs_f64());
+    let (ingest_rate, raw_rate) = (
+        rows.len() as f64 / ingested.as_secs_f64(),
+        distinct.len() as f64 / raw.as_secs_f64(),
+    );
     let ingest_memory = memory();
 
     // Search among many.
     let planted = Instant::now();
-    plant(app, caller, &dataset.id, &mut dice, &sentences, args.chunks.saturating_sub(rows.len())).await?;
+    plant(
+        app,
+        caller,
+        &dataset.id,
+        &mut dice,
+        &sentences,
+        args.chunks.saturating_sub(rows.len()),
+    )
+    .await?;
     let planted = planted.elapsed();
     let optimised = Instant::now();
     app.engine().await?.vectors.upkeep(true).await?;
     let optimised = optimised.elapsed();
     let (mut whole, mut without) = (Vec::new(), Vec::new());
     for n in 0..args.searches {
-        let query = format!("{} {n}", sentences[dice.below(sentences.len())].split_whitespace().take(8).collect::<Vec<_>>().join(" "));
-        let answer = search::search(app, caller, &Request { top_k: 10, ..Request::new(query, vec![dataset.id.clone()]) }).await?;
+        let query = format!(
+            "{} {n}",
+            sentences[dice.below(sentences.len())]
+                .split_whitespace()
+                .take(8)
+                .collect::<Vec<_>>()
+                .join(" ")
+        );
+        let answer = search::search(
+            app,
+            caller,
+            &Request {
+                top_k: 10,
+                ..Request::new(query, vec![dataset.id.clone()])
+            },
+        )
+        .await?;
         whole.push(answer.timings.total_ms);
         without.push(answer.timings.total_ms - answer.timings.embed_ms);
     }
@@ -148,7 +206,9 @@ async fn measure(app: &Arc<App>, caller: &Caller, global: &Global, args: &BenchA
     let counted = datasets::get(app, caller, &dataset.id).await?.total_chunks;
     let quantiles = |values: &[f64]| [0.5, 0.95, 0.99].map(|share| percentile(values, share));
     let ([a50, a95, a99], [b50, b95, b99]) = (quantiles(&whole), quantiles(&without));
-    let disk: Vec<(&str, u64)> = ["cairn.db", "keyword", "vectors", "blobs"].map(|part| (part, size(&directory.join(part)))).to_vec();
+    let disk: Vec<(&str, u64)> = ["cairn.db", "keyword", "vectors", "blobs"]
+        .map(|part| (part, size(&directory.join(part))))
+        .to_vec();
     if global.json {
         println!(
             "{}",
@@ -165,13 +225,36 @@ async fn measure(app: &Arc<App>, caller: &Caller, global: &Global, args: &BenchA
         );
         return Ok(Done::All);
     }
-    println!("opening the indexes         {:>10.0} ms", opened.as_secs_f64() * 1000.0);
-    println!("upload to first hit         {:>10.0} ms by words, {:.0} ms by meaning", first_keyword.as_secs_f64() * 1000.0, first_vector.as_secs_f64() * 1000.0);
-    println!("ingestion                   {ingest_rate:>10.1} chunks/s ({} chunks), {:.0} % of the model alone ({raw_rate:.1}/s)", rows.len(), 100.0 * ingest_rate / raw_rate);
-    println!("search among {counted:>9} chunks: {a50:.1} / {a95:.1} / {a99:.1} ms (p50/p95/p99), without embedding the query {b50:.1} / {b95:.1} / {b99:.1} ms");
-    println!("building that index         {:>10.1} s, improving it {:.1} s", planted.as_secs_f64(), optimised.as_secs_f64());
-    println!("memory                      {idle_memory:>10} MB idle, {ingest_memory} MB ingesting, {} MB searching", memory());
-    let parts: Vec<String> = disk.iter().map(|(name, bytes)| format!("{name} {} MB", bytes >> 20)).collect();
+    println!(
+        "opening the indexes         {:>10.0} ms",
+        opened.as_secs_f64() * 1000.0
+    );
+    println!(
+        "upload to first hit         {:>10.0} ms by words, {:.0} ms by meaning",
+        first_keyword.as_secs_f64() * 1000.0,
+        first_vector.as_secs_f64() * 1000.0
+    );
+    println!(
+        "ingestion                   {ingest_rate:>10.1} chunks/s ({} chunks), {:.0} % of the model alone ({raw_rate:.1}/s)",
+        rows.len(),
+        100.0 * ingest_rate / raw_rate
+    );
+    println!(
+        "search among {counted:>9} chunks: {a50:.1} / {a95:.1} / {a99:.1} ms (p50/p95/p99), without embedding the query {b50:.1} / {b95:.1} / {b99:.1} ms"
+    );
+    println!(
+        "building that index         {:>10.1} s, improving it {:.1} s",
+        planted.as_secs_f64(),
+        optimised.as_secs_f64()
+    );
+    println!(
+        "memory                      {idle_memory:>10} MB idle, {ingest_memory} MB ingesting, {} MB searching",
+        memory()
+    );
+    let parts: Vec<String> = disk
+        .iter()
+        .map(|(name, bytes)| format!("{name} {} MB", bytes >> 20))
+        .collect();
     println!("disk                        {}", parts.join(", "));
     Ok(Done::All)
 }
@@ -187,7 +270,10 @@ fn document(dice: &mut Dice, sentences: &[&str], n: usize) -> String {
 }
 
 async fn upload(app: &App, caller: &Caller, name: &str, text: &str) -> Result<NewDocument> {
-    let stored = app.blobs.put_bytes(&app.db, caller.tenant(), text.as_bytes().to_vec()).await?;
+    let stored = app
+        .blobs
+        .put_bytes(&app.db, caller.tenant(), text.as_bytes().to_vec())
+        .await?;
     Ok(NewDocument {
         file_name: name.to_owned(),
         mime_type: "text/plain".to_owned(),
@@ -200,18 +286,38 @@ async fn upload(app: &App, caller: &Caller, name: &str, text: &str) -> Result<Ne
     })
 }
 
-async fn first_hits(app: &Arc<App>, caller: &Caller, dataset_id: &str) -> Result<(Duration, Duration)> {
+async fn first_hits(
+    app: &Arc<App>,
+    caller: &Caller,
+    dataset_id: &str,
+) -> Result<(Duration, Duration)> {
     // The query is embedded beforehand, so that only ingestion is timed.
-    let request = |alpha| Request { alpha, ..Request::new("where do heliotropes grow", vec![dataset_id.to_owned()]) };
+    let request = |alpha| Request {
+        alpha,
+        ..Request::new("where do heliotropes grow", vec![dataset_id.to_owned()])
+    };
     search::search(app, caller, &request(1.0)).await?;
     let began = Instant::now();
-    let new = upload(app, caller, "first.txt", "Heliotropes grow on the southern slope behind the observatory.").await?;
+    let new = upload(
+        app,
+        caller,
+        "first.txt",
+        "Heliotropes grow on the southern slope behind the observatory.",
+    )
+    .await?;
     documents::add(app, caller, dataset_id, vec![new]).await?;
     let mut times = [Duration::ZERO; 2];
     for (time, alpha) in times.iter_mut().zip([0.0, 1.0]) {
-        while search::search(app, caller, &request(alpha)).await?.hits.is_empty() {
+        while search::search(app, caller, &request(alpha))
+            .await?
+            .hits
+            .is_empty()
+        {
             if began.elapsed() > Duration::from_secs(60) {
-                return Err(Error::unavailable("bench_failed", "a document could not be found within a minute"));
+                return Err(Error::unavailable(
+                    "bench_failed",
+                    "a document could not be found within a minute",
+                ));
             }
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
@@ -221,8 +327,21 @@ async fn first_hits(app: &Arc<App>, caller: &Caller, dataset_id: &str) -> Result
 }
 
 /// Adds chunks without the model: texts of the same sentences, and vectors near real ones.
-async fn plant(app: &Arc<App>, caller: &Caller, dataset_id: &str, dice: &mut Dice, sentences: &[&str], count: usize) -> Result<()> {
-    let real: Vec<(Vec<u8>,)> = app.db.all("SELECT vector FROM kb_embeddings WHERE tenant_id = $1 LIMIT 5000", args![caller.tenant()]).await?;
+async fn plant(
+    app: &Arc<App>,
+    caller: &Caller,
+    dataset_id: &str,
+    dice: &mut Dice,
+    sentences: &[&str],
+    count: usize,
+) -> Result<()> {
+    let real: Vec<(Vec<u8>,)> = app
+        .db
+        .all(
+            "SELECT vector FROM kb_embeddings WHERE tenant_id = $1 LIMIT 5000",
+            args![caller.tenant()],
+        )
+        .await?;
     let (document_id, model): (String, String) = app
         .db
         .one("SELECT d.id, s.embedding_model FROM kb_documents d JOIN kb_datasets s ON s.id = d.dataset_id WHERE d.dataset_id = $1 LIMIT 1", args![dataset_id])
@@ -231,12 +350,20 @@ async fn plant(app: &Arc<App>, caller: &Caller, dataset_id: &str, dice: &mut Dic
         let mut tx = app.db.begin_repeatable().await?;
         let mut ops = Vec::new();
         for n in start..(start + 1000).min(count) {
-            let content: String = (0..8).map(|_| format!("{}. ", sentences[dice.below(sentences.len())])).collect();
+            let content: String = (0..8)
+                .map(|_| format!("{}. ", sentences[dice.below(sentences.len())]))
+                .collect();
             let (floats, _) = real[dice.below(real.len())].0.as_chunks::<4>();
-            let mut vector: Vec<f32> = floats.iter().map(|b| f32::from_le_bytes(*b) + 0.03 * dice.noise()).collect();
+            let mut vector: Vec<f32> = floats
+                .iter()
+                .map(|b| f32::from_le_bytes(*b) + 0.03 * dice.noise())
+                .collect();
             let norm = vector.iter().map(|v| v * v).sum::<f32>().sqrt();
             vector.iter_mut().for_each(|v| *v /= norm);
-            let (id, hash) = (uuid::Uuid::from_u128(n as u128 + 1).to_string(), format!("planted-{n}"));
+            let (id, hash) = (
+                uuid::Uuid::from_u128(n as u128 + 1).to_string(),
+                format!("planted-{n}"),
+            );
             let length = i64::try_from(content.len()).unwrap_or(0);
             tx.execute(
                 "INSERT INTO kb_chunks (id, tenant_id, dataset_id, document_id, ordinal, start_byte, end_byte, start_char, end_char, content, context,
@@ -244,14 +371,28 @@ async fn plant(app: &Arc<App>, caller: &Caller, dataset_id: &str, dice: &mut Dic
                 args![&id, caller.tenant(), dataset_id, &document_id, i64::try_from(n).unwrap_or(0) + 1000, length, content, &hash],
             )
             .await?;
-            crate::kb::ingestion::store_embedding(&mut tx, caller.tenant(), &model, &hash, &vector, app.clock.now()).await?;
+            crate::kb::ingestion::store_embedding(
+                &mut tx,
+                caller.tenant(),
+                &model,
+                &hash,
+                &vector,
+                app.clock.now(),
+            )
+            .await?;
             ops.extend([(Op::Text, id.clone()), (Op::Vector, id)]);
         }
         index_log::append(&mut tx, dataset_id, &ops).await?;
         tx.commit().await?;
         app.bell.ring();
     }
-    let (last,): (i64,) = app.db.one("SELECT log_seq FROM kb_datasets WHERE id = $1", args![dataset_id]).await?;
+    let (last,): (i64,) = app
+        .db
+        .one(
+            "SELECT log_seq FROM kb_datasets WHERE id = $1",
+            args![dataset_id],
+        )
+        .await?;
     loop {
         let (keyword, vector) = app.positions.get(dataset_id);
         if keyword.min(vector) >= last {
@@ -265,7 +406,8 @@ async fn plant(app: &Arc<App>, caller: &Caller, dataset_id: &str, dice: &mut Dic
 fn memory() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find(|l| l.starts_with("VmRSS:"));
-    line.and_then(|l| l.split_whitespace().nth(1)?.parse::<u64>().ok()).map_or(0, |kb| kb >> 10)
+    line.and_then(|l| l.split_whitespace().nth(1)?.parse::<u64>().ok())
+        .map_or(0, |kb| kb >> 10)
 }
 
 fn size(path: &Path) -> u64 {

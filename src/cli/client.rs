@@ -16,18 +16,33 @@ pub(super) struct Client {
 impl Client {
     /// The client that the flags ask for; `None` without `--url`.
     pub(super) fn new(remote: &Remote) -> Result<Option<Self>> {
-        let Some(url) = &remote.url else { return Ok(None) };
-        let key = remote.key.clone().ok_or_else(|| Error::invalid("key_missing", "--url needs an API key: --key or CAIRN_KEY"))?;
-        let http = Http::builder().connect_timeout(std::time::Duration::from_secs(10)).build().map_err(|e| unreachable(&e))?;
-        Ok(Some(Self { http, base: url.trim_end_matches('/').to_owned(), key }))
+        let Some(url) = &remote.url else {
+            return Ok(None);
+        };
+        let key = remote.key.clone().ok_or_else(|| {
+            Error::invalid("key_missing", "--url needs an API key: --key or CAIRN_KEY")
+        })?;
+        let http = Http::builder()
+            .connect_timeout(std::time::Duration::from_secs(10))
+            .build()
+            .map_err(|e| unreachable(&e))?;
+        Ok(Some(Self {
+            http,
+            base: url.trim_end_matches('/').to_owned(),
+            key,
+        }))
     }
 
     pub(super) fn get(&self, path: &str) -> RequestBuilder {
-        self.http.get(format!("{}{path}", self.base)).bearer_auth(&self.key)
+        self.http
+            .get(format!("{}{path}", self.base))
+            .bearer_auth(&self.key)
     }
 
     pub(super) fn post(&self, path: &str) -> RequestBuilder {
-        self.http.post(format!("{}{path}", self.base)).bearer_auth(&self.key)
+        self.http
+            .post(format!("{}{path}", self.base))
+            .bearer_auth(&self.key)
     }
 
     /// Sends a request and reads its JSON answer; a fault of the server becomes an error with the server's words.
@@ -38,8 +53,14 @@ impl Client {
         if status.is_success() {
             return Ok(body);
         }
-        let message = body["error"]["message"].as_str().unwrap_or("no reason given").to_owned();
-        Err(Error::unprocessable("server_refused", format!("the server answered {status}: {message}")))
+        let message = body["error"]["message"]
+            .as_str()
+            .unwrap_or("no reason given")
+            .to_owned();
+        Err(Error::unprocessable(
+            "server_refused",
+            format!("the server answered {status}: {message}"),
+        ))
     }
 
     /// Every item of a paged list.
@@ -64,10 +85,18 @@ impl Client {
     /// Datasets as name and id.
     pub(super) async fn datasets(&self) -> Result<Vec<(String, String)>> {
         let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        Ok(self.all("/kb/v1/datasets").await?.iter().map(|d| (word(&d["name"]), word(&d["id"]))).collect())
+        Ok(self
+            .all("/kb/v1/datasets")
+            .await?
+            .iter()
+            .map(|d| (word(&d["name"]), word(&d["id"])))
+            .collect())
     }
 }
 
 fn unreachable(error: &reqwest::Error) -> Error {
-    Error::unavailable("server_unreachable", format!("the server cannot be reached: {error}"))
+    Error::unavailable(
+        "server_unreachable",
+        format!("the server cannot be reached: {error}"),
+    )
 }

@@ -39,7 +39,10 @@ const DOCUMENTS: [(&str, &str); 8] = [
     ("CHANGELOG.md", include_str!("../../CHANGELOG.md")),
     ("ingest/README.md", include_str!("../../ingest/README.md")),
     ("models/README.md", include_str!("../../models/README.md")),
-    ("migrations/README.md", include_str!("../../migrations/README.md")),
+    (
+        "migrations/README.md",
+        include_str!("../../migrations/README.md"),
+    ),
     ("src/search/README.md", include_str!("../search/README.md")),
     ("src/api/README.md", include_str!("../api/README.md")),
     ("src/cli/README.md", include_str!("README.md")),
@@ -56,15 +59,32 @@ pub(super) async fn run(global: &Global, args: DemoArgs) -> Result<Done> {
     let caller = app.local_caller(tenants::DEFAULT).await?;
     let dataset = match datasets::by_name(&app, &caller, DATASET).await {
         Err(error) if error.kind() == Kind::NotFound => {
-            let new = NewDataset { name: DATASET.to_owned(), description: Some("Cairn's own documentation".to_owned()), ..NewDataset::default() };
+            let new = NewDataset {
+                name: DATASET.to_owned(),
+                description: Some("Cairn's own documentation".to_owned()),
+                ..NewDataset::default()
+            };
             datasets::create(&app, &caller, new).await?
         }
         found => found?,
     };
-    let known = documents::list(&app, &caller, &dataset.id, &Page { limit: MAX_LIMIT, after: String::new() }).await?.items;
+    let known = documents::list(
+        &app,
+        &caller,
+        &dataset.id,
+        &Page {
+            limit: MAX_LIMIT,
+            after: String::new(),
+        },
+    )
+    .await?
+    .items;
     let mut added = Vec::new();
     for (name, text) in DOCUMENTS {
-        let stored = app.blobs.put_bytes(&app.db, caller.tenant(), text.as_bytes().to_vec()).await?;
+        let stored = app
+            .blobs
+            .put_bytes(&app.db, caller.tenant(), text.as_bytes().to_vec())
+            .await?;
         let old = known.iter().find(|d| d.file_name == name);
         if old.is_some_and(|d| d.blob_hash == stored.hash && d.status != "error") {
             continue;
@@ -86,10 +106,25 @@ pub(super) async fn run(global: &Global, args: DemoArgs) -> Result<Done> {
     }
     let finished = ingest::wait(&app, &caller, &dataset.id, &added, global.json).await?;
     if let Some(failed) = finished.iter().find(|d| d.status == "error") {
-        return Err(Error::unprocessable("demo_failed", format!("{}: {}", failed.file_name, failed.error_message.as_deref().unwrap_or("no reason given"))));
+        return Err(Error::unprocessable(
+            "demo_failed",
+            format!(
+                "{}: {}",
+                failed.file_name,
+                failed.error_message.as_deref().unwrap_or("no reason given")
+            ),
+        ));
     }
     let dataset = datasets::get(&app, &caller, &dataset.id).await?;
-    let answer = crate::search::search(&app, &caller, &Request { top_k: 3, ..Request::new(args.query.clone(), vec![dataset.id.clone()]) }).await?;
+    let answer = crate::search::search(
+        &app,
+        &caller,
+        &Request {
+            top_k: 3,
+            ..Request::new(args.query.clone(), vec![dataset.id.clone()])
+        },
+    )
+    .await?;
     let key = demo_key(&app, caller.tenant(), &dataset.id).await?;
     if global.json {
         let first = answer.hits.first().map(|h| serde_json::json!({"fileName": h.file_name, "score": h.score, "explain": h.explanation}));
@@ -99,7 +134,10 @@ pub(super) async fn run(global: &Global, args: DemoArgs) -> Result<Done> {
                 "files": dataset.total_files, "chunks": dataset.total_chunks, "bestHit": first})
         );
     } else {
-        println!("Dataset {DATASET}: {} files, {} chunks, model {}.\n\n> {}\n", dataset.total_files, dataset.total_chunks, dataset.embedding_model, args.query);
+        println!(
+            "Dataset {DATASET}: {} files, {} chunks, model {}.\n\n> {}\n",
+            dataset.total_files, dataset.total_chunks, dataset.embedding_model, args.query
+        );
         search::print(&answer, true);
         if let Some(admin) = &server.admin_key {
             println!("\nAdmin key of this data directory, shown only now:\n  {admin}");
@@ -108,7 +146,10 @@ pub(super) async fn run(global: &Global, args: DemoArgs) -> Result<Done> {
         println!("\nServing at {url}, documentation at {url}/docs. Search it yourself:\n");
         println!("  curl -s {url}/kb/v1/search -H 'Authorization: Bearer {key}' \\");
         println!("    -H 'Content-Type: application/json' \\");
-        println!("    -d '{{\"query\": \"which files can be uploaded?\", \"datasetIds\": [\"{}\"], \"explain\": true}}'\n", dataset.id);
+        println!(
+            "    -d '{{\"query\": \"which files can be uploaded?\", \"datasetIds\": [\"{}\"], \"explain\": true}}'\n",
+            dataset.id
+        );
         if !args.once {
             println!("Stop it with Ctrl-C.");
         }
@@ -122,10 +163,27 @@ pub(super) async fn run(global: &Global, args: DemoArgs) -> Result<Done> {
 
 /// A key for this dataset only; the one of an earlier demo ends.
 async fn demo_key(app: &App, tenant_id: &str, dataset_id: &str) -> Result<String> {
-    let old = keys::list(&app.db, tenant_id, &Page { limit: MAX_LIMIT, after: String::new() }).await?;
-    for key in old.items.iter().filter(|k| k.name == "demo" && k.revoked_on.is_none()) {
+    let old = keys::list(
+        &app.db,
+        tenant_id,
+        &Page {
+            limit: MAX_LIMIT,
+            after: String::new(),
+        },
+    )
+    .await?;
+    for key in old
+        .items
+        .iter()
+        .filter(|k| k.name == "demo" && k.revoked_on.is_none())
+    {
         keys::revoke(&app.db, &app.clock, tenant_id, &key.id).await?;
     }
-    let new = NewKey { name: "demo".to_owned(), scopes: vec!["kb:*".to_owned()], dataset_ids: Some(vec![dataset_id.to_owned()]), ..NewKey::default() };
+    let new = NewKey {
+        name: "demo".to_owned(),
+        scopes: vec!["kb:*".to_owned()],
+        dataset_ids: Some(vec![dataset_id.to_owned()]),
+        ..NewKey::default()
+    };
     Ok(keys::create(&app.db, &app.clock, tenant_id, new).await?.1)
 }

@@ -15,7 +15,9 @@ use crate::search::follower;
 use crate::search::vector::Scope;
 
 #[derive(Debug, Args)]
-#[command(after_help = "The data directory must not be in use by a server. Exit code 0: everything agrees (or was repaired), 1: it does not.")]
+#[command(
+    after_help = "The data directory must not be in use by a server. Exit code 0: everything agrees (or was repaired), 1: it does not."
+)]
 pub(super) struct DoctorArgs {
     /// Build indexes that disagree with SQL anew
     #[arg(long)]
@@ -74,9 +76,16 @@ pub(super) async fn run(global: &Global, args: DoctorArgs) -> Result<Done> {
     engine.vectors.upkeep(false).await?;
     let drift: usize = findings.iter().map(Finding::drift).sum();
     if global.json {
-        println!("{}", serde_json::json!({"model": engine.embedder.spec(), "drift": drift, "datasets": findings}));
+        println!(
+            "{}",
+            serde_json::json!({"model": engine.embedder.spec(), "drift": drift, "datasets": findings})
+        );
     } else {
-        println!("model {} loads and gives {} dimensions; the database answers", engine.embedder.spec().model, engine.embedder.spec().dimensions);
+        println!(
+            "model {} loads and gives {} dimensions; the database answers",
+            engine.embedder.spec().model,
+            engine.embedder.spec().dimensions
+        );
         let rows: Vec<Vec<String>> = findings
             .iter()
             .map(|f| {
@@ -95,11 +104,27 @@ pub(super) async fn run(global: &Global, args: DoctorArgs) -> Result<Done> {
                 ]
             })
             .collect();
-        println!("{}", output::table(&["dataset", "chunks", "embedded", "keyword", "vector", "damaged", "doubled", "stuck", "no blob", ""], &rows));
+        println!(
+            "{}",
+            output::table(
+                &[
+                    "dataset", "chunks", "embedded", "keyword", "vector", "damaged", "doubled",
+                    "stuck", "no blob", ""
+                ],
+                &rows
+            )
+        );
         println!("drift {drift}");
     }
     app.db.close().await;
-    if drift == 0 { Ok(Done::All) } else { Err(Error::unprocessable("drift_found", "the data directory does not agree with itself; see above, and try --repair")) }
+    if drift == 0 {
+        Ok(Done::All)
+    } else {
+        Err(Error::unprocessable(
+            "drift_found",
+            "the data directory does not agree with itself; see above, and try --repair",
+        ))
+    }
 }
 
 #[derive(sqlx::FromRow)]
@@ -121,21 +146,40 @@ async fn examine(app: &App, engine: &Engine, head: &Head) -> Result<Finding> {
             args![&head.id, &head.embedding_model],
         )
         .await?;
-    let parse = |id: &String| id.parse::<Uuid>().map_err(|e| Error::internal("a chunk id is damaged").with_source(e));
+    let parse = |id: &String| {
+        id.parse::<Uuid>()
+            .map_err(|e| Error::internal("a chunk id is damaged").with_source(e))
+    };
     let expected: BTreeSet<Uuid> = rows.iter().map(|r| parse(&r.id)).collect::<Result<_>>()?;
-    let with_vector: BTreeSet<Uuid> = rows.iter().filter(|r| r.embedded).map(|r| parse(&r.id)).collect::<Result<_>>()?;
-    let index = engine.keyword.index(&head.id, head.generation, &head.language)?;
+    let with_vector: BTreeSet<Uuid> = rows
+        .iter()
+        .filter(|r| r.embedded)
+        .map(|r| parse(&r.id))
+        .collect::<Result<_>>()?;
+    let index = engine
+        .keyword
+        .index(&head.id, head.generation, &head.language)?;
     let words: Vec<Uuid> = tokio::task::spawn_blocking(move || index.ids()).await??;
-    let scope = Scope { tenant_id: head.tenant_id.clone(), dataset_id: head.id.clone(), generation: head.generation };
+    let scope = Scope {
+        tenant_id: head.tenant_id.clone(),
+        dataset_id: head.id.clone(),
+        generation: head.generation,
+    };
     let points: Vec<Uuid> = engine.vectors.ids(&scope).await?;
     let compare = |expected: &BTreeSet<Uuid>, found: &[Uuid]| {
         let set: BTreeSet<Uuid> = found.iter().copied().collect();
         // A chunk that is in an index twice is surplus, too.
-        (expected.difference(&set).count(), set.difference(expected).count() + found.len() - set.len())
+        (
+            expected.difference(&set).count(),
+            set.difference(expected).count() + found.len() - set.len(),
+        )
     };
     let (keyword_missing, keyword_surplus) = compare(&expected, &words);
     let (vector_missing, vector_surplus) = compare(&with_vector, &points);
-    let damaged = rows.iter().filter(|r| crate::kb::ingestion::text_hash(&r.context, &r.content) != r.text_hash).count();
+    let damaged = rows
+        .iter()
+        .filter(|r| crate::kb::ingestion::text_hash(&r.context, &r.content) != r.text_hash)
+        .count();
     let (stuck,): (i64,) = app
         .db
         .one(
@@ -165,9 +209,19 @@ async fn examine(app: &App, engine: &Engine, head: &Head) -> Result<Finding> {
 }
 
 async fn blobs_missing(app: &App, head: &Head) -> Result<usize> {
-    let hashes: Vec<(String, Option<String>)> = app.db.all("SELECT blob_hash, text_hash FROM kb_documents WHERE dataset_id = $1", args![&head.id]).await?;
+    let hashes: Vec<(String, Option<String>)> = app
+        .db
+        .all(
+            "SELECT blob_hash, text_hash FROM kb_documents WHERE dataset_id = $1",
+            args![&head.id],
+        )
+        .await?;
     let mut missing = 0;
-    for hash in hashes.into_iter().flat_map(|(blob, text)| [Some(blob), text]).flatten() {
+    for hash in hashes
+        .into_iter()
+        .flat_map(|(blob, text)| [Some(blob), text])
+        .flatten()
+    {
         missing += usize::from(!app.blobs.has(&head.tenant_id, &hash).await?);
     }
     Ok(missing)

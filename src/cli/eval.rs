@@ -101,13 +101,33 @@ pub(super) async fn run(global: &Global, args: EvalArgs) -> Result<Done> {
     outcome
 }
 
-async fn evaluate(app: &Arc<App>, caller: &Caller, global: &Global, args: &EvalArgs, queries: &[(String, String, Judgements)]) -> Result<Done> {
+async fn evaluate(
+    app: &Arc<App>,
+    caller: &Caller,
+    global: &Global,
+    args: &EvalArgs,
+    queries: &[(String, String, Judgements)],
+) -> Result<Done> {
     let began = Instant::now();
     let dataset = load(app, caller, global, args).await?;
     let loaded = began.elapsed().as_secs_f64();
-    let configurations = [("vector", 1.0, Fusion::Blend), ("keyword", 0.0, Fusion::Blend), ("rrf", 0.5, Fusion::Rrf), ("blend", args.alpha, Fusion::Blend)];
-    let bar = output::bar((queries.len() * configurations.len()) as u64, global.json, "searching {pos}/{len} {wide_bar} {eta}");
-    let request = |text: &str, alpha: f32, fusion: Fusion, top_k: usize| Request { top_k, alpha, fusion, ..Request::new(text, vec![dataset.id.clone()]) };
+    let configurations = [
+        ("vector", 1.0, Fusion::Blend),
+        ("keyword", 0.0, Fusion::Blend),
+        ("rrf", 0.5, Fusion::Rrf),
+        ("blend", args.alpha, Fusion::Blend),
+    ];
+    let bar = output::bar(
+        (queries.len() * configurations.len()) as u64,
+        global.json,
+        "searching {pos}/{len} {wide_bar} {eta}",
+    );
+    let request = |text: &str, alpha: f32, fusion: Fusion, top_k: usize| Request {
+        top_k,
+        alpha,
+        fusion,
+        ..Request::new(text, vec![dataset.id.clone()])
+    };
     let (mut rows, mut embed) = (Vec::new(), Vec::new());
     for (configuration, alpha, fusion) in configurations {
         let measures: Vec<Measures> = futures::stream::iter(queries)
@@ -117,7 +137,12 @@ async fn evaluate(app: &Arc<App>, caller: &Caller, global: &Global, args: &EvalA
                     let answer = search::search(app, caller, &request).await?;
                     bar.inc(1);
                     let mut seen = HashSet::new();
-                    let ranking: Vec<String> = answer.hits.into_iter().filter(|h| seen.insert(h.file_name.clone())).map(|h| h.file_name).collect();
+                    let ranking: Vec<String> = answer
+                        .hits
+                        .into_iter()
+                        .filter(|h| seen.insert(h.file_name.clone()))
+                        .map(|h| h.file_name)
+                        .collect();
                     Ok::<_, Error>(measure(&ranking, judged))
                 }
             })
@@ -134,7 +159,12 @@ async fn evaluate(app: &Arc<App>, caller: &Caller, global: &Global, args: &EvalA
             }
         }
         times.sort_by(f64::total_cmp);
-        rows.push(Row { configuration, measures: mean(&measures), p50_ms: percentile(&times, 0.5), p95_ms: percentile(&times, 0.95) });
+        rows.push(Row {
+            configuration,
+            measures: mean(&measures),
+            p50_ms: percentile(&times, 0.5),
+            p95_ms: percentile(&times, 0.95),
+        });
     }
     bar.finish_and_clear();
     embed.sort_by(f64::total_cmp);
@@ -149,33 +179,76 @@ async fn evaluate(app: &Arc<App>, caller: &Caller, global: &Global, args: &EvalA
         );
         return Ok(Done::All);
     }
-    println!("{}: {} documents, {} chunks, {} queries, model {}, ready in {loaded:.1} s\n", args.dir.display(), dataset.total_files, dataset.total_chunks, queries.len(), dataset.embedding_model);
+    println!(
+        "{}: {} documents, {} chunks, {} queries, model {}, ready in {loaded:.1} s\n",
+        args.dir.display(),
+        dataset.total_files,
+        dataset.total_chunks,
+        queries.len(),
+        dataset.embedding_model
+    );
     let cells: Vec<Vec<String>> = rows
         .iter()
         .map(|r| {
             let m = r.measures;
             let mut row = vec![r.configuration.to_owned()];
-            row.extend([m.ndcg_at_10, m.recall_at_5, m.recall_at_10, m.recall_at_100, m.mrr_at_10, m.map].map(|v| format!("{v:.4}")));
+            row.extend(
+                [
+                    m.ndcg_at_10,
+                    m.recall_at_5,
+                    m.recall_at_10,
+                    m.recall_at_100,
+                    m.mrr_at_10,
+                    m.map,
+                ]
+                .map(|v| format!("{v:.4}")),
+            );
             row.extend([r.p50_ms, r.p95_ms].map(|v| format!("{v:.1}")));
             row
         })
         .collect();
-    println!("{}", output::table(&["", "nDCG@10", "R@5", "R@10", "R@100", "MRR@10", "MAP", "p50 ms", "p95 ms"], &cells));
-    println!("\nLatency is of ten hits without embedding the query, which takes {:.1} ms (p50), {:.1} ms (p95).", percentile(&embed, 0.5), percentile(&embed, 0.95));
+    println!(
+        "{}",
+        output::table(
+            &[
+                "", "nDCG@10", "R@5", "R@10", "R@100", "MRR@10", "MAP", "p50 ms", "p95 ms"
+            ],
+            &cells
+        )
+    );
+    println!(
+        "\nLatency is of ten hits without embedding the query, which takes {:.1} ms (p50), {:.1} ms (p95).",
+        percentile(&embed, 0.5),
+        percentile(&embed, 0.95)
+    );
     Ok(Done::All)
 }
 
 /// Opens `name.jsonl` or `name.jsonl.gz`.
 fn lines(dir: &Path, name: &str) -> Result<impl Iterator<Item = Result<String>>> {
-    let (plain, zipped) = (dir.join(format!("{name}.jsonl")), dir.join(format!("{name}.jsonl.gz")));
+    let (plain, zipped) = (
+        dir.join(format!("{name}.jsonl")),
+        dir.join(format!("{name}.jsonl.gz")),
+    );
     let reader: Box<dyn Read> = if plain.is_file() {
         Box::new(std::fs::File::open(&plain)?)
     } else if zipped.is_file() {
-        Box::new(flate2::read::MultiGzDecoder::new(std::fs::File::open(&zipped)?))
+        Box::new(flate2::read::MultiGzDecoder::new(std::fs::File::open(
+            &zipped,
+        )?))
     } else {
-        return Err(Error::invalid("collection_incomplete", format!("there is neither {} nor {}", plain.display(), zipped.display())));
+        return Err(Error::invalid(
+            "collection_incomplete",
+            format!(
+                "there is neither {} nor {}",
+                plain.display(),
+                zipped.display()
+            ),
+        ));
     };
-    Ok(BufReader::new(reader).lines().map(|l| l.map_err(Error::from)))
+    Ok(BufReader::new(reader)
+        .lines()
+        .map(|l| l.map_err(Error::from)))
 }
 
 fn malformed(what: &str) -> impl Fn(serde_json::Error) -> Error + '_ {
@@ -185,7 +258,8 @@ fn malformed(what: &str) -> impl Fn(serde_json::Error) -> Error + '_ {
 /// Queries that have judgements, with them.
 fn read_queries(args: &EvalArgs) -> Result<Vec<(String, String, Judgements)>> {
     let path = args.dir.join("qrels/test.tsv");
-    let text = std::fs::read_to_string(&path).map_err(|e| Error::invalid("collection_incomplete", format!("{}: {e}", path.display())))?;
+    let text = std::fs::read_to_string(&path)
+        .map_err(|e| Error::invalid("collection_incomplete", format!("{}: {e}", path.display())))?;
     let mut judged: HashMap<String, Judgements> = HashMap::new();
     for line in text.lines() {
         let cells: Vec<&str> = line.split('\t').collect();
@@ -193,7 +267,10 @@ fn read_queries(args: &EvalArgs) -> Result<Vec<(String, String, Judgements)>> {
         if let [query, document, grade] = cells[..]
             && let Ok(grade) = grade.trim().parse()
         {
-            judged.entry(query.to_owned()).or_default().insert(document.to_owned(), grade);
+            judged
+                .entry(query.to_owned())
+                .or_default()
+                .insert(document.to_owned(), grade);
         }
     }
     let mut queries = Vec::new();
@@ -204,18 +281,56 @@ fn read_queries(args: &EvalArgs) -> Result<Vec<(String, String, Judgements)>> {
         }
     }
     queries.truncate(args.queries.unwrap_or(usize::MAX));
-    if queries.is_empty() { Err(Error::invalid("collection_incomplete", "no query has a judgement")) } else { Ok(queries) }
+    if queries.is_empty() {
+        Err(Error::invalid(
+            "collection_incomplete",
+            "no query has a judgement",
+        ))
+    } else {
+        Ok(queries)
+    }
 }
 
 /// The dataset of the collection, with every document indexed.
-async fn load(app: &Arc<App>, caller: &Caller, global: &Global, args: &EvalArgs) -> Result<Dataset> {
+async fn load(
+    app: &Arc<App>,
+    caller: &Caller,
+    global: &Global,
+    args: &EvalArgs,
+) -> Result<Dataset> {
     let path = std::fs::canonicalize(&args.dir)?;
-    let tail: Vec<String> = path.components().rev().take(2).map(|c| c.as_os_str().to_string_lossy().into_owned()).collect();
-    let name = format!("{} {} {} {}", tail.join(" in "), args.language, args.chunk_size, app.embedder().await?.spec().model);
+    let tail: Vec<String> = path
+        .components()
+        .rev()
+        .take(2)
+        .map(|c| c.as_os_str().to_string_lossy().into_owned())
+        .collect();
+    let name = format!(
+        "{} {} {} {}",
+        tail.join(" in "),
+        args.language,
+        args.chunk_size,
+        app.embedder().await?.spec().model
+    );
     let dataset = match datasets::by_name(app, caller, &name).await {
         Err(error) if error.kind() == Kind::NotFound => {
-            let cutting = Cutting { chunk_size: Some(args.chunk_size), chunk_overlap: Some(0), parse_type: Some("NAIVE".to_owned()), parser_engine: None };
-            datasets::create(app, caller, NewDataset { name, language: Some(args.language.clone()), cutting, ..NewDataset::default() }).await?
+            let cutting = Cutting {
+                chunk_size: Some(args.chunk_size),
+                chunk_overlap: Some(0),
+                parse_type: Some("NAIVE".to_owned()),
+                parser_engine: None,
+            };
+            datasets::create(
+                app,
+                caller,
+                NewDataset {
+                    name,
+                    language: Some(args.language.clone()),
+                    cutting,
+                    ..NewDataset::default()
+                },
+            )
+            .await?
         }
         found => found?,
     };
@@ -228,11 +343,18 @@ async fn load(app: &Arc<App>, caller: &Caller, global: &Global, args: &EvalArgs)
             continue;
         }
         // A document that is only a title is its own text.
-        let (title, text) = if document.text.trim().is_empty() { (None, document.title) } else { (Some(document.title), document.text) };
+        let (title, text) = if document.text.trim().is_empty() {
+            (None, document.title)
+        } else {
+            (Some(document.title), document.text)
+        };
         if text.trim().is_empty() {
             continue;
         }
-        let stored = app.blobs.put_bytes(&app.db, caller.tenant(), text.into_bytes()).await?;
+        let stored = app
+            .blobs
+            .put_bytes(&app.db, caller.tenant(), text.into_bytes())
+            .await?;
         batch.push(NewDocument {
             file_name: document._id,
             mime_type: "text/plain".to_owned(),
@@ -244,13 +366,22 @@ async fn load(app: &Arc<App>, caller: &Caller, global: &Global, args: &EvalArgs)
             cutting: Cutting::default(),
         });
         if batch.len() == 200 {
-            waiting.extend(documents::add(app, caller, &dataset.id, std::mem::take(&mut batch)).await?);
+            waiting.extend(
+                documents::add(app, caller, &dataset.id, std::mem::take(&mut batch)).await?,
+            );
         }
     }
     waiting.extend(documents::add(app, caller, &dataset.id, batch).await?);
     let finished = ingest::wait(app, caller, &dataset.id, &waiting, global.json).await?;
     if let Some(failed) = finished.iter().find(|d| d.status == "error") {
-        return Err(Error::unprocessable("eval_failed", format!("{}: {}", failed.file_name, failed.error_message.as_deref().unwrap_or("no reason given"))));
+        return Err(Error::unprocessable(
+            "eval_failed",
+            format!(
+                "{}: {}",
+                failed.file_name,
+                failed.error_message.as_deref().unwrap_or("no reason given")
+            ),
+        ));
     }
     datasets::get(app, caller, &dataset.id).await
 }

@@ -75,7 +75,9 @@ struct Outcome {
 pub(super) async fn run(global: &Global, args: IngestArgs) -> Result<Done> {
     let metadata: Value = match &args.metadata {
         None => json!({}),
-        Some(text) => serde_json::from_str(text).map_err(|e| Error::invalid("metadata_invalid", format!("--metadata is not JSON: {e}")))?,
+        Some(text) => serde_json::from_str(text).map_err(|e| {
+            Error::invalid("metadata_invalid", format!("--metadata is not JSON: {e}"))
+        })?,
     };
     let (sources, skipped) = collect(&args.paths)?;
     let began = Instant::now();
@@ -106,20 +108,45 @@ fn collect(paths: &[PathBuf]) -> Result<(Vec<Source>, Vec<String>)> {
     let (mut sources, mut skipped) = (Vec::new(), Vec::new());
     for path in paths {
         if path.is_file() {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let mime_type = kind(path, &name)?.map_err(|e| Error::invalid("unsupported_format", format!("{}: {e}", path.display())))?;
-            sources.push(Source { path: path.clone(), name, mime_type });
+            let name = path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            let mime_type = kind(path, &name)?.map_err(|e| {
+                Error::invalid("unsupported_format", format!("{}: {e}", path.display()))
+            })?;
+            sources.push(Source {
+                path: path.clone(),
+                name,
+                mime_type,
+            });
             continue;
         }
         if !path.is_dir() {
-            return Err(Error::invalid("path_missing", format!("there is no file or folder {}", path.display())));
+            return Err(Error::invalid(
+                "path_missing",
+                format!("there is no file or folder {}", path.display()),
+            ));
         }
-        let mut walk: Vec<PathBuf> = ignore::WalkBuilder::new(path).build().filter_map(|e| Some(e.ok()?.into_path())).filter(|p| p.is_file()).collect();
+        let mut walk: Vec<PathBuf> = ignore::WalkBuilder::new(path)
+            .build()
+            .filter_map(|e| Some(e.ok()?.into_path()))
+            .filter(|p| p.is_file())
+            .collect();
         walk.sort();
         for file in walk {
-            let name = file.strip_prefix(path).unwrap_or(&file).to_string_lossy().into_owned();
+            let name = file
+                .strip_prefix(path)
+                .unwrap_or(&file)
+                .to_string_lossy()
+                .into_owned();
             match kind(&file, &name)? {
-                Ok(mime_type) => sources.push(Source { path: file, name, mime_type }),
+                Ok(mime_type) => sources.push(Source {
+                    path: file,
+                    name,
+                    mime_type,
+                }),
                 Err(reason) => skipped.push(format!("{name}: {reason}")),
             }
         }
@@ -134,7 +161,12 @@ fn kind(path: &Path, name: &str) -> Result<std::result::Result<String, cairn_ing
         .and_then(|f| f.take(8192).read_to_end(&mut head))
         .map_err(|e| Error::invalid("path_unreadable", format!("{}: {e}", path.display())))?;
     let guess = mime_guess::from_path(path).first_raw();
-    Ok(parse::detect(&Input { file_name: name, mime_type: guess, bytes: &head }).map(|f| f.mime_type().to_owned()))
+    Ok(parse::detect(&Input {
+        file_name: name,
+        mime_type: guess,
+        bytes: &head,
+    })
+    .map(|f| f.mime_type().to_owned()))
 }
 
 async fn find_or_create(app: &Arc<App>, caller: &Caller, args: &IngestArgs) -> Result<Dataset> {
@@ -146,7 +178,12 @@ async fn find_or_create(app: &Arc<App>, caller: &Caller, args: &IngestArgs) -> R
                 parse_type: args.parse_type.as_ref().map(|t| t.to_uppercase()),
                 parser_engine: None,
             };
-            let new = NewDataset { name: args.dataset.clone(), language: Some(args.language.clone()), cutting, ..NewDataset::default() };
+            let new = NewDataset {
+                name: args.dataset.clone(),
+                language: Some(args.language.clone()),
+                cutting,
+                ..NewDataset::default()
+            };
             datasets::create(app, caller, new).await
         }
         found => found,
@@ -154,10 +191,20 @@ async fn find_or_create(app: &Arc<App>, caller: &Caller, args: &IngestArgs) -> R
 }
 
 /// Documents of a dataset by name.
-pub(super) async fn existing(app: &App, caller: &Caller, dataset_id: &str) -> Result<HashMap<String, Document>> {
+pub(super) async fn existing(
+    app: &App,
+    caller: &Caller,
+    dataset_id: &str,
+) -> Result<HashMap<String, Document>> {
     let (mut all, mut cursor) = (HashMap::new(), None::<String>);
     loop {
-        let found = documents::list(app, caller, dataset_id, &Page::read(Some(500), cursor.as_deref(), 500)?).await?;
+        let found = documents::list(
+            app,
+            caller,
+            dataset_id,
+            &Page::read(Some(500), cursor.as_deref(), 500)?,
+        )
+        .await?;
         all.extend(found.items.into_iter().map(|d| (d.file_name.clone(), d)));
         match found.next {
             Some(next) => cursor = Some(next),
@@ -166,19 +213,45 @@ pub(super) async fn existing(app: &App, caller: &Caller, dataset_id: &str) -> Re
     }
 }
 
-async fn direct(app: &Arc<App>, caller: &Caller, dataset: &Dataset, sources: Vec<Source>, metadata: &Value, json: bool) -> Result<Vec<Outcome>> {
+async fn direct(
+    app: &Arc<App>,
+    caller: &Caller,
+    dataset: &Dataset,
+    sources: Vec<Source>,
+    metadata: &Value,
+    json: bool,
+) -> Result<Vec<Outcome>> {
     let known = existing(app, caller, &dataset.id).await?;
     let mut outcomes = Vec::new();
     let (mut waiting, mut replaced) = (Vec::new(), HashMap::new());
-    let bar = output::bar(sources.len() as u64, json, "storing   {pos}/{len} {wide_bar} {msg}");
+    let bar = output::bar(
+        sources.len() as u64,
+        json,
+        "storing   {pos}/{len} {wide_bar} {msg}",
+    );
     for source in sources {
         bar.set_message(source.name.clone());
         let file = tokio::fs::File::open(&source.path).await?;
-        let content = ReaderStream::with_capacity(file, 1 << 18).map(|piece| piece.map_err(Error::from));
-        let stored = match app.blobs.put(&app.db, caller.tenant(), content, app.config.upload_file_mb << 20).await {
+        let content =
+            ReaderStream::with_capacity(file, 1 << 18).map(|piece| piece.map_err(Error::from));
+        let stored = match app
+            .blobs
+            .put(
+                &app.db,
+                caller.tenant(),
+                content,
+                app.config.upload_file_mb << 20,
+            )
+            .await
+        {
             Ok(stored) => stored,
             Err(error) if error.kind() == Kind::TooLarge => {
-                outcomes.push(Outcome { name: source.name, status: "error".to_owned(), chunks: 0, reason: Some(error.to_string()) });
+                outcomes.push(Outcome {
+                    name: source.name,
+                    status: "error".to_owned(),
+                    chunks: 0,
+                    reason: Some(error.to_string()),
+                });
                 continue;
             }
             Err(error) => return Err(error),
@@ -186,7 +259,12 @@ async fn direct(app: &Arc<App>, caller: &Caller, dataset: &Dataset, sources: Vec
         bar.inc(1);
         match known.get(&source.name) {
             Some(same) if same.blob_hash == stored.hash && same.status != "error" => {
-                outcomes.push(Outcome { name: source.name, status: "unchanged".to_owned(), chunks: same.chunks_count, reason: None });
+                outcomes.push(Outcome {
+                    name: source.name,
+                    status: "unchanged".to_owned(),
+                    chunks: same.chunks_count,
+                    reason: None,
+                });
                 continue;
             }
             Some(old) => {
@@ -210,24 +288,54 @@ async fn direct(app: &Arc<App>, caller: &Caller, dataset: &Dataset, sources: Vec
     let finished = wait(app, caller, &dataset.id, &waiting, json).await?;
     for document in finished {
         // The old version stays until the new one can be found.
-        if let Some(old) = replaced.get(&document.file_name).filter(|_| document.status == "indexed") {
+        if let Some(old) = replaced
+            .get(&document.file_name)
+            .filter(|_| document.status == "indexed")
+        {
             documents::delete(app, caller, &dataset.id, old).await?;
         }
-        outcomes.push(Outcome { name: document.file_name, status: document.status, chunks: document.chunks_count, reason: document.error_message });
+        outcomes.push(Outcome {
+            name: document.file_name,
+            status: document.status,
+            chunks: document.chunks_count,
+            reason: document.error_message,
+        });
     }
     Ok(outcomes)
 }
 
 /// Waits until documents are indexed or have failed, with a bar.
-pub(super) async fn wait(app: &Arc<App>, caller: &Caller, dataset_id: &str, documents: &[Document], json: bool) -> Result<Vec<Document>> {
-    let bar = output::bar(100 * documents.len() as u64, json, "ingesting {percent}% {wide_bar} {msg} {elapsed}");
+pub(super) async fn wait(
+    app: &Arc<App>,
+    caller: &Caller,
+    dataset_id: &str,
+    documents: &[Document],
+    json: bool,
+) -> Result<Vec<Document>> {
+    let bar = output::bar(
+        100 * documents.len() as u64,
+        json,
+        "ingesting {percent}% {wide_bar} {msg} {elapsed}",
+    );
     let mut rings = app.bell.listen();
     loop {
         rings.mark_unchanged();
         let current = existing_by_id(app, caller, dataset_id, documents).await?;
-        let done = current.iter().filter(|d| matches!(d.status.as_str(), "indexed" | "error")).count();
-        bar.set_position(current.iter().map(|d| u64::try_from(d.progress()).unwrap_or(0)).sum());
-        bar.set_message(format!("{done}/{} files, {} chunks", current.len(), current.iter().map(|d| d.chunks_count).sum::<i64>()));
+        let done = current
+            .iter()
+            .filter(|d| matches!(d.status.as_str(), "indexed" | "error"))
+            .count();
+        bar.set_position(
+            current
+                .iter()
+                .map(|d| u64::try_from(d.progress()).unwrap_or(0))
+                .sum(),
+        );
+        bar.set_message(format!(
+            "{done}/{} files, {} chunks",
+            current.len(),
+            current.iter().map(|d| d.chunks_count).sum::<i64>()
+        ));
         if done == current.len() {
             bar.finish_and_clear();
             return Ok(current);
@@ -241,14 +349,28 @@ pub(super) async fn wait(app: &Arc<App>, caller: &Caller, dataset_id: &str, docu
     }
 }
 
-async fn existing_by_id(app: &App, caller: &Caller, dataset_id: &str, documents: &[Document]) -> Result<Vec<Document>> {
+async fn existing_by_id(
+    app: &App,
+    caller: &Caller,
+    dataset_id: &str,
+    documents: &[Document],
+) -> Result<Vec<Document>> {
     let ids: Vec<String> = documents.iter().map(|d| d.id.clone()).collect();
     documents::by_ids(app, caller, dataset_id, &ids).await
 }
 
-async fn over_http(global: &Global, args: &IngestArgs, client: &Client, sources: Vec<Source>, metadata: &Value) -> Result<Vec<Outcome>> {
+async fn over_http(
+    global: &Global,
+    args: &IngestArgs,
+    client: &Client,
+    sources: Vec<Source>,
+    metadata: &Value,
+) -> Result<Vec<Outcome>> {
     let known = client.datasets().await?;
-    let id = match known.into_iter().find(|(name, id)| *name == args.dataset || *id == args.dataset) {
+    let id = match known
+        .into_iter()
+        .find(|(name, id)| *name == args.dataset || *id == args.dataset)
+    {
         Some((_, id)) => id,
         None => {
             let body = json!({
@@ -261,37 +383,84 @@ async fn over_http(global: &Global, args: &IngestArgs, client: &Client, sources:
     };
     let documents_path = format!("/kb/v1/datasets/{id}/documents");
     let word = |value: &Value, key: &str| value[key].as_str().unwrap_or_default().to_owned();
-    let stored: HashMap<String, String> = client.all(&documents_path).await?.iter().filter(|d| d["status"] != "error").map(|d| (word(d, "fileName"), word(d, "sha256"))).collect();
+    let stored: HashMap<String, String> = client
+        .all(&documents_path)
+        .await?
+        .iter()
+        .filter(|d| d["status"] != "error")
+        .map(|d| (word(d, "fileName"), word(d, "sha256")))
+        .collect();
     let (mut outcomes, mut waiting) = (Vec::new(), HashMap::new());
-    let bar = output::bar(sources.len() as u64, global.json, "uploading {pos}/{len} {wide_bar} {msg}");
+    let bar = output::bar(
+        sources.len() as u64,
+        global.json,
+        "uploading {pos}/{len} {wide_bar} {msg}",
+    );
     for source in sources {
         bar.set_message(source.name.clone());
         let (path, name) = (source.path.clone(), source.name.clone());
-        let hash = tokio::task::spawn_blocking(move || cairn_models::hash_file(&path)).await?.map_err(|e| Error::invalid("path_unreadable", e.to_string()))?;
+        let hash = tokio::task::spawn_blocking(move || cairn_models::hash_file(&path))
+            .await?
+            .map_err(|e| Error::invalid("path_unreadable", e.to_string()))?;
         bar.inc(1);
         if stored.get(&name) == Some(&hash) {
-            outcomes.push(Outcome { name, status: "unchanged".to_owned(), chunks: 0, reason: None });
+            outcomes.push(Outcome {
+                name,
+                status: "unchanged".to_owned(),
+                chunks: 0,
+                reason: None,
+            });
             continue;
         }
         let mut bytes = Vec::new();
-        tokio::fs::File::open(&source.path).await?.read_to_end(&mut bytes).await?;
+        tokio::fs::File::open(&source.path)
+            .await?
+            .read_to_end(&mut bytes)
+            .await?;
         let part = reqwest::multipart::Part::bytes(bytes).file_name(name.clone());
-        let form = reqwest::multipart::Form::new().text("metadata", metadata.to_string()).part("files", part);
-        match Client::send(client.post(&format!("/dashboard/v1/knowledge-base/datasets/{id}/files/upload")).multipart(form)).await {
+        let form = reqwest::multipart::Form::new()
+            .text("metadata", metadata.to_string())
+            .part("files", part);
+        match Client::send(
+            client
+                .post(&format!(
+                    "/dashboard/v1/knowledge-base/datasets/{id}/files/upload"
+                ))
+                .multipart(form),
+        )
+        .await
+        {
             Ok(answer) => {
                 waiting.insert(word(&answer["uploadedFiles"][0], "id"), name);
             }
             Err(error) if error.code() == "server_refused" => {
-                outcomes.push(Outcome { name, status: "error".to_owned(), chunks: 0, reason: Some(error.to_string()) });
+                outcomes.push(Outcome {
+                    name,
+                    status: "error".to_owned(),
+                    chunks: 0,
+                    reason: Some(error.to_string()),
+                });
             }
             Err(error) => return Err(error),
         }
     }
     bar.finish_and_clear();
-    let bar = output::bar(waiting.len() as u64, global.json, "ingesting {pos}/{len} {wide_bar} {elapsed}");
+    let bar = output::bar(
+        waiting.len() as u64,
+        global.json,
+        "ingesting {pos}/{len} {wide_bar} {elapsed}",
+    );
     loop {
-        let current: Vec<Value> = client.all(&documents_path).await?.into_iter().filter(|d| waiting.contains_key(&word(d, "id"))).collect();
-        let done = current.iter().filter(|d| matches!(d["status"].as_str(), Some("indexed" | "error" | "disabled"))).count();
+        let current: Vec<Value> = client
+            .all(&documents_path)
+            .await?
+            .into_iter()
+            .filter(|d| waiting.contains_key(&word(d, "id")))
+            .collect();
+        let done = current
+            .iter()
+            .filter(|d| matches!(d["status"].as_str(), Some("indexed" | "error" | "disabled")))
+            .count();
         bar.set_position(done as u64);
         if done == current.len() {
             bar.finish_and_clear();
@@ -312,10 +481,17 @@ fn report(global: &Global, outcomes: &[Outcome], skipped: &[String], elapsed: Du
     let failed: Vec<&Outcome> = outcomes.iter().filter(|o| o.status == "error").collect();
     if global.json {
         let files: Vec<Value> = outcomes.iter().map(|o| json!({"fileName": o.name, "status": o.status, "chunksCount": o.chunks, "errorMessage": o.reason})).collect();
-        println!("{}", json!({"files": files, "skipped": skipped, "seconds": elapsed.as_secs_f64()}));
+        println!(
+            "{}",
+            json!({"files": files, "skipped": skipped, "seconds": elapsed.as_secs_f64()})
+        );
     } else {
         for outcome in &failed {
-            println!("failed   {}: {}", outcome.name, outcome.reason.as_deref().unwrap_or("no reason given"));
+            println!(
+                "failed   {}: {}",
+                outcome.name,
+                outcome.reason.as_deref().unwrap_or("no reason given")
+            );
         }
         for skipped in skipped {
             println!("skipped  {skipped}");
@@ -330,5 +506,9 @@ fn report(global: &Global, outcomes: &[Outcome], skipped: &[String], elapsed: Du
             elapsed.as_secs_f64()
         );
     }
-    if failed.is_empty() { Done::All } else { Done::Part }
+    if failed.is_empty() {
+        Done::All
+    } else {
+        Done::Part
+    }
 }

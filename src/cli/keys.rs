@@ -57,7 +57,13 @@ pub(super) async fn run(global: &Global, args: KeysArgs) -> Result<Done> {
     let app = global.app().await?;
     let caller = app.local_caller(&args.tenant).await?;
     match args.action {
-        Action::Create { name, scope, dataset, expires, rate } => {
+        Action::Create {
+            name,
+            scope,
+            dataset,
+            expires,
+            rate,
+        } => {
             let mut ids = Vec::new();
             for name in &dataset {
                 ids.push(datasets::by_name(&app, &caller, name).await?.id);
@@ -73,11 +79,19 @@ pub(super) async fn run(global: &Global, args: KeysArgs) -> Result<Done> {
             if global.json {
                 println!("{}", serde_json::to_string(&CreatedKey::new(key, secret))?);
             } else {
-                println!("{secret}\n\nKey {} ({}) with {}. It is shown only now.", key.id, key.name, key.scopes.join(", "));
+                println!(
+                    "{secret}\n\nKey {} ({}) with {}. It is shown only now.",
+                    key.id,
+                    key.name,
+                    key.scopes.join(", ")
+                );
             }
         }
         Action::List => {
-            let mut page = Page { limit: 500, after: String::new() };
+            let mut page = Page {
+                limit: 500,
+                after: String::new(),
+            };
             let mut all = Vec::new();
             loop {
                 let found = keys::list(&app.db, caller.tenant(), &page).await?;
@@ -94,12 +108,31 @@ pub(super) async fn run(global: &Global, args: KeysArgs) -> Result<Done> {
                 let rows: Vec<Vec<String>> = all
                     .iter()
                     .map(|k| {
-                        let state = if k.revoked_on.is_some() { "revoked" } else { "active" };
-                        let used = k.last_used_on.map_or_else(|| "never".to_owned(), crate::clock::Time::rfc3339);
-                        vec![k.id.clone(), k.name.clone(), format!("{}…", k.hint), k.scopes.join(","), state.to_owned(), used]
+                        let state = if k.revoked_on.is_some() {
+                            "revoked"
+                        } else {
+                            "active"
+                        };
+                        let used = k
+                            .last_used_on
+                            .map_or_else(|| "never".to_owned(), crate::clock::Time::rfc3339);
+                        vec![
+                            k.id.clone(),
+                            k.name.clone(),
+                            format!("{}…", k.hint),
+                            k.scopes.join(","),
+                            state.to_owned(),
+                            used,
+                        ]
                     })
                     .collect();
-                println!("{}", output::table(&["id", "name", "key", "scopes", "state", "last used"], &rows));
+                println!(
+                    "{}",
+                    output::table(
+                        &["id", "name", "key", "scopes", "state", "last used"],
+                        &rows
+                    )
+                );
             }
         }
         Action::Revoke { id } => {

@@ -26,7 +26,11 @@ use crate::error::{Error, Kind, Result};
 
 /// A self-hosted knowledge base with hybrid retrieval: upload documents, search them by words and meaning, see why each hit is one.
 #[derive(Debug, Parser)]
-#[command(name = "cairn", version, propagate_version = true, after_help = "Examples:
+#[command(
+    name = "cairn",
+    version,
+    propagate_version = true,
+    after_help = "Examples:
   cairn demo                                     try it: ingest Cairn's own documentation and search it
   cairn serve                                    serve on 127.0.0.1:7700 from ./cairn-data
   cairn ingest ~/papers --dataset papers         ingest a folder
@@ -34,7 +38,8 @@ use crate::error::{Error, Kind, Result};
   cairn keys create --name ci --scope kb:read --json
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done in part.
-Every setting can be given as CAIRN_NAME, in a file (--config), or with --set name=value; `cairn serve --print-config` shows all.")]
+Every setting can be given as CAIRN_NAME, in a file (--config), or with --set name=value; `cairn serve --print-config` shows all."
+)]
 struct Cli {
     #[command(flatten)]
     global: Global,
@@ -89,7 +94,13 @@ struct Remote {
     #[arg(long, value_name = "URL", env = "CAIRN_URL")]
     url: Option<String>,
     /// API key for --url
-    #[arg(long, value_name = "KEY", env = "CAIRN_KEY", hide_env_values = true, requires = "url")]
+    #[arg(
+        long,
+        value_name = "KEY",
+        env = "CAIRN_KEY",
+        hide_env_values = true,
+        requires = "url"
+    )]
     key: Option<String>,
 }
 
@@ -105,12 +116,18 @@ enum Done {
 #[must_use]
 pub fn main() -> ExitCode {
     // Two TLS providers are linked (the Qdrant client brings its own); one has to be chosen.
-    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+    if rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .is_err()
+    {
         eprintln!("cairn: a TLS provider was chosen already");
     }
     let cli = Cli::parse();
     let json = cli.global.json;
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => return fail(&Error::from(error), json),
     };
@@ -125,7 +142,10 @@ pub fn main() -> ExitCode {
 
 fn fail(error: &Error, json: bool) -> ExitCode {
     if json {
-        println!("{}", serde_json::json!({"error": {"code": error.code(), "message": error.to_string()}}));
+        println!(
+            "{}",
+            serde_json::json!({"error": {"code": error.code(), "message": error.to_string()}})
+        );
     } else {
         eprintln!("cairn: {error}");
     }
@@ -150,19 +170,27 @@ async fn dispatch(cli: Cli) -> Result<Done> {
 
 impl Global {
     /// Settings from all layers; `more` are flags of the command.
-    fn settings(&self, more: &[(&'static str, Option<String>)]) -> Result<(Config, figment::Figment)> {
+    fn settings(
+        &self,
+        more: &[(&'static str, Option<String>)],
+    ) -> Result<(Config, figment::Figment)> {
         let mut flags: Vec<(&'static str, String)> = Vec::new();
         if let Some(directory) = &self.data_dir {
             flags.push(("data_dir", directory.display().to_string()));
         }
         for pair in &self.set {
             let known = pair.split_once('=').and_then(|(name, value)| {
-                let (field, _) = crate::config::FIELDS.iter().find(|(field, _)| *field == name.trim())?;
+                let (field, _) = crate::config::FIELDS
+                    .iter()
+                    .find(|(field, _)| *field == name.trim())?;
                 Some((*field, value.to_owned()))
             });
             flags.push(known.ok_or_else(|| Error::invalid("config_invalid", format!("--set {pair}: there is no such setting; `cairn serve --print-config` shows all")))?);
         }
-        flags.extend(more.iter().filter_map(|(name, value)| Some((*name, value.clone()?))));
+        flags.extend(
+            more.iter()
+                .filter_map(|(name, value)| Some((*name, value.clone()?))),
+        );
         Config::load(self.config.as_deref(), &flags)
     }
 

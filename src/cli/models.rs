@@ -50,12 +50,39 @@ pub(super) async fn run(global: &Global, args: ModelsArgs) -> Result<Done> {
                 .map(|m| {
                     let here = if cache.has(m) { "yes" } else { "" };
                     let mark = if m.name == config.model { "*" } else { "" };
-                    let pinned = if m.files.iter().all(|f| f.sha256.is_some()) { "pinned" } else { "at first download" };
-                    vec![format!("{}{mark}", m.name), m.dimensions.to_string(), m.max_tokens.to_string(), here.to_owned(), pinned.to_owned(), m.licence.clone()]
+                    let pinned = if m.files.iter().all(|f| f.sha256.is_some()) {
+                        "pinned"
+                    } else {
+                        "at first download"
+                    };
+                    vec![
+                        format!("{}{mark}", m.name),
+                        m.dimensions.to_string(),
+                        m.max_tokens.to_string(),
+                        here.to_owned(),
+                        pinned.to_owned(),
+                        m.licence.clone(),
+                    ]
                 })
                 .collect();
-            println!("{}", output::table(&["model", "dimensions", "tokens", "here", "checksums", "licence"], &rows));
-            println!("\n* configured. Models are kept in {}.", cache.root().display());
+            println!(
+                "{}",
+                output::table(
+                    &[
+                        "model",
+                        "dimensions",
+                        "tokens",
+                        "here",
+                        "checksums",
+                        "licence"
+                    ],
+                    &rows
+                )
+            );
+            println!(
+                "\n* configured. Models are kept in {}.",
+                cache.root().display()
+            );
         }
         Action::Pull { name } => {
             let manifest = cairn_models::resolve(name.as_deref().unwrap_or(&config.model))?;
@@ -68,15 +95,26 @@ pub(super) async fn run(global: &Global, args: ModelsArgs) -> Result<Done> {
             // Loading proves that the files make a model, and that the runtime can be opened.
             let spec = App::check_model(settings, report).await?;
             if global.json {
-                println!("{}", json!({"model": spec.model, "dimensions": spec.dimensions, "directory": cache.directory(&manifest)}));
+                println!(
+                    "{}",
+                    json!({"model": spec.model, "dimensions": spec.dimensions, "directory": cache.directory(&manifest)})
+                );
             } else {
-                println!("{} is here, verified and loads: {} dimensions, {} tokens ({})", spec.model, spec.dimensions, spec.max_tokens, cache.directory(&manifest).display());
+                println!(
+                    "{} is here, verified and loads: {} dimensions, {} tokens ({})",
+                    spec.model,
+                    spec.dimensions,
+                    spec.max_tokens,
+                    cache.directory(&manifest).display()
+                );
             }
         }
         Action::Verify { name } => {
             let manifest = cairn_models::resolve(name.as_deref().unwrap_or(&config.model))?;
             let (checked, cache) = (manifest.clone(), cache.clone());
-            tokio::task::spawn_blocking(move || cache.verify(&checked)).await?.map_err(|e| Error::unprocessable("model_damaged", e.to_string()))?;
+            tokio::task::spawn_blocking(move || cache.verify(&checked))
+                .await?
+                .map_err(|e| Error::unprocessable("model_damaged", e.to_string()))?;
             if global.json {
                 println!("{}", json!({"model": manifest.name, "verified": true}));
             } else {

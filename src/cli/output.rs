@@ -15,13 +15,23 @@ use crate::error::{Error, Result};
 /// Sends logs to standard error, as text or JSON.
 pub(super) fn log(config: &Config) -> Result<()> {
     // The engine warns about flags that only its server sets, at every start.
-    let quieted = if config.log.contains("qdrant_edge") { config.log.clone() } else { format!("{},qdrant_edge=error", config.log) };
-    let filter = EnvFilter::try_new(quieted).map_err(|e| Error::invalid("config_invalid", format!("log: {e}")))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let quieted = if config.log.contains("qdrant_edge") {
+        config.log.clone()
+    } else {
+        format!("{},qdrant_edge=error", config.log)
+    };
+    let filter = EnvFilter::try_new(quieted)
+        .map_err(|e| Error::invalid("config_invalid", format!("log: {e}")))?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     let outcome = if config.log_format == "json" {
         builder.json().flatten_event(true).try_init()
     } else {
-        builder.with_ansi(std::io::stderr().is_terminal()).with_target(false).try_init()
+        builder
+            .with_ansi(std::io::stderr().is_terminal())
+            .with_target(false)
+            .try_init()
     };
     outcome.map_err(|e| Error::internal("logging cannot be set up").with_source(e.to_string()))
 }
@@ -31,7 +41,8 @@ pub(super) fn bar(total: u64, json: bool, template: &str) -> ProgressBar {
     if json || !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    let style =
+        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     let bar = ProgressBar::new(total).with_style(style);
     bar.enable_steady_tick(Duration::from_millis(200));
     bar
@@ -41,7 +52,9 @@ pub(super) fn bar(total: u64, json: bool, template: &str) -> ProgressBar {
 pub(super) fn downloads(json: bool) -> Report {
     let current: Mutex<Option<(String, ProgressBar)>> = Mutex::new(None);
     Arc::new(move |name, done, total| {
-        let mut current = current.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut current = current
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         if current.as_ref().is_none_or(|(known, _)| known != name) {
             if let Some((_, bar)) = current.take() {
                 bar.finish_and_clear();
@@ -49,7 +62,11 @@ pub(super) fn downloads(json: bool) -> Report {
             if !json && !std::io::stderr().is_terminal() {
                 eprintln!("fetching {name}");
             }
-            let bar = bar(total.unwrap_or(0), json, "fetching {msg} {bytes}/{total_bytes} {wide_bar} {bytes_per_sec}");
+            let bar = bar(
+                total.unwrap_or(0),
+                json,
+                "fetching {msg} {bytes}/{total_bytes} {wide_bar} {bytes_per_sec}",
+            );
             bar.set_message(name.to_owned());
             *current = Some((name.to_owned(), bar));
         }
@@ -64,15 +81,34 @@ pub(super) fn downloads(json: bool) -> Report {
 
 /// Rows in columns; numbers to the right.
 pub(super) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
-    let width = |i: usize| rows.iter().map(|r| r[i].chars().count()).chain([header[i].chars().count()]).max().unwrap_or(0);
+    let width = |i: usize| {
+        rows.iter()
+            .map(|r| r[i].chars().count())
+            .chain([header[i].chars().count()])
+            .max()
+            .unwrap_or(0)
+    };
     let widths: Vec<usize> = (0..header.len()).map(width).collect();
     let numeric = |cell: &str| cell.trim_end_matches(['%', 's']).parse::<f64>().is_ok();
     let line = |cells: &[String]| {
-        let cells = cells.iter().zip(&widths).map(|(cell, width)| if numeric(cell) { format!("{cell:>width$}") } else { format!("{cell:<width$}") });
+        let cells = cells.iter().zip(&widths).map(|(cell, width)| {
+            if numeric(cell) {
+                format!("{cell:>width$}")
+            } else {
+                format!("{cell:<width$}")
+            }
+        });
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
     let head: Vec<String> = header.iter().map(|h| (*h).to_owned()).collect();
-    let mut out = vec![line(&head), widths.iter().map(|w| "-".repeat(*w)).collect::<Vec<_>>().join("  ")];
+    let mut out = vec![
+        line(&head),
+        widths
+            .iter()
+            .map(|w| "-".repeat(*w))
+            .collect::<Vec<_>>()
+            .join("  "),
+    ];
     out.extend(rows.iter().map(|r| line(r)));
     out.join("\n")
 }
@@ -89,13 +125,26 @@ mod tests {
 
     #[test]
     fn tables_line_up() {
-        let text = table(&["name", "n"], &[vec!["a".to_owned(), "10".to_owned()], vec!["long".to_owned(), "7".to_owned()]]);
+        let text = table(
+            &["name", "n"],
+            &[
+                vec!["a".to_owned(), "10".to_owned()],
+                vec!["long".to_owned(), "7".to_owned()],
+            ],
+        );
         assert_eq!(text, "name  n\n----  --\na     10\nlong   7");
     }
 
     #[test]
     fn percentiles_are_of_the_nearest_rank() {
         let values: Vec<f64> = (1..=100).map(f64::from).collect();
-        assert_eq!((percentile(&values, 0.5), percentile(&values, 0.95), percentile(&values, 1.0)), (50.0, 95.0, 100.0));
+        assert_eq!(
+            (
+                percentile(&values, 0.5),
+                percentile(&values, 0.95),
+                percentile(&values, 1.0)
+            ),
+            (50.0, 95.0, 100.0)
+        );
     }
 }

@@ -50,7 +50,12 @@ pub(super) struct SearchArgs {
 }
 
 pub(super) async fn run(global: &Global, args: SearchArgs) -> Result<Done> {
-    let filter: Option<Value> = args.filter.as_deref().map(serde_json::from_str).transpose().map_err(|e| Error::invalid("filter_invalid", format!("--filter is not JSON: {e}")))?;
+    let filter: Option<Value> = args
+        .filter
+        .as_deref()
+        .map(serde_json::from_str)
+        .transpose()
+        .map_err(|e| Error::invalid("filter_invalid", format!("--filter is not JSON: {e}")))?;
     if let Some(client) = Client::new(&args.remote)? {
         return remote(global, &args, filter, &client).await;
     }
@@ -68,7 +73,10 @@ pub(super) async fn run(global: &Global, args: SearchArgs) -> Result<Done> {
     };
     let answer = search::search(&app, &caller, &request).await?;
     if global.json {
-        println!("{}", serde_json::to_string(&as_json(&answer, args.explain)?)?);
+        println!(
+            "{}",
+            serde_json::to_string(&as_json(&answer, args.explain)?)?
+        );
     } else {
         print(&answer, args.explain);
     }
@@ -90,18 +98,48 @@ async fn dataset_ids(app: &Arc<App>, caller: &Caller, names: &[String]) -> Resul
         ids.push(datasets::by_name(app, caller, name).await?.id);
     }
     if names.is_empty() {
-        let all = datasets::list(app, caller, &Page { limit: MAX_LIMIT, after: String::new() }).await?;
+        let all = datasets::list(
+            app,
+            caller,
+            &Page {
+                limit: MAX_LIMIT,
+                after: String::new(),
+            },
+        )
+        .await?;
         ids = all.items.into_iter().map(|d| d.id).collect();
     }
-    if ids.is_empty() { Err(Error::not_found("dataset_not_found", "there is no dataset yet; `cairn ingest PATH --dataset NAME` makes one")) } else { Ok(ids) }
+    if ids.is_empty() {
+        Err(Error::not_found(
+            "dataset_not_found",
+            "there is no dataset yet; `cairn ingest PATH --dataset NAME` makes one",
+        ))
+    } else {
+        Ok(ids)
+    }
 }
 
-async fn remote(global: &Global, args: &SearchArgs, filter: Option<Value>, client: &Client) -> Result<Done> {
+async fn remote(
+    global: &Global,
+    args: &SearchArgs,
+    filter: Option<Value>,
+    client: &Client,
+) -> Result<Done> {
     let known = client.datasets().await?;
     let mut ids = Vec::new();
     for name in &args.dataset {
         let found = known.iter().find(|(n, id)| n == name || id == name);
-        ids.push(found.ok_or_else(|| Error::not_found("dataset_not_found", format!("the server has no dataset {name:?}")))?.1.clone());
+        ids.push(
+            found
+                .ok_or_else(|| {
+                    Error::not_found(
+                        "dataset_not_found",
+                        format!("the server has no dataset {name:?}"),
+                    )
+                })?
+                .1
+                .clone(),
+        );
     }
     if args.dataset.is_empty() {
         ids = known.into_iter().map(|(_, id)| id).collect();
@@ -120,13 +158,24 @@ async fn remote(global: &Global, args: &SearchArgs, filter: Option<Value>, clien
         let page = hit["metadata"]["pageNumber"].as_i64();
         let headings: Vec<String> = serde_json::from_value(hit["headingPath"].clone())?;
         let score = hit["score"].as_f64().unwrap_or(0.0) as f32;
-        headline(rank, score, hit["rankSource"].as_str().unwrap_or_default(), hit["fileName"].as_str().unwrap_or_default(), page, &headings);
+        headline(
+            rank,
+            score,
+            hit["rankSource"].as_str().unwrap_or_default(),
+            hit["fileName"].as_str().unwrap_or_default(),
+            page,
+            &headings,
+        );
         if args.explain {
             println!("     {}", hit["explain"]);
         }
         excerpt(hit["content"].as_str().unwrap_or_default());
     }
-    println!("{} hits in {:.1} ms", results.len(), answer["searchMs"].as_f64().unwrap_or(0.0));
+    println!(
+        "{} hits in {:.1} ms",
+        results.len(),
+        answer["searchMs"].as_f64().unwrap_or(0.0)
+    );
     Ok(Done::All)
 }
 
@@ -141,13 +190,22 @@ fn as_json(answer: &Answer, explain: bool) -> Result<Value> {
         }))
     };
     let results = answer.hits.iter().map(hit).collect::<Result<Vec<_>>>()?;
-    Ok(json!({"results": results, "candidates": answer.candidates, "searchMs": answer.timings.total_ms, "timings": answer.timings}))
+    Ok(
+        json!({"results": results, "candidates": answer.candidates, "searchMs": answer.timings.total_ms, "timings": answer.timings}),
+    )
 }
 
 /// Prints hits for people.
 pub(super) fn print(answer: &Answer, explain: bool) {
     for (rank, hit) in (1..).zip(&answer.hits) {
-        headline(rank, hit.score, hit.rank_source, &hit.file_name, hit.chunk.page, &hit.chunk.headings());
+        headline(
+            rank,
+            hit.score,
+            hit.rank_source,
+            &hit.file_name,
+            hit.chunk.page,
+            &hit.chunk.headings(),
+        );
         if explain {
             for line in sentences(hit.score, &hit.explanation) {
                 println!("     {line}");
@@ -167,38 +225,70 @@ pub(super) fn print(answer: &Answer, explain: bool) {
     );
 }
 
-fn headline(rank: usize, score: f32, source: &str, file: &str, page: Option<i64>, headings: &[String]) {
+fn headline(
+    rank: usize,
+    score: f32,
+    source: &str,
+    file: &str,
+    page: Option<i64>,
+    headings: &[String],
+) {
     let page = page.map(|p| format!(", page {p}")).unwrap_or_default();
-    let headings = if headings.is_empty() { String::new() } else { format!(" — {}", headings.join(" > ")) };
+    let headings = if headings.is_empty() {
+        String::new()
+    } else {
+        format!(" — {}", headings.join(" > "))
+    };
     println!("{rank:>2}. {score:.3} {source:<7} {file}{page}{headings}");
 }
 
 fn excerpt(content: &str) {
     let flat = content.split_whitespace().collect::<Vec<_>>().join(" ");
     let short: String = flat.chars().take(280).collect();
-    println!("     {short}{}\n", if short.len() < flat.len() { " …" } else { "" });
+    println!(
+        "     {short}{}\n",
+        if short.len() < flat.len() { " …" } else { "" }
+    );
 }
 
 /// The explanation in words.
 fn sentences(score: f32, e: &Explanation) -> Vec<String> {
-    let rank = |rank: Option<usize>| rank.map_or_else(|| "not in the list".to_owned(), |r| format!("rank {r}"));
+    let rank = |rank: Option<usize>| {
+        rank.map_or_else(|| "not in the list".to_owned(), |r| format!("rank {r}"))
+    };
     let mut lines = Vec::new();
     let vector = match (e.vector_score, e.cosine) {
-        (Some(part), Some(cosine)) => format!("{:.1} × {part:.3} meaning (cosine {cosine:.3}, {})", e.vector_weight, rank(e.vector_rank)),
+        (Some(part), Some(cosine)) => format!(
+            "{:.1} × {part:.3} meaning (cosine {cosine:.3}, {})",
+            e.vector_weight,
+            rank(e.vector_rank)
+        ),
         _ if e.vector_pending => "meaning: embedding is still being computed".to_owned(),
         _ => "meaning: not asked".to_owned(),
     };
     let keyword = match (e.keyword_score, e.bm25) {
-        (Some(part), Some(bm25)) => format!("{:.1} × {part:.3} words (BM25 {bm25:.2} of at most {:.2}, {})", e.keyword_weight, e.bm25_bound, rank(e.keyword_rank)),
+        (Some(part), Some(bm25)) => format!(
+            "{:.1} × {part:.3} words (BM25 {bm25:.2} of at most {:.2}, {})",
+            e.keyword_weight,
+            e.bm25_bound,
+            rank(e.keyword_rank)
+        ),
         _ => "words: not asked".to_owned(),
     };
     lines.push(format!("{score:.3} = {vector} + {keyword}"));
     if !e.matched_terms.is_empty() {
-        let terms: Vec<String> = e.terms.iter().filter(|t| e.matched_terms.contains(&t.term)).map(|t| format!("{} (in {}, weight {:.2})", t.term, t.df, t.idf)).collect();
+        let terms: Vec<String> = e
+            .terms
+            .iter()
+            .filter(|t| e.matched_terms.contains(&t.term))
+            .map(|t| format!("{} (in {}, weight {:.2})", t.term, t.df, t.idf))
+            .collect();
         lines.push(format!("words found: {}", terms.join(", ")));
     }
     if e.truncated {
-        lines.push("the end of this chunk is beyond the model's limit and not in its vector".to_owned());
+        lines.push(
+            "the end of this chunk is beyond the model's limit and not in its vector".to_owned(),
+        );
     }
     lines
 }

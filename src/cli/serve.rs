@@ -58,29 +58,50 @@ impl Server {
     /// Binds, serves, opens model and indexes, starts the workers. Health answers at once, readiness when all is open.
     pub(super) async fn start(app: &Arc<App>, json: bool) -> Result<Self> {
         let address = address(&app.config).await?;
-        let listener = TcpListener::bind(address).await.map_err(|e| Error::unavailable("address_unavailable", format!("cannot listen on {address}: {e}")))?;
+        let listener = TcpListener::bind(address).await.map_err(|e| {
+            Error::unavailable(
+                "address_unavailable",
+                format!("cannot listen on {address}: {e}"),
+            )
+        })?;
         let address = listener.local_addr()?;
         let admin_key = app.first_start().await?;
         let stop = CancellationToken::new();
         let router = api::router(Arc::clone(app), api::Metrics::install()?)?;
         let http = tokio::spawn({
             let stop = stop.clone();
-            async move { axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await }
+            async move {
+                axum::serve(listener, router)
+                    .with_graceful_shutdown(stop.cancelled_owned())
+                    .await
+            }
         });
         app.embedder_with(output::downloads(json)).await?;
         app.engine().await?;
         let tasks = app.start(true, &stop);
-        Ok(Self { address, admin_key, stop, http, tasks, app: Arc::clone(app) })
+        Ok(Self {
+            address,
+            admin_key,
+            stop,
+            http,
+            tasks,
+            app: Arc::clone(app),
+        })
     }
 
     fn announce(&self, json: bool) {
         let url = format!("http://{}", self.address);
         if json {
-            println!("{}", serde_json::json!({"url": url, "adminKey": self.admin_key}));
+            println!(
+                "{}",
+                serde_json::json!({"url": url, "adminKey": self.admin_key})
+            );
             return;
         }
         if let Some(key) = &self.admin_key {
-            println!("A tenant and an admin key were created. The key is shown only now:\n\n  {key}\n");
+            println!(
+                "A tenant and an admin key were created. The key is shown only now:\n\n  {key}\n"
+            );
         }
         println!("Cairn serves at {url} (documentation at {url}/docs). Stop it with Ctrl-C.");
     }
@@ -99,7 +120,10 @@ impl Server {
         tracing::info!("stopping: finishing requests and handing back jobs");
         self.stop.cancel();
         // Event streams never end by themselves.
-        if tokio::time::timeout(std::time::Duration::from_secs(5), self.http).await.is_err() {
+        if tokio::time::timeout(std::time::Duration::from_secs(5), self.http)
+            .await
+            .is_err()
+        {
             tracing::info!("open connections were closed");
         }
         for task in self.tasks {
@@ -112,13 +136,22 @@ impl Server {
 }
 
 async fn address(config: &Config) -> Result<SocketAddr> {
-    let wrong = |e: &dyn std::fmt::Display| Error::invalid("config_invalid", format!("listen must be host:port, not {:?}: {e}", config.listen));
-    let mut found = tokio::net::lookup_host(&config.listen).await.map_err(|e| wrong(&e))?;
+    let wrong = |e: &dyn std::fmt::Display| {
+        Error::invalid(
+            "config_invalid",
+            format!("listen must be host:port, not {:?}: {e}", config.listen),
+        )
+    };
+    let mut found = tokio::net::lookup_host(&config.listen)
+        .await
+        .map_err(|e| wrong(&e))?;
     let address = found.next().ok_or_else(|| wrong(&"no such host"))?;
     if !address.ip().is_loopback() && !config.allow_remote {
         return Err(Error::invalid(
             "config_invalid",
-            format!("{address} can be reached from other machines, and Cairn speaks plain HTTP; set allow_remote if a TLS proxy stands in front"),
+            format!(
+                "{address} can be reached from other machines, and Cairn speaks plain HTTP; set allow_remote if a TLS proxy stands in front"
+            ),
         ));
     }
     Ok(address)

@@ -12,7 +12,10 @@ pub(super) async fn run(global: &Global) -> Result<Done> {
     output::log(&config)?;
     let app = App::open(config, Clock::system()).await?;
     if !app.db.is_shared() {
-        return Err(Error::invalid("database_not_shared", "workers of their own need a shared database: set database_url to PostgreSQL, or run `cairn serve`, which has workers"));
+        return Err(Error::invalid(
+            "database_not_shared",
+            "workers of their own need a shared database: set database_url to PostgreSQL, or run `cairn serve`, which has workers",
+        ));
     }
     app.ensure_tenant().await?;
     app.embedder_with(output::downloads(global.json)).await?;

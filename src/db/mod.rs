@@ -11,8 +11,11 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::postgres::{PgPool, PgPoolOptions, PgRow};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
-use sqlx::{AssertSqlSafe, FromRow, Postgres, Sqlite, SqlSafeStr, Transaction};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
+    SqliteSynchronous,
+};
+use sqlx::{AssertSqlSafe, FromRow, Postgres, SqlSafeStr, Sqlite, Transaction};
 
 pub use value::{Args, Value};
 
@@ -21,8 +24,14 @@ use crate::error::{Error, Result};
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
 /// A row type that can be read from both engines; `#[derive(sqlx::FromRow)]` gives it.
-pub trait Record: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin {}
-impl<T> Record for T where T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin {}
+pub trait Record:
+    for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin
+{
+}
+impl<T> Record for T where
+    T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin
+{
+}
 
 /// The database.
 #[derive(Debug, Clone)]
@@ -44,7 +53,10 @@ enum Inner {
 
 /// Expands `IN ($LIST)` at the end of the placeholders: the only text that is not `'static`, and it holds nothing but numbers.
 fn expand(sql: &'static str, fixed: usize, count: usize) -> sqlx::SqlStr {
-    let list = (fixed + 1..=fixed + count).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ");
+    let list = (fixed + 1..=fixed + count)
+        .map(|n| format!("${n}"))
+        .collect::<Vec<_>>()
+        .join(", ");
     AssertSqlSafe(sql.replace("$LIST", &list)).into_sql_str()
 }
 
@@ -70,7 +82,12 @@ impl Db {
     /// # Errors
     /// `database_unavailable` when it cannot be reached, `migration_failed` when the schema is newer than this program or damaged.
     pub async fn open(url: &str, connections: u32) -> Result<Self> {
-        let unreachable = |e: sqlx::Error| Error::unavailable("database_unavailable", format!("the database cannot be opened: {e}"));
+        let unreachable = |e: sqlx::Error| {
+            Error::unavailable(
+                "database_unavailable",
+                format!("the database cannot be opened: {e}"),
+            )
+        };
         let db = if let Some(path) = url.strip_prefix("sqlite:") {
             if let Some(parent) = Path::new(path).parent() {
                 std::fs::create_dir_all(parent)?;
@@ -83,13 +100,30 @@ impl Db {
                 .foreign_keys(true)
                 .busy_timeout(Duration::from_secs(15))
                 .pragma("cache_size", "-16384");
-            let write = SqlitePoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None).connect_with(options.clone()).await.map_err(unreachable)?;
+            let write = SqlitePoolOptions::new()
+                .max_connections(1)
+                .idle_timeout(None)
+                .max_lifetime(None)
+                .connect_with(options.clone())
+                .await
+                .map_err(unreachable)?;
             MIGRATIONS.run(&write).await.map_err(migration)?;
-            let read = SqlitePoolOptions::new().max_connections(connections).connect_with(options.read_only(true).create_if_missing(false)).await.map_err(unreachable)?;
+            let read = SqlitePoolOptions::new()
+                .max_connections(connections)
+                .connect_with(options.read_only(true).create_if_missing(false))
+                .await
+                .map_err(unreachable)?;
             Pools::Sqlite { read, write }
         } else {
-            let options = sqlx::postgres::PgConnectOptions::from_str(url).map_err(|e| Error::invalid("database_url_invalid", format!("database_url: {e}")))?;
-            let pool = PgPoolOptions::new().max_connections(connections.max(2)).acquire_timeout(Duration::from_secs(15)).connect_with(options).await.map_err(unreachable)?;
+            let options = sqlx::postgres::PgConnectOptions::from_str(url).map_err(|e| {
+                Error::invalid("database_url_invalid", format!("database_url: {e}"))
+            })?;
+            let pool = PgPoolOptions::new()
+                .max_connections(connections.max(2))
+                .acquire_timeout(Duration::from_secs(15))
+                .connect_with(options)
+                .await
+                .map_err(unreachable)?;
             MIGRATIONS.run(&pool).await.map_err(migration)?;
             Pools::Postgres(pool)
         };
@@ -108,8 +142,12 @@ impl Db {
     /// As the database says.
     pub async fn all<T: Record>(&self, sql: &'static str, args: Args) -> Result<Vec<T>> {
         match &self.0 {
-            Pools::Sqlite { read, .. } => Ok(bound!(sqlx::query_as::<_, T>(sql), args).fetch_all(read).await?),
-            Pools::Postgres(pool) => Ok(bound!(sqlx::query_as::<_, T>(sql), args).fetch_all(pool).await?),
+            Pools::Sqlite { read, .. } => Ok(bound!(sqlx::query_as::<_, T>(sql), args)
+                .fetch_all(read)
+                .await?),
+            Pools::Postgres(pool) => Ok(bound!(sqlx::query_as::<_, T>(sql), args)
+                .fetch_all(pool)
+                .await?),
         }
     }
 
@@ -118,15 +156,28 @@ impl Db {
     ///
     /// # Errors
     /// As the database says.
-    pub async fn all_in<T: Record>(&self, sql: &'static str, args: Args, list: &[String]) -> Result<Vec<T>> {
+    pub async fn all_in<T: Record>(
+        &self,
+        sql: &'static str,
+        args: Args,
+        list: &[String],
+    ) -> Result<Vec<T>> {
         let mut rows = Vec::with_capacity(list.len());
         for piece in list.chunks(500) {
             let text = expand(sql, args.0.len(), piece.len());
             let mut args = args.clone();
             args.0.extend(piece.iter().map(Value::from));
             rows.extend(match &self.0 {
-                Pools::Sqlite { read, .. } => bound!(sqlx::query_as::<_, T>(text), args).fetch_all(read).await?,
-                Pools::Postgres(pool) => bound!(sqlx::query_as::<_, T>(text), args).fetch_all(pool).await?,
+                Pools::Sqlite { read, .. } => {
+                    bound!(sqlx::query_as::<_, T>(text), args)
+                        .fetch_all(read)
+                        .await?
+                }
+                Pools::Postgres(pool) => {
+                    bound!(sqlx::query_as::<_, T>(text), args)
+                        .fetch_all(pool)
+                        .await?
+                }
             });
         }
         Ok(rows)
@@ -138,8 +189,12 @@ impl Db {
     /// As the database says.
     pub async fn optional<T: Record>(&self, sql: &'static str, args: Args) -> Result<Option<T>> {
         match &self.0 {
-            Pools::Sqlite { read, .. } => Ok(bound!(sqlx::query_as::<_, T>(sql), args).fetch_optional(read).await?),
-            Pools::Postgres(pool) => Ok(bound!(sqlx::query_as::<_, T>(sql), args).fetch_optional(pool).await?),
+            Pools::Sqlite { read, .. } => Ok(bound!(sqlx::query_as::<_, T>(sql), args)
+                .fetch_optional(read)
+                .await?),
+            Pools::Postgres(pool) => Ok(bound!(sqlx::query_as::<_, T>(sql), args)
+                .fetch_optional(pool)
+                .await?),
         }
     }
 
@@ -148,7 +203,9 @@ impl Db {
     /// # Errors
     /// As the database says; also when there is no row.
     pub async fn one<T: Record>(&self, sql: &'static str, args: Args) -> Result<T> {
-        self.optional(sql, args).await?.ok_or_else(|| Error::internal("a statement gave no row"))
+        self.optional(sql, args)
+            .await?
+            .ok_or_else(|| Error::internal("a statement gave no row"))
     }
 
     /// Runs one durable change; gives the number of rows changed.
@@ -183,9 +240,15 @@ impl Db {
             Pools::Sqlite { write, .. } => {
                 let mut connection = write.acquire().await?;
                 // The level belongs to the connection, and there is only one that writes.
-                let level = if durable { "PRAGMA synchronous = FULL" } else { "PRAGMA synchronous = NORMAL" };
+                let level = if durable {
+                    "PRAGMA synchronous = FULL"
+                } else {
+                    "PRAGMA synchronous = NORMAL"
+                };
                 sqlx::query(level).execute(&mut *connection).await?;
-                Inner::Sqlite(Transaction::begin(connection, Some("BEGIN IMMEDIATE".into_sql_str())).await?)
+                Inner::Sqlite(
+                    Transaction::begin(connection, Some("BEGIN IMMEDIATE".into_sql_str())).await?,
+                )
             }
             Pools::Postgres(pool) => Inner::Postgres(pool.begin().await?),
         }))
@@ -210,8 +273,12 @@ impl Tx {
     /// As the database says.
     pub async fn all<T: Record>(&mut self, sql: &'static str, args: Args) -> Result<Vec<T>> {
         match &mut self.0 {
-            Inner::Sqlite(tx) => Ok(bound!(sqlx::query_as::<_, T>(sql), args).fetch_all(&mut **tx).await?),
-            Inner::Postgres(tx) => Ok(bound!(sqlx::query_as::<_, T>(sql), args).fetch_all(&mut **tx).await?),
+            Inner::Sqlite(tx) => Ok(bound!(sqlx::query_as::<_, T>(sql), args)
+                .fetch_all(&mut **tx)
+                .await?),
+            Inner::Postgres(tx) => Ok(bound!(sqlx::query_as::<_, T>(sql), args)
+                .fetch_all(&mut **tx)
+                .await?),
         }
     }
 
@@ -219,10 +286,18 @@ impl Tx {
     ///
     /// # Errors
     /// As the database says.
-    pub async fn optional<T: Record>(&mut self, sql: &'static str, args: Args) -> Result<Option<T>> {
+    pub async fn optional<T: Record>(
+        &mut self,
+        sql: &'static str,
+        args: Args,
+    ) -> Result<Option<T>> {
         match &mut self.0 {
-            Inner::Sqlite(tx) => Ok(bound!(sqlx::query_as::<_, T>(sql), args).fetch_optional(&mut **tx).await?),
-            Inner::Postgres(tx) => Ok(bound!(sqlx::query_as::<_, T>(sql), args).fetch_optional(&mut **tx).await?),
+            Inner::Sqlite(tx) => Ok(bound!(sqlx::query_as::<_, T>(sql), args)
+                .fetch_optional(&mut **tx)
+                .await?),
+            Inner::Postgres(tx) => Ok(bound!(sqlx::query_as::<_, T>(sql), args)
+                .fetch_optional(&mut **tx)
+                .await?),
         }
     }
 
@@ -232,8 +307,14 @@ impl Tx {
     /// As the database says.
     pub async fn execute(&mut self, sql: &'static str, args: Args) -> Result<u64> {
         match &mut self.0 {
-            Inner::Sqlite(tx) => Ok(bound!(sqlx::query(sql), args).execute(&mut **tx).await?.rows_affected()),
-            Inner::Postgres(tx) => Ok(bound!(sqlx::query(sql), args).execute(&mut **tx).await?.rows_affected()),
+            Inner::Sqlite(tx) => Ok(bound!(sqlx::query(sql), args)
+                .execute(&mut **tx)
+                .await?
+                .rows_affected()),
+            Inner::Postgres(tx) => Ok(bound!(sqlx::query(sql), args)
+                .execute(&mut **tx)
+                .await?
+                .rows_affected()),
         }
     }
 
@@ -249,7 +330,8 @@ impl Tx {
                 args![name, by],
             )
             .await?;
-        row.map(|(value,)| value).ok_or_else(|| Error::internal("a counter gave no value"))
+        row.map(|(value,)| value)
+            .ok_or_else(|| Error::internal("a counter gave no value"))
     }
 
     /// Makes the changes permanent.
@@ -265,7 +347,11 @@ impl Tx {
 }
 
 fn migration(error: sqlx::migrate::MigrateError) -> Error {
-    Error::unprocessable("migration_failed", format!("the database schema could not be brought up to date: {error}")).with_source(error)
+    Error::unprocessable(
+        "migration_failed",
+        format!("the database schema could not be brought up to date: {error}"),
+    )
+    .with_source(error)
 }
 
 /// Values for a statement, in the order of its placeholders.

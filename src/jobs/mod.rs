@@ -79,7 +79,14 @@ impl Job {
 ///
 /// # Errors
 /// As the database says.
-pub async fn enqueue(tx: &mut Tx, clock: &Clock, tenant_id: &str, task: &Task, dedupe_key: Option<&str>, max_attempts: i64) -> Result<String> {
+pub async fn enqueue(
+    tx: &mut Tx,
+    clock: &Clock,
+    tenant_id: &str,
+    task: &Task,
+    dedupe_key: Option<&str>,
+    max_attempts: i64,
+) -> Result<String> {
     if let Some(key) = dedupe_key {
         let existing: Option<(String,)> =
             tx.optional("SELECT id FROM jobs WHERE dedupe_key = $1 AND tenant_id = $2 AND status IN ('queued', 'running')", args![key, tenant_id]).await?;
@@ -131,7 +138,13 @@ pub async fn claim(db: &Db, clock: &Clock, owner: &str, lease: Duration) -> Resu
 ///
 /// # Errors
 /// As the database says.
-pub async fn renew(db: &Db, clock: &Clock, job: &Job, owner: &str, lease: Duration) -> Result<Option<bool>> {
+pub async fn renew(
+    db: &Db,
+    clock: &Clock,
+    job: &Job,
+    owner: &str,
+    lease: Duration,
+) -> Result<Option<bool>> {
     let mut tx = db.begin_repeatable().await?;
     let row: Option<(bool,)> = tx
         .optional(
@@ -169,7 +182,13 @@ pub fn back_off(attempts: i64) -> Duration {
 ///
 /// # Errors
 /// As the database says.
-pub async fn finish(db: &Db, clock: &Clock, job: &Job, owner: &str, outcome: &Outcome) -> Result<()> {
+pub async fn finish(
+    db: &Db,
+    clock: &Clock,
+    job: &Job,
+    owner: &str,
+    outcome: &Outcome,
+) -> Result<()> {
     let now = clock.now();
     let (status, run_at, refund, cause) = match outcome {
         Outcome::Done => ("done", now, 0, None),
@@ -194,14 +213,21 @@ pub async fn finish(db: &Db, clock: &Clock, job: &Job, owner: &str, outcome: &Ou
 /// `job_not_found`, `job_finished`.
 pub async fn cancel(db: &Db, clock: &Clock, tenant_id: &str, id: &str) -> Result<Job> {
     let mut tx = db.begin().await?;
-    tx.execute(
+    let changed = tx.execute(
         "UPDATE jobs SET cancel_requested = TRUE, updated_on = $1 WHERE tenant_id = $2 AND id = $3 AND status IN ('queued', 'running')",
         args![clock.now(), tenant_id, id],
     )
     .await?;
     tx.commit().await?;
     let job = get(db, tenant_id, id).await?;
-    if job.cancel_requested { Ok(job) } else { Err(Error::conflict("job_finished", format!("the job is {} already", job.status))) }
+    if changed > 0 {
+        Ok(job)
+    } else {
+        Err(Error::conflict(
+            "job_finished",
+            format!("the job is {} already", job.status),
+        ))
+    }
 }
 
 /// Puts a dead or cancelled job back into the queue with all its attempts.
@@ -216,7 +242,14 @@ pub async fn retry(tx: &mut Tx, clock: &Clock, tenant_id: &str, id: &str) -> Res
             args![clock.now(), tenant_id, id],
         )
         .await?;
-    if changed > 0 { Ok(()) } else { Err(Error::conflict("job_not_dead", "only dead and cancelled jobs can be retried")) }
+    if changed > 0 {
+        Ok(())
+    } else {
+        Err(Error::conflict(
+            "job_not_dead",
+            "only dead and cancelled jobs can be retried",
+        ))
+    }
 }
 
 /// A job of a tenant.
@@ -237,7 +270,12 @@ pub async fn get(db: &Db, tenant_id: &str, id: &str) -> Result<Job> {
 ///
 /// # Errors
 /// As the database says.
-pub async fn list(db: &Db, tenant_id: &str, status: Option<&str>, page: &Page) -> Result<Listing<Job>> {
+pub async fn list(
+    db: &Db,
+    tenant_id: &str,
+    status: Option<&str>,
+    page: &Page,
+) -> Result<Listing<Job>> {
     let rows: Vec<Job> = db
         .all(
             "SELECT id, tenant_id, kind, payload, status, attempts, max_attempts, run_at, cancel_requested, last_error, created_on, updated_on
@@ -253,7 +291,11 @@ pub async fn list(db: &Db, tenant_id: &str, status: Option<&str>, page: &Page) -
 /// # Errors
 /// As the database says.
 pub async fn free_all(db: &Db) -> Result<u64> {
-    db.execute("UPDATE jobs SET lease_until = 0 WHERE status = 'running'", args![]).await
+    db.execute(
+        "UPDATE jobs SET lease_until = 0 WHERE status = 'running'",
+        args![],
+    )
+    .await
 }
 
 /// Jobs by status, over all tenants, for metrics.
@@ -261,7 +303,8 @@ pub async fn free_all(db: &Db) -> Result<u64> {
 /// # Errors
 /// As the database says.
 pub async fn counts(db: &Db) -> Result<Vec<(String, i64)>> {
-    db.all("SELECT status, COUNT(*) FROM jobs GROUP BY status", args![]).await
+    db.all("SELECT status, COUNT(*) FROM jobs GROUP BY status", args![])
+        .await
 }
 
 /// Removes finished jobs that are older than a time; dead ones stay until they are retried.
@@ -269,7 +312,11 @@ pub async fn counts(db: &Db) -> Result<Vec<(String, i64)>> {
 /// # Errors
 /// As the database says.
 pub async fn prune(db: &Db, before: Time) -> Result<u64> {
-    db.execute("DELETE FROM jobs WHERE status IN ('done', 'cancelled') AND updated_on < $1", args![before]).await
+    db.execute(
+        "DELETE FROM jobs WHERE status IN ('done', 'cancelled') AND updated_on < $1",
+        args![before],
+    )
+    .await
 }
 
 #[cfg(test)]

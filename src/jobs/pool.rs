@@ -50,10 +50,24 @@ const GRACE: Duration = Duration::from_secs(8);
 const POLL: Duration = Duration::from_secs(1);
 
 /// Runs until `stop` fires; returns when every lease is finished or handed back.
-pub async fn run(db: Db, clock: Clock, bell: Bell, handler: Arc<dyn Run>, workers: Workers, stop: CancellationToken) {
+pub async fn run(
+    db: Db,
+    clock: Clock,
+    bell: Bell,
+    handler: Arc<dyn Run>,
+    workers: Workers,
+    stop: CancellationToken,
+) {
     let mut tasks = JoinSet::new();
     for _ in 0..workers.count {
-        let (db, clock, bell, handler, workers, stop) = (db.clone(), clock.clone(), bell.clone(), Arc::clone(&handler), workers.clone(), stop.clone());
+        let (db, clock, bell, handler, workers, stop) = (
+            db.clone(),
+            clock.clone(),
+            bell.clone(),
+            Arc::clone(&handler),
+            workers.clone(),
+            stop.clone(),
+        );
         tasks.spawn(async move {
             let owner = clock.id();
             let mut rings = bell.listen();
@@ -83,7 +97,9 @@ pub async fn run(db: Db, clock: Clock, bell: Bell, handler: Arc<dyn Run>, worker
             match schedules::run_due(&db, &clock, workers.attempts).await {
                 Ok(0) => {}
                 Ok(_) => bell.ring(),
-                Err(error) => tracing::error!(error = %error, "schedules cannot be read; trying again"),
+                Err(error) => {
+                    tracing::error!(error = %error, "schedules cannot be read; trying again")
+                }
             }
             tokio::select! {
                 () = tokio::time::sleep(Duration::from_secs(20)) => {}
@@ -94,7 +110,15 @@ pub async fn run(db: Db, clock: Clock, bell: Bell, handler: Arc<dyn Run>, worker
     while tasks.join_next().await.is_some() {}
 }
 
-async fn work(db: &Db, clock: &Clock, handler: &Arc<dyn Run>, workers: &Workers, owner: &str, job: &Job, stop: &CancellationToken) {
+async fn work(
+    db: &Db,
+    clock: &Clock,
+    handler: &Arc<dyn Run>,
+    workers: &Workers,
+    owner: &str,
+    job: &Job,
+    stop: &CancellationToken,
+) {
     let outcome = if job.attempts > job.max_attempts {
         give_up(handler, job, Ending::WorkerDied).await
     } else if job.cancel_requested {
@@ -103,8 +127,12 @@ async fn work(db: &Db, clock: &Clock, handler: &Arc<dyn Run>, workers: &Workers,
         attempt(db, clock, handler, workers, owner, job, stop).await
     };
     match &outcome {
-        Outcome::Dead(cause) => tracing::warn!(job.id = %job.id, job.kind = %job.kind, cause = %cause, "a job was given up"),
-        Outcome::Retry(cause) => tracing::warn!(job.id = %job.id, job.kind = %job.kind, attempt = job.attempts, cause = %cause, "a job failed and will run again"),
+        Outcome::Dead(cause) => {
+            tracing::warn!(job.id = %job.id, job.kind = %job.kind, cause = %cause, "a job was given up")
+        }
+        Outcome::Retry(cause) => {
+            tracing::warn!(job.id = %job.id, job.kind = %job.kind, attempt = job.attempts, cause = %cause, "a job failed and will run again")
+        }
         Outcome::Done | Outcome::Cancelled | Outcome::HandedBack => {}
     }
     metrics::counter!("cairn_jobs_finished_total", "kind" => job.kind.clone(), "outcome" => label(&outcome)).increment(1);
@@ -114,10 +142,25 @@ async fn work(db: &Db, clock: &Clock, handler: &Arc<dyn Run>, workers: &Workers,
     }
 }
 
-async fn attempt(db: &Db, clock: &Clock, handler: &Arc<dyn Run>, workers: &Workers, owner: &str, job: &Job, stop: &CancellationToken) -> Outcome {
+async fn attempt(
+    db: &Db,
+    clock: &Clock,
+    handler: &Arc<dyn Run>,
+    workers: &Workers,
+    owner: &str,
+    job: &Job,
+    stop: &CancellationToken,
+) -> Outcome {
     let cancel = CancellationToken::new();
     let heart = tokio::spawn({
-        let (db, clock, job, owner, lease, cancel) = (db.clone(), clock.clone(), job.clone(), owner.to_owned(), workers.lease, cancel.clone());
+        let (db, clock, job, owner, lease, cancel) = (
+            db.clone(),
+            clock.clone(),
+            job.clone(),
+            owner.to_owned(),
+            workers.lease,
+            cancel.clone(),
+        );
         async move { heartbeat(&db, &clock, &job, &owner, lease, &cancel).await }
     });
     let run = tokio::spawn({
@@ -139,14 +182,19 @@ async fn attempt(db: &Db, clock: &Clock, handler: &Arc<dyn Run>, workers: &Worke
     };
     heart.abort();
     let beat = heart.await;
-    let (asked, lost) = (matches!(beat, Ok(Beat::CancelRequested)), matches!(beat, Ok(Beat::LeaseLost)));
+    let (asked, lost) = (
+        matches!(beat, Ok(Beat::CancelRequested)),
+        matches!(beat, Ok(Beat::LeaseLost)),
+    );
     let result = ended.unwrap_or_else(|e| Err(Error::internal("a job panicked").with_source(e)));
     match result {
         Ok(()) => Outcome::Done,
         Err(_) if asked => give_up(handler, job, Ending::Cancelled).await,
         // After a lost lease the record below changes nothing: the job is somebody else's.
         Err(_) if stopped || lost => Outcome::HandedBack,
-        Err(error) if error.is_retryable() && job.attempts < job.max_attempts => Outcome::Retry(error.to_string()),
+        Err(error) if error.is_retryable() && job.attempts < job.max_attempts => {
+            Outcome::Retry(error.to_string())
+        }
         Err(error) => give_up(handler, job, Ending::Failed(error)).await,
     }
 }
@@ -154,7 +202,10 @@ async fn attempt(db: &Db, clock: &Clock, handler: &Arc<dyn Run>, workers: &Worke
 async fn give_up(handler: &Arc<dyn Run>, job: &Job, ending: Ending) -> Outcome {
     let outcome = match &ending {
         Ending::Failed(error) => Outcome::Dead(error.to_string()),
-        Ending::WorkerDied => Outcome::Dead(format!("the worker died in each of {} attempts", job.max_attempts)),
+        Ending::WorkerDied => Outcome::Dead(format!(
+            "the worker died in each of {} attempts",
+            job.max_attempts
+        )),
         Ending::Cancelled => Outcome::Cancelled,
     };
     match handler.given_up(job, &ending).await {
@@ -169,7 +220,14 @@ enum Beat {
 }
 
 /// Renews the lease and looks for a cancel request once a second; ends by cancelling the job.
-async fn heartbeat(db: &Db, clock: &Clock, job: &Job, owner: &str, lease: Duration, cancel: &CancellationToken) -> Beat {
+async fn heartbeat(
+    db: &Db,
+    clock: &Clock,
+    job: &Job,
+    owner: &str,
+    lease: Duration,
+    cancel: &CancellationToken,
+) -> Beat {
     loop {
         tokio::time::sleep(Duration::from_secs(1)).await;
         match renew(db, clock, job, owner, lease).await {
@@ -182,7 +240,9 @@ async fn heartbeat(db: &Db, clock: &Clock, job: &Job, owner: &str, lease: Durati
                 cancel.cancel();
                 return Beat::LeaseLost;
             }
-            Err(error) => tracing::warn!(job.id = %job.id, error = %error, "a lease could not be renewed; trying again"),
+            Err(error) => {
+                tracing::warn!(job.id = %job.id, error = %error, "a lease could not be renewed; trying again")
+            }
         }
     }
 }

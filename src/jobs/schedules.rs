@@ -21,10 +21,18 @@ struct Due {
 /// # Errors
 /// `cron_invalid`.
 pub fn next(cron: &str, after: Time) -> Result<Time> {
-    let bad = |e: &dyn std::fmt::Display| Error::invalid("cron_invalid", format!("{cron:?} is no cron expression: {e}"));
+    let bad = |e: &dyn std::fmt::Display| {
+        Error::invalid(
+            "cron_invalid",
+            format!("{cron:?} is no cron expression: {e}"),
+        )
+    };
     let schedule = croner::Cron::from_str(cron).map_err(|e| bad(&e))?;
-    let from = chrono::DateTime::from_timestamp_millis(after.0).ok_or_else(|| bad(&"the time is out of range"))?;
-    let found = schedule.find_next_occurrence(&from, false).map_err(|e| bad(&e))?;
+    let from = chrono::DateTime::from_timestamp_millis(after.0)
+        .ok_or_else(|| bad(&"the time is out of range"))?;
+    let found = schedule
+        .find_next_occurrence(&from, false)
+        .map_err(|e| bad(&e))?;
     Ok(Time(found.timestamp_millis()))
 }
 
@@ -65,7 +73,15 @@ pub async fn run_due(db: &Db, clock: &Clock, max_attempts: i64) -> Result<usize>
             .await?;
         if ours > 0 {
             let key = format!("schedule:{}", schedule.id);
-            enqueue(&mut tx, clock, &schedule.tenant_id, &task, Some(&key), max_attempts).await?;
+            enqueue(
+                &mut tx,
+                clock,
+                &schedule.tenant_id,
+                &task,
+                Some(&key),
+                max_attempts,
+            )
+            .await?;
             enqueued += 1;
         }
         tx.commit().await?;
@@ -80,7 +96,13 @@ mod tests {
     #[test]
     fn cron_expressions_are_read_in_utc() {
         let after = Time(1_775_034_000_000); // 2026-04-01T09:00:00Z, a Wednesday
-        assert_eq!(next("17 3 * * *", after).expect("valid").rfc3339(), "2026-04-02T03:17:00.000Z");
-        assert_eq!(next("not cron", after).expect_err("invalid").code(), "cron_invalid");
+        assert_eq!(
+            next("17 3 * * *", after).expect("valid").rfc3339(),
+            "2026-04-02T03:17:00.000Z"
+        );
+        assert_eq!(
+            next("not cron", after).expect_err("invalid").code(),
+            "cron_invalid"
+        );
     }
 }

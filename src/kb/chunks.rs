@@ -46,7 +46,11 @@ impl Chunk {
     /// What is embedded and indexed for keywords.
     #[must_use]
     pub fn indexed_text(&self) -> String {
-        if self.context.is_empty() { self.content.clone() } else { format!("{}\n\n{}", self.context, self.content) }
+        if self.context.is_empty() {
+            self.content.clone()
+        } else {
+            format!("{}\n\n{}", self.context, self.content)
+        }
     }
 
     /// Enclosing headings, outermost first.
@@ -60,10 +64,25 @@ impl Chunk {
 ///
 /// # Errors
 /// `document_not_found`.
-pub async fn list(app: &App, caller: &Caller, dataset_id: &str, document_id: &str, page: &Page) -> Result<Listing<Chunk>> {
+pub async fn list(
+    app: &App,
+    caller: &Caller,
+    dataset_id: &str,
+    document_id: &str,
+    page: &Page,
+) -> Result<Listing<Chunk>> {
     caller.need(Scope::KbRead)?;
     documents::get(app, caller, dataset_id, document_id).await?;
-    let after: i64 = if page.after.is_empty() { -1 } else { page.after.parse().map_err(|_| Error::invalid("cursor_invalid", "the cursor is not one that this list gave"))? };
+    let after: i64 = if page.after.is_empty() {
+        -1
+    } else {
+        page.after.parse().map_err(|_| {
+            Error::invalid(
+                "cursor_invalid",
+                "the cursor is not one that this list gave",
+            )
+        })?
+    };
     let rows: Vec<Chunk> = app
         .db
         .all(
@@ -94,10 +113,18 @@ pub async fn by_ids(app: &App, tenant_id: &str, ids: &[String]) -> Result<Vec<Ch
 ///
 /// # Errors
 /// `document_not_found`, `text_not_ready` before the first successful parse.
-pub async fn text(app: &App, caller: &Caller, dataset_id: &str, document_id: &str) -> Result<String> {
+pub async fn text(
+    app: &App,
+    caller: &Caller,
+    dataset_id: &str,
+    document_id: &str,
+) -> Result<String> {
     caller.need(Scope::KbRead)?;
     let document = documents::get(app, caller, dataset_id, document_id).await?;
-    let hash = document.text_hash.ok_or_else(|| Error::conflict("text_not_ready", "the file has not been parsed yet"))?;
+    let hash = document
+        .text_hash
+        .ok_or_else(|| Error::conflict("text_not_ready", "the file has not been parsed yet"))?;
     let bytes = app.blobs.get(caller.tenant(), &hash).await?;
-    String::from_utf8(bytes.to_vec()).map_err(|e| Error::internal("stored text is damaged").with_source(e))
+    String::from_utf8(bytes.to_vec())
+        .map_err(|e| Error::internal("stored text is damaged").with_source(e))
 }

@@ -98,18 +98,41 @@ impl Cutting {
     /// # Errors
     /// `chunk_size_out_of_range`, `chunk_overlap_out_of_range`, `parse_type_unknown`, `parser_engine_unknown`.
     pub fn check(&self, size: i64, overlap: i64) -> Result<()> {
-        let (size, overlap) = (self.chunk_size.unwrap_or(size), self.chunk_overlap.unwrap_or(overlap));
+        let (size, overlap) = (
+            self.chunk_size.unwrap_or(size),
+            self.chunk_overlap.unwrap_or(overlap),
+        );
         if !(128..=2048).contains(&size) {
-            return Err(Error::invalid("chunk_size_out_of_range", "chunkSize must be between 128 and 2048"));
+            return Err(Error::invalid(
+                "chunk_size_out_of_range",
+                "chunkSize must be between 128 and 2048",
+            ));
         }
         if !(0..=512).contains(&overlap) || overlap >= size {
-            return Err(Error::invalid("chunk_overlap_out_of_range", "chunkOverlap must be between 0 and 512 and less than chunkSize"));
+            return Err(Error::invalid(
+                "chunk_overlap_out_of_range",
+                "chunkOverlap must be between 0 and 512 and less than chunkSize",
+            ));
         }
-        if self.parse_type.as_deref().is_some_and(|t| !["NAIVE", "MARKDOWN", "MANUAL"].contains(&t)) {
-            return Err(Error::invalid("parse_type_unknown", "parseType must be NAIVE, MARKDOWN or MANUAL"));
+        if self
+            .parse_type
+            .as_deref()
+            .is_some_and(|t| !["NAIVE", "MARKDOWN", "MANUAL"].contains(&t))
+        {
+            return Err(Error::invalid(
+                "parse_type_unknown",
+                "parseType must be NAIVE, MARKDOWN or MANUAL",
+            ));
         }
-        if self.parser_engine.as_deref().is_some_and(|t| !["NODE_NATIVE", "DOCLING"].contains(&t)) {
-            return Err(Error::invalid("parser_engine_unknown", "parserEngine must be NODE_NATIVE or DOCLING"));
+        if self
+            .parser_engine
+            .as_deref()
+            .is_some_and(|t| !["NODE_NATIVE", "DOCLING"].contains(&t))
+        {
+            return Err(Error::invalid(
+                "parser_engine_unknown",
+                "parserEngine must be NODE_NATIVE or DOCLING",
+            ));
         }
         Ok(())
     }
@@ -194,9 +217,21 @@ pub async fn create(app: &App, caller: &Caller, new: NewDataset) -> Result<Datas
         )
         .await?;
     if created == 0 {
-        return Err(Error::conflict("dataset_exists", format!("there is a dataset named {name:?} already")));
+        return Err(Error::conflict(
+            "dataset_exists",
+            format!("there is a dataset named {name:?} already"),
+        ));
     }
-    events::append(&mut tx, &app.clock, caller.tenant(), &Event::DatasetChanged { dataset_id: id.clone(), name: name.to_owned() }).await?;
+    events::append(
+        &mut tx,
+        &app.clock,
+        caller.tenant(),
+        &Event::DatasetChanged {
+            dataset_id: id.clone(),
+            name: name.to_owned(),
+        },
+    )
+    .await?;
     tx.commit().await?;
     app.bell.ring();
     get(app, caller, &id).await
@@ -229,7 +264,13 @@ macro_rules! select {
 /// # Errors
 /// `dataset_not_found`.
 pub async fn get(app: &App, caller: &Caller, id: &str) -> Result<Dataset> {
-    one(app, caller, id, select!("WHERE d.tenant_id = $1 AND d.id = $2")).await
+    one(
+        app,
+        caller,
+        id,
+        select!("WHERE d.tenant_id = $1 AND d.id = $2"),
+    )
+    .await
 }
 
 /// The same without its counts (they are 0): for paths that only need the settings and must not pay for counting.
@@ -251,7 +292,10 @@ async fn one(app: &App, caller: &Caller, id: &str, sql: &'static str) -> Result<
     if !caller.sees(id) {
         return Err(missing());
     }
-    app.db.optional(sql, args![caller.tenant(), id]).await?.ok_or_else(missing)
+    app.db
+        .optional(sql, args![caller.tenant(), id])
+        .await?
+        .ok_or_else(missing)
 }
 
 /// The dataset of a name, or of an id: what people type on a command line.
@@ -259,10 +303,16 @@ async fn one(app: &App, caller: &Caller, id: &str, sql: &'static str) -> Result<
 /// # Errors
 /// `dataset_not_found`.
 pub async fn by_name(app: &App, caller: &Caller, name: &str) -> Result<Dataset> {
-    let found: Option<Dataset> = app.db.optional(select!("WHERE d.tenant_id = $1 AND (d.name = $2 OR d.id = $2)"), args![caller.tenant(), name]).await?;
-    found
-        .filter(|d| caller.sees(&d.id))
-        .ok_or_else(|| Error::not_found("dataset_not_found", format!("there is no dataset {name:?}")))
+    let found: Option<Dataset> = app
+        .db
+        .optional(
+            select!("WHERE d.tenant_id = $1 AND (d.name = $2 OR d.id = $2)"),
+            args![caller.tenant(), name],
+        )
+        .await?;
+    found.filter(|d| caller.sees(&d.id)).ok_or_else(|| {
+        Error::not_found("dataset_not_found", format!("there is no dataset {name:?}"))
+    })
 }
 
 /// Datasets that the caller may see, oldest first.
@@ -272,9 +322,23 @@ pub async fn by_name(app: &App, caller: &Caller, name: &str) -> Result<Dataset> 
 pub async fn list(app: &App, caller: &Caller, page: &Page) -> Result<Listing<Dataset>> {
     caller.need(Scope::KbRead)?;
     let rows: Vec<Dataset> = match caller.datasets() {
-        None => app.db.all(select!("WHERE d.tenant_id = $1 AND d.id > $2 ORDER BY d.id LIMIT $3"), args![caller.tenant(), &page.after, page.fetch()]).await?,
+        None => {
+            app.db
+                .all(
+                    select!("WHERE d.tenant_id = $1 AND d.id > $2 ORDER BY d.id LIMIT $3"),
+                    args![caller.tenant(), &page.after, page.fetch()],
+                )
+                .await?
+        }
         Some(ids) => {
-            let mut rows: Vec<Dataset> = app.db.all_in(select!("WHERE d.tenant_id = $1 AND d.id > $2 AND d.id IN ($LIST)"), args![caller.tenant(), &page.after], ids).await?;
+            let mut rows: Vec<Dataset> = app
+                .db
+                .all_in(
+                    select!("WHERE d.tenant_id = $1 AND d.id > $2 AND d.id IN ($LIST)"),
+                    args![caller.tenant(), &page.after],
+                    ids,
+                )
+                .await?;
             rows.sort_by(|a, b| a.id.cmp(&b.id));
             rows
         }
@@ -290,14 +354,27 @@ pub async fn update(app: &App, caller: &Caller, id: &str, patch: DatasetPatch) -
     caller.need(Scope::KbWrite)?;
     let dataset = settings(app, caller, id).await?;
     let name = checked_name(patch.name.as_deref().unwrap_or(&dataset.name))?;
-    patch.cutting.check(dataset.chunk_size, dataset.chunk_overlap)?;
+    patch
+        .cutting
+        .check(dataset.chunk_size, dataset.chunk_overlap)?;
     let delimiter = checked_delimiter(patch.delimiter.as_deref().unwrap_or(&dataset.delimiter))?;
-    let roles = patch.allowed_agent_roles.as_ref().map(serde_json::to_string).transpose()?;
+    let roles = patch
+        .allowed_agent_roles
+        .as_ref()
+        .map(serde_json::to_string)
+        .transpose()?;
     let mut tx = app.db.begin().await?;
-    let taken: Option<(String,)> =
-        tx.optional("SELECT id FROM kb_datasets WHERE tenant_id = $1 AND name = $2 AND id <> $3", args![caller.tenant(), name, id]).await?;
+    let taken: Option<(String,)> = tx
+        .optional(
+            "SELECT id FROM kb_datasets WHERE tenant_id = $1 AND name = $2 AND id <> $3",
+            args![caller.tenant(), name, id],
+        )
+        .await?;
     if taken.is_some() {
-        return Err(Error::conflict("dataset_exists", format!("there is a dataset named {name:?} already")));
+        return Err(Error::conflict(
+            "dataset_exists",
+            format!("there is a dataset named {name:?} already"),
+        ));
     }
     tx.execute(
         "UPDATE kb_datasets SET name = $1, description = COALESCE($2, description), chunk_size = COALESCE($3, chunk_size),
@@ -318,7 +395,16 @@ pub async fn update(app: &App, caller: &Caller, id: &str, patch: DatasetPatch) -
         ],
     )
     .await?;
-    events::append(&mut tx, &app.clock, caller.tenant(), &Event::DatasetChanged { dataset_id: id.to_owned(), name: name.to_owned() }).await?;
+    events::append(
+        &mut tx,
+        &app.clock,
+        caller.tenant(),
+        &Event::DatasetChanged {
+            dataset_id: id.to_owned(),
+            name: name.to_owned(),
+        },
+    )
+    .await?;
     tx.commit().await?;
     app.bell.ring();
     get(app, caller, id).await
@@ -340,7 +426,15 @@ pub async fn delete(app: &App, caller: &Caller, id: &str) -> Result<()> {
     ] {
         tx.execute(statement, args![caller.tenant(), id]).await?;
     }
-    events::append(&mut tx, &app.clock, caller.tenant(), &Event::DatasetDeleted { dataset_id: dataset.id }).await?;
+    events::append(
+        &mut tx,
+        &app.clock,
+        caller.tenant(),
+        &Event::DatasetDeleted {
+            dataset_id: dataset.id,
+        },
+    )
+    .await?;
     tx.commit().await?;
     app.bell.ring();
     Ok(())
@@ -363,8 +457,12 @@ pub async fn reindex(app: &App, caller: &Caller, id: &str) -> Result<Reindex> {
     caller.need(Scope::KbWrite)?;
     let dataset = get(app, caller, id).await?;
     let mut tx = app.db.begin().await?;
-    let documents: Vec<(String,)> =
-        tx.all("SELECT id FROM kb_documents WHERE tenant_id = $1 AND dataset_id = $2 ORDER BY id", args![caller.tenant(), id]).await?;
+    let documents: Vec<(String,)> = tx
+        .all(
+            "SELECT id FROM kb_documents WHERE tenant_id = $1 AND dataset_id = $2 ORDER BY id",
+            args![caller.tenant(), id],
+        )
+        .await?;
     for (document_id,) in &documents {
         documents::queue(app, &mut tx, caller.tenant(), document_id).await?;
     }
@@ -372,21 +470,34 @@ pub async fn reindex(app: &App, caller: &Caller, id: &str) -> Result<Reindex> {
     app.bell.ring();
     let jobs_queued = i64::try_from(documents.len()).unwrap_or(i64::MAX);
     let seconds = dataset.total_chunks as f64 / app.embedding_rate().max(1.0);
-    let estimated_minutes = if jobs_queued == 0 { 0 } else { ((seconds / 60.0).ceil() as i64).max(1) };
-    Ok(Reindex { jobs_queued, estimated_minutes })
+    let estimated_minutes = if jobs_queued == 0 {
+        0
+    } else {
+        ((seconds / 60.0).ceil() as i64).max(1)
+    };
+    Ok(Reindex {
+        jobs_queued,
+        estimated_minutes,
+    })
 }
 
 fn checked_name(name: &str) -> Result<&str> {
     let name = name.trim();
     if name.is_empty() || name.chars().count() > 200 {
-        return Err(Error::invalid("name_missing", "a dataset needs a name of at most 200 characters"));
+        return Err(Error::invalid(
+            "name_missing",
+            "a dataset needs a name of at most 200 characters",
+        ));
     }
     Ok(name)
 }
 
 fn checked_delimiter(delimiter: &str) -> Result<&str> {
     if delimiter.is_empty() || delimiter.len() > 200 {
-        return Err(Error::invalid("delimiter_invalid", "delimiter must have 1 to 200 characters"));
+        return Err(Error::invalid(
+            "delimiter_invalid",
+            "delimiter must have 1 to 200 characters",
+        ));
     }
     Ok(delimiter)
 }
@@ -397,10 +508,35 @@ mod tests {
 
     #[test]
     fn ranges_are_checked_against_what_stays() {
-        let cut = |size, overlap| Cutting { chunk_size: size, chunk_overlap: overlap, ..Cutting::default() };
-        assert!(cut(None, None).check(256, 32).is_ok() && cut(Some(2048), Some(512)).check(256, 32).is_ok());
-        assert_eq!(cut(Some(127), None).check(256, 32).expect_err("small").code(), "chunk_size_out_of_range");
-        assert_eq!(cut(Some(128), None).check(256, 128).expect_err("equal").code(), "chunk_overlap_out_of_range");
-        assert_eq!(cut(None, Some(513)).check(2048, 32).expect_err("large").code(), "chunk_overlap_out_of_range");
+        let cut = |size, overlap| Cutting {
+            chunk_size: size,
+            chunk_overlap: overlap,
+            ..Cutting::default()
+        };
+        assert!(
+            cut(None, None).check(256, 32).is_ok()
+                && cut(Some(2048), Some(512)).check(256, 32).is_ok()
+        );
+        assert_eq!(
+            cut(Some(127), None)
+                .check(256, 32)
+                .expect_err("small")
+                .code(),
+            "chunk_size_out_of_range"
+        );
+        assert_eq!(
+            cut(Some(128), None)
+                .check(256, 128)
+                .expect_err("equal")
+                .code(),
+            "chunk_overlap_out_of_range"
+        );
+        assert_eq!(
+            cut(None, Some(513))
+                .check(2048, 32)
+                .expect_err("large")
+                .code(),
+            "chunk_overlap_out_of_range"
+        );
     }
 }

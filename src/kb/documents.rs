@@ -156,22 +156,45 @@ pub struct NewDocument {
 ///
 /// # Errors
 /// `dataset_not_found`, `metadata_invalid`, `file_name_invalid`, and those of [`Cutting::check`].
-pub async fn add(app: &App, caller: &Caller, dataset_id: &str, new: Vec<NewDocument>) -> Result<Vec<Document>> {
+pub async fn add(
+    app: &App,
+    caller: &Caller,
+    dataset_id: &str,
+    new: Vec<NewDocument>,
+) -> Result<Vec<Document>> {
     caller.need(Scope::KbWrite)?;
     let dataset = datasets::settings(app, caller, dataset_id).await?;
     let mut tx = app.db.begin().await?;
     let mut added = Vec::with_capacity(new.len());
     for document in new {
-        document.cutting.check(dataset.chunk_size, dataset.chunk_overlap)?;
+        document
+            .cutting
+            .check(dataset.chunk_size, dataset.chunk_overlap)?;
         if !document.metadata.is_object() {
-            return Err(Error::invalid("metadata_invalid", "metadata must be a JSON object"));
+            return Err(Error::invalid(
+                "metadata_invalid",
+                "metadata must be a JSON object",
+            ));
         }
         if document.file_name.trim().is_empty() || document.file_name.chars().count() > 500 {
-            return Err(Error::invalid("file_name_invalid", "a file needs a name of at most 500 characters"));
+            return Err(Error::invalid(
+                "file_name_invalid",
+                "a file needs a name of at most 500 characters",
+            ));
         }
         let (id, now) = (app.clock.id(), app.clock.now());
-        let task = Task::Ingest { document_id: id.clone() };
-        let job_id = jobs::enqueue(&mut tx, &app.clock, caller.tenant(), &task, None, app.config.job_attempts).await?;
+        let task = Task::Ingest {
+            document_id: id.clone(),
+        };
+        let job_id = jobs::enqueue(
+            &mut tx,
+            &app.clock,
+            caller.tenant(),
+            &task,
+            None,
+            app.config.job_attempts,
+        )
+        .await?;
         let row: Option<Document> = tx
             .optional(
                 concat!(
@@ -217,32 +240,65 @@ pub async fn add(app: &App, caller: &Caller, dataset_id: &str, new: Vec<NewDocum
 /// `dataset_not_found`, `document_not_found`.
 pub async fn get(app: &App, caller: &Caller, dataset_id: &str, id: &str) -> Result<Document> {
     if !caller.sees(dataset_id) {
-        return Err(Error::not_found("dataset_not_found", "there is no such dataset"));
+        return Err(Error::not_found(
+            "dataset_not_found",
+            "there is no such dataset",
+        ));
     }
     app.db
         .optional(
-            concat!("SELECT ", columns!(), " FROM kb_documents WHERE tenant_id = $1 AND dataset_id = $2 AND id = $3"),
+            concat!(
+                "SELECT ",
+                columns!(),
+                " FROM kb_documents WHERE tenant_id = $1 AND dataset_id = $2 AND id = $3"
+            ),
             args![caller.tenant(), dataset_id, id],
         )
         .await?
-        .ok_or_else(|| Error::not_found("document_not_found", "there is no such file in this dataset"))
+        .ok_or_else(|| {
+            Error::not_found(
+                "document_not_found",
+                "there is no such file in this dataset",
+            )
+        })
 }
 
 /// A document by id alone, for jobs.
 pub(crate) async fn load(db: &Db, tenant_id: &str, id: &str) -> Result<Option<Document>> {
-    db.optional(concat!("SELECT ", columns!(), " FROM kb_documents WHERE tenant_id = $1 AND id = $2"), args![tenant_id, id]).await
+    db.optional(
+        concat!(
+            "SELECT ",
+            columns!(),
+            " FROM kb_documents WHERE tenant_id = $1 AND id = $2"
+        ),
+        args![tenant_id, id],
+    )
+    .await
 }
 
 /// The same inside a transaction.
 pub(crate) async fn load_in(tx: &mut Tx, tenant_id: &str, id: &str) -> Result<Option<Document>> {
-    tx.optional(concat!("SELECT ", columns!(), " FROM kb_documents WHERE tenant_id = $1 AND id = $2"), args![tenant_id, id]).await
+    tx.optional(
+        concat!(
+            "SELECT ",
+            columns!(),
+            " FROM kb_documents WHERE tenant_id = $1 AND id = $2"
+        ),
+        args![tenant_id, id],
+    )
+    .await
 }
 
 /// Documents of a dataset, oldest first.
 ///
 /// # Errors
 /// `dataset_not_found`.
-pub async fn list(app: &App, caller: &Caller, dataset_id: &str, page: &Page) -> Result<Listing<Document>> {
+pub async fn list(
+    app: &App,
+    caller: &Caller,
+    dataset_id: &str,
+    page: &Page,
+) -> Result<Listing<Document>> {
     caller.need(Scope::KbRead)?;
     datasets::settings(app, caller, dataset_id).await?;
     let rows: Vec<Document> = app
@@ -266,8 +322,18 @@ pub(crate) async fn queue(app: &App, tx: &mut Tx, tenant_id: &str, id: &str) -> 
     if waiting.is_some() {
         return Ok(());
     }
-    let task = Task::Ingest { document_id: id.to_owned() };
-    let job_id = jobs::enqueue(tx, &app.clock, tenant_id, &task, None, app.config.job_attempts).await?;
+    let task = Task::Ingest {
+        document_id: id.to_owned(),
+    };
+    let job_id = jobs::enqueue(
+        tx,
+        &app.clock,
+        tenant_id,
+        &task,
+        None,
+        app.config.job_attempts,
+    )
+    .await?;
     let row: Option<Document> = tx
         .optional(
             concat!(
@@ -299,11 +365,20 @@ pub struct DocumentPatch {
 ///
 /// # Errors
 /// `document_not_found`, `metadata_invalid`.
-pub async fn update(app: &App, caller: &Caller, dataset_id: &str, id: &str, patch: DocumentPatch) -> Result<Document> {
+pub async fn update(
+    app: &App,
+    caller: &Caller,
+    dataset_id: &str,
+    id: &str,
+    patch: DocumentPatch,
+) -> Result<Document> {
     caller.need(Scope::KbWrite)?;
     let document = get(app, caller, dataset_id, id).await?;
     if patch.metadata.as_ref().is_some_and(|m| !m.is_object()) {
-        return Err(Error::invalid("metadata_invalid", "metadata must be a JSON object"));
+        return Err(Error::invalid(
+            "metadata_invalid",
+            "metadata must be a JSON object",
+        ));
     }
     let mut tx = app.db.begin().await?;
     if let Some(metadata) = &patch.metadata {
@@ -326,10 +401,21 @@ pub async fn update(app: &App, caller: &Caller, dataset_id: &str, id: &str, patc
 
 /// Hidden chunks leave both indexes and come back from their rows; the flag itself is effective at the next query.
 async fn switch(app: &App, tx: &mut Tx, document: &Document, enabled: bool) -> Result<()> {
-    let chunks: Vec<(String,)> = tx.all("SELECT id FROM kb_chunks WHERE tenant_id = $1 AND document_id = $2", args![&document.tenant_id, &document.id]).await?;
+    let chunks: Vec<(String,)> = tx
+        .all(
+            "SELECT id FROM kb_chunks WHERE tenant_id = $1 AND document_id = $2",
+            args![&document.tenant_id, &document.id],
+        )
+        .await?;
     let ops: Vec<(Op, String)> = chunks
         .into_iter()
-        .flat_map(|(id,)| if enabled { vec![(Op::Text, id.clone()), (Op::Vector, id)] } else { vec![(Op::Delete, id)] })
+        .flat_map(|(id,)| {
+            if enabled {
+                vec![(Op::Text, id.clone()), (Op::Vector, id)]
+            } else {
+                vec![(Op::Delete, id)]
+            }
+        })
         .collect();
     let seq = index_log::append(tx, &document.dataset_id, &ops).await?;
     let row: Option<Document> = tx
@@ -356,20 +442,37 @@ pub async fn delete(app: &App, caller: &Caller, dataset_id: &str, id: &str) -> R
     caller.need(Scope::KbWrite)?;
     let document = get(app, caller, dataset_id, id).await?;
     let mut tx = app.db.begin().await?;
-    let chunks: Vec<(String,)> = tx.all("DELETE FROM kb_chunks WHERE tenant_id = $1 AND document_id = $2 RETURNING id", args![caller.tenant(), id]).await?;
+    let chunks: Vec<(String,)> = tx
+        .all(
+            "DELETE FROM kb_chunks WHERE tenant_id = $1 AND document_id = $2 RETURNING id",
+            args![caller.tenant(), id],
+        )
+        .await?;
     let removed = i64::try_from(chunks.len()).unwrap_or(i64::MAX);
     let ops: Vec<(Op, String)> = chunks.into_iter().map(|(id,)| (Op::Delete, id)).collect();
     index_log::append(&mut tx, dataset_id, &ops).await?;
-    let gone = tx.execute("DELETE FROM kb_documents WHERE tenant_id = $1 AND id = $2", args![caller.tenant(), id]).await?;
+    let gone = tx
+        .execute(
+            "DELETE FROM kb_documents WHERE tenant_id = $1 AND id = $2",
+            args![caller.tenant(), id],
+        )
+        .await?;
     if gone == 0 {
-        return Err(Error::not_found("document_not_found", "there is no such file in this dataset"));
+        return Err(Error::not_found(
+            "document_not_found",
+            "there is no such file in this dataset",
+        ));
     }
     tx.execute(
         "UPDATE jobs SET cancel_requested = TRUE WHERE tenant_id = $1 AND id = $2 AND status IN ('queued', 'running')",
         args![caller.tenant(), &document.job_id],
     )
     .await?;
-    let event = Event::DocumentDeleted { dataset_id: dataset_id.to_owned(), document_id: id.to_owned(), chunks_removed: removed };
+    let event = Event::DocumentDeleted {
+        dataset_id: dataset_id.to_owned(),
+        document_id: id.to_owned(),
+        chunks_removed: removed,
+    };
     events::append(&mut tx, &app.clock, caller.tenant(), &event).await?;
     tx.commit().await?;
     app.bell.ring();
@@ -386,7 +489,13 @@ pub(crate) struct Progress {
 }
 
 /// Records progress and tells it; `false` when the document is gone.
-pub(crate) async fn progress(app: &App, tx: &mut Tx, tenant_id: &str, id: &str, progress: &Progress) -> Result<bool> {
+pub(crate) async fn progress(
+    app: &App,
+    tx: &mut Tx,
+    tenant_id: &str,
+    id: &str,
+    progress: &Progress,
+) -> Result<bool> {
     let (code, message) = progress.error.clone().unzip();
     let row: Option<Document> = tx
         .optional(
@@ -440,7 +549,12 @@ pub async fn retry(app: &App, caller: &Caller, job_id: &str) -> Result<jobs::Job
     let mut tx = app.db.begin().await?;
     jobs::retry(&mut tx, &app.clock, caller.tenant(), job_id).await?;
     if let Task::Ingest { document_id } = job.task()? {
-        let waiting = Progress { status: "pending", chunks_total: Some(0), chunks_embedded: Some(0), ..Progress::default() };
+        let waiting = Progress {
+            status: "pending",
+            chunks_total: Some(0),
+            chunks_embedded: Some(0),
+            ..Progress::default()
+        };
         progress(app, &mut tx, caller.tenant(), &document_id, &waiting).await?;
     }
     tx.commit().await?;
@@ -452,10 +566,19 @@ pub async fn retry(app: &App, caller: &Caller, job_id: &str) -> Result<jobs::Job
 ///
 /// # Errors
 /// As the database says.
-pub async fn by_ids(app: &App, caller: &Caller, dataset_id: &str, ids: &[String]) -> Result<Vec<Document>> {
+pub async fn by_ids(
+    app: &App,
+    caller: &Caller,
+    dataset_id: &str,
+    ids: &[String],
+) -> Result<Vec<Document>> {
     app.db
         .all_in(
-            concat!("SELECT ", columns!(), " FROM kb_documents WHERE tenant_id = $1 AND dataset_id = $2 AND id IN ($LIST)"),
+            concat!(
+                "SELECT ",
+                columns!(),
+                " FROM kb_documents WHERE tenant_id = $1 AND dataset_id = $2 AND id IN ($LIST)"
+            ),
             args![caller.tenant(), dataset_id],
             ids,
         )

@@ -87,26 +87,45 @@ impl Filter {
             )
         })?;
         if filter.check(1)? > SIZE {
-            return Err(Error::invalid("filter_invalid", format!("a filter may have at most {SIZE} comparisons")));
+            return Err(Error::invalid(
+                "filter_invalid",
+                format!("a filter may have at most {SIZE} comparisons"),
+            ));
         }
         Ok(filter)
     }
 
     fn check(&self, depth: usize) -> Result<usize> {
         if depth > DEPTH {
-            return Err(Error::invalid("filter_invalid", format!("a filter may be nested at most {DEPTH} deep")));
+            return Err(Error::invalid(
+                "filter_invalid",
+                format!("a filter may be nested at most {DEPTH} deep"),
+            ));
         }
         match self {
-            Self::And { and: parts } | Self::Or { or: parts } => parts.iter().map(|p| p.check(depth + 1)).sum(),
+            Self::And { and: parts } | Self::Or { or: parts } => {
+                parts.iter().map(|p| p.check(depth + 1)).sum()
+            }
             Self::Not { not } => not.check(depth + 1),
             Self::Is(comparison) => {
                 let fits = match comparison.op {
                     Operator::In | Operator::Nin => comparison.value.is_array(),
                     Operator::Exists => comparison.value.is_boolean() || comparison.value.is_null(),
-                    Operator::Gt | Operator::Gte | Operator::Lt | Operator::Lte => comparison.value.is_number() || comparison.value.is_string(),
-                    Operator::Eq | Operator::Ne | Operator::Contains => !comparison.value.is_object(),
+                    Operator::Gt | Operator::Gte | Operator::Lt | Operator::Lte => {
+                        comparison.value.is_number() || comparison.value.is_string()
+                    }
+                    Operator::Eq | Operator::Ne | Operator::Contains => {
+                        !comparison.value.is_object()
+                    }
                 };
-                if fits { Ok(1) } else { Err(Error::invalid("filter_invalid", format!("the value for {} does not fit its op", comparison.field))) }
+                if fits {
+                    Ok(1)
+                } else {
+                    Err(Error::invalid(
+                        "filter_invalid",
+                        format!("the value for {} does not fit its op", comparison.field),
+                    ))
+                }
             }
         }
     }
@@ -125,15 +144,29 @@ impl Filter {
 
 impl Comparison {
     fn holds(&self, object: &Value) -> bool {
-        let found = object.get(&self.field).or_else(|| self.field.split('.').try_fold(object, |value, part| value.get(part))).filter(|v| !v.is_null());
+        let found = object
+            .get(&self.field)
+            .or_else(|| {
+                self.field
+                    .split('.')
+                    .try_fold(object, |value, part| value.get(part))
+            })
+            .filter(|v| !v.is_null());
         let any = |test: &dyn Fn(&Value) -> bool| match found {
             Some(Value::Array(items)) => items.iter().any(test),
             Some(value) => test(value),
             None => false,
         };
-        let equals = |wanted: &Value| any(&|v| same(v, wanted)) || found.is_some_and(|v| same(v, wanted));
-        let within = || self.value.as_array().is_some_and(|list| list.iter().any(&equals));
-        let ordered = |wanted: &[std::cmp::Ordering]| any(&|v| compare(v, &self.value).is_some_and(|o| wanted.contains(&o)));
+        let equals =
+            |wanted: &Value| any(&|v| same(v, wanted)) || found.is_some_and(|v| same(v, wanted));
+        let within = || {
+            self.value
+                .as_array()
+                .is_some_and(|list| list.iter().any(&equals))
+        };
+        let ordered = |wanted: &[std::cmp::Ordering]| {
+            any(&|v| compare(v, &self.value).is_some_and(|o| wanted.contains(&o)))
+        };
         use std::cmp::Ordering::{Equal, Greater, Less};
         match self.op {
             Operator::Eq => equals(&self.value),
@@ -145,7 +178,9 @@ impl Comparison {
             Operator::Lt => ordered(&[Less]),
             Operator::Lte => ordered(&[Less, Equal]),
             Operator::Contains => match (found, &self.value) {
-                (Some(Value::String(text)), Value::String(part)) => text.to_lowercase().contains(&part.to_lowercase()),
+                (Some(Value::String(text)), Value::String(part)) => {
+                    text.to_lowercase().contains(&part.to_lowercase())
+                }
                 (Some(Value::Array(items)), wanted) => items.iter().any(|item| same(item, wanted)),
                 _ => false,
             },
@@ -195,17 +230,32 @@ mod tests {
             ("exists", json!(true), true),
             ("exists", json!(false), false),
         ] {
-            assert_eq!(holds(json!({"field": "year", "op": op, "value": value})), expected, "{op} {value}");
+            assert_eq!(
+                holds(json!({"field": "year", "op": op, "value": value})),
+                expected,
+                "{op} {value}"
+            );
         }
-        assert!(holds(json!({"field": "author.name", "op": "contains", "value": "love"})));
-        assert!(holds(json!({"field": "tags", "op": "contains", "value": "b"})) && holds(json!({"field": "tags", "op": "eq", "value": "a"})));
+        assert!(holds(
+            json!({"field": "author.name", "op": "contains", "value": "love"})
+        ));
+        assert!(
+            holds(json!({"field": "tags", "op": "contains", "value": "b"}))
+                && holds(json!({"field": "tags", "op": "eq", "value": "a"}))
+        );
     }
 
     #[test]
     fn absent_and_null_fields_only_satisfy_negations() {
         for field in ["gone", "never"] {
-            assert!(holds(json!({"field": field, "op": "ne", "value": 1})) && holds(json!({"field": field, "op": "exists", "value": false})));
-            assert!(!holds(json!({"field": field, "op": "lt", "value": 1})) && !holds(json!({"field": field, "op": "eq", "value": null})));
+            assert!(
+                holds(json!({"field": field, "op": "ne", "value": 1}))
+                    && holds(json!({"field": field, "op": "exists", "value": false}))
+            );
+            assert!(
+                !holds(json!({"field": field, "op": "lt", "value": 1}))
+                    && !holds(json!({"field": field, "op": "eq", "value": null}))
+            );
         }
     }
 
@@ -213,15 +263,34 @@ mod tests {
     fn conditions_combine() {
         let de = json!({"field": "lang", "op": "eq", "value": "de"});
         let old = json!({"field": "year", "op": "lt", "value": 2000});
-        assert!(holds(json!({"or": [de, old]})) && !holds(json!({"and": [de, old]})) && holds(json!({"not": old})));
+        assert!(
+            holds(json!({"or": [de, old]}))
+                && !holds(json!({"and": [de, old]}))
+                && holds(json!({"not": old}))
+        );
     }
 
     #[test]
     fn bad_shapes_are_refused() {
-        for bad in [json!({"field": "a"}), json!({"field": "a", "op": "like", "value": 1}), json!({"field": "a", "op": "in", "value": 1}), json!([])] {
-            assert_eq!(Filter::read(&bad).expect_err("bad").code(), "filter_invalid", "{bad}");
+        for bad in [
+            json!({"field": "a"}),
+            json!({"field": "a", "op": "like", "value": 1}),
+            json!({"field": "a", "op": "in", "value": 1}),
+            json!([]),
+        ] {
+            assert_eq!(
+                Filter::read(&bad).expect_err("bad").code(),
+                "filter_invalid",
+                "{bad}"
+            );
         }
-        let deep = (0..20).fold(json!({"field": "a", "op": "exists"}), |f, _| json!({"not": f}));
-        assert_eq!(Filter::read(&deep).expect_err("deep").code(), "filter_invalid");
+        let deep = (0..20).fold(
+            json!({"field": "a", "op": "exists"}),
+            |f, _| json!({"not": f}),
+        );
+        assert_eq!(
+            Filter::read(&deep).expect_err("deep").code(),
+            "filter_invalid"
+        );
     }
 }

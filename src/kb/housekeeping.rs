@@ -19,7 +19,12 @@ const KEEP_EMBEDDINGS: Duration = Duration::from_secs(30 * 24 * 3600);
 /// As the database or the blob store says.
 pub async fn run(app: &App) -> Result<()> {
     let now = app.clock.now();
-    let events = events::prune(&app.db, now, DAY * u32::try_from(app.config.event_days).unwrap_or(u32::MAX)).await?;
+    let events = events::prune(
+        &app.db,
+        now,
+        DAY * u32::try_from(app.config.event_days).unwrap_or(u32::MAX),
+    )
+    .await?;
     let jobs = jobs::prune(&app.db, now.minus(7 * DAY)).await?;
     let log = super::index_log::prune(&app.db, KEEP_LOG).await?;
     let embeddings = app
@@ -34,6 +39,13 @@ pub async fn run(app: &App) -> Result<()> {
     for (tenant_id, hash) in app.blobs.garbage(&app.db).await? {
         blobs += u64::from(app.blobs.collect(&app.db, &tenant_id, &hash).await?);
     }
-    tracing::info!(events, jobs, log, embeddings, blobs, "housekeeping removed what is no longer needed");
+    tracing::info!(
+        events,
+        jobs,
+        log,
+        embeddings,
+        blobs,
+        "housekeeping removed what is no longer needed"
+    );
     Ok(())
 }

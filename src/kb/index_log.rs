@@ -42,10 +42,19 @@ pub struct Entry {
 /// As the database says.
 pub async fn append(tx: &mut Tx, dataset_id: &str, entries: &[(Op, String)]) -> Result<i64> {
     let count = i64::try_from(entries.len()).unwrap_or(i64::MAX);
-    let row: Option<(i64,)> = tx.optional("UPDATE kb_datasets SET log_seq = log_seq + $1 WHERE id = $2 RETURNING log_seq", args![count, dataset_id]).await?;
+    let row: Option<(i64,)> = tx
+        .optional(
+            "UPDATE kb_datasets SET log_seq = log_seq + $1 WHERE id = $2 RETURNING log_seq",
+            args![count, dataset_id],
+        )
+        .await?;
     let last = row.map_or(0, |(seq,)| seq);
     for (seq, (op, chunk_id)) in (last - count + 1..).zip(entries) {
-        tx.execute("INSERT INTO kb_index_log (dataset_id, seq, op, chunk_id) VALUES ($1, $2, $3, $4)", args![dataset_id, seq, op.name(), chunk_id]).await?;
+        tx.execute(
+            "INSERT INTO kb_index_log (dataset_id, seq, op, chunk_id) VALUES ($1, $2, $3, $4)",
+            args![dataset_id, seq, op.name(), chunk_id],
+        )
+        .await?;
     }
     Ok(last)
 }

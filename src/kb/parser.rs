@@ -45,27 +45,65 @@ impl Parser {
     ///
     /// # Errors
     /// The inner result is about the file (stable code, sentence); the outer one about this machine.
-    pub async fn parse(&self, file_name: &str, mime_type: &str, bytes: Bytes) -> Result<Result<Document, ParseError>> {
-        let format = match detect(&Input { file_name, mime_type: Some(mime_type), bytes: &bytes }) {
+    pub async fn parse(
+        &self,
+        file_name: &str,
+        mime_type: &str,
+        bytes: Bytes,
+    ) -> Result<Result<Document, ParseError>> {
+        let format = match detect(&Input {
+            file_name,
+            mime_type: Some(mime_type),
+            bytes: &bytes,
+        }) {
             Ok(format) => format,
             Err(error) => return Ok(Err(error)),
         };
         let parsed = match format {
             Format::Text | Format::Markdown => {
                 let (file_name, mime_type) = (file_name.to_owned(), mime_type.to_owned());
-                tokio::task::spawn_blocking(move || cairn_ingest::parse(&Input { file_name: &file_name, mime_type: Some(&mime_type), bytes: &bytes })).await?
+                tokio::task::spawn_blocking(move || {
+                    cairn_ingest::parse(&Input {
+                        file_name: &file_name,
+                        mime_type: Some(&mime_type),
+                        bytes: &bytes,
+                    })
+                })
+                .await?
             }
             Format::Html | Format::Pdf => self.in_child(file_name, mime_type, bytes).await?,
         };
-        Ok(parsed.and_then(|document| if document.text.len() > self.text_limit { Err(self.too_long()) } else { Ok(document) }))
+        Ok(parsed.and_then(|document| {
+            if document.text.len() > self.text_limit {
+                Err(self.too_long())
+            } else {
+                Ok(document)
+            }
+        }))
     }
 
     fn too_long(&self) -> ParseError {
-        ParseError::new("text_too_long", format!("the text of the file is longer than {} MiB", self.text_limit >> 20))
+        ParseError::new(
+            "text_too_long",
+            format!(
+                "the text of the file is longer than {} MiB",
+                self.text_limit >> 20
+            ),
+        )
     }
 
-    async fn in_child(&self, file_name: &str, mime_type: &str, bytes: Bytes) -> Result<Result<Document, ParseError>> {
-        let task = Task { file_name: file_name.to_owned(), mime_type: mime_type.to_owned(), memory_mb: self.memory_mb, seconds: self.time.as_secs() };
+    async fn in_child(
+        &self,
+        file_name: &str,
+        mime_type: &str,
+        bytes: Bytes,
+    ) -> Result<Result<Document, ParseError>> {
+        let task = Task {
+            file_name: file_name.to_owned(),
+            mime_type: mime_type.to_owned(),
+            memory_mb: self.memory_mb,
+            seconds: self.time.as_secs(),
+        };
         let mut child = Command::new(&self.program)
             .arg(COMMAND)
             .arg(serde_json::to_string(&task)?)
@@ -75,7 +113,10 @@ impl Parser {
             .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn()
-            .map_err(|e| Error::unavailable("parser_unavailable", "the parser process cannot be started").with_source(e))?;
+            .map_err(|e| {
+                Error::unavailable("parser_unavailable", "the parser process cannot be started")
+                    .with_source(e)
+            })?;
         let (mut stdin, stdout) = (child.stdin.take(), child.stdout.take());
         let work = async {
             let write = async {
@@ -88,7 +129,10 @@ impl Parser {
                 let mut out = Vec::new();
                 if let Some(stdout) = stdout {
                     // JSON escapes can double a text; spans and titles add to it.
-                    stdout.take(4 * self.text_limit as u64).read_to_end(&mut out).await?;
+                    stdout
+                        .take(4 * self.text_limit as u64)
+                        .read_to_end(&mut out)
+                        .await?;
                 }
                 Ok::<_, std::io::Error>(out)
             };
@@ -101,14 +145,20 @@ impl Parser {
             Ok::<_, std::io::Error>((out, child.wait().await?))
         };
         match tokio::time::timeout(self.time, work).await {
-            Err(_) => Ok(Err(ParseError::new("parse_timeout", format!("parsing took longer than {} seconds", self.time.as_secs())))),
+            Err(_) => Ok(Err(ParseError::new(
+                "parse_timeout",
+                format!("parsing took longer than {} seconds", self.time.as_secs()),
+            ))),
             Ok(outcome) => {
                 let (out, status) = outcome?;
                 if out.len() >= 4 * self.text_limit {
                     return Ok(Err(self.too_long()));
                 }
                 if !status.success() {
-                    let message = format!("the parser gave up on this file ({status}); it may be damaged, or need more than {} MiB of memory", self.memory_mb);
+                    let message = format!(
+                        "the parser gave up on this file ({status}); it may be damaged, or need more than {} MiB of memory",
+                        self.memory_mb
+                    );
                     return Ok(Err(ParseError::new("parser_crashed", message)));
                 }
                 Ok(serde_json::from_slice(&out)?)
@@ -131,9 +181,20 @@ pub fn child(argument: &str) -> i32 {
         // Deeply nested pages are parsed recursively: give them a large stack instead of a crash.
         let parsed: Result<Document, ParseError> = std::thread::Builder::new()
             .stack_size(256 << 20)
-            .spawn(move || cairn_ingest::parse(&Input { file_name: &task.file_name, mime_type: Some(&task.mime_type), bytes: &bytes }))?
+            .spawn(move || {
+                cairn_ingest::parse(&Input {
+                    file_name: &task.file_name,
+                    mime_type: Some(&task.mime_type),
+                    bytes: &bytes,
+                })
+            })?
             .join()
-            .unwrap_or_else(|_| Err(ParseError::new("damaged_file", "the file is damaged in a way the parser cannot handle")));
+            .unwrap_or_else(|_| {
+                Err(ParseError::new(
+                    "damaged_file",
+                    "the file is damaged in a way the parser cannot handle",
+                ))
+            });
         let mut out = std::io::BufWriter::new(std::io::stdout().lock());
         serde_json::to_writer(&mut out, &parsed)?;
         out.flush()

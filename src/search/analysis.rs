@@ -2,7 +2,9 @@
 //! Identifiers and versions are indexed whole and in parts (`HTTP_PROXY`, `getUserName`, `x.y.z`, `C++`); scripts that do not space
 //! their words become pairs of characters.
 
-use tantivy::tokenizer::{Language, Stemmer, StopWordFilter, TextAnalyzer, Token, TokenStream, Tokenizer};
+use tantivy::tokenizer::{
+    Language, Stemmer, StopWordFilter, TextAnalyzer, Token, TokenStream, Tokenizer,
+};
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
@@ -45,7 +47,10 @@ pub fn check_language(code: &str) -> Result<()> {
         return Ok(());
     }
     let known: Vec<&str> = LANGUAGES.iter().map(|(c, _)| *c).collect();
-    Err(Error::invalid("language_unknown", format!("language must be none or one of {}", known.join(", "))))
+    Err(Error::invalid(
+        "language_unknown",
+        format!("language must be none or one of {}", known.join(", ")),
+    ))
 }
 
 /// The analyser of a language; `none` neither drops stop words nor stems.
@@ -55,7 +60,10 @@ pub fn analyser(code: &str) -> TextAnalyzer {
     match LANGUAGES.iter().find(|(c, _)| *c == code) {
         None => builder.build(),
         Some((_, language)) => match StopWordFilter::new(*language) {
-            Some(stop_words) => builder.filter(stop_words).filter(Stemmer::new(*language)).build(),
+            Some(stop_words) => builder
+                .filter(stop_words)
+                .filter(Stemmer::new(*language))
+                .build(),
             None => builder.filter(Stemmer::new(*language)).build(),
         },
     }
@@ -79,8 +87,16 @@ impl Tokenizer for Words {
 
     fn token_stream<'a>(&'a mut self, text: &'a str) -> Tokens<'a> {
         self.tokens.clear();
-        Scanner { text, tokens: &mut self.tokens, position: 0 }.run();
-        Tokens { tokens: &mut self.tokens, next: 0 }
+        Scanner {
+            text,
+            tokens: &mut self.tokens,
+            position: 0,
+        }
+        .run();
+        Tokens {
+            tokens: &mut self.tokens,
+            next: 0,
+        }
     }
 }
 
@@ -121,8 +137,15 @@ impl Scanner<'_> {
 
     /// A run of an unspaced script: overlapping pairs, or the single character.
     fn pairs(&mut self, start: usize) -> usize {
-        let end = start + self.text[start..].find(|c: char| !is_unspaced(c)).unwrap_or(self.text.len() - start);
-        let bounds: Vec<usize> = self.text[start..end].char_indices().map(|(i, _)| start + i).chain([end]).collect();
+        let end = start
+            + self.text[start..]
+                .find(|c: char| !is_unspaced(c))
+                .unwrap_or(self.text.len() - start);
+        let bounds: Vec<usize> = self.text[start..end]
+            .char_indices()
+            .map(|(i, _)| start + i)
+            .chain([end])
+            .collect();
         if bounds.len() == 2 {
             self.push(start, end, 1);
         }
@@ -137,13 +160,18 @@ impl Scanner<'_> {
         let first_position = self.position;
         let (mut at, mut words, mut dotted) = (start, 0, false);
         loop {
-            let end = at + self.text[at..].find(|c: char| !is_word(c) || is_unspaced(c)).unwrap_or(self.text.len() - at);
+            let end = at
+                + self.text[at..]
+                    .find(|c: char| !is_word(c) || is_unspaced(c))
+                    .unwrap_or(self.text.len() - at);
             self.word(at, end);
             words += 1;
             at = end;
             let mut rest = self.text[end..].chars();
             match (rest.next(), rest.next()) {
-                (Some(joiner), Some(next)) if is_joiner(joiner) && is_word(next) && !is_unspaced(next) => {
+                (Some(joiner), Some(next))
+                    if is_joiner(joiner) && is_word(next) && !is_unspaced(next) =>
+                {
                     dotted |= joiner == '.';
                     at += joiner.len_utf8();
                 }
@@ -151,7 +179,11 @@ impl Scanner<'_> {
             }
         }
         let whole = &self.text[start..at];
-        let suffix = if words == 1 { language_suffix(&self.text[at..]) } else { 0 };
+        let suffix = if words == 1 {
+            language_suffix(&self.text[at..])
+        } else {
+            0
+        };
         if suffix > 0 || (words > 1 && (dotted || whole.chars().any(|c| c.is_ascii_digit()))) {
             let after = self.position;
             self.position = first_position;
@@ -175,9 +207,18 @@ impl Scanner<'_> {
     }
 
     fn push(&mut self, from: usize, to: usize, step: usize) {
-        let text: String = self.text[from..to].nfkc().flat_map(char::to_lowercase).collect();
+        let text: String = self.text[from..to]
+            .nfkc()
+            .flat_map(char::to_lowercase)
+            .collect();
         if text.len() <= LONGEST && text.chars().any(|c| c != '_') {
-            self.tokens.push(Token { offset_from: from, offset_to: to, position: self.position, text, position_length: 1 });
+            self.tokens.push(Token {
+                offset_from: from,
+                offset_to: to,
+                position: self.position,
+                text,
+                position_length: 1,
+            });
         }
         self.position += step;
     }
@@ -185,8 +226,16 @@ impl Scanner<'_> {
 
 /// `++` or `#` behind a name, as in C++ and F#.
 fn language_suffix(rest: &str) -> usize {
-    let suffix = if rest.starts_with("++") { 2 } else { usize::from(rest.starts_with('#')) };
-    if rest[suffix..].chars().next().is_some_and(is_word) { 0 } else { suffix }
+    let suffix = if rest.starts_with("++") {
+        2
+    } else {
+        usize::from(rest.starts_with('#'))
+    };
+    if rest[suffix..].chars().next().is_some_and(is_word) {
+        0
+    } else {
+        suffix
+    }
 }
 
 /// Ranges between underscores and at the humps of camel case (`HTTPServer` is `HTTP`, `Server`).
@@ -202,7 +251,10 @@ fn parts(word: &str) -> Vec<(usize, usize)> {
     for (i, (at, c)) in characters.iter().enumerate() {
         let before = i.checked_sub(1).map(|j| characters[j].1);
         let after = characters.get(i + 1).map(|(_, c)| *c);
-        let hump = c.is_uppercase() && (before.is_some_and(char::is_lowercase) || (before.is_some_and(char::is_uppercase) && after.is_some_and(char::is_lowercase)));
+        let hump = c.is_uppercase()
+            && (before.is_some_and(char::is_lowercase)
+                || (before.is_some_and(char::is_uppercase)
+                    && after.is_some_and(char::is_lowercase)));
         if *c == '_' {
             close(start, *at);
             start = at + 1;
@@ -240,7 +292,9 @@ mod tests {
         let mut out = Vec::new();
         while stream.advance() {
             let token = stream.token();
-            assert!(text.is_char_boundary(token.offset_from) && text.is_char_boundary(token.offset_to));
+            assert!(
+                text.is_char_boundary(token.offset_from) && text.is_char_boundary(token.offset_to)
+            );
             out.push(token.text.clone());
         }
         out
@@ -248,22 +302,57 @@ mod tests {
 
     #[test]
     fn prose_is_stemmed_without_stop_words() {
-        assert_eq!(terms("en", "The engines were running, and don't stop!"), ["engin", "were", "run", "don", "t", "stop"]);
+        assert_eq!(
+            terms("en", "The engines were running, and don't stop!"),
+            ["engin", "were", "run", "don", "t", "stop"]
+        );
         assert_eq!(terms("none", "The engines"), ["the", "engines"]);
     }
 
     #[test]
     fn identifiers_and_versions_are_found_whole_and_in_parts() {
         assert_eq!(terms("none", "HTTP_PROXY"), ["http_proxy", "http", "proxy"]);
-        assert_eq!(terms("none", "getUserName HTTPServer"), ["getusername", "get", "user", "name", "httpserver", "http", "server"]);
-        assert_eq!(terms("none", "v1.2.3, CVE-2024-1234."), ["v1", "2", "3", "v1.2.3", "cve", "2024", "1234", "cve-2024-1234"]);
-        assert_eq!(terms("none", "C++ and C# in main.rs"), ["c", "c++", "and", "c", "c#", "in", "main", "rs", "main.rs"]);
-        assert_eq!(terms("none", "state-of-the-art"), ["state", "of", "the", "art"]);
+        assert_eq!(
+            terms("none", "getUserName HTTPServer"),
+            [
+                "getusername",
+                "get",
+                "user",
+                "name",
+                "httpserver",
+                "http",
+                "server"
+            ]
+        );
+        assert_eq!(
+            terms("none", "v1.2.3, CVE-2024-1234."),
+            [
+                "v1",
+                "2",
+                "3",
+                "v1.2.3",
+                "cve",
+                "2024",
+                "1234",
+                "cve-2024-1234"
+            ]
+        );
+        assert_eq!(
+            terms("none", "C++ and C# in main.rs"),
+            ["c", "c++", "and", "c", "c#", "in", "main", "rs", "main.rs"]
+        );
+        assert_eq!(
+            terms("none", "state-of-the-art"),
+            ["state", "of", "the", "art"]
+        );
     }
 
     #[test]
     fn unspaced_scripts_become_pairs_and_marks_stay_in_their_words() {
-        assert_eq!(terms("en", "検索エンジン"), ["検索", "索エ", "エン", "ンジ", "ジン"]);
+        assert_eq!(
+            terms("en", "検索エンジン"),
+            ["検索", "索エ", "エン", "ンジ", "ジン"]
+        );
         assert_eq!(terms("en", "中"), ["中"]);
         assert_eq!(terms("none", "हिन्दी खोज"), ["हिन्दी", "खोज"]);
     }
@@ -271,6 +360,9 @@ mod tests {
     #[test]
     fn unknown_languages_are_refused() {
         assert!(check_language("de").is_ok() && check_language("none").is_ok());
-        assert_eq!(check_language("xx").expect_err("unknown").code(), "language_unknown");
+        assert_eq!(
+            check_language("xx").expect_err("unknown").code(),
+            "language_unknown"
+        );
     }
 }

@@ -54,7 +54,11 @@ pub fn vector_part(cosine: f32) -> f32 {
 /// `sqrt(bm25 / bound)`; 0 when the query has no terms.
 #[must_use]
 pub fn keyword_part(bm25: f32, bound: f32) -> f32 {
-    if bound > 0.0 { (bm25 / bound).clamp(0.0, 1.0).sqrt() } else { 0.0 }
+    if bound > 0.0 {
+        (bm25 / bound).clamp(0.0, 1.0).sqrt()
+    } else {
+        0.0
+    }
 }
 
 /// The absolute blend. A candidate whose embedding is not there yet is scored by its words alone.
@@ -89,10 +93,23 @@ impl Spread {
     /// Over the members of each list.
     #[must_use]
     pub fn of<'a>(all: impl Iterator<Item = &'a Raw> + Clone) -> Self {
-        let range = |values: &mut dyn Iterator<Item = f32>| values.fold(None, |range: Option<(f32, f32)>, v| Some(range.map_or((v, v), |(low, high)| (low.min(v), high.max(v)))));
+        let range = |values: &mut dyn Iterator<Item = f32>| {
+            values.fold(None, |range: Option<(f32, f32)>, v| {
+                Some(range.map_or((v, v), |(low, high)| (low.min(v), high.max(v))))
+            })
+        };
         Self {
-            cosine: range(&mut all.clone().filter(|r| r.vector_rank.is_some()).filter_map(|r| r.cosine)),
-            bm25: range(&mut all.filter(|r| r.keyword_rank.is_some()).filter_map(|r| r.bm25)),
+            cosine: range(
+                &mut all
+                    .clone()
+                    .filter(|r| r.vector_rank.is_some())
+                    .filter_map(|r| r.cosine),
+            ),
+            bm25: range(
+                &mut all
+                    .filter(|r| r.keyword_rank.is_some())
+                    .filter_map(|r| r.bm25),
+            ),
         }
     }
 }
@@ -100,7 +117,9 @@ impl Spread {
 /// Min–max: a list's best is 1, its worst 0, and what is not in a list has 0 there.
 #[must_use]
 pub fn relative(raw: &Raw, spread: &Spread, alpha: f32) -> Score {
-    let scaled = |value: Option<f32>, rank: Option<usize>, range: Option<(f32, f32)>| match (value, rank, range) {
+    let scaled = |value: Option<f32>, rank: Option<usize>, range: Option<(f32, f32)>| match (
+        value, rank, range,
+    ) {
         (Some(value), Some(_), Some((low, high))) if high > low => (value - low) / (high - low),
         (Some(_), Some(_), Some(_)) => 1.0,
         _ => 0.0,
@@ -110,9 +129,20 @@ pub fn relative(raw: &Raw, spread: &Spread, alpha: f32) -> Score {
     combine(Some(vector), Some(keyword), alpha, 1.0 - alpha)
 }
 
-fn combine(vector: Option<f32>, keyword: Option<f32>, vector_weight: f32, keyword_weight: f32) -> Score {
+fn combine(
+    vector: Option<f32>,
+    keyword: Option<f32>,
+    vector_weight: f32,
+    keyword_weight: f32,
+) -> Score {
     let score = vector_weight * vector.unwrap_or(0.0) + keyword_weight * keyword.unwrap_or(0.0);
-    Score { score, vector, keyword, vector_weight, keyword_weight }
+    Score {
+        score,
+        vector,
+        keyword,
+        vector_weight,
+        keyword_weight,
+    }
 }
 
 #[cfg(test)]
@@ -123,21 +153,42 @@ mod tests {
 
     #[test]
     fn the_blend_is_the_documented_sum() {
-        let raw = Raw { cosine: Some(0.5), bm25: Some(4.0), ..Raw::default() };
+        let raw = Raw {
+            cosine: Some(0.5),
+            bm25: Some(4.0),
+            ..Raw::default()
+        };
         // 0.7 · (1 + 0.5)/2 + 0.3 · sqrt(4/16) = 0.525 + 0.15
         assert!((absolute(&raw, 16.0, 0.7).score - 0.675).abs() < 1e-6);
-        let waiting = Raw { cosine: None, bm25: Some(4.0), ..Raw::default() };
+        let waiting = Raw {
+            cosine: None,
+            bm25: Some(4.0),
+            ..Raw::default()
+        };
         assert!((absolute(&waiting, 16.0, 0.7).score - 0.5).abs() < 1e-6);
     }
 
     #[test]
     fn rank_fusion_and_min_max_have_known_values() {
-        let first = Raw { cosine: Some(0.9), bm25: Some(3.0), vector_rank: Some(1), keyword_rank: Some(1) };
-        let last = Raw { cosine: Some(0.1), bm25: Some(0.0), vector_rank: Some(2), keyword_rank: None };
+        let first = Raw {
+            cosine: Some(0.9),
+            bm25: Some(3.0),
+            vector_rank: Some(1),
+            keyword_rank: Some(1),
+        };
+        let last = Raw {
+            cosine: Some(0.1),
+            bm25: Some(0.0),
+            vector_rank: Some(2),
+            keyword_rank: None,
+        };
         assert!((ranks(&first).score - 1.0).abs() < 1e-6);
         assert!((ranks(&last).score - 0.5 * 61.0 / 62.0).abs() < 1e-6);
         let spread = Spread::of([first, last].iter());
-        assert!((relative(&first, &spread, 0.7).score - 1.0).abs() < 1e-6 && relative(&last, &spread, 0.7).score.abs() < 1e-6);
+        assert!(
+            (relative(&first, &spread, 0.7).score - 1.0).abs() < 1e-6
+                && relative(&last, &spread, 0.7).score.abs() < 1e-6
+        );
     }
 
     proptest! {

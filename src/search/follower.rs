@@ -33,11 +33,19 @@ impl Positions {
     /// Keyword and vector position of a dataset.
     #[must_use]
     pub fn get(&self, dataset_id: &str) -> (i64, i64) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(dataset_id).copied().unwrap_or_default()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(dataset_id)
+            .copied()
+            .unwrap_or_default()
     }
 
     fn set(&self, dataset_id: &str, positions: (i64, i64)) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(dataset_id.to_owned(), positions);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(dataset_id.to_owned(), positions);
     }
 }
 
@@ -71,7 +79,8 @@ pub async fn run(app: &App, stop: CancellationToken) {
             }
         }
         // Commits cost a fixed time: while changes keep coming, spend at most a third of the time on them.
-        let pause = (began.elapsed() * 2).clamp(Duration::from_millis(15), Duration::from_secs(1)) * 2_u32.saturating_pow(failures.min(5));
+        let pause = (began.elapsed() * 2).clamp(Duration::from_millis(15), Duration::from_secs(1))
+            * 2_u32.saturating_pow(failures.min(5));
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = stop.cancelled() => break,
@@ -99,12 +108,20 @@ pub async fn catch_up(app: &App, engine: &Engine) -> Result<bool> {
     let heads = index_log::heads(&app.db).await?;
     let vector_positions = engine.vectors.applied(&app.db).await?;
     let ids: Vec<String> = heads.iter().map(|h| h.id.clone()).collect();
-    engine.keyword.keep_only(&ids.iter().map(String::as_str).collect::<Vec<_>>())?;
+    engine
+        .keyword
+        .keep_only(&ids.iter().map(String::as_str).collect::<Vec<_>>())?;
     engine.vectors.keep_only(&app.db, ids).await?;
     let mut any = false;
     for head in &heads {
         let keyword = keyword(app, engine, head).await?;
-        let vector = vector(app, engine, head, vector_positions.get(&head.id).copied().unwrap_or(0)).await?;
+        let vector = vector(
+            app,
+            engine,
+            head,
+            vector_positions.get(&head.id).copied().unwrap_or(0),
+        )
+        .await?;
         let before = app.positions.get(&head.id);
         if before != (keyword, vector) {
             any = true;
@@ -112,14 +129,18 @@ pub async fn catch_up(app: &App, engine: &Engine) -> Result<bool> {
         }
         documents::mark_indexed(app, &head.id, keyword.min(vector)).await?;
     }
-    let lag: i64 = heads.iter().map(|h| h.log_seq - app.positions.get(&h.id).0.min(app.positions.get(&h.id).1)).sum();
+    let lag: i64 = heads
+        .iter()
+        .map(|h| h.log_seq - app.positions.get(&h.id).0.min(app.positions.get(&h.id).1))
+        .sum();
     metrics::gauge!("cairn_index_lag_entries").set(lag as f64);
     Ok(any)
 }
 
 /// Whether the log leads from a position to its end. It does not when entries were pruned, or when the position is from another history.
 fn reaches(head: &Head, position: i64) -> bool {
-    position <= head.log_seq && (position == head.log_seq || (head.first_seq > 0 && position >= head.first_seq - 1))
+    position <= head.log_seq
+        && (position == head.log_seq || (head.first_seq > 0 && position >= head.first_seq - 1))
 }
 
 async fn keyword(app: &App, engine: &Engine, head: &Head) -> Result<i64> {
@@ -129,7 +150,8 @@ async fn keyword(app: &App, engine: &Engine, head: &Head) -> Result<i64> {
     }
     let index = {
         let (store, head) = (engine.keyword.clone(), head.clone());
-        tokio::task::spawn_blocking(move || store.index(&head.id, head.generation, &head.language)).await??
+        tokio::task::spawn_blocking(move || store.index(&head.id, head.generation, &head.language))
+            .await??
     };
     let mut position = index.applied()?;
     if !reaches(head, position) {
@@ -137,11 +159,24 @@ async fn keyword(app: &App, engine: &Engine, head: &Head) -> Result<i64> {
     }
     while position < head.log_seq {
         let entries = index_log::after(&app.db, &head.id, position, BATCH).await?;
-        let Some(last) = entries.last().map(|e| e.seq) else { break };
+        let Some(last) = entries.last().map(|e| e.seq) else {
+            break;
+        };
         let latest = latest(&entries, &["text", "delete"]);
-        let wanted: Vec<String> = latest.iter().filter(|(_, op)| **op == "text").map(|(id, _)| (*id).to_owned()).collect();
-        let mut rows: HashMap<String, Chunk> = chunks::by_ids(app, &head.tenant_id, &wanted).await?.into_iter().map(|c| (c.id.clone(), c)).collect();
-        let changes = latest.into_keys().map(|id| change(id, rows.remove(id))).collect::<Result<Vec<_>>>()?;
+        let wanted: Vec<String> = latest
+            .iter()
+            .filter(|(_, op)| **op == "text")
+            .map(|(id, _)| (*id).to_owned())
+            .collect();
+        let mut rows: HashMap<String, Chunk> = chunks::by_ids(app, &head.tenant_id, &wanted)
+            .await?
+            .into_iter()
+            .map(|c| (c.id.clone(), c))
+            .collect();
+        let changes = latest
+            .into_keys()
+            .map(|id| change(id, rows.remove(id)))
+            .collect::<Result<Vec<_>>>()?;
         let index = std::sync::Arc::clone(&index);
         tokio::task::spawn_blocking(move || index.apply(changes, last, false)).await??;
         position = last;
@@ -159,13 +194,37 @@ async fn vector(app: &App, engine: &Engine, head: &Head, mut position: i64) -> R
     }
     while position < head.log_seq {
         let entries = index_log::after(&app.db, &head.id, position, BATCH).await?;
-        let Some(last) = entries.last().map(|e| e.seq) else { break };
+        let Some(last) = entries.last().map(|e| e.seq) else {
+            break;
+        };
         let latest = latest(&entries, &["vector", "delete"]);
-        let wanted: Vec<String> = latest.iter().filter(|(_, op)| **op == "vector").map(|(id, _)| (*id).to_owned()).collect();
+        let wanted: Vec<String> = latest
+            .iter()
+            .filter(|(_, op)| **op == "vector")
+            .map(|(id, _)| (*id).to_owned())
+            .collect();
         let put = points(app, head, &wanted).await?;
         let present: std::collections::HashSet<Uuid> = put.iter().map(|p| p.id).collect();
-        let delete = latest.into_keys().map(parse).collect::<Result<Vec<_>>>()?.into_iter().filter(|id| !present.contains(id)).collect();
-        engine.vectors.apply(&app.db, &scope(head), Changes { put, delete, clear: false }, last).await?;
+        let delete = latest
+            .into_keys()
+            .map(parse)
+            .collect::<Result<Vec<_>>>()?
+            .into_iter()
+            .filter(|id| !present.contains(id))
+            .collect();
+        engine
+            .vectors
+            .apply(
+                &app.db,
+                &scope(head),
+                Changes {
+                    put,
+                    delete,
+                    clear: false,
+                },
+                last,
+            )
+            .await?;
         position = last;
     }
     Ok(position)
@@ -173,24 +232,37 @@ async fn vector(app: &App, engine: &Engine, head: &Head, mut position: i64) -> R
 
 /// The last operation on each chunk, of those that concern an index.
 fn latest<'a>(entries: &'a [Entry], ops: &[&str]) -> HashMap<&'a str, &'a str> {
-    entries.iter().filter(|e| ops.contains(&e.op.as_str())).map(|e| (e.chunk_id.as_str(), e.op.as_str())).collect()
+    entries
+        .iter()
+        .filter(|e| ops.contains(&e.op.as_str()))
+        .map(|e| (e.chunk_id.as_str(), e.op.as_str()))
+        .collect()
 }
 
 fn change(id: &str, row: Option<Chunk>) -> Result<Change> {
     let id = parse(id)?;
     Ok(match row {
-        Some(chunk) => Change::Put { id, text: chunk.indexed_text(), document_id: chunk.document_id },
+        Some(chunk) => Change::Put {
+            id,
+            text: chunk.indexed_text(),
+            document_id: chunk.document_id,
+        },
         // Deleted, or deleted since by an entry further on.
         None => Change::Delete { id },
     })
 }
 
 fn parse(id: &str) -> Result<Uuid> {
-    id.parse().map_err(|e| Error::internal("a chunk id is damaged").with_source(e))
+    id.parse()
+        .map_err(|e| Error::internal("a chunk id is damaged").with_source(e))
 }
 
 fn scope(head: &Head) -> Scope {
-    Scope { tenant_id: head.tenant_id.clone(), dataset_id: head.id.clone(), generation: head.generation }
+    Scope {
+        tenant_id: head.tenant_id.clone(),
+        dataset_id: head.id.clone(),
+        generation: head.generation,
+    }
 }
 
 #[derive(sqlx::FromRow)]
@@ -213,7 +285,11 @@ async fn points(app: &App, head: &Head, ids: &[String]) -> Result<Vec<Point>> {
     rows.into_iter()
         .map(|row| {
             let (floats, _) = row.vector.as_chunks::<4>();
-            Ok(Point { id: parse(&row.id)?, document_id: row.document_id, vector: floats.iter().map(|b| f32::from_le_bytes(*b)).collect() })
+            Ok(Point {
+                id: parse(&row.id)?,
+                document_id: row.document_id,
+                vector: floats.iter().map(|b| f32::from_le_bytes(*b)).collect(),
+            })
         })
         .collect()
 }
@@ -239,15 +315,22 @@ pub async fn rebuild_keyword(app: &App, engine: &Engine, head: &Head) -> Result<
     tracing::info!(dataset.id = %head.id, "building the keyword index anew");
     let store = engine.keyword.clone();
     let (id, generation, language) = (head.id.clone(), head.generation, head.language.clone());
-    let index = tokio::task::spawn_blocking(move || store.index(&id, generation, &language)).await??;
+    let index =
+        tokio::task::spawn_blocking(move || store.index(&id, generation, &language)).await??;
     let (mut after, mut clear) = (String::new(), true);
     loop {
         let ids = visible(app, head, &after).await?;
         let last = ids.last().cloned();
         let rows = chunks::by_ids(app, &head.tenant_id, &ids).await?;
-        let changes = rows.into_iter().map(|c| change(&c.id.clone(), Some(c))).collect::<Result<Vec<_>>>()?;
+        let changes = rows
+            .into_iter()
+            .map(|c| change(&c.id.clone(), Some(c)))
+            .collect::<Result<Vec<_>>>()?;
         // Until the last page the position stays 0, so a crash starts over.
-        let (index, seq) = (std::sync::Arc::clone(&index), if last.is_some() { 0 } else { head.log_seq });
+        let (index, seq) = (
+            std::sync::Arc::clone(&index),
+            if last.is_some() { 0 } else { head.log_seq },
+        );
         tokio::task::spawn_blocking(move || index.apply(changes, seq, clear)).await??;
         clear = false;
         match last {
@@ -269,7 +352,19 @@ pub async fn rebuild_vector(app: &App, engine: &Engine, head: &Head) -> Result<i
         let last = ids.last().cloned();
         let put = points(app, head, &ids).await?;
         let seq = if last.is_some() { 0 } else { head.log_seq };
-        engine.vectors.apply(&app.db, &scope(head), Changes { put, delete: Vec::new(), clear }, seq).await?;
+        engine
+            .vectors
+            .apply(
+                &app.db,
+                &scope(head),
+                Changes {
+                    put,
+                    delete: Vec::new(),
+                    clear,
+                },
+                seq,
+            )
+            .await?;
         clear = false;
         match last {
             Some(last) => after = last,
@@ -283,22 +378,53 @@ mod tests {
     use super::*;
 
     fn head(log_seq: i64, first_seq: i64) -> Head {
-        Head { id: String::new(), tenant_id: String::new(), language: String::new(), embedding_model: String::new(), generation: 1, log_seq, first_seq }
+        Head {
+            id: String::new(),
+            tenant_id: String::new(),
+            language: String::new(),
+            embedding_model: String::new(),
+            generation: 1,
+            log_seq,
+            first_seq,
+        }
     }
 
     #[test]
     fn a_position_is_reached_only_by_an_unbroken_log() {
-        assert!(reaches(&head(0, 0), 0) && reaches(&head(10, 1), 0) && reaches(&head(10, 5), 4) && reaches(&head(10, 5), 10));
+        assert!(
+            reaches(&head(0, 0), 0)
+                && reaches(&head(10, 1), 0)
+                && reaches(&head(10, 5), 4)
+                && reaches(&head(10, 5), 10)
+        );
         assert!(!reaches(&head(10, 5), 3), "entries were pruned");
-        assert!(!reaches(&head(10, 1), 11), "the position is from another history");
+        assert!(
+            !reaches(&head(10, 1), 11),
+            "the position is from another history"
+        );
         assert!(!reaches(&head(10, 0), 0), "the whole log was pruned");
     }
 
     #[test]
     fn only_the_last_operation_on_a_chunk_counts() {
-        let entry = |seq, op: &str, id: &str| Entry { seq, op: op.to_owned(), chunk_id: id.to_owned() };
-        let entries = [entry(1, "text", "a"), entry(2, "vector", "a"), entry(3, "delete", "a"), entry(4, "text", "b")];
-        assert_eq!(latest(&entries, &["text", "delete"]), HashMap::from([("a", "delete"), ("b", "text")]));
-        assert_eq!(latest(&entries, &["vector", "delete"]), HashMap::from([("a", "delete")]));
+        let entry = |seq, op: &str, id: &str| Entry {
+            seq,
+            op: op.to_owned(),
+            chunk_id: id.to_owned(),
+        };
+        let entries = [
+            entry(1, "text", "a"),
+            entry(2, "vector", "a"),
+            entry(3, "delete", "a"),
+            entry(4, "text", "b"),
+        ];
+        assert_eq!(
+            latest(&entries, &["text", "delete"]),
+            HashMap::from([("a", "delete"), ("b", "text")])
+        );
+        assert_eq!(
+            latest(&entries, &["vector", "delete"]),
+            HashMap::from([("a", "delete")])
+        );
     }
 }

@@ -11,10 +11,16 @@ use serde::{Deserialize, Serialize};
 use tantivy::collector::TopDocs;
 use tantivy::directory::MmapDirectory;
 use tantivy::indexer::LogMergePolicy;
-use tantivy::query::{BooleanQuery, BoostQuery, ConstScoreQuery, Occur, Query, TermQuery, TermSetQuery};
-use tantivy::schema::{FAST, Field, IndexRecordOption, STRING, Schema, TextFieldIndexing, TextOptions};
+use tantivy::query::{
+    BooleanQuery, BoostQuery, ConstScoreQuery, Occur, Query, TermQuery, TermSetQuery,
+};
+use tantivy::schema::{
+    FAST, Field, IndexRecordOption, STRING, Schema, TextFieldIndexing, TextOptions,
+};
 use tantivy::tokenizer::{TextAnalyzer, TokenStream};
-use tantivy::{DocAddress, Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, TantivyDocument, Term};
+use tantivy::{
+    DocAddress, Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, TantivyDocument, Term,
+};
 use uuid::Uuid;
 
 use super::analysis;
@@ -114,18 +120,33 @@ impl KeywordStore {
     /// Indexes below a directory.
     #[must_use]
     pub fn new(root: PathBuf) -> Self {
-        Self { root, open: Cache::builder().max_capacity(OPEN).time_to_idle(Duration::from_secs(3600)).build() }
+        Self {
+            root,
+            open: Cache::builder()
+                .max_capacity(OPEN)
+                .time_to_idle(Duration::from_secs(3600))
+                .build(),
+        }
     }
 
     /// The index of a dataset; created when it is not there, emptied when it was written by another analysis.
     ///
     /// # Errors
     /// When the directory cannot be read or written.
-    pub fn index(&self, dataset_id: &str, generation: i64, language: &str) -> Result<Arc<KeywordIndex>> {
+    pub fn index(
+        &self,
+        dataset_id: &str,
+        generation: i64,
+        language: &str,
+    ) -> Result<Arc<KeywordIndex>> {
         let path = self.root.join(dataset_id).join(generation.to_string());
         self.open
-            .try_get_with((dataset_id.to_owned(), generation), || KeywordIndex::open(&path, language).map(Arc::new))
-            .map_err(|e| Error::internal("a keyword index cannot be opened").with_source(e.to_string()))
+            .try_get_with((dataset_id.to_owned(), generation), || {
+                KeywordIndex::open(&path, language).map(Arc::new)
+            })
+            .map_err(|e| {
+                Error::internal("a keyword index cannot be opened").with_source(e.to_string())
+            })
     }
 
     /// Removes the indexes of datasets that are not in the list.
@@ -142,7 +163,12 @@ impl KeywordStore {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
             if !dataset_ids.contains(&name.as_str()) {
-                let stale: Vec<_> = self.open.iter().map(|(key, _)| key.as_ref().clone()).filter(|(id, _)| *id == name).collect();
+                let stale: Vec<_> = self
+                    .open
+                    .iter()
+                    .map(|(key, _)| key.as_ref().clone())
+                    .filter(|(id, _)| *id == name)
+                    .collect();
                 stale.iter().for_each(|key| self.open.invalidate(key));
                 std::fs::remove_dir_all(entry.path())?;
             }
@@ -155,20 +181,37 @@ impl KeywordIndex {
     fn open(path: &Path, language: &str) -> Result<Self> {
         std::fs::create_dir_all(path)?;
         let mut schema = Schema::builder();
-        let indexing = TextFieldIndexing::default().set_tokenizer("cairn").set_index_option(IndexRecordOption::WithFreqsAndPositions);
+        let indexing = TextFieldIndexing::default()
+            .set_tokenizer("cairn")
+            .set_index_option(IndexRecordOption::WithFreqsAndPositions);
         let fields = Fields {
             id: schema.add_text_field("id", STRING),
             id_high: schema.add_u64_field("id_high", FAST),
             id_low: schema.add_u64_field("id_low", FAST),
             document: schema.add_text_field("document", STRING),
-            body: schema.add_text_field("body", TextOptions::default().set_indexing_options(indexing)),
+            body: schema.add_text_field(
+                "body",
+                TextOptions::default().set_indexing_options(indexing),
+            ),
         };
-        let directory = MmapDirectory::open(path).map_err(tantivy::TantivyError::from).map_err(failed)?;
+        let directory = MmapDirectory::open(path)
+            .map_err(tantivy::TantivyError::from)
+            .map_err(failed)?;
         let index = Index::open_or_create(directory, schema.build()).map_err(failed)?;
         let analyser = analysis::analyser(language);
         index.tokenizers().register("cairn", analyser.clone());
-        let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into().map_err(failed)?;
-        Ok(Self { index, reader, fields, analyser, writer: Mutex::new(None) })
+        let reader = index
+            .reader_builder()
+            .reload_policy(ReloadPolicy::Manual)
+            .try_into()
+            .map_err(failed)?;
+        Ok(Self {
+            index,
+            reader,
+            fields,
+            analyser,
+            writer: Mutex::new(None),
+        })
     }
 
     /// The last position of the log that is in the index; 0 for an empty index or one of another analysis.
@@ -177,8 +220,13 @@ impl KeywordIndex {
     /// When the index cannot be read.
     pub fn applied(&self) -> Result<i64> {
         let metas = self.index.load_metas().map_err(failed)?;
-        let payload: Option<Payload> = metas.payload.as_deref().and_then(|p| serde_json::from_str(p).ok());
-        Ok(payload.filter(|p| p.analysis == analysis::VERSION).map_or(0, |p| p.seq))
+        let payload: Option<Payload> = metas
+            .payload
+            .as_deref()
+            .and_then(|p| serde_json::from_str(p).ok());
+        Ok(payload
+            .filter(|p| p.analysis == analysis::VERSION)
+            .map_or(0, |p| p.seq))
     }
 
     /// Applies changes in order and commits them together with the position; searches see them when this returns.
@@ -188,13 +236,18 @@ impl KeywordIndex {
     pub fn apply(&self, changes: Vec<Change>, seq: i64, clear: bool) -> Result<()> {
         let mut slot = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         if slot.is_none() {
-            let writer = self.index.writer_with_num_threads(1, WRITER_MEMORY).map_err(failed)?;
+            let writer = self
+                .index
+                .writer_with_num_threads(1, WRITER_MEMORY)
+                .map_err(failed)?;
             let mut policy = LogMergePolicy::default();
             policy.set_del_docs_ratio_before_merge(DELETED_SHARE);
             writer.set_merge_policy(Box::new(policy));
             *slot = Some(writer);
         }
-        let writer = slot.as_mut().ok_or_else(|| Error::internal("the writer is missing"))?;
+        let writer = slot
+            .as_mut()
+            .ok_or_else(|| Error::internal("the writer is missing"))?;
         let outcome = self.write(writer, changes, seq, clear);
         if outcome.is_err() {
             // A writer that failed stays failed; the next attempt gets a new one.
@@ -204,14 +257,24 @@ impl KeywordIndex {
         self.reader.reload().map_err(failed)
     }
 
-    fn write(&self, writer: &mut IndexWriter<TantivyDocument>, changes: Vec<Change>, seq: i64, clear: bool) -> Result<()> {
+    fn write(
+        &self,
+        writer: &mut IndexWriter<TantivyDocument>,
+        changes: Vec<Change>,
+        seq: i64,
+        clear: bool,
+    ) -> Result<()> {
         if clear {
             writer.delete_all_documents().map_err(failed)?;
         }
         let fields = self.fields;
         for change in changes {
             match change {
-                Change::Put { id, document_id, text } => {
+                Change::Put {
+                    id,
+                    document_id,
+                    text,
+                } => {
                     writer.delete_term(Term::from_field_text(fields.id, &id.simple().to_string()));
                     let (high, low) = id.as_u64_pair();
                     let mut row = TantivyDocument::default();
@@ -228,7 +291,10 @@ impl KeywordIndex {
             }
         }
         let mut commit = writer.prepare_commit().map_err(failed)?;
-        commit.set_payload(&serde_json::to_string(&Payload { seq, analysis: analysis::VERSION })?);
+        commit.set_payload(&serde_json::to_string(&Payload {
+            seq,
+            analysis: analysis::VERSION,
+        })?);
         commit.commit().map_err(failed)?;
         Ok(())
     }
@@ -244,7 +310,11 @@ impl KeywordIndex {
     /// When the index cannot be read.
     pub fn analyse(&self, query: &str) -> Result<Analysed> {
         let searcher = self.reader.searcher();
-        let chunks: u64 = searcher.segment_readers().iter().map(|s| u64::from(s.max_doc())).sum();
+        let chunks: u64 = searcher
+            .segment_readers()
+            .iter()
+            .map(|s| u64::from(s.max_doc()))
+            .sum();
         let mut counts: Vec<(String, u32)> = Vec::new();
         let mut analyser = self.analyser.clone();
         let mut stream = analyser.token_stream(query);
@@ -257,11 +327,21 @@ impl KeywordIndex {
         }
         let mut terms = Vec::with_capacity(counts.len());
         for (term, count) in counts {
-            let df = searcher.doc_freq(&Term::from_field_text(self.fields.body, &term)).map_err(failed)?;
+            let df = searcher
+                .doc_freq(&Term::from_field_text(self.fields.body, &term))
+                .map_err(failed)?;
             let idf = (1.0 + (chunks.saturating_sub(df) as f32 + 0.5) / (df as f32 + 0.5)).ln();
-            terms.push(QueryTerm { term, count, df, idf });
+            terms.push(QueryTerm {
+                term,
+                count,
+                df,
+                idf,
+            });
         }
-        let bound = terms.iter().map(|t| t.count as f32 * t.idf * (K1 + 1.0)).sum();
+        let bound = terms
+            .iter()
+            .map(|t| t.count as f32 * t.idf * (K1 + 1.0))
+            .sum();
         Ok(Analysed { terms, bound })
     }
 
@@ -269,8 +349,17 @@ impl KeywordIndex {
     ///
     /// # Errors
     /// When the index cannot be read.
-    pub fn search(&self, query: &Analysed, documents: Option<&[String]>, limit: usize) -> Result<Vec<(Uuid, f32)>> {
-        let filter = documents.map(|ids| ids.iter().map(|id| Term::from_field_text(self.fields.document, id)).collect());
+    pub fn search(
+        &self,
+        query: &Analysed,
+        documents: Option<&[String]>,
+        limit: usize,
+    ) -> Result<Vec<(Uuid, f32)>> {
+        let filter = documents.map(|ids| {
+            ids.iter()
+                .map(|id| Term::from_field_text(self.fields.document, id))
+                .collect()
+        });
         self.run(query, filter, limit)
     }
 
@@ -279,18 +368,36 @@ impl KeywordIndex {
     /// # Errors
     /// When the index cannot be read.
     pub fn scores(&self, query: &Analysed, ids: &[Uuid]) -> Result<HashMap<Uuid, f32>> {
-        let filter = ids.iter().map(|id| Term::from_field_text(self.fields.id, &id.simple().to_string())).collect();
-        Ok(self.run(query, Some(filter), ids.len())?.into_iter().collect())
+        let filter = ids
+            .iter()
+            .map(|id| Term::from_field_text(self.fields.id, &id.simple().to_string()))
+            .collect();
+        Ok(self
+            .run(query, Some(filter), ids.len())?
+            .into_iter()
+            .collect())
     }
 
-    fn run(&self, query: &Analysed, filter: Option<Vec<Term>>, limit: usize) -> Result<Vec<(Uuid, f32)>> {
+    fn run(
+        &self,
+        query: &Analysed,
+        filter: Option<Vec<Term>>,
+        limit: usize,
+    ) -> Result<Vec<(Uuid, f32)>> {
         let words: Vec<(Occur, Box<dyn Query>)> = query
             .terms
             .iter()
             .filter(|t| t.df > 0)
             .map(|t| {
-                let term: Box<dyn Query> = Box::new(TermQuery::new(Term::from_field_text(self.fields.body, &t.term), IndexRecordOption::WithFreqs));
-                let weighted: Box<dyn Query> = if t.count > 1 { Box::new(BoostQuery::new(term, t.count as f32)) } else { term };
+                let term: Box<dyn Query> = Box::new(TermQuery::new(
+                    Term::from_field_text(self.fields.body, &t.term),
+                    IndexRecordOption::WithFreqs,
+                ));
+                let weighted: Box<dyn Query> = if t.count > 1 {
+                    Box::new(BoostQuery::new(term, t.count as f32))
+                } else {
+                    term
+                };
                 (Occur::Should, weighted)
             })
             .collect();
@@ -300,13 +407,24 @@ impl KeywordIndex {
         let mut query: Box<dyn Query> = Box::new(BooleanQuery::new(words));
         if let Some(terms) = filter {
             // A filter adds nothing to the score.
-            let filter: Box<dyn Query> = Box::new(ConstScoreQuery::new(Box::new(TermSetQuery::new(terms)), 0.0));
-            query = Box::new(BooleanQuery::new(vec![(Occur::Must, query), (Occur::Must, filter)]));
+            let filter: Box<dyn Query> = Box::new(ConstScoreQuery::new(
+                Box::new(TermSetQuery::new(terms)),
+                0.0,
+            ));
+            query = Box::new(BooleanQuery::new(vec![
+                (Occur::Must, query),
+                (Occur::Must, filter),
+            ]));
         }
         let searcher = self.reader.searcher();
-        let found: Vec<(f32, DocAddress)> = searcher.search(&query, &TopDocs::with_limit(limit).order_by_score()).map_err(failed)?;
+        let found: Vec<(f32, DocAddress)> = searcher
+            .search(&query, &TopDocs::with_limit(limit).order_by_score())
+            .map_err(failed)?;
         let ids = Ids::new(&searcher)?;
-        found.into_iter().map(|(score, address)| Ok((ids.get(address)?, score))).collect()
+        found
+            .into_iter()
+            .map(|(score, address)| Ok((ids.get(address)?, score)))
+            .collect()
     }
 
     /// Ids of all chunks in the index.
@@ -339,7 +457,10 @@ impl Ids {
     fn new(searcher: &Searcher) -> Result<Self> {
         let columns = searcher.segment_readers().iter().map(|segment| {
             let fast = segment.fast_fields();
-            Ok([fast.u64("id_high").map_err(failed)?, fast.u64("id_low").map_err(failed)?])
+            Ok([
+                fast.u64("id_high").map_err(failed)?,
+                fast.u64("id_low").map_err(failed)?,
+            ])
         });
         Ok(Self(columns.collect::<Result<_>>()?))
     }
@@ -371,7 +492,11 @@ mod tests {
     }
 
     fn put(n: u128, document: &str, text: &str) -> Change {
-        Change::Put { id: id(n), document_id: document.to_owned(), text: text.to_owned() }
+        Change::Put {
+            id: id(n),
+            document_id: document.to_owned(),
+            text: text.to_owned(),
+        }
     }
 
     #[test]
@@ -379,20 +504,52 @@ mod tests {
         let directory = tempfile::tempdir().expect("temporary directory");
         let store = KeywordStore::new(directory.path().to_owned());
         let index = store.index("d", 1, "en").expect("opens");
-        index.apply(vec![put(1, "a", "red fox"), put(2, "b", "red red dog"), put(3, "c", "blue whale")], 3, false).expect("applies");
+        index
+            .apply(
+                vec![
+                    put(1, "a", "red fox"),
+                    put(2, "b", "red red dog"),
+                    put(3, "c", "blue whale"),
+                ],
+                3,
+                false,
+            )
+            .expect("applies");
         let query = index.analyse("red whale zebra").expect("analyses");
-        assert_eq!(query.terms.iter().map(|t| (t.term.as_str(), t.df)).collect::<Vec<_>>(), [("red", 2), ("whale", 1), ("zebra", 0)]);
+        assert_eq!(
+            query
+                .terms
+                .iter()
+                .map(|t| (t.term.as_str(), t.df))
+                .collect::<Vec<_>>(),
+            [("red", 2), ("whale", 1), ("zebra", 0)]
+        );
         let hits = index.search(&query, None, 10).expect("searches");
         assert_eq!(hits[0].0, id(3));
         // N = 3, df = 1: idf = ln(1 + 2.5/1.5); tf = 1, length 2, mean 7/3: idf · 2.2 / (1 + 1.2 · (0.25 + 0.75 · 2 / (7/3)))
-        let expected = (1.0_f32 + 2.5 / 1.5).ln() * 2.2 / (1.0 + 1.2 * (0.25 + 0.75 * 2.0 / (7.0 / 3.0)));
-        assert!((hits[0].1 - expected).abs() < 1e-4, "{} {expected}", hits[0].1);
+        let expected =
+            (1.0_f32 + 2.5 / 1.5).ln() * 2.2 / (1.0 + 1.2 * (0.25 + 0.75 * 2.0 / (7.0 / 3.0)));
+        assert!(
+            (hits[0].1 - expected).abs() < 1e-4,
+            "{} {expected}",
+            hits[0].1
+        );
         assert!(hits.iter().all(|(_, score)| *score < query.bound));
         // asking after single chunks gives the same numbers
-        let single = index.scores(&query, &[id(2), id(3), id(9)]).expect("scores");
+        let single = index
+            .scores(&query, &[id(2), id(3), id(9)])
+            .expect("scores");
         assert_eq!(single.get(&id(3)), Some(&hits[0].1));
         assert_eq!(single.len(), 2);
-        assert_eq!(index.search(&query, Some(&["b".to_owned()]), 10).expect("searches").iter().map(|h| h.0).collect::<Vec<_>>(), [id(2)]);
+        assert_eq!(
+            index
+                .search(&query, Some(&["b".to_owned()]), 10)
+                .expect("searches")
+                .iter()
+                .map(|h| h.0)
+                .collect::<Vec<_>>(),
+            [id(2)]
+        );
     }
 
     #[test]
@@ -401,7 +558,18 @@ mod tests {
         {
             let index = KeywordIndex::open(directory.path(), "en").expect("opens");
             assert_eq!(index.applied().expect("reads"), 0);
-            index.apply(vec![put(1, "a", "one"), put(1, "a", "one"), put(2, "a", "two"), Change::Delete { id: id(2) }], 7, false).expect("applies");
+            index
+                .apply(
+                    vec![
+                        put(1, "a", "one"),
+                        put(1, "a", "one"),
+                        put(2, "a", "two"),
+                        Change::Delete { id: id(2) },
+                    ],
+                    7,
+                    false,
+                )
+                .expect("applies");
         }
         let index = KeywordIndex::open(directory.path(), "en").expect("opens again");
         assert_eq!(index.applied().expect("reads"), 7);

@@ -33,11 +33,23 @@ pub fn measure(ranking: &[String], judged: &Judgements) -> Measures {
         return Measures::default();
     }
     let discount = |rank: usize| 1.0 / ((rank + 2) as f64).log2();
-    let dcg: f64 = ranking.iter().take(10).enumerate().map(|(i, id)| grade(id) as f64 * discount(i)).sum();
+    let dcg: f64 = ranking
+        .iter()
+        .take(10)
+        .enumerate()
+        .map(|(i, id)| grade(id) as f64 * discount(i))
+        .sum();
     let mut ideal: Vec<i64> = judged.values().copied().filter(|g| *g > 0).collect();
     ideal.sort_unstable_by(|a, b| b.cmp(a));
-    let best: f64 = ideal.iter().take(10).enumerate().map(|(i, g)| *g as f64 * discount(i)).sum();
-    let found = |k: usize| ranking.iter().take(k).filter(|id| grade(id) > 0).count() as f64 / relevant as f64;
+    let best: f64 = ideal
+        .iter()
+        .take(10)
+        .enumerate()
+        .map(|(i, g)| *g as f64 * discount(i))
+        .sum();
+    let found = |k: usize| {
+        ranking.iter().take(k).filter(|id| grade(id) > 0).count() as f64 / relevant as f64
+    };
     let first = ranking.iter().take(10).position(|id| grade(id) > 0);
     let mut met = 0.0;
     let precision: f64 = ranking
@@ -80,7 +92,11 @@ mod tests {
 
     #[test]
     fn measures_of_a_small_ranking() {
-        let judged = Judgements::from([("a".to_owned(), 2), ("b".to_owned(), 1), ("c".to_owned(), 0)]);
+        let judged = Judgements::from([
+            ("a".to_owned(), 2),
+            ("b".to_owned(), 1),
+            ("c".to_owned(), 0),
+        ]);
         let ranking: Vec<String> = ["c", "b", "a"].map(str::to_owned).to_vec();
         let m = measure(&ranking, &judged);
         // DCG = 1/log2(3) + 2/log2(4); ideal = 2/log2(2) + 1/log2(3)

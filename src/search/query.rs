@@ -57,28 +57,55 @@ impl Request {
     /// A search with the defaults.
     #[must_use]
     pub fn new(query: impl Into<String>, dataset_ids: Vec<String>) -> Self {
-        Self { query: query.into(), dataset_ids, top_k: 5, alpha: DEFAULT_ALPHA, min_score: None, fusion: Fusion::Blend, filter: None, candidates: None }
+        Self {
+            query: query.into(),
+            dataset_ids,
+            top_k: 5,
+            alpha: DEFAULT_ALPHA,
+            min_score: None,
+            fusion: Fusion::Blend,
+            filter: None,
+            candidates: None,
+        }
     }
 
     fn check(&self) -> Result<()> {
         let length = self.query.chars().count();
         if self.query.trim().is_empty() || length > MAX_QUERY {
-            return Err(Error::invalid("query_invalid", format!("query must have 1 to {MAX_QUERY} characters")));
+            return Err(Error::invalid(
+                "query_invalid",
+                format!("query must have 1 to {MAX_QUERY} characters"),
+            ));
         }
         if self.dataset_ids.is_empty() || self.dataset_ids.len() > MAX_DATASETS {
-            return Err(Error::invalid("datasets_invalid", format!("datasetIds must name 1 to {MAX_DATASETS} datasets")));
+            return Err(Error::invalid(
+                "datasets_invalid",
+                format!("datasetIds must name 1 to {MAX_DATASETS} datasets"),
+            ));
         }
         if !(1..=MAX_TOP_K).contains(&self.top_k) {
-            return Err(Error::invalid("top_k_out_of_range", format!("topK must be between 1 and {MAX_TOP_K}")));
+            return Err(Error::invalid(
+                "top_k_out_of_range",
+                format!("topK must be between 1 and {MAX_TOP_K}"),
+            ));
         }
         if !(0.0..=1.0).contains(&self.alpha) {
-            return Err(Error::invalid("alpha_out_of_range", "hybridAlpha must be between 0 and 1"));
+            return Err(Error::invalid(
+                "alpha_out_of_range",
+                "hybridAlpha must be between 0 and 1",
+            ));
         }
         if self.min_score.is_some_and(|s| !(0.0..=1.0).contains(&s)) {
-            return Err(Error::invalid("min_score_out_of_range", "minScore must be between 0 and 1"));
+            return Err(Error::invalid(
+                "min_score_out_of_range",
+                "minScore must be between 0 and 1",
+            ));
         }
         if self.candidates.is_some_and(|n| !(1..=2000).contains(&n)) {
-            return Err(Error::invalid("candidates_out_of_range", "candidates must be between 1 and 2000"));
+            return Err(Error::invalid(
+                "candidates_out_of_range",
+                "candidates must be between 1 and 2000",
+            ));
         }
         Ok(())
     }
@@ -191,7 +218,11 @@ pub async fn search(app: &Arc<App>, caller: &Caller, request: &Request) -> Resul
     request.check()?;
     let mut seen = HashSet::new();
     let mut sets = Vec::new();
-    for id in request.dataset_ids.iter().filter(|id| seen.insert(id.as_str())) {
+    for id in request
+        .dataset_ids
+        .iter()
+        .filter(|id| seen.insert(id.as_str()))
+    {
         sets.push(datasets::settings(app, caller, id).await?);
     }
     let engine = app.engine().await?;
@@ -200,7 +231,10 @@ pub async fn search(app: &Arc<App>, caller: &Caller, request: &Request) -> Resul
         if let Some(other) = sets.iter().find(|d| d.embedding_model != *model) {
             return Err(Error::unprocessable(
                 "model_mismatch",
-                format!("dataset {} uses the model {}, but the server runs {model}; hybridAlpha 0 searches its keywords", other.name, other.embedding_model),
+                format!(
+                    "dataset {} uses the model {}, but the server runs {model}; hybridAlpha 0 searches its keywords",
+                    other.name, other.embedding_model
+                ),
             ));
         }
         Some(query_vector(app, &request.query).await?)
@@ -208,7 +242,11 @@ pub async fn search(app: &Arc<App>, caller: &Caller, request: &Request) -> Resul
         None
     };
     let embedded = began.elapsed();
-    let searched = try_join_all(sets.iter().map(|dataset| candidates(app, engine, request, dataset, vector.as_deref()))).await?;
+    let searched = try_join_all(
+        sets.iter()
+            .map(|dataset| candidates(app, engine, request, dataset, vector.as_deref())),
+    )
+    .await?;
     let retrieved = began.elapsed();
     let hits = assemble(app, caller, request, &searched).await?;
     let total = began.elapsed();
@@ -217,7 +255,12 @@ pub async fn search(app: &Arc<App>, caller: &Caller, request: &Request) -> Resul
     Ok(Answer {
         hits,
         candidates: searched.iter().map(|s| s.candidates.len()).sum(),
-        timings: Timings { embed_ms: ms(embedded), retrieve_ms: ms(retrieved - embedded), assemble_ms: ms(total - retrieved), total_ms: ms(total) },
+        timings: Timings {
+            embed_ms: ms(embedded),
+            retrieve_ms: ms(retrieved - embedded),
+            assemble_ms: ms(total - retrieved),
+            total_ms: ms(total),
+        },
     })
 }
 
@@ -226,17 +269,31 @@ async fn query_vector(app: &Arc<App>, query: &str) -> Result<Arc<Vec<f32>>> {
     if let Some(known) = app.query_vectors.get(query) {
         return Ok(known);
     }
-    let vector = app.embed(vec![query.to_owned()], Priority::Query).await?.pop().ok_or_else(|| Error::internal("the model gave no vector"))?;
+    let vector = app
+        .embed(vec![query.to_owned()], Priority::Query)
+        .await?
+        .pop()
+        .ok_or_else(|| Error::internal("the model gave no vector"))?;
     let vector = Arc::new(vector);
-    app.query_vectors.insert(query.to_owned(), Arc::clone(&vector));
+    app.query_vectors
+        .insert(query.to_owned(), Arc::clone(&vector));
     Ok(vector)
 }
 
 /// Both lists of one dataset, with the live documents only and every missing score completed.
-async fn candidates(app: &Arc<App>, engine: &Engine, request: &Request, dataset: &Dataset, vector: Option<&Vec<f32>>) -> Result<Searched> {
+async fn candidates(
+    app: &Arc<App>,
+    engine: &Engine,
+    request: &Request,
+    dataset: &Dataset,
+    vector: Option<&Vec<f32>>,
+) -> Result<Searched> {
     let index = {
         let (store, dataset) = (engine.keyword.clone(), dataset.clone());
-        tokio::task::spawn_blocking(move || store.index(&dataset.id, dataset.generation, &dataset.language)).await??
+        tokio::task::spawn_blocking(move || {
+            store.index(&dataset.id, dataset.generation, &dataset.language)
+        })
+        .await??
     };
     let analysed = {
         let (index, query) = (Arc::clone(&index), request.query.clone());
@@ -246,23 +303,40 @@ async fn candidates(app: &Arc<App>, engine: &Engine, request: &Request, dataset:
         Some(filter) => Some(matching(app, dataset, filter).await?),
         None => None,
     };
-    let scope = VectorScope { tenant_id: dataset.tenant_id.clone(), dataset_id: dataset.id.clone(), generation: dataset.generation };
-    let mut limit = request.candidates.unwrap_or(app.config.search_candidates).max(request.top_k);
+    let scope = VectorScope {
+        tenant_id: dataset.tenant_id.clone(),
+        dataset_id: dataset.id.clone(),
+        generation: dataset.generation,
+    };
+    let mut limit = request
+        .candidates
+        .unwrap_or(app.config.search_candidates)
+        .max(request.top_k);
     loop {
         let words = async {
             if request.alpha >= 1.0 && request.fusion != Fusion::Rrf {
                 return Ok(Vec::new());
             }
-            let (index, analysed, documents) = (Arc::clone(&index), analysed.clone(), documents.clone());
-            tokio::task::spawn_blocking(move || index.search(&analysed, documents.as_deref(), limit)).await?
+            let (index, analysed, documents) =
+                (Arc::clone(&index), analysed.clone(), documents.clone());
+            tokio::task::spawn_blocking(move || {
+                index.search(&analysed, documents.as_deref(), limit)
+            })
+            .await?
         };
         let meaning = async {
             match vector {
-                Some(vector) => engine.vectors.search(&scope, vector.clone(), documents.clone(), limit).await,
+                Some(vector) => {
+                    engine
+                        .vectors
+                        .search(&scope, vector.clone(), documents.clone(), limit)
+                        .await
+                }
                 None => Ok(Vec::new()),
             }
         };
-        let (words, meaning): (Vec<(Uuid, f32)>, Vec<(Uuid, f32)>) = tokio::try_join!(words, meaning)?;
+        let (words, meaning): (Vec<(Uuid, f32)>, Vec<(Uuid, f32)>) =
+            tokio::try_join!(words, meaning)?;
         let full = words.len() == limit || meaning.len() == limit;
         let mut found: HashMap<Uuid, Raw> = HashMap::with_capacity(words.len() + meaning.len());
         // Both lists by score, equal scores by id: the indexes order ties by accident.
@@ -281,8 +355,15 @@ async fn candidates(app: &Arc<App>, engine: &Engine, request: &Request, dataset:
             limit *= 4;
             continue;
         }
-        complete(engine, request, &index, &analysed, &scope, vector, &mut found).await?;
-        return Ok(Searched { index, analysed, candidates: found.into_iter().collect() });
+        complete(
+            engine, request, &index, &analysed, &scope, vector, &mut found,
+        )
+        .await?;
+        return Ok(Searched {
+            index,
+            analysed,
+            candidates: found.into_iter().collect(),
+        });
     }
 }
 
@@ -332,13 +413,25 @@ async fn complete(
     found: &mut HashMap<Uuid, Raw>,
 ) -> Result<()> {
     if let Some(vector) = vector {
-        let missing: Vec<Uuid> = found.iter().filter(|(_, raw)| raw.cosine.is_none()).map(|(id, _)| *id).collect();
-        for (id, cosine) in engine.vectors.scores(scope, vector.clone(), missing).await? {
+        let missing: Vec<Uuid> = found
+            .iter()
+            .filter(|(_, raw)| raw.cosine.is_none())
+            .map(|(id, _)| *id)
+            .collect();
+        for (id, cosine) in engine
+            .vectors
+            .scores(scope, vector.clone(), missing)
+            .await?
+        {
             found.entry(id).or_default().cosine = Some(cosine);
         }
     }
     if request.alpha < 1.0 {
-        let missing: Vec<Uuid> = found.iter().filter(|(_, raw)| raw.bm25.is_none()).map(|(id, _)| *id).collect();
+        let missing: Vec<Uuid> = found
+            .iter()
+            .filter(|(_, raw)| raw.bm25.is_none())
+            .map(|(id, _)| *id)
+            .collect();
         let (index, analysed, asked) = (Arc::clone(index), analysed.clone(), missing.clone());
         let scores = tokio::task::spawn_blocking(move || index.scores(&analysed, &asked)).await??;
         for id in missing {
@@ -359,8 +452,17 @@ struct DocumentRow {
     metadata: String,
 }
 
-async fn assemble(app: &Arc<App>, caller: &Caller, request: &Request, searched: &[Searched]) -> Result<Vec<Hit>> {
-    let spread = Spread::of(searched.iter().flat_map(|s| s.candidates.iter().map(|(_, raw)| raw)));
+async fn assemble(
+    app: &Arc<App>,
+    caller: &Caller,
+    request: &Request,
+    searched: &[Searched],
+) -> Result<Vec<Hit>> {
+    let spread = Spread::of(
+        searched
+            .iter()
+            .flat_map(|s| s.candidates.iter().map(|(_, raw)| raw)),
+    );
     let mut candidates: Vec<Candidate> = Vec::new();
     for (dataset, set) in searched.iter().enumerate() {
         candidates.extend(set.candidates.iter().map(|(id, raw)| {
@@ -369,15 +471,34 @@ async fn assemble(app: &Arc<App>, caller: &Caller, request: &Request, searched: 
                 Fusion::Rrf => blend::ranks(raw),
                 Fusion::Minmax => blend::relative(raw, &spread, request.alpha),
             };
-            Candidate { id: *id, raw: *raw, score, dataset }
+            Candidate {
+                id: *id,
+                raw: *raw,
+                score,
+                dataset,
+            }
         }));
     }
     candidates.retain(|c| c.score.score >= request.min_score.unwrap_or(0.0));
-    candidates.sort_by(|a, b| b.score.score.total_cmp(&a.score.score).then_with(|| a.id.cmp(&b.id)));
+    candidates.sort_by(|a, b| {
+        b.score
+            .score
+            .total_cmp(&a.score.score)
+            .then_with(|| a.id.cmp(&b.id))
+    });
     candidates.truncate(request.top_k);
     let ids: Vec<String> = candidates.iter().map(|c| c.id.to_string()).collect();
-    let mut rows: HashMap<String, Chunk> = chunks::by_ids(app, caller.tenant(), &ids).await?.into_iter().map(|c| (c.id.clone(), c)).collect();
-    let document_ids: Vec<String> = rows.values().map(|c| c.document_id.clone()).collect::<HashSet<_>>().into_iter().collect();
+    let mut rows: HashMap<String, Chunk> = chunks::by_ids(app, caller.tenant(), &ids)
+        .await?
+        .into_iter()
+        .map(|c| (c.id.clone(), c))
+        .collect();
+    let document_ids: Vec<String> = rows
+        .values()
+        .map(|c| c.document_id.clone())
+        .collect::<HashSet<_>>()
+        .into_iter()
+        .collect();
     let documents: HashMap<String, DocumentRow> = app
         .db
         .all_in::<DocumentRow>(
@@ -392,11 +513,16 @@ async fn assemble(app: &Arc<App>, caller: &Caller, request: &Request, searched: 
     let mut hits = Vec::with_capacity(candidates.len());
     for candidate in candidates {
         // A chunk that went away between the lists and here is gone.
-        let Some(chunk) = rows.remove(&candidate.id.to_string()) else { continue };
-        let Some(document) = documents.get(&chunk.document_id) else { continue };
+        let Some(chunk) = rows.remove(&candidate.id.to_string()) else {
+            continue;
+        };
+        let Some(document) = documents.get(&chunk.document_id) else {
+            continue;
+        };
         let set = &searched[candidate.dataset];
         let terms: HashSet<&str> = set.analysed.terms.iter().map(|t| t.term.as_str()).collect();
-        let (highlights, matched_terms) = highlight(&mut set.index.analyser(), &chunk.content, &terms);
+        let (highlights, matched_terms) =
+            highlight(&mut set.index.analyser(), &chunk.content, &terms);
         let (raw, score) = (candidate.raw, candidate.score);
         hits.push(Hit {
             file_name: document.file_name.clone(),

@@ -14,10 +14,27 @@ async fn operations(service: &Service, dataset: &str) -> Vec<(Method, String, St
     let document = service.get("/openapi.json").await;
     let mut all = Vec::new();
     for (path, item) in document["paths"].as_object().expect("paths") {
-        for method in item.as_object().expect("operations").keys().filter(|k| ["get", "post", "patch", "put", "delete"].contains(&k.as_str())) {
-            let filled = path.replace("{datasetId}", dataset).replace("{fileId}", "x").replace("{documentId}", "x").replace("{keyId}", "x").replace("{jobId}", "x");
-            assert!(!filled.contains('{'), "{path} has a parameter this test does not know");
-            all.push((Method::from_bytes(method.to_uppercase().as_bytes()).expect("a method"), path.clone(), filled));
+        for method in item
+            .as_object()
+            .expect("operations")
+            .keys()
+            .filter(|k| ["get", "post", "patch", "put", "delete"].contains(&k.as_str()))
+        {
+            let filled = path
+                .replace("{datasetId}", dataset)
+                .replace("{fileId}", "x")
+                .replace("{documentId}", "x")
+                .replace("{keyId}", "x")
+                .replace("{jobId}", "x");
+            assert!(
+                !filled.contains('{'),
+                "{path} has a parameter this test does not know"
+            );
+            all.push((
+                Method::from_bytes(method.to_uppercase().as_bytes()).expect("a method"),
+                path.clone(),
+                filled,
+            ));
         }
     }
     all
@@ -31,29 +48,57 @@ async fn every_operation_refuses_strangers() {
     let http = reqwest::Client::new();
     let all = operations(&service, &dataset).await;
     assert!(all.len() >= 25, "{} operations", all.len());
-    for (method, path, filled) in all.iter().filter(|(_, path, _)| !OPEN.contains(&path.as_str())) {
+    for (method, path, filled) in all
+        .iter()
+        .filter(|(_, path, _)| !OPEN.contains(&path.as_str()))
+    {
         let url = format!("{}{filled}", service.url);
-        for header in [None, Some("Bearer nonsense"), Some("Bearer"), Some("Basic eDp5")] {
+        for header in [
+            None,
+            Some("Bearer nonsense"),
+            Some("Bearer"),
+            Some("Basic eDp5"),
+        ] {
             let mut request = http.request(method.clone(), &url);
             if let Some(header) = header {
                 request = request.header("authorization", header);
             }
             let response = request.send().await.expect("an answer");
-            assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{method} {path} with {header:?}");
+            assert_eq!(
+                response.status(),
+                StatusCode::UNAUTHORIZED,
+                "{method} {path} with {header:?}"
+            );
             assert_eq!(response.headers()["www-authenticate"], "Bearer");
             let body: Value = response.json().await.expect("JSON");
             assert_eq!(body["error"]["code"], "UNAUTHORIZED");
         }
         if path.contains("{datasetId}") {
-            let body = json!({"name": "x", "query": "x", "enabled": false, "datasetIds": [dataset]});
-            let (status, answer) = service.call_as(&stranger, method.clone(), filled, Some(body)).await;
+            let body =
+                json!({"name": "x", "query": "x", "enabled": false, "datasetIds": [dataset]});
+            let (status, answer) = service
+                .call_as(&stranger, method.clone(), filled, Some(body))
+                .await;
             // Uploads are forms, which this body is not; the dataset is looked at first all the same.
-            assert_eq!((status, &answer["error"]["code"]), (StatusCode::NOT_FOUND, &json!("NOT_FOUND")), "{method} {path} by another tenant");
+            assert_eq!(
+                (status, &answer["error"]["code"]),
+                (StatusCode::NOT_FOUND, &json!("NOT_FOUND")),
+                "{method} {path} by another tenant"
+            );
         }
     }
-    let (_, list) = service.call_as(&stranger, Method::GET, "/kb/v1/datasets", None).await;
+    let (_, list) = service
+        .call_as(&stranger, Method::GET, "/kb/v1/datasets", None)
+        .await;
     assert_eq!(list["data"], json!([]));
-    let (status, _) = service.call_as(&stranger, Method::POST, "/kb/v1/search", Some(json!({"query": "x", "datasetIds": [dataset]}))).await;
+    let (status, _) = service
+        .call_as(
+            &stranger,
+            Method::POST,
+            "/kb/v1/search",
+            Some(json!({"query": "x", "datasetIds": [dataset]})),
+        )
+        .await;
     assert_eq!(status, StatusCode::NOT_FOUND);
 }
 

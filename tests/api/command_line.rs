@@ -8,11 +8,23 @@ use serde_json::Value;
 use crate::support::{Engine, Service, pdf, program, text};
 
 fn cairn(data: &Path, arguments: &[&str]) -> Output {
-    Command::new(program()).arg("--data-dir").arg(data).args(arguments).env("CAIRN_LOG", "error").output().expect("the program runs")
+    Command::new(program())
+        .arg("--data-dir")
+        .arg(data)
+        .args(arguments)
+        .env("CAIRN_LOG", "error")
+        .output()
+        .expect("the program runs")
 }
 
 fn json(output: &Output) -> Value {
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)))
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|e| {
+        panic!(
+            "{e}: {}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        )
+    })
 }
 
 #[test]
@@ -20,34 +32,89 @@ fn files_are_ingested_searched_checked_and_left_alone_when_unchanged() {
     let data = tempfile::tempdir().expect("temporary directory");
     let files = tempfile::tempdir().expect("temporary directory");
     std::fs::create_dir(files.path().join("sub")).expect("a folder");
-    let write = |name: &str, bytes: &[u8]| std::fs::write(files.path().join(name), bytes).expect("writable");
+    let write = |name: &str, bytes: &[u8]| {
+        std::fs::write(files.path().join(name), bytes).expect("writable")
+    };
     write("a.md", b"# Tides\n\nSpring tides follow the full moon.\n");
     write("sub/b.pdf", &pdf(&["Neap tides are weak."]));
     write("broken.pdf", b"%PDF-1.7 nothing");
     write("image.png", b"\x89PNG\r\n\x1a\n00000000");
     let folder = files.path().display().to_string();
-    let ingest = cairn(data.path(), &["ingest", &folder, "--dataset", "sea", "--json"]);
+    let ingest = cairn(
+        data.path(),
+        &["ingest", &folder, "--dataset", "sea", "--json"],
+    );
     let report = json(&ingest);
     assert_eq!(ingest.status.code(), Some(3), "done in part: {report}");
-    let mut outcomes: Vec<(String, String)> = report["files"].as_array().expect("files").iter().map(|f| (text(&f["fileName"]), text(&f["status"]))).collect();
+    let mut outcomes: Vec<(String, String)> = report["files"]
+        .as_array()
+        .expect("files")
+        .iter()
+        .map(|f| (text(&f["fileName"]), text(&f["status"])))
+        .collect();
     outcomes.sort();
-    let expected = [("a.md", "indexed"), ("broken.pdf", "error"), ("sub/b.pdf", "indexed")].map(|(n, s)| (n.to_owned(), s.to_owned()));
+    let expected = [
+        ("a.md", "indexed"),
+        ("broken.pdf", "error"),
+        ("sub/b.pdf", "indexed"),
+    ]
+    .map(|(n, s)| (n.to_owned(), s.to_owned()));
     assert_eq!(outcomes, expected);
     assert!(text(&report["skipped"][0]).starts_with("image.png"));
 
-    let found = json(&cairn(data.path(), &["search", "spring tides", "--dataset", "sea", "--json", "--explain"]));
-    assert_eq!((&found["results"][0]["fileName"], &found["results"][0]["rankSource"]), (&Value::from("a.md"), &Value::from("hybrid")));
-    let people = String::from_utf8(cairn(data.path(), &["search", "spring tides", "--explain"]).stdout).expect("text");
-    assert!(people.contains("a.md — Tides") && people.contains("cosine") && people.contains("BM25"), "{people}");
+    let found = json(&cairn(
+        data.path(),
+        &[
+            "search",
+            "spring tides",
+            "--dataset",
+            "sea",
+            "--json",
+            "--explain",
+        ],
+    ));
+    assert_eq!(
+        (
+            &found["results"][0]["fileName"],
+            &found["results"][0]["rankSource"]
+        ),
+        (&Value::from("a.md"), &Value::from("hybrid"))
+    );
+    let people =
+        String::from_utf8(cairn(data.path(), &["search", "spring tides", "--explain"]).stdout)
+            .expect("text");
+    assert!(
+        people.contains("a.md — Tides") && people.contains("cosine") && people.contains("BM25"),
+        "{people}"
+    );
 
     std::fs::remove_file(files.path().join("broken.pdf")).expect("removed");
-    write("a.md", b"# Tides\n\nSpring tides follow the new moon, too.\n");
-    let again = cairn(data.path(), &["ingest", &folder, "--dataset", "sea", "--json"]);
-    let statuses: Vec<Value> = json(&again)["files"].as_array().expect("files").iter().map(|f| f["status"].clone()).collect();
+    write(
+        "a.md",
+        b"# Tides\n\nSpring tides follow the new moon, too.\n",
+    );
+    let again = cairn(
+        data.path(),
+        &["ingest", &folder, "--dataset", "sea", "--json"],
+    );
+    let statuses: Vec<Value> = json(&again)["files"]
+        .as_array()
+        .expect("files")
+        .iter()
+        .map(|f| f["status"].clone())
+        .collect();
     assert_eq!((again.status.code(), statuses.len()), (Some(0), 2));
-    assert!(statuses.contains(&Value::from("unchanged")) && statuses.contains(&Value::from("indexed")));
-    let found = json(&cairn(data.path(), &["search", "full moon", "--alpha", "0", "--json"]));
-    assert!(!found.to_string().contains("full moon"), "the old version went");
+    assert!(
+        statuses.contains(&Value::from("unchanged")) && statuses.contains(&Value::from("indexed"))
+    );
+    let found = json(&cairn(
+        data.path(),
+        &["search", "full moon", "--alpha", "0", "--json"],
+    ));
+    assert!(
+        !found.to_string().contains("full moon"),
+        "the old version went"
+    );
 
     let doctor = cairn(data.path(), &["doctor"]);
     assert!(doctor.status.success() && String::from_utf8_lossy(&doctor.stdout).contains("drift 0"));
@@ -56,13 +123,36 @@ fn files_are_ingested_searched_checked_and_left_alone_when_unchanged() {
 #[test]
 fn keys_are_made_listed_and_revoked() {
     let data = tempfile::tempdir().expect("temporary directory");
-    let created = json(&cairn(data.path(), &["keys", "create", "--name", "ci", "--scope", "kb:read,kb:search", "--scope", "kb:write", "--json"]));
+    let created = json(&cairn(
+        data.path(),
+        &[
+            "keys",
+            "create",
+            "--name",
+            "ci",
+            "--scope",
+            "kb:read,kb:search",
+            "--scope",
+            "kb:write",
+            "--json",
+        ],
+    ));
     assert!(text(&created["key"]).starts_with("cairn_"));
-    assert_eq!(created["scopes"], serde_json::json!(["kb:read", "kb:search", "kb:write"]));
+    assert_eq!(
+        created["scopes"],
+        serde_json::json!(["kb:read", "kb:search", "kb:write"])
+    );
     let listed = json(&cairn(data.path(), &["keys", "list", "--json"]));
-    assert_eq!((&listed[0]["name"], listed[0].get("key")), (&Value::from("ci"), None));
+    assert_eq!(
+        (&listed[0]["name"], listed[0].get("key")),
+        (&Value::from("ci"), None)
+    );
     let id = text(&created["id"]);
-    assert!(cairn(data.path(), &["keys", "revoke", &id]).status.success());
+    assert!(
+        cairn(data.path(), &["keys", "revoke", &id])
+            .status
+            .success()
+    );
     let again = cairn(data.path(), &["keys", "revoke", &id]);
     assert_eq!(again.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&again.stderr).contains("no such active key"));
@@ -74,19 +164,43 @@ fn keys_are_made_listed_and_revoked() {
 #[test]
 fn help_teaches_and_settings_are_shown_with_their_origin() {
     let data = tempfile::tempdir().expect("temporary directory");
-    for command in ["serve", "work", "demo", "ingest", "search", "eval", "keys", "models", "doctor", "bench"] {
+    for command in [
+        "serve", "work", "demo", "ingest", "search", "eval", "keys", "models", "doctor", "bench",
+    ] {
         let help = cairn(data.path(), &[command, "--help"]);
-        assert!(help.status.success() && help.stdout.len() > 200, "{command}");
+        assert!(
+            help.status.success() && help.stdout.len() > 200,
+            "{command}"
+        );
     }
-    let shown = Command::new(program()).args(["serve", "--print-config", "--set", "workers=3"]).env("CAIRN_LISTEN", "127.0.0.1:9").output().expect("runs");
+    let shown = Command::new(program())
+        .args(["serve", "--print-config", "--set", "workers=3"])
+        .env("CAIRN_LISTEN", "127.0.0.1:9")
+        .output()
+        .expect("runs");
     let text = String::from_utf8(shown.stdout).expect("text");
-    assert!(text.contains("listen = \"127.0.0.1:9\"  # from: CAIRN_LISTEN") && text.contains("workers = 3  # from: command line"), "{text}");
+    assert!(
+        text.contains("listen = \"127.0.0.1:9\"  # from: CAIRN_LISTEN")
+            && text.contains("workers = 3  # from: command line"),
+        "{text}"
+    );
     let wrong = cairn(data.path(), &["serve", "--listen", "0.0.0.0:0"]);
     assert_eq!(wrong.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&wrong.stderr).contains("allow_remote"));
     let none = cairn(data.path(), &["search", "x"]);
     assert!(String::from_utf8_lossy(&none.stderr).contains("there is no dataset yet"));
-    let missing = Command::new(program()).args(["models", "verify", "--json", "--set", "offline=true", "--set", "models_dir=/nonexistent"]).output().expect("runs");
+    let missing = Command::new(program())
+        .args([
+            "models",
+            "verify",
+            "--json",
+            "--set",
+            "offline=true",
+            "--set",
+            "models_dir=/nonexistent",
+        ])
+        .output()
+        .expect("runs");
     assert_eq!(missing.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&missing.stdout).contains("cairn models pull"));
 }
@@ -95,37 +209,88 @@ fn help_teaches_and_settings_are_shown_with_their_origin() {
 async fn ingest_and_search_work_against_a_server() {
     let service = Service::start(Engine::Sqlite).await;
     let files = tempfile::tempdir().expect("temporary directory");
-    std::fs::write(files.path().join("a.txt"), "Cormorants dry their wings on the pier.").expect("writable");
+    std::fs::write(
+        files.path().join("a.txt"),
+        "Cormorants dry their wings on the pier.",
+    )
+    .expect("writable");
     let run = |arguments: Vec<String>| {
-        tokio::task::spawn_blocking(move || Command::new(program()).args(arguments).env("CAIRN_LOG", "error").output().expect("runs"))
+        tokio::task::spawn_blocking(move || {
+            Command::new(program())
+                .args(arguments)
+                .env("CAIRN_LOG", "error")
+                .output()
+                .expect("runs")
+        })
     };
-    let words = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).chain(["--url".to_owned(), service.url.clone(), "--key".to_owned(), service.key.clone(), "--json".to_owned()]).collect::<Vec<_>>();
+    let words = |list: &[&str]| {
+        list.iter()
+            .map(|s| (*s).to_owned())
+            .chain([
+                "--url".to_owned(),
+                service.url.clone(),
+                "--key".to_owned(),
+                service.key.clone(),
+                "--json".to_owned(),
+            ])
+            .collect::<Vec<_>>()
+    };
     let folder = files.path().display().to_string();
     for expected in ["indexed", "unchanged"] {
-        let output = run(words(&["ingest", &folder, "--dataset", "birds"])).await.expect("joined");
+        let output = run(words(&["ingest", &folder, "--dataset", "birds"]))
+            .await
+            .expect("joined");
         assert_eq!(json(&output)["files"][0]["status"], expected);
     }
-    let found = json(&run(words(&["search", "cormorants", "--dataset", "birds"])).await.expect("joined"));
+    let found = json(
+        &run(words(&["search", "cormorants", "--dataset", "birds"]))
+            .await
+            .expect("joined"),
+    );
     assert_eq!(found["results"][0]["fileName"], "a.txt");
     let in_use = cairn(service.data.path(), &["search", "x", "--dataset", "birds"]);
-    assert!(String::from_utf8_lossy(&in_use.stderr).contains("--url"), "an open data directory says how to reach it");
+    assert!(
+        String::from_utf8_lossy(&in_use.stderr).contains("--url"),
+        "an open data directory says how to reach it"
+    );
 }
 
 #[test]
 fn a_collection_is_measured() {
     let data = tempfile::tempdir().expect("temporary directory");
     let collection = tempfile::tempdir().expect("temporary directory");
-    let write = |name: &str, lines: &[&str]| std::fs::write(collection.path().join(name), lines.join("\n")).expect("writable");
-    write("corpus.jsonl", &[
-        r#"{"_id": "d1", "title": "Otters", "text": "Otters hold hands while they sleep."}"#,
-        r#"{"_id": "d2", "title": "", "text": "Concrete hardens by hydration."}"#,
-        r#"{"_id": "d3", "title": "Title only", "text": ""}"#,
-    ]);
-    write("queries.jsonl", &[r#"{"_id": "q1", "text": "why does concrete harden"}"#, r#"{"_id": "q2", "text": "otters asleep"}"#, r#"{"_id": "q3", "text": "not judged"}"#]);
+    let write = |name: &str, lines: &[&str]| {
+        std::fs::write(collection.path().join(name), lines.join("\n")).expect("writable")
+    };
+    write(
+        "corpus.jsonl",
+        &[
+            r#"{"_id": "d1", "title": "Otters", "text": "Otters hold hands while they sleep."}"#,
+            r#"{"_id": "d2", "title": "", "text": "Concrete hardens by hydration."}"#,
+            r#"{"_id": "d3", "title": "Title only", "text": ""}"#,
+        ],
+    );
+    write(
+        "queries.jsonl",
+        &[
+            r#"{"_id": "q1", "text": "why does concrete harden"}"#,
+            r#"{"_id": "q2", "text": "otters asleep"}"#,
+            r#"{"_id": "q3", "text": "not judged"}"#,
+        ],
+    );
     std::fs::create_dir(collection.path().join("qrels")).expect("a folder");
-    write("qrels/test.tsv", &["query-id\tcorpus-id\tscore", "q1\td2\t1", "q2\td1\t1"]);
-    let report = json(&cairn(data.path(), &["eval", &collection.path().display().to_string(), "--json"]));
-    assert_eq!((&report["documents"], &report["queries"]), (&Value::from(3), &Value::from(2)));
+    write(
+        "qrels/test.tsv",
+        &["query-id\tcorpus-id\tscore", "q1\td2\t1", "q2\td1\t1"],
+    );
+    let report = json(&cairn(
+        data.path(),
+        &["eval", &collection.path().display().to_string(), "--json"],
+    ));
+    assert_eq!(
+        (&report["documents"], &report["queries"]),
+        (&Value::from(3), &Value::from(2))
+    );
     for row in report["results"].as_array().expect("rows") {
         assert_eq!(row["ndcg_at_10"], 1.0, "{row}");
     }

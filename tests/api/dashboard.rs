@@ -120,7 +120,7 @@ on_both! {
         };
         let validation = |reason: &str| (400, "VALIDATION_ERROR".to_owned(), reason.to_owned());
         assert_eq!(refused(&tiny, &[]).await, validation("too_many_files"));
-        assert_eq!(refused(&[], &[]).await, validation("files_missing"));
+        assert_eq!(refused(&[], &[("parseType", "NAIVE")]).await, validation("files_missing"));
         assert_eq!(refused(&[("a.txt", b"")], &[]).await, validation("empty_file"));
         assert_eq!(refused(&[("a.png", b"\x89PNG\r\n\x1a\n00000000")], &[]).await, validation("unsupported_format"));
         assert_eq!(refused(&[("a.txt", b"x")], &[("chunkSize", "many")]).await, validation("number_invalid"));
@@ -140,12 +140,35 @@ async fn sizes_over_the_limits_are_refused_while_streaming() {
     .await;
     let dataset = service.dataset("d").await;
     let (large, most) = (vec![b'x'; (1 << 20) + 1], vec![b'y'; 900 << 10]);
-    let (status, body) = service.upload(&dataset, &[("large.txt", &large)], &[]).await;
-    assert_eq!((status.as_u16(), &body["error"]["reason"]), (400, &json!("file_too_large")));
-    let (status, body) = service.upload(&dataset, &[("a.txt", &most), ("b.txt", &most), ("c.txt", &most)], &[]).await;
-    assert_eq!((status.as_u16(), &body["error"]["code"]), (413, &json!("PAYLOAD_TOO_LARGE")));
-    let (status, body) = service.call(Method::POST, &format!("{BASE}/search"), Some(json!({"query": "x".repeat(2 << 20), "datasetIds": [dataset]}))).await;
-    assert_eq!((status.as_u16(), &body["error"]["reason"]), (413, &json!("body_too_large")));
+    let (status, body) = service
+        .upload(&dataset, &[("large.txt", &large)], &[])
+        .await;
+    assert_eq!(
+        (status.as_u16(), &body["error"]["reason"]),
+        (400, &json!("file_too_large"))
+    );
+    let (status, body) = service
+        .upload(
+            &dataset,
+            &[("a.txt", &most), ("b.txt", &most), ("c.txt", &most)],
+            &[],
+        )
+        .await;
+    assert_eq!(
+        (status.as_u16(), &body["error"]["code"]),
+        (413, &json!("PAYLOAD_TOO_LARGE"))
+    );
+    let (status, body) = service
+        .call(
+            Method::POST,
+            &format!("{BASE}/search"),
+            Some(json!({"query": "x".repeat(2 << 20), "datasetIds": [dataset]})),
+        )
+        .await;
+    assert_eq!(
+        (status.as_u16(), &body["error"]["reason"]),
+        (413, &json!("body_too_large"))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -154,22 +177,80 @@ async fn searches_are_checked() {
     let dataset = service.dataset("d").await;
     let path = format!("{BASE}/search");
     for (bad, status, reason) in [
-        (json!({"query": "", "datasetIds": [dataset]}), 400, "query_invalid"),
-        (json!({"query": "x", "datasetIds": []}), 400, "datasets_invalid"),
-        (json!({"query": "x", "datasetIds": [dataset], "topK": 21}), 400, "top_k_out_of_range"),
-        (json!({"query": "x", "datasetIds": [dataset], "topK": 0}), 400, "top_k_out_of_range"),
-        (json!({"query": "x", "datasetIds": [dataset], "hybridAlpha": 1.1}), 400, "alpha_out_of_range"),
-        (json!({"query": "x", "datasetIds": [dataset], "minScore": -0.1}), 400, "min_score_out_of_range"),
-        (json!({"query": "x", "datasetIds": [dataset], "rerank": true}), 422, "reranker_not_configured"),
-        (json!({"query": "x", "datasetIds": ["01ARZ3NDEKTSV4RRFFQ69G5FAV"]}), 404, "dataset_not_found"),
+        (
+            json!({"query": "", "datasetIds": [dataset]}),
+            400,
+            "query_invalid",
+        ),
+        (
+            json!({"query": "x", "datasetIds": []}),
+            400,
+            "datasets_invalid",
+        ),
+        (
+            json!({"query": "x", "datasetIds": [dataset], "topK": 21}),
+            400,
+            "top_k_out_of_range",
+        ),
+        (
+            json!({"query": "x", "datasetIds": [dataset], "topK": 0}),
+            400,
+            "top_k_out_of_range",
+        ),
+        (
+            json!({"query": "x", "datasetIds": [dataset], "hybridAlpha": 1.1}),
+            400,
+            "alpha_out_of_range",
+        ),
+        (
+            json!({"query": "x", "datasetIds": [dataset], "minScore": -0.1}),
+            400,
+            "min_score_out_of_range",
+        ),
+        (
+            json!({"query": "x", "datasetIds": [dataset], "rerank": true}),
+            422,
+            "reranker_not_configured",
+        ),
+        (
+            json!({"query": "x", "datasetIds": ["01ARZ3NDEKTSV4RRFFQ69G5FAV"]}),
+            404,
+            "dataset_not_found",
+        ),
         (json!({"query": "x"}), 400, "body_invalid"),
-        (json!({"query": 5, "datasetIds": [dataset]}), 400, "body_invalid"),
+        (
+            json!({"query": 5, "datasetIds": [dataset]}),
+            400,
+            "body_invalid",
+        ),
     ] {
         let (found, body) = service.call(Method::POST, &path, Some(bad.clone())).await;
-        assert_eq!((found.as_u16(), &body["error"]["reason"]), (status, &json!(reason)), "{bad}");
+        assert_eq!(
+            (found.as_u16(), &body["error"]["reason"]),
+            (status, &json!(reason)),
+            "{bad}"
+        );
     }
-    for odd in ["\"", "(", "a AND", "*", "field:", "-", "\u{0}", "🦀", "to be or not to be", "../../etc/passwd", "'; DROP TABLE kb_chunks; --"] {
-        let (status, body) = service.call(Method::POST, &path, Some(json!({"query": odd, "datasetIds": [dataset]}))).await;
+    for odd in [
+        "\"",
+        "(",
+        "a AND",
+        "*",
+        "field:",
+        "-",
+        "\u{0}",
+        "🦀",
+        "to be or not to be",
+        "../../etc/passwd",
+        "'; DROP TABLE kb_chunks; --",
+    ] {
+        let (status, body) = service
+            .call(
+                Method::POST,
+                &path,
+                Some(json!({"query": odd, "datasetIds": [dataset]})),
+            )
+            .await;
         assert_eq!(status, StatusCode::OK, "{odd:?}: {body}");
     }
 }

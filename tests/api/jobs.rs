@@ -19,14 +19,24 @@ use crate::support::{Engine, Service, text};
 const LEASE: Duration = Duration::from_secs(30);
 
 async fn tenant(service: &Service) -> String {
-    service.app.local_caller("default").await.expect("the first tenant").tenant().to_owned()
+    service
+        .app
+        .local_caller("default")
+        .await
+        .expect("the first tenant")
+        .tenant()
+        .to_owned()
 }
 
 async fn enqueue(service: &Service, document: &str, key: Option<&str>, attempts: i64) -> String {
     let tenant = tenant(service).await;
     let mut tx = service.app.db.begin().await.expect("a transaction");
-    let task = Task::Ingest { document_id: document.to_owned() };
-    let id = jobs::enqueue(&mut tx, &service.app.clock, &tenant, &task, key, attempts).await.expect("enqueued");
+    let task = Task::Ingest {
+        document_id: document.to_owned(),
+    };
+    let id = jobs::enqueue(&mut tx, &service.app.clock, &tenant, &task, key, attempts)
+        .await
+        .expect("enqueued");
     tx.commit().await.expect("committed");
     id
 }
@@ -162,8 +172,19 @@ impl Run for Endless {
 async fn run_pool(service: &Service, handler: Arc<dyn Run>, body: impl AsyncFnOnce(&Service)) {
     let stop = CancellationToken::new();
     let app = &service.app;
-    let workers = Workers { count: 1, lease: LEASE, attempts: 2 };
-    let pool = tokio::spawn(pool::run(app.db.clone(), app.clock.clone(), app.bell.clone(), handler, workers, stop.clone()));
+    let workers = Workers {
+        count: 1,
+        lease: LEASE,
+        attempts: 2,
+    };
+    let pool = tokio::spawn(pool::run(
+        app.db.clone(),
+        app.clock.clone(),
+        app.bell.clone(),
+        handler,
+        workers,
+        stop.clone(),
+    ));
     body(service).await;
     stop.cancel();
     pool.await.expect("the pool ends");
@@ -172,22 +193,32 @@ async fn run_pool(service: &Service, handler: Arc<dyn Run>, body: impl AsyncFnOn
 async fn until(service: &Service, id: &str, status: &str) {
     let tenant = tenant(service).await;
     for _ in 0..600 {
-        let job = jobs::get(&service.app.db, &tenant, id).await.expect("there");
+        let job = jobs::get(&service.app.db, &tenant, id)
+            .await
+            .expect("there");
         // "queued" is also the state before the first attempt
         if job.status == status && (status != "queued" || job.last_error.is_some()) {
             return;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    let page = Page { limit: 10, after: String::new() };
-    panic!("job {id} did not become {status}: {:?}", jobs::list(&service.app.db, &tenant, None, &page).await);
+    let page = Page {
+        limit: 10,
+        after: String::new(),
+    };
+    panic!(
+        "job {id} did not become {status}: {:?}",
+        jobs::list(&service.app.db, &tenant, None, &page).await
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_parse_failure_is_final_and_a_file_can_be_ingested_again() {
     let service = Service::start(Engine::Sqlite).await;
     let dataset = service.dataset("d").await;
-    let (_, body) = service.upload(&dataset, &[("bad.pdf", b"%PDF-1.7 nothing")], &[]).await;
+    let (_, body) = service
+        .upload(&dataset, &[("bad.pdf", b"%PDF-1.7 nothing")], &[])
+        .await;
     let file = text(&body["uploadedFiles"][0]["id"]);
     let job = text(&body["uploadedFiles"][0]["jobId"]);
     assert_eq!(service.settled(&dataset, &file).await["status"], "error");
@@ -198,7 +229,20 @@ async fn a_parse_failure_is_final_and_a_file_can_be_ingested_again() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let record = service.get(&format!("/kb/v1/jobs/{job}")).await;
-    assert_eq!((&record["status"], &record["attempts"], &record["documentId"]), (&json!("done"), &json!(1), &json!(file)), "about the file, so no retry helps");
-    let detail = service.get(&format!("/kb/v1/datasets/{dataset}/documents/{file}")).await;
-    assert_eq!((&detail["errorCode"], &detail["progress"]), (&json!("damaged_file"), &json!(100)));
+    assert_eq!(
+        (
+            &record["status"],
+            &record["attempts"],
+            &record["documentId"]
+        ),
+        (&json!("done"), &json!(1), &json!(file)),
+        "about the file, so no retry helps"
+    );
+    let detail = service
+        .get(&format!("/kb/v1/datasets/{dataset}/documents/{file}"))
+        .await;
+    assert_eq!(
+        (&detail["errorCode"], &detail["progress"]),
+        (&json!("damaged_file"), &json!(100))
+    );
 }

@@ -159,8 +159,16 @@ on_both! {
 async fn docling_without_a_server_is_a_clear_error() {
     let service = Service::start(Engine::Sqlite).await;
     let dataset = service.dataset("d").await;
-    let (_, body) = service.upload(&dataset, &[("a.txt", b"text")], &[("parserEngine", "DOCLING")]).await;
-    let settled = service.settled(&dataset, &text(&body["uploadedFiles"][0]["id"])).await;
+    let (_, body) = service
+        .upload(
+            &dataset,
+            &[("a.txt", b"text")],
+            &[("parserEngine", "DOCLING")],
+        )
+        .await;
+    let settled = service
+        .settled(&dataset, &text(&body["uploadedFiles"][0]["id"]))
+        .await;
     assert_eq!(settled["status"], "error");
     assert!(text(&settled["errorMessage"]).contains("Docling"));
 }

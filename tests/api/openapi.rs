@@ -9,12 +9,30 @@ use crate::support::{Engine, Service};
 const CONTRACT: [(&str, &str); 9] = [
     ("get", "/dashboard/v1/knowledge-base/datasets"),
     ("get", "/dashboard/v1/knowledge-base/datasets/{datasetId}"),
-    ("post", "/dashboard/v1/knowledge-base/datasets/{datasetId}/files/upload"),
-    ("delete", "/dashboard/v1/knowledge-base/datasets/{datasetId}/files/{fileId}"),
-    ("patch", "/dashboard/v1/knowledge-base/datasets/{datasetId}/files/{fileId}"),
-    ("get", "/dashboard/v1/knowledge-base/datasets/{datasetId}/files/{fileId}/status"),
-    ("patch", "/dashboard/v1/knowledge-base/datasets/{datasetId}/config"),
-    ("post", "/dashboard/v1/knowledge-base/datasets/{datasetId}/re-index"),
+    (
+        "post",
+        "/dashboard/v1/knowledge-base/datasets/{datasetId}/files/upload",
+    ),
+    (
+        "delete",
+        "/dashboard/v1/knowledge-base/datasets/{datasetId}/files/{fileId}",
+    ),
+    (
+        "patch",
+        "/dashboard/v1/knowledge-base/datasets/{datasetId}/files/{fileId}",
+    ),
+    (
+        "get",
+        "/dashboard/v1/knowledge-base/datasets/{datasetId}/files/{fileId}/status",
+    ),
+    (
+        "patch",
+        "/dashboard/v1/knowledge-base/datasets/{datasetId}/config",
+    ),
+    (
+        "post",
+        "/dashboard/v1/knowledge-base/datasets/{datasetId}/re-index",
+    ),
     ("post", "/dashboard/v1/knowledge-base/search"),
 ];
 
@@ -22,20 +40,49 @@ const CONTRACT: [(&str, &str); 9] = [
 fn every_handler_is_documented() {
     let document = serde_json::to_value(cairn::api::openapi()).expect("JSON");
     for (method, path) in CONTRACT {
-        assert!(document["paths"][path][method].is_object(), "{method} {path}");
+        assert!(
+            document["paths"][path][method].is_object(),
+            "{method} {path}"
+        );
     }
     // Handlers are the functions behind `routes!`; each of them has to have become an operation.
     let mut handlers = 0;
-    for file in ["src/api/dashboard/mod.rs", "src/api/dashboard/files.rs", "src/api/kb/mod.rs", "src/api/system.rs"] {
+    for file in [
+        "src/api/dashboard/mod.rs",
+        "src/api/dashboard/files.rs",
+        "src/api/kb/mod.rs",
+        "src/api/system.rs",
+    ] {
         let source = std::fs::read_to_string(file).expect("tests run in the checkout");
-        handlers += source.split("routes!(").skip(1).map(|rest| rest.split(')').next().unwrap_or_default().split(',').count()).sum::<usize>();
-        assert!(!source.contains(".route("), "{file} adds a route past the document");
+        handlers += source
+            .split("routes!(")
+            .skip(1)
+            .map(|rest| {
+                rest.split(')')
+                    .next()
+                    .unwrap_or_default()
+                    .split(',')
+                    .count()
+            })
+            .sum::<usize>();
+        assert!(
+            !source.contains(".route("),
+            "{file} adds a route past the document"
+        );
     }
-    let operations: usize = document["paths"].as_object().expect("paths").values().map(|item| item.as_object().map_or(0, serde_json::Map::len)).sum();
+    let operations: usize = document["paths"]
+        .as_object()
+        .expect("paths")
+        .values()
+        .map(|item| item.as_object().map_or(0, serde_json::Map::len))
+        .sum();
     assert_eq!(operations, handlers);
     for (path, item) in document["paths"].as_object().expect("paths") {
         for (method, operation) in item.as_object().expect("operations") {
-            assert!(operation["summary"].is_string() || operation["description"].is_string(), "{method} {path} has no description");
+            assert!(
+                operation["summary"].is_string() || operation["description"].is_string(),
+                "{method} {path} has no description"
+            );
         }
     }
 }
@@ -44,12 +91,22 @@ fn every_handler_is_documented() {
 async fn health_and_documentation_need_no_key_and_no_network() {
     let service = Service::start(Engine::Sqlite).await;
     for path in ["/healthz", "/readyz", "/openapi.json", "/docs/"] {
-        let response = reqwest::get(format!("{}{path}", service.url)).await.expect("an answer");
+        let response = reqwest::get(format!("{}{path}", service.url))
+            .await
+            .expect("an answer");
         assert_eq!(response.status(), StatusCode::OK, "{path}");
-        assert!(response.headers()["x-request-id"].to_str().expect("text").starts_with("req_"));
+        assert!(
+            response.headers()["x-request-id"]
+                .to_str()
+                .expect("text")
+                .starts_with("req_")
+        );
         assert_eq!(response.headers()["x-content-type-options"], "nosniff");
         let body = response.text().await.expect("a body");
-        assert!(!body.contains("src=\"http") && !body.contains("href=\"http"), "{path} loads from elsewhere");
+        assert!(
+            !body.contains("src=\"http") && !body.contains("href=\"http"),
+            "{path} loads from elsewhere"
+        );
     }
 }
 
@@ -58,20 +115,53 @@ async fn every_error_is_in_the_envelope() {
     let service = Service::start(Engine::Sqlite).await;
     let http = reqwest::Client::new();
     let url = |path: &str| format!("{}{path}", service.url);
-    let json = |request: reqwest::RequestBuilder| request.header("content-type", "application/json").bearer_auth(&service.key);
+    let json = |request: reqwest::RequestBuilder| {
+        request
+            .header("content-type", "application/json")
+            .bearer_auth(&service.key)
+    };
     for (request, status, reason) in [
         (http.get(url("/nothing/here")), 404, "route_unknown"),
         (http.put(url("/kb/v1/search")), 405, "method_not_allowed"),
-        (json(http.post(url("/kb/v1/search"))).body("{not json"), 400, "body_invalid"),
-        (http.post(url("/kb/v1/search")).bearer_auth(&service.key).body("{}"), 400, "content_type_wrong"),
-        (json(http.get(url("/kb/v1/datasets?limit=0"))), 400, "limit_out_of_range"),
-        (json(http.get(url("/kb/v1/datasets?limit=many"))), 400, "parameter_invalid"),
-        (json(http.get(url("/kb/v1/datasets?cursor=%25"))), 400, "cursor_invalid"),
+        (
+            json(http.post(url("/kb/v1/search"))).body("{not json"),
+            400,
+            "body_invalid",
+        ),
+        (
+            http.post(url("/kb/v1/search"))
+                .bearer_auth(&service.key)
+                .body("{}"),
+            400,
+            "content_type_wrong",
+        ),
+        (
+            json(http.get(url("/kb/v1/datasets?limit=0"))),
+            400,
+            "limit_out_of_range",
+        ),
+        (
+            json(http.get(url("/kb/v1/datasets?limit=many"))),
+            400,
+            "parameter_invalid",
+        ),
+        (
+            json(http.get(url("/kb/v1/datasets?cursor=%25"))),
+            400,
+            "cursor_invalid",
+        ),
     ] {
-        let response = request.header("x-request-id", "my-request-1").send().await.expect("an answer");
+        let response = request
+            .header("x-request-id", "my-request-1")
+            .send()
+            .await
+            .expect("an answer");
         assert_eq!(response.status().as_u16(), status, "{reason}");
         let body: Value = response.json().await.expect("JSON");
-        assert_eq!((&body["error"]["reason"], &body["error"]["requestId"]), (&Value::from(reason), &Value::from("my-request-1")));
+        assert_eq!(
+            (&body["error"]["reason"], &body["error"]["requestId"]),
+            (&Value::from(reason), &Value::from("my-request-1"))
+        );
         assert!(body["error"]["code"].is_string() && body["error"]["message"].is_string());
     }
 }

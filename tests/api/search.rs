@@ -6,12 +6,30 @@ use crate::on_both;
 use crate::support::{Engine, Service, text};
 
 const TEXTS: [(&str, &str); 6] = [
-    ("whales.txt", "Blue whales are the largest animals known to have lived. They feed on krill in cold waters."),
-    ("rust.txt", "The borrow checker rejects programs in which a reference outlives its value, before they run."),
-    ("tea.txt", "Steep green tea at eighty degrees for two minutes, or it turns bitter."),
-    ("proxy.txt", "Export HTTP_PROXY and NO_PROXY before starting release 2.14.3 of the gateway."),
-    ("moon.txt", "The far side of the moon has fewer maria and a thicker crust than the near side."),
-    ("bread.txt", "A sourdough starter wants flour and water every day until it doubles within six hours."),
+    (
+        "whales.txt",
+        "Blue whales are the largest animals known to have lived. They feed on krill in cold waters.",
+    ),
+    (
+        "rust.txt",
+        "The borrow checker rejects programs in which a reference outlives its value, before they run.",
+    ),
+    (
+        "tea.txt",
+        "Steep green tea at eighty degrees for two minutes, or it turns bitter.",
+    ),
+    (
+        "proxy.txt",
+        "Export HTTP_PROXY and NO_PROXY before starting release 2.14.3 of the gateway.",
+    ),
+    (
+        "moon.txt",
+        "The far side of the moon has fewer maria and a thicker crust than the near side.",
+    ),
+    (
+        "bread.txt",
+        "A sourdough starter wants flour and water every day until it doubles within six hours.",
+    ),
 ];
 
 async fn filled(service: &Service) -> String {
@@ -23,7 +41,9 @@ async fn filled(service: &Service) -> String {
 }
 
 fn number(value: &Value) -> f64 {
-    value.as_f64().unwrap_or_else(|| panic!("{value} is no number"))
+    value
+        .as_f64()
+        .unwrap_or_else(|| panic!("{value} is no number"))
 }
 
 on_both! {
@@ -109,8 +129,14 @@ async fn other_fusions_can_be_asked_for() {
     let dataset = filled(&service).await;
     for fusion in ["rrf", "minmax", "blend"] {
         let hits = service.search(json!({"query": "krill whales", "datasetIds": [dataset], "fusion": fusion, "explain": true})).await;
-        assert_eq!((&hits[0]["fileName"], &hits[0]["explain"]["fusion"]), (&json!("whales.txt"), &json!(fusion)));
-        assert!(hits.iter().all(|h| (0.0..=1.0).contains(&number(&h["score"]))));
+        assert_eq!(
+            (&hits[0]["fileName"], &hits[0]["explain"]["fusion"]),
+            (&json!("whales.txt"), &json!(fusion))
+        );
+        assert!(
+            hits.iter()
+                .all(|h| (0.0..=1.0).contains(&number(&h["score"])))
+        );
     }
 }
 
@@ -121,19 +147,29 @@ async fn chunks_are_spans_of_the_text_whatever_the_script() {
     let source: String = (0..80).map(|n| format!("# Straße {n}\r\n\r\nÜber den Wolken 雲の上 ist es kühl, sagt Nummer {n}. Und weiter geht es.\r\n\r\n")).collect();
     let id = service.add(&dataset, "wolken.md", &source).await;
     let base = format!("/kb/v1/datasets/{dataset}/documents/{id}");
-    let (_, body) = service.call(reqwest::Method::GET, &format!("{base}/text"), None).await;
+    let (_, body) = service
+        .call(reqwest::Method::GET, &format!("{base}/text"), None)
+        .await;
     let normalised = text(&body);
     assert!(!normalised.contains('\r'));
     let characters: Vec<char> = normalised.chars().collect();
     let mut cursor = String::new();
     let mut seen = 0;
     loop {
-        let page = service.get(&format!("{base}/chunks?limit=3&cursor={cursor}")).await;
+        let page = service
+            .get(&format!("{base}/chunks?limit=3&cursor={cursor}"))
+            .await;
         for chunk in page["data"].as_array().expect("chunks") {
-            let at = |key: &str| usize::try_from(chunk[key].as_u64().expect("a number")).expect("small");
+            let at =
+                |key: &str| usize::try_from(chunk[key].as_u64().expect("a number")).expect("small");
             let content = text(&chunk["content"]);
             assert_eq!(content, normalised[at("startByte")..at("endByte")]);
-            assert_eq!(content, characters[at("start")..at("end")].iter().collect::<String>());
+            assert_eq!(
+                content,
+                characters[at("start")..at("end")]
+                    .iter()
+                    .collect::<String>()
+            );
             assert!(at("tokens") <= 256 && chunk["truncated"] == json!(false));
             assert_eq!(at("ordinal"), seen);
             seen += 1;
@@ -151,9 +187,24 @@ async fn a_chunk_beyond_the_models_limit_says_so() {
     let service = Service::start(Engine::Sqlite).await;
     let dataset = service.dataset("d").await;
     let long: String = (0..700).map(|n| format!("item{n} ")).collect();
-    let id = service.add_with(&dataset, "long.txt", long.as_bytes(), &[("chunkSize", "2048"), ("chunkOverlap", "0"), ("parseType", "NAIVE")]).await;
-    let chunks = service.get(&format!("/kb/v1/datasets/{dataset}/documents/{id}/chunks")).await;
+    let id = service
+        .add_with(
+            &dataset,
+            "long.txt",
+            long.as_bytes(),
+            &[
+                ("chunkSize", "2048"),
+                ("chunkOverlap", "0"),
+                ("parseType", "NAIVE"),
+            ],
+        )
+        .await;
+    let chunks = service
+        .get(&format!("/kb/v1/datasets/{dataset}/documents/{id}/chunks"))
+        .await;
     assert_eq!(chunks["data"][0]["truncated"], true);
-    let hits = service.search(json!({"query": "item1", "datasetIds": [dataset], "explain": true})).await;
+    let hits = service
+        .search(json!({"query": "item1", "datasetIds": [dataset], "explain": true}))
+        .await;
     assert_eq!(hits[0]["explain"]["truncated"], true);
 }

@@ -77,16 +77,33 @@ impl Service {
             ..Config::default()
         };
         change(&mut config);
-        let app = App::open_with_parser(config, Clock::system(), program()).await.expect("opens");
-        let key = app.first_start().await.expect("starts").expect("an empty database gives an admin key");
+        let app = App::open_with_parser(config, Clock::system(), program())
+            .await
+            .expect("opens");
+        let key = app
+            .first_start()
+            .await
+            .expect("starts")
+            .expect("an empty database gives an admin key");
         app.engine().await.expect("model and indexes open");
         let stop = CancellationToken::new();
         let tasks = app.start(true, &stop);
         let router = api::router(Arc::clone(&app), Metrics::none()).expect("a router");
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         tokio::spawn(async move { axum::serve(listener, router).await.expect("serves") });
-        Self { app, url, key, data, http: Client::new(), stop, tasks, _database: database }
+        Self {
+            app,
+            url,
+            key,
+            data,
+            http: Client::new(),
+            stop,
+            tasks,
+            _database: database,
+        }
     }
 
     /// Stops workers and follower, as a shutdown does.
@@ -97,19 +114,40 @@ impl Service {
         }
     }
 
-    pub async fn call(&self, method: Method, path: &str, body: Option<Value>) -> (StatusCode, Value) {
+    pub async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> (StatusCode, Value) {
         self.call_as(&self.key, method, path, body).await
     }
 
-    pub async fn call_as(&self, key: &str, method: Method, path: &str, body: Option<Value>) -> (StatusCode, Value) {
-        let mut request = self.http.request(method, format!("{}{path}", self.url)).bearer_auth(key);
+    pub async fn call_as(
+        &self,
+        key: &str,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> (StatusCode, Value) {
+        let mut request = self
+            .http
+            .request(method, format!("{}{path}", self.url))
+            .bearer_auth(key);
         if let Some(body) = body {
             request = request.json(&body);
         }
         let response = request.send().await.expect("an answer");
         let status = response.status();
         let text = response.text().await.expect("a body");
-        (status, if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap_or(Value::String(text)) })
+        (
+            status,
+            if text.is_empty() {
+                Value::Null
+            } else {
+                serde_json::from_str(&text).unwrap_or(Value::String(text))
+            },
+        )
     }
 
     pub async fn get(&self, path: &str) -> Value {
@@ -129,16 +167,34 @@ impl Service {
         text(&self.post("/kb/v1/datasets", json!({"name": name})).await["id"])
     }
 
-    pub async fn upload(&self, dataset: &str, files: &[(&str, &[u8])], fields: &[(&str, &str)]) -> (StatusCode, Value) {
+    pub async fn upload(
+        &self,
+        dataset: &str,
+        files: &[(&str, &[u8])],
+        fields: &[(&str, &str)],
+    ) -> (StatusCode, Value) {
         let mut form = Form::new();
         for (name, value) in fields {
             form = form.text((*name).to_owned(), (*value).to_owned());
         }
         for (name, bytes) in files {
-            form = form.part("files", Part::bytes(bytes.to_vec()).file_name((*name).to_owned()));
+            form = form.part(
+                "files",
+                Part::bytes(bytes.to_vec()).file_name((*name).to_owned()),
+            );
         }
-        let url = format!("{}/dashboard/v1/knowledge-base/datasets/{dataset}/files/upload", self.url);
-        let response = self.http.post(url).bearer_auth(&self.key).multipart(form).send().await.expect("an answer");
+        let url = format!(
+            "{}/dashboard/v1/knowledge-base/datasets/{dataset}/files/upload",
+            self.url
+        );
+        let response = self
+            .http
+            .post(url)
+            .bearer_auth(&self.key)
+            .multipart(form)
+            .send()
+            .await
+            .expect("an answer");
         (response.status(), response.json().await.expect("JSON"))
     }
 
@@ -147,7 +203,13 @@ impl Service {
         self.add_with(dataset, name, content.as_bytes(), &[]).await
     }
 
-    pub async fn add_with(&self, dataset: &str, name: &str, content: &[u8], fields: &[(&str, &str)]) -> String {
+    pub async fn add_with(
+        &self,
+        dataset: &str,
+        name: &str,
+        content: &[u8],
+        fields: &[(&str, &str)],
+    ) -> String {
         let (status, body) = self.upload(dataset, &[(name, content)], fields).await;
         assert_eq!(status, StatusCode::ACCEPTED, "{body}");
         let id = text(&body["uploadedFiles"][0]["id"]);
@@ -159,8 +221,15 @@ impl Service {
     /// The status of a file once it is final.
     pub async fn settled(&self, dataset: &str, id: &str) -> Value {
         for _ in 0..1200 {
-            let status = self.get(&format!("/dashboard/v1/knowledge-base/datasets/{dataset}/files/{id}/status")).await;
-            if ["indexed", "error", "disabled"].iter().any(|s| status["status"] == *s) {
+            let status = self
+                .get(&format!(
+                    "/dashboard/v1/knowledge-base/datasets/{dataset}/files/{id}/status"
+                ))
+                .await;
+            if ["indexed", "error", "disabled"]
+                .iter()
+                .any(|s| status["status"] == *s)
+            {
                 return status;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -181,29 +250,61 @@ impl Service {
 
     /// An admin key of another tenant.
     pub async fn stranger(&self) -> String {
-        let tenant = tenants::create(&self.app.db, &self.app.clock, "stranger").await.expect("created");
-        let new = NewKey { name: "admin".to_owned(), scopes: vec!["admin".to_owned()], ..NewKey::default() };
-        keys::create(&self.app.db, &self.app.clock, &tenant.id, new).await.expect("created").1
+        let tenant = tenants::create(&self.app.db, &self.app.clock, "stranger")
+            .await
+            .expect("created");
+        let new = NewKey {
+            name: "admin".to_owned(),
+            scopes: vec!["admin".to_owned()],
+            ..NewKey::default()
+        };
+        keys::create(&self.app.db, &self.app.clock, &tenant.id, new)
+            .await
+            .expect("created")
+            .1
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.stop.cancel();
     }
 }
 
 /// A JSON string.
 pub fn text(value: &Value) -> String {
-    value.as_str().unwrap_or_else(|| panic!("{value} is no string")).to_owned()
+    value
+        .as_str()
+        .unwrap_or_else(|| panic!("{value} is no string"))
+        .to_owned()
 }
 
 /// A one-page PDF per text, written by hand: enough of the format for text extraction.
 pub fn pdf(pages: &[&str]) -> Vec<u8> {
-    let kids: Vec<String> = (0..pages.len()).map(|i| format!("{} 0 R", 4 + 2 * i)).collect();
+    let kids: Vec<String> = (0..pages.len())
+        .map(|i| format!("{} 0 R", 4 + 2 * i))
+        .collect();
     let mut objects = vec![
         "<< /Type /Catalog /Pages 2 0 R >>".to_owned(),
-        format!("<< /Type /Pages /Kids [{}] /Count {} >>", kids.join(" "), pages.len()),
-        "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding >>".to_owned(),
+        format!(
+            "<< /Type /Pages /Kids [{}] /Count {} >>",
+            kids.join(" "),
+            pages.len()
+        ),
+        "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding >>"
+            .to_owned(),
     ];
     for (i, page) in pages.iter().enumerate() {
-        let content = if page.is_empty() { String::new() } else { format!("BT /F1 12 Tf 72 700 Td ({page}) Tj ET") };
+        let content = if page.is_empty() {
+            String::new()
+        } else {
+            format!("BT /F1 12 Tf 72 700 Td ({page}) Tj ET")
+        };
         objects.push(format!("<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Resources << /Font << /F1 3 0 R >> >> /Contents {} 0 R >>", 5 + 2 * i));
-        objects.push(format!("<< /Length {} >>\nstream\n{content}\nendstream", content.len()));
+        objects.push(format!(
+            "<< /Length {} >>\nstream\n{content}\nendstream",
+            content.len()
+        ));
     }
     let mut out = b"%PDF-1.4\n".to_vec();
     let mut offsets = Vec::new();
@@ -216,6 +317,12 @@ pub fn pdf(pages: &[&str]) -> Vec<u8> {
     for offset in offsets {
         out.extend(format!("{offset:010} 00000 n \n").bytes());
     }
-    out.extend(format!("trailer\n<< /Size {} /Root 1 0 R >>\nstartxref\n{start}\n%%EOF\n", objects.len() + 1).bytes());
+    out.extend(
+        format!(
+            "trailer\n<< /Size {} /Root 1 0 R >>\nstartxref\n{start}\n%%EOF\n",
+            objects.len() + 1
+        )
+        .bytes(),
+    );
     out
 }

@@ -46,7 +46,7 @@ pub struct Chunk {
     pub tokens: usize,
     /// Headings that enclose the chunk, outermost first.
     pub heading_path: Vec<String>,
-    /// Page on which the chunk starts.
+    /// Page of the chunk; what it repeats from the chunk before may stand on the page before.
     pub page: Option<u32>,
 }
 
@@ -56,15 +56,31 @@ pub struct Chunk {
 #[must_use]
 pub fn chunk(document: &Document, token_starts: &[usize], options: &ChunkOptions) -> Vec<Chunk> {
     let text = document.text.as_str();
-    let sizer = Sizer { base: text.as_ptr() as usize, starts: token_starts };
+    let sizer = Sizer {
+        base: text.as_ptr() as usize,
+        starts: token_starts,
+    };
     let body = options.size.saturating_sub(options.overlap).max(1);
     let spans = match options.strategy {
+        // A chunk has one page, so that a citation leads to it.
+        Strategy::Naive | Strategy::Markdown if !document.pages.is_empty() => document
+            .pages
+            .iter()
+            .flat_map(|page| naive(text, page.start..page.end, body, &sizer))
+            .collect(),
         Strategy::Naive => naive(text, 0..text.len(), body, &sizer),
         Strategy::Markdown => {
             let config = ChunkConfig::new(body).with_sizer(&sizer);
-            merge_headings(document, spans(MarkdownSplitter::new(config).chunk_indices(text)), body, &sizer)
+            merge_headings(
+                document,
+                spans(MarkdownSplitter::new(config).chunk_indices(text)),
+                body,
+                &sizer,
+            )
         }
-        Strategy::Manual => pieces(text, &options.delimiter).flat_map(|range| naive(text, range, body, &sizer)).collect(),
+        Strategy::Manual => pieces(text, &options.delimiter)
+            .flat_map(|range| naive(text, range, body, &sizer))
+            .collect(),
     };
     let mut chunks: Vec<Chunk> = Vec::with_capacity(spans.len());
     for (start, end) in spans {
@@ -72,12 +88,23 @@ pub fn chunk(document: &Document, token_starts: &[usize], options: &ChunkOptions
             continue;
         }
         let heading_path = document.heading_path(content_start(document, start, end));
-        let floor = chunks.last().filter(|before| before.heading_path == heading_path).map(|before| before.start);
+        let floor = chunks
+            .last()
+            .filter(|before| before.heading_path == heading_path)
+            .map(|before| before.start);
         let from = match floor {
-            Some(floor) if options.strategy != Strategy::Manual => overlap::start(text, token_starts, floor, start, options.overlap),
+            Some(floor) if options.strategy != Strategy::Manual => {
+                overlap::start(text, token_starts, floor, start, options.overlap)
+            }
             _ => start,
         };
-        chunks.push(Chunk { start: from, end, tokens: sizer.count(from, end), page: document.page(start), heading_path });
+        chunks.push(Chunk {
+            start: from,
+            end,
+            tokens: sizer.count(from, end),
+            page: document.page(start),
+            heading_path,
+        });
     }
     chunks
 }
@@ -106,15 +133,30 @@ fn spans<'t>(indices: impl Iterator<Item = (usize, &'t str)>) -> Vec<(usize, usi
     indices.map(|(at, piece)| (at, at + piece.len())).collect()
 }
 
-fn naive(text: &str, range: std::ops::Range<usize>, size: usize, sizer: &Sizer<'_>) -> Vec<(usize, usize)> {
+fn naive(
+    text: &str,
+    range: std::ops::Range<usize>,
+    size: usize,
+    sizer: &Sizer<'_>,
+) -> Vec<(usize, usize)> {
     let splitter = TextSplitter::new(ChunkConfig::new(size).with_sizer(sizer));
     let base = range.start;
-    spans(splitter.chunk_indices(&text[range])).into_iter().map(|(start, end)| (start + base, end + base)).collect()
+    spans(splitter.chunk_indices(&text[range]))
+        .into_iter()
+        .map(|(start, end)| (start + base, end + base))
+        .collect()
 }
 
-fn pieces<'t>(text: &'t str, delimiter: &'t str) -> impl Iterator<Item = std::ops::Range<usize>> + 't {
+fn pieces<'t>(
+    text: &'t str,
+    delimiter: &'t str,
+) -> impl Iterator<Item = std::ops::Range<usize>> + 't {
     let mut at = 0;
-    let parts: Box<dyn Iterator<Item = &str>> = if delimiter.is_empty() { Box::new(std::iter::once(text)) } else { Box::new(text.split(delimiter)) };
+    let parts: Box<dyn Iterator<Item = &str>> = if delimiter.is_empty() {
+        Box::new(std::iter::once(text))
+    } else {
+        Box::new(text.split(delimiter))
+    };
     parts.map(move |part| {
         let range = at..at + part.len();
         at = range.end + delimiter.len();
@@ -123,11 +165,21 @@ fn pieces<'t>(text: &'t str, delimiter: &'t str) -> impl Iterator<Item = std::op
 }
 
 /// A chunk that holds nothing but headings goes to the chunk after it, where both fit together.
-fn merge_headings(document: &Document, spans: Vec<(usize, usize)>, size: usize, sizer: &Sizer<'_>) -> Vec<(usize, usize)> {
+fn merge_headings(
+    document: &Document,
+    spans: Vec<(usize, usize)>,
+    size: usize,
+    sizer: &Sizer<'_>,
+) -> Vec<(usize, usize)> {
     let mut merged: Vec<(usize, usize)> = Vec::with_capacity(spans.len());
     for (start, end) in spans {
         match merged.last_mut() {
-            Some(last) if content_start(document, last.0, last.1) >= last.1 && sizer.count(last.0, end) <= size => last.1 = end,
+            Some(last)
+                if content_start(document, last.0, last.1) >= last.1
+                    && sizer.count(last.0, end) <= size =>
+            {
+                last.1 = end
+            }
             _ => merged.push((start, end)),
         }
     }
@@ -136,7 +188,8 @@ fn merge_headings(document: &Document, spans: Vec<(usize, usize)>, size: usize, 
 
 /// Where the text after the leading headings of a range begins; `end` when there is none.
 fn content_start(document: &Document, start: usize, end: usize) -> usize {
-    let skip = |at: usize| at + document.text[at..end].len() - document.text[at..end].trim_start().len();
+    let skip =
+        |at: usize| at + document.text[at..end].len() - document.text[at..end].trim_start().len();
     let mut at = skip(start);
     let first = document.headings.partition_point(|h| h.end <= start);
     for heading in &document.headings[first..] {
@@ -148,7 +201,10 @@ fn content_start(document: &Document, start: usize, end: usize) -> usize {
     if at >= end && first < document.headings.len() {
         // Nothing but headings: the last of them is what the range is about.
         let last = document.headings.partition_point(|h| h.start < end);
-        return document.headings[..last].last().map_or(end, |h| h.start.max(start)).max(end);
+        return document.headings[..last]
+            .last()
+            .map_or(end, |h| h.start.max(start))
+            .max(end);
     }
     at
 }

@@ -1,10 +1,24 @@
 //! Where a chunk starts when it repeats the end of the one before: at a sentence, else at a word.
 
 /// The earliest start not before `floor` that adds at most `tokens` tokens, moved forward to the nearest sentence or word.
-pub(super) fn start(text: &str, token_starts: &[usize], floor: usize, start: usize, tokens: usize) -> usize {
+pub(super) fn start(
+    text: &str,
+    token_starts: &[usize],
+    floor: usize,
+    start: usize,
+    tokens: usize,
+) -> usize {
     let at = token_starts.partition_point(|s| *s < start);
-    let Some(earliest) = at.checked_sub(tokens).filter(|_| tokens > 0).and_then(|i| token_starts.get(i)) else {
-        return start.min(if tokens > 0 && at > 0 { token_starts[0].max(floor) } else { start });
+    let Some(earliest) = at
+        .checked_sub(tokens)
+        .filter(|_| tokens > 0)
+        .and_then(|i| token_starts.get(i))
+    else {
+        return start.min(if tokens > 0 && at > 0 {
+            token_starts[0].max(floor)
+        } else {
+            start
+        });
     };
     let from = (*earliest).max(floor);
     if from >= start || !text.is_char_boundary(from) {
@@ -13,14 +27,17 @@ pub(super) fn start(text: &str, token_starts: &[usize], floor: usize, start: usi
     let window = &text[from..start];
     // A start that is itself a boundary may be kept.
     let fresh = from == floor || text[..from].ends_with(char::is_whitespace);
-    sentence(window).or_else(|| if fresh { Some(0) } else { word(window) }).map_or(start, |offset| from + offset)
+    sentence(window)
+        .or_else(|| if fresh { Some(0) } else { word(window) })
+        .map_or(start, |offset| from + offset)
 }
 
 /// Offset after the first sentence end in the window.
 fn sentence(window: &str) -> Option<usize> {
     let mut before = ' ';
     for (i, c) in window.char_indices() {
-        let ended = (c.is_whitespace() && matches!(before, '.' | '!' | '?')) || (c == '\n' && before == '\n');
+        let ended = (c.is_whitespace() && matches!(before, '.' | '!' | '?'))
+            || (c == '\n' && before == '\n');
         if ended || matches!(before, '。' | '!' | '?') {
             let rest = window[i..].trim_start();
             return (!rest.is_empty()).then_some(window.len() - rest.len());
@@ -42,7 +59,9 @@ mod tests {
     use super::*;
 
     fn words(text: &str) -> Vec<usize> {
-        text.split_whitespace().map(|w| w.as_ptr() as usize - text.as_ptr() as usize).collect()
+        text.split_whitespace()
+            .map(|w| w.as_ptr() as usize - text.as_ptr() as usize)
+            .collect()
     }
 
     #[test]
@@ -50,14 +69,20 @@ mod tests {
         let text = "one two. three four five six";
         let at = text.find("six").expect("there");
         // four tokens back is "two.", and the first sentence that starts after it is "three"
-        assert_eq!(&text[start(text, &words(text), 0, at, 4)..], "three four five six");
+        assert_eq!(
+            &text[start(text, &words(text), 0, at, 4)..],
+            "three four five six"
+        );
     }
 
     #[test]
     fn without_a_sentence_it_starts_at_a_word_and_never_before_the_floor() {
         let text = "one two three four five six";
         let at = text.find("six").expect("there");
-        assert_eq!(&text[start(text, &words(text), 0, at, 2)..], "four five six");
+        assert_eq!(
+            &text[start(text, &words(text), 0, at, 2)..],
+            "four five six"
+        );
         let floor = text.find("five").expect("there");
         assert_eq!(&text[start(text, &words(text), floor, at, 4)..], "five six");
         assert_eq!(start(text, &words(text), 0, at, 0), at);

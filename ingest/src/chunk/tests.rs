@@ -1,6 +1,8 @@
 //! Offsets, sizes and coverage on random text; headings and delimiters on small ones.
 
-use proptest::prelude::{Just, ProptestConfig, prop_assert, prop_assert_eq, prop_assume, prop_oneof, proptest};
+use proptest::prelude::{
+    Just, ProptestConfig, prop_assert, prop_assert_eq, prop_assume, prop_oneof, proptest,
+};
 
 use super::*;
 use crate::parse::{Input, parse};
@@ -20,11 +22,21 @@ fn token_starts(text: &str) -> Vec<usize> {
 }
 
 fn options(strategy: Strategy, size: usize, overlap: usize) -> ChunkOptions {
-    ChunkOptions { strategy, size, overlap, delimiter: "\n---\n".to_owned() }
+    ChunkOptions {
+        strategy,
+        size,
+        overlap,
+        delimiter: "\n---\n".to_owned(),
+    }
 }
 
 fn markdown(text: &str) -> Document {
-    parse(&Input { file_name: "a.md", mime_type: None, bytes: text.as_bytes() }).expect("parses")
+    parse(&Input {
+        file_name: "a.md",
+        mime_type: None,
+        bytes: text.as_bytes(),
+    })
+    .expect("parses")
 }
 
 proptest! {
@@ -60,18 +72,34 @@ proptest! {
 #[test]
 fn a_heading_stays_with_its_text_and_names_the_path() {
     let body = "word ".repeat(30);
-    let document = markdown(&format!("# Guide\n\n{body}\n\n## Install\n\n{body}\n\n### Linux\n\n{body}\n"));
-    let chunks = chunk(&document, &token_starts(&document.text), &options(Strategy::Markdown, 40, 0));
+    let document = markdown(&format!(
+        "# Guide\n\n{body}\n\n## Install\n\n{body}\n\n### Linux\n\n{body}\n"
+    ));
+    let chunks = chunk(
+        &document,
+        &token_starts(&document.text),
+        &options(Strategy::Markdown, 40, 0),
+    );
     let paths: Vec<String> = chunks.iter().map(|c| c.heading_path.join(" > ")).collect();
-    assert_eq!(paths, ["Guide", "Guide > Install", "Guide > Install > Linux"]);
+    assert_eq!(
+        paths,
+        ["Guide", "Guide > Install", "Guide > Install > Linux"]
+    );
     assert!(document.text[chunks[1].start..chunks[1].end].starts_with("## Install\n\nword"));
 }
 
 #[test]
 fn manual_cuts_exactly_at_the_delimiter() {
     let document = markdown("first piece\n---\nsecond piece\n---\nthird");
-    let chunks = chunk(&document, &token_starts(&document.text), &options(Strategy::Manual, 64, 8));
-    let shown: Vec<&str> = chunks.iter().map(|c| &document.text[c.start..c.end]).collect();
+    let chunks = chunk(
+        &document,
+        &token_starts(&document.text),
+        &options(Strategy::Manual, 64, 8),
+    );
+    let shown: Vec<&str> = chunks
+        .iter()
+        .map(|c| &document.text[c.start..c.end])
+        .collect();
     assert_eq!(shown, ["first piece", "second piece", "third"]);
 }
 
@@ -85,6 +113,45 @@ fn a_text_without_spaces_is_cut_all_the_same() {
 
 #[test]
 fn the_context_repeats_nothing() {
-    assert_eq!(context("Guide", &["Guide".to_owned(), "Install".to_owned()]), "Guide\nInstall");
+    assert_eq!(
+        context("Guide", &["Guide".to_owned(), "Install".to_owned()]),
+        "Guide\nInstall"
+    );
     assert_eq!(context("", &[]), "");
+}
+
+#[test]
+fn a_chunk_has_one_page() {
+    let pages = [
+        "short first page.",
+        "the second page is a little longer than the first.",
+        "third.",
+    ];
+    let mut document = Document::default();
+    for (number, page) in (1..).zip(pages) {
+        let start = document.text.len();
+        document.text.push_str(page);
+        document.pages.push(crate::Page {
+            start,
+            end: document.text.len(),
+            number,
+        });
+        document.text.push_str("\n\n");
+    }
+    let chunks = chunk(
+        &document,
+        &token_starts(&document.text),
+        &options(Strategy::Markdown, 64, 0),
+    );
+    assert_eq!(
+        chunks
+            .iter()
+            .map(|c| (c.page, &document.text[c.start..c.end]))
+            .collect::<Vec<_>>(),
+        [
+            (Some(1), pages[0]),
+            (Some(2), pages[1]),
+            (Some(3), pages[2])
+        ]
+    );
 }

@@ -12,13 +12,19 @@ use crate::document::{Document, normalise};
 /// An article shorter than this share of the page's visible text is not trusted to be the content.
 const LEAST_SHARE: f64 = 0.2;
 
-const NOT_CONTENT: [&str; 11] = ["script", "style", "head", "nav", "footer", "noscript", "template", "svg", "iframe", "button", "form"];
+const NOT_CONTENT: [&str; 11] = [
+    "script", "style", "head", "nav", "footer", "noscript", "template", "svg", "iframe", "button",
+    "form",
+];
 
 pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
     let (html, mut warnings) = text::decode(input.bytes, declared(input.bytes));
-    let damaged = |e: &dyn std::fmt::Display| ParseError::new("damaged_file", format!("the page could not be read: {e}"));
+    let damaged = |e: &dyn std::fmt::Display| {
+        ParseError::new("damaged_file", format!("the page could not be read: {e}"))
+    };
     let whole = to_markdown(&html).map_err(|e| damaged(&e))?;
-    let mut reader = Readability::new(html.as_str(), None, Some(Config::default())).map_err(|e| damaged(&e))?;
+    let mut reader =
+        Readability::new(html.as_str(), None, Some(Config::default())).map_err(|e| damaged(&e))?;
     let metadata = reader.get_article_metadata(reader.parse_json_ld());
     let article = reader.parse().ok();
     let content = match &article {
@@ -29,8 +35,12 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
     if !trusted {
         warnings.push("no main content stands out, so the whole page was taken".to_owned());
     }
-    let mut document = markdown::from_text(normalise(if trusted { &content } else { &whole }), "dom_smoothie");
-    let given = |value: Option<String>| value.map(|v| v.trim().to_owned()).filter(|v| !v.is_empty());
+    let mut document = markdown::from_text(
+        normalise(if trusted { &content } else { &whole }),
+        "dom_smoothie",
+    );
+    let given =
+        |value: Option<String>| value.map(|v| v.trim().to_owned()).filter(|v| !v.is_empty());
     document.title = given(Some(metadata.title)).or(document.title);
     document.language = given(metadata.lang);
     document.url = given(metadata.url);
@@ -40,7 +50,10 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
 }
 
 fn to_markdown(html: &str) -> std::io::Result<String> {
-    HtmlToMarkdown::builder().skip_tags(NOT_CONTENT.to_vec()).build().convert(html)
+    HtmlToMarkdown::builder()
+        .skip_tags(NOT_CONTENT.to_vec())
+        .build()
+        .convert(html)
 }
 
 /// The encoding that the page declares in its first kilobytes (`<meta charset>` or `http-equiv`), as browsers look for it.
@@ -49,8 +62,15 @@ fn declared(bytes: &[u8]) -> Option<&'static Encoding> {
     let mut rest = head.as_str();
     while let Some(at) = rest.find("charset") {
         rest = &rest[at + "charset".len()..];
-        let value = rest.trim_start().strip_prefix('=').map(|v| v.trim_start_matches([' ', '"', '\'']));
-        let label: String = value.unwrap_or_default().chars().take_while(|c| c.is_ascii_alphanumeric() || "-_:.".contains(*c)).collect();
+        let value = rest
+            .trim_start()
+            .strip_prefix('=')
+            .map(|v| v.trim_start_matches([' ', '"', '\'']));
+        let label: String = value
+            .unwrap_or_default()
+            .chars()
+            .take_while(|c| c.is_ascii_alphanumeric() || "-_:.".contains(*c))
+            .collect();
         if let Some(encoding) = Encoding::for_label(label.as_bytes()) {
             return Some(encoding);
         }
@@ -63,7 +83,12 @@ mod tests {
     use super::*;
 
     fn parse_html(html: &str) -> Document {
-        parse(&Input { file_name: "page.html", mime_type: None, bytes: html.as_bytes() }).expect("parses")
+        parse(&Input {
+            file_name: "page.html",
+            mime_type: None,
+            bytes: html.as_bytes(),
+        })
+        .expect("parses")
     }
 
     #[test]
@@ -74,7 +99,11 @@ mod tests {
              <body><nav><a href=/>Home</a> <a href=/x>Products</a></nav><article><h1>Hybrid retrieval</h1><p>{paragraph}</p>\
              <h2>Why blend</h2><p>{paragraph}</p></article><footer>Cookie settings</footer><script>track()</script></body></html>"
         ));
-        assert!(document.text.contains("exact names") && !document.text.contains("Cookie") && !document.text.contains("track"));
+        assert!(
+            document.text.contains("exact names")
+                && !document.text.contains("Cookie")
+                && !document.text.contains("track")
+        );
         assert_eq!(document.title.as_deref(), Some("Hybrid retrieval"));
         assert_eq!(document.language.as_deref(), Some("en"));
         assert_eq!(document.published_at.as_deref(), Some("2026-01-02"));
@@ -83,13 +112,19 @@ mod tests {
 
     #[test]
     fn a_page_without_an_article_is_taken_whole() {
-        let document = parse_html("<html><body><h1>Status</h1><ul><li>api: up</li><li>db: up</li></ul></body></html>");
+        let document = parse_html(
+            "<html><body><h1>Status</h1><ul><li>api: up</li><li>db: up</li></ul></body></html>",
+        );
         assert!(document.text.contains("api: up"));
     }
 
     #[test]
     fn the_declared_encoding_counts() {
-        assert_eq!(declared(b"<meta http-equiv=Content-Type content='text/html; charset=gb2312'>").map(Encoding::name), Some("GBK"));
+        assert_eq!(
+            declared(b"<meta http-equiv=Content-Type content='text/html; charset=gb2312'>")
+                .map(Encoding::name),
+            Some("GBK")
+        );
         assert_eq!(declared(b"<p>no declaration"), None);
     }
 }

@@ -7,7 +7,10 @@ use crate::document::{Document, Heading, normalise};
 
 pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
     let (text, warnings) = text::decode(input.bytes, None);
-    Ok(Document { warnings, ..from_text(normalise(&text), "markdown") })
+    Ok(Document {
+        warnings,
+        ..from_text(normalise(&text), "markdown")
+    })
 }
 
 /// Reads the structure of Markdown text. Front matter is taken out of the text; its title counts.
@@ -16,8 +19,19 @@ pub(super) fn from_text(text: String, engine: &str) -> Document {
     let title = front.as_deref().and_then(front_title);
     let text = body.to_owned();
     let headings = headings(&text);
-    let title = title.or_else(|| headings.iter().find(|h| h.level == 1).map(|h| h.title.clone()));
-    Document { title, headings, engine: engine.to_owned(), text, ..Document::default() }
+    let title = title.or_else(|| {
+        headings
+            .iter()
+            .find(|h| h.level == 1)
+            .map(|h| h.title.clone())
+    });
+    Document {
+        title,
+        headings,
+        engine: engine.to_owned(),
+        text,
+        ..Document::default()
+    }
 }
 
 fn headings(text: &str) -> Vec<Heading> {
@@ -27,7 +41,12 @@ fn headings(text: &str) -> Vec<Heading> {
         match event {
             Event::Start(Tag::Heading { level, .. }) => {
                 inside = true;
-                found.push(Heading { start: range.start, end: range.end, level: depth(level), title: String::new() });
+                found.push(Heading {
+                    start: range.start,
+                    end: range.end,
+                    level: depth(level),
+                    title: String::new(),
+                });
             }
             Event::End(TagEnd::Heading(_)) => inside = false,
             Event::Text(part) | Event::Code(part) if inside => {
@@ -60,10 +79,16 @@ fn depth(level: HeadingLevel) -> u8 {
 
 /// Front matter (YAML between `---`, TOML between `+++`) and the text after it.
 fn split_front_matter(text: &str) -> (Option<String>, &str) {
-    let options = Options::ENABLE_YAML_STYLE_METADATA_BLOCKS | Options::ENABLE_PLUSES_DELIMITED_METADATA_BLOCKS;
+    let options = Options::ENABLE_YAML_STYLE_METADATA_BLOCKS
+        | Options::ENABLE_PLUSES_DELIMITED_METADATA_BLOCKS;
     let mut events = Parser::new_ext(text, options).into_offset_iter();
     match events.next() {
-        Some((Event::Start(Tag::MetadataBlock(MetadataBlockKind::YamlStyle | MetadataBlockKind::PlusesStyle)), range)) if text[..range.start].trim().is_empty() => {
+        Some((
+            Event::Start(Tag::MetadataBlock(
+                MetadataBlockKind::YamlStyle | MetadataBlockKind::PlusesStyle,
+            )),
+            range,
+        )) if text[..range.start].trim().is_empty() => {
             let content = text[range.clone()].to_owned();
             (Some(content), text[range.end..].trim_start_matches('\n'))
         }
@@ -73,7 +98,10 @@ fn split_front_matter(text: &str) -> (Option<String>, &str) {
 
 /// The `title` entry of YAML (`title: x`) or TOML (`title = "x"`) front matter; nested structure is not read.
 fn front_title(front: &str) -> Option<String> {
-    let line = front.lines().find_map(|l| l.strip_prefix("title"))?.trim_start();
+    let line = front
+        .lines()
+        .find_map(|l| l.strip_prefix("title"))?
+        .trim_start();
     let value = line.strip_prefix([':', '='])?.trim();
     let bare = value.trim_matches(['"', '\'']).trim();
     (!bare.is_empty()).then(|| bare.to_owned())
@@ -85,8 +113,16 @@ mod tests {
 
     #[test]
     fn headings_carry_plain_titles_and_exact_ranges() {
-        let document = from_text("# The `main` *job*\n\ntext\n\nSecond\n------\n\n```\n# not a heading\n```\n".to_owned(), "markdown");
-        let titles: Vec<_> = document.headings.iter().map(|h| (h.level, h.title.as_str())).collect();
+        let document = from_text(
+            "# The `main` *job*\n\ntext\n\nSecond\n------\n\n```\n# not a heading\n```\n"
+                .to_owned(),
+            "markdown",
+        );
+        let titles: Vec<_> = document
+            .headings
+            .iter()
+            .map(|h| (h.level, h.title.as_str()))
+            .collect();
         assert_eq!(titles, [(1, "The main job"), (2, "Second")]);
         assert_eq!(document.title.as_deref(), Some("The main job"));
         assert!(document.text[document.headings[1].start..].starts_with("Second\n---"));
@@ -94,7 +130,10 @@ mod tests {
 
     #[test]
     fn front_matter_gives_the_title_and_leaves_the_text() {
-        let document = from_text("---\ntitle: \"Release notes\"\ndraft: true\n---\n\n# Other\ntext".to_owned(), "markdown");
+        let document = from_text(
+            "---\ntitle: \"Release notes\"\ndraft: true\n---\n\n# Other\ntext".to_owned(),
+            "markdown",
+        );
         assert_eq!(document.title.as_deref(), Some("Release notes"));
         assert!(document.text.starts_with("# Other"), "{:?}", document.text);
         assert_eq!(document.headings[0].start, 0);

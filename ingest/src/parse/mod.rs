@@ -48,7 +48,10 @@ impl ParseError {
     /// A failure with its stable code.
     #[must_use]
     pub fn new(code: &str, message: impl Into<String>) -> Self {
-        Self { code: code.to_owned(), message: message.into() }
+        Self {
+            code: code.to_owned(),
+            message: message.into(),
+        }
     }
 }
 
@@ -60,17 +63,40 @@ struct Entry {
 }
 
 const FORMATS: [Entry; 4] = [
-    Entry { format: Format::Pdf, mime_type: "application/pdf", extensions: &["pdf"], parse: pdf::parse },
-    Entry { format: Format::Html, mime_type: "text/html", extensions: &["html", "htm", "xhtml"], parse: html::parse },
-    Entry { format: Format::Markdown, mime_type: "text/markdown", extensions: &["md", "markdown", "mdown", "mkd"], parse: markdown::parse },
-    Entry { format: Format::Text, mime_type: "text/plain", extensions: &["txt", "text", "log"], parse: text::parse },
+    Entry {
+        format: Format::Pdf,
+        mime_type: "application/pdf",
+        extensions: &["pdf"],
+        parse: pdf::parse,
+    },
+    Entry {
+        format: Format::Html,
+        mime_type: "text/html",
+        extensions: &["html", "htm", "xhtml"],
+        parse: html::parse,
+    },
+    Entry {
+        format: Format::Markdown,
+        mime_type: "text/markdown",
+        extensions: &["md", "markdown", "mdown", "mkd"],
+        parse: markdown::parse,
+    },
+    Entry {
+        format: Format::Text,
+        mime_type: "text/plain",
+        extensions: &["txt", "text", "log"],
+        parse: text::parse,
+    },
 ];
 
 impl Format {
     /// Media type under which documents of this format are stored.
     #[must_use]
     pub fn mime_type(self) -> &'static str {
-        FORMATS.iter().find(|e| e.format == self).map_or("application/octet-stream", |e| e.mime_type)
+        FORMATS
+            .iter()
+            .find(|e| e.format == self)
+            .map_or("application/octet-stream", |e| e.mime_type)
     }
 
     /// Every file name extension that is recognised.
@@ -87,24 +113,42 @@ impl Format {
 /// `unsupported_format` names what the file seems to be.
 pub fn detect(input: &Input<'_>) -> Result<Format, ParseError> {
     let head = &input.bytes[..input.bytes.len().min(8192)];
-    if head.len() >= 5 && head[..head.len().min(1024)].windows(5).any(|w| w == b"%PDF-") {
+    if head.len() >= 5
+        && head[..head.len().min(1024)]
+            .windows(5)
+            .any(|w| w == b"%PDF-")
+    {
         return Ok(Format::Pdf);
     }
-    let extension = input.file_name.rsplit_once('.').map(|(_, e)| e.to_lowercase()).unwrap_or_default();
+    let extension = input
+        .file_name
+        .rsplit_once('.')
+        .map(|(_, e)| e.to_lowercase())
+        .unwrap_or_default();
     if let Some(kind) = infer::get(head)
         && !matches!(kind.matcher_type(), infer::MatcherType::Text)
     {
         return Err(unsupported(&extension, kind.mime_type()));
     }
-    let by_name = FORMATS.iter().find(|e| e.extensions.contains(&extension.as_str()));
+    let by_name = FORMATS
+        .iter()
+        .find(|e| e.extensions.contains(&extension.as_str()));
     if let Some(entry) = by_name.filter(|e| e.format != Format::Pdf) {
         return Ok(entry.format);
     }
     if by_name.is_some() {
-        return Err(ParseError::new("damaged_file", "the file is named PDF but has no PDF header; is it complete?"));
+        return Err(ParseError::new(
+            "damaged_file",
+            "the file is named PDF but has no PDF header; is it complete?",
+        ));
     }
-    let mime = input.mime_type.map(|m| m.split(';').next().unwrap_or(m).trim().to_lowercase());
-    if let Some(entry) = FORMATS.iter().find(|e| e.format != Format::Pdf && Some(e.mime_type) == mime.as_deref()) {
+    let mime = input
+        .mime_type
+        .map(|m| m.split(';').next().unwrap_or(m).trim().to_lowercase());
+    if let Some(entry) = FORMATS
+        .iter()
+        .find(|e| e.format != Format::Pdf && Some(e.mime_type) == mime.as_deref())
+    {
         return Ok(entry.format);
     }
     let start = String::from_utf8_lossy(head).trim_start().to_lowercase();
@@ -119,8 +163,17 @@ pub fn detect(input: &Input<'_>) -> Result<Format, ParseError> {
 
 fn unsupported(extension: &str, kind: &str) -> ParseError {
     let known = Format::extensions().join(", ");
-    let name = if extension.is_empty() { String::new() } else { format!(" .{extension}") };
-    ParseError::new("unsupported_format", format!("files{name} ({kind}) are not supported; supported are {known} and other plain text"))
+    let name = if extension.is_empty() {
+        String::new()
+    } else {
+        format!(" .{extension}")
+    };
+    ParseError::new(
+        "unsupported_format",
+        format!(
+            "files{name} ({kind}) are not supported; supported are {known} and other plain text"
+        ),
+    )
 }
 
 /// Parses a file into normalised text.
@@ -132,10 +185,16 @@ pub fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
         return Err(ParseError::new("empty_file", "the file is empty"));
     }
     let format = detect(input)?;
-    let entry = FORMATS.iter().find(|e| e.format == format).ok_or_else(|| unsupported("", format.mime_type()))?;
+    let entry = FORMATS
+        .iter()
+        .find(|e| e.format == format)
+        .ok_or_else(|| unsupported("", format.mime_type()))?;
     let document = (entry.parse)(input)?;
     if document.text.trim().is_empty() {
-        return Err(ParseError::new("no_text", "the file has no text that could be searched"));
+        return Err(ParseError::new(
+            "no_text",
+            "the file has no text that could be searched",
+        ));
     }
     Ok(document)
 }
@@ -145,25 +204,44 @@ mod tests {
     use super::*;
 
     fn input<'a>(file_name: &'a str, bytes: &'a [u8]) -> Input<'a> {
-        Input { file_name, mime_type: None, bytes }
+        Input {
+            file_name,
+            mime_type: None,
+            bytes,
+        }
     }
 
     #[test]
     fn content_wins_over_the_name() {
-        assert_eq!(detect(&input("notes.txt", b"%PDF-1.7 ...")), Ok(Format::Pdf));
-        assert_eq!(detect(&input("page", b"<!DOCTYPE html><p>x")), Ok(Format::Html));
-        let error = detect(&input("photo.txt", b"\x89PNG\r\n\x1a\n00000000")).expect_err("an image");
+        assert_eq!(
+            detect(&input("notes.txt", b"%PDF-1.7 ...")),
+            Ok(Format::Pdf)
+        );
+        assert_eq!(
+            detect(&input("page", b"<!DOCTYPE html><p>x")),
+            Ok(Format::Html)
+        );
+        let error =
+            detect(&input("photo.txt", b"\x89PNG\r\n\x1a\n00000000")).expect_err("an image");
         assert_eq!(error.code, "unsupported_format");
     }
 
     #[test]
     fn unknown_text_is_text_and_unknown_bytes_are_refused() {
         assert_eq!(detect(&input("main.rs", b"fn main() {}")), Ok(Format::Text));
-        assert_eq!(detect(&input("blob.bin", b"\x00\x01\x02\x00\x03")).expect_err("binary").code, "unsupported_format");
+        assert_eq!(
+            detect(&input("blob.bin", b"\x00\x01\x02\x00\x03"))
+                .expect_err("binary")
+                .code,
+            "unsupported_format"
+        );
     }
 
     #[test]
     fn an_empty_file_says_so() {
-        assert_eq!(parse(&input("a.md", b" \n")).expect_err("empty").code, "empty_file");
+        assert_eq!(
+            parse(&input("a.md", b" \n")).expect_err("empty").code,
+            "empty_file"
+        );
     }
 }

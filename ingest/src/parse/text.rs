@@ -8,31 +8,52 @@ use crate::document::{Document, normalise};
 
 pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
     let (text, warnings) = decode(input.bytes, None);
-    Ok(Document { text: normalise(&text), engine: "text".to_owned(), warnings, ..Document::default() })
+    Ok(Document {
+        text: normalise(&text),
+        engine: "text".to_owned(),
+        warnings,
+        ..Document::default()
+    })
 }
 
 /// Decodes by byte order mark, then as UTF-16 without a mark, then as UTF-8, then by `hint`, then by statistics.
 /// The warnings say when characters had to be replaced.
 pub(super) fn decode(bytes: &[u8], hint: Option<&'static Encoding>) -> (String, Vec<String>) {
-    let encoding = Encoding::for_bom(bytes).map(|(e, _)| e).or_else(|| utf16_without_mark(bytes)).unwrap_or_else(|| {
-        if std::str::from_utf8(bytes).is_ok() {
-            return UTF_8;
-        }
-        hint.unwrap_or_else(|| {
-            let mut detector = EncodingDetector::new(Iso2022JpDetection::Allow);
-            detector.feed(bytes, true);
-            detector.guess(None, Utf8Detection::Allow)
-        })
-    });
+    let encoding = Encoding::for_bom(bytes)
+        .map(|(e, _)| e)
+        .or_else(|| utf16_without_mark(bytes))
+        .unwrap_or_else(|| {
+            if std::str::from_utf8(bytes).is_ok() {
+                return UTF_8;
+            }
+            hint.unwrap_or_else(|| {
+                let mut detector = EncodingDetector::new(Iso2022JpDetection::Allow);
+                detector.feed(bytes, true);
+                detector.guess(None, Utf8Detection::Allow)
+            })
+        });
     let (text, encoding, replaced) = encoding.decode(bytes);
-    let warnings = if replaced { vec![format!("some bytes are not valid {} and were replaced", encoding.name())] } else { Vec::new() };
+    let warnings = if replaced {
+        vec![format!(
+            "some bytes are not valid {} and were replaced",
+            encoding.name()
+        )]
+    } else {
+        Vec::new()
+    };
     (text.into_owned(), warnings)
 }
 
 /// UTF-16 of mostly Latin text has a zero in every other byte.
 fn utf16_without_mark(bytes: &[u8]) -> Option<&'static Encoding> {
     let head = &bytes[..bytes.len().min(4096)];
-    let zeros = |offset: usize| head.iter().skip(offset).step_by(2).filter(|b| **b == 0).count();
+    let zeros = |offset: usize| {
+        head.iter()
+            .skip(offset)
+            .step_by(2)
+            .filter(|b| **b == 0)
+            .count()
+    };
     let (even, odd, half) = (zeros(0), zeros(1), head.len() / 2);
     match half > 4 {
         true if odd * 10 >= half * 7 && even * 10 < half => Some(UTF_16LE),
@@ -46,7 +67,10 @@ pub(super) fn looks_binary(head: &[u8]) -> bool {
     if Encoding::for_bom(head).is_some() || utf16_without_mark(head).is_some() {
         return false;
     }
-    let odd = head.iter().filter(|b| matches!(b, 0..=8 | 14..=26 | 28..=31)).count();
+    let odd = head
+        .iter()
+        .filter(|b| matches!(b, 0..=8 | 14..=26 | 28..=31))
+        .count();
     odd * 100 > head.len()
 }
 

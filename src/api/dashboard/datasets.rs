@@ -115,23 +115,48 @@ pub(super) struct DatasetList {
 /// Lists the datasets of the tenant.
 #[utoipa::path(get, path = "/dashboard/v1/knowledge-base/datasets", tag = "dashboard", operation_id = "listDatasets", security(("key" = [])),
     responses((status = 200, body = DatasetList), (status = "4XX", body = Fault)))]
-pub(super) async fn list(State(service): State<Service>, Auth(caller): Auth) -> Result<Json<DatasetList>, Problem> {
-    let page = Page { limit: MAX_LIMIT, after: String::new() };
+pub(super) async fn list(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+) -> Result<Json<DatasetList>, Problem> {
+    let page = Page {
+        limit: MAX_LIMIT,
+        after: String::new(),
+    };
     let found = datasets::list(&service.app, &caller, &page).await?;
-    Ok(Json(DatasetList { data: found.items.iter().map(Into::into).collect() }))
+    Ok(Json(DatasetList {
+        data: found.items.iter().map(Into::into).collect(),
+    }))
 }
 
 /// Shows a dataset with its settings and files.
 #[utoipa::path(get, path = "/dashboard/v1/knowledge-base/datasets/{datasetId}", tag = "dashboard", operation_id = "getDataset", security(("key" = [])),
     params(("datasetId" = String, Path)), responses((status = 200, body = DatasetDetail), (status = "4XX", body = Fault)))]
-pub(super) async fn get(State(service): State<Service>, Auth(caller): Auth, Path(id): Path<String>) -> Result<Json<DatasetDetail>, Problem> {
+pub(super) async fn get(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path(id): Path<String>,
+) -> Result<Json<DatasetDetail>, Problem> {
     caller.need(Scope::KbRead)?;
     detail(&service, &caller, &id).await
 }
 
-async fn detail(service: &Service, caller: &Caller, id: &str) -> Result<Json<DatasetDetail>, Problem> {
+async fn detail(
+    service: &Service,
+    caller: &Caller,
+    id: &str,
+) -> Result<Json<DatasetDetail>, Problem> {
     let dataset = datasets::get(&service.app, caller, id).await?;
-    let files = documents::list(&service.app, caller, id, &Page { limit: MAX_LIMIT, after: String::new() }).await?;
+    let files = documents::list(
+        &service.app,
+        caller,
+        id,
+        &Page {
+            limit: MAX_LIMIT,
+            after: String::new(),
+        },
+    )
+    .await?;
     Ok(Json(DatasetDetail {
         summary: (&dataset).into(),
         qdrant_collection: vector::collection(&dataset.embedding_model),
@@ -174,8 +199,12 @@ pub(super) async fn update_config(
     Path(id): Path<String>,
     Body(patch): Body<ConfigPatch>,
 ) -> Result<Json<DatasetDetail>, Problem> {
-    let cutting =
-        Cutting { chunk_size: patch.chunk_size, chunk_overlap: patch.chunk_overlap, parse_type: patch.parse_type, parser_engine: patch.parser_engine };
+    let cutting = Cutting {
+        chunk_size: patch.chunk_size,
+        chunk_overlap: patch.chunk_overlap,
+        parse_type: patch.parse_type,
+        parser_engine: patch.parser_engine,
+    };
     let patch = DatasetPatch {
         name: patch.name,
         description: patch.description,
@@ -198,7 +227,17 @@ pub(super) struct ReindexQueued {
 /// Queues every file for ingestion with the current settings.
 #[utoipa::path(post, path = "/dashboard/v1/knowledge-base/datasets/{datasetId}/re-index", tag = "dashboard", operation_id = "reindexDataset",
     security(("key" = [])), params(("datasetId" = String, Path)), responses((status = 202, body = ReindexQueued), (status = "4XX", body = Fault)))]
-pub(super) async fn reindex(State(service): State<Service>, Auth(caller): Auth, Path(id): Path<String>) -> Result<(StatusCode, Json<ReindexQueued>), Problem> {
+pub(super) async fn reindex(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path(id): Path<String>,
+) -> Result<(StatusCode, Json<ReindexQueued>), Problem> {
     let queued = datasets::reindex(&service.app, &caller, &id).await?;
-    Ok((StatusCode::ACCEPTED, Json(ReindexQueued { jobs_queued: queued.jobs_queued, estimated_minutes: queued.estimated_minutes })))
+    Ok((
+        StatusCode::ACCEPTED,
+        Json(ReindexQueued {
+            jobs_queued: queued.jobs_queued,
+            estimated_minutes: queued.estimated_minutes,
+        }),
+    ))
 }

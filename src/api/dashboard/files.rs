@@ -24,8 +24,13 @@ use crate::kb::documents::{self, DocumentPatch, NewDocument};
 
 pub(super) fn routes() -> OpenApiRouter<Service> {
     // Uploads count their own bytes while they stream.
-    let upload = OpenApiRouter::new().routes(routes!(upload)).layer(DefaultBodyLimit::disable());
-    OpenApiRouter::new().routes(routes!(remove, update)).routes(routes!(status)).merge(upload)
+    let upload = OpenApiRouter::new()
+        .routes(routes!(upload))
+        .layer(DefaultBodyLimit::disable());
+    OpenApiRouter::new()
+        .routes(routes!(remove, update))
+        .routes(routes!(status))
+        .merge(upload)
 }
 
 /// An upload.
@@ -82,7 +87,10 @@ async fn upload(
     caller.need(Scope::KbWrite)?;
     datasets::settings(&service.app, &caller, &dataset_id).await?;
     let limit = service.app.config.upload_batch_mb << 20;
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
+    let announced = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|v| v.to_str().ok())
+        .and_then(|v| v.parse::<u64>().ok());
     // The form itself adds some hundred bytes per file.
     if announced.is_some_and(|n| n > limit + (1 << 20)) {
         return Err(batch_too_large(&service).into());
@@ -90,7 +98,9 @@ async fn upload(
     let form = form.map_err(|e| Error::invalid("form_invalid", e.body_text()))?;
     let (files, cutting, metadata) = receive(&service, &caller, form).await?;
     if files.is_empty() {
-        return Err(Error::invalid("files_missing", "send at least one file in the field files").into());
+        return Err(
+            Error::invalid("files_missing", "send at least one file in the field files").into(),
+        );
     }
     let metadata = per_file(metadata, files.len())?;
     let new = files
@@ -108,19 +118,38 @@ async fn upload(
         })
         .collect();
     let added = documents::add(&service.app, &caller, &dataset_id, new).await?;
-    let uploaded_files = added.into_iter().map(|d| UploadedFile { status: d.shown_status().to_owned(), id: d.id, file_name: d.file_name, job_id: d.job_id }).collect();
+    let uploaded_files = added
+        .into_iter()
+        .map(|d| UploadedFile {
+            status: d.shown_status().to_owned(),
+            id: d.id,
+            file_name: d.file_name,
+            job_id: d.job_id,
+        })
+        .collect();
     Ok((StatusCode::ACCEPTED, Json(Uploaded { uploaded_files })))
 }
 
-async fn receive(service: &Service, caller: &Caller, mut form: Multipart) -> Result<(Vec<Received>, Cutting, Option<Value>)> {
+async fn receive(
+    service: &Service,
+    caller: &Caller,
+    mut form: Multipart,
+) -> Result<(Vec<Received>, Cutting, Option<Value>)> {
     let app = &service.app;
-    let (mut files, mut cutting, mut metadata, mut total) = (Vec::new(), Cutting::default(), None, 0_u64);
+    let (mut files, mut cutting, mut metadata, mut total) =
+        (Vec::new(), Cutting::default(), None, 0_u64);
     while let Some(field) = form.next_field().await.map_err(|e| broken(&e))? {
         let name = field.name().unwrap_or_default().to_owned();
         match name.trim_end_matches("[]") {
             "files" | "file" => {
                 if files.len() >= app.config.upload_files {
-                    return Err(Error::invalid("too_many_files", format!("an upload may have at most {} files", app.config.upload_files)));
+                    return Err(Error::invalid(
+                        "too_many_files",
+                        format!(
+                            "an upload may have at most {} files",
+                            app.config.upload_files
+                        ),
+                    ));
                 }
                 let room = (app.config.upload_batch_mb << 20).saturating_sub(total);
                 let file = store(service, caller, field, room).await?;
@@ -133,42 +162,94 @@ async fn receive(service: &Service, caller: &Caller, mut form: Multipart) -> Res
             "parserEngine" => cutting.parser_engine = Some(text(field).await?),
             "metadata" => {
                 let value = serde_json::from_str(&text(field).await?);
-                metadata = Some(value.map_err(|e| Error::invalid("metadata_invalid", format!("metadata is not JSON: {e}")))?);
+                metadata = Some(value.map_err(|e| {
+                    Error::invalid("metadata_invalid", format!("metadata is not JSON: {e}"))
+                })?);
             }
-            other => return Err(Error::invalid("field_unknown", format!("the form has no field {other:?}"))),
+            other => {
+                return Err(Error::invalid(
+                    "field_unknown",
+                    format!("the form has no field {other:?}"),
+                ));
+            }
         }
     }
     Ok((files, cutting, metadata))
 }
 
-async fn store(service: &Service, caller: &Caller, field: Field<'_>, room: u64) -> Result<Received> {
+async fn store(
+    service: &Service,
+    caller: &Caller,
+    field: Field<'_>,
+    room: u64,
+) -> Result<Received> {
     let app = &service.app;
     let limit = app.config.upload_file_mb << 20;
-    let file_name = field.file_name().unwrap_or_default().rsplit(['/', '\\']).next().unwrap_or_default().to_owned();
+    let file_name = field
+        .file_name()
+        .unwrap_or_default()
+        .rsplit(['/', '\\'])
+        .next()
+        .unwrap_or_default()
+        .to_owned();
     if file_name.is_empty() {
-        return Err(Error::invalid("file_name_invalid", "every file needs a name"));
+        return Err(Error::invalid(
+            "file_name_invalid",
+            "every file needs a name",
+        ));
     }
     let stated = field.content_type().map(ToOwned::to_owned);
     let content = field.map(|piece| piece.map_err(|e| broken(&e)));
-    let stored = app.blobs.put(&app.db, caller.tenant(), content, limit.min(room)).await.map_err(|error| match error.code() {
-        "file_too_large" if room < limit => batch_too_large(service),
-        "file_too_large" => Error::invalid("file_too_large", format!("{file_name} is larger than {} MB", app.config.upload_file_mb)),
-        _ => error,
-    })?;
+    let stored = app
+        .blobs
+        .put(&app.db, caller.tenant(), content, limit.min(room))
+        .await
+        .map_err(|error| match error.code() {
+            "file_too_large" if room < limit => batch_too_large(service),
+            "file_too_large" => Error::invalid(
+                "file_too_large",
+                format!(
+                    "{file_name} is larger than {} MB",
+                    app.config.upload_file_mb
+                ),
+            ),
+            _ => error,
+        })?;
     if stored.size == 0 {
-        return Err(Error::invalid("empty_file", format!("{file_name} is empty")));
+        return Err(Error::invalid(
+            "empty_file",
+            format!("{file_name} is empty"),
+        ));
     }
-    let input = Input { file_name: &file_name, mime_type: stated.as_deref(), bytes: &stored.head };
-    let format = detect(&input).map_err(|e| Error::invalid("unsupported_format", format!("{file_name}: {e}")))?;
-    Ok(Received { mime_type: format.mime_type().to_owned(), file_name, stored })
+    let input = Input {
+        file_name: &file_name,
+        mime_type: stated.as_deref(),
+        bytes: &stored.head,
+    };
+    let format = detect(&input)
+        .map_err(|e| Error::invalid("unsupported_format", format!("{file_name}: {e}")))?;
+    Ok(Received {
+        mime_type: format.mime_type().to_owned(),
+        file_name,
+        stored,
+    })
 }
 
 fn batch_too_large(service: &Service) -> Error {
-    Error::too_large("batch_too_large", format!("an upload may have at most {} MB in all", service.app.config.upload_batch_mb))
+    Error::too_large(
+        "batch_too_large",
+        format!(
+            "an upload may have at most {} MB in all",
+            service.app.config.upload_batch_mb
+        ),
+    )
 }
 
 fn broken(error: &MultipartError) -> Error {
-    Error::invalid("form_invalid", format!("the form broke off or is malformed: {}", error.body_text()))
+    Error::invalid(
+        "form_invalid",
+        format!("the form broke off or is malformed: {}", error.body_text()),
+    )
 }
 
 async fn text(field: Field<'_>) -> Result<String> {
@@ -176,14 +257,21 @@ async fn text(field: Field<'_>) -> Result<String> {
 }
 
 async fn number(name: &str, field: Field<'_>) -> Result<i64> {
-    text(field).await?.trim().parse().map_err(|_| Error::invalid("number_invalid", format!("{name} must be a whole number")))
+    text(field)
+        .await?
+        .trim()
+        .parse()
+        .map_err(|_| Error::invalid("number_invalid", format!("{name} must be a whole number")))
 }
 
 fn per_file(metadata: Option<Value>, files: usize) -> Result<Vec<Value>> {
     match metadata {
         None => Ok(vec![Value::Object(serde_json::Map::new()); files]),
         Some(Value::Array(list)) if list.len() == files => Ok(list),
-        Some(Value::Array(_)) => Err(Error::invalid("metadata_invalid", "a metadata array needs one object per file")),
+        Some(Value::Array(_)) => Err(Error::invalid(
+            "metadata_invalid",
+            "a metadata array needs one object per file",
+        )),
         Some(one) => Ok(vec![one; files]),
     }
 }
@@ -200,9 +288,16 @@ struct Deleted {
 #[utoipa::path(delete, path = "/dashboard/v1/knowledge-base/datasets/{datasetId}/files/{fileId}", tag = "dashboard", operation_id = "deleteFile",
     security(("key" = [])), params(("datasetId" = String, Path), ("fileId" = String, Path)),
     responses((status = 200, body = Deleted), (status = "4XX", body = Fault)))]
-async fn remove(State(service): State<Service>, Auth(caller): Auth, Path((dataset_id, id)): Path<(String, String)>) -> Result<Json<Deleted>, Problem> {
+async fn remove(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path((dataset_id, id)): Path<(String, String)>,
+) -> Result<Json<Deleted>, Problem> {
     let chunks_removed = documents::delete(&service.app, &caller, &dataset_id, &id).await?;
-    Ok(Json(Deleted { deleted: true, chunks_removed }))
+    Ok(Json(Deleted {
+        deleted: true,
+        chunks_removed,
+    }))
 }
 
 /// A change of a file.
@@ -225,7 +320,11 @@ async fn update(
     Path((dataset_id, id)): Path<(String, String)>,
     Body(patch): Body<FilePatch>,
 ) -> Result<Json<FileRecord>, Problem> {
-    let patch = DocumentPatch { enabled: patch.enabled, re_ingest: patch.re_ingest.unwrap_or(false), metadata: None };
+    let patch = DocumentPatch {
+        enabled: patch.enabled,
+        re_ingest: patch.re_ingest.unwrap_or(false),
+        metadata: None,
+    };
     let document = documents::update(&service.app, &caller, &dataset_id, &id, patch).await?;
     Ok(Json((&document).into()))
 }
@@ -246,7 +345,11 @@ struct FileStatus {
 #[utoipa::path(get, path = "/dashboard/v1/knowledge-base/datasets/{datasetId}/files/{fileId}/status", tag = "dashboard", operation_id = "getFileStatus",
     security(("key" = [])), params(("datasetId" = String, Path), ("fileId" = String, Path)),
     responses((status = 200, body = FileStatus), (status = "4XX", body = Fault)))]
-async fn status(State(service): State<Service>, Auth(caller): Auth, Path((dataset_id, id)): Path<(String, String)>) -> Result<Json<FileStatus>, Problem> {
+async fn status(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path((dataset_id, id)): Path<(String, String)>,
+) -> Result<Json<FileStatus>, Problem> {
     caller.need(Scope::KbRead)?;
     let document = documents::get(&service.app, &caller, &dataset_id, &id).await?;
     Ok(Json(FileStatus {

@@ -94,19 +94,38 @@ impl From<Hit> for SearchResult {
 
 /// Refuses reranking where no reranker is configured, instead of ignoring the wish.
 pub(crate) fn no_reranker(rerank: Option<bool>) -> Result<()> {
-    if rerank == Some(true) { Err(Error::unprocessable("reranker_not_configured", "no reranker is configured; search without rerank")) } else { Ok(()) }
+    if rerank == Some(true) {
+        Err(Error::unprocessable(
+            "reranker_not_configured",
+            "no reranker is configured; search without rerank",
+        ))
+    } else {
+        Ok(())
+    }
 }
 
 /// Searches one or more datasets.
 #[utoipa::path(post, path = "/dashboard/v1/knowledge-base/search", tag = "dashboard", operation_id = "searchKnowledge", security(("key" = [])),
     request_body = SearchRequest, responses((status = 200, body = SearchResponse), (status = "4XX", body = Fault)))]
-pub(super) async fn search(State(service): State<Service>, Auth(caller): Auth, Body(body): Body<SearchRequest>) -> Result<Json<SearchResponse>, Problem> {
+pub(super) async fn search(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Body(body): Body<SearchRequest>,
+) -> Result<Json<SearchResponse>, Problem> {
     no_reranker(body.rerank)?;
     let top_k = body.top_k.unwrap_or(5);
     if top_k > 20 {
         return Err(Error::invalid("top_k_out_of_range", "topK must be between 1 and 20").into());
     }
-    let request = Request { top_k, alpha: body.hybrid_alpha.unwrap_or(DEFAULT_ALPHA), min_score: body.min_score, ..Request::new(body.query, body.dataset_ids) };
+    let request = Request {
+        top_k,
+        alpha: body.hybrid_alpha.unwrap_or(DEFAULT_ALPHA),
+        min_score: body.min_score,
+        ..Request::new(body.query, body.dataset_ids)
+    };
     let answer = search::search(&service.app, &caller, &request).await?;
-    Ok(Json(SearchResponse { results: answer.hits.into_iter().map(Into::into).collect(), search_ms: answer.timings.total_ms }))
+    Ok(Json(SearchResponse {
+        results: answer.hits.into_iter().map(Into::into).collect(),
+        search_ms: answer.timings.total_ms,
+    }))
 }

@@ -59,31 +59,53 @@ impl IntoResponse for Problem {
             Kind::NoSpace => (StatusCode::INSUFFICIENT_STORAGE, "INSUFFICIENT_STORAGE"),
             Kind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR"),
         };
-        if matches!(error.kind(), Kind::Internal | Kind::Unavailable | Kind::NoSpace) {
+        if matches!(
+            error.kind(),
+            Kind::Internal | Kind::Unavailable | Kind::NoSpace
+        ) {
             tracing::error!(error = %error, "the request failed on our side");
         }
         let mut response = fault(status, code, error.code(), error.public_message());
         if matches!(error.kind(), Kind::RateLimited | Kind::Unavailable) {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
         }
         if error.kind() == Kind::Unauthorized {
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
     }
 }
 
 fn fault(status: StatusCode, code: &'static str, reason: &str, message: &str) -> Response {
-    let error = FaultBody { code, reason: reason.to_owned(), message: message.to_owned(), request_id: request_id() };
+    let error = FaultBody {
+        code,
+        reason: reason.to_owned(),
+        message: message.to_owned(),
+        request_id: request_id(),
+    };
     (status, axum::Json(Fault { error })).into_response()
 }
 
 pub(crate) async fn unknown_route() -> Response {
-    fault(StatusCode::NOT_FOUND, "NOT_FOUND", "route_unknown", "there is no such route; /docs shows all")
+    fault(
+        StatusCode::NOT_FOUND,
+        "NOT_FOUND",
+        "route_unknown",
+        "there is no such route; /docs shows all",
+    )
 }
 
 pub(crate) async fn wrong_method() -> Response {
-    fault(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", "method_not_allowed", "this route does not take this method; /docs shows those it takes")
+    fault(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "METHOD_NOT_ALLOWED",
+        "method_not_allowed",
+        "this route does not take this method; /docs shows those it takes",
+    )
 }
 
 pub(crate) fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
@@ -99,14 +121,28 @@ impl FromRequestParts<Service> for Auth {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self, Problem> {
-        let missing = || Error::unauthorized("key_missing", "send an API key as Authorization: Bearer <key>");
-        let header = parts.headers.get(header::AUTHORIZATION).ok_or_else(missing)?.to_str().map_err(|_| missing())?;
+        let missing = || {
+            Error::unauthorized(
+                "key_missing",
+                "send an API key as Authorization: Bearer <key>",
+            )
+        };
+        let header = parts
+            .headers
+            .get(header::AUTHORIZATION)
+            .ok_or_else(missing)?
+            .to_str()
+            .map_err(|_| missing())?;
         let (scheme, secret) = header.split_once(' ').ok_or_else(missing)?;
         if !scheme.eq_ignore_ascii_case("bearer") {
             return Err(missing().into());
         }
         let app = &service.app;
-        Ok(Self(app.gate.authenticate(&app.db, &app.clock, secret.trim()).await?))
+        Ok(Self(
+            app.gate
+                .authenticate(&app.db, &app.clock, secret.trim())
+                .await?,
+        ))
     }
 }
 
@@ -118,13 +154,22 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        #[expect(clippy::disallowed_types, reason = "this is the wrapper that the rule asks for")]
+        #[expect(
+            clippy::disallowed_types,
+            reason = "this is the wrapper that the rule asks for"
+        )]
         match axum::Json::<T>::from_request(request, state).await {
             Ok(axum::Json(value)) => Ok(Self(value)),
-            Err(JsonRejection::BytesRejection(e)) if e.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+            Err(JsonRejection::BytesRejection(e))
+                if e.status() == StatusCode::PAYLOAD_TOO_LARGE =>
+            {
                 Err(Error::too_large("body_too_large", "the body is larger than allowed").into())
             }
-            Err(JsonRejection::MissingJsonContentType(_)) => Err(Error::invalid("content_type_wrong", "send the body with Content-Type: application/json").into()),
+            Err(JsonRejection::MissingJsonContentType(_)) => Err(Error::invalid(
+                "content_type_wrong",
+                "send the body with Content-Type: application/json",
+            )
+            .into()),
             Err(error) => Err(Error::invalid("body_invalid", error.body_text()).into()),
         }
     }
@@ -138,9 +183,13 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        #[expect(clippy::disallowed_types, reason = "this is the wrapper that the rule asks for")]
+        #[expect(
+            clippy::disallowed_types,
+            reason = "this is the wrapper that the rule asks for"
+        )]
         let read = axum::extract::Query::<T>::from_request_parts(parts, state).await;
-        read.map(|q| Self(q.0)).map_err(|e: QueryRejection| Error::invalid("parameter_invalid", e.body_text()).into())
+        read.map(|q| Self(q.0))
+            .map_err(|e: QueryRejection| Error::invalid("parameter_invalid", e.body_text()).into())
     }
 }
 
@@ -152,9 +201,13 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        #[expect(clippy::disallowed_types, reason = "this is the wrapper that the rule asks for")]
+        #[expect(
+            clippy::disallowed_types,
+            reason = "this is the wrapper that the rule asks for"
+        )]
         let read = axum::extract::Path::<T>::from_request_parts(parts, state).await;
-        read.map(|p| Self(p.0)).map_err(|e: PathRejection| Error::invalid("path_invalid", e.body_text()).into())
+        read.map(|p| Self(p.0))
+            .map_err(|e: PathRejection| Error::invalid("path_invalid", e.body_text()).into())
     }
 }
 
@@ -190,6 +243,9 @@ pub struct Pagination {
 
 impl From<Option<String>> for Pagination {
     fn from(next: Option<String>) -> Self {
-        Self { has_more: next.is_some(), next_cursor: next }
+        Self {
+            has_more: next.is_some(),
+            next_cursor: next,
+        }
     }
 }

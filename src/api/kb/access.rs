@@ -59,10 +59,17 @@ pub(super) struct Keys {
 /// Lists the keys of the tenant, revoked ones included.
 #[utoipa::path(get, path = "/kb/v1/keys", tag = "kb", security(("key" = [])), params(Paging),
     responses((status = 200, body = Keys), (status = "4XX", body = Fault)))]
-pub(super) async fn list_keys(State(service): State<Service>, Auth(caller): Auth, Query(paging): Query<Paging>) -> Result<Json<Keys>, Problem> {
+pub(super) async fn list_keys(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Query(paging): Query<Paging>,
+) -> Result<Json<Keys>, Problem> {
     caller.need_unconfined(Scope::KeysManage)?;
     let found = keys::list(&service.app.db, caller.tenant(), &paging.page(50)?).await?;
-    Ok(Json(Keys { data: found.items.into_iter().map(Into::into).collect(), pagination: found.next.into() }))
+    Ok(Json(Keys {
+        data: found.items.into_iter().map(Into::into).collect(),
+        pagination: found.next.into(),
+    }))
 }
 
 /// A key to create.
@@ -92,28 +99,45 @@ impl CreatedKey {
     /// A key as it is shown once.
     #[must_use]
     pub fn new(key: Key, secret: String) -> Self {
-        Self { record: key.into(), key: secret }
+        Self {
+            record: key.into(),
+            key: secret,
+        }
     }
 }
 
 /// Creates a key. It cannot have scopes that the caller does not have.
 #[utoipa::path(post, path = "/kb/v1/keys", tag = "kb", security(("key" = [])), request_body = CreateKey,
     responses((status = 201, body = CreatedKey), (status = "4XX", body = Fault)))]
-pub(super) async fn create_key(State(service): State<Service>, Auth(caller): Auth, Body(body): Body<CreateKey>) -> Result<(StatusCode, Json<CreatedKey>), Problem> {
+pub(super) async fn create_key(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Body(body): Body<CreateKey>,
+) -> Result<(StatusCode, Json<CreatedKey>), Problem> {
     caller.need_unconfined(Scope::KeysManage)?;
     no_more_than(&caller, &body.scopes)?;
     for id in body.dataset_ids.iter().flatten() {
         datasets::settings(&service.app, &caller, id).await?;
     }
     let expires_on = body.expires_on.as_deref().map(time).transpose()?;
-    let new = NewKey { name: body.name, scopes: body.scopes, dataset_ids: body.dataset_ids, expires_on, rate_per_minute: body.rate_per_minute };
-    let (key, secret) = keys::create(&service.app.db, &service.app.clock, caller.tenant(), new).await?;
+    let new = NewKey {
+        name: body.name,
+        scopes: body.scopes,
+        dataset_ids: body.dataset_ids,
+        expires_on,
+        rate_per_minute: body.rate_per_minute,
+    };
+    let (key, secret) =
+        keys::create(&service.app.db, &service.app.clock, caller.tenant(), new).await?;
     Ok((StatusCode::CREATED, Json(CreatedKey::new(key, secret))))
 }
 
 fn no_more_than(caller: &Caller, wanted: &[String]) -> Result<()> {
     for granted in scopes::read(wanted)? {
-        for scope in scopes::ALL.into_iter().filter(|s| scopes::covers(&granted, *s)) {
+        for scope in scopes::ALL
+            .into_iter()
+            .filter(|s| scopes::covers(&granted, *s))
+        {
             caller.need(scope)?;
         }
     }
@@ -126,13 +150,22 @@ fn no_more_than(caller: &Caller, wanted: &[String]) -> Result<()> {
 /// `time_invalid`.
 pub(crate) fn time(text: &str) -> Result<Time> {
     let parsed = chrono::DateTime::parse_from_rfc3339(text);
-    parsed.map(|t| Time(t.timestamp_millis())).map_err(|_| Error::invalid("time_invalid", format!("{text:?} is no RFC 3339 time like 2026-04-01T09:00:00Z")))
+    parsed.map(|t| Time(t.timestamp_millis())).map_err(|_| {
+        Error::invalid(
+            "time_invalid",
+            format!("{text:?} is no RFC 3339 time like 2026-04-01T09:00:00Z"),
+        )
+    })
 }
 
 /// Ends a key at once.
 #[utoipa::path(delete, path = "/kb/v1/keys/{keyId}", tag = "kb", security(("key" = [])), params(("keyId" = String, Path)),
     responses((status = 204), (status = "4XX", body = Fault)))]
-pub(super) async fn revoke_key(State(service): State<Service>, Auth(caller): Auth, Path(id): Path<String>) -> Result<StatusCode, Problem> {
+pub(super) async fn revoke_key(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
     caller.need_unconfined(Scope::KeysManage)?;
     keys::revoke(&service.app.db, &service.app.clock, caller.tenant(), &id).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -163,7 +196,10 @@ pub(super) struct Settings {
 
 /// Shows the effective settings that matter to callers.
 #[utoipa::path(get, path = "/kb/v1/settings", tag = "kb", security(("key" = [])), responses((status = 200, body = Settings), (status = "4XX", body = Fault)))]
-pub(super) async fn settings(State(service): State<Service>, Auth(caller): Auth) -> Result<Json<Settings>, Problem> {
+pub(super) async fn settings(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+) -> Result<Json<Settings>, Problem> {
     caller.need(Scope::KbRead)?;
     let app = &service.app;
     let spec = app.embedder().await?.spec().clone();
@@ -173,8 +209,16 @@ pub(super) async fn settings(State(service): State<Service>, Auth(caller): Auth)
         embedding_model: spec.model,
         vector_size: spec.dimensions,
         max_tokens: spec.max_tokens,
-        vector_store: if app.config.qdrant_url.is_empty() { "embedded" } else { "server" },
-        database: if app.db.is_shared() { "postgres" } else { "sqlite" },
+        vector_store: if app.config.qdrant_url.is_empty() {
+            "embedded"
+        } else {
+            "server"
+        },
+        database: if app.db.is_shared() {
+            "postgres"
+        } else {
+            "sqlite"
+        },
         file_types: cairn_ingest::Format::extensions(),
         upload_files: app.config.upload_files,
         upload_file_bytes: app.config.upload_file_mb << 20,

@@ -28,9 +28,16 @@ pub(super) struct Datasets {
 /// Lists the datasets that the key may see.
 #[utoipa::path(get, path = "/kb/v1/datasets", tag = "kb", security(("key" = [])), params(Paging),
     responses((status = 200, body = Datasets), (status = "4XX", body = Fault)))]
-pub(super) async fn list(State(service): State<Service>, Auth(caller): Auth, Query(paging): Query<Paging>) -> Result<Json<Datasets>, Problem> {
+pub(super) async fn list(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Query(paging): Query<Paging>,
+) -> Result<Json<Datasets>, Problem> {
     let found = datasets::list(&service.app, &caller, &paging.page(50)?).await?;
-    Ok(Json(Datasets { data: found.items.iter().map(Into::into).collect(), pagination: found.next.into() }))
+    Ok(Json(Datasets {
+        data: found.items.iter().map(Into::into).collect(),
+        pagination: found.next.into(),
+    }))
 }
 
 /// A dataset to create.
@@ -58,8 +65,17 @@ pub(super) struct CreateDataset {
 /// Creates a dataset for the configured embedding model.
 #[utoipa::path(post, path = "/kb/v1/datasets", tag = "kb", security(("key" = [])), request_body = CreateDataset,
     responses((status = 201, body = DatasetSummary), (status = "4XX", body = Fault)))]
-pub(super) async fn create(State(service): State<Service>, Auth(caller): Auth, Body(body): Body<CreateDataset>) -> Result<(StatusCode, Json<DatasetSummary>), Problem> {
-    let cutting = Cutting { chunk_size: body.chunk_size, chunk_overlap: body.chunk_overlap, parse_type: body.parse_type, parser_engine: body.parser_engine };
+pub(super) async fn create(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Body(body): Body<CreateDataset>,
+) -> Result<(StatusCode, Json<DatasetSummary>), Problem> {
+    let cutting = Cutting {
+        chunk_size: body.chunk_size,
+        chunk_overlap: body.chunk_overlap,
+        parse_type: body.parse_type,
+        parser_engine: body.parser_engine,
+    };
     let new = NewDataset {
         name: body.name,
         description: body.description,
@@ -75,7 +91,11 @@ pub(super) async fn create(State(service): State<Service>, Auth(caller): Auth, B
 /// Deletes a dataset with all its documents, for good.
 #[utoipa::path(delete, path = "/kb/v1/datasets/{datasetId}", tag = "kb", security(("key" = [])), params(("datasetId" = String, Path)),
     responses((status = 204), (status = "4XX", body = Fault)))]
-pub(super) async fn remove(State(service): State<Service>, Auth(caller): Auth, Path(id): Path<String>) -> Result<StatusCode, Problem> {
+pub(super) async fn remove(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
     datasets::delete(&service.app, &caller, &id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -134,16 +154,32 @@ pub(super) struct Documents {
 /// Lists the documents of a dataset.
 #[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/documents", tag = "kb", security(("key" = [])), params(("datasetId" = String, Path), Paging),
     responses((status = 200, body = Documents), (status = "4XX", body = Fault)))]
-pub(super) async fn documents(State(service): State<Service>, Auth(caller): Auth, Path(id): Path<String>, Query(paging): Query<Paging>) -> Result<Json<Documents>, Problem> {
+pub(super) async fn documents(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path(id): Path<String>,
+    Query(paging): Query<Paging>,
+) -> Result<Json<Documents>, Problem> {
     let found = documents::list(&service.app, &caller, &id, &paging.page(50)?).await?;
-    let data = found.items.iter().map(DocumentDetail::try_from).collect::<Result<_>>()?;
-    Ok(Json(Documents { data, pagination: found.next.into() }))
+    let data = found
+        .items
+        .iter()
+        .map(DocumentDetail::try_from)
+        .collect::<Result<_>>()?;
+    Ok(Json(Documents {
+        data,
+        pagination: found.next.into(),
+    }))
 }
 
 /// Shows a document.
 #[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/documents/{documentId}", tag = "kb", security(("key" = [])),
     params(("datasetId" = String, Path), ("documentId" = String, Path)), responses((status = 200, body = DocumentDetail), (status = "4XX", body = Fault)))]
-pub(super) async fn document(State(service): State<Service>, Auth(caller): Auth, Path((dataset, id)): Path<(String, String)>) -> Result<Json<DocumentDetail>, Problem> {
+pub(super) async fn document(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path((dataset, id)): Path<(String, String)>,
+) -> Result<Json<DocumentDetail>, Problem> {
     caller.need(Scope::KbRead)?;
     let document = documents::get(&service.app, &caller, &dataset, &id).await?;
     Ok(Json((&document).try_into()?))
@@ -170,7 +206,11 @@ pub(super) async fn update_document(
     Path((dataset, id)): Path<(String, String)>,
     Body(body): Body<PatchDocument>,
 ) -> Result<Json<DocumentDetail>, Problem> {
-    let patch = DocumentPatch { enabled: body.enabled, re_ingest: body.re_ingest.unwrap_or(false), metadata: body.metadata };
+    let patch = DocumentPatch {
+        enabled: body.enabled,
+        re_ingest: body.re_ingest.unwrap_or(false),
+        metadata: body.metadata,
+    };
     let document = documents::update(&service.app, &caller, &dataset, &id, patch).await?;
     Ok(Json((&document).try_into()?))
 }
@@ -231,13 +271,20 @@ pub(super) async fn chunks(
     Query(paging): Query<Paging>,
 ) -> Result<Json<Chunks>, Problem> {
     let found = chunks::list(&service.app, &caller, &dataset, &id, &paging.page(50)?).await?;
-    Ok(Json(Chunks { data: found.items.into_iter().map(Into::into).collect(), pagination: found.next.into() }))
+    Ok(Json(Chunks {
+        data: found.items.into_iter().map(Into::into).collect(),
+        pagination: found.next.into(),
+    }))
 }
 
 /// The normalised text of a document, over which chunks are spans.
 #[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/documents/{documentId}/text", tag = "kb", security(("key" = [])),
     params(("datasetId" = String, Path), ("documentId" = String, Path)), responses((status = 200, body = String, content_type = "text/plain"), (status = "4XX", body = Fault)))]
-pub(super) async fn text(State(service): State<Service>, Auth(caller): Auth, Path((dataset, id)): Path<(String, String)>) -> Result<Response, Problem> {
+pub(super) async fn text(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path((dataset, id)): Path<(String, String)>,
+) -> Result<Response, Problem> {
     let text = chunks::text(&service.app, &caller, &dataset, &id).await?;
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response())
 }

@@ -42,11 +42,20 @@ pub(super) async fn stream(
     headers: HeaderMap,
 ) -> Result<axum::response::Sse<impl Stream<Item = Result<Sse, Infallible>>>, Problem> {
     caller.need(Scope::KbRead)?;
-    let header = headers.get("last-event-id").and_then(|v| v.to_str().ok()).map(str::parse);
+    let header = headers
+        .get("last-event-id")
+        .and_then(|v| v.to_str().ok())
+        .map(str::parse);
     let resume = match header {
         None => query.last_event_id,
         Some(Ok(id)) => Some(id),
-        Some(Err(_)) => return Err(Error::invalid("last_event_id_invalid", "Last-Event-ID must be an id that this stream gave").into()),
+        Some(Err(_)) => {
+            return Err(Error::invalid(
+                "last_event_id_invalid",
+                "Last-Event-ID must be an id that this stream gave",
+            )
+            .into());
+        }
     };
     // Listening starts before the position is read, so nothing falls between.
     let rings = service.app.bell.listen();
@@ -54,13 +63,24 @@ pub(super) async fn stream(
         Some(id) => id,
         None => events::last(&service.app.db).await?,
     };
-    let topics = query.topics.map(|t| t.split(',').map(|t| t.trim().to_owned()).collect());
-    let state = Tail { service, caller, dataset_id: query.dataset_id, topics, after, rings, ready: VecDeque::new() };
+    let topics = query
+        .topics
+        .map(|t| t.split(',').map(|t| t.trim().to_owned()).collect());
+    let state = Tail {
+        service,
+        caller,
+        dataset_id: query.dataset_id,
+        topics,
+        after,
+        rings,
+        ready: VecDeque::new(),
+    };
     let stream = futures::stream::unfold(state, |mut tail| async move {
         let event = tail.next().await;
         Some((Ok(event), tail))
     });
-    Ok(axum::response::Sse::new(stream).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))))
+    Ok(axum::response::Sse::new(stream)
+        .keep_alive(KeepAlive::new().interval(Duration::from_secs(15))))
 }
 
 struct Tail {
@@ -77,7 +97,10 @@ impl Tail {
     async fn next(&mut self) -> Sse {
         loop {
             if let Some(event) = self.ready.pop_front() {
-                return Sse::default().id(event.seq.to_string()).event(event.topic).data(event.payload);
+                return Sse::default()
+                    .id(event.seq.to_string())
+                    .event(event.topic)
+                    .data(event.payload);
             }
             self.rings.mark_unchanged();
             match events::after(&self.service.app.db, self.caller.tenant(), self.after).await {
@@ -103,8 +126,13 @@ impl Tail {
 
     fn wants(&self, event: &Stored) -> bool {
         let dataset = event.dataset_id.as_deref();
-        self.topics.as_ref().is_none_or(|t| t.contains(&event.topic))
-            && self.dataset_id.as_deref().is_none_or(|id| dataset == Some(id))
+        self.topics
+            .as_ref()
+            .is_none_or(|t| t.contains(&event.topic))
+            && self
+                .dataset_id
+                .as_deref()
+                .is_none_or(|id| dataset == Some(id))
             && dataset.is_none_or(|id| self.caller.sees(id))
     }
 }

@@ -75,28 +75,61 @@ pub(super) struct Jobs {
 
 /// Lists jobs, oldest first; `status=dead` shows the dead letters.
 #[utoipa::path(get, path = "/kb/v1/jobs", tag = "kb", security(("key" = [])), params(JobQuery), responses((status = 200, body = Jobs), (status = "4XX", body = Fault)))]
-pub(super) async fn list(State(service): State<Service>, Auth(caller): Auth, Query(query): Query<JobQuery>) -> Result<Json<Jobs>, Problem> {
+pub(super) async fn list(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Query(query): Query<JobQuery>,
+) -> Result<Json<Jobs>, Problem> {
     caller.need_unconfined(Scope::KbRead)?;
-    if query.status.as_deref().is_some_and(|s| !["queued", "running", "done", "dead", "cancelled"].contains(&s)) {
-        return Err(Error::invalid("status_unknown", "status must be queued, running, done, dead or cancelled").into());
+    if query
+        .status
+        .as_deref()
+        .is_some_and(|s| !["queued", "running", "done", "dead", "cancelled"].contains(&s))
+    {
+        return Err(Error::invalid(
+            "status_unknown",
+            "status must be queued, running, done, dead or cancelled",
+        )
+        .into());
     }
     let page = Page::read(query.limit, query.cursor.as_deref(), 50)?;
-    let found = jobs::list(&service.app.db, caller.tenant(), query.status.as_deref(), &page).await?;
-    Ok(Json(Jobs { data: found.items.into_iter().map(Into::into).collect(), pagination: found.next.into() }))
+    let found = jobs::list(
+        &service.app.db,
+        caller.tenant(),
+        query.status.as_deref(),
+        &page,
+    )
+    .await?;
+    Ok(Json(Jobs {
+        data: found.items.into_iter().map(Into::into).collect(),
+        pagination: found.next.into(),
+    }))
 }
 
 /// Shows a job.
 #[utoipa::path(get, path = "/kb/v1/jobs/{jobId}", tag = "kb", security(("key" = [])), params(("jobId" = String, Path)),
     responses((status = 200, body = JobRecord), (status = "4XX", body = Fault)))]
-pub(super) async fn get(State(service): State<Service>, Auth(caller): Auth, Path(id): Path<String>) -> Result<Json<JobRecord>, Problem> {
+pub(super) async fn get(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path(id): Path<String>,
+) -> Result<Json<JobRecord>, Problem> {
     caller.need_unconfined(Scope::KbRead)?;
-    Ok(Json(jobs::get(&service.app.db, caller.tenant(), &id).await?.into()))
+    Ok(Json(
+        jobs::get(&service.app.db, caller.tenant(), &id)
+            .await?
+            .into(),
+    ))
 }
 
 /// Stops a job; a running one within two seconds.
 #[utoipa::path(post, path = "/kb/v1/jobs/{jobId}/cancel", tag = "kb", security(("key" = [])), params(("jobId" = String, Path)),
     responses((status = 200, body = JobRecord), (status = "4XX", body = Fault)))]
-pub(super) async fn cancel(State(service): State<Service>, Auth(caller): Auth, Path(id): Path<String>) -> Result<Json<JobRecord>, Problem> {
+pub(super) async fn cancel(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path(id): Path<String>,
+) -> Result<Json<JobRecord>, Problem> {
     caller.need_unconfined(Scope::KbWrite)?;
     let job = jobs::cancel(&service.app.db, &service.app.clock, caller.tenant(), &id).await?;
     service.app.bell.ring();
@@ -106,7 +139,13 @@ pub(super) async fn cancel(State(service): State<Service>, Auth(caller): Auth, P
 /// Runs a dead or cancelled job again, with all its attempts.
 #[utoipa::path(post, path = "/kb/v1/jobs/{jobId}/retry", tag = "kb", security(("key" = [])), params(("jobId" = String, Path)),
     responses((status = 200, body = JobRecord), (status = "4XX", body = Fault)))]
-pub(super) async fn retry(State(service): State<Service>, Auth(caller): Auth, Path(id): Path<String>) -> Result<Json<JobRecord>, Problem> {
+pub(super) async fn retry(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path(id): Path<String>,
+) -> Result<Json<JobRecord>, Problem> {
     caller.need_unconfined(Scope::KbWrite)?;
-    Ok(Json(documents::retry(&service.app, &caller, &id).await?.into()))
+    Ok(Json(
+        documents::retry(&service.app, &caller, &id).await?.into(),
+    ))
 }

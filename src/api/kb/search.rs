@@ -102,19 +102,37 @@ impl SearchResult {
 /// Searches one or more datasets.
 #[utoipa::path(post, path = "/kb/v1/search", tag = "kb", security(("key" = [])), request_body = SearchRequest,
     responses((status = 200, body = SearchResponse), (status = "4XX", body = Fault)))]
-pub(super) async fn search(State(service): State<Service>, Auth(caller): Auth, Body(body): Body<SearchRequest>) -> Result<Json<SearchResponse>, Problem> {
+pub(super) async fn search(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Body(body): Body<SearchRequest>,
+) -> Result<Json<SearchResponse>, Problem> {
     no_reranker(body.rerank)?;
     let request = Request {
         top_k: body.top_k.unwrap_or(5),
         alpha: body.hybrid_alpha.unwrap_or(DEFAULT_ALPHA),
         min_score: body.min_score,
         fusion: body.fusion.unwrap_or_default(),
-        filter: body.filter.as_ref().filter(|f| !f.is_null()).map(Filter::read).transpose()?,
+        filter: body
+            .filter
+            .as_ref()
+            .filter(|f| !f.is_null())
+            .map(Filter::read)
+            .transpose()?,
         candidates: body.candidates,
         ..Request::new(body.query, body.dataset_ids)
     };
     let explain = body.explain.unwrap_or(false);
     let answer = search::search(&service.app, &caller, &request).await?;
-    let results = answer.hits.into_iter().map(|hit| SearchResult::new(hit, explain)).collect::<Result<_>>()?;
-    Ok(Json(SearchResponse { results, candidates: answer.candidates, search_ms: answer.timings.total_ms, timings: explain.then_some(answer.timings) }))
+    let results = answer
+        .hits
+        .into_iter()
+        .map(|hit| SearchResult::new(hit, explain))
+        .collect::<Result<_>>()?;
+    Ok(Json(SearchResponse {
+        results,
+        candidates: answer.candidates,
+        search_ms: answer.timings.total_ms,
+        timings: explain.then_some(answer.timings),
+    }))
 }

@@ -36,7 +36,9 @@ impl Run for Runner {
     fn run<'a>(&'a self, job: &'a Job, cancel: &'a CancellationToken) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             match job.task()? {
-                Task::Ingest { document_id } => ingest(&self.0, &job.tenant_id, &document_id, cancel).await,
+                Task::Ingest { document_id } => {
+                    ingest(&self.0, &job.tenant_id, &document_id, cancel).await
+                }
                 Task::Housekeeping => housekeeping::run(&self.0).await,
             }
         })
@@ -44,7 +46,9 @@ impl Run for Runner {
 
     fn given_up<'a>(&'a self, job: &'a Job, ending: &'a Ending) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
-            let Task::Ingest { document_id } = job.task()? else { return Ok(()) };
+            let Task::Ingest { document_id } = job.task()? else {
+                return Ok(());
+            };
             let error = match ending {
                 Ending::Failed(error) => (error.code().to_owned(), error.public_message().to_owned()),
                 Ending::WorkerDied => ("worker_died".to_owned(), "ingestion was interrupted too often; retry it, and see the log if it happens again".to_owned()),
@@ -55,29 +59,78 @@ impl Run for Runner {
     }
 }
 
-async fn fail(app: &App, tenant_id: &str, document_id: &str, error: (String, String)) -> Result<()> {
+async fn fail(
+    app: &App,
+    tenant_id: &str,
+    document_id: &str,
+    error: (String, String),
+) -> Result<()> {
     let mut tx = app.db.begin_repeatable().await?;
-    documents::progress(app, &mut tx, tenant_id, document_id, &Progress { status: "error", error: Some(error), ..Progress::default() }).await?;
+    documents::progress(
+        app,
+        &mut tx,
+        tenant_id,
+        document_id,
+        &Progress {
+            status: "error",
+            error: Some(error),
+            ..Progress::default()
+        },
+    )
+    .await?;
     tx.commit().await?;
     app.bell.ring();
     Ok(())
 }
 
-async fn ingest(app: &Arc<App>, tenant_id: &str, document_id: &str, cancel: &CancellationToken) -> Result<()> {
-    let Some(document) = documents::load(&app.db, tenant_id, document_id).await? else { return Ok(()) };
-    let dataset = crate::kb::datasets::settings(app, &crate::auth::Caller::local(tenant_id), &document.dataset_id).await?;
+async fn ingest(
+    app: &Arc<App>,
+    tenant_id: &str,
+    document_id: &str,
+    cancel: &CancellationToken,
+) -> Result<()> {
+    let Some(document) = documents::load(&app.db, tenant_id, document_id).await? else {
+        return Ok(());
+    };
+    let dataset = crate::kb::datasets::settings(
+        app,
+        &crate::auth::Caller::local(tenant_id),
+        &document.dataset_id,
+    )
+    .await?;
     let embedder = app.embedder().await?;
     if embedder.spec().model != dataset.embedding_model {
         return Err(Error::unprocessable(
             "model_mismatch",
-            format!("this dataset uses the model {}, but the server runs {}", dataset.embedding_model, embedder.spec().model),
+            format!(
+                "this dataset uses the model {}, but the server runs {}",
+                dataset.embedding_model,
+                embedder.spec().model
+            ),
         ));
     }
-    if document.parser_engine.as_ref().unwrap_or(&dataset.parser_engine) == "DOCLING" {
-        return Err(Error::unprocessable("docling_not_configured", "no Docling server is configured; use the parser engine NODE_NATIVE"));
+    if document
+        .parser_engine
+        .as_ref()
+        .unwrap_or(&dataset.parser_engine)
+        == "DOCLING"
+    {
+        return Err(Error::unprocessable(
+            "docling_not_configured",
+            "no Docling server is configured; use the parser engine NODE_NATIVE",
+        ));
     }
     let began = Instant::now();
-    step(app, tenant_id, document_id, &Progress { status: "parsing", ..Progress::default() }).await?;
+    step(
+        app,
+        tenant_id,
+        document_id,
+        &Progress {
+            status: "parsing",
+            ..Progress::default()
+        },
+    )
+    .await?;
     let bytes = app.blobs.get(tenant_id, &document.blob_hash).await?;
     let parsed = tokio::select! {
         parsed = app.parser.parse(&document.file_name, &document.mime_type, bytes) => parsed?,
@@ -87,29 +140,67 @@ async fn ingest(app: &Arc<App>, tenant_id: &str, document_id: &str, cancel: &Can
         Ok(parsed) => parsed,
         Err(error) => {
             // About the file, not about us: no retry would help.
-            metrics::counter!("cairn_documents_failed_total", "code" => error.code.clone()).increment(1);
+            metrics::counter!("cairn_documents_failed_total", "code" => error.code.clone())
+                .increment(1);
             return fail(app, tenant_id, document_id, (error.code, error.message)).await;
         }
     };
     let prepared = {
-        let (embedder, document, dataset) = (Arc::clone(&embedder), document.clone(), dataset.clone());
-        tokio::task::spawn_blocking(move || prepare::prepare(embedder.as_ref(), &dataset, &document, parsed)).await??
+        let (embedder, document, dataset) =
+            (Arc::clone(&embedder), document.clone(), dataset.clone());
+        tokio::task::spawn_blocking(move || {
+            prepare::prepare(embedder.as_ref(), &dataset, &document, parsed)
+        })
+        .await??
     };
-    let text = app.blobs.put_bytes(&app.db, tenant_id, prepared.text.clone().into_bytes()).await?;
+    let text = app
+        .blobs
+        .put_bytes(&app.db, tenant_id, prepared.text.clone().into_bytes())
+        .await?;
     let fresh = document.text_hash.is_none();
     if fresh {
-        store::exchange(app, &dataset, &document, &prepared, &text.hash, store::Stage::Words).await?;
+        store::exchange(
+            app,
+            &dataset,
+            &document,
+            &prepared,
+            &text.hash,
+            store::Stage::Words,
+        )
+        .await?;
     }
     embed(app, &dataset, &document, &prepared, cancel).await?;
-    store::exchange(app, &dataset, &document, &prepared, &text.hash, if fresh { store::Stage::Vectors } else { store::Stage::Everything }).await?;
+    store::exchange(
+        app,
+        &dataset,
+        &document,
+        &prepared,
+        &text.hash,
+        if fresh {
+            store::Stage::Vectors
+        } else {
+            store::Stage::Everything
+        },
+    )
+    .await?;
     metrics::histogram!("cairn_ingest_document_seconds").record(began.elapsed().as_secs_f64());
     metrics::counter!("cairn_documents_ingested_total").increment(1);
     Ok(())
 }
 
 /// Embeds the texts that have no embedding yet, batch by batch.
-async fn embed(app: &Arc<App>, dataset: &Dataset, document: &Document, prepared: &Prepared, cancel: &CancellationToken) -> Result<()> {
-    let texts: HashMap<&str, String> = prepared.chunks.iter().map(|c| (c.text_hash.as_str(), c.indexed_text())).collect();
+async fn embed(
+    app: &Arc<App>,
+    dataset: &Dataset,
+    document: &Document,
+    prepared: &Prepared,
+    cancel: &CancellationToken,
+) -> Result<()> {
+    let texts: HashMap<&str, String> = prepared
+        .chunks
+        .iter()
+        .map(|c| (c.text_hash.as_str(), c.indexed_text()))
+        .collect();
     let hashes: Vec<String> = texts.keys().map(|h| (*h).to_owned()).collect();
     let known: HashSet<String> = app
         .db
@@ -122,7 +213,11 @@ async fn embed(app: &Arc<App>, dataset: &Dataset, document: &Document, prepared:
         .into_iter()
         .map(|(hash,)| hash)
         .collect();
-    let mut missing: Vec<(&str, &String)> = texts.iter().filter(|(hash, _)| !known.contains(**hash)).map(|(hash, text)| (*hash, text)).collect();
+    let mut missing: Vec<(&str, &String)> = texts
+        .iter()
+        .filter(|(hash, _)| !known.contains(**hash))
+        .map(|(hash, text)| (*hash, text))
+        .collect();
     // Neighbours of similar length are cheap to pad together.
     missing.sort_by_key(|(hash, text)| (text.len(), *hash));
     let total = i64::try_from(texts.len()).unwrap_or(i64::MAX);
@@ -131,7 +226,18 @@ async fn embed(app: &Arc<App>, dataset: &Dataset, document: &Document, prepared:
     if missing.is_empty() {
         return Ok(());
     }
-    step(app, &document.tenant_id, &document.id, &Progress { status: "embedding", chunks_total: Some(total), chunks_embedded: Some(done), ..Progress::default() }).await?;
+    step(
+        app,
+        &document.tenant_id,
+        &document.id,
+        &Progress {
+            status: "embedding",
+            chunks_total: Some(total),
+            chunks_embedded: Some(done),
+            ..Progress::default()
+        },
+    )
+    .await?;
     for batch in missing.chunks(BATCH) {
         if cancel.is_cancelled() {
             return Err(cancelled());
@@ -141,11 +247,23 @@ async fn embed(app: &Arc<App>, dataset: &Dataset, document: &Document, prepared:
         done += i64::try_from(vectors.len()).unwrap_or(0);
         let mut tx = app.db.begin_repeatable().await?;
         for ((hash, _), vector) in batch.iter().zip(&vectors) {
-            store::embedding(&mut tx, &document.tenant_id, &dataset.embedding_model, hash, vector, app.clock.now()).await?;
+            store::embedding(
+                &mut tx,
+                &document.tenant_id,
+                &dataset.embedding_model,
+                hash,
+                vector,
+                app.clock.now(),
+            )
+            .await?;
         }
         let last = done >= total;
         if !last {
-            let progress = Progress { status: "embedding", chunks_embedded: Some(done), ..Progress::default() };
+            let progress = Progress {
+                status: "embedding",
+                chunks_embedded: Some(done),
+                ..Progress::default()
+            };
             documents::progress(app, &mut tx, &document.tenant_id, &document.id, &progress).await?;
         }
         tx.commit().await?;

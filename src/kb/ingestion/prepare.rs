@@ -44,17 +44,31 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x6361_6972_6e2d_6368_756e_6b2d_6964_000
 ///
 /// # Errors
 /// When the tokenizer refuses the text.
-pub fn prepare(embedder: &dyn Embedder, dataset: &Dataset, document: &Document, parsed: cairn_ingest::Document) -> Result<Prepared> {
+pub fn prepare(
+    embedder: &dyn Embedder,
+    dataset: &Dataset,
+    document: &Document,
+    parsed: cairn_ingest::Document,
+) -> Result<Prepared> {
     let size = usize::try_from(document.chunk_size.unwrap_or(dataset.chunk_size)).unwrap_or(256);
-    let overlap = usize::try_from(document.chunk_overlap.unwrap_or(dataset.chunk_overlap)).unwrap_or(0);
-    let strategy = match document.parse_type.as_deref().unwrap_or(&dataset.parse_type) {
+    let overlap =
+        usize::try_from(document.chunk_overlap.unwrap_or(dataset.chunk_overlap)).unwrap_or(0);
+    let strategy = match document
+        .parse_type
+        .as_deref()
+        .unwrap_or(&dataset.parse_type)
+    {
         "NAIVE" => Strategy::Naive,
         "MANUAL" => Strategy::Manual,
         _ => Strategy::Markdown,
     };
     let tokens = embedder.tokens();
     let starts = tokens.starts(&parsed.text).map_err(Error::from)?;
-    let title = document.title.clone().or_else(|| parsed.title.clone()).unwrap_or_else(|| stem(&document.file_name).to_owned());
+    let title = document
+        .title
+        .clone()
+        .or_else(|| parsed.title.clone())
+        .unwrap_or_else(|| stem(&document.file_name).to_owned());
     // Title and headings are embedded with the content, so the size holds for both together.
     let mut contexts: HashMap<Vec<String>, (String, usize)> = HashMap::new();
     let mut reserve = 0;
@@ -68,18 +82,34 @@ pub fn prepare(embedder: &dyn Embedder, dataset: &Dataset, document: &Document, 
         }
     }
     let room = size.saturating_sub(reserve.min(size / 2) + SPECIAL_TOKENS);
-    let options = ChunkOptions { strategy, size: room, overlap: overlap.min(room / 2), delimiter: dataset.delimiter.clone() };
+    let options = ChunkOptions {
+        strategy,
+        size: room,
+        overlap: overlap.min(room / 2),
+        delimiter: dataset.delimiter.clone(),
+    };
     let cuts = chunk(&parsed, &starts, &options);
-    let mut characters = Characters { text: &parsed.text, byte: 0, character: 0 };
+    let mut characters = Characters {
+        text: &parsed.text,
+        byte: 0,
+        character: 0,
+    };
     let mut occurrences: HashMap<String, u32> = HashMap::new();
     let mut chunks = Vec::with_capacity(cuts.len());
     for (ordinal, cut) in (0_i64..).zip(cuts) {
         let content = parsed.text[cut.start..cut.end].to_owned();
-        let (context, context_tokens) = contexts.get(&cut.heading_path).cloned().unwrap_or_default();
+        let (context, context_tokens) =
+            contexts.get(&cut.heading_path).cloned().unwrap_or_default();
         let count = cut.tokens + context_tokens + SPECIAL_TOKENS;
         let hash = text_hash(&context, &content);
-        let occurrence = occurrences.entry(hash.clone()).and_modify(|n| *n += 1).or_insert(0);
-        let id = Uuid::new_v5(&NAMESPACE, format!("{}/{hash}/{occurrence}", document.id).as_bytes());
+        let occurrence = occurrences
+            .entry(hash.clone())
+            .and_modify(|n| *n += 1)
+            .or_insert(0);
+        let id = Uuid::new_v5(
+            &NAMESPACE,
+            format!("{}/{hash}/{occurrence}", document.id).as_bytes(),
+        );
         let start_char = characters.at(cut.start);
         chunks.push(Chunk {
             id: id.to_string(),
@@ -117,7 +147,10 @@ fn stem(file_name: &str) -> &str {
 
 fn short_context(title: &str, path: &[String]) -> String {
     let cut = |part: &str| part.chars().take(CONTEXT_PART).collect::<String>();
-    let inner: Vec<String> = path[path.len().saturating_sub(CONTEXT_DEPTH)..].iter().map(|p| cut(p)).collect();
+    let inner: Vec<String> = path[path.len().saturating_sub(CONTEXT_DEPTH)..]
+        .iter()
+        .map(|p| cut(p))
+        .collect();
     context(&cut(title), &inner)
 }
 
@@ -158,7 +191,11 @@ mod tests {
     #[test]
     fn byte_offsets_become_character_offsets_in_any_order() {
         let text = "äöü abc 中文";
-        let mut characters = Characters { text, byte: 0, character: 0 };
+        let mut characters = Characters {
+            text,
+            byte: 0,
+            character: 0,
+        };
         assert_eq!([0, 7, 2, 11].map(|b| characters.at(b)), [0, 4, 1, 8]);
     }
 

@@ -23,17 +23,40 @@ pub(super) enum Stage {
 }
 
 /// Makes the stored chunks those of `prepared`, and logs what changed for the indexes. Chunks with unchanged text keep their row and stay in the indexes.
-pub(super) async fn exchange(app: &App, dataset: &Dataset, document: &Document, prepared: &Prepared, text_hash: &str, stage: Stage) -> Result<()> {
+pub(super) async fn exchange(
+    app: &App,
+    dataset: &Dataset,
+    document: &Document,
+    prepared: &Prepared,
+    text_hash: &str,
+    stage: Stage,
+) -> Result<()> {
     let tenant_id = document.tenant_id.as_str();
     let mut tx = app.db.begin_repeatable().await?;
     // Visibility may have changed since the job began; the row also tells whether the document still exists.
-    let current: Option<(bool,)> = tx.optional("SELECT enabled FROM kb_documents WHERE tenant_id = $1 AND id = $2", args![tenant_id, &document.id]).await?;
-    let Some((enabled,)) = current else { return Ok(()) };
-    let old: Vec<(String,)> = tx.all("SELECT id FROM kb_chunks WHERE tenant_id = $1 AND document_id = $2", args![tenant_id, &document.id]).await?;
+    let current: Option<(bool,)> = tx
+        .optional(
+            "SELECT enabled FROM kb_documents WHERE tenant_id = $1 AND id = $2",
+            args![tenant_id, &document.id],
+        )
+        .await?;
+    let Some((enabled,)) = current else {
+        return Ok(());
+    };
+    let old: Vec<(String,)> = tx
+        .all(
+            "SELECT id FROM kb_chunks WHERE tenant_id = $1 AND document_id = $2",
+            args![tenant_id, &document.id],
+        )
+        .await?;
     let new: HashMap<&str, &Chunk> = prepared.chunks.iter().map(|c| (c.id.as_str(), c)).collect();
     let mut ops: Vec<(Op, String)> = Vec::new();
     for (id,) in old.iter().filter(|(id,)| !new.contains_key(id.as_str())) {
-        tx.execute("DELETE FROM kb_chunks WHERE tenant_id = $1 AND id = $2", args![tenant_id, id]).await?;
+        tx.execute(
+            "DELETE FROM kb_chunks WHERE tenant_id = $1 AND id = $2",
+            args![tenant_id, id],
+        )
+        .await?;
         ops.push((Op::Delete, id.clone()));
     }
     let old: std::collections::HashSet<&str> = old.iter().map(|(id,)| id.as_str()).collect();
@@ -58,7 +81,11 @@ pub(super) async fn exchange(app: &App, dataset: &Dataset, document: &Document, 
     }
     let seq = index_log::append(&mut tx, &dataset.id, &ops).await?;
     let count = i64::try_from(prepared.chunks.len()).unwrap_or(i64::MAX);
-    let status = if stage == Stage::Words { "embedding" } else { "stored" };
+    let status = if stage == Stage::Words {
+        "embedding"
+    } else {
+        "stored"
+    };
     tx.execute(
         "UPDATE kb_documents SET status = $1, title = $2, url = $3, published_at = $4, engine = $5, warnings = $6, text_hash = $7, chunks_count = $8,
          chunks_total = $8, chunks_embedded = CASE WHEN $1 = 'stored' THEN $8 ELSE chunks_embedded END, ready_seq = $9, error_code = NULL,
@@ -91,7 +118,14 @@ pub(super) async fn exchange(app: &App, dataset: &Dataset, document: &Document, 
 }
 
 /// Stores an embedding; one that is there already stays.
-pub(crate) async fn embedding(tx: &mut Tx, tenant_id: &str, model: &str, text_hash: &str, vector: &[f32], now: Time) -> Result<()> {
+pub(crate) async fn embedding(
+    tx: &mut Tx,
+    tenant_id: &str,
+    model: &str,
+    text_hash: &str,
+    vector: &[f32],
+    now: Time,
+) -> Result<()> {
     let bytes: Vec<u8> = vector.iter().flat_map(|v| v.to_le_bytes()).collect();
     tx.execute(
         "INSERT INTO kb_embeddings (tenant_id, model, text_hash, vector, created_on) VALUES ($1, $2, $3, $4, $5)

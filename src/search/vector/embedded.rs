@@ -12,9 +12,11 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use qdrant_edge::external::serde_json::json;
 use qdrant_edge::{
-    Condition, CreateIndex, Distance, EdgeConfig, EdgeOptimizersConfig, EdgeShard, EdgeVectorParams, FieldCondition, FieldIndexOperations, Filter,
-    HasIdCondition, JsonPath, Match, NamedQuery, PayloadFieldSchema, PayloadSchemaType, PointId, PointInsertOperations, PointOperations,
-    PointStruct, QueryEnum, QueryRequest, ScoringQuery, ScrollRequest, SearchParams, UpdateOperation, VectorInternal, WalOptions, WithPayloadInterface, WithVector,
+    Condition, CreateIndex, Distance, EdgeConfig, EdgeOptimizersConfig, EdgeShard,
+    EdgeVectorParams, FieldCondition, FieldIndexOperations, Filter, HasIdCondition, JsonPath,
+    Match, NamedQuery, PayloadFieldSchema, PayloadSchemaType, PointId, PointInsertOperations,
+    PointOperations, PointStruct, QueryEnum, QueryRequest, ScoringQuery, ScrollRequest,
+    SearchParams, UpdateOperation, VectorInternal, WalOptions, WithPayloadInterface, WithVector,
 };
 use uuid::Uuid;
 
@@ -36,7 +38,8 @@ struct Inner {
     path: PathBuf,
     dimensions: usize,
     index_above_kb: usize,
-    shard: RwLock<Arc<EdgeShard>>,
+    /// Empty only while the store is being dropped or opened again.
+    shard: RwLock<Option<Arc<EdgeShard>>>,
     /// Held by updates and flushes.
     writes: Mutex<()>,
     /// Held by flushes and optimisations.
@@ -57,12 +60,16 @@ struct Marks {
 impl Embedded {
     pub(super) fn open(path: PathBuf, dimensions: usize, index_above_kb: usize) -> Result<Self> {
         let (shard, flushed) = load(&path, dimensions, index_above_kb)?;
-        let marks = Marks { applied: flushed.clone(), flushed, changed: true };
+        let marks = Marks {
+            applied: flushed.clone(),
+            flushed,
+            changed: true,
+        };
         Ok(Self(Arc::new(Inner {
             path,
             dimensions,
             index_above_kb,
-            shard: RwLock::new(Arc::new(shard)),
+            shard: RwLock::new(Some(Arc::new(shard))),
             writes: Mutex::new(()),
             maintenance: Mutex::new(()),
             marks: Mutex::new(marks),
@@ -73,19 +80,33 @@ impl Embedded {
         lock(&self.0.marks).applied.clone().into_iter().collect()
     }
 
-    fn shard(&self) -> Arc<EdgeShard> {
-        Arc::clone(&self.0.shard.read().unwrap_or_else(PoisonError::into_inner))
+    fn shard(&self) -> Result<Arc<EdgeShard>> {
+        let slot = self.0.shard.read().unwrap_or_else(PoisonError::into_inner);
+        slot.clone().ok_or_else(|| {
+            Error::unavailable(
+                "vector_store_unavailable",
+                "the vector store could not be opened again after a failed flush",
+            )
+        })
     }
 
     pub(super) fn apply(&self, scope: &Scope, changes: Changes, seq: i64) -> Result<()> {
         let _writing = lock(&self.0.writes);
-        let shard = self.shard();
+        let shard = self.shard()?;
         if changes.clear {
-            shard.update(UpdateOperation::PointOperation(PointOperations::DeletePointsByFilter(filter(scope, None)))).map_err(failed)?;
+            shard
+                .update(UpdateOperation::PointOperation(
+                    PointOperations::DeletePointsByFilter(filter(scope, None)),
+                ))
+                .map_err(failed)?;
         }
         for ids in changes.delete.chunks(BATCH) {
             let ids = ids.iter().map(|id| PointId::Uuid(*id)).collect();
-            shard.update(UpdateOperation::PointOperation(PointOperations::DeletePoints { ids })).map_err(failed)?;
+            shard
+                .update(UpdateOperation::PointOperation(
+                    PointOperations::DeletePoints { ids },
+                ))
+                .map_err(failed)?;
         }
         for points in changes.put.chunks(BATCH) {
             let list = points
@@ -95,7 +116,11 @@ impl Embedded {
                     PointStruct::new(PointId::Uuid(p.id), p.vector.clone(), payload).into()
                 })
                 .collect();
-            shard.update(UpdateOperation::PointOperation(PointOperations::UpsertPoints(PointInsertOperations::PointsList(list)))).map_err(failed)?;
+            shard
+                .update(UpdateOperation::PointOperation(
+                    PointOperations::UpsertPoints(PointInsertOperations::PointsList(list)),
+                ))
+                .map_err(failed)?;
         }
         let mut marks = lock(&self.0.marks);
         marks.applied.insert(scope.dataset_id.clone(), seq);
@@ -103,30 +128,56 @@ impl Embedded {
         Ok(())
     }
 
-    pub(super) fn search(&self, scope: &Scope, vector: Vec<f32>, documents: Option<Vec<String>>, limit: usize) -> Result<Vec<(Uuid, f32)>> {
+    pub(super) fn search(
+        &self,
+        scope: &Scope,
+        vector: Vec<f32>,
+        documents: Option<Vec<String>>,
+        limit: usize,
+    ) -> Result<Vec<(Uuid, f32)>> {
         self.query(vector, filter(scope, documents), limit, false)
     }
 
     pub(super) fn scores(&self, vector: Vec<f32>, ids: Vec<Uuid>) -> Result<HashMap<Uuid, f32>> {
         let limit = ids.len();
-        let only = Filter::new_must(Condition::HasId(HasIdCondition::from(ids.into_iter().map(PointId::Uuid).collect::<ahash::AHashSet<_>>())));
+        let only = Filter::new_must(Condition::HasId(HasIdCondition::from(
+            ids.into_iter()
+                .map(PointId::Uuid)
+                .collect::<ahash::AHashSet<_>>(),
+        )));
         Ok(self.query(vector, only, limit, true)?.into_iter().collect())
     }
 
-    fn query(&self, vector: Vec<f32>, filter: Filter, limit: usize, exact: bool) -> Result<Vec<(Uuid, f32)>> {
+    fn query(
+        &self,
+        vector: Vec<f32>,
+        filter: Filter,
+        limit: usize,
+        exact: bool,
+    ) -> Result<Vec<(Uuid, f32)>> {
         let request = QueryRequest {
             prefetches: Vec::new(),
-            query: Some(ScoringQuery::Vector(QueryEnum::Nearest(NamedQuery { query: VectorInternal::from(vector), using: None }))),
+            query: Some(ScoringQuery::Vector(QueryEnum::Nearest(NamedQuery {
+                query: VectorInternal::from(vector),
+                using: None,
+            }))),
             filter: Some(filter),
             score_threshold: None,
             limit,
             offset: 0,
-            params: Some(SearchParams { hnsw_ef: Some(EF.max(limit)), exact, ..SearchParams::default() }),
+            params: Some(SearchParams {
+                hnsw_ef: Some(EF.max(limit)),
+                exact,
+                ..SearchParams::default()
+            }),
             with_vector: WithVector::Bool(false),
             with_payload: WithPayloadInterface::Bool(false),
         };
-        let found = self.shard().query(request).map_err(failed)?;
-        Ok(found.into_iter().filter_map(|point| Some((uuid(point.id)?, point.score))).collect())
+        let found = self.shard()?.query(request).map_err(failed)?;
+        Ok(found
+            .into_iter()
+            .filter_map(|point| Some((uuid(point.id)?, point.score)))
+            .collect())
     }
 
     pub(super) fn ids(&self, scope: &Scope) -> Result<Vec<Uuid>> {
@@ -140,7 +191,7 @@ impl Embedded {
                 with_vector: WithVector::Bool(false),
                 order_by: None,
             };
-            let (records, next) = self.shard().scroll(request).map_err(failed)?;
+            let (records, next) = self.shard()?.scroll(request).map_err(failed)?;
             all.extend(records.into_iter().filter_map(|r| uuid(r.id)));
             match next {
                 Some(next) => offset = Some(next),
@@ -150,7 +201,12 @@ impl Embedded {
     }
 
     pub(super) fn keep_only(&self, dataset_ids: &[String]) -> Result<()> {
-        let gone: Vec<String> = lock(&self.0.marks).applied.keys().filter(|id| !dataset_ids.contains(id)).cloned().collect();
+        let gone: Vec<String> = lock(&self.0.marks)
+            .applied
+            .keys()
+            .filter(|id| !dataset_ids.contains(id))
+            .cloned()
+            .collect();
         if gone.is_empty() {
             return Ok(());
         }
@@ -158,7 +214,11 @@ impl Embedded {
             let _writing = lock(&self.0.writes);
             for id in &gone {
                 let only = Filter::new_must(matches("dataset", id));
-                self.shard().update(UpdateOperation::PointOperation(PointOperations::DeletePointsByFilter(only))).map_err(failed)?;
+                self.shard()?
+                    .update(UpdateOperation::PointOperation(
+                        PointOperations::DeletePointsByFilter(only),
+                    ))
+                    .map_err(failed)?;
             }
             let mut marks = lock(&self.0.marks);
             gone.iter().for_each(|id| {
@@ -179,17 +239,19 @@ impl Embedded {
         }
         if idle && std::mem::take(&mut lock(&self.0.marks).changed) {
             let _maintaining = lock(&self.0.maintenance);
-            self.shard().optimize().map_err(failed)?;
+            self.shard()?.optimize().map_err(failed)?;
         }
         Ok(())
     }
 
     fn flush(&self) -> Result<()> {
         // An optimisation may take minutes; the flush then waits for the next turn, and replay covers the time.
-        let Ok(_maintaining) = self.0.maintenance.try_lock() else { return Ok(()) };
+        let Ok(_maintaining) = self.0.maintenance.try_lock() else {
+            return Ok(());
+        };
         let _writing = lock(&self.0.writes);
         let applied = lock(&self.0.marks).applied.clone();
-        let shard = self.shard();
+        let shard = self.shard()?;
         if catch_unwind(AssertUnwindSafe(|| shard.flush())).is_err() {
             drop(shard);
             return self.reopen();
@@ -201,13 +263,20 @@ impl Embedded {
 
     /// After a failed flush: the shard as it was last flushed, and the log from there.
     fn reopen(&self) -> Result<()> {
-        tracing::error!("the vector store could not be flushed; opening it again from its last state");
+        tracing::error!(
+            "the vector store could not be flushed; opening it again from its last state"
+        );
         let mut slot = self.0.shard.write().unwrap_or_else(PoisonError::into_inner);
-        let (fresh, flushed) = load(&self.0.path, self.0.dimensions, self.0.index_above_kb)?;
-        let old = std::mem::replace(&mut *slot, Arc::new(fresh));
         // Dropping flushes once more and may panic again.
+        let old = slot.take();
         let _ = catch_unwind(AssertUnwindSafe(|| drop(old)));
-        *lock(&self.0.marks) = Marks { applied: flushed.clone(), flushed, changed: true };
+        let (fresh, flushed) = load(&self.0.path, self.0.dimensions, self.0.index_above_kb)?;
+        *slot = Some(Arc::new(fresh));
+        *lock(&self.0.marks) = Marks {
+            applied: flushed.clone(),
+            flushed,
+            changed: true,
+        };
         Ok(())
     }
 }
@@ -215,8 +284,13 @@ impl Embedded {
 impl Drop for Inner {
     fn drop(&mut self) {
         let applied = lock(&self.marks).applied.clone();
-        let shard = self.shard.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if catch_unwind(AssertUnwindSafe(|| shard.flush())).is_ok()
+        let shard = self
+            .shard
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        // Dropping the shard flushes it.
+        if catch_unwind(AssertUnwindSafe(|| drop(shard))).is_ok()
             && let Err(error) = save_marks(&self.path, &applied)
         {
             tracing::warn!(error = %error, "the position of the vector store could not be saved; the next start repeats some work");
@@ -224,12 +298,25 @@ impl Drop for Inner {
     }
 }
 
-fn load(path: &Path, dimensions: usize, index_above_kb: usize) -> Result<(EdgeShard, BTreeMap<String, i64>)> {
+fn load(
+    path: &Path,
+    dimensions: usize,
+    index_above_kb: usize,
+) -> Result<(EdgeShard, BTreeMap<String, i64>)> {
     std::fs::create_dir_all(path)?;
-    let optimizers = EdgeOptimizersConfig { indexing_threshold: Some(index_above_kb), ..EdgeOptimizersConfig::default() };
-    let wal = WalOptions { segment_capacity: 8 << 20, ..WalOptions::default() };
+    let optimizers = EdgeOptimizersConfig {
+        indexing_threshold: Some(index_above_kb),
+        ..EdgeOptimizersConfig::default()
+    };
+    let wal = WalOptions {
+        segment_capacity: 8 << 20,
+        ..WalOptions::default()
+    };
     let config = EdgeConfig::builder()
-        .vector("", EdgeVectorParams::builder(dimensions, Distance::Cosine).build())
+        .vector(
+            "",
+            EdgeVectorParams::builder(dimensions, Distance::Cosine).build(),
+        )
         .optimizers(optimizers)
         .wal_options(wal)
         .build();
@@ -237,7 +324,11 @@ fn load(path: &Path, dimensions: usize, index_above_kb: usize) -> Result<(EdgeSh
     if marks.is_file() {
         let flushed = serde_json::from_slice(&std::fs::read(&marks)?)?;
         let shard = EdgeShard::load(path, Some(config)).map_err(|e| {
-            Error::unprocessable("vector_store_unavailable", "the vector store cannot be opened; `cairn doctor --repair` builds it anew").with_source(first_line(&e))
+            Error::unprocessable(
+                "vector_store_unavailable",
+                "the vector store cannot be opened; `cairn doctor --repair` builds it anew",
+            )
+            .with_source(first_line(&e))
         })?;
         return Ok((shard, flushed));
     }
@@ -246,8 +337,15 @@ fn load(path: &Path, dimensions: usize, index_above_kb: usize) -> Result<(EdgeSh
     std::fs::create_dir_all(path)?;
     let shard = EdgeShard::new(path, config).map_err(failed)?;
     for field in ["tenant", "dataset", "generation", "document"] {
-        let index = CreateIndex { field_name: path_of(field), field_schema: Some(PayloadFieldSchema::FieldType(PayloadSchemaType::Keyword)) };
-        shard.update(UpdateOperation::FieldIndexOperation(FieldIndexOperations::CreateIndex(index))).map_err(failed)?;
+        let index = CreateIndex {
+            field_name: path_of(field),
+            field_schema: Some(PayloadFieldSchema::FieldType(PayloadSchemaType::Keyword)),
+        };
+        shard
+            .update(UpdateOperation::FieldIndexOperation(
+                FieldIndexOperations::CreateIndex(index),
+            ))
+            .map_err(failed)?;
     }
     shard.flush();
     save_marks(path, &BTreeMap::new())?;
@@ -264,15 +362,29 @@ fn save_marks(path: &Path, marks: &BTreeMap<String, i64>) -> Result<()> {
 }
 
 fn filter(scope: &Scope, documents: Option<Vec<String>>) -> Filter {
-    let mut must = vec![matches("dataset", &scope.dataset_id), matches("generation", &scope.generation.to_string())];
+    let mut must = vec![
+        matches("dataset", &scope.dataset_id),
+        matches("generation", &scope.generation.to_string()),
+    ];
     if let Some(documents) = documents {
-        must.push(Condition::Field(FieldCondition::new_match(path_of("document"), Match::from(documents))));
+        must.push(Condition::Field(FieldCondition::new_match(
+            path_of("document"),
+            Match::from(documents),
+        )));
     }
-    Filter { should: None, min_should: None, must: Some(must), must_not: None }
+    Filter {
+        should: None,
+        min_should: None,
+        must: Some(must),
+        must_not: None,
+    }
 }
 
 fn matches(field: &str, value: &str) -> Condition {
-    Condition::Field(FieldCondition::new_match(path_of(field), Match::from(value.to_owned())))
+    Condition::Field(FieldCondition::new_match(
+        path_of(field),
+        Match::from(value.to_owned()),
+    ))
 }
 
 /// Field names here are plain words, which every parser of paths takes.
@@ -293,7 +405,12 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 /// The engine puts a backtrace behind the first line.
 fn first_line(error: &dyn std::fmt::Display) -> String {
-    error.to_string().lines().next().unwrap_or_default().to_owned()
+    error
+        .to_string()
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .to_owned()
 }
 
 fn failed(error: qdrant_edge::OperationError) -> Error {
@@ -310,29 +427,57 @@ mod tests {
     use super::*;
 
     fn scope(dataset: &str) -> Scope {
-        Scope { tenant_id: "t".to_owned(), dataset_id: dataset.to_owned(), generation: 1 }
+        Scope {
+            tenant_id: "t".to_owned(),
+            dataset_id: dataset.to_owned(),
+            generation: 1,
+        }
     }
 
     fn point(n: u128, document: &str, vector: [f32; 2]) -> Point {
-        Point { id: Uuid::from_u128(n), document_id: document.to_owned(), vector: vector.to_vec() }
+        Point {
+            id: Uuid::from_u128(n),
+            document_id: document.to_owned(),
+            vector: vector.to_vec(),
+        }
     }
 
     fn put(points: Vec<Point>) -> Changes {
-        Changes { put: points, ..Changes::default() }
+        Changes {
+            put: points,
+            ..Changes::default()
+        }
     }
 
     #[test]
     fn searches_stay_in_their_dataset_and_scores_are_cosines() {
         let directory = tempfile::tempdir().expect("temporary directory");
         let store = Embedded::open(directory.path().join("v"), 2, 100_000).expect("opens");
-        store.apply(&scope("a"), put(vec![point(1, "x", [1.0, 0.0]), point(2, "y", [0.6, 0.8])]), 2).expect("applies");
-        store.apply(&scope("b"), put(vec![point(3, "z", [1.0, 0.0])]), 1).expect("applies");
-        let hits = store.search(&scope("a"), vec![1.0, 0.0], None, 10).expect("searches");
-        assert_eq!(hits.iter().map(|h| h.0.as_u128()).collect::<Vec<_>>(), [1, 2]);
+        store
+            .apply(
+                &scope("a"),
+                put(vec![point(1, "x", [1.0, 0.0]), point(2, "y", [0.6, 0.8])]),
+                2,
+            )
+            .expect("applies");
+        store
+            .apply(&scope("b"), put(vec![point(3, "z", [1.0, 0.0])]), 1)
+            .expect("applies");
+        let hits = store
+            .search(&scope("a"), vec![1.0, 0.0], None, 10)
+            .expect("searches");
+        assert_eq!(
+            hits.iter().map(|h| h.0.as_u128()).collect::<Vec<_>>(),
+            [1, 2]
+        );
         assert!((hits[1].1 - 0.6).abs() < 1e-6);
-        let only = store.search(&scope("a"), vec![1.0, 0.0], Some(vec!["y".to_owned()]), 10).expect("searches");
+        let only = store
+            .search(&scope("a"), vec![1.0, 0.0], Some(vec!["y".to_owned()]), 10)
+            .expect("searches");
         assert_eq!(only.len(), 1);
-        let single = store.scores(vec![0.0, 1.0], vec![Uuid::from_u128(2), Uuid::from_u128(9)]).expect("scores");
+        let single = store
+            .scores(vec![0.0, 1.0], vec![Uuid::from_u128(2), Uuid::from_u128(9)])
+            .expect("scores");
         assert!(single.len() == 1 && (single[&Uuid::from_u128(2)] - 0.8).abs() < 1e-6);
     }
 
@@ -342,16 +487,35 @@ mod tests {
         let path = directory.path().join("v");
         {
             let store = Embedded::open(path.clone(), 2, 100_000).expect("opens");
-            store.apply(&scope("a"), put(vec![point(1, "x", [1.0, 0.0])]), 5).expect("applies");
-            store.apply(&scope("b"), put(vec![point(2, "x", [1.0, 0.0])]), 6).expect("applies");
+            store
+                .apply(&scope("a"), put(vec![point(1, "x", [1.0, 0.0])]), 5)
+                .expect("applies");
+            store
+                .apply(&scope("b"), put(vec![point(2, "x", [1.0, 0.0])]), 6)
+                .expect("applies");
             store.upkeep(true).expect("flushes and optimises");
         }
         let store = Embedded::open(path, 2, 100_000).expect("opens again");
-        assert_eq!(store.applied(), HashMap::from([("a".to_owned(), 5), ("b".to_owned(), 6)]));
+        assert_eq!(
+            store.applied(),
+            HashMap::from([("a".to_owned(), 5), ("b".to_owned(), 6)])
+        );
         assert_eq!(store.ids(&scope("a")).expect("reads").len(), 1);
         store.keep_only(&["b".to_owned()]).expect("drops");
-        assert!(store.ids(&scope("a")).expect("reads").is_empty() && store.ids(&scope("b")).expect("reads").len() == 1);
-        store.apply(&scope("b"), Changes { clear: true, ..Changes::default() }, 7).expect("clears");
+        assert!(
+            store.ids(&scope("a")).expect("reads").is_empty()
+                && store.ids(&scope("b")).expect("reads").len() == 1
+        );
+        store
+            .apply(
+                &scope("b"),
+                Changes {
+                    clear: true,
+                    ..Changes::default()
+                },
+                7,
+            )
+            .expect("clears");
         assert!(store.ids(&scope("b")).expect("reads").is_empty());
     }
 }

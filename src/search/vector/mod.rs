@@ -63,7 +63,16 @@ pub struct VectorOptions<'a> {
 
 /// A model's name as part of a directory or collection name.
 fn slug(model: &str) -> String {
-    model.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect()
+    model
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || c == '-' {
+                c
+            } else {
+                '_'
+            }
+        })
+        .collect()
 }
 
 /// The collection in which the vectors of a model are, as the dashboard contract shows it.
@@ -81,7 +90,10 @@ impl VectorIndex {
         if options.url.is_empty() {
             let path = data_dir.join("vectors").join(slug(options.model));
             let (dimensions, above) = (options.dimensions, options.index_above_kb);
-            return Ok(Self::Embedded(tokio::task::spawn_blocking(move || Embedded::open(path, dimensions, above)).await??));
+            return Ok(Self::Embedded(
+                tokio::task::spawn_blocking(move || Embedded::open(path, dimensions, above))
+                    .await??,
+            ));
         }
         Server::open(&options).await.map(Self::Server)
     }
@@ -115,11 +127,18 @@ impl VectorIndex {
     ///
     /// # Errors
     /// As the store says.
-    pub async fn search(&self, scope: &Scope, vector: Vec<f32>, documents: Option<Vec<String>>, limit: usize) -> Result<Vec<(Uuid, f32)>> {
+    pub async fn search(
+        &self,
+        scope: &Scope,
+        vector: Vec<f32>,
+        documents: Option<Vec<String>>,
+        limit: usize,
+    ) -> Result<Vec<(Uuid, f32)>> {
         match self {
             Self::Embedded(store) => {
                 let (store, scope) = (store.clone(), scope.clone());
-                tokio::task::spawn_blocking(move || store.search(&scope, vector, documents, limit)).await?
+                tokio::task::spawn_blocking(move || store.search(&scope, vector, documents, limit))
+                    .await?
             }
             Self::Server(store) => store.search(scope, vector, documents, limit).await,
         }
@@ -129,7 +148,12 @@ impl VectorIndex {
     ///
     /// # Errors
     /// As the store says.
-    pub async fn scores(&self, scope: &Scope, vector: Vec<f32>, ids: Vec<Uuid>) -> Result<HashMap<Uuid, f32>> {
+    pub async fn scores(
+        &self,
+        scope: &Scope,
+        vector: Vec<f32>,
+        ids: Vec<Uuid>,
+    ) -> Result<HashMap<Uuid, f32>> {
         if ids.is_empty() {
             return Ok(HashMap::new());
         }

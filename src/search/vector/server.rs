@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use qdrant_client::Qdrant;
 use qdrant_client::qdrant::point_id::PointIdOptions;
 use qdrant_client::qdrant::{
-    Condition, CreateCollectionBuilder, CreateFieldIndexCollectionBuilder, DeletePointsBuilder, Distance, FieldType, Filter, KeywordIndexParamsBuilder,
-    PointId, PointStruct, PointsIdsList, QueryPointsBuilder, ScoredPoint, ScrollPointsBuilder, SearchParamsBuilder, UpsertPointsBuilder, VectorParamsBuilder,
-    vectors_config,
+    Condition, CreateCollectionBuilder, CreateFieldIndexCollectionBuilder, DeletePointsBuilder,
+    Distance, FieldType, Filter, KeywordIndexParamsBuilder, PointId, PointStruct, PointsIdsList,
+    QueryPointsBuilder, ScoredPoint, ScrollPointsBuilder, SearchParamsBuilder, UpsertPointsBuilder,
+    VectorParamsBuilder, vectors_config,
 };
 use uuid::Uuid;
 
@@ -25,7 +26,9 @@ pub struct Server {
 
 impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Server").field("collection", &self.collection).finish_non_exhaustive()
+        f.debug_struct("Server")
+            .field("collection", &self.collection)
+            .finish_non_exhaustive()
     }
 }
 
@@ -37,42 +40,88 @@ impl Server {
         }
         let client = builder.build().map_err(failed)?;
         let collection = collection(options.model);
-        if client.collection_exists(&collection).await.map_err(failed)? {
+        if client
+            .collection_exists(&collection)
+            .await
+            .map_err(failed)?
+        {
             let info = client.collection_info(&collection).await.map_err(failed)?;
-            let found = info.result.and_then(|r| r.config).and_then(|c| c.params).and_then(|p| p.vectors_config).and_then(|v| v.config).and_then(|c| match c {
-                vectors_config::Config::Params(params) => Some(params.size),
-                vectors_config::Config::ParamsMap(_) => None,
-            });
+            let found = info
+                .result
+                .and_then(|r| r.config)
+                .and_then(|c| c.params)
+                .and_then(|p| p.vectors_config)
+                .and_then(|v| v.config)
+                .and_then(|c| match c {
+                    vectors_config::Config::Params(params) => Some(params.size),
+                    vectors_config::Config::ParamsMap(_) => None,
+                });
             if found != Some(options.dimensions as u64) {
                 return Err(Error::unprocessable(
                     "vector_dimensions",
-                    format!("collection {collection} holds vectors of {found:?} dimensions, the model gives {}", options.dimensions),
+                    format!(
+                        "collection {collection} holds vectors of {found:?} dimensions, the model gives {}",
+                        options.dimensions
+                    ),
                 ));
             }
             return Ok(Self { client, collection });
         }
         let vectors = VectorParamsBuilder::new(options.dimensions as u64, Distance::Cosine);
-        client.create_collection(CreateCollectionBuilder::new(&collection).vectors_config(vectors)).await.map_err(failed)?;
+        client
+            .create_collection(CreateCollectionBuilder::new(&collection).vectors_config(vectors))
+            .await
+            .map_err(failed)?;
         for field in ["tenant", "dataset", "generation", "document"] {
             let parameters = KeywordIndexParamsBuilder::default().is_tenant(field == "dataset");
-            let index = CreateFieldIndexCollectionBuilder::new(&collection, field, FieldType::Keyword).field_index_params(parameters).wait(true);
+            let index =
+                CreateFieldIndexCollectionBuilder::new(&collection, field, FieldType::Keyword)
+                    .field_index_params(parameters)
+                    .wait(true);
             client.create_field_index(index).await.map_err(failed)?;
         }
         Ok(Self { client, collection })
     }
 
     pub(super) async fn applied(&self, db: &Db) -> Result<HashMap<String, i64>> {
-        let rows: Vec<(String, i64)> = db.all("SELECT dataset_id, seq FROM kb_watermarks WHERE store = $1", args![&self.collection]).await?;
+        let rows: Vec<(String, i64)> = db
+            .all(
+                "SELECT dataset_id, seq FROM kb_watermarks WHERE store = $1",
+                args![&self.collection],
+            )
+            .await?;
         Ok(rows.into_iter().collect())
     }
 
-    pub(super) async fn apply(&self, db: &Db, scope: &Scope, changes: Changes, seq: i64) -> Result<()> {
+    pub(super) async fn apply(
+        &self,
+        db: &Db,
+        scope: &Scope,
+        changes: Changes,
+        seq: i64,
+    ) -> Result<()> {
         if changes.clear {
-            self.client.delete_points(DeletePointsBuilder::new(&self.collection).points(filter(scope, None)).wait(true)).await.map_err(failed)?;
+            self.client
+                .delete_points(
+                    DeletePointsBuilder::new(&self.collection)
+                        .points(filter(scope, None))
+                        .wait(true),
+                )
+                .await
+                .map_err(failed)?;
         }
         for ids in changes.delete.chunks(BATCH) {
-            let ids = PointsIdsList { ids: ids.iter().map(|id| PointId::from(id.to_string())).collect() };
-            self.client.delete_points(DeletePointsBuilder::new(&self.collection).points(ids).wait(true)).await.map_err(failed)?;
+            let ids = PointsIdsList {
+                ids: ids.iter().map(|id| PointId::from(id.to_string())).collect(),
+            };
+            self.client
+                .delete_points(
+                    DeletePointsBuilder::new(&self.collection)
+                        .points(ids)
+                        .wait(true),
+                )
+                .await
+                .map_err(failed)?;
         }
         for points in changes.put.chunks(BATCH) {
             let points: Vec<PointStruct> = points
@@ -87,7 +136,10 @@ impl Server {
                     PointStruct::new(p.id.to_string(), p.vector.clone(), payload)
                 })
                 .collect();
-            self.client.upsert_points(UpsertPointsBuilder::new(&self.collection, points).wait(true)).await.map_err(failed)?;
+            self.client
+                .upsert_points(UpsertPointsBuilder::new(&self.collection, points).wait(true))
+                .await
+                .map_err(failed)?;
         }
         let mut tx = db.begin_repeatable().await?;
         tx.execute(
@@ -98,28 +150,66 @@ impl Server {
         tx.commit().await
     }
 
-    pub(super) async fn search(&self, scope: &Scope, vector: Vec<f32>, documents: Option<Vec<String>>, limit: usize) -> Result<Vec<(Uuid, f32)>> {
-        self.query(vector, filter(scope, documents), limit, false).await
+    pub(super) async fn search(
+        &self,
+        scope: &Scope,
+        vector: Vec<f32>,
+        documents: Option<Vec<String>>,
+        limit: usize,
+    ) -> Result<Vec<(Uuid, f32)>> {
+        self.query(vector, filter(scope, documents), limit, false)
+            .await
     }
 
-    pub(super) async fn scores(&self, scope: &Scope, vector: Vec<f32>, ids: Vec<Uuid>) -> Result<HashMap<Uuid, f32>> {
+    pub(super) async fn scores(
+        &self,
+        scope: &Scope,
+        vector: Vec<f32>,
+        ids: Vec<Uuid>,
+    ) -> Result<HashMap<Uuid, f32>> {
         let limit = ids.len();
         let mut only = filter(scope, None);
-        only.must.push(Condition::has_id(ids.into_iter().map(|id| PointId::from(id.to_string()))));
-        Ok(self.query(vector, only, limit, true).await?.into_iter().collect())
+        only.must.push(Condition::has_id(
+            ids.into_iter().map(|id| PointId::from(id.to_string())),
+        ));
+        Ok(self
+            .query(vector, only, limit, true)
+            .await?
+            .into_iter()
+            .collect())
     }
 
-    async fn query(&self, vector: Vec<f32>, filter: Filter, limit: usize, exact: bool) -> Result<Vec<(Uuid, f32)>> {
-        let parameters = SearchParamsBuilder::default().exact(exact).hnsw_ef(256.max(limit as u64));
-        let request = QueryPointsBuilder::new(&self.collection).query(vector).filter(filter).limit(limit as u64).params(parameters).with_payload(false);
+    async fn query(
+        &self,
+        vector: Vec<f32>,
+        filter: Filter,
+        limit: usize,
+        exact: bool,
+    ) -> Result<Vec<(Uuid, f32)>> {
+        let parameters = SearchParamsBuilder::default()
+            .exact(exact)
+            .hnsw_ef(256.max(limit as u64));
+        let request = QueryPointsBuilder::new(&self.collection)
+            .query(vector)
+            .filter(filter)
+            .limit(limit as u64)
+            .params(parameters)
+            .with_payload(false);
         let found = self.client.query(request).await.map_err(failed)?.result;
-        Ok(found.into_iter().filter_map(|point: ScoredPoint| Some((uuid(point.id?)?, point.score))).collect())
+        Ok(found
+            .into_iter()
+            .filter_map(|point: ScoredPoint| Some((uuid(point.id?)?, point.score)))
+            .collect())
     }
 
     pub(super) async fn ids(&self, scope: &Scope) -> Result<Vec<Uuid>> {
         let (mut all, mut offset) = (Vec::new(), None::<PointId>);
         loop {
-            let mut request = ScrollPointsBuilder::new(&self.collection).filter(filter(scope, None)).limit(10_000).with_payload(false).with_vectors(false);
+            let mut request = ScrollPointsBuilder::new(&self.collection)
+                .filter(filter(scope, None))
+                .limit(10_000)
+                .with_payload(false)
+                .with_vectors(false);
             if let Some(offset) = offset {
                 request = request.offset(offset);
             }
@@ -133,17 +223,36 @@ impl Server {
     }
 
     pub(super) async fn keep_only(&self, db: &Db, dataset_ids: &[String]) -> Result<()> {
-        for gone in self.applied(db).await?.into_keys().filter(|id| !dataset_ids.contains(id)) {
+        for gone in self
+            .applied(db)
+            .await?
+            .into_keys()
+            .filter(|id| !dataset_ids.contains(id))
+        {
             let only = Filter::must([Condition::matches("dataset", gone.clone())]);
-            self.client.delete_points(DeletePointsBuilder::new(&self.collection).points(only).wait(true)).await.map_err(failed)?;
-            db.execute("DELETE FROM kb_watermarks WHERE store = $1 AND dataset_id = $2", args![&self.collection, &gone]).await?;
+            self.client
+                .delete_points(
+                    DeletePointsBuilder::new(&self.collection)
+                        .points(only)
+                        .wait(true),
+                )
+                .await
+                .map_err(failed)?;
+            db.execute(
+                "DELETE FROM kb_watermarks WHERE store = $1 AND dataset_id = $2",
+                args![&self.collection, &gone],
+            )
+            .await?;
         }
         Ok(())
     }
 }
 
 fn filter(scope: &Scope, documents: Option<Vec<String>>) -> Filter {
-    let mut must = vec![Condition::matches("dataset", scope.dataset_id.clone()), Condition::matches("generation", scope.generation.to_string())];
+    let mut must = vec![
+        Condition::matches("dataset", scope.dataset_id.clone()),
+        Condition::matches("generation", scope.generation.to_string()),
+    ];
     must.extend(documents.map(|documents| Condition::matches("document", documents)));
     Filter::must(must)
 }
@@ -156,5 +265,9 @@ fn uuid(id: PointId) -> Option<Uuid> {
 }
 
 fn failed(error: qdrant_client::QdrantError) -> Error {
-    Error::unavailable("vector_store_unavailable", "the vector server does not answer as expected").with_source(error)
+    Error::unavailable(
+        "vector_store_unavailable",
+        "the vector server does not answer as expected",
+    )
+    .with_source(error)
 }
