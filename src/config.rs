@@ -36,13 +36,13 @@ config! {
     listen: String = "127.0.0.1:7700".to_owned();
     /// Permits an address other than loopback. Cairn speaks plain HTTP: put a TLS proxy in front.
     allow_remote: bool = false;
-    /// Database: empty for SQLite in the data directory, or postgres://user:password@host/database.
+    /// Database: empty for SQLite in the data directory, or `postgres://user:password@host/database`.
     database_url: String = String::new();
     /// Database connections.
     database_connections: u32 = 8;
-    /// Where uploaded bytes are kept: empty for the data directory, or s3://bucket/prefix (credentials from the usual AWS_* variables).
+    /// Where uploaded bytes are kept: empty for the data directory, or `s3://bucket/prefix` (credentials from the usual AWS_* variables).
     blob_url: String = String::new();
-    /// Qdrant server for vectors, as http://host:6334 (gRPC); empty for the embedded engine.
+    /// Qdrant server for vectors, as `http://host:6334` (gRPC); empty for the embedded engine.
     qdrant_url: String = String::new();
     /// API key of the Qdrant server.
     qdrant_api_key: String = String::new();

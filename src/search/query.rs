@@ -195,6 +195,9 @@ pub struct Answer {
     pub timings: Timings,
 }
 
+/// Chunks with a raw score, best first.
+type Ranked = Vec<(Uuid, f32)>;
+
 struct Candidate {
     id: Uuid,
     raw: Raw,
@@ -335,8 +338,7 @@ async fn candidates(
                 None => Ok(Vec::new()),
             }
         };
-        let (words, meaning): (Vec<(Uuid, f32)>, Vec<(Uuid, f32)>) =
-            tokio::try_join!(words, meaning)?;
+        let (words, meaning): (Ranked, Ranked) = tokio::try_join!(words, meaning)?;
         let full = words.len() == limit || meaning.len() == limit;
         let mut found: HashMap<Uuid, Raw> = HashMap::with_capacity(words.len() + meaning.len());
         // Both lists by score, equal scores by id: the indexes order ties by accident.
@@ -367,7 +369,7 @@ async fn candidates(
     }
 }
 
-fn ordered(mut list: Vec<(Uuid, f32)>) -> Vec<(Uuid, f32)> {
+fn ordered(mut list: Ranked) -> Ranked {
     list.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
     list
 }

@@ -135,7 +135,7 @@ on_both! {
         let other = service.dataset("other").await;
         let key = service.key_with(&["kb:*"], Some(vec![mine.clone()])).await;
         let (_, list) = service.call_as(&key, Method::GET, "/kb/v1/datasets", None).await;
-        assert_eq!(list["data"].as_array().expect("datasets").iter().map(|d| text(&d["id"])).collect::<Vec<_>>(), [mine.clone()]);
+        assert_eq!(list["data"].as_array().expect("datasets").iter().map(|d| text(&d["id"])).collect::<Vec<_>>(), std::slice::from_ref(&mine));
         assert_eq!(service.call_as(&key, Method::GET, &format!("/dashboard/v1/knowledge-base/datasets/{other}"), None).await.0, StatusCode::NOT_FOUND);
         assert_eq!(service.call_as(&key, Method::POST, "/kb/v1/search", Some(json!({"query": "x", "datasetIds": [mine, other]}))).await.0, StatusCode::NOT_FOUND);
         let (status, body) = service.call_as(&key, Method::POST, "/kb/v1/datasets", Some(json!({"name": "new"}))).await;

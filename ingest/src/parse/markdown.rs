@@ -34,6 +34,10 @@ pub(super) fn from_text(text: String, engine: &str) -> Document {
     }
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "of many events only those of headings matter"
+)]
 fn headings(text: &str) -> Vec<Heading> {
     let mut found: Vec<Heading> = Vec::new();
     let mut inside = false;

@@ -1,6 +1,7 @@
 //! From a parsed document to the rows of its chunks: cutting in the model's own tokens, context, hashes, offsets. Pure computation.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use cairn_ingest::chunk::{chunk, context};
 use cairn_ingest::{ChunkOptions, Strategy};
@@ -74,11 +75,11 @@ pub fn prepare(
     let mut reserve = 0;
     for position in parsed.headings.iter().map(|h| h.start).chain([0]) {
         let path = parsed.heading_path(position);
-        if !contexts.contains_key(&path) {
-            let text = short_context(&title, &path);
+        if let Entry::Vacant(entry) = contexts.entry(path) {
+            let text = short_context(&title, entry.key());
             let count = tokens.starts(&text).map_err(Error::from)?.len();
             reserve = reserve.max(count);
-            contexts.insert(path, (text, count));
+            entry.insert((text, count));
         }
     }
     let room = size.saturating_sub(reserve.min(size / 2) + SPECIAL_TOKENS);
@@ -106,6 +107,10 @@ pub fn prepare(
             .entry(hash.clone())
             .and_modify(|n| *n += 1)
             .or_insert(0);
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the one place that makes chunk ids"
+        )]
         let id = Uuid::new_v5(
             &NAMESPACE,
             format!("{}/{hash}/{occurrence}", document.id).as_bytes(),
