@@ -21,5 +21,7 @@ mod jobs;
 mod kb;
 #[path = "api/openapi.rs"]
 mod openapi;
+#[path = "api/qdrant.rs"]
+mod qdrant;
 #[path = "api/search.rs"]
 mod search;

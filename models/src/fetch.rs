@@ -26,15 +26,28 @@ const CHECKSUMS: &str = "checksums.json";
 pub struct Cache {
     root: PathBuf,
     offline: bool,
+    hub: String,
 }
 
 impl Cache {
     /// A cache at `root`, created when first written. With `offline`, nothing is fetched: what is missing is an error.
     #[must_use]
     pub fn new(root: impl Into<PathBuf>, offline: bool) -> Self {
+        let hub =
+            std::env::var("HF_ENDPOINT").unwrap_or_else(|_| "https://huggingface.co".to_owned());
         Self {
             root: root.into(),
             offline,
+            hub,
+        }
+    }
+
+    /// The same with another model hub than `HF_ENDPOINT` or the public one.
+    #[must_use]
+    pub fn with_hub(self, hub: impl Into<String>) -> Self {
+        Self {
+            hub: hub.into(),
+            ..self
         }
     }
 
@@ -191,12 +204,10 @@ impl Cache {
         directory: &Path,
         progress: Progress<'_>,
     ) -> Result<()> {
-        let endpoint =
-            std::env::var("HF_ENDPOINT").unwrap_or_else(|_| "https://huggingface.co".to_owned());
         for file in files {
             let url = format!(
                 "{}/{repo}/resolve/main/{}",
-                endpoint.trim_end_matches('/'),
+                self.hub.trim_end_matches('/'),
                 file.name
             );
             self.download(&url, directory, file, progress)?;

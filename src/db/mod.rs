@@ -163,10 +163,15 @@ impl Db {
         list: &[String],
     ) -> Result<Vec<T>> {
         let mut rows = Vec::with_capacity(list.len());
-        for piece in list.chunks(500) {
-            let text = expand(sql, args.0.len(), piece.len());
+        for piece in list.chunks(512) {
+            // Rounded up with repeated values, so that a handful of texts serve all lengths and stay prepared.
+            let width = piece.len().next_power_of_two();
+            let text = expand(sql, args.0.len(), width);
             let mut args = args.clone();
             args.0.extend(piece.iter().map(Value::from));
+            let filler = args.0.last().cloned();
+            args.0
+                .extend(filler.into_iter().cycle().take(width - piece.len()));
             rows.extend(match &self.0 {
                 Pools::Sqlite { read, .. } => {
                     bound!(sqlx::query_as::<_, T>(text), args)

@@ -113,19 +113,20 @@ impl Format {
 /// `unsupported_format` names what the file seems to be.
 pub fn detect(input: &Input<'_>) -> Result<Format, ParseError> {
     let head = &input.bytes[..input.bytes.len().min(8192)];
-    if head.len() >= 5
-        && head[..head.len().min(1024)]
-            .windows(5)
-            .any(|w| w == b"%PDF-")
-    {
-        return Ok(Format::Pdf);
-    }
     let extension = input
         .file_name
         .rsplit_once('.')
         .map(|(_, e)| e.to_lowercase())
         .unwrap_or_default();
-    if let Some(kind) = infer::get(head)
+    // Text may begin with the few letters by which some binary formats are told, or speak of PDF headers.
+    let readable = text::is_utf8(head) && !text::looks_binary(head);
+    let header = head[..head.len().min(1024)]
+        .windows(5)
+        .position(|w| w == b"%PDF-");
+    if header == Some(0) || (header.is_some() && (!readable || extension == "pdf")) {
+        return Ok(Format::Pdf);
+    }
+    if let Some(kind) = infer::get(head).filter(|_| !readable)
         && !matches!(kind.matcher_type(), infer::MatcherType::Text)
     {
         return Err(unsupported(&extension, kind.mime_type()));
@@ -224,6 +225,18 @@ mod tests {
         let error =
             detect(&input("photo.txt", b"\x89PNG\r\n\x1a\n00000000")).expect_err("an image");
         assert_eq!(error.code, "unsupported_format");
+    }
+
+    #[test]
+    fn text_that_begins_like_a_picture_is_text() {
+        assert_eq!(
+            detect(&input("1", b"BMI is a ratio of mass and height.")),
+            Ok(Format::Text)
+        );
+        assert_eq!(
+            detect(&input("notes.md", b"Files begin with %PDF-1.7 and end.")),
+            Ok(Format::Markdown)
+        );
     }
 
     #[test]

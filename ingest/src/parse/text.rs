@@ -62,6 +62,14 @@ fn utf16_without_mark(bytes: &[u8]) -> Option<&'static Encoding> {
     }
 }
 
+/// Whether the bytes are UTF-8, apart from a character cut off at their end.
+pub(super) fn is_utf8(head: &[u8]) -> bool {
+    match std::str::from_utf8(head) {
+        Ok(_) => true,
+        Err(error) => error.error_len().is_none(),
+    }
+}
+
 /// Whether the bytes are no text in any encoding: control characters that no text file holds.
 pub(super) fn looks_binary(head: &[u8]) -> bool {
     if Encoding::for_bom(head).is_some() || utf16_without_mark(head).is_some() {

@@ -1,0 +1,80 @@
+//! Cutting a Markdown document of about 200 KB: tokenising it once, and cutting it with the token positions at hand.
+
+use std::hint::black_box;
+use std::path::PathBuf;
+
+use cairn_ingest::chunk::chunk;
+use cairn_ingest::{ChunkOptions, Input, Strategy, parse};
+use cairn_models::{Cache, Tokens, resolve};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+
+/// Documentation of the tree, repeated with numbered headings.
+fn text() -> String {
+    let base = include_str!("../src/search/README.md");
+    (0..)
+        .map(|n| format!("# Part {n}\n\n{base}\n\n"))
+        .scan(0, |size, part| {
+            *size += part.len();
+            (*size < 200_000).then_some(part)
+        })
+        .collect()
+}
+
+fn tokens() -> Tokens {
+    let home = std::env::var_os("HOME")
+        .map(PathBuf::from)
+        .unwrap_or_default();
+    let root = std::env::var_os("CAIRN_MODELS_DIR")
+        .map_or_else(|| home.join(".cache/cairn/models"), PathBuf::from);
+    let manifest = resolve("all-MiniLM-L6-v2").expect("known");
+    let directory = Cache::new(root, false)
+        .pull(&manifest, &|_, _, _| {})
+        .expect("the model can be had");
+    Tokens::from_bytes(
+        "bench",
+        &std::fs::read(directory.join("tokenizer.json")).expect("readable"),
+    )
+    .expect("a tokenizer")
+}
+
+fn bench(c: &mut Criterion) {
+    let (text, tokens) = (text(), tokens());
+    let document = parse(&Input {
+        file_name: "a.md",
+        mime_type: None,
+        bytes: text.as_bytes(),
+    })
+    .expect("parses");
+    let starts = tokens.starts(&document.text).expect("tokenises");
+    let mut group = c.benchmark_group("chunking");
+    group
+        .throughput(Throughput::Bytes(text.len() as u64))
+        .sample_size(10);
+    group.bench_function("parse markdown", |b| {
+        b.iter(|| {
+            parse(&Input {
+                file_name: "a.md",
+                mime_type: None,
+                bytes: black_box(text.as_bytes()),
+            })
+        })
+    });
+    group.bench_function("tokenise", |b| {
+        b.iter(|| tokens.starts(black_box(&document.text)))
+    });
+    for (name, strategy) in [("naive", Strategy::Naive), ("markdown", Strategy::Markdown)] {
+        let options = ChunkOptions {
+            strategy,
+            size: 254,
+            overlap: 32,
+            delimiter: String::new(),
+        };
+        group.bench_function(name, |b| {
+            b.iter(|| chunk(black_box(&document), &starts, &options))
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, bench);
+criterion_main!(benches);

@@ -1,0 +1,46 @@
+//! The keyword side of a search among 20,000 chunks: analysis, two hundred candidates, exact scores of single chunks.
+//! Whole searches with the model and the vectors are measured by `cairn bench`.
+
+use std::hint::black_box;
+
+use cairn::search::keyword::{Change, KeywordStore};
+use criterion::{Criterion, criterion_group, criterion_main};
+use uuid::Uuid;
+
+fn bench(c: &mut Criterion) {
+    let words: Vec<&str> = include_str!("../src/search/README.md")
+        .split_whitespace()
+        .collect();
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let index = KeywordStore::new(directory.path().to_owned())
+        .index("bench", 1, "en")
+        .expect("opens");
+    let changes = (0..20_000_u128).map(|n| {
+        let start = usize::try_from(n * 37 % (words.len() as u128 - 150)).expect("small");
+        Change::Put {
+            id: Uuid::from_u128(n),
+            document_id: (n / 8).to_string(),
+            text: format!("number{n} {}", words[start..start + 150].join(" ")),
+        }
+    });
+    index.apply(changes.collect(), 1, false).expect("applies");
+    let query = "how is the bound of a keyword score computed";
+    let analysed = index.analyse(query).expect("analyses");
+    let ids: Vec<Uuid> = (0..200).map(|n| Uuid::from_u128(n * 97)).collect();
+    let documents: Vec<String> = (0..50).map(|n| n.to_string()).collect();
+    let mut group = c.benchmark_group("search");
+    group.bench_function("analyse", |b| b.iter(|| index.analyse(black_box(query))));
+    group.bench_function("200 candidates", |b| {
+        b.iter(|| index.search(black_box(&analysed), None, 200))
+    });
+    group.bench_function("200 candidates of 50 documents", |b| {
+        b.iter(|| index.search(black_box(&analysed), Some(&documents), 200))
+    });
+    group.bench_function("scores of 200 chunks", |b| {
+        b.iter(|| index.scores(black_box(&analysed), &ids))
+    });
+    group.finish();
+}
+
+criterion_group!(benches, bench);
+criterion_main!(benches);
