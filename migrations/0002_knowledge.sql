@@ -80,8 +80,8 @@ CREATE TABLE kb_documents (
 );
 CREATE INDEX kb_documents_dataset ON kb_documents (dataset_id, id);
 CREATE INDEX kb_documents_status ON kb_documents (dataset_id, status, ready_seq);
-CREATE INDEX kb_documents_blob ON kb_documents (tenant_id, blob_hash);
-CREATE INDEX kb_documents_text ON kb_documents (tenant_id, text_hash);
+CREATE INDEX kb_documents_blob ON kb_documents (blob_hash);
+CREATE INDEX kb_documents_text ON kb_documents (text_hash);
 
 CREATE TABLE kb_chunks (
     -- UUID from document, text and occurrence: an unchanged chunk keeps its id, and it is the point id in the vector index.
@@ -109,7 +109,7 @@ CREATE TABLE kb_chunks (
 );
 CREATE INDEX kb_chunks_document ON kb_chunks (document_id, ordinal);
 CREATE INDEX kb_chunks_dataset ON kb_chunks (dataset_id, id);
-CREATE INDEX kb_chunks_text ON kb_chunks (tenant_id, text_hash);
+CREATE INDEX kb_chunks_text ON kb_chunks (text_hash);
 
 CREATE TABLE kb_embeddings (
     tenant_id TEXT NOT NULL REFERENCES tenants (id),
@@ -118,7 +118,8 @@ CREATE TABLE kb_embeddings (
     -- Little-endian f32, unit length.
     vector BYTEA NOT NULL,
     created_on BIGINT NOT NULL,
-    PRIMARY KEY (tenant_id, model, text_hash)
+    -- The hash comes first, see README.
+    PRIMARY KEY (text_hash, model, tenant_id)
 );
 
 CREATE TABLE kb_index_log (

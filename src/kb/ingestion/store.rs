@@ -129,7 +129,7 @@ pub(crate) async fn embedding(
     let bytes: Vec<u8> = vector.iter().flat_map(|v| v.to_le_bytes()).collect();
     tx.execute(
         "INSERT INTO kb_embeddings (tenant_id, model, text_hash, vector, created_on) VALUES ($1, $2, $3, $4, $5)
-         ON CONFLICT (tenant_id, model, text_hash) DO NOTHING",
+         ON CONFLICT (text_hash, model, tenant_id) DO NOTHING",
         args![tenant_id, model, text_hash, bytes, now],
     )
     .await?;
