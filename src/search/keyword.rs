@@ -12,14 +12,15 @@ use tantivy::collector::TopDocs;
 use tantivy::directory::MmapDirectory;
 use tantivy::indexer::LogMergePolicy;
 use tantivy::query::{
-    BooleanQuery, BoostQuery, ConstScoreQuery, Occur, Query, TermQuery, TermSetQuery,
+    BooleanQuery, BoostQuery, ConstScoreQuery, EnableScoring, Occur, Query, TermQuery, TermSetQuery,
 };
 use tantivy::schema::{
     FAST, Field, IndexRecordOption, STRING, Schema, TextFieldIndexing, TextOptions,
 };
 use tantivy::tokenizer::{TextAnalyzer, TokenStream};
 use tantivy::{
-    DocAddress, Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, TantivyDocument, Term,
+    DocAddress, DocId, DocSet, Index, IndexReader, IndexWriter, ReloadPolicy, Searcher,
+    SegmentReader, TERMINATED, TantivyDocument, Term,
 };
 use uuid::Uuid;
 
@@ -345,45 +346,57 @@ impl KeywordIndex {
         Ok(Analysed { terms, bound })
     }
 
-    /// The chunks with the highest BM25, best first; with `documents`, only theirs.
-    ///
-    /// # Errors
-    /// When the index cannot be read.
-    pub fn search(
-        &self,
-        query: &Analysed,
-        documents: Option<&[String]>,
-        limit: usize,
-    ) -> Result<Vec<(Uuid, f32)>> {
-        let filter = documents.map(|ids| {
-            ids.iter()
-                .map(|id| Term::from_field_text(self.fields.document, id))
-                .collect()
-        });
-        self.run(query, filter, limit)
-    }
-
-    /// The exact BM25 of single chunks; those that have no term of the query are absent.
+    /// The exact BM25 of single chunks, 0 for those without a term of the query: its sum is empty, which is a true zero.
     ///
     /// # Errors
     /// When the index cannot be read.
     pub fn scores(&self, query: &Analysed, ids: &[Uuid]) -> Result<HashMap<Uuid, f32>> {
-        let filter = ids
-            .iter()
-            .map(|id| Term::from_field_text(self.fields.id, &id.simple().to_string()))
-            .collect();
-        Ok(self
-            .run(query, Some(filter), ids.len())?
-            .into_iter()
-            .collect())
+        let mut scores: HashMap<Uuid, f32> = ids.iter().map(|id| (*id, 0.0)).collect();
+        let Some(words) = self.words(query) else {
+            return Ok(scores);
+        };
+        let searcher = self.reader.searcher();
+        let weight = words
+            .weight(EnableScoring::enabled_from_searcher(&searcher))
+            .map_err(failed)?;
+        for segment in searcher.segment_readers() {
+            let mut places = self.places(segment, ids)?;
+            places.sort_unstable();
+            let mut scorer = weight.scorer(segment, 1.0).map_err(failed)?;
+            for (doc, id) in places {
+                if scorer.doc() < doc {
+                    scorer.seek(doc);
+                }
+                if scorer.doc() == doc {
+                    scores.insert(id, scorer.score());
+                }
+            }
+        }
+        Ok(scores)
     }
 
-    fn run(
-        &self,
-        query: &Analysed,
-        filter: Option<Vec<Term>>,
-        limit: usize,
-    ) -> Result<Vec<(Uuid, f32)>> {
+    /// Where the chunks are in a segment.
+    fn places(&self, segment: &SegmentReader, ids: &[Uuid]) -> Result<Vec<(DocId, Uuid)>> {
+        let index = segment.inverted_index(self.fields.id).map_err(failed)?;
+        let mut places = Vec::new();
+        for id in ids {
+            let term = Term::from_field_text(self.fields.id, &id.simple().to_string());
+            let found = index
+                .read_postings(&term, IndexRecordOption::Basic)
+                .map_err(|e| failed(e.into()))?;
+            let Some(mut postings) = found else { continue };
+            while postings.doc() != TERMINATED {
+                if !segment.is_deleted(postings.doc()) {
+                    places.push((postings.doc(), *id));
+                }
+                postings.advance();
+            }
+        }
+        Ok(places)
+    }
+
+    /// The terms of a query that the index knows, any of which may match; `None` when it knows none.
+    fn words(&self, query: &Analysed) -> Option<BooleanQuery> {
         let words: Vec<(Occur, Box<dyn Query>)> = query
             .terms
             .iter()
@@ -401,11 +414,31 @@ impl KeywordIndex {
                 (Occur::Should, weighted)
             })
             .collect();
-        if words.is_empty() || limit == 0 || filter.as_ref().is_some_and(Vec::is_empty) {
+        (!words.is_empty()).then(|| BooleanQuery::new(words))
+    }
+
+    /// The chunks with the highest BM25, best first; with `documents`, only theirs.
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    pub fn search(
+        &self,
+        query: &Analysed,
+        documents: Option<&[String]>,
+        limit: usize,
+    ) -> Result<Vec<(Uuid, f32)>> {
+        let Some(words) = self.words(query).filter(|_| limit > 0) else {
             return Ok(Vec::new());
-        }
-        let mut query: Box<dyn Query> = Box::new(BooleanQuery::new(words));
-        if let Some(terms) = filter {
+        };
+        let mut query: Box<dyn Query> = Box::new(words);
+        if let Some(documents) = documents {
+            let terms: Vec<Term> = documents
+                .iter()
+                .map(|id| Term::from_field_text(self.fields.document, id))
+                .collect();
+            if terms.is_empty() {
+                return Ok(Vec::new());
+            }
             // A filter adds nothing to the score.
             let filter: Box<dyn Query> = Box::new(ConstScoreQuery::new(
                 Box::new(TermSetQuery::new(terms)),
@@ -540,7 +573,11 @@ mod tests {
             .scores(&query, &[id(2), id(3), id(9)])
             .expect("scores");
         assert_eq!(single.get(&id(3)), Some(&hits[0].1));
-        assert_eq!(single.len(), 2);
+        assert_eq!(
+            single.get(&id(9)),
+            Some(&0.0),
+            "unknown chunks have no term"
+        );
         assert_eq!(
             index
                 .search(&query, Some(&["b".to_owned()]), 10)

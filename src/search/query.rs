@@ -350,17 +350,23 @@ async fn candidates(
             found.entry(id).or_default().bm25 = Some(bm25);
             found.entry(id).or_default().keyword_rank = Some(rank);
         }
+        // Who is still there, and the scores that only one of the lists gave, are asked at the same time.
+        let (live, cosines, scores) = tokio::try_join!(
+            live(app, dataset, &found),
+            cosines(engine, &scope, vector, &found),
+            bm25s(request, &index, &analysed, &found),
+        )?;
         let before = found.len();
-        live(app, dataset, &mut found).await?;
+        found.retain(|id, _| live.contains(id));
         // Deleted or hidden chunks that an index still held may have taken the places of others.
         if full && found.len() < before && found.len() < request.top_k && limit < 20_000 {
             limit *= 4;
             continue;
         }
-        complete(
-            engine, request, &index, &analysed, &scope, vector, &mut found,
-        )
-        .await?;
+        for (id, raw) in &mut found {
+            raw.cosine = raw.cosine.or_else(|| cosines.get(id).copied());
+            raw.bm25 = raw.bm25.or_else(|| scores.get(id).copied());
+        }
         return Ok(Searched {
             index,
             analysed,
@@ -387,8 +393,8 @@ async fn matching(app: &App, dataset: &Dataset, filter: &Filter) -> Result<Vec<S
     Ok(ids)
 }
 
-/// Drops what SQL no longer has or hides: deletion and disabling hold at the very next query, whatever the indexes have seen.
-async fn live(app: &App, dataset: &Dataset, found: &mut HashMap<Uuid, Raw>) -> Result<()> {
+/// Which candidates SQL still has and shows: deletion and disabling hold at the very next query, whatever the indexes have seen.
+async fn live(app: &App, dataset: &Dataset, found: &HashMap<Uuid, Raw>) -> Result<HashSet<Uuid>> {
     let ids: Vec<String> = found.keys().map(Uuid::to_string).collect();
     let rows: Vec<(String,)> = app
         .db
@@ -399,49 +405,44 @@ async fn live(app: &App, dataset: &Dataset, found: &mut HashMap<Uuid, Raw>) -> R
             &ids,
         )
         .await?;
-    let live: HashSet<Uuid> = rows.iter().filter_map(|(id,)| id.parse().ok()).collect();
-    found.retain(|id, _| live.contains(id));
-    Ok(())
+    Ok(rows.iter().filter_map(|(id,)| id.parse().ok()).collect())
 }
 
-/// Exact scores for candidates that only one of the lists had.
-async fn complete(
+/// Exact cosines of the candidates that only the keyword list had; those without an embedding are absent.
+async fn cosines(
     engine: &Engine,
+    scope: &VectorScope,
+    vector: Option<&Vec<f32>>,
+    found: &HashMap<Uuid, Raw>,
+) -> Result<HashMap<Uuid, f32>> {
+    let Some(vector) = vector else {
+        return Ok(HashMap::new());
+    };
+    let missing = found
+        .iter()
+        .filter(|(_, raw)| raw.cosine.is_none())
+        .map(|(id, _)| *id)
+        .collect();
+    engine.vectors.scores(scope, vector.clone(), missing).await
+}
+
+/// Exact BM25 of the candidates that only the vector list had.
+async fn bm25s(
     request: &Request,
     index: &Arc<KeywordIndex>,
     analysed: &Analysed,
-    scope: &VectorScope,
-    vector: Option<&Vec<f32>>,
-    found: &mut HashMap<Uuid, Raw>,
-) -> Result<()> {
-    if let Some(vector) = vector {
-        let missing: Vec<Uuid> = found
-            .iter()
-            .filter(|(_, raw)| raw.cosine.is_none())
-            .map(|(id, _)| *id)
-            .collect();
-        for (id, cosine) in engine
-            .vectors
-            .scores(scope, vector.clone(), missing)
-            .await?
-        {
-            found.entry(id).or_default().cosine = Some(cosine);
-        }
+    found: &HashMap<Uuid, Raw>,
+) -> Result<HashMap<Uuid, f32>> {
+    if request.alpha >= 1.0 {
+        return Ok(HashMap::new());
     }
-    if request.alpha < 1.0 {
-        let missing: Vec<Uuid> = found
-            .iter()
-            .filter(|(_, raw)| raw.bm25.is_none())
-            .map(|(id, _)| *id)
-            .collect();
-        let (index, analysed, asked) = (Arc::clone(index), analysed.clone(), missing.clone());
-        let scores = tokio::task::spawn_blocking(move || index.scores(&analysed, &asked)).await??;
-        for id in missing {
-            // Without a term of the query the sum is empty, which is a true zero.
-            found.entry(id).or_default().bm25 = Some(scores.get(&id).copied().unwrap_or(0.0));
-        }
-    }
-    Ok(())
+    let missing: Vec<Uuid> = found
+        .iter()
+        .filter(|(_, raw)| raw.bm25.is_none())
+        .map(|(id, _)| *id)
+        .collect();
+    let (index, analysed) = (Arc::clone(index), analysed.clone());
+    tokio::task::spawn_blocking(move || index.scores(&analysed, &missing)).await?
 }
 
 #[derive(sqlx::FromRow)]
