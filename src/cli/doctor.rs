@@ -73,7 +73,7 @@ pub(super) async fn run(global: &Global, args: DoctorArgs) -> Result<Done> {
         }
         findings.push(finding);
     }
-    engine.vectors.upkeep(false).await?;
+    engine.vectors.flush().await?;
     let drift: usize = findings.iter().map(Finding::drift).sum();
     if global.json {
         println!(

@@ -2,9 +2,10 @@
 //! once both have them. One follower per process that searches. An index whose position the log no longer reaches is built anew from SQL.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -50,7 +51,8 @@ impl Positions {
 }
 
 /// Follows until `stop` fires, then flushes.
-pub async fn run(app: &App, stop: CancellationToken) {
+pub async fn run(app: &Arc<App>, stop: CancellationToken) {
+    let mut improving: Option<JoinHandle<()>> = None;
     let mut rings = app.bell.listen();
     let (mut flushed, mut changed, mut failures) = (Instant::now(), Instant::now(), 0_u32);
     while !stop.is_cancelled() {
@@ -74,8 +76,10 @@ pub async fn run(app: &App, stop: CancellationToken) {
         }
         if flushed.elapsed() > FLUSH {
             flushed = Instant::now();
-            if let Err(error) = upkeep(app, changed.elapsed() > IDLE).await {
-                tracing::error!(error = %error, "the vector index could not be flushed; trying again");
+            flush(app).await;
+            // Improving takes long and goes on beside the following.
+            if changed.elapsed() > IDLE && improving.as_ref().is_none_or(JoinHandle::is_finished) {
+                improving = Some(tokio::spawn(improve(Arc::clone(app))));
             }
         }
         // Commits cost a fixed time: while changes keep coming, spend at most a third of the time on them.
@@ -91,13 +95,21 @@ pub async fn run(app: &App, stop: CancellationToken) {
             () = stop.cancelled() => break,
         }
     }
-    if let Err(error) = upkeep(app, false).await {
-        tracing::warn!(error = %error, "the vector index could not be flushed; the next start repeats some work");
+    flush(app).await;
+}
+
+async fn flush(app: &App) {
+    let outcome = async { app.engine().await?.vectors.flush().await };
+    if let Err(error) = outcome.await {
+        tracing::error!(error = %error, "the vector index could not be flushed; a start now would repeat some work");
     }
 }
 
-async fn upkeep(app: &App, idle: bool) -> Result<()> {
-    app.engine().await?.vectors.upkeep(idle).await
+async fn improve(app: Arc<App>) {
+    let outcome = async { app.engine().await?.vectors.improve().await };
+    if let Err(error) = outcome.await {
+        tracing::error!(error = %error, "the vector index could not be improved; searches go on with it as it is");
+    }
 }
 
 /// Applies everything the log has; `true` when there was something.
@@ -177,7 +189,7 @@ async fn keyword(app: &App, engine: &Engine, head: &Head) -> Result<i64> {
             .into_keys()
             .map(|id| change(id, rows.remove(id)))
             .collect::<Result<Vec<_>>>()?;
-        let index = std::sync::Arc::clone(&index);
+        let index = Arc::clone(&index);
         tokio::task::spawn_blocking(move || index.apply(changes, last, false)).await??;
         position = last;
     }
@@ -328,7 +340,7 @@ pub async fn rebuild_keyword(app: &App, engine: &Engine, head: &Head) -> Result<
             .collect::<Result<Vec<_>>>()?;
         // Until the last page the position stays 0, so a crash starts over.
         let (index, seq) = (
-            std::sync::Arc::clone(&index),
+            Arc::clone(&index),
             if last.is_some() { 0 } else { head.log_seq },
         );
         tokio::task::spawn_blocking(move || index.apply(changes, seq, clear)).await??;

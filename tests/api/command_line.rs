@@ -295,3 +295,55 @@ fn a_collection_is_measured() {
         assert_eq!(row["ndcg_at_10"], 1.0, "{row}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workers_of_their_own_ingest_on_a_shared_database() {
+    let mut service = Service::start(Engine::Postgres).await;
+    service.stop().await;
+    let alone = cairn(service.data.path(), &["work"]);
+    assert_eq!(alone.status.code(), Some(2), "SQLite is not shared");
+    let mut worker = Command::new(program())
+        .args(["work", "--data-dir"])
+        .arg(service.data.path())
+        .env("CAIRN_DATABASE_URL", &service.app.config.database_url)
+        .env("CAIRN_LOG", "error")
+        .spawn()
+        .expect("the worker starts");
+    let dataset = service.dataset("d").await;
+    let (_, body) = service
+        .upload(
+            &dataset,
+            &[("a.txt", b"Oystercatchers probe the mud.")],
+            &[],
+        )
+        .await;
+    let id = text(&body["uploadedFiles"][0]["id"]);
+    let app = &service.app;
+    let engine = app.engine().await.expect("open");
+    let mut last = Value::Null;
+    for _ in 0..300 {
+        // this process serves: it only follows the log
+        cairn::search::follower::catch_up(app, engine)
+            .await
+            .expect("follows");
+        last = service
+            .get(&format!(
+                "/dashboard/v1/knowledge-base/datasets/{dataset}/files/{id}/status"
+            ))
+            .await;
+        if last["status"] == "indexed" {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    assert_eq!(last["status"], "indexed", "{last}");
+    let hits = service
+        .search(serde_json::json!({"query": "birds on the shore", "datasetIds": [dataset]}))
+        .await;
+    assert_eq!(hits[0]["fileName"], "a.txt");
+    Command::new("kill")
+        .args(["-TERM", &worker.id().to_string()])
+        .status()
+        .expect("kill runs");
+    assert!(worker.wait().expect("it ends").success());
+}

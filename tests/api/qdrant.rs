@@ -104,7 +104,8 @@ async fn behaves(url: &str) {
         store.ids(&scope("a")).await.expect("reads"),
         [Uuid::from_u128(1)]
     );
-    store.upkeep(true).await.expect("flushes");
+    store.flush().await.expect("flushes");
+    store.improve().await.expect("improves");
     let positions = store.applied(db).await.expect("reads");
     assert_eq!((positions["a"], positions["b"]), (4, 7));
     drop(store);

@@ -229,15 +229,16 @@ impl Embedded {
         self.flush()
     }
 
-    pub(super) fn upkeep(&self, idle: bool) -> Result<()> {
+    pub(super) fn flush_pending(&self) -> Result<()> {
         let pending = {
             let marks = lock(&self.0.marks);
             marks.applied != marks.flushed
         };
-        if pending {
-            self.flush()?;
-        }
-        if idle && std::mem::take(&mut lock(&self.0.marks).changed) {
+        if pending { self.flush() } else { Ok(()) }
+    }
+
+    pub(super) fn improve(&self) -> Result<()> {
+        if std::mem::take(&mut lock(&self.0.marks).changed) {
             let _maintaining = lock(&self.0.maintenance);
             self.shard()?.optimize().map_err(failed)?;
         }
@@ -493,7 +494,8 @@ mod tests {
             store
                 .apply(&scope("b"), put(vec![point(2, "x", [1.0, 0.0])]), 6)
                 .expect("applies");
-            store.upkeep(true).expect("flushes and optimises");
+            store.flush_pending().expect("flushes");
+            store.improve().expect("optimises");
         }
         let store = Embedded::open(path, 2, 100_000).expect("opens again");
         assert_eq!(

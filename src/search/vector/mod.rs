@@ -194,15 +194,30 @@ impl VectorIndex {
         }
     }
 
-    /// Makes what was applied durable and, when there is time, improves the index. A server does both by itself.
+    /// Makes what was applied durable. A server does so by itself.
     ///
     /// # Errors
     /// As the store says.
-    pub async fn upkeep(&self, idle: bool) -> Result<()> {
+    pub async fn flush(&self) -> Result<()> {
         match self {
             Self::Embedded(store) => {
                 let store = store.clone();
-                tokio::task::spawn_blocking(move || store.upkeep(idle)).await?
+                tokio::task::spawn_blocking(move || store.flush_pending()).await?
+            }
+            Self::Server(_) => Ok(()),
+        }
+    }
+
+    /// Merges segments and builds the graph of large ones, if anything changed since the last time. Takes minutes on large stores; searches and
+    /// changes go on meanwhile. A server does so by itself.
+    ///
+    /// # Errors
+    /// As the store says.
+    pub async fn improve(&self) -> Result<()> {
+        match self {
+            Self::Embedded(store) => {
+                let store = store.clone();
+                tokio::task::spawn_blocking(move || store.improve()).await?
             }
             Self::Server(_) => Ok(()),
         }
