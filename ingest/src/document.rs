@@ -73,7 +73,7 @@ impl Document {
     }
 }
 
-/// Unifies line ends and removes what no reader sees: byte order marks, NULs and other control characters except tab, line feed and form feed.
+/// Unifies line ends, spells out ligatures, and removes what no reader sees: byte order marks, NULs and other control characters except tab, line feed and form feed.
 #[must_use]
 pub fn normalise(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -88,6 +88,12 @@ pub fn normalise(text: &str) -> String {
             '\n' | '\t' => out.push(c),
             '\u{c}' | '\u{b}' | '\u{85}' | '\u{2028}' | '\u{2029}' => out.push('\n'),
             '\u{feff}' | '\u{ad}' => {}
+            // Ligatures of typesetting; tokenizers and readers know the letters.
+            '\u{fb00}' => out.push_str("ff"),
+            '\u{fb01}' => out.push_str("fi"),
+            '\u{fb02}' => out.push_str("fl"),
+            '\u{fb03}' => out.push_str("ffi"),
+            '\u{fb04}' => out.push_str("ffl"),
             c if c.is_control() => {}
             c => out.push(c),
         }
@@ -102,8 +108,8 @@ mod tests {
     #[test]
     fn line_ends_are_unified_and_invisible_characters_removed() {
         assert_eq!(
-            normalise("\u{feff}a\r\nb\rc\0d\u{ad}e\u{c}f"),
-            "a\nb\ncde\nf"
+            normalise("\u{feff}a\r\nb\rc\0d\u{ad}e\u{c}\u{fb01}"),
+            "a\nb\ncde\nfi"
         );
     }
 

@@ -4,7 +4,8 @@
 
 use dom_smoothie::{Config, Readability};
 use encoding_rs::Encoding;
-use htmd::HtmlToMarkdown;
+use htmd::element_handler::Handlers;
+use htmd::{Element, HtmlToMarkdown};
 
 use super::{Input, ParseError, markdown, text};
 use crate::document::{Document, normalise};
@@ -12,9 +13,9 @@ use crate::document::{Document, normalise};
 /// An article shorter than this share of the page's visible text is not trusted to be the content.
 const LEAST_SHARE: f64 = 0.2;
 
-const NOT_CONTENT: [&str; 11] = [
-    "script", "style", "head", "nav", "footer", "noscript", "template", "svg", "iframe", "button",
-    "form",
+const NOT_CONTENT: [&str; 12] = [
+    "img", "script", "style", "head", "nav", "footer", "noscript", "template", "svg", "iframe",
+    "button", "select",
 ];
 
 pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
@@ -50,8 +51,12 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
 }
 
 fn to_markdown(html: &str) -> std::io::Result<String> {
+    // A link is its text: addresses and pictures would be noise in every chunk.
     HtmlToMarkdown::builder()
         .skip_tags(NOT_CONTENT.to_vec())
+        .add_handler(vec!["a"], |handlers: &dyn Handlers, element: Element| {
+            Some(handlers.walk_children(element.node))
+        })
         .build()
         .convert(html)
 }
@@ -96,12 +101,14 @@ mod tests {
         let paragraph = "Hybrid retrieval blends vector and keyword scores so that exact names and loose descriptions both find their passage. ".repeat(6);
         let document = parse_html(&format!(
             "<html lang=en><head><title>Hybrid retrieval</title><meta property='article:published_time' content='2026-01-02'></head>\
-             <body><nav><a href=/>Home</a> <a href=/x>Products</a></nav><article><h1>Hybrid retrieval</h1><p>{paragraph}</p>\
+             <body><nav><a href=/>Home</a> <a href=/x>Products</a></nav><article><h1>Hybrid retrieval</h1><p>{paragraph} <a href='/terms?id=4711'>Terms</a><img src=x.png alt=pic></p>\
              <h2>Why blend</h2><p>{paragraph}</p></article><footer>Cookie settings</footer><script>track()</script></body></html>"
         ));
         assert!(
             document.text.contains("exact names")
                 && !document.text.contains("Cookie")
+                && document.text.contains("Terms")
+                && !document.text.contains("4711")
                 && !document.text.contains("track")
         );
         assert_eq!(document.title.as_deref(), Some("Hybrid retrieval"));
