@@ -159,6 +159,17 @@ async fn sizes_over_the_limits_are_refused_while_streaming() {
         (413, &json!("PAYLOAD_TOO_LARGE"))
     );
     let (status, body) = service
+        .upload(
+            &dataset,
+            &[("a.txt", b"x")],
+            &[("metadata", &"x".repeat((1 << 20) + 1))],
+        )
+        .await;
+    assert_eq!(
+        (status.as_u16(), &body["error"]["reason"]),
+        (413, &json!("field_too_large"))
+    );
+    let (status, body) = service
         .call(
             Method::POST,
             &format!("{BASE}/search"),

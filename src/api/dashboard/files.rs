@@ -67,6 +67,9 @@ struct UploadedFile {
     job_id: String,
 }
 
+/// Longest field of a form that is no file, in bytes.
+const TEXT_FIELD: usize = 1 << 20;
+
 struct Received {
     file_name: String,
     mime_type: String,
@@ -252,8 +255,20 @@ fn broken(error: &MultipartError) -> Error {
     )
 }
 
-async fn text(field: Field<'_>) -> Result<String> {
-    field.text().await.map_err(|e| broken(&e))
+/// A field that is no file, held in memory and therefore bounded.
+async fn text(mut field: Field<'_>) -> Result<String> {
+    let mut bytes = Vec::new();
+    while let Some(piece) = field.chunk().await.map_err(|e| broken(&e))? {
+        if bytes.len() + piece.len() > TEXT_FIELD {
+            return Err(Error::too_large(
+                "field_too_large",
+                "a field that is no file may have at most 1 MB",
+            ));
+        }
+        bytes.extend_from_slice(&piece);
+    }
+    String::from_utf8(bytes)
+        .map_err(|_| Error::invalid("form_invalid", "a field of the form is not UTF-8"))
 }
 
 async fn number(name: &str, field: Field<'_>) -> Result<i64> {
