@@ -54,7 +54,7 @@ pub trait Embedder: Send + Sync {
 pub type Loaded = Arc<dyn Embedder>;
 
 /// Version of the graph writer: a change makes cached graphs obsolete.
-const GRAPH_VERSION: u32 = 1;
+const GRAPH_VERSION: u32 = 2;
 /// Most padded tokens in a batch of an fp32 model. Measured on two cores, batches of four long passages are fastest and memory stays small.
 const BATCH_TOKENS: usize = 1024;
 /// Most texts in a batch of an fp32 model.
