@@ -41,7 +41,11 @@ CREATE TABLE jobs (
     dedupe_key TEXT,
     -- queued, running, done, dead, cancelled
     status TEXT NOT NULL,
+    -- Attempts begun since the last progress; those that neither failed nor finished were interrupted.
     attempts BIGINT NOT NULL,
+    -- Attempts that failed with an error.
+    failures BIGINT NOT NULL,
+    -- Failures allowed; interruptions are allowed three times as often.
     max_attempts BIGINT NOT NULL,
     run_at BIGINT NOT NULL,
     -- A running job whose lease has passed belongs to whoever claims it next.

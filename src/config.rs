@@ -66,7 +66,7 @@ config! {
     embedding_max_tokens: usize = 8191;
     /// Jobs that run at the same time in this process.
     workers: usize = 4;
-    /// Attempts of a job before it is given up as dead.
+    /// Failures of a job before it is given up as dead; it may be interrupted by a dying worker three times as often without getting on.
     job_attempts: i64 = 5;
     /// Seconds without a sign of life after which a job is given to another worker.
     job_lease_seconds: u64 = 30;

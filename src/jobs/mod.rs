@@ -49,9 +49,11 @@ pub struct Job {
     pub payload: String,
     /// `queued`, `running`, `done`, `dead` or `cancelled`.
     pub status: String,
-    /// Attempts begun.
+    /// Attempts begun since the last progress.
     pub attempts: i64,
-    /// Attempts allowed.
+    /// Attempts that failed with an error.
+    pub failures: i64,
+    /// Failures allowed.
     pub max_attempts: i64,
     /// Earliest start.
     pub run_at: Time,
@@ -66,6 +68,13 @@ pub struct Job {
 }
 
 impl Job {
+    /// Attempts that ended without a word, because their worker died.
+    #[must_use]
+    pub fn interruptions(&self) -> i64 {
+        // The attempt that is running is none of them.
+        (self.attempts - self.failures - 1).max(0)
+    }
+
     /// What it does.
     ///
     /// # Errors
@@ -96,8 +105,8 @@ pub async fn enqueue(
     }
     let (id, now) = (clock.id(), clock.now());
     tx.execute(
-        "INSERT INTO jobs (id, tenant_id, kind, payload, dedupe_key, status, attempts, max_attempts, run_at, cancel_requested, created_on, updated_on)
-         VALUES ($1, $2, $3, $4, $5, 'queued', 0, $6, $7, FALSE, $7, $7)",
+        "INSERT INTO jobs (id, tenant_id, kind, payload, dedupe_key, status, attempts, failures, max_attempts, run_at, cancel_requested, created_on, updated_on)
+         VALUES ($1, $2, $3, $4, $5, 'queued', 0, 0, $6, $7, FALSE, $7, $7)",
         args![&id, tenant_id, task.kind(), serde_json::to_string(task)?, dedupe_key, max_attempts, now],
     )
     .await?;
@@ -122,7 +131,7 @@ pub async fn claim(db: &Db, clock: &Clock, owner: &str, lease: Duration) -> Resu
             .optional(
                 "UPDATE jobs SET status = 'running', attempts = attempts + 1, lease_owner = $1, lease_until = $2, updated_on = $3
                  WHERE id = $4 AND ((status = 'queued' AND run_at <= $3) OR (status = 'running' AND lease_until < $3))
-                 RETURNING id, tenant_id, kind, payload, status, attempts, max_attempts, run_at, cancel_requested, last_error, created_on, updated_on",
+                 RETURNING id, tenant_id, kind, payload, status, attempts, failures, max_attempts, run_at, cancel_requested, last_error, created_on, updated_on",
                 args![owner, now.plus(lease), now, &id],
             )
             .await?;
@@ -154,6 +163,19 @@ pub async fn renew(
         .await?;
     tx.commit().await?;
     Ok(row.map(|(cancel,)| cancel))
+}
+
+/// Notes, in the transaction of a lasting step, that a job gets on: interruptions before it no longer count.
+///
+/// # Errors
+/// As the database says.
+pub async fn progressed(tx: &mut Tx, tenant_id: &str, id: &str) -> Result<()> {
+    tx.execute(
+        "UPDATE jobs SET attempts = failures + 1 WHERE tenant_id = $1 AND id = $2 AND status = 'running'",
+        args![tenant_id, id],
+    )
+    .await?;
+    Ok(())
 }
 
 /// How a job left its worker.
@@ -190,18 +212,24 @@ pub async fn finish(
     outcome: &Outcome,
 ) -> Result<()> {
     let now = clock.now();
-    let (status, run_at, refund, cause) = match outcome {
-        Outcome::Done => ("done", now, 0, None),
-        Outcome::Retry(cause) => ("queued", now.plus(back_off(job.attempts)), 0, Some(cause)),
-        Outcome::Dead(cause) => ("dead", now, 0, Some(cause)),
-        Outcome::Cancelled => ("cancelled", now, 0, None),
-        Outcome::HandedBack => ("queued", now, 1, None),
+    let (status, run_at, refund, failed, cause) = match outcome {
+        Outcome::Done => ("done", now, 0, 0, None),
+        Outcome::Retry(cause) => (
+            "queued",
+            now.plus(back_off(job.failures + 1)),
+            0,
+            1,
+            Some(cause),
+        ),
+        Outcome::Dead(cause) => ("dead", now, 0, 1, Some(cause)),
+        Outcome::Cancelled => ("cancelled", now, 0, 0, None),
+        Outcome::HandedBack => ("queued", now, 1, 0, None),
     };
     let mut tx = db.begin_repeatable().await?;
     tx.execute(
-        "UPDATE jobs SET status = $1, run_at = $2, attempts = attempts - $3, last_error = COALESCE($4, last_error), lease_owner = NULL, lease_until = NULL, updated_on = $5
+        "UPDATE jobs SET status = $1, run_at = $2, attempts = attempts - $3, failures = failures + $9, last_error = COALESCE($4, last_error), lease_owner = NULL, lease_until = NULL, updated_on = $5
          WHERE id = $6 AND tenant_id = $7 AND lease_owner = $8",
-        args![status, run_at, refund as i64, cause.cloned(), now, &job.id, &job.tenant_id, owner],
+        args![status, run_at, refund as i64, cause.cloned(), now, &job.id, &job.tenant_id, owner, failed as i64],
     )
     .await?;
     tx.commit().await
@@ -237,7 +265,7 @@ pub async fn cancel(db: &Db, clock: &Clock, tenant_id: &str, id: &str) -> Result
 pub async fn retry(tx: &mut Tx, clock: &Clock, tenant_id: &str, id: &str) -> Result<()> {
     let changed = tx
         .execute(
-            "UPDATE jobs SET status = 'queued', attempts = 0, run_at = $1, cancel_requested = FALSE, updated_on = $1
+            "UPDATE jobs SET status = 'queued', attempts = 0, failures = 0, run_at = $1, cancel_requested = FALSE, updated_on = $1
              WHERE tenant_id = $2 AND id = $3 AND status IN ('dead', 'cancelled')",
             args![clock.now(), tenant_id, id],
         )
@@ -258,7 +286,7 @@ pub async fn retry(tx: &mut Tx, clock: &Clock, tenant_id: &str, id: &str) -> Res
 /// `job_not_found`.
 pub async fn get(db: &Db, tenant_id: &str, id: &str) -> Result<Job> {
     db.optional(
-        "SELECT id, tenant_id, kind, payload, status, attempts, max_attempts, run_at, cancel_requested, last_error, created_on, updated_on
+        "SELECT id, tenant_id, kind, payload, status, attempts, failures, max_attempts, run_at, cancel_requested, last_error, created_on, updated_on
          FROM jobs WHERE tenant_id = $1 AND id = $2",
         args![tenant_id, id],
     )
@@ -278,7 +306,7 @@ pub async fn list(
 ) -> Result<Listing<Job>> {
     let rows: Vec<Job> = db
         .all(
-            "SELECT id, tenant_id, kind, payload, status, attempts, max_attempts, run_at, cancel_requested, last_error, created_on, updated_on
+            "SELECT id, tenant_id, kind, payload, status, attempts, failures, max_attempts, run_at, cancel_requested, last_error, created_on, updated_on
              FROM jobs WHERE tenant_id = $1 AND (CAST($2 AS TEXT) IS NULL OR status = $2) AND id > $3 ORDER BY id LIMIT $4",
             args![tenant_id, status, &page.after, page.fetch()],
         )

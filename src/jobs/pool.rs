@@ -44,6 +44,8 @@ pub struct Workers {
     pub attempts: i64,
 }
 
+/// Times per allowed failure that a job may be interrupted without getting on: more often, and it is what takes its workers down.
+const INTERRUPTIONS: i64 = 3;
 /// How long running jobs may go on after the stop.
 const GRACE: Duration = Duration::from_secs(8);
 /// Without a ring, due jobs are looked for this often: retries, schedules, other processes.
@@ -119,7 +121,7 @@ async fn work(
     job: &Job,
     stop: &CancellationToken,
 ) {
-    let outcome = if job.attempts > job.max_attempts {
+    let outcome = if job.interruptions() > INTERRUPTIONS * job.max_attempts {
         give_up(handler, job, Ending::WorkerDied).await
     } else if job.cancel_requested {
         give_up(handler, job, Ending::Cancelled).await
@@ -192,7 +194,7 @@ async fn attempt(
         Err(_) if asked => give_up(handler, job, Ending::Cancelled).await,
         // After a lost lease the record below changes nothing: the job is somebody else's.
         Err(_) if stopped || lost => Outcome::HandedBack,
-        Err(error) if error.is_retryable() && job.attempts < job.max_attempts => {
+        Err(error) if error.is_retryable() && job.failures + 1 < job.max_attempts => {
             Outcome::Retry(error.to_string())
         }
         Err(error) => give_up(handler, job, Ending::Failed(error)).await,
@@ -203,8 +205,8 @@ async fn give_up(handler: &Arc<dyn Run>, job: &Job, ending: Ending) -> Outcome {
     let outcome = match &ending {
         Ending::Failed(error) => Outcome::Dead(error.to_string()),
         Ending::WorkerDied => Outcome::Dead(format!(
-            "the worker died in each of {} attempts",
-            job.max_attempts
+            "its worker died {} times in a row",
+            job.interruptions()
         )),
         Ending::Cancelled => Outcome::Cancelled,
     };

@@ -17,6 +17,15 @@ struct Server {
     key: Option<String>,
 }
 
+impl Drop for Server {
+    /// A test that fails leaves no server behind.
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 fn serve(data: &Path) -> Server {
     let mut child = Command::new(program())
         .args(["serve", "--json", "--listen", "127.0.0.1:0", "--data-dir"])

@@ -77,6 +77,26 @@ on_both! {
         assert_eq!(jobs::claim(db, clock, "third", LEASE).await.expect("claims").map(|j| j.attempts), Some(3));
     }
 
+    async fn interruptions_are_bounded_but_progress_forgives_them(service: Service) {
+        let service = idle(service).await;
+        let (db, clock) = (&service.app.db, &service.app.clock);
+        enqueue(&service, "d", None, 2).await;
+        let interrupted = async || {
+            let job = jobs::claim(db, clock, "a", LEASE).await.expect("claims").expect("one is due");
+            jobs::free_all(db).await.expect("freed");
+            job
+        };
+        for n in 0..4 {
+            assert_eq!(interrupted().await.interruptions(), n);
+        }
+        let job = jobs::claim(db, clock, "a", LEASE).await.expect("claims").expect("one is due");
+        let mut tx = db.begin().await.expect("a transaction");
+        jobs::progressed(&mut tx, &job.tenant_id, &job.id).await.expect("noted");
+        tx.commit().await.expect("committed");
+        jobs::free_all(db).await.expect("freed");
+        assert_eq!(interrupted().await.interruptions(), 1);
+    }
+
     async fn a_dedupe_key_holds_until_the_job_is_finished(service: Service) {
         let service = idle(service).await;
         let (db, clock) = (&service.app.db, &service.app.clock);

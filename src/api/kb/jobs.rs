@@ -22,7 +22,11 @@ pub(super) struct JobRecord {
     /// `queued`, `running`, `done`, `dead` or `cancelled`.
     status: String,
     document_id: Option<String>,
+    /// Attempts begun since the last progress.
     attempts: i64,
+    /// Attempts that failed with an error.
+    failures: i64,
+    /// Failures allowed.
     max_attempts: i64,
     run_at: String,
     cancel_requested: bool,
@@ -44,6 +48,7 @@ impl From<Job> for JobRecord {
             kind: job.kind,
             status: job.status,
             attempts: job.attempts,
+            failures: job.failures,
             max_attempts: job.max_attempts,
             run_at: job.run_at.rfc3339(),
             cancel_requested: job.cancel_requested,

@@ -19,7 +19,7 @@ use crate::app::App;
 use crate::db::args;
 use crate::error::{Error, Result};
 use crate::jobs::pool::{Ending, Run};
-use crate::jobs::{Job, Task};
+use crate::jobs::{self, Job, Task};
 use crate::kb::documents::{self, Progress};
 use crate::kb::{Dataset, Document, housekeeping};
 pub use prepare::{Prepared, text_hash};
@@ -257,6 +257,7 @@ async fn embed(
             )
             .await?;
         }
+        jobs::progressed(&mut tx, &document.tenant_id, &document.job_id).await?;
         let last = done >= total;
         if !last {
             let progress = Progress {

@@ -8,6 +8,7 @@ use crate::clock::Time;
 use crate::db::{Tx, args};
 use crate::error::Result;
 use crate::events;
+use crate::jobs;
 use crate::kb::index_log::{self, Op};
 use crate::kb::{Chunk, Dataset, Document, documents};
 
@@ -107,6 +108,7 @@ pub(super) async fn exchange(
         ],
     )
     .await?;
+    jobs::progressed(&mut tx, tenant_id, &document.job_id).await?;
     if stage == Stage::Words
         && let Some(row) = documents::load_in(&mut tx, tenant_id, &document.id).await?
     {
