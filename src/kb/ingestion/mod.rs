@@ -65,22 +65,15 @@ async fn fail(
     document_id: &str,
     error: (String, String),
 ) -> Result<()> {
-    let mut tx = app.db.begin_repeatable().await?;
-    documents::progress(
-        app,
-        &mut tx,
-        tenant_id,
-        document_id,
-        &Progress {
-            status: "error",
-            error: Some(error),
-            ..Progress::default()
-        },
-    )
-    .await?;
-    tx.commit().await?;
-    app.bell.ring();
-    Ok(())
+    let failed = Progress {
+        status: "error",
+        error: Some(error),
+        ..Progress::default()
+    };
+    // A document that is gone needs no error.
+    record(app, tenant_id, document_id, &failed)
+        .await
+        .map(|_| ())
 }
 
 async fn ingest(
@@ -273,12 +266,27 @@ async fn embed(
     Ok(())
 }
 
+/// Records progress that the job cannot go on without: when the document is gone, there is nothing left to do.
 async fn step(app: &App, tenant_id: &str, document_id: &str, progress: &Progress) -> Result<()> {
+    if record(app, tenant_id, document_id, progress).await? {
+        Ok(())
+    } else {
+        Err(cancelled())
+    }
+}
+
+/// Records progress and tells it; `false` when the document is gone.
+async fn record(
+    app: &App,
+    tenant_id: &str,
+    document_id: &str,
+    progress: &Progress,
+) -> Result<bool> {
     let mut tx = app.db.begin_repeatable().await?;
     let there = documents::progress(app, &mut tx, tenant_id, document_id, progress).await?;
     tx.commit().await?;
     app.bell.ring();
-    if there { Ok(()) } else { Err(cancelled()) }
+    Ok(there)
 }
 
 /// The job was asked to stop, or its document is gone.
