@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::fetch::{Cache, Progress, recorded};
 use crate::manifest::{Files, Manifest, Origin, Pooling, Precision};
 use crate::onnx::{BertConfig, write_bert};
-use crate::pool::Inference;
+use crate::pool::{Inference, Run};
 use crate::{Error, Result, Tokens, ensure_runtime};
 
 /// Which queue a text waits in.
@@ -57,6 +57,10 @@ pub type Loaded = Arc<dyn Embedder>;
 const GRAPH_VERSION: u32 = 2;
 /// Most padded tokens in a batch of an fp32 model. Measured on two cores, batches of four long passages are fastest and memory stays small.
 const BATCH_TOKENS: usize = 1024;
+/// Most copies of a model that compute side by side; more processors give each copy more threads.
+const MAX_COPIES: usize = 4;
+/// Copies take at most this much memory for their weights together.
+const COPIES_BYTES: usize = 400 << 20;
 /// Most texts in a batch of an fp32 model.
 const BATCH_TEXTS: usize = 16;
 
@@ -111,28 +115,52 @@ pub fn load_local(
             .unwrap_or_default();
         definition = definition.with_external_initializer(name, read(&file.name)?);
     }
+    // Large graphs are not held several times.
+    let weight = definition.onnx_file.len()
+        + definition
+            .external_initializers
+            .iter()
+            .map(|i| i.buffer.len())
+            .sum::<usize>();
+    let copies = threads.clamp(1, (COPIES_BYTES / weight.max(1)).clamp(1, MAX_COPIES));
     let options = InitOptionsUserDefined::new()
         .with_environment(environment)
         .with_max_length(manifest.max_tokens)
-        .with_intra_threads(threads);
-    let mut session = TextEmbedding::try_new_from_user_defined(definition, options)
-        .map_err(|e| Error::load(&manifest.name, e))?;
-    let probe = session
-        .embed(["dimension probe"], Some(1))
-        .map_err(|e| Error::load(&manifest.name, e))?;
-    let found = probe.first().map_or(0, Vec::len);
-    if found != manifest.dimensions {
-        return Err(Error::Dimensions {
-            name: manifest.name.clone(),
-            expected: manifest.dimensions,
-            found,
-        });
-    }
-    let run = Box::new(move |texts: &[String]| {
-        session
-            .embed(texts, Some(texts.len()))
-            .map_err(|e| Error::Inference(e.to_string()))
-    });
+        .with_intra_threads((threads / copies).max(1));
+    let load = |definition| -> Result<Run> {
+        let mut session = TextEmbedding::try_new_from_user_defined(definition, options.clone())
+            .map_err(|e| Error::load(&manifest.name, e))?;
+        let probe = session
+            .embed(["dimension probe"], Some(1))
+            .map_err(|e| Error::load(&manifest.name, e))?;
+        let found = probe.first().map_or(0, Vec::len);
+        if found != manifest.dimensions {
+            return Err(Error::Dimensions {
+                name: manifest.name.clone(),
+                expected: manifest.dimensions,
+                found,
+            });
+        }
+        Ok(Box::new(move |texts: &[String]| {
+            session
+                .embed(texts, Some(texts.len()))
+                .map_err(|e| Error::Inference(e.to_string()))
+        }))
+    };
+    let runs = std::thread::scope(|scope| {
+        let loading: Vec<_> = vec![definition; copies]
+            .into_iter()
+            .map(|definition| scope.spawn(|| load(definition)))
+            .collect();
+        loading
+            .into_iter()
+            .map(|loading| {
+                loading
+                    .join()
+                    .unwrap_or_else(|_| Err(Error::load(&manifest.name, "loading panicked")))
+            })
+            .collect::<Result<Vec<Run>>>()
+    })?;
     Ok(Arc::new(Local {
         spec: EmbedderSpec {
             provider: "local".to_owned(),
@@ -143,7 +171,7 @@ pub fn load_local(
         query_prefix: manifest.query_prefix.clone(),
         passage_prefix: manifest.passage_prefix.clone(),
         precision: manifest.precision,
-        inference: Inference::start(&manifest.name, run)?,
+        inference: Inference::start(&manifest.name, runs)?,
         tokens,
     }))
 }

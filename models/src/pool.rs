@@ -1,5 +1,6 @@
-//! The inference thread: one model, two queues. Work is cut into small batches, and queries go before passages between any two of them,
-//! so a search never waits for more than one batch of a running ingestion.
+//! The inference threads: copies of one model that share two queues. Work is cut into small batches, and queries go before passages between
+//! any two of them, so a search never waits for more than one batch of a running ingestion. Several copies with few threads each beat one copy
+//! with many: its threads would wait for each other after every layer, and for the slowest whenever something else needs a processor.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
@@ -7,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
 use crate::embed::Priority;
 use crate::{Error, Result};
 
-/// Runs one batch; called only on the inference thread.
+/// Runs one batch; each is called only on its own inference thread.
 pub(crate) type Run = Box<dyn FnMut(&[String]) -> Result<Vec<Vec<f32>>> + Send>;
 
 /// Vectors of a batch with the positions of its texts.
@@ -29,27 +30,29 @@ struct Queues {
 
 pub(crate) struct Inference {
     queues: Arc<(Mutex<Queues>, Condvar)>,
-    thread: Option<std::thread::JoinHandle<()>>,
+    threads: Vec<std::thread::JoinHandle<()>>,
 }
 
 impl Inference {
-    pub(crate) fn start(name: &str, mut run: Run) -> Result<Self> {
+    pub(crate) fn start(name: &str, copies: Vec<Run>) -> Result<Self> {
         let queues: Arc<(Mutex<Queues>, Condvar)> = Arc::default();
-        let shared = Arc::clone(&queues);
-        let thread = std::thread::Builder::new()
-            .name("inference".to_owned())
-            .spawn(move || {
-                while let Some(batch) = next(&shared) {
-                    let outcome = run(&batch.texts);
-                    // The caller may have given up; its answer is then nobody's.
-                    let _ = batch.answer.send((batch.places, outcome));
-                }
+        let threads = copies
+            .into_iter()
+            .map(|mut run| {
+                let shared = Arc::clone(&queues);
+                std::thread::Builder::new()
+                    .name("inference".to_owned())
+                    .spawn(move || {
+                        while let Some(batch) = next(&shared) {
+                            let outcome = run(&batch.texts);
+                            // The caller may have given up; its answer is then nobody's.
+                            let _ = batch.answer.send((batch.places, outcome));
+                        }
+                    })
+                    .map_err(|e| Error::load(name, e))
             })
-            .map_err(|e| Error::load(name, e))?;
-        Ok(Self {
-            queues,
-            thread: Some(thread),
-        })
+            .collect::<Result<_>>()?;
+        Ok(Self { queues, threads })
     }
 
     /// Embeds texts that are already cut into batches of positions; blocks until all are done.
@@ -75,7 +78,7 @@ impl Inference {
                     answer: answer.clone(),
                 });
             }
-            ready.notify_one();
+            ready.notify_all();
         }
         drop(answer);
         let mut vectors = vec![Vec::new(); texts.len()];
@@ -96,7 +99,7 @@ impl Drop for Inference {
         let (lock, ready) = &*self.queues;
         lock.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
         ready.notify_all();
-        if let Some(thread) = self.thread.take() {
+        for thread in self.threads.drain(..) {
             // A panic of the thread was already answered to its caller as an error.
             let _ = thread.join();
         }
@@ -138,7 +141,7 @@ mod tests {
                 .extend(texts.iter().cloned());
             Ok(texts.iter().map(|t| vec![t.len() as f32]).collect())
         });
-        let pool = Inference::start("test", run).expect("a thread");
+        let pool = Inference::start("test", vec![run]).expect("a thread");
         std::thread::scope(|scope| {
             let bulk = scope.spawn(|| {
                 pool.embed(

@@ -23,6 +23,8 @@ const BATCH: i64 = 4000;
 const REBUILD: i64 = 2000;
 /// The vector index is flushed this often while it changes.
 const FLUSH: Duration = Duration::from_secs(3);
+/// Longer than the time between two batches of a running ingestion.
+const QUIET: Duration = Duration::from_millis(400);
 /// It is improved after this long without changes.
 const IDLE: Duration = Duration::from_secs(20);
 
@@ -93,6 +95,8 @@ pub async fn run(app: &Arc<App>, stop: CancellationToken) {
             * 2_u32.saturating_pow(failures.min(5));
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
+            // Nothing more is coming: what came last need not wait.
+            () = quiet(&mut rings), if failures == 0 => rings.mark_changed(),
             () = stop.cancelled() => break,
         }
         tokio::select! {
@@ -102,6 +106,11 @@ pub async fn run(app: &Arc<App>, stop: CancellationToken) {
         }
     }
     flush(app).await;
+}
+
+/// Returns after [`QUIET`] without a ring.
+async fn quiet(rings: &mut tokio::sync::watch::Receiver<u64>) {
+    while let Ok(Ok(())) = tokio::time::timeout(QUIET, rings.changed()).await {}
 }
 
 async fn flush(app: &App) {
