@@ -41,8 +41,8 @@ fn bench(c: &mut Criterion) {
     let (text, tokens) = (text(), tokens());
     let document = parse(&Input {
         file_name: "a.md",
-        mime_type: None,
         bytes: text.as_bytes(),
+        ..Input::default()
     })
     .expect("parses");
     let starts = tokens.starts(&document.text).expect("tokenises");
@@ -54,8 +54,8 @@ fn bench(c: &mut Criterion) {
         b.iter(|| {
             parse(&Input {
                 file_name: "a.md",
-                mime_type: None,
                 bytes: black_box(text.as_bytes()),
+                ..Input::default()
             })
         })
     });

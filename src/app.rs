@@ -112,6 +112,7 @@ impl App {
             memory_mb: config.parse_memory_mb,
             time: Duration::from_secs(config.parse_seconds),
             text_limit: config.parse_text_mb << 20,
+            scratch: config.data_dir.join("scratch"),
         };
         Ok(Arc::new(Self {
             gate: Gate::new(config.rate_per_minute),
@@ -127,6 +128,22 @@ impl App {
             engine: OnceCell::new(),
             embedded: (AtomicU64::new(0), AtomicU64::new(0)),
         }))
+    }
+
+    /// Whether the disk of the data directory has the room that is to stay free.
+    ///
+    /// # Errors
+    /// `disk_full`.
+    pub fn room(&self) -> Result<()> {
+        let free = fs4::available_space(&self.config.data_dir)?;
+        if free >> 20 < self.config.min_free_mb {
+            return Err(Error::no_space(format!(
+                "the disk has only {} MiB left (min_free_mb is {}); free some space, and intake goes on by itself",
+                free >> 20,
+                self.config.min_free_mb
+            )));
+        }
+        Ok(())
     }
 
     /// The same with another program as the parser's child: tests run in a program of their own.

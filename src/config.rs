@@ -76,6 +76,18 @@ config! {
     parse_seconds: u64 = 120;
     /// Largest normalised text of a file, in MiB.
     parse_text_mb: usize = 64;
+    /// Docling server (docling-serve) for the parser engine DOCLING, as `http://host:5001`; empty for none.
+    docling_url: String = String::new();
+    /// API key of the Docling server.
+    docling_api_key: String = String::new();
+    /// Seconds that the Docling server may take for a file.
+    docling_seconds: u64 = 300;
+    /// Reads scanned PDF and pictures with an installed tesseract.
+    ocr: bool = false;
+    /// Languages of tesseract, joined by plus signs; each needs its installed data.
+    ocr_languages: String = "eng".to_owned();
+    /// MiB that stay free on the disk of the data directory: with less, uploads are refused and ingestion waits.
+    min_free_mb: u64 = 256;
     /// Largest number of files in an upload.
     upload_files: usize = 20;
     /// Largest file of an upload, in MiB.
@@ -109,7 +121,12 @@ config! {
 }
 
 /// Values that the log and `--print-config` never show.
-const SECRETS: [&str; 3] = ["qdrant_api_key", "embedding_api_key", "database_url"];
+const SECRETS: [&str; 4] = [
+    "qdrant_api_key",
+    "embedding_api_key",
+    "docling_api_key",
+    "database_url",
+];
 
 impl Config {
     /// Reads all layers. `flags` are pairs of field and value from the command line.

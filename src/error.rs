@@ -51,6 +51,12 @@ impl Error {
         }
     }
 
+    /// No room on a disk: [`Kind::NoSpace`] with the code `disk_full`.
+    #[must_use]
+    pub fn no_space(message: impl Into<String>) -> Self {
+        Self::new(Kind::NoSpace, "disk_full", message)
+    }
+
     /// The caller's input is wrong.
     pub fn invalid(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(Kind::Invalid, code, message)

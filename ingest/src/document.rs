@@ -1,6 +1,10 @@
 //! What a parser gives: one normalised text, and what is known about ranges of it. All ranges are byte offsets into that text.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
+
+use crate::parse::{Input, ParseError};
 
 /// A parsed file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,10 +23,85 @@ pub struct Document {
     pub headings: Vec<Heading>,
     /// Pages in order; empty for formats without pages.
     pub pages: Vec<Page>,
+    /// Tables in order.
+    pub tables: Vec<Table>,
+    /// Of source code: the language by which it is cut, empty when it is not known.
+    pub code: Option<String>,
+    /// Of source code: what it defines, in the order of their starts; they enclose each other.
+    pub symbols: Vec<Symbol>,
+    /// Files inside this one that are documents of their own: of archives and mail.
+    pub children: Vec<Child>,
     /// Which engine read the file.
     pub engine: String,
     /// What was left out or guessed, one sentence each.
     pub warnings: Vec<String>,
+}
+
+/// A table in Markdown, with its header row.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Table {
+    /// Offset at which the table, and so its header, starts.
+    pub start: usize,
+    /// Offset after the table.
+    pub end: usize,
+    /// Offset of the first row below the header and the line under it.
+    pub body: usize,
+    /// Start and end of each row below the header.
+    pub rows: Vec<(usize, usize)>,
+}
+
+/// Something that source code defines.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Symbol {
+    /// Offset at which the definition, with the comments right above it, starts.
+    pub start: usize,
+    /// Offset after the definition.
+    pub end: usize,
+    /// Its name.
+    pub title: String,
+}
+
+/// A file inside another one, unpacked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Child {
+    /// Name, with the folders of an archive.
+    pub file_name: String,
+    /// Where its bytes are, in the folder that the caller gave.
+    pub path: PathBuf,
+    /// How many they are.
+    pub size: u64,
+}
+
+impl Child {
+    /// Writes the bytes to the caller's folder.
+    ///
+    /// # Errors
+    /// `archive_not_unpacked` when the caller gave no folder or it cannot be written.
+    pub(crate) fn store(
+        input: &Input<'_>,
+        file_name: &str,
+        bytes: &[u8],
+    ) -> Result<Self, ParseError> {
+        let failed = |cause: &str| {
+            ParseError::new(
+                "archive_not_unpacked",
+                format!("what is packed in the file cannot be unpacked: {cause}"),
+            )
+        };
+        let folder = input
+            .children
+            .ok_or_else(|| failed("no room was given for it"))?;
+        let taken = std::fs::read_dir(folder)
+            .map_err(|e| failed(&e.to_string()))?
+            .count();
+        let path = folder.join(taken.to_string());
+        std::fs::write(&path, bytes).map_err(|e| failed(&e.to_string()))?;
+        Ok(Self {
+            file_name: file_name.to_owned(),
+            path,
+            size: bytes.len() as u64,
+        })
+    }
 }
 
 /// A heading line.
@@ -47,12 +126,22 @@ pub struct Page {
     pub end: usize,
     /// Position in the file, from 1.
     pub number: u32,
+    /// What is printed on it where that differs from the position: `iv`, `A-3`.
+    pub label: Option<String>,
 }
 
 impl Document {
-    /// Titles of the headings that enclose a position, outermost first.
+    /// Titles of what encloses a position, outermost first: headings, and in source code the symbols.
     #[must_use]
     pub fn heading_path(&self, position: usize) -> Vec<String> {
+        if self.code.is_some() {
+            let before = self.symbols.partition_point(|s| s.start <= position);
+            return self.symbols[..before]
+                .iter()
+                .filter(|s| s.end > position)
+                .map(|s| s.title.clone())
+                .collect();
+        }
         let before = self.headings.partition_point(|h| h.start <= position);
         let (mut path, mut level) = (Vec::new(), u8::MAX);
         for heading in self.headings[..before].iter().rev() {
@@ -65,11 +154,11 @@ impl Document {
         path
     }
 
-    /// Number of the page that holds a position.
+    /// The page that holds a position.
     #[must_use]
-    pub fn page(&self, position: usize) -> Option<u32> {
+    pub fn page(&self, position: usize) -> Option<&Page> {
         let after = self.pages.partition_point(|p| p.start <= position);
-        after.checked_sub(1).map(|i| self.pages[i].number)
+        after.checked_sub(1).map(|i| &self.pages[i])
     }
 }
 

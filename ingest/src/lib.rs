@@ -7,5 +7,5 @@ pub mod document;
 pub mod parse;
 
 pub use chunk::{Chunk, ChunkOptions, Strategy};
-pub use document::{Document, Heading, Page};
+pub use document::{Child, Document, Heading, Page, Symbol, Table};
 pub use parse::{Format, Input, ParseError, parse};

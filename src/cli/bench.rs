@@ -19,7 +19,7 @@ use crate::clock::Clock;
 use crate::db::args;
 use crate::error::{Error, Result};
 use crate::kb::datasets::{self, Cutting, NewDataset};
-use crate::kb::documents::{self, NewDocument};
+use crate::kb::documents::{self, Meeting, NewDocument};
 use crate::kb::index_log::{self, Op};
 use crate::search::{self, Request};
 
@@ -139,8 +139,11 @@ async fn measure(
                 caller,
                 &dataset.id,
                 vec![upload(app, caller, &format!("bench-{n}.txt"), text).await?],
+                Meeting::default(),
             )
-            .await?,
+            .await?
+            .into_iter()
+            .map(|added| added.document.id),
         );
     }
     ingest::wait(app, caller, &dataset.id, &added, global.json).await?;
@@ -283,6 +286,7 @@ async fn upload(app: &App, caller: &Caller, name: &str, text: &str) -> Result<Ne
         source: "upload",
         metadata: json!({}),
         cutting: Cutting::default(),
+        external_id: None,
     })
 }
 
@@ -305,7 +309,7 @@ async fn first_hits(
         "Heliotropes grow on the southern slope behind the observatory.",
     )
     .await?;
-    documents::add(app, caller, dataset_id, vec![new]).await?;
+    documents::add(app, caller, dataset_id, vec![new], Meeting::default()).await?;
     let mut times = [Duration::ZERO; 2];
     for (time, alpha) in times.iter_mut().zip([0.0, 1.0]) {
         while search::search(app, caller, &request(alpha))

@@ -11,7 +11,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::kb::datasets::{self, Cutting, NewDataset};
-use crate::kb::documents::{self, NewDocument};
+use crate::kb::documents::{self, Meeting, NewDocument};
 use crate::page::{MAX_LIMIT, Page};
 use crate::search::Request;
 
@@ -68,30 +68,12 @@ pub(super) async fn run(global: &Global, args: DemoArgs) -> Result<Done> {
         }
         found => found?,
     };
-    let known = documents::list(
-        &app,
-        &caller,
-        &dataset.id,
-        &Page {
-            limit: MAX_LIMIT,
-            after: String::new(),
-        },
-    )
-    .await?
-    .items;
     let mut added = Vec::new();
     for (name, text) in DOCUMENTS {
         let stored = app
             .blobs
             .put_bytes(&app.db, caller.tenant(), text.as_bytes().to_vec())
             .await?;
-        let old = known.iter().find(|d| d.file_name == name);
-        if old.is_some_and(|d| d.blob_hash == stored.hash && d.status != "error") {
-            continue;
-        }
-        if let Some(old) = old {
-            documents::delete(&app, &caller, &dataset.id, &old.id).await?;
-        }
         let new = NewDocument {
             file_name: name.to_owned(),
             mime_type: "text/markdown".to_owned(),
@@ -101,8 +83,14 @@ pub(super) async fn run(global: &Global, args: DemoArgs) -> Result<Done> {
             source: "upload",
             metadata: serde_json::json!({"demo": true}),
             cutting: Cutting::default(),
+            external_id: None,
         };
-        added.extend(documents::add(&app, &caller, &dataset.id, vec![new]).await?);
+        let met = documents::add(&app, &caller, &dataset.id, vec![new], Meeting::default()).await?;
+        added.extend(
+            met.into_iter()
+                .filter(|m| m.outcome != "unchanged")
+                .map(|m| m.document.id),
+        );
     }
     let finished = ingest::wait(&app, &caller, &dataset.id, &added, global.json).await?;
     if let Some(failed) = finished.iter().find(|d| d.status == "error") {

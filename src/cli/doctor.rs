@@ -142,7 +142,7 @@ async fn examine(app: &App, engine: &Engine, head: &Head) -> Result<Finding> {
         .all(
             "SELECT c.id, c.context, c.content, c.text_hash,
              EXISTS (SELECT 1 FROM kb_embeddings e WHERE e.tenant_id = c.tenant_id AND e.model = $2 AND e.text_hash = c.text_hash) AS embedded
-             FROM kb_chunks c JOIN kb_documents d ON d.id = c.document_id WHERE c.dataset_id = $1 AND d.enabled = TRUE ORDER BY c.id",
+             FROM kb_chunks c JOIN kb_documents d ON d.id = c.document_id WHERE c.dataset_id = $1 AND d.enabled = TRUE AND c.enabled = TRUE ORDER BY c.id",
             args![&head.id, &head.embedding_model],
         )
         .await?;

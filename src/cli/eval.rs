@@ -21,7 +21,7 @@ use crate::auth::{Caller, tenants};
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::kb::datasets::{self, Cutting, NewDataset};
-use crate::kb::documents::{self, NewDocument};
+use crate::kb::documents::{self, Meeting, NewDocument};
 use crate::kb::{Dataset, Document};
 use crate::search::measure::{Judgements, Measures, mean, measure};
 use crate::search::query::DEFAULT_ALPHA;
@@ -339,7 +339,7 @@ async fn load(
     for line in lines(&args.dir, "corpus")? {
         let document: CorpusLine = serde_json::from_str(&line?).map_err(malformed("corpus"))?;
         if let Some(known) = known.remove(&document._id) {
-            waiting.push(known);
+            waiting.push(known.id);
             continue;
         }
         // A document that is only a title is its own text.
@@ -364,14 +364,13 @@ async fn load(
             source: "upload",
             metadata: serde_json::json!({}),
             cutting: Cutting::default(),
+            external_id: None,
         });
         if batch.len() == 200 {
-            waiting.extend(
-                documents::add(app, caller, &dataset.id, std::mem::take(&mut batch)).await?,
-            );
+            waiting.extend(added(app, caller, &dataset.id, std::mem::take(&mut batch)).await?);
         }
     }
-    waiting.extend(documents::add(app, caller, &dataset.id, batch).await?);
+    waiting.extend(added(app, caller, &dataset.id, batch).await?);
     let finished = ingest::wait(app, caller, &dataset.id, &waiting, global.json).await?;
     if let Some(failed) = finished.iter().find(|d| d.status == "error") {
         return Err(Error::unprocessable(
@@ -384,4 +383,14 @@ async fn load(
         ));
     }
     datasets::get(app, caller, &dataset.id).await
+}
+
+async fn added(
+    app: &App,
+    caller: &Caller,
+    dataset_id: &str,
+    batch: Vec<NewDocument>,
+) -> Result<Vec<String>> {
+    let met = documents::add(app, caller, dataset_id, batch, Meeting::default()).await?;
+    Ok(met.into_iter().map(|m| m.document.id).collect())
 }

@@ -19,7 +19,7 @@ use crate::app::App;
 use crate::auth::{Caller, tenants};
 use crate::error::{Error, Kind, Result};
 use crate::kb::datasets::{self, Cutting, NewDataset};
-use crate::kb::documents::{self, NewDocument};
+use crate::kb::documents::{self, Meeting, NewDocument};
 use crate::kb::{Dataset, Document};
 use crate::page::Page;
 
@@ -30,6 +30,7 @@ use crate::page::Page;
   cairn ingest docs/ --dataset docs --url http://127.0.0.1:7700 --key cairn_…
 
 Folders are walked with their ignore files respected; files of unsupported types in them are skipped. The dataset is created when there is none.
+A file of the same name is a new version: it replaces the old one once it is complete. Files inside archives and mail are counted as files.
 Exit code 3 means that some files could not be ingested; each is named with its reason.")]
 pub(super) struct IngestArgs {
     /// Files and folders
@@ -50,6 +51,9 @@ pub(super) struct IngestArgs {
     /// How a new dataset cuts: naive, markdown or manual
     #[arg(long, value_name = "KIND", value_parser = ["naive", "markdown", "manual"])]
     parse_type: Option<String>,
+    /// What happens with a file whose bytes are in the dataset under another name
+    #[arg(long, default_value = "keep", value_name = "WHAT", value_parser = ["skip", "link", "replace", "keep"])]
+    on_duplicate: String,
     /// Metadata of the files, as a JSON object; filterable in search
     #[arg(long, value_name = "JSON")]
     metadata: Option<String>,
@@ -79,6 +83,10 @@ pub(super) async fn run(global: &Global, args: IngestArgs) -> Result<Done> {
             Error::invalid("metadata_invalid", format!("--metadata is not JSON: {e}"))
         })?,
     };
+    let meeting = Meeting {
+        on_duplicate: args.on_duplicate.parse()?,
+        ..Meeting::default()
+    };
     let (sources, skipped) = collect(&args.paths)?;
     let began = Instant::now();
     let outcomes = match Client::new(&args.remote)? {
@@ -91,7 +99,16 @@ pub(super) async fn run(global: &Global, args: IngestArgs) -> Result<Done> {
             app.engine().await?;
             let stop = CancellationToken::new();
             let tasks = app.start(true, &stop);
-            let outcomes = direct(&app, &caller, &dataset, sources, &metadata, global.json).await;
+            let outcomes = direct(
+                &app,
+                &caller,
+                &dataset,
+                sources,
+                &metadata,
+                meeting,
+                global.json,
+            )
+            .await;
             stop.cancel();
             for task in tasks {
                 task.await?;
@@ -165,8 +182,9 @@ fn kind(path: &Path, name: &str) -> Result<std::result::Result<String, cairn_ing
         file_name: name,
         mime_type: guess,
         bytes: &head,
+        ..Input::default()
     })
-    .map(|f| f.mime_type().to_owned()))
+    .map(|f| f.mime_type(name).to_owned()))
 }
 
 async fn find_or_create(app: &Arc<App>, caller: &Caller, args: &IngestArgs) -> Result<Dataset> {
@@ -219,11 +237,10 @@ async fn direct(
     dataset: &Dataset,
     sources: Vec<Source>,
     metadata: &Value,
+    meeting: Meeting,
     json: bool,
 ) -> Result<Vec<Outcome>> {
-    let known = existing(app, caller, &dataset.id).await?;
-    let mut outcomes = Vec::new();
-    let (mut waiting, mut replaced) = (Vec::new(), HashMap::new());
+    let (mut outcomes, mut waiting) = (Vec::new(), Vec::new());
     let bar = output::bar(
         sources.len() as u64,
         json,
@@ -257,21 +274,6 @@ async fn direct(
             Err(error) => return Err(error),
         };
         bar.inc(1);
-        match known.get(&source.name) {
-            Some(same) if same.blob_hash == stored.hash && same.status != "error" => {
-                outcomes.push(Outcome {
-                    name: source.name,
-                    status: "unchanged".to_owned(),
-                    chunks: same.chunks_count,
-                    reason: None,
-                });
-                continue;
-            }
-            Some(old) => {
-                replaced.insert(source.name.clone(), old.id.clone());
-            }
-            None => {}
-        }
         let new = NewDocument {
             file_name: source.name,
             mime_type: source.mime_type,
@@ -281,19 +283,24 @@ async fn direct(
             source: "upload",
             metadata: metadata.clone(),
             cutting: Cutting::default(),
+            external_id: None,
         };
-        waiting.extend(documents::add(app, caller, &dataset.id, vec![new]).await?);
+        for met in documents::add(app, caller, &dataset.id, vec![new], meeting).await? {
+            if matches!(met.outcome, "created" | "replaced") {
+                waiting.push(met.document.id);
+            } else {
+                outcomes.push(Outcome {
+                    name: met.document.file_name,
+                    status: met.outcome.to_owned(),
+                    chunks: met.document.chunks_count,
+                    reason: None,
+                });
+            }
+        }
     }
     bar.finish_and_clear();
     let finished = wait(app, caller, &dataset.id, &waiting, json).await?;
     for document in finished {
-        // The old version stays until the new one can be found.
-        if let Some(old) = replaced
-            .get(&document.file_name)
-            .filter(|_| document.status == "indexed")
-        {
-            documents::delete(app, caller, &dataset.id, old).await?;
-        }
         outcomes.push(Outcome {
             name: document.file_name,
             status: document.status,
@@ -304,23 +311,24 @@ async fn direct(
     Ok(outcomes)
 }
 
-/// Waits until documents are indexed or have failed, with a bar.
+/// Waits until documents, and what is inside them, are indexed or have failed, with a bar.
 pub(super) async fn wait(
     app: &Arc<App>,
     caller: &Caller,
     dataset_id: &str,
-    documents: &[Document],
+    ids: &[String],
     json: bool,
 ) -> Result<Vec<Document>> {
     let bar = output::bar(
-        100 * documents.len() as u64,
+        100 * ids.len() as u64,
         json,
         "ingesting {percent}% {wide_bar} {msg} {elapsed}",
     );
     let mut rings = app.bell.listen();
     loop {
         rings.mark_unchanged();
-        let current = existing_by_id(app, caller, dataset_id, documents).await?;
+        let current = documents::with_parts(app, caller, dataset_id, ids).await?;
+        bar.set_length(100 * current.len() as u64);
         let done = current
             .iter()
             .filter(|d| matches!(d.status.as_str(), "indexed" | "error"))
@@ -347,16 +355,6 @@ pub(super) async fn wait(
             () = tokio::time::sleep(Duration::from_secs(1)) => {}
         }
     }
-}
-
-async fn existing_by_id(
-    app: &App,
-    caller: &Caller,
-    dataset_id: &str,
-    documents: &[Document],
-) -> Result<Vec<Document>> {
-    let ids: Vec<String> = documents.iter().map(|d| d.id.clone()).collect();
-    documents::by_ids(app, caller, dataset_id, &ids).await
 }
 
 async fn over_http(
@@ -420,6 +418,7 @@ async fn over_http(
         let part = reqwest::multipart::Part::bytes(bytes).file_name(name.clone());
         let form = reqwest::multipart::Form::new()
             .text("metadata", metadata.to_string())
+            .text("onDuplicate", args.on_duplicate.clone())
             .part("files", part);
         match Client::send(
             client

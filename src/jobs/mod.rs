@@ -84,6 +84,17 @@ impl Job {
     }
 }
 
+/// How a job is queued.
+#[derive(Debug, Clone, Copy)]
+pub struct Queued<'a> {
+    /// Jobs of one group take turns with those of the tenant's other groups; a dataset, or empty.
+    pub group: &'a str,
+    /// At most one unfinished job has this key.
+    pub dedupe_key: Option<&'a str>,
+    /// Failures allowed.
+    pub max_attempts: i64,
+}
+
 /// Enqueues a job in the causing transaction and gives its id. With a dedupe key that an unfinished job holds, gives that job's id instead.
 ///
 /// # Errors
@@ -93,10 +104,9 @@ pub async fn enqueue(
     clock: &Clock,
     tenant_id: &str,
     task: &Task,
-    dedupe_key: Option<&str>,
-    max_attempts: i64,
+    queued: Queued<'_>,
 ) -> Result<String> {
-    if let Some(key) = dedupe_key {
+    if let Some(key) = queued.dedupe_key {
         let existing: Option<(String,)> =
             tx.optional("SELECT id FROM jobs WHERE dedupe_key = $1 AND tenant_id = $2 AND status IN ('queued', 'running')", args![key, tenant_id]).await?;
         if let Some((id,)) = existing {
@@ -105,23 +115,36 @@ pub async fn enqueue(
     }
     let (id, now) = (clock.id(), clock.now());
     tx.execute(
-        "INSERT INTO jobs (id, tenant_id, kind, payload, dedupe_key, status, attempts, failures, max_attempts, run_at, cancel_requested, created_on, updated_on)
-         VALUES ($1, $2, $3, $4, $5, 'queued', 0, 0, $6, $7, FALSE, $7, $7)",
-        args![&id, tenant_id, task.kind(), serde_json::to_string(task)?, dedupe_key, max_attempts, now],
+        "INSERT INTO jobs (id, tenant_id, kind, payload, dedupe_key, status, attempts, failures, max_attempts, run_at, cancel_requested, created_on, updated_on, group_id)
+         VALUES ($1, $2, $3, $4, $5, 'queued', 0, 0, $6, $7, FALSE, $7, $7, $8)",
+        args![&id, tenant_id, task.kind(), serde_json::to_string(task)?, queued.dedupe_key, queued.max_attempts, now, queued.group],
     )
     .await?;
     Ok(id)
 }
 
-/// Takes the next due job, if there is one. The lease holds until it is renewed or passes.
+/// Takes the next due job, if there is one. The lease holds until it is renewed or passes. Tenants take turns, and within a tenant its groups
+/// do: the one with the fewest running jobs is next, so a thousand files of one do not delay the one file of another.
 ///
 /// # Errors
 /// As the database says.
 pub async fn claim(db: &Db, clock: &Clock, owner: &str, lease: Duration) -> Result<Option<Job>> {
     let now = clock.now();
+    // The oldest due job of each group: as many rows as there are groups with work, not as there are jobs.
     let due: Vec<(String,)> = db
         .all(
-            "SELECT id FROM jobs WHERE (status = 'queued' AND run_at <= $1) OR (status = 'running' AND lease_until < $1) ORDER BY run_at, id LIMIT 8",
+            "WITH due AS (
+                 SELECT g.tenant_id, g.group_id,
+                     (SELECT j.id FROM jobs j WHERE j.status = 'queued' AND j.tenant_id = g.tenant_id AND j.group_id = g.group_id AND j.run_at <= $1
+                      ORDER BY j.run_at, j.id LIMIT 1) AS id
+                 FROM (SELECT DISTINCT tenant_id, group_id FROM jobs WHERE status = 'queued') g
+                 UNION ALL
+                 SELECT tenant_id, group_id, id FROM jobs WHERE status = 'running' AND lease_until < $1
+             )
+             SELECT due.id FROM due WHERE due.id IS NOT NULL
+             ORDER BY (SELECT COUNT(*) FROM jobs r WHERE r.status = 'running' AND r.tenant_id = due.tenant_id AND r.lease_until >= $1),
+                 (SELECT COUNT(*) FROM jobs r WHERE r.status = 'running' AND r.tenant_id = due.tenant_id AND r.group_id = due.group_id AND r.lease_until >= $1),
+                 due.id LIMIT 8",
             args![now],
         )
         .await?;

@@ -10,13 +10,21 @@ use tokio_util::sync::CancellationToken;
 use super::{Job, Outcome, claim, finish, renew, schedules};
 use crate::clock::Clock;
 use crate::db::Db;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::events::Bell;
 
 /// What the workers do with a job.
 pub trait Run: Send + Sync {
     /// Does the job. Returns early when `cancel` fires.
     fn run<'a>(&'a self, job: &'a Job, cancel: &'a CancellationToken) -> BoxFuture<'a, Result<()>>;
+
+    /// Whether work can be done now; while it cannot, no job is claimed.
+    ///
+    /// # Errors
+    /// Why not.
+    fn ready(&self) -> Result<()> {
+        Ok(())
+    }
 
     /// The job will not run again: leave nothing in an unfinished state. May be called twice.
     fn given_up<'a>(&'a self, job: &'a Job, cause: &'a Ending) -> BoxFuture<'a, Result<()>>;
@@ -48,6 +56,8 @@ pub struct Workers {
 const INTERRUPTIONS: i64 = 3;
 /// How long running jobs may go on after the stop.
 const GRACE: Duration = Duration::from_secs(8);
+/// How long a worker rests after it met a full disk.
+const NO_SPACE: Duration = Duration::from_secs(5);
 /// Without a ring, due jobs are looked for this often: retries, schedules, other processes.
 const POLL: Duration = Duration::from_secs(1);
 
@@ -73,7 +83,22 @@ pub async fn run(
         tasks.spawn(async move {
             let owner = clock.id();
             let mut rings = bell.listen();
+            let mut waiting = false;
             while !stop.is_cancelled() {
+                if let Err(error) = handler.ready() {
+                    if !waiting {
+                        tracing::error!(error = %error, "no job is begun until this is over");
+                    }
+                    waiting = true;
+                    tokio::select! {
+                        () = tokio::time::sleep(POLL) => {}
+                        () = stop.cancelled() => {}
+                    }
+                    continue;
+                }
+                if std::mem::take(&mut waiting) {
+                    tracing::info!("jobs are begun again");
+                }
                 match claim(&db, &clock, &owner, workers.lease).await {
                     Ok(Some(job)) => {
                         work(&db, &clock, &handler, &workers, &owner, &job, &stop).await;
@@ -194,6 +219,12 @@ async fn attempt(
         Err(_) if asked => give_up(handler, job, Ending::Cancelled).await,
         // After a lost lease the record below changes nothing: the job is somebody else's.
         Err(_) if stopped || lost => Outcome::HandedBack,
+        // A full disk is no fault of the job's: it waits, and no attempt is lost.
+        Err(error) if error.kind() == Kind::NoSpace => {
+            tracing::error!(job.id = %job.id, error = %error, "a job waits for room on the disk");
+            tokio::time::sleep(NO_SPACE).await;
+            Outcome::HandedBack
+        }
         Err(error) if error.is_retryable() && job.failures + 1 < job.max_attempts => {
             Outcome::Retry(error.to_string())
         }

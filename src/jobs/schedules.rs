@@ -5,7 +5,7 @@ use std::str::FromStr;
 use crate::clock::{Clock, Time};
 use crate::db::{Db, args};
 use crate::error::{Error, Result};
-use crate::jobs::{Task, enqueue};
+use crate::jobs::{Queued, Task, enqueue};
 
 #[derive(Debug, sqlx::FromRow)]
 struct Due {
@@ -78,8 +78,11 @@ pub async fn run_due(db: &Db, clock: &Clock, max_attempts: i64) -> Result<usize>
                 clock,
                 &schedule.tenant_id,
                 &task,
-                Some(&key),
-                max_attempts,
+                Queued {
+                    group: "",
+                    dedupe_key: Some(&key),
+                    max_attempts,
+                },
             )
             .await?;
             enqueued += 1;

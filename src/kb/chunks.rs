@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use crate::auth::{Caller, Scope};
-use crate::db::args;
+use crate::db::{Tx, args};
 use crate::error::{Error, Result};
 use crate::kb::documents;
 use crate::page::{Listing, Page};
@@ -26,21 +26,95 @@ pub struct Chunk {
     pub start_char: i64,
     /// The same in Unicode characters.
     pub end_char: i64,
-    /// `text[start..end]`.
+    /// `text[start..end]`, unless somebody edited or added it.
     pub content: String,
     /// Title and headings, embedded and indexed before the content.
     pub context: String,
     /// JSON array, outermost first.
     pub heading_path: String,
-    /// Page on which it starts.
+    /// Page on which it starts, from 1.
     pub page: Option<i64>,
+    /// What is printed on that page, where it differs from its position.
+    pub page_label: Option<String>,
+    /// Position in the document of the table whose rows it has, from 1.
+    pub table_number: Option<i64>,
+    /// First of these rows, from 1.
+    pub first_row: Option<i64>,
+    /// Last of these rows.
+    pub last_row: Option<i64>,
+    /// Header of the table, when it stands before the chunk; embedded and indexed as part of the context.
+    pub table_header: Option<String>,
+    /// First line, in source code, from 1.
+    pub first_line: Option<i64>,
+    /// Last line.
+    pub last_line: Option<i64>,
     /// Tokens of context and content together, as the model counts.
     pub tokens: i64,
     /// Whether the model's limit cuts the end off its vector.
     pub truncated: bool,
     /// SHA-256 of context and content.
     pub text_hash: String,
+    /// Whether searches see it.
+    pub enabled: bool,
+    /// `parsed`, `edited` or `added`.
+    pub origin: String,
 }
+
+macro_rules! columns {
+    ($table:literal) => {
+        concat!(
+            $table,
+            "id, ",
+            $table,
+            "dataset_id, ",
+            $table,
+            "document_id, ",
+            $table,
+            "ordinal, ",
+            $table,
+            "start_byte, ",
+            $table,
+            "end_byte, ",
+            $table,
+            "start_char, ",
+            $table,
+            "end_char, ",
+            $table,
+            "content, ",
+            $table,
+            "context, ",
+            $table,
+            "heading_path, ",
+            $table,
+            "page, ",
+            $table,
+            "page_label, ",
+            $table,
+            "table_number, ",
+            $table,
+            "first_row, ",
+            $table,
+            "last_row, ",
+            $table,
+            "table_header, ",
+            $table,
+            "first_line, ",
+            $table,
+            "last_line, ",
+            $table,
+            "tokens, ",
+            $table,
+            "truncated, ",
+            $table,
+            "text_hash, ",
+            $table,
+            "enabled, ",
+            $table,
+            "origin"
+        )
+    };
+}
+pub(crate) use columns;
 
 impl Chunk {
     /// What is embedded and indexed for keywords.
@@ -86,8 +160,7 @@ pub async fn list(
     let rows: Vec<Chunk> = app
         .db
         .all(
-            "SELECT id, dataset_id, document_id, ordinal, start_byte, end_byte, start_char, end_char, content, context, heading_path, page, tokens, truncated, text_hash
-             FROM kb_chunks WHERE tenant_id = $1 AND document_id = $2 AND ordinal > $3 ORDER BY ordinal LIMIT $4",
+            concat!("SELECT ", columns!(""), " FROM kb_chunks WHERE tenant_id = $1 AND document_id = $2 AND ordinal > $3 ORDER BY ordinal LIMIT $4"),
             args![caller.tenant(), document_id, after, page.fetch()],
         )
         .await?;
@@ -101,12 +174,179 @@ pub async fn list(
 pub async fn by_ids(app: &App, tenant_id: &str, ids: &[String]) -> Result<Vec<Chunk>> {
     app.db
         .all_in(
-            "SELECT id, dataset_id, document_id, ordinal, start_byte, end_byte, start_char, end_char, content, context, heading_path, page, tokens, truncated, text_hash
-             FROM kb_chunks WHERE tenant_id = $1 AND id IN ($LIST)",
+            concat!(
+                "SELECT ",
+                columns!(""),
+                " FROM kb_chunks WHERE tenant_id = $1 AND id IN ($LIST)"
+            ),
             args![tenant_id],
             ids,
         )
         .await
+}
+
+/// A chunk that the caller may see.
+///
+/// # Errors
+/// `chunk_not_found`.
+pub async fn get(app: &App, caller: &Caller, dataset_id: &str, id: &str) -> Result<Chunk> {
+    caller.need(Scope::KbRead)?;
+    if !caller.sees(dataset_id) {
+        return Err(Error::not_found(
+            "dataset_not_found",
+            "there is no such dataset",
+        ));
+    }
+    app.db
+        .optional(
+            concat!(
+                "SELECT ",
+                columns!(""),
+                " FROM kb_chunks WHERE tenant_id = $1 AND id = $2 AND dataset_id = $3"
+            ),
+            args![caller.tenant(), id, dataset_id],
+        )
+        .await?
+        .ok_or_else(|| Error::not_found("chunk_not_found", "there is no such chunk"))
+}
+
+/// A chunk with what stands around it.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// The chunk.
+    pub chunk: Chunk,
+    /// Chunks before it, in order.
+    pub before: Vec<Chunk>,
+    /// Chunks after it, in order.
+    pub after: Vec<Chunk>,
+    /// Source text before, in and after the chunk.
+    pub source: (String, String, String),
+}
+
+/// Most neighbours on each side, and most characters of source text on each side.
+pub const MAX_NEIGHBOURS: i64 = 20;
+/// See [`MAX_NEIGHBOURS`].
+pub const MAX_AROUND: usize = 20_000;
+
+/// The chunk with its neighbours and the source text around it.
+///
+/// # Errors
+/// `chunk_not_found`, `text_not_ready`.
+pub async fn around(
+    app: &App,
+    caller: &Caller,
+    dataset_id: &str,
+    id: &str,
+    neighbours: i64,
+    characters: usize,
+) -> Result<Surroundings> {
+    let chunk = get(app, caller, dataset_id, id).await?;
+    let reach = neighbours.clamp(0, MAX_NEIGHBOURS);
+    let near: Vec<Chunk> = app
+        .db
+        .all(
+            concat!("SELECT ", columns!(""), " FROM kb_chunks WHERE tenant_id = $1 AND document_id = $2 AND ordinal >= $3 AND ordinal <= $4 ORDER BY ordinal"),
+            args![caller.tenant(), &chunk.document_id, chunk.ordinal - reach, chunk.ordinal + reach],
+        )
+        .await?;
+    let (before, rest): (Vec<Chunk>, Vec<Chunk>) =
+        near.into_iter().partition(|c| c.ordinal < chunk.ordinal);
+    let text = text(app, caller, dataset_id, &chunk.document_id).await?;
+    let (start, end) = (
+        usize::try_from(chunk.start_byte).unwrap_or(0),
+        usize::try_from(chunk.end_byte).unwrap_or(0),
+    );
+    let (Some(head), Some(own), Some(tail)) =
+        (text.get(..start), text.get(start..end), text.get(end..))
+    else {
+        return Err(Error::internal("a chunk is not a span of its document"));
+    };
+    let characters = characters.min(MAX_AROUND);
+    let skip = head.chars().count().saturating_sub(characters);
+    Ok(Surroundings {
+        source: (
+            head.chars().skip(skip).collect(),
+            own.to_owned(),
+            tail.chars().take(characters).collect(),
+        ),
+        after: rest.into_iter().filter(|c| c.id != chunk.id).collect(),
+        before,
+        chunk,
+    })
+}
+
+/// Writes a new row.
+pub(crate) async fn insert(tx: &mut Tx, tenant_id: &str, chunk: &Chunk) -> Result<()> {
+    tx.execute(
+        "INSERT INTO kb_chunks (id, tenant_id, dataset_id, document_id, ordinal, start_byte, end_byte, start_char, end_char, content, context,
+         heading_path, page, tokens, truncated, text_hash, page_label, table_number, first_row, last_row, table_header, first_line, last_line, enabled, origin)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)",
+        args![
+            &chunk.id,
+            tenant_id,
+            &chunk.dataset_id,
+            &chunk.document_id,
+            chunk.ordinal,
+            chunk.start_byte,
+            chunk.end_byte,
+            chunk.start_char,
+            chunk.end_char,
+            &chunk.content,
+            &chunk.context,
+            &chunk.heading_path,
+            chunk.page,
+            chunk.tokens,
+            chunk.truncated,
+            &chunk.text_hash,
+            &chunk.page_label,
+            chunk.table_number,
+            chunk.first_row,
+            chunk.last_row,
+            &chunk.table_header,
+            chunk.first_line,
+            chunk.last_line,
+            chunk.enabled,
+            &chunk.origin
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Writes a row that is there already, whole.
+pub(crate) async fn rewrite(tx: &mut Tx, tenant_id: &str, chunk: &Chunk) -> Result<()> {
+    tx.execute(
+        "UPDATE kb_chunks SET ordinal = $1, start_byte = $2, end_byte = $3, start_char = $4, end_char = $5, heading_path = $6, page = $7, page_label = $8,
+         table_number = $9, first_row = $10, last_row = $11, table_header = $12, first_line = $13, last_line = $14, content = $15, context = $16,
+         tokens = $17, truncated = $18, text_hash = $19, enabled = $20, origin = $21 WHERE tenant_id = $22 AND id = $23",
+        args![
+            chunk.ordinal,
+            chunk.start_byte,
+            chunk.end_byte,
+            chunk.start_char,
+            chunk.end_char,
+            &chunk.heading_path,
+            chunk.page,
+            &chunk.page_label,
+            chunk.table_number,
+            chunk.first_row,
+            chunk.last_row,
+            &chunk.table_header,
+            chunk.first_line,
+            chunk.last_line,
+            &chunk.content,
+            &chunk.context,
+            chunk.tokens,
+            chunk.truncated,
+            &chunk.text_hash,
+            chunk.enabled,
+            &chunk.origin,
+            tenant_id,
+            &chunk.id
+        ],
+    )
+    .await?;
+    Ok(())
 }
 
 /// The normalised text of a document.

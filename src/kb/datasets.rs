@@ -420,6 +420,7 @@ pub async fn delete(app: &App, caller: &Caller, id: &str) -> Result<()> {
     let mut tx = app.db.begin().await?;
     for statement in [
         "DELETE FROM kb_chunks WHERE tenant_id = $1 AND dataset_id = $2",
+        "DELETE FROM kb_chunk_edits WHERE tenant_id = $1 AND document_id IN (SELECT id FROM kb_documents WHERE tenant_id = $1 AND dataset_id = $2)",
         "DELETE FROM kb_documents WHERE tenant_id = $1 AND dataset_id = $2",
         "DELETE FROM kb_index_log WHERE dataset_id = (SELECT id FROM kb_datasets WHERE tenant_id = $1 AND id = $2)",
         "DELETE FROM kb_datasets WHERE tenant_id = $1 AND id = $2",
@@ -464,7 +465,7 @@ pub async fn reindex(app: &App, caller: &Caller, id: &str) -> Result<Reindex> {
         )
         .await?;
     for (document_id,) in &documents {
-        documents::queue(app, &mut tx, caller.tenant(), document_id).await?;
+        documents::queue(app, &mut tx, caller.tenant(), id, document_id).await?;
     }
     tx.commit().await?;
     app.bell.ring();

@@ -1,9 +1,12 @@
-//! Documents: upload, state, visibility, deletion.
+//! Documents: upload and its meeting with what is there, versions, parts, state, visibility, deletion.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
 
 use crate::app::App;
 use crate::auth::{Caller, Scope};
 use crate::blobs::Stored;
-use crate::clock::Time;
+use crate::clock::{Clock, Time};
 use crate::db::{Db, Tx, args};
 use crate::error::{Error, Result};
 use crate::events::{self, Event};
@@ -71,6 +74,18 @@ pub struct Document {
     pub ready_seq: i64,
     /// Its last ingestion job.
     pub job_id: String,
+    /// The caller's own id for it, unique in the dataset.
+    pub external_id: Option<String>,
+    /// The archive or message that holds it.
+    pub parent_id: Option<String>,
+    /// How deep it is in there; 0 for a file that was uploaded itself.
+    pub depth: i64,
+    /// 1, and one more each time other bytes take its place.
+    pub version: i64,
+    /// JSON array of other names under which the same bytes were uploaded.
+    pub aliases: String,
+    /// When the running ingestion began to embed.
+    pub embedding_since: Option<Time>,
     /// Time of upload.
     pub created_on: Time,
     /// Time of the last change.
@@ -100,12 +115,85 @@ impl Document {
         }
     }
 
+    /// Seconds until its chunks are embedded, from the pace so far; `None` when it is not embedding or there is no pace yet.
+    #[must_use]
+    pub fn eta_seconds(&self, now: Time) -> Option<f64> {
+        let since = self
+            .embedding_since
+            .filter(|_| self.status == "embedding")?;
+        let spent = now.since(since).as_secs_f64();
+        (self.chunks_embedded > 0 && spent > 0.0).then(|| {
+            spent * (self.chunks_total - self.chunks_embedded).max(0) as f64
+                / self.chunks_embedded as f64
+        })
+    }
+
     /// The user's metadata.
     ///
     /// # Errors
     /// When the row is damaged.
     pub fn metadata(&self) -> Result<serde_json::Value> {
         Ok(serde_json::from_str(&self.metadata)?)
+    }
+
+    /// A document that no row stands for, to try what its file would become.
+    pub(crate) fn unsaved(
+        clock: &Clock,
+        dataset: &datasets::Dataset,
+        file_name: &str,
+        mime_type: &str,
+        blob_hash: &str,
+        size: u64,
+    ) -> Self {
+        Self {
+            id: clock.id(),
+            tenant_id: dataset.tenant_id.clone(),
+            dataset_id: dataset.id.clone(),
+            file_name: file_name.to_owned(),
+            title: None,
+            mime_type: mime_type.to_owned(),
+            size_bytes: i64::try_from(size).unwrap_or(i64::MAX),
+            blob_hash: blob_hash.to_owned(),
+            text_hash: None,
+            url: None,
+            published_at: None,
+            source: "upload".to_owned(),
+            status: "pending".to_owned(),
+            enabled: true,
+            error_code: None,
+            error_message: None,
+            metadata: "{}".to_owned(),
+            chunk_size: None,
+            chunk_overlap: None,
+            parse_type: None,
+            parser_engine: None,
+            engine: None,
+            warnings: "[]".to_owned(),
+            chunks_count: 0,
+            chunks_total: 0,
+            chunks_embedded: 0,
+            ready_seq: 0,
+            job_id: String::new(),
+            external_id: None,
+            parent_id: None,
+            depth: 0,
+            version: 1,
+            aliases: "[]".to_owned(),
+            embedding_since: None,
+            created_on: clock.now(),
+            updated_on: clock.now(),
+        }
+    }
+
+    /// Its own settings.
+    #[must_use]
+    pub fn cutting(&self) -> Cutting {
+        Cutting {
+            chunk_size: self.chunk_size,
+            chunk_overlap: self.chunk_overlap,
+            parse_type: self.parse_type.clone(),
+            parser_engine: self.parser_engine.clone(),
+        }
     }
 
     /// The event that tells its state.
@@ -127,7 +215,7 @@ macro_rules! columns {
     () => {
         "id, tenant_id, dataset_id, file_name, title, mime_type, size_bytes, blob_hash, text_hash, url, published_at, source, status, enabled,
          error_code, error_message, metadata, chunk_size, chunk_overlap, parse_type, parser_engine, engine, warnings, chunks_count,
-         chunks_total, chunks_embedded, ready_seq, job_id, created_on, updated_on"
+         chunks_total, chunks_embedded, ready_seq, job_id, external_id, parent_id, depth, version, aliases, embedding_since, created_on, updated_on"
     };
 }
 
@@ -150,23 +238,91 @@ pub struct NewDocument {
     pub metadata: serde_json::Value,
     /// Overrides of the dataset's settings.
     pub cutting: Cutting,
+    /// The caller's own id for it: a document with this id is replaced.
+    pub external_id: Option<String>,
+}
+
+/// A stored source as the constant that it is.
+pub(crate) fn known_source(source: &str) -> &'static str {
+    ["website_crawl", "published_content", "competitor_research"]
+        .into_iter()
+        .find(|known| *known == source)
+        .unwrap_or("upload")
+}
+
+/// What happens when the bytes of an upload are in the dataset already, under another name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnDuplicate {
+    /// The document that has them stays as it is, and nothing is added.
+    Skip,
+    /// The same, and it remembers the new name.
+    Link,
+    /// The document that has them takes the new name, metadata and settings.
+    Replace,
+    /// There are two documents.
+    #[default]
+    Keep,
+}
+
+impl std::str::FromStr for OnDuplicate {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "skip" => Ok(Self::Skip),
+            "link" => Ok(Self::Link),
+            "replace" => Ok(Self::Replace),
+            "keep" => Ok(Self::Keep),
+            _ => Err(Error::invalid(
+                "on_duplicate_unknown",
+                "onDuplicate must be skip, link, replace or keep",
+            )),
+        }
+    }
+}
+
+/// How an upload meets what is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Meeting {
+    /// For identical bytes under another name.
+    pub on_duplicate: OnDuplicate,
+    /// Whether a file of the same name is a new version of the document that has it.
+    pub versions: bool,
+}
+
+impl Default for Meeting {
+    fn default() -> Self {
+        Self {
+            on_duplicate: OnDuplicate::Keep,
+            versions: true,
+        }
+    }
+}
+
+/// A document after an upload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Added {
+    /// The document that has the bytes now.
+    pub document: Document,
+    /// `created`, `replaced` (a new version of a document that was there), `unchanged` (the same bytes under the same name), `skipped` or
+    /// `linked` (the same bytes under another name).
+    pub outcome: &'static str,
 }
 
 /// Adds documents and queues their ingestion, all or none; once this returns, nothing of it can be lost.
 ///
 /// # Errors
-/// `dataset_not_found`, `metadata_invalid`, `file_name_invalid`, and those of [`Cutting::check`].
+/// `dataset_not_found`, `metadata_invalid`, `file_name_invalid`, `external_id_invalid`, and those of [`Cutting::check`].
 pub async fn add(
     app: &App,
     caller: &Caller,
     dataset_id: &str,
     new: Vec<NewDocument>,
-) -> Result<Vec<Document>> {
+    meeting: Meeting,
+) -> Result<Vec<Added>> {
     caller.need(Scope::KbWrite)?;
     let dataset = datasets::settings(app, caller, dataset_id).await?;
-    let mut tx = app.db.begin().await?;
-    let mut added = Vec::with_capacity(new.len());
-    for document in new {
+    for document in &new {
         document
             .cutting
             .check(dataset.chunk_size, dataset.chunk_overlap)?;
@@ -182,56 +338,319 @@ pub async fn add(
                 "a file needs a name of at most 500 characters",
             ));
         }
-        let (id, now) = (app.clock.id(), app.clock.now());
-        let task = Task::Ingest {
-            document_id: id.clone(),
-        };
-        let job_id = jobs::enqueue(
-            &mut tx,
-            &app.clock,
-            caller.tenant(),
-            &task,
-            None,
-            app.config.job_attempts,
-        )
-        .await?;
-        let row: Option<Document> = tx
-            .optional(
-                concat!(
-                    "INSERT INTO kb_documents (id, tenant_id, dataset_id, file_name, title, mime_type, size_bytes, blob_hash, url, source, status, enabled,
-                     metadata, chunk_size, chunk_overlap, parse_type, parser_engine, warnings, chunks_count, chunks_total, chunks_embedded, ready_seq,
-                     job_id, created_on, updated_on)
-                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'pending', TRUE, $11, $12, $13, $14, $15, '[]', 0, 0, 0, 0, $16, $17, $17) RETURNING ",
-                    columns!()
-                ),
-                args![
-                    &id,
-                    caller.tenant(),
-                    dataset_id,
-                    document.file_name.trim(),
-                    &document.title,
-                    &document.mime_type,
-                    i64::try_from(document.stored.size).unwrap_or(i64::MAX),
-                    &document.stored.hash,
-                    &document.url,
-                    document.source,
-                    document.metadata.to_string(),
-                    document.cutting.chunk_size,
-                    document.cutting.chunk_overlap,
-                    &document.cutting.parse_type,
-                    &document.cutting.parser_engine,
-                    &job_id,
-                    now
-                ],
+        let external = document.external_id.as_deref();
+        if external.is_some_and(|id| id.is_empty() || id.chars().count() > 500) {
+            return Err(Error::invalid(
+                "external_id_invalid",
+                "an external id has 1 to 500 characters",
+            ));
+        }
+    }
+    let mut tx = app.db.begin().await?;
+    lock(&mut tx, dataset_id).await?;
+    let mut added = Vec::with_capacity(new.len());
+    for document in new {
+        added.push(
+            meet(
+                app,
+                &mut tx,
+                caller.tenant(),
+                dataset_id,
+                &document,
+                None,
+                meeting,
             )
-            .await?;
-        let row = row.ok_or_else(|| Error::internal("an insert gave no row"))?;
-        events::append(&mut tx, &app.clock, caller.tenant(), &row.changed()).await?;
-        added.push(row);
+            .await?,
+        );
     }
     tx.commit().await?;
     app.bell.ring();
     Ok(added)
+}
+
+/// Uploads to one dataset take turns, so that two of them cannot both find that a name is free.
+async fn lock(tx: &mut Tx, dataset_id: &str) -> Result<()> {
+    tx.execute(
+        "UPDATE kb_datasets SET log_seq = log_seq WHERE id = $1",
+        args![dataset_id],
+    )
+    .await?;
+    Ok(())
+}
+
+async fn meet(
+    app: &App,
+    tx: &mut Tx,
+    tenant_id: &str,
+    dataset_id: &str,
+    new: &NewDocument,
+    parent: Option<&Document>,
+    meeting: Meeting,
+) -> Result<Added> {
+    let parent_id = parent.map(|p| p.id.as_str());
+    let same_name: Option<Document> = match &new.external_id {
+        Some(external_id) => {
+            tx.optional(
+                concat!("SELECT ", columns!(), " FROM kb_documents WHERE tenant_id = $1 AND dataset_id = $2 AND external_id = $3 LIMIT 1"),
+                args![tenant_id, dataset_id, external_id],
+            )
+            .await?
+        }
+        None if meeting.versions => {
+            tx.optional(
+                concat!(
+                    "SELECT ",
+                    columns!(),
+                    " FROM kb_documents WHERE tenant_id = $1 AND dataset_id = $2 AND file_name = $3 AND COALESCE(parent_id, '') = $4 ORDER BY id DESC LIMIT 1"
+                ),
+                args![tenant_id, dataset_id, new.file_name.trim(), parent_id.unwrap_or_default()],
+            )
+            .await?
+        }
+        None => None,
+    };
+    if let Some(there) = same_name {
+        let as_it_is = there.blob_hash == new.stored.hash
+            && there.status != "error"
+            && there.file_name == new.file_name.trim()
+            && (new.cutting == Cutting::default() || new.cutting == there.cutting())
+            && (new
+                .metadata
+                .as_object()
+                .is_none_or(serde_json::Map::is_empty)
+                || there.metadata()? == new.metadata);
+        return if as_it_is {
+            Ok(Added {
+                document: there,
+                outcome: "unchanged",
+            })
+        } else {
+            replace(app, tx, &there, new).await
+        };
+    }
+    if meeting.on_duplicate != OnDuplicate::Keep && parent.is_none() {
+        let same_bytes: Option<Document> = tx
+            .optional(
+                concat!(
+                    "SELECT ",
+                    columns!(),
+                    " FROM kb_documents WHERE tenant_id = $1 AND dataset_id = $2 AND blob_hash = $3 AND status <> 'error' AND parent_id IS NULL ORDER BY id LIMIT 1"
+                ),
+                args![tenant_id, dataset_id, &new.stored.hash],
+            )
+            .await?;
+        match (same_bytes, meeting.on_duplicate) {
+            (None, _) | (_, OnDuplicate::Keep) => {}
+            (Some(there), OnDuplicate::Replace) => return replace(app, tx, &there, new).await,
+            (Some(document), OnDuplicate::Skip) => {
+                return Ok(Added {
+                    document,
+                    outcome: "skipped",
+                });
+            }
+            (Some(there), OnDuplicate::Link) => {
+                let mut names: Vec<String> = serde_json::from_str(&there.aliases)?;
+                let name = new.file_name.trim().to_owned();
+                if name != there.file_name && !names.contains(&name) {
+                    names.push(name);
+                }
+                let row: Option<Document> = tx
+                    .optional(
+                        concat!("UPDATE kb_documents SET aliases = $1, updated_on = $2 WHERE tenant_id = $3 AND id = $4 RETURNING ", columns!()),
+                        args![serde_json::to_string(&names)?, app.clock.now(), tenant_id, &there.id],
+                    )
+                    .await?;
+                return Ok(Added {
+                    document: row.unwrap_or(there),
+                    outcome: "linked",
+                });
+            }
+        }
+    }
+    let (id, now) = (app.clock.id(), app.clock.now());
+    let job_id = enqueue(app, tx, tenant_id, dataset_id, &id).await?;
+    let row: Option<Document> = tx
+        .optional(
+            concat!(
+                "INSERT INTO kb_documents (id, tenant_id, dataset_id, file_name, title, mime_type, size_bytes, blob_hash, url, source, status, enabled,
+                 metadata, chunk_size, chunk_overlap, parse_type, parser_engine, warnings, chunks_count, chunks_total, chunks_embedded, ready_seq,
+                 job_id, external_id, parent_id, depth, created_on, updated_on)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'pending', $21, $11, $12, $13, $14, $15, '[]', 0, 0, 0, 0, $16, $18, $19, $20, $17, $17) RETURNING ",
+                columns!()
+            ),
+            args![
+                &id,
+                tenant_id,
+                dataset_id,
+                new.file_name.trim(),
+                &new.title,
+                &new.mime_type,
+                i64::try_from(new.stored.size).unwrap_or(i64::MAX),
+                &new.stored.hash,
+                &new.url,
+                new.source,
+                new.metadata.to_string(),
+                new.cutting.chunk_size,
+                new.cutting.chunk_overlap,
+                &new.cutting.parse_type,
+                &new.cutting.parser_engine,
+                &job_id,
+                now,
+                &new.external_id,
+                parent_id,
+                parent.map_or(0, |p| p.depth + 1),
+                parent.is_none_or(|p| p.enabled)
+            ],
+        )
+        .await?;
+    let document = row.ok_or_else(|| Error::internal("an insert gave no row"))?;
+    events::append(tx, &app.clock, tenant_id, &document.changed()).await?;
+    Ok(Added {
+        document,
+        outcome: "created",
+    })
+}
+
+/// Gives a document other bytes, and the names and settings that came with them. What was searchable stays so until the new version is complete.
+async fn replace(app: &App, tx: &mut Tx, there: &Document, new: &NewDocument) -> Result<Added> {
+    let job_id = enqueue(app, tx, &there.tenant_id, &there.dataset_id, &there.id).await?;
+    let metadata = if new
+        .metadata
+        .as_object()
+        .is_none_or(serde_json::Map::is_empty)
+    {
+        there.metadata.clone()
+    } else {
+        new.metadata.to_string()
+    };
+    // The job of the version before would only do the same again.
+    tx.execute(
+        "UPDATE jobs SET cancel_requested = TRUE WHERE tenant_id = $1 AND id = $2 AND status IN ('queued', 'running')",
+        args![&there.tenant_id, &there.job_id],
+    )
+    .await?;
+    let row: Option<Document> = tx
+        .optional(
+            concat!(
+                "UPDATE kb_documents SET file_name = $1, title = $2, mime_type = $3, size_bytes = $4, blob_hash = $5, url = $6, metadata = $7,
+                 chunk_size = COALESCE($8, chunk_size), chunk_overlap = COALESCE($9, chunk_overlap), parse_type = COALESCE($10, parse_type),
+                 parser_engine = COALESCE($11, parser_engine), status = 'pending', error_code = NULL, error_message = NULL, job_id = $12,
+                 chunks_total = 0, chunks_embedded = 0, version = CASE WHEN blob_hash = $5 THEN version ELSE version + 1 END, updated_on = $13
+                 WHERE tenant_id = $14 AND id = $15 RETURNING ",
+                columns!()
+            ),
+            args![
+                new.file_name.trim(),
+                &new.title,
+                &new.mime_type,
+                i64::try_from(new.stored.size).unwrap_or(i64::MAX),
+                &new.stored.hash,
+                &new.url,
+                metadata,
+                new.cutting.chunk_size,
+                new.cutting.chunk_overlap,
+                &new.cutting.parse_type,
+                &new.cutting.parser_engine,
+                &job_id,
+                app.clock.now(),
+                &there.tenant_id,
+                &there.id
+            ],
+        )
+        .await?;
+    let document = row.ok_or_else(|| {
+        Error::not_found(
+            "document_not_found",
+            "there is no such file in this dataset",
+        )
+    })?;
+    events::append(tx, &app.clock, &there.tenant_id, &document.changed()).await?;
+    Ok(Added {
+        document,
+        outcome: "replaced",
+    })
+}
+
+async fn enqueue(
+    app: &App,
+    tx: &mut Tx,
+    tenant_id: &str,
+    dataset_id: &str,
+    document_id: &str,
+) -> Result<String> {
+    let task = Task::Ingest {
+        document_id: document_id.to_owned(),
+    };
+    jobs::enqueue(
+        tx,
+        &app.clock,
+        tenant_id,
+        &task,
+        jobs::Queued {
+            group: dataset_id,
+            dedupe_key: None,
+            max_attempts: app.config.job_attempts,
+        },
+    )
+    .await
+}
+
+/// Makes the files inside an archive or a message documents of their own: new ones are added, changed ones replaced, missing ones removed.
+///
+/// # Errors
+/// As the database says.
+pub(crate) async fn set_children(
+    app: &App,
+    parent: &Document,
+    new: Vec<NewDocument>,
+) -> Result<()> {
+    let mut tx = app.db.begin().await?;
+    lock(&mut tx, &parent.dataset_id).await?;
+    let mut kept: HashSet<String> = HashSet::new();
+    for document in &new {
+        let met = meet(
+            app,
+            &mut tx,
+            &parent.tenant_id,
+            &parent.dataset_id,
+            document,
+            Some(parent),
+            Meeting::default(),
+        )
+        .await?;
+        kept.insert(met.document.id);
+    }
+    for child in children(&mut tx, parent).await? {
+        if !kept.contains(&child.id) {
+            remove(app, &mut tx, &child).await?;
+        }
+    }
+    tx.commit().await?;
+    app.bell.ring();
+    Ok(())
+}
+
+async fn children(tx: &mut Tx, parent: &Document) -> Result<Vec<Document>> {
+    tx.all(
+        concat!(
+            "SELECT ",
+            columns!(),
+            " FROM kb_documents WHERE tenant_id = $1 AND parent_id = $2 ORDER BY id"
+        ),
+        args![&parent.tenant_id, &parent.id],
+    )
+    .await
+}
+
+/// A document with everything inside it, itself first.
+async fn family(tx: &mut Tx, document: &Document) -> Result<Vec<Document>> {
+    let mut found = vec![document.clone()];
+    let mut next = 0;
+    while let Some(parent) = found.get(next).cloned() {
+        found.extend(children(tx, &parent).await?);
+        next += 1;
+    }
+    Ok(found)
 }
 
 /// A document that the caller may see.
@@ -312,7 +731,13 @@ pub async fn list(
 }
 
 /// Queues the ingestion of a document again, unless a queued job is about to do it.
-pub(crate) async fn queue(app: &App, tx: &mut Tx, tenant_id: &str, id: &str) -> Result<()> {
+pub(crate) async fn queue(
+    app: &App,
+    tx: &mut Tx,
+    tenant_id: &str,
+    dataset_id: &str,
+    id: &str,
+) -> Result<()> {
     let waiting: Option<(String,)> = tx
         .optional(
             "SELECT j.id FROM jobs j JOIN kb_documents d ON d.job_id = j.id WHERE d.tenant_id = $1 AND d.id = $2 AND j.status = 'queued' AND d.status = 'pending'",
@@ -322,18 +747,7 @@ pub(crate) async fn queue(app: &App, tx: &mut Tx, tenant_id: &str, id: &str) -> 
     if waiting.is_some() {
         return Ok(());
     }
-    let task = Task::Ingest {
-        document_id: id.to_owned(),
-    };
-    let job_id = jobs::enqueue(
-        tx,
-        &app.clock,
-        tenant_id,
-        &task,
-        None,
-        app.config.job_attempts,
-    )
-    .await?;
+    let job_id = enqueue(app, tx, tenant_id, dataset_id, id).await?;
     let row: Option<Document> = tx
         .optional(
             concat!(
@@ -389,10 +803,12 @@ pub async fn update(
         .await?;
     }
     if let Some(enabled) = patch.enabled.filter(|enabled| *enabled != document.enabled) {
-        switch(app, &mut tx, &document, enabled).await?;
+        for member in family(&mut tx, &document).await? {
+            switch(app, &mut tx, &member, enabled).await?;
+        }
     }
     if patch.re_ingest {
-        queue(app, &mut tx, caller.tenant(), id).await?;
+        queue(app, &mut tx, caller.tenant(), dataset_id, id).await?;
     }
     tx.commit().await?;
     app.bell.ring();
@@ -403,7 +819,7 @@ pub async fn update(
 async fn switch(app: &App, tx: &mut Tx, document: &Document, enabled: bool) -> Result<()> {
     let chunks: Vec<(String,)> = tx
         .all(
-            "SELECT id FROM kb_chunks WHERE tenant_id = $1 AND document_id = $2",
+            "SELECT id FROM kb_chunks WHERE tenant_id = $1 AND document_id = $2 AND enabled = TRUE",
             args![&document.tenant_id, &document.id],
         )
         .await?;
@@ -434,7 +850,7 @@ async fn switch(app: &App, tx: &mut Tx, document: &Document, enabled: bool) -> R
     Ok(())
 }
 
-/// Removes a document and its chunks for good; gives the number of chunks. Effective at the next query.
+/// Removes a document, what is inside it, and their chunks for good; gives the number of chunks. Effective at the next query.
 ///
 /// # Errors
 /// `document_not_found`.
@@ -442,40 +858,55 @@ pub async fn delete(app: &App, caller: &Caller, dataset_id: &str, id: &str) -> R
     caller.need(Scope::KbWrite)?;
     let document = get(app, caller, dataset_id, id).await?;
     let mut tx = app.db.begin().await?;
-    let chunks: Vec<(String,)> = tx
-        .all(
-            "DELETE FROM kb_chunks WHERE tenant_id = $1 AND document_id = $2 RETURNING id",
-            args![caller.tenant(), id],
-        )
-        .await?;
-    let removed = i64::try_from(chunks.len()).unwrap_or(i64::MAX);
-    let ops: Vec<(Op, String)> = chunks.into_iter().map(|(id,)| (Op::Delete, id)).collect();
-    index_log::append(&mut tx, dataset_id, &ops).await?;
-    let gone = tx
-        .execute(
-            "DELETE FROM kb_documents WHERE tenant_id = $1 AND id = $2",
-            args![caller.tenant(), id],
-        )
-        .await?;
-    if gone == 0 {
-        return Err(Error::not_found(
-            "document_not_found",
-            "there is no such file in this dataset",
-        ));
-    }
-    tx.execute(
-        "UPDATE jobs SET cancel_requested = TRUE WHERE tenant_id = $1 AND id = $2 AND status IN ('queued', 'running')",
-        args![caller.tenant(), &document.job_id],
-    )
-    .await?;
-    let event = Event::DocumentDeleted {
-        dataset_id: dataset_id.to_owned(),
-        document_id: id.to_owned(),
-        chunks_removed: removed,
-    };
-    events::append(&mut tx, &app.clock, caller.tenant(), &event).await?;
+    let removed = remove(app, &mut tx, &document).await?;
     tx.commit().await?;
     app.bell.ring();
+    Ok(removed)
+}
+
+async fn remove(app: &App, tx: &mut Tx, document: &Document) -> Result<i64> {
+    let mut removed = 0;
+    for member in family(tx, document).await? {
+        let (tenant_id, id) = (member.tenant_id.as_str(), member.id.as_str());
+        let chunks: Vec<(String,)> = tx
+            .all(
+                "DELETE FROM kb_chunks WHERE tenant_id = $1 AND document_id = $2 RETURNING id",
+                args![tenant_id, id],
+            )
+            .await?;
+        let count = i64::try_from(chunks.len()).unwrap_or(i64::MAX);
+        let ops: Vec<(Op, String)> = chunks.into_iter().map(|(id,)| (Op::Delete, id)).collect();
+        index_log::append(tx, &member.dataset_id, &ops).await?;
+        tx.execute(
+            "DELETE FROM kb_chunk_edits WHERE tenant_id = $1 AND document_id = $2",
+            args![tenant_id, id],
+        )
+        .await?;
+        let gone = tx
+            .execute(
+                "DELETE FROM kb_documents WHERE tenant_id = $1 AND id = $2",
+                args![tenant_id, id],
+            )
+            .await?;
+        if gone == 0 {
+            return Err(Error::not_found(
+                "document_not_found",
+                "there is no such file in this dataset",
+            ));
+        }
+        tx.execute(
+            "UPDATE jobs SET cancel_requested = TRUE WHERE tenant_id = $1 AND id = $2 AND status IN ('queued', 'running')",
+            args![tenant_id, &member.job_id],
+        )
+        .await?;
+        let event = Event::DocumentDeleted {
+            dataset_id: member.dataset_id.clone(),
+            document_id: id.to_owned(),
+            chunks_removed: count,
+        };
+        events::append(tx, &app.clock, tenant_id, &event).await?;
+        removed += count;
+    }
     Ok(removed)
 }
 
@@ -501,7 +932,8 @@ pub(crate) async fn progress(
         .optional(
             concat!(
                 "UPDATE kb_documents SET status = $1, error_code = $2, error_message = $3, chunks_total = COALESCE($4, chunks_total),
-                 chunks_embedded = COALESCE($5, chunks_embedded), updated_on = $6 WHERE tenant_id = $7 AND id = $8 RETURNING ",
+                 chunks_embedded = COALESCE($5, chunks_embedded), embedding_since = CASE WHEN $4 IS NULL THEN embedding_since ELSE $6 END,
+                 updated_on = $6 WHERE tenant_id = $7 AND id = $8 RETURNING ",
                 columns!()
             ),
             args![progress.status, code, message, progress.chunks_total, progress.chunks_embedded, app.clock.now(), tenant_id, id],
@@ -560,6 +992,71 @@ pub async fn retry(app: &App, caller: &Caller, job_id: &str) -> Result<jobs::Job
     tx.commit().await?;
     app.bell.ring();
     jobs::get(&app.db, caller.tenant(), job_id).await
+}
+
+/// Waits until documents, and what is inside them, can be found or have failed; `false` when that takes longer than `patience`.
+///
+/// # Errors
+/// As the database says.
+pub async fn settled(
+    app: &App,
+    caller: &Caller,
+    dataset_id: &str,
+    ids: &[String],
+    patience: Duration,
+) -> Result<bool> {
+    let deadline = Instant::now() + patience;
+    let mut rings = app.bell.listen();
+    loop {
+        rings.mark_unchanged();
+        let current = with_parts(app, caller, dataset_id, ids).await?;
+        if current
+            .iter()
+            .all(|d| matches!(d.status.as_str(), "indexed" | "error"))
+        {
+            return Ok(true);
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(false);
+        }
+        // Not more than ten looks a second, however often something happens.
+        tokio::time::sleep(Duration::from_millis(100).min(left)).await;
+        let pause = left.min(Duration::from_secs(1));
+        // Another process may do the work and ring no bell here.
+        let _ = tokio::time::timeout(pause, rings.changed()).await;
+    }
+}
+
+/// Documents of a dataset by id with everything inside them, in no particular order.
+///
+/// # Errors
+/// As the database says.
+pub async fn with_parts(
+    app: &App,
+    caller: &Caller,
+    dataset_id: &str,
+    ids: &[String],
+) -> Result<Vec<Document>> {
+    let mut found = by_ids(app, caller, dataset_id, ids).await?;
+    let mut parents: Vec<String> = ids.to_vec();
+    while !parents.is_empty() {
+        let inside: Vec<Document> = app
+            .db
+            .all_in(
+                concat!(
+                    "SELECT ",
+                    columns!(),
+                    " FROM kb_documents WHERE tenant_id = $1 AND dataset_id = $2 AND parent_id IN ($LIST)"
+                ),
+                args![caller.tenant(), dataset_id],
+                &parents,
+            )
+            .await?;
+        parents = inside.iter().map(|d| d.id.clone()).collect();
+        found.extend(inside);
+    }
+    Ok(found)
 }
 
 /// Documents of a dataset by id, in no particular order; ids that are gone are left out.

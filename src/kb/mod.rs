@@ -2,12 +2,16 @@
 
 pub mod chunks;
 pub mod datasets;
+pub mod docling;
 pub mod documents;
+pub mod edits;
 pub mod filter;
 pub mod housekeeping;
 pub mod index_log;
 pub mod ingestion;
 pub mod parser;
+pub mod preview;
+pub mod why;
 
 pub use chunks::Chunk;
 pub use datasets::Dataset;

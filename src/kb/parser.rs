@@ -1,5 +1,6 @@
 //! Parsing in a child process of the same program, with limits on memory, processor time and output: a hostile file kills its own process
-//! and becomes an error with a sentence. Plain text and Markdown, which need no fragile parser, are read in this process.
+//! and becomes an error with a sentence. Plain text and Markdown, which need no fragile parser, are read in this process. The files inside an
+//! archive or a message are unpacked by the child into a folder of their own.
 
 use std::io::{Read, Write};
 use std::path::PathBuf;
@@ -7,9 +8,10 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use bytes::Bytes;
-use cairn_ingest::parse::{Format, detect};
+use cairn_ingest::parse::detect;
 use cairn_ingest::{Document, Input, ParseError};
 use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 
@@ -26,7 +28,21 @@ pub struct Parser {
     pub time: Duration,
     /// Largest normalised text in bytes.
     pub text_limit: usize,
+    /// Where files that are unpacked wait until they are stored.
+    pub scratch: PathBuf,
 }
+
+/// A parsed file.
+#[derive(Debug)]
+pub struct Parsed {
+    /// What was read.
+    pub document: Document,
+    /// Holds the bytes of the document's children; they are gone when this is dropped.
+    pub room: TempDir,
+}
+
+/// Largest file that a child may unpack.
+const CHILD_FILE: u64 = 1 << 30;
 
 /// Name of the hidden command that the child runs.
 pub const COMMAND: &str = "parse-child";
@@ -38,6 +54,8 @@ struct Task {
     mime_type: String,
     memory_mb: u64,
     seconds: u64,
+    /// Folder for the files inside archives and mail.
+    children: Option<PathBuf>,
 }
 
 impl Parser {
@@ -50,36 +68,61 @@ impl Parser {
         file_name: &str,
         mime_type: &str,
         bytes: Bytes,
-    ) -> Result<Result<Document, ParseError>> {
+    ) -> Result<Result<Parsed, ParseError>> {
         let format = match detect(&Input {
             file_name,
             mime_type: Some(mime_type),
             bytes: &bytes,
+            ..Input::default()
         }) {
             Ok(format) => format,
             Err(error) => return Ok(Err(error)),
         };
-        let parsed = match format {
-            Format::Text | Format::Markdown => {
-                let (file_name, mime_type) = (file_name.to_owned(), mime_type.to_owned());
-                tokio::task::spawn_blocking(move || {
-                    cairn_ingest::parse(&Input {
-                        file_name: &file_name,
-                        mime_type: Some(&mime_type),
-                        bytes: &bytes,
-                    })
+        let room = self.room().await?;
+        let parsed = if format.is_harmless() {
+            let (file_name, mime_type) = (file_name.to_owned(), mime_type.to_owned());
+            tokio::task::spawn_blocking(move || {
+                cairn_ingest::parse(&Input {
+                    file_name: &file_name,
+                    mime_type: Some(&mime_type),
+                    bytes: &bytes,
+                    ..Input::default()
                 })
-                .await?
-            }
-            Format::Html | Format::Pdf => self.in_child(file_name, mime_type, bytes).await?,
+            })
+            .await?
+        } else {
+            self.in_child(file_name, mime_type, bytes, &room).await?
         };
-        Ok(parsed.and_then(|document| {
-            if document.text.len() > self.text_limit {
-                Err(self.too_long())
-            } else {
-                Ok(document)
-            }
-        }))
+        Ok(parsed.and_then(|document| self.fit(document, room)))
+    }
+
+    /// Takes what another program read, under the same limit on the text.
+    ///
+    /// # Errors
+    /// As the file system says.
+    pub async fn accept(
+        &self,
+        converted: std::result::Result<Document, ParseError>,
+    ) -> Result<std::result::Result<Parsed, ParseError>> {
+        let room = self.room().await?;
+        Ok(converted.and_then(|document| self.fit(document, room)))
+    }
+
+    async fn room(&self) -> Result<TempDir> {
+        let scratch = self.scratch.clone();
+        Ok(tokio::task::spawn_blocking(move || {
+            std::fs::create_dir_all(&scratch)?;
+            TempDir::new_in(&scratch)
+        })
+        .await??)
+    }
+
+    fn fit(&self, document: Document, room: TempDir) -> Result<Parsed, ParseError> {
+        if document.text.len() > self.text_limit {
+            Err(self.too_long())
+        } else {
+            Ok(Parsed { document, room })
+        }
     }
 
     fn too_long(&self) -> ParseError {
@@ -97,12 +140,14 @@ impl Parser {
         file_name: &str,
         mime_type: &str,
         bytes: Bytes,
+        room: &TempDir,
     ) -> Result<Result<Document, ParseError>> {
         let task = Task {
             file_name: file_name.to_owned(),
             mime_type: mime_type.to_owned(),
             memory_mb: self.memory_mb,
             seconds: self.time.as_secs(),
+            children: Some(room.path().to_owned()),
         };
         let mut child = Command::new(&self.program)
             .arg(COMMAND)
@@ -176,6 +221,7 @@ pub fn child(argument: &str) -> i32 {
         rlimit::setrlimit(rlimit::Resource::AS, memory, memory)?;
         rlimit::setrlimit(rlimit::Resource::CPU, task.seconds, task.seconds)?;
         rlimit::setrlimit(rlimit::Resource::CORE, 0, 0)?;
+        rlimit::setrlimit(rlimit::Resource::FSIZE, CHILD_FILE, CHILD_FILE)?;
         let mut bytes = Vec::new();
         std::io::stdin().read_to_end(&mut bytes)?;
         // Deeply nested pages are parsed recursively: give them a large stack instead of a crash.
@@ -186,6 +232,7 @@ pub fn child(argument: &str) -> i32 {
                     file_name: &task.file_name,
                     mime_type: Some(&task.mime_type),
                     bytes: &bytes,
+                    children: task.children.as_deref(),
                 })
             })?
             .join()

@@ -327,7 +327,7 @@ async fn visible(app: &App, head: &Head, after: &str) -> Result<Vec<String>> {
         .db
         .all(
             "SELECT c.id FROM kb_chunks c JOIN kb_documents d ON d.id = c.document_id
-             WHERE c.tenant_id = $1 AND c.dataset_id = $2 AND d.enabled = TRUE AND c.id > $3 ORDER BY c.id LIMIT $4",
+             WHERE c.tenant_id = $1 AND c.dataset_id = $2 AND d.enabled = TRUE AND c.enabled = TRUE AND c.id > $3 ORDER BY c.id LIMIT $4",
             args![&head.tenant_id, &head.id, after, REBUILD],
         )
         .await?;

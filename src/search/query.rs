@@ -400,7 +400,7 @@ async fn live(app: &App, dataset: &Dataset, found: &HashMap<Uuid, Raw>) -> Resul
         .db
         .all_in(
             "SELECT c.id FROM kb_chunks c JOIN kb_documents d ON d.id = c.document_id
-             WHERE c.tenant_id = $1 AND c.dataset_id = $2 AND d.enabled = TRUE AND c.id IN ($LIST)",
+             WHERE c.tenant_id = $1 AND c.dataset_id = $2 AND d.enabled = TRUE AND c.enabled = TRUE AND c.id IN ($LIST)",
             args![&dataset.tenant_id, &dataset.id],
             &ids,
         )

@@ -34,9 +34,19 @@ async fn enqueue(service: &Service, document: &str, key: Option<&str>, attempts:
     let task = Task::Ingest {
         document_id: document.to_owned(),
     };
-    let id = jobs::enqueue(&mut tx, &service.app.clock, &tenant, &task, key, attempts)
-        .await
-        .expect("enqueued");
+    let id = jobs::enqueue(
+        &mut tx,
+        &service.app.clock,
+        &tenant,
+        &task,
+        jobs::Queued {
+            group: "",
+            dedupe_key: key,
+            max_attempts: attempts,
+        },
+    )
+    .await
+    .expect("enqueued");
     tx.commit().await.expect("committed");
     id
 }

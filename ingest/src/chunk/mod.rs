@@ -5,10 +5,12 @@
 
 mod overlap;
 
-use serde::{Deserialize, Serialize};
-use text_splitter::{ChunkConfig, ChunkSizer, MarkdownSplitter, TextSplitter};
+use std::ops::Range;
 
-use crate::document::Document;
+use serde::{Deserialize, Serialize};
+use text_splitter::{ChunkConfig, ChunkSizer, CodeSplitter, MarkdownSplitter, TextSplitter};
+
+use crate::document::{Document, Page, Table};
 
 /// How the text is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,17 +44,35 @@ pub struct Chunk {
     pub start: usize,
     /// Byte offset after the chunk.
     pub end: usize,
-    /// Tokens in the range.
+    /// Tokens in the range, and in the header that it repeats.
     pub tokens: usize,
-    /// Headings that enclose the chunk, outermost first.
+    /// Headings or symbols that enclose the chunk, outermost first.
     pub heading_path: Vec<String>,
     /// Page of the chunk; what it repeats from the chunk before may stand on the page before.
-    pub page: Option<u32>,
+    pub page: Option<Page>,
+    /// The table of the chunk, where it has rows of one.
+    pub table: Option<TableRows>,
+    /// First and last line of the chunk in source code, from 1.
+    pub lines: Option<(u32, u32)>,
+}
+
+/// Rows of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableRows {
+    /// Position of the table in the document, from 1.
+    pub table: u32,
+    /// First row below the header that is in the chunk, from 1.
+    pub first: u32,
+    /// Last such row.
+    pub last: u32,
+    /// The header as a range of the text, when it stands before the chunk and is repeated for it.
+    pub header: Option<Range<usize>>,
 }
 
 /// Cuts a document. `token_starts` are the byte offsets of the tokens of `document.text`, ascending.
 ///
-/// Every character that is not white space is in some chunk, except the delimiters of `Manual`. No chunk exceeds `size`.
+/// Every character that is not white space is in some chunk, except the delimiters of `Manual`. No chunk exceeds `size`, together with the
+/// table header that it repeats; headers longer than half of that are not repeated.
 #[must_use]
 pub fn chunk(document: &Document, token_starts: &[usize], options: &ChunkOptions) -> Vec<Chunk> {
     let text = document.text.as_str();
@@ -61,52 +81,219 @@ pub fn chunk(document: &Document, token_starts: &[usize], options: &ChunkOptions
         starts: token_starts,
     };
     let body = options.size.saturating_sub(options.overlap).max(1);
+    let whole = 0..text.len();
     let spans = match options.strategy {
+        Strategy::Manual => pieces(text, &options.delimiter)
+            .flat_map(|range| naive(text, range, body, &sizer))
+            .collect(),
         // A chunk has one page, so that a citation leads to it.
         Strategy::Naive | Strategy::Markdown if !document.pages.is_empty() => document
             .pages
             .iter()
-            .flat_map(|page| naive(text, page.start..page.end, body, &sizer))
+            .flat_map(|page| {
+                structured(
+                    document,
+                    page.start..page.end,
+                    body,
+                    options.strategy,
+                    &sizer,
+                )
+            })
             .collect(),
-        Strategy::Naive => naive(text, 0..text.len(), body, &sizer),
-        Strategy::Markdown => {
-            let config = ChunkConfig::new(body).with_sizer(&sizer);
-            merge_headings(
-                document,
-                spans(MarkdownSplitter::new(config).chunk_indices(text)),
-                body,
-                &sizer,
-            )
+        Strategy::Markdown if document.code.is_some() => symbols(document, body, &sizer),
+        Strategy::Naive | Strategy::Markdown => {
+            structured(document, whole, body, options.strategy, &sizer)
         }
-        Strategy::Manual => pieces(text, &options.delimiter)
-            .flat_map(|range| naive(text, range, body, &sizer))
-            .collect(),
     };
+    let mut lines = Lines::default();
     let mut chunks: Vec<Chunk> = Vec::with_capacity(spans.len());
     for (start, end) in spans {
         if text[start..end].trim().is_empty() {
             continue;
         }
         let heading_path = document.heading_path(content_start(document, start, end));
+        let table = table_rows(document, start, end, body, &sizer);
         let floor = chunks
             .last()
-            .filter(|before| before.heading_path == heading_path)
+            .filter(|before| before.heading_path == heading_path && before.table.is_none())
             .map(|before| before.start);
         let from = match floor {
-            Some(floor) if options.strategy != Strategy::Manual => {
+            // Rows and code are not repeated: the header and the symbol say what they belong to.
+            Some(floor)
+                if options.strategy != Strategy::Manual
+                    && table.is_none()
+                    && document.code.is_none() =>
+            {
                 overlap::start(text, token_starts, floor, start, options.overlap)
             }
             _ => start,
         };
+        let header = table.as_ref().and_then(|t| t.header.clone());
         chunks.push(Chunk {
             start: from,
             end,
-            tokens: sizer.count(from, end),
-            page: document.page(start),
+            tokens: sizer.count(from, end) + header.map_or(0, |h| sizer.count(h.start, h.end)),
+            page: document.page(start).cloned(),
+            lines: document.code.is_some().then(|| {
+                let first = lines.at(text, from);
+                (first, first + breaks(text[from..end].trim_end()))
+            }),
+            table,
             heading_path,
         });
     }
     chunks
+}
+
+/// Counts lines by ascending offsets, each part of the text once.
+#[derive(Default)]
+struct Lines {
+    offset: usize,
+    line: u32,
+}
+
+impl Lines {
+    fn at(&mut self, text: &str, offset: usize) -> u32 {
+        if offset < self.offset {
+            *self = Self::default();
+        }
+        self.line += breaks(&text[self.offset..offset]);
+        self.offset = offset;
+        self.line + 1
+    }
+}
+
+fn breaks(text: &str) -> u32 {
+    u32::try_from(text.bytes().filter(|b| *b == b'\n').count()).unwrap_or(u32::MAX)
+}
+
+/// Cuts a range by its structure: tables that do not fit are cut between rows, everything else as the strategy says.
+fn structured(
+    document: &Document,
+    range: Range<usize>,
+    size: usize,
+    strategy: Strategy,
+    sizer: &Sizer<'_>,
+) -> Vec<(usize, usize)> {
+    let text = document.text.as_str();
+    let flow = |range: Range<usize>| match strategy {
+        Strategy::Markdown => {
+            let base = range.start;
+            let config = ChunkConfig::new(size).with_sizer(sizer);
+            let cut = spans(MarkdownSplitter::new(config).chunk_indices(&text[range]));
+            let cut = cut
+                .into_iter()
+                .map(|(start, end)| (start + base, end + base));
+            merge_headings(document, cut.collect(), size, sizer)
+        }
+        Strategy::Naive | Strategy::Manual => naive(text, range, size, sizer),
+    };
+    let first = document.tables.partition_point(|t| t.start < range.start);
+    let mut cuts = Vec::new();
+    let mut at = range.start;
+    for table in &document.tables[first..] {
+        if table.start >= range.end {
+            break;
+        }
+        if sizer.count(table.start, table.end) <= size || table.rows.is_empty() {
+            continue;
+        }
+        let before = at..table.start;
+        // A caption or a heading stays with its table.
+        let lead = sizer.count(before.start, before.end) <= size / 4;
+        if !lead {
+            cuts.extend(flow(before));
+        }
+        rows(
+            document,
+            table,
+            if lead { at } else { table.start },
+            size,
+            sizer,
+            &mut cuts,
+        );
+        at = table.end;
+    }
+    cuts.extend(flow(at..range.end));
+    cuts
+}
+
+/// Groups of rows; the first one with the header and what leads to it. A row that does not fit is cut as text.
+fn rows(
+    document: &Document,
+    table: &Table,
+    start: usize,
+    size: usize,
+    sizer: &Sizer<'_>,
+    into: &mut Vec<(usize, usize)>,
+) {
+    let header = sizer.count(table.start, table.body);
+    let repeated = if header <= size / 2 { header } else { 0 };
+    let mut group = (start, table.body);
+    for (row_start, row_end) in &table.rows {
+        // The first group has the header in itself.
+        let room = if group.0 < table.body {
+            size
+        } else {
+            size - repeated
+        };
+        if sizer.count(group.0, *row_end) <= room {
+            group.1 = *row_end;
+            continue;
+        }
+        if group.0 < group.1 {
+            into.push(group);
+        }
+        group = (*row_start, *row_end);
+        if sizer.count(*row_start, *row_end) > size - repeated {
+            into.extend(naive(
+                &document.text,
+                *row_start..*row_end,
+                size - repeated,
+                sizer,
+            ));
+            group = (*row_end, *row_end);
+        }
+    }
+    if group.0 < group.1 {
+        into.push(group);
+    }
+}
+
+/// Which rows of which table a range has.
+fn table_rows(
+    document: &Document,
+    start: usize,
+    end: usize,
+    size: usize,
+    sizer: &Sizer<'_>,
+) -> Option<TableRows> {
+    let index = document.tables.partition_point(|t| t.end <= start);
+    let table = document.tables.get(index).filter(|t| t.body < end)?;
+    let first = table.rows.partition_point(|(_, row_end)| *row_end <= start);
+    let last = table
+        .rows
+        .partition_point(|(row_start, _)| *row_start < end);
+    let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let repeat = start >= table.body && sizer.count(table.start, table.body) <= size / 2;
+    (first < last).then(|| TableRows {
+        table: number(index + 1),
+        first: number(first + 1),
+        last: number(last),
+        header: repeat.then_some(table.start..table.body),
+    })
+}
+
+/// Cuts source code by its syntax tree; without a grammar, by blank lines.
+fn symbols(document: &Document, size: usize, sizer: &Sizer<'_>) -> Vec<(usize, usize)> {
+    let text = document.text.as_str();
+    let config = ChunkConfig::new(size).with_sizer(sizer).with_trim(false);
+    let language = document.code.as_deref().and_then(crate::parse::language);
+    let splitter = language.and_then(|language| CodeSplitter::new(language, config).ok());
+    match splitter {
+        Some(splitter) => spans(splitter.chunk_indices(text)),
+        None => naive(text, 0..text.len(), size, sizer),
+    }
 }
 
 /// Counts token starts inside the ranges of one text.
@@ -133,12 +320,7 @@ fn spans<'t>(indices: impl Iterator<Item = (usize, &'t str)>) -> Vec<(usize, usi
     indices.map(|(at, piece)| (at, at + piece.len())).collect()
 }
 
-fn naive(
-    text: &str,
-    range: std::ops::Range<usize>,
-    size: usize,
-    sizer: &Sizer<'_>,
-) -> Vec<(usize, usize)> {
+fn naive(text: &str, range: Range<usize>, size: usize, sizer: &Sizer<'_>) -> Vec<(usize, usize)> {
     let splitter = TextSplitter::new(ChunkConfig::new(size).with_sizer(sizer));
     let base = range.start;
     spans(splitter.chunk_indices(&text[range]))
@@ -147,10 +329,7 @@ fn naive(
         .collect()
 }
 
-fn pieces<'t>(
-    text: &'t str,
-    delimiter: &'t str,
-) -> impl Iterator<Item = std::ops::Range<usize>> + 't {
+fn pieces<'t>(text: &'t str, delimiter: &'t str) -> impl Iterator<Item = Range<usize>> + 't {
     let mut at = 0;
     let parts: Box<dyn Iterator<Item = &str>> = if delimiter.is_empty() {
         Box::new(std::iter::once(text))

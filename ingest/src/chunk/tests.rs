@@ -33,8 +33,8 @@ fn options(strategy: Strategy, size: usize, overlap: usize) -> ChunkOptions {
 fn markdown(text: &str) -> Document {
     parse(&Input {
         file_name: "a.md",
-        mime_type: None,
         bytes: text.as_bytes(),
+        ..Input::default()
     })
     .expect("parses")
 }
@@ -135,6 +135,7 @@ fn a_chunk_has_one_page() {
             start,
             end: document.text.len(),
             number,
+            label: None,
         });
         document.text.push_str("\n\n");
     }
@@ -146,12 +147,119 @@ fn a_chunk_has_one_page() {
     assert_eq!(
         chunks
             .iter()
-            .map(|c| (c.page, &document.text[c.start..c.end]))
+            .map(|c| {
+                (
+                    c.page.as_ref().map(|p| p.number),
+                    &document.text[c.start..c.end],
+                )
+            })
             .collect::<Vec<_>>(),
         [
             (Some(1), pages[0]),
             (Some(2), pages[1]),
             (Some(3), pages[2])
+        ]
+    );
+}
+
+#[test]
+fn a_table_is_cut_between_rows_and_repeats_its_header() {
+    let rows: String = (1..=40)
+        .map(|n| format!("| item {n} | {n}00 |\n"))
+        .collect();
+    let document = markdown(&format!(
+        "# Stock\n\nWhat there is.\n\n| name | amount |\n| --- | --- |\n{rows}\nThat was all."
+    ));
+    let chunks = chunk(
+        &document,
+        &token_starts(&document.text),
+        &options(Strategy::Markdown, 64, 8),
+    );
+    let with_rows: Vec<_> = chunks
+        .iter()
+        .filter_map(|c| Some((c, c.table.as_ref()?)))
+        .collect();
+    assert!(with_rows.len() > 3);
+    let mut next = 1;
+    for (chunk, table) in &with_rows {
+        assert_eq!(
+            (table.table, table.first),
+            (1, next),
+            "no row is torn, lost or repeated"
+        );
+        next = table.last + 1;
+        let text = document.text[chunk.start..chunk.end].trim_end();
+        assert!(
+            text.ends_with('|') && chunk.tokens <= 64,
+            "{} tokens: {text}",
+            chunk.tokens
+        );
+        assert_eq!(chunk.heading_path, ["Stock"]);
+        match &table.header {
+            Some(header) => assert_eq!(
+                &document.text[header.clone()],
+                "| name | amount |\n| --- | --- |\n"
+            ),
+            None => assert!(text.contains("What there is.") && text.contains("| name |")),
+        }
+    }
+    assert_eq!(next, 41);
+    assert!(document.text[chunks[chunks.len() - 1].start..].starts_with("That was all."));
+}
+
+#[test]
+fn small_tables_lists_and_code_blocks_are_not_torn() {
+    let block = "```\nlet a = 1;\nlet b = 2;\n```";
+    let list = "- one apple\n- two pears\n- three plums";
+    let table = "| a | b |\n| --- | --- |\n| 1 | 2 |\n| 3 | 4 |";
+    let filler = "Some words before it that fill most of the chunk, so that the next block does not fit any more.";
+    for whole in [block, list, table] {
+        let document = markdown(&format!("{filler}\n\n{whole}\n\n{filler}"));
+        let chunks = chunk(
+            &document,
+            &token_starts(&document.text),
+            &options(Strategy::Markdown, 40, 0),
+        );
+        let holding = chunks
+            .iter()
+            .filter(|c| document.text[c.start..c.end].contains(whole))
+            .count();
+        assert_eq!(holding, 1, "{whole} was torn");
+    }
+}
+
+#[test]
+fn code_is_cut_by_symbol_and_counts_lines() {
+    let function = |name: &str| {
+        format!(
+            "/// Says {name}.\nfn {name}() {{\n    let words = [\"a\", \"b\", \"c\"];\n    println!(\"{{words:?}}\");\n}}\n\n"
+        )
+    };
+    let source: String = ["alpha", "beta", "gamma"]
+        .into_iter()
+        .map(function)
+        .collect();
+    let document = parse(&Input {
+        file_name: "a.rs",
+        bytes: source.as_bytes(),
+        ..Input::default()
+    })
+    .expect("parses");
+    let chunks = chunk(
+        &document,
+        &token_starts(&document.text),
+        &options(Strategy::Markdown, 50, 8),
+    );
+    let seen: Vec<_> = chunks
+        .iter()
+        .map(|c| (c.heading_path.join("/"), c.lines))
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            ("alpha".to_owned(), Some((1, 5))),
+            ("beta".to_owned(), Some((7, 11))),
+            ("gamma".to_owned(), Some((13, 17)))
         ]
     );
 }

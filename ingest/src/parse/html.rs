@@ -50,7 +50,7 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
     Ok(document)
 }
 
-fn to_markdown(html: &str) -> std::io::Result<String> {
+pub(super) fn to_markdown(html: &str) -> std::io::Result<String> {
     // A link is its text: addresses and pictures would be noise in every chunk.
     HtmlToMarkdown::builder()
         .skip_tags(NOT_CONTENT.to_vec())
@@ -90,8 +90,8 @@ mod tests {
     fn parse_html(html: &str) -> Document {
         parse(&Input {
             file_name: "page.html",
-            mime_type: None,
             bytes: html.as_bytes(),
+            ..Input::default()
         })
         .expect("parses")
     }

@@ -3,7 +3,7 @@
 use pulldown_cmark::{Event, HeadingLevel, MetadataBlockKind, Options, Parser, Tag, TagEnd};
 
 use super::{Input, ParseError, text};
-use crate::document::{Document, Heading, normalise};
+use crate::document::{Document, Heading, Table, normalise};
 
 pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
     let (text, warnings) = text::decode(input.bytes, None);
@@ -17,29 +17,37 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
 pub(super) fn from_text(text: String, engine: &str) -> Document {
     let (front, body) = split_front_matter(&text);
     let title = front.as_deref().and_then(front_title);
-    let text = body.to_owned();
-    let headings = headings(&text);
-    let title = title.or_else(|| {
-        headings
+    let document = from_blocks(body.to_owned(), engine);
+    Document {
+        title: title.or(document.title),
+        ..document
+    }
+}
+
+/// Reads the structure of Markdown text that we wrote, which has no front matter.
+pub(super) fn from_blocks(text: String, engine: &str) -> Document {
+    let (headings, tables) = structure(&text);
+    Document {
+        title: headings
             .iter()
             .find(|h| h.level == 1)
-            .map(|h| h.title.clone())
-    });
-    Document {
-        title,
+            .map(|h| h.title.clone()),
         headings,
+        tables,
         engine: engine.to_owned(),
         text,
         ..Document::default()
     }
 }
 
+/// Headings and tables of a text.
 #[expect(
     clippy::wildcard_enum_match_arm,
-    reason = "of many events only those of headings matter"
+    reason = "of many events only those of headings and tables matter"
 )]
-fn headings(text: &str) -> Vec<Heading> {
+pub(super) fn structure(text: &str) -> (Vec<Heading>, Vec<Table>) {
     let mut found: Vec<Heading> = Vec::new();
+    let mut tables: Vec<Table> = Vec::new();
     let mut inside = false;
     for (event, range) in Parser::new_ext(text, Options::ENABLE_TABLES).into_offset_iter() {
         match event {
@@ -63,11 +71,25 @@ fn headings(text: &str) -> Vec<Heading> {
                     heading.title.push(' ');
                 }
             }
+            Event::Start(Tag::Table(_)) => tables.push(Table {
+                start: range.start,
+                end: range.end,
+                body: range.end,
+                rows: Vec::new(),
+            }),
+            Event::Start(Tag::TableRow) => {
+                if let Some(table) = tables.last_mut() {
+                    if table.rows.is_empty() {
+                        table.body = range.start;
+                    }
+                    table.rows.push((range.start, range.end));
+                }
+            }
             _ => {}
         }
     }
     found.retain(|h| !h.title.trim().is_empty());
-    found
+    (found, tables)
 }
 
 fn depth(level: HeadingLevel) -> u8 {

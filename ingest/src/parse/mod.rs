@@ -1,16 +1,34 @@
 //! Parsers, one file per format. Adding a format: a variant of [`Format`], a line in [`FORMATS`], a file with `parse`.
 
+mod code;
+mod container;
+mod data;
+mod epub;
 mod html;
+mod mail;
 mod markdown;
+mod markup;
+mod office;
+mod opendocument;
 mod pdf;
+mod rtf;
+mod sheet;
+mod subtitles;
 mod text;
+mod tree;
+mod writer;
+mod xml;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use crate::document::Document;
+pub(crate) use code::language;
 
 /// A file to parse.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Input<'a> {
     /// Name with extension, as the user gave it.
     pub file_name: &'a str,
@@ -18,6 +36,8 @@ pub struct Input<'a> {
     pub mime_type: Option<&'a str>,
     /// The content.
     pub bytes: &'a [u8],
+    /// An empty folder for the files inside archives and mail; without it such files are an error.
+    pub children: Option<&'a Path>,
 }
 
 /// A format that can be parsed.
@@ -32,6 +52,44 @@ pub enum Format {
     Html,
     /// A PDF with a text layer.
     Pdf,
+    /// Word, of the XML or the old kind.
+    Word,
+    /// `PowerPoint`, of the XML or the old kind.
+    PowerPoint,
+    /// A spreadsheet of Excel or `OpenDocument`.
+    Spreadsheet,
+    /// Comma-separated values, whatever divides them.
+    Csv,
+    /// An `OpenDocument` text.
+    OpenDocumentText,
+    /// An `OpenDocument` presentation.
+    OpenDocumentPresentation,
+    /// An electronic book.
+    Epub,
+    /// Rich Text Format.
+    Rtf,
+    /// A MIME message.
+    Mail,
+    /// A message in Outlook's own format.
+    OutlookMail,
+    /// JSON, JSON lines, and Jupyter notebooks.
+    Json,
+    /// XML.
+    Xml,
+    /// `WebVTT` or `SubRip`.
+    Subtitles,
+    /// reStructuredText.
+    Rst,
+    /// `AsciiDoc`.
+    AsciiDoc,
+    /// Org.
+    Org,
+    /// LaTeX.
+    Latex,
+    /// Source code.
+    Code,
+    /// An archive of files that become documents of their own.
+    Zip,
 }
 
 /// Why a file could not be parsed.
@@ -59,43 +117,251 @@ struct Entry {
     format: Format,
     mime_type: &'static str,
     extensions: &'static [&'static str],
+    /// What the bytes of such a file begin with, where they must.
+    magic: Option<&'static [u8]>,
     parse: fn(&Input<'_>) -> Result<Document, ParseError>,
 }
 
-const FORMATS: [Entry; 4] = [
+/// How OLE containers begin: old office files, Outlook's messages, encrypted new office files.
+const OLE: [u8; 8] = [0xD0, 0xCF, 0x11, 0xE0, 0xA1, 0xB1, 0x1A, 0xE1];
+const ZIP: &[u8] = b"PK\x03\x04";
+
+const fn entry(
+    format: Format,
+    mime_type: &'static str,
+    extensions: &'static [&'static str],
+    magic: Option<&'static [u8]>,
+    parse: fn(&Input<'_>) -> Result<Document, ParseError>,
+) -> Entry {
     Entry {
-        format: Format::Pdf,
-        mime_type: "application/pdf",
-        extensions: &["pdf"],
-        parse: pdf::parse,
-    },
-    Entry {
-        format: Format::Html,
-        mime_type: "text/html",
-        extensions: &["html", "htm", "xhtml"],
-        parse: html::parse,
-    },
-    Entry {
-        format: Format::Markdown,
-        mime_type: "text/markdown",
-        extensions: &["md", "markdown", "mdown", "mkd"],
-        parse: markdown::parse,
-    },
-    Entry {
-        format: Format::Text,
-        mime_type: "text/plain",
-        extensions: &["txt", "text", "log"],
-        parse: text::parse,
-    },
+        format,
+        mime_type,
+        extensions,
+        magic,
+        parse,
+    }
+}
+
+const FORMATS: [Entry; 33] = [
+    entry(
+        Format::Pdf,
+        "application/pdf",
+        &["pdf"],
+        Some(b"%PDF-"),
+        pdf::parse,
+    ),
+    entry(
+        Format::Html,
+        "text/html",
+        &["html", "htm", "xhtml"],
+        None,
+        html::parse,
+    ),
+    entry(
+        Format::Markdown,
+        "text/markdown",
+        &["md", "markdown", "mdown", "mkd"],
+        None,
+        markdown::parse,
+    ),
+    entry(
+        Format::Text,
+        "text/plain",
+        &["txt", "text", "log"],
+        None,
+        text::parse,
+    ),
+    entry(
+        Format::Word,
+        "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+        &["docx", "docm", "dotx"],
+        Some(ZIP),
+        office::parse,
+    ),
+    entry(
+        Format::Word,
+        "application/msword",
+        &["doc", "dot"],
+        Some(&OLE),
+        office::parse,
+    ),
+    entry(
+        Format::PowerPoint,
+        "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+        &["pptx", "pptm", "ppsx"],
+        Some(ZIP),
+        office::parse,
+    ),
+    entry(
+        Format::PowerPoint,
+        "application/vnd.ms-powerpoint",
+        &["ppt", "pps"],
+        Some(&OLE),
+        office::parse,
+    ),
+    entry(
+        Format::Spreadsheet,
+        "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+        &["xlsx", "xlsm", "xltx", "xlsb"],
+        Some(ZIP),
+        sheet::parse,
+    ),
+    entry(
+        Format::Spreadsheet,
+        "application/vnd.ms-excel",
+        &["xls", "xlt"],
+        Some(&OLE),
+        sheet::parse,
+    ),
+    entry(
+        Format::Spreadsheet,
+        "application/vnd.oasis.opendocument.spreadsheet",
+        &["ods", "ots"],
+        Some(ZIP),
+        sheet::parse,
+    ),
+    entry(
+        Format::OpenDocumentText,
+        "application/vnd.oasis.opendocument.text",
+        &["odt", "ott"],
+        Some(ZIP),
+        opendocument::parse,
+    ),
+    entry(
+        Format::OpenDocumentPresentation,
+        "application/vnd.oasis.opendocument.presentation",
+        &["odp", "otp"],
+        Some(ZIP),
+        opendocument::parse,
+    ),
+    entry(
+        Format::Epub,
+        "application/epub+zip",
+        &["epub"],
+        Some(ZIP),
+        epub::parse,
+    ),
+    entry(
+        Format::Zip,
+        "application/zip",
+        &["zip"],
+        Some(ZIP),
+        container::parse,
+    ),
+    entry(
+        Format::OutlookMail,
+        "application/vnd.ms-outlook",
+        &["msg"],
+        Some(&OLE),
+        mail::parse_outlook,
+    ),
+    entry(
+        Format::Rtf,
+        "application/rtf",
+        &["rtf"],
+        Some(b"{\\rtf"),
+        rtf::parse,
+    ),
+    entry(Format::Csv, "text/csv", &["csv"], None, sheet::parse_csv),
+    entry(
+        Format::Csv,
+        "text/tab-separated-values",
+        &["tsv", "tab"],
+        None,
+        sheet::parse_csv,
+    ),
+    entry(Format::Mail, "message/rfc822", &["eml"], None, mail::parse),
+    entry(
+        Format::Json,
+        "application/json",
+        &["json"],
+        None,
+        data::parse_json,
+    ),
+    entry(
+        Format::Json,
+        "application/x-ndjson",
+        &["jsonl", "ndjson"],
+        None,
+        data::parse_json,
+    ),
+    entry(
+        Format::Json,
+        "application/x-ipynb+json",
+        &["ipynb"],
+        None,
+        data::parse_json,
+    ),
+    entry(
+        Format::Xml,
+        "application/xml",
+        &["xml", "nxml", "dbk", "docbook", "tei"],
+        None,
+        xml::parse,
+    ),
+    entry(Format::Xml, "text/xml", &[], None, xml::parse),
+    entry(
+        Format::Subtitles,
+        "text/vtt",
+        &["vtt"],
+        None,
+        subtitles::parse,
+    ),
+    entry(
+        Format::Subtitles,
+        "application/x-subrip",
+        &["srt"],
+        None,
+        subtitles::parse,
+    ),
+    entry(
+        Format::Rst,
+        "text/x-rst",
+        &["rst", "rest"],
+        None,
+        markup::parse_rst,
+    ),
+    entry(
+        Format::AsciiDoc,
+        "text/asciidoc",
+        &["adoc", "asciidoc", "asc"],
+        None,
+        markup::parse_asciidoc,
+    ),
+    entry(Format::Org, "text/org", &["org"], None, markup::parse_org),
+    entry(
+        Format::Latex,
+        "application/x-tex",
+        &["tex", "latex", "ltx"],
+        None,
+        markup::parse_latex,
+    ),
+    entry(
+        Format::Code,
+        "text/x-source",
+        &code::EXTENSIONS,
+        None,
+        code::parse,
+    ),
+    entry(
+        Format::Text,
+        "application/octet-stream",
+        &[],
+        None,
+        text::parse,
+    ),
 ];
 
 impl Format {
-    /// Media type under which documents of this format are stored.
+    /// Media type under which a file of this format is stored.
     #[must_use]
-    pub fn mime_type(self) -> &'static str {
-        FORMATS
-            .iter()
-            .find(|e| e.format == self)
+    pub fn mime_type(self, file_name: &str) -> &'static str {
+        let extension = extension(file_name);
+        let mut entries = FORMATS.iter().filter(|e| e.format == self);
+        entries
+            .clone()
+            .find(|e| e.extensions.contains(&extension.as_str()))
+            .or_else(|| entries.next())
             .map_or("application/octet-stream", |e| e.mime_type)
     }
 
@@ -104,20 +370,33 @@ impl Format {
     pub fn extensions() -> Vec<&'static str> {
         FORMATS.iter().flat_map(|e| e.extensions).copied().collect()
     }
+
+    /// Whether files of this format need no fragile parser and little memory.
+    #[must_use]
+    pub fn is_harmless(self) -> bool {
+        matches!(self, Self::Text | Self::Markdown)
+    }
+}
+
+/// The extension of a file name in lower case; empty when it has none.
+fn extension(file_name: &str) -> String {
+    let base = file_name.rsplit(['/', '\\']).next().unwrap_or(file_name);
+    base.rsplit_once('.')
+        .map(|(_, e)| e.to_lowercase())
+        .unwrap_or_default()
 }
 
 /// Finds the format: by content where it shows, then by the name, then by the media type, then any readable text.
-/// Needs only the first few kilobytes of a file.
+/// The first few kilobytes of a file are enough, except to tell what is in a container; its name decides then.
 ///
 /// # Errors
-/// `unsupported_format` names what the file seems to be.
+/// `unsupported_format` names what the file seems to be; `damaged_file` when name and content contradict each other.
 pub fn detect(input: &Input<'_>) -> Result<Format, ParseError> {
     let head = &input.bytes[..input.bytes.len().min(8192)];
-    let extension = input
-        .file_name
-        .rsplit_once('.')
-        .map(|(_, e)| e.to_lowercase())
-        .unwrap_or_default();
+    let extension = extension(input.file_name);
+    let by_name = FORMATS
+        .iter()
+        .find(|e| e.extensions.contains(&extension.as_str()));
     // Text may begin with the few letters by which some binary formats are told, or speak of PDF headers.
     let readable = text::is_utf8(head) && !text::looks_binary(head);
     let header = head[..head.len().min(1024)]
@@ -126,40 +405,123 @@ pub fn detect(input: &Input<'_>) -> Result<Format, ParseError> {
     if header == Some(0) || (header.is_some() && (!readable || extension == "pdf")) {
         return Ok(Format::Pdf);
     }
+    if head.starts_with(b"{\\rtf") {
+        return Ok(Format::Rtf);
+    }
+    if head.starts_with(ZIP) {
+        let named = by_name.filter(|e| e.magic == Some(ZIP)).map(|e| e.format);
+        return Ok(container::format(input.bytes)
+            .or(named)
+            .unwrap_or(Format::Zip));
+    }
+    if head.starts_with(&OLE) {
+        let named =
+            by_name.filter(|e| matches!(e.magic, Some(magic) if magic == OLE || magic == ZIP));
+        return ole(input.bytes)
+            .or(named.map(|e| e.format))
+            .ok_or_else(|| unsupported(&extension, "an OLE container"));
+    }
     if let Some(kind) = infer::get(head).filter(|_| !readable)
         && !matches!(kind.matcher_type(), infer::MatcherType::Text)
     {
         return Err(unsupported(&extension, kind.mime_type()));
     }
-    let by_name = FORMATS
-        .iter()
-        .find(|e| e.extensions.contains(&extension.as_str()));
-    if let Some(entry) = by_name.filter(|e| e.format != Format::Pdf) {
-        return Ok(entry.format);
-    }
-    if by_name.is_some() {
-        return Err(ParseError::new(
-            "damaged_file",
-            "the file is named PDF but has no PDF header; is it complete?",
-        ));
+    if let Some(entry) = by_name {
+        if entry.magic.is_none() {
+            return Ok(entry.format);
+        }
+        // Some programs give texts and web pages the names of office files.
+        if !readable || entry.format == Format::Pdf {
+            return Err(ParseError::new(
+                "damaged_file",
+                format!("the file is named .{extension} but is no such file; is it complete?"),
+            ));
+        }
     }
     let mime = input
         .mime_type
         .map(|m| m.split(';').next().unwrap_or(m).trim().to_lowercase());
-    if let Some(entry) = FORMATS
-        .iter()
-        .find(|e| e.format != Format::Pdf && Some(e.mime_type) == mime.as_deref())
-    {
+    if let Some(entry) = FORMATS.iter().find(|e| {
+        e.magic.is_none()
+            && Some(e.mime_type) == mime.as_deref()
+            && !matches!(e.mime_type, "text/plain" | "application/octet-stream")
+    }) {
         return Ok(entry.format);
-    }
-    let start = String::from_utf8_lossy(head).trim_start().to_lowercase();
-    if start.starts_with("<!doctype html") || start.starts_with("<html") {
-        return Ok(Format::Html);
     }
     if text::looks_binary(head) {
         return Err(unsupported(&extension, "binary data"));
     }
-    Ok(Format::Text)
+    Ok(sniff(input.bytes, head))
+}
+
+/// What a text without a telling name is.
+fn sniff(bytes: &[u8], head: &[u8]) -> Format {
+    const HEADERS: [&str; 9] = [
+        "from",
+        "to",
+        "subject",
+        "date",
+        "received",
+        "message-id",
+        "mime-version",
+        "return-path",
+        "delivered-to",
+    ];
+    let decoded = String::from_utf8_lossy(head);
+    let start = decoded.trim_start_matches('\u{feff}').trim_start();
+    let lower = start.to_lowercase();
+    if lower.starts_with("<!doctype html") || lower.starts_with("<html") {
+        return Format::Html;
+    }
+    if lower.starts_with("<?xml") {
+        return if lower.contains("<html") {
+            Format::Html
+        } else {
+            Format::Xml
+        };
+    }
+    if start.starts_with("WEBVTT") {
+        return Format::Subtitles;
+    }
+    let headers = start
+        .lines()
+        .take_while(|l| !l.is_empty())
+        .filter_map(|l| l.split_once(':'))
+        .filter(|(name, _)| HEADERS.contains(&name.to_lowercase().as_str()))
+        .count();
+    let first = start.lines().next().unwrap_or_default();
+    if headers >= 3
+        && first
+            .split_once(':')
+            .is_some_and(|(name, _)| !name.contains(' '))
+    {
+        return Format::Mail;
+    }
+    if start.starts_with(['{', '['])
+        && serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok()
+    {
+        return Format::Json;
+    }
+    Format::Text
+}
+
+/// What an OLE container holds, by the names of its streams.
+fn ole(bytes: &[u8]) -> Option<Format> {
+    let has = |name: &str| {
+        let wide: Vec<u8> = name.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        bytes.windows(wide.len()).any(|w| w == wide)
+    };
+    if has("WordDocument") {
+        Some(Format::Word)
+    } else if has("PowerPoint Document") {
+        Some(Format::PowerPoint)
+    } else if has("__substg1.0_") {
+        Some(Format::OutlookMail)
+    } else if has("Workbook") {
+        Some(Format::Spreadsheet)
+    } else {
+        None
+    }
 }
 
 fn unsupported(extension: &str, kind: &str) -> ParseError {
@@ -177,10 +539,33 @@ fn unsupported(extension: &str, kind: &str) -> ParseError {
     )
 }
 
+/// The file cannot be read as what it is.
+fn damaged(cause: &str) -> ParseError {
+    ParseError::new("damaged_file", format!("the file is damaged: {cause}"))
+}
+
+fn locked() -> ParseError {
+    ParseError::new(
+        "password_required",
+        "the file is protected by a password; remove the protection and upload it again",
+    )
+}
+
+/// Runs somebody else's parser; a panic in it is damage of the file.
+fn guarded<T>(run: impl FnOnce() -> T) -> Result<T, ParseError> {
+    catch_unwind(AssertUnwindSafe(run))
+        .map_err(|_| damaged("its content contradicts itself in a way the parser cannot handle"))
+}
+
+/// A value that is there and not blank.
+fn given(value: Option<String>) -> Option<String> {
+    value.map(|v| v.trim().to_owned()).filter(|v| !v.is_empty())
+}
+
 /// Parses a file into normalised text.
 ///
 /// # Errors
-/// `empty_file`, `unsupported_format`, `damaged_file`, `password_required`, `no_text`: each with a sentence for the user.
+/// `empty_file`, `unsupported_format`, `damaged_file`, `password_required`, `archive_too_large`, `no_text`: each with a sentence for the user.
 pub fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
     if input.bytes.iter().all(u8::is_ascii_whitespace) {
         return Err(ParseError::new("empty_file", "the file is empty"));
@@ -189,15 +574,29 @@ pub fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
     let entry = FORMATS
         .iter()
         .find(|e| e.format == format)
-        .ok_or_else(|| unsupported("", format.mime_type()))?;
+        .ok_or_else(|| unsupported("", format.mime_type(input.file_name)))?;
     let document = (entry.parse)(input)?;
-    if document.text.trim().is_empty() {
+    if document.text.trim().is_empty() && document.children.is_empty() {
         return Err(ParseError::new(
             "no_text",
             "the file has no text that could be searched",
         ));
     }
     Ok(document)
+}
+
+/// Markdown that another program made of a file, with a mark between pages.
+#[must_use]
+pub fn from_markdown_pages(markdown: &str, page_break: &str, engine: &str) -> Document {
+    let mut writer = writer::Writer::default();
+    let pages = markdown.contains(page_break);
+    for (number, page) in (1..).zip(markdown.split(page_break)) {
+        if pages {
+            writer.page(number, None);
+        }
+        writer.block(page);
+    }
+    writer.finish(engine)
 }
 
 #[cfg(test)]
@@ -207,8 +606,8 @@ mod tests {
     fn input<'a>(file_name: &'a str, bytes: &'a [u8]) -> Input<'a> {
         Input {
             file_name,
-            mime_type: None,
             bytes,
+            ..Input::default()
         }
     }
 
@@ -241,12 +640,37 @@ mod tests {
 
     #[test]
     fn unknown_text_is_text_and_unknown_bytes_are_refused() {
-        assert_eq!(detect(&input("main.rs", b"fn main() {}")), Ok(Format::Text));
+        assert_eq!(detect(&input("main.rs", b"fn main() {}")), Ok(Format::Code));
+        assert_eq!(
+            detect(&input("Makefile", b"all:\n\tcc x.c")),
+            Ok(Format::Text)
+        );
         assert_eq!(
             detect(&input("blob.bin", b"\x00\x01\x02\x00\x03"))
                 .expect_err("binary")
                 .code,
             "unsupported_format"
+        );
+    }
+
+    #[test]
+    fn texts_without_a_telling_name_are_looked_at() {
+        assert_eq!(detect(&input("a", b"WEBVTT\n\n")), Ok(Format::Subtitles));
+        assert_eq!(detect(&input("a", b"[{\"a\": 1}]")), Ok(Format::Json));
+        assert_eq!(
+            detect(&input("a", b"<?xml version='1.0'?><a/>")),
+            Ok(Format::Xml)
+        );
+        let mail = b"Return-Path: <a@b>\r\nFrom: a@b\r\nSubject: x\r\nDate: y\r\n\r\ntext";
+        assert_eq!(detect(&input("a.txt", mail)), Ok(Format::Text));
+        assert_eq!(detect(&input("a", mail)), Ok(Format::Mail));
+        assert_eq!(detect(&input("a.doc", b"{\\rtf1 x}")), Ok(Format::Rtf));
+        assert_eq!(detect(&input("a.xls", b"<html><table>")), Ok(Format::Html));
+        assert_eq!(
+            detect(&input("a.docx", b"\x00\x01\x02"))
+                .expect_err("no zip")
+                .code,
+            "damaged_file"
         );
     }
 

@@ -1,5 +1,7 @@
 //! Files: upload, status, change, deletion.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::multipart::{Field, Multipart, MultipartError};
 use axum::extract::{DefaultBodyLimit, State};
@@ -9,18 +11,18 @@ use cairn_ingest::parse::detect;
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::datasets::FileRecord;
-use super::wire::{Auth, Body, Fault, Path, Problem};
+use super::wire::{Auth, Body, Fault, Path, Problem, Query};
 use crate::api::Service;
 use crate::auth::{Caller, Scope};
 use crate::blobs::Stored;
 use crate::error::{Error, Result};
 use crate::kb::datasets::{self, Cutting};
-use crate::kb::documents::{self, DocumentPatch, NewDocument};
+use crate::kb::documents::{self, Added, DocumentPatch, Meeting, NewDocument};
 
 pub(super) fn routes() -> OpenApiRouter<Service> {
     // Uploads count their own bytes while they stream.
@@ -48,6 +50,24 @@ struct UploadForm {
     parser_engine: Option<String>,
     /// A JSON object for every file, or a JSON array with one object per file in order. Filterable in search.
     metadata: Option<String>,
+    /// A JSON array with the caller's own id of each file in order, or the id of a single file. A document with that id is replaced.
+    external_ids: Option<String>,
+    /// Where the bytes of a file are in the dataset under another name: `skip` it, `link` the name to the document that has them, `replace` that
+    /// document, or `keep` both (default).
+    on_duplicate: Option<String>,
+    /// Whether a file of the same name is a new version of the document that has it (default), or a second document.
+    versions: Option<bool>,
+}
+
+/// How an upload answers.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase")]
+#[into_params(parameter_in = Query)]
+struct Waiting {
+    /// `indexed`: answers with 200 once every file, and what is inside it, can be found or has failed; with 202 when that takes too long.
+    wait: Option<String>,
+    /// Longest wait in seconds, 1 to 300 (default 60).
+    timeout_seconds: Option<u64>,
 }
 
 /// What was accepted.
@@ -65,31 +85,41 @@ struct UploadedFile {
     file_name: String,
     status: String,
     job_id: String,
+    /// `created`, `replaced` (a new version of a document that was there), `unchanged` (the same bytes under the same name), `skipped` or
+    /// `linked` (the same bytes under another name).
+    outcome: String,
+    version: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error_message: Option<String>,
 }
 
 /// Longest field of a form that is no file, in bytes.
 const TEXT_FIELD: usize = 1 << 20;
 
-struct Received {
-    file_name: String,
-    mime_type: String,
-    stored: Stored,
+pub(crate) struct Received {
+    pub(crate) file_name: String,
+    pub(crate) mime_type: String,
+    pub(crate) stored: Stored,
 }
 
 /// Uploads files; ingestion goes on in the background. All files of a request are accepted, or none.
 #[utoipa::path(post, path = "/dashboard/v1/knowledge-base/datasets/{datasetId}/files/upload", tag = "dashboard", operation_id = "uploadFiles",
-    security(("key" = [])), params(("datasetId" = String, Path)), request_body(content = UploadForm, content_type = "multipart/form-data"),
-    responses((status = 202, body = Uploaded), (status = "4XX", body = Fault)))]
+    security(("key" = [])), params(("datasetId" = String, Path), Waiting), request_body(content = UploadForm, content_type = "multipart/form-data"),
+    responses((status = 202, body = Uploaded), (status = 200, description = "Every file is indexed or has failed.", body = Uploaded), (status = "4XX", body = Fault), (status = 507, description = "The disk is full.", body = Fault)))]
 async fn upload(
     State(service): State<Service>,
     Auth(caller): Auth,
     Path(dataset_id): Path<String>,
+    Query(waiting): Query<Waiting>,
     headers: HeaderMap,
     form: Result<Multipart, axum::extract::multipart::MultipartRejection>,
 ) -> Result<(StatusCode, Json<Uploaded>), Problem> {
     caller.need(Scope::KbWrite)?;
-    datasets::settings(&service.app, &caller, &dataset_id).await?;
-    let limit = service.app.config.upload_batch_mb << 20;
+    let app = &service.app;
+    datasets::settings(app, &caller, &dataset_id).await?;
+    let patience = waiting.patience()?;
+    app.room()?;
+    let limit = app.config.upload_batch_mb << 20;
     let announced = headers
         .get(header::CONTENT_LENGTH)
         .and_then(|v| v.to_str().ok())
@@ -99,17 +129,20 @@ async fn upload(
         return Err(batch_too_large(&service).into());
     }
     let form = form.map_err(|e| Error::invalid("form_invalid", e.body_text()))?;
-    let (files, cutting, metadata) = receive(&service, &caller, form).await?;
-    if files.is_empty() {
+    let form = receive(&service, &caller, form).await?;
+    if form.files.is_empty() {
         return Err(
             Error::invalid("files_missing", "send at least one file in the field files").into(),
         );
     }
-    let metadata = per_file(metadata, files.len())?;
-    let new = files
+    let metadata = per_file(form.metadata, form.files.len())?;
+    let external_ids = external_ids(form.external_ids, form.files.len())?;
+    let new = form
+        .files
         .into_iter()
         .zip(metadata)
-        .map(|(file, metadata)| NewDocument {
+        .zip(external_ids)
+        .map(|((file, metadata), external_id)| NewDocument {
             file_name: file.file_name,
             mime_type: file.mime_type,
             stored: file.stored,
@@ -117,35 +150,96 @@ async fn upload(
             url: None,
             source: "upload",
             metadata,
-            cutting: cutting.clone(),
+            cutting: form.cutting.clone(),
+            external_id,
         })
         .collect();
-    let added = documents::add(&service.app, &caller, &dataset_id, new).await?;
+    let mut added = documents::add(app, &caller, &dataset_id, new, form.meeting).await?;
+    let mut status = StatusCode::ACCEPTED;
+    if let Some(patience) = patience {
+        let ids: Vec<String> = added.iter().map(|a| a.document.id.clone()).collect();
+        if documents::settled(app, &caller, &dataset_id, &ids, patience).await? {
+            status = StatusCode::OK;
+        }
+        let now = documents::by_ids(app, &caller, &dataset_id, &ids).await?;
+        for a in &mut added {
+            if let Some(document) = now.iter().find(|d| d.id == a.document.id) {
+                a.document = document.clone();
+            }
+        }
+    }
     let uploaded_files = added
         .into_iter()
-        .map(|d| UploadedFile {
-            status: d.shown_status().to_owned(),
-            id: d.id,
-            file_name: d.file_name,
-            job_id: d.job_id,
+        .map(|Added { document, outcome }| UploadedFile {
+            status: document.shown_status().to_owned(),
+            id: document.id,
+            file_name: document.file_name,
+            job_id: document.job_id,
+            outcome: outcome.to_owned(),
+            version: document.version,
+            error_message: document.error_message,
         })
         .collect();
-    Ok((StatusCode::ACCEPTED, Json(Uploaded { uploaded_files })))
+    Ok((status, Json(Uploaded { uploaded_files })))
 }
 
-async fn receive(
+impl Waiting {
+    fn patience(&self) -> Result<Option<Duration>> {
+        match self.wait.as_deref() {
+            None | Some("accepted") => Ok(None),
+            Some("indexed") => {
+                let seconds = self.timeout_seconds.unwrap_or(60).clamp(1, 300);
+                Ok(Some(Duration::from_secs(seconds)))
+            }
+            Some(_) => Err(Error::invalid(
+                "wait_unknown",
+                "wait must be indexed, or absent",
+            )),
+        }
+    }
+}
+
+/// What an upload holds.
+#[derive(Default)]
+pub(crate) struct Form {
+    pub(crate) files: Vec<Received>,
+    pub(crate) cutting: Cutting,
+    metadata: Option<Value>,
+    external_ids: Option<String>,
+    meeting: Meeting,
+}
+
+/// One id per file, from a JSON array or, for a single file, the id itself.
+fn external_ids(text: Option<String>, files: usize) -> Result<Vec<Option<String>>> {
+    let Some(text) = text else {
+        return Ok(vec![None; files]);
+    };
+    let ids: Vec<Option<String>> = match serde_json::from_str::<Vec<Option<String>>>(&text) {
+        Ok(ids) => ids,
+        Err(_) => vec![Some(text)],
+    };
+    if ids.len() == files {
+        Ok(ids)
+    } else {
+        Err(Error::invalid(
+            "external_ids_invalid",
+            "externalIds must be a JSON array with one id (or null) per file",
+        ))
+    }
+}
+
+pub(crate) async fn receive(
     service: &Service,
     caller: &Caller,
     mut form: Multipart,
-) -> Result<(Vec<Received>, Cutting, Option<Value>)> {
+) -> Result<Form> {
     let app = &service.app;
-    let (mut files, mut cutting, mut metadata, mut total) =
-        (Vec::new(), Cutting::default(), None, 0_u64);
+    let (mut read, mut total) = (Form::default(), 0_u64);
     while let Some(field) = form.next_field().await.map_err(|e| broken(&e))? {
         let name = field.name().unwrap_or_default().to_owned();
         match name.trim_end_matches("[]") {
             "files" | "file" => {
-                if files.len() >= app.config.upload_files {
+                if read.files.len() >= app.config.upload_files {
                     return Err(Error::invalid(
                         "too_many_files",
                         format!(
@@ -157,17 +251,24 @@ async fn receive(
                 let room = (app.config.upload_batch_mb << 20).saturating_sub(total);
                 let file = store(service, caller, field, room).await?;
                 total += file.stored.size;
-                files.push(file);
+                read.files.push(file);
             }
-            "chunkSize" => cutting.chunk_size = Some(number(&name, field).await?),
-            "chunkOverlap" => cutting.chunk_overlap = Some(number(&name, field).await?),
-            "parseType" => cutting.parse_type = Some(text(field).await?),
-            "parserEngine" => cutting.parser_engine = Some(text(field).await?),
+            "chunkSize" => read.cutting.chunk_size = Some(number(&name, field).await?),
+            "chunkOverlap" => read.cutting.chunk_overlap = Some(number(&name, field).await?),
+            "parseType" => read.cutting.parse_type = Some(text(field).await?),
+            "parserEngine" => read.cutting.parser_engine = Some(text(field).await?),
             "metadata" => {
                 let value = serde_json::from_str(&text(field).await?);
-                metadata = Some(value.map_err(|e| {
+                read.metadata = Some(value.map_err(|e| {
                     Error::invalid("metadata_invalid", format!("metadata is not JSON: {e}"))
                 })?);
+            }
+            "externalIds" | "externalId" => read.external_ids = Some(text(field).await?),
+            "onDuplicate" => read.meeting.on_duplicate = text(field).await?.parse()?,
+            "versions" => {
+                read.meeting.versions = text(field).await?.parse().map_err(|_| {
+                    Error::invalid("versions_invalid", "versions must be true or false")
+                })?;
             }
             other => {
                 return Err(Error::invalid(
@@ -177,7 +278,7 @@ async fn receive(
             }
         }
     }
-    Ok((files, cutting, metadata))
+    Ok(read)
 }
 
 async fn store(
@@ -228,11 +329,12 @@ async fn store(
         file_name: &file_name,
         mime_type: stated.as_deref(),
         bytes: &stored.head,
+        ..Input::default()
     };
     let format = detect(&input)
         .map_err(|e| Error::invalid("unsupported_format", format!("{file_name}: {e}")))?;
     Ok(Received {
-        mime_type: format.mime_type().to_owned(),
+        mime_type: format.mime_type(&file_name).to_owned(),
         file_name,
         stored,
     })

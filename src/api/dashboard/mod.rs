@@ -10,7 +10,7 @@
 //! - `files` of a dataset holds the first 500; `filesNextCursor` continues at `/kb/v1/datasets/{id}/documents`
 
 mod datasets;
-mod files;
+pub(crate) mod files;
 mod search;
 pub mod wire;
 

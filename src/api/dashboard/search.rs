@@ -57,6 +57,9 @@ pub(crate) struct SearchResult {
 pub(crate) struct SearchMetadata {
     #[serde(skip_serializing_if = "Option::is_none")]
     page_number: Option<i64>,
+    /// What is printed on the page, where it differs from its position.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    page_label: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     heading: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -70,6 +73,7 @@ impl From<&Hit> for SearchMetadata {
         let headings = hit.chunk.headings();
         Self {
             page_number: hit.chunk.page,
+            page_label: hit.chunk.page_label.clone(),
             heading: (!headings.is_empty()).then(|| headings.join(" > ")),
             url: hit.url.clone(),
             published_at: hit.published_at.clone(),
@@ -85,7 +89,11 @@ impl From<Hit> for SearchResult {
             file_id: hit.chunk.document_id,
             file_name: hit.file_name,
             dataset_id: hit.chunk.dataset_id,
-            content: hit.chunk.content,
+            // Rows without their header would say little to who reads only this.
+            content: match hit.chunk.table_header {
+                Some(header) => format!("{header}\n{}", hit.chunk.content),
+                None => hit.chunk.content,
+            },
             score: hit.score,
             rank_source: hit.rank_source.to_owned(),
         }

@@ -16,7 +16,7 @@ use crate::error::Result;
 use crate::kb::chunks;
 use crate::kb::datasets::{self, Cutting, NewDataset};
 use crate::kb::documents::{self, DocumentPatch};
-use crate::kb::{Chunk, Document};
+use crate::kb::{Document, why};
 
 /// A page of datasets.
 #[derive(Debug, Serialize, ToSchema)]
@@ -120,6 +120,19 @@ pub(super) struct DocumentDetail {
     #[schema(value_type = Object)]
     metadata: Value,
     job_id: String,
+    /// The caller's own id.
+    external_id: Option<String>,
+    /// The archive or message that holds it.
+    parent_id: Option<String>,
+    /// 1, and one more each time other bytes took its place.
+    version: i64,
+    /// Other names under which the same bytes were uploaded and linked.
+    aliases: Vec<String>,
+    /// Chunks of the running ingestion, and how many of them are embedded.
+    chunks_total: i64,
+    chunks_embedded: i64,
+    /// Seconds until its chunks are embedded, from the pace so far.
+    eta_seconds: Option<f64>,
     updated_on: String,
 }
 
@@ -139,6 +152,14 @@ impl TryFrom<&Document> for DocumentDetail {
             warnings: serde_json::from_str(&d.warnings)?,
             metadata: d.metadata()?,
             job_id: d.job_id.clone(),
+            external_id: d.external_id.clone(),
+            parent_id: d.parent_id.clone(),
+            version: d.version,
+            aliases: serde_json::from_str(&d.aliases)?,
+            chunks_total: d.chunks_total,
+            chunks_embedded: d.chunks_embedded,
+            // The row says when it was last written; the pace until then is what is known.
+            eta_seconds: d.eta_seconds(d.updated_on),
             updated_on: d.updated_on.rfc3339(),
         })
     }
@@ -215,65 +236,47 @@ pub(super) async fn update_document(
     Ok(Json((&document).try_into()?))
 }
 
-/// A chunk: `text[start..end] == content`, counted in Unicode characters, and `startByte`/`endByte` in UTF-8 bytes.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct ChunkRecord {
-    id: String,
-    document_id: String,
-    ordinal: i64,
-    content: String,
-    start: i64,
-    end: i64,
-    start_byte: i64,
-    end_byte: i64,
-    heading_path: Vec<String>,
-    page_number: Option<i64>,
-    /// Tokens with title and headings, as the model counts.
-    tokens: i64,
-    /// Whether the model's limit cuts the end off its vector.
-    truncated: bool,
-}
-
-impl From<Chunk> for ChunkRecord {
-    fn from(c: Chunk) -> Self {
-        Self {
-            heading_path: c.headings(),
-            id: c.id,
-            document_id: c.document_id,
-            ordinal: c.ordinal,
-            content: c.content,
-            start: c.start_char,
-            end: c.end_char,
-            start_byte: c.start_byte,
-            end_byte: c.end_byte,
-            page_number: c.page,
-            tokens: c.tokens,
-            truncated: c.truncated,
-        }
-    }
-}
-
-/// A page of chunks.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Chunks {
-    data: Vec<ChunkRecord>,
-    pagination: Pagination,
-}
-
-/// Lists the chunks of a document in order.
-#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/documents/{documentId}/chunks", tag = "kb", security(("key" = [])),
-    params(("datasetId" = String, Path), ("documentId" = String, Path), Paging), responses((status = 200, body = Chunks), (status = "4XX", body = Fault)))]
-pub(super) async fn chunks(
+/// Removes a document, what is inside it, and their chunks for good.
+#[utoipa::path(delete, path = "/kb/v1/datasets/{datasetId}/documents/{documentId}", tag = "kb", security(("key" = [])),
+    params(("datasetId" = String, Path), ("documentId" = String, Path)), responses((status = 204), (status = "4XX", body = Fault)))]
+pub(super) async fn remove_document(
     State(service): State<Service>,
     Auth(caller): Auth,
     Path((dataset, id)): Path<(String, String)>,
-    Query(paging): Query<Paging>,
-) -> Result<Json<Chunks>, Problem> {
-    let found = chunks::list(&service.app, &caller, &dataset, &id, &paging.page(50)?).await?;
-    Ok(Json(Chunks {
-        data: found.items.into_iter().map(Into::into).collect(),
-        pagination: found.next.into(),
+) -> Result<StatusCode, Problem> {
+    documents::delete(&service.app, &caller, &dataset, &id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Why a document is, or is not, searchable.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct WhyRecord {
+    /// Whether keyword search finds it.
+    by_words: bool,
+    /// Whether vector search finds it.
+    by_meaning: bool,
+    /// Stable code: `searchable`, `disabled`, `chunks_disabled`, `queued`, `waiting_for_retry`, `parsing`, `embedding`, `indexing`, `no_text`, or
+    /// the code of the failure.
+    code: String,
+    /// One sentence.
+    reason: String,
+}
+
+/// Says in one sentence why a document is, or is not, searchable.
+#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/documents/{documentId}/why", tag = "kb", security(("key" = [])),
+    params(("datasetId" = String, Path), ("documentId" = String, Path)), responses((status = 200, body = WhyRecord), (status = "4XX", body = Fault)))]
+pub(super) async fn why(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path((dataset, id)): Path<(String, String)>,
+) -> Result<Json<WhyRecord>, Problem> {
+    let why = why::explain(&service.app, &caller, &dataset, &id).await?;
+    Ok(Json(WhyRecord {
+        by_words: why.by_words,
+        by_meaning: why.by_meaning,
+        code: why.code,
+        reason: why.reason,
     }))
 }
 

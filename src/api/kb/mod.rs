@@ -1,6 +1,7 @@
 //! `/kb/v1`: what Cairn adds to the contracts, in the style of the dashboard dialect (its envelope, faults and extractors).
 
 mod access;
+pub(crate) mod chunks;
 mod datasets;
 mod events;
 mod jobs;
@@ -17,8 +18,13 @@ pub(super) fn routes() -> OpenApiRouter<Service> {
         .routes(routes!(datasets::list, datasets::create))
         .routes(routes!(datasets::remove))
         .routes(routes!(datasets::documents))
-        .routes(routes!(datasets::document, datasets::update_document))
-        .routes(routes!(datasets::chunks))
+        .routes(routes!(
+            datasets::document,
+            datasets::update_document,
+            datasets::remove_document
+        ))
+        .merge(chunks::routes())
+        .routes(routes!(datasets::why))
         .routes(routes!(datasets::text))
         .routes(routes!(search::search))
         .routes(routes!(access::list_keys, access::create_key))

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::chunks::{LineRecord, TableRecord};
 use crate::api::Service;
 use crate::api::dashboard::wire::{Auth, Body, Fault, Problem};
 use crate::api::dashboard::{SearchMetadata, no_reranker};
@@ -67,6 +68,14 @@ pub(super) struct SearchResult {
     start: i64,
     end: i64,
     heading_path: Vec<String>,
+    /// Rows of a table, from 1, and its header where that stands before the hit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    table: Option<TableRecord>,
+    /// Lines of source code, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lines: Option<LineRecord>,
+    /// `parsed`, or `edited` or `added` by hand: then the content is not the text of the range.
+    origin: String,
     metadata: SearchMetadata,
     /// Metadata given at upload.
     #[schema(value_type = Object)]
@@ -82,6 +91,9 @@ impl SearchResult {
         Ok(Self {
             metadata: (&hit).into(),
             heading_path: hit.chunk.headings(),
+            table: TableRecord::of(&hit.chunk),
+            lines: LineRecord::of(&hit.chunk),
+            origin: hit.chunk.origin.clone(),
             document_metadata: serde_json::from_str(&hit.metadata)?,
             start: hit.chunk.start_char,
             end: hit.chunk.end_char,

@@ -11,8 +11,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
+use cairn_ingest::ParseError;
 use cairn_models::Priority;
+use futures::StreamExt;
 use futures::future::BoxFuture;
+use tokio_util::io::ReaderStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
@@ -21,7 +24,9 @@ use crate::error::{Error, Result};
 use crate::jobs::pool::{Ending, Run};
 use crate::jobs::{self, Job, Task};
 use crate::kb::documents::{self, Progress};
-use crate::kb::{Dataset, Document, housekeeping};
+use crate::kb::parser::Parsed;
+use crate::kb::{Dataset, Document, docling, edits, housekeeping};
+pub(crate) use prepare::prepare;
 pub use prepare::{Prepared, text_hash};
 pub(crate) use store::embedding as store_embedding;
 
@@ -36,12 +41,14 @@ impl Run for Runner {
     fn run<'a>(&'a self, job: &'a Job, cancel: &'a CancellationToken) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             match job.task()? {
-                Task::Ingest { document_id } => {
-                    ingest(&self.0, &job.tenant_id, &document_id, cancel).await
-                }
+                Task::Ingest { document_id } => ingest(&self.0, job, &document_id, cancel).await,
                 Task::Housekeeping => housekeeping::run(&self.0).await,
             }
         })
+    }
+
+    fn ready(&self) -> Result<()> {
+        self.0.room()
     }
 
     fn given_up<'a>(&'a self, job: &'a Job, ending: &'a Ending) -> BoxFuture<'a, Result<()>> {
@@ -54,6 +61,11 @@ impl Run for Runner {
                 Ending::WorkerDied => ("worker_died".to_owned(), "ingestion was interrupted too often; retry it, and see the log if it happens again".to_owned()),
                 Ending::Cancelled => ("cancelled".to_owned(), "ingestion was cancelled".to_owned()),
             };
+            let current = documents::load(&self.0.db, &job.tenant_id, &document_id).await?;
+            if current.is_none_or(|d| d.job_id != job.id) {
+                // Another job has the document now.
+                return Ok(());
+            }
             fail(&self.0, &job.tenant_id, &document_id, error).await
         })
     }
@@ -78,13 +90,18 @@ async fn fail(
 
 async fn ingest(
     app: &Arc<App>,
-    tenant_id: &str,
+    job: &Job,
     document_id: &str,
     cancel: &CancellationToken,
 ) -> Result<()> {
+    let tenant_id = job.tenant_id.as_str();
     let Some(document) = documents::load(&app.db, tenant_id, document_id).await? else {
         return Ok(());
     };
+    if document.job_id != job.id {
+        // A later job does it, with what is wanted now.
+        return Ok(());
+    }
     let dataset = crate::kb::datasets::settings(
         app,
         &crate::auth::Caller::local(tenant_id),
@@ -102,17 +119,6 @@ async fn ingest(
             ),
         ));
     }
-    if document
-        .parser_engine
-        .as_ref()
-        .unwrap_or(&dataset.parser_engine)
-        == "DOCLING"
-    {
-        return Err(Error::unprocessable(
-            "docling_not_configured",
-            "no Docling server is configured; use the parser engine NODE_NATIVE",
-        ));
-    }
     let began = Instant::now();
     step(
         app,
@@ -124,9 +130,8 @@ async fn ingest(
         },
     )
     .await?;
-    let bytes = app.blobs.get(tenant_id, &document.blob_hash).await?;
     let parsed = tokio::select! {
-        parsed = app.parser.parse(&document.file_name, &document.mime_type, bytes) => parsed?,
+        parsed = parse(app, &document, &dataset) => parsed?,
         () = cancel.cancelled() => return Err(cancelled()),
     };
     let parsed = match parsed {
@@ -138,11 +143,19 @@ async fn ingest(
             return fail(app, tenant_id, document_id, (error.code, error.message)).await;
         }
     };
+    unpack(app, &document, &parsed).await?;
+    let edits = edits::of_document(app, tenant_id, document_id).await?;
     let prepared = {
         let (embedder, document, dataset) =
             (Arc::clone(&embedder), document.clone(), dataset.clone());
         tokio::task::spawn_blocking(move || {
-            prepare::prepare(embedder.as_ref(), &dataset, &document, parsed)
+            prepare(
+                embedder.as_ref(),
+                &dataset,
+                &document,
+                parsed.document,
+                &edits,
+            )
         })
         .await??
     };
@@ -179,6 +192,69 @@ async fn ingest(
     metrics::histogram!("cairn_ingest_document_seconds").record(began.elapsed().as_secs_f64());
     metrics::counter!("cairn_documents_ingested_total").increment(1);
     Ok(())
+}
+
+/// Reads a document's file with the engine that it or its dataset names.
+pub(crate) async fn parse(
+    app: &App,
+    document: &Document,
+    dataset: &Dataset,
+) -> Result<std::result::Result<Parsed, ParseError>> {
+    let bytes = app
+        .blobs
+        .get(&document.tenant_id, &document.blob_hash)
+        .await?;
+    let engine = document
+        .parser_engine
+        .as_ref()
+        .unwrap_or(&dataset.parser_engine);
+    let (name, mime_type) = (&document.file_name, &document.mime_type);
+    if engine == "DOCLING" {
+        let converted = docling::convert(&app.config, name, mime_type, bytes).await?;
+        app.parser.accept(converted).await
+    } else {
+        app.parser.parse(name, mime_type, bytes).await
+    }
+}
+
+/// Archives and messages inside archives and messages are opened this deep.
+const MAX_DEPTH: i64 = 3;
+
+/// Makes the files inside a file documents of their own.
+async fn unpack(app: &App, document: &Document, parsed: &Parsed) -> Result<()> {
+    let mut new = Vec::with_capacity(parsed.document.children.len());
+    if document.depth < MAX_DEPTH {
+        for child in &parsed.document.children {
+            let file = tokio::fs::File::open(&child.path).await?;
+            let content =
+                ReaderStream::with_capacity(file, 1 << 18).map(|piece| piece.map_err(Error::from));
+            let stored = app
+                .blobs
+                .put(&app.db, &document.tenant_id, content, child.size)
+                .await?;
+            let input = cairn_ingest::Input {
+                file_name: &child.file_name,
+                bytes: &stored.head,
+                ..cairn_ingest::Input::default()
+            };
+            let mime_type = cairn_ingest::parse::detect(&input)
+                .map_or("application/octet-stream", |f| {
+                    f.mime_type(&child.file_name)
+                });
+            new.push(documents::NewDocument {
+                file_name: child.file_name.clone(),
+                mime_type: mime_type.to_owned(),
+                stored,
+                title: None,
+                url: None,
+                source: documents::known_source(&document.source),
+                metadata: document.metadata()?,
+                cutting: document.cutting(),
+                external_id: None,
+            });
+        }
+    }
+    documents::set_children(app, document, new).await
 }
 
 /// Embeds the texts that have no embedding yet, batch by batch.

@@ -1,7 +1,7 @@
 //! From a parsed document to the rows of its chunks: cutting in the model's own tokens, context, hashes, offsets. Pure computation.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 
 use cairn_ingest::chunk::{chunk, context};
 use cairn_ingest::{ChunkOptions, Strategy};
@@ -10,6 +10,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
+use crate::kb::edits::{self, Edit};
 use crate::kb::{Chunk, Dataset, Document};
 
 /// A document ready to be stored.
@@ -29,6 +30,8 @@ pub struct Prepared {
     pub warnings: Vec<String>,
     /// The chunks in order.
     pub chunks: Vec<Chunk>,
+    /// Each edit by id, and whether its text is gone.
+    pub edits: Vec<(String, bool)>,
 }
 
 /// Tokens that a model adds around a text (`[CLS]`, `[SEP]`).
@@ -50,6 +53,7 @@ pub fn prepare(
     dataset: &Dataset,
     document: &Document,
     parsed: cairn_ingest::Document,
+    edits: &[Edit],
 ) -> Result<Prepared> {
     let size = usize::try_from(document.chunk_size.unwrap_or(dataset.chunk_size)).unwrap_or(256);
     let overlap =
@@ -73,7 +77,11 @@ pub fn prepare(
     // Title and headings are embedded with the content, so the size holds for both together.
     let mut contexts: HashMap<Vec<String>, (String, usize)> = HashMap::new();
     let mut reserve = 0;
-    for position in parsed.headings.iter().map(|h| h.start).chain([0]) {
+    let places = parsed.headings.iter().map(|h| h.start);
+    for position in places
+        .chain(parsed.symbols.iter().map(|s| s.start))
+        .chain([0])
+    {
         let path = parsed.heading_path(position);
         if let Entry::Vacant(entry) = contexts.entry(path) {
             let text = short_context(&title, entry.key());
@@ -96,11 +104,20 @@ pub fn prepare(
         character: 0,
     };
     let mut occurrences: HashMap<String, u32> = HashMap::new();
+    let mut anchors: HashMap<String, i64> = HashMap::new();
+    let mut found: HashSet<&str> = HashSet::new();
     let mut chunks = Vec::with_capacity(cuts.len());
     for (ordinal, cut) in (0_i64..).zip(cuts) {
         let content = parsed.text[cut.start..cut.end].to_owned();
         let (context, context_tokens) =
             contexts.get(&cut.heading_path).cloned().unwrap_or_default();
+        let header = cut.table.as_ref().and_then(|t| t.header.clone());
+        let header = header.map(|h| parsed.text[h].trim_end().to_owned());
+        let context = match &header {
+            Some(header) if context.is_empty() => header.clone(),
+            Some(header) => format!("{context}\n\n{header}"),
+            None => context,
+        };
         let count = cut.tokens + context_tokens + SPECIAL_TOKENS;
         let hash = text_hash(&context, &content);
         let occurrence = occurrences
@@ -116,7 +133,9 @@ pub fn prepare(
             format!("{}/{hash}/{occurrence}", document.id).as_bytes(),
         );
         let start_char = characters.at(cut.start);
-        chunks.push(Chunk {
+        let row = |number: u32| i64::from(number);
+        let page = cut.page.as_ref();
+        let mut chunk = Chunk {
             id: id.to_string(),
             dataset_id: dataset.id.clone(),
             document_id: document.id.clone(),
@@ -128,13 +147,67 @@ pub fn prepare(
             content,
             context,
             heading_path: serde_json::to_string(&cut.heading_path)?,
-            page: cut.page.map(i64::from),
+            page: page.map(|p| i64::from(p.number)),
+            page_label: page.and_then(|p| p.label.clone()),
+            table_number: cut.table.as_ref().map(|t| row(t.table)),
+            first_row: cut.table.as_ref().map(|t| row(t.first)),
+            last_row: cut.table.as_ref().map(|t| row(t.last)),
+            table_header: header,
+            first_line: cut.lines.map(|(first, _)| row(first)),
+            last_line: cut.lines.map(|(_, last)| row(last)),
             tokens: i64::try_from(count).unwrap_or(i64::MAX),
             truncated: count > embedder.spec().max_tokens,
             text_hash: hash,
-        });
+            enabled: true,
+            origin: "parsed".to_owned(),
+        };
+        if !edits.is_empty() {
+            let anchor = edits::anchor(&chunk.content);
+            let occurrence = anchors
+                .entry(anchor.clone())
+                .and_modify(|n| *n += 1)
+                .or_insert(0);
+            let edit = edits.iter().find(|e| {
+                e.anchor_hash.as_deref() == Some(anchor.as_str()) && e.occurrence == *occurrence
+            });
+            if let Some(edit) = edit {
+                found.insert(&edit.id);
+                chunk.enabled = edit.enabled;
+                if let Some(content) = &edit.content {
+                    chunk.content.clone_from(content);
+                    chunk.origin = "edited".to_owned();
+                    measure(embedder, &mut chunk)?;
+                }
+            }
+        }
+        chunks.push(chunk);
+    }
+    // Added chunks stand after the same place; the last ones first, so that places stay.
+    let mut added: Vec<&Edit> = edits.iter().filter(|e| e.anchor_hash.is_none()).collect();
+    added.sort_by_key(|e| e.after_ordinal);
+    for edit in added {
+        let Some(content) = &edit.content else {
+            continue;
+        };
+        let place = usize::try_from(edit.after_ordinal.unwrap_or(i64::MAX).saturating_add(1))
+            .unwrap_or(usize::MAX)
+            .min(chunks.len());
+        let before = place.checked_sub(1).map(|i| &chunks[i]);
+        let mut chunk = edits::blank(document, String::new(), content.clone(), before);
+        chunk.id.clone_from(&edit.id);
+        chunk.enabled = edit.enabled;
+        measure(embedder, &mut chunk)?;
+        chunks.insert(place, chunk);
+        found.insert(&edit.id);
+    }
+    for (ordinal, chunk) in (0_i64..).zip(&mut chunks) {
+        chunk.ordinal = ordinal;
     }
     Ok(Prepared {
+        edits: edits
+            .iter()
+            .map(|e| (e.id.clone(), !found.contains(e.id.as_str())))
+            .collect(),
         title: document.title.clone().or(parsed.title),
         url: document.url.clone().or(parsed.url),
         published_at: parsed.published_at,
@@ -143,6 +216,18 @@ pub fn prepare(
         text: parsed.text,
         chunks,
     })
+}
+
+/// Counts and hashes a chunk whose words are not those of the file.
+fn measure(embedder: &dyn Embedder, chunk: &mut Chunk) -> Result<()> {
+    let count = embedder
+        .tokens()
+        .count(&chunk.indexed_text())
+        .map_err(Error::from)?;
+    chunk.tokens = i64::try_from(count).unwrap_or(i64::MAX);
+    chunk.truncated = count > embedder.spec().max_tokens;
+    chunk.text_hash = text_hash(&chunk.context, &chunk.content);
+    Ok(())
 }
 
 fn stem(file_name: &str) -> &str {

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::events;
 use crate::jobs;
 use crate::kb::index_log::{self, Op};
-use crate::kb::{Chunk, Dataset, Document, documents};
+use crate::kb::{Chunk, Dataset, Document, chunks, documents, edits};
 
 /// How much of a new version is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,25 +34,26 @@ pub(super) async fn exchange(
 ) -> Result<()> {
     let tenant_id = document.tenant_id.as_str();
     let mut tx = app.db.begin_repeatable().await?;
-    // Visibility may have changed since the job began; the row also tells whether the document still exists.
+    // Visibility may have changed since the job began; the row also tells whether the document still exists
+    // and no later job has it.
     let current: Option<(bool,)> = tx
         .optional(
-            "SELECT enabled FROM kb_documents WHERE tenant_id = $1 AND id = $2",
-            args![tenant_id, &document.id],
+            "SELECT enabled FROM kb_documents WHERE tenant_id = $1 AND id = $2 AND job_id = $3",
+            args![tenant_id, &document.id, &document.job_id],
         )
         .await?;
     let Some((enabled,)) = current else {
         return Ok(());
     };
-    let old: Vec<(String,)> = tx
+    let old: Vec<(String, String, bool)> = tx
         .all(
-            "SELECT id FROM kb_chunks WHERE tenant_id = $1 AND document_id = $2",
+            "SELECT id, text_hash, enabled FROM kb_chunks WHERE tenant_id = $1 AND document_id = $2",
             args![tenant_id, &document.id],
         )
         .await?;
     let new: HashMap<&str, &Chunk> = prepared.chunks.iter().map(|c| (c.id.as_str(), c)).collect();
     let mut ops: Vec<(Op, String)> = Vec::new();
-    for (id,) in old.iter().filter(|(id,)| !new.contains_key(id.as_str())) {
+    for (id, ..) in old.iter().filter(|(id, ..)| !new.contains_key(id.as_str())) {
         tx.execute(
             "DELETE FROM kb_chunks WHERE tenant_id = $1 AND id = $2",
             args![tenant_id, id],
@@ -60,23 +61,37 @@ pub(super) async fn exchange(
         .await?;
         ops.push((Op::Delete, id.clone()));
     }
-    let old: std::collections::HashSet<&str> = old.iter().map(|(id,)| id.as_str()).collect();
+    let old: HashMap<&str, (&str, bool)> = old
+        .iter()
+        .map(|(id, hash, enabled)| (id.as_str(), (hash.as_str(), *enabled)))
+        .collect();
     for chunk in &prepared.chunks {
-        if old.contains(chunk.id.as_str()) {
-            reposition(&mut tx, tenant_id, chunk).await?;
-        } else {
-            insert(&mut tx, tenant_id, chunk).await?;
+        let before = old.get(chunk.id.as_str());
+        match before {
+            Some(_) => chunks::rewrite(&mut tx, tenant_id, chunk).await?,
+            None => chunks::insert(&mut tx, tenant_id, chunk).await?,
+        }
+        if !chunk.enabled {
+            if before.is_some_and(|(_, enabled)| *enabled) {
+                ops.push((Op::Delete, chunk.id.clone()));
+            }
+            continue;
+        }
+        // Unchanged words that searches saw before keep their entries in both indexes.
+        let is_new = !before.is_some_and(|(hash, enabled)| *enabled && *hash == chunk.text_hash);
+        if is_new {
             ops.push((Op::Text, chunk.id.clone()));
         }
         let vector_is_new = match stage {
             Stage::Words => false,
             Stage::Vectors => true,
-            Stage::Everything => !old.contains(chunk.id.as_str()),
+            Stage::Everything => is_new,
         };
         if vector_is_new {
             ops.push((Op::Vector, chunk.id.clone()));
         }
     }
+    edits::note(&mut tx, tenant_id, &prepared.edits).await?;
     if !enabled {
         ops.retain(|(op, _)| *op == Op::Delete);
     }
@@ -133,44 +148,6 @@ pub(crate) async fn embedding(
         "INSERT INTO kb_embeddings (tenant_id, model, text_hash, vector, created_on) VALUES ($1, $2, $3, $4, $5)
          ON CONFLICT (text_hash, model, tenant_id) DO NOTHING",
         args![tenant_id, model, text_hash, bytes, now],
-    )
-    .await?;
-    Ok(())
-}
-
-async fn insert(tx: &mut Tx, tenant_id: &str, chunk: &Chunk) -> Result<()> {
-    tx.execute(
-        "INSERT INTO kb_chunks (id, tenant_id, dataset_id, document_id, ordinal, start_byte, end_byte, start_char, end_char, content, context,
-         heading_path, page, tokens, truncated, text_hash) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
-        args![
-            &chunk.id,
-            tenant_id,
-            &chunk.dataset_id,
-            &chunk.document_id,
-            chunk.ordinal,
-            chunk.start_byte,
-            chunk.end_byte,
-            chunk.start_char,
-            chunk.end_char,
-            &chunk.content,
-            &chunk.context,
-            &chunk.heading_path,
-            chunk.page,
-            chunk.tokens,
-            chunk.truncated,
-            &chunk.text_hash
-        ],
-    )
-    .await?;
-    Ok(())
-}
-
-/// An unchanged text may have moved within its document.
-async fn reposition(tx: &mut Tx, tenant_id: &str, chunk: &Chunk) -> Result<()> {
-    tx.execute(
-        "UPDATE kb_chunks SET ordinal = $1, start_byte = $2, end_byte = $3, start_char = $4, end_char = $5, heading_path = $6, page = $7
-         WHERE tenant_id = $8 AND id = $9",
-        args![chunk.ordinal, chunk.start_byte, chunk.end_byte, chunk.start_char, chunk.end_char, &chunk.heading_path, chunk.page, tenant_id, &chunk.id],
     )
     .await?;
     Ok(())

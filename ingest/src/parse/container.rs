@@ -1,0 +1,185 @@
+//! Zip containers: what is inside by the names of the entries, reading an entry within limits, and archives of several files.
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "of the many variants of foreign enums only some are told apart"
+)]
+
+use std::io::{Cursor, Read};
+
+use zip::ZipArchive;
+use zip::result::ZipError;
+
+use super::{Format, Input, ParseError, damaged, detect};
+use crate::document::{Child, Document};
+
+/// Most bytes of one entry after decompression.
+pub(super) const MAX_ENTRY: u64 = 512 << 20;
+/// Most bytes of all files of an archive together, and most files.
+const MAX_TOTAL: u64 = 2 << 30;
+const MAX_FILES: usize = 10_000;
+
+/// A container that is open.
+pub(super) type Container<'a> = ZipArchive<Cursor<&'a [u8]>>;
+
+pub(super) fn open(bytes: &[u8]) -> Result<Container<'_>, ParseError> {
+    ZipArchive::new(Cursor::new(bytes))
+        .map_err(|e| damaged(&format!("its zip container cannot be read ({e})")))
+}
+
+/// An entry of a container by its path.
+pub(super) fn entry(container: &mut Container<'_>, path: &str) -> Result<Vec<u8>, ParseError> {
+    let file = container.by_name(path).map_err(|e| match e {
+        ZipError::UnsupportedArchive(cause) if cause.contains("Password") => super::locked(),
+        other => damaged(&format!("{path} is missing in it ({other})")),
+    })?;
+    let mut bytes = Vec::new();
+    file.take(MAX_ENTRY + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|e| damaged(&format!("{path} in it cannot be read ({e})")))?;
+    if bytes.len() as u64 > MAX_ENTRY {
+        return Err(too_large());
+    }
+    Ok(bytes)
+}
+
+/// What a zip container holds. With only the beginning of a file, the names seen so far decide.
+pub(super) fn format(bytes: &[u8]) -> Option<Format> {
+    let names: Vec<String> = match ZipArchive::new(Cursor::new(bytes)) {
+        Ok(container) => container
+            .file_names()
+            .filter_map(|n| n.ok().map(std::borrow::Cow::into_owned))
+            .collect(),
+        Err(_) => local_names(bytes),
+    };
+    let has = |prefix: &str| names.iter().any(|n| n.starts_with(prefix));
+    let open_document = |kind: &str| {
+        let wanted = format!("application/vnd.oasis.opendocument.{kind}");
+        bytes[..bytes.len().min(256)]
+            .windows(wanted.len())
+            .any(|w| w == wanted.as_bytes())
+    };
+    if has("word/") {
+        Some(Format::Word)
+    } else if has("ppt/") {
+        Some(Format::PowerPoint)
+    } else if has("xl/") || open_document("spreadsheet") {
+        Some(Format::Spreadsheet)
+    } else if open_document("text") {
+        Some(Format::OpenDocumentText)
+    } else if open_document("presentation") {
+        Some(Format::OpenDocumentPresentation)
+    } else if has("META-INF/container.xml") {
+        Some(Format::Epub)
+    } else {
+        None
+    }
+}
+
+/// Names in the local headers of a container that is not complete.
+fn local_names(bytes: &[u8]) -> Vec<String> {
+    let mut names = Vec::new();
+    for at in 0..bytes.len().saturating_sub(30) {
+        if bytes[at..].starts_with(b"PK\x03\x04") {
+            let length = usize::from(u16::from_le_bytes([bytes[at + 26], bytes[at + 27]]));
+            if let Some(name) = bytes.get(at + 30..at + 30 + length) {
+                names.push(String::from_utf8_lossy(name).into_owned());
+            }
+        }
+    }
+    names
+}
+
+/// An archive: each file in it that can be read becomes a document of its own, the rest is named in the warnings.
+pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
+    let mut container = open(input.bytes)?;
+    let mut document = Document {
+        engine: "zip".to_owned(),
+        ..Document::default()
+    };
+    let (mut total, mut skipped) = (0_u64, Vec::<String>::new());
+    for index in 0..container.len() {
+        let file = container.by_index(index).map_err(|e| match e {
+            ZipError::UnsupportedArchive(cause) if cause.contains("Password") => super::locked(),
+            other => damaged(&other.to_string()),
+        })?;
+        // Only names that stay inside the archive, and no bookkeeping of operating systems.
+        let Some(name) = file
+            .enclosed_name()
+            .map(|n| n.to_string_lossy().into_owned())
+        else {
+            skipped.push(file.name().map_or_else(
+                |_| "a file without a readable name".to_owned(),
+                std::borrow::Cow::into_owned,
+            ));
+            continue;
+        };
+        let hidden = name
+            .split('/')
+            .any(|part| part.starts_with('.') || part == "__MACOSX");
+        if file.is_dir() || hidden || file.is_symlink() {
+            continue;
+        }
+        let left = MAX_TOTAL - total;
+        let mut bytes = Vec::new();
+        file.take(left.min(MAX_ENTRY) + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|e| damaged(&format!("{name} in it cannot be read ({e})")))?;
+        total += bytes.len() as u64;
+        if bytes.len() as u64 > MAX_ENTRY || total > MAX_TOTAL {
+            return Err(too_large());
+        }
+        let inner = Input {
+            file_name: &name,
+            bytes: &bytes,
+            ..Input::default()
+        };
+        if bytes.is_empty() || detect(&inner).is_err() {
+            skipped.push(name);
+            continue;
+        }
+        if document.children.len() >= MAX_FILES {
+            return Err(ParseError::new(
+                "archive_too_large",
+                format!("the archive has more than {MAX_FILES} files"),
+            ));
+        }
+        document.children.push(Child::store(input, &name, &bytes)?);
+    }
+    if document.children.is_empty() {
+        return Err(ParseError::new(
+            "no_text",
+            "the archive has no file that could be read",
+        ));
+    }
+    if !skipped.is_empty() {
+        let more = skipped.len().saturating_sub(10);
+        skipped.truncate(10);
+        let rest = if more > 0 {
+            format!(" and {more} more")
+        } else {
+            String::new()
+        };
+        document
+            .warnings
+            .push(format!("files left out: {}{rest}", skipped.join(", ")));
+    }
+    // What can be found of the archive itself: the names of its files.
+    document.text = document
+        .children
+        .iter()
+        .map(|c| c.file_name.as_str())
+        .collect::<Vec<_>>()
+        .join("\n");
+    Ok(document)
+}
+
+fn too_large() -> ParseError {
+    ParseError::new(
+        "archive_too_large",
+        format!(
+            "what is packed in the file is larger than {} MiB for one entry or {} MiB together",
+            MAX_ENTRY >> 20,
+            MAX_TOTAL >> 20
+        ),
+    )
+}

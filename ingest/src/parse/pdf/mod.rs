@@ -1,0 +1,318 @@
+//! PDF, page by page, by two engines. The structured one (`unpdf`) finds headings, lists and tables and repairs damaged files, but now and then
+//! loses text; the plain one (`pdf-extract`) is complete where it works. A page is taken with its structure when that has at least as
+//! many letters as the plain text, and plain otherwise; the document names who read which pages.
+
+mod plain;
+mod structured;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::writer::one_line;
+use super::{Input, ParseError, markdown};
+use crate::document::{Document, Heading, Page, normalise};
+
+/// Share of the plain text's letters that the structured page must have.
+const COMPLETE: f64 = 0.98;
+/// Longest average word; above it spaces are missing, below [`SPACED`] they stand between letters.
+const GLUED: f64 = 25.0;
+const SPACED: f64 = 2.2;
+
+/// What an engine found.
+#[derive(Debug, Default)]
+struct Reading {
+    /// Text of each page by number; pages without text have none.
+    pages: BTreeMap<u32, String>,
+    /// Pages that exist but could not be read.
+    unread: Vec<u32>,
+    title: Option<String>,
+    outline: Vec<Entry>,
+    labels: BTreeMap<u32, String>,
+    warnings: Vec<String>,
+}
+
+/// A bookmark.
+#[derive(Debug)]
+struct Entry {
+    title: String,
+    level: u8,
+    page: u32,
+}
+
+pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
+    let plain = plain::read(input.bytes);
+    if let Err(error) = &plain
+        && error.code == "password_required"
+    {
+        return Err(error.clone());
+    }
+    let structured = structured::read(input.bytes);
+    let (plain, structured) = match (plain, structured) {
+        (Err(_), Err(error)) if error.code == "password_required" => return Err(error),
+        (Err(error), Err(_)) => return Err(error),
+        (plain, structured) => (plain.unwrap_or_default(), structured.unwrap_or_default()),
+    };
+    let mut numbers: BTreeSet<u32> = plain.pages.keys().copied().collect();
+    numbers.extend(structured.pages.keys());
+    let mut document = Document {
+        title: plain.title.or(structured.title),
+        warnings: plain.warnings,
+        ..Document::default()
+    };
+    let mut readers: Vec<(&str, u32)> = Vec::new();
+    for number in numbers {
+        let (engine, text) = choose(plain.pages.get(&number), structured.pages.get(&number));
+        let text = join_hyphens(normalise(text).trim());
+        if text.is_empty() {
+            continue;
+        }
+        if !document.text.is_empty() {
+            document.text.push_str("\n\n");
+        }
+        let start = document.text.len();
+        document.text.push_str(&text);
+        document.pages.push(Page {
+            start,
+            end: document.text.len(),
+            number,
+            label: plain.labels.get(&number).cloned(),
+        });
+        readers.push((engine, number));
+    }
+    let unread: Vec<String> = plain
+        .unread
+        .iter()
+        .filter(|n| !structured.pages.contains_key(n))
+        .map(ToString::to_string)
+        .collect();
+    if document.text.is_empty() {
+        return Err(if unread.is_empty() {
+            ParseError::new(
+                "no_text",
+                "the PDF has no text layer (it may be scanned); turn text recognition on (CAIRN_OCR=true, needs tesseract), or run it on the file first",
+            )
+        } else {
+            ParseError::new(
+                "damaged_file",
+                "no page of the PDF could be read; the file may be damaged",
+            )
+        });
+    }
+    if !unread.is_empty() {
+        document.warnings.push(format!(
+            "pages that could not be read: {}",
+            unread.join(", ")
+        ));
+    }
+    document.engine = named(&readers);
+    let (headings, tables) = markdown::structure(&document.text);
+    document.tables = tables;
+    let outline = if plain.outline.is_empty() {
+        structured.outline
+    } else {
+        plain.outline
+    };
+    let bookmarks = bookmarks(&document, &outline);
+    document.headings = if bookmarks.is_empty() {
+        headings
+    } else {
+        bookmarks
+    };
+    Ok(document)
+}
+
+/// The better reading of a page.
+fn choose<'a>(
+    plain: Option<&'a String>,
+    structured: Option<&'a String>,
+) -> (&'static str, &'a str) {
+    let letters = |text: &str| text.chars().filter(|c| c.is_alphanumeric()).count() as f64;
+    match (plain, structured) {
+        (Some(plain), Some(structured)) => {
+            let complete = letters(structured) >= COMPLETE * letters(plain);
+            if complete
+                || (odd_spaces(plain)
+                    && !odd_spaces(structured)
+                    && letters(structured) >= 0.9 * letters(plain))
+            {
+                ("unpdf", structured)
+            } else {
+                ("pdf-extract", plain)
+            }
+        }
+        (None, Some(structured)) => ("unpdf", structured),
+        (Some(plain), None) => ("pdf-extract", plain),
+        (None, None) => ("unpdf", ""),
+    }
+}
+
+/// Whether words stand letter by letter, or all in one; scripts without spaces are not meant.
+fn odd_spaces(text: &str) -> bool {
+    let (mut words, mut letters) = (0_usize, 0_usize);
+    for word in text.split_whitespace().filter(|w| w.is_ascii()) {
+        words += 1;
+        letters += word.len();
+    }
+    let average = letters as f64 / words.max(1) as f64;
+    words > 20 && !(SPACED..=GLUED).contains(&average)
+}
+
+/// `unpdf`, or who read which pages.
+fn named(readers: &[(&str, u32)]) -> String {
+    let mut runs: Vec<(&str, u32, u32)> = Vec::new();
+    for (engine, number) in readers {
+        match runs.last_mut() {
+            Some(last) if last.0 == *engine => last.2 = *number,
+            _ => runs.push((engine, *number, *number)),
+        }
+    }
+    match runs.as_slice() {
+        [] => String::new(),
+        [only] => only.0.to_owned(),
+        // The list of a long document with changing engines is of no use to anybody.
+        many if many.len() > 8 => {
+            let count = |name: &str| readers.iter().filter(|(engine, _)| *engine == name).count();
+            format!(
+                "unpdf ({} pages), pdf-extract ({} pages)",
+                count("unpdf"),
+                count("pdf-extract")
+            )
+        }
+        some => some
+            .iter()
+            .map(|(engine, first, last)| {
+                if first == last {
+                    format!("{engine} (page {first})")
+                } else {
+                    format!("{engine} (pages {first}-{last})")
+                }
+            })
+            .collect::<Vec<_>>()
+            .join(", "),
+    }
+}
+
+/// The outline as headings: at the line that has the bookmark's words, else at the beginning of its page.
+fn bookmarks(document: &Document, outline: &[Entry]) -> Vec<Heading> {
+    let mut found: Vec<Heading> = Vec::new();
+    for entry in outline {
+        let Some(page) = document.pages.iter().find(|p| p.number >= entry.page) else {
+            continue;
+        };
+        let floor = found
+            .last()
+            .map_or(0, |h: &Heading| h.end)
+            .clamp(page.start, page.end);
+        let wanted = one_line(&entry.title).to_lowercase();
+        if wanted.is_empty() {
+            continue;
+        }
+        let mut at = floor;
+        let line = document.text[floor..page.end]
+            .split_inclusive('\n')
+            .find_map(|line| {
+                let range = (at, at + line.trim_end().len());
+                at += line.len();
+                let words = one_line(line).to_lowercase();
+                (words.ends_with(&wanted) && words.len() <= wanted.len() + 24).then_some(range)
+            });
+        let (start, end) = line.unwrap_or((floor, floor));
+        found.push(Heading {
+            start,
+            end,
+            level: entry.level,
+            title: one_line(&entry.title),
+        });
+    }
+    found
+}
+
+/// Joins words that were divided at the end of a line, so that they can be found.
+fn join_hyphens(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("-\n") {
+        let before = rest[..at]
+            .chars()
+            .next_back()
+            .is_some_and(char::is_lowercase);
+        let after = rest[at + 2..]
+            .chars()
+            .next()
+            .is_some_and(char::is_lowercase);
+        out.push_str(&rest[..at]);
+        if !(before && after) {
+            out.push_str("-\n");
+        }
+        rest = &rest[at + 2..];
+    }
+    out.push_str(rest);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn divided_words_are_joined_and_other_hyphens_stay() {
+        assert_eq!(
+            join_hyphens("retrie-\nval of A-\nB and 3-\n4"),
+            "retrieval of A-\nB and 3-\n4"
+        );
+    }
+
+    #[test]
+    fn rubbish_is_an_error_with_a_sentence() {
+        let error = parse(&Input {
+            file_name: "x.pdf",
+            bytes: b"%PDF-1.4 rubbish",
+            ..Input::default()
+        })
+        .expect_err("damaged");
+        assert_eq!(error.code, "damaged_file");
+    }
+
+    #[test]
+    fn the_complete_reading_of_a_page_wins() {
+        let (plain, cut, whole) = (
+            "one two three".to_owned(),
+            "# one".to_owned(),
+            "# one\n\ntwo three".to_owned(),
+        );
+        assert_eq!(choose(Some(&plain), Some(&cut)).0, "pdf-extract");
+        assert_eq!(choose(Some(&plain), Some(&whole)).0, "unpdf");
+        let spaced = "P e p s i C o ".repeat(10);
+        let words = "PepsiCo ".repeat(10);
+        assert_eq!(choose(Some(&spaced), Some(&words)).0, "unpdf");
+        assert_eq!(
+            named(&[("unpdf", 1), ("unpdf", 2), ("pdf-extract", 3)]),
+            "unpdf (pages 1-2), pdf-extract (page 3)"
+        );
+    }
+
+    #[test]
+    fn bookmarks_find_their_lines() {
+        let text = "Contents\n1 Use ....... 2\n\n1 Use\nText of it";
+        let document = Document {
+            text: text.to_owned(),
+            pages: vec![Page {
+                start: 0,
+                end: text.len(),
+                number: 1,
+                label: None,
+            }],
+            ..Document::default()
+        };
+        let entry = |title: &str| Entry {
+            title: title.to_owned(),
+            level: 1,
+            page: 1,
+        };
+        let headings = bookmarks(&document, &[entry("Use"), entry("Lost")]);
+        assert_eq!(&text[headings[0].start..headings[0].end], "1 Use");
+        assert_eq!(
+            (headings[1].start, headings[1].end),
+            (headings[0].end, headings[0].end)
+        );
+    }
+}

@@ -1,0 +1,180 @@
+//! XML as a tree, for the formats that are made of it. Entities that a file declares are never expanded, and nesting is limited.
+
+use quick_xml::Reader;
+use quick_xml::escape::{resolve_html5_entity, resolve_xml_entity};
+use quick_xml::events::{BytesStart, Event};
+
+use super::{ParseError, damaged};
+
+/// Deepest nesting that is read.
+const MAX_DEPTH: usize = 256;
+
+/// A node.
+#[derive(Debug)]
+pub(super) enum Node {
+    Element(Element),
+    Text(String),
+}
+
+/// An element by its local name; namespaces are not told apart.
+#[derive(Debug, Default)]
+pub(super) struct Element {
+    pub(super) name: String,
+    pub(super) attributes: Vec<(String, String)>,
+    pub(super) children: Vec<Node>,
+}
+
+impl Element {
+    pub(super) fn attribute(&self, name: &str) -> Option<&str> {
+        self.attributes
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    pub(super) fn elements(&self) -> impl Iterator<Item = &Element> {
+        self.children.iter().filter_map(|child| match child {
+            Node::Element(element) => Some(element),
+            Node::Text(_) => None,
+        })
+    }
+
+    /// The first element of this name below, in document order.
+    pub(super) fn find(&self, name: &str) -> Option<&Element> {
+        self.elements().find_map(|e| {
+            if e.name == name {
+                Some(e)
+            } else {
+                e.find(name)
+            }
+        })
+    }
+
+    /// Whether an element of one of the names is below.
+    pub(super) fn holds(&self, names: &[&str]) -> bool {
+        self.elements()
+            .any(|e| names.contains(&e.name.as_str()) || e.holds(names))
+    }
+
+    /// All text below.
+    pub(super) fn text(&self) -> String {
+        let mut text = String::new();
+        self.collect(&mut text);
+        text
+    }
+
+    fn collect(&self, into: &mut String) {
+        for child in &self.children {
+            match child {
+                Node::Text(text) => into.push_str(text),
+                Node::Element(element) => element.collect(into),
+            }
+        }
+    }
+}
+
+/// Reads a whole file; unknown entities stay as they are written.
+pub(super) fn read(xml: &str) -> Result<Element, ParseError> {
+    let mut reader = Reader::from_str(xml);
+    reader.config_mut().check_end_names = false;
+    let mut open: Vec<Element> = vec![Element::default()];
+    loop {
+        let event = reader
+            .read_event()
+            .map_err(|e| damaged(&format!("its XML is not well formed: {e}")))?;
+        let text = match event {
+            Event::Eof => break,
+            Event::Start(start) => {
+                if open.len() > MAX_DEPTH {
+                    return Err(damaged(&format!("it is nested over {MAX_DEPTH} deep")));
+                }
+                open.push(element(&start));
+                continue;
+            }
+            Event::Empty(start) => {
+                append(&mut open, Node::Element(element(&start)));
+                continue;
+            }
+            Event::End(_) => {
+                if open.len() > 1
+                    && let Some(done) = open.pop()
+                {
+                    append(&mut open, Node::Element(done));
+                }
+                continue;
+            }
+            Event::Text(text) => text.to_string(),
+            Event::CData(text) => text.to_string(),
+            Event::GeneralRef(reference) => {
+                let name = reference.to_string();
+                match reference.resolve_char_ref() {
+                    Ok(Some(character)) => character.to_string(),
+                    Ok(None) | Err(_) => resolve_xml_entity(&name)
+                        .or_else(|| resolve_html5_entity(&name))
+                        .map_or_else(|| format!("&{name};"), ToOwned::to_owned),
+                }
+            }
+            Event::Comment(_) | Event::Decl(_) | Event::PI(_) | Event::DocType(_) => continue,
+        };
+        let Some(last) = open.last_mut() else { break };
+        if let Some(Node::Text(before)) = last.children.last_mut() {
+            before.push_str(&text);
+        } else if !text.is_empty() {
+            last.children.push(Node::Text(text));
+        }
+    }
+    while open.len() > 1 {
+        if let Some(done) = open.pop() {
+            append(&mut open, Node::Element(done));
+        }
+    }
+    open.pop()
+        .filter(|root| root.elements().next().is_some())
+        .ok_or_else(|| damaged("it has no XML element"))
+}
+
+fn append(open: &mut [Element], node: Node) {
+    if let Some(last) = open.last_mut() {
+        last.children.push(node);
+    }
+}
+
+fn local(name: &str) -> String {
+    name.rsplit(':').next().unwrap_or(name).to_owned()
+}
+
+fn element(start: &BytesStart<'_>) -> Element {
+    Element {
+        name: local(start.name().as_ref()),
+        attributes: start
+            .attributes()
+            .with_checks(false)
+            .flatten()
+            .map(|a| {
+                let value = quick_xml::escape::unescape(a.value.as_ref())
+                    .map_or_else(|_| a.value.to_string(), std::borrow::Cow::into_owned);
+                (local(a.key.as_ref()), value)
+            })
+            .collect(),
+        children: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entities_that_a_file_declares_are_not_expanded() {
+        let root =
+            read("<!DOCTYPE a [<!ENTITY big \"aaaaaaaa\">]><a>x &amp; &big; &#65;&nbsp;y</a>")
+                .expect("reads");
+        assert_eq!(root.text(), "x & &big; A\u{a0}y");
+    }
+
+    #[test]
+    fn nesting_is_limited() {
+        let deep = "<a>".repeat(100_000);
+        assert_eq!(read(&deep).expect_err("too deep").code, "damaged_file");
+    }
+}

@@ -1,0 +1,483 @@
+//! Chunks: reading them with what stands around them, changing them by hand, and trying other settings.
+
+use axum::Json;
+use axum::extract::multipart::{Multipart, MultipartRejection};
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::api::Service;
+use crate::api::dashboard::files::receive;
+use crate::api::dashboard::wire::{Auth, Body, Fault, Pagination, Paging, Path, Problem, Query};
+use crate::auth::Scope;
+use crate::error::{Error, Result};
+use crate::kb::datasets::Cutting;
+use crate::kb::edits::{self, ChunkPatch, Edit};
+use crate::kb::ingestion::Prepared;
+use crate::kb::{Chunk, chunks, preview};
+
+pub(super) fn routes() -> OpenApiRouter<Service> {
+    OpenApiRouter::new()
+        .routes(routes!(list, add))
+        .routes(routes!(get, change, take_back))
+        .routes(routes!(around))
+        .routes(routes!(list_edits))
+        .routes(routes!(forget))
+        .routes(routes!(preview_document))
+        .merge(
+            // Files count their own bytes while they stream.
+            OpenApiRouter::new()
+                .routes(routes!(preview_file))
+                .layer(DefaultBodyLimit::disable()),
+        )
+}
+
+/// A chunk: `text[start..end] == content`, counted in Unicode characters, and `startByte`/`endByte` in UTF-8 bytes; an edited chunk has other
+/// content than its range, and an added one has an empty range.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ChunkRecord {
+    id: String,
+    document_id: String,
+    ordinal: i64,
+    content: String,
+    start: i64,
+    end: i64,
+    start_byte: i64,
+    end_byte: i64,
+    /// Headings, or symbols of source code, that enclose it, outermost first.
+    heading_path: Vec<String>,
+    page_number: Option<i64>,
+    /// What is printed on the page, where it differs from its position.
+    page_label: Option<String>,
+    /// Rows of a table, from 1, and its header where that stands before the chunk.
+    table: Option<TableRecord>,
+    /// Lines of source code, from 1.
+    lines: Option<LineRecord>,
+    /// Tokens with title and headings, as the model counts.
+    tokens: i64,
+    /// Whether the model's limit cuts the end off its vector.
+    truncated: bool,
+    /// Whether searches see it.
+    enabled: bool,
+    /// `parsed`, `edited` or `added`.
+    origin: String,
+}
+
+/// Rows of a table.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct TableRecord {
+    /// Position of the table in the document, from 1.
+    number: i64,
+    first_row: i64,
+    last_row: i64,
+    header: Option<String>,
+}
+
+/// Lines of source code.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct LineRecord {
+    first: i64,
+    last: i64,
+}
+
+impl TableRecord {
+    pub(crate) fn of(chunk: &Chunk) -> Option<Self> {
+        Some(Self {
+            number: chunk.table_number?,
+            first_row: chunk.first_row?,
+            last_row: chunk.last_row?,
+            header: chunk.table_header.clone(),
+        })
+    }
+}
+
+impl LineRecord {
+    pub(crate) fn of(chunk: &Chunk) -> Option<Self> {
+        Some(Self {
+            first: chunk.first_line?,
+            last: chunk.last_line?,
+        })
+    }
+}
+
+impl From<Chunk> for ChunkRecord {
+    fn from(c: Chunk) -> Self {
+        Self {
+            heading_path: c.headings(),
+            table: TableRecord::of(&c),
+            lines: LineRecord::of(&c),
+            id: c.id,
+            document_id: c.document_id,
+            ordinal: c.ordinal,
+            content: c.content,
+            start: c.start_char,
+            end: c.end_char,
+            start_byte: c.start_byte,
+            end_byte: c.end_byte,
+            page_number: c.page,
+            page_label: c.page_label,
+            tokens: c.tokens,
+            truncated: c.truncated,
+            enabled: c.enabled,
+            origin: c.origin,
+        }
+    }
+}
+
+/// A page of chunks.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Chunks {
+    data: Vec<ChunkRecord>,
+    pagination: Pagination,
+}
+
+/// Lists the chunks of a document in order.
+#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/documents/{documentId}/chunks", tag = "kb", security(("key" = [])),
+    params(("datasetId" = String, Path), ("documentId" = String, Path), Paging), responses((status = 200, body = Chunks), (status = "4XX", body = Fault)))]
+pub(super) async fn list(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path((dataset, id)): Path<(String, String)>,
+    Query(paging): Query<Paging>,
+) -> Result<Json<Chunks>, Problem> {
+    let found = chunks::list(&service.app, &caller, &dataset, &id, &paging.page(50)?).await?;
+    Ok(Json(Chunks {
+        data: found.items.into_iter().map(Into::into).collect(),
+        pagination: found.next.into(),
+    }))
+}
+
+/// A chunk to add.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct NewChunk {
+    /// At most 64 KiB.
+    content: String,
+    /// Ordinal of the chunk after which it stands; absent: at the end. -1: before the first.
+    after: Option<i64>,
+}
+
+/// Adds a chunk that stands in no file. It stays when the document is ingested again.
+#[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/documents/{documentId}/chunks", tag = "kb", security(("key" = [])),
+    params(("datasetId" = String, Path), ("documentId" = String, Path)), request_body = NewChunk,
+    responses((status = 201, body = ChunkRecord), (status = "4XX", body = Fault)))]
+pub(super) async fn add(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path((dataset, id)): Path<(String, String)>,
+    Body(body): Body<NewChunk>,
+) -> Result<(StatusCode, Json<ChunkRecord>), Problem> {
+    let chunk = edits::add(
+        &service.app,
+        &caller,
+        &dataset,
+        &id,
+        body.content,
+        body.after,
+    )
+    .await?;
+    Ok((StatusCode::CREATED, Json(chunk.into())))
+}
+
+/// Shows a chunk.
+#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/chunks/{chunkId}", tag = "kb", security(("key" = [])),
+    params(("datasetId" = String, Path), ("chunkId" = String, Path)), responses((status = 200, body = ChunkRecord), (status = "4XX", body = Fault)))]
+pub(super) async fn get(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path((dataset, id)): Path<(String, String)>,
+) -> Result<Json<ChunkRecord>, Problem> {
+    Ok(Json(
+        chunks::get(&service.app, &caller, &dataset, &id)
+            .await?
+            .into(),
+    ))
+}
+
+/// A change of a chunk.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct PatchChunk {
+    /// At most 64 KiB.
+    content: Option<String>,
+    enabled: Option<bool>,
+}
+
+/// Changes the words of a chunk, or hides it from searches. The change is made again whenever the document is ingested and still has the text that was changed.
+#[utoipa::path(patch, path = "/kb/v1/datasets/{datasetId}/chunks/{chunkId}", tag = "kb", security(("key" = [])),
+    params(("datasetId" = String, Path), ("chunkId" = String, Path)), request_body = PatchChunk,
+    responses((status = 200, body = ChunkRecord), (status = "4XX", body = Fault)))]
+pub(super) async fn change(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path((dataset, id)): Path<(String, String)>,
+    Body(body): Body<PatchChunk>,
+) -> Result<Json<ChunkRecord>, Problem> {
+    let patch = ChunkPatch {
+        content: body.content,
+        enabled: body.enabled,
+    };
+    Ok(Json(
+        edits::update(&service.app, &caller, &dataset, &id, patch)
+            .await?
+            .into(),
+    ))
+}
+
+/// Takes back what was done by hand: removes an added chunk (204), or gives a parsed one its own words and visibility back (200).
+#[utoipa::path(delete, path = "/kb/v1/datasets/{datasetId}/chunks/{chunkId}", tag = "kb", security(("key" = [])),
+    params(("datasetId" = String, Path), ("chunkId" = String, Path)),
+    responses((status = 200, body = ChunkRecord), (status = 204), (status = "4XX", body = Fault)))]
+pub(super) async fn take_back(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path((dataset, id)): Path<(String, String)>,
+) -> Result<Response, Problem> {
+    Ok(
+        match edits::take_back(&service.app, &caller, &dataset, &id).await? {
+            Some(chunk) => Json(ChunkRecord::from(chunk)).into_response(),
+            None => StatusCode::NO_CONTENT.into_response(),
+        },
+    )
+}
+
+/// How much to show around a chunk.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase")]
+#[into_params(parameter_in = Query)]
+pub(super) struct Reach {
+    /// Chunks on each side, 0 to 20 (default 1).
+    neighbours: Option<i64>,
+    /// Characters of source text on each side, 0 to 20000 (default 500).
+    characters: Option<usize>,
+}
+
+/// A chunk with what stands around it.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Around {
+    chunk: ChunkRecord,
+    before: Vec<ChunkRecord>,
+    after: Vec<ChunkRecord>,
+    source: SourceText,
+}
+
+/// The document's own text before, in and after the chunk.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SourceText {
+    before: String,
+    text: String,
+    after: String,
+}
+
+/// Shows a chunk with its neighbours and the source text around it.
+#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/chunks/{chunkId}/context", tag = "kb", security(("key" = [])),
+    params(("datasetId" = String, Path), ("chunkId" = String, Path), Reach), responses((status = 200, body = Around), (status = "4XX", body = Fault)))]
+pub(super) async fn around(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path((dataset, id)): Path<(String, String)>,
+    Query(reach): Query<Reach>,
+) -> Result<Json<Around>, Problem> {
+    let (neighbours, characters) = (
+        reach.neighbours.unwrap_or(1),
+        reach.characters.unwrap_or(500),
+    );
+    let found =
+        chunks::around(&service.app, &caller, &dataset, &id, neighbours, characters).await?;
+    let (before, text, after) = found.source;
+    Ok(Json(Around {
+        chunk: found.chunk.into(),
+        before: found.before.into_iter().map(Into::into).collect(),
+        after: found.after.into_iter().map(Into::into).collect(),
+        source: SourceText {
+            before,
+            text,
+            after,
+        },
+    }))
+}
+
+/// A change that somebody made by hand.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct EditRecord {
+    id: String,
+    /// `changed` or `added`.
+    kind: &'static str,
+    /// The text of the file that was changed.
+    original: Option<String>,
+    /// What stands in its place, or was added.
+    content: Option<String>,
+    enabled: bool,
+    /// Whether that text is gone from the file, so that the edit is kept but not applied.
+    orphaned: bool,
+    updated_on: String,
+}
+
+impl From<Edit> for EditRecord {
+    fn from(edit: Edit) -> Self {
+        Self {
+            kind: if edit.anchor_hash.is_some() {
+                "changed"
+            } else {
+                "added"
+            },
+            id: edit.id,
+            original: edit.anchor_text,
+            content: edit.content,
+            enabled: edit.enabled,
+            orphaned: edit.orphaned,
+            updated_on: edit.updated_on.rfc3339(),
+        }
+    }
+}
+
+/// The changes of a document.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Edits {
+    data: Vec<EditRecord>,
+}
+
+/// Lists what was changed by hand in a document, with what has lost its text.
+#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/documents/{documentId}/edits", tag = "kb", security(("key" = [])),
+    params(("datasetId" = String, Path), ("documentId" = String, Path)), responses((status = 200, body = Edits), (status = "4XX", body = Fault)))]
+pub(super) async fn list_edits(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path((dataset, id)): Path<(String, String)>,
+) -> Result<Json<Edits>, Problem> {
+    let found = edits::list(&service.app, &caller, &dataset, &id).await?;
+    Ok(Json(Edits {
+        data: found.into_iter().map(Into::into).collect(),
+    }))
+}
+
+/// Forgets a change whose text is gone.
+#[utoipa::path(delete, path = "/kb/v1/datasets/{datasetId}/documents/{documentId}/edits/{editId}", tag = "kb", security(("key" = [])),
+    params(("datasetId" = String, Path), ("documentId" = String, Path), ("editId" = String, Path)),
+    responses((status = 204), (status = "4XX", body = Fault)))]
+pub(super) async fn forget(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path((dataset, document, edit)): Path<(String, String, String)>,
+) -> Result<StatusCode, Problem> {
+    edits::forget(&service.app, &caller, &dataset, &document, &edit).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Settings to try; absent ones are those of the document or the dataset.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Trial {
+    chunk_size: Option<i64>,
+    chunk_overlap: Option<i64>,
+    parse_type: Option<String>,
+    parser_engine: Option<String>,
+}
+
+/// The chunks that would be.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Preview {
+    title: Option<String>,
+    engine: String,
+    warnings: Vec<String>,
+    /// Names of the files inside that would become documents of their own.
+    parts: Vec<String>,
+    /// How many chunks there would be.
+    total_chunks: usize,
+    /// The first 500 of them.
+    chunks: Vec<ChunkRecord>,
+}
+
+/// Shows the chunks that a document would have under other settings; nothing is stored.
+#[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/documents/{documentId}/preview", tag = "kb", security(("key" = [])),
+    params(("datasetId" = String, Path), ("documentId" = String, Path)), request_body = Trial,
+    responses((status = 200, body = Preview), (status = "4XX", body = Fault)))]
+pub(super) async fn preview_document(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path((dataset, id)): Path<(String, String)>,
+    Body(trial): Body<Trial>,
+) -> Result<Json<Preview>, Problem> {
+    caller.need(Scope::KbRead)?;
+    let cutting = Cutting {
+        chunk_size: trial.chunk_size,
+        chunk_overlap: trial.chunk_overlap,
+        parse_type: trial.parse_type,
+        parser_engine: trial.parser_engine,
+    };
+    let tried = preview::of_document(&service.app, &caller, &dataset, &id, &cutting).await?;
+    Ok(Json(tried.into()))
+}
+
+impl From<(Prepared, Vec<String>)> for Preview {
+    fn from((prepared, parts): (Prepared, Vec<String>)) -> Self {
+        Self {
+            title: prepared.title,
+            engine: prepared.engine,
+            warnings: prepared.warnings,
+            parts,
+            total_chunks: prepared.chunks.len(),
+            chunks: prepared
+                .chunks
+                .into_iter()
+                .take(500)
+                .map(Into::into)
+                .collect(),
+        }
+    }
+}
+
+/// A file to try.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "describes the form for the OpenAPI document")]
+struct TrialForm {
+    /// One file.
+    #[schema(content_media_type = "application/octet-stream")]
+    file: String,
+    chunk_size: Option<i64>,
+    chunk_overlap: Option<i64>,
+    parse_type: Option<String>,
+    parser_engine: Option<String>,
+}
+
+/// Shows the chunks that a file would have; no document is made of it.
+#[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/preview/upload", tag = "kb", security(("key" = [])),
+    params(("datasetId" = String, Path)), request_body(content = TrialForm, content_type = "multipart/form-data"),
+    responses((status = 200, body = Preview), (status = "4XX", body = Fault)))]
+pub(super) async fn preview_file(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path(dataset): Path<String>,
+    form: Result<Multipart, MultipartRejection>,
+) -> Result<Json<Preview>, Problem> {
+    caller.need(Scope::KbRead)?;
+    service.app.room()?;
+    let form = form.map_err(|e| Error::invalid("form_invalid", e.body_text()))?;
+    let form = receive(&service, &caller, form).await?;
+    let [file] = form.files.as_slice() else {
+        return Err(Error::invalid("files_missing", "send one file in the field file").into());
+    };
+    let tried = preview::of_file(
+        &service.app,
+        &caller,
+        &dataset,
+        &file.file_name,
+        &file.mime_type,
+        &file.stored,
+        &form.cutting,
+    )
+    .await?;
+    Ok(Json(tried.into()))
+}

@@ -1,0 +1,507 @@
+//! What people change about chunks by hand: other words, hidden, added. An edit is bound to the text that it changed and is applied again
+//! whenever the document is ingested; when that text is gone, the edit is kept and listed as orphaned.
+
+use cairn_models::Priority;
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::auth::{Caller, Scope};
+use crate::clock::Time;
+use crate::db::{Tx, args};
+use crate::error::{Error, Result};
+use crate::events;
+use crate::kb::index_log::{self, Op};
+use crate::kb::ingestion::{store_embedding, text_hash};
+use crate::kb::{Chunk, chunks, datasets, documents};
+
+/// Longest content of a chunk that is written by hand, in bytes.
+pub const MAX_CONTENT: usize = 64 << 10;
+
+/// An edit.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct Edit {
+    /// Id; of an added chunk, the chunk's own.
+    pub id: String,
+    /// SHA-256 of the parsed content that was changed; `None`: the chunk was added.
+    pub anchor_hash: Option<String>,
+    /// Which of several chunks with that content, from 0.
+    pub occurrence: i64,
+    /// The parsed content.
+    pub anchor_text: Option<String>,
+    /// What stands in its place; `None`: as parsed.
+    pub content: Option<String>,
+    /// Whether searches see it.
+    pub enabled: bool,
+    /// Of an added chunk: the ordinal after which it stands.
+    pub after_ordinal: Option<i64>,
+    /// Whether the text that was changed is gone from the document.
+    pub orphaned: bool,
+    /// Time of the last change.
+    pub updated_on: Time,
+}
+
+/// The key by which a parsed content is found again.
+#[must_use]
+pub fn anchor(content: &str) -> String {
+    text_hash("", content)
+}
+
+/// Edits of a document, oldest first.
+///
+/// # Errors
+/// As the database says.
+pub(crate) async fn of_document(
+    app: &App,
+    tenant_id: &str,
+    document_id: &str,
+) -> Result<Vec<Edit>> {
+    app.db
+        .all(
+            "SELECT id, anchor_hash, occurrence, anchor_text, content, enabled, after_ordinal, orphaned, updated_on FROM kb_chunk_edits
+             WHERE tenant_id = $1 AND document_id = $2 ORDER BY updated_on, id",
+            args![tenant_id, document_id],
+        )
+        .await
+}
+
+/// Edits of a document that the caller may see, oldest first.
+///
+/// # Errors
+/// `document_not_found`.
+pub async fn list(
+    app: &App,
+    caller: &Caller,
+    dataset_id: &str,
+    document_id: &str,
+) -> Result<Vec<Edit>> {
+    caller.need(Scope::KbRead)?;
+    documents::get(app, caller, dataset_id, document_id).await?;
+    of_document(app, caller.tenant(), document_id).await
+}
+
+/// A change of a chunk; absent fields stay.
+#[derive(Debug, Clone, Default)]
+pub struct ChunkPatch {
+    /// New content, at most [`MAX_CONTENT`] bytes.
+    pub content: Option<String>,
+    /// Whether searches see it.
+    pub enabled: Option<bool>,
+}
+
+fn check(content: &str) -> Result<()> {
+    if content.trim().is_empty() || content.len() > MAX_CONTENT {
+        return Err(Error::invalid(
+            "chunk_content_invalid",
+            format!("a chunk needs content of at most {} KiB", MAX_CONTENT >> 10),
+        ));
+    }
+    Ok(())
+}
+
+/// Changes a chunk; searches see it as soon as the indexes have applied it, well within a second.
+///
+/// # Errors
+/// `chunk_not_found`, `chunk_content_invalid`.
+pub async fn update(
+    app: &App,
+    caller: &Caller,
+    dataset_id: &str,
+    chunk_id: &str,
+    patch: ChunkPatch,
+) -> Result<Chunk> {
+    caller.need(Scope::KbWrite)?;
+    if let Some(content) = &patch.content {
+        check(content)?;
+    }
+    let mut chunk = chunks::get(app, caller, dataset_id, chunk_id).await?;
+    let (old_hash, was_enabled) = (chunk.text_hash.clone(), chunk.enabled);
+    let parsed = parsed_content(app, caller, &chunk).await?;
+    if let Some(content) = patch.content {
+        chunk.content = content;
+    }
+    chunk.enabled = patch.enabled.unwrap_or(chunk.enabled);
+    let edited = chunk.content != parsed.content;
+    if chunk.origin != "added" {
+        chunk.origin = if edited { "edited" } else { "parsed" }.to_owned();
+    }
+    let vector = measured(app, caller, &mut chunk).await?;
+    let mut tx = app.db.begin().await?;
+    if chunk.origin == "added" {
+        tx.execute(
+            "UPDATE kb_chunk_edits SET content = $1, enabled = $2, updated_on = $3 WHERE tenant_id = $4 AND id = $5",
+            args![&chunk.content, chunk.enabled, app.clock.now(), caller.tenant(), &chunk.id],
+        )
+        .await?;
+    } else if edited || !chunk.enabled {
+        tx.execute(
+            "INSERT INTO kb_chunk_edits (id, tenant_id, document_id, anchor_hash, occurrence, anchor_text, content, enabled, orphaned, updated_on)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, FALSE, $9)
+             ON CONFLICT (document_id, anchor_hash, occurrence) DO UPDATE SET content = excluded.content, enabled = excluded.enabled, orphaned = FALSE, updated_on = excluded.updated_on",
+            args![
+                app.clock.id(),
+                caller.tenant(),
+                &chunk.document_id,
+                anchor(&parsed.content),
+                parsed.occurrence,
+                &parsed.content,
+                edited.then_some(chunk.content.as_str()),
+                chunk.enabled,
+                app.clock.now()
+            ],
+        )
+        .await?;
+    } else {
+        // As parsed again: nothing is left of the edit.
+        tx.execute(
+            "DELETE FROM kb_chunk_edits WHERE tenant_id = $1 AND document_id = $2 AND anchor_hash = $3 AND occurrence = $4",
+            args![caller.tenant(), &chunk.document_id, anchor(&parsed.content), parsed.occurrence],
+        )
+        .await?;
+    }
+    tx.execute(
+        "UPDATE kb_chunks SET content = $1, tokens = $2, truncated = $3, text_hash = $4, enabled = $5, origin = $6 WHERE tenant_id = $7 AND id = $8",
+        args![&chunk.content, chunk.tokens, chunk.truncated, &chunk.text_hash, chunk.enabled, &chunk.origin, caller.tenant(), &chunk.id],
+    )
+    .await?;
+    let ops = match (was_enabled, chunk.enabled) {
+        (true, false) => vec![(Op::Delete, chunk.id.clone())],
+        (false, true) => both(&chunk.id),
+        (true, true) if chunk.text_hash != old_hash => both(&chunk.id),
+        _ => Vec::new(),
+    };
+    finish(app, caller, tx, &chunk, vector, &ops).await?;
+    Ok(chunk)
+}
+
+/// Adds a chunk that stands in no file, after the chunk of that ordinal or at the end.
+///
+/// # Errors
+/// `document_not_found`, `text_not_ready`, `chunk_content_invalid`.
+pub async fn add(
+    app: &App,
+    caller: &Caller,
+    dataset_id: &str,
+    document_id: &str,
+    content: String,
+    after: Option<i64>,
+) -> Result<Chunk> {
+    caller.need(Scope::KbWrite)?;
+    check(&content)?;
+    let document = documents::get(app, caller, dataset_id, document_id).await?;
+    if document.text_hash.is_none() {
+        return Err(Error::conflict(
+            "text_not_ready",
+            "the file has not been ingested yet",
+        ));
+    }
+    let (last,): (i64,) = app
+        .db
+        .one(
+            "SELECT CAST(COALESCE(MAX(ordinal), -1) AS BIGINT) FROM kb_chunks WHERE tenant_id = $1 AND document_id = $2",
+            args![caller.tenant(), document_id],
+        )
+        .await?;
+    let after = after.unwrap_or(last).clamp(-1, last);
+    let before: Option<Chunk> = app
+        .db
+        .optional(
+            concat!(
+                "SELECT ",
+                chunks::columns!(""),
+                " FROM kb_chunks WHERE tenant_id = $1 AND document_id = $2 AND ordinal = $3"
+            ),
+            args![caller.tenant(), document_id, after],
+        )
+        .await?;
+    let mut chunk = blank(&document, app.clock.id(), content, before.as_ref());
+    chunk.ordinal = after + 1;
+    let vector = measured(app, caller, &mut chunk).await?;
+    let mut tx = app.db.begin().await?;
+    tx.execute(
+        "INSERT INTO kb_chunk_edits (id, tenant_id, document_id, occurrence, content, enabled, after_ordinal, orphaned, updated_on)
+         VALUES ($1, $2, $3, 0, $4, TRUE, $5, FALSE, $6)",
+        args![&chunk.id, caller.tenant(), document_id, &chunk.content, after, app.clock.now()],
+    )
+    .await?;
+    tx.execute(
+        "UPDATE kb_chunks SET ordinal = ordinal + 1 WHERE tenant_id = $1 AND document_id = $2 AND ordinal > $3",
+        args![caller.tenant(), document_id, after],
+    )
+    .await?;
+    chunks::insert(&mut tx, caller.tenant(), &chunk).await?;
+    tx.execute(
+        "UPDATE kb_documents SET chunks_count = chunks_count + 1 WHERE tenant_id = $1 AND id = $2",
+        args![caller.tenant(), document_id],
+    )
+    .await?;
+    finish(app, caller, tx, &chunk, vector, &both(&chunk.id)).await?;
+    Ok(chunk)
+}
+
+/// An added chunk without its ordinal and measures: it stands where the chunk before it ends.
+pub(crate) fn blank(
+    document: &documents::Document,
+    seed: String,
+    content: String,
+    before: Option<&Chunk>,
+) -> Chunk {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "ids of chunks are UUIDs, derived from an id of the clock"
+    )]
+    let id = Uuid::new_v5(
+        &Uuid::NAMESPACE_OID,
+        format!("{}/added/{seed}", document.id).as_bytes(),
+    );
+    let (end_byte, end_char) = before.map_or((0, 0), |c| (c.end_byte, c.end_char));
+    let context = before.map_or_else(
+        || document.title.clone().unwrap_or_default(),
+        |c| match &c.table_header {
+            Some(header) => c
+                .context
+                .replace(header.trim_end(), "")
+                .trim_end()
+                .to_owned(),
+            None => c.context.clone(),
+        },
+    );
+    Chunk {
+        id: id.to_string(),
+        dataset_id: document.dataset_id.clone(),
+        document_id: document.id.clone(),
+        ordinal: 0,
+        start_byte: end_byte,
+        end_byte,
+        start_char: end_char,
+        end_char,
+        content,
+        context,
+        heading_path: before.map_or_else(|| "[]".to_owned(), |c| c.heading_path.clone()),
+        page: before.and_then(|c| c.page),
+        page_label: before.and_then(|c| c.page_label.clone()),
+        table_number: None,
+        first_row: None,
+        last_row: None,
+        table_header: None,
+        first_line: None,
+        last_line: None,
+        tokens: 0,
+        truncated: false,
+        text_hash: String::new(),
+        enabled: true,
+        origin: "added".to_owned(),
+    }
+}
+
+/// Takes back what was done by hand: removes an added chunk (`None`), or gives a parsed one its own text and visibility back.
+///
+/// # Errors
+/// `chunk_not_found`; `chunk_not_edited` for a chunk that nobody changed.
+pub async fn take_back(
+    app: &App,
+    caller: &Caller,
+    dataset_id: &str,
+    chunk_id: &str,
+) -> Result<Option<Chunk>> {
+    caller.need(Scope::KbWrite)?;
+    let chunk = chunks::get(app, caller, dataset_id, chunk_id).await?;
+    if chunk.origin == "added" {
+        let mut tx = app.db.begin().await?;
+        for statement in [
+            "DELETE FROM kb_chunk_edits WHERE tenant_id = $1 AND id = $2",
+            "DELETE FROM kb_chunks WHERE tenant_id = $1 AND id = $2",
+        ] {
+            tx.execute(statement, args![caller.tenant(), &chunk.id])
+                .await?;
+        }
+        tx.execute(
+            "UPDATE kb_documents SET chunks_count = chunks_count - 1 WHERE tenant_id = $1 AND id = $2",
+            args![caller.tenant(), &chunk.document_id],
+        )
+        .await?;
+        finish(
+            app,
+            caller,
+            tx,
+            &chunk,
+            None,
+            &[(Op::Delete, chunk.id.clone())],
+        )
+        .await?;
+        return Ok(None);
+    }
+    let parsed = parsed_content(app, caller, &chunk).await?;
+    if chunk.origin == "parsed" && chunk.enabled {
+        return Err(Error::conflict(
+            "chunk_not_edited",
+            "nobody changed this chunk; disable it to hide it from searches",
+        ));
+    }
+    let patch = ChunkPatch {
+        content: Some(parsed.content),
+        enabled: Some(true),
+    };
+    update(app, caller, dataset_id, chunk_id, patch)
+        .await
+        .map(Some)
+}
+
+/// Forgets an edit whose text is gone.
+///
+/// # Errors
+/// `edit_not_found`; `edit_in_use` for one that is applied: change its chunk instead.
+pub async fn forget(
+    app: &App,
+    caller: &Caller,
+    dataset_id: &str,
+    document_id: &str,
+    edit_id: &str,
+) -> Result<()> {
+    caller.need(Scope::KbWrite)?;
+    let edits = list(app, caller, dataset_id, document_id).await?;
+    match edits.iter().find(|e| e.id == edit_id) {
+        None => Err(Error::not_found("edit_not_found", "there is no such edit")),
+        Some(edit) if !edit.orphaned => Err(Error::conflict(
+            "edit_in_use",
+            "the edit is applied; take it back by deleting its chunk's change",
+        )),
+        Some(_) => {
+            let mut tx = app.db.begin().await?;
+            tx.execute(
+                "DELETE FROM kb_chunk_edits WHERE tenant_id = $1 AND id = $2",
+                args![caller.tenant(), edit_id],
+            )
+            .await?;
+            tx.commit().await
+        }
+    }
+}
+
+/// Notes which edits found their text.
+pub(crate) async fn note(tx: &mut Tx, tenant_id: &str, edits: &[(String, bool)]) -> Result<()> {
+    for (id, orphaned) in edits {
+        tx.execute(
+            "UPDATE kb_chunk_edits SET orphaned = $1 WHERE tenant_id = $2 AND id = $3",
+            args![*orphaned, tenant_id, id],
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+fn both(id: &str) -> Vec<(Op, String)> {
+    vec![(Op::Text, id.to_owned()), (Op::Vector, id.to_owned())]
+}
+
+struct Parsed {
+    content: String,
+    occurrence: i64,
+}
+
+/// What the file says where a chunk stands, and which of several chunks with this content it is.
+async fn parsed_content(app: &App, caller: &Caller, chunk: &Chunk) -> Result<Parsed> {
+    if chunk.origin == "added" {
+        return Ok(Parsed {
+            content: chunk.content.clone(),
+            occurrence: 0,
+        });
+    }
+    let text = chunks::text(app, caller, &chunk.dataset_id, &chunk.document_id).await?;
+    let range = |start: i64, end: i64| {
+        let (start, end) = (usize::try_from(start).ok()?, usize::try_from(end).ok()?);
+        text.get(start..end)
+    };
+    let content = range(chunk.start_byte, chunk.end_byte)
+        .ok_or_else(|| Error::internal("a chunk is not a span of its document"))?
+        .to_owned();
+    let before: Vec<(i64, i64)> = app
+        .db
+        .all(
+            "SELECT start_byte, end_byte FROM kb_chunks WHERE tenant_id = $1 AND document_id = $2 AND ordinal < $3 AND origin <> 'added'",
+            args![caller.tenant(), &chunk.document_id, chunk.ordinal],
+        )
+        .await?;
+    let same = before
+        .iter()
+        .filter(|(start, end)| range(*start, *end) == Some(content.as_str()))
+        .count();
+    Ok(Parsed {
+        occurrence: i64::try_from(same).unwrap_or(0),
+        content,
+    })
+}
+
+/// Counts the tokens of a chunk, hashes it, and embeds it when that text has no embedding yet.
+async fn measured(app: &App, caller: &Caller, chunk: &mut Chunk) -> Result<Option<Vec<f32>>> {
+    let dataset = datasets::settings(app, caller, &chunk.dataset_id).await?;
+    let embedder = app.embedder().await?;
+    chunk.text_hash = text_hash(&chunk.context, &chunk.content);
+    let count = embedder
+        .tokens()
+        .count(&chunk.indexed_text())
+        .map_err(Error::from)?;
+    chunk.tokens = i64::try_from(count).unwrap_or(i64::MAX);
+    chunk.truncated = count > embedder.spec().max_tokens;
+    if !chunk.enabled || embedder.spec().model != dataset.embedding_model {
+        return Ok(None);
+    }
+    let known: Option<(String,)> = app
+        .db
+        .optional(
+            "SELECT text_hash FROM kb_embeddings WHERE text_hash = $1 AND model = $2 AND tenant_id = $3",
+            args![&chunk.text_hash, &dataset.embedding_model, caller.tenant()],
+        )
+        .await?;
+    if known.is_some() {
+        return Ok(None);
+    }
+    // The passage form, as in ingestion; a single text, so nobody waits long.
+    let vectors = app
+        .embed(vec![chunk.indexed_text()], Priority::Bulk)
+        .await?;
+    Ok(vectors.into_iter().next())
+}
+
+/// Stores the embedding, logs the change and commits; the document counts as indexed again once both indexes have it.
+async fn finish(
+    app: &App,
+    caller: &Caller,
+    mut tx: Tx,
+    chunk: &Chunk,
+    vector: Option<Vec<f32>>,
+    ops: &[(Op, String)],
+) -> Result<()> {
+    let document = documents::load_in(&mut tx, caller.tenant(), &chunk.document_id)
+        .await?
+        .ok_or_else(|| Error::not_found("chunk_not_found", "there is no such chunk"))?;
+    if let Some(vector) = vector {
+        let model: (String,) = tx
+            .optional(
+                "SELECT embedding_model FROM kb_datasets WHERE tenant_id = $1 AND id = $2",
+                args![caller.tenant(), &chunk.dataset_id],
+            )
+            .await?
+            .ok_or_else(|| Error::not_found("dataset_not_found", "there is no such dataset"))?;
+        store_embedding(
+            &mut tx,
+            caller.tenant(),
+            &model.0,
+            &chunk.text_hash,
+            &vector,
+            app.clock.now(),
+        )
+        .await?;
+    }
+    let ops = if document.enabled { ops } else { &[] };
+    let seq = index_log::append(&mut tx, &chunk.dataset_id, ops).await?;
+    tx.execute(
+        "UPDATE kb_documents SET ready_seq = $1, status = CASE WHEN status = 'indexed' THEN 'stored' ELSE status END, updated_on = $2
+         WHERE tenant_id = $3 AND id = $4",
+        args![seq, app.clock.now(), caller.tenant(), &chunk.document_id],
+    )
+    .await?;
+    events::append(&mut tx, &app.clock, caller.tenant(), &document.changed()).await?;
+    tx.commit().await?;
+    app.bell.ring();
+    Ok(())
+}

@@ -1,0 +1,94 @@
+//! What chunks a file would have under other settings, without storing anything.
+
+use std::sync::Arc;
+
+use crate::app::App;
+use crate::auth::{Caller, Scope};
+use crate::blobs::Stored;
+use crate::error::{Error, Result};
+use crate::kb::datasets::{self, Cutting};
+use crate::kb::ingestion::{self, Prepared};
+use crate::kb::{Dataset, Document, documents};
+
+/// The chunks of a document that is there, and the names of the files inside it.
+///
+/// # Errors
+/// `document_not_found`; those of [`Cutting::check`]; as the parser says of the file.
+pub async fn of_document(
+    app: &App,
+    caller: &Caller,
+    dataset_id: &str,
+    document_id: &str,
+    cutting: &Cutting,
+) -> Result<(Prepared, Vec<String>)> {
+    caller.need(Scope::KbRead)?;
+    let dataset = datasets::settings(app, caller, dataset_id).await?;
+    let document = documents::get(app, caller, dataset_id, document_id).await?;
+    cut(app, &dataset, document, cutting).await
+}
+
+/// The chunks of bytes that are stored but no document's.
+///
+/// # Errors
+/// As [`of_document`].
+pub async fn of_file(
+    app: &App,
+    caller: &Caller,
+    dataset_id: &str,
+    file_name: &str,
+    mime_type: &str,
+    stored: &Stored,
+    cutting: &Cutting,
+) -> Result<(Prepared, Vec<String>)> {
+    caller.need(Scope::KbRead)?;
+    let dataset = datasets::settings(app, caller, dataset_id).await?;
+    let document = Document::unsaved(
+        &app.clock,
+        &dataset,
+        file_name,
+        mime_type,
+        &stored.hash,
+        stored.size,
+    );
+    cut(app, &dataset, document, cutting).await
+}
+
+async fn cut(
+    app: &App,
+    dataset: &Dataset,
+    mut document: Document,
+    cutting: &Cutting,
+) -> Result<(Prepared, Vec<String>)> {
+    cutting.check(
+        document.chunk_size.unwrap_or(dataset.chunk_size),
+        document.chunk_overlap.unwrap_or(dataset.chunk_overlap),
+    )?;
+    document.chunk_size = cutting.chunk_size.or(document.chunk_size);
+    document.chunk_overlap = cutting.chunk_overlap.or(document.chunk_overlap);
+    document.parse_type = cutting.parse_type.clone().or(document.parse_type);
+    document.parser_engine = cutting.parser_engine.clone().or(document.parser_engine);
+    let parsed = ingestion::parse(app, &document, dataset)
+        .await?
+        .map_err(|e| {
+            Error::unprocessable("file_unreadable", format!("{} ({})", e.message, e.code))
+        })?;
+    let parts = parsed
+        .document
+        .children
+        .iter()
+        .map(|c| c.file_name.clone())
+        .collect();
+    let embedder = app.embedder().await?;
+    let dataset = dataset.clone();
+    let prepared = tokio::task::spawn_blocking(move || {
+        ingestion::prepare(
+            Arc::as_ref(&embedder),
+            &dataset,
+            &document,
+            parsed.document,
+            &[],
+        )
+    })
+    .await??;
+    Ok((prepared, parts))
+}

@@ -1,0 +1,163 @@
+//! One sentence about why a document is, or is not, searchable.
+
+use crate::app::App;
+use crate::auth::{Caller, Scope};
+use crate::db::args;
+use crate::error::Result;
+use crate::jobs;
+use crate::kb::{Document, documents};
+
+/// The answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Why {
+    /// Whether keyword search finds it.
+    pub by_words: bool,
+    /// Whether vector search finds it.
+    pub by_meaning: bool,
+    /// Stable code: `searchable`, `disabled`, `chunks_disabled`, `queued`, `waiting_for_retry`, `no_worker`, `parsing`, `embedding`, `indexing`,
+    /// `cancelled`, or the code of the failure.
+    pub code: String,
+    /// One sentence.
+    pub reason: String,
+}
+
+/// Says why a document is, or is not, searchable.
+///
+/// # Errors
+/// `document_not_found`.
+pub async fn explain(app: &App, caller: &Caller, dataset_id: &str, id: &str) -> Result<Why> {
+    caller.need(Scope::KbRead)?;
+    let document = documents::get(app, caller, dataset_id, id).await?;
+    let (chunks, shown): (i64, i64) = app
+        .db
+        .one(
+            "SELECT COUNT(*), CAST(COALESCE(SUM(CASE WHEN enabled = TRUE THEN 1 ELSE 0 END), 0) AS BIGINT) FROM kb_chunks WHERE tenant_id = $1 AND document_id = $2",
+            args![caller.tenant(), id],
+        )
+        .await?;
+    // A first ingestion is findable by words from its first exchange on; an earlier version by both until the new one is there.
+    let (keyword, _) = app.positions.get(dataset_id);
+    let has_version = document.text_hash.is_some();
+    let by_words = document.enabled
+        && shown > 0
+        && (has_version || (document.ready_seq > 0 && keyword >= document.ready_seq));
+    let by_meaning = document.enabled && shown > 0 && has_version;
+    let (code, reason) = sentence(app, caller, &document, chunks, shown).await?;
+    Ok(Why {
+        by_words,
+        by_meaning,
+        code,
+        reason,
+    })
+}
+
+async fn sentence(
+    app: &App,
+    caller: &Caller,
+    document: &Document,
+    chunks: i64,
+    shown: i64,
+) -> Result<(String, String)> {
+    let earlier = if document.text_hash.is_some() && chunks > 0 {
+        " Until then its earlier version is found."
+    } else {
+        ""
+    };
+    let say = |code: &str, reason: String| Ok((code.to_owned(), reason));
+    if !document.enabled {
+        return say(
+            "disabled",
+            "It is switched off; switch it on, and the next search finds it.".to_owned(),
+        );
+    }
+    match document.status.as_str() {
+        "error" => {
+            let code = document.error_code.as_deref().unwrap_or("error");
+            let message = document
+                .error_message
+                .as_deref()
+                .unwrap_or("ingestion failed");
+            let kept = if earlier.is_empty() {
+                ""
+            } else {
+                " Its earlier version is still found."
+            };
+            say(code, format!("Its ingestion failed: {message}.{kept}"))
+        }
+        "pending" => {
+            let job = jobs::get(&app.db, caller.tenant(), &document.job_id)
+                .await
+                .ok();
+            match job {
+                Some(job) if job.status == "queued" && job.failures > 0 => {
+                    let cause = job.last_error.unwrap_or_default();
+                    say(
+                        "waiting_for_retry",
+                        format!(
+                            "An attempt failed ({cause}); the next one follows at {}.{earlier}",
+                            job.run_at.rfc3339()
+                        ),
+                    )
+                }
+                _ => {
+                    let (ahead,): (i64,) = app
+                        .db
+                        .one(
+                            "SELECT COUNT(*) FROM jobs WHERE tenant_id = $1 AND status IN ('queued', 'running') AND id < $2",
+                            args![caller.tenant(), &document.job_id],
+                        )
+                        .await?;
+                    say(
+                        "queued",
+                        format!(
+                            "It waits for a worker behind {ahead} other jobs of yours.{earlier}"
+                        ),
+                    )
+                }
+            }
+        }
+        "parsing" => say("parsing", format!("Its file is being read.{earlier}")),
+        "embedding" => {
+            let rest = document
+                .eta_seconds(app.clock.now())
+                .map_or_else(String::new, |s| {
+                    format!(", about {} seconds to go", s.ceil())
+                });
+            let words = if earlier.is_empty() {
+                " It is found by its words already."
+            } else {
+                earlier
+            };
+            say(
+                "embedding",
+                format!(
+                    "{} of {} chunks are embedded{rest}.{words}",
+                    document.chunks_embedded, document.chunks_total
+                ),
+            )
+        }
+        "stored" => say(
+            "indexing",
+            "Everything is stored, and the indexes are taking it up.".to_owned(),
+        ),
+        _ if chunks == 0 => say(
+            "no_text",
+            "It has no text that could be searched.".to_owned(),
+        ),
+        _ if shown == 0 => say(
+            "chunks_disabled",
+            "Every one of its chunks is switched off.".to_owned(),
+        ),
+        _ if shown < chunks => say(
+            "searchable",
+            format!(
+                "It is found, except {} chunks that are switched off.",
+                chunks - shown
+            ),
+        ),
+        _ => say(
+            "searchable",
+            format!("It is found by words and by meaning, in {chunks} chunks."),
+        ),
+    }
+}
