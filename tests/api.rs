@@ -23,6 +23,8 @@ mod jobs;
 mod kb;
 #[path = "api/openapi.rs"]
 mod openapi;
+#[path = "api/portable.rs"]
+mod portable;
 #[path = "api/qdrant.rs"]
 mod qdrant;
 #[path = "api/search.rs"]

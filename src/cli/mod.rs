@@ -9,6 +9,7 @@ mod ingest;
 mod keys;
 mod models;
 mod output;
+mod portable;
 mod search;
 mod serve;
 mod work;
@@ -83,6 +84,12 @@ enum Command {
     Models(models::ModelsArgs),
     /// Check that database, indexes, blobs and model agree; repair what does not
     Doctor(doctor::DoctorArgs),
+    /// Write a dataset to one file: sources, chunks, vectors, settings
+    Export(portable::ExportArgs),
+    /// Read a dataset from such a file
+    Import(portable::ImportArgs),
+    /// Copy a whole data directory, also while a server uses it
+    Backup(portable::BackupArgs),
     /// Measure ingestion and search on this machine
     Bench(bench::BenchArgs),
 }
@@ -164,6 +171,9 @@ async fn dispatch(cli: Cli) -> Result<Done> {
         Command::Keys(args) => keys::run(&global, args).await,
         Command::Models(args) => models::run(&global, args).await,
         Command::Doctor(args) => doctor::run(&global, args).await,
+        Command::Export(args) => portable::export(&global, args).await,
+        Command::Import(args) => portable::import(&global, args).await,
+        Command::Backup(args) => portable::backup(&global, args).await,
         Command::Bench(args) => bench::run(&global, args).await,
     }
 }

@@ -224,6 +224,26 @@ impl Db {
         Ok(changed)
     }
 
+    /// Writes a copy of an SQLite database as it is at one moment; readers and writers go on meanwhile.
+    ///
+    /// # Errors
+    /// `backup_unsupported` for PostgreSQL, which has its own tools; as the database says.
+    pub async fn snapshot(&self, path: &std::path::Path) -> Result<()> {
+        match &self.0 {
+            Pools::Sqlite { read, .. } => {
+                sqlx::query("VACUUM INTO $1")
+                    .bind(path.display().to_string())
+                    .execute(read)
+                    .await?;
+                Ok(())
+            }
+            Pools::Postgres(_) => Err(Error::unprocessable(
+                "backup_unsupported",
+                "PostgreSQL is copied with its own tools",
+            )),
+        }
+    }
+
     /// Starts a durable transaction.
     ///
     /// # Errors

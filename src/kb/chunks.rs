@@ -1,5 +1,7 @@
 //! Chunks as they are stored, and the normalised text over which they are spans.
 
+use serde::{Deserialize, Serialize};
+
 use crate::app::App;
 use crate::auth::{Caller, Scope};
 use crate::db::{Tx, args};
@@ -8,7 +10,7 @@ use crate::kb::documents;
 use crate::page::{Listing, Page};
 
 /// A chunk.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow, Serialize, Deserialize)]
 pub struct Chunk {
     /// UUID; an unchanged chunk keeps it when its document is ingested again.
     pub id: String,

@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use crate::app::App;
 use crate::auth::{Caller, Scope};
 use crate::blobs::Stored;
@@ -16,7 +18,7 @@ use crate::kb::index_log::{self, Op};
 use crate::page::{Listing, Page};
 
 /// A document.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow, Serialize, Deserialize)]
 pub struct Document {
     /// Id.
     pub id: String,
@@ -706,6 +708,41 @@ pub(crate) async fn load_in(tx: &mut Tx, tenant_id: &str, id: &str) -> Result<Op
         args![tenant_id, id],
     )
     .await
+}
+
+/// Documents of a dataset in the order of their ids, inside a transaction.
+pub(crate) async fn page_in(
+    tx: &mut Tx,
+    tenant_id: &str,
+    dataset_id: &str,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<Document>> {
+    tx.all(
+        concat!("SELECT ", columns!(), " FROM kb_documents WHERE tenant_id = $1 AND dataset_id = $2 AND id > $3 ORDER BY id LIMIT $4"),
+        args![tenant_id, dataset_id, after, limit],
+    )
+    .await
+}
+
+/// Writes a row as it is.
+pub(crate) async fn insert_row(tx: &mut Tx, d: &Document) -> Result<()> {
+    tx.execute(
+        concat!(
+            "INSERT INTO kb_documents (",
+            columns!(),
+            ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28,
+             $29, $30, $31, $32, $33, $34, $35, $36)"
+        ),
+        args![
+            &d.id, &d.tenant_id, &d.dataset_id, &d.file_name, &d.title, &d.mime_type, d.size_bytes, &d.blob_hash, &d.text_hash, &d.url,
+            &d.published_at, &d.source, &d.status, d.enabled, &d.error_code, &d.error_message, &d.metadata, d.chunk_size, d.chunk_overlap,
+            &d.parse_type, &d.parser_engine, &d.engine, &d.warnings, d.chunks_count, d.chunks_total, d.chunks_embedded, d.ready_seq, &d.job_id,
+            &d.external_id, &d.parent_id, d.depth, d.version, &d.aliases, d.embedding_since, d.created_on, d.updated_on
+        ],
+    )
+    .await?;
+    Ok(())
 }
 
 /// Documents of a dataset, oldest first.

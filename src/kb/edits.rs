@@ -2,6 +2,7 @@
 //! whenever the document is ingested; when that text is gone, the edit is kept and listed as orphaned.
 
 use cairn_models::Priority;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::app::App;
@@ -18,7 +19,7 @@ use crate::kb::{Chunk, chunks, datasets, documents};
 pub const MAX_CONTENT: usize = 64 << 10;
 
 /// An edit.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow, Serialize, Deserialize)]
 pub struct Edit {
     /// Id; of an added chunk, the chunk's own.
     pub id: String,
@@ -62,6 +63,48 @@ pub(crate) async fn of_document(
             args![tenant_id, document_id],
         )
         .await
+}
+
+/// The same inside a transaction.
+pub(crate) async fn of_document_in(
+    tx: &mut Tx,
+    tenant_id: &str,
+    document_id: &str,
+) -> Result<Vec<Edit>> {
+    tx.all(
+        "SELECT id, anchor_hash, occurrence, anchor_text, content, enabled, after_ordinal, orphaned, updated_on FROM kb_chunk_edits
+         WHERE tenant_id = $1 AND document_id = $2 ORDER BY updated_on, id",
+        args![tenant_id, document_id],
+    )
+    .await
+}
+
+/// Writes a row as it is.
+pub(crate) async fn insert_row(
+    tx: &mut Tx,
+    tenant_id: &str,
+    document_id: &str,
+    edit: &Edit,
+) -> Result<()> {
+    tx.execute(
+        "INSERT INTO kb_chunk_edits (id, tenant_id, document_id, anchor_hash, occurrence, anchor_text, content, enabled, after_ordinal, orphaned, updated_on)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+        args![
+            &edit.id,
+            tenant_id,
+            document_id,
+            &edit.anchor_hash,
+            edit.occurrence,
+            &edit.anchor_text,
+            &edit.content,
+            edit.enabled,
+            edit.after_ordinal,
+            edit.orphaned,
+            edit.updated_on
+        ],
+    )
+    .await?;
+    Ok(())
 }
 
 /// Edits of a document that the caller may see, oldest first.
@@ -110,10 +153,10 @@ pub async fn update(
     patch: ChunkPatch,
 ) -> Result<Chunk> {
     caller.need(Scope::KbWrite)?;
+    let mut chunk = chunks::get(app, caller, dataset_id, chunk_id).await?;
     if let Some(content) = &patch.content {
         check(content)?;
     }
-    let mut chunk = chunks::get(app, caller, dataset_id, chunk_id).await?;
     let (old_hash, was_enabled) = (chunk.text_hash.clone(), chunk.enabled);
     let parsed = parsed_content(app, caller, &chunk).await?;
     if let Some(content) = patch.content {
@@ -186,8 +229,8 @@ pub async fn add(
     after: Option<i64>,
 ) -> Result<Chunk> {
     caller.need(Scope::KbWrite)?;
-    check(&content)?;
     let document = documents::get(app, caller, dataset_id, document_id).await?;
+    check(&content)?;
     if document.text_hash.is_none() {
         return Err(Error::conflict(
             "text_not_ready",

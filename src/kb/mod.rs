@@ -10,6 +10,7 @@ pub mod housekeeping;
 pub mod index_log;
 pub mod ingestion;
 pub mod parser;
+pub mod portable;
 pub mod preview;
 pub mod why;
 

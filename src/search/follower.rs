@@ -25,7 +25,7 @@ const REBUILD: i64 = 2000;
 const FLUSH: Duration = Duration::from_secs(3);
 /// Longer than the time between two batches of a running ingestion.
 const QUIET: Duration = Duration::from_millis(400);
-/// It is improved after this long without changes.
+/// Both are improved after this long without changes.
 const IDLE: Duration = Duration::from_secs(20);
 
 /// Positions up to which this process's indexes have each dataset.
@@ -121,9 +121,14 @@ async fn flush(app: &App) {
 }
 
 async fn improve(app: Arc<App>) {
-    let outcome = async { app.engine().await?.vectors.improve().await };
+    let outcome = async {
+        let engine = app.engine().await?;
+        let keyword = Arc::clone(&engine.keyword);
+        tokio::task::spawn_blocking(move || keyword.tidy()).await??;
+        engine.vectors.improve().await
+    };
     if let Err(error) = outcome.await {
-        tracing::error!(error = %error, "the vector index could not be improved; searches go on with it as it is");
+        tracing::error!(error = %error, "the indexes could not be improved; searches go on with them as they are");
     }
 }
 

@@ -150,6 +150,15 @@ impl KeywordStore {
             })
     }
 
+    /// Rewrites what holds deleted chunks, in every open index.
+    ///
+    /// # Errors
+    /// When an index cannot be written.
+    pub fn tidy(&self) -> Result<usize> {
+        let open: Vec<Arc<KeywordIndex>> = self.open.iter().map(|(_, index)| index).collect();
+        open.iter().map(|index| index.tidy()).sum()
+    }
+
     /// Removes the indexes of datasets that are not in the list.
     ///
     /// # Errors
@@ -236,6 +245,21 @@ impl KeywordIndex {
     /// When the index cannot be written; nothing was applied then.
     pub fn apply(&self, changes: Vec<Change>, seq: i64, clear: bool) -> Result<()> {
         let mut slot = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let writer = self.writing(&mut slot)?;
+        let outcome = self.write(writer, changes, seq, clear);
+        if outcome.is_err() {
+            // A writer that failed stays failed; the next attempt gets a new one.
+            *slot = None;
+        }
+        outcome?;
+        self.reader.reload().map_err(failed)
+    }
+
+    /// The writer, opened when it is not.
+    fn writing<'s>(
+        &self,
+        slot: &'s mut Option<IndexWriter<TantivyDocument>>,
+    ) -> Result<&'s mut IndexWriter<TantivyDocument>> {
         if slot.is_none() {
             let writer = self
                 .index
@@ -246,16 +270,8 @@ impl KeywordIndex {
             writer.set_merge_policy(Box::new(policy));
             *slot = Some(writer);
         }
-        let writer = slot
-            .as_mut()
-            .ok_or_else(|| Error::internal("the writer is missing"))?;
-        let outcome = self.write(writer, changes, seq, clear);
-        if outcome.is_err() {
-            // A writer that failed stays failed; the next attempt gets a new one.
-            *slot = None;
-        }
-        outcome?;
-        self.reader.reload().map_err(failed)
+        slot.as_mut()
+            .ok_or_else(|| Error::internal("the writer is missing"))
     }
 
     fn write(
@@ -298,6 +314,31 @@ impl KeywordIndex {
         })?);
         commit.commit().map_err(failed)?;
         Ok(())
+    }
+
+    /// Rewrites the segments that hold deleted chunks, which until then count in document frequencies; gives their number.
+    ///
+    /// # Errors
+    /// When the index cannot be written.
+    pub fn tidy(&self) -> Result<usize> {
+        let stale: Vec<_> = self
+            .reader
+            .searcher()
+            .segment_readers()
+            .iter()
+            .filter(|s| s.has_deletes())
+            .map(tantivy::SegmentReader::segment_id)
+            .collect();
+        if stale.is_empty() {
+            return Ok(0);
+        }
+        let mut slot = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let writer = self.writing(&mut slot)?;
+        for segment in &stale {
+            writer.merge(&[*segment]).wait().map_err(failed)?;
+        }
+        self.reader.reload().map_err(failed)?;
+        Ok(stale.len())
     }
 
     /// Lets go of the writer and its threads; the next change opens it again.

@@ -24,6 +24,8 @@ async fn operations(service: &Service, dataset: &str) -> Vec<(Method, String, St
                 .replace("{datasetId}", dataset)
                 .replace("{fileId}", "x")
                 .replace("{documentId}", "x")
+                .replace("{chunkId}", "x")
+                .replace("{editId}", "x")
                 .replace("{keyId}", "x")
                 .replace("{jobId}", "x");
             assert!(

@@ -15,7 +15,7 @@ use crate::api::dashboard::files::receive;
 use crate::api::dashboard::wire::{Auth, Body, Fault, Pagination, Paging, Path, Problem, Query};
 use crate::auth::Scope;
 use crate::error::{Error, Result};
-use crate::kb::datasets::Cutting;
+use crate::kb::datasets::{self, Cutting};
 use crate::kb::edits::{self, ChunkPatch, Edit};
 use crate::kb::ingestion::Prepared;
 use crate::kb::{Chunk, chunks, preview};
@@ -159,6 +159,7 @@ pub(super) async fn list(
 #[serde(rename_all = "camelCase")]
 pub(super) struct NewChunk {
     /// At most 64 KiB.
+    #[serde(default)]
     content: String,
     /// Ordinal of the chunk after which it stands; absent: at the end. -1: before the first.
     after: Option<i64>,
@@ -463,6 +464,7 @@ pub(super) async fn preview_file(
     form: Result<Multipart, MultipartRejection>,
 ) -> Result<Json<Preview>, Problem> {
     caller.need(Scope::KbRead)?;
+    datasets::settings(&service.app, &caller, &dataset).await?;
     service.app.room()?;
     let form = form.map_err(|e| Error::invalid("form_invalid", e.body_text()))?;
     let form = receive(&service, &caller, form).await?;

@@ -1,0 +1,184 @@
+//! `cairn export`, `import` and `backup`: a dataset as one file, and a data directory as another one.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::json;
+
+use super::{Done, Global, output};
+use crate::app::App;
+use crate::auth::tenants;
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+use crate::kb::{datasets, portable};
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cairn export --dataset work --out work.cairn
+  cairn import work.cairn --data-dir elsewhere
+
+A server may use the data directory meanwhile; changes of the dataset wait while its rows are read.")]
+pub(super) struct ExportArgs {
+    /// Dataset, by name or id
+    #[arg(long, value_name = "NAME")]
+    dataset: String,
+    /// File to write
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Replace the file if it is there
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cairn import work.cairn
+  cairn import work.cairn --name work-copy
+
+Nothing is embedded again: the file has the vectors. The installation must run the model that made them. A server that uses the data directory
+follows within a second.")]
+pub(super) struct ImportArgs {
+    /// File that `cairn export` wrote
+    file: PathBuf,
+    /// Name of the new dataset, instead of the one in the file
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cairn backup /backups/2026-11-22
+  cairn serve --data-dir /backups/2026-11-22      a backup is a data directory
+
+Holds the database (a snapshot of one moment) and the blobs. Indexes are built anew from them at the first start, without the model.")]
+pub(super) struct BackupArgs {
+    /// Directory to create
+    directory: PathBuf,
+}
+
+pub(super) async fn export(global: &Global, args: ExportArgs) -> Result<Done> {
+    if args.out.exists() && !args.force {
+        return Err(Error::invalid(
+            "file_exists",
+            format!(
+                "{} is there already; --force replaces it",
+                args.out.display()
+            ),
+        ));
+    }
+    let app = global.app().await?;
+    let caller = app.local_caller(tenants::DEFAULT).await?;
+    let dataset = datasets::by_name(&app, &caller, &args.dataset).await?;
+    let manifest = portable::export(&app, &caller, &dataset.id, &args.out).await?;
+    app.db.close().await;
+    let bytes = std::fs::metadata(&args.out)?.len();
+    if global.json {
+        println!(
+            "{}",
+            json!({"file": args.out, "bytes": bytes, "manifest": manifest})
+        );
+    } else {
+        println!(
+            "{}: {} documents, {} chunks, {} vectors, {:.1} MB",
+            args.out.display(),
+            manifest.documents,
+            manifest.chunks,
+            manifest.embeddings,
+            bytes as f64 / 1e6
+        );
+    }
+    Ok(Done::All)
+}
+
+pub(super) async fn import(global: &Global, args: ImportArgs) -> Result<Done> {
+    let app = global.app().await?;
+    app.embedder_with(output::downloads(global.json)).await?;
+    let caller = app.local_caller(tenants::DEFAULT).await?;
+    let dataset = portable::import(&app, &caller, &args.file, args.name.as_deref()).await?;
+    app.db.close().await;
+    if global.json {
+        println!(
+            "{}",
+            json!({"datasetId": dataset.id, "name": dataset.name, "totalFiles": dataset.total_files, "totalChunks": dataset.total_chunks})
+        );
+    } else {
+        println!(
+            "dataset {} ({}): {} documents, {} chunks",
+            dataset.name, dataset.id, dataset.total_files, dataset.total_chunks
+        );
+    }
+    Ok(Done::All)
+}
+
+pub(super) async fn backup(global: &Global, arguments: BackupArgs) -> Result<Done> {
+    let config = global.quiet_settings()?;
+    if !config.database_url.is_empty() || !config.blob_url.is_empty() {
+        return Err(Error::unprocessable(
+            "backup_unsupported",
+            "this copies a data directory with its own database and blobs; back PostgreSQL and S3 up with their own tools",
+        ));
+    }
+    let directory = arguments.directory;
+    if directory.exists() && directory.read_dir()?.next().is_some() {
+        return Err(Error::invalid(
+            "directory_not_empty",
+            format!("{} is there already and not empty", directory.display()),
+        ));
+    }
+    if !config.data_dir.join("cairn.db").is_file() {
+        return Err(Error::invalid(
+            "data_dir_empty",
+            format!("{} is no data directory", config.data_dir.display()),
+        ));
+    }
+    let blobs = config.data_dir.join("blobs");
+    let app = App::open(config, Clock::system()).await?;
+    std::fs::create_dir_all(&directory)?;
+    // The snapshot first: blobs are never changed, and none that it names is removed within the hour.
+    let copy = directory.join("cairn.db");
+    app.db.snapshot(&copy).await?;
+    app.db.close().await;
+    let to = directory.join("blobs");
+    let (files, bytes) = tokio::task::spawn_blocking(move || copy_tree(&blobs, &to)).await??;
+    let database = std::fs::metadata(&copy)?.len();
+    if global.json {
+        println!(
+            "{}",
+            json!({"directory": directory, "databaseBytes": database, "blobs": files, "blobBytes": bytes})
+        );
+    } else {
+        println!(
+            "{}: database {:.1} MB, {files} blobs with {:.1} MB",
+            directory.display(),
+            database as f64 / 1e6,
+            bytes as f64 / 1e6
+        );
+    }
+    Ok(Done::All)
+}
+
+/// Copies the files below a directory; gives their number and bytes. Files that are gone when their turn comes were garbage.
+fn copy_tree(from: &Path, to: &Path) -> Result<(u64, u64)> {
+    std::fs::create_dir_all(to)?;
+    let (mut files, mut bytes) = (0, 0);
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let kind = entry.file_type()?;
+        if kind.is_dir() && name != "incoming" {
+            let inner = copy_tree(&entry.path(), &to.join(&name))?;
+            files += inner.0;
+            bytes += inner.1;
+        } else if kind.is_file() {
+            match std::fs::copy(entry.path(), to.join(&name)) {
+                Ok(length) => {
+                    files += 1;
+                    bytes += length;
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    Ok((files, bytes))
+}
