@@ -113,6 +113,7 @@ impl App {
             time: Duration::from_secs(config.parse_seconds),
             text_limit: config.parse_text_mb << 20,
             scratch: config.data_dir.join("scratch"),
+            ocr: config.ocr.then(|| config.ocr_languages.clone()),
         };
         Ok(Arc::new(Self {
             gate: Gate::new(config.rate_per_minute),

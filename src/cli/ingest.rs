@@ -87,7 +87,7 @@ pub(super) async fn run(global: &Global, args: IngestArgs) -> Result<Done> {
         on_duplicate: args.on_duplicate.parse()?,
         ..Meeting::default()
     };
-    let (sources, skipped) = collect(&args.paths)?;
+    let (sources, skipped) = collect(&args.paths, global.settings(&[])?.0.ocr)?;
     let began = Instant::now();
     let outcomes = match Client::new(&args.remote)? {
         Some(client) => over_http(global, &args, &client, sources, &metadata).await?,
@@ -121,7 +121,7 @@ pub(super) async fn run(global: &Global, args: IngestArgs) -> Result<Done> {
 }
 
 /// Files of the paths: named ones must be readable, those in folders are taken when their type is supported.
-fn collect(paths: &[PathBuf]) -> Result<(Vec<Source>, Vec<String>)> {
+fn collect(paths: &[PathBuf], pictures: bool) -> Result<(Vec<Source>, Vec<String>)> {
     let (mut sources, mut skipped) = (Vec::new(), Vec::new());
     for path in paths {
         if path.is_file() {
@@ -130,7 +130,7 @@ fn collect(paths: &[PathBuf]) -> Result<(Vec<Source>, Vec<String>)> {
                 .unwrap_or_default()
                 .to_string_lossy()
                 .into_owned();
-            let mime_type = kind(path, &name)?.map_err(|e| {
+            let mime_type = kind(path, &name, pictures)?.map_err(|e| {
                 Error::invalid("unsupported_format", format!("{}: {e}", path.display()))
             })?;
             sources.push(Source {
@@ -158,7 +158,7 @@ fn collect(paths: &[PathBuf]) -> Result<(Vec<Source>, Vec<String>)> {
                 .unwrap_or(&file)
                 .to_string_lossy()
                 .into_owned();
-            match kind(&file, &name)? {
+            match kind(&file, &name, pictures)? {
                 Ok(mime_type) => sources.push(Source {
                     path: file,
                     name,
@@ -171,7 +171,11 @@ fn collect(paths: &[PathBuf]) -> Result<(Vec<Source>, Vec<String>)> {
     Ok((sources, skipped))
 }
 
-fn kind(path: &Path, name: &str) -> Result<std::result::Result<String, cairn_ingest::ParseError>> {
+fn kind(
+    path: &Path,
+    name: &str,
+    pictures: bool,
+) -> Result<std::result::Result<String, cairn_ingest::ParseError>> {
     use std::io::Read;
     let mut head = Vec::new();
     std::fs::File::open(path)
@@ -182,6 +186,7 @@ fn kind(path: &Path, name: &str) -> Result<std::result::Result<String, cairn_ing
         file_name: name,
         mime_type: guess,
         bytes: &head,
+        ocr: pictures.then_some(""),
         ..Input::default()
     })
     .map(|f| f.mime_type(name).to_owned()))

@@ -30,6 +30,8 @@ pub struct Parser {
     pub text_limit: usize,
     /// Where files that are unpacked wait until they are stored.
     pub scratch: PathBuf,
+    /// Languages of text recognition; absent: none is done.
+    pub ocr: Option<String>,
 }
 
 /// A parsed file.
@@ -56,6 +58,8 @@ struct Task {
     seconds: u64,
     /// Folder for the files inside archives and mail.
     children: Option<PathBuf>,
+    #[serde(default)]
+    ocr: Option<String>,
 }
 
 impl Parser {
@@ -73,6 +77,7 @@ impl Parser {
             file_name,
             mime_type: Some(mime_type),
             bytes: &bytes,
+            ocr: self.ocr.as_deref(),
             ..Input::default()
         }) {
             Ok(format) => format,
@@ -148,11 +153,14 @@ impl Parser {
             memory_mb: self.memory_mb,
             seconds: self.time.as_secs(),
             children: Some(room.path().to_owned()),
+            ocr: self.ocr.clone(),
         };
         let mut child = Command::new(&self.program)
             .arg(COMMAND)
             .arg(serde_json::to_string(&task)?)
             .env_clear()
+            // Text recognition is a program, too.
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -233,6 +241,7 @@ pub fn child(argument: &str) -> i32 {
                     mime_type: Some(&task.mime_type),
                     bytes: &bytes,
                     children: task.children.as_deref(),
+                    ocr: task.ocr.as_deref(),
                 })
             })?
             .join()

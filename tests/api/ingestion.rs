@@ -363,7 +363,7 @@ async fn docling_reads_files_where_it_is_wanted() {
 async fn hostile_files_end_with_a_sentence_and_the_rest_goes_on() {
     let service = Service::start_with(Engine::Sqlite, |config| {
         config.parse_memory_mb = 700;
-        config.parse_seconds = 20;
+        config.parse_seconds = 8;
     })
     .await;
     let dataset = service.dataset("d").await;
@@ -408,4 +408,85 @@ async fn hostile_files_end_with_a_sentence_and_the_rest_goes_on() {
         ]
     );
     assert_eq!(search(&service, &dataset, "oystercatchers").await.len(), 1);
+}
+
+/// Black words on white, a picture of ours.
+const PICTURE: &[u8] = include_bytes!("../fixtures/words.jpg");
+
+/// A PDF whose only page is that picture.
+fn scanned() -> Vec<u8> {
+    let mut out = b"%PDF-1.4\n".to_vec();
+    let mut offsets = Vec::new();
+    let content = b"760 0 0 90 0 0 cm /I Do".as_slice();
+    let stream = |head: String, body: &[u8]| {
+        [
+            format!("<< {head} /Length {} >>\nstream\n", body.len()).as_bytes(),
+            body,
+            b"\nendstream",
+        ]
+        .concat()
+    };
+    let objects = [
+        b"<< /Type /Catalog /Pages 2 0 R >>".to_vec(),
+        b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>".to_vec(),
+        b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 760 90] /Contents 4 0 R /Resources << /XObject << /I 5 0 R >> >> >>".to_vec(),
+        stream(String::new(), content),
+        stream("/Type /XObject /Subtype /Image /Width 760 /Height 90 /ColorSpace /DeviceGray /BitsPerComponent 8 /Filter /DCTDecode".to_owned(), PICTURE),
+    ];
+    for (n, object) in objects.iter().enumerate() {
+        offsets.push(out.len());
+        out.extend(format!("{} 0 obj\n", n + 1).as_bytes());
+        out.extend(object);
+        out.extend(b"\nendobj\n");
+    }
+    let table = out.len();
+    out.extend(format!("xref\n0 {}\n0000000000 65535 f \n", offsets.len() + 1).as_bytes());
+    for offset in &offsets {
+        out.extend(format!("{offset:010} 00000 n \n").as_bytes());
+    }
+    out.extend(
+        format!(
+            "trailer\n<< /Size {} /Root 1 0 R >>\nstartxref\n{table}\n%%EOF\n",
+            offsets.len() + 1
+        )
+        .as_bytes(),
+    );
+    out
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn scans_are_read_where_text_recognition_is_on_and_say_so_where_it_is_not() {
+    let off = Service::start(Engine::Sqlite).await;
+    let dataset = off.dataset("d").await;
+    let (_, refused) = off.upload(&dataset, &[("words.jpg", PICTURE)], &[]).await;
+    assert!(
+        text(&refused["error"]["message"]).contains("CAIRN_OCR"),
+        "{refused}"
+    );
+    let (_, body) = off.upload(&dataset, &[("scan.pdf", &scanned())], &[]).await;
+    let id = text(&body["uploadedFiles"][0]["id"]);
+    let said = off.settled(&dataset, &id).await;
+    assert!(
+        text(&said["errorMessage"]).contains("no text layer"),
+        "{said}"
+    );
+
+    let on = Service::start_with(Engine::Sqlite, |config| config.ocr = true).await;
+    let dataset = on.dataset("d").await;
+    let archive = zipped(&[("pictures/words.jpg", PICTURE), ("scan.pdf", &scanned())]);
+    let id = on.add_with(&dataset, "all.zip", &archive, &[]).await;
+    assert_eq!(detail(&on, &dataset, &id).await["warnings"], json!([]));
+    eventually!(
+        "both are found",
+        search(&on, &dataset, "kittiwakes cliffs").await.len() == 2
+    );
+    for hit in search(&on, &dataset, "kittiwakes cliffs").await {
+        assert_eq!(
+            (
+                &hit["metadata"]["pageNumber"],
+                hit["content"].as_str().map(str::trim)
+            ),
+            (&json!(1), Some("Kittiwakes nest on high cliffs."))
+        );
+    }
 }

@@ -131,6 +131,7 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
         let inner = Input {
             file_name: &name,
             bytes: &bytes,
+            ocr: input.ocr,
             ..Input::default()
         };
         if bytes.is_empty() || detect(&inner).is_err() {

@@ -154,6 +154,7 @@ fn write(input: &Input<'_>, letter: Letter, engine: &str) -> Result<Document, Pa
         let inner = Input {
             file_name: name,
             bytes,
+            ocr: input.ocr,
             ..Input::default()
         };
         if !bytes.is_empty() && detect(&inner).is_ok() {

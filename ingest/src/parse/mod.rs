@@ -8,6 +8,7 @@ mod html;
 mod mail;
 mod markdown;
 mod markup;
+mod ocr;
 mod office;
 mod opendocument;
 mod pdf;
@@ -38,6 +39,8 @@ pub struct Input<'a> {
     pub bytes: &'a [u8],
     /// An empty folder for the files inside archives and mail; without it such files are an error.
     pub children: Option<&'a Path>,
+    /// Languages for text recognition, joined by plus signs, as tesseract has them; absent: no recognition.
+    pub ocr: Option<&'a str>,
 }
 
 /// A format that can be parsed.
@@ -90,6 +93,8 @@ pub enum Format {
     Code,
     /// An archive of files that become documents of their own.
     Zip,
+    /// A picture; only with text recognition.
+    Picture,
 }
 
 /// Why a file could not be parsed.
@@ -142,7 +147,7 @@ const fn entry(
     }
 }
 
-const FORMATS: [Entry; 33] = [
+const FORMATS: [Entry; 34] = [
     entry(
         Format::Pdf,
         "application/pdf",
@@ -350,6 +355,13 @@ const FORMATS: [Entry; 33] = [
         None,
         text::parse,
     ),
+    entry(
+        Format::Picture,
+        "image/*",
+        &["png", "jpg", "jpeg", "tif", "tiff", "bmp", "webp"],
+        Some(b""),
+        ocr::parse,
+    ),
 ];
 
 impl Format {
@@ -368,7 +380,12 @@ impl Format {
     /// Every file name extension that is recognised.
     #[must_use]
     pub fn extensions() -> Vec<&'static str> {
-        FORMATS.iter().flat_map(|e| e.extensions).copied().collect()
+        FORMATS
+            .iter()
+            .filter(|e| e.format != Self::Picture)
+            .flat_map(|e| e.extensions)
+            .copied()
+            .collect()
     }
 
     /// Whether files of this format need no fragile parser and little memory.
@@ -424,6 +441,9 @@ pub fn detect(input: &Input<'_>) -> Result<Format, ParseError> {
     if let Some(kind) = infer::get(head).filter(|_| !readable)
         && !matches!(kind.matcher_type(), infer::MatcherType::Text)
     {
+        if kind.matcher_type() == infer::MatcherType::Image && input.ocr.is_some() {
+            return Ok(Format::Picture);
+        }
         return Err(unsupported(&extension, kind.mime_type()));
     }
     if let Some(entry) = by_name {
@@ -526,6 +546,12 @@ fn ole(bytes: &[u8]) -> Option<Format> {
 
 fn unsupported(extension: &str, kind: &str) -> ParseError {
     let known = Format::extensions().join(", ");
+    if kind.starts_with("image/") {
+        return ParseError::new(
+            "unsupported_format",
+            "pictures can only be read with text recognition (CAIRN_OCR=true, needs tesseract)",
+        );
+    }
     let name = if extension.is_empty() {
         String::new()
     } else {

@@ -23,15 +23,23 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
             }
         })?;
         let mut writer = Writer::default();
+        let mut empty = Vec::new();
         for name in workbook.sheet_names() {
             match workbook.worksheet_range(&name) {
-                Ok(range) if range.is_empty() => {}
+                Ok(range) if range.used_cells().next().is_none() => {
+                    empty.push(name);
+                }
                 Ok(range) => {
                     writer.heading(2, &name);
                     write(&mut writer, &range);
                 }
                 Err(e) => writer.warn(format!("the sheet {name} could not be read: {e}")),
             }
+        }
+        if !empty.is_empty() {
+            // Their names are all they say.
+            empty.iter().for_each(|name| writer.heading(2, name));
+            writer.warn(format!("sheets without values: {}", empty.join(", ")));
         }
         Ok(Document {
             title: None,

@@ -1,4 +1,4 @@
-//! `WebVTT` and `SubRip`: what is said, cue by cue; a speaker's name where it is marked, and the time at the beginning of each passage.
+//! `WebVTT` and `SubRip`: what is said, cue by cue; a speaker's name where it is marked, and the time every half minute.
 
 use super::writer::Writer;
 use super::{Input, ParseError, text};
@@ -7,6 +7,8 @@ use crate::document::Document;
 /// A passage ends at a pause of this length, in seconds, or when it has become this long, in characters.
 const PAUSE: f64 = 4.0;
 const PASSAGE: usize = 600;
+/// The time is written again after this many seconds.
+const MARK: f64 = 30.0;
 
 struct Cue {
     start: f64,
@@ -21,7 +23,7 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
     let cues: Vec<Cue> = decoded.split("\n\n").filter_map(cue).collect();
     let mut writer = Writer::default();
     let mut passage = String::new();
-    let mut last: Option<&Cue> = None;
+    let (mut last, mut marked): (Option<&Cue>, Option<f64>) = (None, None);
     for cue in &cues {
         let new = last.is_none_or(|before| {
             before.speaker != cue.speaker
@@ -30,12 +32,17 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
         });
         if new {
             writer.paragraph(&passage);
-            passage = format!("[{}]", clock(cue.start));
-            if let Some(speaker) = &cue.speaker {
-                passage.push_str(&format!(" {speaker}:"));
+            passage.clear();
+            if marked.is_none_or(|at| cue.start - at >= MARK) {
+                passage.push_str(&format!("[{}] ", clock(cue.start)));
+                marked = Some(cue.start);
             }
+            if let Some(speaker) = &cue.speaker {
+                passage.push_str(&format!("{speaker}: "));
+            }
+        } else {
+            passage.push(' ');
         }
-        passage.push(' ');
         passage.push_str(&cue.text);
         last = Some(cue);
     }

@@ -329,6 +329,7 @@ async fn store(
         file_name: &file_name,
         mime_type: stated.as_deref(),
         bytes: &stored.head,
+        ocr: app.parser.ocr.as_deref(),
         ..Input::default()
     };
     let format = detect(&input)

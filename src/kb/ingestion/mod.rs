@@ -235,6 +235,7 @@ async fn unpack(app: &App, document: &Document, parsed: &Parsed) -> Result<()> {
             let input = cairn_ingest::Input {
                 file_name: &child.file_name,
                 bytes: &stored.head,
+                ocr: app.parser.ocr.as_deref(),
                 ..cairn_ingest::Input::default()
             };
             let mime_type = cairn_ingest::parse::detect(&input)

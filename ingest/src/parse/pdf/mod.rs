@@ -5,10 +5,10 @@
 mod plain;
 mod structured;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use super::writer::one_line;
-use super::{Input, ParseError, markdown};
+use super::writer::{Writer, one_line};
+use super::{Input, ParseError, markdown, ocr};
 use crate::document::{Document, Heading, Page, normalise};
 
 /// Share of the plain text's letters that the structured page must have.
@@ -16,6 +16,9 @@ const COMPLETE: f64 = 0.98;
 /// Longest average word; above it spaces are missing, below [`SPACED`] they stand between letters.
 const GLUED: f64 = 25.0;
 const SPACED: f64 = 2.2;
+
+/// Fewer letters per page than this are hardly what the pages say.
+const SPARSE: usize = 20;
 
 /// What an engine found.
 #[derive(Debug, Default)]
@@ -49,6 +52,8 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
     let (plain, structured) = match (plain, structured) {
         (Err(_), Err(error)) if error.code == "password_required" => return Err(error),
         (Err(error), Err(_)) => return Err(error),
+        // An empty repair of a damaged file is no reading.
+        (Err(error), Ok(structured)) if structured.pages.is_empty() => return Err(error),
         (plain, structured) => (plain.unwrap_or_default(), structured.unwrap_or_default()),
     };
     let mut numbers: BTreeSet<u32> = plain.pages.keys().copied().collect();
@@ -59,9 +64,16 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
         ..Document::default()
     };
     let mut readers: Vec<(&str, u32)> = Vec::new();
-    for number in numbers {
-        let (engine, text) = choose(plain.pages.get(&number), structured.pages.get(&number));
-        let text = join_hyphens(normalise(text).trim());
+    let chosen: Vec<(u32, &str, String)> = numbers
+        .into_iter()
+        .map(|number| {
+            let (engine, text) = choose(plain.pages.get(&number), structured.pages.get(&number));
+            (number, engine, normalise(text))
+        })
+        .collect();
+    let words = words(chosen.iter().map(|(_, _, text)| text.as_str()));
+    for (number, engine, text) in &chosen {
+        let (number, text) = (*number, mend_hyphens(text.trim(), &words));
         if text.is_empty() {
             continue;
         }
@@ -84,6 +96,18 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
         .filter(|n| !structured.pages.contains_key(n))
         .map(ToString::to_string)
         .collect();
+    let letters = |text: &str| text.chars().filter(|c| c.is_alphanumeric()).count();
+    let sparse = letters(&document.text) < SPARSE * document.pages.len().max(1);
+    if let Some(languages) = input.ocr.filter(|_| sparse) {
+        let recognised = scanned(input.bytes, languages)?;
+        if letters(&recognised.text) > letters(&document.text) {
+            return Ok(Document {
+                title: document.title,
+                warnings: document.warnings,
+                ..recognised
+            });
+        }
+    }
     if document.text.is_empty() {
         return Err(if unread.is_empty() {
             ParseError::new(
@@ -103,6 +127,17 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
             unread.join(", ")
         ));
     }
+    let letters = document
+        .text
+        .chars()
+        .filter(|c| c.is_alphanumeric())
+        .count();
+    if letters < SPARSE * document.pages.len() {
+        document.warnings.push(format!(
+            "the PDF has hardly any text ({letters} letters on {} pages); if its pages are scanned, run text recognition on it",
+            document.pages.len()
+        ));
+    }
     document.engine = named(&readers);
     let (headings, tables) = markdown::structure(&document.text);
     document.tables = tables;
@@ -118,6 +153,16 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
         bookmarks
     };
     Ok(document)
+}
+
+/// The pages of a scanned file: the text in the largest picture of each.
+fn scanned(bytes: &[u8], languages: &str) -> Result<Document, ParseError> {
+    let mut writer = Writer::default();
+    for (number, picture) in structured::pictures(bytes)? {
+        writer.page(number, None);
+        writer.block(&ocr::recognise(&picture, languages)?);
+    }
+    Ok(writer.finish("tesseract"))
 }
 
 /// The better reading of a page.
@@ -226,24 +271,60 @@ fn bookmarks(document: &Document, outline: &[Entry]) -> Vec<Heading> {
     found
 }
 
-/// Joins words that were divided at the end of a line, so that they can be found.
-fn join_hyphens(text: &str) -> String {
+/// The words of a document in lower case, with the hyphens inside them.
+fn words<'t>(texts: impl Iterator<Item = &'t str>) -> HashSet<String> {
+    texts
+        .flat_map(|text| text.split(|c: char| !c.is_alphanumeric() && c != '-'))
+        .filter(|word| word.len() > 1 && !word.starts_with('-') && !word.ends_with('-'))
+        .map(str::to_lowercase)
+        .collect()
+}
+
+/// Joins words that were divided at the end of a line, so that they can be found: `retrie-⏎val`, and `retrie- val` where an engine joined the lines.
+/// The hyphen stays when the document writes the word with it elsewhere, or when both halves are words of their own and their union is not.
+fn mend_hyphens(text: &str, words: &HashSet<String>) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some(at) = rest.find("-\n") {
-        let before = rest[..at]
-            .chars()
-            .next_back()
-            .is_some_and(char::is_lowercase);
-        let after = rest[at + 2..]
-            .chars()
-            .next()
-            .is_some_and(char::is_lowercase);
-        out.push_str(&rest[..at]);
-        if !(before && after) {
-            out.push_str("-\n");
+    while let Some(at) = rest.find('-') {
+        let (before, after) = (&rest[..at], &rest[at + 1..]);
+        out.push_str(before);
+        let gap = after.len() - after.trim_start_matches(['\n', ' ']).len();
+        let lower = |c: Option<char>| c.is_some_and(char::is_lowercase);
+        let next = &after[gap..];
+        let divided = (1..=2).contains(&gap)
+            && lower(before.chars().next_back())
+            && lower(next.chars().next());
+        if divided {
+            let letter = |c: char| c.is_alphabetic();
+            let head = out[out
+                .rfind(|c| !letter(c))
+                .map_or(0, |i| i + out[i..].chars().next().map_or(1, char::len_utf8))..]
+                .to_lowercase();
+            let tail: String = next
+                .chars()
+                .take_while(|c| letter(*c))
+                .flat_map(char::to_lowercase)
+                .collect();
+            let has = |word: &str| words.contains(word);
+            let keep = !has(&format!("{head}{tail}"))
+                && (has(&format!("{head}-{tail}")) || (has(&head) && has(&tail)));
+            // `two- and three-part` is no divided word.
+            if matches!(
+                tail.as_str(),
+                "and" | "or" | "to" | "und" | "oder" | "et" | "ou" | "y" | "o"
+            ) {
+                out.push('-');
+                rest = after;
+                continue;
+            }
+            if keep {
+                out.push('-');
+            }
+            rest = next;
+        } else {
+            out.push('-');
+            rest = after;
         }
-        rest = &rest[at + 2..];
     }
     out.push_str(rest);
     out
@@ -255,9 +336,19 @@ mod tests {
 
     #[test]
     fn divided_words_are_joined_and_other_hyphens_stay() {
+        let known = words(["We write self-made and supervised; a low sea level."].into_iter());
+        let mend = |text: &str| mend_hyphens(text, &known);
         assert_eq!(
-            join_hyphens("retrie-\nval of A-\nB and 3-\n4"),
+            mend("retrie-\nval of A-\nB and 3-\n4"),
             "retrieval of A-\nB and 3-\n4"
+        );
+        assert_eq!(
+            mend("super- vised and self- made"),
+            "supervised and self-made"
+        );
+        assert_eq!(
+            mend("low- level, two- and three-part, x - y"),
+            "low-level, two- and three-part, x - y"
         );
     }
 

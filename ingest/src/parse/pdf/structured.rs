@@ -55,6 +55,28 @@ pub(super) fn read(bytes: &[u8]) -> Result<Reading, ParseError> {
     Ok(reading)
 }
 
+/// The largest picture of each page that has one, by page number.
+pub(super) fn pictures(bytes: &[u8]) -> Result<Vec<(u32, Vec<u8>)>, ParseError> {
+    let options = ParseOptions::new()
+        .with_parallel(false)
+        .with_resources(true);
+    let parsed = guarded(|| unpdf::parse_bytes_with_options(bytes, options))?
+        .map_err(|e| damaged(&e.to_string()))?;
+    Ok(parsed
+        .pages
+        .into_iter()
+        .filter_map(|page| {
+            let largest = page.images.into_iter().max_by_key(|(_, picture)| {
+                (
+                    picture.width.zip(picture.height).map(|(w, h)| w * h),
+                    picture.data.len(),
+                )
+            });
+            Some((page.number, largest?.1.data))
+        })
+        .collect())
+}
+
 fn entries(item: &OutlineItem, level: u8, into: &mut Vec<Entry>) {
     let page = item
         .page

@@ -1,0 +1,62 @@
+//! Text recognition by an installed `tesseract`, for pictures and scanned pages. Off unless the caller names languages.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use super::writer::Writer;
+use super::{Input, ParseError};
+use crate::document::Document;
+
+/// The program; found on the search path.
+const PROGRAM: &str = "tesseract";
+
+/// A picture as a document of one page.
+pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
+    let languages = input.ocr.ok_or_else(|| {
+        ParseError::new(
+            "unsupported_format",
+            "pictures can only be read with text recognition (CAIRN_OCR=true, needs tesseract)",
+        )
+    })?;
+    let mut writer = Writer::default();
+    writer.page(1, None);
+    writer.block(&recognise(input.bytes, languages)?);
+    Ok(writer.finish(PROGRAM))
+}
+
+/// The text in a picture; empty when there is none.
+pub(super) fn recognise(picture: &[u8], languages: &str) -> Result<String, ParseError> {
+    let failed =
+        |cause: String| ParseError::new("ocr_failed", format!("text recognition failed: {cause}"));
+    let mut child = Command::new(PROGRAM)
+        .args(["stdin", "stdout", "-l", languages])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|e| {
+            ParseError::new(
+                "ocr_not_installed",
+                format!("text recognition is on, but {PROGRAM} cannot be started: {e}"),
+            )
+        })?;
+    let input = child.stdin.take();
+    let (written, output) = std::thread::scope(|scope| {
+        // The program may say something before it has read everything.
+        let writing =
+            scope.spawn(move || input.map_or(Ok(()), |mut input| input.write_all(picture)));
+        let output = child.wait_with_output();
+        (writing.join(), output)
+    });
+    let output = output.map_err(|e| failed(e.to_string()))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(failed(
+            said.lines().next().unwrap_or("no reason given").to_owned(),
+        ));
+    }
+    if !matches!(written, Ok(Ok(()))) {
+        return Err(failed("the picture was not read to its end".to_owned()));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
