@@ -1,13 +1,15 @@
-//! `kill -9` at random moments during ingestion: after a restart everything acknowledged is finished, nothing is doubled, both indexes agree with SQL.
+//! `kill -9` at random moments while files are uploaded, replaced, ingested again, switched off, edited and deleted: after a restart everything
+//! acknowledged holds, nothing is stuck or doubled, both indexes agree with SQL.
 //!
 //! `CAIRN_TEST_KILLS` sets the number of kills (3 when absent).
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::{program, text};
 
@@ -84,13 +86,12 @@ async fn killing_the_server_loses_and_doubles_nothing() {
         &key,
         reqwest::Method::POST,
         "/kb/v1/datasets",
-        Some(serde_json::json!({"name": "d"})),
+        Some(json!({"name": "d"})),
     )
     .await
     .expect("created");
     let dataset = text(&created["id"]);
-    let upload = format!("/dashboard/v1/knowledge-base/datasets/{dataset}/files/upload");
-    let mut acknowledged = Vec::new();
+    let (mut files, mut gone) = (BTreeMap::new(), Vec::new());
     // A small repeatable generator: the moments differ, and a failure can be tried again.
     let mut dice = 0x5DEE_CE66_u64;
     let mut roll = move |n: u64| {
@@ -109,37 +110,82 @@ async fn killing_the_server_loses_and_doubles_nothing() {
                 .status()
                 .expect("kill runs");
         });
-        for n in 0..6 {
-            let content: String = (0..40)
-                .map(|i| {
-                    format!(
-                        "Round {round}, file {n}, paragraph {i}: {}\n\n",
-                        "the quiet river turns south ".repeat(8)
+        for n in 0..4 {
+            let name = format!("r{round}-{n}.md");
+            if let Some(id) = send(&server, &key, &dataset, &name, &words(round, n)).await {
+                files.insert(id, name);
+            }
+        }
+        // Then something happens to files of earlier rounds.
+        for n in 0..3 {
+            let Some((id, name)) = files
+                .iter()
+                .nth(usize::try_from(roll(files.len().max(1) as u64)).unwrap_or(0))
+                .map(|(id, name)| (id.clone(), name.clone()))
+            else {
+                continue;
+            };
+            let path = format!("/kb/v1/datasets/{dataset}/documents/{id}");
+            let patch =
+                |body: Value| call(&server, &key, reqwest::Method::PATCH, &path, Some(body));
+            match roll(5) {
+                0 => {
+                    // Whether it was done is unknown when nothing comes back.
+                    let answer = reqwest::Client::new()
+                        .delete(format!("{}{path}", server.url))
+                        .bearer_auth(&key)
+                        .send()
+                        .await;
+                    files.remove(&id);
+                    if answer.is_ok_and(|a| a.status().is_success()) {
+                        gone.push(id);
+                    }
+                }
+                1 => drop(patch(json!({"reIngest": true})).await),
+                2 => drop(send(&server, &key, &dataset, &name, &words(round, 100 + n)).await),
+                3 => {
+                    patch(json!({"enabled": false})).await;
+                    patch(json!({"enabled": true})).await;
+                }
+                _ => {
+                    let body = json!({"content": format!("Added in round {round}.")});
+                    call(
+                        &server,
+                        &key,
+                        reqwest::Method::POST,
+                        &format!("{path}/chunks"),
+                        Some(body),
                     )
-                })
-                .collect();
-            let part = reqwest::multipart::Part::bytes(content.into_bytes())
-                .file_name(format!("r{round}-{n}.md"));
-            let form = reqwest::multipart::Form::new().part("files", part);
-            let answer = reqwest::Client::new()
-                .post(format!("{}{upload}", server.url))
-                .bearer_auth(&key)
-                .multipart(form)
-                .send()
-                .await;
-            if let Ok(response) = answer
-                && let Ok(body) = response.json::<Value>().await
-                && let Some(id) = body["uploadedFiles"][0]["id"].as_str()
-            {
-                acknowledged.push(id.to_owned());
+                    .await;
+                }
             }
         }
         killer.await.expect("killed");
         server.child.wait().expect("it ended");
+        if round % 10 == 9 {
+            healthy(data.path());
+        }
         server = serve(data.path());
     }
-    assert!(!acknowledged.is_empty());
-    for id in &acknowledged {
+    assert!(!files.is_empty());
+    for id in files.keys() {
+        // A switch off may have been the last word before a kill.
+        let path = format!("/kb/v1/datasets/{dataset}/documents/{id}");
+        call(
+            &server,
+            &key,
+            reqwest::Method::PATCH,
+            &path,
+            Some(json!({"enabled": true})),
+        )
+        .await;
+    }
+    for id in &gone {
+        let path = format!("/kb/v1/datasets/{dataset}/documents/{id}");
+        let found = call(&server, &key, reqwest::Method::GET, &path, None).await;
+        assert_eq!(found, None, "what was deleted stays deleted");
+    }
+    for id in files.keys() {
         let path = format!("/dashboard/v1/knowledge-base/datasets/{dataset}/files/{id}/status");
         let mut last = Value::Null;
         for _ in 0..600 {
@@ -161,17 +207,57 @@ async fn killing_the_server_loses_and_doubles_nothing() {
         server.child.wait().expect("it ends").success(),
         "a termination is a clean end"
     );
+    let report = healthy(data.path());
+    let found = &report["datasets"][0];
+    assert_eq!(found["chunks"], found["embedded"], "{report}");
+}
+
+/// What the doctor says of a data directory that nobody uses; it must find nothing.
+fn healthy(data: &Path) -> Value {
     let doctor = Command::new(program())
         .args(["doctor", "--json", "--data-dir"])
-        .arg(data.path())
+        .arg(data)
+        .env("CAIRN_LOG", "off")
         .output()
         .expect("doctor runs");
     let report: Value = serde_json::from_slice(&doctor.stdout).expect("JSON");
-    assert!(doctor.status.success(), "{report}");
-    let found = &report["datasets"][0];
-    assert_eq!(
-        (&report["drift"], &found["chunks"]),
-        (&Value::from(0), &found["embedded"]),
-        "{report}"
-    );
+    assert!(doctor.status.success() && report["drift"] == 0, "{report}");
+    report
+}
+
+/// A file's text.
+fn words(round: usize, file: usize) -> String {
+    (0..40)
+        .map(|i| {
+            format!(
+                "Round {round}, file {file}, paragraph {i}: {}\n\n",
+                "the quiet river turns south ".repeat(8)
+            )
+        })
+        .collect()
+}
+
+/// Uploads a file; gives its id when the upload was acknowledged.
+async fn send(
+    server: &Server,
+    key: &str,
+    dataset: &str,
+    name: &str,
+    content: &str,
+) -> Option<String> {
+    let part =
+        reqwest::multipart::Part::bytes(content.as_bytes().to_vec()).file_name(name.to_owned());
+    let form = reqwest::multipart::Form::new().part("files", part);
+    let answer = reqwest::Client::new()
+        .post(format!(
+            "{}/dashboard/v1/knowledge-base/datasets/{dataset}/files/upload",
+            server.url
+        ))
+        .bearer_auth(key)
+        .multipart(form)
+        .send()
+        .await
+        .ok()?;
+    let body: Value = answer.json().await.ok()?;
+    body["uploadedFiles"][0]["id"].as_str().map(str::to_owned)
 }
