@@ -15,6 +15,8 @@ mod command_line;
 mod crash;
 #[path = "api/dashboard.rs"]
 mod dashboard;
+#[path = "api/generations.rs"]
+mod generations;
 #[path = "api/ingestion.rs"]
 mod ingestion;
 #[path = "api/jobs.rs"]

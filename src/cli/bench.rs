@@ -371,7 +371,7 @@ async fn plant(
             let length = i64::try_from(content.len()).unwrap_or(0);
             tx.execute(
                 "INSERT INTO kb_chunks (id, tenant_id, dataset_id, document_id, ordinal, start_byte, end_byte, start_char, end_char, content, context,
-                 heading_path, tokens, truncated, text_hash) VALUES ($1, $2, $3, $4, $5, 0, $6, 0, $6, $7, '', '[]', 200, FALSE, $8)",
+                 heading_path, tokens, truncated, text_hash, set_id) VALUES ($1, $2, $3, $4, $5, 0, $6, 0, $6, $7, '', '[]', 200, FALSE, $8, $3)",
                 args![&id, caller.tenant(), dataset_id, &document_id, i64::try_from(n).unwrap_or(0) + 1000, length, content, &hash],
             )
             .await?;
@@ -393,7 +393,7 @@ async fn plant(
     let (last,): (i64,) = app
         .db
         .one(
-            "SELECT log_seq FROM kb_datasets WHERE id = $1",
+            "SELECT log_seq FROM kb_generations WHERE set_id = $1",
             args![dataset_id],
         )
         .await?;

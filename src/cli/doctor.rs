@@ -142,7 +142,7 @@ async fn examine(app: &App, engine: &Engine, head: &Head) -> Result<Finding> {
         .all(
             "SELECT c.id, c.context, c.content, c.text_hash,
              EXISTS (SELECT 1 FROM kb_embeddings e WHERE e.tenant_id = c.tenant_id AND e.model = $2 AND e.text_hash = c.text_hash) AS embedded
-             FROM kb_chunks c JOIN kb_documents d ON d.id = c.document_id WHERE c.dataset_id = $1 AND d.enabled = TRUE AND c.enabled = TRUE ORDER BY c.id",
+             FROM kb_chunks c JOIN kb_documents d ON d.id = c.document_id WHERE c.set_id = $1 AND d.enabled = TRUE AND c.enabled = TRUE ORDER BY c.id",
             args![&head.id, &head.embedding_model],
         )
         .await?;
@@ -185,12 +185,12 @@ async fn examine(app: &App, engine: &Engine, head: &Head) -> Result<Finding> {
         .one(
             "SELECT COUNT(*) FROM kb_documents d WHERE d.dataset_id = $1 AND d.status IN ('pending', 'parsing', 'embedding') AND NOT EXISTS
              (SELECT 1 FROM jobs j WHERE j.tenant_id = d.tenant_id AND j.id = d.job_id AND j.status IN ('queued', 'running'))",
-            args![&head.id],
+            args![&head.dataset_id],
         )
         .await?;
     let (doubled,): (i64,) = app
         .db
-        .one("SELECT COUNT(*) FROM (SELECT 1 AS one FROM kb_chunks WHERE dataset_id = $1 GROUP BY document_id, ordinal HAVING COUNT(*) > 1) twice", args![&head.id])
+        .one("SELECT COUNT(*) FROM (SELECT 1 AS one FROM kb_chunks WHERE set_id = $1 GROUP BY document_id, ordinal HAVING COUNT(*) > 1) twice", args![&head.id])
         .await?;
     Ok(Finding {
         dataset_id: head.id.clone(),
@@ -213,7 +213,7 @@ async fn blobs_missing(app: &App, head: &Head) -> Result<usize> {
         .db
         .all(
             "SELECT blob_hash, text_hash FROM kb_documents WHERE dataset_id = $1",
-            args![&head.id],
+            args![&head.dataset_id],
         )
         .await?;
     let mut missing = 0;

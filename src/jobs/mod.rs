@@ -23,6 +23,13 @@ pub enum Task {
         /// The document.
         document_id: String,
     },
+    /// Build a document for a generation that is not searched.
+    Build {
+        /// The document.
+        document_id: String,
+        /// The generation's set of chunks.
+        set_id: String,
+    },
     /// Remove expired events, unused blobs and embeddings, old finished jobs.
     Housekeeping,
 }
@@ -31,6 +38,7 @@ impl Task {
     fn kind(&self) -> &'static str {
         match self {
             Self::Ingest { .. } => "ingest",
+            Self::Build { .. } => "build",
             Self::Housekeeping => "housekeeping",
         }
     }

@@ -6,7 +6,7 @@ use crate::app::App;
 use crate::auth::{Caller, Scope};
 use crate::db::{Tx, args};
 use crate::error::{Error, Result};
-use crate::kb::documents;
+use crate::kb::{datasets, documents};
 use crate::page::{Listing, Page};
 
 /// A chunk.
@@ -60,6 +60,9 @@ pub struct Chunk {
     pub enabled: bool,
     /// `parsed`, `edited` or `added`.
     pub origin: String,
+    /// The set it belongs to: the chunks of one generation of the dataset.
+    #[serde(default)]
+    pub set_id: String,
 }
 
 macro_rules! columns {
@@ -112,7 +115,9 @@ macro_rules! columns {
             $table,
             "enabled, ",
             $table,
-            "origin"
+            "origin, ",
+            $table,
+            "set_id"
         )
     };
 }
@@ -149,6 +154,7 @@ pub async fn list(
 ) -> Result<Listing<Chunk>> {
     caller.need(Scope::KbRead)?;
     documents::get(app, caller, dataset_id, document_id).await?;
+    let set_id = datasets::settings(app, caller, dataset_id).await?.live_set;
     let after: i64 = if page.after.is_empty() {
         -1
     } else {
@@ -162,8 +168,8 @@ pub async fn list(
     let rows: Vec<Chunk> = app
         .db
         .all(
-            concat!("SELECT ", columns!(""), " FROM kb_chunks WHERE tenant_id = $1 AND document_id = $2 AND ordinal > $3 ORDER BY ordinal LIMIT $4"),
-            args![caller.tenant(), document_id, after, page.fetch()],
+            concat!("SELECT ", columns!(""), " FROM kb_chunks WHERE tenant_id = $1 AND document_id = $2 AND ordinal > $3 AND set_id = $5 ORDER BY ordinal LIMIT $4"),
+            args![caller.tenant(), document_id, after, page.fetch(), set_id],
         )
         .await?;
     Ok(page.listing(rows, |c| c.ordinal.to_string()))
@@ -247,8 +253,8 @@ pub async fn around(
     let near: Vec<Chunk> = app
         .db
         .all(
-            concat!("SELECT ", columns!(""), " FROM kb_chunks WHERE tenant_id = $1 AND document_id = $2 AND ordinal >= $3 AND ordinal <= $4 ORDER BY ordinal"),
-            args![caller.tenant(), &chunk.document_id, chunk.ordinal - reach, chunk.ordinal + reach],
+            concat!("SELECT ", columns!(""), " FROM kb_chunks WHERE tenant_id = $1 AND document_id = $2 AND ordinal >= $3 AND ordinal <= $4 AND set_id = $5 ORDER BY ordinal"),
+            args![caller.tenant(), &chunk.document_id, chunk.ordinal - reach, chunk.ordinal + reach, &chunk.set_id],
         )
         .await?;
     let (before, rest): (Vec<Chunk>, Vec<Chunk>) =
@@ -281,8 +287,8 @@ pub async fn around(
 pub(crate) async fn insert(tx: &mut Tx, tenant_id: &str, chunk: &Chunk) -> Result<()> {
     tx.execute(
         "INSERT INTO kb_chunks (id, tenant_id, dataset_id, document_id, ordinal, start_byte, end_byte, start_char, end_char, content, context,
-         heading_path, page, tokens, truncated, text_hash, page_label, table_number, first_row, last_row, table_header, first_line, last_line, enabled, origin)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25)",
+         heading_path, page, tokens, truncated, text_hash, page_label, table_number, first_row, last_row, table_header, first_line, last_line, enabled, origin, set_id)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26)",
         args![
             &chunk.id,
             tenant_id,
@@ -308,7 +314,8 @@ pub(crate) async fn insert(tx: &mut Tx, tenant_id: &str, chunk: &Chunk) -> Resul
             chunk.first_line,
             chunk.last_line,
             chunk.enabled,
-            &chunk.origin
+            &chunk.origin,
+            &chunk.set_id
         ],
     )
     .await?;

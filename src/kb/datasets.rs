@@ -6,7 +6,7 @@ use crate::clock::Time;
 use crate::db::args;
 use crate::error::{Error, Result};
 use crate::events::{self, Event};
-use crate::kb::documents;
+use crate::kb::{documents, generations};
 use crate::page::{Listing, Page};
 use crate::search::analysis;
 
@@ -43,7 +43,9 @@ pub struct Dataset {
     pub allowed_agent_roles: String,
     /// Choice of model and chunking.
     pub generation: i64,
-    /// Last entry of the index log: the version of what is searchable.
+    /// The set of chunks that is searched.
+    pub live_set: String,
+    /// Last entry of its index log: the version of what is searchable.
     pub log_seq: i64,
     /// Time of creation.
     pub created_on: Time,
@@ -195,8 +197,8 @@ pub async fn create(app: &App, caller: &Caller, new: NewDataset) -> Result<Datas
     let created = tx
         .execute(
             "INSERT INTO kb_datasets (id, tenant_id, name, description, language, embedding_provider, embedding_model, vector_size, chunk_size,
-             chunk_overlap, parse_type, parser_engine, delimiter, allowed_agent_roles, generation, log_seq, created_on, updated_on)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 1, 0, $15, $15) ON CONFLICT (tenant_id, name) DO NOTHING",
+             chunk_overlap, parse_type, parser_engine, delimiter, allowed_agent_roles, generation, live_set, created_on, updated_on)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 1, $1, $15, $15) ON CONFLICT (tenant_id, name) DO NOTHING",
             args![
                 &id,
                 caller.tenant(),
@@ -222,6 +224,7 @@ pub async fn create(app: &App, caller: &Caller, new: NewDataset) -> Result<Datas
             format!("there is a dataset named {name:?} already"),
         ));
     }
+    generations::first(&mut tx, caller.tenant(), &id).await?;
     events::append(
         &mut tx,
         &app.clock,
@@ -240,7 +243,8 @@ pub async fn create(app: &App, caller: &Caller, new: NewDataset) -> Result<Datas
 macro_rules! columns {
     () => {
         "d.id, d.tenant_id, d.name, d.description, d.language, d.embedding_provider, d.embedding_model, d.vector_size, d.chunk_size,
-         d.chunk_overlap, d.parse_type, d.parser_engine, d.delimiter, d.allowed_agent_roles, d.generation, d.log_seq, d.created_on, d.updated_on"
+         d.chunk_overlap, d.parse_type, d.parser_engine, d.delimiter, d.allowed_agent_roles, d.generation, d.live_set,
+         (SELECT g.log_seq FROM kb_generations g WHERE g.set_id = d.live_set) AS log_seq, d.created_on, d.updated_on"
     };
 }
 
@@ -250,7 +254,7 @@ macro_rules! select {
             "SELECT ",
             columns!(),
             ", (SELECT COUNT(*) FROM kb_documents f WHERE f.dataset_id = d.id) AS total_files,
-             (SELECT COUNT(*) FROM kb_chunks c WHERE c.dataset_id = d.id) AS total_chunks,
+             (SELECT COUNT(*) FROM kb_chunks c WHERE c.set_id = d.live_set) AS total_chunks,
              (SELECT COUNT(*) FROM kb_documents f WHERE f.dataset_id = d.id AND f.status IN ('pending', 'parsing', 'embedding', 'stored')) AS unfinished,
              (SELECT COUNT(*) FROM kb_documents f WHERE f.dataset_id = d.id AND f.status = 'error') AS failed
              FROM kb_datasets d ",
@@ -421,8 +425,10 @@ pub async fn delete(app: &App, caller: &Caller, id: &str) -> Result<()> {
     for statement in [
         "DELETE FROM kb_chunks WHERE tenant_id = $1 AND dataset_id = $2",
         "DELETE FROM kb_chunk_edits WHERE tenant_id = $1 AND document_id IN (SELECT id FROM kb_documents WHERE tenant_id = $1 AND dataset_id = $2)",
+        "DELETE FROM kb_generation_documents WHERE tenant_id = $1 AND document_id IN (SELECT id FROM kb_documents WHERE tenant_id = $1 AND dataset_id = $2)",
         "DELETE FROM kb_documents WHERE tenant_id = $1 AND dataset_id = $2",
-        "DELETE FROM kb_index_log WHERE dataset_id = (SELECT id FROM kb_datasets WHERE tenant_id = $1 AND id = $2)",
+        "DELETE FROM kb_index_log WHERE dataset_id IN (SELECT set_id FROM kb_generations WHERE tenant_id = $1 AND dataset_id = $2)",
+        "DELETE FROM kb_generations WHERE tenant_id = $1 AND dataset_id = $2",
         "DELETE FROM kb_datasets WHERE tenant_id = $1 AND id = $2",
     ] {
         tx.execute(statement, args![caller.tenant(), id]).await?;

@@ -1,6 +1,6 @@
 //! Documents: upload and its meeting with what is there, versions, parts, state, visibility, deletion.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -373,7 +373,7 @@ pub async fn add(
 /// Uploads to one dataset take turns, so that two of them cannot both find that a name is free.
 async fn lock(tx: &mut Tx, dataset_id: &str) -> Result<()> {
     tx.execute(
-        "UPDATE kb_datasets SET log_seq = log_seq WHERE id = $1",
+        "UPDATE kb_datasets SET updated_on = updated_on WHERE id = $1",
         args![dataset_id],
     )
     .await?;
@@ -852,25 +852,51 @@ pub async fn update(
     get(app, caller, dataset_id, id).await
 }
 
+/// Logs changes of a document's chunks, each in the log of its set; gives the position in the set that is searched.
+async fn log(tx: &mut Tx, document: &Document, ops: Vec<(String, Op, String)>) -> Result<i64> {
+    let live: Option<(String,)> = tx
+        .optional(
+            "SELECT live_set FROM kb_datasets WHERE tenant_id = $1 AND id = $2",
+            args![&document.tenant_id, &document.dataset_id],
+        )
+        .await?;
+    let live = live.map(|(set,)| set).unwrap_or_default();
+    let mut sets: BTreeMap<String, Vec<(Op, String)>> =
+        BTreeMap::from([(live.clone(), Vec::new())]);
+    for (set_id, op, id) in ops {
+        sets.entry(set_id).or_default().push((op, id));
+    }
+    let mut seq = 0;
+    for (set_id, ops) in sets {
+        let at = index_log::append(tx, &set_id, &ops).await?;
+        if set_id == live {
+            seq = at;
+        }
+    }
+    Ok(seq)
+}
+
 /// Hidden chunks leave both indexes and come back from their rows; the flag itself is effective at the next query.
 async fn switch(app: &App, tx: &mut Tx, document: &Document, enabled: bool) -> Result<()> {
-    let chunks: Vec<(String,)> = tx
+    let chunks: Vec<(String, String)> = tx
         .all(
-            "SELECT id FROM kb_chunks WHERE tenant_id = $1 AND document_id = $2 AND enabled = TRUE",
+            "SELECT id, set_id FROM kb_chunks WHERE tenant_id = $1 AND document_id = $2 AND enabled = TRUE",
             args![&document.tenant_id, &document.id],
         )
         .await?;
-    let ops: Vec<(Op, String)> = chunks
+    let ops = chunks
         .into_iter()
-        .flat_map(|(id,)| {
-            if enabled {
-                vec![(Op::Text, id.clone()), (Op::Vector, id)]
+        .flat_map(|(id, set_id)| {
+            let ops = if enabled {
+                vec![Op::Text, Op::Vector]
             } else {
-                vec![(Op::Delete, id)]
-            }
+                vec![Op::Delete]
+            };
+            ops.into_iter()
+                .map(move |op| (set_id.clone(), op, id.clone()))
         })
         .collect();
-    let seq = index_log::append(tx, &document.dataset_id, &ops).await?;
+    let seq = log(tx, document, ops).await?;
     let row: Option<Document> = tx
         .optional(
             concat!(
@@ -905,15 +931,23 @@ async fn remove(app: &App, tx: &mut Tx, document: &Document) -> Result<i64> {
     let mut removed = 0;
     for member in family(tx, document).await? {
         let (tenant_id, id) = (member.tenant_id.as_str(), member.id.as_str());
-        let chunks: Vec<(String,)> = tx
+        let chunks: Vec<(String, String)> = tx
             .all(
-                "DELETE FROM kb_chunks WHERE tenant_id = $1 AND document_id = $2 RETURNING id",
+                "DELETE FROM kb_chunks WHERE tenant_id = $1 AND document_id = $2 RETURNING id, set_id",
                 args![tenant_id, id],
             )
             .await?;
-        let count = i64::try_from(chunks.len()).unwrap_or(i64::MAX);
-        let ops: Vec<(Op, String)> = chunks.into_iter().map(|(id,)| (Op::Delete, id)).collect();
-        index_log::append(tx, &member.dataset_id, &ops).await?;
+        let count = member.chunks_count;
+        let ops = chunks
+            .into_iter()
+            .map(|(id, set_id)| (set_id, Op::Delete, id))
+            .collect();
+        log(tx, &member, ops).await?;
+        tx.execute(
+            "DELETE FROM kb_generation_documents WHERE tenant_id = $1 AND document_id = $2",
+            args![tenant_id, id],
+        )
+        .await?;
         tx.execute(
             "DELETE FROM kb_chunk_edits WHERE tenant_id = $1 AND document_id = $2",
             args![tenant_id, id],

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::events;
 use crate::kb::index_log::{self, Op};
 use crate::kb::ingestion::{store_embedding, text_hash};
-use crate::kb::{Chunk, chunks, datasets, documents};
+use crate::kb::{Chunk, chunks, datasets, documents, generations};
 
 /// Longest content of a chunk that is written by hand, in bytes.
 pub const MAX_CONTENT: usize = 64 << 10;
@@ -237,11 +237,12 @@ pub async fn add(
             "the file has not been ingested yet",
         ));
     }
+    let set_id = datasets::settings(app, caller, dataset_id).await?.live_set;
     let (last,): (i64,) = app
         .db
         .one(
-            "SELECT CAST(COALESCE(MAX(ordinal), -1) AS BIGINT) FROM kb_chunks WHERE tenant_id = $1 AND document_id = $2",
-            args![caller.tenant(), document_id],
+            "SELECT CAST(COALESCE(MAX(ordinal), -1) AS BIGINT) FROM kb_chunks WHERE tenant_id = $1 AND document_id = $2 AND set_id = $3",
+            args![caller.tenant(), document_id, &set_id],
         )
         .await?;
     let after = after.unwrap_or(last).clamp(-1, last);
@@ -251,13 +252,14 @@ pub async fn add(
             concat!(
                 "SELECT ",
                 chunks::columns!(""),
-                " FROM kb_chunks WHERE tenant_id = $1 AND document_id = $2 AND ordinal = $3"
+                " FROM kb_chunks WHERE tenant_id = $1 AND document_id = $2 AND ordinal = $3 AND set_id = $4"
             ),
-            args![caller.tenant(), document_id, after],
+            args![caller.tenant(), document_id, after, &set_id],
         )
         .await?;
     let mut chunk = blank(&document, app.clock.id(), content, before.as_ref());
     chunk.ordinal = after + 1;
+    chunk.set_id.clone_from(&set_id);
     let vector = measured(app, caller, &mut chunk).await?;
     let mut tx = app.db.begin().await?;
     tx.execute(
@@ -267,8 +269,8 @@ pub async fn add(
     )
     .await?;
     tx.execute(
-        "UPDATE kb_chunks SET ordinal = ordinal + 1 WHERE tenant_id = $1 AND document_id = $2 AND ordinal > $3",
-        args![caller.tenant(), document_id, after],
+        "UPDATE kb_chunks SET ordinal = ordinal + 1 WHERE tenant_id = $1 AND document_id = $2 AND ordinal > $3 AND set_id = $4",
+        args![caller.tenant(), document_id, after, &set_id],
     )
     .await?;
     chunks::insert(&mut tx, caller.tenant(), &chunk).await?;
@@ -333,6 +335,7 @@ pub(crate) fn blank(
         text_hash: String::new(),
         enabled: true,
         origin: "added".to_owned(),
+        set_id: before.map(|c| c.set_id.clone()).unwrap_or_default(),
     }
 }
 
@@ -460,8 +463,8 @@ async fn parsed_content(app: &App, caller: &Caller, chunk: &Chunk) -> Result<Par
     let before: Vec<(i64, i64)> = app
         .db
         .all(
-            "SELECT start_byte, end_byte FROM kb_chunks WHERE tenant_id = $1 AND document_id = $2 AND ordinal < $3 AND origin <> 'added'",
-            args![caller.tenant(), &chunk.document_id, chunk.ordinal],
+            "SELECT start_byte, end_byte FROM kb_chunks WHERE tenant_id = $1 AND document_id = $2 AND ordinal < $3 AND origin <> 'added' AND set_id = $4",
+            args![caller.tenant(), &chunk.document_id, chunk.ordinal, &chunk.set_id],
         )
         .await?;
     let same = before
@@ -536,7 +539,7 @@ async fn finish(
         .await?;
     }
     let ops = if document.enabled { ops } else { &[] };
-    let seq = index_log::append(&mut tx, &chunk.dataset_id, ops).await?;
+    let seq = index_log::append(&mut tx, &chunk.set_id, ops).await?;
     tx.execute(
         "UPDATE kb_documents SET ready_seq = $1, status = CASE WHEN status = 'indexed' THEN 'stored' ELSE status END, updated_on = $2
          WHERE tenant_id = $3 AND id = $4",
@@ -544,6 +547,7 @@ async fn finish(
     )
     .await?;
     events::append(&mut tx, &app.clock, caller.tenant(), &document.changed()).await?;
+    generations::follow(app, &mut tx, &document).await?;
     tx.commit().await?;
     app.bell.ring();
     Ok(())

@@ -35,6 +35,11 @@ pub async fn run(app: &App) -> Result<()> {
             args![now.minus(KEEP_EMBEDDINGS)],
         )
         .await?;
+    let generations = super::generations::prune(
+        app,
+        now.minus(DAY * u32::try_from(app.config.generation_days).unwrap_or(u32::MAX)),
+    )
+    .await?;
     let mut blobs = 0;
     for (tenant_id, hash) in app.blobs.garbage(&app.db).await? {
         blobs += u64::from(app.blobs.collect(&app.db, &tenant_id, &hash).await?);
@@ -44,6 +49,7 @@ pub async fn run(app: &App) -> Result<()> {
         jobs,
         log,
         embeddings,
+        generations,
         blobs,
         "housekeeping removed what is no longer needed"
     );

@@ -35,24 +35,24 @@ pub struct Entry {
     pub chunk_id: String,
 }
 
-/// Appends entries and gives the position of the last one (the dataset's current position when there are none).
-/// The dataset row stays locked until the commit, so positions appear in commit order.
+/// Appends entries to the log of a set and gives the position of the last one (the set's current position when there are none).
+/// The set's row stays locked until the commit, so positions appear in commit order.
 ///
 /// # Errors
 /// As the database says.
-pub async fn append(tx: &mut Tx, dataset_id: &str, entries: &[(Op, String)]) -> Result<i64> {
+pub async fn append(tx: &mut Tx, set_id: &str, entries: &[(Op, String)]) -> Result<i64> {
     let count = i64::try_from(entries.len()).unwrap_or(i64::MAX);
     let row: Option<(i64,)> = tx
         .optional(
-            "UPDATE kb_datasets SET log_seq = log_seq + $1 WHERE id = $2 RETURNING log_seq",
-            args![count, dataset_id],
+            "UPDATE kb_generations SET log_seq = log_seq + $1 WHERE set_id = $2 RETURNING log_seq",
+            args![count, set_id],
         )
         .await?;
     let last = row.map_or(0, |(seq,)| seq);
     for (seq, (op, chunk_id)) in (last - count + 1..).zip(entries) {
         tx.execute(
             "INSERT INTO kb_index_log (dataset_id, seq, op, chunk_id) VALUES ($1, $2, $3, $4)",
-            args![dataset_id, seq, op.name(), chunk_id],
+            args![set_id, seq, op.name(), chunk_id],
         )
         .await?;
     }
@@ -63,15 +63,19 @@ pub async fn append(tx: &mut Tx, dataset_id: &str, entries: &[(Op, String)]) -> 
 ///
 /// # Errors
 /// As the database says.
-pub async fn after(db: &Db, dataset_id: &str, seq: i64, limit: i64) -> Result<Vec<Entry>> {
-    db.all("SELECT seq, op, chunk_id FROM kb_index_log WHERE dataset_id = $1 AND seq > $2 ORDER BY seq LIMIT $3", args![dataset_id, seq, limit]).await
+pub async fn after(db: &Db, set_id: &str, seq: i64, limit: i64) -> Result<Vec<Entry>> {
+    db.all("SELECT seq, op, chunk_id FROM kb_index_log WHERE dataset_id = $1 AND seq > $2 ORDER BY seq LIMIT $3", args![set_id, seq, limit]).await
 }
 
-/// A dataset as the indexers see it.
+/// A set as the indexers see it: the chunks of one generation of a dataset.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct Head {
-    /// The dataset.
+    /// The set.
     pub id: String,
+    /// Its dataset.
+    pub dataset_id: String,
+    /// Whether it is the one that is searched.
+    pub live: bool,
     /// Its owner.
     pub tenant_id: String,
     /// Its keyword analysis.
@@ -86,15 +90,15 @@ pub struct Head {
     pub first_seq: i64,
 }
 
-/// Every dataset of the installation with the extent of its log.
+/// Every set of the installation with the extent of its log.
 ///
 /// # Errors
 /// As the database says.
 pub async fn heads(db: &Db) -> Result<Vec<Head>> {
     db.all(
-        "SELECT d.id, d.tenant_id, d.language, d.embedding_model, d.generation, d.log_seq,
-         CAST(COALESCE((SELECT MIN(l.seq) FROM kb_index_log l WHERE l.dataset_id = d.id), 0) AS BIGINT) AS first_seq
-         FROM kb_datasets d ORDER BY d.id",
+        "SELECT g.set_id AS id, g.dataset_id, g.set_id = d.live_set AS live, g.tenant_id, d.language, g.embedding_model, g.number AS generation, g.log_seq,
+         CAST(COALESCE((SELECT MIN(l.seq) FROM kb_index_log l WHERE l.dataset_id = g.set_id), 0) AS BIGINT) AS first_seq
+         FROM kb_generations g JOIN kb_datasets d ON d.id = g.dataset_id ORDER BY g.set_id",
         args![],
     )
     .await
@@ -105,5 +109,5 @@ pub async fn heads(db: &Db) -> Result<Vec<Head>> {
 /// # Errors
 /// As the database says.
 pub async fn prune(db: &Db, keep: i64) -> Result<u64> {
-    db.execute("DELETE FROM kb_index_log WHERE seq <= (SELECT d.log_seq FROM kb_datasets d WHERE d.id = kb_index_log.dataset_id) - $1", args![keep]).await
+    db.execute("DELETE FROM kb_index_log WHERE seq <= (SELECT g.log_seq FROM kb_generations g WHERE g.set_id = kb_index_log.dataset_id) - $1", args![keep]).await
 }

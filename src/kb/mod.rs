@@ -6,6 +6,7 @@ pub mod docling;
 pub mod documents;
 pub mod edits;
 pub mod filter;
+pub mod generations;
 pub mod housekeeping;
 pub mod index_log;
 pub mod ingestion;

@@ -169,7 +169,7 @@ async fn write(app: &App, dataset: &Dataset, sink: &Sink) -> Result<Manifest> {
     let tenant_id = dataset.tenant_id.as_str();
     let mut tx = app.db.begin().await?;
     // Whoever changes what is searchable takes this row, too.
-    index_log::append(&mut tx, &dataset.id, &[]).await?;
+    index_log::append(&mut tx, &dataset.live_set, &[]).await?;
     let mut manifest = Manifest {
         format: FORMAT,
         cairn: env!("CARGO_PKG_VERSION").to_owned(),
@@ -222,9 +222,9 @@ async fn write(app: &App, dataset: &Dataset, sink: &Sink) -> Result<Manifest> {
                 concat!(
                     "SELECT ",
                     chunks::columns!(""),
-                    " FROM kb_chunks WHERE tenant_id = $1 AND dataset_id = $2 AND id > $3 ORDER BY id LIMIT $4"
+                    " FROM kb_chunks WHERE tenant_id = $1 AND set_id = $2 AND id > $3 ORDER BY id LIMIT $4"
                 ),
-                args![tenant_id, &dataset.id, &after, PAGE],
+                args![tenant_id, &dataset.live_set, &after, PAGE],
             )
             .await?;
         let Some(last) = rows.last() else { break };
@@ -522,6 +522,7 @@ async fn rows(
             id: names.chunk(&chunk.document_id, &chunk.id),
             document_id: names.document(&chunk.document_id),
             dataset_id: dataset.id.clone(),
+            set_id: dataset.live_set.clone(),
             ..chunk.clone()
         };
         chunks::insert(&mut tx, tenant_id, &row).await?;
@@ -543,7 +544,7 @@ async fn rows(
         )
         .await?;
     }
-    let seq = index_log::append(&mut tx, &dataset.id, &ops).await?;
+    let seq = index_log::append(&mut tx, &dataset.live_set, &ops).await?;
     tx.execute(
         "UPDATE kb_documents SET ready_seq = $1 WHERE tenant_id = $2 AND dataset_id = $3",
         args![seq, tenant_id, &dataset.id],

@@ -5,7 +5,7 @@ use crate::auth::{Caller, Scope};
 use crate::db::args;
 use crate::error::Result;
 use crate::jobs;
-use crate::kb::{Document, documents};
+use crate::kb::{Document, datasets, documents};
 
 /// The answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,15 +28,16 @@ pub struct Why {
 pub async fn explain(app: &App, caller: &Caller, dataset_id: &str, id: &str) -> Result<Why> {
     caller.need(Scope::KbRead)?;
     let document = documents::get(app, caller, dataset_id, id).await?;
+    let set_id = datasets::settings(app, caller, dataset_id).await?.live_set;
     let (chunks, shown): (i64, i64) = app
         .db
         .one(
-            "SELECT COUNT(*), CAST(COALESCE(SUM(CASE WHEN enabled = TRUE THEN 1 ELSE 0 END), 0) AS BIGINT) FROM kb_chunks WHERE tenant_id = $1 AND document_id = $2",
-            args![caller.tenant(), id],
+            "SELECT COUNT(*), CAST(COALESCE(SUM(CASE WHEN enabled = TRUE THEN 1 ELSE 0 END), 0) AS BIGINT) FROM kb_chunks WHERE tenant_id = $1 AND document_id = $2 AND set_id = $3",
+            args![caller.tenant(), id, &set_id],
         )
         .await?;
     // A first ingestion is findable by words from its first exchange on; an earlier version by both until the new one is there.
-    let (keyword, _) = app.positions.get(dataset_id);
+    let (keyword, _) = app.positions.get(&set_id);
     let has_version = document.text_hash.is_some();
     let by_words = document.enabled
         && shown > 0

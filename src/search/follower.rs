@@ -159,7 +159,9 @@ pub async fn catch_up(app: &App, engine: &Engine) -> Result<bool> {
             any = true;
             app.positions.set(&head.id, (keyword, vector));
         }
-        documents::mark_indexed(app, &head.id, keyword.min(vector)).await?;
+        if head.live {
+            documents::mark_indexed(app, &head.dataset_id, keyword.min(vector)).await?;
+        }
     }
     let lag: i64 = heads
         .iter()
@@ -332,7 +334,7 @@ async fn visible(app: &App, head: &Head, after: &str) -> Result<Vec<String>> {
         .db
         .all(
             "SELECT c.id FROM kb_chunks c JOIN kb_documents d ON d.id = c.document_id
-             WHERE c.tenant_id = $1 AND c.dataset_id = $2 AND d.enabled = TRUE AND c.enabled = TRUE AND c.id > $3 ORDER BY c.id LIMIT $4",
+             WHERE c.tenant_id = $1 AND c.set_id = $2 AND d.enabled = TRUE AND c.enabled = TRUE AND c.id > $3 ORDER BY c.id LIMIT $4",
             args![&head.tenant_id, &head.id, after, REBUILD],
         )
         .await?;
@@ -412,6 +414,8 @@ mod tests {
     fn head(log_seq: i64, first_seq: i64) -> Head {
         Head {
             id: String::new(),
+            dataset_id: String::new(),
+            live: true,
             tenant_id: String::new(),
             language: String::new(),
             embedding_model: String::new(),

@@ -21,7 +21,7 @@ use crate::auth::{Caller, Scope};
 use crate::db::args;
 use crate::error::{Error, Result};
 use crate::kb::filter::Filter;
-use crate::kb::{Chunk, Dataset, chunks, datasets};
+use crate::kb::{Chunk, Dataset, chunks, datasets, generations};
 
 /// Most hits of one answer.
 pub const MAX_TOP_K: usize = 100;
@@ -51,6 +51,8 @@ pub struct Request {
     pub filter: Option<Filter>,
     /// Candidates from each index; the configured number when absent.
     pub candidates: Option<usize>,
+    /// A generation of the datasets other than the one that is searched, to compare it.
+    pub generation: Option<i64>,
 }
 
 impl Request {
@@ -66,6 +68,7 @@ impl Request {
             fusion: Fusion::Blend,
             filter: None,
             candidates: None,
+            generation: None,
         }
     }
 
@@ -226,7 +229,11 @@ pub async fn search(app: &Arc<App>, caller: &Caller, request: &Request) -> Resul
         .iter()
         .filter(|id| seen.insert(id.as_str()))
     {
-        sets.push(datasets::settings(app, caller, id).await?);
+        let dataset = datasets::settings(app, caller, id).await?;
+        sets.push(match request.generation {
+            None => dataset,
+            Some(number) => generations::at(app, caller, &dataset, number).await?,
+        });
     }
     let engine = app.engine().await?;
     let vector = if request.alpha > 0.0 {
@@ -294,7 +301,7 @@ async fn candidates(
     let index = {
         let (store, dataset) = (engine.keyword.clone(), dataset.clone());
         tokio::task::spawn_blocking(move || {
-            store.index(&dataset.id, dataset.generation, &dataset.language)
+            store.index(&dataset.live_set, dataset.generation, &dataset.language)
         })
         .await??
     };
@@ -308,7 +315,7 @@ async fn candidates(
     };
     let scope = VectorScope {
         tenant_id: dataset.tenant_id.clone(),
-        dataset_id: dataset.id.clone(),
+        dataset_id: dataset.live_set.clone(),
         generation: dataset.generation,
     };
     let mut limit = request
@@ -400,8 +407,8 @@ async fn live(app: &App, dataset: &Dataset, found: &HashMap<Uuid, Raw>) -> Resul
         .db
         .all_in(
             "SELECT c.id FROM kb_chunks c JOIN kb_documents d ON d.id = c.document_id
-             WHERE c.tenant_id = $1 AND c.dataset_id = $2 AND d.enabled = TRUE AND c.enabled = TRUE AND c.id IN ($LIST)",
-            args![&dataset.tenant_id, &dataset.id],
+             WHERE c.tenant_id = $1 AND c.set_id = $2 AND d.enabled = TRUE AND c.enabled = TRUE AND c.id IN ($LIST)",
+            args![&dataset.tenant_id, &dataset.live_set],
             &ids,
         )
         .await?;

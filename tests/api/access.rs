@@ -26,6 +26,7 @@ async fn operations(service: &Service, dataset: &str) -> Vec<(Method, String, St
                 .replace("{documentId}", "x")
                 .replace("{chunkId}", "x")
                 .replace("{editId}", "x")
+                .replace("{number}", "1")
                 .replace("{keyId}", "x")
                 .replace("{jobId}", "x");
             assert!(

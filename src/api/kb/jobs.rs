@@ -39,7 +39,7 @@ pub(super) struct JobRecord {
 impl From<Job> for JobRecord {
     fn from(job: Job) -> Self {
         let document_id = match job.task() {
-            Ok(Task::Ingest { document_id }) => Some(document_id),
+            Ok(Task::Ingest { document_id } | Task::Build { document_id, .. }) => Some(document_id),
             Ok(Task::Housekeeping) | Err(_) => None,
         };
         Self {

@@ -4,6 +4,7 @@ mod access;
 pub(crate) mod chunks;
 mod datasets;
 mod events;
+mod generations;
 mod jobs;
 mod search;
 
@@ -24,6 +25,7 @@ pub(super) fn routes() -> OpenApiRouter<Service> {
             datasets::remove_document
         ))
         .merge(chunks::routes())
+        .merge(generations::routes())
         .routes(routes!(datasets::why))
         .routes(routes!(datasets::text))
         .routes(routes!(search::search))

@@ -35,6 +35,8 @@ pub(super) struct SearchRequest {
     filter: Option<Value>,
     /// Candidates from each index, 1 to 2000.
     candidates: Option<usize>,
+    /// A generation other than the one that is searched, to look at what it would answer.
+    generation: Option<i64>,
     /// Whether every hit explains its score.
     explain: Option<bool>,
     rerank: Option<bool>,
@@ -132,6 +134,7 @@ pub(super) async fn search(
             .map(Filter::read)
             .transpose()?,
         candidates: body.candidates,
+        generation: body.generation,
         ..Request::new(body.query, body.dataset_ids)
     };
     let explain = body.explain.unwrap_or(false);

@@ -25,10 +25,10 @@ use crate::jobs::pool::{Ending, Run};
 use crate::jobs::{self, Job, Task};
 use crate::kb::documents::{self, Progress};
 use crate::kb::parser::Parsed;
-use crate::kb::{Dataset, Document, docling, edits, housekeeping};
+use crate::kb::{Dataset, Document, docling, edits, generations, housekeeping};
 pub(crate) use prepare::prepare;
 pub use prepare::{Prepared, text_hash};
-pub(crate) use store::embedding as store_embedding;
+pub(crate) use store::{embedding as store_embedding, exchange_aside};
 
 /// Texts embedded per stored batch: small enough that little is repeated after a crash and a cancel is quick.
 const BATCH: usize = 32;
@@ -42,6 +42,14 @@ impl Run for Runner {
         Box::pin(async move {
             match job.task()? {
                 Task::Ingest { document_id } => ingest(&self.0, job, &document_id, cancel).await,
+                Task::Build {
+                    document_id,
+                    set_id,
+                } => {
+                    let tenant_id = &job.tenant_id;
+                    generations::build_document(&self.0, tenant_id, &document_id, &set_id, cancel)
+                        .await
+                }
                 Task::Housekeeping => housekeeping::run(&self.0).await,
             }
         })
@@ -53,13 +61,24 @@ impl Run for Runner {
 
     fn given_up<'a>(&'a self, job: &'a Job, ending: &'a Ending) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
-            let Task::Ingest { document_id } = job.task()? else {
-                return Ok(());
-            };
+            let task = job.task()?;
             let error = match ending {
                 Ending::Failed(error) => (error.code().to_owned(), error.public_message().to_owned()),
                 Ending::WorkerDied => ("worker_died".to_owned(), "ingestion was interrupted too often; retry it, and see the log if it happens again".to_owned()),
                 Ending::Cancelled => ("cancelled".to_owned(), "ingestion was cancelled".to_owned()),
+            };
+            let document_id = match task {
+                Task::Ingest { document_id } => document_id,
+                Task::Build {
+                    document_id,
+                    set_id,
+                } => {
+                    let error = ParseError::new(&error.0, error.1);
+                    let tenant_id = &job.tenant_id;
+                    return generations::failed(&self.0, tenant_id, &document_id, &set_id, &error)
+                        .await;
+                }
+                Task::Housekeeping => return Ok(()),
             };
             let current = documents::load(&self.0.db, &job.tenant_id, &document_id).await?;
             if current.is_none_or(|d| d.job_id != job.id) {
@@ -144,21 +163,7 @@ async fn ingest(
         }
     };
     unpack(app, &document, &parsed).await?;
-    let edits = edits::of_document(app, tenant_id, document_id).await?;
-    let prepared = {
-        let (embedder, document, dataset) =
-            (Arc::clone(&embedder), document.clone(), dataset.clone());
-        tokio::task::spawn_blocking(move || {
-            prepare(
-                embedder.as_ref(),
-                &dataset,
-                &document,
-                parsed.document,
-                &edits,
-            )
-        })
-        .await??
-    };
+    let prepared = prepared(app, &dataset, &document, parsed).await?;
     let text = app
         .blobs
         .put_bytes(&app.db, tenant_id, prepared.text.clone().into_bytes())
@@ -175,7 +180,7 @@ async fn ingest(
         )
         .await?;
     }
-    embed(app, &dataset, &document, &prepared, cancel).await?;
+    embed(app, &dataset, &document, &prepared, cancel, Some(job)).await?;
     store::exchange(
         app,
         &dataset,
@@ -192,6 +197,49 @@ async fn ingest(
     metrics::histogram!("cairn_ingest_document_seconds").record(began.elapsed().as_secs_f64());
     metrics::counter!("cairn_documents_ingested_total").increment(1);
     Ok(())
+}
+
+/// Cuts what was read, and makes the edits of people again.
+async fn prepared(
+    app: &App,
+    dataset: &Dataset,
+    document: &Document,
+    parsed: Parsed,
+) -> Result<Prepared> {
+    let edits = edits::of_document(app, &document.tenant_id, &document.id).await?;
+    let embedder = app.embedder().await?;
+    let (document, dataset) = (document.clone(), dataset.clone());
+    tokio::task::spawn_blocking(move || {
+        prepare(
+            embedder.as_ref(),
+            &dataset,
+            &document,
+            parsed.document,
+            &edits,
+        )
+    })
+    .await?
+}
+
+/// Builds a document for a generation that is not searched; `dataset` has the settings and the set of that generation.
+pub(crate) async fn build(
+    app: &Arc<App>,
+    dataset: &Dataset,
+    document: &Document,
+    cancel: &CancellationToken,
+) -> Result<()> {
+    let parsed = tokio::select! {
+        parsed = parse(app, document, dataset) => parsed?,
+        () = cancel.cancelled() => return Err(cancelled()),
+    };
+    let parsed = match parsed {
+        Ok(parsed) => parsed,
+        Err(error) => return store::exchange_aside(app, dataset, document, Err(&error)).await,
+    };
+    // Its own settings are the document's, whatever the generation says.
+    let prepared = prepared(app, dataset, document, parsed).await?;
+    embed(app, dataset, document, &prepared, cancel, None).await?;
+    store::exchange_aside(app, dataset, document, Ok(&prepared)).await
 }
 
 /// Reads a document's file with the engine that it or its dataset names.
@@ -258,13 +306,14 @@ async fn unpack(app: &App, document: &Document, parsed: &Parsed) -> Result<()> {
     documents::set_children(app, document, new).await
 }
 
-/// Embeds the texts that have no embedding yet, batch by batch.
+/// Embeds the texts that have no embedding yet, batch by batch. With `told`, the document tells how far it is.
 async fn embed(
     app: &Arc<App>,
     dataset: &Dataset,
     document: &Document,
     prepared: &Prepared,
     cancel: &CancellationToken,
+    told: Option<&Job>,
 ) -> Result<()> {
     let texts: HashMap<&str, String> = prepared
         .chunks
@@ -296,18 +345,20 @@ async fn embed(
     if missing.is_empty() {
         return Ok(());
     }
-    step(
-        app,
-        &document.tenant_id,
-        &document.id,
-        &Progress {
-            status: "embedding",
-            chunks_total: Some(total),
-            chunks_embedded: Some(done),
-            ..Progress::default()
-        },
-    )
-    .await?;
+    if told.is_some() {
+        step(
+            app,
+            &document.tenant_id,
+            &document.id,
+            &Progress {
+                status: "embedding",
+                chunks_total: Some(total),
+                chunks_embedded: Some(done),
+                ..Progress::default()
+            },
+        )
+        .await?;
+    }
     for batch in missing.chunks(BATCH) {
         if cancel.is_cancelled() {
             return Err(cancelled());
@@ -327,9 +378,11 @@ async fn embed(
             )
             .await?;
         }
-        jobs::progressed(&mut tx, &document.tenant_id, &document.job_id).await?;
+        if let Some(job) = told {
+            jobs::progressed(&mut tx, &document.tenant_id, &job.id).await?;
+        }
         let last = done >= total;
-        if !last {
+        if !last && told.is_some() {
             let progress = Progress {
                 status: "embedding",
                 chunks_embedded: Some(done),

@@ -103,6 +103,11 @@ pub fn prepare(
         byte: 0,
         character: 0,
     };
+    // The same text in two generations is two chunks.
+    let suffix = match dataset.generation {
+        1 => String::new(),
+        n => format!("~{n}"),
+    };
     let mut occurrences: HashMap<String, u32> = HashMap::new();
     let mut anchors: HashMap<String, i64> = HashMap::new();
     let mut found: HashSet<&str> = HashSet::new();
@@ -130,7 +135,7 @@ pub fn prepare(
         )]
         let id = Uuid::new_v5(
             &NAMESPACE,
-            format!("{}/{hash}/{occurrence}", document.id).as_bytes(),
+            format!("{}{suffix}/{hash}/{occurrence}", document.id).as_bytes(),
         );
         let start_char = characters.at(cut.start);
         let row = |number: u32| i64::from(number);
@@ -160,6 +165,7 @@ pub fn prepare(
             text_hash: hash,
             enabled: true,
             origin: "parsed".to_owned(),
+            set_id: String::new(),
         };
         if !edits.is_empty() {
             let anchor = edits::anchor(&chunk.content);
@@ -194,7 +200,11 @@ pub fn prepare(
             .min(chunks.len());
         let before = place.checked_sub(1).map(|i| &chunks[i]);
         let mut chunk = edits::blank(document, String::new(), content.clone(), before);
-        chunk.id.clone_from(&edit.id);
+        chunk.id = if dataset.generation == 1 {
+            edit.id.clone()
+        } else {
+            chunk.id
+        };
         chunk.enabled = edit.enabled;
         measure(embedder, &mut chunk)?;
         chunks.insert(place, chunk);
@@ -202,6 +212,7 @@ pub fn prepare(
     }
     for (ordinal, chunk) in (0_i64..).zip(&mut chunks) {
         chunk.ordinal = ordinal;
+        chunk.set_id.clone_from(&dataset.live_set);
     }
     Ok(Prepared {
         edits: edits

@@ -6,11 +6,11 @@ use super::Prepared;
 use crate::app::App;
 use crate::clock::Time;
 use crate::db::{Tx, args};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::events;
 use crate::jobs;
 use crate::kb::index_log::{self, Op};
-use crate::kb::{Chunk, Dataset, Document, chunks, documents, edits};
+use crate::kb::{Chunk, Dataset, Document, chunks, documents, edits, generations};
 
 /// How much of a new version is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,57 +45,19 @@ pub(super) async fn exchange(
     let Some((enabled,)) = current else {
         return Ok(());
     };
-    let old: Vec<(String, String, bool)> = tx
-        .all(
-            "SELECT id, text_hash, enabled FROM kb_chunks WHERE tenant_id = $1 AND document_id = $2",
-            args![tenant_id, &document.id],
-        )
-        .await?;
-    let new: HashMap<&str, &Chunk> = prepared.chunks.iter().map(|c| (c.id.as_str(), c)).collect();
-    let mut ops: Vec<(Op, String)> = Vec::new();
-    for (id, ..) in old.iter().filter(|(id, ..)| !new.contains_key(id.as_str())) {
-        tx.execute(
-            "DELETE FROM kb_chunks WHERE tenant_id = $1 AND id = $2",
-            args![tenant_id, id],
-        )
-        .await?;
-        ops.push((Op::Delete, id.clone()));
+    // A generation that became live meanwhile wants other chunks: the job runs again.
+    if !is_live(&mut tx, dataset).await? {
+        return Err(Error::unavailable(
+            "generation_switched",
+            "another generation is searched now",
+        ));
     }
-    let old: HashMap<&str, (&str, bool)> = old
-        .iter()
-        .map(|(id, hash, enabled)| (id.as_str(), (hash.as_str(), *enabled)))
-        .collect();
-    for chunk in &prepared.chunks {
-        let before = old.get(chunk.id.as_str());
-        match before {
-            Some(_) => chunks::rewrite(&mut tx, tenant_id, chunk).await?,
-            None => chunks::insert(&mut tx, tenant_id, chunk).await?,
-        }
-        if !chunk.enabled {
-            if before.is_some_and(|(_, enabled)| *enabled) {
-                ops.push((Op::Delete, chunk.id.clone()));
-            }
-            continue;
-        }
-        // Unchanged words that searches saw before keep their entries in both indexes.
-        let is_new = !before.is_some_and(|(hash, enabled)| *enabled && *hash == chunk.text_hash);
-        if is_new {
-            ops.push((Op::Text, chunk.id.clone()));
-        }
-        let vector_is_new = match stage {
-            Stage::Words => false,
-            Stage::Vectors => true,
-            Stage::Everything => is_new,
-        };
-        if vector_is_new {
-            ops.push((Op::Vector, chunk.id.clone()));
-        }
-    }
+    let mut ops = replace(&mut tx, dataset, document, prepared, stage).await?;
     edits::note(&mut tx, tenant_id, &prepared.edits).await?;
     if !enabled {
         ops.retain(|(op, _)| *op == Op::Delete);
     }
-    let seq = index_log::append(&mut tx, &dataset.id, &ops).await?;
+    let seq = index_log::append(&mut tx, &dataset.live_set, &ops).await?;
     let count = i64::try_from(prepared.chunks.len()).unwrap_or(i64::MAX);
     let status = if stage == Stage::Words {
         "embedding"
@@ -124,11 +86,138 @@ pub(super) async fn exchange(
     )
     .await?;
     jobs::progressed(&mut tx, tenant_id, &document.job_id).await?;
+    if stage != Stage::Words {
+        generations::follow(app, &mut tx, document).await?;
+    }
     if stage == Stage::Words
         && let Some(row) = documents::load_in(&mut tx, tenant_id, &document.id).await?
     {
         events::append(&mut tx, &app.clock, tenant_id, &row.changed()).await?;
     }
+    tx.commit().await?;
+    app.bell.ring();
+    Ok(())
+}
+
+async fn is_live(tx: &mut Tx, dataset: &Dataset) -> Result<bool> {
+    let live: Option<(String,)> = tx
+        .optional(
+            "SELECT live_set FROM kb_datasets WHERE tenant_id = $1 AND id = $2",
+            args![&dataset.tenant_id, &dataset.id],
+        )
+        .await?;
+    Ok(live.is_some_and(|(set,)| set == dataset.live_set))
+}
+
+/// Makes a document's chunks in the set of `dataset` those of `prepared`; gives what the indexes have to know.
+async fn replace(
+    tx: &mut Tx,
+    dataset: &Dataset,
+    document: &Document,
+    prepared: &Prepared,
+    stage: Stage,
+) -> Result<Vec<(Op, String)>> {
+    let tenant_id = document.tenant_id.as_str();
+    let old: Vec<(String, String, bool)> = tx
+        .all(
+            "SELECT id, text_hash, enabled FROM kb_chunks WHERE tenant_id = $1 AND document_id = $2 AND set_id = $3",
+            args![tenant_id, &document.id, &dataset.live_set],
+        )
+        .await?;
+    let new: HashMap<&str, &Chunk> = prepared.chunks.iter().map(|c| (c.id.as_str(), c)).collect();
+    let mut ops: Vec<(Op, String)> = Vec::new();
+    for (id, ..) in old.iter().filter(|(id, ..)| !new.contains_key(id.as_str())) {
+        tx.execute(
+            "DELETE FROM kb_chunks WHERE tenant_id = $1 AND id = $2",
+            args![tenant_id, id],
+        )
+        .await?;
+        ops.push((Op::Delete, id.clone()));
+    }
+    let old: HashMap<&str, (&str, bool)> = old
+        .iter()
+        .map(|(id, hash, enabled)| (id.as_str(), (hash.as_str(), *enabled)))
+        .collect();
+    for chunk in &prepared.chunks {
+        let before = old.get(chunk.id.as_str());
+        match before {
+            Some(_) => chunks::rewrite(tx, tenant_id, chunk).await?,
+            None => chunks::insert(tx, tenant_id, chunk).await?,
+        }
+        if !chunk.enabled {
+            if before.is_some_and(|(_, enabled)| *enabled) {
+                ops.push((Op::Delete, chunk.id.clone()));
+            }
+            continue;
+        }
+        // Unchanged words that searches saw before keep their entries in both indexes.
+        let is_new = !before.is_some_and(|(hash, enabled)| *enabled && *hash == chunk.text_hash);
+        if is_new {
+            ops.push((Op::Text, chunk.id.clone()));
+        }
+        let vector_is_new = match stage {
+            Stage::Words => false,
+            Stage::Vectors => true,
+            Stage::Everything => is_new,
+        };
+        if vector_is_new {
+            ops.push((Op::Vector, chunk.id.clone()));
+        }
+    }
+    Ok(ops)
+}
+
+/// The same for a set that is not searched; `None` tells why the file could not be built for it.
+pub(crate) async fn exchange_aside(
+    app: &App,
+    dataset: &Dataset,
+    document: &Document,
+    prepared: std::result::Result<&Prepared, &cairn_ingest::ParseError>,
+) -> Result<()> {
+    let (tenant_id, set_id) = (document.tenant_id.as_str(), dataset.live_set.as_str());
+    let mut tx = app.db.begin_repeatable().await?;
+    // Takes the row of the set, so that a switch waits; without it, the set is gone or searched by now.
+    let aside: Option<(i64,)> = tx
+        .optional(
+            "UPDATE kb_generations SET log_seq = log_seq WHERE tenant_id = $1 AND set_id = $2 AND status <> 'live' RETURNING log_seq",
+            args![tenant_id, set_id],
+        )
+        .await?;
+    let current: Option<(bool,)> = tx
+        .optional(
+            "SELECT enabled FROM kb_documents WHERE tenant_id = $1 AND id = $2 AND blob_hash = $3",
+            args![tenant_id, &document.id, &document.blob_hash],
+        )
+        .await?;
+    let (Some(_), Some((enabled,))) = (aside, current) else {
+        return Ok(());
+    };
+    let (count, error) = match prepared {
+        Ok(prepared) => {
+            let mut ops = replace(&mut tx, dataset, document, prepared, Stage::Everything).await?;
+            if !enabled {
+                ops.retain(|(op, _)| *op == Op::Delete);
+            }
+            index_log::append(&mut tx, set_id, &ops).await?;
+            (prepared.chunks.len(), None)
+        }
+        Err(error) => (0, Some(error)),
+    };
+    tx.execute(
+        "INSERT INTO kb_generation_documents (document_id, set_id, tenant_id, blob_hash, chunks, error_code, error_message) VALUES ($1, $2, $3, $4, $5, $6, $7)
+         ON CONFLICT (document_id, set_id) DO UPDATE SET blob_hash = excluded.blob_hash, chunks = excluded.chunks, error_code = excluded.error_code,
+         error_message = excluded.error_message",
+        args![
+            &document.id,
+            set_id,
+            tenant_id,
+            &document.blob_hash,
+            i64::try_from(count).unwrap_or(i64::MAX),
+            error.map(|e| e.code.clone()),
+            error.map(|e| e.message.clone())
+        ],
+    )
+    .await?;
     tx.commit().await?;
     app.bell.ring();
     Ok(())

@@ -1,0 +1,225 @@
+//! Generations: another chunking or model, built beside the one that is searched, compared, switched to and back.
+
+use std::collections::HashSet;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::api::Service;
+use crate::api::dashboard::wire::{Auth, Body, Fault, Path, Problem};
+use crate::error::{Error, Result};
+use crate::kb::datasets::{self, Cutting};
+use crate::kb::generations::{self, Generation, Labelled, NewGeneration};
+use crate::search::measure::Measures;
+
+pub(super) fn routes() -> OpenApiRouter<Service> {
+    OpenApiRouter::new()
+        .routes(routes!(list, build))
+        .routes(routes!(remove))
+        .routes(routes!(switch))
+        .routes(routes!(compare))
+}
+
+/// A generation.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct GenerationRecord {
+    number: i64,
+    /// `building`, `live` (searched) or `previous`.
+    status: String,
+    embedding_model: String,
+    chunk_size: i64,
+    chunk_overlap: i64,
+    parse_type: String,
+    parser_engine: String,
+    /// Documents that it has in their current version, of how many.
+    documents_ready: i64,
+    documents_total: i64,
+    /// Documents that could not be read with its settings.
+    documents_failed: i64,
+    chunks: i64,
+    /// Seconds until it has every document, from the speed of embedding measured in this process.
+    eta_seconds: Option<f64>,
+    created_on: String,
+    /// Last time it became, or ceased to be, the one that is searched.
+    switched_on: Option<String>,
+}
+
+fn record(service: &Service, generation: Generation, live_chunks: i64) -> GenerationRecord {
+    GenerationRecord {
+        eta_seconds: generations::eta_seconds(&service.app, &generation, live_chunks),
+        number: generation.number,
+        status: generation.status,
+        embedding_model: generation.embedding_model,
+        chunk_size: generation.chunk_size,
+        chunk_overlap: generation.chunk_overlap,
+        parse_type: generation.parse_type,
+        parser_engine: generation.parser_engine,
+        documents_ready: generation.documents_ready,
+        documents_total: generation.documents_total,
+        documents_failed: generation.documents_failed,
+        chunks: generation.chunks,
+        created_on: generation.created_on.rfc3339(),
+        switched_on: generation.switched_on.map(crate::clock::Time::rfc3339),
+    }
+}
+
+/// The generations of a dataset.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Generations {
+    data: Vec<GenerationRecord>,
+}
+
+/// Lists the generations of a dataset with their progress.
+#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/generations", tag = "kb", security(("key" = [])), params(("datasetId" = String, Path)),
+    responses((status = 200, body = Generations), (status = "4XX", body = Fault)))]
+pub(super) async fn list(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path(dataset): Path<String>,
+) -> Result<Json<Generations>, Problem> {
+    let found = generations::list(&service.app, &caller, &dataset).await?;
+    let live = found
+        .iter()
+        .find(|g| g.status == "live")
+        .map_or(0, |g| g.chunks);
+    Ok(Json(Generations {
+        data: found
+            .into_iter()
+            .map(|g| record(&service, g, live))
+            .collect(),
+    }))
+}
+
+/// What differs from the dataset's settings; absent fields stay.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct BuildRequest {
+    chunk_size: Option<i64>,
+    chunk_overlap: Option<i64>,
+    parse_type: Option<String>,
+    parser_engine: Option<String>,
+    delimiter: Option<String>,
+}
+
+/// Begins to build a generation with other settings and the model that the server runs. The dataset is searched as it is meanwhile.
+#[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/generations", tag = "kb", security(("key" = [])), params(("datasetId" = String, Path)),
+    request_body = BuildRequest, responses((status = 202, body = GenerationRecord), (status = "4XX", body = Fault)))]
+pub(super) async fn build(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path(dataset): Path<String>,
+    Body(body): Body<BuildRequest>,
+) -> Result<(StatusCode, Json<GenerationRecord>), Problem> {
+    let new = NewGeneration {
+        cutting: Cutting {
+            chunk_size: body.chunk_size,
+            chunk_overlap: body.chunk_overlap,
+            parse_type: body.parse_type,
+            parser_engine: body.parser_engine,
+        },
+        delimiter: body.delimiter,
+    };
+    let generation = generations::build(&service.app, &caller, &dataset, new).await?;
+    let live = datasets::get(&service.app, &caller, &dataset)
+        .await?
+        .total_chunks;
+    Ok((
+        StatusCode::ACCEPTED,
+        Json(record(&service, generation, live)),
+    ))
+}
+
+/// Makes a generation the one that is searched, in one transaction; also back to an earlier one.
+#[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/generations/{number}/switch", tag = "kb", security(("key" = [])),
+    params(("datasetId" = String, Path), ("number" = i64, Path)), responses((status = 200, body = GenerationRecord), (status = "4XX", body = Fault)))]
+pub(super) async fn switch(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path((dataset, number)): Path<(String, String)>,
+) -> Result<Json<GenerationRecord>, Problem> {
+    let generation = generations::switch(&service.app, &caller, &dataset, parsed(&number)?).await?;
+    let live = generation.chunks;
+    Ok(Json(record(&service, generation, live)))
+}
+
+/// Removes a generation that is not searched.
+#[utoipa::path(delete, path = "/kb/v1/datasets/{datasetId}/generations/{number}", tag = "kb", security(("key" = [])),
+    params(("datasetId" = String, Path), ("number" = i64, Path)), responses((status = 204), (status = "4XX", body = Fault)))]
+pub(super) async fn remove(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path((dataset, number)): Path<(String, String)>,
+) -> Result<StatusCode, Problem> {
+    generations::remove(&service.app, &caller, &dataset, parsed(&number)?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Queries with the documents that answer them.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct CompareRequest {
+    /// At most 500.
+    #[serde(default)]
+    queries: Vec<LabelledQuery>,
+}
+
+/// A query with the documents that answer it.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct LabelledQuery {
+    query: String,
+    document_ids: HashSet<String>,
+}
+
+/// A generation beside the one that is searched, by documents.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Comparison {
+    #[schema(value_type = Object)]
+    live: Measures,
+    #[schema(value_type = Object)]
+    generation: Measures,
+}
+
+/// Measures a generation beside the one that is searched, on labelled queries.
+#[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/generations/{number}/compare", tag = "kb", security(("key" = [])),
+    params(("datasetId" = String, Path), ("number" = i64, Path)), request_body = CompareRequest,
+    responses((status = 200, body = Comparison), (status = "4XX", body = Fault)))]
+pub(super) async fn compare(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path((dataset, number)): Path<(String, String)>,
+    Body(body): Body<CompareRequest>,
+) -> Result<Json<Comparison>, Problem> {
+    let app = &service.app;
+    let live = datasets::settings(app, &caller, &dataset).await?.generation;
+    if body.queries.len() > 500 {
+        return Err(Error::invalid("too_many_queries", "give at most 500 queries").into());
+    }
+    let queries: Vec<Labelled> = body
+        .queries
+        .into_iter()
+        .map(|q| Labelled {
+            query: q.query,
+            documents: q.document_ids,
+        })
+        .collect();
+    let number = parsed(&number)?;
+    Ok(Json(Comparison {
+        generation: generations::measure(app, &caller, &dataset, number, &queries).await?,
+        live: generations::measure(app, &caller, &dataset, live, &queries).await?,
+    }))
+}
+
+fn parsed(number: &str) -> Result<i64> {
+    number.parse().map_err(|_| {
+        Error::not_found(
+            "generation_not_found",
+            "there is no such generation of this dataset",
+        )
+    })
+}

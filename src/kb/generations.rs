@@ -1,0 +1,547 @@
+//! Generations of a dataset: a choice of model and chunking, built beside the one that is searched, compared with it, switched to in one
+//! transaction, and switched back from. Each generation has its own set of chunks, with its own log and its own place in both indexes.
+//!
+//! While a set is not searched it follows the documents: whatever is uploaded, replaced or edited is built for it too, and what is deleted or
+//! switched off leaves every set in the same transaction.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use crate::app::App;
+use crate::auth::{Caller, Scope};
+use crate::clock::Time;
+use crate::db::{Tx, args};
+use crate::error::{Error, Result};
+use crate::events::{self, Event};
+use crate::jobs::{self, Queued, Task};
+use crate::kb::datasets::{self, Cutting, Dataset};
+use crate::kb::{Document, documents, ingestion};
+use crate::search::measure::{self, Measures};
+use crate::search::{self, Request};
+
+/// A generation.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct Generation {
+    /// Its set of chunks.
+    pub set_id: String,
+    /// The dataset.
+    pub dataset_id: String,
+    /// From 1.
+    pub number: i64,
+    /// `building`, `live` or `previous`.
+    pub status: String,
+    /// `local` or `openai`.
+    pub embedding_provider: String,
+    /// Model of its vectors.
+    pub embedding_model: String,
+    /// Length of its vectors.
+    pub vector_size: i64,
+    /// Most tokens of a chunk.
+    pub chunk_size: i64,
+    /// Tokens repeated from the chunk before.
+    pub chunk_overlap: i64,
+    /// `NAIVE`, `MARKDOWN` or `MANUAL`.
+    pub parse_type: String,
+    /// `NODE_NATIVE` or `DOCLING`.
+    pub parser_engine: String,
+    /// Where `MANUAL` cuts.
+    pub delimiter: String,
+    /// Last entry of its log.
+    pub log_seq: i64,
+    /// When it was begun.
+    pub created_on: Time,
+    /// Last time it became, or ceased to be, the one that is searched.
+    pub switched_on: Option<Time>,
+    /// Documents that it has in their current version.
+    pub documents_ready: i64,
+    /// Documents that it should have.
+    pub documents_total: i64,
+    /// Documents that could not be built with its settings.
+    pub documents_failed: i64,
+    /// Chunks that it has.
+    pub chunks: i64,
+}
+
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT g.set_id, g.dataset_id, g.number, g.status, g.embedding_provider, g.embedding_model, g.vector_size, g.chunk_size, g.chunk_overlap,
+             g.parse_type, g.parser_engine, g.delimiter, g.log_seq, g.created_on, g.switched_on,
+             (SELECT COUNT(*) FROM kb_documents d WHERE d.dataset_id = g.dataset_id AND d.text_hash IS NOT NULL AND (g.status = 'live' OR EXISTS
+                 (SELECT 1 FROM kb_generation_documents b WHERE b.document_id = d.id AND b.set_id = g.set_id AND b.blob_hash = d.blob_hash AND b.error_code IS NULL))) AS documents_ready,
+             (SELECT COUNT(*) FROM kb_documents d WHERE d.dataset_id = g.dataset_id AND d.text_hash IS NOT NULL) AS documents_total,
+             (SELECT COUNT(*) FROM kb_generation_documents b JOIN kb_documents d ON d.id = b.document_id AND d.blob_hash = b.blob_hash
+                 WHERE b.set_id = g.set_id AND b.error_code IS NOT NULL) AS documents_failed,
+             (SELECT COUNT(*) FROM kb_chunks c WHERE c.set_id = g.set_id) AS chunks
+             FROM kb_generations g ",
+            $rest
+        )
+    };
+}
+
+/// Generations of a dataset, oldest first.
+///
+/// # Errors
+/// `dataset_not_found`.
+pub async fn list(app: &App, caller: &Caller, dataset_id: &str) -> Result<Vec<Generation>> {
+    caller.need(Scope::KbRead)?;
+    datasets::settings(app, caller, dataset_id).await?;
+    app.db
+        .all(
+            select!("WHERE g.tenant_id = $1 AND g.dataset_id = $2 ORDER BY g.number"),
+            args![caller.tenant(), dataset_id],
+        )
+        .await
+}
+
+async fn get(app: &App, caller: &Caller, dataset_id: &str, number: i64) -> Result<Generation> {
+    list(app, caller, dataset_id)
+        .await?
+        .into_iter()
+        .find(|g| g.number == number)
+        .ok_or_else(|| {
+            Error::not_found(
+                "generation_not_found",
+                "there is no such generation of this dataset",
+            )
+        })
+}
+
+/// A dataset with the settings and chunks of one of its generations.
+///
+/// # Errors
+/// `generation_not_found`.
+pub async fn at(app: &App, caller: &Caller, dataset: &Dataset, number: i64) -> Result<Dataset> {
+    let generation = get(app, caller, &dataset.id, number).await?;
+    Ok(applied(dataset, &generation))
+}
+
+/// Seconds until a building generation has every document, from the speed of embedding measured in this process.
+#[must_use]
+pub fn eta_seconds(app: &App, generation: &Generation, live_chunks: i64) -> Option<f64> {
+    let left =
+        generation.documents_total - generation.documents_ready - generation.documents_failed;
+    (generation.status == "building").then(|| {
+        let share = left.max(0) as f64 / generation.documents_total.max(1) as f64;
+        share * live_chunks as f64 / app.embedding_rate().max(1.0)
+    })
+}
+
+/// The settings of a generation, in the place of its dataset's.
+pub(crate) fn applied(dataset: &Dataset, generation: &Generation) -> Dataset {
+    Dataset {
+        embedding_provider: generation.embedding_provider.clone(),
+        embedding_model: generation.embedding_model.clone(),
+        vector_size: generation.vector_size,
+        chunk_size: generation.chunk_size,
+        chunk_overlap: generation.chunk_overlap,
+        parse_type: generation.parse_type.clone(),
+        parser_engine: generation.parser_engine.clone(),
+        delimiter: generation.delimiter.clone(),
+        generation: generation.number,
+        live_set: generation.set_id.clone(),
+        ..dataset.clone()
+    }
+}
+
+/// Adds the first generation of a new dataset.
+pub(crate) async fn first(tx: &mut Tx, tenant_id: &str, dataset_id: &str) -> Result<()> {
+    tx.execute(
+        "INSERT INTO kb_generations (set_id, tenant_id, dataset_id, number, status, embedding_provider, embedding_model, vector_size, chunk_size,
+         chunk_overlap, parse_type, parser_engine, delimiter, log_seq, created_on)
+         SELECT id, tenant_id, id, generation, 'live', embedding_provider, embedding_model, vector_size, chunk_size, chunk_overlap, parse_type,
+         parser_engine, delimiter, 0, created_on FROM kb_datasets WHERE tenant_id = $1 AND id = $2",
+        args![tenant_id, dataset_id],
+    )
+    .await?;
+    Ok(())
+}
+
+/// What differs from the settings of the dataset; absent fields stay.
+#[derive(Debug, Clone, Default)]
+pub struct NewGeneration {
+    /// How documents are cut.
+    pub cutting: Cutting,
+    /// Where `MANUAL` cuts.
+    pub delimiter: Option<String>,
+}
+
+/// Begins to build a generation with the model that this installation runs. The dataset is searched as it is meanwhile.
+///
+/// # Errors
+/// `dataset_not_found`, `generation_exists` while another one is being built, those of [`Cutting::check`].
+pub async fn build(
+    app: &App,
+    caller: &Caller,
+    dataset_id: &str,
+    new: NewGeneration,
+) -> Result<Generation> {
+    caller.need(Scope::KbWrite)?;
+    let dataset = datasets::settings(app, caller, dataset_id).await?;
+    new.cutting
+        .check(dataset.chunk_size, dataset.chunk_overlap)?;
+    let embedder = app.embedder().await?;
+    let spec = embedder.spec();
+    let mut tx = app.db.begin().await?;
+    let rows: Vec<(i64, String)> = tx
+        .all(
+            "SELECT number, status FROM kb_generations WHERE tenant_id = $1 AND dataset_id = $2",
+            args![caller.tenant(), dataset_id],
+        )
+        .await?;
+    if rows.iter().any(|(_, status)| status == "building") {
+        return Err(Error::conflict(
+            "generation_exists",
+            "a generation is being built already; switch to it or remove it first",
+        ));
+    }
+    let number = rows.iter().map(|(n, _)| *n).max().unwrap_or(0) + 1;
+    let set_id = format!("{dataset_id}~{number}");
+    tx.execute(
+        "INSERT INTO kb_generations (set_id, tenant_id, dataset_id, number, status, embedding_provider, embedding_model, vector_size, chunk_size,
+         chunk_overlap, parse_type, parser_engine, delimiter, log_seq, created_on)
+         VALUES ($1, $2, $3, $4, 'building', $5, $6, $7, $8, $9, $10, $11, $12, 0, $13)",
+        args![
+            &set_id,
+            caller.tenant(),
+            dataset_id,
+            number,
+            &spec.provider,
+            &spec.model,
+            i64::try_from(spec.dimensions).unwrap_or(0),
+            new.cutting.chunk_size.unwrap_or(dataset.chunk_size),
+            new.cutting.chunk_overlap.unwrap_or(dataset.chunk_overlap),
+            new.cutting.parse_type.as_ref().unwrap_or(&dataset.parse_type),
+            new.cutting.parser_engine.as_ref().unwrap_or(&dataset.parser_engine),
+            new.delimiter.as_ref().unwrap_or(&dataset.delimiter),
+            app.clock.now()
+        ],
+    )
+    .await?;
+    let documents: Vec<(String,)> = tx
+        .all(
+            "SELECT id FROM kb_documents WHERE tenant_id = $1 AND dataset_id = $2 AND text_hash IS NOT NULL ORDER BY id",
+            args![caller.tenant(), dataset_id],
+        )
+        .await?;
+    for (document_id,) in documents {
+        enqueue(
+            app,
+            &mut tx,
+            caller.tenant(),
+            dataset_id,
+            &document_id,
+            &set_id,
+        )
+        .await?;
+    }
+    tx.commit().await?;
+    app.bell.ring();
+    get(app, caller, dataset_id, number).await
+}
+
+async fn enqueue(
+    app: &App,
+    tx: &mut Tx,
+    tenant_id: &str,
+    dataset_id: &str,
+    document_id: &str,
+    set_id: &str,
+) -> Result<()> {
+    let task = Task::Build {
+        document_id: document_id.to_owned(),
+        set_id: set_id.to_owned(),
+    };
+    // Builds wait behind uploads of the same dataset: somebody may wait for those.
+    jobs::enqueue(
+        tx,
+        &app.clock,
+        tenant_id,
+        &task,
+        Queued {
+            group: &format!("{dataset_id}/build"),
+            dedupe_key: None,
+            max_attempts: app.config.job_attempts,
+        },
+    )
+    .await?;
+    Ok(())
+}
+
+/// Lets every set that is not searched take a document up as it is now. Called in the transaction of the change.
+pub(crate) async fn follow(app: &App, tx: &mut Tx, document: &Document) -> Result<()> {
+    let others: Vec<(String,)> = tx
+        .all(
+            "SELECT set_id FROM kb_generations WHERE tenant_id = $1 AND dataset_id = $2 AND status <> 'live'",
+            args![&document.tenant_id, &document.dataset_id],
+        )
+        .await?;
+    for (set_id,) in others {
+        enqueue(
+            app,
+            tx,
+            &document.tenant_id,
+            &document.dataset_id,
+            &document.id,
+            &set_id,
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+/// The job: one document for one set.
+pub(crate) async fn build_document(
+    app: &Arc<App>,
+    tenant_id: &str,
+    document_id: &str,
+    set_id: &str,
+    cancel: &tokio_util::sync::CancellationToken,
+) -> Result<()> {
+    let Some(document) = documents::load(&app.db, tenant_id, document_id).await? else {
+        return Ok(());
+    };
+    let caller = Caller::local(tenant_id);
+    let dataset = datasets::settings(app, &caller, &document.dataset_id).await?;
+    let generations = list(app, &caller, &document.dataset_id).await?;
+    let Some(generation) = generations
+        .iter()
+        .find(|g| g.set_id == set_id && g.status != "live")
+    else {
+        // Removed, or searched by now: then ingestion itself keeps it.
+        return Ok(());
+    };
+    let settings = applied(&dataset, generation);
+    ingestion::build(app, &settings, &document, cancel).await
+}
+
+/// Notes that a document could not be built, so that the generation need not wait for it.
+pub(crate) async fn failed(
+    app: &App,
+    tenant_id: &str,
+    document_id: &str,
+    set_id: &str,
+    error: &cairn_ingest::ParseError,
+) -> Result<()> {
+    let Some(document) = documents::load(&app.db, tenant_id, document_id).await? else {
+        return Ok(());
+    };
+    let dataset = datasets::settings(app, &Caller::local(tenant_id), &document.dataset_id).await?;
+    let aside = Dataset {
+        live_set: set_id.to_owned(),
+        ..dataset
+    };
+    ingestion::exchange_aside(app, &aside, &document, Err(error)).await
+}
+
+/// Why a generation cannot be switched to yet; `None` when it can.
+fn obstacle(app: &App, generation: &Generation) -> Option<String> {
+    let left =
+        generation.documents_total - generation.documents_ready - generation.documents_failed;
+    if left > 0 {
+        return Some(format!("{left} documents are not built yet"));
+    }
+    let (keyword, vector) = app.positions.get(&generation.set_id);
+    if keyword.min(vector) < generation.log_seq {
+        return Some("the indexes have not taken up all of it yet".to_owned());
+    }
+    None
+}
+
+/// Makes a generation the one that is searched, in one transaction; the one before is kept and can be switched back to.
+///
+/// # Errors
+/// `generation_not_found`, `generation_live`, `generation_not_ready` with what is missing.
+pub async fn switch(
+    app: &App,
+    caller: &Caller,
+    dataset_id: &str,
+    number: i64,
+) -> Result<Generation> {
+    caller.need(Scope::KbWrite)?;
+    let generation = get(app, caller, dataset_id, number).await?;
+    if generation.status == "live" {
+        return Err(Error::conflict(
+            "generation_live",
+            "this generation is searched already",
+        ));
+    }
+    if let Some(reason) = obstacle(app, &generation) {
+        return Err(Error::conflict("generation_not_ready", reason));
+    }
+    let (tenant_id, now) = (caller.tenant(), app.clock.now());
+    let set_id = generation.set_id.as_str();
+    let mut tx = app.db.begin().await?;
+    // Whoever changes chunks takes the row of its set: after these two, nobody is in the middle of a change.
+    let live: Option<(String,)> = tx
+        .optional(
+            "UPDATE kb_generations SET status = 'previous', switched_on = $1 WHERE tenant_id = $2 AND dataset_id = $3 AND status = 'live' RETURNING set_id",
+            args![now, tenant_id, dataset_id],
+        )
+        .await?;
+    let taken: Option<(i64,)> = tx
+        .optional(
+            "UPDATE kb_generations SET status = 'live', switched_on = $1 WHERE tenant_id = $2 AND set_id = $3 AND status <> 'live' AND log_seq = $4 RETURNING log_seq",
+            args![now, tenant_id, set_id, generation.log_seq],
+        )
+        .await?;
+    let (Some((before,)), Some((seq,))) = (live, taken) else {
+        return Err(Error::conflict(
+            "generation_not_ready",
+            "something changed meanwhile; try again",
+        ));
+    };
+    tx.execute(
+        "UPDATE kb_datasets SET live_set = $1, generation = $2, embedding_provider = $3, embedding_model = $4, vector_size = $5, chunk_size = $6,
+         chunk_overlap = $7, parse_type = $8, parser_engine = $9, delimiter = $10, updated_on = $11 WHERE tenant_id = $12 AND id = $13",
+        args![
+            set_id,
+            number,
+            &generation.embedding_provider,
+            &generation.embedding_model,
+            generation.vector_size,
+            generation.chunk_size,
+            generation.chunk_overlap,
+            &generation.parse_type,
+            &generation.parser_engine,
+            &generation.delimiter,
+            now,
+            tenant_id,
+            dataset_id
+        ],
+    )
+    .await?;
+    // The set that is left has every document as it is; it follows from now on.
+    tx.execute(
+        "DELETE FROM kb_generation_documents WHERE tenant_id = $1 AND set_id IN ($2, $3)",
+        args![tenant_id, set_id, &before],
+    )
+    .await?;
+    tx.execute(
+        "INSERT INTO kb_generation_documents (document_id, set_id, tenant_id, blob_hash, chunks)
+         SELECT d.id, $1, d.tenant_id, d.blob_hash, d.chunks_count FROM kb_documents d WHERE d.tenant_id = $2 AND d.dataset_id = $3 AND d.text_hash IS NOT NULL",
+        args![&before, tenant_id, dataset_id],
+    )
+    .await?;
+    tx.execute(
+        "UPDATE kb_documents SET ready_seq = $1, chunks_count = (SELECT COUNT(*) FROM kb_chunks c WHERE c.document_id = kb_documents.id AND c.set_id = $2)
+         WHERE tenant_id = $3 AND dataset_id = $4 AND text_hash IS NOT NULL",
+        args![seq, set_id, tenant_id, dataset_id],
+    )
+    .await?;
+    let event = Event::DatasetChanged {
+        dataset_id: dataset_id.to_owned(),
+        name: datasets::settings(app, caller, dataset_id).await?.name,
+    };
+    events::append(&mut tx, &app.clock, tenant_id, &event).await?;
+    tx.commit().await?;
+    app.bell.ring();
+    get(app, caller, dataset_id, number).await
+}
+
+/// Removes a generation that is not searched, with its chunks; its indexes go when they notice.
+///
+/// # Errors
+/// `generation_not_found`, `generation_live`.
+pub async fn remove(app: &App, caller: &Caller, dataset_id: &str, number: i64) -> Result<()> {
+    caller.need(Scope::KbWrite)?;
+    let generation = get(app, caller, dataset_id, number).await?;
+    if generation.status == "live" {
+        return Err(Error::conflict(
+            "generation_live",
+            "this generation is searched; switch to another one first",
+        ));
+    }
+    let mut tx = app.db.begin().await?;
+    drop_set(&mut tx, caller.tenant(), &generation.set_id).await?;
+    tx.commit().await?;
+    app.bell.ring();
+    Ok(())
+}
+
+async fn drop_set(tx: &mut Tx, tenant_id: &str, set_id: &str) -> Result<()> {
+    for statement in [
+        "DELETE FROM kb_generations WHERE tenant_id = $1 AND set_id = $2 AND status <> 'live'",
+        "DELETE FROM kb_chunks WHERE tenant_id = $1 AND set_id = $2 AND NOT EXISTS (SELECT 1 FROM kb_generations g WHERE g.set_id = kb_chunks.set_id)",
+        "DELETE FROM kb_generation_documents WHERE tenant_id = $1 AND set_id = $2",
+    ] {
+        tx.execute(statement, args![tenant_id, set_id]).await?;
+    }
+    tx.execute(
+        "DELETE FROM kb_index_log WHERE dataset_id = $1 AND NOT EXISTS (SELECT 1 FROM kb_generations g WHERE g.set_id = kb_index_log.dataset_id)",
+        args![set_id],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Removes generations that were left before a time; gives their number.
+///
+/// # Errors
+/// As the database says.
+pub async fn prune(app: &App, before: Time) -> Result<usize> {
+    let old: Vec<(String, String)> = app
+        .db
+        .all(
+            "SELECT tenant_id, set_id FROM kb_generations WHERE status = 'previous' AND switched_on < $1",
+            args![before],
+        )
+        .await?;
+    for (tenant_id, set_id) in &old {
+        let mut tx = app.db.begin().await?;
+        drop_set(&mut tx, tenant_id, set_id).await?;
+        tx.commit().await?;
+    }
+    Ok(old.len())
+}
+
+/// A query with the documents that answer it.
+#[derive(Debug, Clone)]
+pub struct Labelled {
+    /// The query.
+    pub query: String,
+    /// Documents that answer it.
+    pub documents: HashSet<String>,
+}
+
+/// Measures a generation on labelled queries with the default settings of search, by documents.
+///
+/// # Errors
+/// `generation_not_found`, `queries_missing`, and those of search.
+pub async fn measure(
+    app: &Arc<App>,
+    caller: &Caller,
+    dataset_id: &str,
+    number: i64,
+    queries: &[Labelled],
+) -> Result<Measures> {
+    let generation = get(app, caller, dataset_id, number).await?;
+    if queries.is_empty() {
+        return Err(Error::invalid(
+            "queries_missing",
+            "give at least one query with the documents that answer it",
+        ));
+    }
+    let mut all = Vec::with_capacity(queries.len());
+    for labelled in queries {
+        let request = Request {
+            top_k: 50,
+            generation: Some(generation.number),
+            ..Request::new(labelled.query.clone(), vec![dataset_id.to_owned()])
+        };
+        let answer = search::search(app, caller, &request).await?;
+        let mut ranked: Vec<String> = Vec::new();
+        for hit in answer.hits {
+            if !ranked.contains(&hit.chunk.document_id) {
+                ranked.push(hit.chunk.document_id);
+            }
+        }
+        let judged = labelled
+            .documents
+            .iter()
+            .map(|id| (id.clone(), 1))
+            .collect();
+        all.push(measure::measure(&ranked, &judged));
+    }
+    Ok(measure::mean(&all))
+}

@@ -1,0 +1,157 @@
+//! Generations: built beside the one that is searched, following every change meanwhile, switched to and back without a failed search.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::on_both;
+use crate::support::{Service, text};
+
+fn article(name: &str, parts: usize) -> String {
+    (0..parts)
+        .map(|n| {
+            format!(
+                "# {name}, part {n}\n\nThe {name} of part {n} is described here. {}\n\n",
+                "It goes on for a while. ".repeat(25)
+            )
+        })
+        .collect()
+}
+
+async fn generation(service: &Service, dataset: &str, number: i64) -> Value {
+    let listed = service
+        .get(&format!("/kb/v1/datasets/{dataset}/generations"))
+        .await;
+    let all = listed["data"].as_array().expect("a list");
+    all.iter()
+        .find(|g| g["number"] == number)
+        .unwrap_or_else(|| panic!("no generation {number} in {listed}"))
+        .clone()
+}
+
+/// Switches as soon as the generation is ready.
+async fn switch(service: &Service, dataset: &str, number: i64) {
+    let path = format!("/kb/v1/datasets/{dataset}/generations/{number}/switch");
+    for _ in 0..600 {
+        let (status, body) = service.call(Method::POST, &path, None).await;
+        if status == StatusCode::OK {
+            assert_eq!(body["status"], "live");
+            return;
+        }
+        assert_eq!(body["error"]["reason"], "generation_not_ready", "{body}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("generation {number} did not become ready within half a minute");
+}
+
+async fn found(
+    service: &Service,
+    dataset: &str,
+    query: &str,
+    generation: Option<i64>,
+) -> Vec<(String, String)> {
+    let body = json!({"query": query, "datasetIds": [dataset], "topK": 10, "hybridAlpha": 0.0, "generation": generation});
+    let hits = service.search(body).await;
+    hits.iter()
+        .map(|h| (text(&h["fileName"]), text(&h["content"])))
+        .collect()
+}
+
+async fn chunks(service: &Service, dataset: &str, id: &str) -> usize {
+    let page = service
+        .get(&format!(
+            "/kb/v1/datasets/{dataset}/documents/{id}/chunks?limit=500"
+        ))
+        .await;
+    page["data"].as_array().expect("chunks").len()
+}
+
+on_both! {
+    async fn a_generation_follows_changes_and_can_be_switched_to_and_back(service: Service) {
+        let dataset = service.dataset("d").await;
+        let harbour = service.add(&dataset, "harbour.md", &article("harbour", 6)).await;
+        let quarry = service.add(&dataset, "quarry.md", &article("quarry", 6)).await;
+        let first = chunks(&service, &dataset, &harbour).await;
+        let path = format!("/kb/v1/datasets/{dataset}/generations");
+        let (status, begun) = service.call(Method::POST, &path, Some(json!({"chunkSize": 128, "chunkOverlap": 0}))).await;
+        assert_eq!((status, &begun["number"], &begun["status"]), (StatusCode::ACCEPTED, &json!(2), &json!("building")), "{begun}");
+        let (_, twice) = service.call(Method::POST, &path, Some(json!({}))).await;
+        assert_eq!(twice["error"]["reason"], "generation_exists");
+
+        // Changes while it is built: a new file, a new version, a deletion, an edit.
+        service.add(&dataset, "orchard.md", &article("orchard", 3)).await;
+        service.add(&dataset, "harbour.md", &article("marina", 6)).await;
+        assert_eq!(service.call(Method::DELETE, &format!("/kb/v1/datasets/{dataset}/documents/{quarry}"), None).await.0, StatusCode::NO_CONTENT);
+        service.post(&format!("/kb/v1/datasets/{dataset}/documents/{harbour}/chunks"), json!({"content": "A lighthouse stands there."})).await;
+        assert_eq!(chunks(&service, &dataset, &harbour).await, first + 1, "the one that is searched is as it was");
+        for _ in 0..600 {
+            let state = generation(&service, &dataset, 2).await;
+            if state["documentsReady"] == state["documentsTotal"] && !found(&service, &dataset, "lighthouse", Some(2)).await.is_empty() { break; }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let labelled = json!({"queries": [{"query": "marina part 3", "documentIds": [harbour]}]});
+        let compared = service.post(&format!("{path}/2/compare"), labelled).await;
+        assert_eq!((&compared["live"]["mrr_at_10"], &compared["generation"]["mrr_at_10"]), (&json!(1.0), &json!(1.0)), "{compared}");
+        switch(&service, &dataset, 2).await;
+        assert!(chunks(&service, &dataset, &harbour).await > first + 3, "smaller chunks");
+        let detail = service.get(&format!("/kb/v1/datasets/{dataset}/documents/{harbour}")).await;
+        assert_eq!((detail["chunksCount"].as_u64().map(|n| n as usize), &detail["status"]), (Some(chunks(&service, &dataset, &harbour).await), &json!("indexed")));
+        for (query, there) in [("marina", true), ("harbour", false), ("quarry", false), ("orchard", true), ("lighthouse", true)] {
+            assert_eq!(!found(&service, &dataset, query, None).await.is_empty(), there, "{query} in generation 2");
+        }
+
+        // What changes now is in the one that was left, too.
+        service.add(&dataset, "ferry.md", &article("ferry", 2)).await;
+        let detail = service.get(&format!("/dashboard/v1/knowledge-base/datasets/{dataset}")).await;
+        assert_eq!(detail["config"]["chunkSize"].as_i64().or(detail["chunkSize"].as_i64()), Some(128), "{detail}");
+        switch(&service, &dataset, 1).await;
+        assert_eq!(chunks(&service, &dataset, &harbour).await, first + 1);
+        for (query, there) in [("marina", true), ("quarry", false), ("ferry", true), ("lighthouse", true)] {
+            assert_eq!(!found(&service, &dataset, query, None).await.is_empty(), there, "{query} in generation 1 again");
+        }
+        assert_eq!(service.call(Method::DELETE, &format!("{path}/1"), None).await.1["error"]["reason"], "generation_live");
+        assert_eq!(service.call(Method::DELETE, &format!("{path}/2"), None).await.0, StatusCode::NO_CONTENT);
+        assert_eq!(service.get(&path).await["data"].as_array().map(Vec::len), Some(1));
+        let directory = service.data.path().join("keyword").join(format!("{dataset}~2"));
+        for _ in 0..200 {
+            if !directory.exists() { break; }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        assert!(!directory.exists(), "the index goes with its generation");
+        assert!(!found(&service, &dataset, "ferry", None).await.is_empty());
+    }
+
+    async fn searches_never_fail_while_generations_are_switched(service: Service) {
+        let dataset = service.dataset("d").await;
+        for name in ["heath", "marsh", "dune"] {
+            service.add(&dataset, &format!("{name}.md"), &article(name, 5)).await;
+        }
+        service.post(&format!("/kb/v1/datasets/{dataset}/generations"), json!({"chunkSize": 128})).await;
+        switch(&service, &dataset, 2).await;
+        let service = Arc::new(service);
+        let (stop, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let searching = tokio::spawn({
+            let (service, dataset, stop, count) = (Arc::clone(&service), dataset.clone(), Arc::clone(&stop), Arc::clone(&count));
+            async move {
+                while !stop.load(Ordering::Relaxed) {
+                    let body = json!({"query": "what is in the marsh", "datasetIds": [dataset], "topK": 3});
+                    let (status, answer) = service.call(Method::POST, "/kb/v1/search", Some(body)).await;
+                    let hits = answer["results"].as_array().map_or(0, Vec::len);
+                    assert!(status == StatusCode::OK && hits == 3, "{status} {answer}");
+                    assert_eq!(answer["results"][0]["fileName"], "marsh.md");
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        });
+        for round in 0..10 {
+            switch(&service, &dataset, 1 + round % 2).await;
+            tokio::time::sleep(Duration::from_millis(60)).await;
+        }
+        stop.store(true, Ordering::Relaxed);
+        searching.await.expect("no search fails");
+        assert!(count.load(Ordering::Relaxed) > 20, "{count:?} searches");
+    }
+}
