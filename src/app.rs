@@ -1,5 +1,6 @@
 //! What everything shares: configuration, database, blobs, the bell, and, opened when first needed, the model and the indexes.
 
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use cairn_models::{Cache, EmbedderSpec, Loaded, Priority, RemoteEmbedder, RemoteOptions, Tokens};
 use moka::sync::Cache as Memory;
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, OnceCell};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -30,7 +31,6 @@ use crate::search::keyword::KeywordStore;
 use crate::search::vector::{VectorIndex, VectorOptions};
 
 /// The application.
-#[derive(Debug)]
 pub struct App {
     /// Effective configuration.
     pub config: Config,
@@ -51,9 +51,19 @@ pub struct App {
     /// How far the indexes of this process are.
     pub positions: Positions,
     embedder: OnceCell<Holder>,
+    /// Models of datasets other than the configured one, loaded when first needed.
+    others: Mutex<HashMap<String, Loaded>>,
     engine: OnceCell<Engine>,
     /// Texts embedded and milliseconds spent, for estimates.
     embedded: (AtomicU64, AtomicU64),
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App")
+            .field("data_dir", &self.config.data_dir)
+            .finish_non_exhaustive()
+    }
 }
 
 struct Holder(Loaded);
@@ -70,8 +80,8 @@ pub struct Engine {
     pub embedder: Loaded,
     /// Keyword indexes.
     pub keyword: Arc<KeywordStore>,
-    /// Vector index.
-    pub vectors: VectorIndex,
+    /// Vector indexes, one per embedding model, opened when first needed.
+    stores: Mutex<BTreeMap<String, Arc<VectorIndex>>>,
     /// Keeps other processes away from the indexes of this data directory.
     _lock: File,
 }
@@ -81,6 +91,41 @@ impl std::fmt::Debug for Engine {
         f.debug_struct("Engine")
             .field("model", self.embedder.spec())
             .finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// Every vector index that is open, by its model.
+    pub async fn open_vectors(&self) -> Vec<(String, Arc<VectorIndex>)> {
+        let stores = self.stores.lock().await;
+        stores
+            .iter()
+            .map(|(model, store)| (model.clone(), Arc::clone(store)))
+            .collect()
+    }
+
+    /// Makes what every vector index has applied durable.
+    ///
+    /// # Errors
+    /// As the store says.
+    pub async fn flush(&self) -> Result<()> {
+        for (_, store) in self.open_vectors().await {
+            store.flush().await?;
+        }
+        Ok(())
+    }
+
+    /// Improves every open index, see [`VectorIndex::improve`] and [`KeywordStore::tidy`].
+    ///
+    /// # Errors
+    /// As the indexes say.
+    pub async fn improve(&self) -> Result<()> {
+        let keyword = Arc::clone(&self.keyword);
+        tokio::task::spawn_blocking(move || keyword.tidy()).await??;
+        for (_, store) in self.open_vectors().await {
+            store.improve().await?;
+        }
+        Ok(())
     }
 }
 
@@ -126,6 +171,7 @@ impl App {
             parser,
             positions: Positions::default(),
             embedder: OnceCell::new(),
+            others: Mutex::default(),
             engine: OnceCell::new(),
             embedded: (AtomicU64::new(0), AtomicU64::new(0)),
         }))
@@ -251,6 +297,64 @@ impl App {
         Ok(Arc::clone(&holder.0))
     }
 
+    /// The model of a dataset: the configured one, or another one that can be loaded here.
+    ///
+    /// # Errors
+    /// `model_mismatch` when it cannot.
+    pub async fn embedder_of(&self, model: &str) -> Result<Loaded> {
+        let main = self.embedder().await?;
+        if main.spec().model == model {
+            return Ok(main);
+        }
+        let mut others = self.others.lock().await;
+        if let Some(known) = others.get(model) {
+            return Ok(Arc::clone(known));
+        }
+        let mismatch = |cause: Error| {
+            Error::unprocessable(
+                "model_mismatch",
+                format!(
+                    "this dataset uses the model {model}, which cannot be loaded here: {cause}"
+                ),
+            )
+        };
+        let config = Config {
+            model: model.to_owned(),
+            // Who has another model than the endpoint's had it locally.
+            embedding_url: String::new(),
+            ..self.config.clone()
+        };
+        let cache = self.models();
+        let report: Report = Arc::new(|_, _, _| {});
+        let loaded = tokio::task::spawn_blocking(move || load(&config, &cache, &report))
+            .await?
+            .map_err(mismatch)?;
+        others.insert(model.to_owned(), Arc::clone(&loaded));
+        Ok(loaded)
+    }
+
+    /// The vector index of a model's datasets; opened, or created, at the first call.
+    ///
+    /// # Errors
+    /// As the store says.
+    pub async fn vectors_of(&self, model: &str, dimensions: i64) -> Result<Arc<VectorIndex>> {
+        let engine = self.engine().await?;
+        let mut stores = engine.stores.lock().await;
+        if let Some(open) = stores.get(model) {
+            return Ok(Arc::clone(open));
+        }
+        let options = VectorOptions {
+            model,
+            dimensions: usize::try_from(dimensions).unwrap_or(0),
+            index_above_kb: self.config.vector_index_kb,
+            url: &self.config.qdrant_url,
+            api_key: &self.config.qdrant_api_key,
+        };
+        let opened = Arc::new(VectorIndex::open(&self.config.data_dir, options).await?);
+        stores.insert(model.to_owned(), Arc::clone(&opened));
+        Ok(opened)
+    }
+
     /// Model and indexes; opened at the first call, by one process per data directory.
     ///
     /// # Errors
@@ -290,7 +394,7 @@ impl App {
                 Ok(Engine {
                     embedder,
                     keyword: Arc::new(KeywordStore::new(self.config.data_dir.join("keyword"))),
-                    vectors,
+                    stores: Mutex::new(BTreeMap::from([(spec.model, Arc::new(vectors))])),
                     _lock: lock,
                 })
             })
@@ -323,12 +427,25 @@ impl App {
         self.engine.initialized()
     }
 
-    /// Embeds texts on the model's own thread.
+    /// Embeds texts with the configured model, on its own threads.
     ///
     /// # Errors
     /// As the model says.
     pub async fn embed(&self, texts: Vec<String>, priority: Priority) -> Result<Vec<Vec<f32>>> {
-        let embedder = self.embedder().await?;
+        self.embed_with(self.embedder().await?, texts, priority)
+            .await
+    }
+
+    /// The same with another model.
+    ///
+    /// # Errors
+    /// As the model says.
+    pub async fn embed_with(
+        &self,
+        embedder: Loaded,
+        texts: Vec<String>,
+        priority: Priority,
+    ) -> Result<Vec<Vec<f32>>> {
         let (began, count) = (Instant::now(), texts.len() as u64);
         let vectors =
             tokio::task::spawn_blocking(move || embedder.embed(&texts, priority)).await??;

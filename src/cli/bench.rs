@@ -180,7 +180,7 @@ async fn measure(
     .await?;
     let planted = planted.elapsed();
     let optimised = Instant::now();
-    app.engine().await?.vectors.improve().await?;
+    app.engine().await?.improve().await?;
     let optimised = optimised.elapsed();
     let (mut whole, mut without) = (Vec::new(), Vec::new());
     for n in 0..args.searches {

@@ -67,13 +67,13 @@ pub(super) async fn run(global: &Global, args: DoctorArgs) -> Result<Done> {
         let mut finding = examine(&app, engine, &head).await?;
         if args.repair && finding.index_drift() > 0 {
             follower::rebuild_keyword(&app, engine, &head).await?;
-            follower::rebuild_vector(&app, engine, &head).await?;
+            follower::rebuild_vector(&app, &head).await?;
             finding = examine(&app, engine, &head).await?;
             finding.repaired = true;
         }
         findings.push(finding);
     }
-    engine.vectors.flush().await?;
+    engine.flush().await?;
     let drift: usize = findings.iter().map(Finding::drift).sum();
     if global.json {
         println!(
@@ -165,7 +165,10 @@ async fn examine(app: &App, engine: &Engine, head: &Head) -> Result<Finding> {
         dataset_id: head.id.clone(),
         generation: head.generation,
     };
-    let points: Vec<Uuid> = engine.vectors.ids(&scope).await?;
+    let store = app
+        .vectors_of(&head.embedding_model, head.vector_size)
+        .await?;
+    let points: Vec<Uuid> = store.ids(&scope).await?;
     let compare = |expected: &BTreeSet<Uuid>, found: &[Uuid]| {
         let set: BTreeSet<Uuid> = found.iter().copied().collect();
         // A chunk that is in an index twice is surplus, too.

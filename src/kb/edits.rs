@@ -480,7 +480,7 @@ async fn parsed_content(app: &App, caller: &Caller, chunk: &Chunk) -> Result<Par
 /// Counts the tokens of a chunk, hashes it, and embeds it when that text has no embedding yet.
 async fn measured(app: &App, caller: &Caller, chunk: &mut Chunk) -> Result<Option<Vec<f32>>> {
     let dataset = datasets::settings(app, caller, &chunk.dataset_id).await?;
-    let embedder = app.embedder().await?;
+    let embedder = app.embedder_of(&dataset.embedding_model).await?;
     chunk.text_hash = text_hash(&chunk.context, &chunk.content);
     let count = embedder
         .tokens()
@@ -488,7 +488,7 @@ async fn measured(app: &App, caller: &Caller, chunk: &mut Chunk) -> Result<Optio
         .map_err(Error::from)?;
     chunk.tokens = i64::try_from(count).unwrap_or(i64::MAX);
     chunk.truncated = count > embedder.spec().max_tokens;
-    if !chunk.enabled || embedder.spec().model != dataset.embedding_model {
+    if !chunk.enabled {
         return Ok(None);
     }
     let known: Option<(String,)> = app
@@ -503,7 +503,7 @@ async fn measured(app: &App, caller: &Caller, chunk: &mut Chunk) -> Result<Optio
     }
     // The passage form, as in ingestion; a single text, so nobody waits long.
     let vectors = app
-        .embed(vec![chunk.indexed_text()], Priority::Bulk)
+        .embed_with(embedder, vec![chunk.indexed_text()], Priority::Bulk)
         .await?;
     Ok(vectors.into_iter().next())
 }

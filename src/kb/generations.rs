@@ -164,12 +164,14 @@ pub struct NewGeneration {
     pub cutting: Cutting,
     /// Where `MANUAL` cuts.
     pub delimiter: Option<String>,
+    /// Model of its vectors; the one that this installation is configured for when absent.
+    pub embedding_model: Option<String>,
 }
 
-/// Begins to build a generation with the model that this installation runs. The dataset is searched as it is meanwhile.
+/// Begins to build a generation. The dataset is searched as it is meanwhile.
 ///
 /// # Errors
-/// `dataset_not_found`, `generation_exists` while another one is being built, those of [`Cutting::check`].
+/// `dataset_not_found`, `generation_exists` while another one is being built, `model_mismatch`, those of [`Cutting::check`].
 pub async fn build(
     app: &App,
     caller: &Caller,
@@ -180,7 +182,10 @@ pub async fn build(
     let dataset = datasets::settings(app, caller, dataset_id).await?;
     new.cutting
         .check(dataset.chunk_size, dataset.chunk_overlap)?;
-    let embedder = app.embedder().await?;
+    let embedder = match &new.embedding_model {
+        Some(model) => app.embedder_of(model).await?,
+        None => app.embedder().await?,
+    };
     let spec = embedder.spec();
     let mut tx = app.db.begin().await?;
     let rows: Vec<(i64, String)> = tx

@@ -82,6 +82,8 @@ pub struct Head {
     pub language: String,
     /// Its embedding model.
     pub embedding_model: String,
+    /// Length of its vectors.
+    pub vector_size: i64,
     /// Its generation.
     pub generation: i64,
     /// Last entry of its log.
@@ -96,7 +98,7 @@ pub struct Head {
 /// As the database says.
 pub async fn heads(db: &Db) -> Result<Vec<Head>> {
     db.all(
-        "SELECT g.set_id AS id, g.dataset_id, g.set_id = d.live_set AS live, g.tenant_id, d.language, g.embedding_model, g.number AS generation, g.log_seq,
+        "SELECT g.set_id AS id, g.dataset_id, g.set_id = d.live_set AS live, g.tenant_id, d.language, g.embedding_model, g.vector_size, g.number AS generation, g.log_seq,
          CAST(COALESCE((SELECT MIN(l.seq) FROM kb_index_log l WHERE l.dataset_id = g.set_id), 0) AS BIGINT) AS first_seq
          FROM kb_generations g JOIN kb_datasets d ON d.id = g.dataset_id ORDER BY g.set_id",
         args![],

@@ -78,7 +78,7 @@ async fn cut(
         .iter()
         .map(|c| c.file_name.clone())
         .collect();
-    let embedder = app.embedder().await?;
+    let embedder = app.embedder_of(&dataset.embedding_model).await?;
     let dataset = dataset.clone();
     let prepared = tokio::task::spawn_blocking(move || {
         ingestion::prepare(

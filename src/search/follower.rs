@@ -114,19 +114,14 @@ async fn quiet(rings: &mut tokio::sync::watch::Receiver<u64>) {
 }
 
 async fn flush(app: &App) {
-    let outcome = async { app.engine().await?.vectors.flush().await };
+    let outcome = async { app.engine().await?.flush().await };
     if let Err(error) = outcome.await {
         tracing::error!(error = %error, "the vector index could not be flushed; a start now would repeat some work");
     }
 }
 
 async fn improve(app: Arc<App>) {
-    let outcome = async {
-        let engine = app.engine().await?;
-        let keyword = Arc::clone(&engine.keyword);
-        tokio::task::spawn_blocking(move || keyword.tidy()).await??;
-        engine.vectors.improve().await
-    };
+    let outcome = async { app.engine().await?.improve().await };
     if let Err(error) = outcome.await {
         tracing::error!(error = %error, "the indexes could not be improved; searches go on with them as they are");
     }
@@ -138,18 +133,25 @@ async fn improve(app: Arc<App>) {
 /// As an index or the database says; what was applied stays applied.
 pub async fn catch_up(app: &App, engine: &Engine) -> Result<bool> {
     let heads = index_log::heads(&app.db).await?;
-    let vector_positions = engine.vectors.applied(&app.db).await?;
-    let ids: Vec<String> = heads.iter().map(|h| h.id.clone()).collect();
-    engine
-        .keyword
-        .keep_only(&ids.iter().map(String::as_str).collect::<Vec<_>>())?;
-    engine.vectors.keep_only(&app.db, ids).await?;
+    let ids: Vec<&str> = heads.iter().map(|h| h.id.as_str()).collect();
+    engine.keyword.keep_only(&ids)?;
+    for head in &heads {
+        app.vectors_of(&head.embedding_model, head.vector_size)
+            .await?;
+    }
+    let mut vector_positions: HashMap<String, i64> = HashMap::new();
+    for (model, store) in engine.open_vectors().await {
+        let own = heads.iter().filter(|h| h.embedding_model == model);
+        store
+            .keep_only(&app.db, own.map(|h| h.id.clone()).collect())
+            .await?;
+        vector_positions.extend(store.applied(&app.db).await?);
+    }
     let mut any = false;
     for head in &heads {
         let keyword = keyword(app, engine, head).await?;
         let vector = vector(
             app,
-            engine,
             head,
             vector_positions.get(&head.id).copied().unwrap_or(0),
         )
@@ -218,14 +220,13 @@ async fn keyword(app: &App, engine: &Engine, head: &Head) -> Result<i64> {
     Ok(position)
 }
 
-async fn vector(app: &App, engine: &Engine, head: &Head, mut position: i64) -> Result<i64> {
-    if head.embedding_model != engine.embedder.spec().model {
-        // Another model's vectors live in another store, which is not open; nothing is waiting here.
-        return Ok(head.log_seq);
-    }
+async fn vector(app: &App, head: &Head, mut position: i64) -> Result<i64> {
     if !reaches(head, position) {
-        return rebuild_vector(app, engine, head).await;
+        return rebuild_vector(app, head).await;
     }
+    let store = app
+        .vectors_of(&head.embedding_model, head.vector_size)
+        .await?;
     while position < head.log_seq {
         let entries = index_log::after(&app.db, &head.id, position, BATCH).await?;
         let Some(last) = entries.last().map(|e| e.seq) else {
@@ -246,8 +247,7 @@ async fn vector(app: &App, engine: &Engine, head: &Head, mut position: i64) -> R
             .into_iter()
             .filter(|id| !present.contains(id))
             .collect();
-        engine
-            .vectors
+        store
             .apply(
                 &app.db,
                 &scope(head),
@@ -378,7 +378,10 @@ pub async fn rebuild_keyword(app: &App, engine: &Engine, head: &Head) -> Result<
 ///
 /// # Errors
 /// As the store or the database says.
-pub async fn rebuild_vector(app: &App, engine: &Engine, head: &Head) -> Result<i64> {
+pub async fn rebuild_vector(app: &App, head: &Head) -> Result<i64> {
+    let store = app
+        .vectors_of(&head.embedding_model, head.vector_size)
+        .await?;
     tracing::info!(dataset.id = %head.id, "building the vector index anew");
     let (mut after, mut clear) = (String::new(), true);
     loop {
@@ -386,8 +389,7 @@ pub async fn rebuild_vector(app: &App, engine: &Engine, head: &Head) -> Result<i
         let last = ids.last().cloned();
         let put = points(app, head, &ids).await?;
         let seq = if last.is_some() { 0 } else { head.log_seq };
-        engine
-            .vectors
+        store
             .apply(
                 &app.db,
                 &scope(head),
@@ -419,6 +421,7 @@ mod tests {
             tenant_id: String::new(),
             language: String::new(),
             embedding_model: String::new(),
+            vector_size: 2,
             generation: 1,
             log_seq,
             first_seq,

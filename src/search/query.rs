@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::blend::{self, Fusion, Raw, Score, Spread};
 use super::highlight::{Range, highlight};
 use super::keyword::{Analysed, KeywordIndex, QueryTerm};
-use super::vector::Scope as VectorScope;
+use super::vector::{Scope as VectorScope, VectorIndex};
 use crate::app::{App, Engine};
 use crate::auth::{Caller, Scope};
 use crate::db::args;
@@ -236,26 +236,20 @@ pub async fn search(app: &Arc<App>, caller: &Caller, request: &Request) -> Resul
         });
     }
     let engine = app.engine().await?;
-    let vector = if request.alpha > 0.0 {
-        let model = &engine.embedder.spec().model;
-        if let Some(other) = sets.iter().find(|d| d.embedding_model != *model) {
-            return Err(Error::unprocessable(
-                "model_mismatch",
-                format!(
-                    "dataset {} uses the model {}, but the server runs {model}; hybridAlpha 0 searches its keywords",
-                    other.name, other.embedding_model
-                ),
-            ));
+    let mut vectors: HashMap<&str, Arc<Vec<f32>>> = HashMap::new();
+    if request.alpha > 0.0 {
+        for dataset in &sets {
+            let model = dataset.embedding_model.as_str();
+            if !vectors.contains_key(model) {
+                vectors.insert(model, query_vector(app, model, &request.query).await?);
+            }
         }
-        Some(query_vector(app, &request.query).await?)
-    } else {
-        None
-    };
+    }
     let embedded = began.elapsed();
-    let searched = try_join_all(
-        sets.iter()
-            .map(|dataset| candidates(app, engine, request, dataset, vector.as_deref())),
-    )
+    let searched = try_join_all(sets.iter().map(|dataset| {
+        let vector = vectors.get(dataset.embedding_model.as_str());
+        candidates(app, engine, request, dataset, vector.map(Arc::as_ref))
+    }))
     .await?;
     let retrieved = began.elapsed();
     let hits = assemble(app, caller, request, &searched).await?;
@@ -275,18 +269,19 @@ pub async fn search(app: &Arc<App>, caller: &Caller, request: &Request) -> Resul
 }
 
 /// The query's vector, from memory where it was asked before.
-async fn query_vector(app: &Arc<App>, query: &str) -> Result<Arc<Vec<f32>>> {
-    if let Some(known) = app.query_vectors.get(query) {
+async fn query_vector(app: &Arc<App>, model: &str, query: &str) -> Result<Arc<Vec<f32>>> {
+    let key = format!("{model}\n{query}");
+    if let Some(known) = app.query_vectors.get(&key) {
         return Ok(known);
     }
+    let embedder = app.embedder_of(model).await?;
     let vector = app
-        .embed(vec![query.to_owned()], Priority::Query)
+        .embed_with(embedder, vec![query.to_owned()], Priority::Query)
         .await?
         .pop()
         .ok_or_else(|| Error::internal("the model gave no vector"))?;
     let vector = Arc::new(vector);
-    app.query_vectors
-        .insert(query.to_owned(), Arc::clone(&vector));
+    app.query_vectors.insert(key, Arc::clone(&vector));
     Ok(vector)
 }
 
@@ -313,6 +308,9 @@ async fn candidates(
         Some(filter) => Some(matching(app, dataset, filter).await?),
         None => None,
     };
+    let store = app
+        .vectors_of(&dataset.embedding_model, dataset.vector_size)
+        .await?;
     let scope = VectorScope {
         tenant_id: dataset.tenant_id.clone(),
         dataset_id: dataset.live_set.clone(),
@@ -337,8 +335,7 @@ async fn candidates(
         let meaning = async {
             match vector {
                 Some(vector) => {
-                    engine
-                        .vectors
+                    store
                         .search(&scope, vector.clone(), documents.clone(), limit)
                         .await
                 }
@@ -360,7 +357,7 @@ async fn candidates(
         // Who is still there, and the scores that only one of the lists gave, are asked at the same time.
         let (live, cosines, scores) = tokio::try_join!(
             live(app, dataset, &found),
-            cosines(engine, &scope, vector, &found),
+            cosines(&store, &scope, vector, &found),
             bm25s(request, &index, &analysed, &found),
         )?;
         let before = found.len();
@@ -417,7 +414,7 @@ async fn live(app: &App, dataset: &Dataset, found: &HashMap<Uuid, Raw>) -> Resul
 
 /// Exact cosines of the candidates that only the keyword list had; those without an embedding are absent.
 async fn cosines(
-    engine: &Engine,
+    store: &VectorIndex,
     scope: &VectorScope,
     vector: Option<&Vec<f32>>,
     found: &HashMap<Uuid, Raw>,
@@ -430,7 +427,7 @@ async fn cosines(
         .filter(|(_, raw)| raw.cosine.is_none())
         .map(|(id, _)| *id)
         .collect();
-    engine.vectors.scores(scope, vector.clone(), missing).await
+    store.scores(scope, vector.clone(), missing).await
 }
 
 /// Exact BM25 of the candidates that only the vector list had.

@@ -8,7 +8,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::on_both;
-use crate::support::{Service, text};
+use crate::support::{Engine, Service, text};
 
 fn article(name: &str, parts: usize) -> String {
     (0..parts)
@@ -154,4 +154,58 @@ on_both! {
         searching.await.expect("no search fails");
         assert!(count.load(Ordering::Relaxed) > 20, "{count:?} searches");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_model_is_built_beside_and_both_can_be_searched() {
+    let service = Service::start(Engine::Sqlite).await;
+    let dataset = service.dataset("d").await;
+    let other = service.dataset("other").await;
+    for name in ["heath", "marsh", "dune"] {
+        service
+            .add(&dataset, &format!("{name}.md"), &article(name, 2))
+            .await;
+    }
+    service.add(&other, "marsh.md", &article("marsh", 1)).await;
+    let path = format!("/kb/v1/datasets/{dataset}/generations");
+    let (status, unknown) = service
+        .call(
+            Method::POST,
+            &path,
+            Some(json!({"embeddingModel": "no-such-model"})),
+        )
+        .await;
+    assert_eq!(
+        (status, &unknown["error"]["reason"]),
+        (StatusCode::UNPROCESSABLE_ENTITY, &json!("model_mismatch")),
+        "{unknown}"
+    );
+    let begun = service
+        .post(&path, json!({"embeddingModel": "all-MiniLM-L6-v2-fp32"}))
+        .await;
+    assert_eq!(begun["embeddingModel"], "all-MiniLM-L6-v2-fp32");
+    let by_meaning = async |datasets: &[&str]| -> Vec<(String, f64)> {
+        let body = json!({"query": "wet land with reeds", "datasetIds": datasets, "topK": 8, "hybridAlpha": 1.0});
+        let hits = service.search(body).await;
+        hits.iter()
+            .map(|h| (text(&h["fileName"]), h["score"].as_f64().expect("a score")))
+            .collect()
+    };
+    let before = by_meaning(&[&dataset]).await;
+    assert_eq!(before.len(), 6);
+    switch(&service, &dataset, 2).await;
+    let after = by_meaning(&[&dataset]).await;
+    // The same model in another precision: nearly the same scores, and not the same.
+    let distance: f64 = before
+        .iter()
+        .zip(&after)
+        .map(|(a, b)| (a.1 - b.1).abs())
+        .sum();
+    assert!(distance > 0.0 && distance < 0.05, "{before:?} {after:?}");
+    // Datasets of two models in one search, and new files for the model of their dataset.
+    assert_eq!(by_meaning(&[&dataset, &other]).await.len(), 7);
+    service.add(&dataset, "fen.md", &article("fen", 1)).await;
+    assert_eq!(by_meaning(&[&dataset]).await.len(), 7);
+    switch(&service, &dataset, 1).await;
+    assert_eq!(by_meaning(&[&dataset]).await.len(), 7);
 }

@@ -142,13 +142,14 @@ on_both! {
         app.db.execute("DELETE FROM kb_index_log", cairn::db::Args::default()).await.expect("pruned");
         let index = engine.keyword.index(&dataset, head.generation, &head.language).expect("opens");
         index.apply(Vec::new(), 0, true).expect("empties");
+        let store = app.vectors_of(&head.embedding_model, head.vector_size).await.expect("a store");
         let scope = cairn::search::vector::Scope { tenant_id: head.tenant_id.clone(), dataset_id: dataset.clone(), generation: 1 };
         let clear = cairn::search::vector::Changes { clear: true, ..Default::default() };
-        engine.vectors.apply(&app.db, &scope, clear, 0).await.expect("empties");
-        assert!(engine.vectors.ids(&scope).await.expect("reads").is_empty());
+        store.apply(&app.db, &scope, clear, 0).await.expect("empties");
+        assert!(store.ids(&scope).await.expect("reads").is_empty());
         // a process that starts knows no positions
         cairn::search::follower::rebuild_keyword(app, engine, &head).await.expect("builds");
-        cairn::search::follower::rebuild_vector(app, engine, &head).await.expect("builds");
+        cairn::search::follower::rebuild_vector(app, &head).await.expect("builds");
         let hits = service.search(json!({"query": "storks in spring", "datasetIds": [dataset], "explain": true})).await;
         assert_eq!((hits.len(), &hits[0]["rankSource"]), (2, &json!("hybrid")));
         assert!(hits.iter().all(|h| h["explain"]["cosine"].is_number()));

@@ -105,9 +105,11 @@ pub(super) struct BuildRequest {
     parse_type: Option<String>,
     parser_engine: Option<String>,
     delimiter: Option<String>,
+    /// A model from `cairn models list`; absent: the one that the server is configured for.
+    embedding_model: Option<String>,
 }
 
-/// Begins to build a generation with other settings and the model that the server runs. The dataset is searched as it is meanwhile.
+/// Begins to build a generation with other settings or another model. The dataset is searched as it is meanwhile.
 #[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/generations", tag = "kb", security(("key" = [])), params(("datasetId" = String, Path)),
     request_body = BuildRequest, responses((status = 202, body = GenerationRecord), (status = "4XX", body = Fault)))]
 pub(super) async fn build(
@@ -124,6 +126,7 @@ pub(super) async fn build(
             parser_engine: body.parser_engine,
         },
         delimiter: body.delimiter,
+        embedding_model: body.embedding_model,
     };
     let generation = generations::build(&service.app, &caller, &dataset, new).await?;
     let live = datasets::get(&service.app, &caller, &dataset)

@@ -127,17 +127,8 @@ async fn ingest(
         &document.dataset_id,
     )
     .await?;
-    let embedder = app.embedder().await?;
-    if embedder.spec().model != dataset.embedding_model {
-        return Err(Error::unprocessable(
-            "model_mismatch",
-            format!(
-                "this dataset uses the model {}, but the server runs {}",
-                dataset.embedding_model,
-                embedder.spec().model
-            ),
-        ));
-    }
+    // A model that cannot be loaded is said before anything is done.
+    app.embedder_of(&dataset.embedding_model).await?;
     let began = Instant::now();
     step(
         app,
@@ -207,7 +198,7 @@ async fn prepared(
     parsed: Parsed,
 ) -> Result<Prepared> {
     let edits = edits::of_document(app, &document.tenant_id, &document.id).await?;
-    let embedder = app.embedder().await?;
+    let embedder = app.embedder_of(&dataset.embedding_model).await?;
     let (document, dataset) = (document.clone(), dataset.clone());
     tokio::task::spawn_blocking(move || {
         prepare(
@@ -359,12 +350,15 @@ async fn embed(
         )
         .await?;
     }
+    let embedder = app.embedder_of(&dataset.embedding_model).await?;
     for batch in missing.chunks(BATCH) {
         if cancel.is_cancelled() {
             return Err(cancelled());
         }
         let input: Vec<String> = batch.iter().map(|(_, text)| (*text).clone()).collect();
-        let vectors = app.embed(input, Priority::Bulk).await?;
+        let vectors = app
+            .embed_with(Arc::clone(&embedder), input, Priority::Bulk)
+            .await?;
         done += i64::try_from(vectors.len()).unwrap_or(0);
         let mut tx = app.db.begin_repeatable().await?;
         for ((hash, _), vector) in batch.iter().zip(&vectors) {
