@@ -112,6 +112,8 @@ config! {
     query_cache: u64 = 10_000;
     /// Vectors per segment, in kilobytes of data, above which the embedded engine builds a graph instead of scanning.
     vector_index_kb: usize = 100_000;
+    /// Days for which embeddings that no chunk uses are kept, so that a text that comes back is not embedded again.
+    embedding_cache_days: u64 = 30;
     /// Days for which a generation that was switched away from is kept, to switch back to.
     generation_days: u64 = 7;
     /// Days that events can be replayed.

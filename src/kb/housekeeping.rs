@@ -10,8 +10,6 @@ use crate::{events, jobs};
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// Log entries kept per dataset, so that an index that was away for a while can catch up without being built anew.
 const KEEP_LOG: i64 = 100_000;
-/// Embeddings without a chunk are kept this long: a document that comes back is not embedded again.
-const KEEP_EMBEDDINGS: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Cleans up; each part is safe to repeat.
 ///
@@ -32,7 +30,7 @@ pub async fn run(app: &App) -> Result<()> {
         .execute(
             "DELETE FROM kb_embeddings WHERE created_on < $1 AND NOT EXISTS
              (SELECT 1 FROM kb_chunks c WHERE c.tenant_id = kb_embeddings.tenant_id AND c.text_hash = kb_embeddings.text_hash)",
-            args![now.minus(KEEP_EMBEDDINGS)],
+            args![now.minus(DAY * u32::try_from(app.config.embedding_cache_days).unwrap_or(u32::MAX))],
         )
         .await?;
     let generations = super::generations::prune(

@@ -6,6 +6,7 @@ pub mod follower;
 pub mod highlight;
 pub mod keyword;
 pub mod measure;
+pub mod near;
 pub mod query;
 pub mod vector;
 

@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::blend::{self, Fusion, Raw, Score, Spread};
 use super::highlight::{Range, highlight};
 use super::keyword::{Analysed, KeywordIndex, QueryTerm};
+use super::near;
 use super::vector::{Scope as VectorScope, VectorIndex};
 use crate::app::{App, Engine};
 use crate::auth::{Caller, Scope};
@@ -51,6 +52,8 @@ pub struct Request {
     pub filter: Option<Filter>,
     /// Candidates from each index; the configured number when absent.
     pub candidates: Option<usize>,
+    /// Whether chunks that say nearly the same as a better hit are folded into it.
+    pub fold: bool,
     /// A generation of the datasets other than the one that is searched, to compare it.
     pub generation: Option<i64>,
 }
@@ -68,6 +71,7 @@ impl Request {
             fusion: Fusion::Blend,
             filter: None,
             candidates: None,
+            fold: false,
             generation: None,
         }
     }
@@ -133,6 +137,8 @@ pub struct Hit {
     pub score: f32,
     /// `vector`, `keyword` or `hybrid`: in which candidate list it was.
     pub rank_source: &'static str,
+    /// How many candidates that say nearly the same were folded into it.
+    pub folded: usize,
     /// Query terms in the content.
     pub highlights: Vec<Range>,
     /// What the score is made of.
@@ -459,6 +465,44 @@ struct DocumentRow {
     metadata: String,
 }
 
+/// Keeps the best of candidates that say nearly the same, until there are enough; gives how many went into each of those kept.
+/// Candidates behind the last one kept are not looked at.
+async fn fold(
+    app: &App,
+    caller: &Caller,
+    candidates: &mut Vec<Candidate>,
+    enough: usize,
+) -> Result<HashMap<Uuid, usize>> {
+    let mut kept: Vec<(Uuid, u64)> = Vec::new();
+    let mut folded: HashMap<Uuid, usize> = HashMap::new();
+    for page in candidates.chunks(100) {
+        let ids: Vec<String> = page.iter().map(|c| c.id.to_string()).collect();
+        let rows: HashMap<String, Chunk> = chunks::by_ids(app, caller.tenant(), &ids)
+            .await?
+            .into_iter()
+            .map(|c| (c.id.clone(), c))
+            .collect();
+        for id in ids {
+            let Some(chunk) = rows.get(&id) else { continue };
+            let hash = near::simhash(&chunk.content);
+            let id = id
+                .parse()
+                .map_err(|e| Error::internal("a chunk id is damaged").with_source(e))?;
+            match kept.iter().find(|(_, other)| near::are_near(hash, *other)) {
+                Some((better, _)) => *folded.entry(*better).or_default() += 1,
+                // Those of the page that are near to a hit still count for it.
+                None if kept.len() < enough => kept.push((id, hash)),
+                None => {}
+            }
+        }
+        if kept.len() >= enough {
+            break;
+        }
+    }
+    candidates.retain(|c| kept.iter().any(|(id, _)| *id == c.id));
+    Ok(folded)
+}
+
 async fn assemble(
     app: &Arc<App>,
     caller: &Caller,
@@ -493,6 +537,11 @@ async fn assemble(
             .total_cmp(&a.score.score)
             .then_with(|| a.id.cmp(&b.id))
     });
+    let folded = if request.fold {
+        fold(app, caller, &mut candidates, request.top_k).await?
+    } else {
+        HashMap::new()
+    };
     candidates.truncate(request.top_k);
     let ids: Vec<String> = candidates.iter().map(|c| c.id.to_string()).collect();
     let mut rows: HashMap<String, Chunk> = chunks::by_ids(app, caller.tenant(), &ids)
@@ -532,6 +581,7 @@ async fn assemble(
             highlight(&mut set.index.analyser(), &chunk.content, &terms);
         let (raw, score) = (candidate.raw, candidate.score);
         hits.push(Hit {
+            folded: folded.get(&candidate.id).copied().unwrap_or(0),
             file_name: document.file_name.clone(),
             title: document.title.clone(),
             url: document.url.clone(),

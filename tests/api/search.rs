@@ -47,6 +47,22 @@ fn number(value: &Value) -> f64 {
 }
 
 on_both! {
+    async fn near_duplicates_are_folded_into_the_best_of_them(service: Service) {
+        let dataset = service.dataset("d").await;
+        let report = |n: usize| format!("The ferry to the northern islands leaves every morning from the stone pier behind the market, number {n}, and returns in the evening when the tide allows it, with mail, sheep and visitors on board, as it has done for more than a hundred years without a single day of rest.");
+        for n in 0..4 {
+            service.add(&dataset, &format!("copy{n}.txt"), &report(n)).await;
+        }
+        service.add(&dataset, "other.txt", "The ferry was painted green.").await;
+        let ask = async |fold: bool| service.search(json!({"query": "ferry to the islands", "datasetIds": [dataset], "topK": 3, "foldDuplicates": fold})).await;
+        let all = ask(false).await;
+        assert_eq!(all.iter().map(|h| h["folded"].as_u64()).collect::<Vec<_>>(), [Some(0); 3]);
+        let folded = ask(true).await;
+        let said: Vec<_> = folded.iter().map(|h| (h["fileName"] == "other.txt", h["folded"].as_u64())).collect();
+        assert_eq!(said, [(false, Some(3)), (true, Some(0))]);
+        assert_eq!(folded[0]["score"], all[0]["score"], "folding moves no score");
+    }
+
     async fn explanations_add_up_and_nothing_else_moves_a_score(service: Service) {
         let dataset = filled(&service).await;
         let request = |top_k: u64, alpha: f64| json!({"query": "animals in cold water", "datasetIds": [dataset], "topK": top_k, "hybridAlpha": alpha, "explain": true});

@@ -37,6 +37,8 @@ pub(super) struct SearchRequest {
     candidates: Option<usize>,
     /// A generation other than the one that is searched, to look at what it would answer.
     generation: Option<i64>,
+    /// Whether chunks that say nearly the same as a better hit are folded into it; false when absent.
+    fold_duplicates: Option<bool>,
     /// Whether every hit explains its score.
     explain: Option<bool>,
     rerank: Option<bool>,
@@ -66,6 +68,8 @@ pub(super) struct SearchResult {
     content: String,
     score: f32,
     rank_source: String,
+    /// How many candidates that say nearly the same were folded into it.
+    folded: usize,
     /// Range of the content in the document's normalised text, in Unicode characters.
     start: i64,
     end: i64,
@@ -107,6 +111,7 @@ impl SearchResult {
             title: hit.title,
             score: hit.score,
             rank_source: hit.rank_source.to_owned(),
+            folded: hit.folded,
             highlights: hit.highlights,
             explain: explain.then_some(hit.explanation),
         })
@@ -135,6 +140,7 @@ pub(super) async fn search(
             .transpose()?,
         candidates: body.candidates,
         generation: body.generation,
+        fold: body.fold_duplicates.unwrap_or(false),
         ..Request::new(body.query, body.dataset_ids)
     };
     let explain = body.explain.unwrap_or(false);

@@ -1,0 +1,70 @@
+//! Near-duplicates by simhash (Charikar 2002): texts that share most of their runs of three words have nearly the same 64 bits.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// Words of a shingle.
+const SHINGLE: usize = 3;
+/// Most bits in which near-duplicates differ: about one shingle in sixteen is another one. Unrelated texts differ in 32 on average.
+const NEAR: u32 = 7;
+
+/// The simhash of a text, by its words without case and punctuation. Compared within one process only.
+#[must_use]
+pub fn simhash(text: &str) -> u64 {
+    let words: Vec<String> = text
+        .split(|c: char| !c.is_alphanumeric())
+        .filter(|w| !w.is_empty())
+        .map(str::to_lowercase)
+        .collect();
+    let mut sums = [0_i32; 64];
+    let width = SHINGLE.min(words.len().max(1));
+    for shingle in words.windows(width) {
+        let mut hasher = DefaultHasher::new();
+        shingle.hash(&mut hasher);
+        let hash = hasher.finish();
+        for (bit, sum) in sums.iter_mut().enumerate() {
+            *sum += if hash >> bit & 1 == 1 { 1 } else { -1 };
+        }
+    }
+    sums.iter()
+        .enumerate()
+        .filter(|(_, sum)| **sum > 0)
+        .fold(0, |bits, (bit, _)| bits | 1 << bit)
+}
+
+/// Whether two texts say nearly the same.
+#[must_use]
+pub fn are_near(a: u64, b: u64) -> bool {
+    (a ^ b).count_ones() <= NEAR
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(words: usize, seed: usize) -> String {
+        (0..words)
+            .map(|i| format!("word{} ", (i * 7919 + seed * 104_729) % 5003))
+            .collect()
+    }
+
+    #[test]
+    fn a_changed_word_is_near_and_another_text_is_not() {
+        for seed in 0..40 {
+            let original = text(120, seed);
+            let changed = original.replacen(' ', " Other, ", 1);
+            assert!(
+                are_near(simhash(&original), simhash(&changed)),
+                "seed {seed}"
+            );
+            assert!(
+                !are_near(simhash(&original), simhash(&text(120, seed + 1000))),
+                "seed {seed}"
+            );
+        }
+        assert!(are_near(
+            simhash("One, two three!"),
+            simhash("one two THREE")
+        ));
+        assert_eq!(simhash(""), 0);
+    }
+}
