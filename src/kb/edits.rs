@@ -12,7 +12,7 @@ use crate::db::{Tx, args};
 use crate::error::{Error, Result};
 use crate::events;
 use crate::kb::index_log::{self, Op};
-use crate::kb::ingestion::{store_embedding, text_hash};
+use crate::kb::ingestion::{self, store_embedding, text_hash};
 use crate::kb::{Chunk, chunks, datasets, documents, generations};
 
 /// Longest content of a chunk that is written by hand, in bytes.
@@ -41,6 +41,9 @@ pub struct Edit {
     pub updated_on: Time,
 }
 
+const OF_DOCUMENT: &str = "SELECT id, anchor_hash, occurrence, anchor_text, content, enabled, after_ordinal, orphaned, updated_on FROM kb_chunk_edits
+     WHERE tenant_id = $1 AND document_id = $2 ORDER BY updated_on, id";
+
 /// The key by which a parsed content is found again.
 #[must_use]
 pub fn anchor(content: &str) -> String {
@@ -56,13 +59,7 @@ pub(crate) async fn of_document(
     tenant_id: &str,
     document_id: &str,
 ) -> Result<Vec<Edit>> {
-    app.db
-        .all(
-            "SELECT id, anchor_hash, occurrence, anchor_text, content, enabled, after_ordinal, orphaned, updated_on FROM kb_chunk_edits
-             WHERE tenant_id = $1 AND document_id = $2 ORDER BY updated_on, id",
-            args![tenant_id, document_id],
-        )
-        .await
+    app.db.all(OF_DOCUMENT, args![tenant_id, document_id]).await
 }
 
 /// The same inside a transaction.
@@ -71,12 +68,7 @@ pub(crate) async fn of_document_in(
     tenant_id: &str,
     document_id: &str,
 ) -> Result<Vec<Edit>> {
-    tx.all(
-        "SELECT id, anchor_hash, occurrence, anchor_text, content, enabled, after_ordinal, orphaned, updated_on FROM kb_chunk_edits
-         WHERE tenant_id = $1 AND document_id = $2 ORDER BY updated_on, id",
-        args![tenant_id, document_id],
-    )
-    .await
+    tx.all(OF_DOCUMENT, args![tenant_id, document_id]).await
 }
 
 /// Writes a row as it is.
@@ -481,13 +473,7 @@ async fn parsed_content(app: &App, caller: &Caller, chunk: &Chunk) -> Result<Par
 async fn measured(app: &App, caller: &Caller, chunk: &mut Chunk) -> Result<Option<Vec<f32>>> {
     let dataset = datasets::settings(app, caller, &chunk.dataset_id).await?;
     let embedder = app.embedder_of(&dataset.embedding_model).await?;
-    chunk.text_hash = text_hash(&chunk.context, &chunk.content);
-    let count = embedder
-        .tokens()
-        .count(&chunk.indexed_text())
-        .map_err(Error::from)?;
-    chunk.tokens = i64::try_from(count).unwrap_or(i64::MAX);
-    chunk.truncated = count > embedder.spec().max_tokens;
+    ingestion::measure(embedder.as_ref(), chunk)?;
     if !chunk.enabled {
         return Ok(None);
     }

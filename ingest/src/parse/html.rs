@@ -10,8 +10,10 @@ use htmd::{Element, HtmlToMarkdown};
 use super::{Input, ParseError, markdown, text};
 use crate::document::{Document, normalise};
 
-/// An article shorter than this share of the page's visible text is not trusted to be the content.
+/// An article shorter than this share of the page's visible text, and shorter than a few paragraphs, is not trusted to be the content.
 const LEAST_SHARE: f64 = 0.2;
+/// Letters and signs of a few paragraphs: an article of that length is one, however much stands around it.
+const LEAST_LENGTH: usize = 800;
 
 const NOT_CONTENT: [&str; 12] = [
     "img", "script", "style", "head", "nav", "footer", "noscript", "template", "svg", "iframe",
@@ -32,7 +34,9 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
         Some(article) => to_markdown(&article.content).map_err(|e| damaged(&e))?,
         None => String::new(),
     };
-    let trusted = content.trim().len() as f64 >= LEAST_SHARE * whole.trim().len() as f64;
+    let length = content.trim().len();
+    let trusted =
+        length >= LEAST_LENGTH || length as f64 >= LEAST_SHARE * whole.trim().len() as f64;
     if !trusted {
         warnings.push("no main content stands out, so the whole page was taken".to_owned());
     }

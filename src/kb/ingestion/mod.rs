@@ -26,8 +26,8 @@ use crate::jobs::{self, Job, Task};
 use crate::kb::documents::{self, Progress};
 use crate::kb::parser::Parsed;
 use crate::kb::{Dataset, Document, docling, edits, generations, housekeeping};
-pub(crate) use prepare::prepare;
 pub use prepare::{Prepared, text_hash};
+pub(crate) use prepare::{measure, prepare};
 pub(crate) use store::{embedding as store_embedding, exchange_aside};
 
 /// Texts embedded per stored batch: small enough that little is repeated after a crash and a cancel is quick.

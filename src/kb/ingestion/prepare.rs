@@ -230,7 +230,10 @@ pub fn prepare(
 }
 
 /// Counts and hashes a chunk whose words are not those of the file.
-fn measure(embedder: &dyn Embedder, chunk: &mut Chunk) -> Result<()> {
+///
+/// # Errors
+/// When the tokenizer refuses the text.
+pub(crate) fn measure(embedder: &dyn Embedder, chunk: &mut Chunk) -> Result<()> {
     let count = embedder
         .tokens()
         .count(&chunk.indexed_text())
