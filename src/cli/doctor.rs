@@ -1,18 +1,15 @@
 //! `cairn doctor`: whether SQL, both indexes, blobs and model agree. `--repair` builds anew what does not.
 
-use std::collections::BTreeSet;
-
 use clap::Args;
 use serde::Serialize;
-use uuid::Uuid;
 
 use super::{Done, Global, output};
 use crate::app::{App, Engine};
 use crate::db::args;
 use crate::error::{Error, Result};
 use crate::kb::index_log::{self, Head};
+use crate::search::drift::{self, Drift};
 use crate::search::follower;
-use crate::search::vector::Scope;
 
 #[derive(Debug, Args)]
 #[command(
@@ -29,14 +26,8 @@ pub(super) struct DoctorArgs {
 #[serde(rename_all = "camelCase")]
 struct Finding {
     dataset_id: String,
-    /// Chunks that should be found.
-    chunks: usize,
-    /// Of those, with an embedding.
-    embedded: usize,
-    keyword_missing: usize,
-    keyword_surplus: usize,
-    vector_missing: usize,
-    vector_surplus: usize,
+    #[serde(flatten)]
+    indexes: Drift,
     /// Chunks whose stored text does not give their hash.
     damaged: usize,
     /// Documents that are neither finished nor queued.
@@ -49,12 +40,8 @@ struct Finding {
 }
 
 impl Finding {
-    fn index_drift(&self) -> usize {
-        self.keyword_missing + self.keyword_surplus + self.vector_missing + self.vector_surplus
-    }
-
     fn drift(&self) -> usize {
-        self.index_drift() + self.damaged + self.stuck + self.doubled + self.blobs_missing
+        self.indexes.total() + self.damaged + self.stuck + self.doubled + self.blobs_missing
     }
 }
 
@@ -65,7 +52,7 @@ pub(super) async fn run(global: &Global, args: DoctorArgs) -> Result<Done> {
     let mut findings = Vec::new();
     for head in index_log::heads(&app.db).await? {
         let mut finding = examine(&app, engine, &head).await?;
-        if args.repair && finding.index_drift() > 0 {
+        if args.repair && finding.indexes.total() > 0 {
             follower::rebuild_keyword(&app, engine, &head).await?;
             follower::rebuild_vector(&app, &head).await?;
             finding = examine(&app, engine, &head).await?;
@@ -92,10 +79,10 @@ pub(super) async fn run(global: &Global, args: DoctorArgs) -> Result<Done> {
                 let pair = |missing: usize, surplus: usize| format!("-{missing} +{surplus}");
                 vec![
                     f.dataset_id.clone(),
-                    f.chunks.to_string(),
-                    f.embedded.to_string(),
-                    pair(f.keyword_missing, f.keyword_surplus),
-                    pair(f.vector_missing, f.vector_surplus),
+                    f.indexes.chunks.to_string(),
+                    f.indexes.embedded.to_string(),
+                    pair(f.indexes.keyword_missing, f.indexes.keyword_surplus),
+                    pair(f.indexes.vector_missing, f.indexes.vector_surplus),
                     f.damaged.to_string(),
                     f.doubled.to_string(),
                     f.stuck.to_string(),
@@ -129,56 +116,20 @@ pub(super) async fn run(global: &Global, args: DoctorArgs) -> Result<Done> {
 
 #[derive(sqlx::FromRow)]
 struct ChunkRow {
-    id: String,
     context: String,
     content: String,
     text_hash: String,
-    embedded: bool,
 }
 
 async fn examine(app: &App, engine: &Engine, head: &Head) -> Result<Finding> {
     let rows: Vec<ChunkRow> = app
         .db
         .all(
-            "SELECT c.id, c.context, c.content, c.text_hash,
-             EXISTS (SELECT 1 FROM kb_embeddings e WHERE e.tenant_id = c.tenant_id AND e.model = $2 AND e.text_hash = c.text_hash) AS embedded
-             FROM kb_chunks c JOIN kb_documents d ON d.id = c.document_id WHERE c.set_id = $1 AND d.enabled = TRUE AND c.enabled = TRUE ORDER BY c.id",
-            args![&head.id, &head.embedding_model],
+            "SELECT c.context, c.content, c.text_hash
+             FROM kb_chunks c JOIN kb_documents d ON d.id = c.document_id WHERE c.set_id = $1 AND d.enabled = TRUE AND c.enabled = TRUE",
+            args![&head.id],
         )
         .await?;
-    let parse = |id: &String| {
-        id.parse::<Uuid>()
-            .map_err(|e| Error::internal("a chunk id is damaged").with_source(e))
-    };
-    let expected: BTreeSet<Uuid> = rows.iter().map(|r| parse(&r.id)).collect::<Result<_>>()?;
-    let with_vector: BTreeSet<Uuid> = rows
-        .iter()
-        .filter(|r| r.embedded)
-        .map(|r| parse(&r.id))
-        .collect::<Result<_>>()?;
-    let index = engine
-        .keyword
-        .index(&head.id, head.generation, &head.language)?;
-    let words: Vec<Uuid> = tokio::task::spawn_blocking(move || index.ids()).await??;
-    let scope = Scope {
-        tenant_id: head.tenant_id.clone(),
-        dataset_id: head.id.clone(),
-        generation: head.generation,
-    };
-    let store = app
-        .vectors_of(&head.embedding_model, head.vector_size)
-        .await?;
-    let points: Vec<Uuid> = store.ids(&scope).await?;
-    let compare = |expected: &BTreeSet<Uuid>, found: &[Uuid]| {
-        let set: BTreeSet<Uuid> = found.iter().copied().collect();
-        // A chunk that is in an index twice is surplus, too.
-        (
-            expected.difference(&set).count(),
-            set.difference(expected).count() + found.len() - set.len(),
-        )
-    };
-    let (keyword_missing, keyword_surplus) = compare(&expected, &words);
-    let (vector_missing, vector_surplus) = compare(&with_vector, &points);
     let damaged = rows
         .iter()
         .filter(|r| crate::kb::ingestion::text_hash(&r.context, &r.content) != r.text_hash)
@@ -197,12 +148,7 @@ async fn examine(app: &App, engine: &Engine, head: &Head) -> Result<Finding> {
         .await?;
     Ok(Finding {
         dataset_id: head.id.clone(),
-        chunks: expected.len(),
-        embedded: with_vector.len(),
-        keyword_missing,
-        keyword_surplus,
-        vector_missing,
-        vector_surplus,
+        indexes: drift::of(app, engine, head).await?,
         damaged,
         stuck: usize::try_from(stuck).unwrap_or(0),
         doubled: usize::try_from(doubled).unwrap_or(0),

@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::drift;
 use super::keyword::Change;
 use super::vector::{Changes, Point, Scope};
 use crate::app::{App, Engine};
@@ -59,6 +60,10 @@ pub async fn run(app: &Arc<App>, stop: CancellationToken) {
     let mut busy = 0_u32;
     let mut rings = app.bell.listen();
     let (mut flushed, mut changed, mut failures) = (Instant::now(), Instant::now(), 0_u32);
+    // The change after which the indexes were last improved; a start counts as one.
+    let mut improved = changed
+        .checked_sub(Duration::from_secs(1))
+        .unwrap_or(changed);
     while !stop.is_cancelled() {
         let began = Instant::now();
         let outcome = match app.engine().await {
@@ -83,7 +88,9 @@ pub async fn run(app: &Arc<App>, stop: CancellationToken) {
             flushed = Instant::now();
             flush(app).await;
             // Improving takes long and goes on beside the following.
-            if changed.elapsed() > IDLE && improving.as_ref().is_none_or(JoinHandle::is_finished) {
+            let resting = changed.elapsed() > IDLE && changed != improved;
+            if resting && improving.as_ref().is_none_or(JoinHandle::is_finished) {
+                improved = changed;
                 improving = Some(tokio::spawn(improve(Arc::clone(app))));
             }
         }
@@ -121,7 +128,11 @@ async fn flush(app: &App) {
 }
 
 async fn improve(app: Arc<App>) {
-    let outcome = async { app.engine().await?.improve().await };
+    let outcome = async {
+        let engine = app.engine().await?;
+        engine.improve().await?;
+        drift::export(&app, engine).await
+    };
     if let Err(error) = outcome.await {
         tracing::error!(error = %error, "the indexes could not be improved; searches go on with them as they are");
     }

@@ -2,6 +2,7 @@
 
 pub mod analysis;
 pub mod blend;
+pub mod drift;
 pub mod follower;
 pub mod highlight;
 pub mod keyword;

@@ -1,0 +1,123 @@
+//! Whether the indexes hold what SQL says: missing and surplus chunks, by id.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::vector::Scope;
+use crate::app::{App, Engine};
+use crate::db::args;
+use crate::error::{Error, Result};
+use crate::kb::index_log::{self, Head};
+
+/// How far the indexes of a set are from its rows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Drift {
+    /// Chunks that should be found.
+    pub chunks: usize,
+    /// Of those, with an embedding.
+    pub embedded: usize,
+    /// Chunks that the keyword index lacks.
+    pub keyword_missing: usize,
+    /// Chunks that it should not have, or has twice.
+    pub keyword_surplus: usize,
+    /// Chunks that the vector index lacks.
+    pub vector_missing: usize,
+    /// Chunks that it should not have, or has twice.
+    pub vector_surplus: usize,
+}
+
+impl Drift {
+    /// What must be 0.
+    #[must_use]
+    pub fn total(&self) -> usize {
+        self.keyword_missing + self.keyword_surplus + self.vector_missing + self.vector_surplus
+    }
+}
+
+/// Compares the indexes of a set with its rows.
+///
+/// # Errors
+/// As the database or an index says.
+pub async fn of(app: &App, engine: &Engine, head: &Head) -> Result<Drift> {
+    let rows: Vec<(String, bool)> = app
+        .db
+        .all(
+            "SELECT c.id, EXISTS (SELECT 1 FROM kb_embeddings e WHERE e.tenant_id = c.tenant_id AND e.model = $2 AND e.text_hash = c.text_hash) AS embedded
+             FROM kb_chunks c JOIN kb_documents d ON d.id = c.document_id WHERE c.set_id = $1 AND d.enabled = TRUE AND c.enabled = TRUE",
+            args![&head.id, &head.embedding_model],
+        )
+        .await?;
+    let (mut expected, mut with_vector) = (BTreeSet::new(), BTreeSet::new());
+    for (id, embedded) in &rows {
+        let id: Uuid = id
+            .parse()
+            .map_err(|e| Error::internal("a chunk id is damaged").with_source(e))?;
+        expected.insert(id);
+        if *embedded {
+            with_vector.insert(id);
+        }
+    }
+    let index = engine
+        .keyword
+        .index(&head.id, head.generation, &head.language)?;
+    let words = tokio::task::spawn_blocking(move || index.ids()).await??;
+    let scope = Scope {
+        tenant_id: head.tenant_id.clone(),
+        dataset_id: head.id.clone(),
+        generation: head.generation,
+    };
+    let store = app
+        .vectors_of(&head.embedding_model, head.vector_size)
+        .await?;
+    let points = store.ids(&scope).await?;
+    let (keyword_missing, keyword_surplus) = compare(&expected, &words);
+    let (vector_missing, vector_surplus) = compare(&with_vector, &points);
+    Ok(Drift {
+        chunks: expected.len(),
+        embedded: with_vector.len(),
+        keyword_missing,
+        keyword_surplus,
+        vector_missing,
+        vector_surplus,
+    })
+}
+
+/// Missing and surplus; a chunk that is there twice is surplus, too.
+fn compare(expected: &BTreeSet<Uuid>, found: &[Uuid]) -> (usize, usize) {
+    let set: BTreeSet<Uuid> = found.iter().copied().collect();
+    (
+        expected.difference(&set).count(),
+        set.difference(expected).count() + found.len() - set.len(),
+    )
+}
+
+/// Exports the drift of every set that the indexes of this process have caught up with, as `cairn_index_drift_entries`; it must be 0. A set that
+/// changes while it is looked at is left out.
+///
+/// # Errors
+/// As [`of`].
+pub async fn export(app: &App, engine: &Engine) -> Result<()> {
+    let mut total = 0;
+    for head in index_log::heads(&app.db).await? {
+        let caught_up = || {
+            let (keyword, vector) = app.positions.get(&head.id);
+            keyword.min(vector) == head.log_seq
+        };
+        if !caught_up() {
+            continue;
+        }
+        let drift = of(app, engine, &head).await?;
+        let now = index_log::heads(&app.db).await?;
+        if now.contains(&head) && caught_up() {
+            if drift.total() > 0 {
+                tracing::error!(set = %head.id, ?drift, "the indexes differ from the database; cairn doctor --repair builds them anew");
+            }
+            total += drift.total();
+        }
+    }
+    metrics::gauge!("cairn_index_drift_entries").set(total as f64);
+    Ok(())
+}
