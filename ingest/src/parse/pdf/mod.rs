@@ -38,7 +38,8 @@ struct Reading {
 struct Entry {
     title: String,
     level: u8,
-    page: u32,
+    /// Where it leads, when that could be resolved.
+    page: Option<u32>,
 }
 
 pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
@@ -147,10 +148,11 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
         plain.outline
     };
     let bookmarks = bookmarks(&document, &outline);
-    document.headings = if bookmarks.is_empty() {
-        headings
-    } else {
+    // An outline that mostly leads nowhere, or is only a name for the file, says less than the layout.
+    document.headings = if bookmarks.len() > 1 && bookmarks.len() * 2 > outline.len() {
         bookmarks
+    } else {
+        headings
     };
     Ok(document)
 }
@@ -236,23 +238,27 @@ fn named(readers: &[(&str, u32)]) -> String {
     }
 }
 
-/// The outline as headings: at the line that has the bookmark's words, else at the beginning of its page.
+/// The outline as headings: at the line that has the bookmark's words, else at the beginning of its page. A bookmark that leads to no known page
+/// is looked for behind the one before, and left out when its words are nowhere.
 fn bookmarks(document: &Document, outline: &[Entry]) -> Vec<Heading> {
     let mut found: Vec<Heading> = Vec::new();
     for entry in outline {
-        let Some(page) = document.pages.iter().find(|p| p.number >= entry.page) else {
-            continue;
-        };
-        let floor = found
-            .last()
-            .map_or(0, |h: &Heading| h.end)
-            .clamp(page.start, page.end);
         let wanted = one_line(&entry.title).to_lowercase();
         if wanted.is_empty() {
             continue;
         }
+        let before = found.last().map_or(0, |h: &Heading| h.end);
+        let page = match entry.page {
+            Some(number) => document.pages.iter().find(|p| p.number >= number),
+            None => None,
+        };
+        let (floor, end) = match page {
+            Some(page) => (before.clamp(page.start, page.end), page.end),
+            None if entry.page.is_some() => continue,
+            None => (before, document.text.len()),
+        };
         let mut at = floor;
-        let line = document.text[floor..page.end]
+        let line = document.text[floor..end]
             .split_inclusive('\n')
             .find_map(|line| {
                 let range = (at, at + line.trim_end().len());
@@ -260,7 +266,9 @@ fn bookmarks(document: &Document, outline: &[Entry]) -> Vec<Heading> {
                 let words = one_line(line).to_lowercase();
                 (words.ends_with(&wanted) && words.len() <= wanted.len() + 24).then_some(range)
             });
-        let (start, end) = line.unwrap_or((floor, floor));
+        let Some((start, end)) = line.or(page.map(|_| (floor, floor))) else {
+            continue;
+        };
         found.push(Heading {
             start,
             end,
@@ -268,6 +276,8 @@ fn bookmarks(document: &Document, outline: &[Entry]) -> Vec<Heading> {
             title: one_line(&entry.title),
         });
     }
+    // Outlines need not be in the order of the pages.
+    found.sort_by_key(|h| h.start);
     found
 }
 
@@ -394,12 +404,14 @@ mod tests {
             }],
             ..Document::default()
         };
-        let entry = |title: &str| Entry {
+        let entry = |title: &str, page| Entry {
             title: title.to_owned(),
             level: 1,
-            page: 1,
+            page,
         };
-        let headings = bookmarks(&document, &[entry("Use"), entry("Lost")]);
+        let headings = bookmarks(&document, &[entry("Use", Some(1)), entry("Lost", Some(1))]);
+        assert!(bookmarks(&document, &[entry("Lost", None)]).is_empty());
+        assert_eq!(bookmarks(&document, &[entry("Use", None)])[0], headings[0]);
         assert_eq!(&text[headings[0].start..headings[0].end], "1 Use");
         assert_eq!(
             (headings[1].start, headings[1].end),

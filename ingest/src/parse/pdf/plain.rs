@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use pdf_extract::{Dictionary, Document as Pdf, Object, PlainTextOutput, output_doc_page};
 
 use super::super::{ParseError, locked};
-use super::Reading;
+use super::{Entry, Reading};
 use crate::document::normalise;
 
 pub(super) fn read(bytes: &[u8]) -> Result<Reading, ParseError> {
@@ -30,6 +30,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Reading, ParseError> {
     let mut reading = Reading {
         title: title(&pdf),
         labels: labels(&pdf).unwrap_or_default(),
+        outline: outline(&pdf),
         ..Reading::default()
     };
     let mut invisible = Vec::new();
@@ -71,6 +72,22 @@ fn page_text(pdf: &Pdf, number: u32) -> Option<String> {
         output_doc_page(pdf, &mut output, number)
     }));
     matches!(outcome, Ok(Ok(()))).then_some(text)
+}
+
+/// The bookmarks whose destinations can be resolved.
+fn outline(pdf: &Pdf) -> Vec<Entry> {
+    let toc = catch_unwind(AssertUnwindSafe(|| pdf.get_toc()));
+    let Ok(Ok(toc)) = toc else {
+        return Vec::new();
+    };
+    toc.toc
+        .into_iter()
+        .map(|entry| Entry {
+            title: entry.title,
+            level: u8::try_from(entry.level).unwrap_or(6).clamp(1, 6),
+            page: u32::try_from(entry.page).ok(),
+        })
+        .collect()
 }
 
 /// Whether the page draws text in mode 3, which is invisible.

@@ -78,14 +78,10 @@ pub(super) fn pictures(bytes: &[u8]) -> Result<Vec<(u32, Vec<u8>)>, ParseError> 
 }
 
 fn entries(item: &OutlineItem, level: u8, into: &mut Vec<Entry>) {
-    let page = item
-        .page
-        .or_else(|| into.last().map(|e| e.page))
-        .unwrap_or(1);
     into.push(Entry {
         title: item.title.clone(),
         level,
-        page,
+        page: item.page,
     });
     if level < 6 {
         for child in &item.children {
