@@ -25,7 +25,7 @@ use crate::jobs::pool::{Ending, Run};
 use crate::jobs::{self, Job, Task};
 use crate::kb::documents::{self, Progress};
 use crate::kb::parser::Parsed;
-use crate::kb::{Dataset, Document, docling, edits, generations, housekeeping};
+use crate::kb::{Chunk, Dataset, Document, docling, edits, generations, housekeeping};
 pub use prepare::{Prepared, text_hash};
 pub(crate) use prepare::{measure, prepare};
 pub(crate) use store::{embedding as store_embedding, exchange_aside};
@@ -154,10 +154,14 @@ async fn ingest(
         }
     };
     unpack(app, &document, &parsed).await?;
-    let prepared = prepared(app, &dataset, &document, parsed).await?;
+    let mut prepared = prepared(app, &dataset, &document, parsed).await?;
     let text = app
         .blobs
-        .put_bytes(&app.db, tenant_id, prepared.text.clone().into_bytes())
+        .put_bytes(
+            &app.db,
+            tenant_id,
+            std::mem::take(&mut prepared.text).into_bytes(),
+        )
         .await?;
     let fresh = document.text_hash.is_none();
     if fresh {
@@ -306,10 +310,11 @@ async fn embed(
     cancel: &CancellationToken,
     told: Option<&Job>,
 ) -> Result<()> {
-    let texts: HashMap<&str, String> = prepared
+    // One chunk for each text; its words are put together only for the batch that needs them.
+    let texts: HashMap<&str, &Chunk> = prepared
         .chunks
         .iter()
-        .map(|c| (c.text_hash.as_str(), c.indexed_text()))
+        .map(|c| (c.text_hash.as_str(), c))
         .collect();
     let hashes: Vec<String> = texts.keys().map(|h| (*h).to_owned()).collect();
     let known: HashSet<String> = app
@@ -323,13 +328,13 @@ async fn embed(
         .into_iter()
         .map(|(hash,)| hash)
         .collect();
-    let mut missing: Vec<(&str, &String)> = texts
+    let mut missing: Vec<(&str, &Chunk)> = texts
         .iter()
         .filter(|(hash, _)| !known.contains(**hash))
-        .map(|(hash, text)| (*hash, text))
+        .map(|(hash, chunk)| (*hash, *chunk))
         .collect();
     // Neighbours of similar length are cheap to pad together.
-    missing.sort_by_key(|(hash, text)| (text.len(), *hash));
+    missing.sort_by_key(|(hash, chunk)| (chunk.context.len() + chunk.content.len(), *hash));
     let total = i64::try_from(texts.len()).unwrap_or(i64::MAX);
     let mut done = i64::try_from(known.len()).unwrap_or(i64::MAX);
     metrics::counter!("cairn_embeddings_reused_total").increment(known.len() as u64);
@@ -355,7 +360,10 @@ async fn embed(
         if cancel.is_cancelled() {
             return Err(cancelled());
         }
-        let input: Vec<String> = batch.iter().map(|(_, text)| (*text).clone()).collect();
+        let input: Vec<String> = batch
+            .iter()
+            .map(|(_, chunk)| chunk.indexed_text())
+            .collect();
         let vectors = app
             .embed_with(Arc::clone(&embedder), input, Priority::Bulk)
             .await?;

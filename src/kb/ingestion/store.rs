@@ -194,7 +194,19 @@ pub(crate) async fn exchange_aside(
     };
     let (count, error) = match prepared {
         Ok(prepared) => {
-            let mut ops = replace(&mut tx, dataset, document, prepared, Stage::Everything).await?;
+            // Rows that a first ingestion left when the set was switched away from may have no vectors yet.
+            let complete: Option<(i64,)> = tx
+                .optional(
+                    "SELECT chunks FROM kb_generation_documents WHERE tenant_id = $1 AND document_id = $2 AND set_id = $3",
+                    args![tenant_id, &document.id, set_id],
+                )
+                .await?;
+            let stage = if complete.is_some() {
+                Stage::Everything
+            } else {
+                Stage::Vectors
+            };
+            let mut ops = replace(&mut tx, dataset, document, prepared, stage).await?;
             if !enabled {
                 ops.retain(|(op, _)| *op == Op::Delete);
             }
