@@ -17,7 +17,7 @@ use crate::kb::index_log::{self, Head};
 pub struct Drift {
     /// Chunks that should be found.
     pub chunks: usize,
-    /// Of those, with an embedding.
+    /// Of those, the ones that should be found by meaning: all but those of documents whose first ingestion is not complete.
     pub embedded: usize,
     /// Chunks that the keyword index lacks.
     pub keyword_missing: usize,
@@ -45,9 +45,11 @@ pub async fn of(app: &App, engine: &Engine, head: &Head) -> Result<Drift> {
     let rows: Vec<(String, bool)> = app
         .db
         .all(
-            "SELECT c.id, EXISTS (SELECT 1 FROM kb_embeddings e WHERE e.tenant_id = c.tenant_id AND e.model = $2 AND e.text_hash = c.text_hash) AS embedded
+            "SELECT c.id, EXISTS (SELECT 1 FROM kb_embeddings e WHERE e.tenant_id = c.tenant_id AND e.model = $2 AND e.text_hash = c.text_hash)
+                 AND d.text_hash IS NOT NULL
+                 AND ($3 = TRUE OR EXISTS (SELECT 1 FROM kb_generation_documents b WHERE b.document_id = d.id AND b.set_id = c.set_id)) AS embedded
              FROM kb_chunks c JOIN kb_documents d ON d.id = c.document_id WHERE c.set_id = $1 AND d.enabled = TRUE AND c.enabled = TRUE",
-            args![&head.id, &head.embedding_model],
+            args![&head.id, &head.embedding_model, head.live],
         )
         .await?;
     let (mut expected, mut with_vector) = (BTreeSet::new(), BTreeSet::new());

@@ -256,8 +256,10 @@ fn healthy(data: &Path) -> Value {
         .env("CAIRN_LOG", "off")
         .output()
         .expect("doctor runs");
-    let report: Value = serde_json::from_slice(&doctor.stdout).expect("JSON");
-    assert!(doctor.status.success() && report["drift"] == 0, "{report}");
+    let said = String::from_utf8_lossy(&doctor.stdout);
+    assert!(doctor.status.success(), "{said}");
+    let report: Value = serde_json::from_str(&said).expect("JSON");
+    assert_eq!(report["drift"], 0, "{report}");
     report
 }
 
