@@ -103,7 +103,7 @@ pub async fn run(app: &Arc<App>, stop: CancellationToken) {
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             // Nothing more is coming: what came last need not wait.
-            () = quiet(&mut rings), if failures == 0 => rings.mark_changed(),
+            () = quiet(rings.clone()), if failures == 0 => {}
             () = stop.cancelled() => break,
         }
         tokio::select! {
@@ -115,8 +115,8 @@ pub async fn run(app: &Arc<App>, stop: CancellationToken) {
     flush(app).await;
 }
 
-/// Returns after [`QUIET`] without a ring.
-async fn quiet(rings: &mut tokio::sync::watch::Receiver<u64>) {
+/// Returns after [`QUIET`] without a ring. Listens with ears of its own: a ring that is heard here must still wake the follower.
+async fn quiet(mut rings: tokio::sync::watch::Receiver<u64>) {
     while let Ok(Ok(())) = tokio::time::timeout(QUIET, rings.changed()).await {}
 }
 
@@ -476,5 +476,14 @@ mod tests {
             latest(&entries, &["vector", "delete"]),
             HashMap::from([("a", "delete")])
         );
+    }
+
+    #[tokio::test]
+    async fn waiting_for_quiet_loses_no_ring() {
+        let bell = crate::events::Bell::default();
+        let rings = bell.listen();
+        bell.ring();
+        quiet(rings.clone()).await;
+        assert!(rings.has_changed().expect("the bell is there"));
     }
 }
