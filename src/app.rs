@@ -343,16 +343,23 @@ impl App {
         if let Some(open) = stores.get(model) {
             return Ok(Arc::clone(open));
         }
+        let dimensions = usize::try_from(dimensions).unwrap_or(0);
+        let opened = self.open_vectors(model, dimensions).await?;
+        stores.insert(model.to_owned(), Arc::clone(&opened));
+        Ok(opened)
+    }
+
+    async fn open_vectors(&self, model: &str, dimensions: usize) -> Result<Arc<VectorIndex>> {
         let options = VectorOptions {
             model,
-            dimensions: usize::try_from(dimensions).unwrap_or(0),
+            dimensions,
             index_above_kb: self.config.vector_index_kb,
             url: &self.config.qdrant_url,
             api_key: &self.config.qdrant_api_key,
         };
-        let opened = Arc::new(VectorIndex::open(&self.config.data_dir, options).await?);
-        stores.insert(model.to_owned(), Arc::clone(&opened));
-        Ok(opened)
+        VectorIndex::open(&self.config.data_dir, options)
+            .await
+            .map(Arc::new)
     }
 
     /// Model and indexes; opened at the first call, by one process per data directory.
@@ -382,19 +389,12 @@ impl App {
                 }
                 let embedder = self.embedder().await?;
                 let spec = embedder.spec().clone();
-                let options = VectorOptions {
-                    model: &spec.model,
-                    dimensions: spec.dimensions,
-                    index_above_kb: self.config.vector_index_kb,
-                    url: &self.config.qdrant_url,
-                    api_key: &self.config.qdrant_api_key,
-                };
-                let vectors = VectorIndex::open(&self.config.data_dir, options).await?;
+                let vectors = self.open_vectors(&spec.model, spec.dimensions).await?;
                 self.check_dimensions(&spec.model, spec.dimensions).await?;
                 Ok(Engine {
                     embedder,
                     keyword: Arc::new(KeywordStore::new(self.config.data_dir.join("keyword"))),
-                    stores: Mutex::new(BTreeMap::from([(spec.model, Arc::new(vectors))])),
+                    stores: Mutex::new(BTreeMap::from([(spec.model, vectors)])),
                     _lock: lock,
                 })
             })

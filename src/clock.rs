@@ -33,13 +33,13 @@ impl Time {
         )
     }
 
-    /// Earlier by a duration.
+    /// How long ago another time was; zero when it is later.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
-    /// This time less a duration.
+    /// Earlier by a duration.
     #[must_use]
     pub fn minus(self, duration: Duration) -> Self {
         Self(

@@ -92,6 +92,12 @@ impl Job {
     }
 }
 
+macro_rules! columns {
+    () => {
+        "id, tenant_id, kind, payload, status, attempts, failures, max_attempts, run_at, cancel_requested, last_error, created_on, updated_on"
+    };
+}
+
 /// How a job is queued.
 #[derive(Debug, Clone, Copy)]
 pub struct Queued<'a> {
@@ -160,9 +166,11 @@ pub async fn claim(db: &Db, clock: &Clock, owner: &str, lease: Duration) -> Resu
         let mut tx = db.begin_repeatable().await?;
         let job: Option<Job> = tx
             .optional(
-                "UPDATE jobs SET status = 'running', attempts = attempts + 1, lease_owner = $1, lease_until = $2, updated_on = $3
-                 WHERE id = $4 AND ((status = 'queued' AND run_at <= $3) OR (status = 'running' AND lease_until < $3))
-                 RETURNING id, tenant_id, kind, payload, status, attempts, failures, max_attempts, run_at, cancel_requested, last_error, created_on, updated_on",
+                concat!(
+                    "UPDATE jobs SET status = 'running', attempts = attempts + 1, lease_owner = $1, lease_until = $2, updated_on = $3
+                     WHERE id = $4 AND ((status = 'queued' AND run_at <= $3) OR (status = 'running' AND lease_until < $3)) RETURNING ",
+                    columns!()
+                ),
                 args![owner, now.plus(lease), now, &id],
             )
             .await?;
@@ -317,8 +325,11 @@ pub async fn retry(tx: &mut Tx, clock: &Clock, tenant_id: &str, id: &str) -> Res
 /// `job_not_found`.
 pub async fn get(db: &Db, tenant_id: &str, id: &str) -> Result<Job> {
     db.optional(
-        "SELECT id, tenant_id, kind, payload, status, attempts, failures, max_attempts, run_at, cancel_requested, last_error, created_on, updated_on
-         FROM jobs WHERE tenant_id = $1 AND id = $2",
+        concat!(
+            "SELECT ",
+            columns!(),
+            " FROM jobs WHERE tenant_id = $1 AND id = $2"
+        ),
         args![tenant_id, id],
     )
     .await?
@@ -337,8 +348,7 @@ pub async fn list(
 ) -> Result<Listing<Job>> {
     let rows: Vec<Job> = db
         .all(
-            "SELECT id, tenant_id, kind, payload, status, attempts, failures, max_attempts, run_at, cancel_requested, last_error, created_on, updated_on
-             FROM jobs WHERE tenant_id = $1 AND (CAST($2 AS TEXT) IS NULL OR status = $2) AND id > $3 ORDER BY id LIMIT $4",
+            concat!("SELECT ", columns!(), " FROM jobs WHERE tenant_id = $1 AND (CAST($2 AS TEXT) IS NULL OR status = $2) AND id > $3 ORDER BY id LIMIT $4"),
             args![tenant_id, status, &page.after, page.fetch()],
         )
         .await?;

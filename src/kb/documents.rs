@@ -606,6 +606,19 @@ pub(crate) async fn set_children(
     parent: &Document,
     new: Vec<NewDocument>,
 ) -> Result<()> {
+    if new.is_empty() {
+        // Most files hold no others, and never did.
+        let (before,): (i64,) = app
+            .db
+            .one(
+                "SELECT COUNT(*) FROM kb_documents WHERE tenant_id = $1 AND parent_id = $2",
+                args![&parent.tenant_id, &parent.id],
+            )
+            .await?;
+        if before == 0 {
+            return Ok(());
+        }
+    }
     let mut tx = app.db.begin().await?;
     lock(&mut tx, &parent.dataset_id).await?;
     let mut kept: HashSet<String> = HashSet::new();

@@ -62,12 +62,19 @@ pub struct Generation {
     pub chunks: i64,
 }
 
+macro_rules! columns {
+    () => {
+        "g.set_id, g.dataset_id, g.number, g.status, g.embedding_provider, g.embedding_model, g.vector_size, g.chunk_size, g.chunk_overlap,
+         g.parse_type, g.parser_engine, g.delimiter, g.log_seq, g.created_on, g.switched_on"
+    };
+}
+
 macro_rules! select {
     ($rest:literal) => {
         concat!(
-            "SELECT g.set_id, g.dataset_id, g.number, g.status, g.embedding_provider, g.embedding_model, g.vector_size, g.chunk_size, g.chunk_overlap,
-             g.parse_type, g.parser_engine, g.delimiter, g.log_seq, g.created_on, g.switched_on,
-             (SELECT COUNT(*) FROM kb_documents d WHERE d.dataset_id = g.dataset_id AND d.text_hash IS NOT NULL AND (g.status = 'live' OR EXISTS
+            "SELECT ",
+            columns!(),
+            ", (SELECT COUNT(*) FROM kb_documents d WHERE d.dataset_id = g.dataset_id AND d.text_hash IS NOT NULL AND (g.status = 'live' OR EXISTS
                  (SELECT 1 FROM kb_generation_documents b WHERE b.document_id = d.id AND b.set_id = g.set_id AND b.blob_hash = d.blob_hash AND b.error_code IS NULL))) AS documents_ready,
              (SELECT COUNT(*) FROM kb_documents d WHERE d.dataset_id = g.dataset_id AND d.text_hash IS NOT NULL) AS documents_total,
              (SELECT COUNT(*) FROM kb_generation_documents b JOIN kb_documents d ON d.id = b.document_id AND d.blob_hash = b.blob_hash
@@ -77,6 +84,21 @@ macro_rules! select {
             $rest
         )
     };
+}
+
+/// The settings of the generations of a dataset, without their counts (they are 0): for paths that must not pay for counting.
+async fn settings(app: &App, tenant_id: &str, dataset_id: &str) -> Result<Vec<Generation>> {
+    app.db
+        .all(
+            concat!(
+                "SELECT ",
+                columns!(),
+                ", CAST(0 AS BIGINT) AS documents_ready, CAST(0 AS BIGINT) AS documents_total, CAST(0 AS BIGINT) AS documents_failed, CAST(0 AS BIGINT) AS chunks
+                 FROM kb_generations g WHERE g.tenant_id = $1 AND g.dataset_id = $2"
+            ),
+            args![tenant_id, dataset_id],
+        )
+        .await
 }
 
 /// Generations of a dataset, oldest first.
@@ -95,16 +117,16 @@ pub async fn list(app: &App, caller: &Caller, dataset_id: &str) -> Result<Vec<Ge
 }
 
 async fn get(app: &App, caller: &Caller, dataset_id: &str, number: i64) -> Result<Generation> {
-    list(app, caller, dataset_id)
-        .await?
-        .into_iter()
-        .find(|g| g.number == number)
-        .ok_or_else(|| {
-            Error::not_found(
-                "generation_not_found",
-                "there is no such generation of this dataset",
-            )
-        })
+    numbered(list(app, caller, dataset_id).await?, number)
+}
+
+fn numbered(all: Vec<Generation>, number: i64) -> Result<Generation> {
+    all.into_iter().find(|g| g.number == number).ok_or_else(|| {
+        Error::not_found(
+            "generation_not_found",
+            "there is no such generation of this dataset",
+        )
+    })
 }
 
 /// A dataset with the settings and chunks of one of its generations.
@@ -112,8 +134,8 @@ async fn get(app: &App, caller: &Caller, dataset_id: &str, number: i64) -> Resul
 /// # Errors
 /// `generation_not_found`.
 pub async fn at(app: &App, caller: &Caller, dataset: &Dataset, number: i64) -> Result<Dataset> {
-    let generation = get(app, caller, &dataset.id, number).await?;
-    Ok(applied(dataset, &generation))
+    let all = settings(app, caller.tenant(), &dataset.id).await?;
+    Ok(applied(dataset, &numbered(all, number)?))
 }
 
 /// Seconds until a building generation has every document, from the speed of embedding measured in this process.
@@ -308,7 +330,7 @@ pub(crate) async fn build_document(
     };
     let caller = Caller::local(tenant_id);
     let dataset = datasets::settings(app, &caller, &document.dataset_id).await?;
-    let generations = list(app, &caller, &document.dataset_id).await?;
+    let generations = settings(app, tenant_id, &document.dataset_id).await?;
     let Some(generation) = generations
         .iter()
         .find(|g| g.set_id == set_id && g.status != "live")
@@ -316,8 +338,7 @@ pub(crate) async fn build_document(
         // Removed, or searched by now: then ingestion itself keeps it.
         return Ok(());
     };
-    let settings = applied(&dataset, generation);
-    ingestion::build(app, &settings, &document, cancel).await
+    ingestion::build(app, &applied(&dataset, generation), &document, cancel).await
 }
 
 /// Notes that a document could not be built, so that the generation need not wait for it.
@@ -520,7 +541,9 @@ pub async fn measure(
     number: i64,
     queries: &[Labelled],
 ) -> Result<Measures> {
-    let generation = get(app, caller, dataset_id, number).await?;
+    caller.need(Scope::KbRead)?;
+    let dataset = datasets::settings(app, caller, dataset_id).await?;
+    at(app, caller, &dataset, number).await?;
     if queries.is_empty() {
         return Err(Error::invalid(
             "queries_missing",
@@ -531,7 +554,7 @@ pub async fn measure(
     for labelled in queries {
         let request = Request {
             top_k: 50,
-            generation: Some(generation.number),
+            generation: Some(number),
             ..Request::new(labelled.query.clone(), vec![dataset_id.to_owned()])
         };
         let answer = search::search(app, caller, &request).await?;

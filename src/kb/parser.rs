@@ -43,6 +43,8 @@ pub struct Parsed {
     pub room: TempDir,
 }
 
+/// Bytes of a file that tell whether it is plain text.
+const HEAD: usize = 8192;
 /// Largest file that a child may unpack.
 const CHILD_FILE: u64 = 1 << 30;
 
@@ -73,18 +75,16 @@ impl Parser {
         mime_type: &str,
         bytes: Bytes,
     ) -> Result<Result<Parsed, ParseError>> {
-        let format = match detect(&Input {
+        // The beginning tells whether a child is needed; looking through a whole container is the child's work.
+        let beginning = detect(&Input {
             file_name,
             mime_type: Some(mime_type),
-            bytes: &bytes,
+            bytes: &bytes[..bytes.len().min(HEAD)],
             ocr: self.ocr.as_deref(),
             ..Input::default()
-        }) {
-            Ok(format) => format,
-            Err(error) => return Ok(Err(error)),
-        };
+        });
         let room = self.room().await?;
-        let parsed = if format.is_harmless() {
+        let parsed = if beginning.is_ok_and(cairn_ingest::Format::is_harmless) {
             let (file_name, mime_type) = (file_name.to_owned(), mime_type.to_owned());
             tokio::task::spawn_blocking(move || {
                 cairn_ingest::parse(&Input {

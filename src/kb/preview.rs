@@ -1,7 +1,5 @@
 //! What chunks a file would have under other settings, without storing anything.
 
-use std::sync::Arc;
-
 use crate::app::App;
 use crate::auth::{Caller, Scope};
 use crate::blobs::Stored;
@@ -78,17 +76,7 @@ async fn cut(
         .iter()
         .map(|c| c.file_name.clone())
         .collect();
-    let embedder = app.embedder_of(&dataset.embedding_model).await?;
-    let dataset = dataset.clone();
-    let prepared = tokio::task::spawn_blocking(move || {
-        ingestion::prepare(
-            Arc::as_ref(&embedder),
-            &dataset,
-            &document,
-            parsed.document,
-            &[],
-        )
-    })
-    .await??;
+    // What the file gives by itself, without the edits of a document.
+    let prepared = ingestion::prepared(app, dataset, &document, parsed, Vec::new()).await?;
     Ok((prepared, parts))
 }

@@ -102,24 +102,20 @@ fn compare(expected: &BTreeSet<Uuid>, found: &[Uuid]) -> (usize, usize) {
 /// # Errors
 /// As [`of`].
 pub async fn export(app: &App, engine: &Engine) -> Result<()> {
-    let mut total = 0;
+    let mut found = Vec::new();
     for head in index_log::heads(&app.db).await? {
-        let caught_up = || {
-            let (keyword, vector) = app.positions.get(&head.id);
-            keyword.min(vector) == head.log_seq
-        };
-        if !caught_up() {
-            continue;
-        }
-        let drift = of(app, engine, &head).await?;
-        let now = index_log::heads(&app.db).await?;
-        if now.contains(&head) && caught_up() {
-            if drift.total() > 0 {
-                tracing::error!(set = %head.id, ?drift, "the indexes differ from the database; cairn doctor --repair builds them anew");
-            }
-            total += drift.total();
+        let (keyword, vector) = app.positions.get(&head.id);
+        if keyword.min(vector) == head.log_seq {
+            found.push((of(app, engine, &head).await?, head));
         }
     }
+    // Indexes only move forward, so a head that is as it was tells that the set did not change.
+    let now = index_log::heads(&app.db).await?;
+    found.retain(|(_, head)| now.contains(head));
+    for (drift, head) in found.iter().filter(|(drift, _)| drift.total() > 0) {
+        tracing::error!(set = %head.id, ?drift, "the indexes differ from the database; cairn doctor --repair builds them anew");
+    }
+    let total: usize = found.iter().map(|(drift, _)| drift.total()).sum();
     metrics::gauge!("cairn_index_drift_entries").set(total as f64);
     Ok(())
 }

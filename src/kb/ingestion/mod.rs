@@ -24,10 +24,12 @@ use crate::error::{Error, Result};
 use crate::jobs::pool::{Ending, Run};
 use crate::jobs::{self, Job, Task};
 use crate::kb::documents::{self, Progress};
+use crate::kb::edits::Edit;
 use crate::kb::parser::Parsed;
 use crate::kb::{Chunk, Dataset, Document, docling, edits, generations, housekeeping};
+pub(crate) use prepare::measure;
+use prepare::prepare;
 pub use prepare::{Prepared, text_hash};
-pub(crate) use prepare::{measure, prepare};
 pub(crate) use store::{embedding as store_embedding, exchange_aside};
 
 /// Texts embedded per stored batch: small enough that little is repeated after a crash and a cancel is quick.
@@ -154,7 +156,8 @@ async fn ingest(
         }
     };
     unpack(app, &document, &parsed).await?;
-    let mut prepared = prepared(app, &dataset, &document, parsed).await?;
+    let edits = edits::of_document(app, tenant_id, document_id).await?;
+    let mut prepared = prepared(app, &dataset, &document, parsed, edits).await?;
     let text = app
         .blobs
         .put_bytes(
@@ -194,14 +197,14 @@ async fn ingest(
     Ok(())
 }
 
-/// Cuts what was read, and makes the edits of people again.
-async fn prepared(
+/// Cuts what was read, with the tokenizer of the dataset's model, and makes the edits of people again.
+pub(crate) async fn prepared(
     app: &App,
     dataset: &Dataset,
     document: &Document,
     parsed: Parsed,
+    edits: Vec<Edit>,
 ) -> Result<Prepared> {
-    let edits = edits::of_document(app, &document.tenant_id, &document.id).await?;
     let embedder = app.embedder_of(&dataset.embedding_model).await?;
     let (document, dataset) = (document.clone(), dataset.clone());
     tokio::task::spawn_blocking(move || {
@@ -232,7 +235,8 @@ pub(crate) async fn build(
         Err(error) => return store::exchange_aside(app, dataset, document, Err(&error)).await,
     };
     // Its own settings are the document's, whatever the generation says.
-    let prepared = prepared(app, dataset, document, parsed).await?;
+    let edits = edits::of_document(app, &document.tenant_id, &document.id).await?;
+    let prepared = prepared(app, dataset, document, parsed, edits).await?;
     embed(app, dataset, document, &prepared, cancel, None).await?;
     store::exchange_aside(app, dataset, document, Ok(&prepared)).await
 }

@@ -167,7 +167,7 @@ async fn replace(
     Ok(ops)
 }
 
-/// The same for a set that is not searched; `None` tells why the file could not be built for it.
+/// The same for a set that is not searched; or notes why the file could not be built for it.
 pub(crate) async fn exchange_aside(
     app: &App,
     dataset: &Dataset,

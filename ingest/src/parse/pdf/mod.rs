@@ -97,7 +97,6 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
         .filter(|n| !structured.pages.contains_key(n))
         .map(ToString::to_string)
         .collect();
-    let letters = |text: &str| text.chars().filter(|c| c.is_alphanumeric()).count();
     let sparse = letters(&document.text) < SPARSE * document.pages.len().max(1);
     if let Some(languages) = input.ocr.filter(|_| sparse) {
         let recognised = scanned(input.bytes, languages)?;
@@ -157,6 +156,10 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
     Ok(document)
 }
 
+fn letters(text: &str) -> usize {
+    text.chars().filter(|c| c.is_alphanumeric()).count()
+}
+
 /// The pages of a scanned file: the text in the largest picture of each.
 fn scanned(bytes: &[u8], languages: &str) -> Result<Document, ParseError> {
     let mut writer = Writer::default();
@@ -172,7 +175,7 @@ fn choose<'a>(
     plain: Option<&'a String>,
     structured: Option<&'a String>,
 ) -> (&'static str, &'a str) {
-    let letters = |text: &str| text.chars().filter(|c| c.is_alphanumeric()).count() as f64;
+    let letters = |text: &str| letters(text) as f64;
     match (plain, structured) {
         (Some(plain), Some(structured)) => {
             let complete = letters(structured) >= COMPLETE * letters(plain);
