@@ -63,6 +63,9 @@ pub struct Chunk {
     /// The set it belongs to: the chunks of one generation of the dataset.
     #[serde(default)]
     pub set_id: String,
+    /// Of an added chunk: the edit that added it, the same in every generation.
+    #[serde(default)]
+    pub edit_id: Option<String>,
 }
 
 macro_rules! columns {
@@ -117,7 +120,9 @@ macro_rules! columns {
             $table,
             "origin, ",
             $table,
-            "set_id"
+            "set_id, ",
+            $table,
+            "edit_id"
         )
     };
 }
@@ -287,8 +292,8 @@ pub async fn around(
 pub(crate) async fn insert(tx: &mut Tx, tenant_id: &str, chunk: &Chunk) -> Result<()> {
     tx.execute(
         "INSERT INTO kb_chunks (id, tenant_id, dataset_id, document_id, ordinal, start_byte, end_byte, start_char, end_char, content, context,
-         heading_path, page, tokens, truncated, text_hash, page_label, table_number, first_row, last_row, table_header, first_line, last_line, enabled, origin, set_id)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26)",
+         heading_path, page, tokens, truncated, text_hash, page_label, table_number, first_row, last_row, table_header, first_line, last_line, enabled, origin, set_id, edit_id)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27)",
         args![
             &chunk.id,
             tenant_id,
@@ -315,7 +320,8 @@ pub(crate) async fn insert(tx: &mut Tx, tenant_id: &str, chunk: &Chunk) -> Resul
             chunk.last_line,
             chunk.enabled,
             &chunk.origin,
-            &chunk.set_id
+            &chunk.set_id,
+            &chunk.edit_id
         ],
     )
     .await?;
@@ -327,7 +333,7 @@ pub(crate) async fn rewrite(tx: &mut Tx, tenant_id: &str, chunk: &Chunk) -> Resu
     tx.execute(
         "UPDATE kb_chunks SET ordinal = $1, start_byte = $2, end_byte = $3, start_char = $4, end_char = $5, heading_path = $6, page = $7, page_label = $8,
          table_number = $9, first_row = $10, last_row = $11, table_header = $12, first_line = $13, last_line = $14, content = $15, context = $16,
-         tokens = $17, truncated = $18, text_hash = $19, enabled = $20, origin = $21 WHERE tenant_id = $22 AND id = $23",
+         tokens = $17, truncated = $18, text_hash = $19, enabled = $20, origin = $21, edit_id = $22 WHERE tenant_id = $23 AND id = $24",
         args![
             chunk.ordinal,
             chunk.start_byte,
@@ -350,6 +356,7 @@ pub(crate) async fn rewrite(tx: &mut Tx, tenant_id: &str, chunk: &Chunk) -> Resu
             &chunk.text_hash,
             chunk.enabled,
             &chunk.origin,
+            &chunk.edit_id,
             tenant_id,
             &chunk.id
         ],

@@ -349,7 +349,8 @@ pub async fn add(
         }
     }
     let mut tx = app.db.begin().await?;
-    lock(&mut tx, dataset_id).await?;
+    // Two uploads cannot both find that a name is free.
+    index_log::hold(&mut tx, caller.tenant(), dataset_id).await?;
     let mut added = Vec::with_capacity(new.len());
     for document in new {
         added.push(
@@ -368,16 +369,6 @@ pub async fn add(
     tx.commit().await?;
     app.bell.ring();
     Ok(added)
-}
-
-/// Uploads to one dataset take turns, so that two of them cannot both find that a name is free.
-async fn lock(tx: &mut Tx, dataset_id: &str) -> Result<()> {
-    tx.execute(
-        "UPDATE kb_datasets SET updated_on = updated_on WHERE id = $1",
-        args![dataset_id],
-    )
-    .await?;
-    Ok(())
 }
 
 async fn meet(
@@ -620,7 +611,7 @@ pub(crate) async fn set_children(
         }
     }
     let mut tx = app.db.begin().await?;
-    lock(&mut tx, &parent.dataset_id).await?;
+    index_log::hold(&mut tx, &parent.tenant_id, &parent.dataset_id).await?;
     let mut kept: HashSet<String> = HashSet::new();
     for document in &new {
         let met = meet(
@@ -867,13 +858,9 @@ pub async fn update(
 
 /// Logs changes of a document's chunks, each in the log of its set; gives the position in the set that is searched.
 async fn log(tx: &mut Tx, document: &Document, ops: Vec<(String, Op, String)>) -> Result<i64> {
-    let live: Option<(String,)> = tx
-        .optional(
-            "SELECT live_set FROM kb_datasets WHERE tenant_id = $1 AND id = $2",
-            args![&document.tenant_id, &document.dataset_id],
-        )
-        .await?;
-    let live = live.map(|(set,)| set).unwrap_or_default();
+    let live = index_log::hold(tx, &document.tenant_id, &document.dataset_id)
+        .await?
+        .unwrap_or_default();
     let mut sets: BTreeMap<String, Vec<(Op, String)>> =
         BTreeMap::from([(live.clone(), Vec::new())]);
     for (set_id, op, id) in ops {
@@ -891,6 +878,7 @@ async fn log(tx: &mut Tx, document: &Document, ops: Vec<(String, Op, String)>) -
 
 /// Hidden chunks leave both indexes and come back from their rows; the flag itself is effective at the next query.
 async fn switch(app: &App, tx: &mut Tx, document: &Document, enabled: bool) -> Result<()> {
+    index_log::hold(tx, &document.tenant_id, &document.dataset_id).await?;
     let chunks: Vec<(String, String)> = tx
         .all(
             "SELECT id, set_id FROM kb_chunks WHERE tenant_id = $1 AND document_id = $2 AND enabled = TRUE",
@@ -942,6 +930,7 @@ pub async fn delete(app: &App, caller: &Caller, dataset_id: &str, id: &str) -> R
 
 async fn remove(app: &App, tx: &mut Tx, document: &Document) -> Result<i64> {
     let mut removed = 0;
+    index_log::hold(tx, &document.tenant_id, &document.dataset_id).await?;
     for member in family(tx, document).await? {
         let (tenant_id, id) = (member.tenant_id.as_str(), member.id.as_str());
         let chunks: Vec<(String, String)> = tx

@@ -21,7 +21,7 @@ pub const MAX_CONTENT: usize = 64 << 10;
 /// An edit.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow, Serialize, Deserialize)]
 pub struct Edit {
-    /// Id; of an added chunk, the chunk's own.
+    /// Id.
     pub id: String,
     /// SHA-256 of the parsed content that was changed; `None`: the chunk was added.
     pub anchor_hash: Option<String>,
@@ -160,11 +160,11 @@ pub async fn update(
         chunk.origin = if edited { "edited" } else { "parsed" }.to_owned();
     }
     let vector = measured(app, caller, &mut chunk).await?;
-    let mut tx = app.db.begin().await?;
+    let mut tx = begin(app, caller, &chunk).await?;
     if chunk.origin == "added" {
         tx.execute(
             "UPDATE kb_chunk_edits SET content = $1, enabled = $2, updated_on = $3 WHERE tenant_id = $4 AND id = $5",
-            args![&chunk.content, chunk.enabled, app.clock.now(), caller.tenant(), &chunk.id],
+            args![&chunk.content, chunk.enabled, app.clock.now(), caller.tenant(), &chunk.edit_id],
         )
         .await?;
     } else if edited || !chunk.enabled {
@@ -249,15 +249,15 @@ pub async fn add(
             args![caller.tenant(), document_id, after, &set_id],
         )
         .await?;
-    let mut chunk = blank(&document, app.clock.id(), content, before.as_ref());
+    let edit_id = app.clock.id();
+    let mut chunk = added(&document, &set_id, &edit_id, content, before.as_ref());
     chunk.ordinal = after + 1;
-    chunk.set_id.clone_from(&set_id);
     let vector = measured(app, caller, &mut chunk).await?;
-    let mut tx = app.db.begin().await?;
+    let mut tx = begin(app, caller, &chunk).await?;
     tx.execute(
         "INSERT INTO kb_chunk_edits (id, tenant_id, document_id, occurrence, content, enabled, after_ordinal, orphaned, updated_on)
          VALUES ($1, $2, $3, 0, $4, TRUE, $5, FALSE, $6)",
-        args![&chunk.id, caller.tenant(), document_id, &chunk.content, after, app.clock.now()],
+        args![&edit_id, caller.tenant(), document_id, &chunk.content, after, app.clock.now()],
     )
     .await?;
     tx.execute(
@@ -276,19 +276,20 @@ pub async fn add(
 }
 
 /// An added chunk without its ordinal and measures: it stands where the chunk before it ends.
-pub(crate) fn blank(
+pub(crate) fn added(
     document: &documents::Document,
-    seed: String,
+    set_id: &str,
+    edit_id: &str,
     content: String,
     before: Option<&Chunk>,
 ) -> Chunk {
     #[expect(
         clippy::disallowed_methods,
-        reason = "ids of chunks are UUIDs, derived from an id of the clock"
+        reason = "ids of chunks are UUIDs, derived from that of the edit"
     )]
     let id = Uuid::new_v5(
         &Uuid::NAMESPACE_OID,
-        format!("{}/added/{seed}", document.id).as_bytes(),
+        format!("{set_id}/added/{edit_id}").as_bytes(),
     );
     let (end_byte, end_char) = before.map_or((0, 0), |c| (c.end_byte, c.end_char));
     let context = before.map_or_else(
@@ -327,8 +328,22 @@ pub(crate) fn blank(
         text_hash: String::new(),
         enabled: true,
         origin: "added".to_owned(),
-        set_id: before.map(|c| c.set_id.clone()).unwrap_or_default(),
+        set_id: set_id.to_owned(),
+        edit_id: Some(edit_id.to_owned()),
     }
+}
+
+/// Begins a change of a chunk. Refused when another generation became the one that is searched since the chunk was read.
+async fn begin(app: &App, caller: &Caller, chunk: &Chunk) -> Result<Tx> {
+    let mut tx = app.db.begin().await?;
+    let live = index_log::hold(&mut tx, caller.tenant(), &chunk.dataset_id).await?;
+    if live.as_ref() != Some(&chunk.set_id) {
+        return Err(Error::conflict(
+            "generation_switched",
+            "another generation is searched now, with chunks of its own; list them again",
+        ));
+    }
+    Ok(tx)
 }
 
 /// Takes back what was done by hand: removes an added chunk (`None`), or gives a parsed one its own text and visibility back.
@@ -344,13 +359,18 @@ pub async fn take_back(
     caller.need(Scope::KbWrite)?;
     let chunk = chunks::get(app, caller, dataset_id, chunk_id).await?;
     if chunk.origin == "added" {
-        let mut tx = app.db.begin().await?;
-        for statement in [
-            "DELETE FROM kb_chunk_edits WHERE tenant_id = $1 AND id = $2",
-            "DELETE FROM kb_chunks WHERE tenant_id = $1 AND id = $2",
+        let mut tx = begin(app, caller, &chunk).await?;
+        for (statement, id) in [
+            (
+                "DELETE FROM kb_chunk_edits WHERE tenant_id = $1 AND id = $2",
+                chunk.edit_id.as_deref(),
+            ),
+            (
+                "DELETE FROM kb_chunks WHERE tenant_id = $1 AND id = $2",
+                Some(chunk.id.as_str()),
+            ),
         ] {
-            tx.execute(statement, args![caller.tenant(), &chunk.id])
-                .await?;
+            tx.execute(statement, args![caller.tenant(), id]).await?;
         }
         tx.execute(
             "UPDATE kb_documents SET chunks_count = chunks_count - 1 WHERE tenant_id = $1 AND id = $2",

@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::events::{self, Event};
 use crate::jobs::{self, Queued, Task};
 use crate::kb::datasets::{self, Cutting, Dataset};
-use crate::kb::{Document, documents, ingestion};
+use crate::kb::{Document, documents, index_log, ingestion};
 use crate::search::measure::{self, Measures};
 use crate::search::{self, Request};
 
@@ -398,7 +398,7 @@ pub async fn switch(
     let (tenant_id, now) = (caller.tenant(), app.clock.now());
     let set_id = generation.set_id.as_str();
     let mut tx = app.db.begin().await?;
-    // Whoever changes chunks takes the row of its set: after these two, nobody is in the middle of a change.
+    index_log::hold(&mut tx, tenant_id, dataset_id).await?;
     let live: Option<(String,)> = tx
         .optional(
             "UPDATE kb_generations SET status = 'previous', switched_on = $1 WHERE tenant_id = $2 AND dataset_id = $3 AND status = 'live' RETURNING set_id",

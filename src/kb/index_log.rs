@@ -35,8 +35,23 @@ pub struct Entry {
     pub chunk_id: String,
 }
 
+/// Takes a dataset for a change of its chunks, until the commit, and gives the set that is searched; `None` when the dataset is gone. Every transaction
+/// that changes chunks begins with this: changes of one dataset, and switches of its generation, come one after the other.
+///
+/// # Errors
+/// As the database says.
+pub async fn hold(tx: &mut Tx, tenant_id: &str, dataset_id: &str) -> Result<Option<String>> {
+    let live: Option<(String,)> = tx
+        .optional(
+            "UPDATE kb_datasets SET live_set = live_set WHERE tenant_id = $1 AND id = $2 RETURNING live_set",
+            args![tenant_id, dataset_id],
+        )
+        .await?;
+    Ok(live.map(|(set,)| set))
+}
+
 /// Appends entries to the log of a set and gives the position of the last one (the set's current position when there are none).
-/// The set's row stays locked until the commit, so positions appear in commit order.
+/// The caller holds the dataset, so positions appear in commit order.
 ///
 /// # Errors
 /// As the database says.

@@ -168,8 +168,7 @@ async fn write(app: &App, dataset: &Dataset, sink: &Sink) -> Result<Manifest> {
     let deflate = CompressionMethod::Deflated;
     let tenant_id = dataset.tenant_id.as_str();
     let mut tx = app.db.begin().await?;
-    // Whoever changes what is searchable takes this row, too.
-    index_log::append(&mut tx, &dataset.live_set, &[]).await?;
+    index_log::hold(&mut tx, tenant_id, &dataset.id).await?;
     let mut manifest = Manifest {
         format: FORMAT,
         cairn: env!("CARGO_PKG_VERSION").to_owned(),
@@ -422,9 +421,10 @@ impl Names {
 
     #[expect(
         clippy::disallowed_methods,
-        reason = "ids of chunks are UUIDs; this one stands for another chunk's"
+        reason = "ids of chunks are UUIDs; this one stands for another one"
     )]
-    fn chunk(&self, document_id: &str, id: &str) -> String {
+    /// Of a chunk or an edit of that document.
+    fn inside(&self, document_id: &str, id: &str) -> String {
         match &self.0 {
             None => id.to_owned(),
             Some(_) => Uuid::new_v5(
@@ -489,6 +489,7 @@ async fn rows(
 ) -> Result<()> {
     let tenant_id = dataset.tenant_id.as_str();
     let mut tx = app.db.begin().await?;
+    index_log::hold(&mut tx, tenant_id, &dataset.id).await?;
     let mut hidden: BTreeSet<&str> = BTreeSet::new();
     let mut unfinished = Vec::new();
     for document in all {
@@ -519,10 +520,14 @@ async fn rows(
     let mut ops: Vec<(Op, String)> = Vec::new();
     for chunk in chunks {
         let row = Chunk {
-            id: names.chunk(&chunk.document_id, &chunk.id),
+            id: names.inside(&chunk.document_id, &chunk.id),
             document_id: names.document(&chunk.document_id),
             dataset_id: dataset.id.clone(),
             set_id: dataset.live_set.clone(),
+            edit_id: chunk
+                .edit_id
+                .as_deref()
+                .map(|id| names.inside(&chunk.document_id, id)),
             ..chunk.clone()
         };
         chunks::insert(&mut tx, tenant_id, &row).await?;
@@ -531,11 +536,7 @@ async fn rows(
         }
     }
     for (document_id, edit) in edits {
-        let id = if edit.anchor_hash.is_none() {
-            names.chunk(document_id, &edit.id)
-        } else {
-            app.clock.id()
-        };
+        let id = names.inside(document_id, &edit.id);
         edits::insert_row(
             &mut tx,
             tenant_id,

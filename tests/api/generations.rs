@@ -85,8 +85,11 @@ on_both! {
         service.add(&dataset, "orchard.md", &article("orchard", 3)).await;
         service.add(&dataset, "harbour.md", &article("marina", 6)).await;
         assert_eq!(service.call(Method::DELETE, &format!("/kb/v1/datasets/{dataset}/documents/{quarry}"), None).await.0, StatusCode::NO_CONTENT);
-        service.post(&format!("/kb/v1/datasets/{dataset}/documents/{harbour}/chunks"), json!({"content": "A lighthouse stands there."})).await;
-        assert_eq!(chunks(&service, &dataset, &harbour).await, first + 1, "the one that is searched is as it was");
+        let by_hand = format!("/kb/v1/datasets/{dataset}/documents/{harbour}/chunks");
+        for content in ["A lighthouse stands there.", "A windmill stands behind it."] {
+            service.post(&by_hand, json!({"content": content})).await;
+        }
+        assert_eq!(chunks(&service, &dataset, &harbour).await, first + 2, "the one that is searched is as it was");
         for _ in 0..600 {
             let state = generation(&service, &dataset, 2).await;
             if state["documentsReady"] == state["documentsTotal"] && !found(&service, &dataset, "lighthouse", Some(2)).await.is_empty() { break; }
@@ -103,13 +106,31 @@ on_both! {
             assert_eq!(!found(&service, &dataset, query, None).await.is_empty(), there, "{query} in generation 2");
         }
 
+        // An added chunk is changed and taken back in this generation, a third one added, and the document built again.
+        let listed = service.get(&format!("{by_hand}?limit=500")).await;
+        let added = |word: &str| {
+            let all = listed["data"].as_array().expect("chunks");
+            let chunk = all.iter().find(|c| c["content"].as_str().is_some_and(|c| c.contains(word)));
+            text(&chunk.unwrap_or_else(|| panic!("no {word} in {listed}"))["id"])
+        };
+        let one = format!("/kb/v1/datasets/{dataset}/chunks/{}", added("windmill"));
+        let (status, body) = service.call(Method::PATCH, &one, Some(json!({"content": "A watermill stands behind it."}))).await;
+        assert_eq!(status, StatusCode::OK, "{body}");
+        service.post(&by_hand, json!({"content": "A tollgate bars the road."})).await;
+        let lighthouse = format!("/kb/v1/datasets/{dataset}/chunks/{}", added("lighthouse"));
+        let (status, body) = service.call(Method::DELETE, &lighthouse, None).await;
+        assert!(status.is_success(), "{status} {body}");
+        service.add(&dataset, "harbour.md", &article("marina", 7)).await;
+        for (query, there) in [("watermill", true), ("tollgate", true), ("windmill", false), ("lighthouse", false)] {
+            assert_eq!(!found(&service, &dataset, query, None).await.is_empty(), there, "{query} in generation 2, built again");
+        }
+
         // What changes now is in the one that was left, too.
         service.add(&dataset, "ferry.md", &article("ferry", 2)).await;
         let detail = service.get(&format!("/dashboard/v1/knowledge-base/datasets/{dataset}")).await;
         assert_eq!(detail["config"]["chunkSize"].as_i64().or(detail["chunkSize"].as_i64()), Some(128), "{detail}");
         switch(&service, &dataset, 1).await;
-        assert_eq!(chunks(&service, &dataset, &harbour).await, first + 1);
-        for (query, there) in [("marina", true), ("quarry", false), ("ferry", true), ("lighthouse", true)] {
+        for (query, there) in [("marina", true), ("quarry", false), ("ferry", true), ("watermill", true), ("tollgate", true), ("windmill", false), ("lighthouse", false)] {
             assert_eq!(!found(&service, &dataset, query, None).await.is_empty(), there, "{query} in generation 1 again");
         }
         assert_eq!(service.call(Method::DELETE, &format!("{path}/1"), None).await.1["error"]["reason"], "generation_live");

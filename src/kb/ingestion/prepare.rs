@@ -165,7 +165,8 @@ pub fn prepare(
             text_hash: hash,
             enabled: true,
             origin: "parsed".to_owned(),
-            set_id: String::new(),
+            set_id: dataset.live_set.clone(),
+            edit_id: None,
         };
         if !edits.is_empty() {
             let anchor = edits::anchor(&chunk.content);
@@ -199,12 +200,13 @@ pub fn prepare(
             .unwrap_or(usize::MAX)
             .min(chunks.len());
         let before = place.checked_sub(1).map(|i| &chunks[i]);
-        let mut chunk = edits::blank(document, String::new(), content.clone(), before);
-        chunk.id = if dataset.generation == 1 {
-            edit.id.clone()
-        } else {
-            chunk.id
-        };
+        let mut chunk = edits::added(
+            document,
+            &dataset.live_set,
+            &edit.id,
+            content.clone(),
+            before,
+        );
         chunk.enabled = edit.enabled;
         measure(embedder, &mut chunk)?;
         chunks.insert(place, chunk);
@@ -212,7 +214,6 @@ pub fn prepare(
     }
     for (ordinal, chunk) in (0_i64..).zip(&mut chunks) {
         chunk.ordinal = ordinal;
-        chunk.set_id.clone_from(&dataset.live_set);
     }
     Ok(Prepared {
         edits: edits

@@ -34,6 +34,7 @@ pub(super) async fn exchange(
 ) -> Result<()> {
     let tenant_id = document.tenant_id.as_str();
     let mut tx = app.db.begin_repeatable().await?;
+    let live = index_log::hold(&mut tx, tenant_id, &dataset.id).await?;
     // Visibility may have changed since the job began; the row also tells whether the document still exists
     // and no later job has it.
     let current: Option<(bool,)> = tx
@@ -46,7 +47,7 @@ pub(super) async fn exchange(
         return Ok(());
     };
     // A generation that became live meanwhile wants other chunks: the job runs again.
-    if !is_live(&mut tx, dataset).await? {
+    if live.as_ref() != Some(&dataset.live_set) {
         return Err(Error::unavailable(
             "generation_switched",
             "another generation is searched now",
@@ -99,14 +100,45 @@ pub(super) async fn exchange(
     Ok(())
 }
 
-async fn is_live(tx: &mut Tx, dataset: &Dataset) -> Result<bool> {
-    let live: Option<(String,)> = tx
-        .optional(
-            "SELECT live_set FROM kb_datasets WHERE tenant_id = $1 AND id = $2",
-            args![&dataset.tenant_id, &dataset.id],
-        )
-        .await?;
-    Ok(live.is_some_and(|(set,)| set == dataset.live_set))
+/// What of a chunk's row can change while its text stays the same.
+#[derive(Debug, sqlx::FromRow)]
+struct Row {
+    id: String,
+    text_hash: String,
+    enabled: bool,
+    ordinal: i64,
+    start_byte: i64,
+    start_char: i64,
+    end_byte: i64,
+    heading_path: String,
+    page: Option<i64>,
+    page_label: Option<String>,
+    table_number: Option<i64>,
+    first_row: Option<i64>,
+    last_row: Option<i64>,
+    first_line: Option<i64>,
+    last_line: Option<i64>,
+    origin: String,
+    edit_id: Option<String>,
+}
+
+impl Row {
+    fn is_that_of(&self, chunk: &Chunk) -> bool {
+        self.text_hash == chunk.text_hash
+            && self.enabled == chunk.enabled
+            && self.ordinal == chunk.ordinal
+            && self.start_byte == chunk.start_byte
+            && self.start_char == chunk.start_char
+            && self.end_byte == chunk.end_byte
+            && self.heading_path == chunk.heading_path
+            && self.page == chunk.page
+            && self.page_label == chunk.page_label
+            && self.table_number == chunk.table_number
+            && (self.first_row, self.last_row) == (chunk.first_row, chunk.last_row)
+            && (self.first_line, self.last_line) == (chunk.first_line, chunk.last_line)
+            && self.origin == chunk.origin
+            && self.edit_id == chunk.edit_id
+    }
 }
 
 /// Makes a document's chunks in the set of `dataset` those of `prepared`; gives what the indexes have to know.
@@ -118,15 +150,20 @@ async fn replace(
     stage: Stage,
 ) -> Result<Vec<(Op, String)>> {
     let tenant_id = document.tenant_id.as_str();
-    let old: Vec<(String, String, bool)> = tx
+    let old: Vec<Row> = tx
         .all(
-            "SELECT id, text_hash, enabled FROM kb_chunks WHERE tenant_id = $1 AND document_id = $2 AND set_id = $3",
+            "SELECT id, text_hash, enabled, ordinal, start_byte, start_char, end_byte, heading_path, page, page_label, table_number, first_row, last_row,
+             first_line, last_line, origin, edit_id FROM kb_chunks WHERE tenant_id = $1 AND document_id = $2 AND set_id = $3",
             args![tenant_id, &document.id, &dataset.live_set],
         )
         .await?;
     let new: HashMap<&str, &Chunk> = prepared.chunks.iter().map(|c| (c.id.as_str(), c)).collect();
     let mut ops: Vec<(Op, String)> = Vec::new();
-    for (id, ..) in old.iter().filter(|(id, ..)| !new.contains_key(id.as_str())) {
+    for id in old
+        .iter()
+        .map(|row| &row.id)
+        .filter(|id| !new.contains_key(id.as_str()))
+    {
         tx.execute(
             "DELETE FROM kb_chunks WHERE tenant_id = $1 AND id = $2",
             args![tenant_id, id],
@@ -134,24 +171,22 @@ async fn replace(
         .await?;
         ops.push((Op::Delete, id.clone()));
     }
-    let old: HashMap<&str, (&str, bool)> = old
-        .iter()
-        .map(|(id, hash, enabled)| (id.as_str(), (hash.as_str(), *enabled)))
-        .collect();
+    let old: HashMap<&str, &Row> = old.iter().map(|row| (row.id.as_str(), row)).collect();
     for chunk in &prepared.chunks {
         let before = old.get(chunk.id.as_str());
         match before {
+            Some(row) if row.is_that_of(chunk) => {}
             Some(_) => chunks::rewrite(tx, tenant_id, chunk).await?,
             None => chunks::insert(tx, tenant_id, chunk).await?,
         }
         if !chunk.enabled {
-            if before.is_some_and(|(_, enabled)| *enabled) {
+            if before.is_some_and(|row| row.enabled) {
                 ops.push((Op::Delete, chunk.id.clone()));
             }
             continue;
         }
         // Unchanged words that searches saw before keep their entries in both indexes.
-        let is_new = !before.is_some_and(|(hash, enabled)| *enabled && *hash == chunk.text_hash);
+        let is_new = !before.is_some_and(|row| row.enabled && row.text_hash == chunk.text_hash);
         if is_new {
             ops.push((Op::Text, chunk.id.clone()));
         }
@@ -176,10 +211,11 @@ pub(crate) async fn exchange_aside(
 ) -> Result<()> {
     let (tenant_id, set_id) = (document.tenant_id.as_str(), dataset.live_set.as_str());
     let mut tx = app.db.begin_repeatable().await?;
-    // Takes the row of the set, so that a switch waits; without it, the set is gone or searched by now.
+    index_log::hold(&mut tx, tenant_id, &dataset.id).await?;
+    // Without this row, the set is gone or searched by now.
     let aside: Option<(i64,)> = tx
         .optional(
-            "UPDATE kb_generations SET log_seq = log_seq WHERE tenant_id = $1 AND set_id = $2 AND status <> 'live' RETURNING log_seq",
+            "SELECT log_seq FROM kb_generations WHERE tenant_id = $1 AND set_id = $2 AND status <> 'live'",
             args![tenant_id, set_id],
         )
         .await?;
