@@ -4,6 +4,7 @@
 use std::hint::black_box;
 
 use cairn::search::keyword::{Change, KeywordStore};
+use cairn::search::syntax::Parsed;
 use criterion::{Criterion, criterion_group, criterion_main};
 use uuid::Uuid;
 
@@ -24,7 +25,7 @@ fn bench(c: &mut Criterion) {
         }
     });
     index.apply(changes.collect(), 1, false).expect("applies");
-    let query = "how is the bound of a keyword score computed";
+    let query = &Parsed::plain("how is the bound of a keyword score computed");
     let analysed = index.analyse(query).expect("analyses");
     let ids: Vec<Uuid> = (0..200).map(|n| Uuid::from_u128(n * 97)).collect();
     let documents: Vec<String> = (0..50).map(|n| n.to_string()).collect();

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use cairn_models::{Cache, EmbedderSpec, Loaded, Priority, RemoteEmbedder, RemoteOptions, Tokens};
+use cairn_models::{
+    Cache, EmbedderSpec, Loaded, Priority, RemoteEmbedder, RemoteOptions, Reranker, Tokens,
+};
 use moka::sync::Cache as Memory;
 use tokio::sync::{Mutex, OnceCell};
 use tokio::task::JoinHandle;
@@ -21,11 +23,13 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::{Db, args};
 use crate::error::{Error, Result};
+use crate::evaluation::history;
 use crate::events::Bell;
 use crate::jobs::pool::Workers;
 use crate::jobs::{self, Task, pool, schedules};
 use crate::kb::ingestion::Runner;
 use crate::kb::parser::Parser;
+use crate::search;
 use crate::search::follower::{self, Positions};
 use crate::search::keyword::KeywordStore;
 use crate::search::vector::{VectorIndex, VectorOptions};
@@ -48,9 +52,16 @@ pub struct App {
     pub parser: Parser,
     /// Vectors of recent queries.
     pub query_vectors: Memory<String, Arc<Vec<f32>>>,
+    /// What searches remember until something changes.
+    pub search_memory: search::memory::Memory,
+    /// Queries on their way to the history.
+    pub history: history::Queue,
+    /// How well the models know the languages of datasets.
+    pub grasps: search::alpha::Grasps,
     /// How far the indexes of this process are.
     pub positions: Positions,
     embedder: OnceCell<Holder>,
+    reranker: OnceCell<Arc<Reranker>>,
     /// Models of datasets other than the configured one, loaded when first needed.
     others: Mutex<HashMap<String, Loaded>>,
     engine: OnceCell<Engine>,
@@ -169,8 +180,12 @@ impl App {
             blobs,
             bell: Bell::default(),
             parser,
+            search_memory: search::memory::Memory::default(),
+            history: history::Queue::default(),
+            grasps: search::alpha::grasps(),
             positions: Positions::default(),
             embedder: OnceCell::new(),
+            reranker: OnceCell::new(),
             others: Mutex::default(),
             engine: OnceCell::new(),
             embedded: (AtomicU64::new(0), AtomicU64::new(0)),
@@ -421,6 +436,31 @@ impl App {
         }
     }
 
+    /// The configured cross-encoder, loaded when first asked for.
+    ///
+    /// # Errors
+    /// `reranker_not_configured`; as the model says.
+    pub async fn reranker(&self) -> Result<Arc<Reranker>> {
+        if self.config.reranker.is_empty() {
+            return Err(Error::unprocessable(
+                "reranker_not_configured",
+                "no reranker is configured (setting `reranker`); search without rerank",
+            ));
+        }
+        let load = || async {
+            let (config, cache) = (self.config.clone(), self.models());
+            let loaded = tokio::task::spawn_blocking(move || {
+                let manifest = cairn_models::resolve_reranker(&config.reranker)?;
+                let runtime = (!config.onnxruntime.as_os_str().is_empty())
+                    .then_some(config.onnxruntime.as_path());
+                let threads = config.model_threads();
+                cairn_models::load_reranker(&manifest, &cache, runtime, threads, &|_, _, _| {})
+            });
+            Ok::<_, Error>(loaded.await??)
+        };
+        self.reranker.get_or_try_init(load).await.cloned()
+    }
+
     /// Whether the engine has been opened.
     #[must_use]
     pub fn is_ready(&self) -> bool {
@@ -493,7 +533,11 @@ impl App {
         ))];
         if follow {
             let (app, stop) = (Arc::clone(self), stop.clone());
-            tasks.push(tokio::spawn(async move { follower::run(&app, stop).await }));
+            tasks.push(tokio::spawn({
+                let (app, stop) = (Arc::clone(&app), stop.clone());
+                async move { follower::run(&app, stop).await }
+            }));
+            tasks.push(tokio::spawn(async move { history::run(&app, stop).await }));
         }
         tasks
     }

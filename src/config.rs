@@ -108,6 +108,14 @@ config! {
     cors_origins: String = String::new();
     /// Candidates taken from each index before blending.
     search_candidates: usize = 200;
+    /// Cross-encoder for `rerank`: a name from `cairn models list`, or a directory; empty for none.
+    reranker: String = String::new();
+    /// Candidates that the cross-encoder orders.
+    rerank_candidates: usize = 50;
+    /// Milliseconds for that, per search; when they run out, the order of the blend stands.
+    rerank_budget_ms: u64 = 3000;
+    /// Days for which queries are remembered; 0 remembers none.
+    query_history_days: u64 = 30;
     /// Query vectors kept in memory.
     query_cache: u64 = 10_000;
     /// Vectors per segment, in kilobytes of data, above which the embedded engine builds a graph instead of scanning.

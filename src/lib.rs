@@ -9,6 +9,7 @@ pub mod clock;
 pub mod config;
 pub mod db;
 pub mod error;
+pub mod evaluation;
 pub mod events;
 pub mod jobs;
 pub mod page;

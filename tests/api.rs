@@ -9,12 +9,16 @@ mod support;
 
 #[path = "api/access.rs"]
 mod access;
+#[path = "api/answers.rs"]
+mod answers;
 #[path = "api/command_line.rs"]
 mod command_line;
 #[path = "api/crash.rs"]
 mod crash;
 #[path = "api/dashboard.rs"]
 mod dashboard;
+#[path = "api/evaluation.rs"]
+mod evaluation;
 #[path = "api/generations.rs"]
 mod generations;
 #[path = "api/ingestion.rs"]
@@ -31,3 +35,5 @@ mod portable;
 mod qdrant;
 #[path = "api/search.rs"]
 mod search;
+#[path = "api/why_not.rs"]
+mod why_not;

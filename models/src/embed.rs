@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::fetch::{Cache, Progress, recorded};
 use crate::manifest::{Files, Manifest, Origin, Pooling, Precision};
-use crate::onnx::{BertConfig, write_bert};
+use crate::onnx::{BertConfig, Head, write_bert};
 use crate::pool::{Inference, Run};
 use crate::{Error, Result, Tokens, ensure_runtime};
 
@@ -210,7 +210,13 @@ fn written_graph(
             sha256: None,
         }),
     )?;
-    let graph = write_bert(&manifest.name, &config, &weights, manifest.precision)?;
+    let graph = write_bert(
+        &manifest.name,
+        &config,
+        &weights,
+        manifest.precision,
+        Head::None,
+    )?;
     if !matches!(
         manifest.sources.first(),
         Some(crate::Source::Directory { .. })

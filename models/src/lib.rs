@@ -11,14 +11,20 @@ mod manifest;
 mod onnx;
 mod pool;
 mod remote;
+mod rerank;
+
 mod runtime;
 mod tokens;
 
 pub use embed::{Embedder, EmbedderSpec, Loaded, Priority, load_local};
 pub use error::{Error, Result};
 pub use fetch::{Cache, Progress, hash_file};
-pub use manifest::{Files, Manifest, Origin, Pooling, Precision, Source, known, resolve};
-pub use onnx::{BertConfig, write_bert};
+pub use manifest::{
+    Files, Manifest, Origin, Pooling, Precision, Source, known, rerankers, resolve,
+    resolve_reranker,
+};
+pub use onnx::{BertConfig, Head, write_bert};
 pub use remote::{RemoteEmbedder, RemoteOptions};
+pub use rerank::{Reranker, load_reranker};
 pub use runtime::{RuntimeManifest, ensure_runtime, runtime_manifest};
 pub use tokens::Tokens;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use fastembed::TextEmbedding;
+use fastembed::{TextEmbedding, TextRerank};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
@@ -120,6 +120,64 @@ pub fn resolve(name: &str) -> Result<Manifest> {
     }
 }
 
+/// Resolves a configured cross-encoder: a known one, or a directory that holds one.
+///
+/// # Errors
+/// [`Error::UnknownModel`] when it is neither.
+pub fn resolve_reranker(name: &str) -> Result<Manifest> {
+    let known = rerankers()
+        .into_iter()
+        .find(|m| m.name.eq_ignore_ascii_case(name));
+    match known {
+        Some(found) => Ok(found),
+        None if Path::new(name).is_dir() => directory(Path::new(name)),
+        None => Err(Error::UnknownModel(name.to_owned())),
+    }
+}
+
+/// Cross-encoders that can be chosen by name: those that fastembed knows.
+#[must_use]
+pub fn rerankers() -> Vec<Manifest> {
+    let open = |name: &str| Files {
+        name: name.to_owned(),
+        sha256: None,
+    };
+    let mut all: Vec<Manifest> = TextRerank::list_supported_models()
+        .into_iter()
+        .filter_map(|info| {
+            let name = info.model_code.rsplit('/').next()?.to_owned();
+            let mut files = vec![open(&info.model_file)];
+            files.extend(info.additional_files.iter().map(|f| open(f)));
+            files.extend(TOKENIZER_FILES.map(open));
+            Some(Manifest {
+                name,
+                dimensions: 1,
+                max_tokens: 512,
+                pooling: Pooling::Cls,
+                precision: Precision::Fp32,
+                origin: Origin::Onnx(info.model_file.clone()),
+                query_prefix: String::new(),
+                passage_prefix: String::new(),
+                licence: "see the model card".to_owned(),
+                files,
+                sources: vec![Source::Hub {
+                    repo: info.model_code.clone(),
+                }],
+            })
+        })
+        .collect();
+    all.sort_by(|a, b| a.name.cmp(&b.name));
+    all
+}
+
+/// What every tokenizer consists of.
+const TOKENIZER_FILES: [&str; 4] = [
+    "tokenizer.json",
+    "config.json",
+    "special_tokens_map.json",
+    "tokenizer_config.json",
+];
+
 /// All models that can be chosen by name: the default in both precisions, then those that fastembed knows.
 #[must_use]
 pub fn known() -> Vec<Manifest> {
@@ -204,15 +262,7 @@ fn from_fastembed(info: &fastembed::ModelInfo<fastembed::EmbeddingModel>) -> Opt
     };
     let mut files = vec![open(&info.model_file)];
     files.extend(info.additional_files.iter().map(|f| open(f)));
-    files.extend(
-        [
-            "tokenizer.json",
-            "config.json",
-            "special_tokens_map.json",
-            "tokenizer_config.json",
-        ]
-        .map(open),
-    );
+    files.extend(TOKENIZER_FILES.map(open));
     let (query_prefix, passage_prefix) = prefixes(&name);
     Some(Manifest {
         name: if quantised {

@@ -150,8 +150,16 @@ const FUSED: &str = "com.microsoft";
 /// Largest magnitude of a quantised weight (7 bits, see the head of the file).
 const WEIGHT_LIMIT: f32 = 63.0;
 
-/// Writes the graph as an ONNX file: inputs `input_ids`, `attention_mask`, `token_type_ids` (all `[batch, sequence]`, i64),
-/// output `last_hidden_state` (`[batch, sequence, hidden]`, f32).
+/// What stands behind the encoder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Head {
+    /// Nothing: output `last_hidden_state` (`[batch, sequence, hidden]`, f32).
+    None,
+    /// Pooler and classifier over the first token, as in `BertForSequenceClassification`: output `logits` (`[batch, labels]`, f32).
+    Classifier,
+}
+
+/// Writes the graph as an ONNX file: inputs `input_ids`, `attention_mask`, `token_type_ids` (all `[batch, sequence]`, i64), output by the head.
 ///
 /// # Errors
 /// [`Error::Load`] when a tensor is missing, is not f32, or the activation is not GELU.
@@ -160,6 +168,7 @@ pub fn write_bert(
     config: &BertConfig,
     weights: &[u8],
     precision: Precision,
+    head: Head,
 ) -> Result<Vec<u8>> {
     if config.hidden_act != "gelu" {
         return Err(Error::load(
@@ -175,7 +184,19 @@ pub fn write_bert(
         nodes: Vec::new(),
         initializers: Vec::new(),
     };
-    let output = writer.encoder(config)?;
+    let encoded = writer.encoder(config)?;
+    let output = match head {
+        Head::None => value(
+            &encoded,
+            FLOAT,
+            &["batch", "sequence"],
+            Some(config.hidden_size),
+        ),
+        Head::Classifier => {
+            let labels = writer.classifier(&encoded)?;
+            value("logits", FLOAT, &["batch"], Some(labels))
+        }
+    };
     let graph = GraphProto {
         node: writer.nodes,
         name: name.to_owned(),
@@ -183,12 +204,7 @@ pub fn write_bert(
         input: ["input_ids", "attention_mask", "token_type_ids"]
             .map(|n| value(n, INT64, &["batch", "sequence"], None))
             .to_vec(),
-        output: vec![value(
-            &output,
-            FLOAT,
-            &["batch", "sequence"],
-            Some(config.hidden_size),
-        )],
+        output: vec![output],
     };
     let opset = |domain: &str, version| OperatorSetIdProto {
         domain: domain.to_owned(),
@@ -258,6 +274,24 @@ impl Writer<'_> {
         }
         self.node("Identity", &[&hidden], &["last_hidden_state"]);
         Ok("last_hidden_state".to_owned())
+    }
+
+    /// Gives the number of labels.
+    fn classifier(&mut self, encoded: &str) -> Result<usize> {
+        self.initializer("first", INT64, &[], 0_i64.to_le_bytes().to_vec());
+        self.node_with(
+            "Gather",
+            "",
+            &[encoded, "first"],
+            &["first_token"],
+            vec![int("axis", 1)],
+        );
+        let input = self.quantised("first_token");
+        self.linear(&input, "pooler.dense", "pooled")?;
+        self.node("Tanh", &["pooled"], &["pooled_tanh"]);
+        let input = self.quantised("pooled_tanh");
+        self.linear(&input, "classifier", "logits")?;
+        Ok(self.vector("classifier.bias")?.len())
     }
 
     fn embeddings(&mut self, config: &BertConfig) -> Result<String> {

@@ -12,6 +12,8 @@ pub struct Tokens {
     tokenizer: Tokenizer,
     /// Special tokens the model adds around a text.
     special: usize,
+    /// The token that stands for what the vocabulary lacks.
+    unknown: Option<u32>,
 }
 
 impl std::fmt::Debug for Tokens {
@@ -37,7 +39,44 @@ impl Tokens {
             .encode("", true)
             .map_err(|e| Error::load(model, e))?
             .len();
-        Ok(Self { tokenizer, special })
+        let unknown = ["[UNK]", "<unk>"]
+            .into_iter()
+            .find_map(|token| tokenizer.token_to_id(token));
+        Ok(Self {
+            tokenizer,
+            special,
+            unknown,
+        })
+    }
+
+    /// How well the vocabulary knows the words of a text: letters per piece, where letters that became the unknown token do not count. A model
+    /// that learnt a language has whole words or long parts of them (3 to 5); one that did not spells them letter by letter (1 and less).
+    /// Letters of scripts that write a syllable or a word with one weigh more. `None` for a text without letters.
+    ///
+    /// # Errors
+    /// [`Error::Inference`] when the tokenizer refuses the text.
+    pub fn grasp(&self, text: &str) -> Result<Option<f32>> {
+        let (mut letters, mut count) = (0.0, 0_usize);
+        for piece in pieces(text) {
+            let encoding = self
+                .tokenizer
+                .encode(piece, false)
+                .map_err(|e| Error::Inference(e.to_string()))?;
+            for (id, (start, end)) in encoding.get_ids().iter().zip(encoding.get_offsets()) {
+                let weight: f32 = piece
+                    .get(*start..*end)
+                    .map_or(0.0, |part| part.chars().map(letter_weight).sum());
+                if weight > 0.0 {
+                    count += 1;
+                    letters += if Some(*id) == self.unknown {
+                        0.0
+                    } else {
+                        weight
+                    };
+                }
+            }
+        }
+        Ok((count > 0).then(|| letters / count as f32))
     }
 
     /// Tokens of the text as the model counts them, special ones included.
@@ -64,6 +103,20 @@ impl Tokens {
             base += piece.len();
         }
         Ok(starts)
+    }
+}
+
+/// What a letter weighs beside one of an alphabet.
+fn letter_weight(c: char) -> f32 {
+    match u32::from(c) {
+        // Han: a morpheme.
+        0x3400..=0x4DBF | 0x4E00..=0x9FFF | 0xF900..=0xFAFF | 0x20000..=0x3FFFF => 3.0,
+        // Hangul: a syllable of two or three letters.
+        0xAC00..=0xD7AF => 2.0,
+        // Kana, Thai, Lao, Burmese, Khmer.
+        0x3040..=0x30FF | 0x0E00..=0x0EFF | 0x1000..=0x109F | 0x1780..=0x17FF => 1.5,
+        _ if c.is_alphabetic() => 1.0,
+        _ => 0.0,
     }
 }
 

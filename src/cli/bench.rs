@@ -297,7 +297,8 @@ async fn first_hits(
 ) -> Result<(Duration, Duration)> {
     // The query is embedded beforehand, so that only ingestion is timed.
     let request = |alpha| Request {
-        alpha,
+        cache: false,
+        alpha: Some(alpha),
         ..Request::new("where do heliotropes grow", vec![dataset_id.to_owned()])
     };
     search::search(app, caller, &request(1.0)).await?;

@@ -24,7 +24,6 @@ use crate::kb::datasets::{self, Cutting, NewDataset};
 use crate::kb::documents::{self, Meeting, NewDocument};
 use crate::kb::{Dataset, Document};
 use crate::search::measure::{Judgements, Measures, mean, measure};
-use crate::search::query::DEFAULT_ALPHA;
 use crate::search::{self, Fusion, Request};
 
 #[derive(Debug, Args)]
@@ -34,12 +33,12 @@ use crate::search::{self, Fusion, Request};
 pub(super) struct EvalArgs {
     /// Folder of the collection
     dir: PathBuf,
-    /// Keyword analysis: two-letter code or none
-    #[arg(long, default_value = "en", value_name = "CODE")]
+    /// Keyword analysis: two-letter code, none, or auto
+    #[arg(long, default_value = "auto", value_name = "CODE")]
     language: String,
-    /// Weight of the vectors in the blend
-    #[arg(long, default_value_t = DEFAULT_ALPHA, value_name = "0..1")]
-    alpha: f32,
+    /// Weight of the vectors in the blend [default: what suits model and query]
+    #[arg(long, value_name = "0..1")]
+    alpha: Option<f32>,
     /// Tokens per chunk, 128 to 2048
     #[arg(long, default_value_t = 2048, value_name = "N")]
     chunk_size: i64,
@@ -112,9 +111,9 @@ async fn evaluate(
     let dataset = load(app, caller, global, args).await?;
     let loaded = began.elapsed().as_secs_f64();
     let configurations = [
-        ("vector", 1.0, Fusion::Blend),
-        ("keyword", 0.0, Fusion::Blend),
-        ("rrf", 0.5, Fusion::Rrf),
+        ("vector", Some(1.0), Fusion::Blend),
+        ("keyword", Some(0.0), Fusion::Blend),
+        ("rrf", Some(0.5), Fusion::Rrf),
         ("blend", args.alpha, Fusion::Blend),
     ];
     let bar = output::bar(
@@ -122,10 +121,12 @@ async fn evaluate(
         global.json,
         "searching {pos}/{len} {wide_bar} {eta}",
     );
-    let request = |text: &str, alpha: f32, fusion: Fusion, top_k: usize| Request {
+    let request = |text: &str, alpha: Option<f32>, fusion: Fusion, top_k: usize| Request {
         top_k,
         alpha,
         fusion,
+        plain: true,
+        cache: false,
         ..Request::new(text, vec![dataset.id.clone()])
     };
     let (mut rows, mut embed) = (Vec::new(), Vec::new());

@@ -40,7 +40,7 @@ pub(super) struct IngestArgs {
     #[arg(long, value_name = "NAME")]
     dataset: String,
     /// Keyword analysis of a new dataset: two-letter code or none
-    #[arg(long, default_value = "en", value_name = "CODE")]
+    #[arg(long, default_value = "auto", value_name = "CODE")]
     language: String,
     /// Tokens per chunk of a new dataset, 128 to 2048
     #[arg(long, value_name = "N")]

@@ -30,9 +30,9 @@ pub(super) struct SearchArgs {
     /// Hits wanted, 1 to 100
     #[arg(long, default_value_t = 5, value_name = "N")]
     top_k: usize,
-    /// Weight of meaning against words: 0 words only, 1 meaning only
-    #[arg(long, default_value_t = search::query::DEFAULT_ALPHA, value_name = "0..1")]
-    alpha: f32,
+    /// Weight of meaning against words: 0 words only, 1 meaning only [default: what suits model and query]
+    #[arg(long, value_name = "0..1")]
+    alpha: Option<f32>,
     /// Leave out hits below this score
     #[arg(long, value_name = "0..1")]
     min_score: Option<f32>,
@@ -191,7 +191,7 @@ fn as_json(answer: &Answer, explain: bool) -> Result<Value> {
     };
     let results = answer.hits.iter().map(hit).collect::<Result<Vec<_>>>()?;
     Ok(
-        json!({"results": results, "candidates": answer.candidates, "searchMs": answer.timings.total_ms, "timings": answer.timings}),
+        json!({"results": results, "candidates": answer.totals.candidates, "totals": answer.totals, "confidence": answer.confidence, "didYouMean": answer.did_you_mean, "searchMs": answer.timings.total_ms, "timings": answer.timings}),
     )
 }
 
@@ -217,7 +217,7 @@ pub(super) fn print(answer: &Answer, explain: bool) {
     println!(
         "{} hits from {} candidates in {:.1} ms (query {:.1}, indexes {:.1}, rows {:.1})",
         answer.hits.len(),
-        answer.candidates,
+        answer.totals.candidates,
         t.total_ms,
         t.embed_ms,
         t.retrieve_ms,

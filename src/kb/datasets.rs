@@ -21,7 +21,7 @@ pub struct Dataset {
     pub name: String,
     /// Free text.
     pub description: Option<String>,
-    /// Keyword analysis: a two-letter code, or `none`.
+    /// Keyword analysis: a two-letter code, `none`, or `auto` to recognise it for every chunk.
     pub language: String,
     /// `local` or `openai`.
     pub embedding_provider: String,
@@ -45,8 +45,14 @@ pub struct Dataset {
     pub generation: i64,
     /// The set of chunks that is searched.
     pub live_set: String,
-    /// Last entry of its index log: the version of what is searchable.
+    /// Last entry of its index log.
     pub log_seq: i64,
+    /// Raised by every change of what searches can answer.
+    pub version: i64,
+    /// JSON object: settings of searches that name none.
+    pub search_defaults: String,
+    /// Whether queries are remembered.
+    pub query_history: bool,
     /// Time of creation.
     pub created_on: Time,
     /// Time of the last change of settings.
@@ -186,7 +192,11 @@ pub const DELIMITER: &str = "\n---\n";
 pub async fn create(app: &App, caller: &Caller, new: NewDataset) -> Result<Dataset> {
     caller.need_unconfined(Scope::KbWrite)?;
     let name = checked_name(&new.name)?;
-    let language = new.language.as_deref().unwrap_or("en").to_lowercase();
+    let language = new
+        .language
+        .as_deref()
+        .unwrap_or(analysis::AUTO)
+        .to_lowercase();
     analysis::check_language(&language)?;
     new.cutting.check(CHUNK_SIZE, CHUNK_OVERLAP)?;
     let delimiter = checked_delimiter(new.delimiter.as_deref().unwrap_or(DELIMITER))?;
@@ -244,7 +254,8 @@ macro_rules! columns {
     () => {
         "d.id, d.tenant_id, d.name, d.description, d.language, d.embedding_provider, d.embedding_model, d.vector_size, d.chunk_size,
          d.chunk_overlap, d.parse_type, d.parser_engine, d.delimiter, d.allowed_agent_roles, d.generation, d.live_set,
-         (SELECT g.log_seq FROM kb_generations g WHERE g.set_id = d.live_set) AS log_seq, d.created_on, d.updated_on"
+         (SELECT g.log_seq FROM kb_generations g WHERE g.set_id = d.live_set) AS log_seq, d.version, d.search_defaults, d.query_history,
+         d.created_on, d.updated_on"
     };
 }
 
@@ -423,6 +434,11 @@ pub async fn delete(app: &App, caller: &Caller, id: &str) -> Result<()> {
     let dataset = settings(app, caller, id).await?;
     let mut tx = app.db.begin().await?;
     for statement in [
+        "DELETE FROM kb_query_history WHERE tenant_id = $1 AND dataset_id = $2",
+        "DELETE FROM kb_eval_runs WHERE tenant_id = $1 AND dataset_id = $2",
+        "DELETE FROM kb_queries WHERE tenant_id = $1 AND query_set_id IN (SELECT id FROM kb_query_sets WHERE tenant_id = $1 AND dataset_id = $2)",
+        "DELETE FROM kb_query_sets WHERE tenant_id = $1 AND dataset_id = $2",
+        "DELETE FROM kb_search_defaults WHERE tenant_id = $1 AND dataset_id = $2",
         "DELETE FROM kb_chunks WHERE tenant_id = $1 AND dataset_id = $2",
         "DELETE FROM kb_chunk_edits WHERE tenant_id = $1 AND document_id IN (SELECT id FROM kb_documents WHERE tenant_id = $1 AND dataset_id = $2)",
         "DELETE FROM kb_generation_documents WHERE tenant_id = $1 AND document_id IN (SELECT id FROM kb_documents WHERE tenant_id = $1 AND dataset_id = $2)",

@@ -837,6 +837,7 @@ pub async fn update(
     }
     let mut tx = app.db.begin().await?;
     if let Some(metadata) = &patch.metadata {
+        index_log::hold(&mut tx, caller.tenant(), dataset_id).await?;
         tx.execute(
             "UPDATE kb_documents SET metadata = $1, updated_on = $2 WHERE tenant_id = $3 AND id = $4",
             args![metadata.to_string(), app.clock.now(), caller.tenant(), id],

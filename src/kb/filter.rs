@@ -130,6 +130,69 @@ impl Filter {
         }
     }
 
+    /// Whether it asks for something that only a chunk has, not its document.
+    #[must_use]
+    pub fn asks_chunks(&self) -> bool {
+        match self {
+            Self::And { and: parts } | Self::Or { or: parts } => {
+                parts.iter().any(Self::asks_chunks)
+            }
+            Self::Not { not } => not.asks_chunks(),
+            Self::Is(comparison) => is_of_chunk(&comparison.field),
+        }
+    }
+
+    /// Whether a chunk of a document may satisfy it, as far as the document tells; and whether one may not.
+    #[must_use]
+    pub fn may_hold(&self, document: &Value) -> (bool, bool) {
+        match self {
+            Self::And { and } => and
+                .iter()
+                .map(|f| f.may_hold(document))
+                .fold((true, false), |(yes, no), (y, n)| (yes && y, no || n)),
+            Self::Or { or } => or
+                .iter()
+                .map(|f| f.may_hold(document))
+                .fold((false, true), |(yes, no), (y, n)| (yes || y, no && n)),
+            Self::Not { not } => {
+                let (yes, no) = not.may_hold(document);
+                (no, yes)
+            }
+            Self::Is(comparison) if is_of_chunk(&comparison.field) => (true, true),
+            Self::Is(comparison) => {
+                let holds = comparison.holds(document);
+                (holds, !holds)
+            }
+        }
+    }
+
+    /// What `field:value` in a query means: the field has the value as a word of its text, or is that number or truth value.
+    #[must_use]
+    pub fn typed(field: &str, value: &str) -> Self {
+        let is = |op, value| {
+            Self::Is(Comparison {
+                field: field.to_owned(),
+                op,
+                value,
+            })
+        };
+        let mut or = vec![is(Operator::Contains, Value::from(value))];
+        if let Ok(parsed @ (Value::Number(_) | Value::Bool(_))) = serde_json::from_str(value) {
+            or.push(is(Operator::Eq, parsed));
+        }
+        Self::Or { or }
+    }
+
+    /// The first comparison that an object fails, for an explanation; `None` when it holds.
+    #[must_use]
+    pub fn failing(&self, object: &Value) -> Option<Self> {
+        match self {
+            Self::And { and } => and.iter().find_map(|f| f.failing(object)),
+            _ if self.holds(object) => None,
+            _ => Some(self.clone()),
+        }
+    }
+
     /// Whether an object satisfies it.
     #[must_use]
     pub fn holds(&self, object: &Value) -> bool {
@@ -187,6 +250,11 @@ impl Comparison {
             Operator::Exists => found.is_some() != (self.value == Value::Bool(false)),
         }
     }
+}
+
+/// Fields of hits themselves begin with a dollar; these belong to the chunk.
+fn is_of_chunk(field: &str) -> bool {
+    matches!(field, "$heading" | "$page")
 }
 
 /// Numbers are equal by value (1 and 1.0), everything else as JSON.

@@ -38,6 +38,11 @@ pub async fn run(app: &App) -> Result<()> {
         now.minus(DAY * u32::try_from(app.config.generation_days).unwrap_or(u32::MAX)),
     )
     .await?;
+    let queries = crate::evaluation::history::prune(
+        app,
+        now.minus(DAY * u32::try_from(app.config.query_history_days).unwrap_or(u32::MAX)),
+    )
+    .await?;
     let mut blobs = 0;
     for (tenant_id, hash) in app.blobs.garbage(&app.db).await? {
         blobs += u64::from(app.blobs.collect(&app.db, &tenant_id, &hash).await?);
@@ -48,6 +53,7 @@ pub async fn run(app: &App) -> Result<()> {
         log,
         embeddings,
         generations,
+        queries,
         blobs,
         "housekeeping removed what is no longer needed"
     );

@@ -36,14 +36,15 @@ pub struct Entry {
 }
 
 /// Takes a dataset for a change of its chunks, until the commit, and gives the set that is searched; `None` when the dataset is gone. Every transaction
-/// that changes chunks begins with this: changes of one dataset, and switches of its generation, come one after the other.
+/// that changes chunks, or what searches read of documents, begins with this: changes of one dataset, and switches of its generation, come one
+/// after the other, and each gives the dataset another version.
 ///
 /// # Errors
 /// As the database says.
 pub async fn hold(tx: &mut Tx, tenant_id: &str, dataset_id: &str) -> Result<Option<String>> {
     let live: Option<(String,)> = tx
         .optional(
-            "UPDATE kb_datasets SET live_set = live_set WHERE tenant_id = $1 AND id = $2 RETURNING live_set",
+            "UPDATE kb_datasets SET version = version + 1 WHERE tenant_id = $1 AND id = $2 RETURNING live_set",
             args![tenant_id, dataset_id],
         )
         .await?;

@@ -1,9 +1,13 @@
 //! From text to keyword terms. Words are runs of letters, digits, marks and `_`, lower-cased, without stop words, stemmed by the dataset's language.
 //! Identifiers and versions are indexed whole and in parts (`HTTP_PROXY`, `getUserName`, `x.y.z`, `C++`); scripts that do not space
-//! their words become pairs of characters.
+//! their words become pairs of characters. A term with diacritics has a folded twin, by which it is found without them, a little later.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
 
 use tantivy::tokenizer::{
-    Language, Stemmer, StopWordFilter, TextAnalyzer, Token, TokenStream, Tokenizer,
+    AsciiFoldingFilter, Language, RawTokenizer, Stemmer, StopWordFilter, TextAnalyzer, Token,
+    TokenStream, Tokenizer,
 };
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
@@ -11,7 +15,7 @@ use unicode_normalization::char::is_combining_mark;
 use crate::error::{Error, Result};
 
 /// Changes with every change of the analysis: indexes written with another version are built anew.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Tokens longer than this many bytes (base64, minified code) are not indexed.
 const LONGEST: usize = 200;
@@ -38,24 +42,138 @@ const LANGUAGES: [(&str, Language); 18] = [
     ("tr", Language::Turkish),
 ];
 
+/// The setting by which the language of every chunk is recognised.
+pub const AUTO: &str = "auto";
+/// The language of texts that are too short or too odd (code, tables) to be recognised.
+const UNRECOGNISED: &str = "en";
+/// Before a folded term; no text has it.
+const FOLDED: char = '\u{1}';
+
 /// Refuses languages that no analysis is known for.
 ///
 /// # Errors
 /// `language_unknown` lists the known ones.
 pub fn check_language(code: &str) -> Result<()> {
-    if code == "none" || LANGUAGES.iter().any(|(c, _)| *c == code) {
+    if code == AUTO || code == "none" || LANGUAGES.iter().any(|(c, _)| *c == code) {
         return Ok(());
     }
     let known: Vec<&str> = LANGUAGES.iter().map(|(c, _)| *c).collect();
     Err(Error::invalid(
         "language_unknown",
-        format!("language must be none or one of {}", known.join(", ")),
+        format!("language must be auto, none or one of {}", known.join(", ")),
     ))
 }
 
-/// The analyser of a language; `none` neither drops stop words nor stems.
+/// The language in which a text of a dataset with that setting is analysed: the setting itself, or what the text is recognised as. Languages
+/// without a stemmer are `none`.
 #[must_use]
-pub fn analyser(code: &str) -> TextAnalyzer {
+pub fn language_of(setting: &str, text: &str) -> &'static str {
+    if setting == AUTO {
+        return recognised(text).unwrap_or(UNRECOGNISED);
+    }
+    known(setting)
+}
+
+/// The language of a text, when it can be told reliably.
+#[must_use]
+pub fn recognised(text: &str) -> Option<&'static str> {
+    use whatlang::Lang;
+    let found = whatlang::detect(text).filter(whatlang::Info::is_reliable)?;
+    Some(match found.lang() {
+        Lang::Ara => "ar",
+        Lang::Dan => "da",
+        Lang::Nld => "nl",
+        Lang::Eng => "en",
+        Lang::Fin => "fi",
+        Lang::Fra => "fr",
+        Lang::Deu => "de",
+        Lang::Ell => "el",
+        Lang::Hun => "hu",
+        Lang::Ita => "it",
+        Lang::Nob => "no",
+        Lang::Por => "pt",
+        Lang::Ron => "ro",
+        Lang::Rus => "ru",
+        Lang::Spa => "es",
+        Lang::Swe => "sv",
+        Lang::Tam => "ta",
+        Lang::Tur => "tr",
+        _ => "none",
+    })
+}
+
+fn known(code: &str) -> &'static str {
+    LANGUAGES
+        .iter()
+        .find(|(c, _)| *c == code)
+        .map_or("none", |(c, _)| c)
+}
+
+static ANALYSERS: LazyLock<HashMap<&'static str, TextAnalyzer>> = LazyLock::new(|| {
+    let codes = LANGUAGES.iter().map(|(code, _)| *code).chain(["none"]);
+    codes.map(|code| (code, build(code))).collect()
+});
+
+/// The tokens of a text in a language, without folded twins: those that a query asks for.
+#[must_use]
+pub fn tokens(language: &str, text: &str) -> Vec<Token> {
+    let mut analyser = ANALYSERS[known(language)].clone();
+    let mut stream = analyser.token_stream(text);
+    let mut tokens = Vec::new();
+    while stream.advance() {
+        tokens.push(stream.token().clone());
+    }
+    tokens
+}
+
+/// The tokens of a text in a language with the folded twins: those that are indexed.
+#[must_use]
+pub fn indexed(language: &str, text: &str) -> Vec<Token> {
+    let mut all = Vec::new();
+    for token in tokens(language, text) {
+        let twin = folded(&token.text).map(|text| Token {
+            text,
+            ..token.clone()
+        });
+        all.push(token);
+        all.extend(twin);
+    }
+    all
+}
+
+/// The folded twin of a term that has diacritics.
+#[must_use]
+pub fn folded(term: &str) -> Option<String> {
+    if term.is_ascii() {
+        return None;
+    }
+    let plain = without_diacritics(term);
+    (plain != term).then(|| format!("{FOLDED}{plain}"))
+}
+
+/// The folded twin by which a term without diacritics finds those that have some.
+#[must_use]
+pub fn twin_of_plain(term: &str) -> String {
+    format!("{FOLDED}{}", without_diacritics(term))
+}
+
+fn without_diacritics(term: &str) -> String {
+    static FOLDING: LazyLock<TextAnalyzer> = LazyLock::new(|| {
+        TextAnalyzer::builder(RawTokenizer::default())
+            .filter(AsciiFoldingFilter)
+            .build()
+    });
+    let mut folding = FOLDING.clone();
+    let mut stream = folding.token_stream(term);
+    if stream.advance() {
+        stream.token().text.clone()
+    } else {
+        term.to_owned()
+    }
+}
+
+/// `none` neither drops stop words nor stems.
+fn build(code: &str) -> TextAnalyzer {
     let builder = TextAnalyzer::builder(Words::default());
     match LANGUAGES.iter().find(|(c, _)| *c == code) {
         None => builder.build(),
@@ -287,17 +405,43 @@ mod tests {
     use super::*;
 
     fn terms(language: &str, text: &str) -> Vec<String> {
-        let mut analyser = analyser(language);
-        let mut stream = analyser.token_stream(text);
-        let mut out = Vec::new();
-        while stream.advance() {
-            let token = stream.token();
-            assert!(
-                text.is_char_boundary(token.offset_from) && text.is_char_boundary(token.offset_to)
-            );
-            out.push(token.text.clone());
+        let all = tokens(language, text);
+        assert!(
+            all.iter()
+                .all(|t| text.is_char_boundary(t.offset_from) && text.is_char_boundary(t.offset_to))
+        );
+        all.into_iter().map(|t| t.text).collect()
+    }
+
+    #[test]
+    fn languages_are_recognised_where_the_text_suffices() {
+        let texts = [
+            (
+                "de",
+                "Der Hafen wurde im Mittelalter gebaut und liegt an der Mündung des Flusses, wo die Schiffe ankern.",
+            ),
+            (
+                "en",
+                "The harbour was built in the middle ages and lies at the mouth of the river, where ships anchor.",
+            ),
+            ("none", "这个港口建于中世纪，位于河口，船只在那里停泊。"),
+        ];
+        for (language, text) in texts {
+            assert_eq!(language_of(AUTO, text), language, "{text}");
         }
-        out
+        assert_eq!(language_of(AUTO, "x = 1"), "en");
+        assert_eq!(language_of("fr", texts[0].1), "fr", "a setting is kept to");
+    }
+
+    #[test]
+    fn terms_with_diacritics_have_a_folded_twin() {
+        let indexed: Vec<String> = indexed("none", "Málaga bay")
+            .into_iter()
+            .map(|t| t.text)
+            .collect();
+        assert_eq!(indexed, ["málaga", &twin_of_plain("malaga"), "bay"]);
+        assert_eq!(folded("straße"), Some(twin_of_plain("strasse")));
+        assert_eq!(folded("plain"), None);
     }
 
     #[test]

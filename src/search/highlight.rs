@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use serde::Serialize;
-use tantivy::tokenizer::{TextAnalyzer, TokenStream};
+
+use super::analysis;
 
 /// A range of characters in a chunk's content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, utoipa::ToSchema)]
@@ -17,21 +18,21 @@ pub struct Range {
 /// Most ranges per hit.
 const MOST: usize = 200;
 
-/// Ranges of the content that analyse to a term of the query, ascending and merged where they overlap, and the terms that were met.
+/// Ranges of the content that are a term of the query in one of the languages, ascending and merged where they overlap, and the terms that were met.
 #[must_use]
 pub fn highlight(
-    analyser: &mut TextAnalyzer,
+    languages: &[&'static str],
     content: &str,
     terms: &HashSet<&str>,
 ) -> (Vec<Range>, Vec<String>) {
     let (mut bytes, mut met) = (Vec::new(), Vec::new());
-    let mut stream = analyser.token_stream(content);
-    while stream.advance() {
-        let token = stream.token();
-        if terms.contains(token.text.as_str()) {
-            bytes.push((token.offset_from, token.offset_to));
-            if !met.contains(&token.text) {
-                met.push(token.text.clone());
+    for language in languages {
+        for token in analysis::indexed(language, content) {
+            if terms.contains(token.text.as_str()) {
+                bytes.push((token.offset_from, token.offset_to));
+                if !met.contains(&token.text) {
+                    met.push(token.text);
+                }
             }
         }
     }
@@ -65,13 +66,12 @@ pub fn highlight(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::search::analysis::analyser;
 
     #[test]
     fn ranges_are_characters_of_the_words_as_they_stand() {
         let content = "Über engines: the engine runs HTTP_PROXY.";
         let terms = HashSet::from(["engin", "proxi", "http_proxi"]);
-        let (ranges, met) = highlight(&mut analyser("en"), content, &terms);
+        let (ranges, met) = highlight(&["en"], content, &terms);
         let shown: Vec<String> = ranges
             .iter()
             .map(|r| {

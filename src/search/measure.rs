@@ -2,16 +2,24 @@
 
 use std::collections::HashMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Grades of the judged documents of a query; above 0 is relevant.
 pub type Judgements = HashMap<String, i64>;
 
 /// Measures of one query, or their means.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Measures {
-    /// Normalised discounted cumulative gain of the first 10.
+    /// Normalised discounted cumulative gain of the first 5.
+    pub ndcg_at_5: f64,
+    /// The same of the first 10.
     pub ndcg_at_10: f64,
+    /// Whether the first one is relevant.
+    pub hit_at_1: f64,
+    /// Whether one of the first 5 is.
+    pub hit_at_5: f64,
+    /// Whether one of the first 10 is.
+    pub hit_at_10: f64,
     /// Share of the relevant ones in the first 5.
     pub recall_at_5: f64,
     /// Share of the relevant ones in the first 10.
@@ -33,20 +41,16 @@ pub fn measure(ranking: &[String], judged: &Judgements) -> Measures {
         return Measures::default();
     }
     let discount = |rank: usize| 1.0 / ((rank + 2) as f64).log2();
-    let dcg: f64 = ranking
-        .iter()
-        .take(10)
-        .enumerate()
-        .map(|(i, id)| grade(id) as f64 * discount(i))
-        .sum();
+    let gain = |k: usize| -> f64 {
+        let first = ranking.iter().take(k).enumerate();
+        first.map(|(i, id)| grade(id) as f64 * discount(i)).sum()
+    };
     let mut ideal: Vec<i64> = judged.values().copied().filter(|g| *g > 0).collect();
     ideal.sort_unstable_by(|a, b| b.cmp(a));
-    let best: f64 = ideal
-        .iter()
-        .take(10)
-        .enumerate()
-        .map(|(i, g)| *g as f64 * discount(i))
-        .sum();
+    let best = |k: usize| -> f64 {
+        let first = ideal.iter().take(k).enumerate();
+        first.map(|(i, g)| *g as f64 * discount(i)).sum()
+    };
     let found = |k: usize| {
         ranking.iter().take(k).filter(|id| grade(id) > 0).count() as f64 / relevant as f64
     };
@@ -62,7 +66,11 @@ pub fn measure(ranking: &[String], judged: &Judgements) -> Measures {
         })
         .sum();
     Measures {
-        ndcg_at_10: dcg / best,
+        ndcg_at_5: gain(5) / best(5),
+        ndcg_at_10: gain(10) / best(10),
+        hit_at_1: f64::from(first.is_some_and(|i| i < 1)),
+        hit_at_5: f64::from(first.is_some_and(|i| i < 5)),
+        hit_at_10: f64::from(first.is_some()),
         recall_at_5: found(5),
         recall_at_10: found(10),
         recall_at_100: found(100),
@@ -77,7 +85,11 @@ pub fn mean(all: &[Measures]) -> Measures {
     let n = all.len().max(1) as f64;
     let average = |get: fn(&Measures) -> f64| all.iter().map(get).sum::<f64>() / n;
     Measures {
+        ndcg_at_5: average(|m| m.ndcg_at_5),
         ndcg_at_10: average(|m| m.ndcg_at_10),
+        hit_at_1: average(|m| m.hit_at_1),
+        hit_at_5: average(|m| m.hit_at_5),
+        hit_at_10: average(|m| m.hit_at_10),
         recall_at_5: average(|m| m.recall_at_5),
         recall_at_10: average(|m| m.recall_at_10),
         recall_at_100: average(|m| m.recall_at_100),

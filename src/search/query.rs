@@ -1,196 +1,133 @@
-//! A search: embed the query, take candidates from both indexes of each dataset, complete the scores that are missing, blend, cut, explain.
+//! A search: read the query, take candidates from both indexes of each dataset, complete the scores that are missing, blend, rerank, choose, explain.
 //!
 //! Nothing about a hit's score depends on `topK`, on filters or on the other hits (with the default fusion): BM25 statistics are those of
-//! the whole dataset, and every candidate gets both exact scores.
+//! the whole dataset, and every candidate gets both exact scores. Feedback and reranking, which are asked for, look at other chunks.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use cairn_models::Priority;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::future::try_join_all;
 use serde::Serialize;
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::blend::{self, Fusion, Raw, Score, Spread};
-use super::highlight::{Range, highlight};
-use super::keyword::{Analysed, KeywordIndex, QueryTerm};
-use super::near;
-use super::vector::{Scope as VectorScope, VectorIndex};
-use crate::app::{App, Engine};
+use super::choose;
+use super::explain::{Explanation, Reranked};
+use super::hits::{self, Hit};
+use super::request::{Defaults, Request};
+use super::retrieve::{self, Candidates, Place, Source};
+use super::syntax::Parsed;
+use crate::app::App;
 use crate::auth::{Caller, Scope};
-use crate::db::args;
 use crate::error::{Error, Result};
-use crate::kb::filter::Filter;
-use crate::kb::{Chunk, Dataset, chunks, datasets, generations};
+use crate::kb::{datasets, generations};
 
-/// Most hits of one answer.
-pub const MAX_TOP_K: usize = 100;
-/// Longest query in characters.
-pub const MAX_QUERY: usize = 10_000;
-/// Most datasets of one search.
-pub const MAX_DATASETS: usize = 50;
-/// Weight of the vector part when the request names none.
-pub const DEFAULT_ALPHA: f32 = 0.7;
-
-/// A search.
-#[derive(Debug, Clone)]
-pub struct Request {
-    /// What is looked for.
-    pub query: String,
-    /// Where.
-    pub dataset_ids: Vec<String>,
-    /// Hits wanted, 1 to [`MAX_TOP_K`].
-    pub top_k: usize,
-    /// Weight of the vector part: 0 keywords only, 1 vectors only.
-    pub alpha: f32,
-    /// Hits below this final score are left out.
-    pub min_score: Option<f32>,
-    /// How the lists are blended.
-    pub fusion: Fusion,
-    /// Condition on the metadata of documents.
-    pub filter: Option<Filter>,
-    /// Candidates from each index; the configured number when absent.
-    pub candidates: Option<usize>,
-    /// Whether chunks that say nearly the same as a better hit are folded into it.
-    pub fold: bool,
-    /// A generation of the datasets other than the one that is searched, to compare it.
-    pub generation: Option<i64>,
-}
-
-impl Request {
-    /// A search with the defaults.
-    #[must_use]
-    pub fn new(query: impl Into<String>, dataset_ids: Vec<String>) -> Self {
-        Self {
-            query: query.into(),
-            dataset_ids,
-            top_k: 5,
-            alpha: DEFAULT_ALPHA,
-            min_score: None,
-            fusion: Fusion::Blend,
-            filter: None,
-            candidates: None,
-            fold: false,
-            generation: None,
-        }
-    }
-
-    fn check(&self) -> Result<()> {
-        let length = self.query.chars().count();
-        if self.query.trim().is_empty() || length > MAX_QUERY {
-            return Err(Error::invalid(
-                "query_invalid",
-                format!("query must have 1 to {MAX_QUERY} characters"),
-            ));
-        }
-        if self.dataset_ids.is_empty() || self.dataset_ids.len() > MAX_DATASETS {
-            return Err(Error::invalid(
-                "datasets_invalid",
-                format!("datasetIds must name 1 to {MAX_DATASETS} datasets"),
-            ));
-        }
-        if !(1..=MAX_TOP_K).contains(&self.top_k) {
-            return Err(Error::invalid(
-                "top_k_out_of_range",
-                format!("topK must be between 1 and {MAX_TOP_K}"),
-            ));
-        }
-        if !(0.0..=1.0).contains(&self.alpha) {
-            return Err(Error::invalid(
-                "alpha_out_of_range",
-                "hybridAlpha must be between 0 and 1",
-            ));
-        }
-        if self.min_score.is_some_and(|s| !(0.0..=1.0).contains(&s)) {
-            return Err(Error::invalid(
-                "min_score_out_of_range",
-                "minScore must be between 0 and 1",
-            ));
-        }
-        if self.candidates.is_some_and(|n| !(1..=2000).contains(&n)) {
-            return Err(Error::invalid(
-                "candidates_out_of_range",
-                "candidates must be between 1 and 2000",
-            ));
-        }
-        Ok(())
-    }
-}
-
-/// A hit.
-#[derive(Debug, Clone)]
-pub struct Hit {
-    /// The chunk.
-    pub chunk: Chunk,
-    /// Name of its document.
-    pub file_name: String,
-    /// Title of its document.
-    pub title: Option<String>,
-    /// Address of its document.
-    pub url: Option<String>,
-    /// Publication time of its document.
-    pub published_at: Option<String>,
-    /// Metadata of its document, as JSON.
-    pub metadata: String,
-    /// Final score.
-    pub score: f32,
-    /// `vector`, `keyword` or `hybrid`: in which candidate list it was.
-    pub rank_source: &'static str,
-    /// How many candidates that say nearly the same were folded into it.
-    pub folded: usize,
-    /// Query terms in the content.
-    pub highlights: Vec<Range>,
-    /// What the score is made of.
-    pub explanation: Explanation,
-}
-
-/// What a score is made of. `score = vectorWeight · vectorScore + keywordWeight · keywordScore`.
-#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Explanation {
-    /// How the lists were blended.
-    pub fusion: Fusion,
-    /// Raw cosine; absent while the chunk has no embedding, or when only keywords were asked.
-    pub cosine: Option<f32>,
-    /// Normalised vector part.
-    pub vector_score: Option<f32>,
-    /// Its weight.
-    pub vector_weight: f32,
-    /// Rank in the vector list, from 1; absent when it was not in it.
-    pub vector_rank: Option<usize>,
-    /// Raw BM25; absent when only vectors were asked.
-    pub bm25: Option<f32>,
-    /// The largest BM25 this query could reach in this dataset.
-    pub bm25_bound: f32,
-    /// Normalised keyword part.
-    pub keyword_score: Option<f32>,
-    /// Its weight.
-    pub keyword_weight: f32,
-    /// Rank in the keyword list, from 1; absent when it was not in it.
-    pub keyword_rank: Option<usize>,
-    /// Query terms with their statistics in this dataset.
-    pub terms: Vec<QueryTerm>,
-    /// Those that stand in the content.
-    pub matched_terms: Vec<String>,
-    /// Whether the embedding of the chunk is still being computed.
-    pub vector_pending: bool,
-    /// Whether the model's limit cut the end of the chunk off its vector.
-    pub truncated: bool,
-}
+/// Best score from which an answer counts as confident, where the dataset has no other threshold. Measured: see `README.md`.
+pub const CONFIDENT_FROM: f32 = 0.55;
+/// Values of a facet that are shown.
+const FACET_VALUES: usize = 50;
 
 /// How long each stage took, in milliseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Timings {
-    /// Embedding the query; 0 when it was remembered.
+    /// Reading and analysing the query, embedding it (0 when it was remembered), and finding the documents that satisfy the filter.
     pub embed_ms: f64,
     /// Both candidate lists and the completion of scores.
     pub retrieve_ms: f64,
-    /// Reading rows, blending, highlights.
+    /// The cross-encoder.
+    pub rerank_ms: f64,
+    /// Blending, choosing, reading rows, highlights.
     pub assemble_ms: f64,
     /// Everything.
     pub total_ms: f64,
+}
+
+/// How many there are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Totals {
+    /// Distinct candidates that were scored: the best of each list, in the filter.
+    pub candidates: usize,
+    /// Those of them with at least `minScore`. Facets count these.
+    pub matching: usize,
+    /// Documents that these belong to.
+    pub documents: usize,
+    /// Whether no list reached its limit: then the candidates are all chunks that have a word of the query, and all that have a vector.
+    pub complete: bool,
+}
+
+/// How often each value of a field occurs among the matching candidates.
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct Facet {
+    /// The field.
+    pub field: String,
+    /// Its values, most frequent first.
+    pub values: Vec<FacetValue>,
+    /// Values that are not shown.
+    pub others: usize,
+}
+
+/// A value of a field.
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct FacetValue {
+    /// The value; null stands for documents without the field.
+    pub value: Value,
+    /// Chunks.
+    pub chunks: usize,
+    /// Documents.
+    pub documents: usize,
+}
+
+/// How the query was understood in a dataset.
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Interpretation {
+    /// The dataset.
+    pub dataset_id: String,
+    /// The query, read.
+    #[serde(flatten)]
+    pub parsed: Parsed,
+    /// Weight of the vectors.
+    pub alpha: f32,
+    /// Why it is that.
+    pub alpha_reason: String,
+    /// Words that feedback added.
+    pub added: Vec<String>,
+    /// Lengths of the vector and keyword lists.
+    pub vector_candidates: usize,
+    /// See above.
+    pub keyword_candidates: usize,
+}
+
+/// Whether the best hit is good enough to be an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Confidence {
+    /// Score of the best hit, 0 without hits.
+    pub score: f32,
+    /// From which score on an answer counts as confident.
+    pub threshold: f32,
+    /// Whether that was set or calibrated for the dataset, not taken from the general one.
+    pub calibrated: bool,
+    /// The best hit is below the threshold, or there is none.
+    pub no_confident_answer: bool,
+}
+
+/// What the cross-encoder did.
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Reranking {
+    /// `reranked`, or `outOfTime`: then the order is that of the blend.
+    pub outcome: &'static str,
+    /// The model.
+    pub model: String,
+    /// Candidates that it was to order.
+    pub candidates: usize,
 }
 
 /// An answer.
@@ -198,36 +135,234 @@ pub struct Timings {
 pub struct Answer {
     /// Hits, best first.
     pub hits: Vec<Hit>,
-    /// Distinct candidates that were scored, before `minScore` and `topK`.
-    pub candidates: usize,
+    /// How many there are.
+    pub totals: Totals,
+    /// Counts of values.
+    pub facets: Vec<Facet>,
+    /// How the query was understood, per dataset.
+    pub interpretations: Vec<Interpretation>,
+    /// The query with known words in the place of unknown ones.
+    pub did_you_mean: Option<String>,
+    /// Whether the best hit is good enough.
+    pub confidence: Confidence,
+    /// What the cross-encoder did, when it was asked.
+    pub reranking: Option<Reranking>,
+    /// Cursor of the next page.
+    pub next: Option<String>,
+    /// Tokens of all hits, when there is a budget.
+    pub tokens: Option<usize>,
+    /// Hits that the budget left out.
+    pub trimmed: usize,
+    /// Whether it was remembered.
+    pub cached: bool,
     /// How long it took.
     pub timings: Timings,
 }
 
-/// Chunks with a raw score, best first.
-type Ranked = Vec<(Uuid, f32)>;
-
-struct Candidate {
-    id: Uuid,
-    raw: Raw,
-    score: Score,
-    dataset: usize,
+/// A scored candidate.
+#[derive(Debug, Clone)]
+pub(super) struct Candidate {
+    pub id: Uuid,
+    pub raw: Raw,
+    pub score: Score,
+    pub rerank: Option<Reranked>,
+    pub place: Place,
+    pub source: usize,
 }
 
-struct Searched {
-    index: Arc<KeywordIndex>,
-    analysed: Analysed,
-    candidates: Vec<(Uuid, Raw)>,
+impl Candidate {
+    /// The final score.
+    pub(super) fn value(&self) -> f32 {
+        self.rerank.map_or(self.score.score, |r| r.score)
+    }
 }
 
 /// Searches.
 ///
 /// # Errors
-/// `query_invalid`, `dataset_not_found` for any dataset the caller may not see, `model_mismatch`, and those of the ranges.
+/// `query_invalid`, `dataset_not_found` for any dataset the caller may not see, `model_mismatch`, `reranker_not_configured`, and those of the ranges.
 pub async fn search(app: &Arc<App>, caller: &Caller, request: &Request) -> Result<Answer> {
     let began = Instant::now();
     caller.need(Scope::KbSearch)?;
     request.check()?;
+    let datasets = chosen(app, caller, request).await?;
+    let engine = app.engine().await?;
+    let key = memory_key(app, caller, request, &datasets)?;
+    if let Some(key) = key.as_ref().filter(|_| request.cache)
+        && let Some(known) = app.search_memory.answers.get(key)
+    {
+        let mut answer = Answer::clone(&known);
+        answer.cached = true;
+        answer.timings = Timings {
+            total_ms: ms(began.elapsed()),
+            ..Timings::default()
+        };
+        record(&answer);
+        return Ok(answer);
+    }
+    let mut sources = try_join_all(
+        datasets
+            .into_iter()
+            .map(|dataset| Source::prepare(app, engine, request, dataset)),
+    )
+    .await?;
+    let prepared = began.elapsed();
+    let cursor = request.cursor.as_deref().map(Cursor::read).transpose()?;
+    let deep = request.top_k + cursor.as_ref().map_or(0, |c| c.seen);
+    let mut found = retrieve(app, request, &sources, deep).await?;
+    let asks_feedback = |s: &Source| request.feedback.or(s.defaults.feedback).unwrap_or(false);
+    if sources.iter().any(asks_feedback) {
+        let first = scored(request, &sources, &found);
+        for (index, source) in sources.iter_mut().enumerate() {
+            if asks_feedback(source) {
+                let best: Vec<Uuid> = first
+                    .iter()
+                    .filter(|c| c.source == index)
+                    .map(|c| c.id)
+                    .collect();
+                source.widen(app, &best).await?;
+            }
+        }
+        found = retrieve(app, request, &sources, deep).await?;
+    }
+    let retrieved = began.elapsed();
+    let candidates = scored(request, &sources, &found);
+    let mut totals = Totals {
+        candidates: candidates.len(),
+        complete: found.iter().all(|f| f.complete),
+        ..Totals::default()
+    };
+    let (mut candidates, reranking) =
+        super::rerank::apply(app, request, &sources, candidates).await?;
+    let reranked = began.elapsed();
+    candidates.retain(|c| {
+        let least = request.min_score.or(sources[c.source].defaults.min_score);
+        c.value() >= least.unwrap_or(0.0)
+    });
+    totals.matching = candidates.len();
+    let documents: HashSet<&str> = candidates
+        .iter()
+        .map(|c| c.place.document_id.as_str())
+        .collect();
+    totals.documents = documents.len();
+    let facets = facets(app, request, &sources, &candidates).await?;
+    let confidence = confidence(&sources, candidates.first());
+    let chosen = choose::choose(app, request, &sources, candidates, cursor.as_ref()).await?;
+    let next = chosen.next.as_ref().map(Cursor::write);
+    let (hits, tokens, trimmed) = hits::assemble(app, caller, request, &sources, chosen).await?;
+    let total = began.elapsed();
+    let answer = Answer {
+        did_you_mean: hits::did_you_mean(&request.query, &sources, &hits),
+        totals,
+        facets,
+        interpretations: sources
+            .iter()
+            .zip(&found)
+            .map(|(source, found)| Interpretation {
+                dataset_id: source.dataset.id.clone(),
+                parsed: source.parsed.clone(),
+                alpha: source.weight.alpha,
+                alpha_reason: source.weight.reason.clone(),
+                added: source.added.clone(),
+                vector_candidates: found.lists.0,
+                keyword_candidates: found.lists.1,
+            })
+            .collect(),
+        confidence,
+        reranking,
+        next,
+        tokens,
+        trimmed,
+        cached: false,
+        hits,
+        timings: Timings {
+            embed_ms: ms(prepared),
+            retrieve_ms: ms(retrieved - prepared),
+            rerank_ms: ms(reranked - retrieved),
+            assemble_ms: ms(total - reranked),
+            total_ms: ms(total),
+        },
+    };
+    record(&answer);
+    if let Some(key) = key {
+        app.search_memory
+            .answers
+            .insert(key, Arc::new(answer.clone()));
+    }
+    Ok(answer)
+}
+
+/// The candidates of a query in one dataset with what their scores are made of, so that weights can be tried without searching again.
+#[derive(Debug, Clone)]
+pub struct Pool {
+    /// Weight of the vectors that suits model and query.
+    pub suited: f32,
+    /// The largest BM25 that the query could reach.
+    pub bound: f32,
+    /// Chunk, document and raw scores.
+    pub items: Vec<(String, String, Raw)>,
+}
+
+/// Takes the candidates of a query.
+///
+/// # Errors
+/// As [`search`].
+pub async fn pool(app: &Arc<App>, caller: &Caller, request: &Request) -> Result<Pool> {
+    caller.need(Scope::KbSearch)?;
+    // Any weight between takes both lists.
+    let request = Request {
+        alpha: Some(0.5),
+        ..request.clone()
+    };
+    request.check()?;
+    let engine = app.engine().await?;
+    let dataset = chosen(app, caller, &request)
+        .await?
+        .into_iter()
+        .next()
+        .ok_or_else(|| Error::internal("no dataset is searched"))?;
+    let mut source = Source::prepare(app, engine, &request, dataset).await?;
+    let suited = super::alpha::suited(app, &source.dataset, &source.parsed.text).await?;
+    let mut found = source.candidates(app, &request, request.top_k).await?;
+    if request.feedback == Some(true) {
+        source.weight.alpha = suited.alpha;
+        let first = scored(
+            &request,
+            std::slice::from_ref(&source),
+            std::slice::from_ref(&found),
+        );
+        let best: Vec<Uuid> = first.iter().map(|c| c.id).collect();
+        source.widen(app, &best).await?;
+        source.weight.alpha = 0.5;
+        found = source.candidates(app, &request, request.top_k).await?;
+    }
+    let places = found.places;
+    let item =
+        |(id, raw): (Uuid, Raw)| Some((id.to_string(), places.get(&id)?.document_id.clone(), raw));
+    Ok(Pool {
+        suited: suited.alpha,
+        bound: source.analysed.bound,
+        items: found.found.into_iter().filter_map(item).collect(),
+    })
+}
+
+fn ms(duration: std::time::Duration) -> f64 {
+    duration.as_secs_f64() * 1000.0
+}
+
+fn record(answer: &Answer) {
+    metrics::histogram!("cairn_search_seconds").record(answer.timings.total_ms / 1000.0);
+    if answer.cached {
+        metrics::counter!("cairn_search_remembered_total").increment(1);
+    }
+}
+
+/// The datasets of a request, each once, that its agent role may use.
+pub(super) async fn chosen(
+    app: &Arc<App>,
+    caller: &Caller,
+    request: &Request,
+) -> Result<Vec<crate::kb::Dataset>> {
     let mut seen = HashSet::new();
     let mut sets = Vec::new();
     for id in request
@@ -236,382 +371,264 @@ pub async fn search(app: &Arc<App>, caller: &Caller, request: &Request) -> Resul
         .filter(|id| seen.insert(id.as_str()))
     {
         let dataset = datasets::settings(app, caller, id).await?;
+        let roles = dataset.roles();
+        let open = request
+            .agent_role
+            .as_ref()
+            .is_none_or(|role| roles.is_empty() || roles.contains(role));
+        if !open {
+            continue;
+        }
         sets.push(match request.generation {
             None => dataset,
             Some(number) => generations::at(app, caller, &dataset, number).await?,
         });
     }
-    let engine = app.engine().await?;
-    let mut vectors: HashMap<&str, Arc<Vec<f32>>> = HashMap::new();
-    if request.alpha > 0.0 {
-        for dataset in &sets {
-            let model = dataset.embedding_model.as_str();
-            if !vectors.contains_key(model) {
-                vectors.insert(model, query_vector(app, model, &request.query).await?);
-            }
-        }
+    if sets.is_empty() {
+        return Err(Error::forbidden(
+            "role_not_allowed",
+            "none of these datasets may be used by that agent role",
+        ));
     }
-    let embedded = began.elapsed();
-    let searched = try_join_all(sets.iter().map(|dataset| {
-        let vector = vectors.get(dataset.embedding_model.as_str());
-        candidates(app, engine, request, dataset, vector.map(Arc::as_ref))
-    }))
-    .await?;
-    let retrieved = began.elapsed();
-    let hits = assemble(app, caller, request, &searched).await?;
-    let total = began.elapsed();
-    let ms = |d: std::time::Duration| d.as_secs_f64() * 1000.0;
-    metrics::histogram!("cairn_search_seconds").record(total.as_secs_f64());
-    Ok(Answer {
-        hits,
-        candidates: searched.iter().map(|s| s.candidates.len()).sum(),
-        timings: Timings {
-            embed_ms: ms(embedded),
-            retrieve_ms: ms(retrieved - embedded),
-            assemble_ms: ms(total - retrieved),
-            total_ms: ms(total),
-        },
-    })
+    Ok(sets)
 }
 
-/// The query's vector, from memory where it was asked before.
-async fn query_vector(app: &Arc<App>, model: &str, query: &str) -> Result<Arc<Vec<f32>>> {
-    let key = format!("{model}\n{query}");
-    if let Some(known) = app.query_vectors.get(&key) {
-        return Ok(known);
-    }
-    let embedder = app.embedder_of(model).await?;
-    let vector = app
-        .embed_with(embedder, vec![query.to_owned()], Priority::Query)
-        .await?
-        .pop()
-        .ok_or_else(|| Error::internal("the model gave no vector"))?;
-    let vector = Arc::new(vector);
-    app.query_vectors.insert(key, Arc::clone(&vector));
-    Ok(vector)
-}
-
-/// Both lists of one dataset, with the live documents only and every missing score completed.
-async fn candidates(
-    app: &Arc<App>,
-    engine: &Engine,
-    request: &Request,
-    dataset: &Dataset,
-    vector: Option<&Vec<f32>>,
-) -> Result<Searched> {
-    let index = {
-        let (store, dataset) = (engine.keyword.clone(), dataset.clone());
-        tokio::task::spawn_blocking(move || {
-            store.index(&dataset.live_set, dataset.generation, &dataset.language)
-        })
-        .await??
-    };
-    let analysed = {
-        let (index, query) = (Arc::clone(&index), request.query.clone());
-        tokio::task::spawn_blocking(move || index.analyse(&query)).await??
-    };
-    let documents = match &request.filter {
-        Some(filter) => Some(matching(app, dataset, filter).await?),
-        None => None,
-    };
-    let store = app
-        .vectors_of(&dataset.embedding_model, dataset.vector_size)
-        .await?;
-    let scope = VectorScope {
-        tenant_id: dataset.tenant_id.clone(),
-        dataset_id: dataset.live_set.clone(),
-        generation: dataset.generation,
-    };
-    let mut limit = request
-        .candidates
-        .unwrap_or(app.config.search_candidates)
-        .max(request.top_k);
-    loop {
-        let words = async {
-            if request.alpha >= 1.0 && request.fusion != Fusion::Rrf {
-                return Ok(Vec::new());
-            }
-            let (index, analysed, documents) =
-                (Arc::clone(&index), analysed.clone(), documents.clone());
-            tokio::task::spawn_blocking(move || {
-                index.search(&analysed, documents.as_deref(), limit)
-            })
-            .await?
-        };
-        let meaning = async {
-            match vector {
-                Some(vector) => {
-                    store
-                        .search(&scope, vector.clone(), documents.clone(), limit)
-                        .await
-                }
-                None => Ok(Vec::new()),
-            }
-        };
-        let (words, meaning): (Ranked, Ranked) = tokio::try_join!(words, meaning)?;
-        let full = words.len() == limit || meaning.len() == limit;
-        let mut found: HashMap<Uuid, Raw> = HashMap::with_capacity(words.len() + meaning.len());
-        // Both lists by score, equal scores by id: the indexes order ties by accident.
-        for (rank, (id, cosine)) in (1..).zip(ordered(meaning)) {
-            found.entry(id).or_default().cosine = Some(cosine);
-            found.entry(id).or_default().vector_rank = Some(rank);
-        }
-        for (rank, (id, bm25)) in (1..).zip(ordered(words)) {
-            found.entry(id).or_default().bm25 = Some(bm25);
-            found.entry(id).or_default().keyword_rank = Some(rank);
-        }
-        // Who is still there, and the scores that only one of the lists gave, are asked at the same time.
-        let (live, cosines, scores) = tokio::try_join!(
-            live(app, dataset, &found),
-            cosines(&store, &scope, vector, &found),
-            bm25s(request, &index, &analysed, &found),
-        )?;
-        let before = found.len();
-        found.retain(|id, _| live.contains(id));
-        // Deleted or hidden chunks that an index still held may have taken the places of others.
-        if full && found.len() < before && found.len() < request.top_k && limit < 20_000 {
-            limit *= 4;
-            continue;
-        }
-        for (id, raw) in &mut found {
-            raw.cosine = raw.cosine.or_else(|| cosines.get(id).copied());
-            raw.bm25 = raw.bm25.or_else(|| scores.get(id).copied());
-        }
-        return Ok(Searched {
-            index,
-            analysed,
-            candidates: found.into_iter().collect(),
-        });
-    }
-}
-
-fn ordered(mut list: Ranked) -> Ranked {
-    list.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-    list
-}
-
-/// Documents of the dataset whose metadata satisfies a filter.
-async fn matching(app: &App, dataset: &Dataset, filter: &Filter) -> Result<Vec<String>> {
-    let rows: Vec<(String, String)> =
-        app.db.all("SELECT id, metadata FROM kb_documents WHERE tenant_id = $1 AND dataset_id = $2 AND enabled = TRUE", args![&dataset.tenant_id, &dataset.id]).await?;
-    let mut ids = Vec::new();
-    for (id, metadata) in rows {
-        if filter.holds(&serde_json::from_str(&metadata)?) {
-            ids.push(id);
-        }
-    }
-    Ok(ids)
-}
-
-/// Which candidates SQL still has and shows: deletion and disabling hold at the very next query, whatever the indexes have seen.
-async fn live(app: &App, dataset: &Dataset, found: &HashMap<Uuid, Raw>) -> Result<HashSet<Uuid>> {
-    let ids: Vec<String> = found.keys().map(Uuid::to_string).collect();
-    let rows: Vec<(String,)> = app
-        .db
-        .all_in(
-            "SELECT c.id FROM kb_chunks c JOIN kb_documents d ON d.id = c.document_id
-             WHERE c.tenant_id = $1 AND c.set_id = $2 AND d.enabled = TRUE AND c.enabled = TRUE AND c.id IN ($LIST)",
-            args![&dataset.tenant_id, &dataset.live_set],
-            &ids,
-        )
-        .await?;
-    Ok(rows.iter().filter_map(|(id,)| id.parse().ok()).collect())
-}
-
-/// Exact cosines of the candidates that only the keyword list had; those without an embedding are absent.
-async fn cosines(
-    store: &VectorIndex,
-    scope: &VectorScope,
-    vector: Option<&Vec<f32>>,
-    found: &HashMap<Uuid, Raw>,
-) -> Result<HashMap<Uuid, f32>> {
-    let Some(vector) = vector else {
-        return Ok(HashMap::new());
-    };
-    let missing = found
-        .iter()
-        .filter(|(_, raw)| raw.cosine.is_none())
-        .map(|(id, _)| *id)
-        .collect();
-    store.scores(scope, vector.clone(), missing).await
-}
-
-/// Exact BM25 of the candidates that only the vector list had.
-async fn bm25s(
-    request: &Request,
-    index: &Arc<KeywordIndex>,
-    analysed: &Analysed,
-    found: &HashMap<Uuid, Raw>,
-) -> Result<HashMap<Uuid, f32>> {
-    if request.alpha >= 1.0 {
-        return Ok(HashMap::new());
-    }
-    let missing: Vec<Uuid> = found
-        .iter()
-        .filter(|(_, raw)| raw.bm25.is_none())
-        .map(|(id, _)| *id)
-        .collect();
-    let (index, analysed) = (Arc::clone(index), analysed.clone());
-    tokio::task::spawn_blocking(move || index.scores(&analysed, &missing)).await?
-}
-
-#[derive(sqlx::FromRow)]
-struct DocumentRow {
-    id: String,
-    file_name: String,
-    title: Option<String>,
-    url: Option<String>,
-    published_at: Option<String>,
-    metadata: String,
-}
-
-/// Keeps the best of candidates that say nearly the same, until there are enough; gives how many went into each of those kept.
-/// Candidates behind the last one kept are not looked at.
-async fn fold(
+/// Everything that an answer depends on: the request, and of each dataset its version and how far this process's indexes are. `None` while an index
+/// is behind: the same question may have another answer in a moment.
+fn memory_key(
     app: &App,
     caller: &Caller,
-    candidates: &mut Vec<Candidate>,
-    enough: usize,
-) -> Result<HashMap<Uuid, usize>> {
-    let mut kept: Vec<(Uuid, u64)> = Vec::new();
-    let mut folded: HashMap<Uuid, usize> = HashMap::new();
-    for page in candidates.chunks(100) {
-        let ids: Vec<String> = page.iter().map(|c| c.id.to_string()).collect();
-        let rows: HashMap<String, Chunk> = chunks::by_ids(app, caller.tenant(), &ids)
-            .await?
-            .into_iter()
-            .map(|c| (c.id.clone(), c))
-            .collect();
-        for id in ids {
-            let Some(chunk) = rows.get(&id) else { continue };
-            let hash = near::simhash(&chunk.content);
-            let id = id
-                .parse()
-                .map_err(|e| Error::internal("a chunk id is damaged").with_source(e))?;
-            match kept.iter().find(|(_, other)| near::are_near(hash, *other)) {
-                Some((better, _)) => *folded.entry(*better).or_default() += 1,
-                // Those of the page that are near to a hit still count for it.
-                None if kept.len() < enough => kept.push((id, hash)),
-                None => {}
-            }
+    request: &Request,
+    datasets: &[crate::kb::Dataset],
+) -> Result<Option<String>> {
+    use std::fmt::Write as _;
+    let mut key = format!("{}\n{request:?}", caller.tenant());
+    for dataset in datasets {
+        let (keyword, vector) = app.positions.get(&dataset.live_set);
+        if request.generation.is_none() && keyword.min(vector) < dataset.log_seq {
+            return Ok(None);
         }
-        if kept.len() >= enough {
-            break;
-        }
+        write!(
+            key,
+            "\n{} {} {keyword} {vector} {}",
+            dataset.live_set, dataset.version, dataset.search_defaults
+        )
+        .map_err(|e| Error::internal("a key cannot be written").with_source(e))?;
     }
-    candidates.retain(|c| kept.iter().any(|(id, _)| *id == c.id));
-    Ok(folded)
+    Ok(Some(key))
 }
 
-async fn assemble(
+async fn retrieve(
     app: &Arc<App>,
-    caller: &Caller,
     request: &Request,
-    searched: &[Searched],
-) -> Result<Vec<Hit>> {
-    let spread = Spread::of(
-        searched
-            .iter()
-            .flat_map(|s| s.candidates.iter().map(|(_, raw)| raw)),
-    );
+    sources: &[Source],
+    deep: usize,
+) -> Result<Vec<Candidates>> {
+    try_join_all(sources.iter().map(|s| s.candidates(app, request, deep))).await
+}
+
+/// Every candidate with its score, best first; equal ones by id.
+pub(super) fn scored(
+    request: &Request,
+    sources: &[Source],
+    found: &[Candidates],
+) -> Vec<Candidate> {
+    let spread = Spread::of(found.iter().flat_map(|f| f.found.values()));
     let mut candidates: Vec<Candidate> = Vec::new();
-    for (dataset, set) in searched.iter().enumerate() {
-        candidates.extend(set.candidates.iter().map(|(id, raw)| {
-            let score = match request.fusion {
-                Fusion::Blend => blend::absolute(raw, set.analysed.bound, request.alpha),
-                Fusion::Rrf => blend::ranks(raw),
-                Fusion::Minmax => blend::relative(raw, &spread, request.alpha),
-            };
-            Candidate {
+    for (index, (source, found)) in sources.iter().zip(found).enumerate() {
+        candidates.extend(found.found.iter().filter_map(|(id, raw)| {
+            Some(Candidate {
                 id: *id,
                 raw: *raw,
-                score,
-                dataset,
-            }
+                score: score(request, source, raw, &spread),
+                rerank: None,
+                place: found.places.get(id)?.clone(),
+                source: index,
+            })
         }));
     }
-    candidates.retain(|c| c.score.score >= request.min_score.unwrap_or(0.0));
+    sort(&mut candidates);
+    candidates
+}
+
+pub(super) fn score(request: &Request, source: &Source, raw: &Raw, spread: &Spread) -> Score {
+    match request.fusion {
+        Fusion::Blend => blend::absolute(raw, source.analysed.bound, source.weight.alpha),
+        Fusion::Rrf => blend::ranks(raw),
+        Fusion::Minmax => blend::relative(raw, spread, source.weight.alpha),
+    }
+}
+
+/// Best first; equal ones by id.
+pub(super) fn sort(candidates: &mut [Candidate]) {
     candidates.sort_by(|a, b| {
-        b.score
-            .score
-            .total_cmp(&a.score.score)
+        b.value()
+            .total_cmp(&a.value())
             .then_with(|| a.id.cmp(&b.id))
     });
-    let folded = if request.fold {
-        fold(app, caller, &mut candidates, request.top_k).await?
-    } else {
-        HashMap::new()
-    };
-    candidates.truncate(request.top_k);
-    let ids: Vec<String> = candidates.iter().map(|c| c.id.to_string()).collect();
-    let mut rows: HashMap<String, Chunk> = chunks::by_ids(app, caller.tenant(), &ids)
-        .await?
-        .into_iter()
-        .map(|c| (c.id.clone(), c))
-        .collect();
-    let document_ids: Vec<String> = rows
-        .values()
-        .map(|c| c.document_id.clone())
-        .collect::<HashSet<_>>()
-        .into_iter()
-        .collect();
-    let documents: HashMap<String, DocumentRow> = app
-        .db
-        .all_in::<DocumentRow>(
-            "SELECT id, file_name, title, url, published_at, metadata FROM kb_documents WHERE tenant_id = $1 AND enabled = TRUE AND id IN ($LIST)",
-            args![caller.tenant()],
-            &document_ids,
-        )
-        .await?
-        .into_iter()
-        .map(|d| (d.id.clone(), d))
-        .collect();
-    let mut hits = Vec::with_capacity(candidates.len());
-    for candidate in candidates {
-        // A chunk that went away between the lists and here is gone.
-        let Some(chunk) = rows.remove(&candidate.id.to_string()) else {
-            continue;
-        };
-        let Some(document) = documents.get(&chunk.document_id) else {
-            continue;
-        };
-        let set = &searched[candidate.dataset];
-        let terms: HashSet<&str> = set.analysed.terms.iter().map(|t| t.term.as_str()).collect();
-        let (highlights, matched_terms) =
-            highlight(&mut set.index.analyser(), &chunk.content, &terms);
-        let (raw, score) = (candidate.raw, candidate.score);
-        hits.push(Hit {
-            folded: folded.get(&candidate.id).copied().unwrap_or(0),
-            file_name: document.file_name.clone(),
-            title: document.title.clone(),
-            url: document.url.clone(),
-            published_at: document.published_at.clone(),
-            metadata: document.metadata.clone(),
-            score: score.score,
-            rank_source: match (raw.vector_rank, raw.keyword_rank) {
-                (Some(_), Some(_)) => "hybrid",
-                (Some(_), None) => "vector",
-                (None, _) => "keyword",
-            },
-            highlights,
-            explanation: Explanation {
-                fusion: request.fusion,
-                cosine: raw.cosine,
-                vector_score: score.vector,
-                vector_weight: score.vector_weight,
-                vector_rank: raw.vector_rank,
-                bm25: raw.bm25,
-                bm25_bound: set.analysed.bound,
-                keyword_score: score.keyword,
-                keyword_weight: score.keyword_weight,
-                keyword_rank: raw.keyword_rank,
-                terms: set.analysed.terms.clone(),
-                matched_terms,
-                vector_pending: request.alpha > 0.0 && raw.cosine.is_none(),
-                truncated: chunk.truncated,
-            },
-            chunk,
-        });
+}
+
+fn confidence(sources: &[Source], best: Option<&Candidate>) -> Confidence {
+    let defaults = |c: &Candidate| sources[c.source].defaults;
+    let of = best.map_or_else(
+        || sources.first().map(|s| s.defaults).unwrap_or_default(),
+        defaults,
+    );
+    let Defaults { confident_from, .. } = of;
+    let (score, threshold) = (
+        best.map_or(0.0, Candidate::value),
+        confident_from.unwrap_or(CONFIDENT_FROM),
+    );
+    Confidence {
+        score,
+        threshold,
+        calibrated: confident_from.is_some(),
+        no_confident_answer: best.is_none() || score < threshold,
     }
-    Ok(hits)
+}
+
+async fn facets(
+    app: &App,
+    request: &Request,
+    sources: &[Source],
+    candidates: &[Candidate],
+) -> Result<Vec<Facet>> {
+    if request.facets.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut objects: HashMap<String, Value> = HashMap::new();
+    for (index, source) in sources.iter().enumerate() {
+        let ids = candidates
+            .iter()
+            .filter(|c| c.source == index)
+            .map(|c| &c.place.document_id);
+        objects.extend(retrieve::objects(app, &source.dataset, ids).await?);
+    }
+    let facet = |field: &String| {
+        let mut counts: HashMap<String, (Value, usize, HashSet<&str>)> = HashMap::new();
+        for candidate in candidates {
+            let Some(document) = objects.get(&candidate.place.document_id) else {
+                continue;
+            };
+            let object = retrieve::with_place(document, &candidate.place);
+            let values = match object.get(field).cloned().unwrap_or_default() {
+                Value::Array(values) => values,
+                value => vec![value],
+            };
+            for value in values {
+                let entry = counts
+                    .entry(value.to_string())
+                    .or_insert_with(|| (value, 0, HashSet::new()));
+                entry.1 += 1;
+                entry.2.insert(&candidate.place.document_id);
+            }
+        }
+        let mut values: Vec<FacetValue> = counts
+            .into_values()
+            .map(|(value, chunks, documents)| FacetValue {
+                value,
+                chunks,
+                documents: documents.len(),
+            })
+            .collect();
+        values.sort_by(|a, b| {
+            b.chunks
+                .cmp(&a.chunks)
+                .then_with(|| a.value.to_string().cmp(&b.value.to_string()))
+        });
+        let others = values.len().saturating_sub(FACET_VALUES);
+        values.truncate(FACET_VALUES);
+        Facet {
+            field: field.clone(),
+            values,
+            others,
+        }
+    };
+    Ok(request.facets.iter().map(facet).collect())
+}
+
+/// Where a page ended: everything before it in the order of scores and ids was shown.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Cursor {
+    pub score: f32,
+    pub id: Uuid,
+    /// Hits on the pages before.
+    pub seen: usize,
+}
+
+impl Cursor {
+    pub(super) fn read(text: &str) -> Result<Self> {
+        let bad = || Error::invalid("cursor_invalid", "the cursor is not one that a search gave");
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| bad())?;
+        let text = String::from_utf8(bytes).map_err(|_| bad())?;
+        let mut parts = text.split(' ');
+        let (Some(bits), Some(id), Some(seen), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(bad());
+        };
+        let cursor = Self {
+            score: f32::from_bits(bits.parse().map_err(|_| bad())?),
+            id: id.parse().map_err(|_| bad())?,
+            seen: seen.parse().map_err(|_| bad())?,
+        };
+        if cursor.seen > super::request::MAX_CANDIDATES {
+            return Err(Error::invalid(
+                "cursor_too_deep",
+                format!(
+                    "a search shows at most {} hits; narrow it down",
+                    super::request::MAX_CANDIDATES
+                ),
+            ));
+        }
+        Ok(cursor)
+    }
+
+    pub(super) fn write(&self) -> String {
+        URL_SAFE_NO_PAD.encode(format!(
+            "{} {} {}",
+            self.score.to_bits(),
+            self.id.simple(),
+            self.seen
+        ))
+    }
+
+    /// Whether a candidate was on a page before.
+    pub(super) fn is_behind(&self, candidate: &Candidate) -> bool {
+        let value = candidate.value();
+        value > self.score || (value == self.score && candidate.id <= self.id)
+    }
+}
+
+/// Explains the score of a candidate.
+pub(super) fn explained(
+    request: &Request,
+    source: &Source,
+    candidate: &Candidate,
+    matched: Vec<String>,
+    truncated: bool,
+) -> Explanation {
+    let (raw, score) = (candidate.raw, candidate.score);
+    Explanation {
+        fusion: request.fusion,
+        cosine: raw.cosine,
+        vector_score: score.vector,
+        vector_weight: score.vector_weight,
+        vector_rank: raw.vector_rank,
+        bm25: raw.bm25,
+        bm25_bound: source.analysed.bound,
+        keyword_score: score.keyword,
+        keyword_weight: score.keyword_weight,
+        keyword_rank: raw.keyword_rank,
+        blended: score.score,
+        alpha: source.weight.alpha,
+        alpha_reason: source.weight.reason.clone(),
+        terms: source.analysed.terms.clone(),
+        matched_terms: matched,
+        rerank: candidate.rerank,
+        vector_pending: source.vector.is_some() && raw.cosine.is_none(),
+        truncated,
+        sentence: String::new(),
+    }
+    .told()
 }

@@ -28,7 +28,10 @@ async fn operations(service: &Service, dataset: &str) -> Vec<(Method, String, St
                 .replace("{editId}", "x")
                 .replace("{number}", "1")
                 .replace("{keyId}", "x")
-                .replace("{jobId}", "x");
+                .replace("{jobId}", "x")
+                .replace("{queryId}", "x")
+                .replace("{querySetId}", "x")
+                .replace("{runId}", "x");
             assert!(
                 !filled.contains('{'),
                 "{path} has a parameter this test does not know"

@@ -326,3 +326,96 @@ pub fn pdf(pages: &[&str]) -> Vec<u8> {
     );
     out
 }
+
+/// Builds a small cross-encoder below a directory: a BERT of one layer with a classifying head, its weights made up, its tokenizer that of the
+/// default model. What it gives is arbitrary, and always the same.
+pub fn cross_encoder(below: &std::path::Path) -> PathBuf {
+    const HIDDEN: usize = 16;
+    let directory = below.join("small-cross-encoder");
+    std::fs::create_dir_all(&directory).expect("a directory");
+    let config = json!({
+        "hidden_size": HIDDEN, "num_attention_heads": 2, "num_hidden_layers": 1, "layer_norm_eps": 1e-12, "hidden_act": "gelu",
+        "max_position_embeddings": 128, "pad_token_id": 0
+    });
+    std::fs::write(directory.join("config.json"), config.to_string()).expect("writes");
+    let cache = Config::default().models_directory();
+    let model = cairn_models::Cache::new(cache, true)
+        .directory(&cairn_models::resolve("all-MiniLM-L6-v2").expect("the default model"));
+    for name in [
+        "tokenizer.json",
+        "special_tokens_map.json",
+        "tokenizer_config.json",
+    ] {
+        std::fs::copy(model.join(name), directory.join(name)).expect("the tokenizer is there");
+    }
+    let layer = "bert.encoder.layer.0";
+    let mut shapes = vec![
+        (
+            "bert.embeddings.word_embeddings.weight".to_owned(),
+            vec![30_522, HIDDEN],
+        ),
+        (
+            "bert.embeddings.token_type_embeddings.weight".to_owned(),
+            vec![2, HIDDEN],
+        ),
+        (
+            "bert.embeddings.position_embeddings.weight".to_owned(),
+            vec![128, HIDDEN],
+        ),
+        (
+            format!("{layer}.intermediate.dense.weight"),
+            vec![2 * HIDDEN, HIDDEN],
+        ),
+        (format!("{layer}.intermediate.dense.bias"), vec![2 * HIDDEN]),
+        (
+            format!("{layer}.output.dense.weight"),
+            vec![HIDDEN, 2 * HIDDEN],
+        ),
+        (format!("{layer}.output.dense.bias"), vec![HIDDEN]),
+        ("classifier.weight".to_owned(), vec![1, HIDDEN]),
+        ("classifier.bias".to_owned(), vec![1]),
+    ];
+    for square in [
+        &format!("{layer}.attention.self.query"),
+        &format!("{layer}.attention.self.key"),
+        &format!("{layer}.attention.self.value"),
+        &format!("{layer}.attention.output.dense"),
+        "bert.pooler.dense",
+    ] {
+        shapes.push((format!("{square}.weight"), vec![HIDDEN, HIDDEN]));
+        shapes.push((format!("{square}.bias"), vec![HIDDEN]));
+    }
+    for norm in [
+        "bert.embeddings.LayerNorm",
+        &format!("{layer}.attention.output.LayerNorm"),
+        &format!("{layer}.output.LayerNorm"),
+    ] {
+        shapes.push((format!("{norm}.weight"), vec![HIDDEN]));
+        shapes.push((format!("{norm}.bias"), vec![HIDDEN]));
+    }
+    let mut state = 1_u64;
+    let tensors: Vec<(String, Vec<usize>, Vec<u8>)> = shapes
+        .into_iter()
+        .map(|(name, shape)| {
+            let bytes = (0..shape.iter().product())
+                .flat_map(|_| {
+                    // Numbers that look random: a linear congruential generator (Knuth).
+                    state = state
+                        .wrapping_mul(6_364_136_223_846_793_005)
+                        .wrapping_add(1_442_695_040_888_963_407);
+                    let share = (state >> 40) as f32 / (1 << 24) as f32;
+                    (2.0 * share - 1.0).to_le_bytes()
+                })
+                .collect();
+            (name, shape, bytes)
+        })
+        .collect();
+    let views = tensors.iter().map(|(name, shape, bytes)| {
+        let view =
+            safetensors::tensor::TensorView::new(safetensors::Dtype::F32, shape.clone(), bytes);
+        (name.clone(), view.expect("the shape fits"))
+    });
+    let weights = safetensors::serialize(views, None).expect("serialises");
+    std::fs::write(directory.join("model.safetensors"), weights).expect("writes");
+    directory
+}

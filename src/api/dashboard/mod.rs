@@ -19,7 +19,7 @@ use utoipa_axum::routes;
 
 use super::Service;
 pub(super) use datasets::{DatasetSummary, FileRecord};
-pub(super) use search::{SearchMetadata, no_reranker};
+pub(super) use search::SearchMetadata;
 
 pub(super) fn routes() -> OpenApiRouter<Service> {
     OpenApiRouter::new()

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::wire::{Auth, Body, Fault, Problem};
 use crate::api::Service;
 use crate::error::{Error, Result};
-use crate::search::query::DEFAULT_ALPHA;
+use crate::evaluation::history;
 use crate::search::{self, Hit, Request};
 
 /// A search.
@@ -19,7 +19,7 @@ pub(super) struct SearchRequest {
     dataset_ids: Vec<String>,
     /// 1 to 20; 5 when absent.
     top_k: Option<usize>,
-    /// 0 keywords only, 1 vectors only; 0.7 when absent.
+    /// 0 keywords only, 1 vectors only; absent: the dataset's default, or what suits model and query.
     hybrid_alpha: Option<f32>,
     /// 0 to 1.
     min_score: Option<f32>,
@@ -100,18 +100,6 @@ impl From<Hit> for SearchResult {
     }
 }
 
-/// Refuses reranking where no reranker is configured, instead of ignoring the wish.
-pub(crate) fn no_reranker(rerank: Option<bool>) -> Result<()> {
-    if rerank == Some(true) {
-        Err(Error::unprocessable(
-            "reranker_not_configured",
-            "no reranker is configured; search without rerank",
-        ))
-    } else {
-        Ok(())
-    }
-}
-
 /// Searches one or more datasets.
 #[utoipa::path(post, path = "/dashboard/v1/knowledge-base/search", tag = "dashboard", operation_id = "searchKnowledge", security(("key" = [])),
     request_body = SearchRequest, responses((status = 200, body = SearchResponse), (status = "4XX", body = Fault)))]
@@ -120,18 +108,19 @@ pub(super) async fn search(
     Auth(caller): Auth,
     Body(body): Body<SearchRequest>,
 ) -> Result<Json<SearchResponse>, Problem> {
-    no_reranker(body.rerank)?;
     let top_k = body.top_k.unwrap_or(5);
     if top_k > 20 {
         return Err(Error::invalid("top_k_out_of_range", "topK must be between 1 and 20").into());
     }
     let request = Request {
         top_k,
-        alpha: body.hybrid_alpha.unwrap_or(DEFAULT_ALPHA),
+        alpha: body.hybrid_alpha,
+        rerank: body.rerank,
         min_score: body.min_score,
         ..Request::new(body.query, body.dataset_ids)
     };
     let answer = search::search(&service.app, &caller, &request).await?;
+    history::record(&service.app, &caller, &request, &answer);
     Ok(Json(SearchResponse {
         results: answer.hits.into_iter().map(Into::into).collect(),
         search_ms: answer.timings.total_ms,

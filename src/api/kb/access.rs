@@ -13,7 +13,7 @@ use crate::auth::{Caller, Scope, scopes};
 use crate::clock::Time;
 use crate::error::{Error, Result};
 use crate::kb::datasets;
-use crate::search::query;
+use crate::search::{alpha, request};
 
 /// A key without its secret.
 #[derive(Debug, Serialize, ToSchema)]
@@ -224,8 +224,8 @@ pub(super) async fn settings(
         upload_file_bytes: app.config.upload_file_mb << 20,
         upload_batch_bytes: app.config.upload_batch_mb << 20,
         search_candidates: app.config.search_candidates,
-        hybrid_alpha: query::DEFAULT_ALPHA,
-        max_top_k: query::MAX_TOP_K,
-        max_query_characters: query::MAX_QUERY,
+        hybrid_alpha: alpha::KNOWN,
+        max_top_k: request::MAX_TOP_K,
+        max_query_characters: request::MAX_QUERY,
     }))
 }

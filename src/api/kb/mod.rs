@@ -3,6 +3,7 @@
 mod access;
 pub(crate) mod chunks;
 mod datasets;
+mod evaluation;
 mod events;
 mod generations;
 mod jobs;
@@ -26,9 +27,11 @@ pub(super) fn routes() -> OpenApiRouter<Service> {
         ))
         .merge(chunks::routes())
         .merge(generations::routes())
+        .merge(evaluation::routes())
         .routes(routes!(datasets::why))
         .routes(routes!(datasets::text))
         .routes(routes!(search::search))
+        .routes(routes!(search::why_not))
         .routes(routes!(access::list_keys, access::create_key))
         .routes(routes!(access::revoke_key))
         .routes(routes!(access::settings))

@@ -8,13 +8,14 @@ use utoipa::ToSchema;
 
 use super::chunks::{LineRecord, TableRecord};
 use crate::api::Service;
+use crate::api::dashboard::SearchMetadata;
 use crate::api::dashboard::wire::{Auth, Body, Fault, Problem};
-use crate::api::dashboard::{SearchMetadata, no_reranker};
-use crate::error::Result;
-use crate::kb::filter::Filter;
+use crate::error::{Error, Result};
+use crate::evaluation::history;
 use crate::search::highlight::Range;
-use crate::search::query::{DEFAULT_ALPHA, Timings};
-use crate::search::{self, Explanation, Fusion, Hit, Request};
+use crate::search::query::{Confidence, Facet, Interpretation, Reranking, Timings, Totals};
+use crate::search::why_not::{Expected, WhyNot};
+use crate::search::{self, Explanation, Hit, Passage, Request, Settings};
 
 /// A search.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -22,26 +23,14 @@ use crate::search::{self, Explanation, Fusion, Hit, Request};
 pub(super) struct SearchRequest {
     query: String,
     dataset_ids: Vec<String>,
-    /// 1 to 100; 5 when absent.
-    top_k: Option<usize>,
-    /// 0 keywords only, 1 vectors only; 0.7 when absent.
-    hybrid_alpha: Option<f32>,
-    /// 0 to 1. Absolute with `blend`; relative to the query with the others.
-    min_score: Option<f32>,
-    /// `blend` when absent.
-    fusion: Option<Fusion>,
-    /// Condition on the metadata given at upload.
-    #[schema(value_type = Option<Filter>)]
-    filter: Option<Value>,
-    /// Candidates from each index, 1 to 2000.
-    candidates: Option<usize>,
-    /// A generation other than the one that is searched, to look at what it would answer.
-    generation: Option<i64>,
-    /// Whether chunks that say nearly the same as a better hit are folded into it; false when absent.
-    fold_duplicates: Option<bool>,
+    #[serde(flatten)]
+    settings: Settings,
+    /// `nextCursor` of the page before.
+    cursor: Option<String>,
     /// Whether every hit explains its score.
     explain: Option<bool>,
-    rerank: Option<bool>,
+    /// False asks the indexes in any case; remembered answers say `cached`.
+    cache: Option<bool>,
 }
 
 /// Hits.
@@ -51,9 +40,56 @@ pub(super) struct SearchResponse {
     results: Vec<SearchResult>,
     /// Distinct candidates that were scored, before `minScore` and `topK`.
     candidates: usize,
+    /// How many there are, and of what.
+    totals: Totals,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    facets: Vec<Facet>,
+    /// Whether the best hit is good enough to be an answer.
+    confidence: Confidence,
+    /// The query with known words in the place of unknown ones.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    did_you_mean: Option<String>,
+    /// What the cross-encoder did, when it was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reranking: Option<Reranking>,
+    /// Absent on the last page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
+    /// Tokens of all hits, when there is a budget, and how many hits it left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tokens: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trimmed: Option<usize>,
+    /// Whether the answer was remembered; it is that of this moment all the same.
+    cached: bool,
     search_ms: f64,
+    /// How the query was understood in each dataset; with `explain`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    interpretations: Option<Vec<Interpretation>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     timings: Option<Timings>,
+}
+
+/// Neighbouring chunks as one text.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct PassageRecord {
+    text: String,
+    /// Range in the document's normalised text, in Unicode characters.
+    start: i64,
+    end: i64,
+    chunk_ids: Vec<String>,
+}
+
+impl From<Passage> for PassageRecord {
+    fn from(passage: Passage) -> Self {
+        Self {
+            text: passage.text,
+            start: passage.start,
+            end: passage.end,
+            chunk_ids: passage.chunk_ids,
+        }
+    }
 }
 
 /// A hit.
@@ -88,6 +124,12 @@ pub(super) struct SearchResult {
     document_metadata: Value,
     /// Query terms in the content, as character ranges.
     highlights: Vec<Range>,
+    /// The chunk with its neighbours; with `expand`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expanded: Option<PassageRecord>,
+    /// The section that the chunk is in; with `section`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    section: Option<PassageRecord>,
     #[serde(skip_serializing_if = "Option::is_none")]
     explain: Option<Explanation>,
 }
@@ -113,6 +155,8 @@ impl SearchResult {
             rank_source: hit.rank_source.to_owned(),
             folded: hit.folded,
             highlights: hit.highlights,
+            expanded: hit.expanded.map(Into::into),
+            section: hit.section.map(Into::into),
             explain: explain.then_some(hit.explanation),
         })
     }
@@ -126,25 +170,15 @@ pub(super) async fn search(
     Auth(caller): Auth,
     Body(body): Body<SearchRequest>,
 ) -> Result<Json<SearchResponse>, Problem> {
-    no_reranker(body.rerank)?;
     let request = Request {
-        top_k: body.top_k.unwrap_or(5),
-        alpha: body.hybrid_alpha.unwrap_or(DEFAULT_ALPHA),
-        min_score: body.min_score,
-        fusion: body.fusion.unwrap_or_default(),
-        filter: body
-            .filter
-            .as_ref()
-            .filter(|f| !f.is_null())
-            .map(Filter::read)
-            .transpose()?,
-        candidates: body.candidates,
-        generation: body.generation,
-        fold: body.fold_duplicates.unwrap_or(false),
-        ..Request::new(body.query, body.dataset_ids)
+        cursor: body.cursor,
+        cache: body.cache.unwrap_or(true),
+        ..body.settings.request(body.query, body.dataset_ids)?
     };
     let explain = body.explain.unwrap_or(false);
     let answer = search::search(&service.app, &caller, &request).await?;
+    history::record(&service.app, &caller, &request, &answer);
+    let budgeted = answer.tokens.is_some();
     let results = answer
         .hits
         .into_iter()
@@ -152,8 +186,55 @@ pub(super) async fn search(
         .collect::<Result<_>>()?;
     Ok(Json(SearchResponse {
         results,
-        candidates: answer.candidates,
+        candidates: answer.totals.candidates,
+        totals: answer.totals,
+        facets: answer.facets,
+        confidence: answer.confidence,
+        did_you_mean: answer.did_you_mean,
+        reranking: answer.reranking,
+        next_cursor: answer.next,
+        tokens: answer.tokens,
+        trimmed: budgeted.then_some(answer.trimmed),
+        cached: answer.cached,
         search_ms: answer.timings.total_ms,
+        interpretations: explain.then_some(answer.interpretations),
         timings: explain.then_some(answer.timings),
     }))
+}
+
+/// What one expected to find.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct WhyNotRequest {
+    query: String,
+    dataset_ids: Vec<String>,
+    #[serde(flatten)]
+    settings: Settings,
+    /// The document that was expected.
+    document_id: Option<String>,
+    /// Or the chunk.
+    chunk_id: Option<String>,
+}
+
+/// Says why a document or a chunk is not among the hits of a search, and what would bring it in.
+#[utoipa::path(post, path = "/kb/v1/why-not", tag = "kb", security(("key" = [])), request_body = WhyNotRequest,
+    responses((status = 200, body = WhyNot), (status = "4XX", body = Fault)))]
+pub(super) async fn why_not(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Body(body): Body<WhyNotRequest>,
+) -> Result<Json<WhyNot>, Problem> {
+    let request = body.settings.request(body.query, body.dataset_ids)?;
+    let expected = match (body.document_id, body.chunk_id) {
+        (Some(id), None) => Expected::Document(id),
+        (None, Some(id)) => Expected::Chunk(id),
+        _ => {
+            return Err(
+                Error::invalid("expected_missing", "give either documentId or chunkId").into(),
+            );
+        }
+    };
+    Ok(Json(
+        search::why_not(&service.app, &caller, &request, &expected).await?,
+    ))
 }

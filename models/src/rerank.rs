@@ -1,0 +1,127 @@
+//! Cross-encoders: a model that reads query and passage together and gives one number, more exact and much slower than comparing vectors.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use fastembed::{
+    OnnxSource, RerankInitOptionsUserDefined, TextRerank, TokenizerFiles, UserDefinedRerankingModel,
+};
+
+use crate::fetch::{Cache, Progress};
+use crate::manifest::{Files, Manifest, Origin, Precision};
+use crate::onnx::{BertConfig, Head, write_bert};
+use crate::{Error, Result, ensure_runtime};
+
+/// Pairs read at once: enough to fill the processors, few enough that the time limit is looked at often.
+const BATCH: usize = 8;
+
+/// A loaded cross-encoder. Only one search reads with it at a time; others wait within their own limit.
+pub struct Reranker {
+    name: String,
+    model: Mutex<TextRerank>,
+}
+
+impl std::fmt::Debug for Reranker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reranker")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Fetches what is missing, verifies it, and loads the cross-encoder. A directory holds `config.json`, the tokenizer's files and `model.onnx`, or
+/// `model.safetensors` of a BERT with a classifying head, from which the graph is written.
+///
+/// # Errors
+/// A missing or damaged file, or a graph that gives no `logits`: all here, none at the first search.
+pub fn load_reranker(
+    manifest: &Manifest,
+    cache: &Cache,
+    runtime: Option<&Path>,
+    threads: usize,
+    progress: Progress<'_>,
+) -> Result<Arc<Reranker>> {
+    let directory = cache.pull(manifest, progress)?;
+    let (_, environment) = ensure_runtime(cache, runtime, progress)?;
+    let read = |name: &str| {
+        let pinned = manifest.files.iter().find(|f| f.name == name);
+        let sha256 = pinned.and_then(|f| f.sha256.clone());
+        let name = name.to_owned();
+        cache.read_verified(&directory, &Files { name, sha256 })
+    };
+    let config_file = read("config.json")?;
+    let graph = match &manifest.origin {
+        Origin::Onnx(name) => read(name)?,
+        Origin::BertWeights => {
+            let config: BertConfig = serde_json::from_slice(&config_file)
+                .map_err(|e| Error::load(&manifest.name, format!("config.json: {e}")))?;
+            let weights = read("model.safetensors")?;
+            write_bert(
+                &manifest.name,
+                &config,
+                &weights,
+                Precision::Fp32,
+                Head::Classifier,
+            )?
+        }
+    };
+    let files = TokenizerFiles {
+        tokenizer_file: read("tokenizer.json")?,
+        config_file,
+        special_tokens_map_file: read("special_tokens_map.json")?,
+        tokenizer_config_file: read("tokenizer_config.json")?,
+    };
+    let mut options = RerankInitOptionsUserDefined::default();
+    options.environment = Some(environment);
+    options.max_length = manifest.max_tokens;
+    options.intra_threads = Some(threads.max(1));
+    let mut model = TextRerank::try_new_from_user_defined(
+        UserDefinedRerankingModel::new(OnnxSource::Memory(graph), files),
+        options,
+    )
+    .map_err(|e| Error::load(&manifest.name, e))?;
+    model
+        .rerank("probe", ["a probe"], false, Some(1))
+        .map_err(|e| Error::load(&manifest.name, e))?;
+    Ok(Arc::new(Reranker {
+        name: manifest.name.clone(),
+        model: Mutex::new(model),
+    }))
+}
+
+impl Reranker {
+    /// Name of the model.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// One number per passage, larger for more relevant, in their order; `None` when there was not enough time for all. Blocks: call it off the
+    /// async threads.
+    ///
+    /// # Errors
+    /// [`Error::Inference`] as the model says.
+    pub fn logits(
+        &self,
+        query: &str,
+        passages: &[String],
+        until: Instant,
+    ) -> Result<Option<Vec<f32>>> {
+        let mut logits = Vec::with_capacity(passages.len());
+        for batch in passages.chunks(BATCH) {
+            if Instant::now() >= until {
+                return Ok(None);
+            }
+            let batch: Vec<&str> = batch.iter().map(String::as_str).collect();
+            let mut model = self.model.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut results = model
+                .rerank(query, &batch, false, Some(BATCH))
+                .map_err(|e| Error::Inference(e.to_string()))?;
+            drop(model);
+            results.sort_by_key(|r| r.index);
+            logits.extend(results.iter().map(|r| r.score));
+        }
+        Ok((Instant::now() <= until).then_some(logits))
+    }
+}

@@ -1,0 +1,697 @@
+//! Evaluation: defaults of searches and their undo, history, feedback, query sets, runs, comparison, calibration and tuning.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::api::Service;
+use crate::api::dashboard::wire::{Auth, Body, Fault, Pagination, Path, Problem, Query};
+use crate::error::{Error, Result};
+use crate::evaluation::defaults;
+use crate::evaluation::history::{self, Asked, Moved, Shown, Which};
+use crate::evaluation::runs::{self, Calibration, Compared, Measured, Run, Summary};
+use crate::evaluation::sets::{self, Items, Labels, NewQuery, QuerySet};
+use crate::evaluation::tune::{self, Tuning};
+use crate::page::Page;
+use crate::search::{Defaults, Settings};
+
+pub(super) fn routes() -> OpenApiRouter<Service> {
+    OpenApiRouter::new()
+        .routes(routes!(get_defaults, set_defaults))
+        .routes(routes!(undo_defaults))
+        .routes(routes!(list_history, forget_history))
+        .routes(routes!(replay))
+        .routes(routes!(feedback))
+        .routes(routes!(list_sets, create_set))
+        .routes(routes!(get_set, remove_set))
+        .routes(routes!(add_queries))
+        .routes(routes!(remove_query))
+        .routes(routes!(synthetic))
+        .routes(routes!(import))
+        .routes(routes!(list_runs, create_run))
+        .routes(routes!(tune_set))
+        .routes(routes!(get_run))
+        .routes(routes!(compare_runs))
+        .routes(routes!(calibrate_run))
+}
+
+/// Defaults that were in force.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct DefaultsVersion {
+    defaults: Defaults,
+    /// Why they were set.
+    reason: String,
+    created_on: String,
+}
+
+/// Settings that searches take when they name none.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct DefaultsRecord {
+    defaults: Defaults,
+    /// Every value that they had, latest first.
+    history: Vec<DefaultsVersion>,
+}
+
+async fn defaults_record(
+    service: &Service,
+    caller: &crate::auth::Caller,
+    dataset: &str,
+) -> Result<Json<DefaultsRecord>> {
+    let versions = defaults::versions(&service.app, caller, dataset).await?;
+    let history = versions
+        .into_iter()
+        .map(|v| {
+            Ok(DefaultsVersion {
+                defaults: serde_json::from_str(&v.defaults)?,
+                reason: v.reason,
+                created_on: v.created_on.rfc3339(),
+            })
+        })
+        .collect::<Result<_>>()?;
+    Ok(Json(DefaultsRecord {
+        defaults: defaults::get(&service.app, caller, dataset).await?,
+        history,
+    }))
+}
+
+/// The settings that searches of a dataset take when they name none.
+#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/search-defaults", tag = "evaluation", security(("key" = [])), params(("datasetId" = String, Path)),
+    responses((status = 200, body = DefaultsRecord), (status = "4XX", body = Fault)))]
+pub(super) async fn get_defaults(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path(dataset): Path<String>,
+) -> Result<Json<DefaultsRecord>, Problem> {
+    Ok(defaults_record(&service, &caller, &dataset).await?)
+}
+
+/// Sets them; the value before stays and can be gone back to.
+#[utoipa::path(put, path = "/kb/v1/datasets/{datasetId}/search-defaults", tag = "evaluation", security(("key" = [])), params(("datasetId" = String, Path)),
+    request_body = Defaults, responses((status = 200, body = DefaultsRecord), (status = "4XX", body = Fault)))]
+pub(super) async fn set_defaults(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path(dataset): Path<String>,
+    Body(body): Body<Defaults>,
+) -> Result<Json<DefaultsRecord>, Problem> {
+    defaults::set(&service.app, &caller, &dataset, &body, "set by hand").await?;
+    Ok(defaults_record(&service, &caller, &dataset).await?)
+}
+
+/// Goes back to the value before.
+#[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/search-defaults/undo", tag = "evaluation", security(("key" = [])), params(("datasetId" = String, Path)),
+    responses((status = 200, body = DefaultsRecord), (status = "4XX", body = Fault)))]
+pub(super) async fn undo_defaults(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path(dataset): Path<String>,
+) -> Result<Json<DefaultsRecord>, Problem> {
+    defaults::undo(&service.app, &caller, &dataset).await?;
+    Ok(defaults_record(&service, &caller, &dataset).await?)
+}
+
+/// A remembered query.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct AskedRecord {
+    id: String,
+    query: String,
+    settings: Settings,
+    /// At most 20.
+    results: Vec<Shown>,
+    hits: i64,
+    confident: bool,
+    milliseconds: f64,
+    /// Id of the key; absent for the command line.
+    key_id: Option<String>,
+    created_on: String,
+}
+
+impl TryFrom<Asked> for AskedRecord {
+    type Error = Error;
+
+    fn try_from(asked: Asked) -> Result<Self> {
+        Ok(Self {
+            settings: serde_json::from_str(&asked.settings)?,
+            results: serde_json::from_str(&asked.results)?,
+            id: asked.id,
+            query: asked.text,
+            hits: asked.hits,
+            confident: asked.confident,
+            milliseconds: asked.milliseconds,
+            key_id: (!asked.key_id.is_empty()).then_some(asked.key_id),
+            created_on: asked.created_on.rfc3339(),
+        })
+    }
+}
+
+/// A page of remembered queries.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct History {
+    data: Vec<AskedRecord>,
+    pagination: Pagination,
+}
+
+/// Which queries.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct HistoryQuery {
+    /// `all`, `withoutHits` or `notConfident`; `all` when absent.
+    which: Option<String>,
+    /// Items wanted, 1 to 500.
+    limit: Option<i64>,
+    /// `nextCursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// Lists what was asked of a dataset, latest first.
+#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/queries", tag = "evaluation", security(("key" = [])), params(("datasetId" = String, Path), HistoryQuery),
+    responses((status = 200, body = History), (status = "4XX", body = Fault)))]
+pub(super) async fn list_history(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path(dataset): Path<String>,
+    Query(query): Query<HistoryQuery>,
+) -> Result<Json<History>, Problem> {
+    let which = match query.which.as_deref() {
+        None | Some("all") => Which::All,
+        Some("withoutHits") => Which::WithoutHits,
+        Some("notConfident") => Which::NotConfident,
+        Some(_) => {
+            return Err(Error::invalid(
+                "which_unknown",
+                "which must be all, withoutHits or notConfident",
+            )
+            .into());
+        }
+    };
+    let page = Page::read(query.limit, query.cursor.as_deref(), 50)?;
+    let listing = history::list(&service.app, &caller, &dataset, which, &page).await?;
+    Ok(Json(History {
+        pagination: listing.next.into(),
+        data: listing
+            .items
+            .into_iter()
+            .map(TryInto::try_into)
+            .collect::<Result<_>>()?,
+    }))
+}
+
+/// How many were forgotten.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Forgotten {
+    forgotten: u64,
+}
+
+/// Forgets what was asked of a dataset.
+#[utoipa::path(delete, path = "/kb/v1/datasets/{datasetId}/queries", tag = "evaluation", security(("key" = [])), params(("datasetId" = String, Path)),
+    responses((status = 200, body = Forgotten), (status = "4XX", body = Fault)))]
+pub(super) async fn forget_history(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path(dataset): Path<String>,
+) -> Result<Json<Forgotten>, Problem> {
+    let forgotten = history::forget(&service.app, &caller, &dataset).await?;
+    Ok(Json(Forgotten { forgotten }))
+}
+
+/// A query asked again.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Replayed {
+    query: AskedRecord,
+    /// Hits of now in order, then those that are gone.
+    results: Vec<Moved>,
+}
+
+/// Asks a remembered query again with its settings, and shows what moved.
+#[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/queries/{queryId}/replay", tag = "evaluation", security(("key" = [])),
+    params(("datasetId" = String, Path), ("queryId" = String, Path)), responses((status = 200, body = Replayed), (status = "4XX", body = Fault)))]
+pub(super) async fn replay(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path((dataset, id)): Path<(String, String)>,
+) -> Result<Json<Replayed>, Problem> {
+    let (asked, results) = history::replay(&service.app, &caller, &dataset, &id).await?;
+    Ok(Json(Replayed {
+        query: asked.try_into()?,
+        results,
+    }))
+}
+
+/// What somebody thought of a hit.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct FeedbackRequest {
+    query: String,
+    dataset_id: String,
+    /// The hit, or its document.
+    chunk_id: Option<String>,
+    document_id: Option<String>,
+    /// 0 no answer, 1 useful, 2 an answer.
+    grade: i64,
+}
+
+/// Takes feedback on a hit; it becomes a label in the dataset's query set named `feedback`.
+#[utoipa::path(post, path = "/kb/v1/feedback", tag = "evaluation", security(("key" = [])), request_body = FeedbackRequest,
+    responses((status = 204), (status = "4XX", body = Fault)))]
+pub(super) async fn feedback(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Body(body): Body<FeedbackRequest>,
+) -> Result<StatusCode, Problem> {
+    let target = match (body.chunk_id, body.document_id) {
+        (Some(id), None) | (None, Some(id)) => id,
+        _ => {
+            return Err(
+                Error::invalid("target_missing", "give either chunkId or documentId").into(),
+            );
+        }
+    };
+    let query = NewQuery {
+        text: body.query,
+        labels: Labels::from([(target, body.grade)]),
+    };
+    sets::feedback(&service.app, &caller, &body.dataset_id, query).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A query set.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SetRecord {
+    id: String,
+    dataset_id: String,
+    name: String,
+    /// How many queries it has.
+    queries: i64,
+    created_on: String,
+    updated_on: String,
+}
+
+impl From<QuerySet> for SetRecord {
+    fn from(set: QuerySet) -> Self {
+        Self {
+            id: set.id,
+            dataset_id: set.dataset_id,
+            name: set.name,
+            queries: set.queries,
+            created_on: set.created_on.rfc3339(),
+            updated_on: set.updated_on.rfc3339(),
+        }
+    }
+}
+
+/// Query sets.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Sets {
+    data: Vec<SetRecord>,
+}
+
+/// Lists the query sets of a dataset.
+#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/query-sets", tag = "evaluation", security(("key" = [])), params(("datasetId" = String, Path)),
+    responses((status = 200, body = Sets), (status = "4XX", body = Fault)))]
+pub(super) async fn list_sets(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path(dataset): Path<String>,
+) -> Result<Json<Sets>, Problem> {
+    let sets = sets::list(&service.app, &caller, &dataset).await?;
+    Ok(Json(Sets {
+        data: sets.into_iter().map(Into::into).collect(),
+    }))
+}
+
+/// A new query set.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct SetRequest {
+    name: String,
+}
+
+/// Creates a query set.
+#[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/query-sets", tag = "evaluation", security(("key" = [])), params(("datasetId" = String, Path)),
+    request_body = SetRequest, responses((status = 201, body = SetRecord), (status = "4XX", body = Fault)))]
+pub(super) async fn create_set(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path(dataset): Path<String>,
+    Body(body): Body<SetRequest>,
+) -> Result<(StatusCode, Json<SetRecord>), Problem> {
+    let set = sets::create(&service.app, &caller, &dataset, &body.name).await?;
+    Ok((StatusCode::CREATED, Json(set.into())))
+}
+
+/// A query with its labels.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct QueryRecord {
+    id: String,
+    text: String,
+    /// From document or chunk id to grade: 0 no answer, 1 useful, 2 an answer.
+    labels: Labels,
+    created_on: String,
+}
+
+/// A query set with its queries.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct SetDetail {
+    #[serde(flatten)]
+    set: SetRecord,
+    data: Vec<QueryRecord>,
+}
+
+/// A query set, by id or name, with its queries.
+#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/query-sets/{querySetId}", tag = "evaluation", security(("key" = [])),
+    params(("datasetId" = String, Path), ("querySetId" = String, Path)), responses((status = 200, body = SetDetail), (status = "4XX", body = Fault)))]
+pub(super) async fn get_set(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path((dataset, set)): Path<(String, String)>,
+) -> Result<Json<SetDetail>, Problem> {
+    let app = &service.app;
+    let record = sets::get(app, &caller, &dataset, &set).await?;
+    let queries = sets::queries(app, &caller, &dataset, &record.id).await?;
+    let data = queries
+        .into_iter()
+        .map(|q| {
+            Ok(QueryRecord {
+                labels: q.labels()?,
+                id: q.id,
+                text: q.text,
+                created_on: q.created_on.rfc3339(),
+            })
+        })
+        .collect::<Result<_>>()?;
+    Ok(Json(SetDetail {
+        set: record.into(),
+        data,
+    }))
+}
+
+/// Removes a query set with its queries and runs.
+#[utoipa::path(delete, path = "/kb/v1/datasets/{datasetId}/query-sets/{querySetId}", tag = "evaluation", security(("key" = [])),
+    params(("datasetId" = String, Path), ("querySetId" = String, Path)), responses((status = 204), (status = "4XX", body = Fault)))]
+pub(super) async fn remove_set(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path((dataset, set)): Path<(String, String)>,
+) -> Result<StatusCode, Problem> {
+    sets::remove(&service.app, &caller, &dataset, &set).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A query to add.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct QueryRequest {
+    text: String,
+    /// From document or chunk id, external id or file name to grade. Empty: nothing answers it.
+    #[serde(default)]
+    labels: Labels,
+}
+
+/// Queries to add.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct QueriesRequest {
+    queries: Vec<QueryRequest>,
+}
+
+/// What was added.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Added {
+    /// Queries that the set did not have.
+    added: usize,
+    /// Names among the labels that are no document or chunk of the dataset; they were left out.
+    unknown: Vec<String>,
+}
+
+async fn add(
+    service: &Service,
+    caller: &crate::auth::Caller,
+    dataset: &str,
+    set: &str,
+    queries: Vec<NewQuery>,
+) -> Result<Json<Added>> {
+    let (added, unknown) = sets::add(&service.app, caller, dataset, set, queries).await?;
+    Ok(Json(Added { added, unknown }))
+}
+
+/// Adds queries with labels; one with the same words gets these labels in addition to its own.
+#[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/query-sets/{querySetId}/queries", tag = "evaluation", security(("key" = [])),
+    params(("datasetId" = String, Path), ("querySetId" = String, Path)), request_body = QueriesRequest,
+    responses((status = 200, body = Added), (status = "4XX", body = Fault)))]
+pub(super) async fn add_queries(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path((dataset, set)): Path<(String, String)>,
+    Body(body): Body<QueriesRequest>,
+) -> Result<Json<Added>, Problem> {
+    let queries = body
+        .queries
+        .into_iter()
+        .map(|q| NewQuery {
+            text: q.text,
+            labels: q.labels,
+        })
+        .collect();
+    Ok(add(&service, &caller, &dataset, &set, queries).await?)
+}
+
+/// Removes a query from a set.
+#[utoipa::path(delete, path = "/kb/v1/datasets/{datasetId}/query-sets/{querySetId}/queries/{queryId}", tag = "evaluation", security(("key" = [])),
+    params(("datasetId" = String, Path), ("querySetId" = String, Path), ("queryId" = String, Path)),
+    responses((status = 204), (status = "4XX", body = Fault)))]
+pub(super) async fn remove_query(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path((dataset, set, query)): Path<(String, String, String)>,
+) -> Result<StatusCode, Problem> {
+    sets::remove_query(&service.app, &caller, &dataset, &set, &query).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// What queries are made from.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct SyntheticRequest {
+    /// `titles` or `headings`.
+    from: String,
+    /// At most so many; 200 when absent.
+    limit: Option<usize>,
+}
+
+/// Adds known-item queries: titles or headings that only one document has, which that document answers.
+#[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/query-sets/{querySetId}/synthetic", tag = "evaluation", security(("key" = [])),
+    params(("datasetId" = String, Path), ("querySetId" = String, Path)), request_body = SyntheticRequest,
+    responses((status = 200, body = Added), (status = "4XX", body = Fault)))]
+pub(super) async fn synthetic(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path((dataset, set)): Path<(String, String)>,
+    Body(body): Body<SyntheticRequest>,
+) -> Result<Json<Added>, Problem> {
+    let items = match body.from.as_str() {
+        "titles" => Items::Titles,
+        "headings" => Items::Headings,
+        _ => {
+            return Err(Error::invalid("from_unknown", "from must be titles or headings").into());
+        }
+    };
+    let limit = body.limit.unwrap_or(200).clamp(1, sets::MAX_QUERIES);
+    let queries = sets::synthetic(&service.app, &caller, &dataset, items, limit).await?;
+    Ok(add(&service, &caller, &dataset, &set, queries).await?)
+}
+
+/// Files with queries and labels, as text; either `csv`, or `topics` and `qrels`.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct ImportRequest {
+    /// Columns query, document (id, external id or file name; empty: nothing answers it) and grade.
+    csv: Option<String>,
+    /// Lines of id, tab and text, or of JSON with `_id` and `text`.
+    topics: Option<String>,
+    /// Lines of query, 0, document and grade, or without the 0.
+    qrels: Option<String>,
+}
+
+/// Adds queries from CSV, TREC or BEIR files.
+#[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/query-sets/{querySetId}/import", tag = "evaluation", security(("key" = [])),
+    params(("datasetId" = String, Path), ("querySetId" = String, Path)), request_body = ImportRequest,
+    responses((status = 200, body = Added), (status = "4XX", body = Fault)))]
+pub(super) async fn import(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path((dataset, set)): Path<(String, String)>,
+    Body(body): Body<ImportRequest>,
+) -> Result<Json<Added>, Problem> {
+    let queries = match (&body.csv, &body.topics, &body.qrels) {
+        (Some(csv), None, None) => sets::from_csv(csv.as_bytes())?,
+        (None, Some(topics), Some(qrels)) => sets::from_trec(topics, qrels)?,
+        _ => {
+            return Err(
+                Error::invalid("import_invalid", "give either csv, or topics and qrels").into(),
+            );
+        }
+    };
+    Ok(add(&service, &caller, &dataset, &set, queries).await?)
+}
+
+/// A run.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct RunRecord {
+    id: String,
+    dataset_id: String,
+    query_set_id: String,
+    name: String,
+    configuration: Settings,
+    summary: Summary,
+    /// Every query with its measures; not in lists.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    queries: Vec<Measured>,
+    created_on: String,
+}
+
+impl TryFrom<Run> for RunRecord {
+    type Error = Error;
+
+    fn try_from(run: Run) -> Result<Self> {
+        Ok(Self {
+            configuration: serde_json::from_str(&run.configuration)?,
+            summary: serde_json::from_str(&run.measures)?,
+            queries: serde_json::from_str(&run.queries)?,
+            id: run.id,
+            dataset_id: run.dataset_id,
+            query_set_id: run.query_set_id,
+            name: run.name,
+            created_on: run.created_on.rfc3339(),
+        })
+    }
+}
+
+/// Runs.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Runs {
+    data: Vec<RunRecord>,
+}
+
+/// Lists the runs over a query set, latest first.
+#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/query-sets/{querySetId}/runs", tag = "evaluation", security(("key" = [])),
+    params(("datasetId" = String, Path), ("querySetId" = String, Path)), responses((status = 200, body = Runs), (status = "4XX", body = Fault)))]
+pub(super) async fn list_runs(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path((dataset, set)): Path<(String, String)>,
+) -> Result<Json<Runs>, Problem> {
+    let runs = runs::list(&service.app, &caller, &dataset, &set).await?;
+    Ok(Json(Runs {
+        data: runs
+            .into_iter()
+            .map(TryInto::try_into)
+            .collect::<Result<_>>()?,
+    }))
+}
+
+/// A configuration to run.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct RunRequest {
+    /// What the run is called.
+    #[serde(default)]
+    name: String,
+    /// How to search, with the generation.
+    #[serde(default)]
+    configuration: Settings,
+}
+
+/// Runs a configuration over a query set and keeps the measures of every query.
+#[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/query-sets/{querySetId}/runs", tag = "evaluation", security(("key" = [])),
+    params(("datasetId" = String, Path), ("querySetId" = String, Path)), request_body = RunRequest,
+    responses((status = 201, body = RunRecord), (status = "4XX", body = Fault)))]
+pub(super) async fn create_run(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path((dataset, set)): Path<(String, String)>,
+    Body(body): Body<RunRequest>,
+) -> Result<(StatusCode, Json<RunRecord>), Problem> {
+    let run = runs::run(
+        &service.app,
+        &caller,
+        &dataset,
+        &set,
+        &body.name,
+        &body.configuration,
+    )
+    .await?;
+    Ok((StatusCode::CREATED, Json(run.try_into()?)))
+}
+
+/// Whether to apply what is found.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct TuneRequest {
+    /// Make the best settings the dataset's defaults, unless they are worse on the other half of the queries.
+    #[serde(default)]
+    apply: bool,
+}
+
+/// Finds the best settings on one half of the labelled queries and reports them on the other half.
+#[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/query-sets/{querySetId}/tune", tag = "evaluation", security(("key" = [])),
+    params(("datasetId" = String, Path), ("querySetId" = String, Path)), request_body = TuneRequest,
+    responses((status = 200, body = Tuning), (status = "4XX", body = Fault)))]
+pub(super) async fn tune_set(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path((dataset, set)): Path<(String, String)>,
+    Body(body): Body<TuneRequest>,
+) -> Result<Json<Tuning>, Problem> {
+    Ok(Json(
+        tune::tune(&service.app, &caller, &dataset, &set, body.apply).await?,
+    ))
+}
+
+/// A run with every query.
+#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/runs/{runId}", tag = "evaluation", security(("key" = [])),
+    params(("datasetId" = String, Path), ("runId" = String, Path)), responses((status = 200, body = RunRecord), (status = "4XX", body = Fault)))]
+pub(super) async fn get_run(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path((dataset, run)): Path<(String, String)>,
+) -> Result<Json<RunRecord>, Problem> {
+    let run = runs::get(&service.app, &caller, &dataset, &run).await?;
+    Ok(Json(run.try_into()?))
+}
+
+/// Which run to compare with.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct CompareQuery {
+    /// The other run.
+    with: String,
+}
+
+/// Compares two runs query by query, with a paired bootstrap interval.
+#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/runs/{runId}/compare", tag = "evaluation", security(("key" = [])),
+    params(("datasetId" = String, Path), ("runId" = String, Path), CompareQuery), responses((status = 200, body = Compared), (status = "4XX", body = Fault)))]
+pub(super) async fn compare_runs(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path((dataset, run)): Path<(String, String)>,
+    Query(query): Query<CompareQuery>,
+) -> Result<Json<Compared>, Problem> {
+    Ok(Json(
+        runs::compare(&service.app, &caller, &dataset, &run, &query.with).await?,
+    ))
+}
+
+/// How scores relate to answers in a run, and the thresholds that follow.
+#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/runs/{runId}/calibration", tag = "evaluation", security(("key" = [])),
+    params(("datasetId" = String, Path), ("runId" = String, Path)), responses((status = 200, body = Calibration), (status = "4XX", body = Fault)))]
+pub(super) async fn calibrate_run(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path((dataset, run)): Path<(String, String)>,
+) -> Result<Json<Calibration>, Problem> {
+    Ok(Json(
+        runs::calibrate(&service.app, &caller, &dataset, &run).await?,
+    ))
+}

@@ -1,0 +1,108 @@
+//! The settings that searches of a dataset take when they name none; every value that they had is kept and can be gone back to.
+
+use crate::app::App;
+use crate::auth::{Caller, Scope};
+use crate::clock::Time;
+use crate::db::{Tx, args};
+use crate::error::{Error, Result};
+use crate::kb::datasets;
+use crate::search::Defaults;
+
+/// A value of the defaults.
+#[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
+pub struct Version {
+    /// Id.
+    pub id: String,
+    /// JSON of [`Defaults`].
+    pub defaults: String,
+    /// Why they were set.
+    pub reason: String,
+    /// When.
+    pub created_on: Time,
+}
+
+/// The defaults in force.
+///
+/// # Errors
+/// `dataset_not_found`.
+pub async fn get(app: &App, caller: &Caller, dataset_id: &str) -> Result<Defaults> {
+    caller.need(Scope::KbRead)?;
+    let dataset = datasets::settings(app, caller, dataset_id).await?;
+    Ok(serde_json::from_str(&dataset.search_defaults)?)
+}
+
+/// Every value that they had, latest first.
+///
+/// # Errors
+/// `dataset_not_found`.
+pub async fn versions(app: &App, caller: &Caller, dataset_id: &str) -> Result<Vec<Version>> {
+    caller.need(Scope::KbRead)?;
+    datasets::settings(app, caller, dataset_id).await?;
+    app.db
+        .all(
+            "SELECT id, defaults, reason, created_on FROM kb_search_defaults WHERE tenant_id = $1 AND dataset_id = $2 ORDER BY id DESC",
+            args![caller.tenant(), dataset_id],
+        )
+        .await
+}
+
+/// Sets them.
+///
+/// # Errors
+/// `dataset_not_found`; those of the ranges.
+pub async fn set(
+    app: &App,
+    caller: &Caller,
+    dataset_id: &str,
+    defaults: &Defaults,
+    reason: &str,
+) -> Result<()> {
+    caller.need(Scope::KbWrite)?;
+    defaults.check()?;
+    datasets::settings(app, caller, dataset_id).await?;
+    let text = serde_json::to_string(defaults)?;
+    let mut tx = app.db.begin().await?;
+    tx.execute(
+        "INSERT INTO kb_search_defaults (id, tenant_id, dataset_id, defaults, reason, created_on) VALUES ($1, $2, $3, $4, $5, $6)",
+        args![app.clock.id(), caller.tenant(), dataset_id, &text, reason, app.clock.now()],
+    )
+    .await?;
+    put(&mut tx, caller, dataset_id, &text).await?;
+    tx.commit().await
+}
+
+/// Goes back to the value before the one in force; gives what is in force then.
+///
+/// # Errors
+/// `dataset_not_found`, `nothing_to_undo`.
+pub async fn undo(app: &App, caller: &Caller, dataset_id: &str) -> Result<Defaults> {
+    caller.need(Scope::KbWrite)?;
+    let versions = versions(app, caller, dataset_id).await?;
+    let Some(last) = versions.first() else {
+        return Err(Error::conflict(
+            "nothing_to_undo",
+            "the defaults of this dataset were never changed",
+        ));
+    };
+    let before = versions
+        .get(1)
+        .map_or_else(|| "{}".to_owned(), |v| v.defaults.clone());
+    let mut tx = app.db.begin().await?;
+    tx.execute(
+        "DELETE FROM kb_search_defaults WHERE tenant_id = $1 AND id = $2",
+        args![caller.tenant(), &last.id],
+    )
+    .await?;
+    put(&mut tx, caller, dataset_id, &before).await?;
+    tx.commit().await?;
+    Ok(serde_json::from_str(&before)?)
+}
+
+async fn put(tx: &mut Tx, caller: &Caller, dataset_id: &str, defaults: &str) -> Result<()> {
+    tx.execute(
+        "UPDATE kb_datasets SET search_defaults = $1, version = version + 1 WHERE tenant_id = $2 AND id = $3",
+        args![defaults, caller.tenant(), dataset_id],
+    )
+    .await?;
+    Ok(())
+}

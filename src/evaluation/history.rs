@@ -1,0 +1,335 @@
+//! What was asked: query, settings, results, latency and key, kept for a while unless the dataset opts out; to find what is missing, to label, to
+//! ask again and see what changed.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+use crate::auth::{Caller, Scope};
+use crate::clock::Time;
+use crate::db::args;
+use crate::error::{Error, Result};
+use crate::kb::datasets;
+use crate::page::{Listing, Page};
+use crate::search::{self, Answer, Request, Settings};
+
+/// Queries that wait to be written; more than that are not remembered.
+const WAITING: usize = 4096;
+/// Queries written together.
+const BATCH: usize = 256;
+/// Hits that are remembered of an answer.
+const RESULTS: usize = 20;
+
+/// A remembered query.
+#[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
+pub struct Asked {
+    /// Id.
+    pub id: String,
+    /// The dataset.
+    pub dataset_id: String,
+    /// Id of the key; empty for the command line.
+    pub key_id: String,
+    /// The query.
+    pub text: String,
+    /// JSON of [`Settings`].
+    pub settings: String,
+    /// JSON array of [`Shown`].
+    pub results: String,
+    /// Hits of this dataset.
+    pub hits: i64,
+    /// Whether the answer was confident.
+    pub confident: bool,
+    /// Latency.
+    pub milliseconds: f64,
+    /// When.
+    pub created_on: Time,
+}
+
+/// A hit that was shown.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Shown {
+    /// The chunk.
+    pub chunk_id: String,
+    /// Its document.
+    pub document_id: String,
+    /// Its score.
+    pub score: f32,
+}
+
+/// Queries on their way to the database, so that no search waits for a write.
+#[derive(Debug)]
+pub struct Queue {
+    sender: mpsc::Sender<(String, Asked)>,
+    receiver: Mutex<Option<mpsc::Receiver<(String, Asked)>>>,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        let (sender, receiver) = mpsc::channel(WAITING);
+        Self {
+            sender,
+            receiver: Mutex::new(Some(receiver)),
+        }
+    }
+}
+
+/// Remembers a query, once per dataset; in the background.
+pub fn record(app: &App, caller: &Caller, request: &Request, answer: &Answer) {
+    if app.config.query_history_days == 0 {
+        return;
+    }
+    let settings = Settings::of(request);
+    for interpretation in &answer.interpretations {
+        let results: Vec<Shown> = answer
+            .hits
+            .iter()
+            .filter(|h| h.chunk.dataset_id == interpretation.dataset_id)
+            .take(RESULTS)
+            .map(|h| Shown {
+                chunk_id: h.chunk.id.clone(),
+                document_id: h.chunk.document_id.clone(),
+                score: h.score,
+            })
+            .collect();
+        let (Ok(settings), Ok(shown)) = (
+            serde_json::to_string(&settings),
+            serde_json::to_string(&results),
+        ) else {
+            tracing::error!("a query cannot be written as JSON and is not remembered");
+            return;
+        };
+        let asked = Asked {
+            id: app.clock.id(),
+            dataset_id: interpretation.dataset_id.clone(),
+            key_id: caller.key_id().unwrap_or_default().to_owned(),
+            text: request.query.clone(),
+            settings,
+            results: shown,
+            hits: i64::try_from(results.len()).unwrap_or(i64::MAX),
+            confident: !answer.confidence.no_confident_answer,
+            milliseconds: answer.timings.total_ms,
+            created_on: app.clock.now(),
+        };
+        if app
+            .history
+            .sender
+            .try_send((caller.tenant().to_owned(), asked))
+            .is_err()
+        {
+            metrics::counter!("cairn_queries_not_remembered_total").increment(1);
+        }
+    }
+}
+
+/// Writes what is waiting, until `stop` fires and nothing is left.
+pub async fn run(app: &Arc<App>, stop: CancellationToken) {
+    let receiver = app
+        .history
+        .receiver
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take();
+    let Some(mut receiver) = receiver else {
+        tracing::error!("the query history is written by another task already");
+        return;
+    };
+    let mut batch = Vec::new();
+    loop {
+        tokio::select! {
+            biased;
+            count = receiver.recv_many(&mut batch, BATCH) => if count == 0 { break },
+            () = stop.cancelled() => break,
+        }
+        if let Err(error) = write(app, &batch).await {
+            tracing::error!(error = %error, queries = batch.len(), "queries could not be remembered");
+        }
+        batch.clear();
+    }
+}
+
+async fn write(app: &App, batch: &[(String, Asked)]) -> Result<()> {
+    let mut tx = app.db.begin_repeatable().await?;
+    for (tenant_id, asked) in batch {
+        // A dataset that opted out, or is gone, is not written for.
+        tx.execute(
+            "INSERT INTO kb_query_history (id, tenant_id, dataset_id, key_id, text, settings, results, hits, confident, milliseconds, created_on)
+             SELECT $1, d.tenant_id, d.id, $2, $3, $4, $5, $6, $7, $8, $9 FROM kb_datasets d WHERE d.tenant_id = $10 AND d.id = $11 AND d.query_history = TRUE",
+            args![
+                &asked.id,
+                &asked.key_id,
+                &asked.text,
+                &asked.settings,
+                &asked.results,
+                asked.hits,
+                asked.confident,
+                asked.milliseconds,
+                asked.created_on,
+                tenant_id,
+                &asked.dataset_id
+            ],
+        )
+        .await?;
+    }
+    tx.commit().await
+}
+
+/// Which remembered queries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// All.
+    All,
+    /// Those without hits.
+    WithoutHits,
+    /// Those without a confident answer.
+    NotConfident,
+}
+
+/// Remembered queries of a dataset, latest first.
+///
+/// # Errors
+/// `dataset_not_found`.
+pub async fn list(
+    app: &App,
+    caller: &Caller,
+    dataset_id: &str,
+    which: Which,
+    page: &Page,
+) -> Result<Listing<Asked>> {
+    caller.need(Scope::KbRead)?;
+    datasets::settings(app, caller, dataset_id).await?;
+    let before = if page.after.is_empty() {
+        "~".to_owned()
+    } else {
+        page.after.clone()
+    };
+    let (hits, confident) = match which {
+        Which::All => (i64::MAX, 1_i64),
+        Which::WithoutHits => (0, 1),
+        Which::NotConfident => (i64::MAX, 0),
+    };
+    let rows: Vec<Asked> = app
+        .db
+        .all(
+            "SELECT id, dataset_id, key_id, text, settings, results, hits, confident, milliseconds, created_on FROM kb_query_history
+             WHERE tenant_id = $1 AND dataset_id = $2 AND id < $3 AND hits <= $4 AND (confident = FALSE OR $5 = 1) ORDER BY id DESC LIMIT $6",
+            args![caller.tenant(), dataset_id, before, hits, confident, page.fetch()],
+        )
+        .await?;
+    Ok(page.listing(rows, |a| a.id.clone()))
+}
+
+/// Forgets all queries of a dataset; gives their number.
+///
+/// # Errors
+/// `dataset_not_found`.
+pub async fn forget(app: &App, caller: &Caller, dataset_id: &str) -> Result<u64> {
+    caller.need(Scope::KbWrite)?;
+    datasets::settings(app, caller, dataset_id).await?;
+    app.db
+        .execute(
+            "DELETE FROM kb_query_history WHERE tenant_id = $1 AND dataset_id = $2",
+            args![caller.tenant(), dataset_id],
+        )
+        .await
+}
+
+/// Removes queries that were asked before a time; gives their number.
+///
+/// # Errors
+/// As the database says.
+pub async fn prune(app: &App, before: Time) -> Result<u64> {
+    app.db
+        .execute(
+            "DELETE FROM kb_query_history WHERE created_on < $1",
+            args![before],
+        )
+        .await
+}
+
+/// A hit then and now.
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Moved {
+    /// The chunk.
+    pub chunk_id: String,
+    /// Its document.
+    pub document_id: String,
+    /// Rank then, from 1; absent: it is new.
+    pub rank_before: Option<usize>,
+    /// Rank now; absent: it is gone.
+    pub rank_after: Option<usize>,
+    /// Score then.
+    pub score_before: Option<f32>,
+    /// Score now.
+    pub score_after: Option<f32>,
+}
+
+/// Asks a remembered query again with its settings, and compares the hits.
+///
+/// # Errors
+/// `query_not_found`, and those of search.
+pub async fn replay(
+    app: &Arc<App>,
+    caller: &Caller,
+    dataset_id: &str,
+    id: &str,
+) -> Result<(Asked, Vec<Moved>)> {
+    caller.need(Scope::KbRead)?;
+    datasets::settings(app, caller, dataset_id).await?;
+    let asked: Option<Asked> = app
+        .db
+        .optional(
+            "SELECT id, dataset_id, key_id, text, settings, results, hits, confident, milliseconds, created_on FROM kb_query_history
+             WHERE tenant_id = $1 AND dataset_id = $2 AND id = $3",
+            args![caller.tenant(), dataset_id, id],
+        )
+        .await?;
+    let asked = asked.ok_or_else(|| {
+        Error::not_found("query_not_found", "there is no such query in the history")
+    })?;
+    let settings: Settings = serde_json::from_str(&asked.settings)?;
+    let request = Request {
+        cache: false,
+        ..settings.request(asked.text.clone(), vec![dataset_id.to_owned()])?
+    };
+    let answer = search::search(app, caller, &request).await?;
+    let before: Vec<Shown> = serde_json::from_str(&asked.results)?;
+    let mut moved: Vec<Moved> = (1..)
+        .zip(answer.hits.iter().take(RESULTS))
+        .map(|(rank, hit)| Moved {
+            chunk_id: hit.chunk.id.clone(),
+            document_id: hit.chunk.document_id.clone(),
+            rank_before: None,
+            rank_after: Some(rank),
+            score_before: None,
+            score_after: Some(hit.score),
+        })
+        .collect();
+    let places: HashMap<String, usize> = moved
+        .iter()
+        .enumerate()
+        .map(|(i, m)| (m.chunk_id.clone(), i))
+        .collect();
+    for (rank, shown) in (1..).zip(before) {
+        match places.get(&shown.chunk_id) {
+            Some(place) => {
+                moved[*place].rank_before = Some(rank);
+                moved[*place].score_before = Some(shown.score);
+            }
+            None => moved.push(Moved {
+                chunk_id: shown.chunk_id,
+                document_id: shown.document_id,
+                rank_before: Some(rank),
+                rank_after: None,
+                score_before: Some(shown.score),
+                score_after: None,
+            }),
+        }
+    }
+    Ok((asked, moved))
+}

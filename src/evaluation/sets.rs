@@ -1,0 +1,581 @@
+//! Query sets: queries with labels, from people, from feedback, from files, or made from titles and headings when there are none.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::app::App;
+use crate::auth::{Caller, Scope};
+use crate::clock::Time;
+use crate::db::{Tx, args};
+use crate::error::{Error, Result};
+use crate::kb::datasets;
+use crate::search::request::MAX_QUERY;
+
+/// Most queries of a set.
+pub const MAX_QUERIES: usize = 5000;
+/// Most labels of a query.
+pub const MAX_LABELS: usize = 1000;
+/// The set that feedback goes to.
+pub const FEEDBACK: &str = "feedback";
+
+/// From document or chunk id to grade: 0 no answer, 1 useful, 2 an answer. Without a grade above 0, nothing answers the query.
+pub type Labels = BTreeMap<String, i64>;
+
+/// A query set.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct QuerySet {
+    /// Id.
+    pub id: String,
+    /// The dataset.
+    pub dataset_id: String,
+    /// Name, unique in the dataset.
+    pub name: String,
+    /// Queries.
+    pub queries: i64,
+    /// Time of creation.
+    pub created_on: Time,
+    /// Time of the last change.
+    pub updated_on: Time,
+}
+
+/// A query.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct Query {
+    /// Id.
+    pub id: String,
+    /// What is asked.
+    pub text: String,
+    /// JSON of [`Labels`].
+    pub labels: String,
+    /// Time of creation.
+    pub created_on: Time,
+}
+
+impl Query {
+    /// The labels.
+    ///
+    /// # Errors
+    /// When the stored JSON is damaged.
+    pub fn labels(&self) -> Result<Labels> {
+        Ok(serde_json::from_str(&self.labels)?)
+    }
+}
+
+const COUNTED: &str = "SELECT s.id, s.dataset_id, s.name, (SELECT COUNT(*) FROM kb_queries q WHERE q.query_set_id = s.id) AS queries, s.created_on, s.updated_on
+     FROM kb_query_sets s WHERE s.tenant_id = $1 AND s.dataset_id = $2 ORDER BY s.id";
+
+/// Query sets of a dataset, oldest first.
+///
+/// # Errors
+/// `dataset_not_found`.
+pub async fn list(app: &App, caller: &Caller, dataset_id: &str) -> Result<Vec<QuerySet>> {
+    caller.need(Scope::KbRead)?;
+    datasets::settings(app, caller, dataset_id).await?;
+    app.db
+        .all(COUNTED, args![caller.tenant(), dataset_id])
+        .await
+}
+
+/// A query set, by id or name.
+///
+/// # Errors
+/// `dataset_not_found`, `query_set_not_found`.
+pub async fn get(app: &App, caller: &Caller, dataset_id: &str, set: &str) -> Result<QuerySet> {
+    list(app, caller, dataset_id)
+        .await?
+        .into_iter()
+        .find(|s| s.id == set || s.name == set)
+        .ok_or_else(|| Error::not_found("query_set_not_found", "there is no such query set"))
+}
+
+/// Its queries, oldest first.
+///
+/// # Errors
+/// `dataset_not_found`, `query_set_not_found`.
+pub async fn queries(
+    app: &App,
+    caller: &Caller,
+    dataset_id: &str,
+    set: &str,
+) -> Result<Vec<Query>> {
+    let set = get(app, caller, dataset_id, set).await?;
+    app.db
+        .all(
+            "SELECT id, text, labels, created_on FROM kb_queries WHERE tenant_id = $1 AND query_set_id = $2 ORDER BY id",
+            args![caller.tenant(), &set.id],
+        )
+        .await
+}
+
+/// Creates a set.
+///
+/// # Errors
+/// `dataset_not_found`, `name_missing`, `query_set_exists`.
+pub async fn create(app: &App, caller: &Caller, dataset_id: &str, name: &str) -> Result<QuerySet> {
+    caller.need(Scope::KbWrite)?;
+    let name = name.trim();
+    if name.is_empty() || name.chars().count() > 200 {
+        return Err(Error::invalid(
+            "name_missing",
+            "a query set needs a name of at most 200 characters",
+        ));
+    }
+    let known = list(app, caller, dataset_id).await?;
+    if known.iter().any(|s| s.name == name) {
+        return Err(Error::conflict(
+            "query_set_exists",
+            format!("there is a query set named {name:?} already"),
+        ));
+    }
+    let now = app.clock.now();
+    app.db
+        .execute(
+            "INSERT INTO kb_query_sets (id, tenant_id, dataset_id, name, created_on, updated_on) VALUES ($1, $2, $3, $4, $5, $5)
+             ON CONFLICT (dataset_id, name) DO NOTHING",
+            args![app.clock.id(), caller.tenant(), dataset_id, name, now],
+        )
+        .await?;
+    get(app, caller, dataset_id, name).await
+}
+
+/// Removes a set with its queries and runs.
+///
+/// # Errors
+/// `dataset_not_found`, `query_set_not_found`.
+pub async fn remove(app: &App, caller: &Caller, dataset_id: &str, set: &str) -> Result<()> {
+    caller.need(Scope::KbWrite)?;
+    let set = get(app, caller, dataset_id, set).await?;
+    let mut tx = app.db.begin().await?;
+    for statement in [
+        "DELETE FROM kb_eval_runs WHERE tenant_id = $1 AND query_set_id = $2",
+        "DELETE FROM kb_queries WHERE tenant_id = $1 AND query_set_id = $2",
+        "DELETE FROM kb_query_sets WHERE tenant_id = $1 AND id = $2",
+    ] {
+        tx.execute(statement, args![caller.tenant(), &set.id])
+            .await?;
+    }
+    tx.commit().await
+}
+
+/// A query to add; one with the same words gets these labels in addition to its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewQuery {
+    /// What is asked.
+    pub text: String,
+    /// Labels: ids of documents or chunks, or external ids or file names of documents.
+    pub labels: Labels,
+}
+
+/// Adds queries; gives how many are new, and the names among the labels that stand for no document.
+///
+/// # Errors
+/// `dataset_not_found`, `query_set_not_found`, `queries_invalid`.
+pub async fn add(
+    app: &App,
+    caller: &Caller,
+    dataset_id: &str,
+    set: &str,
+    new: Vec<NewQuery>,
+) -> Result<(usize, Vec<String>)> {
+    caller.need(Scope::KbWrite)?;
+    let set = get(app, caller, dataset_id, set).await?;
+    check(&new)?;
+    let (known, unknown) = resolved(app, caller, dataset_id, &new).await?;
+    let mut tx = app.db.begin().await?;
+    let (count,): (i64,) = tx
+        .optional(
+            "SELECT COUNT(*) FROM kb_queries WHERE tenant_id = $1 AND query_set_id = $2",
+            args![caller.tenant(), &set.id],
+        )
+        .await?
+        .unwrap_or((0,));
+    let mut added = 0;
+    for query in new {
+        let labels: Labels = query
+            .labels
+            .into_iter()
+            .filter_map(|(name, grade)| Some((known.get(&name)?.clone(), grade)))
+            .collect();
+        added += usize::from(upsert(app, &mut tx, caller, &set.id, &query.text, labels).await?);
+    }
+    let total = usize::try_from(count)
+        .unwrap_or(usize::MAX)
+        .saturating_add(added);
+    if total > MAX_QUERIES {
+        return Err(Error::invalid(
+            "queries_invalid",
+            format!("a query set has at most {MAX_QUERIES} queries"),
+        ));
+    }
+    tx.execute(
+        "UPDATE kb_query_sets SET updated_on = $1 WHERE tenant_id = $2 AND id = $3",
+        args![app.clock.now(), caller.tenant(), &set.id],
+    )
+    .await?;
+    tx.commit().await?;
+    Ok((added, unknown))
+}
+
+fn check(new: &[NewQuery]) -> Result<()> {
+    let fits = |query: &NewQuery| {
+        !query.text.trim().is_empty()
+            && query.text.chars().count() <= MAX_QUERY
+            && query.labels.len() <= MAX_LABELS
+            && query.labels.values().all(|g| (0..=2).contains(g))
+    };
+    if new.iter().all(fits) && new.len() <= MAX_QUERIES {
+        Ok(())
+    } else {
+        Err(Error::invalid(
+            "queries_invalid",
+            format!(
+                "a query has 1 to {MAX_QUERY} characters and at most {MAX_LABELS} labels from 0 to 2, a set at most {MAX_QUERIES} queries"
+            ),
+        ))
+    }
+}
+
+/// Which id each label's name stands for, and the names that stand for none.
+async fn resolved(
+    app: &App,
+    caller: &Caller,
+    dataset_id: &str,
+    new: &[NewQuery],
+) -> Result<(HashMap<String, String>, Vec<String>)> {
+    let mut names: Vec<String> = new.iter().flat_map(|q| q.labels.keys().cloned()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let mut known: HashMap<String, String> = HashMap::new();
+    // The first one that fits counts: an id is nobody else's name.
+    for statement in [
+        "SELECT id, id FROM kb_documents WHERE tenant_id = $1 AND dataset_id = $2 AND id IN ($LIST)",
+        "SELECT id, id FROM kb_chunks WHERE tenant_id = $1 AND dataset_id = $2 AND id IN ($LIST)",
+        "SELECT external_id, id FROM kb_documents WHERE tenant_id = $1 AND dataset_id = $2 AND external_id IN ($LIST)",
+        "SELECT file_name, id FROM kb_documents WHERE tenant_id = $1 AND dataset_id = $2 AND file_name IN ($LIST)",
+    ] {
+        let left: Vec<String> = names
+            .iter()
+            .filter(|n| !known.contains_key(*n))
+            .cloned()
+            .collect();
+        let rows: Vec<(String, String)> = app
+            .db
+            .all_in(statement, args![caller.tenant(), dataset_id], &left)
+            .await?;
+        known.extend(rows);
+    }
+    names.retain(|n| !known.contains_key(n));
+    Ok((known, names))
+}
+
+async fn upsert(
+    app: &App,
+    tx: &mut Tx,
+    caller: &Caller,
+    set_id: &str,
+    text: &str,
+    labels: Labels,
+) -> Result<bool> {
+    let there: Option<Query> = tx
+        .optional(
+            "SELECT id, text, labels, created_on FROM kb_queries WHERE tenant_id = $1 AND query_set_id = $2 AND text = $3",
+            args![caller.tenant(), set_id, text.trim()],
+        )
+        .await?;
+    let Some(there) = there else {
+        tx.execute(
+            "INSERT INTO kb_queries (id, tenant_id, query_set_id, text, labels, created_on) VALUES ($1, $2, $3, $4, $5, $6)",
+            args![app.clock.id(), caller.tenant(), set_id, text.trim(), serde_json::to_string(&labels)?, app.clock.now()],
+        )
+        .await?;
+        return Ok(true);
+    };
+    let mut merged = there.labels()?;
+    merged.extend(labels);
+    tx.execute(
+        "UPDATE kb_queries SET labels = $1 WHERE tenant_id = $2 AND id = $3",
+        args![serde_json::to_string(&merged)?, caller.tenant(), &there.id],
+    )
+    .await?;
+    Ok(false)
+}
+
+/// Removes a query from a set.
+///
+/// # Errors
+/// `dataset_not_found`, `query_set_not_found`, `query_not_found`.
+pub async fn remove_query(
+    app: &App,
+    caller: &Caller,
+    dataset_id: &str,
+    set: &str,
+    id: &str,
+) -> Result<()> {
+    caller.need(Scope::KbWrite)?;
+    let set = get(app, caller, dataset_id, set).await?;
+    let gone = app
+        .db
+        .execute(
+            "DELETE FROM kb_queries WHERE tenant_id = $1 AND query_set_id = $2 AND id = $3",
+            args![caller.tenant(), &set.id, id],
+        )
+        .await?;
+    if gone == 0 {
+        return Err(Error::not_found(
+            "query_not_found",
+            "there is no such query in this set",
+        ));
+    }
+    Ok(())
+}
+
+/// Feedback on a hit: a label of the query in the set named `feedback`.
+///
+/// # Errors
+/// `dataset_not_found`, `queries_invalid`, `document_not_found` for something that is not in the dataset.
+pub async fn feedback(app: &App, caller: &Caller, dataset_id: &str, query: NewQuery) -> Result<()> {
+    caller.need(Scope::KbSearch)?;
+    datasets::settings(app, caller, dataset_id).await?;
+    check(std::slice::from_ref(&query))?;
+    // Whoever may search may say what was good; only the set is made with more rights.
+    let writer = Caller::local(caller.tenant());
+    match create(app, &writer, dataset_id, FEEDBACK).await {
+        Err(error) if error.code() != "query_set_exists" => return Err(error),
+        _ => {}
+    }
+    let (_, unknown) = add(app, &writer, dataset_id, FEEDBACK, vec![query]).await?;
+    match unknown.first() {
+        None => Ok(()),
+        Some(name) => Err(Error::not_found(
+            "document_not_found",
+            format!("{name:?} is no document or chunk of this dataset"),
+        )),
+    }
+}
+
+/// What known-item queries are made from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Items {
+    /// The title of a document finds the document.
+    Titles,
+    /// A heading finds the document that has it.
+    Headings,
+}
+
+/// Makes known-item queries: a title or heading that only one document has is a query, and the document its answer. They tell whether something
+/// can be found at all, and are easier than what people ask.
+///
+/// # Errors
+/// `dataset_not_found`.
+pub async fn synthetic(
+    app: &App,
+    caller: &Caller,
+    dataset_id: &str,
+    items: Items,
+    limit: usize,
+) -> Result<Vec<NewQuery>> {
+    caller.need(Scope::KbRead)?;
+    let dataset = datasets::settings(app, caller, dataset_id).await?;
+    let rows: Vec<(String, String)> = match items {
+        Items::Titles => {
+            app.db
+                .all(
+                    "SELECT id, title FROM kb_documents WHERE tenant_id = $1 AND dataset_id = $2 AND enabled = TRUE AND title IS NOT NULL ORDER BY id",
+                    args![caller.tenant(), dataset_id],
+                )
+                .await?
+        }
+        Items::Headings => {
+            app.db
+                .all(
+                    "SELECT DISTINCT document_id, heading_path FROM kb_chunks WHERE tenant_id = $1 AND set_id = $2 AND heading_path <> '[]'",
+                    args![caller.tenant(), &dataset.live_set],
+                )
+                .await?
+        }
+    };
+    let mut owners: BTreeMap<String, Option<String>> = BTreeMap::new();
+    for (document_id, text) in rows {
+        let text = match items {
+            Items::Titles => text,
+            Items::Headings => {
+                let path: Vec<String> = serde_json::from_str(&text)?;
+                path.last().cloned().unwrap_or_default()
+            }
+        };
+        let text = text.trim().to_owned();
+        // A single word is rarely a question that only one document answers.
+        if text.split_whitespace().count() < 2 {
+            continue;
+        }
+        owners
+            .entry(text)
+            .and_modify(|owner| {
+                if owner.as_ref() != Some(&document_id) {
+                    *owner = None;
+                }
+            })
+            .or_insert(Some(document_id));
+    }
+    let mut queries: Vec<NewQuery> = owners
+        .into_iter()
+        .filter_map(|(text, owner)| {
+            Some(NewQuery {
+                text,
+                labels: Labels::from([(owner?, 2)]),
+            })
+        })
+        .collect();
+    // Spread over the alphabet, so that a limit does not take its beginning.
+    let step = queries.len().div_ceil(limit.max(1)).max(1);
+    queries = queries.into_iter().step_by(step).collect();
+    Ok(queries)
+}
+
+/// Reads queries with labels from a CSV file with the columns `query`, `document` and `grade` (1 when absent; `document` may be empty: nothing
+/// answers the query).
+///
+/// # Errors
+/// `queries_invalid` names the line.
+pub fn from_csv(bytes: &[u8]) -> Result<Vec<NewQuery>> {
+    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(bytes);
+    let bad =
+        |line: u64, what: String| Error::invalid("queries_invalid", format!("line {line}: {what}"));
+    let headers = reader.headers().map_err(|e| bad(1, e.to_string()))?.clone();
+    let column = |name: &str| {
+        headers
+            .iter()
+            .position(|h| h.trim().eq_ignore_ascii_case(name))
+    };
+    let (Some(query), Some(document)) = (column("query"), column("document")) else {
+        return Err(bad(
+            1,
+            "the columns query and document are needed".to_owned(),
+        ));
+    };
+    let grade = column("grade");
+    let mut found: BTreeMap<String, Labels> = BTreeMap::new();
+    for record in reader.records() {
+        let record =
+            record.map_err(|e| bad(e.position().map_or(0, csv::Position::line), e.to_string()))?;
+        let line = record.position().map_or(0, csv::Position::line);
+        let cell = |i: usize| record.get(i).unwrap_or_default().trim().to_owned();
+        let labels = found.entry(cell(query)).or_default();
+        if cell(document).is_empty() {
+            continue;
+        }
+        let grade = match grade.map(cell).filter(|g| !g.is_empty()) {
+            None => 1,
+            Some(text) => text
+                .parse()
+                .map_err(|_| bad(line, format!("{text:?} is no grade")))?,
+        };
+        labels.insert(cell(document), grade);
+    }
+    Ok(found
+        .into_iter()
+        .map(|(text, labels)| NewQuery { text, labels })
+        .collect())
+}
+
+/// Reads queries (`id<TAB>text` or JSONL of `_id` and `text`, as BEIR has them) and judgements in TREC or BEIR form (`query 0 document grade`, or
+/// `query document grade`). Grades above 2 count as 2.
+///
+/// # Errors
+/// `queries_invalid` names the line.
+pub fn from_trec(topics: &str, qrels: &str) -> Result<Vec<NewQuery>> {
+    let bad = |file: &str, line: usize, what: &str| {
+        Error::invalid("queries_invalid", format!("{file}, line {line}: {what}"))
+    };
+    let mut texts: BTreeMap<String, String> = BTreeMap::new();
+    for (number, line) in (1..)
+        .zip(topics.lines())
+        .filter(|(_, l)| !l.trim().is_empty())
+    {
+        if line.trim_start().starts_with('{') {
+            let row: serde_json::Value =
+                serde_json::from_str(line).map_err(|e| bad("topics", number, &e.to_string()))?;
+            match (row["_id"].as_str(), row["text"].as_str()) {
+                (Some(id), Some(text)) => texts.insert(id.to_owned(), text.to_owned()),
+                _ => return Err(bad("topics", number, "_id and text are needed")),
+            };
+        } else {
+            let (id, text) = line
+                .split_once('\t')
+                .ok_or_else(|| bad("topics", number, "an id, a tab and a text are needed"))?;
+            texts.insert(id.trim().to_owned(), text.trim().to_owned());
+        }
+    }
+    let mut labels: HashMap<&str, Labels> = HashMap::new();
+    for (number, line) in (1..)
+        .zip(qrels.lines())
+        .filter(|(_, l)| !l.trim().is_empty())
+    {
+        let cells: Vec<&str> = line.split_whitespace().collect();
+        let (query, document, grade) = match cells[..] {
+            [query, _, document, grade] => (query, document, grade),
+            [query, document, grade] => (query, document, grade),
+            _ => return Err(bad("qrels", number, "three or four columns are needed")),
+        };
+        let Ok(grade) = grade.parse::<i64>() else {
+            // The first line may be a header.
+            if number == 1 {
+                continue;
+            }
+            return Err(bad("qrels", number, "the grade is no number"));
+        };
+        labels
+            .entry(query)
+            .or_default()
+            .insert(document.to_owned(), grade.clamp(0, 2));
+    }
+    Ok(texts
+        .into_iter()
+        .filter_map(|(id, text)| {
+            Some(NewQuery {
+                text,
+                labels: labels.remove(id.as_str())?,
+            })
+        })
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn csv_and_trec_files_are_read() {
+        let csv = "query,document,grade\nhow to pay,billing.md,2\nhow to pay,faq.md,\nno answer to this,,\n";
+        let found = from_csv(csv.as_bytes()).expect("reads");
+        let expected = |text: &str, labels: &[(&str, i64)]| NewQuery {
+            text: text.to_owned(),
+            labels: labels.iter().map(|(d, g)| ((*d).to_owned(), *g)).collect(),
+        };
+        assert_eq!(
+            found,
+            [
+                expected("how to pay", &[("billing.md", 2), ("faq.md", 1)]),
+                expected("no answer to this", &[])
+            ]
+        );
+        let found = from_trec(
+            "1\tred fox\n{\"_id\":\"2\",\"text\":\"blue whale\"}\n3\tunjudged\n",
+            "query-id corpus-id score\n1 0 d1 1\n1 0 d2 0\n2\td3\t4\n",
+        );
+        assert_eq!(
+            found.expect("reads"),
+            [
+                expected("red fox", &[("d1", 1), ("d2", 0)]),
+                expected("blue whale", &[("d3", 2)])
+            ]
+        );
+    }
+
+    #[test]
+    fn faults_name_their_line() {
+        let error = from_csv(b"query,document,grade\na,b,high\n").expect_err("no grade");
+        assert!(error.to_string().contains("line 2"), "{error}");
+        let error = from_trec("1 no tab", "").expect_err("no tab");
+        assert!(error.to_string().contains("topics, line 1"), "{error}");
+    }
+}

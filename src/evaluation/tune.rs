@@ -1,0 +1,320 @@
+//! Auto-tuning: the best settings for one half of the labelled queries, reported on the other half. Candidates are taken once per query, so that
+//! trying every weight costs no searches.
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt};
+use serde::Serialize;
+
+use super::defaults;
+use super::runs::{self, Measured, judgements, ranking};
+use super::sets::{self, Query};
+use super::statistics::{self, Interval};
+use crate::app::App;
+use crate::auth::{Caller, Scope};
+use crate::error::{Error, Result};
+use crate::search::blend;
+use crate::search::measure::{self, Measures};
+use crate::search::query::{self, Pool};
+use crate::search::{Defaults, Settings};
+
+/// Weights that are tried.
+const STEPS: u8 = 20;
+/// Numbers of candidates that are tried, fewest first.
+const CANDIDATES: [usize; 4] = [50, 100, 200, 400];
+/// Trade-offs of maximal marginal relevance that are tried.
+const MMR: [f32; 2] = [0.9, 0.7];
+/// A gain on the first half below this is none.
+const GAIN: f64 = 0.001;
+/// Labelled queries that are needed.
+const FEWEST: usize = 10;
+const AT_ONCE: usize = 4;
+const DEPTH: usize = 100;
+
+/// What tuning found.
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Tuning {
+    /// Queries on which settings were chosen.
+    pub tuned_on: usize,
+    /// Other queries, on which they are reported.
+    pub tested_on: usize,
+    /// The best settings.
+    pub defaults: Defaults,
+    /// Means of the settings in force, on the queries for testing.
+    pub before: Measures,
+    /// Means of the best settings, on the same.
+    pub after: Measures,
+    /// Gain in nDCG@10 on these queries, with its 95 % bootstrap interval.
+    pub gain: Interval,
+    /// nDCG@10 by weight of the vectors, on the queries for tuning.
+    pub alpha_curve: Vec<AlphaPoint>,
+    /// Everything that was tried, with its nDCG@10 on the queries for tuning, best first.
+    pub tried: Vec<Tried>,
+    /// Whether the settings are in force now.
+    pub applied: bool,
+}
+
+/// A point of the curve.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AlphaPoint {
+    /// Weight of the vectors.
+    pub alpha: f32,
+    /// nDCG@10.
+    pub ndcg_at_10: f64,
+}
+
+/// Settings that were tried.
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Tried {
+    /// The settings.
+    pub defaults: Defaults,
+    /// nDCG@10.
+    pub ndcg_at_10: f64,
+}
+
+/// Tunes on a query set; with `apply`, the settings become the dataset's defaults when they are better on both halves.
+///
+/// # Errors
+/// `dataset_not_found`, `query_set_not_found`, `labels_missing`, and those of search.
+pub async fn tune(
+    app: &Arc<App>,
+    caller: &Caller,
+    dataset_id: &str,
+    set: &str,
+    apply: bool,
+) -> Result<Tuning> {
+    caller.need(Scope::KbWrite)?;
+    let set = sets::get(app, caller, dataset_id, set).await?;
+    let all = sets::queries(app, caller, dataset_id, &set.id).await?;
+    let labelled = all
+        .iter()
+        .filter_map(|q| Some((q, judgements(&q.labels().ok()?).1)));
+    let answerable: Vec<&Query> = labelled.filter(|(_, a)| *a).map(|(q, _)| q).collect();
+    if answerable.len() < FEWEST {
+        return Err(Error::unprocessable(
+            "labels_missing",
+            format!(
+                "tuning needs at least {FEWEST} queries with an answer; the set has {}",
+                answerable.len()
+            ),
+        ));
+    }
+    let (tuning, testing) = halves(&answerable);
+    let pools = Pools::take(app, caller, dataset_id, &tuning, false).await?;
+    let widened = Pools::take(app, caller, dataset_id, &tuning, true).await?;
+    let mut tried: Vec<Tried> = Vec::new();
+    let mut curve = Vec::new();
+    for (feedback, pools) in [(None, &pools), (Some(true), &widened)] {
+        for alpha in
+            std::iter::once(None).chain((0..=STEPS).map(|s| Some(f32::from(s) / f32::from(STEPS))))
+        {
+            let ndcg_at_10 = pools.ndcg(alpha, usize::MAX)?;
+            if let (None, Some(alpha)) = (feedback, alpha) {
+                curve.push(AlphaPoint { alpha, ndcg_at_10 });
+            }
+            tried.push(Tried {
+                defaults: Defaults {
+                    hybrid_alpha: alpha,
+                    feedback,
+                    ..Defaults::default()
+                },
+                ndcg_at_10,
+            });
+        }
+    }
+    let mut best = better(&tried);
+    // As few candidates as do not cost anything.
+    let pool = if best.defaults.feedback == Some(true) {
+        &widened
+    } else {
+        &pools
+    };
+    for candidates in CANDIDATES {
+        let ndcg_at_10 = pool.ndcg(best.defaults.hybrid_alpha, candidates)?;
+        let defaults = Defaults {
+            candidates: Some(candidates),
+            ..best.defaults
+        };
+        tried.push(Tried {
+            defaults,
+            ndcg_at_10,
+        });
+    }
+    // What needs vectors or the cross-encoder is searched for.
+    let mut searched: Vec<Defaults> = MMR
+        .iter()
+        .map(|mmr| Defaults {
+            mmr: Some(*mmr),
+            ..best.defaults
+        })
+        .collect();
+    if !app.config.reranker.is_empty() {
+        searched.push(Defaults {
+            rerank: Some(true),
+            ..best.defaults
+        });
+    }
+    for defaults in searched {
+        let found = searches(app, caller, dataset_id, &defaults, &tuning).await?;
+        let ndcg_at_10 = runs::summary(&found).measures.ndcg_at_10;
+        tried.push(Tried {
+            defaults,
+            ndcg_at_10,
+        });
+    }
+    best = better(&tried);
+    let in_force = defaults::get(app, caller, dataset_id).await?;
+    let before = searches(app, caller, dataset_id, &in_force, &testing).await?;
+    let after = searches(app, caller, dataset_id, &best.defaults, &testing).await?;
+    let gain: Vec<f64> = before
+        .iter()
+        .zip(&after)
+        .map(|(b, a)| a.measures.ndcg_at_10 - b.measures.ndcg_at_10)
+        .collect();
+    let gain = statistics::interval(&gain);
+    // Thresholds are part of the settings: they are calibrated with them, over all queries.
+    let everything: Vec<&Query> = all.iter().collect();
+    let calibrated =
+        runs::calibration(&searches(app, caller, dataset_id, &best.defaults, &everything).await?);
+    let chosen = Defaults {
+        confident_from: calibrated
+            .confident_from
+            .map(|t| t as f32)
+            .or(in_force.confident_from),
+        min_score: in_force.min_score,
+        ..best.defaults
+    };
+    let applied = apply && gain.mean >= 0.0;
+    if applied {
+        let reason = format!(
+            "tuned on {} queries of {:?}; nDCG@10 on {} others {:+.4} ({:+.4} to {:+.4})",
+            tuning.len(),
+            set.name,
+            testing.len(),
+            gain.mean,
+            gain.low,
+            gain.high
+        );
+        defaults::set(app, caller, dataset_id, &chosen, &reason).await?;
+    }
+    tried.sort_by(|a, b| b.ndcg_at_10.total_cmp(&a.ndcg_at_10));
+    Ok(Tuning {
+        tuned_on: tuning.len(),
+        tested_on: testing.len(),
+        defaults: chosen,
+        before: runs::summary(&before).measures,
+        after: runs::summary(&after).measures,
+        gain,
+        alpha_curve: curve,
+        tried,
+        applied,
+    })
+}
+
+/// Two halves that do not depend on the order of the queries, nor change when some are added.
+pub fn halves<'a>(queries: &[&'a Query]) -> (Vec<&'a Query>, Vec<&'a Query>) {
+    let is_first = |query: &&&Query| {
+        let mut hasher = DefaultHasher::new();
+        query.text.hash(&mut hasher);
+        hasher.finish().is_multiple_of(2)
+    };
+    queries.iter().partition(is_first)
+}
+
+/// The best; among those that are as good, the first: fewer settings of one's own come before more.
+fn better(tried: &[Tried]) -> Tried {
+    let mut best = tried[0].clone();
+    for other in &tried[1..] {
+        if other.ndcg_at_10 > best.ndcg_at_10 + GAIN {
+            best = other.clone();
+        }
+    }
+    best
+}
+
+async fn searches(
+    app: &Arc<App>,
+    caller: &Caller,
+    dataset_id: &str,
+    defaults: &Defaults,
+    queries: &[&Query],
+) -> Result<Vec<Measured>> {
+    let settings = Settings {
+        hybrid_alpha: defaults.hybrid_alpha,
+        candidates: defaults.candidates,
+        mmr: defaults.mmr,
+        feedback: Some(defaults.feedback.unwrap_or(false)),
+        rerank: Some(defaults.rerank.unwrap_or(false)),
+        ..Settings::default()
+    };
+    let queries: Vec<Query> = queries.iter().map(|q| (*q).clone()).collect();
+    runs::measure_all(app, caller, dataset_id, &settings, &queries).await
+}
+
+/// The candidates of some queries.
+struct Pools(Vec<(Query, Pool)>);
+
+impl Pools {
+    async fn take(
+        app: &Arc<App>,
+        caller: &Caller,
+        dataset_id: &str,
+        queries: &[&Query],
+        feedback: bool,
+    ) -> Result<Self> {
+        let settings = &Settings {
+            top_k: Some(DEPTH),
+            candidates: CANDIDATES.last().copied(),
+            feedback: Some(feedback),
+            ..Settings::default()
+        };
+        let owned: Vec<Query> = queries.iter().map(|q| (*q).clone()).collect();
+        let pools = futures::stream::iter(owned)
+            .map(|query| async move {
+                let request = settings.request(query.text.clone(), vec![dataset_id.to_owned()])?;
+                let pool = query::pool(app, caller, &request).await?;
+                Ok::<_, Error>((query, pool))
+            })
+            .buffered(AT_ONCE)
+            .try_collect()
+            .await?;
+        Ok(Self(pools))
+    }
+
+    /// Mean nDCG@10 with a weight (`None`: the one that suits each query) and so many candidates of each list.
+    fn ndcg(&self, alpha: Option<f32>, candidates: usize) -> Result<f64> {
+        let mut all: Vec<Measures> = Vec::with_capacity(self.0.len());
+        for (query, pool) in &self.0 {
+            let labels = query.labels()?;
+            let ranked = ordered(pool, alpha.unwrap_or(pool.suited), candidates);
+            let ids = ranking(ranked.iter().copied(), &labels);
+            all.push(measure::measure(&ids, &judgements(&labels).0));
+        }
+        Ok(measure::mean(&all).ndcg_at_10)
+    }
+}
+
+/// Chunks and documents of a pool, best first.
+fn ordered(pool: &Pool, alpha: f32, candidates: usize) -> Vec<(&str, &str)> {
+    let near = |rank: Option<usize>| rank.is_some_and(|r| r <= candidates);
+    let mut scored: Vec<(f32, &str, &str)> = pool
+        .items
+        .iter()
+        .filter(|(.., raw)| near(raw.vector_rank) || near(raw.keyword_rank))
+        .map(|(chunk, document, raw)| {
+            let score = blend::absolute(raw, pool.bound, alpha).score;
+            (score, chunk.as_str(), document.as_str())
+        })
+        .collect();
+    scored.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(b.1)));
+    scored
+        .into_iter()
+        .take(DEPTH)
+        .map(|(_, chunk, document)| (chunk, document))
+        .collect()
+}

@@ -1,0 +1,136 @@
+//! What a score is made of, as data and in one plain sentence.
+
+use serde::Serialize;
+
+use super::blend::Fusion;
+use super::keyword::QueryTerm;
+
+/// What a score is made of. `blended = vectorWeight · vectorScore + keywordWeight · keywordScore`; the score of the hit is that, or the reranker's.
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Explanation {
+    /// How the lists were blended.
+    pub fusion: Fusion,
+    /// Raw cosine; absent while the chunk has no embedding, or when only keywords were asked.
+    pub cosine: Option<f32>,
+    /// Normalised vector part.
+    pub vector_score: Option<f32>,
+    /// Its weight.
+    pub vector_weight: f32,
+    /// Rank in the vector list, from 1; absent when it was not in it.
+    pub vector_rank: Option<usize>,
+    /// Raw BM25; absent when only vectors were asked.
+    pub bm25: Option<f32>,
+    /// The largest BM25 this query could reach in this dataset.
+    pub bm25_bound: f32,
+    /// Normalised keyword part.
+    pub keyword_score: Option<f32>,
+    /// Its weight.
+    pub keyword_weight: f32,
+    /// Rank in the keyword list, from 1; absent when it was not in it.
+    pub keyword_rank: Option<usize>,
+    /// Both parts together.
+    pub blended: f32,
+    /// Weight of the vectors that the query had in this dataset.
+    pub alpha: f32,
+    /// Why it is that.
+    pub alpha_reason: String,
+    /// Query words with their statistics in this dataset.
+    pub terms: Vec<QueryTerm>,
+    /// Forms of them that stand in the content.
+    pub matched_terms: Vec<String>,
+    /// What the cross-encoder made of it.
+    pub rerank: Option<Reranked>,
+    /// Whether the embedding of the chunk is still being computed.
+    pub vector_pending: bool,
+    /// Whether the model's limit cut the end of the chunk off its vector.
+    pub truncated: bool,
+    /// All of it in one sentence.
+    pub sentence: String,
+}
+
+/// What the cross-encoder made of a candidate.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Reranked {
+    /// What the model gave.
+    pub logit: f32,
+    /// `1 / (1 + exp(-logit))`: the score of the hit.
+    pub score: f32,
+    /// Rank before, from 1.
+    pub rank_before: usize,
+    /// Rank after.
+    pub rank_after: usize,
+}
+
+impl Explanation {
+    /// With its sentence.
+    pub(super) fn told(mut self) -> Self {
+        self.sentence = self.tell();
+        self
+    }
+
+    fn tell(&self) -> String {
+        let words = match (self.matched_terms.len(), self.bm25) {
+            (_, None) => "words did not count".to_owned(),
+            (0, Some(bm25)) if bm25 > 0.0 => {
+                "it is found by words of its title or heading".to_owned()
+            }
+            (0, _) => "it has none of the words".to_owned(),
+            (met, _) => {
+                let asked = self.terms.iter().filter(|t| t.weight >= 1.0).count();
+                let of =
+                    |t: &&QueryTerm| t.forms.iter().any(|f| self.matched_terms.contains(&f.term));
+                let words = self
+                    .terms
+                    .iter()
+                    .filter(|t| t.weight >= 1.0)
+                    .filter(of)
+                    .count();
+                let shown: Vec<&str> = self
+                    .matched_terms
+                    .iter()
+                    .take(5)
+                    .map(|t| t.trim_start_matches('\u{1}'))
+                    .collect();
+                format!(
+                    "it has {words} of the {asked} words ({}{})",
+                    shown.join(", "),
+                    if met > shown.len() { ", …" } else { "" }
+                )
+            }
+        };
+        let meaning = match self.cosine {
+            None if self.vector_pending => "its meaning is still being computed".to_owned(),
+            None => "meaning did not count".to_owned(),
+            Some(cosine) => {
+                let close = match cosine {
+                    c if c >= 0.6 => "very close",
+                    c if c >= 0.4 => "close",
+                    c if c >= 0.2 => "loosely related",
+                    _ => "unrelated",
+                };
+                format!("its meaning is {close} (cosine {cosine:.2})")
+            }
+        };
+        let place = match (self.vector_rank, self.keyword_rank) {
+            (Some(v), Some(k)) => format!("number {v} by meaning and {k} by words"),
+            (Some(v), None) => format!("number {v} by meaning, not among the candidates by words"),
+            (None, Some(k)) => format!("number {k} by words, not among the candidates by meaning"),
+            (None, None) => "in neither list".to_owned(),
+        };
+        let moved = self.rerank.map_or_else(String::new, |r| {
+            format!(
+                "; the reranker moved it from {} to {}",
+                r.rank_before, r.rank_after
+            )
+        });
+        let mut sentence = format!("{words}, and {meaning}: {place}{moved}.");
+        // A sentence begins with a capital.
+        if let Some(first) = sentence.get(..1) {
+            let first = first.to_uppercase();
+            sentence.replace_range(..1, &first);
+        }
+        sentence
+    }
+}

@@ -1,0 +1,280 @@
+//! From chosen candidates to hits: rows, highlights, neighbours, section, explanation, and the budget of tokens.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use super::choose::Chosen;
+use super::explain::Explanation;
+use super::highlight::{Range, highlight};
+use super::keyword::FormKind;
+use super::query::explained;
+use super::request::Request;
+use super::retrieve::{DocumentRow, Source, document_columns};
+use crate::app::App;
+use crate::auth::Caller;
+use crate::db::args;
+use crate::error::{Error, Result};
+use crate::kb::{Chunk, chunks};
+
+/// Chunks of a section that are looked at on each side, and its longest text in characters.
+const SECTION_REACH: i64 = 50;
+const SECTION_LENGTH: usize = 20_000;
+
+/// A hit.
+#[derive(Debug, Clone)]
+pub struct Hit {
+    /// The chunk.
+    pub chunk: Chunk,
+    /// Name of its document.
+    pub file_name: String,
+    /// Title of its document.
+    pub title: Option<String>,
+    /// Address of its document.
+    pub url: Option<String>,
+    /// Publication time of its document.
+    pub published_at: Option<String>,
+    /// Metadata of its document, as JSON.
+    pub metadata: String,
+    /// Final score.
+    pub score: f32,
+    /// `vector`, `keyword` or `hybrid`: in which candidate list it was.
+    pub rank_source: &'static str,
+    /// How many candidates that say nearly the same were folded into it.
+    pub folded: usize,
+    /// Query terms in the content.
+    pub highlights: Vec<Range>,
+    /// The chunk with its neighbours.
+    pub expanded: Option<Passage>,
+    /// The section that the chunk is in.
+    pub section: Option<Passage>,
+    /// What the score is made of.
+    pub explanation: Explanation,
+}
+
+/// Neighbouring chunks as one text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Passage {
+    /// The text, without what chunks repeat of the one before.
+    pub text: String,
+    /// Range in the document's normalised text, in Unicode characters.
+    pub start: i64,
+    /// After the last character.
+    pub end: i64,
+    /// The chunks in order.
+    pub chunk_ids: Vec<String>,
+}
+
+impl Passage {
+    fn of(chunks: &[&Chunk]) -> Self {
+        let mut passage = Self {
+            text: String::new(),
+            start: chunks.first().map_or(0, |c| c.start_char),
+            end: 0,
+            chunk_ids: Vec::new(),
+        };
+        for chunk in chunks {
+            // What is written by hand is no span of the text: it stands whole.
+            let repeated = if chunk.origin == "parsed" {
+                usize::try_from(passage.end - chunk.start_char).unwrap_or(0)
+            } else {
+                0
+            };
+            let new: String = chunk.content.chars().skip(repeated).collect();
+            if !passage.text.is_empty() && chunk.start_char > passage.end {
+                passage.text.push_str("\n\n");
+            } else if repeated == 0 && !passage.text.is_empty() && chunk.origin != "parsed" {
+                passage.text.push('\n');
+            }
+            passage.text.push_str(&new);
+            passage.end = passage.end.max(chunk.end_char);
+            passage.chunk_ids.push(chunk.id.clone());
+        }
+        passage
+    }
+}
+
+/// The hits, the tokens they have when there is a budget, and how many it left out.
+pub(super) async fn assemble(
+    app: &Arc<App>,
+    caller: &Caller,
+    request: &Request,
+    sources: &[Source],
+    chosen: Chosen,
+) -> Result<(Vec<Hit>, Option<usize>, usize)> {
+    let ids: Vec<String> = chosen.shown.iter().map(|c| c.id.to_string()).collect();
+    let mut rows: HashMap<String, Chunk> = chunks::by_ids(app, caller.tenant(), &ids)
+        .await?
+        .into_iter()
+        .map(|c| (c.id.clone(), c))
+        .collect();
+    let document_ids: HashSet<String> = rows.values().map(|c| c.document_id.clone()).collect();
+    let document_ids: Vec<String> = document_ids.into_iter().collect();
+    let documents: HashMap<String, DocumentRow> = app
+        .db
+        .all_in::<DocumentRow>(
+            concat!(
+                "SELECT ",
+                document_columns!(),
+                " FROM kb_documents WHERE tenant_id = $1 AND enabled = TRUE AND id IN ($LIST)"
+            ),
+            args![caller.tenant()],
+            &document_ids,
+        )
+        .await?
+        .into_iter()
+        .map(|d| (d.id.clone(), d))
+        .collect();
+    let terms: Vec<HashSet<&str>> = sources
+        .iter()
+        .map(|s| s.analysed.forms().map(|f| f.term.as_str()).collect())
+        .collect();
+    let (mut hits, mut used, mut trimmed) = (Vec::with_capacity(chosen.shown.len()), 0, 0);
+    for candidate in chosen.shown {
+        // A chunk that went away between the lists and here is gone.
+        let Some(chunk) = rows.remove(&candidate.id.to_string()) else {
+            continue;
+        };
+        let Some(document) = documents.get(&chunk.document_id) else {
+            continue;
+        };
+        let source = &sources[candidate.source];
+        let (expanded, section) = passages(app, caller, request, &chunk).await?;
+        if let Some(budget) = request.max_tokens {
+            let text = section
+                .as_ref()
+                .or(expanded.as_ref())
+                .map_or(&chunk.content, |p| &p.text);
+            let embedder = app.embedder_of(&source.dataset.embedding_model).await?;
+            let tokens = embedder.tokens().count(text).map_err(Error::from)?;
+            // The first one that does not fit ends the answer: a worse one that would fit is not shown in its place.
+            if trimmed > 0 || used + tokens > budget {
+                trimmed += 1;
+                continue;
+            }
+            used += tokens;
+        }
+        let (highlights, matched) = highlight(
+            &source.analysed.languages,
+            &chunk.content,
+            &terms[candidate.source],
+        );
+        let truncated = chunk.truncated;
+        hits.push(Hit {
+            folded: chosen.folded.get(&candidate.id).copied().unwrap_or(0),
+            file_name: document.file_name.clone(),
+            title: document.title.clone(),
+            url: document.url.clone(),
+            published_at: document.published_at.clone(),
+            metadata: document.metadata.clone(),
+            score: candidate.value(),
+            rank_source: match (candidate.raw.vector_rank, candidate.raw.keyword_rank) {
+                (Some(_), Some(_)) => "hybrid",
+                (Some(_), None) => "vector",
+                (None, _) => "keyword",
+            },
+            highlights,
+            expanded,
+            section,
+            explanation: explained(request, source, &candidate, matched, truncated),
+            chunk,
+        });
+    }
+    Ok((hits, request.max_tokens.map(|_| used), trimmed))
+}
+
+/// The chunk with its neighbours, and its section, as far as they are asked for.
+async fn passages(
+    app: &App,
+    caller: &Caller,
+    request: &Request,
+    chunk: &Chunk,
+) -> Result<(Option<Passage>, Option<Passage>)> {
+    let expand = i64::try_from(request.expand).unwrap_or(0);
+    let reach = if request.section {
+        SECTION_REACH
+    } else {
+        expand
+    };
+    if reach == 0 {
+        return Ok((None, None));
+    }
+    let near: Vec<Chunk> = app
+        .db
+        .all(
+            concat!(
+                "SELECT ",
+                chunks::columns!(""),
+                " FROM kb_chunks WHERE tenant_id = $1 AND document_id = $2 AND set_id = $3 AND ordinal >= $4 AND ordinal <= $5 AND enabled = TRUE ORDER BY ordinal"
+            ),
+            args![caller.tenant(), &chunk.document_id, &chunk.set_id, chunk.ordinal - reach, chunk.ordinal + reach],
+        )
+        .await?;
+    let expanded = (expand > 0).then(|| {
+        let within: Vec<&Chunk> = near
+            .iter()
+            .filter(|c| (c.ordinal - chunk.ordinal).abs() <= expand)
+            .collect();
+        Passage::of(&within)
+    });
+    let section = request.section.then(|| {
+        let own = near.iter().position(|c| c.id == chunk.id).unwrap_or(0);
+        let is_same = |c: &&Chunk| c.heading_path == chunk.heading_path;
+        let before = near[..own].iter().rev().take_while(is_same).count();
+        let after = near[own..].iter().take_while(is_same).count();
+        let mut within: Vec<&Chunk> = near[own - before..own + after].iter().collect();
+        // A long section is cut from its ends, the farther one first.
+        let length = |all: &[&Chunk]| all.iter().map(|c| c.content.chars().count()).sum::<usize>();
+        while within.len() > 1 && length(&within) > SECTION_LENGTH {
+            let own = within.iter().position(|c| c.id == chunk.id).unwrap_or(0);
+            if own > within.len() - 1 - own {
+                within.remove(0);
+            } else {
+                within.pop();
+            }
+        }
+        Passage::of(&within)
+    });
+    Ok((expanded, section))
+}
+
+/// The query with the words that were guessed in the place of those that no dataset knows, as they stand in the best hit that has them.
+pub(super) fn did_you_mean(query: &str, sources: &[Source], hits: &[Hit]) -> Option<String> {
+    let mut corrected = query.to_owned();
+    let source = sources.first()?;
+    for term in &source.analysed.terms {
+        let known = term
+            .forms
+            .iter()
+            .any(|f| f.kind != FormKind::Guess && f.df > 0);
+        let guess = term.forms.iter().find(|f| f.kind == FormKind::Guess);
+        let (false, Some(guess)) = (known, guess) else {
+            continue;
+        };
+        let meant = surface(&guess.term, source, hits).unwrap_or_else(|| guess.term.clone());
+        let typed = super::analysis::tokens("none", query)
+            .into_iter()
+            .find(|t| {
+                source.analysed.languages.iter().any(|l| {
+                    super::analysis::tokens(l, &t.text)
+                        .iter()
+                        .any(|s| s.text == term.term)
+                })
+            });
+        if let Some(typed) = typed {
+            corrected = corrected.replacen(&query[typed.offset_from..typed.offset_to], &meant, 1);
+        }
+    }
+    (corrected != query).then_some(corrected)
+}
+
+/// A stemmed word as a hit writes it.
+fn surface(term: &str, source: &Source, hits: &[Hit]) -> Option<String> {
+    hits.iter().find_map(|hit| {
+        source.analysed.languages.iter().find_map(|language| {
+            super::analysis::tokens(language, &hit.chunk.content)
+                .into_iter()
+                .find(|t| t.text == term)
+                .map(|t| hit.chunk.content[t.offset_from..t.offset_to].to_lowercase())
+        })
+    })
+}

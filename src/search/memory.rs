@@ -1,0 +1,46 @@
+//! What searches remember until something changes: answers, documents that satisfy a filter, names of metadata fields. Every key has the version
+//! of its dataset, so a change makes new keys; what is old falls out.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::sync::Cache;
+
+use super::query::Answer;
+
+/// Answers kept.
+const ANSWERS: u64 = 2000;
+/// Ids of documents kept, over all filters.
+const DOCUMENTS: u64 = 2_000_000;
+/// Answers are kept this long: times in them age.
+const AGE: Duration = Duration::from_secs(600);
+
+/// The memory of one process.
+#[derive(Debug, Clone)]
+pub struct Memory {
+    /// Answers by everything that they depend on.
+    pub answers: Cache<String, Arc<Answer>>,
+    /// Documents that may satisfy a filter.
+    pub documents: Cache<String, Arc<Vec<String>>>,
+    /// Names of metadata fields.
+    pub fields: Cache<String, Arc<HashSet<String>>>,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self {
+            answers: Cache::builder()
+                .max_capacity(ANSWERS)
+                .time_to_live(AGE)
+                .build(),
+            documents: Cache::builder()
+                .max_capacity(DOCUMENTS)
+                .weigher(|_, ids: &Arc<Vec<String>>| {
+                    u32::try_from(ids.len()).unwrap_or(u32::MAX).max(1)
+                })
+                .build(),
+            fields: Cache::new(1000),
+        }
+    }
+}

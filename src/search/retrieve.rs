@@ -1,0 +1,579 @@
+//! Candidates of one dataset: both lists, who of them is still there and satisfies the conditions, and the exact scores that one of the lists lacks.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use cairn_models::Priority;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::alpha::{self, Weight};
+use super::blend::{Fusion, Raw};
+use super::keyword::{Analysed, Form, FormKind, KeywordIndex, QueryTerm};
+use super::request::{Defaults, Request};
+use super::syntax::{self, Parsed};
+use super::vector::{Scope as VectorScope, VectorIndex};
+use crate::app::{App, Engine};
+use crate::clock::Time;
+use crate::db::args;
+use crate::error::{Error, Result};
+use crate::kb::Dataset;
+use crate::kb::filter::Filter;
+
+/// Chunks with a raw score, best first.
+type Ranked = Vec<(Uuid, f32)>;
+/// The most candidates that are taken when many of them turn out not to be wanted.
+const DEEPEST: usize = 20_000;
+/// Chunks from which feedback learns, words that it adds, and their weight beside a word of the query (RM3: Abdul-Jaleel et al. 2004).
+const FEEDBACK_CHUNKS: usize = 5;
+const FEEDBACK_WORDS: usize = 8;
+const FEEDBACK_WEIGHT: f32 = 0.25;
+/// Weight of the mean of these chunks' vectors beside the query's (Rocchio 1971).
+const FEEDBACK_VECTOR: f32 = 0.3;
+
+/// Where a candidate stands.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct Place {
+    /// The chunk.
+    pub id: String,
+    /// Its document.
+    pub document_id: String,
+    /// JSON array of headings.
+    pub heading_path: String,
+    /// Page on which it starts.
+    pub page: Option<i64>,
+    /// Key of its embedding.
+    pub text_hash: String,
+}
+
+/// What a condition can ask of a document.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct DocumentRow {
+    /// Id.
+    pub id: String,
+    /// Name.
+    pub file_name: String,
+    /// Title.
+    pub title: Option<String>,
+    /// Address.
+    pub url: Option<String>,
+    /// Publication time.
+    pub published_at: Option<String>,
+    /// Metadata as JSON.
+    pub metadata: String,
+    /// Where it came from.
+    pub source: String,
+    /// Media type.
+    pub mime_type: String,
+    /// When it was added.
+    pub created_on: Time,
+    /// When it last changed.
+    pub updated_on: Time,
+}
+
+/// The columns of [`DocumentRow`].
+macro_rules! document_columns {
+    () => {
+        "id, file_name, title, url, published_at, metadata, source, mime_type, created_on, updated_on"
+    };
+}
+pub(crate) use document_columns;
+
+impl DocumentRow {
+    /// Metadata and built-in fields as one object.
+    pub(super) fn object(&self) -> Result<Value> {
+        let mut object: Value = serde_json::from_str(&self.metadata)?;
+        let own = json!({
+            "$documentId": self.id, "$fileName": self.file_name, "$title": self.title, "$url": self.url, "$publishedAt": self.published_at,
+            "$source": self.source, "$mimeType": self.mime_type, "$createdOn": self.created_on.rfc3339(), "$updatedOn": self.updated_on.rfc3339(),
+        });
+        if let (Value::Object(object), Value::Object(own)) = (&mut object, own) {
+            object.extend(own);
+        }
+        Ok(object)
+    }
+}
+
+/// The same with the fields of a chunk.
+pub(super) fn with_place(document: &Value, place: &Place) -> Value {
+    let headings: Vec<String> = serde_json::from_str(&place.heading_path).unwrap_or_default();
+    let mut object = document.clone();
+    if let Value::Object(object) = &mut object {
+        object.insert("$heading".to_owned(), Value::from(headings.join(" > ")));
+        object.insert("$page".to_owned(), Value::from(place.page));
+    }
+    object
+}
+
+/// One dataset, ready to be asked.
+pub(super) struct Source {
+    pub dataset: Dataset,
+    pub defaults: Defaults,
+    pub parsed: Parsed,
+    pub index: Arc<KeywordIndex>,
+    pub store: Arc<VectorIndex>,
+    pub scope: VectorScope,
+    pub analysed: Analysed,
+    pub vector: Option<Arc<Vec<f32>>>,
+    pub weight: Weight,
+    /// Filter of the request and of the query together.
+    pub filter: Option<Filter>,
+    /// Documents that may satisfy it; `None`: all.
+    pub documents: Option<Arc<Vec<String>>>,
+    /// Words that feedback added.
+    pub added: Vec<String>,
+}
+
+/// The candidates of one dataset.
+pub(super) struct Candidates {
+    pub found: HashMap<Uuid, Raw>,
+    pub places: HashMap<Uuid, Place>,
+    /// Whether both lists ended before their limit: then these are all chunks with a word of the query, or a vector.
+    pub complete: bool,
+    /// Length of the vector and keyword lists.
+    pub lists: (usize, usize),
+}
+
+impl Source {
+    /// Reads the query, analyses it, embeds it, and settles what the request leaves open.
+    pub(super) async fn prepare(
+        app: &Arc<App>,
+        engine: &Engine,
+        request: &Request,
+        dataset: Dataset,
+    ) -> Result<Self> {
+        let defaults: Defaults = serde_json::from_str(&dataset.search_defaults)?;
+        let parsed = if request.plain {
+            Parsed::plain(&request.query)
+        } else {
+            let fields = metadata_fields(app, &dataset, &request.query).await?;
+            syntax::parse(&request.query, &|name| fields.contains(name))
+        };
+        let weight = match (request.alpha, defaults.hybrid_alpha) {
+            (Some(alpha), _) => Weight {
+                alpha,
+                reason: format!("{alpha}: the request says so"),
+            },
+            (None, Some(alpha)) => Weight {
+                alpha,
+                reason: format!("{alpha}: the default of the dataset"),
+            },
+            (None, None) => alpha::suited(app, &dataset, &parsed.text).await?,
+        };
+        let index = {
+            let (store, dataset) = (engine.keyword.clone(), dataset.clone());
+            tokio::task::spawn_blocking(move || {
+                store.index(&dataset.live_set, dataset.generation, &dataset.language)
+            })
+            .await??
+        };
+        let analysed = {
+            let (index, parsed) = (Arc::clone(&index), parsed.clone());
+            tokio::task::spawn_blocking(move || index.analyse(&parsed)).await??
+        };
+        let vector = if weight.alpha > 0.0 && !parsed.text.is_empty() {
+            Some(query_vector(app, &dataset.embedding_model, &parsed.text).await?)
+        } else {
+            None
+        };
+        let filter = combined(request.filter.clone(), &parsed);
+        let documents = match &filter {
+            Some(filter) => Some(matching(app, &dataset, filter).await?),
+            None => None,
+        };
+        let store = app
+            .vectors_of(&dataset.embedding_model, dataset.vector_size)
+            .await?;
+        let scope = VectorScope {
+            tenant_id: dataset.tenant_id.clone(),
+            dataset_id: dataset.live_set.clone(),
+            generation: dataset.generation,
+        };
+        Ok(Self {
+            dataset,
+            defaults,
+            parsed,
+            index,
+            store,
+            scope,
+            analysed,
+            vector,
+            weight,
+            filter,
+            documents,
+            added: Vec::new(),
+        })
+    }
+
+    /// Whether the keyword list is needed.
+    fn asks_words(&self, request: &Request) -> bool {
+        self.weight.alpha < 1.0 || request.fusion == Fusion::Rrf || self.analysed.has_conditions()
+    }
+
+    /// Both lists, with the live chunks only and every missing score completed.
+    pub(super) async fn candidates(
+        &self,
+        app: &Arc<App>,
+        request: &Request,
+        deep: usize,
+    ) -> Result<Candidates> {
+        let wanted = request
+            .candidates
+            .or(self.defaults.candidates)
+            .unwrap_or(app.config.search_candidates);
+        let mut limit = wanted.max(deep);
+        loop {
+            let (words, meaning) =
+                tokio::try_join!(self.words(request, limit), self.meaning(limit))?;
+            let full = words.len() == limit || meaning.len() == limit;
+            let lists = (meaning.len(), words.len());
+            let mut found: HashMap<Uuid, Raw> = HashMap::with_capacity(words.len() + meaning.len());
+            // Both lists by score, equal scores by id: the indexes order ties by accident.
+            for (rank, (id, cosine)) in (1..).zip(ordered(meaning)) {
+                found.entry(id).or_default().cosine = Some(cosine);
+                found.entry(id).or_default().vector_rank = Some(rank);
+            }
+            for (rank, (id, bm25)) in (1..).zip(ordered(words)) {
+                found.entry(id).or_default().bm25 = Some(bm25);
+                found.entry(id).or_default().keyword_rank = Some(rank);
+            }
+            let before = found.len();
+            // Who is still there, and the scores that only one of the lists gave, are asked at the same time.
+            let (places, cosines, scores, allowed) = tokio::try_join!(
+                self.places(app, &found),
+                self.cosines(&found),
+                self.bm25s(request, &found),
+                self.allowed(&found),
+            )?;
+            found.retain(|id, _| {
+                places.contains_key(id) && allowed.as_ref().is_none_or(|a| a.contains(id))
+            });
+            // Chunks that an index still held although they are gone, or that do not satisfy a condition, may have taken the places of others.
+            if full && found.len() < before && found.len() < deep && limit < DEEPEST {
+                limit *= 4;
+                continue;
+            }
+            for (id, raw) in &mut found {
+                raw.cosine = raw.cosine.or_else(|| cosines.get(id).copied());
+                raw.bm25 = raw.bm25.or_else(|| scores.get(id).copied());
+            }
+            return Ok(Candidates {
+                found,
+                places,
+                complete: !full,
+                lists,
+            });
+        }
+    }
+
+    async fn words(&self, request: &Request, limit: usize) -> Result<Ranked> {
+        if !self.asks_words(request) {
+            return Ok(Vec::new());
+        }
+        let (index, analysed, documents) = (
+            Arc::clone(&self.index),
+            self.analysed.clone(),
+            self.documents.clone(),
+        );
+        tokio::task::spawn_blocking(move || {
+            index.search(&analysed, documents.as_deref().map(Vec::as_slice), limit)
+        })
+        .await?
+    }
+
+    async fn meaning(&self, limit: usize) -> Result<Ranked> {
+        let Some(vector) = &self.vector else {
+            return Ok(Vec::new());
+        };
+        let documents = self.documents.as_ref().map(|d| d.to_vec());
+        self.store
+            .search(&self.scope, vector.to_vec(), documents, limit)
+            .await
+    }
+
+    /// Where the candidates stand that SQL still has and shows, and that satisfy the filter: deletion and disabling hold at the very next query,
+    /// whatever the indexes have seen.
+    pub(super) async fn places(
+        &self,
+        app: &App,
+        found: &HashMap<Uuid, Raw>,
+    ) -> Result<HashMap<Uuid, Place>> {
+        let ids: Vec<String> = found.keys().map(Uuid::to_string).collect();
+        let rows: Vec<Place> = app
+            .db
+            .all_in(
+                "SELECT c.id, c.document_id, c.heading_path, c.page, c.text_hash FROM kb_chunks c JOIN kb_documents d ON d.id = c.document_id
+                 WHERE c.tenant_id = $1 AND c.set_id = $2 AND d.enabled = TRUE AND c.enabled = TRUE AND c.id IN ($LIST)",
+                args![&self.dataset.tenant_id, &self.dataset.live_set],
+                &ids,
+            )
+            .await?;
+        let mut places = HashMap::with_capacity(rows.len());
+        let asking = self.filter.as_ref().filter(|f| f.asks_chunks());
+        let objects = match asking {
+            Some(_) => objects(app, &self.dataset, rows.iter().map(|r| &r.document_id)).await?,
+            None => HashMap::new(),
+        };
+        for row in rows {
+            let holds = asking.is_none_or(|filter| {
+                objects
+                    .get(&row.document_id)
+                    .is_some_and(|document| filter.holds(&with_place(document, &row)))
+            });
+            if holds && let Ok(id) = row.id.parse() {
+                places.insert(id, row);
+            }
+        }
+        Ok(places)
+    }
+
+    /// Exact cosines of the candidates that only the keyword list had; those without an embedding are absent.
+    async fn cosines(&self, found: &HashMap<Uuid, Raw>) -> Result<HashMap<Uuid, f32>> {
+        let Some(vector) = &self.vector else {
+            return Ok(HashMap::new());
+        };
+        let missing = found
+            .iter()
+            .filter(|(_, raw)| raw.cosine.is_none())
+            .map(|(id, _)| *id)
+            .collect();
+        self.store
+            .scores(&self.scope, vector.to_vec(), missing)
+            .await
+    }
+
+    /// Exact BM25 of the candidates that only the vector list had.
+    async fn bm25s(
+        &self,
+        request: &Request,
+        found: &HashMap<Uuid, Raw>,
+    ) -> Result<HashMap<Uuid, f32>> {
+        if !self.asks_words(request) {
+            return Ok(HashMap::new());
+        }
+        let missing: Vec<Uuid> = found
+            .iter()
+            .filter(|(_, raw)| raw.bm25.is_none())
+            .map(|(id, _)| *id)
+            .collect();
+        let (index, analysed) = (Arc::clone(&self.index), self.analysed.clone());
+        tokio::task::spawn_blocking(move || index.scores(&analysed, &missing)).await?
+    }
+
+    /// Candidates with what the query says they must have, and nothing that it says they must not; `None`: it says nothing.
+    async fn allowed(&self, found: &HashMap<Uuid, Raw>) -> Result<Option<HashSet<Uuid>>> {
+        if !self.analysed.has_conditions() {
+            return Ok(None);
+        }
+        let ids: Vec<Uuid> = found.keys().copied().collect();
+        let (index, analysed) = (Arc::clone(&self.index), self.analysed.clone());
+        tokio::task::spawn_blocking(move || index.allowed(&analysed, &ids))
+            .await?
+            .map(Some)
+    }
+
+    /// Widens the query by what its best chunks have in common: their most telling words, and the direction of their vectors.
+    pub(super) async fn widen(&mut self, app: &App, best: &[Uuid]) -> Result<()> {
+        let ids: Vec<String> = best
+            .iter()
+            .take(FEEDBACK_CHUNKS)
+            .map(Uuid::to_string)
+            .collect();
+        let chunks = crate::kb::chunks::by_ids(app, &self.dataset.tenant_id, &ids).await?;
+        if chunks.is_empty() {
+            return Ok(());
+        }
+        let (index, known) = (Arc::clone(&self.index), self.analysed.clone());
+        let texts: Vec<String> = chunks.iter().map(|c| c.content.clone()).collect();
+        let words =
+            tokio::task::spawn_blocking(move || index.telling(&texts, &known, FEEDBACK_WORDS))
+                .await??;
+        self.added = words.iter().map(|(term, ..)| term.clone()).collect();
+        let terms = words.into_iter().map(|(term, df, idf)| QueryTerm {
+            forms: vec![Form {
+                term: term.clone(),
+                kind: FormKind::Feedback,
+                weight: 1.0,
+                df,
+            }],
+            term,
+            weight: FEEDBACK_WEIGHT,
+            df,
+            idf,
+        });
+        self.analysed.terms.extend(terms);
+        self.analysed.bound = KeywordIndex::bound(&self.analysed.terms);
+        if let Some(vector) = &self.vector {
+            let near = vectors(app, &self.dataset, &ids).await?;
+            let mut moved = vector.to_vec();
+            for other in near.values() {
+                let share = FEEDBACK_VECTOR / near.len() as f32;
+                for (value, add) in moved.iter_mut().zip(other) {
+                    *value += share * add;
+                }
+            }
+            let length = moved.iter().map(|v| v * v).sum::<f32>().sqrt();
+            if length > 0.0 {
+                moved.iter_mut().for_each(|v| *v /= length);
+            }
+            self.vector = Some(Arc::new(moved));
+        }
+        Ok(())
+    }
+}
+
+fn ordered(mut list: Ranked) -> Ranked {
+    list.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    list
+}
+
+/// The query's vector, from memory where it was asked before.
+async fn query_vector(app: &Arc<App>, model: &str, query: &str) -> Result<Arc<Vec<f32>>> {
+    let key = format!("{model}\n{query}");
+    if let Some(known) = app.query_vectors.get(&key) {
+        return Ok(known);
+    }
+    let embedder = app.embedder_of(model).await?;
+    let vector = app
+        .embed_with(embedder, vec![query.to_owned()], Priority::Query)
+        .await?
+        .pop()
+        .ok_or_else(|| Error::internal("the model gave no vector"))?;
+    let vector = Arc::new(vector);
+    app.query_vectors.insert(key, Arc::clone(&vector));
+    Ok(vector)
+}
+
+/// Vectors of chunks, by id; those that have none yet are absent.
+pub(super) async fn vectors(
+    app: &App,
+    dataset: &Dataset,
+    ids: &[String],
+) -> Result<HashMap<String, Vec<f32>>> {
+    let rows: Vec<(String, Vec<u8>)> = app
+        .db
+        .all_in(
+            "SELECT c.id, e.vector FROM kb_chunks c JOIN kb_embeddings e ON e.tenant_id = c.tenant_id AND e.model = $2 AND e.text_hash = c.text_hash
+             WHERE c.tenant_id = $1 AND c.id IN ($LIST)",
+            args![&dataset.tenant_id, &dataset.embedding_model],
+            ids,
+        )
+        .await?;
+    Ok(rows
+        .into_iter()
+        .map(|(id, bytes)| {
+            let (floats, _) = bytes.as_chunks::<4>();
+            (id, floats.iter().map(|b| f32::from_le_bytes(*b)).collect())
+        })
+        .collect())
+}
+
+/// The filter of the request and the fields of the query.
+fn combined(filter: Option<Filter>, parsed: &Parsed) -> Option<Filter> {
+    let typed = parsed.fields.iter().map(|clause| {
+        let is = Filter::typed(&clause.field, &clause.value);
+        if clause.negated {
+            Filter::Not { not: Box::new(is) }
+        } else {
+            is
+        }
+    });
+    let mut and: Vec<Filter> = filter.into_iter().chain(typed).collect();
+    match and.len() {
+        0 | 1 => and.pop(),
+        _ => Some(Filter::And { and }),
+    }
+}
+
+/// Documents of the dataset that satisfy a filter, as far as they tell; remembered until something changes.
+pub(super) async fn matching(
+    app: &App,
+    dataset: &Dataset,
+    filter: &Filter,
+) -> Result<Arc<Vec<String>>> {
+    let key = format!(
+        "{}\n{}\n{}",
+        dataset.id,
+        dataset.version,
+        serde_json::to_string(filter)?
+    );
+    if let Some(known) = app.search_memory.documents.get(&key) {
+        return Ok(known);
+    }
+    let rows: Vec<DocumentRow> = app
+        .db
+        .all(
+            concat!(
+                "SELECT ",
+                document_columns!(),
+                " FROM kb_documents WHERE tenant_id = $1 AND dataset_id = $2 AND enabled = TRUE"
+            ),
+            args![&dataset.tenant_id, &dataset.id],
+        )
+        .await?;
+    let mut ids = Vec::new();
+    for row in rows {
+        if filter.may_hold(&row.object()?).0 {
+            ids.push(row.id);
+        }
+    }
+    let ids = Arc::new(ids);
+    app.search_memory.documents.insert(key, Arc::clone(&ids));
+    Ok(ids)
+}
+
+/// Names of the metadata's fields, looked at only when the query could mean one.
+async fn metadata_fields(
+    app: &App,
+    dataset: &Dataset,
+    query: &str,
+) -> Result<Arc<HashSet<String>>> {
+    if !query.contains(':') {
+        return Ok(Arc::default());
+    }
+    let key = format!("{}\n{}", dataset.id, dataset.version);
+    if let Some(known) = app.search_memory.fields.get(&key) {
+        return Ok(known);
+    }
+    let rows: Vec<(String,)> = app
+        .db
+        .all(
+            "SELECT DISTINCT metadata FROM kb_documents WHERE tenant_id = $1 AND dataset_id = $2 AND metadata <> '{}'",
+            args![&dataset.tenant_id, &dataset.id],
+        )
+        .await?;
+    let mut fields = HashSet::new();
+    for (metadata,) in rows {
+        if let Value::Object(object) = serde_json::from_str(&metadata)? {
+            fields.extend(object.into_iter().map(|(name, _)| name));
+        }
+    }
+    let fields = Arc::new(fields);
+    app.search_memory.fields.insert(key, Arc::clone(&fields));
+    Ok(fields)
+}
+
+/// Documents by id, as objects that filters and facets read.
+pub(super) async fn objects<'a>(
+    app: &App,
+    dataset: &Dataset,
+    ids: impl Iterator<Item = &'a String>,
+) -> Result<HashMap<String, Value>> {
+    let ids: HashSet<&String> = ids.collect();
+    let ids: Vec<String> = ids.into_iter().cloned().collect();
+    let rows: Vec<DocumentRow> = app
+        .db
+        .all_in(
+            concat!(
+                "SELECT ",
+                document_columns!(),
+                " FROM kb_documents WHERE tenant_id = $1 AND id IN ($LIST)"
+            ),
+            args![&dataset.tenant_id],
+            &ids,
+        )
+        .await?;
+    rows.into_iter()
+        .map(|row| Ok((row.id.clone(), row.object()?)))
+        .collect()
+}

@@ -1,0 +1,271 @@
+//! What people type into a search box: `"phrases"`, `+must`, `-without`, `field:value` and `pre*`. Everything else, and everything that only
+//! looks like one of these (`std::vec`, `http://x`, `-5`, `--flag`, a lone quote), is plain words.
+
+use serde::Serialize;
+
+/// Fields of hits themselves that `field:value` knows, and their names in filters.
+const BUILT_IN: [(&str, &str); 9] = [
+    ("title", "$title"),
+    ("file", "$fileName"),
+    ("filename", "$fileName"),
+    ("heading", "$heading"),
+    ("page", "$page"),
+    ("source", "$source"),
+    ("url", "$url"),
+    ("type", "$mimeType"),
+    ("published", "$publishedAt"),
+];
+/// Most operators that are read; what follows is plain words.
+const MOST: usize = 50;
+
+/// A query as it was understood.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Parsed {
+    /// The words, without operators and without what must not stand in a hit: what is scored and embedded.
+    pub text: String,
+    /// Hits must have these words next to each other.
+    pub phrases: Vec<String>,
+    /// Hits must have each of these words.
+    pub must: Vec<String>,
+    /// Hits must not have these words or phrases.
+    pub without: Vec<String>,
+    /// Beginnings of words.
+    pub prefixes: Vec<String>,
+    /// Conditions on fields.
+    pub fields: Vec<FieldClause>,
+}
+
+/// `field:value`, or `-field:value`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FieldClause {
+    /// Name in filters.
+    pub field: String,
+    /// What it must be, or contain.
+    pub value: String,
+    /// Whether it must not.
+    pub negated: bool,
+}
+
+impl Parsed {
+    /// All of it as words.
+    #[must_use]
+    pub fn plain(query: &str) -> Self {
+        Self {
+            text: query.trim().to_owned(),
+            ..Self::default()
+        }
+    }
+
+    /// Whether it is more than words.
+    #[must_use]
+    pub fn has_conditions(&self) -> bool {
+        !(self.phrases.is_empty()
+            && self.must.is_empty()
+            && self.without.is_empty()
+            && self.fields.is_empty())
+    }
+}
+
+/// Reads a query. `is_field` tells which names are fields of the metadata; others than those and the built-in ones are plain words.
+#[must_use]
+pub fn parse(query: &str, is_field: &dyn Fn(&str) -> bool) -> Parsed {
+    let mut parsed = Parsed::default();
+    let mut words: Vec<&str> = Vec::new();
+    let (mut rest, mut operators) = (query.trim_start(), 0);
+    while !rest.is_empty() && operators < MOST {
+        let before = rest;
+        let (sign, body) = match rest.chars().next() {
+            Some(sign @ ('+' | '-')) => (Some(sign), &rest[1..]),
+            _ => (None, rest),
+        };
+        let clause = quoted(body)
+            .map(|(phrase, after)| (Clause::Phrase(phrase), after))
+            .or_else(|| field(body, is_field))
+            .unwrap_or_else(|| {
+                let (word, after) = word(body);
+                (Clause::Word(word), after)
+            });
+        rest = clause.1.trim_start();
+        let whole = before[..before.len() - clause.1.len()].trim_end();
+        operators += 1;
+        match (sign, clause.0) {
+            (Some('-'), Clause::Phrase(phrase)) => parsed.without.push(phrase.to_owned()),
+            (_, Clause::Phrase(phrase)) => {
+                words.push(phrase);
+                parsed.phrases.push(phrase.to_owned());
+            }
+            (sign, Clause::Field(field, value)) => parsed.fields.push(FieldClause {
+                field,
+                value: value.to_owned(),
+                negated: sign == Some('-'),
+            }),
+            (Some('-'), Clause::Word(word)) if is_wordlike(word) => {
+                parsed.without.push(word.to_owned());
+            }
+            (Some('+'), Clause::Word(word)) if is_wordlike(word) => {
+                words.push(word);
+                parsed.must.push(word.to_owned());
+            }
+            (None, Clause::Word(word)) if is_prefix(word) => {
+                let stem = &word[..word.len() - 1];
+                words.push(stem);
+                parsed.prefixes.push(stem.to_owned());
+            }
+            (_, Clause::Word(_)) => {
+                operators -= 1;
+                words.push(whole);
+            }
+        }
+    }
+    words.push(rest.trim());
+    parsed.text = words.join(" ").trim().to_owned();
+    // Nothing to look for is left: then it was not meant as operators.
+    if parsed.text.is_empty() && parsed.fields.is_empty() {
+        return Parsed::plain(query);
+    }
+    parsed
+}
+
+enum Clause<'a> {
+    Phrase(&'a str),
+    Field(String, &'a str),
+    Word(&'a str),
+}
+
+/// A phrase between straight or typographic quotes, with at least one letter or digit.
+fn quoted(rest: &str) -> Option<(&str, &str)> {
+    let mut characters = rest.char_indices();
+    let (_, open) = characters.next()?;
+    let close: &[char] = match open {
+        '"' => &['"'],
+        '\u{201c}' | '\u{201e}' => &['\u{201d}', '\u{201c}'],
+        '«' => &['»'],
+        _ => return None,
+    };
+    let (start, _) = characters.next()?;
+    let length = rest[start..].find(close)?;
+    let phrase = rest[start..start + length].trim();
+    let after = &rest[start + length..];
+    let after = &after[after.chars().next().map_or(0, char::len_utf8)..];
+    phrase
+        .chars()
+        .any(char::is_alphanumeric)
+        .then_some((phrase, after))
+}
+
+fn field<'a>(rest: &'a str, is_field: &dyn Fn(&str) -> bool) -> Option<(Clause<'a>, &'a str)> {
+    let end = rest.find(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '.')))?;
+    let name = &rest[..end];
+    let value = rest[end..].strip_prefix(':')?;
+    let field = if is_field(name) {
+        name.to_owned()
+    } else {
+        let lower = name.to_lowercase();
+        let built_in = BUILT_IN.iter().find(|(known, _)| *known == lower)?;
+        built_in.1.to_owned()
+    };
+    let (value, after) = quoted(value).unwrap_or_else(|| word(value));
+    let begins = value.chars().next().is_some_and(char::is_alphanumeric);
+    begins.then_some((Clause::Field(field, value), after))
+}
+
+fn word(rest: &str) -> (&str, &str) {
+    rest.split_at(rest.find(char::is_whitespace).unwrap_or(rest.len()))
+}
+
+/// At least two characters, the first one a letter: `-5`, `--flag`, `-x` and a dash between words are none.
+fn is_wordlike(word: &str) -> bool {
+    word.chars().next().is_some_and(char::is_alphabetic) && word.chars().nth(1).is_some()
+}
+
+/// At least two letters or digits before a single asterisk.
+fn is_prefix(word: &str) -> bool {
+    word.strip_suffix('*').is_some_and(|stem| {
+        stem.chars().count() >= 2 && stem.chars().all(|c| c.is_alphanumeric() || c == '_')
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{prop_assert, proptest};
+
+    use super::*;
+
+    fn read(query: &str) -> Parsed {
+        parse(query, &|name| name == "lang")
+    }
+
+    fn strings(all: &[&str]) -> Vec<String> {
+        all.iter().map(|s| (*s).to_owned()).collect()
+    }
+
+    #[test]
+    fn operators_are_read() {
+        let parsed = read(
+            "rotate +keys -\"old way\" -legacy \"api gateway\" encryp* lang:de title:\"User guide\" -page:3",
+        );
+        assert_eq!(parsed.text, "rotate keys api gateway encryp");
+        assert_eq!(parsed.must, strings(&["keys"]));
+        assert_eq!(parsed.without, strings(&["old way", "legacy"]));
+        assert_eq!(parsed.phrases, strings(&["api gateway"]));
+        assert_eq!(parsed.prefixes, strings(&["encryp"]));
+        let fields: Vec<_> = parsed
+            .fields
+            .iter()
+            .map(|f| (f.field.as_str(), f.value.as_str(), f.negated))
+            .collect();
+        assert_eq!(
+            fields,
+            [
+                ("lang", "de", false),
+                ("$title", "User guide", false),
+                ("$page", "3", true)
+            ]
+        );
+    }
+
+    #[test]
+    fn what_only_looks_like_operators_is_plain() {
+        for query in [
+            "how does std::vec grow",
+            "see http://example.com/a?b=c",
+            "temperature of -5 degrees",
+            "what does --verbose do",
+            "an unclosed \" quote",
+            "a - b + c",
+            "note: this",
+            "5 * 3 and f* x",
+            "error:404",
+            "\"\" empty",
+        ] {
+            assert_eq!(read(query), Parsed::plain(query), "{query}");
+        }
+        assert_eq!(
+            read("-only"),
+            Parsed::plain("-only"),
+            "nothing would be left"
+        );
+    }
+
+    #[test]
+    fn typographic_quotes_are_quotes() {
+        assert_eq!(read("„alte Brücke“ Bau").phrases, strings(&["alte Brücke"]));
+        assert_eq!(read("«vieux pont»").text, "vieux pont");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read(query in "\\PC{0,60}") {
+            let parsed = read(&query);
+            prop_assert!(parsed.text.len() <= query.len() + 8);
+        }
+
+        #[test]
+        fn operators_in_any_order_are_read(query in "[-+\"a-c: *«»„“”]{0,40}") {
+            let parsed = read(&query);
+            prop_assert!(!parsed.text.is_empty() || !parsed.fields.is_empty() || query.trim().is_empty());
+        }
+    }
+}

@@ -1,0 +1,724 @@
+//! Why a document or a chunk is not among the hits of a search: the first cause on its way from the file to the answer, and the smallest change that
+//! would bring it in.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::blend::Raw;
+use super::choose;
+use super::query::{self, Candidate};
+use super::request::{MAX_CANDIDATES, MAX_TOP_K, Request};
+use super::retrieve::{self, Source};
+use crate::app::App;
+use crate::auth::{Caller, Scope};
+use crate::db::args;
+use crate::error::{Error, Result};
+use crate::kb::{Chunk, chunks, datasets, documents};
+
+/// Chunks of a document that are looked at, in order.
+const CHUNKS: i64 = 2000;
+
+/// What was expected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Expected {
+    /// Any chunk of this document.
+    Document(String),
+    /// This chunk.
+    Chunk(String),
+}
+
+/// Why it is not there.
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WhyNot {
+    /// The cause.
+    pub cause: Cause,
+    /// The cause in one sentence.
+    pub sentence: String,
+    /// The smallest change that would bring it in, in one sentence.
+    pub remedy: Option<String>,
+    /// The chunk that is meant: of a document, its best one.
+    pub chunk_id: Option<String>,
+    /// Its document.
+    pub document_id: Option<String>,
+    /// Its final score, whatever was in its way.
+    pub score: Option<f32>,
+    /// By how much it is below `minScore`.
+    pub below_min_score_by: Option<f32>,
+    /// Its rank by meaning and by words, from 1, as far as the lists go.
+    pub vector_rank: Option<usize>,
+    /// See above.
+    pub keyword_rank: Option<usize>,
+    /// Its rank in the blend, from 1.
+    pub rank: Option<usize>,
+    /// Score of the last hit that is shown.
+    pub last_score: Option<f32>,
+    /// Words of the query that it does not have.
+    pub missing_terms: Vec<String>,
+    /// The clause of the filter that it does not satisfy, as JSON.
+    #[schema(value_type = Option<Object>)]
+    pub clause: Option<serde_json::Value>,
+}
+
+/// A cause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Cause {
+    /// It is among the hits.
+    Found,
+    /// There is no such document or chunk, or the key may not see it.
+    Unknown,
+    /// It is in a dataset that is not searched.
+    OtherDataset,
+    /// The agent role may not use its dataset.
+    RoleNotAllowed,
+    /// Its ingestion is not finished.
+    NotIngested,
+    /// Its ingestion failed.
+    IngestionFailed,
+    /// It has no text.
+    NoChunks,
+    /// Its document is switched off.
+    DocumentDisabled,
+    /// The chunk is switched off.
+    ChunkDisabled,
+    /// Its generation is not searched.
+    OtherGeneration,
+    /// The indexes have not taken it up yet.
+    NotIndexed,
+    /// The filter excludes it.
+    Filtered,
+    /// It lacks a phrase or a word that the query requires.
+    LacksRequired,
+    /// It has what the query excludes.
+    HasExcluded,
+    /// Neither its words nor its vector were near enough to make it a candidate.
+    NotACandidate,
+    /// Its score is below the threshold.
+    BelowMinScore,
+    /// Its embedding is still being computed, and its words alone do not suffice.
+    VectorPending,
+    /// A better hit says nearly the same.
+    FoldedAsDuplicate,
+    /// Its document has as many hits as it may have.
+    PerDocument,
+    /// Hits that are more different were preferred.
+    Diversity,
+    /// The reranker does not look so deep, or found others better.
+    Reranked,
+    /// Others are better than it.
+    BelowTopK,
+    /// The hits before it used the budget of tokens up.
+    TokenBudget,
+}
+
+impl WhyNot {
+    fn of(cause: Cause, sentence: impl Into<String>) -> Self {
+        Self {
+            cause,
+            sentence: sentence.into(),
+            remedy: None,
+            chunk_id: None,
+            document_id: None,
+            score: None,
+            below_min_score_by: None,
+            vector_rank: None,
+            keyword_rank: None,
+            rank: None,
+            last_score: None,
+            missing_terms: Vec::new(),
+            clause: None,
+        }
+    }
+
+    fn remedy(mut self, remedy: impl Into<String>) -> Self {
+        self.remedy = Some(remedy.into());
+        self
+    }
+}
+
+/// Says why something is not among the hits of a search.
+///
+/// # Errors
+/// Those of [`super::search`].
+pub async fn why_not(
+    app: &Arc<App>,
+    caller: &Caller,
+    request: &Request,
+    expected: &Expected,
+) -> Result<WhyNot> {
+    caller.need(Scope::KbSearch)?;
+    request.check()?;
+    let mut own: Vec<Chunk> = Vec::new();
+    let document_id = match expected {
+        Expected::Document(id) => id.clone(),
+        Expected::Chunk(id) => {
+            let found = chunks::by_ids(app, caller.tenant(), std::slice::from_ref(id)).await?;
+            let Some(chunk) = found.into_iter().find(|c| caller.sees(&c.dataset_id)) else {
+                return Ok(WhyNot::of(Cause::Unknown, "There is no such chunk: its document was deleted, or ingested again with another text.")
+                    .remedy("Look its document up and ask with documentId."));
+            };
+            let id = chunk.document_id.clone();
+            own.push(chunk);
+            id
+        }
+    };
+    let document = documents::load(&app.db, caller.tenant(), &document_id).await?;
+    let Some(document) = document.filter(|d| caller.sees(&d.dataset_id)) else {
+        return Ok(WhyNot::of(Cause::Unknown, "There is no such document.").remedy("Upload it."));
+    };
+    let with_document = |mut answer: WhyNot| {
+        answer.document_id = Some(document_id.clone());
+        answer.chunk_id = answer.chunk_id.or_else(|| match expected {
+            Expected::Chunk(id) => Some(id.clone()),
+            Expected::Document(_) => None,
+        });
+        answer
+    };
+    if !request.dataset_ids.contains(&document.dataset_id) {
+        let dataset = datasets::settings(app, caller, &document.dataset_id).await?;
+        return Ok(with_document(
+            WhyNot::of(
+                Cause::OtherDataset,
+                format!(
+                    "It is in the dataset {:?}, which is not searched.",
+                    dataset.name
+                ),
+            )
+            .remedy(format!("Add {} to datasetIds.", dataset.id)),
+        ));
+    }
+    let searched = query::chosen(app, caller, request).await;
+    let dataset = match searched {
+        Ok(all) => all.into_iter().find(|d| d.id == document.dataset_id),
+        Err(error) if error.code() == "role_not_allowed" => None,
+        Err(error) => return Err(error),
+    };
+    let Some(dataset) = dataset else {
+        return Ok(with_document(
+            WhyNot::of(
+                Cause::RoleNotAllowed,
+                "Its dataset may not be used by this agent role.",
+            )
+            .remedy(
+                "Add the role to allowedAgentRoles of the dataset, or search without agentRole.",
+            ),
+        ));
+    };
+    if let Some(answer) = before_indexing(&document) {
+        return Ok(with_document(answer));
+    }
+    if own.is_empty() {
+        own = app
+            .db
+            .all(
+                concat!(
+                    "SELECT ",
+                    chunks::columns!(""),
+                    " FROM kb_chunks WHERE tenant_id = $1 AND document_id = $2 AND set_id = $3 ORDER BY ordinal LIMIT $4"
+                ),
+                args![caller.tenant(), &document_id, &dataset.live_set, CHUNKS],
+            )
+            .await?;
+    }
+    if own.is_empty() {
+        return Ok(with_document(
+            WhyNot::of(
+                Cause::NoChunks,
+                "Its file has no text, or was not built for this generation.",
+            )
+            .remedy("Look at the document's warnings; a scanned file needs the setting `ocr`."),
+        ));
+    }
+    if own.iter().all(|c| c.set_id != dataset.live_set) {
+        return Ok(with_document(
+            WhyNot::of(
+                Cause::OtherGeneration,
+                "The chunk belongs to a generation that is not searched.",
+            )
+            .remedy("Ask with documentId, or with the generation of the chunk."),
+        ));
+    }
+    if own.iter().all(|c| !c.enabled) {
+        return Ok(with_document(
+            WhyNot::of(Cause::ChunkDisabled, "The chunk is switched off.")
+                .remedy("Switch the chunk on."),
+        ));
+    }
+    own.retain(|c| c.enabled);
+    in_search(app, caller, request, dataset, own)
+        .await
+        .map(with_document)
+}
+
+/// Causes that have nothing to do with the query.
+fn before_indexing(document: &documents::Document) -> Option<WhyNot> {
+    if !document.enabled {
+        return Some(
+            WhyNot::of(Cause::DocumentDisabled, "Its document is switched off.")
+                .remedy("Switch the document on."),
+        );
+    }
+    if document.text_hash.is_some() || document.chunks_count > 0 {
+        return None;
+    }
+    Some(match document.status.as_str() {
+        "error" => WhyNot::of(
+            Cause::IngestionFailed,
+            format!(
+                "Its file could not be read: {}",
+                document
+                    .error_message
+                    .as_deref()
+                    .unwrap_or("no reason was given")
+            ),
+        )
+        .remedy(
+            "Upload a file that can be read, or change what the message says and ingest it again.",
+        ),
+        status => WhyNot::of(
+            Cause::NotIngested,
+            format!("Its file is not ingested yet (it is {status})."),
+        )
+        .remedy("Wait until it is indexed; GET …/why says how far it is."),
+    })
+}
+
+/// Causes of the search itself.
+async fn in_search(
+    app: &Arc<App>,
+    caller: &Caller,
+    request: &Request,
+    dataset: crate::kb::Dataset,
+    own: Vec<Chunk>,
+) -> Result<WhyNot> {
+    let engine = app.engine().await?;
+    // The other datasets of the search compete with it.
+    let mut sources = Vec::new();
+    for other in query::chosen(app, caller, request).await? {
+        sources.push(Source::prepare(app, engine, request, other).await?);
+    }
+    let index = sources
+        .iter()
+        .position(|s| s.dataset.id == dataset.id)
+        .ok_or_else(|| Error::internal("the dataset is not searched"))?;
+    let source = &sources[index];
+    let ids: HashMap<Uuid, &Chunk> = own
+        .iter()
+        .filter_map(|c| Some((c.id.parse().ok()?, c)))
+        .collect();
+    if let Some(filter) = &source.filter {
+        let objects =
+            retrieve::objects(app, &source.dataset, own.iter().map(|c| &c.document_id)).await?;
+        let mut failing = None;
+        let mut holds = false;
+        for chunk in &own {
+            let Some(document) = objects.get(&chunk.document_id) else {
+                continue;
+            };
+            let place = retrieve::Place {
+                id: chunk.id.clone(),
+                document_id: chunk.document_id.clone(),
+                heading_path: chunk.heading_path.clone(),
+                page: chunk.page,
+                text_hash: String::new(),
+            };
+            match filter.failing(&retrieve::with_place(document, &place)) {
+                None => holds = true,
+                Some(clause) => failing = failing.or(Some(clause)),
+            }
+        }
+        if let (false, Some(clause)) = (holds, failing) {
+            let clause = serde_json::to_value(&clause)?;
+            let mut answer = WhyNot::of(
+                Cause::Filtered,
+                format!("It does not satisfy this condition: {clause}."),
+            )
+            .remedy("Leave the condition out, or change the metadata of the document.");
+            answer.clause = Some(clause);
+            return Ok(answer);
+        }
+    }
+    let all: Vec<Uuid> = ids.keys().copied().collect();
+    let (allowed, scores, cosines) = evidence(source, &all).await?;
+    let spread = super::blend::Spread::default();
+    let mut scored: Vec<(Uuid, Raw, f32)> = all
+        .iter()
+        .map(|id| {
+            let raw = Raw {
+                cosine: cosines.get(id).copied(),
+                bm25: (source.weight.alpha < 1.0).then(|| scores.get(id).copied().unwrap_or(0.0)),
+                ..Raw::default()
+            };
+            (*id, raw, query::score(request, source, &raw, &spread).score)
+        })
+        .collect();
+    scored.sort_by(|a, b| {
+        allowed
+            .contains(&b.0)
+            .cmp(&allowed.contains(&a.0))
+            .then_with(|| b.2.total_cmp(&a.2))
+            .then_with(|| a.0.cmp(&b.0))
+    });
+    let Some((best, raw, score)) = scored.first().copied() else {
+        return Err(Error::internal("a document has chunks without ids"));
+    };
+    let Some(chunk) = ids.get(&best) else {
+        return Err(Error::internal("a chunk is missing"));
+    };
+    let complete = |mut answer: WhyNot| {
+        answer.chunk_id = Some(best.to_string());
+        answer.score = answer.score.or(Some(score));
+        answer.missing_terms = missing(source, chunk);
+        answer
+    };
+    if !allowed.contains(&best) {
+        return Ok(complete(required(source, chunk)));
+    }
+    let positions = app.positions.get(&source.dataset.live_set);
+    if positions.0.min(positions.1) < source.dataset.log_seq
+        && raw.cosine.is_none()
+        && raw.bm25.unwrap_or(0.0) <= 0.0
+    {
+        return Ok(complete(
+            WhyNot::of(Cause::NotIndexed, "The indexes have not taken it up yet.")
+                .remedy("Wait a moment and search again."),
+        ));
+    }
+    placed(app, caller, request, &sources, best, raw)
+        .await
+        .map(complete)
+}
+
+type Evidence = (
+    std::collections::HashSet<Uuid>,
+    HashMap<Uuid, f32>,
+    HashMap<Uuid, f32>,
+);
+
+/// Which chunks satisfy the conditions of the query, their exact BM25, and their exact cosines.
+async fn evidence(source: &Source, ids: &[Uuid]) -> Result<Evidence> {
+    let (index, analysed, all) = (
+        Arc::clone(&source.index),
+        source.analysed.clone(),
+        ids.to_vec(),
+    );
+    let words = tokio::task::spawn_blocking(move || {
+        Ok::<_, Error>((
+            index.allowed(&analysed, &all)?,
+            index.scores(&analysed, &all)?,
+        ))
+    });
+    let (allowed, scores) = words.await??;
+    let cosines = match &source.vector {
+        Some(vector) => {
+            source
+                .store
+                .scores(&source.scope, vector.to_vec(), ids.to_vec())
+                .await?
+        }
+        None => HashMap::new(),
+    };
+    Ok((allowed, scores, cosines))
+}
+
+/// Words of the query that a chunk has in none of their forms.
+fn missing(source: &Source, chunk: &Chunk) -> Vec<String> {
+    let text = chunk.indexed_text();
+    let mut has: std::collections::HashSet<String> = std::collections::HashSet::new();
+    for language in &source.analysed.languages {
+        has.extend(
+            super::analysis::indexed(language, &text)
+                .into_iter()
+                .map(|t| t.text),
+        );
+    }
+    source
+        .analysed
+        .terms
+        .iter()
+        .filter(|t| !t.forms.iter().any(|f| has.contains(&f.term)))
+        .map(|t| t.term.clone())
+        .collect()
+}
+
+/// Which requirement of the query a chunk does not meet.
+fn required(source: &Source, chunk: &Chunk) -> WhyNot {
+    let text = chunk.indexed_text().to_lowercase();
+    let parsed = &source.parsed;
+    if let Some(excluded) = parsed
+        .without
+        .iter()
+        .find(|w| text.contains(&w.to_lowercase()))
+    {
+        return WhyNot::of(
+            Cause::HasExcluded,
+            format!("It has {excluded:?}, which the query excludes."),
+        )
+        .remedy(format!("Leave -{excluded} out of the query."));
+    }
+    let lacking = parsed
+        .phrases
+        .iter()
+        .chain(&parsed.must)
+        .find(|w| !text.contains(&w.to_lowercase()));
+    match lacking {
+        Some(lacking) => WhyNot::of(
+            Cause::LacksRequired,
+            format!("It lacks {lacking:?}, which the query requires."),
+        )
+        .remedy("Write the words without quotes and without +."),
+        None if !parsed.without.is_empty() => WhyNot::of(
+            Cause::HasExcluded,
+            "It has a form of a word that the query excludes.",
+        )
+        .remedy("Leave the - out of the query."),
+        None => WhyNot::of(
+            Cause::LacksRequired,
+            "It has the required words, but not next to each other.",
+        )
+        .remedy("Write the words without quotes."),
+    }
+}
+
+/// Where a chunk stands among the candidates, and what keeps it from being shown.
+async fn placed(
+    app: &Arc<App>,
+    caller: &Caller,
+    request: &Request,
+    sources: &[Source],
+    id: Uuid,
+    raw: Raw,
+) -> Result<WhyNot> {
+    let mut found = Vec::new();
+    for source in sources {
+        found.push(source.candidates(app, request, request.top_k).await?);
+    }
+    let candidates = query::scored(request, sources, &found);
+    let answer = super::search(
+        app,
+        caller,
+        &Request {
+            cache: false,
+            cursor: None,
+            ..request.clone()
+        },
+    )
+    .await?;
+    let last = answer.hits.last().map(|h| h.score);
+    let shown = answer
+        .hits
+        .iter()
+        .position(|h| h.chunk.id == id.to_string());
+    let at = candidates.iter().position(|c| c.id == id);
+    let base = |cause, sentence: String| {
+        let mut answer = WhyNot::of(cause, sentence);
+        answer.rank = at.map(|i| i + 1);
+        answer.last_score = last;
+        if let Some(candidate) = at.map(|i| &candidates[i]) {
+            answer.score = Some(candidate.value());
+            answer.vector_rank = candidate.raw.vector_rank;
+            answer.keyword_rank = candidate.raw.keyword_rank;
+        }
+        answer
+    };
+    if let Some(shown) = shown {
+        return Ok(base(
+            Cause::Found,
+            format!("It is hit number {}.", shown + 1),
+        ));
+    }
+    let Some(rank) = at else {
+        return deeper(app, request, sources, id, raw)
+            .await
+            .map(|(sentence, remedy)| base(Cause::NotACandidate, sentence).remedy(remedy));
+    };
+    let candidate = &candidates[rank];
+    let least = request
+        .min_score
+        .or(sources[candidate.source].defaults.min_score)
+        .unwrap_or(0.0);
+    let pending = sources[candidate.source].vector.is_some() && candidate.raw.cosine.is_none();
+    if candidate.value() < least && request.rerank != Some(true) {
+        let by = least - candidate.value();
+        let cause = if pending {
+            Cause::VectorPending
+        } else {
+            Cause::BelowMinScore
+        };
+        let mut answer = base(
+            cause,
+            format!(
+                "Its score {:.3} is below minScore {least:.3} by {by:.3}{}.",
+                candidate.value(),
+                if pending {
+                    "; its embedding is still being computed"
+                } else {
+                    ""
+                }
+            ),
+        )
+        .remedy(format!(
+            "Lower minScore to {:.3}.",
+            (candidate.value() * 1000.0).floor() / 1000.0
+        ));
+        answer.below_min_score_by = Some(by);
+        return Ok(answer);
+    }
+    let (cause, sentence, remedy) =
+        cut(app, request, sources, candidates.clone(), rank, &answer).await?;
+    Ok(base(cause, sentence).remedy(remedy))
+}
+
+/// Which cap cut a candidate off.
+async fn cut(
+    app: &Arc<App>,
+    request: &Request,
+    sources: &[Source],
+    candidates: Vec<Candidate>,
+    rank: usize,
+    answer: &query::Answer,
+) -> Result<(Cause, String, String)> {
+    let candidate = candidates[rank].clone();
+    let ranked = format!(
+        "It is number {} of {} candidates",
+        rank + 1,
+        candidates.len()
+    );
+    if answer
+        .reranking
+        .as_ref()
+        .is_some_and(|r| r.outcome == "reranked")
+    {
+        let depth = app.config.rerank_candidates.max(request.top_k);
+        return Ok(if rank >= depth {
+            (
+                Cause::Reranked,
+                format!("{ranked}, and the reranker looks at the first {depth}."),
+                "Raise the setting rerank_candidates.".to_owned(),
+            )
+        } else {
+            (
+                Cause::Reranked,
+                format!("{ranked} of the blend, and the reranker found others better."),
+                more(request, rank),
+            )
+        });
+    }
+    // Each cap alone, with room for everything: what is missing then was cut by it.
+    let wide = |change: fn(&mut Request)| {
+        let mut request = Request {
+            top_k: candidates.len(),
+            fold: false,
+            per_document: None,
+            mmr: None,
+            ..request.clone()
+        };
+        change(&mut request);
+        request
+    };
+    if request.fold {
+        let folding = wide(|r| r.fold = true);
+        let chosen = choose::choose(app, &folding, sources, candidates.clone(), None).await?;
+        if !chosen.shown.iter().any(|c| c.id == candidate.id) {
+            return Ok((
+                Cause::FoldedAsDuplicate,
+                format!("{ranked}, and a better one says nearly the same."),
+                "Search without foldDuplicates.".to_owned(),
+            ));
+        }
+    }
+    if let Some(most) = request.per_document {
+        let before = candidates[..rank]
+            .iter()
+            .filter(|c| c.place.document_id == candidate.place.document_id)
+            .count();
+        if before >= most {
+            return Ok((
+                Cause::PerDocument,
+                format!("{ranked}, and {before} better ones are of the same document."),
+                format!("Raise perDocument to {}.", before + 1),
+            ));
+        }
+    }
+    if answer.trimmed > 0 && rank < request.top_k {
+        return Ok((
+            Cause::TokenBudget,
+            format!("{ranked}, and the hits before it use the budget of tokens up."),
+            "Raise maxTokens.".to_owned(),
+        ));
+    }
+    if request.mmr.is_some() && rank < request.top_k {
+        return Ok((
+            Cause::Diversity,
+            format!("{ranked}, and hits that differ more were preferred."),
+            "Search without mmr, or with a value nearer to 1.".to_owned(),
+        ));
+    }
+    let pending = sources[candidate.source].vector.is_some() && candidate.raw.cosine.is_none();
+    if pending {
+        return Ok((
+            Cause::VectorPending,
+            format!("{ranked}, by its words alone: its embedding is still being computed."),
+            "Wait a moment and search again.".to_owned(),
+        ));
+    }
+    Ok((
+        Cause::BelowTopK,
+        format!("{ranked}, and {} are shown.", answer.hits.len()),
+        more(request, rank),
+    ))
+}
+
+fn more(request: &Request, rank: usize) -> String {
+    if rank < MAX_TOP_K {
+        format!("Raise topK from {} to {}.", request.top_k, rank + 1)
+    } else {
+        "Use words that stand in it, or narrow the search with a filter.".to_owned()
+    }
+}
+
+/// How deep the lists would have to be for a chunk to be a candidate.
+async fn deeper(
+    app: &Arc<App>,
+    request: &Request,
+    sources: &[Source],
+    id: Uuid,
+    raw: Raw,
+) -> Result<(String, String)> {
+    let deep = Request {
+        candidates: Some(MAX_CANDIDATES),
+        ..request.clone()
+    };
+    let limit = request.candidates.unwrap_or(app.config.search_candidates);
+    for source in sources {
+        let found = source.candidates(app, &deep, request.top_k).await?;
+        if let Some(raw) = found.found.get(&id) {
+            let rank = match (raw.vector_rank, raw.keyword_rank) {
+                (Some(v), Some(k)) => v.min(k),
+                (v, k) => v.or(k).unwrap_or(MAX_CANDIDATES),
+            };
+            return Ok((
+                format!(
+                    "It is number {rank} in the better of the two lists, and the first {limit} are candidates."
+                ),
+                format!("Raise candidates to {rank}."),
+            ));
+        }
+    }
+    let words = raw.bm25.unwrap_or(0.0) > 0.0;
+    Ok((
+        format!(
+            "It is not among the first {MAX_CANDIDATES} by meaning{}.",
+            if words {
+                " or by words"
+            } else {
+                ", and it has none of the words"
+            }
+        ),
+        "Use words that stand in it, or narrow the search with a filter.".to_owned(),
+    ))
+}
