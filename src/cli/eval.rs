@@ -1,7 +1,8 @@
 //! `cairn eval`: retrieval measured on a collection in BEIR layout (`corpus.jsonl[.gz]`, `queries.jsonl[.gz]`, `qrels/test.tsv`).
 //!
 //! Whole documents are single chunks where they fit (2,048 tokens). The index is kept under `eval` in the data directory, so that a second
-//! run embeds nothing. Four configurations are compared: vectors only, keywords only, reciprocal rank fusion, and the default blend.
+//! run embeds nothing. Compared are vectors only, keywords only, reciprocal rank fusion, the default blend, and the blend with feedback; then the
+//! weight of the vectors is tuned on one half of the queries and reported on the other.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{BufRead, BufReader, Read};
@@ -20,15 +21,18 @@ use crate::app::App;
 use crate::auth::{Caller, tenants};
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
+use crate::evaluation::statistics::{self, Interval};
+use crate::evaluation::tune;
 use crate::kb::datasets::{self, Cutting, NewDataset};
 use crate::kb::documents::{self, Meeting, NewDocument};
 use crate::kb::{Dataset, Document};
 use crate::search::measure::{Judgements, Measures, mean, measure};
-use crate::search::{self, Fusion, Request};
+use crate::search::{self, Fusion, Request, query};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   cairn eval collections/scifact
+  cairn eval collections/scifact --fail-below 0.7      a gate: fails when the default blend has less nDCG@10
   cairn eval collections/germanquad --language de --json")]
 pub(super) struct EvalArgs {
     /// Folder of the collection
@@ -42,6 +46,12 @@ pub(super) struct EvalArgs {
     /// Tokens per chunk, 128 to 2048
     #[arg(long, default_value_t = 2048, value_name = "N")]
     chunk_size: i64,
+    /// Leave titles out: they are then neither embedded nor indexed
+    #[arg(long)]
+    no_titles: bool,
+    /// Fail when nDCG@10 of the default blend is below this
+    #[arg(long, value_name = "0..1")]
+    fail_below: Option<f64>,
     /// Measure only the first N queries
     #[arg(long, value_name = "N")]
     queries: Option<usize>,
@@ -115,25 +125,29 @@ async fn evaluate(
         ("keyword", Some(0.0), Fusion::Blend),
         ("rrf", Some(0.5), Fusion::Rrf),
         ("blend", args.alpha, Fusion::Blend),
+        ("feedback", args.alpha, Fusion::Blend),
     ];
     let bar = output::bar(
         (queries.len() * configurations.len()) as u64,
         global.json,
         "searching {pos}/{len} {wide_bar} {eta}",
     );
-    let request = |text: &str, alpha: Option<f32>, fusion: Fusion, top_k: usize| Request {
-        top_k,
-        alpha,
-        fusion,
-        plain: true,
-        cache: false,
-        ..Request::new(text, vec![dataset.id.clone()])
-    };
+    let request =
+        |text: &str, alpha: Option<f32>, fusion: Fusion, top_k: usize, feedback| Request {
+            top_k,
+            feedback: Some(feedback),
+            alpha,
+            fusion,
+            plain: true,
+            cache: false,
+            ..Request::new(text, vec![dataset.id.clone()])
+        };
     let (mut rows, mut embed) = (Vec::new(), Vec::new());
     for (configuration, alpha, fusion) in configurations {
+        let feedback = configuration == "feedback";
         let measures: Vec<Measures> = futures::stream::iter(queries)
             .map(|(_, text, judged)| {
-                let (bar, request) = (bar.clone(), request(text, alpha, fusion, DEPTH));
+                let (bar, request) = (bar.clone(), request(text, alpha, fusion, DEPTH, feedback));
                 async move {
                     let answer = search::search(app, caller, &request).await?;
                     bar.inc(1);
@@ -153,7 +167,8 @@ async fn evaluate(
         app.query_vectors.invalidate_all();
         let mut times = Vec::new();
         for (_, text, _) in queries.iter().take(TIMED) {
-            let answer = search::search(app, caller, &request(text, alpha, fusion, 10)).await?;
+            let answer =
+                search::search(app, caller, &request(text, alpha, fusion, 10, feedback)).await?;
             times.push(answer.timings.total_ms - answer.timings.embed_ms);
             if configuration == "vector" {
                 embed.push(answer.timings.embed_ms);
@@ -168,6 +183,7 @@ async fn evaluate(
         });
     }
     bar.finish_and_clear();
+    let tuned = tuned(app, caller, &dataset, queries).await?;
     embed.sort_by(f64::total_cmp);
     if global.json {
         println!(
@@ -175,10 +191,10 @@ async fn evaluate(
             serde_json::json!({
                 "collection": args.dir, "documents": dataset.total_files, "chunks": dataset.total_chunks, "queries": queries.len(), "model": dataset.embedding_model,
                 "language": dataset.language, "alpha": args.alpha, "loadSeconds": loaded,
-                "embedQueryMs": {"p50": percentile(&embed, 0.5), "p95": percentile(&embed, 0.95)}, "results": rows
+                "embedQueryMs": {"p50": percentile(&embed, 0.5), "p95": percentile(&embed, 0.95)}, "results": rows, "tuned": tuned
             })
         );
-        return Ok(Done::All);
+        return gate(args, &rows);
     }
     println!(
         "{}: {} documents, {} chunks, {} queries, model {}, ready in {loaded:.1} s\n",
@@ -222,7 +238,118 @@ async fn evaluate(
         percentile(&embed, 0.5),
         percentile(&embed, 0.95)
     );
-    Ok(Done::All)
+    println!(
+        "Tuned on {} queries, the vectors weigh {}; on the other {}, nDCG@10 is {:.4} instead of {:.4} ({:+.4}, 95 % interval {:+.4} to {:+.4}).",
+        tuned.tuned_on,
+        tuned
+            .alpha
+            .map_or_else(|| "what suits each query".to_owned(), |a| format!("{a:.2}")),
+        tuned.tested_on,
+        tuned.after,
+        tuned.before,
+        tuned.gain.mean,
+        tuned.gain.low,
+        tuned.gain.high
+    );
+    gate(args, &rows)
+}
+
+fn gate(args: &EvalArgs, rows: &[Row]) -> Result<Done> {
+    let reached = rows.iter().find(|r| r.configuration == "blend");
+    match (args.fail_below, reached) {
+        (Some(least), Some(row)) if row.measures.ndcg_at_10 < least => Err(Error::unprocessable(
+            "quality_below",
+            format!(
+                "nDCG@10 of the default blend is {:.4}, below {least}",
+                row.measures.ndcg_at_10
+            ),
+        )),
+        _ => Ok(Done::All),
+    }
+}
+
+/// The best weight of the vectors on one half of the queries, and what it is worth on the other.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Tuned {
+    tuned_on: usize,
+    tested_on: usize,
+    /// Absent: what suits each query.
+    alpha: Option<f32>,
+    /// nDCG@10 of the default on the queries for testing.
+    before: f64,
+    /// The same of the best weight.
+    after: f64,
+    gain: Interval,
+    /// nDCG@10 by weight, over all queries.
+    curve: Vec<(Option<f32>, f64)>,
+}
+
+async fn tuned(
+    app: &Arc<App>,
+    caller: &Caller,
+    dataset: &Dataset,
+    queries: &[(String, String, Judgements)],
+) -> Result<Tuned> {
+    let names: HashMap<String, String> = ingest::existing(app, caller, &dataset.id)
+        .await?
+        .into_iter()
+        .map(|(name, document)| (document.id, name))
+        .collect();
+    // For every query, the nDCG@10 of every weight.
+    let mut rows: Vec<(bool, Vec<f64>)> = Vec::with_capacity(queries.len());
+    for (_, text, judged) in queries {
+        let request = Request {
+            top_k: DEPTH,
+            plain: true,
+            ..Request::new(text, vec![dataset.id.clone()])
+        };
+        let pool = query::pool(app, caller, &request).await?;
+        let values = tune::weights().map(|alpha| {
+            let ordered = tune::ordered(&pool, alpha.unwrap_or(pool.suited), usize::MAX);
+            let mut seen = HashSet::new();
+            let ranking: Vec<String> = ordered
+                .into_iter()
+                .filter(|(_, document)| seen.insert(*document))
+                .filter_map(|(_, document)| names.get(document).cloned())
+                .collect();
+            measure(&ranking, judged).ndcg_at_10
+        });
+        rows.push((tune::is_for_tuning(text), values.collect()));
+    }
+    let average = |index: usize, of: &dyn Fn(bool) -> bool| {
+        let values: Vec<f64> = rows
+            .iter()
+            .filter(|r| of(r.0))
+            .map(|r| r.1[index])
+            .collect();
+        values.iter().sum::<f64>() / values.len().max(1) as f64
+    };
+    let weights: Vec<Option<f32>> = tune::weights().collect();
+    let mut best = 0;
+    for index in 1..weights.len() {
+        if average(index, &|first| first) > average(best, &|first| first) {
+            best = index;
+        }
+    }
+    let gains: Vec<f64> = rows
+        .iter()
+        .filter(|r| !r.0)
+        .map(|r| r.1[best] - r.1[0])
+        .collect();
+    Ok(Tuned {
+        tuned_on: rows.len() - gains.len(),
+        tested_on: gains.len(),
+        alpha: weights[best],
+        before: average(0, &|first| !first),
+        after: average(best, &|first| !first),
+        gain: statistics::interval(&gains),
+        curve: weights
+            .iter()
+            .enumerate()
+            .map(|(i, w)| (*w, average(i, &|_| true)))
+            .collect(),
+    })
 }
 
 /// Opens `name.jsonl` or `name.jsonl.gz`.
@@ -307,11 +434,16 @@ async fn load(
         .map(|c| c.as_os_str().to_string_lossy().into_owned())
         .collect();
     let name = format!(
-        "{} {} {} {}",
+        "{} {} {} {}{}",
         tail.join(" in "),
         args.language,
         args.chunk_size,
-        app.embedder().await?.spec().model
+        app.embedder().await?.spec().model,
+        if args.no_titles {
+            " without titles"
+        } else {
+            ""
+        }
     );
     let dataset = match datasets::by_name(app, caller, &name).await {
         Err(error) if error.kind() == Kind::NotFound => {
@@ -344,7 +476,9 @@ async fn load(
             continue;
         }
         // A document that is only a title is its own text.
-        let (title, text) = if document.text.trim().is_empty() {
+        let (title, text) = if args.no_titles {
+            (Some(String::new()), document.text)
+        } else if document.text.trim().is_empty() {
             (None, document.title)
         } else {
             (Some(document.title), document.text)

@@ -112,6 +112,7 @@ pub async fn queries(
 /// `dataset_not_found`, `name_missing`, `query_set_exists`.
 pub async fn create(app: &App, caller: &Caller, dataset_id: &str, name: &str) -> Result<QuerySet> {
     caller.need(Scope::KbWrite)?;
+    let known = list(app, caller, dataset_id).await?;
     let name = name.trim();
     if name.is_empty() || name.chars().count() > 200 {
         return Err(Error::invalid(
@@ -119,7 +120,6 @@ pub async fn create(app: &App, caller: &Caller, dataset_id: &str, name: &str) ->
             "a query set needs a name of at most 200 characters",
         ));
     }
-    let known = list(app, caller, dataset_id).await?;
     if known.iter().any(|s| s.name == name) {
         return Err(Error::conflict(
             "query_set_exists",

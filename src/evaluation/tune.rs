@@ -110,9 +110,7 @@ pub async fn tune(
     let mut tried: Vec<Tried> = Vec::new();
     let mut curve = Vec::new();
     for (feedback, pools) in [(None, &pools), (Some(true), &widened)] {
-        for alpha in
-            std::iter::once(None).chain((0..=STEPS).map(|s| Some(f32::from(s) / f32::from(STEPS))))
-        {
+        for alpha in weights() {
             let ndcg_at_10 = pools.ndcg(alpha, usize::MAX)?;
             if let (None, Some(alpha)) = (feedback, alpha) {
                 curve.push(AlphaPoint { alpha, ndcg_at_10 });
@@ -217,13 +215,22 @@ pub async fn tune(
 }
 
 /// Two halves that do not depend on the order of the queries, nor change when some are added.
-pub fn halves<'a>(queries: &[&'a Query]) -> (Vec<&'a Query>, Vec<&'a Query>) {
-    let is_first = |query: &&&Query| {
-        let mut hasher = DefaultHasher::new();
-        query.text.hash(&mut hasher);
-        hasher.finish().is_multiple_of(2)
-    };
-    queries.iter().partition(is_first)
+fn halves<'a>(queries: &[&'a Query]) -> (Vec<&'a Query>, Vec<&'a Query>) {
+    queries.iter().partition(|q| is_for_tuning(&q.text))
+}
+
+/// Whether a query is in the half on which settings are chosen.
+#[must_use]
+pub fn is_for_tuning(text: &str) -> bool {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish().is_multiple_of(2)
+}
+
+/// Weights that are tried: the one that suits each query (`None`), then from 0 to 1 in steps of a twentieth.
+pub fn weights() -> impl Iterator<Item = Option<f32>> {
+    let steps = (0..=STEPS).map(|s| Some(f32::from(s) / f32::from(STEPS)));
+    std::iter::once(None).chain(steps)
 }
 
 /// The best; among those that are as good, the first: fewer settings of one's own come before more.
@@ -300,7 +307,8 @@ impl Pools {
 }
 
 /// Chunks and documents of a pool, best first.
-fn ordered(pool: &Pool, alpha: f32, candidates: usize) -> Vec<(&str, &str)> {
+#[must_use]
+pub fn ordered(pool: &Pool, alpha: f32, candidates: usize) -> Vec<(&str, &str)> {
     let near = |rank: Option<usize>| rank.is_some_and(|r| r <= candidates);
     let mut scored: Vec<(f32, &str, &str)> = pool
         .items

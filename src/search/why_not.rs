@@ -269,11 +269,12 @@ fn before_indexing(document: &documents::Document) -> Option<WhyNot> {
         "error" => WhyNot::of(
             Cause::IngestionFailed,
             format!(
-                "Its file could not be read: {}",
+                "Its file could not be read: {}.",
                 document
                     .error_message
                     .as_deref()
                     .unwrap_or("no reason was given")
+                    .trim_end_matches('.')
             ),
         )
         .remedy(

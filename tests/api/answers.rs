@@ -204,7 +204,7 @@ on_both! {
     async fn agent_roles_choose_datasets(service: Service) {
         let dataset = filled(&service).await;
         let config = format!("/dashboard/v1/knowledge-base/datasets/{dataset}/config");
-        service.call(Method::PUT, &config, Some(json!({"allowedAgentRoles": ["support"]}))).await;
+        service.call(Method::PATCH, &config, Some(json!({"allowedAgentRoles": ["support"]}))).await;
         let ask = async |role: &str| service.call(Method::POST, "/kb/v1/search", Some(json!({"query": "keys", "datasetIds": [dataset], "agentRole": role}))).await;
         assert_eq!(ask("support").await.0, StatusCode::OK);
         let (status, refused) = ask("sales").await;

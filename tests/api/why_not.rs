@@ -243,7 +243,7 @@ async fn every_cause_is_named() {
     let config = format!("/dashboard/v1/knowledge-base/datasets/{dataset}/config");
     service
         .call(
-            Method::PUT,
+            Method::PATCH,
             &config,
             Some(json!({"allowedAgentRoles": ["support"]})),
         )

@@ -97,9 +97,13 @@ pub(super) async fn set_defaults(
     State(service): State<Service>,
     Auth(caller): Auth,
     Path(dataset): Path<String>,
-    Body(body): Body<Defaults>,
+    Body(body): Body<serde_json::Value>,
 ) -> Result<Json<DefaultsRecord>, Problem> {
-    defaults::set(&service.app, &caller, &dataset, &body, "set by hand").await?;
+    defaults::get(&service.app, &caller, &dataset).await?;
+    // A misspelt name would silently change nothing.
+    let new: Defaults = serde_json::from_value(body)
+        .map_err(|e| Error::invalid("defaults_invalid", e.to_string()))?;
+    defaults::set(&service.app, &caller, &dataset, &new, "set by hand").await?;
     Ok(defaults_record(&service, &caller, &dataset).await?)
 }
 
@@ -329,6 +333,7 @@ pub(super) async fn list_sets(
 /// A new query set.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct SetRequest {
+    #[serde(default)]
     name: String,
 }
 
@@ -416,6 +421,7 @@ pub(super) struct QueryRequest {
 /// Queries to add.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct QueriesRequest {
+    #[serde(default)]
     queries: Vec<QueryRequest>,
 }
 
@@ -477,6 +483,7 @@ pub(super) async fn remove_query(
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct SyntheticRequest {
     /// `titles` or `headings`.
+    #[serde(default)]
     from: String,
     /// At most so many; 200 when absent.
     limit: Option<usize>,
@@ -492,6 +499,7 @@ pub(super) async fn synthetic(
     Path((dataset, set)): Path<(String, String)>,
     Body(body): Body<SyntheticRequest>,
 ) -> Result<Json<Added>, Problem> {
+    sets::get(&service.app, &caller, &dataset, &set).await?;
     let items = match body.from.as_str() {
         "titles" => Items::Titles,
         "headings" => Items::Headings,
@@ -525,6 +533,7 @@ pub(super) async fn import(
     Path((dataset, set)): Path<(String, String)>,
     Body(body): Body<ImportRequest>,
 ) -> Result<Json<Added>, Problem> {
+    sets::get(&service.app, &caller, &dataset, &set).await?;
     let queries = match (&body.csv, &body.topics, &body.qrels) {
         (Some(csv), None, None) => sets::from_csv(csv.as_bytes())?,
         (None, Some(topics), Some(qrels)) => sets::from_trec(topics, qrels)?,
@@ -666,6 +675,7 @@ pub(super) async fn get_run(
 #[into_params(parameter_in = Query)]
 pub(super) struct CompareQuery {
     /// The other run.
+    #[serde(default)]
     with: String,
 }
 
