@@ -20,6 +20,7 @@ use crate::db::args;
 use crate::error::{Error, Result};
 use crate::kb::datasets::{self, Cutting, NewDataset};
 use crate::kb::documents::{self, Meeting, NewDocument};
+use crate::kb::filter::Filter;
 use crate::kb::index_log::{self, Op};
 use crate::search::{self, Request};
 
@@ -197,6 +198,7 @@ async fn measure(
             caller,
             &Request {
                 top_k: 10,
+                cache: false,
                 ..Request::new(query, vec![dataset.id.clone()])
             },
         )
@@ -206,6 +208,7 @@ async fn measure(
     }
     whole.sort_by(f64::total_cmp);
     without.sort_by(f64::total_cmp);
+    let features = features(app, caller, &dataset.id, &sentences, args.searches).await?;
     let counted = datasets::get(app, caller, &dataset.id).await?.total_chunks;
     let quantiles = |values: &[f64]| [0.5, 0.95, 0.99].map(|share| percentile(values, share));
     let ([a50, a95, a99], [b50, b95, b99]) = (quantiles(&whole), quantiles(&without));
@@ -221,6 +224,7 @@ async fn measure(
                 "ingest": {"chunks": rows.len(), "chunksPerSecond": ingest_rate, "modelAlonePerSecond": raw_rate, "share": ingest_rate / raw_rate},
                 "search": {"chunks": counted, "searches": args.searches, "p50Ms": a50, "p95Ms": a95, "p99Ms": a99,
                     "withoutEmbedding": {"p50Ms": b50, "p95Ms": b95, "p99Ms": b99}},
+                "features": features.iter().map(|f| json!({"feature": f.0, "p50Ms": f.1, "ratio": f.2})).collect::<Vec<_>>(),
                 "plantSeconds": planted.as_secs_f64(), "optimiseSeconds": optimised.as_secs_f64(),
                 "memoryMb": {"idle": idle_memory, "ingesting": ingest_memory, "searching": memory()},
                 "diskBytes": disk.iter().map(|(k, v)| ((*k).to_owned(), json!(v))).collect::<serde_json::Map<_, _>>(),
@@ -245,6 +249,11 @@ async fn measure(
     println!(
         "search among {counted:>9} chunks: {a50:.1} / {a95:.1} / {a99:.1} ms (p50/p95/p99), without embedding the query {b50:.1} / {b95:.1} / {b99:.1} ms"
     );
+    let added: Vec<String> = features
+        .iter()
+        .map(|(name, _, ratio)| format!("{name} {ratio:.2}"))
+        .collect();
+    println!("times as long with          {}", added.join(", "));
     println!(
         "building that index         {:>10.1} s, improving it {:.1} s",
         planted.as_secs_f64(),
@@ -260,6 +269,91 @@ async fn measure(
         .collect();
     println!("disk                        {}", parts.join(", "));
     Ok(Done::All)
+}
+
+/// What each feature costs: its name, the median of its searches in milliseconds, and the ratio to the plain search of the same queries. All take turns
+/// on each query, so that a disturbance hits all alike; embedding the query is not part of it.
+async fn features(
+    app: &Arc<App>,
+    caller: &Caller,
+    dataset_id: &str,
+    sentences: &[&str],
+    searches: usize,
+) -> Result<Vec<(&'static str, f64, f64)>> {
+    type Change = fn(&mut Request);
+    let features: [(&str, Change); 12] = [
+        ("plain", |_| {}),
+        ("explain", |_| {}),
+        ("facets", |r| {
+            r.facets = vec!["$source".to_owned(), "$page".to_owned()];
+        }),
+        ("filter", |r| {
+            r.filter = Some(Filter::typed("$source", "upload"))
+        }),
+        ("phrase", |r| {
+            let mut words = r.query.split_whitespace();
+            if let (Some(a), Some(b)) = (words.next(), words.next()) {
+                r.query = format!("\"{a} {b}\" {}", r.query);
+            }
+        }),
+        ("fold", |r| r.fold = true),
+        ("mmr", |r| r.mmr = Some(0.7)),
+        ("perDocument", |r| r.per_document = Some(3)),
+        ("expand", |r| r.expand = 1),
+        ("maxTokens", |r| r.max_tokens = Some(1500)),
+        ("feedback", |r| r.feedback = Some(true)),
+        ("remembered", |r| r.cache = true),
+    ];
+    let mut times: Vec<Vec<f64>> = vec![Vec::new(); features.len()];
+    for n in 0..searches.min(150) {
+        let query: Vec<&str> = sentences[n * 7 % sentences.len()]
+            .split_whitespace()
+            .take(8)
+            .collect();
+        let plain = Request {
+            top_k: 10,
+            plain: true,
+            cache: false,
+            ..Request::new(query.join(" "), vec![dataset_id.to_owned()])
+        };
+        // The vectors of the query are remembered from here on.
+        let mut warm = plain.clone();
+        warm.plain = false;
+        for request in [&plain, &warm] {
+            search::search(app, caller, request).await?;
+        }
+        for (index, (name, change)) in features.iter().enumerate() {
+            let mut request = plain.clone();
+            change(&mut request);
+            if *name == "phrase" {
+                request.plain = false;
+                search::search(app, caller, &request).await?;
+            }
+            if *name == "remembered" {
+                search::search(app, caller, &request).await?;
+            }
+            let began = Instant::now();
+            let answer = search::search(app, caller, &request).await?;
+            if *name == "explain" {
+                for hit in &answer.hits {
+                    std::hint::black_box(serde_json::to_string(&hit.explanation)?);
+                }
+            }
+            times[index].push(began.elapsed().as_secs_f64() * 1000.0);
+        }
+    }
+    let medians: Vec<f64> = times
+        .iter_mut()
+        .map(|t| {
+            t.sort_by(f64::total_cmp);
+            percentile(t, 0.5)
+        })
+        .collect();
+    Ok(features
+        .iter()
+        .zip(&medians)
+        .map(|((name, _), median)| (*name, *median, median / medians[0].max(f64::MIN_POSITIVE)))
+        .collect())
 }
 
 /// A document of about eight chunks.

@@ -223,6 +223,22 @@ pub async fn list(
     Ok(page.listing(rows, |a| a.id.clone()))
 }
 
+/// Sets whether the queries of a dataset are remembered from now on.
+///
+/// # Errors
+/// `dataset_not_found`.
+pub async fn remember(app: &App, caller: &Caller, dataset_id: &str, yes: bool) -> Result<()> {
+    caller.need(Scope::KbWrite)?;
+    datasets::settings(app, caller, dataset_id).await?;
+    app.db
+        .execute(
+            "UPDATE kb_datasets SET query_history = $1 WHERE tenant_id = $2 AND id = $3",
+            args![yes, caller.tenant(), dataset_id],
+        )
+        .await?;
+    Ok(())
+}
+
 /// Forgets all queries of a dataset; gives their number.
 ///
 /// # Errors

@@ -188,8 +188,9 @@ impl Filter {
     pub fn failing(&self, object: &Value) -> Option<Self> {
         match self {
             Self::And { and } => and.iter().find_map(|f| f.failing(object)),
-            _ if self.holds(object) => None,
-            _ => Some(self.clone()),
+            Self::Or { .. } | Self::Not { .. } | Self::Is(_) => {
+                (!self.holds(object)).then(|| self.clone())
+            }
         }
     }
 

@@ -46,6 +46,8 @@ const LANGUAGES: [(&str, Language); 18] = [
 pub const AUTO: &str = "auto";
 /// The language of texts that are too short or too odd (code, tables) to be recognised.
 const UNRECOGNISED: &str = "en";
+/// At least one word in so many is a stop word, in prose.
+const STOP_WORDS_IN: usize = 12;
 /// Before a folded term; no text has it.
 const FOLDED: char = '\u{1}';
 
@@ -79,7 +81,11 @@ pub fn language_of(setting: &str, text: &str) -> &'static str {
 pub fn recognised(text: &str) -> Option<&'static str> {
     use whatlang::Lang;
     let found = whatlang::detect(text).filter(whatlang::Info::is_reliable)?;
-    Some(match found.lang() {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the languages without a stemmer are all alike here"
+    )]
+    let language = match found.lang() {
         Lang::Ara => "ar",
         Lang::Dan => "da",
         Lang::Nld => "nl",
@@ -99,7 +105,21 @@ pub fn recognised(text: &str) -> Option<&'static str> {
         Lang::Tam => "ta",
         Lang::Tur => "tr",
         _ => "none",
-    })
+    };
+    // Code and lists of names have letters like those of some language, but not its words.
+    has_stop_words(language, text).then_some(language)
+}
+
+/// Whether enough words of a text are stop words of a language; true for one whose stop words are not known.
+fn has_stop_words(language: &str, text: &str) -> bool {
+    let stops = LANGUAGES
+        .iter()
+        .any(|(code, l)| *code == language && StopWordFilter::new(*l).is_some());
+    if !stops {
+        return true;
+    }
+    let (all, kept) = (tokens("none", text).len(), tokens(language, text).len());
+    (all - kept) * STOP_WORDS_IN >= all
 }
 
 fn known(code: &str) -> &'static str {

@@ -118,4 +118,63 @@ mod tests {
         assert_eq!((m.mrr_at_10, m.recall_at_5), (0.5, 1.0));
         assert_eq!(measure(&ranking, &Judgements::new()), Measures::default());
     }
+
+    /// Against the reference program's own test run, where `CAIRN_TEST_TREC_EVAL` names the directory that holds it.
+    #[test]
+    fn measures_agree_with_trec_eval() {
+        let Some(directory) = std::env::var_os("CAIRN_TEST_TREC_EVAL") else {
+            eprintln!("CAIRN_TEST_TREC_EVAL is not set; nothing to compare with");
+            return;
+        };
+        let read = |name: &str| {
+            let path = std::path::Path::new(&directory).join(name);
+            std::fs::read_to_string(path).expect("the suite is there")
+        };
+        let mut judged: HashMap<String, Judgements> = HashMap::new();
+        for line in read("qrels.test").lines() {
+            let cells: Vec<&str> = line.split_whitespace().collect();
+            judged
+                .entry(cells[0].to_owned())
+                .or_default()
+                .insert(cells[2].to_owned(), cells[3].parse().expect("a grade"));
+        }
+        let mut runs: HashMap<String, Vec<(f64, String)>> = HashMap::new();
+        for line in read("results.test").lines() {
+            let cells: Vec<&str> = line.split_whitespace().collect();
+            let row = (cells[4].parse().expect("a score"), cells[2].to_owned());
+            runs.entry(cells[0].to_owned()).or_default().push(row);
+        }
+        let mut measured: HashMap<String, Measures> = HashMap::new();
+        for (query, mut run) in runs {
+            // It ignores the given ranks, and orders equal scores by id, last first.
+            run.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| b.1.cmp(&a.1)));
+            let ranking: Vec<String> = run.into_iter().map(|(_, id)| id).collect();
+            measured.insert(query.clone(), measure(&ranking, &judged[&query]));
+        }
+        let mut compared = 0;
+        for line in read("out.test.aq").lines() {
+            let cells: Vec<&str> = line.split_whitespace().collect();
+            let Some(m) = measured.get(cells[1]) else {
+                continue;
+            };
+            let ours = match cells[0] {
+                "ndcg_cut_5" => m.ndcg_at_5,
+                "ndcg_cut_10" => m.ndcg_at_10,
+                "recall_5" => m.recall_at_5,
+                "recall_10" => m.recall_at_10,
+                "recall_100" => m.recall_at_100,
+                "map" => m.map,
+                "success_1" => m.hit_at_1,
+                "success_5" => m.hit_at_5,
+                "success_10" => m.hit_at_10,
+                // Ours ends at the tenth.
+                "recip_rank" if m.mrr_at_10 > 0.0 => m.mrr_at_10,
+                _ => continue,
+            };
+            let theirs: f64 = cells[2].parse().expect("a number");
+            assert!((ours - theirs).abs() < 5.1e-5, "{line}: {ours}");
+            compared += 1;
+        }
+        assert!(compared >= 25, "{compared} values");
+    }
 }

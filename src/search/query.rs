@@ -511,10 +511,8 @@ async fn facets(
                 continue;
             };
             let object = retrieve::with_place(document, &candidate.place);
-            let values = match object.get(field).cloned().unwrap_or_default() {
-                Value::Array(values) => values,
-                value => vec![value],
-            };
+            let value = object.get(field).cloned().unwrap_or_default();
+            let values = value.as_array().cloned().unwrap_or_else(|| vec![value]);
             for value in values {
                 let entry = counts
                     .entry(value.to_string())

@@ -115,7 +115,7 @@ on_both! {
 
     async fn hits_come_with_their_surroundings_within_a_budget(service: Service) {
         let dataset = service.dataset("d").await;
-        let paragraphs: String = (0..12).map(|n| format!("## Part {}\n\nParagraph {n} tells of {}.\n\n", n / 4, ["harbours", "lighthouses", "ferries", "buoys"][n % 4].repeat(1) + &" and of the sea".repeat(60))).collect();
+        let paragraphs: String = (0..12).map(|n| format!("## Part {}\n\nParagraph {n} tells of {}.\n\n", n / 4, ["harbours", "lighthouses", "ferries", "buoys"][n % 4].to_owned() + &" and of the sea".repeat(60))).collect();
         service.add(&dataset, "sea.md", &paragraphs).await;
         let body = json!({"query": "paragraph 5 tells of lighthouses", "datasetIds": [dataset], "topK": 10, "expand": 1, "section": true, "hybridAlpha": 0.0});
         let hits = service.search(body.clone()).await;
@@ -199,6 +199,32 @@ on_both! {
         assert_eq!(wide["results"].as_array().map(Vec::len), Some(5), "{wide}");
         let added = wide["interpretations"][0]["added"].to_string();
         assert!(added.contains("wick") && added.contains("lantern"), "{added}");
+    }
+
+    async fn a_score_depends_on_nothing_but_query_and_chunk(service: Service) {
+        let dataset = filled(&service).await;
+        let mut scores: std::collections::HashMap<(String, String), f64> = std::collections::HashMap::new();
+        let variants = [
+            json!({"topK": 1}), json!({"topK": 3, "candidates": 2}), json!({"topK": 50}), json!({"topK": 50, "candidates": 3}),
+            json!({"topK": 50, "filter": {"field": "team", "op": "eq", "value": "platform"}}), json!({"topK": 50, "perDocument": 1}),
+            json!({"topK": 4, "mmr": 0.5}), json!({"topK": 50, "minScore": 0.4}), json!({"topK": 5, "foldDuplicates": true, "expand": 1}),
+            json!({"topK": 5, "facets": ["team"], "maxTokens": 200}),
+        ];
+        for query in ["rotate the keys", "gateway", "how hot is tea", "\"signing keys\" rotate", "tran to malaga"] {
+            for variant in &variants {
+                let mut body = json!({"query": query, "datasetIds": [dataset], "explain": true, "cache": false});
+                body.as_object_mut().expect("an object").extend(variant.as_object().expect("an object").clone());
+                for hit in service.search(body).await {
+                    let (score, e) = (hit["score"].as_f64().expect("a score"), &hit["explain"]);
+                    let part = |name: &str| e[name].as_f64().unwrap_or(0.0);
+                    let sum = part("vectorWeight") * part("vectorScore") + part("keywordWeight") * part("keywordScore");
+                    assert!((sum - score).abs() < 1e-6, "{query} {variant}: {hit}");
+                    let known = *scores.entry((query.to_owned(), text(&hit["chunkId"]))).or_insert(score);
+                    assert!((known - score).abs() < 1e-6, "{query} {variant}: {score} instead of {known}");
+                }
+            }
+        }
+        assert!(scores.len() > 25);
     }
 
     async fn agent_roles_choose_datasets(service: Service) {

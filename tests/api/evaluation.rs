@@ -146,6 +146,17 @@ on_both! {
         assert_eq!((&lost["documentId"], &lost["rankBefore"]), (&json!(gone), &json!(1)));
         let (status, forgotten) = service.call(Method::DELETE, &path, None).await;
         assert_eq!((status, &forgotten["forgotten"]), (StatusCode::OK, &json!(2)));
+        assert_eq!(service.call(Method::PATCH, &path, Some(json!({"remember": false}))).await.0, StatusCode::NO_CONTENT);
+        service.search(search).await;
+        // Written in order: once this one of another dataset is there, the other would be.
+        let other = service.dataset("other").await;
+        service.search(json!({"query": "x", "datasetIds": [other]})).await;
+        let others = format!("/kb/v1/datasets/{other}/queries");
+        for _ in 0..200 {
+            if service.get(&others).await["data"].as_array().map(Vec::len) == Some(1) { break; }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(service.get(&path).await["data"], json!([]), "a dataset that opted out");
     }
 }
 

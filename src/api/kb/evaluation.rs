@@ -23,7 +23,7 @@ pub(super) fn routes() -> OpenApiRouter<Service> {
     OpenApiRouter::new()
         .routes(routes!(get_defaults, set_defaults))
         .routes(routes!(undo_defaults))
-        .routes(routes!(list_history, forget_history))
+        .routes(routes!(list_history, set_history, forget_history))
         .routes(routes!(replay))
         .routes(routes!(feedback))
         .routes(routes!(list_sets, create_set))
@@ -206,6 +206,27 @@ pub(super) async fn list_history(
     }))
 }
 
+/// Whether to remember.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct HistoryRequest {
+    /// Whether queries are remembered from now on; what was remembered stays until it is forgotten.
+    #[serde(default)]
+    remember: bool,
+}
+
+/// Sets whether the queries of a dataset are remembered.
+#[utoipa::path(patch, path = "/kb/v1/datasets/{datasetId}/queries", tag = "evaluation", security(("key" = [])), params(("datasetId" = String, Path)),
+    request_body = HistoryRequest, responses((status = 204), (status = "4XX", body = Fault)))]
+pub(super) async fn set_history(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path(dataset): Path<String>,
+    Body(body): Body<HistoryRequest>,
+) -> Result<StatusCode, Problem> {
+    history::remember(&service.app, &caller, &dataset, body.remember).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
 /// How many were forgotten.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Forgotten {
@@ -268,13 +289,8 @@ pub(super) async fn feedback(
     Auth(caller): Auth,
     Body(body): Body<FeedbackRequest>,
 ) -> Result<StatusCode, Problem> {
-    let target = match (body.chunk_id, body.document_id) {
-        (Some(id), None) | (None, Some(id)) => id,
-        _ => {
-            return Err(
-                Error::invalid("target_missing", "give either chunkId or documentId").into(),
-            );
-        }
+    let ((Some(target), None) | (None, Some(target))) = (body.chunk_id, body.document_id) else {
+        return Err(Error::invalid("target_missing", "give either chunkId or documentId").into());
     };
     let query = NewQuery {
         text: body.query,
