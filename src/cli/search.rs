@@ -11,15 +11,16 @@ use crate::app::App;
 use crate::auth::{Caller, tenants};
 use crate::error::{Error, Result};
 use crate::kb::datasets;
-use crate::kb::filter::Filter;
 use crate::page::{MAX_LIMIT, Page};
-use crate::search::{self, Answer, Explanation, Fusion, Hit, Request, follower};
+use crate::search::settings::Syntax;
+use crate::search::{self, Answer, Explanation, Fusion, Hit, Settings, follower};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   cairn search \"how do I rotate keys\"
   cairn search \"HTTP_PROXY\" --dataset docs --alpha 0 --explain
   cairn search \"refund policy\" --top-k 3 --min-score 0.5 --json
+  cairn search '\"refund policy\" -draft team:billing' --per-document 1 --expand 1
   cairn search \"refund policy\" --url http://127.0.0.1:7700 --key cairn_…")]
 pub(super) struct SearchArgs {
     /// What to look for
@@ -42,6 +43,30 @@ pub(super) struct SearchArgs {
     /// Condition on document metadata, as JSON: {"field":"year","op":"gte","value":2024}
     #[arg(long, value_name = "JSON")]
     filter: Option<String>,
+    /// Most hits of one document
+    #[arg(long, value_name = "N")]
+    per_document: Option<usize>,
+    /// Prefer different hits: 1 looks at the score only, 0 at difference only
+    #[arg(long, value_name = "0..1")]
+    mmr: Option<f32>,
+    /// Show each hit with so many neighbours on each side
+    #[arg(long, value_name = "N")]
+    expand: Option<usize>,
+    /// Count the values of a field over the matching candidates; may be repeated
+    #[arg(long, value_name = "FIELD")]
+    facet: Vec<String>,
+    /// Leave out hits from the end until all have at most so many tokens
+    #[arg(long, value_name = "N")]
+    max_tokens: Option<usize>,
+    /// Order the head by the configured cross-encoder
+    #[arg(long)]
+    rerank: bool,
+    /// Widen the query by what its best chunks have in common
+    #[arg(long)]
+    feedback: bool,
+    /// Take the query as words only, without operators
+    #[arg(long)]
+    plain: bool,
     /// Show what each score is made of
     #[arg(long)]
     explain: bool,
@@ -50,27 +75,15 @@ pub(super) struct SearchArgs {
 }
 
 pub(super) async fn run(global: &Global, args: SearchArgs) -> Result<Done> {
-    let filter: Option<Value> = args
-        .filter
-        .as_deref()
-        .map(serde_json::from_str)
-        .transpose()
-        .map_err(|e| Error::invalid("filter_invalid", format!("--filter is not JSON: {e}")))?;
+    let settings = settings(&args)?;
     if let Some(client) = Client::new(&args.remote)? {
-        return remote(global, &args, filter, &client).await;
+        return remote(global, &args, &settings, &client).await;
     }
     let app = global.app().await?;
     let caller = app.local_caller(tenants::DEFAULT).await?;
     let ids = dataset_ids(&app, &caller, &args.dataset).await?;
     follower::catch_up(&app, app.engine().await?).await?;
-    let request = Request {
-        top_k: args.top_k,
-        alpha: args.alpha,
-        min_score: args.min_score,
-        fusion: fusion(&args.fusion),
-        filter: filter.as_ref().map(Filter::read).transpose()?,
-        ..Request::new(args.query.clone(), ids)
-    };
+    let request = settings.request(args.query.clone(), ids)?;
     let answer = search::search(&app, &caller, &request).await?;
     if global.json {
         println!(
@@ -83,12 +96,34 @@ pub(super) async fn run(global: &Global, args: SearchArgs) -> Result<Done> {
     Ok(Done::All)
 }
 
-fn fusion(name: &str) -> Fusion {
-    match name {
-        "rrf" => Fusion::Rrf,
-        "minmax" => Fusion::Minmax,
-        _ => Fusion::Blend,
-    }
+fn settings(args: &SearchArgs) -> Result<Settings> {
+    let filter = args
+        .filter
+        .as_deref()
+        .map(serde_json::from_str)
+        .transpose()
+        .map_err(|e| Error::invalid("filter_invalid", format!("--filter is not JSON: {e}")))?;
+    let yes = |flag: bool| flag.then_some(true);
+    Ok(Settings {
+        top_k: Some(args.top_k),
+        hybrid_alpha: args.alpha,
+        min_score: args.min_score,
+        fusion: Some(match args.fusion.as_str() {
+            "rrf" => Fusion::Rrf,
+            "minmax" => Fusion::Minmax,
+            _ => Fusion::Blend,
+        }),
+        filter,
+        per_document: args.per_document,
+        mmr: args.mmr,
+        expand: args.expand,
+        facets: args.facet.clone(),
+        max_tokens: args.max_tokens,
+        rerank: yes(args.rerank),
+        feedback: yes(args.feedback),
+        syntax: args.plain.then_some(Syntax::Plain),
+        ..Settings::default()
+    })
 }
 
 /// Ids of the named datasets, or of all.
@@ -122,7 +157,7 @@ async fn dataset_ids(app: &Arc<App>, caller: &Caller, names: &[String]) -> Resul
 async fn remote(
     global: &Global,
     args: &SearchArgs,
-    filter: Option<Value>,
+    settings: &Settings,
     client: &Client,
 ) -> Result<Done> {
     let known = client.datasets().await?;
@@ -144,10 +179,10 @@ async fn remote(
     if args.dataset.is_empty() {
         ids = known.into_iter().map(|(_, id)| id).collect();
     }
-    let body = json!({
-        "query": args.query, "datasetIds": ids, "topK": args.top_k, "hybridAlpha": args.alpha, "minScore": args.min_score,
-        "fusion": args.fusion, "filter": filter, "explain": args.explain
-    });
+    let mut body = serde_json::to_value(settings)?;
+    body["query"] = json!(args.query);
+    body["datasetIds"] = json!(ids);
+    body["explain"] = json!(args.explain);
     let answer = Client::send(client.post("/kb/v1/search").json(&body)).await?;
     if global.json {
         println!("{answer}");
@@ -169,7 +204,8 @@ async fn remote(
         if args.explain {
             println!("     {}", hit["explain"]);
         }
-        excerpt(hit["content"].as_str().unwrap_or_default());
+        let shown = hit["expanded"]["text"].as_str().or(hit["content"].as_str());
+        excerpt(shown.unwrap_or_default());
     }
     println!(
         "{} hits in {:.1} ms",
@@ -185,13 +221,13 @@ fn as_json(answer: &Answer, explain: bool) -> Result<Value> {
             "chunkId": hit.chunk.id, "fileId": hit.chunk.document_id, "fileName": hit.file_name, "title": hit.title, "datasetId": hit.chunk.dataset_id,
             "content": hit.chunk.content, "score": hit.score, "rankSource": hit.rank_source, "start": hit.chunk.start_char, "end": hit.chunk.end_char,
             "headingPath": hit.chunk.headings(), "pageNumber": hit.chunk.page, "url": hit.url,
-            "documentMetadata": serde_json::from_str::<Value>(&hit.metadata)?, "highlights": hit.highlights,
+            "documentMetadata": serde_json::from_str::<Value>(&hit.metadata)?, "highlights": hit.highlights, "expanded": hit.expanded.as_ref().map(|p| &p.text),
             "explain": explain.then_some(&hit.explanation),
         }))
     };
     let results = answer.hits.iter().map(hit).collect::<Result<Vec<_>>>()?;
     Ok(
-        json!({"results": results, "candidates": answer.totals.candidates, "totals": answer.totals, "confidence": answer.confidence, "didYouMean": answer.did_you_mean, "searchMs": answer.timings.total_ms, "timings": answer.timings}),
+        json!({"results": results, "candidates": answer.totals.candidates, "totals": answer.totals, "facets": answer.facets, "confidence": answer.confidence, "didYouMean": answer.did_you_mean, "searchMs": answer.timings.total_ms, "timings": answer.timings}),
     )
 }
 
@@ -211,7 +247,25 @@ pub(super) fn print(answer: &Answer, explain: bool) {
                 println!("     {line}");
             }
         }
-        excerpt(&hit.chunk.content);
+        let expanded = hit.expanded.as_ref().map(|p| p.text.as_str());
+        excerpt(expanded.unwrap_or(&hit.chunk.content));
+    }
+    for facet in &answer.facets {
+        let values: Vec<String> = facet
+            .values
+            .iter()
+            .map(|v| format!("{} ({})", v.value, v.chunks))
+            .collect();
+        println!("{}: {}", facet.field, values.join(", "));
+    }
+    if let Some(meant) = &answer.did_you_mean {
+        println!("did you mean: {meant}");
+    }
+    if answer.confidence.no_confident_answer {
+        println!(
+            "no confident answer: the best score is {:.3}, below {:.2}",
+            answer.confidence.score, answer.confidence.threshold
+        );
     }
     let t = answer.timings;
     println!(
@@ -256,7 +310,7 @@ fn sentences(score: f32, e: &Explanation) -> Vec<String> {
     let rank = |rank: Option<usize>| {
         rank.map_or_else(|| "not in the list".to_owned(), |r| format!("rank {r}"))
     };
-    let mut lines = Vec::new();
+    let mut lines = vec![e.sentence.clone()];
     let vector = match (e.vector_score, e.cosine) {
         (Some(part), Some(cosine)) => format!(
             "{:.1} × {part:.3} meaning (cosine {cosine:.3}, {})",

@@ -88,6 +88,9 @@ pub struct Document {
     pub aliases: String,
     /// When the running ingestion began to embed.
     pub embedding_since: Option<Time>,
+    /// The last page with text, where the format has pages and the file was parsed.
+    #[serde(default)]
+    pub pages: Option<i64>,
     /// Time of upload.
     pub created_on: Time,
     /// Time of the last change.
@@ -182,6 +185,7 @@ impl Document {
             version: 1,
             aliases: "[]".to_owned(),
             embedding_since: None,
+            pages: None,
             created_on: clock.now(),
             updated_on: clock.now(),
         }
@@ -217,7 +221,7 @@ macro_rules! columns {
     () => {
         "id, tenant_id, dataset_id, file_name, title, mime_type, size_bytes, blob_hash, text_hash, url, published_at, source, status, enabled,
          error_code, error_message, metadata, chunk_size, chunk_overlap, parse_type, parser_engine, engine, warnings, chunks_count,
-         chunks_total, chunks_embedded, ready_seq, job_id, external_id, parent_id, depth, version, aliases, embedding_since, created_on, updated_on"
+         chunks_total, chunks_embedded, ready_seq, job_id, external_id, parent_id, depth, version, aliases, embedding_since, pages, created_on, updated_on"
     };
 }
 
@@ -736,13 +740,13 @@ pub(crate) async fn insert_row(tx: &mut Tx, d: &Document) -> Result<()> {
             "INSERT INTO kb_documents (",
             columns!(),
             ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28,
-             $29, $30, $31, $32, $33, $34, $35, $36)"
+             $29, $30, $31, $32, $33, $34, $35, $36, $37)"
         ),
         args![
             &d.id, &d.tenant_id, &d.dataset_id, &d.file_name, &d.title, &d.mime_type, d.size_bytes, &d.blob_hash, &d.text_hash, &d.url,
             &d.published_at, &d.source, &d.status, d.enabled, &d.error_code, &d.error_message, &d.metadata, d.chunk_size, d.chunk_overlap,
             &d.parse_type, &d.parser_engine, &d.engine, &d.warnings, d.chunks_count, d.chunks_total, d.chunks_embedded, d.ready_seq, &d.job_id,
-            &d.external_id, &d.parent_id, d.depth, d.version, &d.aliases, d.embedding_since, d.created_on, d.updated_on
+            &d.external_id, &d.parent_id, d.depth, d.version, &d.aliases, d.embedding_since, d.pages, d.created_on, d.updated_on
         ],
     )
     .await?;

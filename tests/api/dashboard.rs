@@ -99,6 +99,7 @@ on_both! {
         let file = service.add_with(&dataset, "two.pdf", &good, &[]).await;
         let hits = service.search(json!({"query": "volcanoes", "datasetIds": [dataset]})).await;
         assert_eq!((&hits[0]["fileId"], &hits[0]["metadata"]["pageNumber"]), (&json!(file), &json!(3)));
+        assert_eq!(service.get(&format!("/kb/v1/datasets/{dataset}/documents/{file}")).await["pages"], 3);
         for (name, bytes, part) in [
             ("damaged.pdf", b"%PDF-1.7 and nothing more".to_vec(), "damaged"),
             ("scanned.pdf", pdf(&[""]), "no text layer"),

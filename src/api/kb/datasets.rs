@@ -128,6 +128,8 @@ pub(super) struct DocumentDetail {
     version: i64,
     /// Other names under which the same bytes were uploaded and linked.
     aliases: Vec<String>,
+    /// The last page with text, where the format has pages and the file was parsed.
+    pages: Option<i64>,
     /// Chunks of the running ingestion, and how many of them are embedded.
     chunks_total: i64,
     chunks_embedded: i64,
@@ -156,6 +158,7 @@ impl TryFrom<&Document> for DocumentDetail {
             parent_id: d.parent_id.clone(),
             version: d.version,
             aliases: serde_json::from_str(&d.aliases)?,
+            pages: d.pages,
             chunks_total: d.chunks_total,
             chunks_embedded: d.chunks_embedded,
             // The row says when it was last written; the pace until then is what is known.

@@ -28,6 +28,8 @@ pub struct Prepared {
     pub engine: String,
     /// What was left out or guessed.
     pub warnings: Vec<String>,
+    /// The last page with text; `None` for formats without pages.
+    pub pages: Option<i64>,
     /// The chunks in order.
     pub chunks: Vec<Chunk>,
     /// Each edit by id, and whether its text is gone.
@@ -223,6 +225,8 @@ pub fn prepare(
         title: document.title.clone().or(parsed.title),
         url: document.url.clone().or(parsed.url),
         published_at: parsed.published_at,
+        // Pages without text are none of those; the last one with text has its number.
+        pages: parsed.pages.last().map(|p| i64::from(p.number)),
         engine: parsed.engine,
         warnings: parsed.warnings,
         text: parsed.text,

@@ -68,7 +68,7 @@ pub(super) async fn exchange(
     tx.execute(
         "UPDATE kb_documents SET status = $1, title = $2, url = $3, published_at = $4, engine = $5, warnings = $6, text_hash = $7, chunks_count = $8,
          chunks_total = $8, chunks_embedded = CASE WHEN $1 = 'stored' THEN $8 ELSE chunks_embedded END, ready_seq = $9, error_code = NULL,
-         error_message = NULL, updated_on = $10 WHERE tenant_id = $11 AND id = $12",
+         error_message = NULL, pages = $10, updated_on = $11 WHERE tenant_id = $12 AND id = $13",
         args![
             status,
             &prepared.title,
@@ -80,6 +80,7 @@ pub(super) async fn exchange(
             (stage != Stage::Words).then_some(text_hash),
             count,
             seq,
+            prepared.pages,
             app.clock.now(),
             tenant_id,
             &document.id
