@@ -1,0 +1,493 @@
+//! Keyword index: one tantivy index per dataset and generation, so that one tenant's statistics never touch another's scores, and deleting is
+//! removing a directory. The position of the log that an index has applied is part of its commit.
+
+mod lookup;
+mod terms;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use moka::sync::Cache;
+use serde::{Deserialize, Serialize};
+use tantivy::directory::MmapDirectory;
+use tantivy::indexer::LogMergePolicy;
+use tantivy::schema::{
+    FAST, Field, IndexRecordOption, STRING, Schema, TextFieldIndexing, TextOptions,
+};
+use tantivy::tokenizer::PreTokenizedString;
+use tantivy::{
+    DocAddress, Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, TantivyDocument, Term,
+};
+use uuid::Uuid;
+
+use super::analysis;
+use crate::error::{Error, Result};
+
+pub use terms::{Analysed, Form, FormKind, QueryTerm};
+
+/// tantivy's BM25 parameter; its `b` is 0.75.
+const K1: f32 = 1.2;
+/// Memory of a writer before it writes a segment.
+const WRITER_MEMORY: usize = 32 << 20;
+/// Share of deleted chunks above which a segment is rewritten.
+const DELETED_SHARE: f32 = 0.3;
+/// Indexes kept open.
+const OPEN: u64 = 256;
+
+/// All keyword indexes of this machine.
+#[derive(Debug)]
+pub struct KeywordStore {
+    root: PathBuf,
+    open: Cache<(String, i64), Arc<KeywordIndex>>,
+}
+
+/// The index of one dataset and generation.
+pub struct KeywordIndex {
+    index: Index,
+    reader: IndexReader,
+    fields: Fields,
+    language: String,
+    writer: Mutex<Option<IndexWriter<TantivyDocument>>>,
+}
+
+impl std::fmt::Debug for KeywordIndex {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KeywordIndex").finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Fields {
+    /// Chunk id, for deletion and for asking after single chunks.
+    id: Field,
+    /// The same in two halves, to be read fast.
+    id_high: Field,
+    id_low: Field,
+    document: Field,
+    /// In which the body was analysed.
+    language: Field,
+    body: Field,
+}
+
+/// Stored with each commit.
+#[derive(Debug, Serialize, Deserialize)]
+struct Payload {
+    seq: i64,
+    analysis: u32,
+}
+
+/// A change to apply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Add a chunk, or replace it.
+    Put {
+        /// The chunk.
+        id: Uuid,
+        /// Its document.
+        document_id: String,
+        /// What can be found.
+        text: String,
+    },
+    /// Remove a chunk.
+    Delete {
+        /// The chunk.
+        id: Uuid,
+    },
+}
+
+impl KeywordStore {
+    /// Indexes below a directory.
+    #[must_use]
+    pub fn new(root: PathBuf) -> Self {
+        Self {
+            root,
+            open: Cache::builder()
+                .max_capacity(OPEN)
+                .time_to_idle(Duration::from_secs(3600))
+                .build(),
+        }
+    }
+
+    /// The index of a dataset; created when it is not there, emptied when it was written by another analysis.
+    ///
+    /// # Errors
+    /// When the directory cannot be read or written.
+    pub fn index(
+        &self,
+        dataset_id: &str,
+        generation: i64,
+        language: &str,
+    ) -> Result<Arc<KeywordIndex>> {
+        let path = self.root.join(dataset_id).join(generation.to_string());
+        self.open
+            .try_get_with((dataset_id.to_owned(), generation), || {
+                KeywordIndex::open(&path, language).map(Arc::new)
+            })
+            .map_err(|e| {
+                Error::internal("a keyword index cannot be opened").with_source(e.to_string())
+            })
+    }
+
+    /// Rewrites what holds deleted chunks, in every open index.
+    ///
+    /// # Errors
+    /// When an index cannot be written.
+    pub fn tidy(&self) -> Result<usize> {
+        let open: Vec<Arc<KeywordIndex>> = self.open.iter().map(|(_, index)| index).collect();
+        open.iter().map(|index| index.tidy()).sum()
+    }
+
+    /// Removes the indexes of datasets that are not in the list.
+    ///
+    /// # Errors
+    /// When the directory cannot be read or written.
+    pub fn keep_only(&self, dataset_ids: &[&str]) -> Result<()> {
+        let entries = match std::fs::read_dir(&self.root) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        for entry in entries {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if !dataset_ids.contains(&name.as_str()) {
+                let stale: Vec<_> = self
+                    .open
+                    .iter()
+                    .map(|(key, _)| key.as_ref().clone())
+                    .filter(|(id, _)| *id == name)
+                    .collect();
+                stale.iter().for_each(|key| self.open.invalidate(key));
+                std::fs::remove_dir_all(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl KeywordIndex {
+    fn open(path: &Path, language: &str) -> Result<Self> {
+        std::fs::create_dir_all(path)?;
+        match Self::with_schema(path, language) {
+            // Written by an earlier version: the follower builds it anew.
+            Err(tantivy::TantivyError::SchemaError(_)) => {
+                std::fs::remove_dir_all(path)?;
+                std::fs::create_dir_all(path)?;
+                Self::with_schema(path, language)
+            }
+            other => other,
+        }
+        .map_err(failed)
+    }
+
+    fn with_schema(path: &Path, language: &str) -> tantivy::Result<Self> {
+        let mut schema = Schema::builder();
+        let indexing = TextFieldIndexing::default()
+            .set_tokenizer("cairn")
+            .set_index_option(IndexRecordOption::WithFreqsAndPositions);
+        let fields = Fields {
+            id: schema.add_text_field("id", STRING),
+            id_high: schema.add_u64_field("id_high", FAST),
+            id_low: schema.add_u64_field("id_low", FAST),
+            document: schema.add_text_field("document", STRING),
+            language: schema.add_text_field("language", STRING),
+            body: schema.add_text_field(
+                "body",
+                TextOptions::default().set_indexing_options(indexing),
+            ),
+        };
+        let directory = MmapDirectory::open(path)?;
+        let index = Index::open_or_create(directory, schema.build())?;
+        // Bodies are analysed before they get here; the field needs the name.
+        index
+            .tokenizers()
+            .register("cairn", analysis::Words::default());
+        let reader = index
+            .reader_builder()
+            .reload_policy(ReloadPolicy::Manual)
+            .try_into()?;
+        Ok(Self {
+            index,
+            reader,
+            fields,
+            language: language.to_owned(),
+            writer: Mutex::new(None),
+        })
+    }
+
+    /// The last position of the log that is in the index; 0 for an empty index or one of another analysis.
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    pub fn applied(&self) -> Result<i64> {
+        let metas = self.index.load_metas().map_err(failed)?;
+        let payload: Option<Payload> = metas
+            .payload
+            .as_deref()
+            .and_then(|p| serde_json::from_str(p).ok());
+        Ok(payload
+            .filter(|p| p.analysis == analysis::VERSION)
+            .map_or(0, |p| p.seq))
+    }
+
+    /// Applies changes in order and commits them together with the position; searches see them when this returns.
+    ///
+    /// # Errors
+    /// When the index cannot be written; nothing was applied then.
+    pub fn apply(&self, changes: Vec<Change>, seq: i64, clear: bool) -> Result<()> {
+        let mut slot = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let writer = self.writing(&mut slot)?;
+        let outcome = self.write(writer, changes, seq, clear);
+        if outcome.is_err() {
+            // A writer that failed stays failed; the next attempt gets a new one.
+            *slot = None;
+        }
+        outcome?;
+        self.reader.reload().map_err(failed)
+    }
+
+    /// The writer, opened when it is not.
+    fn writing<'s>(
+        &self,
+        slot: &'s mut Option<IndexWriter<TantivyDocument>>,
+    ) -> Result<&'s mut IndexWriter<TantivyDocument>> {
+        if slot.is_none() {
+            let writer = self
+                .index
+                .writer_with_num_threads(1, WRITER_MEMORY)
+                .map_err(failed)?;
+            let mut policy = LogMergePolicy::default();
+            policy.set_del_docs_ratio_before_merge(DELETED_SHARE);
+            writer.set_merge_policy(Box::new(policy));
+            *slot = Some(writer);
+        }
+        slot.as_mut()
+            .ok_or_else(|| Error::internal("the writer is missing"))
+    }
+
+    fn write(
+        &self,
+        writer: &mut IndexWriter<TantivyDocument>,
+        changes: Vec<Change>,
+        seq: i64,
+        clear: bool,
+    ) -> Result<()> {
+        if clear {
+            writer.delete_all_documents().map_err(failed)?;
+        }
+        let fields = self.fields;
+        for change in changes {
+            match change {
+                Change::Put {
+                    id,
+                    document_id,
+                    text,
+                } => {
+                    writer.delete_term(Term::from_field_text(fields.id, &id.simple().to_string()));
+                    let (high, low) = id.as_u64_pair();
+                    let mut row = TantivyDocument::default();
+                    row.add_text(fields.id, id.simple().to_string());
+                    row.add_u64(fields.id_high, high);
+                    row.add_u64(fields.id_low, low);
+                    row.add_text(fields.document, document_id);
+                    let language = analysis::language_of(&self.language, &text);
+                    row.add_text(fields.language, language);
+                    let tokens = analysis::indexed(language, &text);
+                    row.add_pre_tokenized_text(fields.body, PreTokenizedString { text, tokens });
+                    writer.add_document(row).map_err(failed)?;
+                }
+                Change::Delete { id } => {
+                    writer.delete_term(Term::from_field_text(fields.id, &id.simple().to_string()));
+                }
+            }
+        }
+        let mut commit = writer.prepare_commit().map_err(failed)?;
+        commit.set_payload(&serde_json::to_string(&Payload {
+            seq,
+            analysis: analysis::VERSION,
+        })?);
+        commit.commit().map_err(failed)?;
+        Ok(())
+    }
+
+    /// Rewrites the segments that hold deleted chunks, which until then count in document frequencies; gives their number.
+    ///
+    /// # Errors
+    /// When the index cannot be written.
+    pub fn tidy(&self) -> Result<usize> {
+        let stale: Vec<_> = self
+            .reader
+            .searcher()
+            .segment_readers()
+            .iter()
+            .filter(|s| s.has_deletes())
+            .map(tantivy::SegmentReader::segment_id)
+            .collect();
+        if stale.is_empty() {
+            return Ok(0);
+        }
+        let mut slot = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let writer = self.writing(&mut slot)?;
+        for segment in &stale {
+            writer.merge(&[*segment]).wait().map_err(failed)?;
+        }
+        self.reader.reload().map_err(failed)?;
+        Ok(stale.len())
+    }
+
+    /// Lets go of the writer and its threads; the next change opens it again.
+    pub fn rest(&self) {
+        *self.writer.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Ids of all chunks in the index.
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    pub fn ids(&self) -> Result<Vec<Uuid>> {
+        let searcher = self.reader.searcher();
+        let ids = Ids::new(&searcher)?;
+        let mut all = Vec::new();
+        for (ordinal, segment) in (0_u32..).zip(searcher.segment_readers()) {
+            for doc in segment.doc_ids_alive() {
+                all.push(ids.get(DocAddress::new(ordinal, doc))?);
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// Reads chunk ids from the columns of each segment.
+struct Ids(Vec<[tantivy::columnar::Column<u64>; 2]>);
+
+impl Ids {
+    fn new(searcher: &Searcher) -> Result<Self> {
+        let columns = searcher.segment_readers().iter().map(|segment| {
+            let fast = segment.fast_fields();
+            Ok([
+                fast.u64("id_high").map_err(failed)?,
+                fast.u64("id_low").map_err(failed)?,
+            ])
+        });
+        Ok(Self(columns.collect::<Result<_>>()?))
+    }
+
+    fn get(&self, address: DocAddress) -> Result<Uuid> {
+        let [high, low] = &self.0[address.segment_ord as usize];
+        match (high.first(address.doc_id), low.first(address.doc_id)) {
+            (Some(high), Some(low)) => Ok(Uuid::from_u64_pair(high, low)),
+            _ => Err(Error::internal("a chunk in the keyword index has no id")),
+        }
+    }
+}
+
+fn failed(error: tantivy::TantivyError) -> Error {
+    if let tantivy::TantivyError::IoError(io) = &error
+        && io.kind() == std::io::ErrorKind::StorageFull
+    {
+        return std::io::Error::from(std::io::ErrorKind::StorageFull).into();
+    }
+    Error::internal("the keyword index failed").with_source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::search::syntax::Parsed;
+
+    fn id(n: u128) -> Uuid {
+        Uuid::from_u128(n)
+    }
+
+    fn put(n: u128, document: &str, text: &str) -> Change {
+        Change::Put {
+            id: id(n),
+            document_id: document.to_owned(),
+            text: text.to_owned(),
+        }
+    }
+
+    #[test]
+    fn scores_are_bm25_and_stay_below_the_bound() {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let store = KeywordStore::new(directory.path().to_owned());
+        let index = store.index("d", 1, "en").expect("opens");
+        index
+            .apply(
+                vec![
+                    put(1, "a", "red fox"),
+                    put(2, "b", "red red dog"),
+                    put(3, "c", "blue whale"),
+                ],
+                3,
+                false,
+            )
+            .expect("applies");
+        let query = index
+            .analyse(&Parsed::plain("red whale zebra"))
+            .expect("analyses");
+        assert_eq!(
+            query
+                .terms
+                .iter()
+                .map(|t| (t.term.as_str(), t.df))
+                .collect::<Vec<_>>(),
+            [("red", 2), ("whale", 1), ("zebra", 0)]
+        );
+        let hits = index.search(&query, None, 10).expect("searches");
+        assert_eq!(hits[0].0, id(3));
+        // N = 3, df = 1: idf = ln(1 + 2.5/1.5); tf = 1, length 2, mean 7/3: idf · 2.2 / (1 + 1.2 · (0.25 + 0.75 · 2 / (7/3)))
+        let expected =
+            (1.0_f32 + 2.5 / 1.5).ln() * 2.2 / (1.0 + 1.2 * (0.25 + 0.75 * 2.0 / (7.0 / 3.0)));
+        assert!(
+            (hits[0].1 - expected).abs() < 1e-4,
+            "{} {expected}",
+            hits[0].1
+        );
+        assert!(hits.iter().all(|(_, score)| *score < query.bound));
+        // asking after single chunks gives the same numbers
+        let single = index
+            .scores(&query, &[id(2), id(3), id(9)])
+            .expect("scores");
+        assert_eq!(single.get(&id(3)), Some(&hits[0].1));
+        assert_eq!(
+            single.get(&id(9)),
+            Some(&0.0),
+            "unknown chunks have no term"
+        );
+        assert_eq!(
+            index
+                .search(&query, Some(&["b".to_owned()]), 10)
+                .expect("searches")
+                .iter()
+                .map(|h| h.0)
+                .collect::<Vec<_>>(),
+            [id(2)]
+        );
+    }
+
+    #[test]
+    fn the_position_survives_with_the_commit_and_putting_twice_changes_nothing() {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        {
+            let index = KeywordIndex::open(directory.path(), "en").expect("opens");
+            assert_eq!(index.applied().expect("reads"), 0);
+            index
+                .apply(
+                    vec![
+                        put(1, "a", "one"),
+                        put(1, "a", "one"),
+                        put(2, "a", "two"),
+                        Change::Delete { id: id(2) },
+                    ],
+                    7,
+                    false,
+                )
+                .expect("applies");
+        }
+        let index = KeywordIndex::open(directory.path(), "en").expect("opens again");
+        assert_eq!(index.applied().expect("reads"), 7);
+        assert_eq!(index.ids().expect("reads"), [id(1)]);
+    }
+}

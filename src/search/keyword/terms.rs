@@ -1,0 +1,428 @@
+//! From a query to the terms by which an index finds it: each word in the forms that count as it, with their statistics, and what a chunk must and
+//! must not have.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+use tantivy::query::FuzzyTermQuery;
+use tantivy::tokenizer::Token;
+use tantivy::{Searcher, Term};
+
+use super::super::analysis;
+use super::super::syntax::Parsed;
+use super::{K1, KeywordIndex, failed};
+use crate::error::Result;
+
+/// Languages of chunks in which a query is analysed, most frequent first.
+const LANGUAGES: usize = 8;
+/// Most words that a prefix stands for, most frequent first.
+const PREFIXED: usize = 50;
+/// Most words that a misspelt one may be, most frequent first.
+const GUESSES: usize = 3;
+/// Shortest word that may be misspelt, in characters; from twice that on two letters may be wrong.
+const MISSPELT: usize = 4;
+/// Weight of a word that is the query's without its diacritics, or with others.
+const FOLDED_WEIGHT: f32 = 0.8;
+/// Weight of a word that the query may have misspelt.
+const GUESS_WEIGHT: f32 = 0.7;
+
+/// A word of a query.
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct QueryTerm {
+    /// The analysed word.
+    pub term: String,
+    /// How often the query has it; less than 1 for a word that feedback added.
+    pub weight: f32,
+    /// Chunks of the dataset that have it, in its most frequent form.
+    pub df: u64,
+    /// Its weight: `ln(1 + (N − df + 0.5) / (df + 0.5))`.
+    pub idf: f32,
+    /// All forms in which it counts; a chunk that has several counts the best one.
+    pub forms: Vec<Form>,
+}
+
+/// A term of the index that counts as a word of the query.
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct Form {
+    /// As indexed.
+    pub term: String,
+    /// Why it counts.
+    pub kind: FormKind,
+    /// How much, beside the word as asked for.
+    pub weight: f32,
+    /// Chunks that have it.
+    pub df: u64,
+}
+
+/// Why a term counts as a word of the query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum FormKind {
+    /// It is the word, as one of the dataset's languages stems it.
+    Exact,
+    /// It differs in diacritics.
+    Folded,
+    /// It begins so.
+    Prefix,
+    /// The index does not know the word, and this one is nearly it.
+    Guess,
+    /// The best chunks have it in common.
+    Feedback,
+}
+
+/// A query analysed against one index.
+#[derive(Debug, Clone)]
+pub struct Analysed {
+    /// Distinct words.
+    pub terms: Vec<QueryTerm>,
+    /// The largest BM25 that the query could reach here: the sum of `count · idf · (k1 + 1)` over all words, unknown ones too.
+    pub bound: f32,
+    /// Languages of the chunks, most frequent first.
+    pub languages: Vec<&'static str>,
+    /// What a chunk must have, each in one of several ways, and must not have.
+    pub(super) must: Vec<Vec<Sequence>>,
+    pub(super) without: Vec<Vec<Sequence>>,
+}
+
+/// Terms at relative positions.
+pub(super) type Sequence = Vec<(usize, String)>;
+
+impl Analysed {
+    /// Whether chunks must, or must not, have something.
+    #[must_use]
+    pub fn has_conditions(&self) -> bool {
+        !(self.must.is_empty() && self.without.is_empty())
+    }
+
+    /// Every term that counts.
+    pub fn forms(&self) -> impl Iterator<Item = &Form> {
+        self.terms.iter().flat_map(|t| &t.forms)
+    }
+}
+
+impl KeywordIndex {
+    /// Analyses a query against this index.
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    pub fn analyse(&self, query: &Parsed) -> Result<Analysed> {
+        let searcher = self.reader.searcher();
+        let chunks: u64 = searcher
+            .segment_readers()
+            .iter()
+            .map(|s| u64::from(s.max_doc()))
+            .sum();
+        let languages = self.languages(&searcher)?;
+        let mut terms: Vec<QueryTerm> = Vec::new();
+        for forms in words(&query.text, &languages) {
+            let known = terms
+                .iter_mut()
+                .find(|t| t.forms.iter().map(|f| &f.term).eq(forms.iter()));
+            if let Some(term) = known {
+                term.weight += 1.0;
+                continue;
+            }
+            let forms = forms
+                .into_iter()
+                .map(|term| self.form(&searcher, term, FormKind::Exact, 1.0));
+            terms.push(QueryTerm {
+                term: String::new(),
+                weight: 1.0,
+                df: 0,
+                idf: 0.0,
+                forms: forms.collect::<Result<_>>()?,
+            });
+        }
+        for term in &mut terms {
+            term.term = term
+                .forms
+                .first()
+                .map(|f| f.term.clone())
+                .unwrap_or_default();
+            self.complete(&searcher, term, &query.prefixes)?;
+            term.df = term.forms.iter().map(|f| f.df).max().unwrap_or(0);
+            term.idf = idf(chunks, term.df);
+        }
+        let bound = Self::bound(&terms);
+        let clause = |text: &String| sequences(text, &languages);
+        Ok(Analysed {
+            terms,
+            bound,
+            must: query
+                .phrases
+                .iter()
+                .chain(&query.must)
+                .map(clause)
+                .filter(|c| !c.is_empty())
+                .collect(),
+            without: query
+                .without
+                .iter()
+                .map(clause)
+                .filter(|c| !c.is_empty())
+                .collect(),
+            languages,
+        })
+    }
+
+    /// The largest BM25 that words can reach.
+    #[must_use]
+    pub fn bound(terms: &[QueryTerm]) -> f32 {
+        terms.iter().map(|t| t.weight * t.idf * (K1 + 1.0)).sum()
+    }
+
+    /// The words of some texts that tell most about them, by frequency and rarity, with their statistics; without those that are asked for already.
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    pub fn telling(
+        &self,
+        texts: &[String],
+        query: &Analysed,
+        limit: usize,
+    ) -> Result<Vec<(String, u64, f32)>> {
+        let searcher = self.reader.searcher();
+        let chunks = self.chunks();
+        let mut counts: HashMap<String, (f32, u32)> = HashMap::new();
+        for text in texts {
+            let language = analysis::language_of(&self.language, text);
+            let mut own: HashMap<String, f32> = HashMap::new();
+            for token in analysis::tokens(language, text) {
+                *own.entry(token.text).or_default() += 1.0;
+            }
+            let length: f32 = own.values().sum();
+            for (term, count) in own {
+                let entry = counts.entry(term).or_default();
+                entry.0 += count / length;
+                entry.1 += 1;
+            }
+        }
+        let mut all = Vec::new();
+        for (term, (share, texts_with)) in counts {
+            let asked = query.forms().any(|f| f.term == term);
+            // A word of one text only is about that text, not about the question.
+            if asked
+                || (texts_with < 2 && texts.len() > 1)
+                || !term.chars().any(char::is_alphabetic)
+            {
+                continue;
+            }
+            let df = self.df(&searcher, &term)?;
+            let rarity = idf(chunks, df);
+            all.push((share * rarity, term, df, rarity));
+        }
+        all.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+        all.truncate(limit);
+        Ok(all
+            .into_iter()
+            .map(|(_, term, df, idf)| (term, df, idf))
+            .collect())
+    }
+
+    /// Languages of the chunks, most frequent first; the setting while there are none.
+    fn languages(&self, searcher: &Searcher) -> Result<Vec<&'static str>> {
+        if self.language != analysis::AUTO {
+            return Ok(vec![analysis::language_of(&self.language, "")]);
+        }
+        let mut counts: HashMap<&'static str, u64> = HashMap::new();
+        for segment in searcher.segment_readers() {
+            let index = segment
+                .inverted_index(self.fields.language)
+                .map_err(failed)?;
+            let mut stream = index.terms().stream()?;
+            while stream.advance() {
+                let code = String::from_utf8_lossy(stream.key());
+                *counts.entry(analysis::language_of(&code, "")).or_default() +=
+                    u64::from(stream.value().doc_freq);
+            }
+        }
+        let mut all: Vec<(&'static str, u64)> = counts.into_iter().collect();
+        all.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
+        all.truncate(LANGUAGES);
+        if all.is_empty() {
+            return Ok(vec![analysis::language_of(analysis::AUTO, "")]);
+        }
+        Ok(all.into_iter().map(|(code, _)| code).collect())
+    }
+
+    fn df(&self, searcher: &Searcher, term: &str) -> Result<u64> {
+        searcher
+            .doc_freq(&Term::from_field_text(self.fields.body, term))
+            .map_err(failed)
+    }
+
+    fn form(&self, searcher: &Searcher, term: String, kind: FormKind, weight: f32) -> Result<Form> {
+        Ok(Form {
+            df: self.df(searcher, &term)?,
+            term,
+            kind,
+            weight,
+        })
+    }
+
+    /// Adds what else counts as the word: with other diacritics, as its beginning, or, for a word that the index does not know, what it may have meant.
+    fn complete(
+        &self,
+        searcher: &Searcher,
+        term: &mut QueryTerm,
+        prefixes: &[String],
+    ) -> Result<()> {
+        let exact: Vec<String> = term.forms.iter().map(|f| f.term.clone()).collect();
+        let add = |term: &mut QueryTerm, form: Form| {
+            if form.df > 0 && term.forms.iter().all(|f| f.term != form.term) {
+                term.forms.push(form);
+            }
+        };
+        for text in &exact {
+            let twin = analysis::twin_of_plain(text);
+            let plain = twin.chars().skip(1).collect::<String>();
+            for other in [twin, plain] {
+                add(
+                    term,
+                    self.form(searcher, other, FormKind::Folded, FOLDED_WEIGHT)?,
+                );
+            }
+        }
+        let lower = |p: &String| p.to_lowercase();
+        if let Some(prefix) = prefixes.iter().map(lower).find(|p| {
+            exact
+                .iter()
+                .any(|e| p.starts_with(e.as_str()) || e.starts_with(p.as_str()))
+        }) {
+            for (word, df) in self.beginning_with(searcher, &prefix)? {
+                add(
+                    term,
+                    Form {
+                        term: word,
+                        kind: FormKind::Prefix,
+                        weight: 1.0,
+                        df,
+                    },
+                );
+            }
+        }
+        if term.forms.iter().all(|f| f.df == 0) {
+            for (word, df) in self.guesses(searcher, &term.term)? {
+                add(
+                    term,
+                    Form {
+                        term: word,
+                        kind: FormKind::Guess,
+                        weight: GUESS_WEIGHT,
+                        df,
+                    },
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// The most frequent words that begin so.
+    fn beginning_with(&self, searcher: &Searcher, prefix: &str) -> Result<Vec<(String, u64)>> {
+        let mut counts: HashMap<String, u64> = HashMap::new();
+        for segment in searcher.segment_readers() {
+            let index = segment.inverted_index(self.fields.body).map_err(failed)?;
+            let mut stream = index.terms().range().ge(prefix).into_stream()?;
+            while stream.advance() && stream.key().starts_with(prefix.as_bytes()) {
+                let word = String::from_utf8_lossy(stream.key()).into_owned();
+                *counts.entry(word).or_default() += u64::from(stream.value().doc_freq);
+            }
+        }
+        Ok(most_frequent(counts, PREFIXED))
+    }
+
+    /// The most frequent words that differ in a letter or two. Words with digits are names, not misspellings.
+    fn guesses(&self, searcher: &Searcher, word: &str) -> Result<Vec<(String, u64)>> {
+        let length = word.chars().count();
+        if length < MISSPELT || !word.chars().all(char::is_alphabetic) {
+            return Ok(Vec::new());
+        }
+        let mut nearest = Vec::new();
+        for distance in 1..=(if length < 2 * MISSPELT { 1 } else { 2 }) {
+            let mut counts: HashMap<String, u64> = HashMap::new();
+            let fuzzy = FuzzyTermQuery::new(
+                Term::from_field_text(self.fields.body, word),
+                distance,
+                true,
+            );
+            for segment in searcher.segment_readers() {
+                let index = segment.inverted_index(self.fields.body).map_err(failed)?;
+                let automaton = fuzzy.automaton().map_err(failed)?;
+                let mut stream = index.terms().search(automaton).into_stream()?;
+                while stream.advance() {
+                    let found = String::from_utf8_lossy(stream.key()).into_owned();
+                    *counts.entry(found).or_default() += u64::from(stream.value().doc_freq);
+                }
+            }
+            nearest = most_frequent(counts, GUESSES);
+            if !nearest.is_empty() {
+                break;
+            }
+        }
+        Ok(nearest)
+    }
+}
+
+pub(super) fn idf(chunks: u64, df: u64) -> f32 {
+    (1.0 + (chunks.saturating_sub(df) as f32 + 0.5) / (df as f32 + 0.5)).ln()
+}
+
+fn most_frequent(counts: HashMap<String, u64>, limit: usize) -> Vec<(String, u64)> {
+    let mut all: Vec<(String, u64)> = counts.into_iter().collect();
+    all.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    all.truncate(limit);
+    all
+}
+
+/// The words of a text, each as the languages stem it. A stop word of the first language, or of the one that the text is recognised as, is none.
+fn words(text: &str, languages: &[&'static str]) -> Vec<Vec<String>> {
+    let place = |t: &Token| (t.offset_from, t.offset_to);
+    let by_language: Vec<HashMap<(usize, usize), String>> = languages
+        .iter()
+        .map(|language| {
+            let tokens = analysis::tokens(language, text);
+            tokens.into_iter().map(|t| (place(&t), t.text)).collect()
+        })
+        .collect();
+    let own = analysis::recognised(text);
+    let own = languages.iter().position(|l| Some(*l) == own);
+    let deciding = [Some(0), own];
+    analysis::tokens("none", text)
+        .iter()
+        .map(place)
+        .filter(|at| {
+            let deciding = deciding.iter().flatten();
+            deciding.into_iter().all(|l| {
+                by_language
+                    .get(*l)
+                    .is_none_or(|tokens| tokens.contains_key(at))
+            })
+        })
+        .map(|at| {
+            let mut forms: Vec<String> = Vec::new();
+            for form in by_language.iter().filter_map(|tokens| tokens.get(&at)) {
+                if !forms.contains(form) {
+                    forms.push(form.clone());
+                }
+            }
+            forms
+        })
+        .collect()
+}
+
+/// The sequences of terms that a phrase, or a single word, is in the languages.
+fn sequences(text: &str, languages: &[&'static str]) -> Vec<Sequence> {
+    let mut all: Vec<Sequence> = Vec::new();
+    for language in languages {
+        let tokens = analysis::tokens(language, text);
+        let first = tokens.first().map_or(0, |t| t.position);
+        let sequence: Sequence = tokens
+            .into_iter()
+            .map(|t| (t.position - first, t.text))
+            .collect();
+        if !sequence.is_empty() && !all.contains(&sequence) {
+            all.push(sequence);
+        }
+    }
+    all
+}
