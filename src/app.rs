@@ -436,11 +436,19 @@ impl App {
         }
     }
 
-    /// The configured cross-encoder, loaded when first asked for.
+    /// The configured cross-encoder; a server has loaded it before the first search.
     ///
     /// # Errors
     /// `reranker_not_configured`; as the model says.
     pub async fn reranker(&self) -> Result<Arc<Reranker>> {
+        self.reranker_with(Arc::new(|_, _, _| {})).await
+    }
+
+    /// The same, with reports of its download.
+    ///
+    /// # Errors
+    /// `reranker_not_configured`; as the model says.
+    pub async fn reranker_with(&self, report: Report) -> Result<Arc<Reranker>> {
         if self.config.reranker.is_empty() {
             return Err(Error::unprocessable(
                 "reranker_not_configured",
@@ -454,7 +462,9 @@ impl App {
                 let runtime = (!config.onnxruntime.as_os_str().is_empty())
                     .then_some(config.onnxruntime.as_path());
                 let threads = config.model_threads();
-                cairn_models::load_reranker(&manifest, &cache, runtime, threads, &|_, _, _| {})
+                let progress =
+                    |name: &str, done: u64, total: Option<u64>| report(name, done, total);
+                cairn_models::load_reranker(&manifest, &cache, runtime, threads, &progress)
             });
             Ok::<_, Error>(loaded.await??)
         };

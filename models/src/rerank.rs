@@ -110,11 +110,12 @@ impl Reranker {
     ) -> Result<Option<Vec<f32>>> {
         let mut logits = Vec::with_capacity(passages.len());
         for batch in passages.chunks(BATCH) {
+            let batch: Vec<&str> = batch.iter().map(String::as_str).collect();
+            let mut model = self.model.lock().unwrap_or_else(PoisonError::into_inner);
+            // Others may have had it for long.
             if Instant::now() >= until {
                 return Ok(None);
             }
-            let batch: Vec<&str> = batch.iter().map(String::as_str).collect();
-            let mut model = self.model.lock().unwrap_or_else(PoisonError::into_inner);
             let mut results = model
                 .rerank(query, &batch, false, Some(BATCH))
                 .map_err(|e| Error::Inference(e.to_string()))?;

@@ -310,8 +310,8 @@ async fn tuned(
             let mut seen = HashSet::new();
             let ranking: Vec<String> = ordered
                 .into_iter()
-                .filter(|(_, document)| seen.insert(*document))
-                .filter_map(|(_, document)| names.get(document).cloned())
+                .filter(|(document, ..)| seen.insert(*document))
+                .filter_map(|(document, ..)| names.get(document).cloned())
                 .collect();
             measure(&ranking, judged).ndcg_at_10
         });

@@ -78,6 +78,9 @@ impl Server {
         });
         app.embedder_with(output::downloads(json)).await?;
         app.engine().await?;
+        if !app.config.reranker.is_empty() {
+            app.reranker_with(output::downloads(json)).await?;
+        }
         let tasks = app.start(true, &stop);
         Ok(Self {
             address,

@@ -59,6 +59,12 @@ pub async fn set(
 ) -> Result<()> {
     caller.need(Scope::KbWrite)?;
     defaults.check()?;
+    if defaults.rerank == Some(true) && app.config.reranker.is_empty() {
+        return Err(Error::unprocessable(
+            "reranker_not_configured",
+            "no reranker is configured (setting `reranker`), so it cannot be the default",
+        ));
+    }
     datasets::settings(app, caller, dataset_id).await?;
     let text = serde_json::to_string(defaults)?;
     let mut tx = app.db.begin().await?;

@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::auth::{Caller, Scope};
 use crate::clock::Time;
 use crate::db::args;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::kb::datasets;
 use crate::page::{Listing, Page};
 use crate::search::{self, Answer, Request, Settings};
@@ -35,7 +35,7 @@ pub struct Asked {
     pub key_id: String,
     /// The query.
     pub text: String,
-    /// JSON of [`Settings`].
+    /// JSON of [`Remembered`].
     pub settings: String,
     /// JSON array of [`Shown`].
     pub results: String,
@@ -47,6 +47,17 @@ pub struct Asked {
     pub milliseconds: f64,
     /// When.
     pub created_on: Time,
+}
+
+/// How it was asked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Remembered {
+    /// All datasets that were searched.
+    pub dataset_ids: Vec<String>,
+    /// The settings.
+    #[serde(flatten)]
+    pub settings: Settings,
 }
 
 /// A hit that was shown.
@@ -78,12 +89,16 @@ impl Default for Queue {
     }
 }
 
-/// Remembers a query, once per dataset; in the background.
+/// Remembers a query in the background, for each dataset that had hits; one without any hit for all of them. Further pages are the same query.
 pub fn record(app: &App, caller: &Caller, request: &Request, answer: &Answer) {
-    if app.config.query_history_days == 0 {
+    if app.config.query_history_days == 0 || request.cursor.is_some() {
         return;
     }
-    let settings = Settings::of(request);
+    let settings = Remembered {
+        dataset_ids: request.dataset_ids.clone(),
+        settings: Settings::of(request),
+    };
+    let text = request.query.replace('\0', " ");
     for interpretation in &answer.interpretations {
         let results: Vec<Shown> = answer
             .hits
@@ -96,6 +111,9 @@ pub fn record(app: &App, caller: &Caller, request: &Request, answer: &Answer) {
                 score: h.score,
             })
             .collect();
+        if results.is_empty() && !answer.hits.is_empty() {
+            continue;
+        }
         let (Ok(settings), Ok(shown)) = (
             serde_json::to_string(&settings),
             serde_json::to_string(&results),
@@ -107,7 +125,7 @@ pub fn record(app: &App, caller: &Caller, request: &Request, answer: &Answer) {
             id: app.clock.id(),
             dataset_id: interpretation.dataset_id.clone(),
             key_id: caller.key_id().unwrap_or_default().to_owned(),
-            text: request.query.clone(),
+            text: text.clone(),
             settings,
             results: shown,
             hits: i64::try_from(results.len()).unwrap_or(i64::MAX),
@@ -308,15 +326,30 @@ pub async fn replay(
     let asked = asked.ok_or_else(|| {
         Error::not_found("query_not_found", "there is no such query in the history")
     })?;
-    let settings: Settings = serde_json::from_str(&asked.settings)?;
+    let remembered: Remembered = serde_json::from_str(&asked.settings)?;
+    // Datasets that are gone since, or that this key may not see, are left out.
+    let mut dataset_ids = Vec::new();
+    for id in remembered.dataset_ids {
+        match datasets::settings(app, caller, &id).await {
+            Ok(_) => dataset_ids.push(id),
+            Err(error) if error.kind() == Kind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
     let request = Request {
         cache: false,
-        ..settings.request(asked.text.clone(), vec![dataset_id.to_owned()])?
+        ..remembered
+            .settings
+            .request(asked.text.clone(), dataset_ids)?
     };
     let answer = search::search(app, caller, &request).await?;
     let before: Vec<Shown> = serde_json::from_str(&asked.results)?;
+    let hits = answer
+        .hits
+        .iter()
+        .filter(|h| h.chunk.dataset_id == dataset_id);
     let mut moved: Vec<Moved> = (1..)
-        .zip(answer.hits.iter().take(RESULTS))
+        .zip(hits)
         .map(|(rank, hit)| Moved {
             chunk_id: hit.chunk.id.clone(),
             document_id: hit.chunk.document_id.clone(),
@@ -347,5 +380,7 @@ pub async fn replay(
             }),
         }
     }
+    // Hits that were not remembered, because only the first ones are, are none that came new.
+    moved.retain(|m| m.rank_before.is_some() || m.rank_after.is_some_and(|r| r <= RESULTS));
     Ok((asked, moved))
 }

@@ -2,25 +2,30 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 
 use super::sets::{self, Labels, Query};
 use super::statistics::{self, Interval, Outcome, Reliability};
+use super::tune;
 use crate::app::App;
 use crate::auth::{Caller, Scope};
 use crate::clock::Time;
 use crate::db::args;
 use crate::error::{Error, Result};
+use crate::jobs::{self, Queued, Task};
 use crate::kb::datasets;
 use crate::search::measure::{self, Judgements, Measures};
-use crate::search::{self, Answer, Request, Settings};
+use crate::search::{self, Answer, Defaults, Request, Settings};
 
 /// Hits per query for the measures.
 const DEPTH: usize = 100;
 /// Queries at a time.
 const AT_ONCE: usize = 4;
+/// How often a run is looked at while somebody waits for it.
+const POLL: Duration = Duration::from_millis(50);
 
 /// A run.
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
@@ -35,12 +40,18 @@ pub struct Run {
     pub name: String,
     /// JSON of [`Settings`].
     pub configuration: String,
-    /// JSON of [`Summary`].
+    /// JSON of [`Summary`], or of [`super::tune::Tuning`]; null until it is done.
     pub measures: String,
     /// JSON array of [`Measured`].
     pub queries: String,
     /// When.
     pub created_on: Time,
+    /// `run` or `tuning`.
+    pub kind: String,
+    /// `queued`, `done` or `failed`.
+    pub status: String,
+    /// Why it failed.
+    pub error: Option<String>,
 }
 
 /// The means of a run.
@@ -95,21 +106,35 @@ pub(super) fn judgements(labels: &Labels) -> (Judgements, bool) {
     (judged, answerable)
 }
 
-/// A ranking of what is judged: chunks where they have labels of their own, else their documents; each once.
-pub(super) fn ranking<'a>(
-    hits: impl Iterator<Item = (&'a str, &'a str)>,
-    labels: &Labels,
-) -> Vec<String> {
-    let mut seen = HashSet::new();
-    hits.map(|(chunk, document)| {
-        if labels.contains_key(chunk) {
-            chunk
-        } else {
-            document
+/// A document and a range of characters in it.
+pub(super) type Passage<'a> = (&'a str, i64, i64);
+
+/// A ranking of what is judged: passages where a hit covers half of one or is half covered by one, else documents; each once.
+pub(super) fn ranking<'a>(hits: impl Iterator<Item = Passage<'a>>, labels: &Labels) -> Vec<String> {
+    let mut judged: HashMap<&str, Vec<(i64, i64, &str)>> = HashMap::new();
+    for key in labels.keys() {
+        if let Some((document, start, end)) = sets::parse_passage(key) {
+            let passages = judged.entry(document).or_default();
+            passages.push((start, end, key.as_str()));
         }
+    }
+    let meet = |a: (i64, i64), b: (i64, i64)| {
+        let shared = a.1.min(b.1) - a.0.max(b.0);
+        let shorter = (a.1 - a.0).min(b.1 - b.0);
+        // What was added by hand has no range of its own.
+        a == b || (shorter > 0 && 2 * shared >= shorter)
+    };
+    let mut seen = HashSet::new();
+    hits.map(|(document, start, end)| {
+        let passages = judged.get(document).into_iter().flatten();
+        let met = passages
+            .filter(|(from, to, _)| meet((start, end), (*from, *to)))
+            .map(|(.., key)| *key)
+            // One that is judged well counts before one that is not.
+            .max_by_key(|key| labels.get(*key));
+        met.unwrap_or(document).to_owned()
     })
-    .filter(|id| seen.insert((*id).to_owned()))
-    .map(str::to_owned)
+    .filter(|id| seen.insert(id.clone()))
     .collect()
 }
 
@@ -118,7 +143,13 @@ fn measured(query: &Query, answer: &Answer) -> Result<Measured> {
     let (judged, answerable) = judgements(&labels);
     let hits = answer.hits.iter();
     let ranked = ranking(
-        hits.map(|h| (h.chunk.id.as_str(), h.chunk.document_id.as_str())),
+        hits.map(|h| {
+            (
+                h.chunk.document_id.as_str(),
+                h.chunk.start_char,
+                h.chunk.end_char,
+            )
+        }),
         &labels,
     );
     let best = ranked.first().and_then(|id| judged.get(id));
@@ -143,22 +174,28 @@ pub(super) async fn measure_all(
     caller: &Caller,
     dataset_id: &str,
     settings: &Settings,
+    defaults: Option<Defaults>,
     queries: &[Query],
 ) -> Result<Vec<Measured>> {
     let settings = &Settings {
         top_k: Some(DEPTH),
         ..settings.clone()
     };
+    // The cross-encoder reads for one search at a time.
+    let reranks = settings.rerank.or(defaults.and_then(|d| d.rerank));
+    let at_once = if reranks == Some(true) { 1 } else { AT_ONCE };
     futures::stream::iter(queries.to_vec())
         .map(|query| async move {
             let request = Request {
                 cache: false,
+                patient: true,
+                defaults,
                 ..settings.request(query.text.clone(), vec![dataset_id.to_owned()])?
             };
             let answer = search::search(app, caller, &request).await?;
             measured(&query, &answer)
         })
-        .buffered(AT_ONCE)
+        .buffered(at_once)
         .try_collect()
         .await
 }
@@ -190,11 +227,11 @@ pub fn summary(all: &[Measured]) -> Summary {
     }
 }
 
-/// Runs a configuration over a query set and keeps the result.
+/// Queues a configuration to be run over a query set.
 ///
 /// # Errors
-/// `dataset_not_found`, `query_set_not_found`, `query_set_empty`, and those of search.
-pub async fn run(
+/// `dataset_not_found`, `query_set_not_found`, `query_set_empty`, `generation_not_found`.
+pub async fn start(
     app: &Arc<App>,
     caller: &Caller,
     dataset_id: &str,
@@ -202,41 +239,125 @@ pub async fn run(
     name: &str,
     settings: &Settings,
 ) -> Result<Run> {
+    let dataset = datasets::settings(app, caller, dataset_id).await?;
+    // What it measures is kept with it: also what it took from the dataset at that time.
+    let defaults: Defaults = serde_json::from_str(&dataset.search_defaults)?;
+    let settings = Settings {
+        generation: settings.generation.or(Some(dataset.generation)),
+        ..settings.clone().or(&defaults)
+    };
+    settings
+        .request("x".to_owned(), vec![dataset_id.to_owned()])?
+        .check()?;
+    let configuration = serde_json::to_string(&settings)?;
+    queue(app, caller, dataset_id, set, name, "run", configuration).await
+}
+
+/// Queues a run or a tuning.
+pub(super) async fn queue(
+    app: &Arc<App>,
+    caller: &Caller,
+    dataset_id: &str,
+    set: &str,
+    name: &str,
+    kind: &'static str,
+    configuration: String,
+) -> Result<Run> {
     caller.need(Scope::KbWrite)?;
     let set = sets::get(app, caller, dataset_id, set).await?;
-    let queries = sets::queries(app, caller, dataset_id, &set.id).await?;
-    if queries.is_empty() {
+    if set.queries == 0 {
         return Err(empty());
     }
-    let all = measure_all(app, caller, dataset_id, settings, &queries).await?;
-    let run = Run {
-        id: app.clock.id(),
-        dataset_id: dataset_id.to_owned(),
-        query_set_id: set.id,
-        name: name.trim().to_owned(),
-        configuration: serde_json::to_string(settings)?,
-        measures: serde_json::to_string(&summary(&all))?,
-        queries: serde_json::to_string(&all)?,
-        created_on: app.clock.now(),
+    let id = app.clock.id();
+    let mut tx = app.db.begin().await?;
+    tx.execute(
+        "INSERT INTO kb_eval_runs (id, tenant_id, dataset_id, query_set_id, name, configuration, measures, queries, created_on, kind, status)
+         VALUES ($1, $2, $3, $4, $5, $6, 'null', '[]', $7, $8, 'queued')",
+        args![
+            &id,
+            caller.tenant(),
+            dataset_id,
+            &set.id,
+            name.trim(),
+            &configuration,
+            app.clock.now(),
+            kind
+        ],
+    )
+    .await?;
+    jobs::enqueue(
+        &mut tx,
+        &app.clock,
+        caller.tenant(),
+        &Task::Evaluate { run_id: id.clone() },
+        Queued {
+            group: dataset_id,
+            dedupe_key: None,
+            max_attempts: app.config.job_attempts,
+        },
+    )
+    .await?;
+    tx.commit().await?;
+    app.bell.ring();
+    get(app, caller, dataset_id, &id).await
+}
+
+/// Waits for a run, as long as a caller likes to; gives it as it is then.
+///
+/// # Errors
+/// `run_not_found`.
+pub async fn wait(app: &Arc<App>, caller: &Caller, run: Run, limit: Duration) -> Result<Run> {
+    let until = Instant::now() + limit;
+    let mut run = run;
+    while run.status == "queued" && Instant::now() < until {
+        tokio::time::sleep(POLL).await;
+        run = get(app, caller, &run.dataset_id, &run.id).await?;
+    }
+    Ok(run)
+}
+
+/// The job.
+pub(crate) async fn execute(app: &Arc<App>, tenant_id: &str, run_id: &str) -> Result<()> {
+    let caller = Caller::local(tenant_id);
+    let Some(run) = by_id(app, tenant_id, run_id).await? else {
+        return Ok(());
+    };
+    if run.status != "queued" {
+        return Ok(());
+    }
+    let queries = sets::queries(app, &caller, &run.dataset_id, &run.query_set_id).await?;
+    let (measures, queries) = if run.kind == "tuning" {
+        let apply: bool = serde_json::from_str(&run.configuration)?;
+        let tuning = tune::tune(app, &caller, &run.dataset_id, &queries, apply).await?;
+        (serde_json::to_string(&tuning)?, "[]".to_owned())
+    } else {
+        let settings: Settings = serde_json::from_str(&run.configuration)?;
+        // The settings have them already.
+        let defaults = Some(Defaults::default());
+        let all = measure_all(app, &caller, &run.dataset_id, &settings, defaults, &queries).await?;
+        (
+            serde_json::to_string(&summary(&all))?,
+            serde_json::to_string(&all)?,
+        )
     };
     app.db
         .execute(
-            "INSERT INTO kb_eval_runs (id, tenant_id, dataset_id, query_set_id, name, configuration, measures, queries, created_on)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-            args![
-                &run.id,
-                caller.tenant(),
-                dataset_id,
-                &run.query_set_id,
-                &run.name,
-                &run.configuration,
-                &run.measures,
-                &run.queries,
-                run.created_on
-            ],
+            "UPDATE kb_eval_runs SET status = 'done', measures = $1, queries = $2 WHERE tenant_id = $3 AND id = $4",
+            args![measures, queries, tenant_id, run_id],
         )
         .await?;
-    Ok(run)
+    Ok(())
+}
+
+/// Notes why a run failed for good.
+pub(crate) async fn failed(app: &App, tenant_id: &str, run_id: &str, message: &str) -> Result<()> {
+    app.db
+        .execute(
+            "UPDATE kb_eval_runs SET status = 'failed', error = $1 WHERE tenant_id = $2 AND id = $3",
+            args![message, tenant_id, run_id],
+        )
+        .await?;
+    Ok(())
 }
 
 pub(super) fn empty() -> Error {
@@ -251,11 +372,37 @@ pub async fn list(app: &App, caller: &Caller, dataset_id: &str, set: &str) -> Re
     let set = sets::get(app, caller, dataset_id, set).await?;
     app.db
         .all(
-            "SELECT id, dataset_id, query_set_id, name, configuration, measures, '[]' AS queries, created_on FROM kb_eval_runs
+            "SELECT id, dataset_id, query_set_id, name, configuration, measures, '[]' AS queries, created_on, kind, status, error FROM kb_eval_runs
              WHERE tenant_id = $1 AND query_set_id = $2 ORDER BY id DESC",
             args![caller.tenant(), &set.id],
         )
         .await
+}
+
+async fn by_id(app: &App, tenant_id: &str, id: &str) -> Result<Option<Run>> {
+    app.db
+        .optional(
+            "SELECT id, dataset_id, query_set_id, name, configuration, measures, queries, created_on, kind, status, error FROM kb_eval_runs
+             WHERE tenant_id = $1 AND id = $2",
+            args![tenant_id, id],
+        )
+        .await
+}
+
+/// Removes a run.
+///
+/// # Errors
+/// `dataset_not_found`, `run_not_found`.
+pub async fn remove(app: &App, caller: &Caller, dataset_id: &str, id: &str) -> Result<()> {
+    caller.need(Scope::KbWrite)?;
+    get(app, caller, dataset_id, id).await?;
+    app.db
+        .execute(
+            "DELETE FROM kb_eval_runs WHERE tenant_id = $1 AND id = $2",
+            args![caller.tenant(), id],
+        )
+        .await?;
+    Ok(())
 }
 
 /// A run with its queries.
@@ -265,13 +412,9 @@ pub async fn list(app: &App, caller: &Caller, dataset_id: &str, set: &str) -> Re
 pub async fn get(app: &App, caller: &Caller, dataset_id: &str, id: &str) -> Result<Run> {
     caller.need(Scope::KbRead)?;
     datasets::settings(app, caller, dataset_id).await?;
-    app.db
-        .optional(
-            "SELECT id, dataset_id, query_set_id, name, configuration, measures, queries, created_on FROM kb_eval_runs
-             WHERE tenant_id = $1 AND dataset_id = $2 AND id = $3",
-            args![caller.tenant(), dataset_id, id],
-        )
+    by_id(app, caller.tenant(), id)
         .await?
+        .filter(|run| run.dataset_id == dataset_id)
         .ok_or_else(|| Error::not_found("run_not_found", "there is no such run"))
 }
 

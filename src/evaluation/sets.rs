@@ -8,7 +8,6 @@ use crate::clock::Time;
 use crate::db::{Tx, args};
 use crate::error::{Error, Result};
 use crate::kb::datasets;
-use crate::search::request::MAX_QUERY;
 
 /// Most queries of a set.
 pub const MAX_QUERIES: usize = 5000;
@@ -17,8 +16,26 @@ pub const MAX_LABELS: usize = 1000;
 /// The set that feedback goes to.
 pub const FEEDBACK: &str = "feedback";
 
-/// From document or chunk id to grade: 0 no answer, 1 useful, 2 an answer. Without a grade above 0, nothing answers the query.
+/// Longest query of a set in bytes: longer ones cannot be unique keys in PostgreSQL.
+pub const MAX_TEXT: usize = 2000;
+
+/// From what is judged to its grade: 0 no answer, 1 useful, 2 an answer. Without a grade above 0, nothing answers the query. What is judged is a
+/// document, by its id, or a passage of one, by `document@start-end` in characters: it outlives the chunks that it was shown in.
 pub type Labels = BTreeMap<String, i64>;
+
+/// A passage that is judged.
+#[must_use]
+pub fn passage(document_id: &str, start: i64, end: i64) -> String {
+    format!("{document_id}@{start}-{end}")
+}
+
+/// The document and range of a judged passage.
+#[must_use]
+pub fn parse_passage(key: &str) -> Option<(&str, i64, i64)> {
+    let (document, range) = key.split_once('@')?;
+    let (start, end) = range.split_once('-')?;
+    Some((document, start.parse().ok()?, end.parse().ok()?))
+}
 
 /// A query set.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
@@ -161,7 +178,7 @@ pub async fn remove(app: &App, caller: &Caller, dataset_id: &str, set: &str) -> 
 pub struct NewQuery {
     /// What is asked.
     pub text: String,
-    /// Labels: ids of documents or chunks, or external ids or file names of documents.
+    /// Labels by ids of documents or chunks, passages, or external ids or file names of documents.
     pub labels: Labels,
 }
 
@@ -181,6 +198,12 @@ pub async fn add(
     check(&new)?;
     let (known, unknown) = resolved(app, caller, dataset_id, &new).await?;
     let mut tx = app.db.begin().await?;
+    // Taken first, so that two changes of one query come one after the other.
+    tx.execute(
+        "UPDATE kb_query_sets SET updated_on = $1 WHERE tenant_id = $2 AND id = $3",
+        args![app.clock.now(), caller.tenant(), &set.id],
+    )
+    .await?;
     let (count,): (i64,) = tx
         .optional(
             "SELECT COUNT(*) FROM kb_queries WHERE tenant_id = $1 AND query_set_id = $2",
@@ -190,6 +213,10 @@ pub async fn add(
         .unwrap_or((0,));
     let mut added = 0;
     for query in new {
+        // With labels that stand for nothing, it would count as a query that nothing answers.
+        if !query.labels.is_empty() && !query.labels.keys().any(|name| known.contains_key(name)) {
+            continue;
+        }
         let labels: Labels = query
             .labels
             .into_iter()
@@ -206,11 +233,6 @@ pub async fn add(
             format!("a query set has at most {MAX_QUERIES} queries"),
         ));
     }
-    tx.execute(
-        "UPDATE kb_query_sets SET updated_on = $1 WHERE tenant_id = $2 AND id = $3",
-        args![app.clock.now(), caller.tenant(), &set.id],
-    )
-    .await?;
     tx.commit().await?;
     Ok((added, unknown))
 }
@@ -218,7 +240,8 @@ pub async fn add(
 fn check(new: &[NewQuery]) -> Result<()> {
     let fits = |query: &NewQuery| {
         !query.text.trim().is_empty()
-            && query.text.chars().count() <= MAX_QUERY
+            && query.text.len() <= MAX_TEXT
+            && !query.text.contains('\0')
             && query.labels.len() <= MAX_LABELS
             && query.labels.values().all(|g| (0..=2).contains(g))
     };
@@ -228,7 +251,7 @@ fn check(new: &[NewQuery]) -> Result<()> {
         Err(Error::invalid(
             "queries_invalid",
             format!(
-                "a query has 1 to {MAX_QUERY} characters and at most {MAX_LABELS} labels from 0 to 2, a set at most {MAX_QUERIES} queries"
+                "a query has 1 to {MAX_TEXT} bytes and at most {MAX_LABELS} labels from 0 to 2, a set at most {MAX_QUERIES} queries"
             ),
         ))
     }
@@ -245,10 +268,28 @@ async fn resolved(
     names.sort_unstable();
     names.dedup();
     let mut known: HashMap<String, String> = HashMap::new();
+    let passages: Vec<(&String, &str)> = names
+        .iter()
+        .filter_map(|name| Some((name, parse_passage(name)?.0)))
+        .collect();
+    let documents: Vec<String> = passages.iter().map(|(_, d)| (*d).to_owned()).collect();
+    let rows: Vec<(String,)> = app
+        .db
+        .all_in(
+            "SELECT id FROM kb_documents WHERE tenant_id = $1 AND dataset_id = $2 AND id IN ($LIST)",
+            args![caller.tenant(), dataset_id],
+            &documents,
+        )
+        .await?;
+    for (name, document) in passages {
+        if rows.iter().any(|(id,)| id == document) {
+            known.insert(name.clone(), name.clone());
+        }
+    }
     // The first one that fits counts: an id is nobody else's name.
     for statement in [
         "SELECT id, id FROM kb_documents WHERE tenant_id = $1 AND dataset_id = $2 AND id IN ($LIST)",
-        "SELECT id, id FROM kb_chunks WHERE tenant_id = $1 AND dataset_id = $2 AND id IN ($LIST)",
+        "SELECT id, document_id || '@' || start_char || '-' || end_char FROM kb_chunks WHERE tenant_id = $1 AND dataset_id = $2 AND id IN ($LIST)",
         "SELECT external_id, id FROM kb_documents WHERE tenant_id = $1 AND dataset_id = $2 AND external_id IN ($LIST)",
         "SELECT file_name, id FROM kb_documents WHERE tenant_id = $1 AND dataset_id = $2 AND file_name IN ($LIST)",
     ] {
@@ -336,20 +377,21 @@ pub async fn feedback(app: &App, caller: &Caller, dataset_id: &str, query: NewQu
     caller.need(Scope::KbSearch)?;
     datasets::settings(app, caller, dataset_id).await?;
     check(std::slice::from_ref(&query))?;
+    let (_, unknown) = resolved(app, caller, dataset_id, std::slice::from_ref(&query)).await?;
+    if let Some(name) = unknown.first() {
+        return Err(Error::not_found(
+            "document_not_found",
+            format!("{name:?} is no document or chunk of this dataset"),
+        ));
+    }
     // Whoever may search may say what was good; only the set is made with more rights.
     let writer = Caller::local(caller.tenant());
     match create(app, &writer, dataset_id, FEEDBACK).await {
         Err(error) if error.code() != "query_set_exists" => return Err(error),
         _ => {}
     }
-    let (_, unknown) = add(app, &writer, dataset_id, FEEDBACK, vec![query]).await?;
-    match unknown.first() {
-        None => Ok(()),
-        Some(name) => Err(Error::not_found(
-            "document_not_found",
-            format!("{name:?} is no document or chunk of this dataset"),
-        )),
-    }
+    add(app, &writer, dataset_id, FEEDBACK, vec![query]).await?;
+    Ok(())
 }
 
 /// What known-item queries are made from.
@@ -387,7 +429,8 @@ pub async fn synthetic(
         Items::Headings => {
             app.db
                 .all(
-                    "SELECT DISTINCT document_id, heading_path FROM kb_chunks WHERE tenant_id = $1 AND set_id = $2 AND heading_path <> '[]'",
+                    "SELECT DISTINCT c.document_id, c.heading_path FROM kb_chunks c JOIN kb_documents d ON d.id = c.document_id
+                     WHERE c.tenant_id = $1 AND c.set_id = $2 AND d.enabled = TRUE AND c.heading_path <> '[]'",
                     args![caller.tenant(), &dataset.live_set],
                 )
                 .await?
@@ -510,7 +553,12 @@ pub fn from_trec(topics: &str, qrels: &str) -> Result<Vec<NewQuery>> {
         .zip(qrels.lines())
         .filter(|(_, l)| !l.trim().is_empty())
     {
-        let cells: Vec<&str> = line.split_whitespace().collect();
+        // Names may have spaces where tabs divide.
+        let cells: Vec<&str> = if line.contains('\t') {
+            line.split('\t').map(str::trim).collect()
+        } else {
+            line.split_whitespace().collect()
+        };
         let (query, document, grade) = match cells[..] {
             [query, _, document, grade] => (query, document, grade),
             [query, document, grade] => (query, document, grade),

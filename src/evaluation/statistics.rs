@@ -1,12 +1,12 @@
 //! How sure a difference is: the paired bootstrap (Efron 1979; Sakai 2006 for retrieval), and how scores relate to answers.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Resamples of the bootstrap.
 const RESAMPLES: usize = 5000;
 
 /// A mean with the interval that holds 95 % of its resamples.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Interval {
     /// Mean of the differences.
     pub mean: f64,

@@ -1,19 +1,18 @@
 //! Auto-tuning: the best settings for one half of the labelled queries, reported on the other half. Candidates are taken once per query, so that
 //! trying every weight costs no searches.
 
-use std::collections::hash_map::DefaultHasher;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::defaults;
-use super::runs::{self, Measured, judgements, ranking};
+use super::runs::{self, Measured, Run, judgements, ranking};
 use super::sets::{self, Query};
 use super::statistics::{self, Interval};
 use crate::app::App;
-use crate::auth::{Caller, Scope};
+use crate::auth::Caller;
 use crate::error::{Error, Result};
 use crate::search::blend;
 use crate::search::measure::{self, Measures};
@@ -24,6 +23,8 @@ use crate::search::{Defaults, Settings};
 const STEPS: u8 = 20;
 /// Numbers of candidates that are tried, fewest first.
 const CANDIDATES: [usize; 4] = [50, 100, 200, 400];
+/// Candidates of a search that names none.
+const USUAL: usize = 200;
 /// Trade-offs of maximal marginal relevance that are tried.
 const MMR: [f32; 2] = [0.9, 0.7];
 /// A gain on the first half below this is none.
@@ -34,7 +35,7 @@ const AT_ONCE: usize = 4;
 const DEPTH: usize = 100;
 
 /// What tuning found.
-#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Tuning {
     /// Queries on which settings were chosen.
@@ -58,7 +59,7 @@ pub struct Tuning {
 }
 
 /// A point of the curve.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AlphaPoint {
     /// Weight of the vectors.
@@ -68,7 +69,7 @@ pub struct AlphaPoint {
 }
 
 /// Settings that were tried.
-#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Tried {
     /// The settings.
@@ -77,72 +78,65 @@ pub struct Tried {
     pub ndcg_at_10: f64,
 }
 
-/// Tunes on a query set; with `apply`, the settings become the dataset's defaults when they are better on both halves.
+/// Queues the tuning of a query set; with `apply`, the settings become the dataset's defaults, unless they are worse on the other half.
 ///
 /// # Errors
-/// `dataset_not_found`, `query_set_not_found`, `labels_missing`, and those of search.
-pub async fn tune(
+/// `dataset_not_found`, `query_set_not_found`, `labels_missing`.
+pub async fn start(
     app: &Arc<App>,
     caller: &Caller,
     dataset_id: &str,
     set: &str,
     apply: bool,
-) -> Result<Tuning> {
-    caller.need(Scope::KbWrite)?;
-    let set = sets::get(app, caller, dataset_id, set).await?;
-    let all = sets::queries(app, caller, dataset_id, &set.id).await?;
-    let labelled = all
-        .iter()
-        .filter_map(|q| Some((q, judgements(&q.labels().ok()?).1)));
-    let answerable: Vec<&Query> = labelled.filter(|(_, a)| *a).map(|(q, _)| q).collect();
-    if answerable.len() < FEWEST {
+) -> Result<Run> {
+    let queries = sets::queries(app, caller, dataset_id, set).await?;
+    answerable(&queries)?;
+    let configuration = apply.to_string();
+    runs::queue(
+        app,
+        caller,
+        dataset_id,
+        set,
+        "tuning",
+        "tuning",
+        configuration,
+    )
+    .await
+}
+
+/// Queries that something answers, when they are enough.
+fn answerable(queries: &[Query]) -> Result<Vec<&Query>> {
+    let mut found = Vec::new();
+    for query in queries {
+        if judgements(&query.labels()?).1 {
+            found.push(query);
+        }
+    }
+    if found.len() < FEWEST {
         return Err(Error::unprocessable(
             "labels_missing",
             format!(
                 "tuning needs at least {FEWEST} queries with an answer; the set has {}",
-                answerable.len()
+                found.len()
             ),
         ));
     }
-    let (tuning, testing) = halves(&answerable);
+    Ok(found)
+}
+
+/// Tunes.
+pub(super) async fn tune(
+    app: &Arc<App>,
+    caller: &Caller,
+    dataset_id: &str,
+    all: &[Query],
+    apply: bool,
+) -> Result<Tuning> {
+    let (tuning, testing) = halves(&answerable(all)?);
     let pools = Pools::take(app, caller, dataset_id, &tuning, false).await?;
     let widened = Pools::take(app, caller, dataset_id, &tuning, true).await?;
-    let mut tried: Vec<Tried> = Vec::new();
-    let mut curve = Vec::new();
-    for (feedback, pools) in [(None, &pools), (Some(true), &widened)] {
-        for alpha in weights() {
-            let ndcg_at_10 = pools.ndcg(alpha, usize::MAX)?;
-            if let (None, Some(alpha)) = (feedback, alpha) {
-                curve.push(AlphaPoint { alpha, ndcg_at_10 });
-            }
-            tried.push(Tried {
-                defaults: Defaults {
-                    hybrid_alpha: alpha,
-                    feedback,
-                    ..Defaults::default()
-                },
-                ndcg_at_10,
-            });
-        }
-    }
-    let mut best = better(&tried);
-    // As few candidates as do not cost anything.
-    let pool = if best.defaults.feedback == Some(true) {
-        &widened
-    } else {
-        &pools
-    };
-    for candidates in CANDIDATES {
-        let ndcg_at_10 = pool.ndcg(best.defaults.hybrid_alpha, candidates)?;
-        let defaults = Defaults {
-            candidates: Some(candidates),
-            ..best.defaults
-        };
-        tried.push(Tried {
-            defaults,
-            ndcg_at_10,
-        });
-    }
+    let (mut tried, curve, mut best) =
+        tokio::task::spawn_blocking(move || weigh(&pools, &widened)).await??;
     // What needs vectors or the cross-encoder is searched for.
     let mut searched: Vec<Defaults> = MMR
         .iter()
@@ -158,41 +152,39 @@ pub async fn tune(
         });
     }
     for defaults in searched {
-        let found = searches(app, caller, dataset_id, &defaults, &tuning).await?;
+        let found = searches(app, caller, dataset_id, defaults, &tuning).await?;
         let ndcg_at_10 = runs::summary(&found).measures.ndcg_at_10;
-        tried.push(Tried {
+        let trial = Tried {
             defaults,
             ndcg_at_10,
-        });
+        };
+        if ndcg_at_10 > best.ndcg_at_10 + GAIN {
+            best = trial.clone();
+        }
+        tried.push(trial);
     }
-    best = better(&tried);
     let in_force = defaults::get(app, caller, dataset_id).await?;
-    let before = searches(app, caller, dataset_id, &in_force, &testing).await?;
-    let after = searches(app, caller, dataset_id, &best.defaults, &testing).await?;
-    let gain: Vec<f64> = before
+    let before = searches(app, caller, dataset_id, in_force, &testing).await?;
+    let after = searches(app, caller, dataset_id, best.defaults, &testing).await?;
+    let differences: Vec<f64> = before
         .iter()
         .zip(&after)
         .map(|(b, a)| a.measures.ndcg_at_10 - b.measures.ndcg_at_10)
         .collect();
-    let gain = statistics::interval(&gain);
-    // Thresholds are part of the settings: they are calibrated with them, over all queries.
+    let gain = tokio::task::spawn_blocking(move || statistics::interval(&differences)).await?;
+    // The threshold is part of the settings: it is calibrated with them, over all queries.
     let everything: Vec<&Query> = all.iter().collect();
     let calibrated =
-        runs::calibration(&searches(app, caller, dataset_id, &best.defaults, &everything).await?);
+        runs::calibration(&searches(app, caller, dataset_id, best.defaults, &everything).await?);
     let chosen = Defaults {
-        confident_from: calibrated
-            .confident_from
-            .map(|t| t as f32)
-            .or(in_force.confident_from),
-        min_score: in_force.min_score,
+        confident_from: calibrated.confident_from.map(|t| t as f32),
         ..best.defaults
     };
     let applied = apply && gain.mean >= 0.0;
     if applied {
         let reason = format!(
-            "tuned on {} queries of {:?}; nDCG@10 on {} others {:+.4} ({:+.4} to {:+.4})",
+            "tuned on {} queries; nDCG@10 on {} others {:+.4} ({:+.4} to {:+.4})",
             tuning.len(),
-            set.name,
             testing.len(),
             gain.mean,
             gain.low,
@@ -214,6 +206,59 @@ pub async fn tune(
     })
 }
 
+/// What weights, feedback and numbers of candidates give, without a search.
+fn weigh(pools: &Pools, widened: &Pools) -> Result<(Vec<Tried>, Vec<AlphaPoint>, Tried)> {
+    let mut tried: Vec<Tried> = Vec::new();
+    let mut curve = Vec::new();
+    for (feedback, pools) in [(None, pools), (Some(true), widened)] {
+        for alpha in weights() {
+            let ndcg_at_10 = pools.ndcg(alpha, USUAL)?;
+            if let (None, Some(alpha)) = (feedback, alpha) {
+                curve.push(AlphaPoint { alpha, ndcg_at_10 });
+            }
+            let defaults = Defaults {
+                hybrid_alpha: alpha,
+                feedback,
+                ..Defaults::default()
+            };
+            tried.push(Tried {
+                defaults,
+                ndcg_at_10,
+            });
+        }
+    }
+    let mut best = better(&tried);
+    // More candidates only for a gain; fewer where they cost nothing.
+    let pools = if best.defaults.feedback == Some(true) {
+        widened
+    } else {
+        pools
+    };
+    let mut numbers = Vec::new();
+    for candidates in CANDIDATES {
+        let ndcg_at_10 = pools.ndcg(best.defaults.hybrid_alpha, candidates)?;
+        let defaults = Defaults {
+            candidates: Some(candidates),
+            ..best.defaults
+        };
+        numbers.push(Tried {
+            defaults,
+            ndcg_at_10,
+        });
+    }
+    let most = numbers.iter().map(|t| t.ndcg_at_10).fold(0.0, f64::max);
+    let wanted = if most > best.ndcg_at_10 + GAIN {
+        most - GAIN
+    } else {
+        best.ndcg_at_10
+    };
+    if let Some(fewest) = numbers.iter().find(|t| t.ndcg_at_10 >= wanted) {
+        best = fewest.clone();
+    }
+    tried.extend(numbers);
+    Ok((tried, curve, best))
+}
+
 /// Two halves that do not depend on the order of the queries, nor change when some are added.
 fn halves<'a>(queries: &[&'a Query]) -> (Vec<&'a Query>, Vec<&'a Query>) {
     queries.iter().partition(|q| is_for_tuning(&q.text))
@@ -222,9 +267,7 @@ fn halves<'a>(queries: &[&'a Query]) -> (Vec<&'a Query>, Vec<&'a Query>) {
 /// Whether a query is in the half on which settings are chosen.
 #[must_use]
 pub fn is_for_tuning(text: &str) -> bool {
-    let mut hasher = DefaultHasher::new();
-    text.hash(&mut hasher);
-    hasher.finish().is_multiple_of(2)
+    Sha256::digest(text.as_bytes())[0].is_multiple_of(2)
 }
 
 /// Weights that are tried: the one that suits each query (`None`), then from 0 to 1 in steps of a twentieth.
@@ -248,19 +291,17 @@ async fn searches(
     app: &Arc<App>,
     caller: &Caller,
     dataset_id: &str,
-    defaults: &Defaults,
+    defaults: Defaults,
     queries: &[&Query],
 ) -> Result<Vec<Measured>> {
-    let settings = Settings {
-        hybrid_alpha: defaults.hybrid_alpha,
-        candidates: defaults.candidates,
-        mmr: defaults.mmr,
-        feedback: Some(defaults.feedback.unwrap_or(false)),
-        rerank: Some(defaults.rerank.unwrap_or(false)),
-        ..Settings::default()
+    // A limit on scores would hide what the settings rank low.
+    let defaults = Defaults {
+        min_score: None,
+        ..defaults
     };
     let queries: Vec<Query> = queries.iter().map(|q| (*q).clone()).collect();
-    runs::measure_all(app, caller, dataset_id, &settings, &queries).await
+    let settings = Settings::default();
+    runs::measure_all(app, caller, dataset_id, &settings, Some(defaults), &queries).await
 }
 
 /// The candidates of some queries.
@@ -306,23 +347,20 @@ impl Pools {
     }
 }
 
-/// Chunks and documents of a pool, best first.
+/// Passages of a pool, best first.
 #[must_use]
-pub fn ordered(pool: &Pool, alpha: f32, candidates: usize) -> Vec<(&str, &str)> {
+pub fn ordered(pool: &Pool, alpha: f32, candidates: usize) -> Vec<(&str, i64, i64)> {
     let near = |rank: Option<usize>| rank.is_some_and(|r| r <= candidates);
-    let mut scored: Vec<(f32, &str, &str)> = pool
+    let mut scored: Vec<(f32, &query::PoolItem)> = pool
         .items
         .iter()
-        .filter(|(.., raw)| near(raw.vector_rank) || near(raw.keyword_rank))
-        .map(|(chunk, document, raw)| {
-            let score = blend::absolute(raw, pool.bound, alpha).score;
-            (score, chunk.as_str(), document.as_str())
-        })
+        .filter(|item| near(item.raw.vector_rank) || near(item.raw.keyword_rank))
+        .map(|item| (blend::absolute(&item.raw, pool.bound, alpha).score, item))
         .collect();
-    scored.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(b.1)));
+    scored.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.chunk.cmp(&b.1.chunk)));
     scored
         .into_iter()
         .take(DEPTH)
-        .map(|(_, chunk, document)| (chunk, document))
+        .map(|(_, item)| (&*item.document, item.span.0, item.span.1))
         .collect()
 }

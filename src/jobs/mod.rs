@@ -30,6 +30,11 @@ pub enum Task {
         /// The generation's set of chunks.
         set_id: String,
     },
+    /// Measure a configuration, or tune one, on labelled queries.
+    Evaluate {
+        /// The run.
+        run_id: String,
+    },
     /// Remove expired events, unused blobs and embeddings, old finished jobs.
     Housekeeping,
 }
@@ -39,6 +44,7 @@ impl Task {
         match self {
             Self::Ingest { .. } => "ingest",
             Self::Build { .. } => "build",
+            Self::Evaluate { .. } => "evaluate",
             Self::Housekeeping => "housekeeping",
         }
     }

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 
 /// A condition.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(untagged)]
+#[serde(untagged, deny_unknown_fields)]
 #[schema(no_recursion)]
 pub enum Filter {
     /// All of them hold.
@@ -71,8 +71,8 @@ pub enum Operator {
 
 /// Deepest nesting of a filter.
 const DEPTH: usize = 16;
-/// Most comparisons in a filter.
-const SIZE: usize = 200;
+/// Most values that a filter compares with, those of lists counted one by one.
+const SIZE: usize = 1000;
 
 impl Filter {
     /// Reads a filter from JSON and checks its shape.
@@ -89,7 +89,7 @@ impl Filter {
         if filter.check(1)? > SIZE {
             return Err(Error::invalid(
                 "filter_invalid",
-                format!("a filter may have at most {SIZE} comparisons"),
+                format!("a filter may compare with at most {SIZE} values"),
             ));
         }
         Ok(filter)
@@ -119,7 +119,7 @@ impl Filter {
                     }
                 };
                 if fits {
-                    Ok(1)
+                    Ok(comparison.value.as_array().map_or(1, Vec::len).max(1))
                 } else {
                     Err(Error::invalid(
                         "filter_invalid",
@@ -166,7 +166,7 @@ impl Filter {
         }
     }
 
-    /// What `field:value` in a query means: the field has the value as a word of its text, or is that number or truth value.
+    /// What `field:value` in a query means: the field contains the value, ignoring case, or is that number or truth value.
     #[must_use]
     pub fn typed(field: &str, value: &str) -> Self {
         let is = |op, value| {
@@ -208,14 +208,7 @@ impl Filter {
 
 impl Comparison {
     fn holds(&self, object: &Value) -> bool {
-        let found = object
-            .get(&self.field)
-            .or_else(|| {
-                self.field
-                    .split('.')
-                    .try_fold(object, |value, part| value.get(part))
-            })
-            .filter(|v| !v.is_null());
+        let found = value_at(object, &self.field);
         let any = |test: &dyn Fn(&Value) -> bool| match found {
             Some(Value::Array(items)) => items.iter().any(test),
             Some(value) => test(value),
@@ -251,6 +244,17 @@ impl Comparison {
             Operator::Exists => found.is_some() != (self.value == Value::Bool(false)),
         }
     }
+}
+
+/// The value of a field that is there and not null; dots lead into nested objects.
+#[must_use]
+pub fn value_at<'a>(object: &'a Value, field: &str) -> Option<&'a Value> {
+    let nested = || {
+        field
+            .split('.')
+            .try_fold(object, |value, part| value.get(part))
+    };
+    object.get(field).or_else(nested).filter(|v| !v.is_null())
 }
 
 /// Fields of hits themselves begin with a dollar; these belong to the chunk.

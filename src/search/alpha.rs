@@ -14,8 +14,8 @@ use crate::db::args;
 use crate::error::{Error, Result};
 use crate::kb::Dataset;
 
-/// Weight of the vectors where the model knows the language.
-pub const KNOWN: f32 = 0.7;
+/// Weight of the vectors where the model knows the language. On the English collections measured, nDCG@10 is flat between 0.5 and 0.7.
+pub const KNOWN: f32 = 0.6;
 /// Weight of the vectors where it knows nothing of it.
 pub const UNKNOWN: f32 = 0.1;
 /// Letters per piece from which a text counts as known, and up to which as unknown. Measured with an English model: English queries 2.3 to 5,

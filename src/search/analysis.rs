@@ -15,7 +15,7 @@ use unicode_normalization::char::is_combining_mark;
 use crate::error::{Error, Result};
 
 /// Changes with every change of the analysis: indexes written with another version are built anew.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Tokens longer than this many bytes (base64, minified code) are not indexed.
 const LONGEST: usize = 200;
@@ -177,6 +177,18 @@ pub fn twin_of_plain(term: &str) -> String {
     format!("{FOLDED}{}", without_diacritics(term))
 }
 
+/// A term as people may see it.
+#[must_use]
+pub fn shown(term: &str) -> &str {
+    term.trim_start_matches(FOLDED)
+}
+
+/// Whether a term is a folded twin.
+#[must_use]
+pub fn is_twin(term: &str) -> bool {
+    term.starts_with(FOLDED)
+}
+
 fn without_diacritics(term: &str) -> String {
     static FOLDING: LazyLock<TextAnalyzer> = LazyLock::new(|| {
         TextAnalyzer::builder(RawTokenizer::default())
@@ -334,7 +346,9 @@ impl Scanner<'_> {
     /// A word, and its parts where `_` or a capital inside divides it.
     fn word(&mut self, start: usize, end: usize) {
         let parts = parts(&self.text[start..end]);
-        if parts.len() < 2 {
+        // `_id` and `__init__` are found by their one part, too.
+        let whole = parts.first().is_none_or(|part| *part == (0, end - start));
+        if parts.len() < 2 && whole {
             self.push(start, end, 1);
             return;
         }
@@ -504,6 +518,10 @@ mod tests {
         assert_eq!(
             terms("none", "C++ and C# in main.rs"),
             ["c", "c++", "and", "c", "c#", "in", "main", "rs", "main.rs"]
+        );
+        assert_eq!(
+            terms("none", "__init__ _id _"),
+            ["__init__", "init", "_id", "id"]
         );
         assert_eq!(
             terms("none", "state-of-the-art"),

@@ -52,9 +52,6 @@ pub(super) async fn choose(
         };
         folded = fold(app, sources, &mut candidates, depth, request.per_document).await?;
     }
-    if let Some(lambda) = mmr {
-        candidates = diverse(app, sources, candidates, lambda, request.top_k).await?;
-    }
     if let Some(most) = request.per_document {
         let mut counts: HashMap<String, usize> = HashMap::new();
         candidates.retain(|c| {
@@ -62,6 +59,9 @@ pub(super) async fn choose(
             *count += 1;
             *count <= most
         });
+    }
+    if let Some(lambda) = mmr {
+        candidates = diverse(app, sources, candidates, lambda, request.top_k).await?;
     }
     if let Some(cursor) = cursor {
         candidates.retain(|c| !cursor.is_behind(c));
@@ -76,6 +76,7 @@ pub(super) async fn choose(
             score: last.value(),
             id: last.id,
             seen,
+            depth: cursor.map_or(request.top_k, |c| c.depth),
         });
     Ok(Chosen {
         shown: candidates,

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::analysis;
 use super::blend::Fusion;
 use super::keyword::QueryTerm;
 
@@ -79,8 +80,13 @@ impl Explanation {
             (0, _) => "it has none of the words".to_owned(),
             (met, _) => {
                 let asked = self.terms.iter().filter(|t| t.weight >= 1.0).count();
-                let of =
-                    |t: &&QueryTerm| t.forms.iter().any(|f| self.matched_terms.contains(&f.term));
+                let of = |t: &&QueryTerm| {
+                    t.forms.iter().any(|f| {
+                        self.matched_terms
+                            .iter()
+                            .any(|m| m == analysis::shown(&f.term))
+                    })
+                };
                 let words = self
                     .terms
                     .iter()
@@ -91,7 +97,7 @@ impl Explanation {
                     .matched_terms
                     .iter()
                     .take(5)
-                    .map(|t| t.trim_start_matches('\u{1}'))
+                    .map(String::as_str)
                     .collect();
                 format!(
                     "it has {words} of the {asked} words ({}{})",

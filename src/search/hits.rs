@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::analysis;
 use super::choose::Chosen;
 use super::explain::Explanation;
 use super::highlight::{Range, highlight};
@@ -138,6 +139,10 @@ pub(super) async fn assemble(
             continue;
         };
         let source = &sources[candidate.source];
+        if trimmed > 0 {
+            trimmed += 1;
+            continue;
+        }
         let (expanded, section) = passages(app, caller, request, &chunk).await?;
         if let Some(budget) = request.max_tokens {
             let text = section
@@ -147,7 +152,7 @@ pub(super) async fn assemble(
             let embedder = app.embedder_of(&source.dataset.embedding_model).await?;
             let tokens = embedder.tokens().count(text).map_err(Error::from)?;
             // The first one that does not fit ends the answer: a worse one that would fit is not shown in its place.
-            if trimmed > 0 || used + tokens > budget {
+            if used + tokens > budget {
                 trimmed += 1;
                 continue;
             }
@@ -239,30 +244,37 @@ async fn passages(
 
 /// The query with the words that were guessed in the place of those that no dataset knows, as they stand in the best hit that has them.
 pub(super) fn did_you_mean(query: &str, sources: &[Source], hits: &[Hit]) -> Option<String> {
-    let mut corrected = query.to_owned();
     let source = sources.first()?;
-    for term in &source.analysed.terms {
-        let known = term
-            .forms
+    let guessed = |s: &Source, word: &str| {
+        let term = s.analysed.terms.iter().find(|t| t.term == word)?;
+        let guess = term.forms.iter().find(|f| f.kind == FormKind::Guess)?;
+        Some(guess.term.clone())
+    };
+    let mut changes: Vec<(usize, usize, String)> = Vec::new();
+    for typed in analysis::tokens("none", query) {
+        let word = source.analysed.languages.iter().find_map(|language| {
+            let stems = analysis::tokens(language, &typed.text);
+            stems.into_iter().next().map(|t| t.text)
+        });
+        let Some(word) = word else { continue };
+        // A word that one of the datasets knows is none that was misspelt.
+        let Some(guess) = sources
             .iter()
-            .any(|f| f.kind != FormKind::Guess && f.df > 0);
-        let guess = term.forms.iter().find(|f| f.kind == FormKind::Guess);
-        let (false, Some(guess)) = (known, guess) else {
+            .map(|s| guessed(s, &word))
+            .collect::<Option<Vec<String>>>()
+            .and_then(|all| all.into_iter().next())
+        else {
             continue;
         };
-        let meant = surface(&guess.term, source, hits).unwrap_or_else(|| guess.term.clone());
-        let typed = super::analysis::tokens("none", query)
-            .into_iter()
-            .find(|t| {
-                source.analysed.languages.iter().any(|l| {
-                    super::analysis::tokens(l, &t.text)
-                        .iter()
-                        .any(|s| s.text == term.term)
-                })
-            });
-        if let Some(typed) = typed {
-            corrected = corrected.replacen(&query[typed.offset_from..typed.offset_to], &meant, 1);
-        }
+        let meant = surface(&guess, source, hits).unwrap_or(guess);
+        changes.push((typed.offset_from, typed.offset_to, meant));
+    }
+    if changes.is_empty() {
+        return None;
+    }
+    let mut corrected = query.to_owned();
+    for (start, end, meant) in changes.into_iter().rev() {
+        corrected.replace_range(start..end, &meant);
     }
     (corrected != query).then_some(corrected)
 }
@@ -271,7 +283,7 @@ pub(super) fn did_you_mean(query: &str, sources: &[Source], hits: &[Hit]) -> Opt
 fn surface(term: &str, source: &Source, hits: &[Hit]) -> Option<String> {
     hits.iter().find_map(|hit| {
         source.analysed.languages.iter().find_map(|language| {
-            super::analysis::tokens(language, &hit.chunk.content)
+            analysis::tokens(language, &hit.chunk.content)
                 .into_iter()
                 .find(|t| t.text == term)
                 .map(|t| hit.chunk.content[t.offset_from..t.offset_to].to_lowercase())

@@ -9,10 +9,10 @@ use moka::sync::Cache;
 
 use super::query::Answer;
 
-/// Answers kept.
-const ANSWERS: u64 = 2000;
-/// Ids of documents kept, over all filters.
-const DOCUMENTS: u64 = 2_000_000;
+/// Bytes of answers kept, nearly.
+const ANSWERS: u64 = 64 << 20;
+/// Bytes of document ids kept, over all filters, nearly.
+const DOCUMENTS: u64 = 64 << 20;
 /// Answers are kept this long: times in them age.
 const AGE: Duration = Duration::from_secs(600);
 
@@ -32,15 +32,22 @@ impl Default for Memory {
         Self {
             answers: Cache::builder()
                 .max_capacity(ANSWERS)
+                .weigher(|_, answer: &Arc<Answer>| weight(answer.bytes()))
                 .time_to_live(AGE)
                 .build(),
             documents: Cache::builder()
                 .max_capacity(DOCUMENTS)
-                .weigher(|_, ids: &Arc<Vec<String>>| {
-                    u32::try_from(ids.len()).unwrap_or(u32::MAX).max(1)
-                })
+                .weigher(|key: &String, ids: &Arc<Vec<String>>| weight(key.len() + 50 * ids.len()))
+                .time_to_live(AGE)
                 .build(),
-            fields: Cache::new(1000),
+            fields: Cache::builder()
+                .max_capacity(1000)
+                .time_to_live(AGE)
+                .build(),
         }
     }
+}
+
+fn weight(bytes: usize) -> u32 {
+    u32::try_from(bytes).unwrap_or(u32::MAX).max(1)
 }

@@ -12,19 +12,21 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::future::try_join_all;
 use serde::Serialize;
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
+use super::analysis;
 use super::blend::{self, Fusion, Raw, Score, Spread};
 use super::choose;
 use super::explain::{Explanation, Reranked};
 use super::hits::{self, Hit};
-use super::request::{Defaults, Request};
+use super::request::{MAX_TOP_K, Request};
 use super::retrieve::{self, Candidates, Place, Source};
 use super::syntax::Parsed;
 use crate::app::App;
 use crate::auth::{Caller, Scope};
 use crate::error::{Error, Result};
-use crate::kb::{datasets, generations};
+use crate::kb::{datasets, filter, generations};
 
 /// Best score from which an answer counts as confident, where the dataset has no other threshold. Measured: see `README.md`.
 pub const CONFIDENT_FROM: f32 = 0.57;
@@ -53,7 +55,7 @@ pub struct Timings {
 pub struct Totals {
     /// Distinct candidates that were scored: the best of each list, in the filter.
     pub candidates: usize,
-    /// Those of them with at least `minScore`. Facets count these.
+    /// Those of them with at least `minScore`; after reranking, of those that were reranked. Facets count these.
     pub matching: usize,
     /// Documents that these belong to.
     pub documents: usize,
@@ -122,7 +124,7 @@ pub struct Confidence {
 #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Reranking {
-    /// `reranked`, or `outOfTime`: then the order is that of the blend.
+    /// `reranked`; or `outOfTime`, or `notConfigured` where only the dataset's default asks for it: then the order is that of the blend.
     pub outcome: &'static str,
     /// The model.
     pub model: String,
@@ -159,6 +161,22 @@ pub struct Answer {
     pub timings: Timings,
 }
 
+impl Answer {
+    /// Roughly the memory that it takes.
+    pub(super) fn bytes(&self) -> usize {
+        let passage = |p: &Option<super::Passage>| p.as_ref().map_or(0, |p| p.text.len());
+        let hit = |h: &Hit| {
+            1000 + h.chunk.content.len()
+                + h.chunk.context.len()
+                + h.metadata.len()
+                + 200 * h.explanation.terms.len()
+                + passage(&h.expanded)
+                + passage(&h.section)
+        };
+        1000 + self.hits.iter().map(hit).sum::<usize>()
+    }
+}
+
 /// A scored candidate.
 #[derive(Debug, Clone)]
 pub(super) struct Candidate {
@@ -187,8 +205,12 @@ pub async fn search(app: &Arc<App>, caller: &Caller, request: &Request) -> Resul
     request.check()?;
     let datasets = chosen(app, caller, request).await?;
     let engine = app.engine().await?;
-    let key = memory_key(app, caller, request, &datasets)?;
-    if let Some(key) = key.as_ref().filter(|_| request.cache)
+    let key = if request.cache {
+        memory_key(app, caller, request, &datasets)?
+    } else {
+        None
+    };
+    if let Some(key) = &key
         && let Some(known) = app.search_memory.answers.get(key)
     {
         let mut answer = Answer::clone(&known);
@@ -208,23 +230,9 @@ pub async fn search(app: &Arc<App>, caller: &Caller, request: &Request) -> Resul
     .await?;
     let prepared = began.elapsed();
     let cursor = request.cursor.as_deref().map(Cursor::read).transpose()?;
-    let deep = request.top_k + cursor.as_ref().map_or(0, |c| c.seen);
-    let mut found = retrieve(app, request, &sources, deep).await?;
-    let asks_feedback = |s: &Source| request.feedback.or(s.defaults.feedback).unwrap_or(false);
-    if sources.iter().any(asks_feedback) {
-        let first = scored(request, &sources, &found);
-        for (index, source) in sources.iter_mut().enumerate() {
-            if asks_feedback(source) {
-                let best: Vec<Uuid> = first
-                    .iter()
-                    .filter(|c| c.source == index)
-                    .map(|c| c.id)
-                    .collect();
-                source.widen(app, &best).await?;
-            }
-        }
-        found = retrieve(app, request, &sources, deep).await?;
-    }
+    // Every page is cut from the same candidates.
+    let depth = cursor.as_ref().map_or(request.top_k, |c| c.depth);
+    let found = gather(app, request, &mut sources, depth).await?;
     let retrieved = began.elapsed();
     let candidates = scored(request, &sources, &found);
     let mut totals = Totals {
@@ -232,6 +240,7 @@ pub async fn search(app: &Arc<App>, caller: &Caller, request: &Request) -> Resul
         complete: found.iter().all(|f| f.complete),
         ..Totals::default()
     };
+    let before_reranking = candidates.len();
     let (mut candidates, reranking) =
         super::rerank::apply(app, request, &sources, candidates).await?;
     let reranked = began.elapsed();
@@ -239,6 +248,7 @@ pub async fn search(app: &Arc<App>, caller: &Caller, request: &Request) -> Resul
         let least = request.min_score.or(sources[c.source].defaults.min_score);
         c.value() >= least.unwrap_or(0.0)
     });
+    totals.complete &= reranking.is_none() || before_reranking <= app.config.rerank_candidates;
     totals.matching = candidates.len();
     let documents: HashSet<&str> = candidates
         .iter()
@@ -246,9 +256,10 @@ pub async fn search(app: &Arc<App>, caller: &Caller, request: &Request) -> Resul
         .collect();
     totals.documents = documents.len();
     let facets = facets(app, request, &sources, &candidates).await?;
-    let confidence = confidence(&sources, candidates.first());
+    let confidence = confidence(request.fusion, &sources, candidates.first());
     let chosen = choose::choose(app, request, &sources, candidates, cursor.as_ref()).await?;
-    let next = chosen.next.as_ref().map(Cursor::write);
+    let paged = reranking.is_none();
+    let next = chosen.next.as_ref().filter(|_| paged).map(Cursor::write);
     let (hits, tokens, trimmed) = hits::assemble(app, caller, request, &sources, chosen).await?;
     let total = began.elapsed();
     let answer = Answer {
@@ -284,7 +295,11 @@ pub async fn search(app: &Arc<App>, caller: &Caller, request: &Request) -> Resul
         },
     };
     record(&answer);
-    if let Some(key) = key {
+    let lasting = answer
+        .reranking
+        .as_ref()
+        .is_none_or(|r| r.outcome == "reranked");
+    if let Some(key) = key.filter(|_| lasting) {
         app.search_memory
             .answers
             .insert(key, Arc::new(answer.clone()));
@@ -299,8 +314,21 @@ pub struct Pool {
     pub suited: f32,
     /// The largest BM25 that the query could reach.
     pub bound: f32,
-    /// Chunk, document and raw scores.
-    pub items: Vec<(String, String, Raw)>,
+    /// The candidates.
+    pub items: Vec<PoolItem>,
+}
+
+/// A candidate.
+#[derive(Debug, Clone)]
+pub struct PoolItem {
+    /// Its chunk, as a number: ids are many.
+    pub chunk: Uuid,
+    /// Its document.
+    pub document: Arc<str>,
+    /// Range in the document's text, in characters.
+    pub span: (i64, i64),
+    /// Its raw scores.
+    pub raw: Raw,
 }
 
 /// Takes the candidates of a query.
@@ -337,8 +365,19 @@ pub async fn pool(app: &Arc<App>, caller: &Caller, request: &Request) -> Result<
         found = source.candidates(app, &request, request.top_k).await?;
     }
     let places = found.places;
-    let item =
-        |(id, raw): (Uuid, Raw)| Some((id.to_string(), places.get(&id)?.document_id.clone(), raw));
+    let mut documents: HashMap<String, Arc<str>> = HashMap::new();
+    let item = |(id, raw): (Uuid, Raw)| {
+        let place = places.get(&id)?;
+        let document = documents
+            .entry(place.document_id.clone())
+            .or_insert_with(|| place.document_id.as_str().into());
+        Some(PoolItem {
+            chunk: id,
+            document: Arc::clone(document),
+            span: (place.start_char, place.end_char),
+            raw,
+        })
+    };
     Ok(Pool {
         suited: suited.alpha,
         bound: source.analysed.bound,
@@ -415,16 +454,31 @@ fn memory_key(
         )
         .map_err(|e| Error::internal("a key cannot be written").with_source(e))?;
     }
-    Ok(Some(key))
+    // Queries and filters may be long.
+    Ok(Some(hex::encode(Sha256::digest(key.as_bytes()))))
 }
 
-async fn retrieve(
+/// The candidates of every source, widened by feedback where that is asked for.
+pub(super) async fn gather(
     app: &Arc<App>,
     request: &Request,
-    sources: &[Source],
-    deep: usize,
+    sources: &mut [Source],
+    depth: usize,
 ) -> Result<Vec<Candidates>> {
-    try_join_all(sources.iter().map(|s| s.candidates(app, request, deep))).await
+    let found = try_join_all(sources.iter().map(|s| s.candidates(app, request, depth))).await?;
+    let asks_feedback = |s: &Source| request.feedback.or(s.defaults.feedback).unwrap_or(false);
+    if !sources.iter().any(asks_feedback) {
+        return Ok(found);
+    }
+    let first = scored(request, sources, &found);
+    for (index, source) in sources.iter_mut().enumerate() {
+        if asks_feedback(source) {
+            let own = first.iter().filter(|c| c.source == index);
+            let best: Vec<Uuid> = own.map(|c| c.id).collect();
+            source.widen(app, &best).await?;
+        }
+    }
+    try_join_all(sources.iter().map(|s| s.candidates(app, request, depth))).await
 }
 
 /// Every candidate with its score, best first; equal ones by id.
@@ -468,13 +522,18 @@ pub(super) fn sort(candidates: &mut [Candidate]) {
     });
 }
 
-fn confidence(sources: &[Source], best: Option<&Candidate>) -> Confidence {
+fn confidence(fusion: Fusion, sources: &[Source], best: Option<&Candidate>) -> Confidence {
     let defaults = |c: &Candidate| sources[c.source].defaults;
     let of = best.map_or_else(
         || sources.first().map(|s| s.defaults).unwrap_or_default(),
         defaults,
     );
-    let Defaults { confident_from, .. } = of;
+    // Scores that are relative to the query say nothing of the answer.
+    let confident_from = if fusion == Fusion::Blend {
+        of.confident_from
+    } else {
+        Some(0.0)
+    };
     let (score, threshold) = (
         best.map_or(0.0, Candidate::value),
         confident_from.unwrap_or(CONFIDENT_FROM),
@@ -510,13 +569,17 @@ async fn facets(
             let Some(document) = objects.get(&candidate.place.document_id) else {
                 continue;
             };
-            let object = retrieve::with_place(document, &candidate.place);
-            let value = object.get(field).cloned().unwrap_or_default();
-            let values = value.as_array().cloned().unwrap_or_else(|| vec![value]);
+            let own = retrieve::of_place(field, &candidate.place);
+            let value = own.as_ref().or_else(|| filter::value_at(document, field));
+            let values = match value {
+                Some(Value::Array(values)) => values.as_slice(),
+                Some(value) => std::slice::from_ref(value),
+                None => &[Value::Null],
+            };
             for value in values {
                 let entry = counts
                     .entry(value.to_string())
-                    .or_insert_with(|| (value, 0, HashSet::new()));
+                    .or_insert_with(|| (value.clone(), 0, HashSet::new()));
                 entry.1 += 1;
                 entry.2.insert(&candidate.place.document_id);
             }
@@ -552,6 +615,8 @@ pub(super) struct Cursor {
     pub id: Uuid,
     /// Hits on the pages before.
     pub seen: usize,
+    /// Hits of the first page, on which the number of candidates depends.
+    pub depth: usize,
 }
 
 impl Cursor {
@@ -560,34 +625,34 @@ impl Cursor {
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| bad())?;
         let text = String::from_utf8(bytes).map_err(|_| bad())?;
         let mut parts = text.split(' ');
-        let (Some(bits), Some(id), Some(seen), None) =
-            (parts.next(), parts.next(), parts.next(), parts.next())
-        else {
+        let (Some(bits), Some(id), Some(seen), Some(depth), None) = (
+            parts.next(),
+            parts.next(),
+            parts.next(),
+            parts.next(),
+            parts.next(),
+        ) else {
             return Err(bad());
         };
         let cursor = Self {
             score: f32::from_bits(bits.parse().map_err(|_| bad())?),
             id: id.parse().map_err(|_| bad())?,
             seen: seen.parse().map_err(|_| bad())?,
+            depth: depth.parse().map_err(|_| bad())?,
         };
-        if cursor.seen > super::request::MAX_CANDIDATES {
-            return Err(Error::invalid(
-                "cursor_too_deep",
-                format!(
-                    "a search shows at most {} hits; narrow it down",
-                    super::request::MAX_CANDIDATES
-                ),
-            ));
+        if cursor.depth > MAX_TOP_K || !cursor.score.is_finite() {
+            return Err(bad());
         }
         Ok(cursor)
     }
 
     pub(super) fn write(&self) -> String {
         URL_SAFE_NO_PAD.encode(format!(
-            "{} {} {}",
+            "{} {} {} {}",
             self.score.to_bits(),
             self.id.simple(),
-            self.seen
+            self.seen,
+            self.depth
         ))
     }
 
@@ -622,7 +687,10 @@ pub(super) fn explained(
         alpha: source.weight.alpha,
         alpha_reason: source.weight.reason.clone(),
         terms: source.analysed.terms.clone(),
-        matched_terms: matched,
+        matched_terms: matched
+            .iter()
+            .map(|term| analysis::shown(term).to_owned())
+            .collect(),
         rerank: candidate.rerank,
         vector_pending: source.vector.is_some() && raw.cosine.is_none(),
         truncated,

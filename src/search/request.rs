@@ -68,6 +68,10 @@ pub struct Request {
     pub agent_role: Option<String>,
     /// Whether a remembered answer will do.
     pub cache: bool,
+    /// Defaults in the place of the dataset's own, to try them.
+    pub defaults: Option<Defaults>,
+    /// Whether reranking may take as long as it takes.
+    pub patient: bool,
 }
 
 impl Request {
@@ -97,11 +101,16 @@ impl Request {
             cursor: None,
             agent_role: None,
             cache: true,
+            defaults: None,
+            patient: false,
         }
     }
 
     /// Refuses what is out of range.
-    pub(super) fn check(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// Those of a search's ranges.
+    pub fn check(&self) -> Result<()> {
         let length = self.query.chars().count();
         if self.query.trim().is_empty() || length > MAX_QUERY {
             return Err(Error::invalid(
@@ -113,6 +122,12 @@ impl Request {
             return Err(Error::invalid(
                 "datasets_invalid",
                 format!("datasetIds must name 1 to {MAX_DATASETS} datasets"),
+            ));
+        }
+        if self.dataset_ids.iter().any(|id| id.contains('\0')) {
+            return Err(Error::not_found(
+                "dataset_not_found",
+                "there is no such dataset",
             ));
         }
         if self.facets.len() > MAX_FACETS {
@@ -163,10 +178,10 @@ impl Request {
                 format!("expand must be between 0 and {MAX_EXPAND}"),
             ));
         }
-        if self.cursor.is_some() && self.mmr.is_some() {
+        if self.cursor.is_some() && (self.mmr.is_some() || self.rerank == Some(true)) {
             return Err(Error::invalid(
                 "cursor_unsupported",
-                "an answer that is chosen for difference (mmr) has no next page; ask for more hits instead",
+                "an answer that is reranked or chosen for difference (mmr) has no next page; ask for more hits instead",
             ));
         }
         Ok(())

@@ -12,6 +12,9 @@ use crate::app::App;
 use crate::error::{Error, Result};
 use crate::kb::chunks;
 
+/// Time for a search that has time: in an evaluation.
+const PATIENCE: Duration = Duration::from_secs(600);
+
 /// `1 / (1 + exp(-logit))`: cross-encoders are trained with it, so the score is the probability that the passage answers the query.
 #[must_use]
 pub fn calibrated(logit: f32) -> f32 {
@@ -31,11 +34,20 @@ pub(super) async fn apply(
     if wanted != Some(true) {
         return Ok((candidates, None));
     }
+    if request.rerank.is_none() && app.config.reranker.is_empty() {
+        // The default was set when there was a model: a search that does not ask for it itself goes on, and says so.
+        let missing = Reranking {
+            outcome: "notConfigured",
+            model: String::new(),
+            candidates: 0,
+        };
+        return Ok((candidates, Some(missing)));
+    }
     let reranker = app.reranker().await?;
     let Some(source) = sources.first() else {
         return Ok((candidates, None));
     };
-    let head = app.config.rerank_candidates.max(request.top_k);
+    let head = app.config.rerank_candidates;
     let mut outcome = Reranking {
         outcome: "reranked",
         model: reranker.name().to_owned(),
@@ -55,7 +67,12 @@ pub(super) async fn apply(
         .iter()
         .map(|id| texts.get(id).cloned().unwrap_or_default())
         .collect();
-    let until = Instant::now() + Duration::from_millis(app.config.rerank_budget_ms);
+    let budget = if request.patient {
+        PATIENCE
+    } else {
+        Duration::from_millis(app.config.rerank_budget_ms)
+    };
+    let until = Instant::now() + budget;
     let query = source.parsed.text.clone();
     let logits =
         tokio::task::spawn_blocking(move || reranker.logits(&query, &passages, until)).await?;

@@ -42,6 +42,10 @@ pub struct Place {
     pub heading_path: String,
     /// Page on which it starts.
     pub page: Option<i64>,
+    /// Range in the document's text, in characters.
+    pub start_char: i64,
+    /// After the last character.
+    pub end_char: i64,
     /// Key of its embedding.
     pub text_hash: String,
 }
@@ -94,13 +98,26 @@ impl DocumentRow {
     }
 }
 
+/// A field that belongs to the chunk.
+pub(super) fn of_place(field: &str, place: &Place) -> Option<Value> {
+    match field {
+        "$heading" => {
+            let headings: Vec<String> =
+                serde_json::from_str(&place.heading_path).unwrap_or_default();
+            Some(Value::from(headings.join(" > ")))
+        }
+        "$page" => Some(Value::from(place.page)),
+        _ => None,
+    }
+}
+
 /// The same with the fields of a chunk.
 pub(super) fn with_place(document: &Value, place: &Place) -> Value {
-    let headings: Vec<String> = serde_json::from_str(&place.heading_path).unwrap_or_default();
     let mut object = document.clone();
     if let Value::Object(object) = &mut object {
-        object.insert("$heading".to_owned(), Value::from(headings.join(" > ")));
-        object.insert("$page".to_owned(), Value::from(place.page));
+        for field in ["$heading", "$page"] {
+            object.extend(of_place(field, place).map(|value| (field.to_owned(), value)));
+        }
     }
     object
 }
@@ -142,12 +159,17 @@ impl Source {
         request: &Request,
         dataset: Dataset,
     ) -> Result<Self> {
-        let defaults: Defaults = serde_json::from_str(&dataset.search_defaults)?;
+        let defaults: Defaults = match request.defaults {
+            Some(defaults) => defaults,
+            None => serde_json::from_str(&dataset.search_defaults)?,
+        };
+        // No text has it, and PostgreSQL takes none.
+        let query = request.query.replace('\0', " ");
         let parsed = if request.plain {
-            Parsed::plain(&request.query)
+            Parsed::plain(&query)
         } else {
-            let fields = metadata_fields(app, &dataset, &request.query).await?;
-            syntax::parse(&request.query, &|name| fields.contains(name))
+            let fields = metadata_fields(app, &dataset, &query).await?;
+            syntax::parse(&query, &|name| fields.contains(name))
         };
         let weight = match (request.alpha, defaults.hybrid_alpha) {
             (Some(alpha), _) => Weight {
@@ -250,7 +272,7 @@ impl Source {
             });
             // Chunks that an index still held although they are gone, or that do not satisfy a condition, may have taken the places of others.
             if full && found.len() < before && found.len() < deep && limit < DEEPEST {
-                limit *= 4;
+                limit = (limit * 4).min(DEEPEST);
                 continue;
             }
             for (id, raw) in &mut found {
@@ -302,7 +324,7 @@ impl Source {
         let rows: Vec<Place> = app
             .db
             .all_in(
-                "SELECT c.id, c.document_id, c.heading_path, c.page, c.text_hash FROM kb_chunks c JOIN kb_documents d ON d.id = c.document_id
+                "SELECT c.id, c.document_id, c.heading_path, c.page, c.start_char, c.end_char, c.text_hash FROM kb_chunks c JOIN kb_documents d ON d.id = c.document_id
                  WHERE c.tenant_id = $1 AND c.set_id = $2 AND d.enabled = TRUE AND c.enabled = TRUE AND c.id IN ($LIST)",
                 args![&self.dataset.tenant_id, &self.dataset.live_set],
                 &ids,
@@ -511,13 +533,17 @@ pub(super) async fn matching(
             args![&dataset.tenant_id, &dataset.id],
         )
         .await?;
-    let mut ids = Vec::new();
-    for row in rows {
-        if filter.may_hold(&row.object()?).0 {
-            ids.push(row.id);
+    let filter = filter.clone();
+    let ids = tokio::task::spawn_blocking(move || {
+        let mut ids = Vec::new();
+        for row in rows {
+            if filter.may_hold(&row.object()?).0 {
+                ids.push(row.id);
+            }
         }
-    }
-    let ids = Arc::new(ids);
+        Ok::<_, Error>(Arc::new(ids))
+    })
+    .await??;
     app.search_memory.documents.insert(key, Arc::clone(&ids));
     Ok(ids)
 }
@@ -542,13 +568,16 @@ async fn metadata_fields(
             args![&dataset.tenant_id, &dataset.id],
         )
         .await?;
-    let mut fields = HashSet::new();
-    for (metadata,) in rows {
-        if let Value::Object(object) = serde_json::from_str(&metadata)? {
-            fields.extend(object.into_iter().map(|(name, _)| name));
+    let fields = tokio::task::spawn_blocking(move || {
+        let mut fields = HashSet::new();
+        for (metadata,) in rows {
+            if let Value::Object(object) = serde_json::from_str(&metadata)? {
+                fields.extend(object.into_iter().map(|(name, _)| name));
+            }
         }
-    }
-    let fields = Arc::new(fields);
+        Ok::<_, Error>(Arc::new(fields))
+    })
+    .await??;
     app.search_memory.fields.insert(key, Arc::clone(&fields));
     Ok(fields)
 }

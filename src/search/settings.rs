@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Fusion, Request};
+use super::{Defaults, Fusion, Request};
 use crate::error::Result;
 use crate::kb::filter::Filter;
 
@@ -106,6 +106,20 @@ impl Settings {
             feedback: request.feedback,
             max_tokens: request.max_tokens,
             agent_role: request.agent_role.clone(),
+        }
+    }
+
+    /// With the defaults of a dataset in the place of what is absent.
+    #[must_use]
+    pub fn or(self, defaults: &Defaults) -> Self {
+        Self {
+            hybrid_alpha: self.hybrid_alpha.or(defaults.hybrid_alpha),
+            min_score: self.min_score.or(defaults.min_score),
+            candidates: self.candidates.or(defaults.candidates),
+            mmr: self.mmr.or(defaults.mmr),
+            feedback: self.feedback.or(defaults.feedback),
+            rerank: self.rerank.or(defaults.rerank),
+            ..self
         }
     }
 

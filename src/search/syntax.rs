@@ -24,6 +24,9 @@ const MOST: usize = 50;
 pub struct Parsed {
     /// The words, without operators and without what must not stand in a hit: what is scored and embedded.
     pub text: String,
+    /// The same without the beginnings of words, which are found by themselves.
+    #[serde(skip)]
+    pub words: String,
     /// Hits must have these words next to each other.
     pub phrases: Vec<String>,
     /// Hits must have each of these words.
@@ -54,17 +57,9 @@ impl Parsed {
     pub fn plain(query: &str) -> Self {
         Self {
             text: query.trim().to_owned(),
+            words: query.trim().to_owned(),
             ..Self::default()
         }
-    }
-
-    /// Whether it is more than words.
-    #[must_use]
-    pub fn has_conditions(&self) -> bool {
-        !(self.phrases.is_empty()
-            && self.must.is_empty()
-            && self.without.is_empty()
-            && self.fields.is_empty())
     }
 }
 
@@ -72,7 +67,7 @@ impl Parsed {
 #[must_use]
 pub fn parse(query: &str, is_field: &dyn Fn(&str) -> bool) -> Parsed {
     let mut parsed = Parsed::default();
-    let mut words: Vec<&str> = Vec::new();
+    let (mut words, mut stems): (Vec<&str>, Vec<usize>) = (Vec::new(), Vec::new());
     let (mut rest, mut operators) = (query.trim_start(), 0);
     while !rest.is_empty() && operators < MOST {
         let before = rest;
@@ -110,6 +105,7 @@ pub fn parse(query: &str, is_field: &dyn Fn(&str) -> bool) -> Parsed {
             }
             (None, Clause::Word(word)) if is_prefix(word) => {
                 let stem = &word[..word.len() - 1];
+                stems.push(words.len());
                 words.push(stem);
                 parsed.prefixes.push(stem.to_owned());
             }
@@ -121,6 +117,9 @@ pub fn parse(query: &str, is_field: &dyn Fn(&str) -> bool) -> Parsed {
     }
     words.push(rest.trim());
     parsed.text = words.join(" ").trim().to_owned();
+    let whole = words.iter().enumerate().filter(|(i, _)| !stems.contains(i));
+    let whole: Vec<&str> = whole.map(|(_, word)| *word).collect();
+    parsed.words = whole.join(" ").trim().to_owned();
     // Nothing to look for is left: then it was not meant as operators.
     if parsed.text.is_empty() && parsed.fields.is_empty() {
         return Parsed::plain(query);

@@ -12,6 +12,7 @@ use super::choose;
 use super::query::{self, Candidate};
 use super::request::{MAX_CANDIDATES, MAX_TOP_K, Request};
 use super::retrieve::{self, Source};
+use super::syntax::Parsed;
 use crate::app::App;
 use crate::auth::{Caller, Scope};
 use crate::db::args;
@@ -249,7 +250,8 @@ pub async fn why_not(
         ));
     }
     own.retain(|c| c.enabled);
-    in_search(app, caller, request, dataset, own)
+    let whole = matches!(expected, Expected::Document(_));
+    in_search(app, caller, request, dataset, own, whole)
         .await
         .map(with_document)
 }
@@ -294,7 +296,8 @@ async fn in_search(
     caller: &Caller,
     request: &Request,
     dataset: crate::kb::Dataset,
-    own: Vec<Chunk>,
+    mut own: Vec<Chunk>,
+    whole: bool,
 ) -> Result<WhyNot> {
     let engine = app.engine().await?;
     // The other datasets of the search compete with it.
@@ -306,33 +309,30 @@ async fn in_search(
         .iter()
         .position(|s| s.dataset.id == dataset.id)
         .ok_or_else(|| Error::internal("the dataset is not searched"))?;
+    // As the search does it, with feedback.
+    let found = query::gather(app, request, &mut sources, request.top_k).await?;
     let source = &sources[index];
-    let ids: HashMap<Uuid, &Chunk> = own
-        .iter()
-        .filter_map(|c| Some((c.id.parse().ok()?, c)))
-        .collect();
     if let Some(filter) = &source.filter {
         let objects =
             retrieve::objects(app, &source.dataset, own.iter().map(|c| &c.document_id)).await?;
         let mut failing = None;
-        let mut holds = false;
-        for chunk in &own {
-            let Some(document) = objects.get(&chunk.document_id) else {
-                continue;
-            };
+        own.retain(|chunk| {
             let place = retrieve::Place {
                 id: chunk.id.clone(),
                 document_id: chunk.document_id.clone(),
                 heading_path: chunk.heading_path.clone(),
                 page: chunk.page,
+                start_char: chunk.start_char,
+                end_char: chunk.end_char,
                 text_hash: String::new(),
             };
-            match filter.failing(&retrieve::with_place(document, &place)) {
-                None => holds = true,
-                Some(clause) => failing = failing.or(Some(clause)),
-            }
-        }
-        if let (false, Some(clause)) = (holds, failing) {
+            let document = objects.get(&chunk.document_id);
+            let clause = document.and_then(|d| filter.failing(&retrieve::with_place(d, &place)));
+            let holds = document.is_some() && clause.is_none();
+            failing = failing.take().or(clause);
+            holds
+        });
+        if let (true, Some(clause)) = (own.is_empty(), failing) {
             let clause = serde_json::to_value(&clause)?;
             let mut answer = WhyNot::of(
                 Cause::Filtered,
@@ -343,6 +343,41 @@ async fn in_search(
             return Ok(answer);
         }
     }
+    if let Some(filter) = &source.filter {
+        let objects =
+            retrieve::objects(app, &source.dataset, own.iter().map(|c| &c.document_id)).await?;
+        let mut failing = None;
+        own.retain(|chunk| {
+            let place = retrieve::Place {
+                id: chunk.id.clone(),
+                document_id: chunk.document_id.clone(),
+                heading_path: chunk.heading_path.clone(),
+                page: chunk.page,
+                start_char: chunk.start_char,
+                end_char: chunk.end_char,
+                text_hash: String::new(),
+            };
+            let document = objects.get(&chunk.document_id);
+            let clause = document.and_then(|d| filter.failing(&retrieve::with_place(d, &place)));
+            let holds = document.is_some() && clause.is_none();
+            failing = failing.take().or(clause);
+            holds
+        });
+        if let (true, Some(clause)) = (own.is_empty(), failing) {
+            let clause = serde_json::to_value(&clause)?;
+            let mut answer = WhyNot::of(
+                Cause::Filtered,
+                format!("It does not satisfy this condition: {clause}."),
+            )
+            .remedy("Leave the condition out, or change the metadata of the document.");
+            answer.clause = Some(clause);
+            return Ok(answer);
+        }
+    }
+    let ids: HashMap<Uuid, &Chunk> = own
+        .iter()
+        .filter_map(|c| Some((c.id.parse().ok()?, c)))
+        .collect();
     let all: Vec<Uuid> = ids.keys().copied().collect();
     let (allowed, scores, cosines) = evidence(source, &all).await?;
     let spread = super::blend::Spread::default();
@@ -376,20 +411,24 @@ async fn in_search(
         answer.missing_terms = missing(source, chunk);
         answer
     };
-    if !allowed.contains(&best) {
-        return Ok(complete(required(source, chunk)));
-    }
     let positions = app.positions.get(&source.dataset.live_set);
-    if positions.0.min(positions.1) < source.dataset.log_seq
-        && raw.cosine.is_none()
-        && raw.bm25.unwrap_or(0.0) <= 0.0
-    {
+    let behind = positions.0.min(positions.1) < source.dataset.log_seq;
+    if behind && !source.index.has(&best)? {
         return Ok(complete(
             WhyNot::of(Cause::NotIndexed, "The indexes have not taken it up yet.")
                 .remedy("Wait a moment and search again."),
         ));
     }
-    placed(app, caller, request, &sources, best, raw)
+    if !allowed.contains(&best) {
+        return Ok(complete(required(source, &best).await?));
+    }
+    let asked = Asked {
+        request,
+        sources: &sources,
+        candidates: query::scored(request, &sources, &found),
+    };
+    let document_id = whole.then_some(chunk.document_id.as_str());
+    placed(app, caller, &asked, best, document_id, raw)
         .await
         .map(complete)
 }
@@ -446,42 +485,58 @@ fn missing(source: &Source, chunk: &Chunk) -> Vec<String> {
         .collect()
 }
 
-/// Which requirement of the query a chunk does not meet.
-fn required(source: &Source, chunk: &Chunk) -> WhyNot {
-    let text = chunk.indexed_text().to_lowercase();
+/// Which requirement of the query a chunk does not meet: each is asked of the index alone.
+async fn required(source: &Source, id: &Uuid) -> Result<WhyNot> {
     let parsed = &source.parsed;
-    if let Some(excluded) = parsed
-        .without
-        .iter()
-        .find(|w| text.contains(&w.to_lowercase()))
-    {
-        return WhyNot::of(
-            Cause::HasExcluded,
-            format!("It has {excluded:?}, which the query excludes."),
-        )
-        .remedy(format!("Leave -{excluded} out of the query."));
+    let must = parsed.phrases.iter().chain(&parsed.must);
+    let clauses = must
+        .map(|text| (text, false))
+        .chain(parsed.without.iter().map(|text| (text, true)));
+    for (text, excluded) in clauses {
+        let mut alone = Parsed::default();
+        if excluded {
+            alone.without.push(text.clone());
+        } else {
+            alone.phrases.push(text.clone());
+        }
+        let (index, id) = (Arc::clone(&source.index), *id);
+        let met = tokio::task::spawn_blocking(move || {
+            let analysed = index.analyse(&alone)?;
+            index.allowed(&analysed, &[id])
+        });
+        if !met.await??.is_empty() {
+            continue;
+        }
+        return Ok(if excluded {
+            WhyNot::of(
+                Cause::HasExcluded,
+                format!("It has {text:?}, which the query excludes."),
+            )
+            .remedy(format!("Leave -{text} out of the query."))
+        } else {
+            WhyNot::of(
+                Cause::LacksRequired,
+                format!("It lacks {text:?}, which the query requires."),
+            )
+            .remedy("Write the words without quotes and without +.")
+        });
     }
-    let lacking = parsed
-        .phrases
-        .iter()
-        .chain(&parsed.must)
-        .find(|w| !text.contains(&w.to_lowercase()));
-    match lacking {
-        Some(lacking) => WhyNot::of(
-            Cause::LacksRequired,
-            format!("It lacks {lacking:?}, which the query requires."),
-        )
-        .remedy("Write the words without quotes and without +."),
-        None if !parsed.without.is_empty() => WhyNot::of(
-            Cause::HasExcluded,
-            "It has a form of a word that the query excludes.",
-        )
-        .remedy("Leave the - out of the query."),
-        None => WhyNot::of(
-            Cause::LacksRequired,
-            "It has the required words, but not next to each other.",
-        )
-        .remedy("Write the words without quotes."),
+    Err(Error::internal(
+        "a chunk fails a query but none of its conditions",
+    ))
+}
+
+/// The search, as far as it had candidates.
+struct Asked<'a> {
+    request: &'a Request,
+    sources: &'a [Source],
+    candidates: Vec<Candidate>,
+}
+
+impl Asked<'_> {
+    fn mmr(&self) -> bool {
+        let default = self.sources.first().and_then(|s| s.defaults.mmr);
+        self.request.mmr.or(default).is_some()
     }
 }
 
@@ -489,16 +544,12 @@ fn required(source: &Source, chunk: &Chunk) -> WhyNot {
 async fn placed(
     app: &Arc<App>,
     caller: &Caller,
-    request: &Request,
-    sources: &[Source],
+    asked: &Asked<'_>,
     id: Uuid,
+    document_id: Option<&str>,
     raw: Raw,
 ) -> Result<WhyNot> {
-    let mut found = Vec::new();
-    for source in sources {
-        found.push(source.candidates(app, request, request.top_k).await?);
-    }
-    let candidates = query::scored(request, sources, &found);
+    let (request, sources, candidates) = (asked.request, asked.sources, &asked.candidates);
     let answer = super::search(
         app,
         caller,
@@ -510,10 +561,11 @@ async fn placed(
     )
     .await?;
     let last = answer.hits.last().map(|h| h.score);
-    let shown = answer
-        .hits
-        .iter()
-        .position(|h| h.chunk.id == id.to_string());
+    let shown = answer.hits.iter().position(|h| match document_id {
+        // Of a document, any chunk will do.
+        Some(document_id) => h.chunk.document_id == document_id,
+        None => h.chunk.id == id.to_string(),
+    });
     let at = candidates.iter().position(|c| c.id == id);
     let base = |cause, sentence: String| {
         let mut answer = WhyNot::of(cause, sentence);
@@ -543,7 +595,11 @@ async fn placed(
         .or(sources[candidate.source].defaults.min_score)
         .unwrap_or(0.0);
     let pending = sources[candidate.source].vector.is_some() && candidate.raw.cosine.is_none();
-    if candidate.value() < least && request.rerank != Some(true) {
+    let reranked = answer
+        .reranking
+        .as_ref()
+        .is_some_and(|r| r.outcome == "reranked");
+    if candidate.value() < least && !reranked {
         let by = least - candidate.value();
         let cause = if pending {
             Cause::VectorPending
@@ -569,20 +625,18 @@ async fn placed(
         answer.below_min_score_by = Some(by);
         return Ok(answer);
     }
-    let (cause, sentence, remedy) =
-        cut(app, request, sources, candidates.clone(), rank, &answer).await?;
+    let (cause, sentence, remedy) = cut(app, asked, rank, &answer).await?;
     Ok(base(cause, sentence).remedy(remedy))
 }
 
 /// Which cap cut a candidate off.
 async fn cut(
     app: &Arc<App>,
-    request: &Request,
-    sources: &[Source],
-    candidates: Vec<Candidate>,
+    asked: &Asked<'_>,
     rank: usize,
     answer: &query::Answer,
 ) -> Result<(Cause, String, String)> {
+    let (request, sources, candidates) = (asked.request, asked.sources, &asked.candidates);
     let candidate = candidates[rank].clone();
     let ranked = format!(
         "It is number {} of {} candidates",
@@ -594,7 +648,7 @@ async fn cut(
         .as_ref()
         .is_some_and(|r| r.outcome == "reranked")
     {
-        let depth = app.config.rerank_candidates.max(request.top_k);
+        let depth = app.config.rerank_candidates;
         return Ok(if rank >= depth {
             (
                 Cause::Reranked,
@@ -605,7 +659,8 @@ async fn cut(
             (
                 Cause::Reranked,
                 format!("{ranked} of the blend, and the reranker found others better."),
-                more(request, rank),
+                "Search without rerank, raise topK, or lower minScore: reranked scores are others."
+                    .to_owned(),
             )
         });
     }
@@ -652,7 +707,7 @@ async fn cut(
             "Raise maxTokens.".to_owned(),
         ));
     }
-    if request.mmr.is_some() && rank < request.top_k {
+    if asked.mmr() && rank < request.top_k {
         return Ok((
             Cause::Diversity,
             format!("{ranked}, and hits that differ more were preferred."),

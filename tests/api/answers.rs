@@ -63,8 +63,13 @@ on_both! {
         assert_eq!(ask("green team:kitchen").await, ["tea.md"]);
         assert_eq!(ask("keys file:gateway").await, ["gateway.md"]);
         assert_eq!(ask("gateway heading:limits").await, ["gateway.md"]);
-        let prefix = service.search(json!({"query": "encrypt*", "datasetIds": [dataset], "hybridAlpha": 0.0})).await;
-        assert_eq!(prefix.len(), 1);
+        let words = async |query: &str| service.search(json!({"query": query, "datasetIds": [dataset], "hybridAlpha": 0.0, "topK": 20})).await;
+        for prefix in ["encrypt*", "encryptio*", "elsewh*"] {
+            assert_eq!(words(prefix).await.len(), 1, "{prefix}");
+        }
+        assert_eq!(ask("+malaga train").await, ["malaga.md"], "a condition needs no diacritics");
+        assert_eq!(ask("\"to malaga\" train").await, ["malaga.md"]);
+        assert!(!ask("train -malaga").await.contains(&"malaga.md".to_owned()));
         let plain = names(&service, json!({"query": "keys -legacy", "datasetIds": [dataset], "topK": 20, "syntax": "plain"})).await;
         assert!(plain.contains(&"legacy.md".to_owned()), "{plain:?}");
         for odd in ["\"", "+ - *", "a:b:c", "-\"", "field:", "((((", "\"unclosed phrase", "*", "NOT AND OR", "\u{0}", "-x +y z*"] {
@@ -144,6 +149,8 @@ on_both! {
         assert!(ask(Value::Null).await.iter().all(|n| n.starts_with("tide")));
         assert_eq!(ask(json!(0.4)).await[0], "mooring.txt");
         assert!(ask(json!(1.0)).await.iter().all(|n| n.starts_with("tide")));
+        let capped = names(&service, json!({"query": "high tide at the pier", "datasetIds": [dataset], "topK": 4, "mmr": 0.9, "perDocument": 1})).await;
+        assert_eq!(capped.len(), 4, "the cap leaves room for others");
     }
 
     async fn a_remembered_answer_is_that_of_this_moment(service: Service) {
@@ -179,7 +186,7 @@ on_both! {
         };
         let (english, _) = alpha("who built the harbour", Value::Null).await;
         let (russian, reason) = alpha("кто построил гавань", Value::Null).await;
-        assert!(english > 0.6 && russian < 0.2, "{english} {russian}");
+        assert!(english > 0.5 && russian < 0.2, "{english} {russian}");
         assert!(reason.contains("query"), "{reason}");
         assert_eq!(alpha("кто построил гавань", json!(0.5)).await.0, 0.5, "a request that names a weight gets it");
         let german = service.search(json!({"query": "Fischer im Hafen", "datasetIds": [dataset], "hybridAlpha": 0.0})).await;

@@ -1,5 +1,7 @@
 //! Evaluation: defaults of searches and their undo, history, feedback, query sets, runs, comparison, calibration and tuning.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -12,7 +14,7 @@ use crate::api::Service;
 use crate::api::dashboard::wire::{Auth, Body, Fault, Pagination, Path, Problem, Query};
 use crate::error::{Error, Result};
 use crate::evaluation::defaults;
-use crate::evaluation::history::{self, Asked, Moved, Shown, Which};
+use crate::evaluation::history::{self, Asked, Moved, Remembered, Shown, Which};
 use crate::evaluation::runs::{self, Calibration, Compared, Measured, Run, Summary};
 use crate::evaluation::sets::{self, Items, Labels, NewQuery, QuerySet};
 use crate::evaluation::tune::{self, Tuning};
@@ -34,7 +36,7 @@ pub(super) fn routes() -> OpenApiRouter<Service> {
         .routes(routes!(import))
         .routes(routes!(list_runs, create_run))
         .routes(routes!(tune_set))
-        .routes(routes!(get_run))
+        .routes(routes!(get_run, remove_run))
         .routes(routes!(compare_runs))
         .routes(routes!(calibrate_run))
 }
@@ -125,7 +127,7 @@ pub(super) async fn undo_defaults(
 pub(super) struct AskedRecord {
     id: String,
     query: String,
-    settings: Settings,
+    settings: Remembered,
     /// At most 20.
     results: Vec<Shown>,
     hits: i64,
@@ -372,7 +374,7 @@ pub(super) async fn create_set(
 pub(super) struct QueryRecord {
     id: String,
     text: String,
-    /// From document or chunk id to grade: 0 no answer, 1 useful, 2 an answer.
+    /// From document id, or passage (`document@start-end`, in characters), to grade: 0 no answer, 1 useful, 2 an answer.
     labels: Labels,
     created_on: String,
 }
@@ -429,7 +431,7 @@ pub(super) async fn remove_set(
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct QueryRequest {
     text: String,
-    /// From document or chunk id, external id or file name to grade. Empty: nothing answers it.
+    /// From document or chunk id, passage (`document@start-end`), external id or file name to grade. Empty: nothing answers it.
     #[serde(default)]
     labels: Labels,
 }
@@ -570,8 +572,20 @@ pub(super) struct RunRecord {
     dataset_id: String,
     query_set_id: String,
     name: String,
-    configuration: Settings,
-    summary: Summary,
+    /// `queued`, `done` or `failed`.
+    status: String,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    /// How it searched, with what it took from the dataset's defaults; not of a tuning.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    configuration: Option<Settings>,
+    /// The means, when a run is done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    summary: Option<Summary>,
+    /// What was found, when a tuning is done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tuning: Option<Tuning>,
     /// Every query with its measures; not in lists.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     queries: Vec<Measured>,
@@ -582,9 +596,23 @@ impl TryFrom<Run> for RunRecord {
     type Error = Error;
 
     fn try_from(run: Run) -> Result<Self> {
+        let is_run = run.kind == "run";
         Ok(Self {
-            configuration: serde_json::from_str(&run.configuration)?,
-            summary: serde_json::from_str(&run.measures)?,
+            configuration: is_run
+                .then(|| serde_json::from_str(&run.configuration))
+                .transpose()?,
+            summary: if is_run {
+                serde_json::from_str(&run.measures)?
+            } else {
+                None
+            },
+            tuning: if is_run {
+                None
+            } else {
+                serde_json::from_str(&run.measures)?
+            },
+            status: run.status,
+            error: run.error,
             queries: serde_json::from_str(&run.queries)?,
             id: run.id,
             dataset_id: run.dataset_id,
@@ -627,19 +655,39 @@ pub(super) struct RunRequest {
     /// How to search, with the generation.
     #[serde(default)]
     configuration: Settings,
+    /// Seconds to wait for the result, 0 to 25; 20 when absent.
+    #[serde(rename = "waitSeconds")]
+    wait_seconds: Option<u64>,
 }
 
-/// Runs a configuration over a query set and keeps the measures of every query.
+/// The answer to a new run: 201 when it was done in time, 202 while it goes on.
+async fn answered(
+    service: &Service,
+    caller: &crate::auth::Caller,
+    run: Run,
+    seconds: Option<u64>,
+) -> Result<(StatusCode, Json<RunRecord>)> {
+    let limit = Duration::from_secs(seconds.unwrap_or(20).min(25));
+    let run = runs::wait(&service.app, caller, run, limit).await?;
+    let status = if run.status == "queued" {
+        StatusCode::ACCEPTED
+    } else {
+        StatusCode::CREATED
+    };
+    Ok((status, Json(run.try_into()?)))
+}
+
+/// Runs a configuration over a query set and keeps the measures of every query. A job: `GET …/runs/{runId}` shows how far it is.
 #[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/query-sets/{querySetId}/runs", tag = "evaluation", security(("key" = [])),
     params(("datasetId" = String, Path), ("querySetId" = String, Path)), request_body = RunRequest,
-    responses((status = 201, body = RunRecord), (status = "4XX", body = Fault)))]
+    responses((status = 201, body = RunRecord), (status = 202, body = RunRecord), (status = "4XX", body = Fault)))]
 pub(super) async fn create_run(
     State(service): State<Service>,
     Auth(caller): Auth,
     Path((dataset, set)): Path<(String, String)>,
     Body(body): Body<RunRequest>,
 ) -> Result<(StatusCode, Json<RunRecord>), Problem> {
-    let run = runs::run(
+    let run = runs::start(
         &service.app,
         &caller,
         &dataset,
@@ -648,7 +696,7 @@ pub(super) async fn create_run(
         &body.configuration,
     )
     .await?;
-    Ok((StatusCode::CREATED, Json(run.try_into()?)))
+    Ok(answered(&service, &caller, run, body.wait_seconds).await?)
 }
 
 /// Whether to apply what is found.
@@ -657,21 +705,23 @@ pub(super) struct TuneRequest {
     /// Make the best settings the dataset's defaults, unless they are worse on the other half of the queries.
     #[serde(default)]
     apply: bool,
+    /// Seconds to wait for the result, 0 to 25; 20 when absent.
+    #[serde(rename = "waitSeconds")]
+    wait_seconds: Option<u64>,
 }
 
-/// Finds the best settings on one half of the labelled queries and reports them on the other half.
+/// Finds the best settings on one half of the labelled queries and reports them on the other half. A job: `GET …/runs/{runId}` shows how far it is.
 #[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/query-sets/{querySetId}/tune", tag = "evaluation", security(("key" = [])),
     params(("datasetId" = String, Path), ("querySetId" = String, Path)), request_body = TuneRequest,
-    responses((status = 200, body = Tuning), (status = "4XX", body = Fault)))]
+    responses((status = 201, body = RunRecord), (status = 202, body = RunRecord), (status = "4XX", body = Fault)))]
 pub(super) async fn tune_set(
     State(service): State<Service>,
     Auth(caller): Auth,
     Path((dataset, set)): Path<(String, String)>,
     Body(body): Body<TuneRequest>,
-) -> Result<Json<Tuning>, Problem> {
-    Ok(Json(
-        tune::tune(&service.app, &caller, &dataset, &set, body.apply).await?,
-    ))
+) -> Result<(StatusCode, Json<RunRecord>), Problem> {
+    let run = tune::start(&service.app, &caller, &dataset, &set, body.apply).await?;
+    Ok(answered(&service, &caller, run, body.wait_seconds).await?)
 }
 
 /// A run with every query.
@@ -684,6 +734,18 @@ pub(super) async fn get_run(
 ) -> Result<Json<RunRecord>, Problem> {
     let run = runs::get(&service.app, &caller, &dataset, &run).await?;
     Ok(Json(run.try_into()?))
+}
+
+/// Removes a run.
+#[utoipa::path(delete, path = "/kb/v1/datasets/{datasetId}/runs/{runId}", tag = "evaluation", security(("key" = [])),
+    params(("datasetId" = String, Path), ("runId" = String, Path)), responses((status = 204), (status = "4XX", body = Fault)))]
+pub(super) async fn remove_run(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path((dataset, run)): Path<(String, String)>,
+) -> Result<StatusCode, Problem> {
+    runs::remove(&service.app, &caller, &dataset, &run).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Which run to compare with.

@@ -40,7 +40,7 @@ impl From<Job> for JobRecord {
     fn from(job: Job) -> Self {
         let document_id = match job.task() {
             Ok(Task::Ingest { document_id } | Task::Build { document_id, .. }) => Some(document_id),
-            Ok(Task::Housekeeping) | Err(_) => None,
+            Ok(Task::Evaluate { .. } | Task::Housekeeping) | Err(_) => None,
         };
         Self {
             document_id,

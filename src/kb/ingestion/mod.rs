@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::App;
 use crate::db::args;
 use crate::error::{Error, Result};
+use crate::evaluation::runs;
 use crate::jobs::pool::{Ending, Run};
 use crate::jobs::{self, Job, Task};
 use crate::kb::documents::{self, Progress};
@@ -52,6 +53,13 @@ impl Run for Runner {
                     generations::build_document(&self.0, tenant_id, &document_id, &set_id, cancel)
                         .await
                 }
+                Task::Evaluate { run_id } => {
+                    let app = &self.0;
+                    tokio::select! {
+                        outcome = runs::execute(app, &job.tenant_id, &run_id) => outcome,
+                        () = cancel.cancelled() => Err(Error::unavailable("cancelled", "the evaluation was cancelled")),
+                    }
+                }
                 Task::Housekeeping => housekeeping::run(&self.0).await,
             }
         })
@@ -79,6 +87,9 @@ impl Run for Runner {
                     let tenant_id = &job.tenant_id;
                     return generations::failed(&self.0, tenant_id, &document_id, &set_id, &error)
                         .await;
+                }
+                Task::Evaluate { run_id } => {
+                    return runs::failed(&self.0, &job.tenant_id, &run_id, &error.1).await;
                 }
                 Task::Housekeeping => return Ok(()),
             };

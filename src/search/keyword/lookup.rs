@@ -59,6 +59,19 @@ impl KeywordIndex {
         Ok(())
     }
 
+    /// Whether a chunk is in the index.
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    pub fn has(&self, id: &Uuid) -> Result<bool> {
+        for segment in self.reader.searcher().segment_readers() {
+            if !self.places(segment, std::slice::from_ref(id))?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Where the chunks are in a segment.
     fn places(&self, segment: &SegmentReader, ids: &[Uuid]) -> Result<Vec<(DocId, Uuid)>> {
         let index = segment.inverted_index(self.fields.id).map_err(failed)?;

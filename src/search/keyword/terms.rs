@@ -19,6 +19,13 @@ const LANGUAGES: usize = 8;
 const PREFIXED: usize = 50;
 /// Most words that a misspelt one may be, most frequent first.
 const GUESSES: usize = 3;
+/// Most words of a query that count, and most unknown ones that are guessed at: others cost time and say little.
+const WORDS: usize = 256;
+const GUESSED: usize = 8;
+/// Most ways in which a phrase is looked for.
+const WAYS: usize = 16;
+/// Letters that a stem may lack of the prefix that it is found by: `securit*` finds `secur`.
+const STEMMED_AWAY: usize = 3;
 /// Shortest word that may be misspelt, in characters; from twice that on two letters may be wrong.
 const MISSPELT: usize = 4;
 /// Weight of a word that is the query's without its diacritics, or with others.
@@ -44,7 +51,8 @@ pub struct QueryTerm {
 /// A term of the index that counts as a word of the query.
 #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Form {
-    /// As indexed.
+    /// As indexed; shown without the mark of a folded twin.
+    #[serde(serialize_with = "unmarked")]
     pub term: String,
     /// Why it counts.
     pub kind: FormKind,
@@ -52,6 +60,10 @@ pub struct Form {
     pub weight: f32,
     /// Chunks that have it.
     pub df: u64,
+}
+
+fn unmarked<S: serde::Serializer>(term: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(analysis::shown(term))
 }
 
 /// Why a term counts as a word of the query.
@@ -114,13 +126,16 @@ impl KeywordIndex {
             .sum();
         let languages = self.languages(&searcher)?;
         let mut terms: Vec<QueryTerm> = Vec::new();
-        for forms in words(&query.text, &languages) {
+        for forms in words(&query.words, &languages) {
             let known = terms
                 .iter_mut()
                 .find(|t| t.forms.iter().map(|f| &f.term).eq(forms.iter()));
             if let Some(term) = known {
                 term.weight += 1.0;
                 continue;
+            }
+            if terms.len() == WORDS {
+                break;
             }
             let forms = forms
                 .into_iter()
@@ -133,34 +148,33 @@ impl KeywordIndex {
                 forms: forms.collect::<Result<_>>()?,
             });
         }
+        let mut guessed = 0;
         for term in &mut terms {
             term.term = term
                 .forms
                 .first()
                 .map(|f| f.term.clone())
                 .unwrap_or_default();
-            self.complete(&searcher, term, &query.prefixes)?;
+            self.fold(&searcher, term)?;
+            if term.forms.iter().all(|f| f.df == 0) && guessed < GUESSED {
+                guessed += 1;
+                self.guess(&searcher, term)?;
+            }
+        }
+        for prefix in &query.prefixes {
+            terms.push(self.prefix(&searcher, &prefix.to_lowercase())?);
+        }
+        for term in &mut terms {
             term.df = term.forms.iter().map(|f| f.df).max().unwrap_or(0);
             term.idf = idf(chunks, term.df);
         }
         let bound = Self::bound(&terms);
-        let clause = |text: &String| sequences(text, &languages);
+        let clause = |text: &String| self.ways(&searcher, text, &languages);
         Ok(Analysed {
             terms,
             bound,
-            must: query
-                .phrases
-                .iter()
-                .chain(&query.must)
-                .map(clause)
-                .filter(|c| !c.is_empty())
-                .collect(),
-            without: query
-                .without
-                .iter()
-                .map(clause)
-                .filter(|c| !c.is_empty())
-                .collect(),
+            must: clauses(query.phrases.iter().chain(&query.must), &clause)?,
+            without: clauses(query.without.iter(), &clause)?,
             languages,
         })
     }
@@ -260,61 +274,99 @@ impl KeywordIndex {
         })
     }
 
-    /// Adds what else counts as the word: with other diacritics, as its beginning, or, for a word that the index does not know, what it may have meant.
-    fn complete(
-        &self,
-        searcher: &Searcher,
-        term: &mut QueryTerm,
-        prefixes: &[String],
-    ) -> Result<()> {
+    /// Adds the word with other diacritics, or without.
+    fn fold(&self, searcher: &Searcher, term: &mut QueryTerm) -> Result<()> {
         let exact: Vec<String> = term.forms.iter().map(|f| f.term.clone()).collect();
-        let add = |term: &mut QueryTerm, form: Form| {
-            if form.df > 0 && term.forms.iter().all(|f| f.term != form.term) {
-                term.forms.push(form);
-            }
-        };
         for text in &exact {
-            let twin = analysis::twin_of_plain(text);
-            let plain = twin.chars().skip(1).collect::<String>();
-            for other in [twin, plain] {
-                add(
-                    term,
-                    self.form(searcher, other, FormKind::Folded, FOLDED_WEIGHT)?,
-                );
-            }
-        }
-        let lower = |p: &String| p.to_lowercase();
-        if let Some(prefix) = prefixes.iter().map(lower).find(|p| {
-            exact
-                .iter()
-                .any(|e| p.starts_with(e.as_str()) || e.starts_with(p.as_str()))
-        }) {
-            for (word, df) in self.beginning_with(searcher, &prefix)? {
-                add(
-                    term,
-                    Form {
-                        term: word,
-                        kind: FormKind::Prefix,
-                        weight: 1.0,
-                        df,
-                    },
-                );
-            }
-        }
-        if term.forms.iter().all(|f| f.df == 0) {
-            for (word, df) in self.guesses(searcher, &term.term)? {
-                add(
-                    term,
-                    Form {
-                        term: word,
-                        kind: FormKind::Guess,
-                        weight: GUESS_WEIGHT,
-                        df,
-                    },
-                );
+            for other in other_spellings(text) {
+                let form = self.form(searcher, other, FormKind::Folded, FOLDED_WEIGHT)?;
+                add(term, form);
             }
         }
         Ok(())
+    }
+
+    /// Adds what a word that the index does not know may have meant.
+    fn guess(&self, searcher: &Searcher, term: &mut QueryTerm) -> Result<()> {
+        for (word, df) in self.guesses(searcher, &term.term)? {
+            let form = Form {
+                term: word,
+                kind: FormKind::Guess,
+                weight: GUESS_WEIGHT,
+                df,
+            };
+            add(term, form);
+        }
+        Ok(())
+    }
+
+    /// A beginning of words as a word of the query: everything that begins so, also what a stemmer made shorter.
+    fn prefix(&self, searcher: &Searcher, prefix: &str) -> Result<QueryTerm> {
+        let mut term = QueryTerm {
+            term: format!("{prefix}*"),
+            weight: 1.0,
+            df: 0,
+            idf: 0.0,
+            forms: Vec::new(),
+        };
+        let mut words = self.beginning_with(searcher, prefix)?;
+        let mut shorter = prefix.to_owned();
+        for _ in 0..STEMMED_AWAY {
+            shorter.pop();
+            if shorter.chars().count() < MISSPELT {
+                break;
+            }
+            words.push((shorter.clone(), self.df(searcher, &shorter)?));
+        }
+        for (word, df) in words {
+            let form = Form {
+                term: word,
+                kind: FormKind::Prefix,
+                weight: 1.0,
+                df,
+            };
+            add(&mut term, form);
+        }
+        Ok(term)
+    }
+
+    /// The ways in which a phrase, or a single word, may stand in a chunk: as the languages stem it, with other diacritics or none.
+    fn ways(
+        &self,
+        searcher: &Searcher,
+        text: &str,
+        languages: &[&'static str],
+    ) -> Result<Vec<Sequence>> {
+        let mut all: Vec<Sequence> = Vec::new();
+        for language in languages {
+            let tokens = analysis::tokens(language, text);
+            let first = tokens.first().map_or(0, |t| t.position);
+            let mut ways: Vec<Sequence> = vec![Vec::new()];
+            for token in tokens {
+                let mut spellings = vec![token.text.clone()];
+                for other in other_spellings(&token.text) {
+                    if self.df(searcher, &other)? > 0 {
+                        spellings.push(other);
+                    }
+                }
+                let mut longer = Vec::new();
+                for way in &ways {
+                    for spelling in &spellings {
+                        let mut way = way.clone();
+                        way.push((token.position - first, spelling.clone()));
+                        longer.push(way);
+                    }
+                }
+                longer.truncate(WAYS);
+                ways = longer;
+            }
+            for way in ways {
+                if !way.is_empty() && !all.contains(&way) {
+                    all.push(way);
+                }
+            }
+        }
+        Ok(all)
     }
 
     /// The most frequent words that begin so.
@@ -351,6 +403,9 @@ impl KeywordIndex {
                 let mut stream = index.terms().search(automaton).into_stream()?;
                 while stream.advance() {
                     let found = String::from_utf8_lossy(stream.key()).into_owned();
+                    if analysis::is_twin(&found) {
+                        continue;
+                    }
                     *counts.entry(found).or_default() += u64::from(stream.value().doc_freq);
                 }
             }
@@ -410,19 +465,25 @@ fn words(text: &str, languages: &[&'static str]) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// The sequences of terms that a phrase, or a single word, is in the languages.
-fn sequences(text: &str, languages: &[&'static str]) -> Vec<Sequence> {
-    let mut all: Vec<Sequence> = Vec::new();
-    for language in languages {
-        let tokens = analysis::tokens(language, text);
-        let first = tokens.first().map_or(0, |t| t.position);
-        let sequence: Sequence = tokens
-            .into_iter()
-            .map(|t| (t.position - first, t.text))
-            .collect();
-        if !sequence.is_empty() && !all.contains(&sequence) {
-            all.push(sequence);
-        }
+/// A term without its diacritics, and the twin by which those with other ones are found.
+fn other_spellings(term: &str) -> [String; 2] {
+    let twin = analysis::twin_of_plain(term);
+    let plain = analysis::shown(&twin).to_owned();
+    [twin, plain]
+}
+
+/// Adds a form that the index knows and the word does not have yet.
+fn add(term: &mut QueryTerm, form: Form) {
+    if form.df > 0 && term.forms.iter().all(|f| f.term != form.term) {
+        term.forms.push(form);
     }
-    all
+}
+
+/// What chunks must or must not have; text without any word asks for nothing.
+fn clauses<'a>(
+    texts: impl Iterator<Item = &'a String>,
+    ways: &dyn Fn(&String) -> Result<Vec<Sequence>>,
+) -> Result<Vec<Vec<Sequence>>> {
+    let all: Vec<Vec<Sequence>> = texts.map(ways).collect::<Result<_>>()?;
+    Ok(all.into_iter().filter(|c| !c.is_empty()).collect())
 }
