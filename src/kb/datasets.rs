@@ -153,7 +153,7 @@ pub struct NewDataset {
     pub name: String,
     /// Free text.
     pub description: Option<String>,
-    /// Keyword analysis; English when absent.
+    /// Keyword analysis; auto when absent.
     pub language: Option<String>,
     /// How documents are cut.
     pub cutting: Cutting,
