@@ -1,6 +1,6 @@
 //! `cairn ingest`: files and folders into a dataset, of a data directory or a server. Unchanged files are left alone, changed ones replaced.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,7 +30,7 @@ use crate::page::Page;
   cairn ingest docs/ --dataset docs --url http://127.0.0.1:7700 --key cairn_…
 
 Folders are walked with their ignore files respected; files of unsupported types in them are skipped. The dataset is created when there is none.
-A file of the same name is a new version: it replaces the old one once it is complete. Files inside archives and mail are counted as files.
+A file of the same name is a new version: it replaces the old one once it is complete. Files of one call that share a name are called by their paths. Files inside archives and mail are counted as files.
 Exit code 3 means that some files could not be ingested; each is named with its reason.")]
 pub(super) struct IngestArgs {
     /// Files and folders
@@ -168,7 +168,38 @@ fn collect(paths: &[PathBuf], pictures: bool) -> Result<(Vec<Source>, Vec<String
             }
         }
     }
-    Ok((sources, skipped))
+    Ok((distinct(sources)?, skipped))
+}
+
+/// Each file once, under a name of its own: files of different folders that have the same name are called by their whole path, or one would replace the
+/// other as a new version of it.
+fn distinct(sources: Vec<Source>) -> Result<Vec<Source>> {
+    let mut names: HashMap<String, HashSet<PathBuf>> = HashMap::new();
+    let mut seen = HashSet::new();
+    let mut files = Vec::new();
+    for source in sources {
+        let path = std::fs::canonicalize(&source.path)?;
+        if seen.insert(path.clone()) {
+            names
+                .entry(source.name.clone())
+                .or_default()
+                .insert(path.clone());
+            files.push((source, path));
+        }
+    }
+    Ok(files
+        .into_iter()
+        .map(|(source, path)| {
+            if names[&source.name].len() == 1 {
+                return source;
+            }
+            let whole = path.to_string_lossy();
+            Source {
+                name: whole.trim_start_matches('/').to_owned(),
+                ..source
+            }
+        })
+        .collect())
 }
 
 fn kind(

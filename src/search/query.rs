@@ -29,7 +29,7 @@ use crate::error::{Error, Result};
 use crate::kb::{datasets, filter, generations};
 
 /// Best score from which an answer counts as confident, where the dataset has no other threshold. Measured: see `README.md`.
-pub const CONFIDENT_FROM: f32 = 0.57;
+pub const CONFIDENT_FROM: f32 = 0.55;
 /// Values of a facet that are shown.
 const FACET_VALUES: usize = 50;
 

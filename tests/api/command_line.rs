@@ -28,6 +28,32 @@ fn json(output: &Output) -> Value {
 }
 
 #[test]
+fn files_of_one_name_do_not_replace_each_other() {
+    let data = tempfile::tempdir().expect("temporary directory");
+    let files = tempfile::tempdir().expect("temporary directory");
+    let mut arguments = vec!["ingest".to_owned()];
+    for folder in ["one", "two"] {
+        std::fs::create_dir(files.path().join(folder)).expect("a folder");
+        let path = files.path().join(folder).join("README.md");
+        std::fs::write(&path, format!("# {folder}\n\nAbout {folder}.")).expect("writable");
+        arguments.push(path.display().to_string());
+    }
+    // Given twice, a file is taken once.
+    arguments.push(arguments[1].clone());
+    arguments.extend(["--dataset", "d", "--json"].map(str::to_owned));
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let report = json(&cairn(data.path(), &arguments));
+    let names: Vec<String> = report["files"]
+        .as_array()
+        .expect("files")
+        .iter()
+        .map(|f| text(&f["fileName"]))
+        .collect();
+    assert_eq!(names.len(), 2, "{report}");
+    assert!(names[0].ends_with("one/README.md") && names[1].ends_with("two/README.md"));
+}
+
+#[test]
 fn files_are_ingested_searched_checked_and_left_alone_when_unchanged() {
     let data = tempfile::tempdir().expect("temporary directory");
     let files = tempfile::tempdir().expect("temporary directory");
