@@ -202,10 +202,37 @@ async fn remote(
             &headings,
         );
         if args.explain {
-            println!("     {}", hit["explain"]);
+            let e = &hit["explain"];
+            println!("     {}", e["sentence"].as_str().unwrap_or_default());
+            println!(
+                "     {:.3} = {} × {} meaning + {} × {} words",
+                score, e["vectorWeight"], e["vectorScore"], e["keywordWeight"], e["keywordScore"]
+            );
         }
         let shown = hit["expanded"]["text"].as_str().or(hit["content"].as_str());
         excerpt(shown.unwrap_or_default());
+    }
+    for facet in answer["facets"].as_array().into_iter().flatten() {
+        let values: Vec<String> = facet["values"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|v| format!("{} ({})", v["value"], v["chunks"]))
+            .collect();
+        println!(
+            "{}: {}",
+            facet["field"].as_str().unwrap_or_default(),
+            values.join(", ")
+        );
+    }
+    if let Some(meant) = answer["didYouMean"].as_str() {
+        println!("did you mean: {meant}");
+    }
+    if answer["confidence"]["noConfidentAnswer"] == true {
+        println!(
+            "no confident answer: the best score is {}, below {}",
+            answer["confidence"]["score"], answer["confidence"]["threshold"]
+        );
     }
     println!(
         "{} hits in {:.1} ms",

@@ -16,7 +16,7 @@ use crate::clock::Time;
 use crate::db::args;
 use crate::error::{Error, Result};
 use crate::jobs::{self, Queued, Task};
-use crate::kb::datasets;
+use crate::kb::{datasets, generations};
 use crate::search::measure::{self, Judgements, Measures};
 use crate::search::{self, Answer, Defaults, Request, Settings};
 
@@ -249,6 +249,15 @@ pub async fn start(
     settings
         .request("x".to_owned(), vec![dataset_id.to_owned()])?
         .check()?;
+    if let Some(number) = settings.generation {
+        generations::at(app, caller, &dataset, number).await?;
+    }
+    if settings.rerank == Some(true) && app.config.reranker.is_empty() {
+        return Err(Error::unprocessable(
+            "reranker_not_configured",
+            "no reranker is configured (setting `reranker`); run without rerank",
+        ));
+    }
     let configuration = serde_json::to_string(&settings)?;
     queue(app, caller, dataset_id, set, name, "run", configuration).await
 }

@@ -14,6 +14,7 @@ use super::statistics::{self, Interval};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::error::{Error, Result};
+use crate::search::alpha::KNOWN;
 use crate::search::blend;
 use crate::search::measure::{self, Measures};
 use crate::search::query::{self, Pool};
@@ -228,7 +229,7 @@ fn weigh(pools: &Pools, widened: &Pools) -> Result<(Vec<Tried>, Vec<AlphaPoint>,
         }
     }
     let mut best = better(&tried);
-    // More candidates only for a gain; fewer where they cost nothing.
+    // More candidates only for a gain, and then the fewest that have it.
     let pools = if best.defaults.feedback == Some(true) {
         widened
     } else {
@@ -247,12 +248,9 @@ fn weigh(pools: &Pools, widened: &Pools) -> Result<(Vec<Tried>, Vec<AlphaPoint>,
         });
     }
     let most = numbers.iter().map(|t| t.ndcg_at_10).fold(0.0, f64::max);
-    let wanted = if most > best.ndcg_at_10 + GAIN {
-        most - GAIN
-    } else {
-        best.ndcg_at_10
-    };
-    if let Some(fewest) = numbers.iter().find(|t| t.ndcg_at_10 >= wanted) {
+    if most > best.ndcg_at_10 + GAIN
+        && let Some(fewest) = numbers.iter().find(|t| t.ndcg_at_10 >= most - GAIN)
+    {
         best = fewest.clone();
     }
     tried.extend(numbers);
@@ -276,15 +274,23 @@ pub fn weights() -> impl Iterator<Item = Option<f32>> {
     std::iter::once(None).chain(steps)
 }
 
-/// The best; among those that are as good, the first: fewer settings of one's own come before more.
+/// The best; among those that are nearly as good, the one with the fewest settings of its own, and then the weight nearest to the usual one.
 fn better(tried: &[Tried]) -> Tried {
-    let mut best = tried[0].clone();
-    for other in &tried[1..] {
-        if other.ndcg_at_10 > best.ndcg_at_10 + GAIN {
-            best = other.clone();
+    let most = tried.iter().map(|t| t.ndcg_at_10).fold(0.0, f64::max);
+    let away = |t: &Tried| {
+        let defaults = &t.defaults;
+        let weight = defaults
+            .hybrid_alpha
+            .map_or(0.0, |a| 1.0 + (a - KNOWN).abs());
+        f32::from(u8::from(defaults.feedback == Some(true))) * 10.0 + weight
+    };
+    let mut best = &tried[0];
+    for other in tried.iter().filter(|t| t.ndcg_at_10 >= most - GAIN) {
+        if best.ndcg_at_10 < most - GAIN || away(other) < away(best) {
+            best = other;
         }
     }
-    best
+    best.clone()
 }
 
 async fn searches(

@@ -108,6 +108,7 @@ impl Filter {
             }
             Self::Not { not } => not.check(depth + 1),
             Self::Is(comparison) => {
+                known_field(&comparison.field)?;
                 let fits = match comparison.op {
                     Operator::In | Operator::Nin => comparison.value.is_array(),
                     Operator::Exists => comparison.value.is_boolean() || comparison.value.is_null(),
@@ -244,6 +245,35 @@ impl Comparison {
             Operator::Exists => found.is_some() != (self.value == Value::Bool(false)),
         }
     }
+}
+
+/// Fields of hits themselves.
+const BUILT_IN: [&str; 11] = [
+    "$documentId",
+    "$fileName",
+    "$title",
+    "$url",
+    "$publishedAt",
+    "$source",
+    "$mimeType",
+    "$createdOn",
+    "$updatedOn",
+    "$heading",
+    "$page",
+];
+
+/// Refuses a field with a dollar that is none of the built-in ones.
+///
+/// # Errors
+/// `field_unknown` lists them.
+pub fn known_field(field: &str) -> Result<()> {
+    if field.starts_with('$') && !BUILT_IN.contains(&field) {
+        return Err(Error::invalid(
+            "field_unknown",
+            format!("{field} is none of {}", BUILT_IN.join(", ")),
+        ));
+    }
+    Ok(())
 }
 
 /// The value of a field that is there and not null; dots lead into nested objects.

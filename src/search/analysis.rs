@@ -15,7 +15,7 @@ use unicode_normalization::char::is_combining_mark;
 use crate::error::{Error, Result};
 
 /// Changes with every change of the analysis: indexes written with another version are built anew.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// Tokens longer than this many bytes (base64, minified code) are not indexed.
 const LONGEST: usize = 200;
@@ -155,8 +155,20 @@ pub fn indexed(language: &str, text: &str) -> Vec<Token> {
             text,
             ..token.clone()
         });
+        // Stemmers know accents: what is typed without them may have another stem.
+        let surface = &text[token.offset_from..token.offset_to];
+        let typed = folded(&surface.to_lowercase()).and_then(|plain| {
+            let stem = tokens(language, shown(&plain)).into_iter().next()?.text;
+            let text = twin_of_plain(&stem);
+            let new = twin.as_ref().is_none_or(|t| t.text != text);
+            new.then(|| Token {
+                text,
+                ..token.clone()
+            })
+        });
         all.push(token);
         all.extend(twin);
+        all.extend(typed);
     }
     all
 }

@@ -272,6 +272,16 @@ pub(super) fn did_you_mean(query: &str, sources: &[Source], hits: &[Hit]) -> Opt
     if changes.is_empty() {
         return None;
     }
+    // A compound and its parts overlap: the first, shortest one is changed.
+    changes.sort_by_key(|(start, end, _)| (*start, *end));
+    let mut last = 0;
+    changes.retain(|(start, end, _)| {
+        let apart = *start >= last;
+        if apart {
+            last = *end;
+        }
+        apart
+    });
     let mut corrected = query.to_owned();
     for (start, end, meant) in changes.into_iter().rev() {
         corrected.replace_range(start..end, &meant);

@@ -222,14 +222,29 @@ pub async fn search(app: &Arc<App>, caller: &Caller, request: &Request) -> Resul
         record(&answer);
         return Ok(answer);
     }
+    let fields = retrieve::fields_of(app, &datasets, request).await?;
     let mut sources = try_join_all(
         datasets
             .into_iter()
-            .map(|dataset| Source::prepare(app, engine, request, dataset)),
+            .map(|dataset| Source::prepare(app, engine, request, dataset, &fields)),
     )
     .await?;
+    if let Some(source) = sources.first()
+        && source.parsed.text.is_empty()
+        && source.filter.is_none()
+        && !source.parsed.without.is_empty()
+    {
+        return Err(Error::invalid(
+            "query_only_excludes",
+            "the query says only what hits must not have; add what to look for, or write it in quotes to look for it",
+        ));
+    }
     let prepared = began.elapsed();
-    let cursor = request.cursor.as_deref().map(Cursor::read).transpose()?;
+    let cursor = request
+        .cursor
+        .as_deref()
+        .map(|text| Cursor::read(text, request))
+        .transpose()?;
     // Every page is cut from the same candidates.
     let depth = cursor.as_ref().map_or(request.top_k, |c| c.depth);
     let found = gather(app, request, &mut sources, depth).await?;
@@ -259,8 +274,23 @@ pub async fn search(app: &Arc<App>, caller: &Caller, request: &Request) -> Resul
     let confidence = confidence(request.fusion, &sources, candidates.first());
     let chosen = choose::choose(app, request, &sources, candidates, cursor.as_ref()).await?;
     let paged = reranking.is_none();
-    let next = chosen.next.as_ref().filter(|_| paged).map(Cursor::write);
+    let mut next = chosen.next.filter(|_| paged);
+    let shown = chosen.shown.len();
     let (hits, tokens, trimmed) = hits::assemble(app, caller, request, &sources, chosen).await?;
+    if trimmed > 0 {
+        // The next page begins with what the budget left out.
+        let depth = cursor.as_ref().map_or(request.top_k, |c| c.depth);
+        let seen = cursor.as_ref().map_or(0, |c| c.seen) + hits.len();
+        next = hits.last().filter(|_| paged && shown > 0).and_then(|last| {
+            Some(Cursor {
+                score: last.score,
+                id: last.chunk.id.parse().ok()?,
+                seen,
+                depth,
+            })
+        });
+    }
+    let next = next.map(|cursor| cursor.write(request));
     let total = began.elapsed();
     let answer = Answer {
         did_you_mean: hits::did_you_mean(&request.query, &sources, &hits),
@@ -349,7 +379,8 @@ pub async fn pool(app: &Arc<App>, caller: &Caller, request: &Request) -> Result<
         .into_iter()
         .next()
         .ok_or_else(|| Error::internal("no dataset is searched"))?;
-    let mut source = Source::prepare(app, engine, &request, dataset).await?;
+    let fields = retrieve::fields_of(app, std::slice::from_ref(&dataset), &request).await?;
+    let mut source = Source::prepare(app, engine, &request, dataset, &fields).await?;
     let suited = super::alpha::suited(app, &source.dataset, &source.parsed.text).await?;
     let mut found = source.candidates(app, &request, request.top_k).await?;
     if request.feedback == Some(true) {
@@ -541,7 +572,7 @@ fn confidence(fusion: Fusion, sources: &[Source], best: Option<&Candidate>) -> C
     Confidence {
         score,
         threshold,
-        calibrated: confident_from.is_some(),
+        calibrated: fusion == Fusion::Blend && confident_from.is_some(),
         no_confident_answer: best.is_none() || score < threshold,
     }
 }
@@ -608,6 +639,22 @@ async fn facets(
     Ok(request.facets.iter().map(facet).collect())
 }
 
+/// What a search asks, without how much of it is shown.
+fn fingerprint(request: &Request) -> String {
+    let asked = Request {
+        cursor: None,
+        top_k: 1,
+        max_tokens: None,
+        facets: Vec::new(),
+        expand: 0,
+        section: false,
+        cache: true,
+        ..request.clone()
+    };
+    let digest = Sha256::digest(format!("{asked:?}").as_bytes());
+    hex::encode(&digest[..6])
+}
+
 /// Where a page ended: everything before it in the order of scores and ids was shown.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Cursor {
@@ -620,12 +667,13 @@ pub(super) struct Cursor {
 }
 
 impl Cursor {
-    pub(super) fn read(text: &str) -> Result<Self> {
+    pub(super) fn read(text: &str, request: &Request) -> Result<Self> {
         let bad = || Error::invalid("cursor_invalid", "the cursor is not one that a search gave");
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| bad())?;
         let text = String::from_utf8(bytes).map_err(|_| bad())?;
         let mut parts = text.split(' ');
-        let (Some(bits), Some(id), Some(seen), Some(depth), None) = (
+        let (Some(bits), Some(id), Some(seen), Some(depth), Some(print), None) = (
+            parts.next(),
             parts.next(),
             parts.next(),
             parts.next(),
@@ -643,16 +691,23 @@ impl Cursor {
         if cursor.depth > MAX_TOP_K || !cursor.score.is_finite() {
             return Err(bad());
         }
+        if print != fingerprint(request) {
+            return Err(Error::invalid(
+                "cursor_invalid",
+                "the cursor is that of another query, or of one with other settings",
+            ));
+        }
         Ok(cursor)
     }
 
-    pub(super) fn write(&self) -> String {
+    pub(super) fn write(&self, request: &Request) -> String {
         URL_SAFE_NO_PAD.encode(format!(
-            "{} {} {} {}",
+            "{} {} {} {} {}",
             self.score.to_bits(),
             self.id.simple(),
             self.seen,
-            self.depth
+            self.depth,
+            fingerprint(request)
         ))
     }
 

@@ -136,6 +136,9 @@ impl Request {
                 format!("facets may name at most {MAX_FACETS} fields"),
             ));
         }
+        for field in &self.facets {
+            crate::kb::filter::known_field(field)?;
+        }
         let share = |code, name: &str, value: Option<f32>| match value {
             Some(value) if !(0.0..=1.0).contains(&value) => Err(Error::invalid(
                 code,

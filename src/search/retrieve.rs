@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::alpha::{self, Weight};
 use super::blend::{Fusion, Raw};
 use super::keyword::{Analysed, Form, FormKind, KeywordIndex, QueryTerm};
-use super::request::{Defaults, Request};
+use super::request::{Defaults, MAX_CANDIDATES, Request};
 use super::syntax::{self, Parsed};
 use super::vector::{Scope as VectorScope, VectorIndex};
 use crate::app::{App, Engine};
@@ -24,6 +24,8 @@ use crate::kb::filter::Filter;
 type Ranked = Vec<(Uuid, f32)>;
 /// The most candidates that are taken when many of them turn out not to be wanted.
 const DEEPEST: usize = 20_000;
+/// So many times the candidates are taken when the hits of one document are capped.
+const DOCUMENTS_WANTED: usize = 4;
 /// Chunks from which feedback learns, words that it adds, and their weight beside a word of the query (RM3: Abdul-Jaleel et al. 2004).
 const FEEDBACK_CHUNKS: usize = 5;
 const FEEDBACK_WORDS: usize = 8;
@@ -158,6 +160,7 @@ impl Source {
         engine: &Engine,
         request: &Request,
         dataset: Dataset,
+        fields: &HashSet<String>,
     ) -> Result<Self> {
         let defaults: Defaults = match request.defaults {
             Some(defaults) => defaults,
@@ -168,7 +171,6 @@ impl Source {
         let parsed = if request.plain {
             Parsed::plain(&query)
         } else {
-            let fields = metadata_fields(app, &dataset, &query).await?;
             syntax::parse(&query, &|name| fields.contains(name))
         };
         let weight = match (request.alpha, defaults.hybrid_alpha) {
@@ -229,7 +231,10 @@ impl Source {
 
     /// Whether the keyword list is needed.
     fn asks_words(&self, request: &Request) -> bool {
-        self.weight.alpha < 1.0 || request.fusion == Fusion::Rrf || self.analysed.has_conditions()
+        self.weight.alpha < 1.0
+            || request.fusion == Fusion::Rrf
+            || self.analysed.has_conditions()
+            || self.vector.is_none()
     }
 
     /// Both lists, with the live chunks only and every missing score completed.
@@ -239,11 +244,20 @@ impl Source {
         request: &Request,
         deep: usize,
     ) -> Result<Candidates> {
-        let wanted = request
+        let mut wanted = request
             .candidates
             .or(self.defaults.candidates)
-            .unwrap_or(app.config.search_candidates);
-        let mut limit = wanted.max(deep);
+            .unwrap_or(app.config.search_candidates)
+            .max(deep);
+        if request.per_document.is_some() {
+            // The best of them may be of few documents.
+            wanted = (wanted * DOCUMENTS_WANTED).min(MAX_CANDIDATES.max(wanted));
+        }
+        // What is only looked at afterwards leaves as many as were wanted, where there are as many.
+        let sifted =
+            self.analysed.has_conditions() || self.filter.as_ref().is_some_and(Filter::asks_chunks);
+        let enough = if sifted { wanted } else { deep };
+        let mut limit = wanted;
         loop {
             let (words, meaning) =
                 tokio::try_join!(self.words(request, limit), self.meaning(limit))?;
@@ -271,7 +285,7 @@ impl Source {
                 places.contains_key(id) && allowed.as_ref().is_none_or(|a| a.contains(id))
             });
             // Chunks that an index still held although they are gone, or that do not satisfy a condition, may have taken the places of others.
-            if full && found.len() < before && found.len() < deep && limit < DEEPEST {
+            if full && found.len() < before && found.len() < enough && limit < DEEPEST {
                 limit = (limit * 4).min(DEEPEST);
                 continue;
             }
@@ -548,7 +562,27 @@ pub(super) async fn matching(
     Ok(ids)
 }
 
-/// Names of the metadata's fields, looked at only when the query could mean one.
+/// Names of the metadata's fields of all datasets, looked at only when the query could mean one: a field of one is a condition for all.
+pub(super) async fn fields_of(
+    app: &App,
+    datasets: &[Dataset],
+    request: &Request,
+) -> Result<HashSet<String>> {
+    let mut all = HashSet::new();
+    if request.plain {
+        return Ok(all);
+    }
+    for dataset in datasets {
+        all.extend(
+            metadata_fields(app, dataset, &request.query)
+                .await?
+                .iter()
+                .cloned(),
+        );
+    }
+    Ok(all)
+}
+
 async fn metadata_fields(
     app: &App,
     dataset: &Dataset,

@@ -1,15 +1,18 @@
 //! The settings of a search as callers write them: in a request, in the configuration of an evaluation, in a saved one.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Defaults, Fusion, Request};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kb::filter::Filter;
 
 /// How to search. Absent fields take the dataset's defaults, then Cairn's.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schema(as = SearchSettings)]
 pub struct Settings {
     /// 1 to 100; 5 when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -67,6 +70,32 @@ pub struct Settings {
     /// Only datasets that this agent role may use.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agent_role: Option<String>,
+}
+
+/// Refuses fields that nothing knows.
+///
+/// # Errors
+/// `field_unknown` names one.
+pub fn no_others(others: &BTreeMap<String, Value>) -> Result<()> {
+    match others.keys().next() {
+        None => Ok(()),
+        Some(name) => Err(Error::invalid(
+            "field_unknown",
+            format!("there is no field {name:?} here"),
+        )),
+    }
+}
+
+/// Settings that have no other fields.
+#[derive(Debug, Clone, Default, Deserialize, utoipa::ToSchema)]
+pub struct Strict {
+    /// The settings.
+    #[serde(flatten)]
+    pub settings: Settings,
+    /// What is none.
+    #[serde(flatten)]
+    #[schema(ignore)]
+    pub others: BTreeMap<String, Value>,
 }
 
 /// How the query is read.

@@ -120,8 +120,8 @@ pub fn parse(query: &str, is_field: &dyn Fn(&str) -> bool) -> Parsed {
     let whole = words.iter().enumerate().filter(|(i, _)| !stems.contains(i));
     let whole: Vec<&str> = whole.map(|(_, word)| *word).collect();
     parsed.words = whole.join(" ").trim().to_owned();
-    // Nothing to look for is left: then it was not meant as operators.
-    if parsed.text.is_empty() && parsed.fields.is_empty() {
+    // Without anything that could be an operator, it is what it is.
+    if parsed.text.is_empty() && parsed.fields.is_empty() && parsed.without.is_empty() {
         return Parsed::plain(query);
     }
     parsed
@@ -241,11 +241,8 @@ mod tests {
         ] {
             assert_eq!(read(query), Parsed::plain(query), "{query}");
         }
-        assert_eq!(
-            read("-only"),
-            Parsed::plain("-only"),
-            "nothing would be left"
-        );
+        let only = read("-only");
+        assert_eq!((only.text.as_str(), only.without), ("", strings(&["only"])));
     }
 
     #[test]
@@ -264,7 +261,7 @@ mod tests {
         #[test]
         fn operators_in_any_order_are_read(query in "[-+\"a-c: *«»„“”]{0,40}") {
             let parsed = read(&query);
-            prop_assert!(!parsed.text.is_empty() || !parsed.fields.is_empty() || query.trim().is_empty());
+            prop_assert!(!parsed.text.is_empty() || !parsed.fields.is_empty() || !parsed.without.is_empty() || query.trim().is_empty());
         }
     }
 }

@@ -301,9 +301,11 @@ async fn in_search(
 ) -> Result<WhyNot> {
     let engine = app.engine().await?;
     // The other datasets of the search compete with it.
+    let datasets = query::chosen(app, caller, request).await?;
+    let fields = retrieve::fields_of(app, &datasets, request).await?;
     let mut sources = Vec::new();
-    for other in query::chosen(app, caller, request).await? {
-        sources.push(Source::prepare(app, engine, request, other).await?);
+    for other in datasets {
+        sources.push(Source::prepare(app, engine, request, other, &fields).await?);
     }
     let index = sources
         .iter()
@@ -338,7 +340,7 @@ async fn in_search(
                 Cause::Filtered,
                 format!("It does not satisfy this condition: {clause}."),
             )
-            .remedy("Leave the condition out, or change the metadata of the document.");
+            .remedy("Leave the condition out, or change what it asks for.");
             answer.clause = Some(clause);
             return Ok(answer);
         }
@@ -369,7 +371,7 @@ async fn in_search(
                 Cause::Filtered,
                 format!("It does not satisfy this condition: {clause}."),
             )
-            .remedy("Leave the condition out, or change the metadata of the document.");
+            .remedy("Leave the condition out, or change what it asks for.");
             answer.clause = Some(clause);
             return Ok(answer);
         }
@@ -619,8 +621,13 @@ async fn placed(
             ),
         )
         .remedy(format!(
-            "Lower minScore to {:.3}.",
-            (candidate.value() * 1000.0).floor() / 1000.0
+            "Lower minScore to {:.3}{}.",
+            (candidate.value() * 1000.0).floor() / 1000.0,
+            if rank < request.top_k {
+                String::new()
+            } else {
+                format!(", and raise topK to {}", rank + 1)
+            }
         ));
         answer.below_min_score_by = Some(by);
         return Ok(answer);
@@ -703,7 +710,7 @@ async fn cut(
     if answer.trimmed > 0 && rank < request.top_k {
         return Ok((
             Cause::TokenBudget,
-            format!("{ranked}, and the hits before it use the budget of tokens up."),
+            format!("{ranked}, and the budget of tokens has no room for it."),
             "Raise maxTokens.".to_owned(),
         ));
     }
@@ -761,7 +768,9 @@ async fn deeper(
                 format!(
                     "It is number {rank} in the better of the two lists, and the first {limit} are candidates."
                 ),
-                format!("Raise candidates to {rank}."),
+                format!(
+                    "Raise candidates to {rank} or more, and topK until it is shown; or use words that stand in it."
+                ),
             ));
         }
     }

@@ -70,6 +70,21 @@ on_both! {
         assert_eq!(ask("+malaga train").await, ["malaga.md"], "a condition needs no diacritics");
         assert_eq!(ask("\"to malaga\" train").await, ["malaga.md"]);
         assert!(!ask("train -malaga").await.contains(&"malaga.md".to_owned()));
+        assert_eq!(ask("team:kitchen").await, ["tea.md"], "a condition alone lists what satisfies it");
+        let (status, body) = service.call(Method::POST, "/kb/v1/search", Some(json!({"query": "-legacy", "datasetIds": [dataset]}))).await;
+        assert_eq!((status, &body["error"]["reason"]), (StatusCode::BAD_REQUEST, &json!("query_only_excludes")));
+        let other = service.dataset("other").await;
+        service.add(&other, "kettle.md", "Green tea is made in a kettle.").await;
+        let both = names(&service, json!({"query": "green team:kitchen", "datasetIds": [other, dataset], "topK": 20})).await;
+        assert_eq!(both, ["tea.md"], "a field of one dataset is a condition for all");
+        for (field, value) in [("fitler", json!({})), ("topk", json!(1))] {
+            let mut body = json!({"query": "keys", "datasetIds": [dataset]});
+            body[field] = value;
+            let (status, answer) = service.call(Method::POST, "/kb/v1/search", Some(body)).await;
+            assert_eq!((status, &answer["error"]["reason"]), (StatusCode::BAD_REQUEST, &json!("field_unknown")), "{field}");
+        }
+        let bogus = json!({"query": "keys", "datasetIds": [dataset], "filter": {"field": "$bogus", "op": "exists"}});
+        assert_eq!(service.call(Method::POST, "/kb/v1/search", Some(bogus)).await.1["error"]["reason"], "field_unknown");
         let plain = names(&service, json!({"query": "keys -legacy", "datasetIds": [dataset], "topK": 20, "syntax": "plain"})).await;
         assert!(plain.contains(&"legacy.md".to_owned()), "{plain:?}");
         for odd in ["\"", "+ - *", "a:b:c", "-\"", "field:", "((((", "\"unclosed phrase", "*", "NOT AND OR", "\u{0}", "-x +y z*"] {
@@ -84,6 +99,10 @@ on_both! {
         let answer = ask("rotat the sigming keys").await;
         assert_eq!(answer["results"][0]["fileName"], "keys.md");
         assert_eq!(answer["didYouMean"], "rotat the signing keys", "{answer}");
+        for odd in ["gatway nested.b", "encription.gatway", "node.sj requsts", "a.gatway.b"] {
+            let (status, body) = service.call(Method::POST, "/kb/v1/search", Some(json!({"query": odd, "datasetIds": [dataset]}))).await;
+            assert_eq!(status, StatusCode::OK, "{odd}: {body}");
+        }
         let plain = ask("malaga").await;
         let accented = ask("Málaga").await;
         assert_eq!((&plain["results"][0]["fileName"], &accented["results"][0]["fileName"]), (&json!("malaga.md"), &json!("malaga.md")));
@@ -112,6 +131,14 @@ on_both! {
         }
         let all: Vec<_> = whole["results"].as_array().expect("results").iter().map(|h| (h["chunkId"].clone(), h["score"].clone())).collect();
         assert_eq!(seen, all, "every hit once, with the same score");
+        // What a budget leaves out begins the next page; a cursor leads on only where it came from.
+        let first = service.post("/kb/v1/search", body(json!({"topK": 4, "maxTokens": 60}))).await;
+        let shown = first["results"].as_array().expect("results").len();
+        assert!((1..4).contains(&shown), "{shown}");
+        let second = service.post("/kb/v1/search", body(json!({"topK": 4, "cursor": first["nextCursor"]}))).await;
+        assert_eq!(second["results"][0]["chunkId"], whole["results"][shown]["chunkId"]);
+        let elsewhere = json!({"query": "tea", "datasetIds": [dataset], "cursor": first["nextCursor"]});
+        assert_eq!(service.call(Method::POST, "/kb/v1/search", Some(elsewhere)).await.1["error"]["reason"], "cursor_invalid");
         let one_each = service.search(body(json!({"topK": 50, "perDocument": 1}))).await;
         assert_eq!(one_each.len(), 6);
         let (status, refused) = service.call(Method::POST, "/kb/v1/search", Some(body(json!({"cursor": "nonsense"})))).await;

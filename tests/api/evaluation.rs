@@ -133,6 +133,10 @@ on_both! {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         assert_eq!(reached, 1.0);
+        let (status, body) = service.call(Method::POST, &format!("{sets}/feedback/runs"), Some(json!({"configuration": {"hybridalpha": 0}}))).await;
+        assert_eq!((status, &body["error"]["reason"]), (StatusCode::BAD_REQUEST, &json!("field_unknown")));
+        let (status, body) = service.call(Method::POST, &format!("{sets}/feedback/runs"), Some(json!({"configuration": {"generation": 9}}))).await;
+        assert_eq!((status, &body["error"]["reason"]), (StatusCode::NOT_FOUND, &json!("generation_not_found")));
         let (status, _) = service.call(Method::POST, "/kb/v1/feedback", Some(json!({"query": "bees", "datasetId": dataset, "documentId": "x", "grade": 2}))).await;
         assert_eq!(status, StatusCode::NOT_FOUND);
 

@@ -36,6 +36,40 @@ const CONTRACT: [(&str, &str); 9] = [
     ("post", "/dashboard/v1/knowledge-base/search"),
 ];
 
+/// Two types of one name would silently become one schema.
+#[test]
+fn no_two_schemas_share_a_name() {
+    let mut owners: std::collections::HashMap<String, String> = std::collections::HashMap::new();
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for entry in ignore::Walk::new(root) {
+        let path = entry.expect("readable").into_path();
+        if path.extension().is_none_or(|e| e != "rs") {
+            continue;
+        }
+        let source = std::fs::read_to_string(&path).expect("readable");
+        for part in source.split("#[derive(").skip(1) {
+            let Some((derives, rest)) = part.split_once(")]") else {
+                continue;
+            };
+            if !derives.contains("ToSchema") {
+                continue;
+            }
+            let head = rest.split('{').next().unwrap_or_default();
+            let renamed = head
+                .split_once("schema(as = ")
+                .and_then(|(_, name)| name.split(')').next());
+            let words: Vec<&str> = head.split_whitespace().collect();
+            let at = words.iter().position(|w| ["struct", "enum"].contains(w));
+            let declared = at.and_then(|at| words.get(at + 1).copied());
+            let name = renamed.or(declared).expect("a name").to_owned();
+            if let Some(other) = owners.insert(name.clone(), path.display().to_string()) {
+                panic!("{name} is a schema of {other} and of {}", path.display());
+            }
+        }
+    }
+    assert!(owners.len() > 60, "{}", owners.len());
+}
+
 #[test]
 fn every_handler_is_documented() {
     let document = serde_json::to_value(cairn::api::openapi()).expect("JSON");

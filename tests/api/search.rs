@@ -81,7 +81,7 @@ on_both! {
         let few = service.search(request(2, 0.7)).await;
         assert_eq!(few.iter().map(|h| &h["score"]).collect::<Vec<_>>(), all[..2].iter().map(|h| &h["score"]).collect::<Vec<_>>());
         let threshold = number(&all[1]["score"]);
-        let above = service.search(json!({"query": "animals in cold water", "datasetIds": [dataset], "topK": 6, "minScore": threshold})).await;
+        let above = service.search(json!({"query": "animals in cold water", "datasetIds": [dataset], "topK": 6, "hybridAlpha": 0.7, "minScore": threshold})).await;
         assert_eq!(above.len(), 2, "minScore is a threshold on the final score");
     }
 

@@ -19,6 +19,7 @@ use crate::evaluation::runs::{self, Calibration, Compared, Measured, Run, Summar
 use crate::evaluation::sets::{self, Items, Labels, NewQuery, QuerySet};
 use crate::evaluation::tune::{self, Tuning};
 use crate::page::Page;
+use crate::search::settings::{self, Strict};
 use crate::search::{Defaults, Settings};
 
 pub(super) fn routes() -> OpenApiRouter<Service> {
@@ -212,8 +213,7 @@ pub(super) async fn list_history(
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct HistoryRequest {
     /// Whether queries are remembered from now on; what was remembered stays until it is forgotten.
-    #[serde(default)]
-    remember: bool,
+    remember: Option<bool>,
 }
 
 /// Sets whether the queries of a dataset are remembered.
@@ -225,7 +225,11 @@ pub(super) async fn set_history(
     Path(dataset): Path<String>,
     Body(body): Body<HistoryRequest>,
 ) -> Result<StatusCode, Problem> {
-    history::remember(&service.app, &caller, &dataset, body.remember).await?;
+    defaults::get(&service.app, &caller, &dataset).await?;
+    let remember = body.remember.ok_or_else(|| {
+        Error::invalid("remember_missing", "say whether to remember: true or false")
+    })?;
+    history::remember(&service.app, &caller, &dataset, remember).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -429,6 +433,7 @@ pub(super) async fn remove_set(
 
 /// A query to add.
 #[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(super) struct QueryRequest {
     text: String,
     /// From document or chunk id, passage (`document@start-end`), external id or file name to grade. Empty: nothing answers it.
@@ -654,7 +659,8 @@ pub(super) struct RunRequest {
     name: String,
     /// How to search, with the generation.
     #[serde(default)]
-    configuration: Settings,
+    #[schema(value_type = Settings)]
+    configuration: Strict,
     /// Seconds to wait for the result, 0 to 25; 20 when absent.
     #[serde(rename = "waitSeconds")]
     wait_seconds: Option<u64>,
@@ -687,13 +693,15 @@ pub(super) async fn create_run(
     Path((dataset, set)): Path<(String, String)>,
     Body(body): Body<RunRequest>,
 ) -> Result<(StatusCode, Json<RunRecord>), Problem> {
+    sets::get(&service.app, &caller, &dataset, &set).await?;
+    settings::no_others(&body.configuration.others)?;
     let run = runs::start(
         &service.app,
         &caller,
         &dataset,
         &set,
         &body.name,
-        &body.configuration,
+        &body.configuration.settings,
     )
     .await?;
     Ok(answered(&service, &caller, run, body.wait_seconds).await?)

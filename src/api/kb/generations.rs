@@ -181,6 +181,7 @@ pub(super) struct LabelledQuery {
 
 /// A generation beside the one that is searched, by documents.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = GenerationComparison)]
 pub(super) struct Comparison {
     #[schema(value_type = Object)]
     live: Measures,

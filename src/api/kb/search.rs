@@ -1,5 +1,7 @@
 //! Search with everything that the contract lacks: fusion, metadata filters, highlights, explanation.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
@@ -14,12 +16,14 @@ use crate::error::{Error, Result};
 use crate::evaluation::history;
 use crate::search::highlight::Range;
 use crate::search::query::{Confidence, Facet, Interpretation, Reranking, Timings, Totals};
+use crate::search::settings;
 use crate::search::why_not::{Expected, WhyNot};
 use crate::search::{self, Explanation, Hit, Passage, Request, Settings};
 
 /// A search.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = KbSearchRequest)]
 pub(super) struct SearchRequest {
     query: String,
     dataset_ids: Vec<String>,
@@ -31,11 +35,16 @@ pub(super) struct SearchRequest {
     explain: Option<bool>,
     /// False asks the indexes in any case; remembered answers say `cached`.
     cache: Option<bool>,
+    /// Nothing else: a misspelt name would silently change nothing.
+    #[serde(flatten)]
+    #[schema(ignore)]
+    others: BTreeMap<String, serde_json::Value>,
 }
 
 /// Hits.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = KbSearchResponse)]
 pub(super) struct SearchResponse {
     results: Vec<SearchResult>,
     /// Distinct candidates that were scored, before `minScore` and `topK`.
@@ -95,6 +104,7 @@ impl From<Passage> for PassageRecord {
 /// A hit.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = KbSearchResult)]
 pub(super) struct SearchResult {
     chunk_id: String,
     file_id: String,
@@ -170,6 +180,7 @@ pub(super) async fn search(
     Auth(caller): Auth,
     Body(body): Body<SearchRequest>,
 ) -> Result<Json<SearchResponse>, Problem> {
+    settings::no_others(&body.others)?;
     let request = Request {
         cursor: body.cursor,
         cache: body.cache.unwrap_or(true),
@@ -214,6 +225,9 @@ pub(super) struct WhyNotRequest {
     document_id: Option<String>,
     /// Or the chunk.
     chunk_id: Option<String>,
+    #[serde(flatten)]
+    #[schema(ignore)]
+    others: BTreeMap<String, serde_json::Value>,
 }
 
 /// Says why a document or a chunk is not among the hits of a search, and what would bring it in.
@@ -224,6 +238,7 @@ pub(super) async fn why_not(
     Auth(caller): Auth,
     Body(body): Body<WhyNotRequest>,
 ) -> Result<Json<WhyNot>, Problem> {
+    settings::no_others(&body.others)?;
     let request = body.settings.request(body.query, body.dataset_ids)?;
     let expected = match (body.document_id, body.chunk_id) {
         (Some(id), None) => Expected::Document(id),

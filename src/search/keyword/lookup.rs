@@ -198,7 +198,7 @@ impl KeywordIndex {
             _ if limit == 0 => return Ok(Vec::new()),
             Some(words) => Box::new(words),
             // Words that are too frequent to count, as in a phrase of stop words, still choose.
-            None if !query.must.is_empty() => {
+            None if query.has_conditions() || documents.is_some() => {
                 Box::new(ConstScoreQuery::new(Box::new(AllQuery), 0.0))
             }
             None => return Ok(Vec::new()),
