@@ -507,7 +507,14 @@ pub(super) async fn vectors(
 /// The filter of the request and the fields of the query.
 fn combined(filter: Option<Filter>, parsed: &Parsed) -> Option<Filter> {
     let typed = parsed.fields.iter().map(|clause| {
-        let is = Filter::typed(&clause.field, &clause.value);
+        let mut is = Filter::typed(&clause.field, &clause.value);
+        if clause.field == "$mimeType" {
+            // People name types by the endings of files.
+            let ending = Filter::typed("$fileName", &format!(".{}", clause.value));
+            is = Filter::Or {
+                or: vec![is, ending],
+            };
+        }
         if clause.negated {
             Filter::Not { not: Box::new(is) }
         } else {

@@ -62,6 +62,8 @@ on_both! {
         assert_eq!(ask("keys -\"old way\" +signing").await, ["legacy.md"]);
         assert_eq!(ask("green team:kitchen").await, ["tea.md"]);
         assert_eq!(ask("keys file:gateway").await, ["gateway.md"]);
+        assert_eq!(ask("steep type:md").await.len(), 6);
+        assert!(ask("steep type:pdf").await.is_empty());
         assert_eq!(ask("gateway heading:limits").await, ["gateway.md"]);
         let words = async |query: &str| service.search(json!({"query": query, "datasetIds": [dataset], "hybridAlpha": 0.0, "topK": 20})).await;
         for prefix in ["encrypt*", "encryptio*", "elsewh*"] {
