@@ -44,6 +44,10 @@ const DOCUMENTS: [(&str, &str); 8] = [
         include_str!("../../migrations/README.md"),
     ),
     ("src/search/README.md", include_str!("../search/README.md")),
+    (
+        "src/evaluation/README.md",
+        include_str!("../evaluation/README.md"),
+    ),
     ("src/api/README.md", include_str!("../api/README.md")),
     ("src/cli/README.md", include_str!("README.md")),
 ];
