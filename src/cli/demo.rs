@@ -34,7 +34,7 @@ const QUERY: &str = "how are vector and keyword scores blended?";
 const DATASET: &str = "cairn-docs";
 
 /// The documentation of the tree, as it was when the program was built.
-const DOCUMENTS: [(&str, &str); 8] = [
+const DOCUMENTS: [(&str, &str); 9] = [
     ("README.md", include_str!("../../README.md")),
     ("CHANGELOG.md", include_str!("../../CHANGELOG.md")),
     ("ingest/README.md", include_str!("../../ingest/README.md")),
