@@ -41,6 +41,7 @@ pub struct Service {
     tags(
         (name = "dashboard", description = "Leadmetrics Dashboard API: knowledge base"),
         (name = "kb", description = "What Cairn adds to it"),
+        (name = "evaluation", description = "Retrieval measured on your own data: query sets, runs, tuning, history"),
         (name = "system", description = "Health, metrics, documentation")
     )
 )]
