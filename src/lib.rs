@@ -8,6 +8,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod db;
+pub mod dice;
 pub mod error;
 pub mod evaluation;
 pub mod events;

@@ -77,20 +77,7 @@ pub fn load_local(
 ) -> Result<Loaded> {
     let directory = cache.pull(manifest, progress)?;
     let (_, environment) = ensure_runtime(cache, runtime, progress)?;
-    let read = |name: &str| {
-        let pinned = manifest
-            .files
-            .iter()
-            .find(|f| f.name == name)
-            .and_then(|f| f.sha256.clone());
-        cache.read_verified(
-            &directory,
-            &Files {
-                name: name.to_owned(),
-                sha256: pinned,
-            },
-        )
-    };
+    let read = |name: &str| cache.read_verified(&directory, &manifest.file(name));
     let tokenizer_file = read("tokenizer.json")?;
     let tokens = Tokens::from_bytes(&manifest.name, &tokenizer_file)?;
     let files = TokenizerFiles {
@@ -198,18 +185,7 @@ fn written_graph(
     }
     let config: BertConfig = serde_json::from_slice(config)
         .map_err(|e| Error::load(&manifest.name, format!("config.json: {e}")))?;
-    let pinned = manifest
-        .files
-        .iter()
-        .find(|f| f.name == "model.safetensors")
-        .cloned();
-    let weights = cache.read_verified(
-        directory,
-        &pinned.unwrap_or(Files {
-            name: "model.safetensors".to_owned(),
-            sha256: None,
-        }),
-    )?;
+    let weights = cache.read_verified(directory, &manifest.file("model.safetensors"))?;
     let graph = write_bert(
         &manifest.name,
         &config,

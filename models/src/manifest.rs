@@ -101,23 +101,44 @@ pub struct Manifest {
 /// The model used when the configuration names none: int8, because the measured loss against fp32 is below 0.01 nDCG@10 (README, "Figures").
 pub const DEFAULT: &str = "all-MiniLM-L6-v2";
 
+impl Manifest {
+    /// A file with the checksum that the manifest pins, if it does.
+    #[must_use]
+    pub fn file(&self, name: &str) -> Files {
+        let pinned = self.files.iter().find(|f| f.name == name);
+        pinned.cloned().unwrap_or_else(|| Files::open(name))
+    }
+}
+
+impl Files {
+    /// A file whose checksum is recorded at its first download.
+    fn open(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            sha256: None,
+        }
+    }
+}
+
+/// The known model of a name, or the one in a directory.
+fn named(known: Vec<Manifest>, name: &str) -> Result<Manifest> {
+    let path = Path::new(name);
+    match known
+        .into_iter()
+        .find(|m| m.name.eq_ignore_ascii_case(name))
+    {
+        Some(found) => Ok(found),
+        None if path.is_dir() => directory(path),
+        None => Err(Error::UnknownModel(name.to_owned())),
+    }
+}
+
 /// Resolves a configured name: a known model, or a directory that holds one.
 ///
 /// # Errors
 /// [`Error::UnknownModel`] when it is neither.
 pub fn resolve(name: &str) -> Result<Manifest> {
-    if let Some(found) = known()
-        .into_iter()
-        .find(|m| m.name.eq_ignore_ascii_case(name))
-    {
-        return Ok(found);
-    }
-    let path = Path::new(name);
-    if path.is_dir() {
-        directory(path)
-    } else {
-        Err(Error::UnknownModel(name.to_owned()))
-    }
+    named(known(), name)
 }
 
 /// Resolves a configured cross-encoder: a known one, or a directory that holds one.
@@ -125,30 +146,19 @@ pub fn resolve(name: &str) -> Result<Manifest> {
 /// # Errors
 /// [`Error::UnknownModel`] when it is neither.
 pub fn resolve_reranker(name: &str) -> Result<Manifest> {
-    let known = rerankers()
-        .into_iter()
-        .find(|m| m.name.eq_ignore_ascii_case(name));
-    match known {
-        Some(found) => Ok(found),
-        None if Path::new(name).is_dir() => directory(Path::new(name)),
-        None => Err(Error::UnknownModel(name.to_owned())),
-    }
+    named(rerankers(), name)
 }
 
 /// Cross-encoders that can be chosen by name: those that fastembed knows.
 #[must_use]
 pub fn rerankers() -> Vec<Manifest> {
-    let open = |name: &str| Files {
-        name: name.to_owned(),
-        sha256: None,
-    };
     let mut all: Vec<Manifest> = TextRerank::list_supported_models()
         .into_iter()
         .filter_map(|info| {
             let name = info.model_code.rsplit('/').next()?.to_owned();
-            let mut files = vec![open(&info.model_file)];
-            files.extend(info.additional_files.iter().map(|f| open(f)));
-            files.extend(TOKENIZER_FILES.map(open));
+            let mut files = vec![Files::open(&info.model_file)];
+            files.extend(info.additional_files.iter().map(|f| Files::open(f)));
+            files.extend(TOKENIZER_FILES.map(Files::open));
             Some(Manifest {
                 name,
                 dimensions: 1,
@@ -256,13 +266,9 @@ fn from_fastembed(info: &fastembed::ModelInfo<fastembed::EmbeddingModel>) -> Opt
         fastembed::Pooling::Mean => Pooling::Mean,
         fastembed::Pooling::Cls => Pooling::Cls,
     };
-    let open = |name: &str| Files {
-        name: name.to_owned(),
-        sha256: None,
-    };
-    let mut files = vec![open(&info.model_file)];
-    files.extend(info.additional_files.iter().map(|f| open(f)));
-    files.extend(TOKENIZER_FILES.map(open));
+    let mut files = vec![Files::open(&info.model_file)];
+    files.extend(info.additional_files.iter().map(|f| Files::open(f)));
+    files.extend(TOKENIZER_FILES.map(Files::open));
     let (query_prefix, passage_prefix) = prefixes(&name);
     Some(Manifest {
         name: if quantised {

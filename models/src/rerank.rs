@@ -9,7 +9,7 @@ use fastembed::{
 };
 
 use crate::fetch::{Cache, Progress};
-use crate::manifest::{Files, Manifest, Origin, Precision};
+use crate::manifest::{Manifest, Origin, Precision};
 use crate::onnx::{BertConfig, Head, write_bert};
 use crate::{Error, Result, ensure_runtime};
 
@@ -44,12 +44,7 @@ pub fn load_reranker(
 ) -> Result<Arc<Reranker>> {
     let directory = cache.pull(manifest, progress)?;
     let (_, environment) = ensure_runtime(cache, runtime, progress)?;
-    let read = |name: &str| {
-        let pinned = manifest.files.iter().find(|f| f.name == name);
-        let sha256 = pinned.and_then(|f| f.sha256.clone());
-        let name = name.to_owned();
-        cache.read_verified(&directory, &Files { name, sha256 })
-    };
+    let read = |name: &str| cache.read_verified(&directory, &manifest.file(name));
     let config_file = read("config.json")?;
     let graph = match &manifest.origin {
         Origin::Onnx(name) => read(name)?,

@@ -11,17 +11,19 @@ use clap::Args;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::output::percentile;
 use super::{Done, Global, ingest, output};
 use crate::app::App;
 use crate::auth::{Caller, tenants};
 use crate::clock::Clock;
 use crate::db::args;
+use crate::dice::Dice;
 use crate::error::{Error, Result};
+use crate::evaluation::statistics::percentile;
 use crate::kb::datasets::{self, Cutting, NewDataset};
 use crate::kb::documents::{self, Meeting, NewDocument};
 use crate::kb::filter::Filter;
 use crate::kb::index_log::{self, Op};
+use crate::kb::ingestion::{store_embedding, stored_vector};
 use crate::search::{self, Request};
 
 #[derive(Debug, Args)]
@@ -47,28 +49,6 @@ const SOURCES: [&str; 5] = [
     include_str!("../search/README.md"),
     include_str!("../api/README.md"),
 ];
-
-/// A small repeatable generator (`SplitMix64`): benches must not depend on chance.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        usize::try_from(self.roll() % (n.max(1) as u64)).unwrap_or(0)
-    }
-
-    /// Between -1 and 1.
-    fn noise(&mut self) -> f32 {
-        (self.roll() >> 40) as f32 / (1_u64 << 23) as f32 - 1.0
-    }
-}
 
 pub(super) async fn run(global: &Global, args: BenchArgs) -> Result<Done> {
     let mut config = global.quiet_settings()?;
@@ -452,11 +432,8 @@ async fn plant(
             let content: String = (0..8)
                 .map(|_| format!("{}. ", sentences[dice.below(sentences.len())]))
                 .collect();
-            let (floats, _) = real[dice.below(real.len())].0.as_chunks::<4>();
-            let mut vector: Vec<f32> = floats
-                .iter()
-                .map(|b| f32::from_le_bytes(*b) + 0.03 * dice.noise())
-                .collect();
+            let mut vector = stored_vector(&real[dice.below(real.len())].0);
+            vector.iter_mut().for_each(|v| *v += 0.03 * dice.noise());
             let norm = vector.iter().map(|v| v * v).sum::<f32>().sqrt();
             vector.iter_mut().for_each(|v| *v /= norm);
             let (id, hash) = (
@@ -470,7 +447,7 @@ async fn plant(
                 args![&id, caller.tenant(), dataset_id, &document_id, i64::try_from(n).unwrap_or(0) + 1000, length, content, &hash],
             )
             .await?;
-            crate::kb::ingestion::store_embedding(
+            store_embedding(
                 &mut tx,
                 caller.tenant(),
                 &model,

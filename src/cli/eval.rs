@@ -15,13 +15,12 @@ use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use super::output::percentile;
 use super::{Done, Global, ingest, output};
 use crate::app::App;
 use crate::auth::{Caller, tenants};
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
-use crate::evaluation::statistics::{self, Interval};
+use crate::evaluation::statistics::{self, Interval, percentile};
 use crate::evaluation::tune;
 use crate::kb::datasets::{self, Cutting, NewDataset};
 use crate::kb::documents::{self, Meeting, NewDocument};

@@ -113,12 +113,6 @@ pub(super) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     out.join("\n")
 }
 
-/// The value at a share of sorted values.
-pub(super) fn percentile(sorted: &[f64], share: f64) -> f64 {
-    let index = ((sorted.len() as f64 * share).ceil() as usize).clamp(1, sorted.len().max(1)) - 1;
-    sorted.get(index).copied().unwrap_or(0.0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,18 +127,5 @@ mod tests {
             ],
         );
         assert_eq!(text, "name  n\n----  --\na     10\nlong   7");
-    }
-
-    #[test]
-    fn percentiles_are_of_the_nearest_rank() {
-        let values: Vec<f64> = (1..=100).map(f64::from).collect();
-        assert_eq!(
-            (
-                percentile(&values, 0.5),
-                percentile(&values, 0.95),
-                percentile(&values, 1.0)
-            ),
-            (50.0, 95.0, 100.0)
-        );
     }
 }

@@ -212,28 +212,11 @@ async fn remote(
         let shown = hit["expanded"]["text"].as_str().or(hit["content"].as_str());
         excerpt(shown.unwrap_or_default());
     }
-    for facet in answer["facets"].as_array().into_iter().flatten() {
-        let values: Vec<String> = facet["values"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .map(|v| format!("{} ({})", v["value"], v["chunks"]))
-            .collect();
-        println!(
-            "{}: {}",
-            facet["field"].as_str().unwrap_or_default(),
-            values.join(", ")
-        );
-    }
-    if let Some(meant) = answer["didYouMean"].as_str() {
-        println!("did you mean: {meant}");
-    }
-    if answer["confidence"]["noConfidentAnswer"] == true {
-        println!(
-            "no confident answer: the best score is {}, below {}",
-            answer["confidence"]["score"], answer["confidence"]["threshold"]
-        );
-    }
+    beside(
+        &answer["facets"],
+        answer["didYouMean"].as_str(),
+        &answer["confidence"],
+    );
     println!(
         "{} hits in {:.1} ms",
         results.len(),
@@ -277,23 +260,11 @@ pub(super) fn print(answer: &Answer, explain: bool) {
         let expanded = hit.expanded.as_ref().map(|p| p.text.as_str());
         excerpt(expanded.unwrap_or(&hit.chunk.content));
     }
-    for facet in &answer.facets {
-        let values: Vec<String> = facet
-            .values
-            .iter()
-            .map(|v| format!("{} ({})", v.value, v.chunks))
-            .collect();
-        println!("{}: {}", facet.field, values.join(", "));
-    }
-    if let Some(meant) = &answer.did_you_mean {
-        println!("did you mean: {meant}");
-    }
-    if answer.confidence.no_confident_answer {
-        println!(
-            "no confident answer: the best score is {:.3}, below {:.2}",
-            answer.confidence.score, answer.confidence.threshold
-        );
-    }
+    beside(
+        &json!(answer.facets),
+        answer.did_you_mean.as_deref(),
+        &json!(answer.confidence),
+    );
     let t = answer.timings;
     println!(
         "{} hits from {} candidates in {:.1} ms (query {:.1}, indexes {:.1}, rows {:.1})",
@@ -304,6 +275,30 @@ pub(super) fn print(answer: &Answer, explain: bool) {
         t.retrieve_ms,
         t.assemble_ms
     );
+}
+
+/// What an answer says beside its hits.
+fn beside(facets: &Value, meant: Option<&str>, confidence: &Value) {
+    for facet in facets.as_array().into_iter().flatten() {
+        let values: Vec<String> = facet["values"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|v| format!("{} ({})", v["value"], v["chunks"]))
+            .collect();
+        let field = facet["field"].as_str().unwrap_or_default();
+        println!("{field}: {}", values.join(", "));
+    }
+    if let Some(meant) = meant {
+        println!("did you mean: {meant}");
+    }
+    if confidence["noConfidentAnswer"] == true {
+        println!(
+            "no confident answer: the best score is {:.3}, below {:.2}",
+            confidence["score"].as_f64().unwrap_or(0.0),
+            confidence["threshold"].as_f64().unwrap_or(0.0)
+        );
+    }
 }
 
 fn headline(

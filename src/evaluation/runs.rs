@@ -212,18 +212,14 @@ pub fn summary(all: &[Measured]) -> Summary {
     let measures: Vec<Measures> = answerable.iter().map(|m| m.measures).collect();
     let mut times: Vec<f64> = all.iter().map(|m| m.milliseconds).collect();
     times.sort_by(f64::total_cmp);
-    let at = |share: f64| {
-        let index = ((times.len() as f64 * share).ceil() as usize).max(1) - 1;
-        times.get(index).copied().unwrap_or(0.0)
-    };
     Summary {
         answerable: answerable.len(),
         unanswerable: unanswerable.len(),
         measures: measure::mean(&measures),
         no_answer_accuracy: share(&unanswerable, |m| !m.confident),
         answer_accuracy: share(&answerable, |m| m.confident),
-        p50_ms: at(0.5),
-        p95_ms: at(0.95),
+        p50_ms: statistics::percentile(&times, 0.5),
+        p95_ms: statistics::percentile(&times, 0.95),
     }
 }
 

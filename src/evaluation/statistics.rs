@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::dice::Dice;
+
 /// Resamples of the bootstrap.
 const RESAMPLES: usize = 5000;
 
@@ -28,7 +30,7 @@ pub fn interval(differences: &[f64]) -> Interval {
         };
     }
     let mean = differences.iter().sum::<f64>() / n as f64;
-    let mut random = Random(0x9E37_79B9_7F4A_7C15);
+    let mut random = Dice(0x9E37_79B9_7F4A_7C15);
     let mut means: Vec<f64> = (0..RESAMPLES)
         .map(|_| (0..n).map(|_| differences[random.below(n)]).sum::<f64>() / n as f64)
         .collect();
@@ -41,18 +43,11 @@ pub fn interval(differences: &[f64]) -> Interval {
     }
 }
 
-/// `SplitMix64` (Steele et al. 2014): resampling needs many numbers that are the same every time, and no secrecy.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^= z >> 31;
-        usize::try_from(z % n as u64).unwrap_or(0)
-    }
+/// The value at a share of sorted values; 0 without any.
+#[must_use]
+pub fn percentile(sorted: &[f64], share: f64) -> f64 {
+    let index = ((sorted.len() as f64 * share).ceil() as usize).clamp(1, sorted.len().max(1)) - 1;
+    sorted.get(index).copied().unwrap_or(0.0)
 }
 
 /// The best score of a query, and whether the best hit answers it.
@@ -164,5 +159,18 @@ mod tests {
         assert_eq!(rows.len(), 2);
         assert!((rows[0].answered - 0.5).abs() < 1e-9 && rows[0].queries == 2);
         assert!((rows[1].from - 0.9).abs() < 1e-9);
+    }
+
+    #[test]
+    fn percentiles_are_of_the_nearest_rank() {
+        let values: Vec<f64> = (1..=100).map(f64::from).collect();
+        assert_eq!(
+            (
+                percentile(&values, 0.5),
+                percentile(&values, 0.95),
+                percentile(&values, 1.0)
+            ),
+            (50.0, 95.0, 100.0)
+        );
     }
 }

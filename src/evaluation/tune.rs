@@ -9,14 +9,14 @@ use sha2::{Digest, Sha256};
 
 use super::defaults;
 use super::runs::{self, Measured, Run, judgements, ranking};
-use super::sets::{self, Query};
+use super::sets::{self, Labels, Query};
 use super::statistics::{self, Interval};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::error::{Error, Result};
 use crate::search::alpha::KNOWN;
 use crate::search::blend;
-use crate::search::measure::{self, Measures};
+use crate::search::measure::{self, Judgements, Measures};
 use crate::search::query::{self, Pool};
 use crate::search::{Defaults, Settings};
 
@@ -137,7 +137,7 @@ pub(super) async fn tune(
     let pools = Pools::take(app, caller, dataset_id, &tuning, false).await?;
     let widened = Pools::take(app, caller, dataset_id, &tuning, true).await?;
     let (mut tried, curve, mut best) =
-        tokio::task::spawn_blocking(move || weigh(&pools, &widened)).await??;
+        tokio::task::spawn_blocking(move || weigh(&pools, &widened)).await?;
     // What needs vectors or the cross-encoder is searched for.
     let mut searched: Vec<Defaults> = MMR
         .iter()
@@ -166,7 +166,14 @@ pub(super) async fn tune(
     }
     let in_force = defaults::get(app, caller, dataset_id).await?;
     let before = searches(app, caller, dataset_id, in_force, &testing).await?;
-    let after = searches(app, caller, dataset_id, best.defaults, &testing).await?;
+    let everything: Vec<&Query> = all.iter().collect();
+    let everything = searches(app, caller, dataset_id, best.defaults, &everything).await?;
+    // Those for testing are among them, in the same order.
+    let after: Vec<Measured> = everything
+        .iter()
+        .filter(|m| testing.iter().any(|q| q.id == m.query_id))
+        .cloned()
+        .collect();
     let differences: Vec<f64> = before
         .iter()
         .zip(&after)
@@ -174,9 +181,7 @@ pub(super) async fn tune(
         .collect();
     let gain = tokio::task::spawn_blocking(move || statistics::interval(&differences)).await?;
     // The threshold is part of the settings: it is calibrated with them, over all queries.
-    let everything: Vec<&Query> = all.iter().collect();
-    let calibrated =
-        runs::calibration(&searches(app, caller, dataset_id, best.defaults, &everything).await?);
+    let calibrated = runs::calibration(&everything);
     let chosen = Defaults {
         confident_from: calibrated.confident_from.map(|t| t as f32),
         ..best.defaults
@@ -208,12 +213,12 @@ pub(super) async fn tune(
 }
 
 /// What weights, feedback and numbers of candidates give, without a search.
-fn weigh(pools: &Pools, widened: &Pools) -> Result<(Vec<Tried>, Vec<AlphaPoint>, Tried)> {
+fn weigh(pools: &Pools, widened: &Pools) -> (Vec<Tried>, Vec<AlphaPoint>, Tried) {
     let mut tried: Vec<Tried> = Vec::new();
     let mut curve = Vec::new();
     for (feedback, pools) in [(None, pools), (Some(true), widened)] {
         for alpha in weights() {
-            let ndcg_at_10 = pools.ndcg(alpha, USUAL)?;
+            let ndcg_at_10 = pools.ndcg(alpha, USUAL);
             if let (None, Some(alpha)) = (feedback, alpha) {
                 curve.push(AlphaPoint { alpha, ndcg_at_10 });
             }
@@ -237,7 +242,7 @@ fn weigh(pools: &Pools, widened: &Pools) -> Result<(Vec<Tried>, Vec<AlphaPoint>,
     };
     let mut numbers = Vec::new();
     for candidates in CANDIDATES {
-        let ndcg_at_10 = pools.ndcg(best.defaults.hybrid_alpha, candidates)?;
+        let ndcg_at_10 = pools.ndcg(best.defaults.hybrid_alpha, candidates);
         let defaults = Defaults {
             candidates: Some(candidates),
             ..best.defaults
@@ -254,7 +259,7 @@ fn weigh(pools: &Pools, widened: &Pools) -> Result<(Vec<Tried>, Vec<AlphaPoint>,
         best = fewest.clone();
     }
     tried.extend(numbers);
-    Ok((tried, curve, best))
+    (tried, curve, best)
 }
 
 /// Two halves that do not depend on the order of the queries, nor change when some are added.
@@ -311,7 +316,7 @@ async fn searches(
 }
 
 /// The candidates of some queries.
-struct Pools(Vec<(Query, Pool)>);
+struct Pools(Vec<(Labels, Judgements, Pool)>);
 
 impl Pools {
     async fn take(
@@ -331,8 +336,10 @@ impl Pools {
         let pools = futures::stream::iter(owned)
             .map(|query| async move {
                 let request = settings.request(query.text.clone(), vec![dataset_id.to_owned()])?;
+                let labels = query.labels()?;
+                let judged = judgements(&labels).0;
                 let pool = query::pool(app, caller, &request).await?;
-                Ok::<_, Error>((query, pool))
+                Ok::<_, Error>((labels, judged, pool))
             })
             .buffered(AT_ONCE)
             .try_collect()
@@ -341,15 +348,12 @@ impl Pools {
     }
 
     /// Mean nDCG@10 with a weight (`None`: the one that suits each query) and so many candidates of each list.
-    fn ndcg(&self, alpha: Option<f32>, candidates: usize) -> Result<f64> {
-        let mut all: Vec<Measures> = Vec::with_capacity(self.0.len());
-        for (query, pool) in &self.0 {
-            let labels = query.labels()?;
+    fn ndcg(&self, alpha: Option<f32>, candidates: usize) -> f64 {
+        let each = self.0.iter().map(|(labels, judged, pool)| {
             let ranked = ordered(pool, alpha.unwrap_or(pool.suited), candidates);
-            let ids = ranking(ranked.iter().copied(), &labels);
-            all.push(measure::measure(&ids, &judgements(&labels).0));
-        }
-        Ok(measure::mean(&all).ndcg_at_10)
+            measure::measure(&ranking(ranked.into_iter(), labels), judged)
+        });
+        measure::mean(&each.collect::<Vec<Measures>>()).ndcg_at_10
     }
 }
 

@@ -28,7 +28,7 @@ use crate::error::{Error, Result};
 use crate::kb::datasets::{self, Cutting, Dataset, NewDataset};
 use crate::kb::edits::Edit;
 use crate::kb::index_log::{self, Op};
-use crate::kb::ingestion::store_embedding;
+use crate::kb::ingestion::{store_embedding, stored_vector};
 use crate::kb::{Chunk, Document, chunks, documents, edits};
 
 /// Version of the layout.
@@ -462,8 +462,7 @@ async fn vectors(
         let mut tx = app.db.begin_repeatable().await?;
         for record in batch.chunks_exact(32 + size) {
             let (hash, vector) = record.split_at(32);
-            let (floats, _) = vector.as_chunks::<4>();
-            let floats: Vec<f32> = floats.iter().map(|b| f32::from_le_bytes(*b)).collect();
+            let floats = stored_vector(vector);
             store_embedding(
                 &mut tx,
                 caller.tenant(),

@@ -53,9 +53,9 @@ pub async fn suited(app: &Arc<App>, dataset: &Dataset, query: &str) -> Result<We
     let tokenizer = app.embedder_of(&dataset.embedding_model).await?;
     // A query without letters (a number, a date) is nothing that vectors are good at.
     let asked = tokenizer.tokens().grasp(query).map_err(Error::from)?;
+    let asked = asked.unwrap_or(0.0);
     let held = of_dataset(app, dataset).await?;
     let share = |grasp: f32| ((grasp - GRASP.0) / (GRASP.1 - GRASP.0)).clamp(0.0, 1.0);
-    let (asked, held) = (asked.unwrap_or(0.0), held);
     let known = share(asked).min(share(held));
     let alpha = UNKNOWN + (KNOWN - UNKNOWN) * known;
     // Two decimals: the same weight for queries that differ in nothing that matters.
@@ -78,31 +78,28 @@ pub async fn suited(app: &Arc<App>, dataset: &Dataset, query: &str) -> Result<We
 
 /// Letters per piece of a sample of chunks; a dataset without letters counts as known.
 async fn of_dataset(app: &Arc<App>, dataset: &Dataset) -> Result<f32> {
-    let measured = async {
-        let tokenizer = app.embedder_of(&dataset.embedding_model).await?;
-        // Ids are hashes, so the first ones are a sample.
-        let rows: Vec<(String,)> = app
-            .db
-            .all(
-                "SELECT content FROM kb_chunks WHERE tenant_id = $1 AND set_id = $2 ORDER BY id LIMIT $3",
-                args![&dataset.tenant_id, &dataset.live_set, SAMPLE],
-            )
-            .await?;
-        tokio::task::spawn_blocking(move || {
-            let mut all: Vec<f32> = Vec::new();
-            for (content,) in &rows {
-                all.extend(tokenizer.tokens().grasp(content).map_err(Error::from)?);
-            }
-            all.sort_by(f32::total_cmp);
-            // The median: a table or a list of links among the sample says nothing about the language.
-            Ok::<_, Error>(all.get(all.len() / 2).copied().unwrap_or(GRASP.1))
-        })
-        .await?
-    };
     if let Some(known) = app.grasps.get(&dataset.live_set) {
         return Ok(known);
     }
-    let grasp = measured.await?;
+    let tokenizer = app.embedder_of(&dataset.embedding_model).await?;
+    // Ids are hashes, so the first ones are a sample.
+    let rows: Vec<(String,)> = app
+        .db
+        .all(
+            "SELECT content FROM kb_chunks WHERE tenant_id = $1 AND set_id = $2 ORDER BY id LIMIT $3",
+            args![&dataset.tenant_id, &dataset.live_set, SAMPLE],
+        )
+        .await?;
+    let grasp = tokio::task::spawn_blocking(move || {
+        let mut all: Vec<f32> = Vec::new();
+        for (content,) in &rows {
+            all.extend(tokenizer.tokens().grasp(content).map_err(Error::from)?);
+        }
+        all.sort_by(f32::total_cmp);
+        // The median: a table or a list of links among the sample says nothing about the language.
+        Ok::<_, Error>(all.get(all.len() / 2).copied().unwrap_or(GRASP.1))
+    })
+    .await??;
     app.grasps.insert(dataset.live_set.clone(), grasp);
     Ok(grasp)
 }

@@ -16,6 +16,7 @@ use crate::app::{App, Engine};
 use crate::db::args;
 use crate::error::{Error, Result};
 use crate::kb::index_log::{self, Entry, Head};
+use crate::kb::ingestion::stored_vector;
 use crate::kb::{Chunk, chunks, documents};
 
 /// Log entries applied with one commit.
@@ -329,11 +330,10 @@ async fn points(app: &App, head: &Head, ids: &[String]) -> Result<Vec<Point>> {
         .await?;
     rows.into_iter()
         .map(|row| {
-            let (floats, _) = row.vector.as_chunks::<4>();
             Ok(Point {
                 id: parse(&row.id)?,
                 document_id: row.document_id,
-                vector: floats.iter().map(|b| f32::from_le_bytes(*b)).collect(),
+                vector: stored_vector(&row.vector),
             })
         })
         .collect()

@@ -20,7 +20,7 @@ use super::blend::{self, Fusion, Raw, Score, Spread};
 use super::choose;
 use super::explain::{Explanation, Reranked};
 use super::hits::{self, Hit};
-use super::request::{MAX_TOP_K, Request};
+use super::request::{Defaults, MAX_TOP_K, Request};
 use super::retrieve::{self, Candidates, Place, Source};
 use super::syntax::Parsed;
 use crate::app::App;
@@ -367,9 +367,10 @@ pub struct PoolItem {
 /// As [`search`].
 pub async fn pool(app: &Arc<App>, caller: &Caller, request: &Request) -> Result<Pool> {
     caller.need(Scope::KbSearch)?;
-    // Any weight between takes both lists.
+    // The weight that suits is between the bounds, so both lists are taken.
     let request = Request {
-        alpha: Some(0.5),
+        alpha: None,
+        defaults: Some(Defaults::default()),
         ..request.clone()
     };
     request.check()?;
@@ -380,21 +381,11 @@ pub async fn pool(app: &Arc<App>, caller: &Caller, request: &Request) -> Result<
         .next()
         .ok_or_else(|| Error::internal("no dataset is searched"))?;
     let fields = retrieve::fields_of(app, std::slice::from_ref(&dataset), &request).await?;
-    let mut source = Source::prepare(app, engine, &request, dataset, &fields).await?;
-    let suited = super::alpha::suited(app, &source.dataset, &source.parsed.text).await?;
-    let mut found = source.candidates(app, &request, request.top_k).await?;
-    if request.feedback == Some(true) {
-        source.weight.alpha = suited.alpha;
-        let first = scored(
-            &request,
-            std::slice::from_ref(&source),
-            std::slice::from_ref(&found),
-        );
-        let best: Vec<Uuid> = first.iter().map(|c| c.id).collect();
-        source.widen(app, &best).await?;
-        source.weight.alpha = 0.5;
-        found = source.candidates(app, &request, request.top_k).await?;
-    }
+    let mut sources = [Source::prepare(app, engine, &request, dataset, &fields).await?];
+    let found = gather(app, &request, &mut sources, request.top_k).await?;
+    let ([source], Some(found)) = (sources, found.into_iter().next()) else {
+        return Err(Error::internal("a source gave no candidates"));
+    };
     let places = found.places;
     let mut documents: HashMap<String, Arc<str>> = HashMap::new();
     let item = |(id, raw): (Uuid, Raw)| {
@@ -410,7 +401,7 @@ pub async fn pool(app: &Arc<App>, caller: &Caller, request: &Request) -> Result<
         })
     };
     Ok(Pool {
-        suited: suited.alpha,
+        suited: source.weight.alpha,
         bound: source.analysed.bound,
         items: found.found.into_iter().filter_map(item).collect(),
     })

@@ -17,8 +17,9 @@ use crate::app::{App, Engine};
 use crate::clock::Time;
 use crate::db::args;
 use crate::error::{Error, Result};
-use crate::kb::Dataset;
 use crate::kb::filter::Filter;
+use crate::kb::ingestion::stored_vector;
+use crate::kb::{Chunk, Dataset};
 
 /// Chunks with a raw score, best first.
 type Ranked = Vec<(Uuid, f32)>;
@@ -48,8 +49,20 @@ pub struct Place {
     pub start_char: i64,
     /// After the last character.
     pub end_char: i64,
-    /// Key of its embedding.
-    pub text_hash: String,
+}
+
+impl Place {
+    /// Where a chunk stands.
+    pub(super) fn of(chunk: &Chunk) -> Self {
+        Self {
+            id: chunk.id.clone(),
+            document_id: chunk.document_id.clone(),
+            heading_path: chunk.heading_path.clone(),
+            page: chunk.page,
+            start_char: chunk.start_char,
+            end_char: chunk.end_char,
+        }
+    }
 }
 
 /// What a condition can ask of a document.
@@ -329,16 +342,12 @@ impl Source {
 
     /// Where the candidates stand that SQL still has and shows, and that satisfy the filter: deletion and disabling hold at the very next query,
     /// whatever the indexes have seen.
-    pub(super) async fn places(
-        &self,
-        app: &App,
-        found: &HashMap<Uuid, Raw>,
-    ) -> Result<HashMap<Uuid, Place>> {
+    async fn places(&self, app: &App, found: &HashMap<Uuid, Raw>) -> Result<HashMap<Uuid, Place>> {
         let ids: Vec<String> = found.keys().map(Uuid::to_string).collect();
         let rows: Vec<Place> = app
             .db
             .all_in(
-                "SELECT c.id, c.document_id, c.heading_path, c.page, c.start_char, c.end_char, c.text_hash FROM kb_chunks c JOIN kb_documents d ON d.id = c.document_id
+                "SELECT c.id, c.document_id, c.heading_path, c.page, c.start_char, c.end_char FROM kb_chunks c JOIN kb_documents d ON d.id = c.document_id
                  WHERE c.tenant_id = $1 AND c.set_id = $2 AND d.enabled = TRUE AND c.enabled = TRUE AND c.id IN ($LIST)",
                 args![&self.dataset.tenant_id, &self.dataset.live_set],
                 &ids,
@@ -364,7 +373,7 @@ impl Source {
     }
 
     /// Exact cosines of the candidates that only the keyword list had; those without an embedding are absent.
-    async fn cosines(&self, found: &HashMap<Uuid, Raw>) -> Result<HashMap<Uuid, f32>> {
+    pub(super) async fn cosines(&self, found: &HashMap<Uuid, Raw>) -> Result<HashMap<Uuid, f32>> {
         let Some(vector) = &self.vector else {
             return Ok(HashMap::new());
         };
@@ -379,7 +388,7 @@ impl Source {
     }
 
     /// Exact BM25 of the candidates that only the vector list had.
-    async fn bm25s(
+    pub(super) async fn bm25s(
         &self,
         request: &Request,
         found: &HashMap<Uuid, Raw>,
@@ -397,7 +406,10 @@ impl Source {
     }
 
     /// Candidates with what the query says they must have, and nothing that it says they must not; `None`: it says nothing.
-    async fn allowed(&self, found: &HashMap<Uuid, Raw>) -> Result<Option<HashSet<Uuid>>> {
+    pub(super) async fn allowed(
+        &self,
+        found: &HashMap<Uuid, Raw>,
+    ) -> Result<Option<HashSet<Uuid>>> {
         if !self.analysed.has_conditions() {
             return Ok(None);
         }
@@ -497,10 +509,7 @@ pub(super) async fn vectors(
         .await?;
     Ok(rows
         .into_iter()
-        .map(|(id, bytes)| {
-            let (floats, _) = bytes.as_chunks::<4>();
-            (id, floats.iter().map(|b| f32::from_le_bytes(*b)).collect())
-        })
+        .map(|(id, bytes)| (id, stored_vector(&bytes)))
         .collect())
 }
 
@@ -529,11 +538,7 @@ fn combined(filter: Option<Filter>, parsed: &Parsed) -> Option<Filter> {
 }
 
 /// Documents of the dataset that satisfy a filter, as far as they tell; remembered until something changes.
-pub(super) async fn matching(
-    app: &App,
-    dataset: &Dataset,
-    filter: &Filter,
-) -> Result<Arc<Vec<String>>> {
+async fn matching(app: &App, dataset: &Dataset, filter: &Filter) -> Result<Arc<Vec<String>>> {
     let key = format!(
         "{}\n{}\n{}",
         dataset.id,

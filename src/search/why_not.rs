@@ -11,7 +11,7 @@ use super::blend::Raw;
 use super::choose;
 use super::query::{self, Candidate};
 use super::request::{MAX_CANDIDATES, MAX_TOP_K, Request};
-use super::retrieve::{self, Source};
+use super::retrieve::{self, Place, Source};
 use super::syntax::Parsed;
 use crate::app::App;
 use crate::auth::{Caller, Scope};
@@ -314,90 +314,36 @@ async fn in_search(
     // As the search does it, with feedback.
     let found = query::gather(app, request, &mut sources, request.top_k).await?;
     let source = &sources[index];
-    if let Some(filter) = &source.filter {
-        let objects =
-            retrieve::objects(app, &source.dataset, own.iter().map(|c| &c.document_id)).await?;
-        let mut failing = None;
-        own.retain(|chunk| {
-            let place = retrieve::Place {
-                id: chunk.id.clone(),
-                document_id: chunk.document_id.clone(),
-                heading_path: chunk.heading_path.clone(),
-                page: chunk.page,
-                start_char: chunk.start_char,
-                end_char: chunk.end_char,
-                text_hash: String::new(),
-            };
-            let document = objects.get(&chunk.document_id);
-            let clause = document.and_then(|d| filter.failing(&retrieve::with_place(d, &place)));
-            let holds = document.is_some() && clause.is_none();
-            failing = failing.take().or(clause);
-            holds
-        });
-        if let (true, Some(clause)) = (own.is_empty(), failing) {
-            let clause = serde_json::to_value(&clause)?;
-            let mut answer = WhyNot::of(
-                Cause::Filtered,
-                format!("It does not satisfy this condition: {clause}."),
-            )
-            .remedy("Leave the condition out, or change what it asks for.");
-            answer.clause = Some(clause);
-            return Ok(answer);
-        }
-    }
-    if let Some(filter) = &source.filter {
-        let objects =
-            retrieve::objects(app, &source.dataset, own.iter().map(|c| &c.document_id)).await?;
-        let mut failing = None;
-        own.retain(|chunk| {
-            let place = retrieve::Place {
-                id: chunk.id.clone(),
-                document_id: chunk.document_id.clone(),
-                heading_path: chunk.heading_path.clone(),
-                page: chunk.page,
-                start_char: chunk.start_char,
-                end_char: chunk.end_char,
-                text_hash: String::new(),
-            };
-            let document = objects.get(&chunk.document_id);
-            let clause = document.and_then(|d| filter.failing(&retrieve::with_place(d, &place)));
-            let holds = document.is_some() && clause.is_none();
-            failing = failing.take().or(clause);
-            holds
-        });
-        if let (true, Some(clause)) = (own.is_empty(), failing) {
-            let clause = serde_json::to_value(&clause)?;
-            let mut answer = WhyNot::of(
-                Cause::Filtered,
-                format!("It does not satisfy this condition: {clause}."),
-            )
-            .remedy("Leave the condition out, or change what it asks for.");
-            answer.clause = Some(clause);
-            return Ok(answer);
-        }
+    if let Some(answer) = filtered(app, source, &mut own).await? {
+        return Ok(answer);
     }
     let ids: HashMap<Uuid, &Chunk> = own
         .iter()
         .filter_map(|c| Some((c.id.parse().ok()?, c)))
         .collect();
-    let all: Vec<Uuid> = ids.keys().copied().collect();
-    let (allowed, scores, cosines) = evidence(source, &all).await?;
+    // Scored as if each were a candidate that neither list had.
+    let unscored: HashMap<Uuid, Raw> = ids.keys().map(|id| (*id, Raw::default())).collect();
+    let (cosines, scores, allowed) = tokio::try_join!(
+        source.cosines(&unscored),
+        source.bm25s(request, &unscored),
+        source.allowed(&unscored),
+    )?;
+    let is_allowed = |id: &Uuid| allowed.as_ref().is_none_or(|a| a.contains(id));
     let spread = super::blend::Spread::default();
-    let mut scored: Vec<(Uuid, Raw, f32)> = all
-        .iter()
+    let mut scored: Vec<(Uuid, Raw, f32)> = ids
+        .keys()
         .map(|id| {
             let raw = Raw {
                 cosine: cosines.get(id).copied(),
-                bm25: (source.weight.alpha < 1.0).then(|| scores.get(id).copied().unwrap_or(0.0)),
+                bm25: scores.get(id).copied(),
                 ..Raw::default()
             };
             (*id, raw, query::score(request, source, &raw, &spread).score)
         })
         .collect();
     scored.sort_by(|a, b| {
-        allowed
-            .contains(&b.0)
-            .cmp(&allowed.contains(&a.0))
+        is_allowed(&b.0)
+            .cmp(&is_allowed(&a.0))
             .then_with(|| b.2.total_cmp(&a.2))
             .then_with(|| a.0.cmp(&b.0))
     });
@@ -421,7 +367,7 @@ async fn in_search(
                 .remedy("Wait a moment and search again."),
         ));
     }
-    if !allowed.contains(&best) {
+    if !is_allowed(&best) {
         return Ok(complete(required(source, &best).await?));
     }
     let asked = Asked {
@@ -435,36 +381,34 @@ async fn in_search(
         .map(complete)
 }
 
-type Evidence = (
-    std::collections::HashSet<Uuid>,
-    HashMap<Uuid, f32>,
-    HashMap<Uuid, f32>,
-);
-
-/// Which chunks satisfy the conditions of the query, their exact BM25, and their exact cosines.
-async fn evidence(source: &Source, ids: &[Uuid]) -> Result<Evidence> {
-    let (index, analysed, all) = (
-        Arc::clone(&source.index),
-        source.analysed.clone(),
-        ids.to_vec(),
-    );
-    let words = tokio::task::spawn_blocking(move || {
-        Ok::<_, Error>((
-            index.allowed(&analysed, &all)?,
-            index.scores(&analysed, &all)?,
-        ))
-    });
-    let (allowed, scores) = words.await??;
-    let cosines = match &source.vector {
-        Some(vector) => {
-            source
-                .store
-                .scores(&source.scope, vector.to_vec(), ids.to_vec())
-                .await?
-        }
-        None => HashMap::new(),
+/// Leaves the chunks that satisfy the filter; without any, says which condition fails.
+async fn filtered(app: &App, source: &Source, own: &mut Vec<Chunk>) -> Result<Option<WhyNot>> {
+    let Some(filter) = &source.filter else {
+        return Ok(None);
     };
-    Ok((allowed, scores, cosines))
+    let objects =
+        retrieve::objects(app, &source.dataset, own.iter().map(|c| &c.document_id)).await?;
+    let mut failing = None;
+    own.retain(|chunk| {
+        let Some(document) = objects.get(&chunk.document_id) else {
+            return false;
+        };
+        let clause = filter.failing(&retrieve::with_place(document, &Place::of(chunk)));
+        let holds = clause.is_none();
+        failing = failing.take().or(clause);
+        holds
+    });
+    let (true, Some(clause)) = (own.is_empty(), failing) else {
+        return Ok(None);
+    };
+    let clause = serde_json::to_value(&clause)?;
+    let mut answer = WhyNot::of(
+        Cause::Filtered,
+        format!("It does not satisfy this condition: {clause}."),
+    )
+    .remedy("Leave the condition out, or change what it asks for.");
+    answer.clause = Some(clause);
+    Ok(Some(answer))
 }
 
 /// Words of the query that a chunk has in none of their forms.

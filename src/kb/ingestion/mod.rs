@@ -31,7 +31,7 @@ use crate::kb::{Chunk, Dataset, Document, docling, edits, generations, housekeep
 pub(crate) use prepare::measure;
 use prepare::prepare;
 pub use prepare::{Prepared, text_hash};
-pub(crate) use store::{embedding as store_embedding, exchange_aside};
+pub(crate) use store::{embedding as store_embedding, exchange_aside, stored_vector};
 
 /// Texts embedded per stored batch: small enough that little is repeated after a crash and a cancel is quick.
 const BATCH: usize = 32;

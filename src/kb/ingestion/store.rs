@@ -290,3 +290,9 @@ pub(crate) async fn embedding(
     .await?;
     Ok(())
 }
+
+/// A vector from the bytes that [`embedding`] stores.
+pub(crate) fn stored_vector(bytes: &[u8]) -> Vec<f32> {
+    let (floats, _) = bytes.as_chunks::<4>();
+    floats.iter().map(|b| f32::from_le_bytes(*b)).collect()
+}

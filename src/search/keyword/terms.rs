@@ -119,11 +119,7 @@ impl KeywordIndex {
     /// When the index cannot be read.
     pub fn analyse(&self, query: &Parsed) -> Result<Analysed> {
         let searcher = self.reader.searcher();
-        let chunks: u64 = searcher
-            .segment_readers()
-            .iter()
-            .map(|s| u64::from(s.max_doc()))
-            .sum();
+        let chunks = self.chunks();
         let languages = self.languages(&searcher)?;
         let mut terms: Vec<QueryTerm> = Vec::new();
         for forms in words(&query.words, &languages) {
