@@ -1,8 +1,9 @@
-//! From bytes to chunks: `parse` turns a file into normalised text with spans, `chunk` cuts that text.
+//! From bytes to chunks: `crawl` knows the rules of walking websites, `parse` turns a file into normalised text with spans, `chunk` cuts that text.
 //!
-//! Knows nothing of HTTP handlers, SQL, indexes or models; token positions are handed in by the caller.
+//! Knows nothing of HTTP, SQL, indexes or models; fetching and token positions are handed in by the caller.
 
 pub mod chunk;
+pub mod crawl;
 pub mod document;
 pub mod parse;
 

@@ -20,8 +20,23 @@ const NOT_CONTENT: [&str; 12] = [
     "button", "select",
 ];
 
+/// Decodes a page: by its byte order mark, as UTF-8 where it is that, by the charset of its `Content-Type`, or by the one that it declares itself.
+pub(crate) fn decode(bytes: &[u8], charset: Option<&'static Encoding>) -> (String, Vec<String>) {
+    text::decode(bytes, charset.or_else(|| declared(bytes)))
+}
+
+/// The charset of a media type such as `text/html; charset=iso-8859-1`.
+fn charset(mime_type: &str) -> Option<&'static Encoding> {
+    let (_, parameters) = mime_type.split_once(';')?;
+    let (_, value) = parameters
+        .split(';')
+        .filter_map(|p| p.split_once('='))
+        .find(|(name, _)| name.trim().eq_ignore_ascii_case("charset"))?;
+    Encoding::for_label(value.trim().trim_matches('"').as_bytes())
+}
+
 pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
-    let (html, mut warnings) = text::decode(input.bytes, declared(input.bytes));
+    let (html, mut warnings) = decode(input.bytes, input.mime_type.and_then(charset));
     let damaged = |e: &dyn std::fmt::Display| {
         ParseError::new("damaged_file", format!("the page could not be read: {e}"))
     };

@@ -28,6 +28,11 @@ use serde::{Deserialize, Serialize};
 use crate::document::Document;
 pub(crate) use code::language;
 
+/// The text of a page; `charset` is that of its `Content-Type`.
+pub(crate) fn decode_html(bytes: &[u8], charset: Option<&'static encoding_rs::Encoding>) -> String {
+    html::decode(bytes, charset).0
+}
+
 /// A file to parse.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Input<'a> {

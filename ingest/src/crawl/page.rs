@@ -1,0 +1,260 @@
+//! What a page says to a crawler: links, its canonical address, directives for robots, a refresh to another page. Read as a stream, so a page of any
+//! shape takes time and memory in proportion to its length.
+
+use std::cell::RefCell;
+
+use encoding_rs::Encoding;
+use lol_html::html_content::Element;
+use lol_html::{HtmlRewriter, MemorySettings, Settings, element};
+
+use crate::parse::decode_html;
+
+/// Links of a page that are looked at.
+const LINKS: usize = 5000;
+/// Bytes that the reader may hold at once: the elements that are open.
+const MEMORY: usize = 64 << 20;
+/// A refresh within so many seconds is a redirect; a later one reloads a page that people read.
+const REFRESH: f64 = 10.0;
+
+/// What a page says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Signs {
+    /// Where its links lead.
+    pub links: Vec<Link>,
+    /// What relative references start from, where it differs from the page's address.
+    pub base: Option<String>,
+    /// The address that it prefers to be known by.
+    pub canonical: Option<String>,
+    /// Where it sends visitors at once.
+    pub refresh: Option<String>,
+    /// What it permits.
+    pub directives: Directives,
+}
+
+/// A link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Link {
+    /// The reference as written.
+    pub reference: String,
+    /// Whether its author does not vouch for it.
+    pub nofollow: bool,
+}
+
+/// Whether a page may be indexed, and its links followed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Directives {
+    /// The directive that forbids indexing, as written.
+    pub noindex: Option<String>,
+    /// The directive that forbids following links, as written.
+    pub nofollow: Option<String>,
+}
+
+impl Directives {
+    /// Takes note of the value of a `robots` meta element or an `X-Robots-Tag` header. A header may name a crawler first (`otherbot: noindex`).
+    pub fn note(&mut self, value: &str, token: &str) {
+        let value = match value.split_once(':') {
+            Some((agent, rest))
+                if !agent.contains(',')
+                    && !agent.trim().eq_ignore_ascii_case("unavailable_after") =>
+            {
+                if !agent.trim().eq_ignore_ascii_case(token) {
+                    return;
+                }
+                rest
+            }
+            _ => value,
+        };
+        for word in value.split(',').map(|w| w.trim().to_ascii_lowercase()) {
+            if matches!(word.as_str(), "noindex" | "none") {
+                self.noindex = Some(word.clone());
+            }
+            if matches!(word.as_str(), "nofollow" | "none") {
+                self.nofollow = Some(word);
+            }
+        }
+    }
+}
+
+/// Reads a page. `charset` is the one of its `Content-Type`, `token` the name under which robots directives may address the crawler.
+#[must_use]
+pub fn read(bytes: &[u8], charset: Option<&str>, token: &str) -> Signs {
+    let html = decode_html(
+        bytes,
+        charset.and_then(|c| Encoding::for_label(c.as_bytes())),
+    );
+    let signs = RefCell::new(Signs::default());
+    // The reader gives attributes as they are written.
+    let value = |e: &Element<'_, '_>, name: &str| {
+        let written = e.get_attribute(name)?;
+        Some(html_escape::decode_html_entities(&written).into_owned())
+    };
+    let link = |reference: Option<String>, rel: Option<String>| {
+        let Some(reference) = reference else { return };
+        let mut signs = signs.borrow_mut();
+        if signs.links.len() < LINKS {
+            let nofollow = words(rel).any(|w| w == "nofollow");
+            signs.links.push(Link {
+                reference,
+                nofollow,
+            });
+        }
+    };
+    let handlers = vec![
+        element!("a[href], area[href]", |e| {
+            link(value(e, "href"), e.get_attribute("rel"));
+            Ok(())
+        }),
+        element!("iframe[src], frame[src]", |e| {
+            link(value(e, "src"), None);
+            Ok(())
+        }),
+        element!("link[href][rel]", |e| {
+            let (rel, href) = (e.get_attribute("rel"), value(e, "href"));
+            if words(rel.clone()).any(|w| w == "canonical") {
+                signs.borrow_mut().canonical.clone_from(&href);
+            }
+            if words(rel).any(|w| w == "next" || w == "prev") {
+                link(href, None);
+            }
+            Ok(())
+        }),
+        element!("base[href]", |e| {
+            let mut signs = signs.borrow_mut();
+            if signs.base.is_none() {
+                signs.base = value(e, "href");
+            }
+            Ok(())
+        }),
+        element!("meta[content]", |e| {
+            let (name, content) = (
+                e.get_attribute("name"),
+                value(e, "content").unwrap_or_default(),
+            );
+            let name = name.unwrap_or_default();
+            if name.eq_ignore_ascii_case("robots") || name.eq_ignore_ascii_case(token) {
+                signs.borrow_mut().directives.note(&content, token);
+            }
+            if e.get_attribute("http-equiv")
+                .is_some_and(|v| v.eq_ignore_ascii_case("refresh"))
+            {
+                signs.borrow_mut().refresh = refresh(&content);
+            }
+            Ok(())
+        }),
+    ];
+    let settings = Settings {
+        element_content_handlers: handlers,
+        memory_settings: MemorySettings {
+            max_allowed_memory_usage: MEMORY,
+            ..MemorySettings::default()
+        },
+        strict: false,
+        ..Settings::default()
+    };
+    let mut reader = HtmlRewriter::new(settings, |_: &[u8]| {});
+    // A page that no reader could hold ends where it gets too large; what was found before counts.
+    if reader.write(html.as_bytes()).is_ok() {
+        let _ = reader.end();
+    }
+    signs.take()
+}
+
+fn words(rel: Option<String>) -> impl Iterator<Item = String> {
+    let words: Vec<String> = rel
+        .unwrap_or_default()
+        .split_ascii_whitespace()
+        .map(str::to_ascii_lowercase)
+        .collect();
+    words.into_iter()
+}
+
+/// The address of `0; url=https://…`, when it follows soon.
+fn refresh(content: &str) -> Option<String> {
+    let (seconds, rest) = content.split_once([';', ','])?;
+    if seconds.trim().parse::<f64>().ok()? > REFRESH {
+        return None;
+    }
+    let rest = rest.trim_start();
+    let address = match rest.get(..3) {
+        Some(word) if word.eq_ignore_ascii_case("url") => {
+            rest[3..].trim_start().strip_prefix('=')?
+        }
+        _ => rest,
+    };
+    let address = address.trim().trim_matches(['"', '\'']).trim();
+    (!address.is_empty()).then(|| address.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_and_directives_are_found() {
+        let signs = read(
+            b"<html><head><base href='/docs/'><link rel='alternate canonical' href=\"https://a.test/x?a=1&amp;b=2\"><meta name=ROBOTS content='NoIndex, follow'>\
+              <meta name=googlebot content=nofollow></head><body><a href=one>1</a><A HREF='two' rel='noopener NOFOLLOW'>2</A><a name=x>no</a>\
+              <area href=three><!-- <a href=hidden> --><script>'<a href=script>'</script></body></html>",
+            None,
+            "CairnBot",
+        );
+        let links: Vec<(&str, bool)> = signs
+            .links
+            .iter()
+            .map(|l| (l.reference.as_str(), l.nofollow))
+            .collect();
+        assert_eq!(links, [("one", false), ("two", true), ("three", false)]);
+        assert_eq!(signs.base.as_deref(), Some("/docs/"));
+        assert_eq!(signs.canonical.as_deref(), Some("https://a.test/x?a=1&b=2"));
+        assert_eq!(signs.directives.noindex.as_deref(), Some("noindex"));
+        assert_eq!(signs.directives.nofollow, None);
+    }
+
+    #[test]
+    fn directives_name_their_crawler() {
+        let noted = |value: &str| {
+            let mut directives = Directives::default();
+            directives.note(value, "CairnBot");
+            (directives.noindex.is_some(), directives.nofollow.is_some())
+        };
+        assert_eq!(noted("otherbot: noindex"), (false, false));
+        assert_eq!(noted("cairnbot: noindex, nofollow"), (true, true));
+        assert_eq!(noted("none"), (true, true));
+        assert_eq!(
+            noted("unavailable_after: 25 Jun 2010 15:00:00 PST"),
+            (false, false)
+        );
+    }
+
+    #[test]
+    fn quick_refreshes_are_redirects() {
+        assert_eq!(
+            refresh("0; URL='https://a.test/b'").as_deref(),
+            Some("https://a.test/b")
+        );
+        assert_eq!(refresh("0;/c").as_deref(), Some("/c"));
+        assert_eq!(refresh("300; url=/d"), None);
+        assert_eq!(refresh("5"), None);
+    }
+
+    #[test]
+    fn deep_and_wide_pages_take_their_length() {
+        let deep = "<div><b>".repeat(200_000) + "<a href=end>";
+        assert_eq!(read(deep.as_bytes(), None, "CairnBot").links.len(), 1);
+        let wide = "<a href=x>".repeat(50_000);
+        assert_eq!(read(wide.as_bytes(), None, "CairnBot").links.len(), LINKS);
+    }
+
+    #[test]
+    fn the_charset_of_the_answer_counts() {
+        let page = "<a href='/größe'>".replace('ö', "\u{f6}");
+        let latin: Vec<u8> = page
+            .chars()
+            .map(|c| u8::try_from(u32::from(c)).unwrap_or(b'?'))
+            .collect();
+        assert_eq!(
+            read(&latin, Some("iso-8859-1"), "CairnBot").links[0].reference,
+            "/größe"
+        );
+    }
+}
