@@ -26,9 +26,10 @@ use crate::error::{Error, Result};
 use crate::evaluation::history;
 use crate::events::Bell;
 use crate::jobs::pool::Workers;
-use crate::jobs::{self, Task, pool, schedules};
+use crate::jobs::{self, Lane, Task, pool, schedules};
 use crate::kb::ingestion::Runner;
 use crate::kb::parser::Parser;
+use crate::outgoing::Outgoing;
 use crate::search;
 use crate::search::follower::{self, Positions};
 use crate::search::keyword::KeywordStore;
@@ -60,6 +61,10 @@ pub struct App {
     pub grasps: search::alpha::Grasps,
     /// How far the indexes of this process are.
     pub positions: Positions,
+    /// Reaches addresses that others chose.
+    pub outgoing: Outgoing,
+    /// Pages that a crawl has just read, by the hash of their bytes, until ingestion asks for them.
+    pub read_pages: Memory<String, Arc<cairn_ingest::Document>>,
     embedder: OnceCell<Holder>,
     reranker: OnceCell<Arc<Reranker>>,
     /// Models of datasets other than the configured one, loaded when first needed.
@@ -140,6 +145,9 @@ impl Engine {
     }
 }
 
+/// Bytes of text that [`App::read_pages`] holds.
+const READ_PAGES: u64 = 64 << 20;
+
 /// Reports the progress of downloads.
 pub type Report = Arc<dyn Fn(&str, u64, Option<u64>) + Send + Sync>;
 
@@ -174,7 +182,6 @@ impl App {
         Ok(Arc::new(Self {
             gate: Gate::new(config.rate_per_minute),
             query_vectors: Memory::builder().max_capacity(config.query_cache).build(),
-            config,
             clock,
             db,
             blobs,
@@ -184,6 +191,15 @@ impl App {
             history: history::Queue::default(),
             grasps: search::alpha::grasps(),
             positions: Positions::default(),
+            outgoing: Outgoing::new(&config.outgoing_allow, &config.crawl_agent())?,
+            read_pages: Memory::builder()
+                .max_capacity(READ_PAGES)
+                .weigher(|_, page: &Arc<cairn_ingest::Document>| {
+                    u32::try_from(page.text.len()).unwrap_or(u32::MAX)
+                })
+                .time_to_live(Duration::from_secs(600))
+                .build(),
+            config,
             embedder: OnceCell::new(),
             reranker: OnceCell::new(),
             others: Mutex::default(),
@@ -234,14 +250,10 @@ impl App {
             outcome => outcome?,
         };
         if let Some(tenant) = &created {
-            schedules::set(
-                &self.db,
-                &self.clock,
-                &tenant.id,
-                &Task::Housekeeping,
-                "17 3 * * *",
-            )
-            .await?;
+            let (id, every_night) = (&tenant.id, "17 3 * * *");
+            let mut tx = self.db.begin().await?;
+            schedules::set(&mut tx, &self.clock, id, &Task::Housekeeping, every_night).await?;
+            tx.commit().await?;
         }
         Ok(created)
     }
@@ -527,20 +539,30 @@ impl App {
     /// Starts the workers and, with `follow`, the follower of the index log. Both end when `stop` fires.
     #[must_use]
     pub fn start(self: &Arc<Self>, follow: bool, stop: &CancellationToken) -> Vec<JoinHandle<()>> {
-        let workers = Workers {
-            count: self.config.workers,
-            lease: Duration::from_secs(self.config.job_lease_seconds),
-            attempts: self.config.job_attempts,
-        };
         let handler = Arc::new(Runner(Arc::clone(self)));
-        let mut tasks = vec![tokio::spawn(pool::run(
-            self.db.clone(),
-            self.clock.clone(),
-            self.bell.clone(),
-            handler,
-            workers,
-            stop.clone(),
-        ))];
+        let lanes = [
+            (Lane::Work, self.config.workers),
+            (Lane::Crawl, self.config.crawls),
+        ];
+        let mut tasks: Vec<JoinHandle<()>> = lanes
+            .into_iter()
+            .map(|(lane, count)| {
+                let workers = Workers {
+                    count,
+                    lease: Duration::from_secs(self.config.job_lease_seconds),
+                    attempts: self.config.job_attempts,
+                    lane,
+                };
+                tokio::spawn(pool::run(
+                    self.db.clone(),
+                    self.clock.clone(),
+                    self.bell.clone(),
+                    Arc::clone(&handler) as Arc<dyn pool::Run>,
+                    workers,
+                    stop.clone(),
+                ))
+            })
+            .collect();
         if follow {
             let (app, stop) = (Arc::clone(self), stop.clone());
             tasks.push(tokio::spawn({

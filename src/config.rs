@@ -88,6 +88,22 @@ config! {
     ocr_languages: String = "eng".to_owned();
     /// MiB that stay free on the disk of the data directory: with less, uploads are refused and ingestion waits.
     min_free_mb: u64 = 256;
+    /// Crawls that run at the same time in this process.
+    crawls: usize = 2;
+    /// How the crawler names itself: a product name (by which robots.txt may address it), a slash, a version.
+    crawl_user_agent: String = "CairnBot/0.1".to_owned();
+    /// Address or mailbox of whoever runs the crawler, sent with its name, for webmasters.
+    crawl_contact: String = String::new();
+    /// Largest page that is crawled, in MiB, unpacked; linked files may be as large as uploads.
+    crawl_page_mb: usize = 10;
+    /// Seconds for an answer to a crawler's request, and again for its body.
+    crawl_seconds: u64 = 30;
+    /// Endpoint that renders pages whose text is made by scripts (see README, Crawling); empty for none.
+    render_url: String = String::new();
+    /// Days for which the report of a crawl, with every address, is kept.
+    crawl_report_days: u64 = 90;
+    /// Where outgoing requests (crawls) may go beside the public internet: networks, addresses and host names, separated by commas, as in 127.0.0.0/8,intranet.example.
+    outgoing_allow: String = String::new();
     /// Largest number of files in an upload.
     upload_files: usize = 20;
     /// Largest file of an upload, in MiB.
@@ -187,6 +203,12 @@ impl Config {
                 "workers, search_candidates and concurrency must be at least 1, job_lease_seconds at least 3",
             );
         }
+        if self.crawls == 0 || self.crawl_page_mb == 0 || self.crawl_seconds == 0 {
+            return wrong("crawls, crawl_page_mb and crawl_seconds must be at least 1");
+        }
+        if self.crawl_token().is_empty() {
+            return wrong("crawl_user_agent must begin with a name of letters, - and _");
+        }
         if !self.database_url.is_empty()
             && !self.database_url.starts_with("postgres")
             && !self.database_url.starts_with("sqlite:")
@@ -235,6 +257,25 @@ impl Config {
             format!("sqlite:{}", self.data_dir.join("cairn.db").display())
         } else {
             self.database_url.clone()
+        }
+    }
+
+    /// The name by which robots.txt may address the crawler.
+    #[must_use]
+    pub fn crawl_token(&self) -> &str {
+        let end = self
+            .crawl_user_agent
+            .find(|c: char| !(c.is_ascii_alphabetic() || c == '-' || c == '_'));
+        &self.crawl_user_agent[..end.unwrap_or(self.crawl_user_agent.len())]
+    }
+
+    /// The crawler's `User-Agent`.
+    #[must_use]
+    pub fn crawl_agent(&self) -> String {
+        if self.crawl_contact.is_empty() {
+            self.crawl_user_agent.clone()
+        } else {
+            format!("{} (+{})", self.crawl_user_agent, self.crawl_contact)
         }
     }
 

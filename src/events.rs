@@ -43,6 +43,25 @@ pub enum Event {
         /// Chunks that went with it.
         chunks_removed: i64,
     },
+    /// A crawl began, got on or ended.
+    CrawlChanged {
+        /// The dataset.
+        dataset_id: String,
+        /// The crawl.
+        crawl_id: String,
+        /// `queued`, `running`, `completed`, `failed` or `cancelled`.
+        status: String,
+        /// Pages that answered.
+        pages_crawled: i64,
+        /// Pages that search finds.
+        pages_indexed: i64,
+        /// Addresses that were not taken.
+        pages_skipped: i64,
+        /// Addresses that failed.
+        pages_failed: i64,
+        /// Why it indexed nothing.
+        error_message: Option<String>,
+    },
     /// A dataset was created or its settings changed.
     DatasetChanged {
         /// The dataset.
@@ -64,6 +83,7 @@ impl Event {
         match self {
             Self::DocumentChanged { .. } => "document_changed",
             Self::DocumentDeleted { .. } => "document_deleted",
+            Self::CrawlChanged { .. } => "crawl_changed",
             Self::DatasetChanged { .. } => "dataset_changed",
             Self::DatasetDeleted { .. } => "dataset_deleted",
         }
@@ -75,6 +95,7 @@ impl Event {
         match self {
             Self::DocumentChanged { dataset_id, .. }
             | Self::DocumentDeleted { dataset_id, .. }
+            | Self::CrawlChanged { dataset_id, .. }
             | Self::DatasetChanged { dataset_id, .. }
             | Self::DatasetDeleted { dataset_id } => dataset_id,
         }

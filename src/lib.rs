@@ -1,6 +1,6 @@
 //! Cairn: a self-hosted knowledge base and hybrid retrieval service.
 //!
-//! Dependencies point one way: `api, cli → areas (kb, search) → {db, jobs, blobs, events} → error, page, clock`.
+//! Dependencies point one way: `api, cli → areas (kb, search, evaluation, crawl) → {db, jobs, blobs, events} → error, page, clock`.
 
 pub mod auth;
 pub mod blobs;
@@ -13,9 +13,11 @@ pub mod error;
 pub mod evaluation;
 pub mod events;
 pub mod jobs;
+pub mod outgoing;
 pub mod page;
 
 pub mod api;
 pub mod app;
+pub mod crawl;
 pub mod kb;
 pub mod search;

@@ -15,6 +15,8 @@ mod answers;
 mod command_line;
 #[path = "api/crash.rs"]
 mod crash;
+#[path = "api/crawl.rs"]
+mod crawl;
 #[path = "api/dashboard.rs"]
 mod dashboard;
 #[path = "api/evaluation.rs"]

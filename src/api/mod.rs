@@ -1,7 +1,7 @@
 //! HTTP: one router of all dialects, what every request passes through, and the OpenAPI document generated from the handlers.
 
 pub mod dashboard;
-pub mod kb;
+pub(crate) mod kb;
 mod passage;
 mod system;
 
@@ -41,6 +41,7 @@ pub struct Service {
     tags(
         (name = "dashboard", description = "Leadmetrics Dashboard API: knowledge base"),
         (name = "kb", description = "What Cairn adds to it"),
+        (name = "crawl", description = "Websites that feed a dataset: settings, schedules, crawls, what became of every address"),
         (name = "evaluation", description = "Retrieval measured on your own data: query sets, runs, tuning, history"),
         (name = "system", description = "Health, metrics, documentation")
     )

@@ -45,6 +45,12 @@ impl Client {
             .bearer_auth(&self.key)
     }
 
+    pub(super) fn put(&self, path: &str) -> RequestBuilder {
+        self.http
+            .put(format!("{}{path}", self.base))
+            .bearer_auth(&self.key)
+    }
+
     /// Sends a request and reads its JSON answer; a fault of the server becomes an error with the server's words.
     pub(super) async fn send(request: RequestBuilder) -> Result<Value> {
         let response = request.send().await.map_err(|e| unreachable(&e))?;
@@ -80,6 +86,19 @@ impl Client {
                 None => return Ok(all),
             }
         }
+    }
+
+    /// The id of a dataset by name or id; made from `new` when there is none.
+    pub(super) async fn dataset_or_new(&self, wanted: &str, new: &Value) -> Result<String> {
+        let known = self.datasets().await?;
+        if let Some((_, id)) = known
+            .into_iter()
+            .find(|(name, id)| name == wanted || id == wanted)
+        {
+            return Ok(id);
+        }
+        let created = Self::send(self.post("/kb/v1/datasets").json(new)).await?;
+        Ok(created["id"].as_str().unwrap_or_default().to_owned())
     }
 
     /// Datasets as name and id.

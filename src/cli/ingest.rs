@@ -400,21 +400,11 @@ async fn over_http(
     sources: Vec<Source>,
     metadata: &Value,
 ) -> Result<Vec<Outcome>> {
-    let known = client.datasets().await?;
-    let id = match known
-        .into_iter()
-        .find(|(name, id)| *name == args.dataset || *id == args.dataset)
-    {
-        Some((_, id)) => id,
-        None => {
-            let body = json!({
-                "name": args.dataset, "language": args.language, "chunkSize": args.chunk_size, "chunkOverlap": args.chunk_overlap,
-                "parseType": args.parse_type.as_ref().map(|t| t.to_uppercase())
-            });
-            let created = Client::send(client.post("/kb/v1/datasets").json(&body)).await?;
-            created["id"].as_str().unwrap_or_default().to_owned()
-        }
-    };
+    let new = json!({
+        "name": args.dataset, "language": args.language, "chunkSize": args.chunk_size, "chunkOverlap": args.chunk_overlap,
+        "parseType": args.parse_type.as_ref().map(|t| t.to_uppercase())
+    });
+    let id = client.dataset_or_new(&args.dataset, &new).await?;
     let documents_path = format!("/kb/v1/datasets/{id}/documents");
     let word = |value: &Value, key: &str| value[key].as_str().unwrap_or_default().to_owned();
     let stored: HashMap<String, String> = client

@@ -2,6 +2,7 @@
 
 mod bench;
 mod client;
+mod crawl;
 mod demo;
 mod doctor;
 mod eval;
@@ -35,6 +36,7 @@ use crate::error::{Error, Kind, Result};
   cairn demo                                     try it: ingest Cairn's own documentation and search it
   cairn serve                                    serve on 127.0.0.1:7700 from ./cairn-data
   cairn ingest ~/papers --dataset papers         ingest a folder
+  cairn crawl https://example.com --dataset web  crawl a website
   cairn search \"how are scores blended\"          search everything
   cairn keys create --name ci --scope kb:read --json
 
@@ -74,6 +76,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Ingest files and folders into a dataset
     Ingest(ingest::IngestArgs),
+    /// Crawl a website into a dataset
+    Crawl(crawl::CrawlArgs),
     /// Search datasets
     Search(search::SearchArgs),
     /// Measure retrieval on a collection in BEIR layout
@@ -166,6 +170,7 @@ async fn dispatch(cli: Cli) -> Result<Done> {
         Command::Work => work::run(&global).await,
         Command::Demo(args) => demo::run(&global, args).await,
         Command::Ingest(args) => ingest::run(&global, args).await,
+        Command::Crawl(args) => crawl::run(&global, args).await,
         Command::Search(args) => search::run(&global, args).await,
         Command::Eval(args) => eval::run(&global, args).await,
         Command::Keys(args) => keys::run(&global, args).await,

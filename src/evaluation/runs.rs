@@ -299,6 +299,7 @@ pub(super) async fn queue(
             group: dataset_id,
             dedupe_key: None,
             max_attempts: app.config.job_attempts,
+            run_at: None,
         },
     )
     .await?;

@@ -35,6 +35,16 @@ pub enum Task {
         /// The run.
         run_id: String,
     },
+    /// Crawl a website.
+    Crawl {
+        /// The crawl.
+        crawl_id: String,
+    },
+    /// Begin a crawl of a site whose time has come.
+    Recrawl {
+        /// The site.
+        site_id: String,
+    },
     /// Remove expired events, unused blobs and embeddings, old finished jobs.
     Housekeeping,
 }
@@ -45,7 +55,39 @@ impl Task {
             Self::Ingest { .. } => "ingest",
             Self::Build { .. } => "build",
             Self::Evaluate { .. } => "evaluate",
+            Self::Crawl { .. } => "crawl",
+            Self::Recrawl { .. } => "recrawl",
             Self::Housekeeping => "housekeeping",
+        }
+    }
+
+    /// Which workers do it.
+    fn lane(&self) -> Lane {
+        match self {
+            Self::Crawl { .. } => Lane::Crawl,
+            Self::Ingest { .. }
+            | Self::Build { .. }
+            | Self::Evaluate { .. }
+            | Self::Recrawl { .. }
+            | Self::Housekeeping => Lane::Work,
+        }
+    }
+}
+
+/// Workers are divided, so that jobs that wait for others never keep those waiting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// What keeps this machine busy.
+    Work,
+    /// What waits for the network.
+    Crawl,
+}
+
+impl Lane {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Work => "work",
+            Self::Crawl => "crawl",
         }
     }
 }
@@ -113,6 +155,8 @@ pub struct Queued<'a> {
     pub dedupe_key: Option<&'a str>,
     /// Failures allowed.
     pub max_attempts: i64,
+    /// Earliest start; absent: now.
+    pub run_at: Option<Time>,
 }
 
 /// Enqueues a job in the causing transaction and gives its id. With a dedupe key that an unfinished job holds, gives that job's id instead.
@@ -135,37 +179,54 @@ pub async fn enqueue(
     }
     let (id, now) = (clock.id(), clock.now());
     tx.execute(
-        "INSERT INTO jobs (id, tenant_id, kind, payload, dedupe_key, status, attempts, failures, max_attempts, run_at, cancel_requested, created_on, updated_on, group_id)
-         VALUES ($1, $2, $3, $4, $5, 'queued', 0, 0, $6, $7, FALSE, $7, $7, $8)",
-        args![&id, tenant_id, task.kind(), serde_json::to_string(task)?, queued.dedupe_key, queued.max_attempts, now, queued.group],
+        "INSERT INTO jobs (id, tenant_id, kind, payload, dedupe_key, status, attempts, failures, max_attempts, run_at, cancel_requested, created_on, updated_on, group_id, lane)
+         VALUES ($1, $2, $3, $4, $5, 'queued', 0, 0, $6, $9, FALSE, $7, $7, $8, $10)",
+        args![
+            &id,
+            tenant_id,
+            task.kind(),
+            serde_json::to_string(task)?,
+            queued.dedupe_key,
+            queued.max_attempts,
+            now,
+            queued.group,
+            queued.run_at.unwrap_or(now),
+            task.lane().name()
+        ],
     )
     .await?;
     Ok(id)
 }
 
-/// Takes the next due job, if there is one. The lease holds until it is renewed or passes. Tenants take turns, and within a tenant its groups
+/// Takes the next due job of a lane, if there is one. The lease holds until it is renewed or passes. Tenants take turns, and within a tenant its groups
 /// do: the one with the fewest running jobs is next, so a thousand files of one do not delay the one file of another.
 ///
 /// # Errors
 /// As the database says.
-pub async fn claim(db: &Db, clock: &Clock, owner: &str, lease: Duration) -> Result<Option<Job>> {
+pub async fn claim(
+    db: &Db,
+    clock: &Clock,
+    lane: Lane,
+    owner: &str,
+    lease: Duration,
+) -> Result<Option<Job>> {
     let now = clock.now();
     // The oldest due job of each group: as many rows as there are groups with work, not as there are jobs.
     let due: Vec<(String,)> = db
         .all(
             "WITH due AS (
                  SELECT g.tenant_id, g.group_id,
-                     (SELECT j.id FROM jobs j WHERE j.status = 'queued' AND j.tenant_id = g.tenant_id AND j.group_id = g.group_id AND j.run_at <= $1
+                     (SELECT j.id FROM jobs j WHERE j.status = 'queued' AND j.lane = $2 AND j.tenant_id = g.tenant_id AND j.group_id = g.group_id AND j.run_at <= $1
                       ORDER BY j.run_at, j.id LIMIT 1) AS id
-                 FROM (SELECT DISTINCT tenant_id, group_id FROM jobs WHERE status = 'queued') g
+                 FROM (SELECT DISTINCT tenant_id, group_id FROM jobs WHERE status = 'queued' AND lane = $2) g
                  UNION ALL
-                 SELECT tenant_id, group_id, id FROM jobs WHERE status = 'running' AND lease_until < $1
+                 SELECT tenant_id, group_id, id FROM jobs WHERE status = 'running' AND lane = $2 AND lease_until < $1
              )
              SELECT due.id FROM due WHERE due.id IS NOT NULL
-             ORDER BY (SELECT COUNT(*) FROM jobs r WHERE r.status = 'running' AND r.tenant_id = due.tenant_id AND r.lease_until >= $1),
-                 (SELECT COUNT(*) FROM jobs r WHERE r.status = 'running' AND r.tenant_id = due.tenant_id AND r.group_id = due.group_id AND r.lease_until >= $1),
+             ORDER BY (SELECT COUNT(*) FROM jobs r WHERE r.status = 'running' AND r.lane = $2 AND r.tenant_id = due.tenant_id AND r.lease_until >= $1),
+                 (SELECT COUNT(*) FROM jobs r WHERE r.status = 'running' AND r.lane = $2 AND r.tenant_id = due.tenant_id AND r.group_id = due.group_id AND r.lease_until >= $1),
                  due.id LIMIT 8",
-            args![now],
+            args![now, lane.name()],
         )
         .await?;
     for (id,) in due {
@@ -287,7 +348,7 @@ pub async fn finish(
 pub async fn cancel(db: &Db, clock: &Clock, tenant_id: &str, id: &str) -> Result<Job> {
     let mut tx = db.begin().await?;
     let changed = tx.execute(
-        "UPDATE jobs SET cancel_requested = TRUE, updated_on = $1 WHERE tenant_id = $2 AND id = $3 AND status IN ('queued', 'running')",
+        "UPDATE jobs SET cancel_requested = TRUE, run_at = CASE WHEN status = 'queued' THEN $1 ELSE run_at END, updated_on = $1 WHERE tenant_id = $2 AND id = $3 AND status IN ('queued', 'running')",
         args![clock.now(), tenant_id, id],
     )
     .await?;

@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{Job, Outcome, claim, finish, renew, schedules};
+use super::{Job, Lane, Outcome, claim, finish, renew, schedules};
 use crate::clock::Clock;
 use crate::db::Db;
 use crate::error::{Error, Kind, Result};
@@ -50,6 +50,8 @@ pub struct Workers {
     pub lease: Duration,
     /// Attempts of scheduled jobs.
     pub attempts: i64,
+    /// Which jobs they take.
+    pub lane: Lane,
 }
 
 /// Times per allowed failure that a job may be interrupted without getting on: more often, and it is what takes its workers down.
@@ -99,7 +101,7 @@ pub async fn run(
                 if std::mem::take(&mut waiting) {
                     tracing::info!("jobs are begun again");
                 }
-                match claim(&db, &clock, &owner, workers.lease).await {
+                match claim(&db, &clock, workers.lane, &owner, workers.lease).await {
                     Ok(Some(job)) => {
                         work(&db, &clock, &handler, &workers, &owner, &job, &stop).await;
                         bell.ring();
@@ -119,8 +121,10 @@ pub async fn run(
             }
         });
     }
+    // Once is enough.
+    let keeps_schedules = workers.lane == Lane::Work;
     tasks.spawn(async move {
-        while !stop.is_cancelled() {
+        while keeps_schedules && !stop.is_cancelled() {
             match schedules::run_due(&db, &clock, workers.attempts).await {
                 Ok(0) => {}
                 Ok(_) => bell.ring(),

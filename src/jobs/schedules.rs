@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use crate::clock::{Clock, Time};
-use crate::db::{Db, args};
+use crate::db::{Db, Tx, args};
 use crate::error::{Error, Result};
 use crate::jobs::{Queued, Task, enqueue};
 
@@ -40,13 +40,32 @@ pub fn next(cron: &str, after: Time) -> Result<Time> {
 ///
 /// # Errors
 /// `cron_invalid`.
-pub async fn set(db: &Db, clock: &Clock, tenant_id: &str, task: &Task, cron: &str) -> Result<()> {
+pub async fn set(
+    tx: &mut Tx,
+    clock: &Clock,
+    tenant_id: &str,
+    task: &Task,
+    cron: &str,
+) -> Result<()> {
     let first = next(cron, clock.now())?;
-    db.execute(
+    tx.execute(
         "INSERT INTO job_schedules (id, tenant_id, kind, payload, cron, next_run, enabled) VALUES ($1, $2, $3, $4, $5, $6, TRUE)
          ON CONFLICT (tenant_id, kind, payload) DO UPDATE SET cron = excluded.cron, enabled = TRUE,
          next_run = CASE WHEN job_schedules.cron = excluded.cron THEN job_schedules.next_run ELSE excluded.next_run END",
         args![clock.id(), tenant_id, task.kind(), serde_json::to_string(task)?, cron, first],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Ends a schedule, if there is one.
+///
+/// # Errors
+/// As the database says.
+pub async fn clear(tx: &mut Tx, tenant_id: &str, task: &Task) -> Result<()> {
+    tx.execute(
+        "DELETE FROM job_schedules WHERE tenant_id = $1 AND kind = $2 AND payload = $3",
+        args![tenant_id, task.kind(), serde_json::to_string(task)?],
     )
     .await?;
     Ok(())
@@ -82,6 +101,7 @@ pub async fn run_due(db: &Db, clock: &Clock, max_attempts: i64) -> Result<usize>
                     group: "",
                     dedupe_key: Some(&key),
                     max_attempts,
+                    run_at: None,
                 },
             )
             .await?;

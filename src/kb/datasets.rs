@@ -3,6 +3,7 @@
 use crate::app::App;
 use crate::auth::{Caller, Scope};
 use crate::clock::Time;
+use crate::crawl::sites;
 use crate::db::args;
 use crate::error::{Error, Result};
 use crate::events::{self, Event};
@@ -433,6 +434,7 @@ pub async fn delete(app: &App, caller: &Caller, id: &str) -> Result<()> {
     caller.need(Scope::KbWrite)?;
     let dataset = settings(app, caller, id).await?;
     let mut tx = app.db.begin().await?;
+    sites::forget_all(&mut tx, caller.tenant(), id).await?;
     for statement in [
         "DELETE FROM kb_query_history WHERE tenant_id = $1 AND dataset_id = $2",
         "DELETE FROM kb_eval_runs WHERE tenant_id = $1 AND dataset_id = $2",

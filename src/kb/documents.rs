@@ -9,6 +9,7 @@ use crate::app::App;
 use crate::auth::{Caller, Scope};
 use crate::blobs::Stored;
 use crate::clock::{Clock, Time};
+use crate::crawl::crawls;
 use crate::db::{Db, Tx, args};
 use crate::error::{Error, Result};
 use crate::events::{self, Event};
@@ -587,6 +588,7 @@ async fn enqueue(
             group: dataset_id,
             dedupe_key: None,
             max_attempts: app.config.job_attempts,
+            run_at: None,
         },
     )
     .await
@@ -1066,6 +1068,9 @@ pub async fn retry(app: &App, caller: &Caller, job_id: &str) -> Result<jobs::Job
             ..Progress::default()
         };
         progress(app, &mut tx, caller.tenant(), &document_id, &waiting).await?;
+    }
+    if let Task::Crawl { crawl_id } = job.task()? {
+        crawls::requeue(&mut tx, caller.tenant(), &crawl_id).await?;
     }
     tx.commit().await?;
     app.bell.ring();

@@ -289,6 +289,7 @@ async fn enqueue(
             group: &format!("{dataset_id}/build"),
             dedupe_key: None,
             max_attempts: app.config.job_attempts,
+            run_at: None,
         },
     )
     .await?;

@@ -43,6 +43,11 @@ pub async fn run(app: &App) -> Result<()> {
         now.minus(DAY * u32::try_from(app.config.query_history_days).unwrap_or(u32::MAX)),
     )
     .await?;
+    let reports = crate::crawl::crawls::prune(
+        app,
+        now.minus(DAY * u32::try_from(app.config.crawl_report_days).unwrap_or(u32::MAX)),
+    )
+    .await?;
     let mut blobs = 0;
     for (tenant_id, hash) in app.blobs.garbage(&app.db).await? {
         blobs += u64::from(app.blobs.collect(&app.db, &tenant_id, &hash).await?);
@@ -54,6 +59,7 @@ pub async fn run(app: &App) -> Result<()> {
         embeddings,
         generations,
         queries,
+        reports,
         blobs,
         "housekeeping removed what is no longer needed"
     );

@@ -31,7 +31,10 @@ async fn operations(service: &Service, dataset: &str) -> Vec<(Method, String, St
                 .replace("{jobId}", "x")
                 .replace("{queryId}", "x")
                 .replace("{querySetId}", "x")
-                .replace("{runId}", "x");
+                .replace("{runId}", "x")
+                .replace("{siteId}", "x")
+                .replace("{crawlId}", "x")
+                .replace("{crawlJobId}", "x");
             assert!(
                 !filled.contains('{'),
                 "{path} has a parameter this test does not know"
@@ -80,8 +83,12 @@ async fn every_operation_refuses_strangers() {
             assert_eq!(body["error"]["code"], "UNAUTHORIZED");
         }
         if path.contains("{datasetId}") {
-            let body =
-                json!({"name": "x", "query": "x", "enabled": false, "datasetIds": [dataset]});
+            let body = match path.rsplit('/').next() {
+                Some("sites" | "crawl") => json!({"startUrl": "https://example.com"}),
+                Some("schedule") => json!({"schedule": "weekly"}),
+                Some("crawls") => json!({}),
+                _ => json!({"name": "x", "query": "x", "enabled": false, "datasetIds": [dataset]}),
+            };
             let (status, answer) = service
                 .call_as(&stranger, method.clone(), filled, Some(body))
                 .await;

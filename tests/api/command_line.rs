@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::support::site::{Site, page};
 use crate::support::{Engine, Service, pdf, program, text};
 
 fn cairn(data: &Path, arguments: &[&str]) -> Output {
@@ -17,7 +18,7 @@ fn cairn(data: &Path, arguments: &[&str]) -> Output {
         .expect("the program runs")
 }
 
-fn json(output: &Output) -> Value {
+fn read(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|e| {
         panic!(
             "{e}: {}{}",
@@ -42,7 +43,7 @@ fn files_of_one_name_do_not_replace_each_other() {
     arguments.push(arguments[1].clone());
     arguments.extend(["--dataset", "d", "--json"].map(str::to_owned));
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let report = json(&cairn(data.path(), &arguments));
+    let report = read(&cairn(data.path(), &arguments));
     let names: Vec<String> = report["files"]
         .as_array()
         .expect("files")
@@ -70,7 +71,7 @@ fn files_are_ingested_searched_checked_and_left_alone_when_unchanged() {
         data.path(),
         &["ingest", &folder, "--dataset", "sea", "--json"],
     );
-    let report = json(&ingest);
+    let report = read(&ingest);
     assert_eq!(ingest.status.code(), Some(3), "done in part: {report}");
     let mut outcomes: Vec<(String, String)> = report["files"]
         .as_array()
@@ -88,7 +89,7 @@ fn files_are_ingested_searched_checked_and_left_alone_when_unchanged() {
     assert_eq!(outcomes, expected);
     assert!(text(&report["skipped"][0]).starts_with("image.png"));
 
-    let found = json(&cairn(
+    let found = read(&cairn(
         data.path(),
         &[
             "search",
@@ -123,7 +124,7 @@ fn files_are_ingested_searched_checked_and_left_alone_when_unchanged() {
         data.path(),
         &["ingest", &folder, "--dataset", "sea", "--json"],
     );
-    let statuses: Vec<Value> = json(&again)["files"]
+    let statuses: Vec<Value> = read(&again)["files"]
         .as_array()
         .expect("files")
         .iter()
@@ -133,7 +134,7 @@ fn files_are_ingested_searched_checked_and_left_alone_when_unchanged() {
     assert!(
         statuses.contains(&Value::from("unchanged")) && statuses.contains(&Value::from("indexed"))
     );
-    let found = json(&cairn(
+    let found = read(&cairn(
         data.path(),
         &["search", "full moon", "--alpha", "0", "--json"],
     ));
@@ -149,7 +150,7 @@ fn files_are_ingested_searched_checked_and_left_alone_when_unchanged() {
 #[test]
 fn keys_are_made_listed_and_revoked() {
     let data = tempfile::tempdir().expect("temporary directory");
-    let created = json(&cairn(
+    let created = read(&cairn(
         data.path(),
         &[
             "keys",
@@ -168,7 +169,7 @@ fn keys_are_made_listed_and_revoked() {
         created["scopes"],
         serde_json::json!(["kb:read", "kb:search", "kb:write"])
     );
-    let listed = json(&cairn(data.path(), &["keys", "list", "--json"]));
+    let listed = read(&cairn(data.path(), &["keys", "list", "--json"]));
     assert_eq!(
         (&listed[0]["name"], listed[0].get("key")),
         (&Value::from("ci"), None)
@@ -266,9 +267,9 @@ async fn ingest_and_search_work_against_a_server() {
         let output = run(words(&["ingest", &folder, "--dataset", "birds"]))
             .await
             .expect("joined");
-        assert_eq!(json(&output)["files"][0]["status"], expected);
+        assert_eq!(read(&output)["files"][0]["status"], expected);
     }
-    let found = json(
+    let found = read(
         &run(words(&["search", "cormorants", "--dataset", "birds"]))
             .await
             .expect("joined"),
@@ -309,7 +310,7 @@ fn a_collection_is_measured() {
         "qrels/test.tsv",
         &["query-id\tcorpus-id\tscore", "q1\td2\t1", "q2\td1\t1"],
     );
-    let report = json(&cairn(
+    let report = read(&cairn(
         data.path(),
         &["eval", &collection.path().display().to_string(), "--json"],
     ));
@@ -372,4 +373,61 @@ async fn workers_of_their_own_ingest_on_a_shared_database() {
         .status()
         .expect("kill runs");
     assert!(worker.wait().expect("it ends").success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn crawl_takes_a_site_and_says_what_became_of_it() {
+    let site = Site::start(vec![
+        ("/", page("the quay", &["/boats", "/gone"])),
+        ("/boats", page("rowing boats", &["/"])),
+    ])
+    .await;
+    let data = tempfile::tempdir().expect("temporary directory");
+    let run = async |more: &[&str]| {
+        let mut arguments = vec!["crawl", &site.url, "--dataset", "quay", "--rate", "200"];
+        arguments.extend(more);
+        let (path, arguments): (_, Vec<String>) = (
+            data.path().to_owned(),
+            arguments.iter().map(|a| (*a).to_owned()).collect(),
+        );
+        tokio::task::spawn_blocking(move || {
+            cairn(
+                &path,
+                &arguments.iter().map(String::as_str).collect::<Vec<_>>(),
+            )
+        })
+        .await
+        .expect("runs")
+    };
+    let refused = run(&[]).await;
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(
+        String::from_utf8_lossy(&refused.stderr).contains("outgoing_allow"),
+        "{refused:?}"
+    );
+    let allow = ["--set", "outgoing_allow=127.0.0.1"];
+    let first = run(&[&allow[..], &["--report"]].concat()).await;
+    let said = String::from_utf8_lossy(&first.stdout).into_owned();
+    assert_eq!(first.status.code(), Some(3), "{first:?}");
+    assert!(
+        said.contains(&format!("new       {}/boats", site.url))
+            && said.contains("the server answers 404")
+            && said.contains("2 pages indexed: 2 new"),
+        "{said}"
+    );
+    site.remove("/gone");
+    site.set("/gone", page("what is back", &[]));
+    let again = run(&[&allow[..], &["--json"]].concat()).await;
+    assert_eq!(again.status.code(), Some(0), "{again:?}");
+    let said = read(&again);
+    assert_eq!(
+        (&said["crawl"]["pagesUnchanged"], &said["crawl"]["pagesNew"]),
+        (&json!(2), &json!(1)),
+        "{said}"
+    );
+    let elsewhere = cairn(
+        data.path(),
+        &["crawl", "ftp://example.com", "--dataset", "quay"],
+    );
+    assert_eq!(elsewhere.status.code(), Some(2), "{elsewhere:?}");
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::support::site::{Site, page};
 use crate::support::{program, text};
 
 struct Server {
@@ -31,7 +32,8 @@ impl Drop for Server {
 
 fn serve(data: &Path) -> Server {
     let mut child = Command::new(program())
-        .args(["serve", "--json", "--listen", "127.0.0.1:0", "--data-dir"])
+        .args(["serve", "--json", "--listen", "127.0.0.1:0"])
+        .args(["--set", "outgoing_allow=127.0.0.0/8", "--data-dir"])
         .arg(data)
         .env("CAIRN_LOG", "error")
         .stdout(Stdio::piped())
@@ -298,4 +300,109 @@ async fn send(
         .ok()?;
     let body: Value = answer.json().await.ok()?;
     body["uploadedFiles"][0]["id"].as_str().map(str::to_owned)
+}
+
+/// What a crawl of a site leaves in a dataset: file names with the number of their chunks, and what became of each path.
+async fn crawled(
+    kills: &[u64],
+    site: &Site,
+) -> (BTreeMap<String, i64>, BTreeMap<String, Value>, usize) {
+    let data = tempfile::tempdir().expect("temporary directory");
+    let mut server = serve(data.path());
+    let key = server.key.clone().expect("the first start gives a key");
+    let post = async |server: &Server, path: &str, body: Value| {
+        call(server, &key, reqwest::Method::POST, path, Some(body))
+            .await
+            .expect("an answer")
+    };
+    let dataset = text(&post(&server, "/kb/v1/datasets", json!({"name": "d"})).await["id"]);
+    let base = format!("/kb/v1/datasets/{dataset}");
+    let settings = json!({"startUrl": site.url, "requestsPerSecond": 25});
+    let put = call(
+        &server,
+        &key,
+        reqwest::Method::PUT,
+        &format!("{base}/sites"),
+        Some(settings),
+    )
+    .await
+    .expect("an answer");
+    let crawl = text(
+        &post(
+            &server,
+            &format!("{base}/sites/{}/crawls", text(&put["id"])),
+            json!({}),
+        )
+        .await["id"],
+    );
+    site.asked();
+    for moment in kills {
+        tokio::time::sleep(Duration::from_millis(*moment)).await;
+        Command::new("kill")
+            .args(["-9", &server.child.id().to_string()])
+            .status()
+            .expect("kill runs");
+        server.child.wait().expect("it ends");
+        server = serve(data.path());
+    }
+    let get = async |path: String| {
+        call(&server, &key, reqwest::Method::GET, &path, None)
+            .await
+            .expect("an answer")
+    };
+    let mut state = Value::Null;
+    for _ in 0..600 {
+        state = get(format!("{base}/crawls/{crawl}")).await;
+        if !["queued", "running"].contains(&text(&state["status"]).as_str()) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(state["status"], "completed", "{state}");
+    let documents = get(format!("{base}/documents?limit=500")).await;
+    let files = documents["data"]
+        .as_array()
+        .expect("documents")
+        .iter()
+        .map(|d| {
+            (
+                text(&d["fileName"]),
+                d["chunksCount"].as_i64().expect("a number"),
+            )
+        });
+    let report = get(format!("{base}/crawls/{crawl}/pages?limit=500")).await;
+    let verdicts = report["data"]
+        .as_array()
+        .expect("pages")
+        .iter()
+        .map(|p| (text(&p["url"]), p["verdict"].clone()));
+    (files.collect(), verdicts.collect(), site.asked().len())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crawl_that_is_killed_ends_like_an_undisturbed_one() {
+    let links: Vec<String> = (0..40).map(|n| format!("/p/{n}")).collect();
+    let links: Vec<&str> = links.iter().map(String::as_str).collect();
+    let site = Site::start(vec![("/", page("the start", &links))]).await;
+    for n in 0..40 {
+        let further = format!("/q/{}", n / 2);
+        site.set(
+            &format!("/p/{n}"),
+            page(&format!("the page number {n}"), &[&further, "/missing"]),
+        );
+        site.set(
+            &format!("/q/{}", n / 2),
+            page(&format!("the leaf number {}", n / 2), &["/"]),
+        );
+    }
+    let (files, verdicts, requests) = crawled(&[], &site).await;
+    assert_eq!(files.len(), 61, "{files:?}");
+    let (killed_files, killed_verdicts, killed_requests) = crawled(&[700, 900], &site).await;
+    assert_eq!(killed_files, files);
+    assert_eq!(killed_verdicts, verdicts);
+    // What was running at each kill is asked for again, with robots.txt and the sitemap; nothing else is.
+    assert!(
+        killed_requests <= requests + 2 * (4 + 4),
+        "{killed_requests} instead of {requests}"
+    );
 }

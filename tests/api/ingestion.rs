@@ -279,12 +279,12 @@ on_both! {
         for (tenant, group, count) in [(&own, "big", 5), (&own, "small", 1), (&other, "third", 1)] {
             for n in 0..count {
                 let task = Task::Ingest { document_id: format!("{group}-{n}") };
-                jobs::enqueue(&mut tx, &clock, tenant, &task, Queued { group, dedupe_key: None, max_attempts: 3 }).await.expect("queued");
+                jobs::enqueue(&mut tx, &clock, tenant, &task, Queued { group, dedupe_key: None, max_attempts: 3, run_at: None }).await.expect("queued");
             }
         }
         tx.commit().await.expect("committed");
         let mut order = Vec::new();
-        while let Some(job) = jobs::claim(db, &clock, "w", Duration::from_secs(60)).await.expect("claims") {
+        while let Some(job) = jobs::claim(db, &clock, jobs::Lane::Work, "w", Duration::from_secs(60)).await.expect("claims") {
             if let Task::Ingest { document_id } = job.task().expect("a task") {
                 order.push(document_id);
             }

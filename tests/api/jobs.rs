@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cairn::error::{Error, Result};
 use cairn::jobs::pool::{self, Ending, Run, Workers};
-use cairn::jobs::{self, Job, Task, schedules};
+use cairn::jobs::{self, Job, Lane, Task, schedules};
 use cairn::page::Page;
 use futures::future::BoxFuture;
 use reqwest::Method;
@@ -43,6 +43,7 @@ async fn enqueue(service: &Service, document: &str, key: Option<&str>, attempts:
             group: "",
             dedupe_key: key,
             max_attempts: attempts,
+            run_at: None,
         },
     )
     .await
@@ -62,9 +63,9 @@ on_both! {
         let service = idle(service).await;
         let (db, clock) = (&service.app.db, &service.app.clock);
         let id = enqueue(&service, "d", None, 3).await;
-        let job = jobs::claim(db, clock, "a", LEASE).await.expect("claims").expect("one is due");
+        let job = jobs::claim(db, clock, Lane::Work, "a", LEASE).await.expect("claims").expect("one is due");
         assert_eq!((job.id.as_str(), job.attempts), (id.as_str(), 1));
-        assert!(jobs::claim(db, clock, "b", LEASE).await.expect("claims").is_none(), "the lease holds");
+        assert!(jobs::claim(db, clock, Lane::Work, "b", LEASE).await.expect("claims").is_none(), "the lease holds");
         assert_eq!(jobs::renew(db, clock, &job, "b", LEASE).await.expect("asks"), None, "not b's lease");
         jobs::finish(db, clock, &job, "b", &jobs::Outcome::Done).await.expect("ignored");
         assert_eq!(jobs::get(db, &job.tenant_id, &id).await.expect("there").status, "running");
@@ -79,12 +80,12 @@ on_both! {
         let service = idle(service).await;
         let (db, clock) = (&service.app.db, &service.app.clock);
         enqueue(&service, "d", None, 3).await;
-        jobs::claim(db, clock, "dead", Duration::ZERO).await.expect("claims").expect("one is due");
+        jobs::claim(db, clock, Lane::Work, "dead", Duration::ZERO).await.expect("claims").expect("one is due");
         tokio::time::sleep(Duration::from_millis(5)).await;
-        let job = jobs::claim(db, clock, "alive", LEASE).await.expect("claims").expect("the lease has passed");
+        let job = jobs::claim(db, clock, Lane::Work, "alive", LEASE).await.expect("claims").expect("the lease has passed");
         assert_eq!(job.attempts, 2);
         assert_eq!(jobs::free_all(db).await.expect("freed"), 1);
-        assert_eq!(jobs::claim(db, clock, "third", LEASE).await.expect("claims").map(|j| j.attempts), Some(3));
+        assert_eq!(jobs::claim(db, clock, Lane::Work, "third", LEASE).await.expect("claims").map(|j| j.attempts), Some(3));
     }
 
     async fn interruptions_are_bounded_but_progress_forgives_them(service: Service) {
@@ -92,14 +93,14 @@ on_both! {
         let (db, clock) = (&service.app.db, &service.app.clock);
         enqueue(&service, "d", None, 2).await;
         let interrupted = async || {
-            let job = jobs::claim(db, clock, "a", LEASE).await.expect("claims").expect("one is due");
+            let job = jobs::claim(db, clock, Lane::Work, "a", LEASE).await.expect("claims").expect("one is due");
             jobs::free_all(db).await.expect("freed");
             job
         };
         for n in 0..4 {
             assert_eq!(interrupted().await.interruptions(), n);
         }
-        let job = jobs::claim(db, clock, "a", LEASE).await.expect("claims").expect("one is due");
+        let job = jobs::claim(db, clock, Lane::Work, "a", LEASE).await.expect("claims").expect("one is due");
         let mut tx = db.begin().await.expect("a transaction");
         jobs::progressed(&mut tx, &job.tenant_id, &job.id).await.expect("noted");
         tx.commit().await.expect("committed");
@@ -112,7 +113,7 @@ on_both! {
         let (db, clock) = (&service.app.db, &service.app.clock);
         let first = enqueue(&service, "d", Some("same"), 3).await;
         assert_eq!(enqueue(&service, "d", Some("same"), 3).await, first);
-        let job = jobs::claim(db, clock, "a", LEASE).await.expect("claims").expect("one is due");
+        let job = jobs::claim(db, clock, Lane::Work, "a", LEASE).await.expect("claims").expect("one is due");
         jobs::finish(db, clock, &job, "a", &jobs::Outcome::Done).await.expect("recorded");
         assert_ne!(enqueue(&service, "d", Some("same"), 3).await, first);
         assert_eq!(jobs::prune(db, clock.now().plus(LEASE)).await.expect("pruned"), 1);
@@ -123,11 +124,13 @@ on_both! {
         let service = idle(service).await;
         let (db, clock, tenant) = (&service.app.db, &service.app.clock, tenant(&service).await);
         assert_eq!(schedules::run_due(db, clock, 3).await.expect("runs"), 0, "housekeeping waits for the night");
-        assert!(schedules::set(db, clock, &tenant, &Task::Housekeeping, "nonsense").await.is_err());
+        let mut tx = db.begin().await.expect("begins");
+        assert!(schedules::set(&mut tx, clock, &tenant, &Task::Housekeeping, "nonsense").await.is_err());
+        drop(tx);
         db.execute("UPDATE job_schedules SET next_run = 0", cairn::db::Args::default()).await.expect("moved");
         assert_eq!(schedules::run_due(db, clock, 3).await.expect("runs"), 1);
         assert_eq!(schedules::run_due(db, clock, 3).await.expect("runs"), 0);
-        let job = jobs::claim(db, clock, "a", LEASE).await.expect("claims").expect("it was enqueued");
+        let job = jobs::claim(db, clock, Lane::Work, "a", LEASE).await.expect("claims").expect("it was enqueued");
         assert_eq!(job.task().expect("known"), Task::Housekeeping);
         cairn::kb::housekeeping::run(&service.app).await.expect("cleans");
     }
@@ -206,6 +209,7 @@ async fn run_pool(service: &Service, handler: Arc<dyn Run>, body: impl AsyncFnOn
         count: 1,
         lease: LEASE,
         attempts: 2,
+        lane: Lane::Work,
     };
     let pool = tokio::spawn(pool::run(
         app.db.clone(),

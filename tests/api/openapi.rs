@@ -86,6 +86,7 @@ fn every_handler_is_documented() {
         "src/api/dashboard/files.rs",
         "src/api/kb/mod.rs",
         "src/api/kb/chunks.rs",
+        "src/api/kb/crawls.rs",
         "src/api/kb/evaluation.rs",
         "src/api/kb/generations.rs",
         "src/api/system.rs",

@@ -1,6 +1,7 @@
 //! A service per test: its own data directory and database, served on a free port, and words to talk to it.
 
 mod postgres;
+pub mod site;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -247,7 +247,7 @@ mod tests {
 
     #[test]
     fn the_charset_of_the_answer_counts() {
-        let page = "<a href='/größe'>".replace('ö', "\u{f6}");
+        let page = "<a href='/größe'>";
         let latin: Vec<u8> = page
             .chars()
             .map(|c| u8::try_from(u32::from(c)).unwrap_or(b'?'))

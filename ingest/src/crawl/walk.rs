@@ -29,11 +29,12 @@ impl RemoteFetcher for Hook {
             .iter()
             .map(|link| format!("<a href=\"{}\"></a>", link.replace('"', "%22")))
             .collect();
-        let mut response = PageResponse::default();
-        response.status_code = spider::reqwest::StatusCode::OK;
-        response.final_url = Some(context.url.to_owned());
-        response.content = Some(page.into_bytes());
-        response
+        PageResponse {
+            status_code: spider::reqwest::StatusCode::OK,
+            final_url: Some(context.url.to_owned()),
+            content: Some(page.into_bytes()),
+            ..PageResponse::default()
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Leadmetrics Dashboard API, `/dashboard/v1`: the knowledge base section except its crawl operations.
+//! Leadmetrics Dashboard API, `/dashboard/v1`: the knowledge base section.
 //!
 //! Where the contract is silent:
 //! - errors are `{"error": {"code", "reason", "message", "requestId"}}`; `code` is one of the contract's names (or `UNAUTHORIZED`, `FORBIDDEN`,
@@ -7,8 +7,13 @@
 //! - a dataset the key may not see is 404, in searches too
 //! - `rerank: true` is 422 as long as no reranker is configured
 //! - `enabled: false` shows as status `disabled` once the file is indexed; `reIngest` leaves a disabled file disabled
+//! - the crawl configuration is that of the site that was set up or crawled last; a dataset without one shows the defaults and nulls; a schedule by cron
+//!   expression, for which the contract has no word, is null; a cancelled crawl is `failed` with `errorMessage`
+//! - `startCrawl` is 409 while a crawl of the same site is not over; `pagesIndexed` counts the pages that search finds afterwards, unchanged ones included;
+//!   a crawl after which it finds none is `failed`, and `errorMessage` says why
 //! - `files` of a dataset holds the first 500; `filesNextCursor` continues at `/kb/v1/datasets/{id}/documents`
 
+mod crawl;
 mod datasets;
 pub(crate) mod files;
 mod search;
@@ -27,6 +32,8 @@ pub(super) fn routes() -> OpenApiRouter<Service> {
         .routes(routes!(datasets::get))
         .routes(routes!(datasets::update_config))
         .routes(routes!(datasets::reindex))
+        .routes(routes!(crawl::config, crawl::start))
+        .routes(routes!(crawl::progress))
         .merge(files::routes())
         .routes(routes!(search::search))
 }

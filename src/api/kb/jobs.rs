@@ -22,6 +22,7 @@ pub(super) struct JobRecord {
     /// `queued`, `running`, `done`, `dead` or `cancelled`.
     status: String,
     document_id: Option<String>,
+    crawl_id: Option<String>,
     /// Attempts begun since the last progress.
     attempts: i64,
     /// Attempts that failed with an error.
@@ -38,12 +39,18 @@ pub(super) struct JobRecord {
 
 impl From<Job> for JobRecord {
     fn from(job: Job) -> Self {
-        let document_id = match job.task() {
-            Ok(Task::Ingest { document_id } | Task::Build { document_id, .. }) => Some(document_id),
-            Ok(Task::Evaluate { .. } | Task::Housekeeping) | Err(_) => None,
+        let (document_id, crawl_id) = match job.task() {
+            Ok(Task::Ingest { document_id } | Task::Build { document_id, .. }) => {
+                (Some(document_id), None)
+            }
+            Ok(Task::Crawl { crawl_id }) => (None, Some(crawl_id)),
+            Ok(Task::Evaluate { .. } | Task::Recrawl { .. } | Task::Housekeeping) | Err(_) => {
+                (None, None)
+            }
         };
         Self {
             document_id,
+            crawl_id,
             id: job.id,
             kind: job.kind,
             status: job.status,

@@ -2,6 +2,7 @@
 
 mod access;
 pub(crate) mod chunks;
+pub(crate) mod crawls;
 mod datasets;
 mod evaluation;
 mod events;
@@ -28,6 +29,7 @@ pub(super) fn routes() -> OpenApiRouter<Service> {
         .merge(chunks::routes())
         .merge(generations::routes())
         .merge(evaluation::routes())
+        .merge(crawls::routes())
         .routes(routes!(datasets::why))
         .routes(routes!(datasets::text))
         .routes(routes!(search::search))

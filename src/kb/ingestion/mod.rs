@@ -19,6 +19,7 @@ use tokio_util::io::ReaderStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
+use crate::crawl;
 use crate::db::args;
 use crate::error::{Error, Result};
 use crate::evaluation::runs;
@@ -60,6 +61,10 @@ impl Run for Runner {
                         () = cancel.cancelled() => Err(Error::unavailable("cancelled", "the evaluation was cancelled")),
                     }
                 }
+                Task::Crawl { crawl_id } => crawl::run(&self.0, job, &crawl_id, cancel).await,
+                Task::Recrawl { site_id } => {
+                    crawl::recrawl(&self.0, &job.tenant_id, &site_id).await
+                }
                 Task::Housekeeping => housekeeping::run(&self.0).await,
             }
         })
@@ -91,7 +96,12 @@ impl Run for Runner {
                 Task::Evaluate { run_id } => {
                     return runs::failed(&self.0, &job.tenant_id, &run_id, &error.1).await;
                 }
-                Task::Housekeeping => return Ok(()),
+                Task::Crawl { crawl_id } => {
+                    let cancelled = matches!(ending, Ending::Cancelled);
+                    return crawl::failed(&self.0, &job.tenant_id, &crawl_id, cancelled, &error.1)
+                        .await;
+                }
+                Task::Recrawl { .. } | Task::Housekeeping => return Ok(()),
             };
             let current = documents::load(&self.0.db, &job.tenant_id, &document_id).await?;
             if current.is_none_or(|d| d.job_id != job.id) {
@@ -270,6 +280,8 @@ pub(crate) async fn parse(
     if engine == "DOCLING" {
         let converted = docling::convert(&app.config, name, mime_type, bytes).await?;
         app.parser.accept(converted).await
+    } else if let Some(read) = app.read_pages.remove(&document.blob_hash) {
+        app.parser.accept(Ok(Arc::unwrap_or_clone(read))).await
     } else {
         app.parser.parse(name, mime_type, bytes).await
     }

@@ -1,0 +1,429 @@
+//! Websites of a dataset: settings, schedules, crawls, and what became of every address.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::access::time;
+use crate::api::Service;
+use crate::api::dashboard::wire::{Auth, Body, Fault, Pagination, Paging, Path, Problem, Query};
+use crate::auth::Scope;
+use crate::clock::Time;
+use crate::crawl::{Crawl, Schedule, Seen, Settings, Site, crawls, sites};
+use crate::error::{Error, Result};
+use crate::page::Page;
+
+pub(super) fn routes() -> OpenApiRouter<Service> {
+    OpenApiRouter::new()
+        .routes(routes!(list_sites, put_site))
+        .routes(routes!(remove_site))
+        .routes(routes!(set_schedule, clear_schedule))
+        .routes(routes!(start))
+        .routes(routes!(list))
+        .routes(routes!(get))
+        .routes(routes!(pages))
+        .routes(routes!(cancel))
+}
+
+/// A website that feeds a dataset.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct SiteRecord {
+    id: String,
+    dataset_id: String,
+    settings: Settings,
+    /// `manual`, `weekly`, `monthly` or `cron`.
+    schedule: String,
+    /// The schedule as a cron expression of five fields in UTC.
+    cron: Option<String>,
+    created_on: String,
+    updated_on: String,
+}
+
+impl SiteRecord {
+    fn of(site: Site) -> Result<Self> {
+        Ok(Self {
+            settings: site.settings()?,
+            id: site.id,
+            dataset_id: site.dataset_id,
+            schedule: site.schedule,
+            cron: site.cron,
+            created_on: site.created_on.rfc3339(),
+            updated_on: site.updated_on.rfc3339(),
+        })
+    }
+}
+
+/// A page of sites.
+#[derive(Debug, Serialize, ToSchema)]
+struct Sites {
+    data: Vec<SiteRecord>,
+    pagination: Pagination,
+}
+
+/// Lists the websites of a dataset, oldest first.
+#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/sites", tag = "crawl", security(("key" = [])), params(("datasetId" = String, Path), Paging),
+    responses((status = 200, body = Sites), (status = "4XX", body = Fault)))]
+async fn list_sites(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path(dataset_id): Path<String>,
+    Query(paging): Query<Paging>,
+) -> Result<Json<Sites>, Problem> {
+    let found = sites::list(&service.app, &caller, &dataset_id, &paging.page(50)?).await?;
+    Ok(Json(Sites {
+        data: found
+            .items
+            .into_iter()
+            .map(SiteRecord::of)
+            .collect::<Result<_>>()?,
+        pagination: found.next.into(),
+    }))
+}
+
+/// Adds a website, or gives the one with the same start other settings. Nothing is crawled yet.
+#[utoipa::path(put, path = "/kb/v1/datasets/{datasetId}/sites", tag = "crawl", security(("key" = [])), params(("datasetId" = String, Path)),
+    request_body = Settings, responses((status = 200, body = SiteRecord), (status = "4XX", body = Fault)))]
+async fn put_site(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path(dataset_id): Path<String>,
+    Body(settings): Body<Settings>,
+) -> Result<Json<SiteRecord>, Problem> {
+    let site = sites::put(&service.app, &caller, &dataset_id, settings).await?;
+    Ok(Json(SiteRecord::of(site)?))
+}
+
+/// What goes with a website.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct RemoveSite {
+    /// `true`: the documents that came from it go, too.
+    documents: Option<bool>,
+}
+
+/// What was removed.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct SiteRemoved {
+    deleted: bool,
+    documents_removed: usize,
+}
+
+/// Removes a website with its schedule and the history of its crawls; a running crawl is cancelled.
+#[utoipa::path(delete, path = "/kb/v1/datasets/{datasetId}/sites/{siteId}", tag = "crawl", security(("key" = [])),
+    params(("datasetId" = String, Path), ("siteId" = String, Path), RemoveSite), responses((status = 200, body = SiteRemoved), (status = "4XX", body = Fault)))]
+async fn remove_site(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path((dataset_id, id)): Path<(String, String)>,
+    Query(query): Query<RemoveSite>,
+) -> Result<Json<SiteRemoved>, Problem> {
+    let documents = query.documents.unwrap_or(false);
+    let documents_removed =
+        sites::delete(&service.app, &caller, &dataset_id, &id, documents).await?;
+    Ok(Json(SiteRemoved {
+        deleted: true,
+        documents_removed,
+    }))
+}
+
+/// When a website is crawled by itself.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct ScheduleRequest {
+    /// `manual`, `weekly`, `monthly` (at the time at which it is set) or `cron`.
+    schedule: String,
+    /// With `cron`: five fields in UTC, as `30 4 * * 1`.
+    cron: Option<String>,
+}
+
+/// Sets the schedule of a website.
+#[utoipa::path(put, path = "/kb/v1/datasets/{datasetId}/sites/{siteId}/schedule", tag = "crawl", security(("key" = [])),
+    params(("datasetId" = String, Path), ("siteId" = String, Path)), request_body = ScheduleRequest,
+    responses((status = 200, body = SiteRecord), (status = "4XX", body = Fault)))]
+async fn set_schedule(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path((dataset_id, id)): Path<(String, String)>,
+    Body(request): Body<ScheduleRequest>,
+) -> Result<Json<SiteRecord>, Problem> {
+    let schedule = Schedule::read(&request.schedule, request.cron.as_deref())?;
+    let site = sites::schedule(&service.app, &caller, &dataset_id, &id, &schedule).await?;
+    Ok(Json(SiteRecord::of(site)?))
+}
+
+/// Ends the schedule of a website.
+#[utoipa::path(delete, path = "/kb/v1/datasets/{datasetId}/sites/{siteId}/schedule", tag = "crawl", security(("key" = [])),
+    params(("datasetId" = String, Path), ("siteId" = String, Path)), responses((status = 200, body = SiteRecord), (status = "4XX", body = Fault)))]
+async fn clear_schedule(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path((dataset_id, id)): Path<(String, String)>,
+) -> Result<Json<SiteRecord>, Problem> {
+    let site = sites::schedule(&service.app, &caller, &dataset_id, &id, &Schedule::Manual).await?;
+    Ok(Json(SiteRecord::of(site)?))
+}
+
+/// A crawl.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CrawlRecord {
+    id: String,
+    dataset_id: String,
+    site_id: String,
+    job_id: String,
+    start_url: String,
+    /// `queued`, `running`, `completed`, `failed` or `cancelled`.
+    status: String,
+    scheduled_for: Option<String>,
+    /// Pages that answered, or that their sitemap says are unchanged.
+    pages_crawled: i64,
+    /// Pages that search finds afterwards.
+    pages_indexed: i64,
+    pages_new: i64,
+    pages_changed: i64,
+    pages_unchanged: i64,
+    pages_skipped: i64,
+    pages_failed: i64,
+    /// Documents removed because their pages are gone.
+    pages_removed: i64,
+    requests: i64,
+    /// Of all answers, unpacked.
+    bytes_received: i64,
+    /// Why it indexed nothing, in one sentence.
+    error_message: Option<String>,
+    created_on: String,
+    started_on: Option<String>,
+    completed_on: Option<String>,
+}
+
+impl CrawlRecord {
+    pub(crate) fn of(crawl: Crawl) -> Result<Self> {
+        Ok(Self {
+            start_url: crawl.settings()?.start_url,
+            id: crawl.id,
+            dataset_id: crawl.dataset_id,
+            site_id: crawl.site_id,
+            job_id: crawl.job_id,
+            status: crawl.status,
+            scheduled_for: crawl.scheduled_for.map(Time::rfc3339),
+            pages_crawled: crawl.pages_crawled,
+            pages_indexed: crawl.pages_indexed,
+            pages_new: crawl.pages_new,
+            pages_changed: crawl.pages_changed,
+            pages_unchanged: crawl.pages_unchanged,
+            pages_skipped: crawl.pages_skipped,
+            pages_failed: crawl.pages_failed,
+            pages_removed: crawl.pages_removed,
+            requests: crawl.requests,
+            bytes_received: crawl.bytes_received,
+            error_message: crawl.error_message,
+            created_on: crawl.created_on.rfc3339(),
+            started_on: crawl.started_on.map(Time::rfc3339),
+            completed_on: crawl.completed_on.map(Time::rfc3339),
+        })
+    }
+}
+
+/// When a crawl begins.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct StartCrawl {
+    /// RFC 3339; at once when absent.
+    schedule_for: Option<String>,
+}
+
+/// Begins a crawl of a website; 409 while one is not over.
+#[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/sites/{siteId}/crawls", tag = "crawl", security(("key" = [])),
+    params(("datasetId" = String, Path), ("siteId" = String, Path)), request_body = StartCrawl,
+    responses((status = 202, body = CrawlRecord), (status = "4XX", body = Fault)))]
+async fn start(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path((dataset_id, id)): Path<(String, String)>,
+    Body(request): Body<StartCrawl>,
+) -> Result<(StatusCode, Json<CrawlRecord>), Problem> {
+    let at = request.schedule_for.as_deref().map(time).transpose()?;
+    let crawl = crawls::start(&service.app, &caller, &dataset_id, &id, at).await?;
+    Ok((StatusCode::ACCEPTED, Json(CrawlRecord::of(crawl)?)))
+}
+
+/// Which crawls.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase")]
+#[into_params(parameter_in = Query, rename_all = "camelCase")]
+struct CrawlQuery {
+    /// Only those of this site.
+    site_id: Option<String>,
+    /// Items wanted, 1 to 500.
+    limit: Option<i64>,
+    /// `nextCursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// A page of crawls.
+#[derive(Debug, Serialize, ToSchema)]
+struct Crawls {
+    data: Vec<CrawlRecord>,
+    pagination: Pagination,
+}
+
+/// Lists the crawls of a dataset, oldest first.
+#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/crawls", tag = "crawl", security(("key" = [])), params(("datasetId" = String, Path), CrawlQuery),
+    responses((status = 200, body = Crawls), (status = "4XX", body = Fault)))]
+async fn list(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path(dataset_id): Path<String>,
+    Query(query): Query<CrawlQuery>,
+) -> Result<Json<Crawls>, Problem> {
+    let page = Page::read(query.limit, query.cursor.as_deref(), 50)?;
+    let found = crawls::list(
+        &service.app,
+        &caller,
+        &dataset_id,
+        query.site_id.as_deref(),
+        &page,
+    )
+    .await?;
+    Ok(Json(Crawls {
+        data: found
+            .items
+            .into_iter()
+            .map(CrawlRecord::of)
+            .collect::<Result<_>>()?,
+        pagination: found.next.into(),
+    }))
+}
+
+/// Shows a crawl; its progress is streamed by `/kb/v1/events?topics=crawl_changed`.
+#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/crawls/{crawlId}", tag = "crawl", security(("key" = [])),
+    params(("datasetId" = String, Path), ("crawlId" = String, Path)), responses((status = 200, body = CrawlRecord), (status = "4XX", body = Fault)))]
+async fn get(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path((dataset_id, id)): Path<(String, String)>,
+) -> Result<Json<CrawlRecord>, Problem> {
+    let crawl = crawls::get(&service.app, &caller, &dataset_id, &id).await?;
+    Ok(Json(CrawlRecord::of(crawl)?))
+}
+
+/// What became of an address.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct PageVerdict {
+    url: String,
+    /// `new`, `changed`, `unchanged`, `skipped` or `failed`; null while it is pending.
+    verdict: Option<String>,
+    /// `pending`, `ingesting` (fetched, and on its way into the indexes) or `done`.
+    state: String,
+    /// Stable word for the reason: `robots`, `noindex`, `out_of_scope`, `too_deep`, `limit`, `duplicate`, `moved`, `type`, `trap`, `gone`, `timeout`, …
+    code: Option<String>,
+    /// The reason in one sentence.
+    reason: Option<String>,
+    /// What it is a copy of, or where it is now.
+    other_url: Option<String>,
+    /// Links away from the start.
+    depth: i64,
+    /// The page or sitemap that led here.
+    found_on: Option<String>,
+    http_status: Option<i64>,
+    content_type: Option<String>,
+    /// Of the answer, unpacked.
+    bytes: i64,
+    millis: i64,
+    document_id: Option<String>,
+}
+
+impl From<Seen> for PageVerdict {
+    fn from(seen: Seen) -> Self {
+        Self {
+            url: seen.url,
+            verdict: seen.verdict,
+            state: seen.state,
+            code: seen.code,
+            reason: seen.reason,
+            other_url: seen.other_url,
+            depth: seen.depth,
+            found_on: seen.found_on,
+            http_status: seen.http_status,
+            content_type: seen.content_type,
+            bytes: seen.bytes,
+            millis: seen.millis,
+            document_id: seen.document_id,
+        }
+    }
+}
+
+/// A page of the report.
+#[derive(Debug, Serialize, ToSchema)]
+struct CrawlReport {
+    data: Vec<PageVerdict>,
+    pagination: Pagination,
+}
+
+/// Which addresses.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct ReportQuery {
+    /// `new`, `changed`, `unchanged`, `skipped`, `failed` or `pending`.
+    verdict: Option<String>,
+    /// Items wanted, 1 to 500.
+    limit: Option<i64>,
+    /// `nextCursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// Reports what became of every address that a crawl saw, in the order in which they were found. At most 20 × `maxPages` + 1,000 are noted.
+#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/crawls/{crawlId}/pages", tag = "crawl", security(("key" = [])),
+    params(("datasetId" = String, Path), ("crawlId" = String, Path), ReportQuery), responses((status = 200, body = CrawlReport), (status = "4XX", body = Fault)))]
+async fn pages(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path((dataset_id, id)): Path<(String, String)>,
+    Query(query): Query<ReportQuery>,
+) -> Result<Json<CrawlReport>, Problem> {
+    caller.need(Scope::KbRead)?;
+    let verdict = query.verdict.as_deref();
+    if verdict.is_some_and(|v| {
+        ![
+            "new",
+            "changed",
+            "unchanged",
+            "skipped",
+            "failed",
+            "pending",
+        ]
+        .contains(&v)
+    }) {
+        return Err(Error::invalid(
+            "verdict_unknown",
+            "verdict must be new, changed, unchanged, skipped, failed or pending",
+        )
+        .into());
+    }
+    let crawl = crawls::get(&service.app, &caller, &dataset_id, &id).await?;
+    let page = Page::read(query.limit, query.cursor.as_deref(), 100)?;
+    let found = crawls::pages(&service.app, &caller, &crawl, verdict, &page).await?;
+    Ok(Json(CrawlReport {
+        data: found.items.into_iter().map(Into::into).collect(),
+        pagination: found.next.into(),
+    }))
+}
+
+/// Stops a crawl; a running one within two seconds. What it has found stays.
+#[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/crawls/{crawlId}/cancel", tag = "crawl", security(("key" = [])),
+    params(("datasetId" = String, Path), ("crawlId" = String, Path)), responses((status = 200, body = CrawlRecord), (status = "4XX", body = Fault)))]
+async fn cancel(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path((dataset_id, id)): Path<(String, String)>,
+) -> Result<Json<CrawlRecord>, Problem> {
+    let crawl = crawls::cancel(&service.app, &caller, &dataset_id, &id).await?;
+    Ok(Json(CrawlRecord::of(crawl)?))
+}

@@ -1,0 +1,362 @@
+//! `cairn crawl`: a website into a dataset, of a data directory or a server, with what became of every address.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use indicatif::ProgressBar;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::client::Client;
+use super::{Done, Global, Remote, output};
+use crate::api::kb::crawls::{CrawlRecord, PageVerdict};
+use crate::app::App;
+use crate::auth::{Caller, tenants};
+use crate::crawl::{Schedule, Settings, crawls, sites};
+use crate::error::{Error, Kind, Result};
+use crate::kb::datasets::{self, NewDataset};
+use crate::page::Page;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cairn crawl https://example.com/docs/ --dataset docs
+  cairn crawl https://example.com --dataset web --path /blog --max-pages 1000 --depth 5 --files
+  cairn crawl https://example.com --dataset web --exclude '/**/print' --report
+  cairn crawl http://127.0.0.1:8000 --dataset local --set outgoing_allow=127.0.0.0/8
+  cairn crawl https://example.com --dataset web --url http://127.0.0.1:7700 --key cairn_… --schedule weekly
+
+Crawling again fetches only what may have changed and embeds only what did. Pages that are gone leave the dataset. robots.txt, robots directives and
+nofollow are obeyed. Private and loopback addresses are refused unless outgoing_allow permits them. The dataset is created when there is none.
+Exit code 1 means that nothing was indexed (with the reason), 3 that some pages failed.")]
+pub(super) struct CrawlArgs {
+    /// Where to begin
+    #[arg(value_name = "URL")]
+    start: String,
+    /// Dataset, by name or id
+    #[arg(long, value_name = "NAME")]
+    dataset: String,
+    /// Pages at most
+    #[arg(long, default_value_t = 200, value_name = "N")]
+    max_pages: u32,
+    /// Links followed from the start at most
+    #[arg(long, default_value_t = 3, value_name = "N")]
+    depth: u32,
+    /// What the paths of pages begin with, as /blog
+    #[arg(long, value_name = "PREFIX")]
+    path: Option<String>,
+    /// A further host: docs.example.com or *.example.com; may be repeated
+    #[arg(long, value_name = "HOST")]
+    host: Vec<String>,
+    /// Another origin under which the site names itself; may be repeated
+    #[arg(long, value_name = "ORIGIN")]
+    alias: Vec<String>,
+    /// Pattern that paths must match, as /docs/**; may be repeated
+    #[arg(long, value_name = "GLOB")]
+    include: Vec<String>,
+    /// Pattern that paths must not match; may be repeated
+    #[arg(long, value_name = "GLOB")]
+    exclude: Vec<String>,
+    /// Takes linked PDF and office files, too
+    #[arg(long)]
+    files: bool,
+    /// Requests per second and host
+    #[arg(long, default_value_t = 5.0, value_name = "N")]
+    rate: f64,
+    /// Requests at the same time
+    #[arg(long, default_value_t = 4, value_name = "N")]
+    concurrency: u32,
+    /// Does not look for sitemaps
+    #[arg(long)]
+    no_sitemaps: bool,
+    /// Does not obey robots.txt, robots directives and nofollow: for sites of your own
+    #[arg(long)]
+    ignore_robots: bool,
+    /// Keeps pages that are gone
+    #[arg(long)]
+    keep_vanished: bool,
+    /// Has pages rendered by the configured endpoint (setting `render_url`)
+    #[arg(long)]
+    render: bool,
+    /// Crawls again by itself, as long as a server runs: manual, weekly, monthly, or a cron expression in UTC
+    #[arg(long, value_name = "WHEN")]
+    schedule: Option<String>,
+    /// Prints what became of every address
+    #[arg(long)]
+    report: bool,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+impl CrawlArgs {
+    fn settings(&self) -> Settings {
+        Settings {
+            max_pages: self.max_pages,
+            max_depth: self.depth,
+            url_path_filter: self.path.clone(),
+            hosts: self.host.clone(),
+            aliases: self.alias.clone(),
+            include: self.include.clone(),
+            exclude: self.exclude.clone(),
+            files: self.files,
+            sitemaps: !self.no_sitemaps,
+            respect_robots: !self.ignore_robots,
+            respect_meta: !self.ignore_robots,
+            respect_nofollow: !self.ignore_robots,
+            requests_per_second: self.rate,
+            concurrency: self.concurrency,
+            remove_vanished: !self.keep_vanished,
+            render: self.render,
+            ..Settings::new(&self.start)
+        }
+    }
+
+    /// Name and expression of the schedule.
+    fn schedule(&self) -> Option<(String, Option<String>)> {
+        let when = self.schedule.as_ref()?;
+        if ["manual", "weekly", "monthly"].contains(&when.as_str()) {
+            Some((when.clone(), None))
+        } else {
+            Some(("cron".to_owned(), Some(when.clone())))
+        }
+    }
+}
+
+/// Where the crawl is done; what both say is what the API says.
+enum Place {
+    Here {
+        app: Arc<App>,
+        caller: Caller,
+        dataset: String,
+    },
+    There {
+        client: Client,
+        dataset: String,
+    },
+}
+
+pub(super) async fn run(global: &Global, args: CrawlArgs) -> Result<Done> {
+    if let Some(client) = Client::new(&args.remote)? {
+        let dataset = client
+            .dataset_or_new(&args.dataset, &json!({"name": args.dataset}))
+            .await?;
+        return follow(global, &args, &Place::There { client, dataset }).await;
+    }
+    let app = global.app().await?;
+    app.embedder_with(output::downloads(global.json)).await?;
+    let caller = app.local_caller(tenants::DEFAULT).await?;
+    // What is wrong with the settings is said before anything is made.
+    app.outgoing
+        .guard
+        .check(&args.settings().checked(app.clock.now())?.start()?)?;
+    let dataset = match datasets::by_name(&app, &caller, &args.dataset).await {
+        Err(error) if error.kind() == Kind::NotFound => {
+            let new = NewDataset {
+                name: args.dataset.clone(),
+                ..NewDataset::default()
+            };
+            datasets::create(&app, &caller, new).await?.id
+        }
+        found => found?.id,
+    };
+    app.engine().await?;
+    let stop = CancellationToken::new();
+    let tasks = app.start(true, &stop);
+    let place = Place::Here {
+        app: Arc::clone(&app),
+        caller,
+        dataset,
+    };
+    let outcome = follow(global, &args, &place).await;
+    stop.cancel();
+    for task in tasks {
+        task.await?;
+    }
+    app.db.close().await;
+    outcome
+}
+
+impl Place {
+    async fn begin(&self, args: &CrawlArgs) -> Result<Value> {
+        let settings = args.settings();
+        match self {
+            Self::Here {
+                app,
+                caller,
+                dataset,
+            } => {
+                let site = sites::put(app, caller, dataset, settings).await?;
+                if let Some((name, cron)) = args.schedule() {
+                    let schedule = Schedule::read(&name, cron.as_deref())?;
+                    sites::schedule(app, caller, dataset, &site.id, &schedule).await?;
+                }
+                let crawl = match crawls::last(app, &site).await? {
+                    // One that was cut short, by a crash or from the keyboard, goes on.
+                    Some(last) if !last.is_over() => last,
+                    _ => crawls::start(app, caller, dataset, &site.id, None).await?,
+                };
+                Ok(serde_json::to_value(CrawlRecord::of(crawl)?)?)
+            }
+            Self::There { client, dataset } => {
+                let sites = format!("/kb/v1/datasets/{dataset}/sites");
+                let site = Client::send(client.put(&sites).json(&settings)).await?;
+                let id = site["id"].as_str().unwrap_or_default();
+                if let Some((name, cron)) = args.schedule() {
+                    let body = json!({"schedule": name, "cron": cron});
+                    Client::send(client.put(&format!("{sites}/{id}/schedule")).json(&body)).await?;
+                }
+                Client::send(
+                    client
+                        .post(&format!("{sites}/{id}/crawls"))
+                        .json(&json!({})),
+                )
+                .await
+            }
+        }
+    }
+
+    async fn crawl(&self, id: &str) -> Result<Value> {
+        match self {
+            Self::Here {
+                app,
+                caller,
+                dataset,
+            } => {
+                let crawl = crawls::get(app, caller, dataset, id).await?;
+                Ok(serde_json::to_value(CrawlRecord::of(crawl)?)?)
+            }
+            Self::There { client, dataset } => {
+                Client::send(client.get(&format!("/kb/v1/datasets/{dataset}/crawls/{id}"))).await
+            }
+        }
+    }
+
+    async fn pages(&self, id: &str) -> Result<Vec<Value>> {
+        match self {
+            Self::Here {
+                app,
+                caller,
+                dataset,
+            } => {
+                let crawl = crawls::get(app, caller, dataset, id).await?;
+                let (mut all, mut cursor) = (Vec::new(), None::<String>);
+                loop {
+                    let page = Page::read(Some(500), cursor.as_deref(), 500)?;
+                    let found = crawls::pages(app, caller, &crawl, None, &page).await?;
+                    for seen in found.items {
+                        all.push(serde_json::to_value(PageVerdict::from(seen))?);
+                    }
+                    match found.next {
+                        Some(next) => cursor = Some(next),
+                        None => return Ok(all),
+                    }
+                }
+            }
+            Self::There { client, dataset } => {
+                client
+                    .all(&format!("/kb/v1/datasets/{dataset}/crawls/{id}/pages"))
+                    .await
+            }
+        }
+    }
+}
+
+fn number(crawl: &Value, name: &str) -> i64 {
+    crawl[name].as_i64().unwrap_or(0)
+}
+
+fn show(bar: &ProgressBar, crawl: &Value, most: u32) {
+    let seen = number(crawl, "pagesCrawled");
+    bar.set_length(u64::from(most).max(seen.unsigned_abs()));
+    bar.set_position(seen.unsigned_abs());
+    bar.set_message(format!(
+        "{} indexed, {} skipped, {} failed",
+        number(crawl, "pagesIndexed"),
+        number(crawl, "pagesSkipped"),
+        number(crawl, "pagesFailed")
+    ));
+}
+
+/// Begins the crawl and watches it to its end.
+async fn follow(global: &Global, args: &CrawlArgs, place: &Place) -> Result<Done> {
+    let mut crawl = place.begin(args).await?;
+    let id = crawl["id"].as_str().unwrap_or_default().to_owned();
+    let bar = output::bar(
+        0,
+        global.json,
+        "crawled {pos}/{len} {wide_bar} {msg} {elapsed}",
+    );
+    while matches!(crawl["status"].as_str(), Some("queued" | "running")) {
+        show(&bar, &crawl, args.max_pages);
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        crawl = place.crawl(&id).await?;
+    }
+    bar.finish_and_clear();
+    let pages = place.pages(&id).await?;
+    tell(global, args, &crawl, &pages)
+}
+
+fn tell(global: &Global, args: &CrawlArgs, crawl: &Value, pages: &[Value]) -> Result<Done> {
+    let failed = number(crawl, "pagesFailed");
+    if global.json {
+        println!("{}", json!({"crawl": crawl, "pages": pages}));
+    } else {
+        if args.report {
+            let word =
+                |page: &Value, name: &str| page[name].as_str().unwrap_or_default().to_owned();
+            for page in pages {
+                let why = word(page, "reason");
+                let line = format!("{:<9} {}  {why}", word(page, "verdict"), word(page, "url"));
+                println!("{}", line.trim_end());
+            }
+        } else {
+            let mut reasons: BTreeMap<(String, String), (usize, String)> = BTreeMap::new();
+            for page in pages
+                .iter()
+                .filter(|p| matches!(p["verdict"].as_str(), Some("skipped" | "failed")))
+            {
+                let word = |name: &str| page[name].as_str().unwrap_or_default().to_owned();
+                let entry = reasons
+                    .entry((word("verdict"), word("code")))
+                    .or_insert_with(|| (0, word("url")));
+                entry.0 += 1;
+            }
+            for ((verdict, code), (count, example)) in reasons {
+                println!("{verdict:<8} {count:>5}  {code} (as {example})");
+            }
+        }
+        let took = crawl_seconds(crawl);
+        println!(
+            "{} pages indexed: {} new, {} changed, {} unchanged; {} skipped, {failed} failed, {} removed; {} requests, {:.1} MB in {took:.1} s",
+            number(crawl, "pagesIndexed"),
+            number(crawl, "pagesNew"),
+            number(crawl, "pagesChanged"),
+            number(crawl, "pagesUnchanged"),
+            number(crawl, "pagesSkipped"),
+            number(crawl, "pagesRemoved"),
+            number(crawl, "requests"),
+            number(crawl, "bytesReceived") as f64 / 1e6,
+        );
+    }
+    if crawl["status"] != "completed" {
+        let message = crawl["errorMessage"]
+            .as_str()
+            .unwrap_or("the crawl failed")
+            .to_owned();
+        return Err(Error::unprocessable("crawl_failed", message));
+    }
+    Ok(if failed == 0 { Done::All } else { Done::Part })
+}
+
+fn crawl_seconds(crawl: &Value) -> f64 {
+    let at = |name: &str| {
+        crawl[name]
+            .as_str()
+            .and_then(|t| chrono::DateTime::parse_from_rfc3339(t).ok())
+    };
+    match (at("startedOn"), at("completedOn")) {
+        (Some(from), Some(to)) => (to - from).num_milliseconds() as f64 / 1000.0,
+        _ => 0.0,
+    }
+}

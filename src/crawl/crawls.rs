@@ -1,0 +1,370 @@
+//! Crawls: begin, watch, stop, and the report of every address.
+
+use crate::app::App;
+use crate::auth::{Caller, Scope};
+use crate::clock::Time;
+use crate::crawl::{Seen, Settings, Site, ledger, sites};
+use crate::db::{Tx, args};
+use crate::error::{Error, Result};
+use crate::events::{self, Event};
+use crate::jobs::{self, Queued, Task};
+use crate::kb::datasets;
+use crate::page::{Listing, Page};
+
+/// A crawl.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Crawl {
+    /// Id.
+    pub id: String,
+    /// Owner.
+    pub tenant_id: String,
+    /// The dataset it feeds.
+    pub dataset_id: String,
+    /// The site.
+    pub site_id: String,
+    /// Its job.
+    pub job_id: String,
+    /// `queued`, `running`, `completed`, `failed` or `cancelled`.
+    pub status: String,
+    /// JSON of the [`Settings`] as they were when it was started.
+    pub settings: String,
+    /// When it is to begin; absent: at once.
+    pub scheduled_for: Option<Time>,
+    /// Pages that answered, or that their sitemap says are unchanged.
+    pub pages_crawled: i64,
+    /// Pages that search finds afterwards: new, changed and unchanged ones.
+    pub pages_indexed: i64,
+    /// Of those, the ones that were not there before.
+    pub pages_new: i64,
+    /// Of those, the ones whose text is another.
+    pub pages_changed: i64,
+    /// Of those, the ones that were left as they are.
+    pub pages_unchanged: i64,
+    /// Addresses that were not taken, each with its reason.
+    pub pages_skipped: i64,
+    /// Addresses that failed, each with its reason.
+    pub pages_failed: i64,
+    /// Documents removed because their pages are gone.
+    pub pages_removed: i64,
+    /// Requests sent.
+    pub requests: i64,
+    /// Bytes of all answers, unpacked.
+    pub bytes_received: i64,
+    /// Why it indexed nothing, in one sentence.
+    pub error_message: Option<String>,
+    /// When it began.
+    pub started_on: Option<Time>,
+    /// When it ended.
+    pub completed_on: Option<Time>,
+    /// Time of creation.
+    pub created_on: Time,
+}
+
+macro_rules! columns {
+    () => {
+        "id, tenant_id, dataset_id, site_id, job_id, status, settings, scheduled_for, pages_crawled, pages_indexed, pages_new, pages_changed, pages_unchanged,
+         pages_skipped, pages_failed, pages_removed, requests, bytes_received, error_message, started_on, completed_on, created_on"
+    };
+}
+
+impl Crawl {
+    /// The settings it runs with.
+    ///
+    /// # Errors
+    /// When the row was written by a newer version.
+    pub fn settings(&self) -> Result<Settings> {
+        Ok(serde_json::from_str(&self.settings)?)
+    }
+
+    /// Whether it has ended.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        !matches!(self.status.as_str(), "queued" | "running")
+    }
+
+    /// The event that tells its state.
+    #[must_use]
+    pub fn changed(&self) -> Event {
+        Event::CrawlChanged {
+            dataset_id: self.dataset_id.clone(),
+            crawl_id: self.id.clone(),
+            status: self.status.clone(),
+            pages_crawled: self.pages_crawled,
+            pages_indexed: self.pages_indexed,
+            pages_skipped: self.pages_skipped,
+            pages_failed: self.pages_failed,
+            error_message: self.error_message.clone(),
+        }
+    }
+}
+
+/// Begins a crawl of a site, at once or at a time.
+///
+/// # Errors
+/// `dataset_not_found`, `site_not_found`; `crawl_running` when one is not over yet.
+pub async fn start(
+    app: &App,
+    caller: &Caller,
+    dataset_id: &str,
+    site_id: &str,
+    at: Option<Time>,
+) -> Result<Crawl> {
+    caller.need(Scope::KbWrite)?;
+    let site = sites::get(app, caller, dataset_id, site_id).await?;
+    let mut tx = app.db.begin().await?;
+    let crawl = start_in(app, &mut tx, &site, at).await?;
+    tx.commit().await?;
+    app.bell.ring();
+    Ok(crawl)
+}
+
+/// The same with other settings, for a site that need not be there yet.
+///
+/// # Errors
+/// As [`sites::put`] and [`start`].
+pub async fn start_with(
+    app: &App,
+    caller: &Caller,
+    dataset_id: &str,
+    settings: Settings,
+    at: Option<Time>,
+) -> Result<Crawl> {
+    let site = sites::put(app, caller, dataset_id, settings).await?;
+    start(app, caller, dataset_id, &site.id, at).await
+}
+
+pub(super) async fn start_in(
+    app: &App,
+    tx: &mut Tx,
+    site: &Site,
+    at: Option<Time>,
+) -> Result<Crawl> {
+    let (id, now) = (app.clock.id(), app.clock.now());
+    // Two starts cannot both find that none is running.
+    tx.execute(
+        "UPDATE kb_sites SET updated_on = $1 WHERE tenant_id = $2 AND id = $3",
+        args![now, &site.tenant_id, &site.id],
+    )
+    .await?;
+    let running: Option<(String,)> = tx
+        .optional(
+            "SELECT id FROM kb_crawls WHERE tenant_id = $1 AND site_id = $2 AND status IN ('queued', 'running') LIMIT 1",
+            args![&site.tenant_id, &site.id],
+        )
+        .await?;
+    if let Some((running,)) = running {
+        return Err(Error::conflict(
+            "crawl_running",
+            format!(
+                "the crawl {running} of this site is not over yet; cancel it, or wait for its end"
+            ),
+        ));
+    }
+    let job_id = jobs::enqueue(
+        tx,
+        &app.clock,
+        &site.tenant_id,
+        &Task::Crawl {
+            crawl_id: id.clone(),
+        },
+        Queued {
+            group: &site.dataset_id,
+            dedupe_key: None,
+            max_attempts: app.config.job_attempts,
+            run_at: at,
+        },
+    )
+    .await?;
+    let row: Option<Crawl> = tx
+        .optional(
+            concat!(
+                "INSERT INTO kb_crawls (id, tenant_id, dataset_id, site_id, job_id, status, settings, scheduled_for, created_on)
+                 VALUES ($1, $2, $3, $4, $5, 'queued', $6, $7, $8) RETURNING ",
+                columns!()
+            ),
+            args![&id, &site.tenant_id, &site.dataset_id, &site.id, &job_id, &site.settings, at, now],
+        )
+        .await?;
+    let crawl = row.ok_or_else(|| Error::internal("an insert gave no row"))?;
+    events::append(tx, &app.clock, &site.tenant_id, &crawl.changed()).await?;
+    Ok(crawl)
+}
+
+/// A crawl of a dataset that the caller sees.
+///
+/// # Errors
+/// `dataset_not_found`, `crawl_not_found`.
+pub async fn get(app: &App, caller: &Caller, dataset_id: &str, id: &str) -> Result<Crawl> {
+    caller.need(Scope::KbRead)?;
+    datasets::settings(app, caller, dataset_id).await?;
+    app.db
+        .optional(
+            concat!(
+                "SELECT ",
+                columns!(),
+                " FROM kb_crawls WHERE tenant_id = $1 AND dataset_id = $2 AND id = $3"
+            ),
+            args![caller.tenant(), dataset_id, id],
+        )
+        .await?
+        .ok_or_else(|| {
+            Error::not_found("crawl_not_found", "there is no such crawl in this dataset")
+        })
+}
+
+/// A crawl by id alone, for jobs.
+pub(super) async fn load(app: &App, tenant_id: &str, id: &str) -> Result<Option<Crawl>> {
+    app.db
+        .optional(
+            concat!(
+                "SELECT ",
+                columns!(),
+                " FROM kb_crawls WHERE tenant_id = $1 AND id = $2"
+            ),
+            args![tenant_id, id],
+        )
+        .await
+}
+
+/// The last crawl of a site.
+///
+/// # Errors
+/// As the database says.
+pub async fn last(app: &App, site: &Site) -> Result<Option<Crawl>> {
+    app.db
+        .optional(
+            concat!(
+                "SELECT ",
+                columns!(),
+                " FROM kb_crawls WHERE tenant_id = $1 AND site_id = $2 ORDER BY id DESC LIMIT 1"
+            ),
+            args![&site.tenant_id, &site.id],
+        )
+        .await
+}
+
+/// Crawls of a dataset, oldest first, of one site or all.
+///
+/// # Errors
+/// `dataset_not_found`.
+pub async fn list(
+    app: &App,
+    caller: &Caller,
+    dataset_id: &str,
+    site_id: Option<&str>,
+    page: &Page,
+) -> Result<Listing<Crawl>> {
+    caller.need(Scope::KbRead)?;
+    datasets::settings(app, caller, dataset_id).await?;
+    let rows: Vec<Crawl> = app
+        .db
+        .all(
+            concat!(
+                "SELECT ",
+                columns!(),
+                " FROM kb_crawls WHERE tenant_id = $1 AND dataset_id = $2 AND (CAST($3 AS TEXT) IS NULL OR site_id = $3) AND id > $4 ORDER BY id LIMIT $5"
+            ),
+            args![caller.tenant(), dataset_id, site_id, &page.after, page.fetch()],
+        )
+        .await?;
+    Ok(page.listing(rows, |c| c.id.clone()))
+}
+
+/// What became of every address of a crawl, in the order in which they were found; of one verdict or all.
+///
+/// # Errors
+/// `dataset_not_found`, `crawl_not_found`, `cursor_invalid`.
+pub async fn pages(
+    app: &App,
+    caller: &Caller,
+    crawl: &Crawl,
+    verdict: Option<&str>,
+    page: &Page,
+) -> Result<Listing<Seen>> {
+    caller.need(Scope::KbRead)?;
+    let after: i64 = if page.after.is_empty() {
+        0
+    } else {
+        page.after.parse().map_err(|_| {
+            Error::invalid("cursor_invalid", "the cursor is none that this list gave")
+        })?
+    };
+    let rows = ledger::report(app, &crawl.id, verdict, after, page.fetch()).await?;
+    Ok(page.listing(rows, |row| row.seq.to_string()))
+}
+
+/// Stops a crawl; a running one within two seconds. What it has found stays.
+///
+/// # Errors
+/// `dataset_not_found`, `crawl_not_found`, `job_finished`.
+pub async fn cancel(app: &App, caller: &Caller, dataset_id: &str, id: &str) -> Result<Crawl> {
+    caller.need(Scope::KbWrite)?;
+    let crawl = get(app, caller, dataset_id, id).await?;
+    jobs::cancel(&app.db, &app.clock, caller.tenant(), &crawl.job_id).await?;
+    app.bell.ring();
+    get(app, caller, dataset_id, id).await
+}
+
+/// Gives a crawl a status, and tells it. One that is over stays as it is.
+pub(super) async fn move_to(
+    app: &App,
+    tenant_id: &str,
+    id: &str,
+    status: &str,
+    error: Option<&str>,
+) -> Result<Option<Crawl>> {
+    let now = app.clock.now();
+    let over = !matches!(status, "queued" | "running");
+    let mut tx = app.db.begin().await?;
+    let row: Option<Crawl> = tx
+        .optional(
+            concat!(
+                "UPDATE kb_crawls SET status = $1, error_message = $2, started_on = COALESCE(started_on, $3),
+                 completed_on = CASE WHEN $4 = TRUE THEN $3 ELSE NULL END WHERE tenant_id = $5 AND id = $6 AND status IN ('queued', 'running') RETURNING ",
+                columns!()
+            ),
+            args![status, error, now, over, tenant_id, id],
+        )
+        .await?;
+    if let Some(crawl) = &row {
+        events::append(&mut tx, &app.clock, tenant_id, &crawl.changed()).await?;
+    }
+    tx.commit().await?;
+    app.bell.ring();
+    Ok(row)
+}
+
+/// A crawl whose job runs again goes on where it was.
+///
+/// # Errors
+/// `crawl_running` when another one of the site has begun meanwhile.
+pub(crate) async fn requeue(tx: &mut Tx, tenant_id: &str, id: &str) -> Result<()> {
+    let changed = tx
+        .execute(
+            "UPDATE kb_crawls SET status = 'queued', error_message = NULL, completed_on = NULL WHERE tenant_id = $1 AND id = $2 AND NOT EXISTS
+             (SELECT 1 FROM kb_crawls o WHERE o.site_id = kb_crawls.site_id AND o.id <> kb_crawls.id AND o.status IN ('queued', 'running'))",
+            args![tenant_id, id],
+        )
+        .await?;
+    if changed > 0 {
+        Ok(())
+    } else {
+        Err(Error::conflict(
+            "crawl_running",
+            "another crawl of this site is not over yet",
+        ))
+    }
+}
+
+/// Crawls that ended before a time lose their reports; the crawls themselves stay.
+///
+/// # Errors
+/// As the database says.
+pub async fn prune(app: &App, before: Time) -> Result<u64> {
+    app.db
+        .execute(
+            "DELETE FROM kb_crawl_urls WHERE crawl_id IN (SELECT id FROM kb_crawls WHERE completed_on < $1)",
+            args![before],
+        )
+        .await
+}

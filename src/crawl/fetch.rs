@@ -1,0 +1,630 @@
+//! The polite client of a crawl: robots.txt first, never faster than asked, back when a host asks for it, and bounded in bytes, time and redirects.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use cairn_ingest::crawl::address;
+use cairn_ingest::crawl::robots::{self, Robots};
+use futures::{Stream, StreamExt};
+use reqwest::header::{self, HeaderMap};
+use reqwest::{Response, StatusCode, Url};
+use tokio::sync::{OnceCell, Semaphore};
+use tokio::time::Instant;
+
+use crate::app::App;
+use crate::blobs::Stored;
+use crate::crawl::Settings;
+use crate::error::{Error, Kind, Result};
+use crate::outgoing::{self, Outgoing};
+
+/// Longest `Crawl-delay` that is obeyed to the letter.
+const LONGEST_DELAY: Duration = Duration::from_secs(60);
+/// Longest `Retry-After` that is waited for; a longer one fails the page.
+const LONGEST_RETRY: Duration = Duration::from_secs(120);
+/// Requests for one address, when the host asks to come back or stumbles.
+const ATTEMPTS: u32 = 3;
+/// Connections in a row that fail before a host counts as down for this crawl.
+const DOWN: u32 = 6;
+/// Redirects of robots.txt that are followed (RFC 9309, 2.3.1.2).
+const ROBOTS_REDIRECTS: usize = 5;
+
+/// Fetches for one crawl.
+pub(super) struct Fetcher {
+    app: Arc<App>,
+    tenant_id: String,
+    outgoing: Outgoing,
+    /// Name under which robots.txt may address the crawler.
+    token: String,
+    pause: Duration,
+    concurrency: usize,
+    respect_robots: bool,
+    files: bool,
+    page_limit: usize,
+    time: Duration,
+    hosts: Mutex<HashMap<String, Arc<Host>>>,
+    requests: AtomicI64,
+    bytes: AtomicI64,
+    budget: i64,
+}
+
+struct Host {
+    slots: Semaphore,
+    /// When the next request may go out.
+    next: tokio::sync::Mutex<Instant>,
+    rules: OnceCell<Rules>,
+    failures: AtomicU32,
+}
+
+/// What robots.txt of a host says.
+enum Rules {
+    /// It is there, or is not, which permits everything.
+    Read(Robots),
+    /// It cannot be had, which forbids everything (RFC 9309, 2.3.1.4).
+    Unreachable(String),
+}
+
+/// What was remembered of a page.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Validators {
+    pub etag: Option<String>,
+    pub last_modified: Option<String>,
+}
+
+/// What came of asking for an address.
+pub(super) enum Answer {
+    /// Not asked for: code and sentence.
+    Forbidden(&'static str, String),
+    /// Nothing came of it: code, sentence, status where there was one.
+    Failed(&'static str, String, Option<u16>),
+    /// It is elsewhere.
+    Moved {
+        status: u16,
+        to: String,
+        permanent: bool,
+    },
+    /// 304.
+    Unchanged,
+    /// 404 or 410.
+    Gone(u16),
+    /// Of a kind that is not taken.
+    OtherType(String),
+    /// A page.
+    Page(Head, Bytes),
+    /// A file, stored.
+    File(Head, Stored),
+}
+
+/// What the headers say.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Head {
+    pub status: u16,
+    /// With its parameters.
+    pub content_type: String,
+    pub charset: Option<String>,
+    pub validators: Validators,
+    /// Values of `X-Robots-Tag`.
+    pub tags: Vec<String>,
+    /// `Link: <…>; rel="canonical"`.
+    pub canonical: Option<String>,
+}
+
+/// A request that failed: code, sentence, whether to try again.
+struct Failure(&'static str, String, bool);
+
+impl Fetcher {
+    pub(super) fn new(
+        app: &Arc<App>,
+        tenant_id: &str,
+        settings: &Settings,
+        requests: i64,
+        bytes: i64,
+    ) -> Self {
+        Self {
+            app: Arc::clone(app),
+            tenant_id: tenant_id.to_owned(),
+            outgoing: app.outgoing.clone(),
+            token: app.config.crawl_token().to_owned(),
+            pause: settings.pause(),
+            concurrency: usize::try_from(settings.concurrency).unwrap_or(1),
+            respect_robots: settings.respect_robots,
+            files: settings.files,
+            page_limit: app.config.crawl_page_mb << 20,
+            time: Duration::from_secs(app.config.crawl_seconds),
+            hosts: Mutex::default(),
+            requests: AtomicI64::new(requests),
+            bytes: AtomicI64::new(bytes),
+            budget: 10 * i64::from(settings.max_pages) + 100,
+        }
+    }
+
+    /// Requests sent and bytes received so far.
+    pub(super) fn spent(&self) -> (i64, i64) {
+        (
+            self.requests.load(Ordering::Relaxed),
+            self.bytes.load(Ordering::Relaxed),
+        )
+    }
+
+    /// Whether so many requests were sent that the site must be leading around.
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.requests.load(Ordering::Relaxed) >= self.budget
+    }
+
+    fn host(&self, url: &Url) -> Arc<Host> {
+        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        let host = hosts
+            .entry(url.origin().ascii_serialization())
+            .or_insert_with(|| {
+                Arc::new(Host {
+                    slots: Semaphore::new(self.concurrency),
+                    next: tokio::sync::Mutex::new(Instant::now()),
+                    rules: OnceCell::new(),
+                    failures: AtomicU32::new(0),
+                })
+            });
+        Arc::clone(host)
+    }
+
+    /// Waits for the turn of the next request to a host.
+    async fn pace(&self, host: &Host) {
+        let delay = match host.rules.get() {
+            Some(Rules::Read(robots)) if self.respect_robots => robots
+                .crawl_delay
+                .map(|s| Duration::from_secs_f64(s.min(LONGEST_DELAY.as_secs_f64()))),
+            _ => None,
+        };
+        let turn = {
+            let mut next = host.next.lock().await;
+            let turn = (*next).max(Instant::now());
+            *next = turn + self.pause.max(delay.unwrap_or_default());
+            turn
+        };
+        tokio::time::sleep_until(turn).await;
+    }
+
+    /// Sends one request, and gives the answer with its headers read.
+    async fn send(
+        &self,
+        host: &Host,
+        url: &Url,
+        validators: &Validators,
+    ) -> std::result::Result<Response, Failure> {
+        self.outgoing
+            .guard
+            .check(url)
+            .map_err(|e| Failure("address_refused", e.public_message().to_owned(), false))?;
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        let mut request = self.outgoing.client.get(url.clone());
+        if let Some(etag) = &validators.etag {
+            request = request.header(header::IF_NONE_MATCH, etag);
+        }
+        if let Some(time) = &validators.last_modified {
+            request = request.header(header::IF_MODIFIED_SINCE, time);
+        }
+        match request.send().await {
+            Ok(response) => {
+                host.failures.store(0, Ordering::Relaxed);
+                Ok(response)
+            }
+            Err(error) => {
+                let (code, reason) = outgoing::cause(&error);
+                if code != "address_refused" {
+                    host.failures.fetch_add(1, Ordering::Relaxed);
+                }
+                Err(Failure(code, reason, code == "connection_failed"))
+            }
+        }
+    }
+
+    /// Sends a request, again after a while when the host asks for that or stumbles.
+    async fn ask(
+        &self,
+        host: &Host,
+        url: &Url,
+        validators: &Validators,
+    ) -> std::result::Result<Response, Failure> {
+        let mut attempt = 1;
+        loop {
+            if host.failures.load(Ordering::Relaxed) >= DOWN {
+                return Err(Failure(
+                    "host_down",
+                    "the host failed too often in this crawl".to_owned(),
+                    false,
+                ));
+            }
+            self.pace(host).await;
+            let outcome =
+                match tokio::time::timeout(self.time, self.send(host, url, validators)).await {
+                    Ok(outcome) => outcome,
+                    Err(_) => Err(Failure(
+                        "timeout",
+                        format!("no answer within {} seconds", self.time.as_secs()),
+                        false,
+                    )),
+                };
+            let wait = match &outcome {
+                Ok(response) if matches!(response.status().as_u16(), 429 | 503) => {
+                    let asked = retry_after(response.headers(), self.app.clock.now().0)
+                        .unwrap_or(Duration::from_secs(2_u64.pow(attempt)));
+                    (asked <= LONGEST_RETRY).then_some(asked)
+                }
+                Ok(response) if response.status().is_server_error() => Some(Duration::from_secs(1)),
+                Err(Failure(_, _, true)) => Some(Duration::from_millis(500)),
+                _ => None,
+            };
+            match wait {
+                Some(wait) if attempt < ATTEMPTS => {
+                    // Nobody else bothers the host meanwhile.
+                    let mut next = host.next.lock().await;
+                    *next = (*next).max(Instant::now() + wait);
+                    attempt += 1;
+                }
+                _ => return outcome,
+            }
+        }
+    }
+
+    /// What robots.txt of an address's host says; read once per crawl.
+    async fn rules<'a>(&self, host: &'a Host, url: &Url) -> &'a Rules {
+        host.rules.get_or_init(|| self.read_rules(host, url)).await
+    }
+
+    async fn read_rules(&self, host: &Host, url: &Url) -> Rules {
+        let nothing = Validators::default();
+        let mut address = url.clone();
+        address.set_path("/robots.txt");
+        address.set_query(None);
+        for _ in 0..=ROBOTS_REDIRECTS {
+            let mut response = match self.ask(host, &address, &nothing).await {
+                Ok(response) => response,
+                Err(Failure(_, reason, _)) => return Rules::Unreachable(reason),
+            };
+            let status = response.status();
+            if status.is_redirection() {
+                let to = response
+                    .headers()
+                    .get(header::LOCATION)
+                    .and_then(|l| l.to_str().ok());
+                match to.and_then(|l| address.join(l).ok()) {
+                    Some(to) => {
+                        address = to;
+                        continue;
+                    }
+                    None => return Rules::Read(Robots::default()),
+                }
+            }
+            if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+                return Rules::Unreachable(format!("robots.txt answers {}", status.as_u16()));
+            }
+            if !status.is_success() {
+                return Rules::Read(Robots::default());
+            }
+            let mut body = Vec::new();
+            let read = async {
+                while let Some(piece) = response.chunk().await? {
+                    body.extend_from_slice(&piece);
+                    if body.len() >= robots::LIMIT {
+                        break;
+                    }
+                }
+                Ok::<_, reqwest::Error>(())
+            };
+            return match tokio::time::timeout(self.time, read).await {
+                Ok(Ok(())) => {
+                    self.received(body.len());
+                    Rules::Read(Robots::parse(&body, &self.token))
+                }
+                Ok(Err(error)) => Rules::Unreachable(outgoing::cause(&error).1),
+                Err(_) => Rules::Unreachable("robots.txt does not come to its end".to_owned()),
+            };
+        }
+        // More redirects than that count as none being there.
+        Rules::Read(Robots::default())
+    }
+
+    /// Sitemaps that robots.txt of an address's host names.
+    pub(super) async fn sitemaps(&self, url: &Url) -> Vec<String> {
+        match self.rules(&self.host(url), url).await {
+            Rules::Read(robots) => robots.sitemaps.clone(),
+            Rules::Unreachable(_) => Vec::new(),
+        }
+    }
+
+    /// Whether robots.txt forbids an address.
+    async fn forbidden(&self, host: &Host, url: &Url) -> Option<Answer> {
+        if !self.respect_robots {
+            return None;
+        }
+        match self.rules(host, url).await {
+            Rules::Read(robots) => {
+                let line = robots.forbids(address::path_and_query(url))?;
+                Some(Answer::Forbidden(
+                    "robots",
+                    format!("robots.txt says {line}"),
+                ))
+            }
+            Rules::Unreachable(reason) => Some(Answer::Failed(
+                "robots_unreachable",
+                format!("robots.txt cannot be had, which forbids everything: {reason}"),
+                None,
+            )),
+        }
+    }
+
+    /// Asks for a page.
+    pub(super) async fn get(&self, url: &Url, validators: &Validators) -> Result<Answer> {
+        if let Err(error) = self.outgoing.guard.check(url) {
+            return Ok(Answer::Failed(
+                "address_refused",
+                error.public_message().to_owned(),
+                None,
+            ));
+        }
+        let host = self.host(url);
+        if let Some(answer) = self.forbidden(&host, url).await {
+            return Ok(answer);
+        }
+        let Ok(_slot) = host.slots.acquire().await else {
+            return Ok(Answer::Failed(
+                "closed",
+                "the crawl has ended".to_owned(),
+                None,
+            ));
+        };
+        let response = match self.ask(&host, url, validators).await {
+            Ok(response) => response,
+            Err(Failure(code, reason, _)) => return Ok(Answer::Failed(code, reason, None)),
+        };
+        let status = response.status();
+        let number = status.as_u16();
+        if number == 304 {
+            return Ok(Answer::Unchanged);
+        }
+        if status.is_redirection() {
+            let to = response
+                .headers()
+                .get(header::LOCATION)
+                .map(|l| String::from_utf8_lossy(l.as_bytes()).into_owned());
+            return Ok(match to {
+                Some(to) => Answer::Moved {
+                    status: number,
+                    to,
+                    permanent: matches!(number, 301 | 308),
+                },
+                None => Answer::Failed(
+                    "status",
+                    format!("the server answers {number} without saying where to"),
+                    Some(number),
+                ),
+            });
+        }
+        if matches!(number, 404 | 410) {
+            return Ok(Answer::Gone(number));
+        }
+        if !status.is_success() {
+            return Ok(Answer::Failed(
+                "status",
+                format!("the server answers {number}"),
+                Some(number),
+            ));
+        }
+        let head = head(&response);
+        let kind = head
+            .content_type
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_ascii_lowercase();
+        let is_page = matches!(kind.as_str(), "text/html" | "application/xhtml+xml" | "");
+        let limit = if is_page {
+            self.page_limit
+        } else if is_text(&kind) || (self.files && may_be_document(&kind)) {
+            usize::try_from(self.app.config.upload_file_mb << 20).unwrap_or(usize::MAX)
+        } else {
+            return Ok(Answer::OtherType(kind));
+        };
+        let too_large = || {
+            Answer::Failed(
+                "too_large",
+                format!("the answer is larger than {} MiB", limit >> 20),
+                Some(number),
+            )
+        };
+        if response
+            .content_length()
+            .is_some_and(|length| length > limit as u64)
+        {
+            return Ok(too_large());
+        }
+        let deadline = tokio::time::sleep(self.time);
+        let body = response.bytes_stream();
+        let reading = async {
+            if is_page {
+                let body = self.collect(body, limit).await?;
+                return Ok(body.map(|bytes| Answer::Page(head.clone(), bytes)));
+            }
+            let stream = Box::pin(body.map(|piece| {
+                piece.map_err(|e| Error::unavailable("download_failed", outgoing::cause(&e).1))
+            }));
+            match self
+                .app
+                .blobs
+                .put(&self.app.db, &self.tenant_id, stream, limit as u64)
+                .await
+            {
+                Ok(stored) => {
+                    self.received(usize::try_from(stored.size).unwrap_or(usize::MAX));
+                    Ok(Some(Answer::File(head.clone(), stored)))
+                }
+                Err(error) if error.kind() == Kind::TooLarge => Ok(None),
+                Err(error) => Err(error),
+            }
+        };
+        tokio::select! {
+            outcome = reading => match outcome {
+                Ok(Some(answer)) => Ok(answer),
+                Ok(None) => Ok(too_large()),
+                Err(error) if error.code() == "download_failed" => Ok(Answer::Failed("download_failed", error.public_message().to_owned(), Some(number))),
+                Err(error) => Err(error),
+            },
+            () = deadline => Ok(Answer::Failed("timeout", format!("the answer did not end within {} seconds", self.time.as_secs()), Some(number))),
+        }
+    }
+
+    /// Asks for a sitemap; `None` when it cannot be had.
+    pub(super) async fn sitemap(&self, url: &Url) -> Option<Bytes> {
+        let host = self.host(url);
+        let _slot = host.slots.acquire().await.ok()?;
+        let response = self.ask(&host, url, &Validators::default()).await.ok()?;
+        if !response.status().is_success() {
+            return None;
+        }
+        let limit = usize::try_from(cairn_ingest::crawl::sitemap::LIMIT).unwrap_or(usize::MAX);
+        let read = self.collect(response.bytes_stream(), limit);
+        tokio::time::timeout(self.time, read).await.ok()?.ok()?
+    }
+
+    /// Everything of a body; `None` when it is larger than the limit.
+    async fn collect(
+        &self,
+        body: impl Stream<Item = reqwest::Result<Bytes>>,
+        limit: usize,
+    ) -> Result<Option<Bytes>> {
+        let mut body = std::pin::pin!(body);
+        let mut bytes = Vec::new();
+        while let Some(piece) = body.next().await {
+            let piece =
+                piece.map_err(|e| Error::unavailable("download_failed", outgoing::cause(&e).1))?;
+            self.received(piece.len());
+            if bytes.len() + piece.len() > limit {
+                return Ok(None);
+            }
+            bytes.extend_from_slice(&piece);
+        }
+        Ok(Some(bytes.into()))
+    }
+
+    fn received(&self, bytes: usize) {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        metrics::counter!("cairn_crawl_bytes_total").increment(bytes.unsigned_abs());
+    }
+}
+
+fn head(response: &Response) -> Head {
+    let headers = response.headers();
+    let text = |name: header::HeaderName| {
+        headers
+            .get(name)
+            .and_then(|v| v.to_str().ok())
+            .map(str::to_owned)
+    };
+    let content_type = text(header::CONTENT_TYPE).unwrap_or_default();
+    let charset = content_type.split(';').skip(1).find_map(|p| {
+        let (name, value) = p.split_once('=')?;
+        name.trim()
+            .eq_ignore_ascii_case("charset")
+            .then(|| value.trim().trim_matches('"').to_owned())
+    });
+    let all = |name: &str| -> Vec<String> {
+        headers
+            .get_all(name)
+            .iter()
+            .filter_map(|v| v.to_str().ok())
+            .map(str::to_owned)
+            .collect()
+    };
+    Head {
+        status: response.status().as_u16(),
+        content_type,
+        charset,
+        validators: Validators {
+            etag: text(header::ETAG),
+            last_modified: text(header::LAST_MODIFIED),
+        },
+        tags: all("x-robots-tag"),
+        canonical: all("link").iter().find_map(|value| canonical(value)),
+    }
+}
+
+/// The address of `<…>; rel="canonical"`.
+fn canonical(value: &str) -> Option<String> {
+    value.split(',').find_map(|link| {
+        let (address, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
+        let is = parameters
+            .to_ascii_lowercase()
+            .replace(['"', ' '], "")
+            .split(';')
+            .any(|p| p == "rel=canonical");
+        is.then(|| address.to_owned())
+    })
+}
+
+/// Text that needs no parser of a file format.
+fn is_text(kind: &str) -> bool {
+    matches!(kind, "text/plain" | "text/markdown")
+}
+
+/// What could be a document; the bytes decide later.
+fn may_be_document(kind: &str) -> bool {
+    let media = [
+        "image/",
+        "video/",
+        "audio/",
+        "font/",
+        "text/css",
+        "text/javascript",
+        "application/javascript",
+        "application/wasm",
+    ];
+    !media.iter().any(|prefix| kind.starts_with(prefix))
+}
+
+/// How long a host asks to wait: seconds, or a date.
+fn retry_after(headers: &HeaderMap, now: i64) -> Option<Duration> {
+    let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = value.parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = chrono::DateTime::parse_from_rfc2822(value).ok()?;
+    let wait = at.timestamp_millis().saturating_sub(now).max(0);
+    Some(Duration::from_millis(wait.unsigned_abs()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_say_how_long_to_wait() {
+        let after = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::RETRY_AFTER, value.parse().expect("a header"));
+            retry_after(&headers, 784_111_777_000 - 5000)
+        };
+        assert_eq!(after("7"), Some(Duration::from_secs(7)));
+        assert_eq!(
+            after("Sun, 06 Nov 1994 08:49:37 GMT"),
+            Some(Duration::from_secs(5))
+        );
+        assert_eq!(after("Tue, 06 Nov 1990 08:49:37 GMT"), Some(Duration::ZERO));
+        assert_eq!(after("soon"), None);
+    }
+
+    #[test]
+    fn link_headers_name_canonical_addresses() {
+        assert_eq!(
+            canonical("<https://a.test/x>; rel=\"canonical\"").as_deref(),
+            Some("https://a.test/x")
+        );
+        assert_eq!(
+            canonical("<a.css>; rel=preload, </y>; rel=canonical").as_deref(),
+            Some("/y")
+        );
+        assert_eq!(canonical("<https://a.test/x>; rel=next"), None);
+    }
+}

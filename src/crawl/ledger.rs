@@ -1,0 +1,449 @@
+//! Rows of a crawl: every address it saw, with what became of it, which is also the list of what is still to visit; and what is remembered of pages from one
+//! crawl to the next.
+
+use crate::app::App;
+use crate::clock::Time;
+use crate::crawl::Crawl;
+use crate::db::{Db, Tx, args};
+use crate::error::Result;
+
+/// An address that a crawl saw.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Seen {
+    /// The address.
+    pub url: String,
+    /// Its place in the order of finding, from 1.
+    pub seq: i64,
+    /// Links away from the start.
+    pub depth: i64,
+    /// Redirects on the way here.
+    pub hops: i64,
+    /// The page that led here.
+    pub found_on: Option<String>,
+    /// When its sitemap says that it changed.
+    pub modified_on: Option<Time>,
+    /// `pending`, `ingesting` or `done`.
+    pub state: String,
+    /// Visited again although it is a copy.
+    pub forced: bool,
+    /// `new`, `changed`, `unchanged`, `skipped` or `failed`.
+    pub verdict: Option<String>,
+    /// Stable word for the reason.
+    pub code: Option<String>,
+    /// The reason in one sentence.
+    pub reason: Option<String>,
+    /// What it is a copy of, or where it is now.
+    pub other_url: Option<String>,
+    /// Status of the answer.
+    pub http_status: Option<i64>,
+    /// Media type of the answer.
+    pub content_type: Option<String>,
+    /// Bytes of the answer, unpacked.
+    pub bytes: i64,
+    /// Milliseconds that it took.
+    pub millis: i64,
+    /// What its content is known by.
+    pub content_hash: Option<String>,
+    /// The document that it became.
+    pub document_id: Option<String>,
+}
+
+macro_rules! columns {
+    () => {
+        "url, seq, depth, hops, found_on, modified_on, state, forced, verdict, code, reason, other_url, http_status, content_type, bytes, millis, content_hash, document_id"
+    };
+}
+
+/// An address that was found.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    pub url: String,
+    pub depth: i64,
+    pub hops: i64,
+    pub found_on: Option<String>,
+    pub modified_on: Option<Time>,
+    /// Why it is not visited; absent: it will be.
+    pub skip: Option<(&'static str, String)>,
+}
+
+/// What became of a visited address.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Verdict {
+    /// `ingesting` or `done`.
+    pub state: &'static str,
+    pub verdict: &'static str,
+    pub code: Option<String>,
+    pub reason: Option<String>,
+    pub other_url: Option<String>,
+    pub http_status: Option<u16>,
+    pub content_type: Option<String>,
+    pub bytes: u64,
+    pub millis: u64,
+    pub content_hash: Option<String>,
+    pub document_id: Option<String>,
+}
+
+/// What is remembered of a page.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub(super) struct Memory {
+    pub url: String,
+    pub document_id: Option<String>,
+    pub depth: i64,
+    pub etag: Option<String>,
+    pub last_modified: Option<String>,
+    pub content_hash: Option<String>,
+    pub copy_of: Option<String>,
+    pub links: String,
+    pub checked_on: Time,
+    pub gone_since: Option<Time>,
+}
+
+macro_rules! memory_columns {
+    () => {
+        "url, document_id, depth, etag, last_modified, content_hash, copy_of, links, checked_on, gone_since"
+    };
+}
+
+pub(super) async fn report(
+    app: &App,
+    crawl_id: &str,
+    verdict: Option<&str>,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<Seen>> {
+    app.db
+        .all(
+            concat!(
+                "SELECT ",
+                columns!(),
+                " FROM kb_crawl_urls WHERE crawl_id = $1 AND seq > $2 AND (CAST($3 AS TEXT) IS NULL OR verdict = $3 OR (verdict IS NULL AND $3 = 'pending')) ORDER BY seq LIMIT $4"
+            ),
+            args![crawl_id, after, verdict, limit],
+        )
+        .await
+}
+
+pub(super) async fn get(db: &Db, crawl_id: &str, url: &str) -> Result<Option<Seen>> {
+    db.optional(
+        concat!(
+            "SELECT ",
+            columns!(),
+            " FROM kb_crawl_urls WHERE crawl_id = $1 AND url = $2"
+        ),
+        args![crawl_id, url],
+    )
+    .await
+}
+
+/// Addresses in a state, in the order of finding.
+pub(super) async fn in_state(
+    db: &Db,
+    crawl_id: &str,
+    state: &str,
+    limit: i64,
+) -> Result<Vec<Seen>> {
+    db.all(
+        concat!(
+            "SELECT ",
+            columns!(),
+            " FROM kb_crawl_urls WHERE crawl_id = $1 AND state = $2 ORDER BY seq LIMIT $3"
+        ),
+        args![crawl_id, state, limit],
+    )
+    .await
+}
+
+/// Every address that the crawl knows, with what tells whether it may be taken up once more.
+pub(super) async fn known(db: &Db, crawl_id: &str) -> Result<Vec<(String, i64, Option<String>)>> {
+    db.all(
+        "SELECT url, seq, code FROM kb_crawl_urls WHERE crawl_id = $1",
+        args![crawl_id],
+    )
+    .await
+}
+
+/// Contents that the crawl has taken: their hashes and addresses.
+pub(super) async fn contents(db: &Db, crawl_id: &str) -> Result<Vec<(String, String)>> {
+    db.all(
+        "SELECT content_hash, url FROM kb_crawl_urls WHERE crawl_id = $1 AND content_hash IS NOT NULL AND verdict IN ('new', 'changed', 'unchanged')",
+        args![crawl_id],
+    )
+    .await
+}
+
+/// Takes note of an address. One that was passed over before, and is to be visited now, is.
+pub(super) async fn insert(tx: &mut Tx, crawl: &Crawl, seq: i64, found: &Found) -> Result<()> {
+    let (code, reason) = found.skip.clone().unzip();
+    let (state, verdict) = match code {
+        Some(_) => ("done", Some("skipped")),
+        None => ("pending", None),
+    };
+    tx.execute(
+        "INSERT INTO kb_crawl_urls (crawl_id, url, tenant_id, seq, depth, hops, found_on, modified_on, state, verdict, code, reason)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+         ON CONFLICT (crawl_id, url) DO UPDATE SET depth = excluded.depth, hops = excluded.hops, found_on = excluded.found_on,
+         state = excluded.state, verdict = excluded.verdict, code = excluded.code, reason = excluded.reason",
+        args![
+            &crawl.id,
+            &found.url,
+            &crawl.tenant_id,
+            seq,
+            found.depth,
+            found.hops,
+            &found.found_on,
+            found.modified_on,
+            state,
+            verdict,
+            code,
+            reason
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Notes when a sitemap says that an address changed.
+pub(super) async fn modified(tx: &mut Tx, crawl_id: &str, url: &str, at: Time) -> Result<()> {
+    tx.execute(
+        "UPDATE kb_crawl_urls SET modified_on = $1 WHERE crawl_id = $2 AND url = $3",
+        args![at, crawl_id, url],
+    )
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn settle(tx: &mut Tx, crawl_id: &str, url: &str, v: &Verdict) -> Result<()> {
+    tx.execute(
+        "UPDATE kb_crawl_urls SET state = $1, verdict = $2, code = $3, reason = $4, other_url = $5, http_status = $6, content_type = $7, bytes = $8,
+         millis = $9, content_hash = $10, document_id = $11 WHERE crawl_id = $12 AND url = $13",
+        args![
+            v.state,
+            v.verdict,
+            &v.code,
+            &v.reason,
+            &v.other_url,
+            v.http_status.map(i64::from),
+            &v.content_type,
+            i64::try_from(v.bytes).unwrap_or(i64::MAX),
+            i64::try_from(v.millis).unwrap_or(i64::MAX),
+            &v.content_hash,
+            &v.document_id,
+            crawl_id,
+            url
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// What became of pages once they were ingested: those whose documents are searchable or failed are done. Gives how many still wait.
+pub(super) async fn settle_ingested(tx: &mut Tx, crawl: &Crawl) -> Result<i64> {
+    for statement in [
+        "UPDATE kb_crawl_urls SET state = 'done', verdict = 'failed', code = COALESCE((SELECT d.error_code FROM kb_documents d WHERE d.id = document_id), 'parse_failed'),
+         reason = (SELECT d.error_message FROM kb_documents d WHERE d.id = document_id)
+         WHERE crawl_id = $1 AND tenant_id = $2 AND state = 'ingesting' AND document_id IN (SELECT d.id FROM kb_documents d WHERE d.tenant_id = $2 AND d.status = 'error')",
+        "UPDATE kb_crawl_urls SET state = 'done'
+         WHERE crawl_id = $1 AND tenant_id = $2 AND state = 'ingesting' AND document_id IN (SELECT d.id FROM kb_documents d WHERE d.tenant_id = $2 AND d.status = 'indexed')",
+        "UPDATE kb_crawl_urls SET state = 'done', verdict = 'skipped', code = 'deleted', reason = 'the document was deleted while it was ingested'
+         WHERE crawl_id = $1 AND tenant_id = $2 AND state = 'ingesting' AND document_id NOT IN (SELECT d.id FROM kb_documents d WHERE d.tenant_id = $2 AND d.dataset_id = $3)",
+    ] {
+        let args = if statement.contains("$3") {
+            args![&crawl.id, &crawl.tenant_id, &crawl.dataset_id]
+        } else {
+            args![&crawl.id, &crawl.tenant_id]
+        };
+        tx.execute(statement, args).await?;
+    }
+    let row: Option<(i64,)> = tx
+        .optional(
+            "SELECT COUNT(*) FROM kb_crawl_urls WHERE crawl_id = $1 AND state = 'ingesting'",
+            args![&crawl.id],
+        )
+        .await?;
+    Ok(row.map_or(0, |(n,)| n))
+}
+
+/// Counts everything anew, so that numbers cannot drift from rows.
+pub(super) async fn tally(tx: &mut Tx, crawl: &Crawl, requests: i64, bytes: i64) -> Result<()> {
+    let rows: Vec<(String, String, bool, i64)> = tx
+        .all(
+            "SELECT state, COALESCE(verdict, ''), (COALESCE(http_status, 0) BETWEEN 200 AND 299 OR COALESCE(http_status, 0) = 304 OR COALESCE(verdict, '') = 'unchanged') AS answered,
+             COUNT(*) FROM kb_crawl_urls WHERE crawl_id = $1 GROUP BY 1, 2, 3",
+            args![&crawl.id],
+        )
+        .await?;
+    let count = |wanted: &str| -> i64 {
+        rows.iter()
+            .filter(|(state, verdict, _, _)| state == "done" && verdict == wanted)
+            .map(|(_, _, _, n)| n)
+            .sum()
+    };
+    let crawled: i64 = rows
+        .iter()
+        .filter(|(_, _, answered, _)| *answered)
+        .map(|(_, _, _, n)| n)
+        .sum();
+    let (new, changed, unchanged) = (count("new"), count("changed"), count("unchanged"));
+    tx.execute(
+        "UPDATE kb_crawls SET pages_crawled = $1, pages_indexed = $2, pages_new = $3, pages_changed = $4, pages_unchanged = $5, pages_skipped = $6,
+         pages_failed = $7, requests = $8, bytes_received = $9 WHERE tenant_id = $10 AND id = $11",
+        args![
+            crawled,
+            new + changed + unchanged,
+            new,
+            changed,
+            unchanged,
+            count("skipped"),
+            count("failed"),
+            requests,
+            bytes,
+            &crawl.tenant_id,
+            &crawl.id
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Copies of what could not be had are visited after all; gives their number.
+pub(super) async fn force_copies(tx: &mut Tx, crawl: &Crawl) -> Result<u64> {
+    tx.execute(
+        "UPDATE kb_crawl_urls SET state = 'pending', forced = TRUE, verdict = NULL, code = NULL, reason = NULL
+         WHERE crawl_id = $1 AND forced = FALSE AND code = 'duplicate' AND NOT EXISTS
+         (SELECT 1 FROM kb_crawl_urls o WHERE o.crawl_id = $1 AND o.url = kb_crawl_urls.other_url AND o.verdict IN ('new', 'changed', 'unchanged')
+          AND (kb_crawl_urls.content_hash IS NULL OR o.content_hash = kb_crawl_urls.content_hash))",
+        args![&crawl.id],
+    )
+    .await
+}
+
+/// The first addresses that were left out because there were enough are visited after all; gives their number.
+pub(super) async fn take_up(tx: &mut Tx, crawl: &Crawl, count: i64) -> Result<u64> {
+    tx.execute(
+        "UPDATE kb_crawl_urls SET state = 'pending', verdict = NULL, code = NULL, reason = NULL WHERE crawl_id = $1 AND url IN
+         (SELECT url FROM kb_crawl_urls WHERE crawl_id = $1 AND code = 'limit' ORDER BY seq LIMIT $2)",
+        args![&crawl.id, count],
+    )
+    .await
+}
+
+/// Reasons of what was not taken, the most frequent first: code, one of its sentences, number.
+pub(super) async fn reasons(db: &Db, crawl_id: &str) -> Result<Vec<(String, String, i64)>> {
+    db.all(
+        "SELECT code, MIN(COALESCE(reason, '')), COUNT(*) AS n FROM kb_crawl_urls WHERE crawl_id = $1 AND verdict IN ('skipped', 'failed') AND code IS NOT NULL
+         GROUP BY code ORDER BY n DESC, code LIMIT 3",
+        args![crawl_id],
+    )
+    .await
+}
+
+pub(super) async fn memory(db: &Db, crawl: &Crawl, url: &str) -> Result<Option<Memory>> {
+    db.optional(
+        concat!(
+            "SELECT ",
+            memory_columns!(),
+            " FROM kb_site_pages WHERE tenant_id = $1 AND site_id = $2 AND url = $3"
+        ),
+        args![&crawl.tenant_id, &crawl.site_id, url],
+    )
+    .await
+}
+
+/// The page that had a content when it was last seen, and has a document.
+pub(super) async fn owner(db: &Db, crawl: &Crawl, content_hash: &str) -> Result<Option<String>> {
+    let row: Option<(String,)> = db
+        .optional(
+            "SELECT p.url FROM kb_site_pages p JOIN kb_documents d ON d.id = p.document_id
+             WHERE p.site_id = $1 AND p.tenant_id = $2 AND p.content_hash = $3 AND p.gone_since IS NULL ORDER BY p.url LIMIT 1",
+            args![&crawl.site_id, &crawl.tenant_id, content_hash],
+        )
+        .await?;
+    Ok(row.map(|(url,)| url))
+}
+
+/// Pages with documents that the crawl has not met.
+pub(super) async fn unmet(db: &Db, crawl: &Crawl) -> Result<Vec<(String, i64)>> {
+    db.all(
+        "SELECT p.url, p.depth FROM kb_site_pages p WHERE p.site_id = $1 AND p.tenant_id = $2 AND p.document_id IS NOT NULL
+         AND NOT EXISTS (SELECT 1 FROM kb_crawl_urls u WHERE u.crawl_id = $3 AND u.url = p.url) ORDER BY p.url",
+        args![&crawl.site_id, &crawl.tenant_id, &crawl.id],
+    )
+    .await
+}
+
+pub(super) async fn remember(tx: &mut Tx, crawl: &Crawl, m: &Memory) -> Result<()> {
+    tx.execute(
+        "INSERT INTO kb_site_pages (site_id, tenant_id, url, document_id, depth, etag, last_modified, content_hash, links, checked_on, gone_since, copy_of)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+         ON CONFLICT (site_id, url) DO UPDATE SET document_id = excluded.document_id, depth = excluded.depth, etag = excluded.etag,
+         last_modified = excluded.last_modified, content_hash = excluded.content_hash, links = excluded.links, checked_on = excluded.checked_on,
+         gone_since = excluded.gone_since, copy_of = excluded.copy_of",
+        args![
+            &crawl.site_id,
+            &crawl.tenant_id,
+            &m.url,
+            &m.document_id,
+            m.depth,
+            &m.etag,
+            &m.last_modified,
+            &m.content_hash,
+            &m.links,
+            m.checked_on,
+            m.gone_since,
+            &m.copy_of
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// A page that moved takes its document along, unless there is one at the new address. What was remembered goes, too.
+pub(super) async fn follow_move(
+    tx: &mut Tx,
+    crawl: &Crawl,
+    from: &str,
+    to: &str,
+    file_name: &str,
+) -> Result<bool> {
+    let moved = tx
+        .execute(
+            "UPDATE kb_site_pages SET url = $1 WHERE site_id = $2 AND tenant_id = $3 AND url = $4 AND document_id IS NOT NULL
+             AND NOT EXISTS (SELECT 1 FROM kb_site_pages o WHERE o.site_id = $2 AND o.url = $1)
+             AND NOT EXISTS (SELECT 1 FROM kb_documents d WHERE d.tenant_id = $3 AND d.dataset_id = $5 AND d.external_id = $1)",
+            args![to, &crawl.site_id, &crawl.tenant_id, from, &crawl.dataset_id],
+        )
+        .await?;
+    if moved == 0 {
+        return Ok(false);
+    }
+    tx.execute(
+        "UPDATE kb_documents SET external_id = $1, url = $1, file_name = $2 WHERE tenant_id = $3 AND dataset_id = $4 AND external_id = $5",
+        args![to, file_name, &crawl.tenant_id, &crawl.dataset_id, from],
+    )
+    .await?;
+    Ok(true)
+}
+
+/// Documents whose pages are gone for long enough, or are not to be indexed any more: their addresses and ids.
+pub(super) async fn vanished(
+    db: &Db,
+    crawl: &Crawl,
+    gone_before: Time,
+) -> Result<Vec<(String, String)>> {
+    db.all(
+        "SELECT p.url, p.document_id FROM kb_site_pages p WHERE p.site_id = $1 AND p.tenant_id = $2 AND p.document_id IS NOT NULL AND
+         (p.gone_since <= $3 OR EXISTS (SELECT 1 FROM kb_crawl_urls u WHERE u.crawl_id = $4 AND u.url = p.url AND u.state = 'done' AND u.verdict = 'skipped'
+          AND u.code IN ('robots', 'noindex', 'out_of_scope', 'duplicate', 'moved', 'type')))",
+        args![&crawl.site_id, &crawl.tenant_id, gone_before, &crawl.id],
+    )
+    .await
+}
+
+pub(super) async fn forget(tx: &mut Tx, crawl: &Crawl, url: &str) -> Result<()> {
+    tx.execute(
+        "DELETE FROM kb_site_pages WHERE tenant_id = $1 AND site_id = $2 AND url = $3",
+        args![&crawl.tenant_id, &crawl.site_id, url],
+    )
+    .await?;
+    Ok(())
+}

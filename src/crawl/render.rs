@@ -1,0 +1,59 @@
+//! The optional endpoint that runs a page's scripts. Cairn sends `POST {render_url}` with `{"url", "userAgent", "timeoutMs"}` and takes `{"html"}` from a 200;
+//! any other status is a failure of the page. What the endpoint itself may reach is its operator's to bound: Cairn has checked the address, not what the
+//! page loads.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::config::Config;
+
+#[derive(Debug, Deserialize)]
+struct Rendered {
+    html: String,
+}
+
+/// The page after its scripts ran, or a sentence about what went wrong.
+pub(super) async fn render(config: &Config, url: &str, limit: usize) -> Result<Bytes, String> {
+    let timeout = Duration::from_secs(config.crawl_seconds);
+    let client = reqwest::Client::builder()
+        .timeout(timeout)
+        .build()
+        .map_err(|e| format!("the rendering endpoint cannot be used: {e}"))?;
+    let question = json!({"url": url, "userAgent": config.crawl_agent(), "timeoutMs": config.crawl_seconds.saturating_mul(1000)});
+    let mut response = client
+        .post(&config.render_url)
+        .json(&question)
+        .send()
+        .await
+        .map_err(|e| {
+            format!(
+                "the rendering endpoint cannot be reached: {}",
+                e.without_url()
+            )
+        })?;
+    if !response.status().is_success() {
+        return Err(format!(
+            "the rendering endpoint answers {}",
+            response.status().as_u16()
+        ));
+    }
+    let mut body = Vec::new();
+    while let Some(piece) = response
+        .chunk()
+        .await
+        .map_err(|e| format!("the rendering endpoint broke off: {}", e.without_url()))?
+    {
+        // JSON escapes can double a page.
+        if body.len() + piece.len() > 2 * limit {
+            return Err("the rendered page is too large".to_owned());
+        }
+        body.extend_from_slice(&piece);
+    }
+    let rendered: Rendered = serde_json::from_slice(&body).map_err(|e| {
+        format!("the rendering endpoint answers something else than {{\"html\"}}: {e}")
+    })?;
+    Ok(rendered.html.into())
+}

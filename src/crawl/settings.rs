@@ -1,0 +1,359 @@
+//! What a crawl is asked to do: where it starts, what belongs to it, how polite it is, what becomes of pages that vanish.
+
+use std::time::Duration;
+
+use cairn_ingest::crawl::address;
+use cairn_ingest::crawl::scope::{Borders, Scope, year_of};
+use reqwest::Url;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::clock::Time;
+use crate::error::{Error, Result};
+
+/// Settings of a site's crawls.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = CrawlSettings)]
+pub struct Settings {
+    /// Where it begins: an `http` or `https` address.
+    pub start_url: String,
+    /// Pages taken at most, 1 to 100,000.
+    #[serde(default = "defaults::max_pages")]
+    pub max_pages: u32,
+    /// Links followed from the start at most, 0 to 100; what only a sitemap names counts as one link away.
+    #[serde(default = "defaults::max_depth")]
+    pub max_depth: u32,
+    /// What the paths of pages begin with, as `/blog`.
+    #[serde(default)]
+    pub url_path_filter: Option<String>,
+    /// Hosts beside that of the start: `docs.example.com`, `*.example.com`.
+    #[serde(default)]
+    pub hosts: Vec<String>,
+    /// Other origins under which the site names itself (`https://www.example.com`): their addresses are fetched from the start's origin.
+    #[serde(default)]
+    pub aliases: Vec<String>,
+    /// Patterns of which one must match the path (or the whole address): `*` within a folder, `**` across folders.
+    #[serde(default)]
+    pub include: Vec<String>,
+    /// Patterns that must not match.
+    #[serde(default)]
+    pub exclude: Vec<String>,
+    /// Takes linked PDF and office files, too.
+    #[serde(default)]
+    pub files: bool,
+    /// Finds pages through sitemaps.
+    #[serde(default = "defaults::yes")]
+    pub sitemaps: bool,
+    /// Obeys robots.txt.
+    #[serde(default = "defaults::yes")]
+    pub respect_robots: bool,
+    /// Obeys `X-Robots-Tag` and robots meta elements.
+    #[serde(default = "defaults::yes")]
+    pub respect_meta: bool,
+    /// Does not follow links marked `rel=nofollow`.
+    #[serde(default = "defaults::yes")]
+    pub respect_nofollow: bool,
+    /// Requests per second and host, above 0 and up to 1000; a `Crawl-delay` can only make it slower.
+    #[serde(default = "defaults::requests_per_second")]
+    pub requests_per_second: f64,
+    /// Requests at the same time, 1 to 16.
+    #[serde(default = "defaults::concurrency")]
+    pub concurrency: u32,
+    /// Removes pages from the dataset that are gone (404, 410), forbidden by now, or copies of others.
+    #[serde(default = "defaults::yes")]
+    pub remove_vanished: bool,
+    /// Days for which a page must have been gone before it is removed.
+    #[serde(default)]
+    pub vanished_grace_days: u32,
+    /// Has pages rendered by the configured endpoint (`render_url`) before they are read.
+    #[serde(default)]
+    pub render: bool,
+}
+
+mod defaults {
+    pub(super) fn max_pages() -> u32 {
+        200
+    }
+    pub(super) fn max_depth() -> u32 {
+        3
+    }
+    pub(super) fn yes() -> bool {
+        true
+    }
+    pub(super) fn requests_per_second() -> f64 {
+        5.0
+    }
+    pub(super) fn concurrency() -> u32 {
+        4
+    }
+}
+
+impl Settings {
+    /// The defaults for a start.
+    #[must_use]
+    pub fn new(start_url: &str) -> Self {
+        Self {
+            start_url: start_url.to_owned(),
+            max_pages: defaults::max_pages(),
+            max_depth: defaults::max_depth(),
+            url_path_filter: None,
+            hosts: Vec::new(),
+            aliases: Vec::new(),
+            include: Vec::new(),
+            exclude: Vec::new(),
+            files: false,
+            sitemaps: true,
+            respect_robots: true,
+            respect_meta: true,
+            respect_nofollow: true,
+            requests_per_second: defaults::requests_per_second(),
+            concurrency: defaults::concurrency(),
+            remove_vanished: true,
+            vanished_grace_days: 0,
+            render: false,
+        }
+    }
+
+    /// Checks everything and brings the start into its one spelling.
+    ///
+    /// # Errors
+    /// `start_url_invalid`, `crawl_settings_invalid`.
+    pub fn checked(mut self, now: Time) -> Result<Self> {
+        self.start_url = self.start()?.into();
+        let wrong =
+            |message: &str| Err(Error::invalid("crawl_settings_invalid", message.to_owned()));
+        if !(1..=100_000).contains(&self.max_pages) {
+            return wrong("maxPages must be between 1 and 100000");
+        }
+        if self.max_depth > 100 {
+            return wrong("maxDepth must be between 0 and 100");
+        }
+        if !(self.requests_per_second > 0.0 && self.requests_per_second <= 1000.0) {
+            return wrong("requestsPerSecond must be above 0 and at most 1000");
+        }
+        if !(1..=16).contains(&self.concurrency) {
+            return wrong("concurrency must be between 1 and 16");
+        }
+        if self
+            .url_path_filter
+            .as_ref()
+            .is_some_and(|p| !p.starts_with('/'))
+        {
+            return wrong("urlPathFilter must begin with a slash, as in /blog");
+        }
+        if [&self.hosts, &self.aliases, &self.include, &self.exclude]
+            .iter()
+            .any(|list| list.len() > 100)
+        {
+            return wrong("hosts, aliases, include and exclude may each have at most 100 entries");
+        }
+        self.alias_origins()?;
+        self.scope(now)?;
+        Ok(self)
+    }
+
+    /// The start as an address.
+    ///
+    /// # Errors
+    /// `start_url_invalid`.
+    pub fn start(&self) -> Result<Url> {
+        let invalid = |cause: &str| {
+            Error::invalid(
+                "start_url_invalid",
+                format!(
+                    "startUrl must be an http or https address such as https://example.com/docs ({cause})"
+                ),
+            )
+        };
+        let url: Url = self
+            .start_url
+            .trim()
+            .parse()
+            .map_err(|e: url::ParseError| invalid(&e.to_string()))?;
+        if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+            return Err(invalid("it has another scheme"));
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(invalid(
+                "it carries a user name or password, which would be stored and shown",
+            ));
+        }
+        Ok(address::canonical(url))
+    }
+
+    /// The other origins of the site.
+    ///
+    /// # Errors
+    /// `crawl_settings_invalid`.
+    pub fn alias_origins(&self) -> Result<Vec<Url>> {
+        self.aliases
+            .iter()
+            .map(|alias| {
+                alias.parse().map_err(|e| {
+                    Error::invalid(
+                        "crawl_settings_invalid",
+                        format!(
+                            "the alias {alias:?} is no origin such as https://www.example.com: {e}"
+                        ),
+                    )
+                })
+            })
+            .collect()
+    }
+
+    /// The borders.
+    ///
+    /// # Errors
+    /// `start_url_invalid`, `crawl_settings_invalid`.
+    pub fn scope(&self, now: Time) -> Result<Scope> {
+        let borders = Borders {
+            hosts: &self.hosts,
+            prefix: self.url_path_filter.as_deref(),
+            include: &self.include,
+            exclude: &self.exclude,
+        };
+        Scope::new(&self.start()?, &borders, year_of(now.0))
+            .map_err(|message| Error::invalid("crawl_settings_invalid", message))
+    }
+
+    /// Time between two requests to a host.
+    #[must_use]
+    pub fn pause(&self) -> Duration {
+        Duration::from_secs_f64(1.0 / self.requests_per_second)
+    }
+}
+
+/// When a site is crawled by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Schedule {
+    /// Never.
+    Manual,
+    /// Every week, at the time of the week at which it was set.
+    Weekly,
+    /// Every month, at the time of the month at which it was set.
+    Monthly,
+    /// By a cron expression of five fields, in UTC.
+    Cron(String),
+}
+
+impl Schedule {
+    /// Reads what a caller says.
+    ///
+    /// # Errors
+    /// `schedule_invalid`.
+    pub fn read(name: &str, cron: Option<&str>) -> Result<Self> {
+        match (name, cron) {
+            ("manual", None) => Ok(Self::Manual),
+            ("weekly", None) => Ok(Self::Weekly),
+            ("monthly", None) => Ok(Self::Monthly),
+            ("cron", Some(expression)) => Ok(Self::Cron(expression.to_owned())),
+            _ => Err(Error::invalid(
+                "schedule_invalid",
+                "schedule must be manual, weekly, monthly, or cron with an expression in cron",
+            )),
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Manual => "manual",
+            Self::Weekly => "weekly",
+            Self::Monthly => "monthly",
+            Self::Cron(_) => "cron",
+        }
+    }
+
+    /// As a cron expression; `None` for never. `now` gives the time of the week or month.
+    #[must_use]
+    pub fn cron(&self, now: Time) -> Option<String> {
+        let time = chrono::DateTime::from_timestamp_millis(now.0).unwrap_or_default();
+        match self {
+            Self::Manual => None,
+            Self::Weekly => Some(time.format("%-M %-H * * %w").to_string()),
+            // Every month has 28 days.
+            Self::Monthly => {
+                let day = time
+                    .format("%-d")
+                    .to_string()
+                    .parse::<u32>()
+                    .unwrap_or(1)
+                    .min(28);
+                Some(format!("{} {day} * *", time.format("%-M %-H")))
+            }
+            Self::Cron(expression) => Some(expression.clone()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Time = Time(1_775_034_000_000); // 2026-04-01T09:00:00Z, a Wednesday
+
+    #[test]
+    fn schedules_keep_the_time_at_which_they_were_set() {
+        assert_eq!(Schedule::Weekly.cron(NOW).as_deref(), Some("0 9 * * 3"));
+        assert_eq!(Schedule::Monthly.cron(NOW).as_deref(), Some("0 9 1 * *"));
+        assert_eq!(
+            Schedule::read("cron", Some("5 4 * * *"))
+                .expect("valid")
+                .cron(NOW)
+                .as_deref(),
+            Some("5 4 * * *")
+        );
+        assert!(
+            Schedule::read("weekly", Some("5 4 * * *")).is_err()
+                && Schedule::read("daily", None).is_err()
+        );
+    }
+
+    #[test]
+    fn settings_are_checked() {
+        let with = |json: serde_json::Value| {
+            let settings: Settings = serde_json::from_value(json).expect("readable");
+            settings.checked(NOW).map_err(|e| e.code())
+        };
+        let good = with(serde_json::json!({"startUrl": "HTTPS://Example.com#x"})).expect("valid");
+        assert_eq!(
+            (good.start_url.as_str(), good.max_pages, good.max_depth),
+            ("https://example.com/", 200, 3)
+        );
+        assert_eq!(good, Settings::new("https://example.com/"));
+        for (json, code) in [
+            (
+                serde_json::json!({"startUrl": "ftp://a.test/"}),
+                "start_url_invalid",
+            ),
+            (
+                serde_json::json!({"startUrl": "https://me:secret@a.test/"}),
+                "start_url_invalid",
+            ),
+            (
+                serde_json::json!({"startUrl": "words"}),
+                "start_url_invalid",
+            ),
+            (
+                serde_json::json!({"startUrl": "https://a.test/", "maxPages": 0}),
+                "crawl_settings_invalid",
+            ),
+            (
+                serde_json::json!({"startUrl": "https://a.test/", "requestsPerSecond": 0.0}),
+                "crawl_settings_invalid",
+            ),
+            (
+                serde_json::json!({"startUrl": "https://a.test/", "include": ["["]}),
+                "crawl_settings_invalid",
+            ),
+            (
+                serde_json::json!({"startUrl": "https://a.test/", "urlPathFilter": "blog"}),
+                "crawl_settings_invalid",
+            ),
+        ] {
+            assert_eq!(with(json.clone()).expect_err("invalid"), code, "{json}");
+        }
+    }
+}

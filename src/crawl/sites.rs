@@ -1,0 +1,284 @@
+//! Sites: what a dataset is fed from, with their settings and schedules.
+
+use crate::app::App;
+use crate::auth::{Caller, Scope};
+use crate::clock::Time;
+use crate::crawl::{Schedule, Settings};
+use crate::db::{Tx, args};
+use crate::error::{Error, Result};
+use crate::jobs::{Task, schedules};
+use crate::kb::{datasets, documents};
+use crate::page::{Listing, Page};
+
+/// A site of a dataset.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Site {
+    /// Id.
+    pub id: String,
+    /// Owner.
+    pub tenant_id: String,
+    /// The dataset it feeds.
+    pub dataset_id: String,
+    /// Where its crawls begin; unique in the dataset.
+    pub start_url: String,
+    /// JSON of the [`Settings`].
+    pub settings: String,
+    /// `manual`, `weekly`, `monthly` or `cron`.
+    pub schedule: String,
+    /// The schedule as a cron expression; absent: manual.
+    pub cron: Option<String>,
+    /// Time of creation.
+    pub created_on: Time,
+    /// Time of the last change.
+    pub updated_on: Time,
+}
+
+macro_rules! columns {
+    () => {
+        "id, tenant_id, dataset_id, start_url, settings, schedule, cron, created_on, updated_on"
+    };
+}
+
+impl Site {
+    /// The settings of its crawls.
+    ///
+    /// # Errors
+    /// When the row was written by a newer version.
+    pub fn settings(&self) -> Result<Settings> {
+        Ok(serde_json::from_str(&self.settings)?)
+    }
+
+    fn task(&self) -> Task {
+        Task::Recrawl {
+            site_id: self.id.clone(),
+        }
+    }
+}
+
+/// Adds a site to a dataset, or gives the one with the same start other settings.
+///
+/// # Errors
+/// `dataset_not_found`; those of [`Settings::checked`]; `address_refused`.
+pub async fn put(app: &App, caller: &Caller, dataset_id: &str, settings: Settings) -> Result<Site> {
+    caller.need(Scope::KbWrite)?;
+    datasets::settings(app, caller, dataset_id).await?;
+    let now = app.clock.now();
+    let settings = settings.checked(now)?;
+    // Said at once, and not only by a crawl that finds nothing.
+    app.outgoing.guard.check(&settings.start()?)?;
+    if settings.render && app.config.render_url.is_empty() {
+        return Err(Error::unprocessable(
+            "render_not_configured",
+            "no rendering endpoint is configured (render_url); crawl without render",
+        ));
+    }
+    let mut tx = app.db.begin().await?;
+    let row: Option<Site> = tx
+        .optional(
+            concat!(
+                "INSERT INTO kb_sites (id, tenant_id, dataset_id, start_url, settings, schedule, cron, created_on, updated_on)
+                 VALUES ($1, $2, $3, $4, $5, 'manual', NULL, $6, $6)
+                 ON CONFLICT (dataset_id, start_url) DO UPDATE SET settings = excluded.settings, updated_on = excluded.updated_on RETURNING ",
+                columns!()
+            ),
+            args![app.clock.id(), caller.tenant(), dataset_id, &settings.start_url, serde_json::to_string(&settings)?, now],
+        )
+        .await?;
+    tx.commit().await?;
+    row.ok_or_else(|| Error::internal("an insert gave no row"))
+}
+
+/// A site of a dataset that the caller sees.
+///
+/// # Errors
+/// `dataset_not_found`, `site_not_found`.
+pub async fn get(app: &App, caller: &Caller, dataset_id: &str, id: &str) -> Result<Site> {
+    datasets::settings(app, caller, dataset_id).await?;
+    app.db
+        .optional(
+            concat!(
+                "SELECT ",
+                columns!(),
+                " FROM kb_sites WHERE tenant_id = $1 AND dataset_id = $2 AND id = $3"
+            ),
+            args![caller.tenant(), dataset_id, id],
+        )
+        .await?
+        .ok_or_else(|| Error::not_found("site_not_found", "there is no such site in this dataset"))
+}
+
+/// A site by id alone, for jobs.
+pub(crate) async fn load(app: &App, tenant_id: &str, id: &str) -> Result<Option<Site>> {
+    app.db
+        .optional(
+            concat!(
+                "SELECT ",
+                columns!(),
+                " FROM kb_sites WHERE tenant_id = $1 AND id = $2"
+            ),
+            args![tenant_id, id],
+        )
+        .await
+}
+
+/// The sites of a dataset, oldest first.
+///
+/// # Errors
+/// `dataset_not_found`.
+pub async fn list(
+    app: &App,
+    caller: &Caller,
+    dataset_id: &str,
+    page: &Page,
+) -> Result<Listing<Site>> {
+    caller.need(Scope::KbRead)?;
+    datasets::settings(app, caller, dataset_id).await?;
+    let rows: Vec<Site> = app
+        .db
+        .all(
+            concat!("SELECT ", columns!(), " FROM kb_sites WHERE tenant_id = $1 AND dataset_id = $2 AND id > $3 ORDER BY id LIMIT $4"),
+            args![caller.tenant(), dataset_id, &page.after, page.fetch()],
+        )
+        .await?;
+    Ok(page.listing(rows, |s| s.id.clone()))
+}
+
+/// The site of a dataset that was set up, changed or crawled last; `None` when it has none.
+///
+/// # Errors
+/// `dataset_not_found`.
+pub async fn latest(app: &App, caller: &Caller, dataset_id: &str) -> Result<Option<Site>> {
+    caller.need(Scope::KbRead)?;
+    datasets::settings(app, caller, dataset_id).await?;
+    app.db
+        .optional(
+            concat!("SELECT ", columns!(), " FROM kb_sites WHERE tenant_id = $1 AND dataset_id = $2 ORDER BY updated_on DESC, id DESC LIMIT 1"),
+            args![caller.tenant(), dataset_id],
+        )
+        .await
+}
+
+/// The site of a dataset that begins at an address, in its one spelling.
+///
+/// # Errors
+/// `dataset_not_found`.
+pub async fn with_start(
+    app: &App,
+    caller: &Caller,
+    dataset_id: &str,
+    start_url: &str,
+) -> Result<Option<Site>> {
+    datasets::settings(app, caller, dataset_id).await?;
+    app.db
+        .optional(
+            concat!(
+                "SELECT ",
+                columns!(),
+                " FROM kb_sites WHERE tenant_id = $1 AND dataset_id = $2 AND start_url = $3"
+            ),
+            args![caller.tenant(), dataset_id, start_url],
+        )
+        .await
+}
+
+/// Sets or ends the schedule of a site.
+///
+/// # Errors
+/// `dataset_not_found`, `site_not_found`, `cron_invalid`.
+pub async fn schedule(
+    app: &App,
+    caller: &Caller,
+    dataset_id: &str,
+    id: &str,
+    schedule: &Schedule,
+) -> Result<Site> {
+    caller.need(Scope::KbWrite)?;
+    let site = get(app, caller, dataset_id, id).await?;
+    let cron = schedule.cron(app.clock.now());
+    let mut tx = app.db.begin().await?;
+    match &cron {
+        Some(cron) => {
+            schedules::set(&mut tx, &app.clock, caller.tenant(), &site.task(), cron).await?
+        }
+        None => schedules::clear(&mut tx, caller.tenant(), &site.task()).await?,
+    }
+    tx.execute(
+        "UPDATE kb_sites SET schedule = $1, cron = $2, updated_on = $3 WHERE tenant_id = $4 AND id = $5",
+        args![schedule.name(), cron, app.clock.now(), caller.tenant(), id],
+    )
+    .await?;
+    tx.commit().await?;
+    get(app, caller, dataset_id, id).await
+}
+
+/// Removes a site with its schedule and its crawls, and with `documents` the pages that came from it; gives the number of documents that went.
+///
+/// # Errors
+/// `dataset_not_found`, `site_not_found`.
+pub async fn delete(
+    app: &App,
+    caller: &Caller,
+    dataset_id: &str,
+    id: &str,
+    documents: bool,
+) -> Result<usize> {
+    caller.need(Scope::KbWrite)?;
+    let site = get(app, caller, dataset_id, id).await?;
+    let pages: Vec<(String,)> = if documents {
+        app.db
+            .all(
+                "SELECT DISTINCT document_id FROM kb_site_pages WHERE tenant_id = $1 AND site_id = $2 AND document_id IS NOT NULL",
+                args![caller.tenant(), id],
+            )
+            .await?
+    } else {
+        Vec::new()
+    };
+    let mut tx = app.db.begin().await?;
+    forget(&mut tx, &site).await?;
+    tx.commit().await?;
+    app.bell.ring();
+    let mut removed = 0;
+    for (document_id,) in pages {
+        match documents::delete(app, caller, dataset_id, &document_id).await {
+            Ok(_) => removed += 1,
+            // Somebody was faster.
+            Err(error) if error.code() == "document_not_found" => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(removed)
+}
+
+async fn forget(tx: &mut Tx, site: &Site) -> Result<()> {
+    let tenant_id = site.tenant_id.as_str();
+    schedules::clear(tx, tenant_id, &site.task()).await?;
+    for statement in [
+        "UPDATE jobs SET cancel_requested = TRUE WHERE tenant_id = $1 AND status IN ('queued', 'running') AND id IN (SELECT job_id FROM kb_crawls WHERE tenant_id = $1 AND site_id = $2)",
+        "DELETE FROM kb_crawl_urls WHERE tenant_id = $1 AND crawl_id IN (SELECT id FROM kb_crawls WHERE tenant_id = $1 AND site_id = $2)",
+        "DELETE FROM kb_crawls WHERE tenant_id = $1 AND site_id = $2",
+        "DELETE FROM kb_site_pages WHERE tenant_id = $1 AND site_id = $2",
+        "DELETE FROM kb_sites WHERE tenant_id = $1 AND id = $2",
+    ] {
+        tx.execute(statement, args![tenant_id, &site.id]).await?;
+    }
+    Ok(())
+}
+
+/// Removes every site of a dataset that is about to go.
+pub(crate) async fn forget_all(tx: &mut Tx, tenant_id: &str, dataset_id: &str) -> Result<()> {
+    let sites: Vec<Site> = tx
+        .all(
+            concat!(
+                "SELECT ",
+                columns!(),
+                " FROM kb_sites WHERE tenant_id = $1 AND dataset_id = $2"
+            ),
+            args![tenant_id, dataset_id],
+        )
+        .await?;
+    for site in sites {
+        forget(tx, &site).await?;
+    }
+    Ok(())
+}
