@@ -5,6 +5,7 @@ pub mod crawls;
 mod fetch;
 mod job;
 mod ledger;
+mod look;
 mod render;
 pub mod settings;
 pub mod sites;
