@@ -100,6 +100,7 @@ CREATE TABLE kb_site_pages (
     PRIMARY KEY (site_id, url)
 );
 CREATE INDEX kb_site_pages_content ON kb_site_pages (site_id, content_hash);
+CREATE INDEX kb_site_pages_document ON kb_site_pages (document_id);
 
 -- Crawls wait for the network, not for this machine: they have workers of their own and never keep ingestion waiting.
 ALTER TABLE jobs ADD COLUMN lane TEXT NOT NULL DEFAULT 'work';

@@ -191,7 +191,11 @@ impl App {
             history: history::Queue::default(),
             grasps: search::alpha::grasps(),
             positions: Positions::default(),
-            outgoing: Outgoing::new(&config.outgoing_allow, &config.crawl_agent())?,
+            outgoing: Outgoing::new(
+                &config.outgoing_allow,
+                &config.crawl_agent(),
+                Duration::from_secs(config.crawl_seconds),
+            )?,
             read_pages: Memory::builder()
                 .max_capacity(READ_PAGES)
                 .weigher(|_, page: &Arc<cairn_ingest::Document>| {

@@ -98,6 +98,8 @@ config! {
     crawl_page_mb: usize = 10;
     /// Seconds for an answer to a crawler's request, and again for its body.
     crawl_seconds: u64 = 30;
+    /// Minutes after which a crawl takes nothing new.
+    crawl_minutes: u64 = 360;
     /// Endpoint that renders pages whose text is made by scripts (see README, Crawling); empty for none.
     render_url: String = String::new();
     /// Days for which the report of a crawl, with every address, is kept.

@@ -16,6 +16,8 @@ pub enum Kind {
     Forbidden,
     /// Not there, or not the caller's.
     NotFound,
+    /// The route does not take this method.
+    WrongMethod,
     /// The state does not allow it.
     Conflict,
     /// Larger than a limit.
@@ -75,6 +77,11 @@ impl Error {
     /// Not there, or not the caller's.
     pub fn not_found(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(Kind::NotFound, code, message)
+    }
+
+    /// The route does not take this method.
+    pub fn wrong_method(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(Kind::WrongMethod, code, message)
     }
 
     /// The state does not allow it.

@@ -62,6 +62,30 @@ pub enum Event {
         /// Why it indexed nothing.
         error_message: Option<String>,
     },
+    /// An agent said something to its user.
+    #[serde(rename = "openclaw:message")]
+    OpenclawMessage {
+        /// The conversation.
+        conversation_id: String,
+        /// Joins the pieces of a message.
+        message_id: String,
+        /// A whole message.
+        message: Option<String>,
+        /// A piece of one.
+        chunk: Option<String>,
+        /// Whether the message is complete.
+        done: bool,
+    },
+    /// An agent told how far a task is.
+    #[serde(rename = "agent-task-update")]
+    AgentTaskUpdate {
+        /// The agent's id for it.
+        task_id: String,
+        /// `started`, `in_progress` or `done`.
+        status: String,
+        /// What it is about, or how far it is.
+        summary: Option<String>,
+    },
     /// A dataset was created or its settings changed.
     DatasetChanged {
         /// The dataset.
@@ -84,20 +108,23 @@ impl Event {
             Self::DocumentChanged { .. } => "document_changed",
             Self::DocumentDeleted { .. } => "document_deleted",
             Self::CrawlChanged { .. } => "crawl_changed",
+            Self::OpenclawMessage { .. } => "openclaw:message",
+            Self::AgentTaskUpdate { .. } => "agent-task-update",
             Self::DatasetChanged { .. } => "dataset_changed",
             Self::DatasetDeleted { .. } => "dataset_deleted",
         }
     }
 
-    /// The dataset it is about.
+    /// The dataset it is about; those of the channel are about none.
     #[must_use]
-    pub fn dataset_id(&self) -> &str {
+    pub fn dataset_id(&self) -> Option<&str> {
         match self {
             Self::DocumentChanged { dataset_id, .. }
             | Self::DocumentDeleted { dataset_id, .. }
             | Self::CrawlChanged { dataset_id, .. }
             | Self::DatasetChanged { dataset_id, .. }
-            | Self::DatasetDeleted { dataset_id } => dataset_id,
+            | Self::DatasetDeleted { dataset_id } => Some(dataset_id),
+            Self::OpenclawMessage { .. } | Self::AgentTaskUpdate { .. } => None,
         }
     }
 }

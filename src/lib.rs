@@ -1,6 +1,6 @@
 //! Cairn: a self-hosted knowledge base and hybrid retrieval service.
 //!
-//! Dependencies point one way: `api, cli → areas (kb, search, evaluation, crawl) → {db, jobs, blobs, events} → error, page, clock`.
+//! Dependencies point one way: `api, cli → areas (kb, search, evaluation, crawl, records) → {db, jobs, blobs, events} → error, page, clock`.
 
 pub mod auth;
 pub mod blobs;
@@ -20,4 +20,5 @@ pub mod api;
 pub mod app;
 pub mod crawl;
 pub mod kb;
+pub mod records;
 pub mod search;

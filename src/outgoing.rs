@@ -59,7 +59,9 @@ fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let join = |high: u16, low: u16| Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
     match s {
         [0, 0, 0, 0, 0, 0xffff | 0, high, low] if high != 0 || low > 1 => Some(join(high, low)),
-        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => Some(join(high, low)),
+        [0, 0, 0, 0, 0xffff, 0, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
+            Some(join(high, low))
+        }
         [0x2002, high, low, ..] => Some(join(high, low)),
         _ => None,
     }
@@ -172,9 +174,9 @@ impl Resolve for Guard {
                 .filter(|a| guard.permits_host(&host) || guard.permits(a.ip()))
                 .collect();
             if let (true, Some(first)) = (permitted.is_empty(), found.first()) {
-                let what = format!("{host} ({})", first.ip());
+                tracing::info!(host, address = %first.ip(), "an outgoing request was refused");
                 return Err(
-                    Box::new(Refused(explain(&what))) as Box<dyn std::error::Error + Send + Sync>
+                    Box::new(Refused(explain(&host))) as Box<dyn std::error::Error + Send + Sync>
                 );
             }
             Ok(Box::new(permitted.into_iter()) as Addrs)
@@ -193,15 +195,13 @@ pub struct Outgoing {
 
 /// Time for connecting.
 const CONNECT: Duration = Duration::from_secs(10);
-/// Silence in the middle of an answer.
-const SILENCE: Duration = Duration::from_secs(10);
 
 impl Outgoing {
-    /// A client that reaches the public internet and what `allowed` names.
+    /// A client that reaches the public internet and what `allowed` names, and gives up after `silence`.
     ///
     /// # Errors
     /// `config_invalid`.
-    pub fn new(allowed: &str, user_agent: &str) -> Result<Self> {
+    pub fn new(allowed: &str, user_agent: &str, silence: Duration) -> Result<Self> {
         let guard = Guard::read(allowed)?;
         let client = Client::builder()
             .user_agent(user_agent)
@@ -210,7 +210,7 @@ impl Outgoing {
             // A proxy would resolve names where the guard cannot see it.
             .no_proxy()
             .connect_timeout(CONNECT)
-            .read_timeout(SILENCE)
+            .read_timeout(silence)
             .pool_max_idle_per_host(8)
             .build()
             .map_err(|e| {
@@ -304,7 +304,7 @@ mod tests {
 
     #[tokio::test]
     async fn names_of_private_addresses_are_refused_when_they_are_resolved() {
-        let outgoing = Outgoing::new("", "test").expect("a client");
+        let outgoing = Outgoing::new("", "test", CONNECT).expect("a client");
         let error = outgoing
             .client
             .get("http://localhost:9/")
@@ -312,7 +312,7 @@ mod tests {
             .await
             .expect_err("refused");
         assert_eq!(cause(&error).0, "address_refused");
-        let outgoing = Outgoing::new("localhost", "test").expect("a client");
+        let outgoing = Outgoing::new("localhost", "test", CONNECT).expect("a client");
         let error = outgoing
             .client
             .get("http://localhost:9/")

@@ -9,6 +9,8 @@ mod support;
 
 #[path = "api/access.rs"]
 mod access;
+#[path = "api/agents.rs"]
+mod agents;
 #[path = "api/answers.rs"]
 mod answers;
 #[path = "api/command_line.rs"]

@@ -1,6 +1,9 @@
 //! HTTP: one router of all dialects, what every request passes through, and the OpenAPI document generated from the handlers.
 
+pub mod agents;
 pub mod dashboard;
+mod extract;
+pub(crate) mod fault;
 pub(crate) mod kb;
 mod passage;
 mod system;
@@ -9,8 +12,9 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::http::{HeaderName, Method};
+use axum::http::{HeaderName, Method, Uri};
 use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
 use tower::limit::GlobalConcurrencyLimitLayer;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
@@ -41,6 +45,7 @@ pub struct Service {
     tags(
         (name = "dashboard", description = "Leadmetrics Dashboard API: knowledge base"),
         (name = "kb", description = "What Cairn adds to it"),
+        (name = "agents", description = "SmartSaaS Agents API: research, knowledge, folders, projects, sales, templates, the agent channel"),
         (name = "crawl", description = "Websites that feed a dataset: settings, schedules, crawls, what became of every address"),
         (name = "evaluation", description = "Retrieval measured on your own data: query sets, runs, tuning, history"),
         (name = "system", description = "Health, metrics, documentation")
@@ -63,6 +68,7 @@ fn routes() -> OpenApiRouter<Service> {
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(dashboard::routes())
         .merge(kb::routes())
+        .merge(agents::routes())
         .merge(system::routes())
 }
 
@@ -93,8 +99,8 @@ pub fn router(app: Arc<App>, metrics: Metrics) -> Result<Router> {
         .compress_when(DefaultPredicate::new().and(NotForContentType::new("text/event-stream")));
     Ok(router
         .merge(docs)
-        .fallback(dashboard::wire::unknown_route)
-        .method_not_allowed_fallback(dashboard::wire::wrong_method)
+        .fallback(unknown_route)
+        .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(app.config.body_kb << 10))
         .layer(CatchPanicLayer::custom(dashboard::wire::panicked))
         .layer(from_fn_with_state(Arc::clone(&app), passage::limit_time))
@@ -104,6 +110,28 @@ pub fn router(app: Arc<App>, metrics: Metrics) -> Result<Router> {
         .layer(from_fn_with_state(Arc::clone(&app), passage::observe))
         .layer(from_fn(passage::harden))
         .with_state(Service { app, metrics }))
+}
+
+/// An error in the shape of the dialect that a path belongs to.
+pub(crate) fn refuse(path: &str, error: Error) -> Response {
+    if path.starts_with(agents::PREFIX) {
+        agents::wire::Problem(error).into_response()
+    } else {
+        dashboard::wire::Problem(error).into_response()
+    }
+}
+
+async fn unknown_route(uri: Uri) -> Response {
+    let error = Error::not_found("route_unknown", "there is no such route; /docs shows all");
+    refuse(uri.path(), error)
+}
+
+async fn wrong_method(uri: Uri) -> Response {
+    let message = "this route does not take this method; /docs shows those it takes";
+    refuse(
+        uri.path(),
+        Error::wrong_method("method_not_allowed", message),
+    )
 }
 
 fn cors(origins: &str) -> Result<CorsLayer> {

@@ -6,10 +6,9 @@ use std::time::{Duration, Instant};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use tracing::Instrument;
 
-use super::dashboard::wire::Problem;
 use crate::app::App;
 use crate::error::Error;
 
@@ -84,11 +83,13 @@ pub(super) async fn limit_time(
     };
     match tokio::time::timeout(Duration::from_secs(seconds), next.run(request)).await {
         Ok(response) => response,
-        Err(_) => Problem(Error::unavailable(
-            "request_timeout",
-            format!("the request took longer than {seconds} seconds"),
-        ))
-        .into_response(),
+        Err(_) => super::refuse(
+            &route,
+            Error::unavailable(
+                "request_timeout",
+                format!("the request took longer than {seconds} seconds"),
+            ),
+        ),
     }
 }
 

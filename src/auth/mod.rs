@@ -5,7 +5,7 @@ pub mod scopes;
 pub mod tenants;
 
 use crate::error::{Error, Result};
-pub use scopes::Scope;
+pub use scopes::{Area, Scope};
 
 /// An authenticated caller. Only [`keys::authenticate`] and [`Caller::local`] make one.
 #[derive(Debug, Clone)]
@@ -46,12 +46,27 @@ impl Caller {
         self.dataset_ids.as_deref()
     }
 
-    /// Whether the caller may see a dataset of its tenant.
+    /// Whether the caller may see a dataset of its tenant: shelves by the right to read their area, the others by any right to the knowledge base.
     #[must_use]
     pub fn sees(&self, dataset_id: &str) -> bool {
-        self.dataset_ids
+        let confined = self
+            .dataset_ids
             .as_ref()
-            .is_none_or(|ids| ids.iter().any(|id| id == dataset_id))
+            .is_some_and(|ids| !ids.iter().any(|id| id == dataset_id));
+        if confined {
+            return false;
+        }
+        let in_knowledge_base = || {
+            [Scope::KbRead, Scope::KbWrite, Scope::KbSearch]
+                .into_iter()
+                .any(|scope| self.scopes.iter().any(|s| scopes::names(s, scope)))
+        };
+        match Area::of_shelf(dataset_id) {
+            // What agents have found out belongs to the knowledge base.
+            Some(Area::Knowledge) => self.may(Scope::KnowledgeRead) || in_knowledge_base(),
+            Some(area) => self.may(area.read()),
+            None => in_knowledge_base(),
+        }
     }
 
     /// Whether the caller has a scope.
@@ -70,10 +85,20 @@ impl Caller {
         if self.may(scope) {
             Ok(())
         } else {
-            Err(Error::forbidden(
-                "scope_missing",
-                format!("this key needs the scope {}", scope.name()),
-            ))
+            Err(missing(scope))
+        }
+    }
+
+    /// Demands a scope to hand it on: what only follows from another right cannot be given away as a right of its own.
+    ///
+    /// # Errors
+    /// `scope_missing` names it.
+    pub fn need_named(&self, scope: Scope) -> Result<()> {
+        let named = |scope| self.scopes.iter().any(|s| scopes::names(s, scope));
+        if named(scope) || (scope == Scope::KbSearch && named(Scope::KbRead)) {
+            Ok(())
+        } else {
+            Err(missing(scope))
         }
     }
 
@@ -92,4 +117,11 @@ impl Caller {
             ))
         }
     }
+}
+
+fn missing(scope: Scope) -> Error {
+    Error::forbidden(
+        "scope_missing",
+        format!("this key needs the scope {}", scope.name()),
+    )
 }

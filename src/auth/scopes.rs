@@ -2,53 +2,188 @@
 
 use crate::error::{Error, Result};
 
-/// Something a key may be allowed to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scope {
-    /// List and read datasets, documents, chunks, events.
-    KbRead,
-    /// Create, change and delete them.
-    KbWrite,
-    /// Search.
-    KbSearch,
-    /// Create, list and revoke keys.
-    KeysManage,
-    /// Jobs, settings, metrics of the installation.
-    SystemRead,
+macro_rules! scopes {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal;)*) => {
+        /// Something a key may be allowed to do.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum Scope {
+            $($(#[doc = $doc])+ $variant,)*
+        }
+
+        /// Every scope.
+        pub const ALL: &[Scope] = &[$(Scope::$variant),*];
+
+        impl Scope {
+            /// The name in keys.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $name,)*
+                }
+            }
+        }
+    };
 }
 
-/// Every scope.
-pub const ALL: [Scope; 5] = [
-    Scope::KbRead,
-    Scope::KbWrite,
-    Scope::KbSearch,
-    Scope::KeysManage,
-    Scope::SystemRead,
-];
+scopes! {
+    /// List and read datasets, documents, chunks, events.
+    KbRead = "kb:read";
+    /// Create, change and delete them.
+    KbWrite = "kb:write";
+    /// Search.
+    KbSearch = "kb:search";
+    /// Create, list and revoke keys.
+    KeysManage = "keys:manage";
+    /// Jobs, settings, metrics of the installation.
+    SystemRead = "system:read";
+    /// People of the tenant.
+    UsersRead = "users:read";
+    /// Folders and their rows.
+    DataRead = "data:read";
+    /// Create folders, append rows.
+    DataWrite = "data:write";
+    /// Articles and findings.
+    KnowledgeRead = "knowledge:read";
+    /// Write articles and findings.
+    KnowledgeWrite = "knowledge:write";
+    /// Business plans.
+    PlansRead = "business_plans:read";
+    /// Write business plans.
+    PlansWrite = "business_plans:write";
+    /// Projects, their work packages and tasks.
+    ProjectsRead = "projects:read";
+    /// Write them.
+    ProjectsWrite = "projects:write";
+    /// Campaigns, leads, forecasts.
+    SalesRead = "sales:read";
+    /// Write them.
+    SalesWrite = "sales:write";
+    /// Templates and media.
+    TemplatesRead = "templates:read";
+    /// Write them.
+    TemplatesWrite = "templates:write";
+    /// Named by the SmartSaaS contract; no operation asks for it.
+    AnalyticsRead = "analytics:read";
+}
 
-impl Scope {
-    /// The name in keys.
+/// What a part of the records is about. The texts of each area are searched in a dataset of its own, its shelf, by those who may read the area.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Area {
+    /// Articles and findings.
+    Knowledge,
+    /// Folders and their rows.
+    Data,
+    /// Projects, work packages, tasks.
+    Projects,
+    /// Business plans.
+    Plans,
+    /// Campaigns, leads, forecasts.
+    Sales,
+    /// Templates and media.
+    Templates,
+}
+
+impl Area {
+    /// Every area.
+    pub const ALL: [Self; 6] = [
+        Self::Knowledge,
+        Self::Data,
+        Self::Projects,
+        Self::Plans,
+        Self::Sales,
+        Self::Templates,
+    ];
+
+    /// Its name in scopes and in the ids of shelves.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
-            Self::KbRead => "kb:read",
-            Self::KbWrite => "kb:write",
-            Self::KbSearch => "kb:search",
-            Self::KeysManage => "keys:manage",
-            Self::SystemRead => "system:read",
+            Self::Knowledge => "knowledge",
+            Self::Data => "data",
+            Self::Projects => "projects",
+            Self::Plans => "business_plans",
+            Self::Sales => "sales",
+            Self::Templates => "templates",
         }
+    }
+
+    /// What reading it needs.
+    #[must_use]
+    pub fn read(self) -> Scope {
+        match self {
+            Self::Knowledge => Scope::KnowledgeRead,
+            Self::Data => Scope::DataRead,
+            Self::Projects => Scope::ProjectsRead,
+            Self::Plans => Scope::PlansRead,
+            Self::Sales => Scope::SalesRead,
+            Self::Templates => Scope::TemplatesRead,
+        }
+    }
+
+    /// What writing it needs.
+    #[must_use]
+    pub fn write(self) -> Scope {
+        match self {
+            Self::Knowledge => Scope::KnowledgeWrite,
+            Self::Data => Scope::DataWrite,
+            Self::Projects => Scope::ProjectsWrite,
+            Self::Plans => Scope::PlansWrite,
+            Self::Sales => Scope::SalesWrite,
+            Self::Templates => Scope::TemplatesWrite,
+        }
+    }
+
+    /// The id of the dataset that holds its texts. No other dataset's id has a tilde, so that an id alone tells who may see it.
+    #[must_use]
+    pub fn shelf(self, tenant_id: &str) -> String {
+        format!("{}~{tenant_id}", self.name())
+    }
+
+    /// The area whose shelf a dataset is.
+    #[must_use]
+    pub fn of_shelf(dataset_id: &str) -> Option<Self> {
+        let (name, _) = dataset_id.split_once('~')?;
+        Self::ALL.into_iter().find(|area| area.name() == name)
     }
 }
 
-/// Whether a granted scope, possibly a wildcard, covers a wanted one. Reading implies searching.
-pub(crate) fn covers(granted: &str, wanted: Scope) -> bool {
+/// What the wildcards of the SmartSaaS contract stand for, which leaves that open: by the areas that belong to a company, to organising, to integrations.
+const WIDE: [(&str, &[&str]); 3] = [
+    (
+        "company:*",
+        &[
+            "users:",
+            "data:",
+            "knowledge:",
+            "business_plans:",
+            "sales:",
+            "templates:",
+        ],
+    ),
+    ("organiser:*", &["projects:"]),
+    ("integrations:*", &["data:", "knowledge:"]),
+];
+
+/// Whether a granted scope, possibly a wildcard, names a wanted one.
+pub(crate) fn names(granted: &str, wanted: Scope) -> bool {
     let name = wanted.name();
-    granted == "*"
-        || granted == name
-        || granted
-            .strip_suffix('*')
-            .is_some_and(|area| area.ends_with(':') && name.starts_with(area))
-        || (wanted == Scope::KbSearch && granted == "kb:read")
+    if matches!(granted, "*" | "admin:*") || granted == name {
+        return true;
+    }
+    if let Some((_, areas)) = WIDE.iter().find(|(wide, _)| *wide == granted) {
+        return areas.iter().any(|area| name.starts_with(area));
+    }
+    granted
+        .strip_suffix('*')
+        .is_some_and(|area| area.ends_with(':') && name.starts_with(area))
+}
+
+/// Whether a granted scope covers a wanted one. Who may read something may search it.
+pub(crate) fn covers(granted: &str, wanted: Scope) -> bool {
+    names(granted, wanted)
+        || (wanted == Scope::KbSearch
+            && (names(granted, Scope::KbRead)
+                || Area::ALL.iter().any(|area| names(granted, area.read()))))
 }
 
 /// Reads scopes as a person gives them.
@@ -65,7 +200,8 @@ pub fn read(given: &[String]) -> Result<Vec<String>> {
     {
         let scope = if word == "admin" { "*" } else { word };
         if !ALL.iter().any(|s| covers(scope, *s)) {
-            let known = ALL.map(Scope::name).join(", ");
+            let known: Vec<&str> = ALL.iter().map(|s| s.name()).collect();
+            let known = known.join(", ");
             return Err(Error::invalid(
                 "scope_unknown",
                 format!("{word:?} is no scope; scopes are {known}, wildcards like kb:*, and admin"),
@@ -110,5 +246,26 @@ mod tests {
             .to_string();
         assert!(error.contains("kb:write"), "{error}");
         assert_eq!(read(&["admin".to_owned()]).expect("known"), ["*"]);
+    }
+
+    #[test]
+    fn wide_scopes_stand_for_areas_and_shelves_tell_theirs() {
+        assert!(
+            covers("company:*", Scope::KnowledgeWrite)
+                && !covers("company:*", Scope::ProjectsRead)
+                && !covers("company:*", Scope::KbWrite)
+        );
+        assert!(
+            covers("organiser:*", Scope::ProjectsWrite) && covers("admin:*", Scope::KeysManage)
+        );
+        assert!(
+            covers("sales:read", Scope::KbSearch)
+                && !covers("sales:write", Scope::KbSearch)
+                && !covers("keys:manage", Scope::KbSearch)
+        );
+        for area in Area::ALL {
+            assert_eq!(Area::of_shelf(&area.shelf("01ABC")), Some(area));
+        }
+        assert_eq!(Area::of_shelf("01ABC"), None);
     }
 }

@@ -192,8 +192,21 @@ impl Place {
                     sites::schedule(app, caller, dataset, &site.id, &schedule).await?;
                 }
                 let crawl = match crawls::last(app, &site).await? {
-                    // One that was cut short, by a crash or from the keyboard, goes on.
-                    Some(last) if !last.is_over() => last,
+                    // One that was cut short, by a crash or from the keyboard, goes on when it is the same.
+                    Some(last)
+                        if !last.is_over()
+                            && last.scheduled_for.is_none()
+                            && last.settings == site.settings =>
+                    {
+                        last
+                    }
+                    Some(last) if !last.is_over() => {
+                        crawls::cancel(app, caller, dataset, &last.id).await?;
+                        while !crawls::get(app, caller, dataset, &last.id).await?.is_over() {
+                            tokio::time::sleep(Duration::from_millis(200)).await;
+                        }
+                        crawls::start(app, caller, dataset, &site.id, None).await?
+                    }
                     _ => crawls::start(app, caller, dataset, &site.id, None).await?,
                 };
                 Ok(serde_json::to_value(CrawlRecord::of(crawl)?)?)

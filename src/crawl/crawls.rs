@@ -129,8 +129,13 @@ pub async fn start_with(
     settings: Settings,
     at: Option<Time>,
 ) -> Result<Crawl> {
-    let site = sites::put(app, caller, dataset_id, settings).await?;
-    start(app, caller, dataset_id, &site.id, at).await
+    let mut tx = app.db.begin().await?;
+    // A start that is refused leaves the settings as they were.
+    let site = sites::put_in(app, &mut tx, caller, dataset_id, settings).await?;
+    let crawl = start_in(app, &mut tx, &site, at).await?;
+    tx.commit().await?;
+    app.bell.ring();
+    Ok(crawl)
 }
 
 pub(super) async fn start_in(
@@ -141,11 +146,18 @@ pub(super) async fn start_in(
 ) -> Result<Crawl> {
     let (id, now) = (app.clock.id(), app.clock.now());
     // Two starts cannot both find that none is running.
-    tx.execute(
-        "UPDATE kb_sites SET updated_on = $1 WHERE tenant_id = $2 AND id = $3",
-        args![now, &site.tenant_id, &site.id],
-    )
-    .await?;
+    let there = tx
+        .execute(
+            "UPDATE kb_sites SET updated_on = $1 WHERE tenant_id = $2 AND id = $3",
+            args![now, &site.tenant_id, &site.id],
+        )
+        .await?;
+    if there == 0 {
+        return Err(Error::not_found(
+            "site_not_found",
+            "there is no such site in this dataset",
+        ));
+    }
     let running: Option<(String,)> = tx
         .optional(
             "SELECT id FROM kb_crawls WHERE tenant_id = $1 AND site_id = $2 AND status IN ('queued', 'running') LIMIT 1",
@@ -301,6 +313,11 @@ pub async fn cancel(app: &App, caller: &Caller, dataset_id: &str, id: &str) -> R
     caller.need(Scope::KbWrite)?;
     let crawl = get(app, caller, dataset_id, id).await?;
     jobs::cancel(&app.db, &app.clock, caller.tenant(), &crawl.job_id).await?;
+    if crawl.status == "queued" {
+        // Its job may have to wait for its turn to hear of it.
+        let message = Some("the crawl was cancelled");
+        move_to(app, caller.tenant(), id, "cancelled", message).await?;
+    }
     app.bell.ring();
     get(app, caller, dataset_id, id).await
 }

@@ -16,7 +16,8 @@ use tokio::time::Instant;
 
 use crate::app::App;
 use crate::blobs::Stored;
-use crate::crawl::Settings;
+use crate::clock::Time;
+use crate::crawl::{Crawl, Settings};
 use crate::error::{Error, Kind, Result};
 use crate::outgoing::{self, Outgoing};
 
@@ -26,8 +27,8 @@ const LONGEST_DELAY: Duration = Duration::from_secs(60);
 const LONGEST_RETRY: Duration = Duration::from_secs(120);
 /// Requests for one address, when the host asks to come back or stumbles.
 const ATTEMPTS: u32 = 3;
-/// Connections in a row that fail before a host counts as down for this crawl.
-const DOWN: u32 = 6;
+/// Pages in a row that come to nothing (no answer, 5xx, 429) before a host is left alone for the rest of a crawl.
+const DOWN: u32 = 12;
 /// Redirects of robots.txt that are followed (RFC 9309, 2.3.1.2).
 const ROBOTS_REDIRECTS: usize = 5;
 
@@ -35,6 +36,8 @@ const ROBOTS_REDIRECTS: usize = 5;
 pub(super) struct Fetcher {
     app: Arc<App>,
     tenant_id: String,
+    /// When nothing new is taken any more.
+    until: Time,
     outgoing: Outgoing,
     /// Name under which robots.txt may address the crawler.
     token: String,
@@ -115,16 +118,15 @@ pub(super) struct Head {
 struct Failure(&'static str, String, bool);
 
 impl Fetcher {
-    pub(super) fn new(
-        app: &Arc<App>,
-        tenant_id: &str,
-        settings: &Settings,
-        requests: i64,
-        bytes: i64,
-    ) -> Self {
+    pub(super) fn new(app: &Arc<App>, crawl: &Crawl, settings: &Settings) -> Self {
+        let time = Duration::from_secs(60 * app.config.crawl_minutes);
         Self {
             app: Arc::clone(app),
-            tenant_id: tenant_id.to_owned(),
+            tenant_id: crawl.tenant_id.clone(),
+            until: crawl
+                .started_on
+                .unwrap_or_else(|| app.clock.now())
+                .plus(time),
             outgoing: app.outgoing.clone(),
             token: app.config.crawl_token().to_owned(),
             pause: settings.pause(),
@@ -134,8 +136,8 @@ impl Fetcher {
             page_limit: app.config.crawl_page_mb << 20,
             time: Duration::from_secs(app.config.crawl_seconds),
             hosts: Mutex::default(),
-            requests: AtomicI64::new(requests),
-            bytes: AtomicI64::new(bytes),
+            requests: AtomicI64::new(crawl.requests),
+            bytes: AtomicI64::new(crawl.bytes_received),
             budget: 10 * i64::from(settings.max_pages) + 100,
         }
     }
@@ -148,9 +150,9 @@ impl Fetcher {
         )
     }
 
-    /// Whether so many requests were sent that the site must be leading around.
+    /// Whether so many requests were sent that the site must be leading around, or so much time has passed.
     pub(super) fn is_exhausted(&self) -> bool {
-        self.requests.load(Ordering::Relaxed) >= self.budget
+        self.requests.load(Ordering::Relaxed) >= self.budget || self.app.clock.now() >= self.until
     }
 
     fn host(&self, url: &Url) -> Arc<Host> {
@@ -188,7 +190,6 @@ impl Fetcher {
     /// Sends one request, and gives the answer with its headers read.
     async fn send(
         &self,
-        host: &Host,
         url: &Url,
         validators: &Validators,
     ) -> std::result::Result<Response, Failure> {
@@ -205,15 +206,9 @@ impl Fetcher {
             request = request.header(header::IF_MODIFIED_SINCE, time);
         }
         match request.send().await {
-            Ok(response) => {
-                host.failures.store(0, Ordering::Relaxed);
-                Ok(response)
-            }
+            Ok(response) => Ok(response),
             Err(error) => {
                 let (code, reason) = outgoing::cause(&error);
-                if code != "address_refused" {
-                    host.failures.fetch_add(1, Ordering::Relaxed);
-                }
                 Err(Failure(code, reason, code == "connection_failed"))
             }
         }
@@ -236,15 +231,14 @@ impl Fetcher {
                 ));
             }
             self.pace(host).await;
-            let outcome =
-                match tokio::time::timeout(self.time, self.send(host, url, validators)).await {
-                    Ok(outcome) => outcome,
-                    Err(_) => Err(Failure(
-                        "timeout",
-                        format!("no answer within {} seconds", self.time.as_secs()),
-                        false,
-                    )),
-                };
+            let outcome = match tokio::time::timeout(self.time, self.send(url, validators)).await {
+                Ok(outcome) => outcome,
+                Err(_) => Err(Failure(
+                    "timeout",
+                    format!("no answer within {} seconds", self.time.as_secs()),
+                    false,
+                )),
+            };
             let wait = match &outcome {
                 Ok(response) if matches!(response.status().as_u16(), 429 | 503) => {
                     let asked = retry_after(response.headers(), self.app.clock.now().0)
@@ -262,7 +256,23 @@ impl Fetcher {
                     *next = (*next).max(Instant::now() + wait);
                     attempt += 1;
                 }
-                _ => return outcome,
+                _ => {
+                    // Too many pages in a row that come to nothing mean that the host is down, or wants to be left alone.
+                    match &outcome {
+                        Ok(response)
+                            if response.status().is_server_error()
+                                || response.status() == StatusCode::TOO_MANY_REQUESTS =>
+                        {
+                            host.failures.fetch_add(1, Ordering::Relaxed);
+                        }
+                        Ok(_) => host.failures.store(0, Ordering::Relaxed),
+                        Err(Failure("address_refused", ..)) => {}
+                        Err(_) => {
+                            host.failures.fetch_add(1, Ordering::Relaxed);
+                        }
+                    }
+                    return outcome;
+                }
             }
         }
     }
@@ -477,12 +487,22 @@ impl Fetcher {
 
     /// Asks for a sitemap; `None` when it cannot be had.
     pub(super) async fn sitemap(&self, url: &Url) -> Option<Bytes> {
-        let host = self.host(url);
-        let _slot = host.slots.acquire().await.ok()?;
-        let response = self.ask(&host, url, &Validators::default()).await.ok()?;
-        if !response.status().is_success() {
-            return None;
-        }
+        let mut url = url.clone();
+        let mut redirects = 0;
+        let response = loop {
+            let host = self.host(&url);
+            let _slot = host.slots.acquire().await.ok()?;
+            let response = self.ask(&host, &url, &Validators::default()).await.ok()?;
+            if response.status().is_success() {
+                break response;
+            }
+            let to = response.headers().get(header::LOCATION)?.to_str().ok()?;
+            url = url.join(to).ok()?;
+            redirects += 1;
+            if redirects > ROBOTS_REDIRECTS {
+                return None;
+            }
+        };
         let limit = usize::try_from(cairn_ingest::crawl::sitemap::LIMIT).unwrap_or(usize::MAX);
         let read = self.collect(response.bytes_stream(), limit);
         tokio::time::timeout(self.time, read).await.ok()?.ok()?

@@ -56,7 +56,11 @@ pub(crate) async fn failed(
     let mut tx = app.db.begin_repeatable().await?;
     // What was handed to ingestion goes on there.
     ledger::settle_ingested(&mut tx, &crawl).await?;
-    ledger::tally(&mut tx, &crawl, crawl.requests, crawl.bytes_received).await?;
+    tx.commit().await?;
+    let counts = ledger::count(&app.db, &crawl.id).await?;
+    let mut tx = app.db.begin_repeatable().await?;
+    let (requests, bytes) = (crawl.requests, crawl.bytes_received);
+    ledger::tally(&mut tx, &crawl, counts, requests, bytes).await?;
     tx.commit().await?;
     let (status, message) = if cancelled {
         ("cancelled", "the crawl was cancelled")
@@ -114,13 +118,18 @@ async fn steps(visitor: &Arc<Visitor>) -> Result<()> {
         visitor.note(unmet.collect()).await?;
         rounds(visitor).await?;
     }
-    let mut tx = visitor.app.db.begin_repeatable().await?;
-    let forced = ledger::force_copies(&mut tx, &visitor.crawl).await?;
-    tx.commit().await?;
-    if forced > 0 {
-        rounds(visitor).await?;
-    }
     wait_for_ingestion(visitor).await?;
+    // Each address is visited once more at most, so this ends.
+    loop {
+        let mut tx = visitor.app.db.begin_repeatable().await?;
+        let forced = ledger::force_copies(&mut tx, &visitor.crawl).await?;
+        tx.commit().await?;
+        if forced == 0 {
+            break;
+        }
+        rounds(visitor).await?;
+        wait_for_ingestion(visitor).await?;
+    }
     remove_vanished(visitor).await?;
     finish(visitor).await
 }
@@ -208,7 +217,18 @@ async fn rounds(visitor: &Arc<Visitor>) -> Result<()> {
     let concurrency = usize::try_from(visitor.settings.concurrency).unwrap_or(1);
     let mut refills = 0;
     loop {
-        let pending = ledger::in_state(db, &crawl.id, "pending", BATCH).await?;
+        // With more addresses than places, those that were found first come first.
+        let room = visitor.room();
+        let batch = if visitor.is_tight() && room > 0 {
+            room.min(BATCH)
+        } else {
+            BATCH
+        };
+        // What is known is asked first: only then is it sure how many places are left.
+        let mut pending = ledger::pending_known(db, crawl, BATCH).await?;
+        if pending.is_empty() {
+            pending = ledger::pending(db, &crawl.id, batch).await?;
+        }
         if pending.is_empty() {
             if refills >= REFILLS || visitor.room() <= 0 || visitor.fetcher.is_exhausted() {
                 return Ok(());
@@ -224,13 +244,13 @@ async fn rounds(visitor: &Arc<Visitor>) -> Result<()> {
         }
         let before = visitor.visits();
         let mut hosts: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for row in &pending {
-            let origin = row
-                .url
-                .parse::<Url>()
-                .map(|u| u.origin().ascii_serialization())
-                .unwrap_or_default();
-            hosts.entry(origin).or_default().push(row.url.clone());
+        for url in &pending {
+            let parsed = url.parse::<Url>();
+            let origin = parsed.map(|u| u.origin().ascii_serialization());
+            hosts
+                .entry(origin.unwrap_or_default())
+                .or_default()
+                .push(url.clone());
         }
         for addresses in hosts.into_values() {
             walk(
@@ -242,8 +262,8 @@ async fn rounds(visitor: &Arc<Visitor>) -> Result<()> {
         }
         if visitor.visits() == before {
             // What the walk does not take, in whatever spelling, is visited all the same.
-            for row in &pending {
-                visitor.visit(&row.url).await;
+            for url in &pending {
+                visitor.visit(url).await;
             }
         }
         if visitor.halt.is_cancelled() {

@@ -1,11 +1,16 @@
 //! Rows of a crawl: every address it saw, with what became of it, which is also the list of what is still to visit; and what is remembered of pages from one
 //! crawl to the next.
 
+use cairn_ingest::crawl::address;
+use reqwest::Url;
+use sha2::{Digest, Sha256};
+
 use crate::app::App;
 use crate::clock::Time;
 use crate::crawl::Crawl;
 use crate::db::{Db, Tx, args};
 use crate::error::Result;
+use crate::kb::index_log;
 
 /// An address that a crawl saw.
 #[derive(Debug, Clone, sqlx::FromRow)]
@@ -135,22 +140,27 @@ pub(super) async fn get(db: &Db, crawl_id: &str, url: &str) -> Result<Option<See
     .await
 }
 
-/// Addresses in a state, in the order of finding.
-pub(super) async fn in_state(
-    db: &Db,
-    crawl_id: &str,
-    state: &str,
-    limit: i64,
-) -> Result<Vec<Seen>> {
-    db.all(
-        concat!(
-            "SELECT ",
-            columns!(),
-            " FROM kb_crawl_urls WHERE crawl_id = $1 AND state = $2 ORDER BY seq LIMIT $3"
-        ),
-        args![crawl_id, state, limit],
-    )
-    .await
+/// Addresses still to visit, in the order of finding.
+pub(super) async fn pending(db: &Db, crawl_id: &str, limit: i64) -> Result<Vec<String>> {
+    let rows: Vec<(String,)> = db
+        .all(
+            "SELECT url FROM kb_crawl_urls WHERE crawl_id = $1 AND state = 'pending' ORDER BY seq LIMIT $2",
+            args![crawl_id, limit],
+        )
+        .await?;
+    Ok(rows.into_iter().map(|(url,)| url).collect())
+}
+
+/// The same, of pages that have documents.
+pub(super) async fn pending_known(db: &Db, crawl: &Crawl, limit: i64) -> Result<Vec<String>> {
+    let rows: Vec<(String,)> = db
+        .all(
+            "SELECT u.url FROM kb_crawl_urls u JOIN kb_site_pages p ON p.site_id = $1 AND p.url = u.url
+             WHERE u.crawl_id = $2 AND u.state = 'pending' AND p.tenant_id = $3 AND p.document_id IS NOT NULL ORDER BY u.seq LIMIT $4",
+            args![&crawl.site_id, &crawl.id, &crawl.tenant_id, limit],
+        )
+        .await?;
+    Ok(rows.into_iter().map(|(url,)| url).collect())
 }
 
 /// Every address that the crawl knows, with what tells whether it may be taken up once more.
@@ -182,7 +192,8 @@ pub(super) async fn insert(tx: &mut Tx, crawl: &Crawl, seq: i64, found: &Found) 
         "INSERT INTO kb_crawl_urls (crawl_id, url, tenant_id, seq, depth, hops, found_on, modified_on, state, verdict, code, reason)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
          ON CONFLICT (crawl_id, url) DO UPDATE SET depth = excluded.depth, hops = excluded.hops, found_on = excluded.found_on,
-         state = excluded.state, verdict = excluded.verdict, code = excluded.code, reason = excluded.reason",
+         state = excluded.state, verdict = excluded.verdict, code = excluded.code, reason = excluded.reason
+         WHERE excluded.state = 'pending' AND kb_crawl_urls.code IN ('nofollow', 'too_deep')",
         args![
             &crawl.id,
             &found.url,
@@ -212,7 +223,8 @@ pub(super) async fn modified(tx: &mut Tx, crawl_id: &str, url: &str, at: Time) -
     Ok(())
 }
 
-pub(super) async fn settle(tx: &mut Tx, crawl_id: &str, url: &str, v: &Verdict) -> Result<()> {
+/// Gives how many rows there are for it: none when the crawl is gone.
+pub(super) async fn settle(tx: &mut Tx, crawl_id: &str, url: &str, v: &Verdict) -> Result<u64> {
     tx.execute(
         "UPDATE kb_crawl_urls SET state = $1, verdict = $2, code = $3, reason = $4, other_url = $5, http_status = $6, content_type = $7, bytes = $8,
          millis = $9, content_hash = $10, document_id = $11 WHERE crawl_id = $12 AND url = $13",
@@ -232,8 +244,7 @@ pub(super) async fn settle(tx: &mut Tx, crawl_id: &str, url: &str, v: &Verdict) 
             url
         ],
     )
-    .await?;
-    Ok(())
+    .await
 }
 
 /// What became of pages once they were ingested: those whose documents are searchable or failed are done. Gives how many still wait.
@@ -263,15 +274,27 @@ pub(super) async fn settle_ingested(tx: &mut Tx, crawl: &Crawl) -> Result<i64> {
     Ok(row.map_or(0, |(n,)| n))
 }
 
+/// State, verdict, whether it answered, and how many there are of these.
+pub(super) type Counts = Vec<(String, String, bool, i64)>;
+
 /// Counts everything anew, so that numbers cannot drift from rows.
-pub(super) async fn tally(tx: &mut Tx, crawl: &Crawl, requests: i64, bytes: i64) -> Result<()> {
-    let rows: Vec<(String, String, bool, i64)> = tx
-        .all(
-            "SELECT state, COALESCE(verdict, ''), (COALESCE(http_status, 0) BETWEEN 200 AND 299 OR COALESCE(http_status, 0) = 304 OR COALESCE(verdict, '') = 'unchanged') AS answered,
-             COUNT(*) FROM kb_crawl_urls WHERE crawl_id = $1 GROUP BY 1, 2, 3",
-            args![&crawl.id],
-        )
-        .await?;
+pub(super) async fn count(db: &Db, crawl_id: &str) -> Result<Counts> {
+    db.all(
+        "SELECT state, COALESCE(verdict, ''), (COALESCE(http_status, 0) BETWEEN 200 AND 299 OR COALESCE(http_status, 0) = 304 OR COALESCE(verdict, '') = 'unchanged') AS answered,
+         COUNT(*) FROM kb_crawl_urls WHERE crawl_id = $1 GROUP BY 1, 2, 3",
+        args![crawl_id],
+    )
+    .await
+}
+
+/// Writes the counts down.
+pub(super) async fn tally(
+    tx: &mut Tx,
+    crawl: &Crawl,
+    rows: Counts,
+    requests: i64,
+    bytes: i64,
+) -> Result<()> {
     let count = |wanted: &str| -> i64 {
         rows.iter()
             .filter(|(state, verdict, _, _)| state == "done" && verdict == wanted)
@@ -397,31 +420,66 @@ pub(super) async fn remember(tx: &mut Tx, crawl: &Crawl, m: &Memory) -> Result<(
     Ok(())
 }
 
-/// A page that moved takes its document along, unless there is one at the new address. What was remembered goes, too.
-pub(super) async fn follow_move(
-    tx: &mut Tx,
-    crawl: &Crawl,
-    from: &str,
-    to: &str,
-    file_name: &str,
-) -> Result<bool> {
+/// A page that moved takes its document along, unless there is one at the new address. What the server said about the old address does not hold for the
+/// new one, so it will be asked in full.
+pub(super) async fn follow_move(tx: &mut Tx, crawl: &Crawl, from: &Url, to: &str) -> Result<()> {
+    let Ok(target) = to.parse::<Url>() else {
+        return Ok(());
+    };
+    index_log::hold(tx, &crawl.tenant_id, &crawl.dataset_id).await?;
+    let (old_id, new_id) = (external_id(from), external_id(&target));
+    // The new address may have been met before the old one, as a copy of it.
+    tx.execute(
+        "DELETE FROM kb_site_pages WHERE tenant_id = $1 AND site_id = $2 AND url = $3 AND document_id IS NULL",
+        args![&crawl.tenant_id, &crawl.site_id, to],
+    )
+    .await?;
     let moved = tx
         .execute(
-            "UPDATE kb_site_pages SET url = $1 WHERE site_id = $2 AND tenant_id = $3 AND url = $4 AND document_id IS NOT NULL
-             AND NOT EXISTS (SELECT 1 FROM kb_site_pages o WHERE o.site_id = $2 AND o.url = $1)
-             AND NOT EXISTS (SELECT 1 FROM kb_documents d WHERE d.tenant_id = $3 AND d.dataset_id = $5 AND d.external_id = $1)",
-            args![to, &crawl.site_id, &crawl.tenant_id, from, &crawl.dataset_id],
+            "UPDATE kb_site_pages SET url = $1, etag = NULL, last_modified = NULL, checked_on = 0 WHERE site_id = $2 AND tenant_id = $3 AND url = $4
+             AND document_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM kb_site_pages o WHERE o.site_id = $2 AND o.url = $1)
+             AND NOT EXISTS (SELECT 1 FROM kb_documents d WHERE d.tenant_id = $3 AND d.dataset_id = $5 AND d.external_id = $6)",
+            args![to, &crawl.site_id, &crawl.tenant_id, from.as_str(), &crawl.dataset_id, &new_id],
         )
         .await?;
     if moved == 0 {
-        return Ok(false);
+        return Ok(());
     }
+    let named: Option<(String,)> = tx
+        .optional(
+            "SELECT file_name FROM kb_documents WHERE tenant_id = $1 AND dataset_id = $2 AND external_id = $3",
+            args![&crawl.tenant_id, &crawl.dataset_id, &old_id],
+        )
+        .await?;
+    let is_page = named.is_none_or(|(name,)| name.ends_with(".html"));
+    let file_name = address::file_name(&target, if is_page { "html" } else { "" });
     tx.execute(
-        "UPDATE kb_documents SET external_id = $1, url = $1, file_name = $2 WHERE tenant_id = $3 AND dataset_id = $4 AND external_id = $5",
-        args![to, file_name, &crawl.tenant_id, &crawl.dataset_id, from],
+        "UPDATE kb_documents SET external_id = $1, url = $2, file_name = $3 WHERE tenant_id = $4 AND dataset_id = $5 AND external_id = $6",
+        args![new_id, to, file_name, &crawl.tenant_id, &crawl.dataset_id, old_id],
     )
     .await?;
-    Ok(true)
+    Ok(())
+}
+
+/// The id under which a page is a document: its address, or the hash of one that is too long for an id.
+pub(super) fn external_id(url: &Url) -> String {
+    if url.as_str().len() <= 500 {
+        url.to_string()
+    } else {
+        format!("sha256:{}", hex::encode(Sha256::digest(url.as_str())))
+    }
+}
+
+/// How many pages with documents the crawl has not visited yet.
+pub(super) async fn unvisited(db: &Db, crawl: &Crawl) -> Result<i64> {
+    let (count,): (i64,) = db
+        .one(
+            "SELECT COUNT(*) FROM kb_site_pages p WHERE p.site_id = $1 AND p.tenant_id = $2 AND p.document_id IS NOT NULL
+             AND NOT EXISTS (SELECT 1 FROM kb_crawl_urls u WHERE u.crawl_id = $3 AND u.url = p.url AND u.state <> 'pending')",
+            args![&crawl.site_id, &crawl.tenant_id, &crawl.id],
+        )
+        .await?;
+    Ok(count)
 }
 
 /// Documents whose pages are gone for long enough, or are not to be indexed any more: their addresses and ids.
@@ -432,8 +490,9 @@ pub(super) async fn vanished(
 ) -> Result<Vec<(String, String)>> {
     db.all(
         "SELECT p.url, p.document_id FROM kb_site_pages p WHERE p.site_id = $1 AND p.tenant_id = $2 AND p.document_id IS NOT NULL AND
-         (p.gone_since <= $3 OR EXISTS (SELECT 1 FROM kb_crawl_urls u WHERE u.crawl_id = $4 AND u.url = p.url AND u.state = 'done' AND u.verdict = 'skipped'
-          AND u.code IN ('robots', 'noindex', 'out_of_scope', 'duplicate', 'moved', 'type')))",
+         EXISTS (SELECT 1 FROM kb_crawl_urls u WHERE u.crawl_id = $4 AND u.url = p.url AND u.state = 'done' AND
+          ((u.code = 'gone' AND p.gone_since <= $3) OR (u.verdict = 'skipped' AND u.code IN ('robots', 'noindex', 'out_of_scope', 'duplicate', 'moved', 'type'))))
+         AND NOT EXISTS (SELECT 1 FROM kb_site_pages o WHERE o.document_id = p.document_id AND o.site_id <> p.site_id AND o.tenant_id = $2 AND o.gone_since IS NULL)",
         args![&crawl.site_id, &crawl.tenant_id, gone_before, &crawl.id],
     )
     .await

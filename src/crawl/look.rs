@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cairn_ingest::crawl::address;
 use cairn_ingest::crawl::page::{self, Directives};
-use cairn_ingest::{Input, parse};
+use cairn_ingest::{Format, Input, parse};
 use reqwest::Url;
 use sha2::{Digest, Sha256};
 
@@ -17,7 +17,7 @@ use crate::crawl::fetch::{Answer, Head, Validators};
 use crate::crawl::ledger::{self, Found, Memory, Verdict};
 use crate::crawl::visit::{Outcome, Visitor};
 use crate::crawl::{Seen, render};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::kb::datasets::Cutting;
 use crate::kb::documents::{self, Meeting, NewDocument};
 
@@ -52,10 +52,14 @@ impl Visitor {
             Some(m) if self.document_stands(m).await? => memory.clone(),
             _ => None,
         };
+        // What is there in part is still the page's, and goes when the page does.
+        let held = memory.as_ref().and_then(|m| m.document_id.clone());
         let copy = memory
             .clone()
             .filter(|m| known.is_none() && m.copy_of.is_some() && !row.forced);
         if let (Some(known), Some(modified)) = (&known, row.modified_on)
+            && known.gone_since.is_none()
+            && !self.settings.render
             && modified < known.checked_on
             && now.since(known.checked_on) < TRUST
         {
@@ -70,7 +74,12 @@ impl Visitor {
             outcome.memory = None;
             return Ok(outcome);
         }
-        let validators = known.as_ref().or(copy.as_ref()).map(|k| Validators {
+        // What the server says about a page does not tell what its scripts make of it.
+        let asked = known
+            .as_ref()
+            .or(copy.as_ref())
+            .filter(|_| !self.settings.render);
+        let validators = asked.map(|k| Validators {
             etag: k.etag.clone(),
             last_modified: k.last_modified.clone(),
         });
@@ -139,8 +148,8 @@ impl Visitor {
                 outcome.verdict.content_type = Some(kind);
                 outcome
             }
-            Answer::Page(head, bytes) => self.page(url, row, known, &head, bytes).await?,
-            Answer::File(head, stored) => self.file(url, row, known, &head, stored).await?,
+            Answer::Page(head, bytes) => self.page(url, row, known, held, &head, bytes).await?,
+            Answer::File(head, stored) => self.file(url, row, known, held, &head, stored).await?,
         };
         // Pages that were known under this address are asked for differently next time, but not forgotten.
         if let Some(memory) = &mut outcome.memory {
@@ -258,6 +267,7 @@ impl Visitor {
         url: &Url,
         row: &Seen,
         known: Option<Memory>,
+        held: Option<String>,
         head: &Head,
         bytes: Bytes,
     ) -> Result<Outcome> {
@@ -309,7 +319,7 @@ impl Visitor {
         }
         let mut directives = signs.directives.clone();
         for tag in &head.tags {
-            directives.note(tag, self.token());
+            directives.note_header(tag, self.token());
         }
         let directives = if self.settings.respect_meta {
             directives
@@ -385,7 +395,7 @@ impl Visitor {
             url,
             taken,
             hash,
-            known,
+            held,
             head,
             received,
             content_type,
@@ -399,13 +409,14 @@ impl Visitor {
         url: &Url,
         row: &Seen,
         known: Option<Memory>,
+        held: Option<String>,
         head: &Head,
         stored: Stored,
     ) -> Result<Outcome> {
         let received = stored.size;
         let mut directives = Directives::default();
         for tag in &head.tags {
-            directives.note(tag, self.token());
+            directives.note_header(tag, self.token());
         }
         let kind = head
             .content_type
@@ -428,6 +439,10 @@ impl Visitor {
                 None,
             ),
             (_, Err(error)) => (Taken::Skipped("type", error.to_string()), None),
+            (_, Ok(format)) if !is_wanted(format) => {
+                let reason = format!("{} is no document", format.mime_type(last));
+                (Taken::Skipped("type", reason), None)
+            }
             (_, Ok(format)) => {
                 let name = address::file_name(url, if last.contains('.') { "" } else { "txt" });
                 let mime_type = format.mime_type(&name).to_owned();
@@ -447,7 +462,7 @@ impl Visitor {
             url,
             taken,
             hash,
-            known,
+            held,
             head,
             received,
             kind,
@@ -511,17 +526,27 @@ impl Visitor {
             source: "website_crawl",
             metadata: serde_json::json!({}),
             cutting: Cutting::default(),
-            external_id: Some(url.to_string()),
+            external_id: Some(ledger::external_id(url)),
         };
         let caller = Caller::local(&self.crawl.tenant_id);
-        let added = documents::add(
+        let added = match documents::add(
             app,
             &caller,
             &self.crawl.dataset_id,
             vec![new],
             Meeting::default(),
         )
-        .await?;
+        .await
+        {
+            // About this page, and nothing that another attempt would change.
+            Err(error) if error.kind() == Kind::Invalid => {
+                return Ok((
+                    Taken::Failed(error.code().to_owned(), error.to_string()),
+                    Some(hash),
+                ));
+            }
+            added => added?,
+        };
         let added = added
             .into_iter()
             .next()
@@ -569,7 +594,7 @@ impl Visitor {
         url: &Url,
         taken: Taken,
         hash: Option<String>,
-        known: Option<Memory>,
+        held: Option<String>,
         head: &Head,
         bytes: u64,
         content_type: String,
@@ -602,7 +627,7 @@ impl Visitor {
                 }
             }
             Taken::Unchanged => {
-                memory.document_id = known.and_then(|k| k.document_id);
+                memory.document_id = held;
                 let mut outcome = Outcome::of(
                     "unchanged",
                     "same_content",
@@ -613,18 +638,23 @@ impl Visitor {
             }
             Taken::Copy(other) => {
                 // What was known keeps its document until the end of the crawl decides.
-                memory.document_id = known.and_then(|k| k.document_id);
+                memory.document_id = held;
                 let mut outcome = Outcome::skipped("duplicate", format!("a copy of {other}"));
                 outcome.verdict.other_url = Some(other.clone());
                 memory.copy_of = Some(other);
+                if memory.document_id.is_some() {
+                    // What the server says now is about another text than that of the document.
+                    memory.content_hash = None;
+                    (memory.etag, memory.last_modified) = (None, None);
+                }
                 outcome
             }
             Taken::Skipped(code, reason) => {
-                memory.document_id = known.and_then(|k| k.document_id);
+                memory.document_id = held;
                 Outcome::skipped(code, reason)
             }
             Taken::Failed(code, reason) => {
-                memory.document_id = known.and_then(|k| k.document_id);
+                memory.document_id = held;
                 Outcome::of("failed", &code, reason)
             }
         };
@@ -642,6 +672,23 @@ impl Visitor {
         outcome.memory = Some(memory);
         Ok(outcome)
     }
+}
+
+/// Plain text, PDF and office files; archives and data could become thousands of documents.
+fn is_wanted(format: Format) -> bool {
+    matches!(
+        format,
+        Format::Text
+            | Format::Markdown
+            | Format::Pdf
+            | Format::Word
+            | Format::PowerPoint
+            | Format::Spreadsheet
+            | Format::OpenDocumentText
+            | Format::OpenDocumentPresentation
+            | Format::Epub
+            | Format::Rtf
+    )
 }
 
 /// What a page is known by: its title and its main text, without what surrounds it.

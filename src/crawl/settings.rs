@@ -54,7 +54,7 @@ pub struct Settings {
     /// Does not follow links marked `rel=nofollow`.
     #[serde(default = "defaults::yes")]
     pub respect_nofollow: bool,
-    /// Requests per second and host, above 0 and up to 1000; a `Crawl-delay` can only make it slower.
+    /// Requests per second and host, 0.01 to 1000; a `Crawl-delay` can only make it slower.
     #[serde(default = "defaults::requests_per_second")]
     pub requests_per_second: f64,
     /// Requests at the same time, 1 to 16.
@@ -129,8 +129,8 @@ impl Settings {
         if self.max_depth > 100 {
             return wrong("maxDepth must be between 0 and 100");
         }
-        if !(self.requests_per_second > 0.0 && self.requests_per_second <= 1000.0) {
-            return wrong("requestsPerSecond must be above 0 and at most 1000");
+        if !(0.01..=1000.0).contains(&self.requests_per_second) {
+            return wrong("requestsPerSecond must be between 0.01 and 1000");
         }
         if !(1..=16).contains(&self.concurrency) {
             return wrong("concurrency must be between 1 and 16");

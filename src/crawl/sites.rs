@@ -60,6 +60,19 @@ impl Site {
 /// # Errors
 /// `dataset_not_found`; those of [`Settings::checked`]; `address_refused`.
 pub async fn put(app: &App, caller: &Caller, dataset_id: &str, settings: Settings) -> Result<Site> {
+    let mut tx = app.db.begin().await?;
+    let site = put_in(app, &mut tx, caller, dataset_id, settings).await?;
+    tx.commit().await?;
+    Ok(site)
+}
+
+pub(super) async fn put_in(
+    app: &App,
+    tx: &mut Tx,
+    caller: &Caller,
+    dataset_id: &str,
+    settings: Settings,
+) -> Result<Site> {
     caller.need(Scope::KbWrite)?;
     datasets::settings(app, caller, dataset_id).await?;
     let now = app.clock.now();
@@ -72,7 +85,6 @@ pub async fn put(app: &App, caller: &Caller, dataset_id: &str, settings: Setting
             "no rendering endpoint is configured (render_url); crawl without render",
         ));
     }
-    let mut tx = app.db.begin().await?;
     let row: Option<Site> = tx
         .optional(
             concat!(
@@ -84,7 +96,6 @@ pub async fn put(app: &App, caller: &Caller, dataset_id: &str, settings: Setting
             args![app.clock.id(), caller.tenant(), dataset_id, &settings.start_url, serde_json::to_string(&settings)?, now],
         )
         .await?;
-    tx.commit().await?;
     row.ok_or_else(|| Error::internal("an insert gave no row"))
 }
 
@@ -211,7 +222,7 @@ pub async fn schedule(
     get(app, caller, dataset_id, id).await
 }
 
-/// Removes a site with its schedule and its crawls, and with `documents` the pages that came from it; gives the number of documents that went.
+/// Removes a site with its schedule and its crawls, and with `documents` the pages that came from it and from no other site; gives the number of documents that went.
 ///
 /// # Errors
 /// `dataset_not_found`, `site_not_found`.
@@ -227,7 +238,8 @@ pub async fn delete(
     let pages: Vec<(String,)> = if documents {
         app.db
             .all(
-                "SELECT DISTINCT document_id FROM kb_site_pages WHERE tenant_id = $1 AND site_id = $2 AND document_id IS NOT NULL",
+                "SELECT DISTINCT p.document_id FROM kb_site_pages p WHERE p.tenant_id = $1 AND p.site_id = $2 AND p.document_id IS NOT NULL AND NOT EXISTS
+                 (SELECT 1 FROM kb_site_pages o WHERE o.document_id = p.document_id AND o.site_id <> p.site_id AND o.tenant_id = $1 AND o.gone_since IS NULL)",
                 args![caller.tenant(), id],
             )
             .await?

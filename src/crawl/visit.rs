@@ -12,12 +12,14 @@ use reqwest::Url;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
+use crate::auth::Caller;
 use crate::crawl::fetch::Fetcher;
 use crate::crawl::ledger::{self, Found, Memory, Verdict};
 use crate::crawl::{Crawl, Settings};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::events;
 use crate::jobs::{self, Job};
+use crate::kb::documents;
 
 /// Between two reports of progress.
 const TICK: Duration = Duration::from_millis(500);
@@ -95,6 +97,7 @@ impl Visitor {
         let settings = crawl.settings()?;
         let known = ledger::known(&app.db, &crawl.id).await?;
         let contents = ledger::contents(&app.db, &crawl.id).await?;
+        let waiting = ledger::unvisited(&app.db, &crawl).await?;
         let last = known.iter().map(|(_, seq, _)| *seq).max().unwrap_or(0);
         let state = State {
             seen: known
@@ -105,13 +108,7 @@ impl Visitor {
             queries: Queries::default(),
         };
         Ok(Self {
-            fetcher: Fetcher::new(
-                app,
-                &crawl.tenant_id,
-                &settings,
-                crawl.requests,
-                crawl.bytes_received,
-            ),
+            fetcher: Fetcher::new(app, &crawl, &settings),
             start: settings.start()?,
             aliases: settings.alias_origins()?,
             scope: settings.scope(app.clock.now())?,
@@ -119,7 +116,7 @@ impl Visitor {
             job: job.clone(),
             state: Mutex::new(state),
             next_seq: AtomicI64::new(last + 1),
-            taken: AtomicI64::new(i64::try_from(contents.len()).unwrap_or(i64::MAX)),
+            taken: AtomicI64::new(i64::try_from(contents.len()).unwrap_or(i64::MAX) + waiting),
             visits: AtomicI64::new(0),
             ticked: Mutex::new(Instant::now()),
             failure: Mutex::default(),
@@ -172,6 +169,16 @@ impl Visitor {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let mut kept = Vec::new();
         for mut candidate in found {
+            if candidate.url.len() > address::LONGEST {
+                // The beginning is enough for a report.
+                let end = candidate.url.floor_char_boundary(200);
+                candidate.url.truncate(end);
+                candidate.url.push('…');
+                candidate.skip = Some((
+                    "trap",
+                    format!("the address is longer than {} bytes", address::LONGEST),
+                ));
+            }
             let passed_over = state.seen.get(&candidate.url).copied();
             if passed_over == Some(false)
                 || (passed_over.is_none() && state.seen.len() >= self.most_known())
@@ -228,6 +235,22 @@ impl Visitor {
         let Ok(url) = given.parse::<Url>() else {
             return Ok(Vec::new());
         };
+        if url.as_str() != given
+            && ledger::get(&self.app.db, &self.crawl.id, given)
+                .await?
+                .is_some()
+        {
+            // An address that changes when it is read again would be pending for ever.
+            let outcome = Outcome::of(
+                "failed",
+                "address_invalid",
+                "the address has no lasting spelling".to_owned(),
+            );
+            let mut tx = self.app.db.begin_repeatable().await?;
+            ledger::settle(&mut tx, &self.crawl.id, given, &outcome.verdict).await?;
+            tx.commit().await?;
+            return Ok(Vec::new());
+        }
         let Some(row) = ledger::get(&self.app.db, &self.crawl.id, url.as_str()).await? else {
             return Ok(Vec::new());
         };
@@ -236,8 +259,12 @@ impl Visitor {
         }
         self.visits.fetch_add(1, Ordering::Relaxed);
         let began = Instant::now();
-        let has_room =
-            self.taken.fetch_add(1, Ordering::Relaxed) < i64::from(self.settings.max_pages);
+        // Pages that are known have their places; the others take those that are left.
+        let is_known = ledger::memory(&self.app.db, &self.crawl, url.as_str())
+            .await?
+            .is_some_and(|m| m.document_id.is_some());
+        let has_room = is_known
+            || self.taken.fetch_add(1, Ordering::Relaxed) < i64::from(self.settings.max_pages);
         let outcome = if !has_room {
             Ok(Outcome::skipped(
                 "limit",
@@ -249,7 +276,8 @@ impl Visitor {
         } else if self.fetcher.is_exhausted() {
             Ok(Outcome::skipped(
                 "limit",
-                "the crawl has sent all the requests that it may".to_owned(),
+                "the crawl has sent all the requests, or taken all the time, that it may"
+                    .to_owned(),
             ))
         } else {
             self.look(&url, &row).await
@@ -272,13 +300,14 @@ impl Visitor {
         let found = self.sort(outcome.links);
         let mut tx = self.app.db.begin_repeatable().await?;
         if let Some(to) = &outcome.moved_to {
-            let name = to
-                .parse()
-                .map(|to| address::file_name(&to, "html"))
-                .unwrap_or_default();
-            ledger::follow_move(&mut tx, &self.crawl, url.as_str(), to, &name).await?;
+            ledger::follow_move(&mut tx, &self.crawl, url, to).await?;
         }
-        ledger::settle(&mut tx, &self.crawl.id, url.as_str(), &outcome.verdict).await?;
+        let noted = ledger::settle(&mut tx, &self.crawl.id, url.as_str(), &outcome.verdict).await?;
+        if noted == 0 {
+            // The site was deleted under the crawl: nothing of it may stay.
+            drop(tx);
+            return self.take_back(&outcome.verdict).await;
+        }
         if let Some(memory) = &outcome.memory {
             ledger::remember(&mut tx, &self.crawl, memory).await?;
         }
@@ -304,6 +333,10 @@ impl Visitor {
         if is_time {
             self.tell().await?;
         }
+        if self.is_tight() {
+            // Who comes first is told by the order of finding, and not by the walk.
+            return Ok(Vec::new());
+        }
         Ok(found
             .into_iter()
             .filter(|f| f.skip.is_none())
@@ -311,21 +344,46 @@ impl Visitor {
             .collect())
     }
 
-    /// Counts, and tells how far the crawl is.
+    /// Whether more addresses are known than pages may be taken.
+    pub(super) fn is_tight(&self) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        i64::try_from(state.seen.len()).unwrap_or(i64::MAX) > i64::from(self.settings.max_pages)
+    }
+
+    /// Removes what was handed over for a crawl that is gone, and ends.
+    async fn take_back(&self, verdict: &Verdict) -> Result<Vec<String>> {
+        if let Some(id) = verdict
+            .document_id
+            .as_ref()
+            .filter(|_| verdict.verdict == "new")
+        {
+            let caller = Caller::local(&self.crawl.tenant_id);
+            match documents::delete(&self.app, &caller, &self.crawl.dataset_id, id).await {
+                Err(error) if error.kind() != Kind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Err(Error::unavailable("cancelled", "the crawl is gone"))
+    }
+
+    /// Counts, and tells how far the crawl is when that is news.
     pub(super) async fn tell(&self) -> Result<()> {
         let (requests, bytes) = self.fetcher.spent();
+        let counts = ledger::count(&self.app.db, &self.crawl.id).await?;
+        let before = super::crawls::load(&self.app, &self.crawl.tenant_id, &self.crawl.id).await?;
         let mut tx = self.app.db.begin_repeatable().await?;
-        ledger::tally(&mut tx, &self.crawl, requests, bytes).await?;
+        ledger::tally(&mut tx, &self.crawl, counts, requests, bytes).await?;
         tx.commit().await?;
-        let Some(crawl) =
-            super::crawls::load(&self.app, &self.crawl.tenant_id, &self.crawl.id).await?
-        else {
+        let after = super::crawls::load(&self.app, &self.crawl.tenant_id, &self.crawl.id).await?;
+        let (Some(before), Some(after)) = (before, after) else {
             return Err(Error::unavailable("cancelled", "the crawl is gone"));
         };
-        let mut tx = self.app.db.begin_repeatable().await?;
-        events::append(&mut tx, &self.app.clock, &crawl.tenant_id, &crawl.changed()).await?;
-        tx.commit().await?;
-        self.app.bell.ring();
+        if before.changed() != after.changed() {
+            let mut tx = self.app.db.begin_repeatable().await?;
+            events::append(&mut tx, &self.app.clock, &after.tenant_id, &after.changed()).await?;
+            tx.commit().await?;
+            self.app.bell.ring();
+        }
         Ok(())
     }
 }

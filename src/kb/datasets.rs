@@ -1,7 +1,7 @@
 //! Datasets: a set of documents with one embedding model, one way of cutting and one keyword analysis.
 
 use crate::app::App;
-use crate::auth::{Caller, Scope};
+use crate::auth::{Area, Caller, Scope};
 use crate::clock::Time;
 use crate::crawl::sites;
 use crate::db::args;
@@ -192,6 +192,46 @@ pub const DELIMITER: &str = "\n---\n";
 /// `name_missing`, `dataset_exists`, `language_unknown`, and those of [`Cutting::check`].
 pub async fn create(app: &App, caller: &Caller, new: NewDataset) -> Result<Dataset> {
     caller.need_unconfined(Scope::KbWrite)?;
+    create_as(app, caller, &app.clock.id(), new).await
+}
+
+/// The dataset that holds the texts of an area; made when there is none.
+///
+/// # Errors
+/// As the database says.
+pub(crate) async fn shelf(app: &App, tenant_id: &str, area: Area) -> Result<Dataset> {
+    let (caller, id) = (Caller::local(tenant_id), area.shelf(tenant_id));
+    match settings(app, &caller, &id).await {
+        Err(error) if error.code() == "dataset_not_found" => {}
+        found => return found,
+    }
+    let title = match area {
+        Area::Knowledge => "Knowledge",
+        Area::Data => "Data",
+        Area::Projects => "Projects",
+        Area::Plans => "Business plans",
+        Area::Sales => "Sales",
+        Area::Templates => "Templates",
+    };
+    // Somebody may have a dataset of that name already, or make the shelf at the same moment.
+    for name in [title.to_owned(), format!("{title} of agents"), id.clone()] {
+        let new = NewDataset {
+            name,
+            description: Some("What agents have written; kept by Cairn".to_owned()),
+            ..NewDataset::default()
+        };
+        match create_as(app, &caller, &id, new).await {
+            Err(error) if error.code() == "dataset_exists" => {}
+            made => return made,
+        }
+        if let Ok(made) = settings(app, &caller, &id).await {
+            return Ok(made);
+        }
+    }
+    Err(Error::internal("a shelf could not be made"))
+}
+
+async fn create_as(app: &App, caller: &Caller, id: &str, new: NewDataset) -> Result<Dataset> {
     let name = checked_name(&new.name)?;
     let language = new
         .language
@@ -203,15 +243,15 @@ pub async fn create(app: &App, caller: &Caller, new: NewDataset) -> Result<Datas
     let delimiter = checked_delimiter(new.delimiter.as_deref().unwrap_or(DELIMITER))?;
     let model = app.embedder().await?;
     let spec = model.spec();
-    let (id, now) = (app.clock.id(), app.clock.now());
+    let now = app.clock.now();
     let mut tx = app.db.begin().await?;
     let created = tx
         .execute(
             "INSERT INTO kb_datasets (id, tenant_id, name, description, language, embedding_provider, embedding_model, vector_size, chunk_size,
              chunk_overlap, parse_type, parser_engine, delimiter, allowed_agent_roles, generation, live_set, created_on, updated_on)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 1, $1, $15, $15) ON CONFLICT (tenant_id, name) DO NOTHING",
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 1, $1, $15, $15) ON CONFLICT DO NOTHING",
             args![
-                &id,
+                id,
                 caller.tenant(),
                 name,
                 &new.description,
@@ -235,20 +275,20 @@ pub async fn create(app: &App, caller: &Caller, new: NewDataset) -> Result<Datas
             format!("there is a dataset named {name:?} already"),
         ));
     }
-    generations::first(&mut tx, caller.tenant(), &id).await?;
+    generations::first(&mut tx, caller.tenant(), id).await?;
     events::append(
         &mut tx,
         &app.clock,
         caller.tenant(),
         &Event::DatasetChanged {
-            dataset_id: id.clone(),
+            dataset_id: id.to_owned(),
             name: name.to_owned(),
         },
     )
     .await?;
     tx.commit().await?;
     app.bell.ring();
-    get(app, caller, &id).await
+    get(app, caller, id).await
 }
 
 macro_rules! columns {
@@ -359,7 +399,10 @@ pub async fn list(app: &App, caller: &Caller, page: &Page) -> Result<Listing<Dat
             rows
         }
     };
-    Ok(page.listing(rows, |d| d.id.clone()))
+    let mut listing = page.listing(rows, |d| d.id.clone());
+    // A page may be shorter than asked for, but nothing is left out.
+    listing.items.retain(|d| caller.sees(&d.id));
+    Ok(listing)
 }
 
 /// Changes settings. Size, overlap and parse type hold for documents ingested from now on; nothing is ingested again by itself.

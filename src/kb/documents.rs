@@ -376,6 +376,52 @@ pub async fn add(
     Ok(added)
 }
 
+/// Adds a document, or replaces the one with its external id, in the transaction that causes it.
+///
+/// # Errors
+/// As the database says.
+pub(crate) async fn add_in(
+    app: &App,
+    tx: &mut Tx,
+    tenant_id: &str,
+    dataset_id: &str,
+    new: &NewDocument,
+) -> Result<Document> {
+    index_log::hold(tx, tenant_id, dataset_id).await?;
+    let meeting = Meeting::default();
+    Ok(meet(app, tx, tenant_id, dataset_id, new, None, meeting)
+        .await?
+        .document)
+}
+
+/// Removes a document in the transaction that causes it; one that is gone already needs nothing.
+///
+/// # Errors
+/// As the database says.
+pub(crate) async fn remove_in(app: &App, tx: &mut Tx, tenant_id: &str, id: &str) -> Result<()> {
+    if let Some(document) = load_in(tx, tenant_id, id).await? {
+        remove(app, tx, &document).await?;
+    }
+    Ok(())
+}
+
+/// Hides a document from searches, or shows it again, in the transaction that causes it.
+///
+/// # Errors
+/// As the database says.
+pub(crate) async fn switch_in(
+    app: &App,
+    tx: &mut Tx,
+    tenant_id: &str,
+    id: &str,
+    enabled: bool,
+) -> Result<()> {
+    match load_in(tx, tenant_id, id).await? {
+        Some(document) if document.enabled != enabled => switch(app, tx, &document, enabled).await,
+        _ => Ok(()),
+    }
+}
+
 async fn meet(
     app: &App,
     tx: &mut Tx,

@@ -32,6 +32,12 @@ async fn operations(service: &Service, dataset: &str) -> Vec<(Method, String, St
                 .replace("{queryId}", "x")
                 .replace("{querySetId}", "x")
                 .replace("{runId}", "x")
+                .replace("{id}", "x")
+                .replace("{kind}", "email")
+                .replace("{projectId}", "x")
+                .replace("{wpId}", "x")
+                .replace("{taskId}", "x")
+                .replace("{conversationId}", "x")
                 .replace("{siteId}", "x")
                 .replace("{crawlId}", "x")
                 .replace("{crawlJobId}", "x");

@@ -1072,3 +1072,141 @@ async fn pages_made_by_scripts_are_rendered_by_an_endpoint() {
         .await;
     assert_eq!(hits[0]["metadata"]["url"], json!(format!("{}/", site.url)));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn addresses_of_any_length_end_with_a_verdict() {
+    let service = service().await;
+    let long = format!("/{}", "%E6%BC%A2".repeat(90));
+    let endless = format!("/{}", "x".repeat(5000));
+    let site = Site::start(vec![("/", page("the start", &[&long, &endless, "/away"]))]).await;
+    site.set(&long, page("a long name", &[]));
+    site.set("/away", answer(301, &[("location", &endless)]));
+    let dataset = service.dataset("web").await;
+    let (crawl, seen) = crawl(&service, &dataset, settings(&site.url, json!({}))).await;
+    assert_eq!(crawl["pagesIndexed"], 2, "{crawl}");
+    assert_eq!(verdict(&seen, &long), "new -");
+    assert!(
+        seen.iter()
+            .any(|(path, p)| path.ends_with('…') || text(&p["url"]).ends_with('…')),
+        "{:?}",
+        seen.keys()
+    );
+    let (again, _) = self::crawl(&service, &dataset, settings(&site.url, json!({}))).await;
+    assert_eq!(again["pagesUnchanged"], 2, "{again}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_limit_takes_what_is_found_first_and_keeps_it() {
+    let service = service().await;
+    let links: Vec<String> = (0..60).map(|n| format!("/p/{n:02}")).collect();
+    let links: Vec<&str> = links.iter().map(String::as_str).collect();
+    let site = Site::start(vec![("/", page("the start", &links))]).await;
+    for link in &links {
+        site.set(link, page(&format!("the page {link}"), &[]));
+    }
+    let dataset = service.dataset("web").await;
+    let wanted = settings(&site.url, json!({"maxPages": 5, "concurrency": 1}));
+    let taken = |seen: &BTreeMap<String, Value>| -> Vec<String> {
+        seen.iter()
+            .filter(|(_, p)| ["new", "unchanged"].iter().any(|v| p["verdict"] == *v))
+            .map(|(path, _)| path.clone())
+            .collect()
+    };
+    let (_, seen) = crawl(&service, &dataset, wanted.clone()).await;
+    assert_eq!(taken(&seen), ["/", "/p/00", "/p/01", "/p/02", "/p/03"]);
+    // The same again, and one that is gone makes room for one.
+    site.remove("/p/01");
+    let (second, seen) = crawl(&service, &dataset, wanted).await;
+    assert_eq!(
+        taken(&seen),
+        ["/", "/p/00", "/p/02", "/p/03", "/p/04"],
+        "{second}"
+    );
+    assert_eq!(
+        (
+            &second["pagesRemoved"],
+            &second["pagesUnchanged"],
+            &second["pagesNew"]
+        ),
+        (&json!(1), &json!(4), &json!(1))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_that_moved_is_the_same_document_wherever_its_links_point() {
+    let service = service().await;
+    let site = Site::start(vec![
+        ("/", page("the start", &["/old"])),
+        ("/old", page("the traveller", &[])),
+    ])
+    .await;
+    let dataset = service.dataset("web").await;
+    let wanted = settings(&site.url, json!({}));
+    let (_, first) = crawl(&service, &dataset, wanted.clone()).await;
+    // Everybody links to the new address already.
+    site.set("/", page("the start", &["/new"]));
+    site.set("/new", page("the traveller", &[]));
+    site.set("/old", answer(301, &[("location", "/new")]));
+    let (second, seen) = crawl(&service, &dataset, wanted).await;
+    assert_eq!(verdict(&seen, "/old"), "skipped moved");
+    assert_eq!(
+        seen["/new"]["documentId"], first["/old"]["documentId"],
+        "{second} {}",
+        seen["/new"]
+    );
+    assert_eq!(
+        (&second["pagesRemoved"], &second["pagesNew"]),
+        (&json!(0), &json!(0)),
+        "{second}"
+    );
+    let hits = service
+        .search(
+            json!({"query": "traveller", "datasetIds": [dataset], "hybridAlpha": 0.0, "topK": 1}),
+        )
+        .await;
+    assert_eq!(
+        hits[0]["metadata"]["url"],
+        json!(format!("{}/new", site.url))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_that_came_back_stays() {
+    let service = service().await;
+    let site = Site::start(vec![
+        ("/", page("the start", &["/shy"])),
+        ("/shy", page("the shy page", &[])),
+    ])
+    .await;
+    site.set(
+        "/sitemap.xml",
+        raw(
+            200,
+            &[],
+            format!(
+                "<urlset><url><loc>{}/shy</loc><lastmod>2020-01-01</lastmod></url></urlset>",
+                site.url
+            ),
+        ),
+    );
+    let dataset = service.dataset("web").await;
+    let wanted = settings(&site.url, json!({"vanishedGraceDays": 1}));
+    crawl(&service, &dataset, wanted.clone()).await;
+    // Its sitemap says that nothing changed; without it, it is gone, and has a day.
+    site.remove("/sitemap.xml");
+    site.remove("/shy");
+    let (gone, _) = crawl(&service, &dataset, wanted.clone()).await;
+    assert_eq!(gone["pagesRemoved"], 0, "{gone}");
+    site.set("/shy", page("the shy page", &[]));
+    let (back, seen) = crawl(
+        &service,
+        &dataset,
+        settings(&site.url, json!({"vanishedGraceDays": 0})),
+    )
+    .await;
+    assert_eq!(
+        (verdict(&seen, "/shy"), &back["pagesRemoved"]),
+        ("unchanged not_modified".to_owned(), &json!(0)),
+        "{back}"
+    );
+}

@@ -84,6 +84,7 @@ fn every_handler_is_documented() {
     for file in [
         "src/api/dashboard/mod.rs",
         "src/api/dashboard/files.rs",
+        "src/api/agents/mod.rs",
         "src/api/kb/mod.rs",
         "src/api/kb/chunks.rs",
         "src/api/kb/crawls.rs",

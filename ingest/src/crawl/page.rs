@@ -50,20 +50,30 @@ pub struct Directives {
 }
 
 impl Directives {
-    /// Takes note of the value of a `robots` meta element or an `X-Robots-Tag` header. A header may name a crawler first (`otherbot: noindex`).
-    pub fn note(&mut self, value: &str, token: &str) {
-        let value = match value.split_once(':') {
+    /// Takes note of an `X-Robots-Tag` header, which may name a crawler first (`otherbot: noindex`).
+    pub fn note_header(&mut self, value: &str, token: &str) {
+        // Some directives have values of their own.
+        const VALUED: [&str; 4] = [
+            "unavailable_after",
+            "max-snippet",
+            "max-image-preview",
+            "max-video-preview",
+        ];
+        match value.split_once(':') {
             Some((agent, rest))
                 if !agent.contains(',')
-                    && !agent.trim().eq_ignore_ascii_case("unavailable_after") =>
+                    && !VALUED.contains(&agent.trim().to_ascii_lowercase().as_str()) =>
             {
-                if !agent.trim().eq_ignore_ascii_case(token) {
-                    return;
+                if agent.trim().eq_ignore_ascii_case(token) {
+                    self.note(rest);
                 }
-                rest
             }
-            _ => value,
-        };
+            _ => self.note(value),
+        }
+    }
+
+    /// Takes note of the value of a `robots` meta element.
+    pub fn note(&mut self, value: &str) {
         for word in value.split(',').map(|w| w.trim().to_ascii_lowercase()) {
             if matches!(word.as_str(), "noindex" | "none") {
                 self.noindex = Some(word.clone());
@@ -132,7 +142,7 @@ pub fn read(bytes: &[u8], charset: Option<&str>, token: &str) -> Signs {
             );
             let name = name.unwrap_or_default();
             if name.eq_ignore_ascii_case("robots") || name.eq_ignore_ascii_case(token) {
-                signs.borrow_mut().directives.note(&content, token);
+                signs.borrow_mut().directives.note(&content);
             }
             if e.get_attribute("http-equiv")
                 .is_some_and(|v| v.eq_ignore_ascii_case("refresh"))
@@ -214,12 +224,17 @@ mod tests {
     fn directives_name_their_crawler() {
         let noted = |value: &str| {
             let mut directives = Directives::default();
-            directives.note(value, "CairnBot");
+            directives.note_header(value, "CairnBot");
             (directives.noindex.is_some(), directives.nofollow.is_some())
         };
         assert_eq!(noted("otherbot: noindex"), (false, false));
         assert_eq!(noted("cairnbot: noindex, nofollow"), (true, true));
         assert_eq!(noted("none"), (true, true));
+        assert_eq!(noted("max-snippet: -1, noindex"), (true, false));
+        assert_eq!(
+            noted("index, max-image-preview:large, nofollow"),
+            (false, true)
+        );
         assert_eq!(
             noted("unavailable_after: 25 Jun 2010 15:00:00 PST"),
             (false, false)

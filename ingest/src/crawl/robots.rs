@@ -58,7 +58,7 @@ impl Reader<'_> {
         if !pattern.is_empty() {
             group.rules.push(Rule {
                 allow,
-                pattern: pattern.to_owned(),
+                pattern: normal(pattern),
                 line,
             });
         }
@@ -146,6 +146,7 @@ impl Robots {
     /// The longest pattern wins, and of equally long ones the allowing one.
     #[must_use]
     pub fn forbids(&self, path: &str) -> Option<String> {
+        let path = &normal(path);
         let strongest = self
             .rules
             .iter()
@@ -167,6 +168,36 @@ impl Rule {
         let index = self.allow && file.starts_with("index.htm") && path == format!("{folder}/");
         index.then(|| folder.len() + 2)
     }
+}
+
+/// The one spelling of escapes (RFC 9309, 2.2.2): what need not be escaped is not, and hex digits are upper case.
+fn normal(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let digits = bytes
+            .get(at + 1..at + 3)
+            .and_then(|d| std::str::from_utf8(d).ok());
+        let value = digits
+            .filter(|_| bytes[at] == b'%')
+            .and_then(|d| u8::from_str_radix(d, 16).ok());
+        match value {
+            Some(byte) if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => {
+                out.push(byte);
+                at += 3;
+            }
+            Some(byte) => {
+                out.extend(format!("%{byte:02X}").bytes());
+                at += 3;
+            }
+            None => {
+                out.push(bytes[at]);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
 }
 
 /// Whether a pattern with `*` and a closing `$` matches the beginning of a path. Greedy from the left, so linear in the length of the path for each part.
@@ -237,6 +268,21 @@ mod tests {
     fn other_lines_do_not_divide_a_group() {
         let text = "User-agent: CairnBot\nSitemap: https://a.test/s.xml\nUnknown: x\nUser-agent: *\nDisallow: /\n";
         assert!(forbidden(text, "/").is_some());
+    }
+
+    #[test]
+    fn escapes_have_one_spelling() {
+        let text = "User-agent: *\nDisallow: /caf%c3%a9\nDisallow: /~bob/\nDisallow: /\u{fc}ber\n";
+        for path in [
+            "/caf%C3%A9",
+            "/caf%c3%a9/menu",
+            "/%7Ebob/",
+            "/~bob/x",
+            "/%c3%bcber",
+        ] {
+            assert!(forbidden(text, path).is_some(), "{path}");
+        }
+        assert_eq!(forbidden(text, "/caf%2Fe"), None);
     }
 
     #[test]

@@ -134,11 +134,10 @@ pub(super) async fn create_key(
 
 fn no_more_than(caller: &Caller, wanted: &[String]) -> Result<()> {
     for granted in scopes::read(wanted)? {
-        for scope in scopes::ALL
-            .into_iter()
-            .filter(|s| scopes::covers(&granted, *s))
-        {
-            caller.need(scope)?;
+        for scope in scopes::ALL.iter().copied() {
+            if scopes::names(&granted, scope) {
+                caller.need_named(scope)?;
+            }
         }
     }
     Ok(())

@@ -133,6 +133,7 @@ impl Tail {
                 .dataset_id
                 .as_deref()
                 .is_none_or(|id| dataset == Some(id))
-            && dataset.is_none_or(|id| self.caller.sees(id))
+            // What is about no dataset is for those who are confined to none.
+            && dataset.map_or(self.caller.datasets().is_none(), |id| self.caller.sees(id))
     }
 }

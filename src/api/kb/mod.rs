@@ -1,6 +1,7 @@
 //! `/kb/v1`: what Cairn adds to the contracts, in the style of the dashboard dialect (its envelope, faults and extractors).
 
 mod access;
+mod channel;
 pub(crate) mod chunks;
 pub(crate) mod crawls;
 mod datasets;
@@ -41,5 +42,8 @@ pub(super) fn routes() -> OpenApiRouter<Service> {
         .routes(routes!(jobs::get))
         .routes(routes!(jobs::cancel))
         .routes(routes!(jobs::retry))
+        .routes(routes!(channel::conversations))
+        .routes(routes!(channel::messages))
+        .routes(routes!(channel::tasks))
         .routes(routes!(events::stream))
 }

@@ -1,0 +1,102 @@
+//! People, and what agents push to their user's app.
+
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::wire::{AgentFault, Auth, Body, One, Problem, View, one};
+use crate::api::Service;
+use crate::error::Result;
+use crate::records::channel::{self, Push};
+use crate::records::users;
+
+/// A person of the company.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = AgentUser)]
+pub(super) struct UserRecord {
+    id: String,
+    name: String,
+    email: Option<String>,
+    /// `owner` or `member`.
+    role: String,
+    created_at: String,
+}
+
+/// Lists the people of the key's company.
+#[utoipa::path(get, path = "/protected/users", tag = "agents", operation_id = "listUsers", security(("key" = [])),
+    responses((status = 200, body = One<Vec<UserRecord>>), (status = "4XX", body = AgentFault)))]
+pub(super) async fn users(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+) -> Result<Json<One<Vec<UserRecord>>>, Problem> {
+    let found = users::list(&service.app, &caller).await?;
+    let records = found.into_iter().map(|user| UserRecord {
+        id: user.id,
+        name: user.name,
+        email: user.email,
+        role: user.role,
+        created_at: user.created_on.rfc3339(),
+    });
+    Ok(one(records.collect()))
+}
+
+/// A message, a piece of one, how far a task is, or both.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = AgentPush)]
+pub(super) struct PushRequest {
+    message: Option<String>,
+    chunk: Option<String>,
+    message_id: Option<String>,
+    /// `openclaw` when absent.
+    conversation_id: Option<String>,
+    done: Option<bool>,
+    task_id: Option<String>,
+    /// `started`, `in_progress` or `done`.
+    status: Option<String>,
+    summary: Option<String>,
+}
+
+/// What a push became.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = AgentPushed)]
+pub(super) struct PushedRecord {
+    /// Where the message went, when there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    conversation_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message_id: Option<String>,
+    /// The task as it is now, when there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    task: Option<View>,
+}
+
+/// Pushes a message or a task's progress to the user's app; any key may. The app hears it as `openclaw:message` and `agent-task-update` at `/kb/v1/events`.
+#[utoipa::path(post, path = "/protected/openclaw/webhook", tag = "agents", operation_id = "pushMessageOrTaskProgress", security(("key" = [])), request_body = PushRequest,
+    responses((status = 200, body = One<PushedRecord>), (status = "4XX", body = AgentFault)))]
+pub(super) async fn push(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Body(body): Body<PushRequest>,
+) -> Result<Json<One<PushedRecord>>, Problem> {
+    let push = Push {
+        message: body.message,
+        chunk: body.chunk,
+        message_id: body.message_id,
+        conversation_id: body.conversation_id,
+        done: body.done.unwrap_or(false),
+        task_id: body.task_id,
+        status: body.status,
+        summary: body.summary,
+    };
+    let pushed = channel::push(&service.app, &caller, push).await?;
+    let (conversation_id, message_id) = pushed.message.unzip();
+    Ok(one(PushedRecord {
+        conversation_id,
+        message_id,
+        task: pushed.task.as_ref().map(View::of).transpose()?,
+    }))
+}

@@ -1,0 +1,61 @@
+//! SmartSaaS Agents API, `/protected`: what agents post and look up for their user.
+//!
+//! Where the contract is silent (it prints no answers at all), this holds:
+//! - a key comes as `Authorization: Bearer <key>` or alone; success is `{"success": true, "data": …}`, 201 when something was made; lists have `pagination`
+//!   with `page`, `limit`, `total`, `pages`; errors are `{"success": false, "error": {"code", "reason", "message", "requestId"}}`
+//! - every list takes `page` (from 1), `limit` (1 to 100, 10 when absent), `sortBy` (`updatedAt`, `createdAt`, `title`), `sortOrder`
+//! - a record is what was sent, with `id` (and `_id`), `kind`, `title`, `status`, `createdBy` (the key), `createdAt`, `updatedAt`, and `documentId`, under which search
+//!   knows it; a title may come as `title` or `name`, and is otherwise taken from the text
+//! - every record's text is searchable by those who may read its area, in a dataset with the id `<area>~<tenant>`; hits carry `documentMetadata.recordId`
+//! - of `findings`, `content` and `summary` the first that is not blank is the text; the others are kept beside it; one of them, or a title, must be there
+//! - research answers with `duplicates`: earlier knowledge that says nearly the same; `supersedes` names a record whose place a new one takes
+//! - `dataTags`, `tags` and `sources` may be lists of lists, which are flattened; `dataSchema` lists columns as names, `[name, type]` or `{name, type, required}`; rows
+//!   are checked against it, and fields without a column are kept; `company` is ignored, because the key knows it
+//! - `DELETE /protected/business-plans` takes the id as query parameter `id` or in the body
+//! - a project whose status is `completed` or `done` is completed; statuses are otherwise free words
+//! - a campaign has `stages` (new, contacted, qualified, proposal, won when it names none), and may bring `leads`, each with `stageIndex` or `stage`; `POST /sales/crm` and
+//!   `/sales/funnel` read, and need `sales:read`; pages count from 1, and 0 is the first, too
+//! - `POST /templates/media` takes a JSON record with a `url`, or text; it is no upload
+//! - `company:*` stands for users, data, knowledge, business plans, sales and templates, `organiser:*` for projects, `integrations:*` for data and knowledge, `admin:*` for all
+//! - of `message` and `chunk` in one push the chunk follows the message; a push with neither, and without a task, is an error; a task may go back in its status
+
+mod channel;
+mod data;
+mod knowledge;
+mod plans;
+mod projects;
+mod sales;
+mod templates;
+pub mod wire;
+
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::Service;
+
+/// What the paths of this dialect begin with.
+pub(super) const PREFIX: &str = "/protected";
+
+pub(super) fn routes() -> OpenApiRouter<Service> {
+    OpenApiRouter::new()
+        .routes(routes!(channel::users))
+        .routes(routes!(channel::push))
+        .routes(routes!(data::list, data::create))
+        .routes(routes!(data::append))
+        .routes(routes!(knowledge::list, knowledge::add))
+        .routes(routes!(knowledge::research))
+        .routes(routes!(plans::list, plans::create, plans::remove))
+        .routes(routes!(projects::list, projects::create))
+        .routes(routes!(projects::detail))
+        .routes(routes!(projects::completed))
+        .routes(routes!(projects::packages, projects::add_package))
+        .routes(routes!(projects::tasks, projects::add_task))
+        .routes(routes!(projects::update_task))
+        .routes(routes!(projects::add_team))
+        .routes(routes!(sales::campaigns, sales::create_campaign))
+        .routes(routes!(sales::crm, sales::query_crm))
+        .routes(routes!(sales::funnel, sales::query_funnel))
+        .routes(routes!(sales::forecasts, sales::create_forecast))
+        .routes(routes!(sales::analytics))
+        .routes(routes!(templates::list, templates::create))
+}

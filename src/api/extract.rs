@@ -1,0 +1,95 @@
+//! The extractors of a dialect: what they take is the same everywhere, and what they refuse is answered in the dialect's own shape.
+
+/// Makes `Auth`, `Body`, `Query` and `Path` of a dialect from its problem type and the function that finds the secret in the `Authorization` header.
+macro_rules! extractors {
+    ($problem:ty, $secret:path) => {
+        /// The caller behind the `Authorization` header.
+        #[derive(Debug)]
+        pub struct Auth(pub $crate::auth::Caller);
+
+        impl ::axum::extract::FromRequestParts<$crate::api::Service> for Auth {
+            type Rejection = $problem;
+
+            async fn from_request_parts(parts: &mut ::axum::http::request::Parts, service: &$crate::api::Service) -> ::std::result::Result<Self, $problem> {
+                let missing = || {
+                    $crate::error::Error::unauthorized(
+                        "key_missing",
+                        "send an API key as Authorization: Bearer <key>",
+                    )
+                };
+                let header = parts
+                    .headers
+                    .get(::axum::http::header::AUTHORIZATION)
+                    .ok_or_else(missing)?
+                    .to_str()
+                    .map_err(|_| missing())?;
+                let secret = $secret(header).ok_or_else(missing)?;
+                let app = &service.app;
+                Ok(Self(app.gate.authenticate(&app.db, &app.clock, secret).await?))
+            }
+        }
+
+        /// A JSON body.
+        #[derive(Debug)]
+        pub struct Body<T>(pub T);
+
+        impl<T: ::serde::de::DeserializeOwned, S: Send + Sync> ::axum::extract::FromRequest<S> for Body<T> {
+            type Rejection = $problem;
+
+            async fn from_request(request: ::axum::extract::Request, state: &S) -> ::std::result::Result<Self, $problem> {
+                match <axum::Json<T> as ::axum::extract::FromRequest<S>>::from_request(request, state).await {
+                    Ok(axum::Json(value)) => Ok(Self(value)),
+                    Err(::axum::extract::rejection::JsonRejection::BytesRejection(e))
+                        if e.status() == ::axum::http::StatusCode::PAYLOAD_TOO_LARGE =>
+                    {
+                        Err($crate::error::Error::too_large("body_too_large", "the body is larger than allowed").into())
+                    }
+                    Err(::axum::extract::rejection::JsonRejection::MissingJsonContentType(_)) => Err($crate::error::Error::invalid(
+                        "content_type_wrong",
+                        "send the body with Content-Type: application/json",
+                    )
+                    .into()),
+                    Err(error) => Err($crate::error::Error::invalid("body_invalid", error.body_text()).into()),
+                }
+            }
+        }
+
+        /// Parameters of the query string.
+        #[derive(Debug)]
+        pub struct Query<T>(pub T);
+
+        impl<T: ::serde::de::DeserializeOwned, S: Send + Sync> ::axum::extract::FromRequestParts<S> for Query<T> {
+            type Rejection = $problem;
+
+            async fn from_request_parts(parts: &mut ::axum::http::request::Parts, state: &S) -> ::std::result::Result<Self, $problem> {
+                #[expect(
+                    clippy::disallowed_types,
+                    reason = "this is the wrapper that the rule asks for"
+                )]
+                let read = <axum::extract::Query<T> as ::axum::extract::FromRequestParts<S>>::from_request_parts(parts, state).await;
+                read.map(|q| Self(q.0))
+                    .map_err(|e: ::axum::extract::rejection::QueryRejection| $crate::error::Error::invalid("parameter_invalid", e.body_text()).into())
+            }
+        }
+
+        /// Parameters of the path.
+        #[derive(Debug)]
+        pub struct Path<T>(pub T);
+
+        impl<T: ::serde::de::DeserializeOwned + Send, S: Send + Sync> ::axum::extract::FromRequestParts<S> for Path<T> {
+            type Rejection = $problem;
+
+            async fn from_request_parts(parts: &mut ::axum::http::request::Parts, state: &S) -> ::std::result::Result<Self, $problem> {
+                #[expect(
+                    clippy::disallowed_types,
+                    reason = "this is the wrapper that the rule asks for"
+                )]
+                let read = <axum::extract::Path<T> as ::axum::extract::FromRequestParts<S>>::from_request_parts(parts, state).await;
+                read.map(|p| Self(p.0))
+                    .map_err(|e: ::axum::extract::rejection::PathRejection| $crate::error::Error::invalid("path_invalid", e.body_text()).into())
+            }
+        }
+    };
+}
+
+pub(crate) use extractors;

@@ -1,0 +1,72 @@
+//! Errors on their way out, as far as all dialects agree: the status, the words, the headers. The envelope is the dialect's.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::request_id;
+use crate::error::{Error, Kind};
+
+/// An error as callers see it.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FaultBody {
+    /// Name of the condition.
+    code: &'static str,
+    /// Stable detail.
+    reason: String,
+    /// Sentence for people.
+    message: String,
+    /// Id to look for in the log.
+    request_id: String,
+}
+
+fn status(kind: Kind) -> (StatusCode, &'static str) {
+    match kind {
+        Kind::Invalid => (StatusCode::BAD_REQUEST, "VALIDATION_ERROR"),
+        Kind::Unauthorized => (StatusCode::UNAUTHORIZED, "UNAUTHORIZED"),
+        Kind::Forbidden => (StatusCode::FORBIDDEN, "FORBIDDEN"),
+        Kind::NotFound => (StatusCode::NOT_FOUND, "NOT_FOUND"),
+        Kind::WrongMethod => (StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED"),
+        Kind::Conflict => (StatusCode::CONFLICT, "CONFLICT"),
+        Kind::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "PAYLOAD_TOO_LARGE"),
+        Kind::Unprocessable => (StatusCode::UNPROCESSABLE_ENTITY, "UNPROCESSABLE"),
+        Kind::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "RATE_LIMITED"),
+        Kind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE"),
+        Kind::NoSpace => (StatusCode::INSUFFICIENT_STORAGE, "INSUFFICIENT_STORAGE"),
+        Kind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR"),
+    }
+}
+
+/// The answer to an error, in a dialect's envelope; what is our fault is logged.
+pub(crate) fn response<T: Serialize>(
+    error: &Error,
+    envelope: impl FnOnce(FaultBody) -> T,
+) -> Response {
+    let (status, code) = status(error.kind());
+    if matches!(
+        error.kind(),
+        Kind::Internal | Kind::Unavailable | Kind::NoSpace
+    ) {
+        tracing::error!(error = %error, "the request failed on our side");
+    }
+    let body = FaultBody {
+        code,
+        reason: error.code().to_owned(),
+        message: error.public_message().to_owned(),
+        request_id: request_id(),
+    };
+    let mut response = (status, axum::Json(envelope(body))).into_response();
+    if matches!(error.kind(), Kind::RateLimited | Kind::Unavailable) {
+        response
+            .headers_mut()
+            .insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+    }
+    if error.kind() == Kind::Unauthorized {
+        response
+            .headers_mut()
+            .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    response
+}

@@ -1,0 +1,159 @@
+//! What agents told their user, to read afterwards; while it happens it is streamed by `/kb/v1/events`.
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::api::Service;
+use crate::api::dashboard::wire::{Auth, Fault, Pagination, Paging, Path, Problem, Query};
+use crate::error::Result;
+use crate::records::channel::{self, Conversation, Message};
+use crate::records::{self, Filter, Kind, Numbered, Record};
+
+/// A conversation.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = AgentConversation)]
+struct ConversationRecord {
+    conversation_id: String,
+    messages: i64,
+    updated_on: String,
+}
+
+impl From<Conversation> for ConversationRecord {
+    fn from(c: Conversation) -> Self {
+        Self {
+            conversation_id: c.conversation_id,
+            messages: c.messages,
+            updated_on: c.updated_on.rfc3339(),
+        }
+    }
+}
+
+/// A page of conversations.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AgentConversations)]
+pub(super) struct Conversations {
+    data: Vec<ConversationRecord>,
+    pagination: Pagination,
+}
+
+/// Lists the conversations that agents have with their user, by id.
+#[utoipa::path(get, path = "/kb/v1/conversations", tag = "agents", security(("key" = [])), params(Paging),
+    responses((status = 200, body = Conversations), (status = "4XX", body = Fault)))]
+pub(super) async fn conversations(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Query(paging): Query<Paging>,
+) -> Result<Json<Conversations>, Problem> {
+    let found = channel::conversations(&service.app, &caller, &paging.page(50)?).await?;
+    Ok(Json(Conversations {
+        data: found.items.into_iter().map(Into::into).collect(),
+        pagination: found.next.into(),
+    }))
+}
+
+/// A message.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = AgentMessage)]
+struct MessageRecord {
+    message_id: String,
+    /// `agent` or `user`.
+    role: String,
+    content: String,
+    /// Whether it is complete.
+    done: bool,
+    created_on: String,
+    updated_on: String,
+}
+
+impl From<Message> for MessageRecord {
+    fn from(m: Message) -> Self {
+        Self {
+            message_id: m.message_id,
+            role: m.role,
+            content: m.content,
+            done: m.done,
+            created_on: m.created_on.rfc3339(),
+            updated_on: m.updated_on.rfc3339(),
+        }
+    }
+}
+
+/// A page of messages.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = AgentMessages)]
+pub(super) struct Messages {
+    data: Vec<MessageRecord>,
+    pagination: Pagination,
+}
+
+/// Lists the messages of a conversation, oldest first.
+#[utoipa::path(get, path = "/kb/v1/conversations/{conversationId}/messages", tag = "agents", security(("key" = [])),
+    params(("conversationId" = String, Path), Paging), responses((status = 200, body = Messages), (status = "4XX", body = Fault)))]
+pub(super) async fn messages(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path(conversation_id): Path<String>,
+    Query(paging): Query<Paging>,
+) -> Result<Json<Messages>, Problem> {
+    let page = paging.page(100)?;
+    let found = channel::messages(&service.app, &caller, &conversation_id, &page).await?;
+    Ok(Json(Messages {
+        data: found.items.into_iter().map(Into::into).collect(),
+        pagination: found.next.into(),
+    }))
+}
+
+/// What an agent is doing.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct AgentTask {
+    id: String,
+    /// The agent's id for it.
+    task_id: Option<String>,
+    summary: String,
+    /// `started`, `in_progress` or `done`.
+    status: Option<String>,
+    created_on: String,
+    updated_on: String,
+}
+
+impl From<Record> for AgentTask {
+    fn from(record: Record) -> Self {
+        Self {
+            id: record.id,
+            task_id: record.external_id,
+            summary: record.title,
+            status: record.status,
+            created_on: record.created_on.rfc3339(),
+            updated_on: record.updated_on.rfc3339(),
+        }
+    }
+}
+
+/// Tasks of agents.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct AgentTasks {
+    data: Vec<AgentTask>,
+}
+
+/// Lists the last hundred tasks of agents, the last changed first.
+#[utoipa::path(get, path = "/kb/v1/agent-tasks", tag = "agents", security(("key" = [])),
+    responses((status = 200, body = AgentTasks), (status = "4XX", body = Fault)))]
+pub(super) async fn tasks(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+) -> Result<Json<AgentTasks>, Problem> {
+    let page = Numbered {
+        limit: 100,
+        ..Numbered::default()
+    };
+    let kinds = [Kind::AgentTask];
+    let found = records::list(&service.app, &caller, &kinds, &Filter::default(), &page).await?;
+    Ok(Json(AgentTasks {
+        data: found.items.into_iter().map(Into::into).collect(),
+    }))
+}

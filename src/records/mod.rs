@@ -1,0 +1,497 @@
+//! Records: what agents keep beside documents, from findings to forecasts. Their shape is mostly the agents' own, so a record is a title, a status where
+//! its kind has one, and a JSON object; the kinds with rules have a file each. Everything textual in a record can be searched (see [`searchable`]).
+
+pub mod channel;
+pub mod findings;
+pub mod folders;
+pub mod projects;
+pub mod sales;
+mod searchable;
+pub mod users;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::app::App;
+use crate::auth::{Area, Caller};
+use crate::clock::Time;
+use crate::db::{Db, Tx, args};
+use crate::error::{Error, Result};
+use crate::kb::documents;
+pub use searchable::Searchable;
+
+/// What a record is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A knowledge article.
+    Article,
+    /// Research findings.
+    Finding,
+    /// A business plan.
+    BusinessPlan,
+    /// A project.
+    Project,
+    /// A part of a project.
+    WorkPackage,
+    /// A task of a work package.
+    Task,
+    /// A sales campaign.
+    Campaign,
+    /// A lead of a campaign.
+    Lead,
+    /// A sales forecast.
+    Forecast,
+    /// An e-mail template.
+    EmailTemplate,
+    /// A document template.
+    DocumentTemplate,
+    /// A web page template.
+    WebpageTemplate,
+    /// An invoice template.
+    InvoiceTemplate,
+    /// Media for templates.
+    Media,
+    /// A folder of rows.
+    Folder,
+    /// What an agent is doing.
+    AgentTask,
+}
+
+impl Kind {
+    /// Its name in rows, metadata and answers.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Article => "article",
+            Self::Finding => "finding",
+            Self::BusinessPlan => "business_plan",
+            Self::Project => "project",
+            Self::WorkPackage => "work_package",
+            Self::Task => "task",
+            Self::Campaign => "campaign",
+            Self::Lead => "lead",
+            Self::Forecast => "forecast",
+            Self::EmailTemplate => "email_template",
+            Self::DocumentTemplate => "document_template",
+            Self::WebpageTemplate => "webpage_template",
+            Self::InvoiceTemplate => "invoice_template",
+            Self::Media => "media",
+            Self::Folder => "folder",
+            Self::AgentTask => "agent_task",
+        }
+    }
+
+    /// Whose rights it needs, and on whose shelf it is searched.
+    #[must_use]
+    pub fn area(self) -> Area {
+        match self {
+            Self::Article | Self::Finding => Area::Knowledge,
+            Self::BusinessPlan => Area::Plans,
+            Self::Project | Self::WorkPackage | Self::Task | Self::AgentTask => Area::Projects,
+            Self::Campaign | Self::Lead | Self::Forecast => Area::Sales,
+            Self::EmailTemplate
+            | Self::DocumentTemplate
+            | Self::WebpageTemplate
+            | Self::InvoiceTemplate
+            | Self::Media => Area::Templates,
+            Self::Folder => Area::Data,
+        }
+    }
+}
+
+/// A record.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct Record {
+    /// Id.
+    pub id: String,
+    /// Owner.
+    pub tenant_id: String,
+    /// Name of its [`Kind`].
+    pub kind: String,
+    /// The record that holds it.
+    pub parent_id: Option<String>,
+    /// The caller's own id.
+    pub external_id: Option<String>,
+    /// What it is called.
+    pub title: String,
+    /// Where it is in its life, for kinds that have one.
+    pub status: Option<String>,
+    /// JSON object: everything else.
+    pub body: String,
+    /// The document by which search finds it.
+    pub document_id: Option<String>,
+    /// The key that wrote it.
+    pub author: Option<String>,
+    /// Time of creation.
+    pub created_on: Time,
+    /// Time of the last change.
+    pub updated_on: Time,
+}
+
+macro_rules! columns {
+    () => {
+        "id, tenant_id, kind, parent_id, external_id, title, status, body, document_id, author, created_on, updated_on"
+    };
+}
+
+impl Record {
+    /// Everything else.
+    ///
+    /// # Errors
+    /// When the row is damaged.
+    pub fn body(&self) -> Result<Map<String, Value>> {
+        Ok(serde_json::from_str(&self.body)?)
+    }
+}
+
+/// A record to write.
+#[derive(Debug, Clone)]
+pub struct NewRecord {
+    /// What it is.
+    pub kind: Kind,
+    /// The record that holds it.
+    pub parent_id: Option<String>,
+    /// What it is called; taken from the body's words when absent.
+    pub title: Option<String>,
+    /// Where it is in its life.
+    pub status: Option<String>,
+    /// Everything else.
+    pub body: Map<String, Value>,
+}
+
+/// Longest title, in characters.
+const TITLE: usize = 300;
+
+/// A title as given, or the first line of a text.
+///
+/// # Errors
+/// `title_too_long`.
+pub(crate) fn titled(given: Option<&str>, text: &str, otherwise: &str) -> Result<String> {
+    let title = given.map(str::trim).filter(|t| !t.is_empty());
+    if title.is_some_and(|t| t.chars().count() > TITLE) {
+        return Err(Error::invalid(
+            "title_too_long",
+            format!("a title has at most {TITLE} characters"),
+        ));
+    }
+    let line = text
+        .lines()
+        .map(|l| l.trim_start_matches(['#', '-', '*', ' ']).trim())
+        .find(|l| !l.is_empty());
+    Ok(title
+        .or(line)
+        .unwrap_or(otherwise)
+        .chars()
+        .take(120.max(title.map_or(0, str::len)))
+        .collect())
+}
+
+/// Writes a record, and in the same transaction what search finds it by.
+///
+/// # Errors
+/// `scope_missing`, `title_too_long`, `parent_not_found`.
+pub async fn create(app: &App, caller: &Caller, new: NewRecord) -> Result<Record> {
+    caller.need_unconfined(new.kind.area().write())?;
+    let title = titled(new.title.as_deref(), "", new.kind.name())?;
+    let (id, now) = (app.clock.id(), app.clock.now());
+    let record = Record {
+        id,
+        tenant_id: caller.tenant().to_owned(),
+        kind: new.kind.name().to_owned(),
+        parent_id: new.parent_id,
+        external_id: None,
+        title,
+        status: new.status,
+        body: Value::Object(new.body).to_string(),
+        document_id: None,
+        author: caller.key_id().map(str::to_owned),
+        created_on: now,
+        updated_on: now,
+    };
+    let ready = Searchable::of(new.kind, &record)?
+        .prepare(app, caller.tenant())
+        .await?;
+    let mut tx = app.db.begin().await?;
+    let record = insert(app, &mut tx, record, ready.as_ref()).await?;
+    tx.commit().await?;
+    app.bell.ring();
+    Ok(record)
+}
+
+/// Writes a record whose text is ready, in the transaction that causes it.
+pub(crate) async fn insert(
+    app: &App,
+    tx: &mut Tx,
+    mut record: Record,
+    ready: Option<&searchable::Ready>,
+) -> Result<Record> {
+    if let Some(ready) = ready {
+        record.document_id = Some(ready.publish(app, tx, &record.tenant_id).await?.id);
+    }
+    tx.execute(
+        concat!(
+            "INSERT INTO records (",
+            columns!(),
+            ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
+        ),
+        args![
+            &record.id,
+            &record.tenant_id,
+            &record.kind,
+            &record.parent_id,
+            &record.external_id,
+            &record.title,
+            &record.status,
+            &record.body,
+            &record.document_id,
+            &record.author,
+            record.created_on,
+            record.updated_on
+        ],
+    )
+    .await?;
+    Ok(record)
+}
+
+/// Gives a record another title, status and body; what search finds follows in the same transaction.
+pub(crate) async fn replace(app: &App, kind: Kind, mut record: Record) -> Result<Record> {
+    record.updated_on = app.clock.now();
+    let ready = Searchable::of(kind, &record)?
+        .prepare(app, &record.tenant_id)
+        .await?;
+    let mut tx = app.db.begin().await?;
+    let record = update_in(app, &mut tx, record, ready.as_ref()).await?;
+    tx.commit().await?;
+    app.bell.ring();
+    Ok(record)
+}
+
+pub(crate) async fn update_in(
+    app: &App,
+    tx: &mut Tx,
+    mut record: Record,
+    ready: Option<&searchable::Ready>,
+) -> Result<Record> {
+    if let Some(ready) = ready {
+        record.document_id = Some(ready.publish(app, tx, &record.tenant_id).await?.id);
+    }
+    let changed = tx
+        .execute(
+            "UPDATE records SET title = $1, status = $2, body = $3, document_id = $4, updated_on = $5 WHERE tenant_id = $6 AND id = $7",
+            args![
+                &record.title,
+                &record.status,
+                &record.body,
+                &record.document_id,
+                record.updated_on,
+                &record.tenant_id,
+                &record.id
+            ],
+        )
+        .await?;
+    if changed == 0 {
+        Err(not_found())
+    } else {
+        Ok(record)
+    }
+}
+
+fn not_found() -> Error {
+    Error::not_found("record_not_found", "there is no such record")
+}
+
+/// A record of a kind.
+///
+/// # Errors
+/// `scope_missing`, `record_not_found`.
+pub async fn get(app: &App, caller: &Caller, kind: Kind, id: &str) -> Result<Record> {
+    caller.need_unconfined(kind.area().read())?;
+    load(&app.db, caller.tenant(), kind, id)
+        .await?
+        .ok_or_else(not_found)
+}
+
+pub(crate) async fn load(db: &Db, tenant_id: &str, kind: Kind, id: &str) -> Result<Option<Record>> {
+    db.optional(
+        concat!(
+            "SELECT ",
+            columns!(),
+            " FROM records WHERE tenant_id = $1 AND kind = $2 AND id = $3"
+        ),
+        args![tenant_id, kind.name(), id],
+    )
+    .await
+}
+
+/// Removes a record and what search found it by.
+///
+/// # Errors
+/// `scope_missing`, `record_not_found`.
+pub async fn delete(app: &App, caller: &Caller, kind: Kind, id: &str) -> Result<()> {
+    caller.need_unconfined(kind.area().write())?;
+    let record = load(&app.db, caller.tenant(), kind, id)
+        .await?
+        .ok_or_else(not_found)?;
+    let mut tx = app.db.begin().await?;
+    if let Some(document_id) = &record.document_id {
+        documents::remove_in(app, &mut tx, caller.tenant(), document_id).await?;
+    }
+    tx.execute(
+        "DELETE FROM records WHERE tenant_id = $1 AND id = $2",
+        args![caller.tenant(), id],
+    )
+    .await?;
+    tx.commit().await?;
+    app.bell.ring();
+    Ok(())
+}
+
+/// Which records, in which order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Numbered {
+    /// From 1.
+    pub page: i64,
+    /// Records of a page, 1 to 100.
+    pub limit: i64,
+    /// `updatedAt`, `createdAt` or `title`.
+    pub sort_by: SortBy,
+    /// Whether the smallest comes first.
+    pub ascending: bool,
+}
+
+/// What lists are sorted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SortBy {
+    /// Time of the last change.
+    Updated,
+    /// Time of creation.
+    Created,
+    /// Title.
+    Title,
+}
+
+impl Default for Numbered {
+    fn default() -> Self {
+        Self {
+            page: 1,
+            limit: 10,
+            sort_by: SortBy::Updated,
+            ascending: false,
+        }
+    }
+}
+
+/// A page of records, and how many there are in all.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    /// The records.
+    pub items: Vec<Record>,
+    /// In all.
+    pub total: i64,
+}
+
+/// What to look for.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Held by this record.
+    pub parent_id: Option<String>,
+    /// In this status.
+    pub status: Option<String>,
+}
+
+/// Records of some kinds (of one area).
+///
+/// # Errors
+/// `scope_missing`.
+pub async fn list(
+    app: &App,
+    caller: &Caller,
+    kinds: &[Kind],
+    filter: &Filter,
+    page: &Numbered,
+) -> Result<Listed> {
+    if let Some(kind) = kinds.first() {
+        caller.need_unconfined(kind.area().read())?;
+    }
+    // A page of two kinds at most; the second repeats the first when there is one.
+    let first = kinds.first().map_or("", |k| k.name());
+    let second = kinds.get(1).map_or(first, |k| k.name());
+    macro_rules! listing {
+        ($order:literal) => {
+            concat!(
+                "SELECT ",
+                columns!(),
+                " FROM records WHERE kind IN ($1, $2) AND tenant_id = $3 AND (CAST($4 AS TEXT) IS NULL OR parent_id = $4) AND (CAST($5 AS TEXT) IS NULL OR status = $5) ORDER BY ",
+                $order,
+                " LIMIT $6 OFFSET $7"
+            )
+        };
+    }
+    let sql = match (page.sort_by, page.ascending) {
+        (SortBy::Updated, false) => listing!("updated_on DESC, id DESC"),
+        (SortBy::Updated, true) => listing!("updated_on, id"),
+        (SortBy::Created, false) => listing!("created_on DESC, id DESC"),
+        (SortBy::Created, true) => listing!("created_on, id"),
+        (SortBy::Title, false) => listing!("title DESC, id DESC"),
+        (SortBy::Title, true) => listing!("title, id"),
+    };
+    let (tenant_id, parent_id, status) = (caller.tenant(), &filter.parent_id, &filter.status);
+    let items = app
+        .db
+        .all(
+            sql,
+            args![
+                first,
+                second,
+                tenant_id,
+                parent_id,
+                status,
+                page.limit,
+                (page.page - 1) * page.limit
+            ],
+        )
+        .await?;
+    let (total,): (i64,) = app
+        .db
+        .one(
+            "SELECT COUNT(*) FROM records WHERE kind IN ($1, $2) AND tenant_id = $3 AND (CAST($4 AS TEXT) IS NULL OR parent_id = $4) AND (CAST($5 AS TEXT) IS NULL OR status = $5)",
+            args![first, second, tenant_id, parent_id, status],
+        )
+        .await?;
+    Ok(Listed { items, total })
+}
+
+/// A record with a caller's own id: made, or given what is new.
+pub(crate) async fn by_external(
+    tx: &mut Tx,
+    tenant_id: &str,
+    kind: Kind,
+    external_id: &str,
+) -> Result<Option<Record>> {
+    tx.optional(
+        concat!(
+            "SELECT ",
+            columns!(),
+            " FROM records WHERE tenant_id = $1 AND kind = $2 AND external_id = $3"
+        ),
+        args![tenant_id, kind.name(), external_id],
+    )
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::titled;
+
+    #[test]
+    fn titles_are_given_or_the_first_line() {
+        assert_eq!(titled(Some(" A "), "b", "c").expect("valid"), "A");
+        assert_eq!(
+            titled(Some(" "), "\n## First line\nsecond", "c").expect("valid"),
+            "First line"
+        );
+        assert_eq!(titled(None, " ", "project").expect("valid"), "project");
+        assert!(titled(Some(&"x".repeat(301)), "", "c").is_err());
+    }
+}

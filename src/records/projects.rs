@@ -1,0 +1,285 @@
+//! Projects, their work packages, and the tasks of these.
+
+use serde_json::{Map, Value};
+
+use crate::app::App;
+use crate::auth::{Area, Caller};
+use crate::db::args;
+use crate::error::{Error, Result};
+use crate::records::{self, Filter, Kind, Listed, NewRecord, Numbered, Record, SortBy, titled};
+
+/// Statuses that count as completed.
+pub const COMPLETED: [&str; 2] = ["completed", "done"];
+/// Longest status, in characters.
+const STATUS: usize = 60;
+/// Work packages, and tasks of each, in a detail.
+const DETAIL: i64 = 500;
+
+/// A status as given.
+///
+/// # Errors
+/// `status_invalid`.
+pub fn status(given: Option<&str>) -> Result<Option<String>> {
+    match given.map(str::trim) {
+        None => Ok(None),
+        Some(word) if (1..=STATUS).contains(&word.chars().count()) => Ok(Some(word.to_owned())),
+        Some(_) => Err(Error::invalid(
+            "status_invalid",
+            format!("a status has 1 to {STATUS} characters"),
+        )),
+    }
+}
+
+fn held_by(what: &str) -> Error {
+    Error::not_found("parent_not_found", format!("there is no such {what}"))
+}
+
+/// Adds a part to a project.
+///
+/// # Errors
+/// `scope_missing`, `parent_not_found`, and those of [`records::create`].
+pub async fn add_work_package(
+    app: &App,
+    caller: &Caller,
+    project_id: &str,
+    new: NewRecord,
+) -> Result<Record> {
+    caller.need_unconfined(Area::Projects.write())?;
+    project(app, caller, project_id).await?;
+    let parent_id = Some(project_id.to_owned());
+    records::create(app, caller, NewRecord { parent_id, ..new }).await
+}
+
+/// Adds a task to a work package of a project.
+///
+/// # Errors
+/// `scope_missing`, `parent_not_found`, and those of [`records::create`].
+pub async fn add_task(
+    app: &App,
+    caller: &Caller,
+    project_id: &str,
+    package_id: &str,
+    new: NewRecord,
+) -> Result<Record> {
+    caller.need_unconfined(Area::Projects.write())?;
+    package(app, caller, project_id, package_id).await?;
+    let parent_id = Some(package_id.to_owned());
+    records::create(app, caller, NewRecord { parent_id, ..new }).await
+}
+
+async fn project(app: &App, caller: &Caller, id: &str) -> Result<Record> {
+    let found = records::load(&app.db, caller.tenant(), Kind::Project, id).await?;
+    found.ok_or_else(|| held_by("project"))
+}
+
+async fn package(app: &App, caller: &Caller, project_id: &str, id: &str) -> Result<Record> {
+    project(app, caller, project_id).await?;
+    let found = records::load(&app.db, caller.tenant(), Kind::WorkPackage, id).await?;
+    found
+        .filter(|p| p.parent_id.as_deref() == Some(project_id))
+        .ok_or_else(|| held_by("work package in this project"))
+}
+
+/// Work packages of a project.
+///
+/// # Errors
+/// `scope_missing`, `parent_not_found`.
+pub async fn work_packages(
+    app: &App,
+    caller: &Caller,
+    project_id: &str,
+    page: &Numbered,
+) -> Result<Listed> {
+    caller.need_unconfined(Area::Projects.read())?;
+    project(app, caller, project_id).await?;
+    parts(app, caller, Kind::WorkPackage, project_id, page).await
+}
+
+/// Tasks of a work package.
+///
+/// # Errors
+/// `scope_missing`, `parent_not_found`.
+pub async fn tasks(
+    app: &App,
+    caller: &Caller,
+    project_id: &str,
+    package_id: &str,
+    page: &Numbered,
+) -> Result<Listed> {
+    caller.need_unconfined(Area::Projects.read())?;
+    package(app, caller, project_id, package_id).await?;
+    parts(app, caller, Kind::Task, package_id, page).await
+}
+
+async fn parts(
+    app: &App,
+    caller: &Caller,
+    kind: Kind,
+    parent_id: &str,
+    page: &Numbered,
+) -> Result<Listed> {
+    let filter = Filter {
+        parent_id: Some(parent_id.to_owned()),
+        status: None,
+    };
+    records::list(app, caller, &[kind], &filter, page).await
+}
+
+/// What to change about a task; what is absent stays.
+#[derive(Debug, Clone, Default)]
+pub struct TaskPatch {
+    /// Title.
+    pub title: Option<String>,
+    /// Status.
+    pub status: Option<String>,
+    /// Fields to set; null removes one.
+    pub body: Map<String, Value>,
+}
+
+/// Changes a task.
+///
+/// # Errors
+/// `scope_missing`, `parent_not_found`, `record_not_found`, `status_invalid`, `title_too_long`, `change_missing`.
+pub async fn update_task(
+    app: &App,
+    caller: &Caller,
+    project_id: &str,
+    package_id: &str,
+    id: &str,
+    patch: TaskPatch,
+) -> Result<Record> {
+    caller.need_unconfined(Area::Projects.write())?;
+    package(app, caller, project_id, package_id).await?;
+    let found = records::load(&app.db, caller.tenant(), Kind::Task, id).await?;
+    let mut task = found
+        .filter(|t| t.parent_id.as_deref() == Some(package_id))
+        .ok_or_else(|| {
+            Error::not_found(
+                "record_not_found",
+                "there is no such task in this work package",
+            )
+        })?;
+    if patch.title.is_none() && patch.status.is_none() && patch.body.is_empty() {
+        return Err(Error::invalid(
+            "change_missing",
+            "send at least one field to change, such as status",
+        ));
+    }
+    if let Some(title) = &patch.title {
+        task.title = titled(Some(title), "", &task.title)?;
+    }
+    if let Some(word) = status(patch.status.as_deref())? {
+        task.status = Some(word);
+    }
+    let mut body = task.body()?;
+    for (name, value) in patch.body {
+        if value.is_null() {
+            body.remove(&name);
+        } else {
+            body.insert(name, value);
+        }
+    }
+    task.body = Value::Object(body).to_string();
+    records::replace(app, Kind::Task, task).await
+}
+
+/// A project with all that it holds.
+#[derive(Debug)]
+pub struct Detail {
+    /// The project.
+    pub project: Record,
+    /// Its work packages, oldest first, each with its tasks; at most 500 of each.
+    pub packages: Vec<(Record, Vec<Record>)>,
+}
+
+/// A project with all that it holds.
+///
+/// # Errors
+/// `scope_missing`, `record_not_found`.
+pub async fn detail(app: &App, caller: &Caller, id: &str) -> Result<Detail> {
+    let project = records::get(app, caller, Kind::Project, id).await?;
+    let whole = Numbered {
+        limit: DETAIL,
+        sort_by: SortBy::Created,
+        ascending: true,
+        ..Numbered::default()
+    };
+    let mut packages = Vec::new();
+    for package in parts(app, caller, Kind::WorkPackage, id, &whole)
+        .await?
+        .items
+    {
+        let tasks = parts(app, caller, Kind::Task, &package.id, &whole)
+            .await?
+            .items;
+        packages.push((package, tasks));
+    }
+    Ok(Detail { project, packages })
+}
+
+/// Completed projects.
+///
+/// # Errors
+/// `scope_missing`.
+pub async fn completed(app: &App, caller: &Caller, page: &Numbered) -> Result<Listed> {
+    caller.need_unconfined(Area::Projects.read())?;
+    let (tenant_id, first, second) = (caller.tenant(), COMPLETED[0], COMPLETED[1]);
+    let items = app
+        .db
+        .all(
+            "SELECT id, tenant_id, kind, parent_id, external_id, title, status, body, document_id, author, created_on, updated_on FROM records
+             WHERE kind = 'project' AND tenant_id = $1 AND LOWER(status) IN ($2, $3) ORDER BY updated_on DESC, id DESC LIMIT $4 OFFSET $5",
+            args![tenant_id, first, second, page.limit, (page.page - 1) * page.limit],
+        )
+        .await?;
+    let (total,): (i64,) = app
+        .db
+        .one(
+            "SELECT COUNT(*) FROM records WHERE kind = 'project' AND tenant_id = $1 AND LOWER(status) IN ($2, $3)",
+            args![tenant_id, first, second],
+        )
+        .await?;
+    Ok(Listed { items, total })
+}
+
+/// Adds people to a project: ids, or objects that name them. Who is there already is not added again; gives the whole team.
+///
+/// # Errors
+/// `scope_missing`, `record_not_found`, `team_member_missing`, `team_member_invalid`.
+pub async fn add_team(
+    app: &App,
+    caller: &Caller,
+    project_id: &str,
+    members: Vec<Value>,
+) -> Result<Record> {
+    caller.need_unconfined(Area::Projects.write())?;
+    let mut record = records::load(&app.db, caller.tenant(), Kind::Project, project_id)
+        .await?
+        .ok_or_else(|| Error::not_found("record_not_found", "there is no such project"))?;
+    if members.is_empty() {
+        return Err(Error::invalid(
+            "team_member_missing",
+            "send teamMember or teamMembers",
+        ));
+    }
+    let mut body = record.body()?;
+    let mut team = match body.remove("teamMembers") {
+        Some(Value::Array(list)) => list,
+        _ => Vec::new(),
+    };
+    for member in members {
+        let is_name = |v: &Value| v.as_str().is_some_and(|s| !s.trim().is_empty());
+        if !(is_name(&member) || member.as_object().is_some_and(|o| !o.is_empty())) {
+            return Err(Error::invalid(
+                "team_member_invalid",
+                "a team member is an id, or an object that names a person",
+            ));
+        }
+        if !team.contains(&member) {
+            team.push(member);
+        }
+    }
+    body.insert("teamMembers".to_owned(), Value::Array(team));
+    record.body = Value::Object(body).to_string();
+    records::replace(app, Kind::Project, record).await
+}

@@ -1,0 +1,597 @@
+//! SmartSaaS Agents API: every operation of the contract, the story of an agent, what whose key finds.
+
+use std::time::{Duration, Instant};
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::on_both;
+use crate::support::{Engine, Service, text};
+
+/// The operations of the contract, each with a body where it takes one. `{project}` and its like are ids of what was made before.
+const OPERATIONS: [(&str, &str, &str, u16); 40] = [
+    ("GET", "/protected/users", "", 200),
+    (
+        "POST",
+        "/protected/openclaw/webhook",
+        r#"{"message": "hello", "messageId": "m1", "taskId": "t1", "status": "started", "summary": "looking"}"#,
+        200,
+    ),
+    (
+        "POST",
+        "/protected/data/folders",
+        r#"{"dataTitle": "Prices", "dataTags": [["spring"]], "dataSchema": [["item", "text"], ["price", "number"]], "company": "x"}"#,
+        201,
+    ),
+    (
+        "GET",
+        "/protected/data/folders?page=1&limit=10&sortBy=updatedAt&sortOrder=desc",
+        "",
+        200,
+    ),
+    (
+        "POST",
+        "/protected/data/folders/{folder}/items",
+        r#"{"item": "anchor chain", "price": 12.5}"#,
+        201,
+    ),
+    (
+        "POST",
+        "/protected/knowledge",
+        r#"{"title": "Moorings", "content": "Moorings are checked in April."}"#,
+        201,
+    ),
+    ("GET", "/protected/knowledge", "", 200),
+    (
+        "POST",
+        "/protected/research",
+        r#"{"title": "Tides", "findings": "Spring tides follow the full moon.", "sources": [["https://a.test"]]}"#,
+        201,
+    ),
+    (
+        "POST",
+        "/protected/business-plans",
+        r#"{"title": "Harbour cafe", "market": "sailors"}"#,
+        201,
+    ),
+    ("GET", "/protected/business-plans", "", 200),
+    ("DELETE", "/protected/business-plans?id={plan}", "", 200),
+    (
+        "POST",
+        "/protected/projects",
+        r#"{"title": "New pier", "description": "A pier for the ferry", "tags": [["wood"]], "status": "completed", "start_date": "2026-04-01"}"#,
+        201,
+    ),
+    ("GET", "/protected/projects", "", 200),
+    ("GET", "/protected/projects/{project}/detail", "", 200),
+    ("GET", "/protected/projects/completed/list", "", 200),
+    (
+        "POST",
+        "/protected/projects/{project}/work-packages",
+        r#"{"title": "Foundations"}"#,
+        201,
+    ),
+    (
+        "GET",
+        "/protected/projects/{project}/work-packages",
+        "",
+        200,
+    ),
+    (
+        "POST",
+        "/protected/projects/{project}/work-packages/{package}/tasks",
+        r#"{"title": "Drive piles"}"#,
+        201,
+    ),
+    (
+        "GET",
+        "/protected/projects/{project}/work-packages/{package}/tasks",
+        "",
+        200,
+    ),
+    (
+        "PATCH",
+        "/protected/projects/{project}/work-packages/{package}/tasks/{task}",
+        r#"{"status": "done"}"#,
+        200,
+    ),
+    (
+        "POST",
+        "/protected/projects/{project}/team-members",
+        r#"{"teamMembers": ["u1", {"name": "Ada"}]}"#,
+        200,
+    ),
+    (
+        "POST",
+        "/protected/sales/campaigns",
+        r#"{"title": "Berths", "stages": ["new", "won"], "leads": [{"name": "Ida", "stageIndex": 1}, {"name": "Ole"}]}"#,
+        201,
+    ),
+    ("GET", "/protected/sales/campaigns", "", 200),
+    ("GET", "/protected/sales/crm", "", 200),
+    (
+        "POST",
+        "/protected/sales/crm",
+        r#"{"campaignId": "{campaign}", "page": "1", "limit": 5, "stageIndex": 1}"#,
+        200,
+    ),
+    ("GET", "/protected/sales/funnel", "", 200),
+    (
+        "POST",
+        "/protected/sales/funnel",
+        r#"{"campaignId": "{campaign}"}"#,
+        200,
+    ),
+    (
+        "POST",
+        "/protected/sales/forecasts",
+        r#"{"title": "Summer", "amount": 1000}"#,
+        201,
+    ),
+    ("GET", "/protected/sales/forecasts", "", 200),
+    (
+        "GET",
+        "/protected/sales/analytics?filterType=month&forecastId={forecast}",
+        "",
+        200,
+    ),
+    (
+        "POST",
+        "/protected/templates/email",
+        r#"{"title": "Welcome", "body": "Welcome aboard"}"#,
+        201,
+    ),
+    ("GET", "/protected/templates/email", "", 200),
+    (
+        "POST",
+        "/protected/templates/document",
+        r#"{"title": "Contract"}"#,
+        201,
+    ),
+    ("GET", "/protected/templates/document", "", 200),
+    (
+        "POST",
+        "/protected/templates/webpage",
+        r#"{"title": "Landing"}"#,
+        201,
+    ),
+    ("GET", "/protected/templates/webpage", "", 200),
+    (
+        "POST",
+        "/protected/templates/invoice",
+        r#"{"title": "Invoice"}"#,
+        201,
+    ),
+    ("GET", "/protected/templates/invoice", "", 200),
+    (
+        "POST",
+        "/protected/templates/media",
+        r#"{"title": "Logo", "url": "https://a.test/logo.png"}"#,
+        201,
+    ),
+    ("GET", "/protected/templates/media", "", 200),
+];
+
+async fn call(
+    service: &Service,
+    key: &str,
+    method: &str,
+    path: &str,
+    body: &str,
+) -> (StatusCode, Value) {
+    let method = Method::from_bytes(method.as_bytes()).expect("a method");
+    let body = (!body.is_empty()).then(|| serde_json::from_str(body).expect("JSON"));
+    service.call_as(key, method, path, body).await
+}
+
+on_both! {
+    async fn every_operation_of_the_contract_answers(service: Service) {
+        let mut ids: Vec<(&str, String)> = Vec::new();
+        for (method, path, body, expected) in OPERATIONS {
+            let fill = |text: &str| ids.iter().fold(text.to_owned(), |text, (name, id)| text.replace(&format!("{{{name}}}"), id));
+            let (status, answer) = call(&service, &service.key, method, &fill(path), &fill(body)).await;
+            assert_eq!(status.as_u16(), expected, "{method} {path}: {answer}");
+            assert_eq!(answer["success"], true, "{method} {path}: {answer}");
+            assert!(!answer["data"].is_null(), "{method} {path}: {answer}");
+            if expected == 201 {
+                let id = text(&answer["data"]["id"]);
+                assert_eq!(answer["data"]["_id"], json!(id));
+                let name = match path.rsplit('/').next() {
+                    Some("folders") => "folder",
+                    Some("business-plans") => "plan",
+                    Some("projects") => "project",
+                    Some("work-packages") => "package",
+                    Some("tasks") => "task",
+                    Some("campaigns") => "campaign",
+                    Some("forecasts") => "forecast",
+                    _ => "other",
+                };
+                ids.push((name, id));
+            }
+        }
+        let data = async |path: &str| service.get(path).await["data"].clone();
+        assert_eq!(data("/protected/users").await[0]["role"], "owner");
+        let folders = data("/protected/data/folders").await;
+        assert_eq!((&folders[0]["title"], &folders[0]["itemsCount"], &folders[0]["dataTags"]), (&json!("Prices"), &json!(1), &json!(["spring"])));
+        let knowledge = service.get("/protected/knowledge?limit=1").await;
+        assert_eq!(knowledge["pagination"], json!({"page": 1, "limit": 1, "total": 2, "pages": 2}));
+        assert_eq!((&knowledge["data"][0]["kind"], &knowledge["data"][0]["sources"]), (&json!("finding"), &json!(["https://a.test"])));
+        let project = &ids.iter().find(|(name, _)| *name == "project").expect("made").1;
+        let detail = data(&format!("/protected/projects/{project}/detail")).await;
+        assert_eq!(detail["workPackages"][0]["tasks"][0]["status"], "done", "{detail}");
+        assert_eq!(detail["teamMembers"], json!(["u1", {"name": "Ada"}]));
+        assert_eq!(data("/protected/projects/completed/list").await[0]["id"], json!(project));
+        assert_eq!(data("/protected/business-plans").await, json!([]));
+        let funnel = data("/protected/sales/funnel").await;
+        assert_eq!(funnel[0]["stages"], json!([{"stageIndex": 0, "name": "new", "leads": 1}, {"stageIndex": 1, "name": "won", "leads": 1}]));
+        let analytics = data("/protected/sales/analytics").await;
+        assert_eq!((&analytics["buckets"][0]["leads"], &analytics["buckets"][0]["won"]), (&json!(2), &json!(1)));
+    }
+
+    async fn mistakes_are_told_in_the_shape_of_the_dialect(service: Service) {
+        let folder = service.post("/protected/data/folders", json!({"title": "Strict", "dataSchema": [{"name": "n", "type": "number", "required": true}]})).await;
+        let items = format!("/protected/data/folders/{}/items", text(&folder["data"]["id"]));
+        let campaign = service.post("/protected/sales/campaigns", json!({"title": "c"})).await;
+        let campaign = text(&campaign["data"]["id"]);
+        for (method, path, body, status, reason) in [
+            ("GET", "/protected/nothing", json!(null), 404, "route_unknown"),
+            ("PUT", "/protected/users", json!({}), 405, "method_not_allowed"),
+            ("POST", "/protected/knowledge", json!([]), 400, "body_invalid"),
+            ("POST", "/protected/knowledge", json!({"content": " "}), 400, "text_missing"),
+            ("POST", "/protected/research", json!({"title": 3, "findings": {"a": 1}}), 400, "field_invalid"),
+            ("POST", "/protected/research", json!({"findings": "x", "supersedes": "nobody"}), 404, "record_not_found"),
+            ("POST", &items, json!({"n": "one"}), 400, "row_invalid"),
+            ("POST", &items, json!({}), 400, "row_invalid"),
+            ("POST", "/protected/data/folders/nowhere/items", json!({"n": 1}), 404, "record_not_found"),
+            ("POST", "/protected/data/folders", json!({"dataSchema": [["a", "colour"]]}), 400, "schema_invalid"),
+            ("POST", "/protected/data/folders", json!({"title": "x", "parentId": "nowhere"}), 404, "parent_not_found"),
+            ("GET", "/protected/projects?page=0", json!(null), 400, "parameter_invalid"),
+            ("GET", "/protected/projects?limit=101", json!(null), 400, "parameter_invalid"),
+            ("GET", "/protected/projects?sortBy=colour", json!(null), 400, "parameter_invalid"),
+            ("GET", "/protected/projects/nowhere/detail", json!(null), 404, "record_not_found"),
+            ("POST", "/protected/projects/nowhere/work-packages", json!({"title": "x"}), 404, "parent_not_found"),
+            ("POST", "/protected/sales/crm", json!({}), 400, "campaign_missing"),
+            ("POST", "/protected/sales/crm", json!({"campaignId": campaign, "stageIndex": 99}), 400, "stage_invalid"),
+            ("POST", "/protected/sales/campaigns", json!({"title": "x", "leads": [{"stage": "nonsense"}]}), 400, "stage_invalid"),
+            ("GET", "/protected/sales/analytics?filterType=year", json!(null), 400, "filter_type_invalid"),
+            ("DELETE", "/protected/business-plans", json!(null), 400, "id_missing"),
+            ("DELETE", "/protected/business-plans?id=nowhere", json!(null), 404, "record_not_found"),
+            ("GET", "/protected/templates/nonsense", json!(null), 404, "route_unknown"),
+            ("POST", "/protected/openclaw/webhook", json!({}), 400, "push_empty"),
+            ("POST", "/protected/openclaw/webhook", json!({"chunk": "a"}), 400, "message_id_missing"),
+            ("POST", "/protected/openclaw/webhook", json!({"taskId": "t", "status": "lost"}), 400, "task_status_unknown"),
+        ] {
+            let body = (!body.is_null()).then_some(body);
+            let (got, answer) = service.call(Method::from_bytes(method.as_bytes()).expect("a method"), path, body).await;
+            assert_eq!((got.as_u16(), &answer["error"]["reason"], &answer["success"]), (status, &json!(reason), &json!(false)), "{method} {path}: {answer}");
+            assert!(answer["error"]["message"].is_string() && answer["error"]["requestId"].is_string());
+        }
+    }
+}
+
+const FINDING: &str = "The lighthouse at Skagen was lit for the first time in 1858. It stands forty six metres tall, and its light is seen from twenty sea miles away. \
+    Keepers lived beside it until the lamp was made to turn by itself. Today painters and people who watch birds come to the tower in spring, when the birds of prey pass.";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_posts_and_others_find() {
+    let service = Service::start(Engine::Sqlite).await;
+    let writer = service.key_with(&["knowledge:write"], None).await;
+    let reader = service.key_with(&["knowledge:read"], None).await;
+    let planner = service.key_with(&["projects:*"], None).await;
+    let body = json!({"title": "Skagen lighthouse", "findings": FINDING, "source": "visit", "url": "https://skagen.test/", "sources": ["https://a.test"]});
+    let post = async |key: &str, body: &Value| {
+        service
+            .call_as(key, Method::POST, "/protected/research", Some(body.clone()))
+            .await
+    };
+    let (status, first) = post(&writer, &body).await;
+    assert_eq!(
+        (status, &first["data"]["duplicates"]),
+        (StatusCode::CREATED, &json!([])),
+        "{first}"
+    );
+    let began = Instant::now();
+    let id = text(&first["data"]["id"]);
+    let (status, refused) = service
+        .call_as(&writer, Method::GET, "/protected/users", None)
+        .await;
+    assert_eq!(
+        (status, &refused["error"]["reason"], &refused["success"]),
+        (
+            StatusCode::FORBIDDEN,
+            &json!("scope_missing"),
+            &json!(false)
+        )
+    );
+    // Another key finds it by its words within a second.
+    let shelf = text(
+        &service.get("/kb/v1/datasets").await["data"]
+            .as_array()
+            .expect("datasets")
+            .iter()
+            .find(|d| d["name"] == "Knowledge")
+            .expect("a shelf")["id"],
+    );
+    let find = async |key: &str, query: &str| {
+        let request = json!({"query": query, "datasetIds": [shelf], "hybridAlpha": 0.0});
+        service
+            .call_as(key, Method::POST, "/kb/v1/search", Some(request))
+            .await
+    };
+    loop {
+        let (status, answer) = find(&reader, "lighthouse keepers").await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        if let Some(hit) = answer["results"].as_array().and_then(|r| r.first()) {
+            assert_eq!(
+                (
+                    &hit["documentMetadata"]["recordId"],
+                    &hit["metadata"]["url"]
+                ),
+                (&json!(id), &json!("https://skagen.test/"))
+            );
+            break;
+        }
+        assert!(began.elapsed() < Duration::from_secs(5), "it was not found");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // Who may not read the area does not even learn that there is something.
+    assert_eq!(find(&planner, "lighthouse").await.0, StatusCode::NOT_FOUND);
+    assert_eq!(
+        service
+            .call_as(&planner, Method::GET, "/protected/knowledge", None)
+            .await
+            .0,
+        StatusCode::FORBIDDEN
+    );
+    // Nearly the same is told, whoever says it; something else is not.
+    let again = json!({"content": FINDING.replace("painters", "artists")});
+    let (_, duplicate) = post(&writer, &again).await;
+    assert_eq!(
+        duplicate["data"]["duplicates"][0]["id"],
+        json!(id),
+        "{duplicate}"
+    );
+    assert!(duplicate["data"]["duplicates"][0]["similarity"].as_f64() > Some(0.7));
+    assert_eq!(
+        duplicate["data"]["title"],
+        json!(
+            "The lighthouse at Skagen was lit for the first time in 1858. It stands forty six metres tall, and its light is seen from"
+        )
+    );
+    let (_, other) = post(&writer, &json!({"findings": "Cormorants dry their wings in the wind because their feathers let the water in, which helps them to dive."})).await;
+    assert_eq!(other["data"]["duplicates"], json!([]));
+    // A newer one takes the place of the first in searches, and both know of each other.
+    let (status, newer) = post(&writer, &json!({"title": "Skagen lighthouse, corrected", "findings": FINDING.replace("1858", "1859"), "supersedes": id})).await;
+    assert_eq!(
+        (status, &newer["data"]["supersedes"]),
+        (StatusCode::CREATED, &json!(id)),
+        "{newer}"
+    );
+    let newest = text(&newer["data"]["id"]);
+    for _ in 0..100 {
+        let (_, answer) = find(&reader, "1859").await;
+        if answer["results"].as_array().is_some_and(|r| !r.is_empty()) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let (_, answer) = find(&reader, "lighthouse keepers").await;
+    let found: Vec<&Value> = answer["results"]
+        .as_array()
+        .expect("hits")
+        .iter()
+        .map(|h| &h["documentMetadata"]["recordId"])
+        .collect();
+    assert!(
+        found.contains(&&json!(newest)) && !found.contains(&&json!(id)),
+        "{found:?}"
+    );
+    let (_, list) = service
+        .call_as(&reader, Method::GET, "/protected/knowledge?limit=100", None)
+        .await;
+    let old = list["data"]
+        .as_array()
+        .expect("records")
+        .iter()
+        .find(|r| r["id"] == json!(id))
+        .expect("kept")
+        .clone();
+    assert_eq!(old["supersededBy"], json!(newest));
+    // A key without a scheme in front is a key, too.
+    let raw = reqwest::Client::new()
+        .get(format!("{}/protected/knowledge", service.url))
+        .header("authorization", &reader)
+        .send()
+        .await
+        .expect("an answer");
+    assert_eq!(raw.status(), StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_and_tasks_are_heard_and_kept() {
+    let service = Service::start(Engine::Sqlite).await;
+    let agent = service.key_with(&["knowledge:write"], None).await;
+    let push = async |body: Value| {
+        service
+            .call_as(
+                &agent,
+                Method::POST,
+                "/protected/openclaw/webhook",
+                Some(body),
+            )
+            .await
+    };
+    for chunk in ["One ", "two ", "three"] {
+        let (status, answer) =
+            push(json!({"chunk": chunk, "messageId": "m", "done": chunk == "three"})).await;
+        assert_eq!(
+            (status, &answer["data"]["conversationId"]),
+            (StatusCode::OK, &json!("openclaw")),
+            "{answer}"
+        );
+    }
+    push(json!({"message": "whole", "conversationId": "other"})).await;
+    push(json!({"taskId": "t1", "status": "started", "summary": "Counting cormorants"})).await;
+    let (_, done) = push(json!({"taskId": "t1", "status": "done"})).await;
+    assert_eq!(
+        (
+            &done["data"]["task"]["status"],
+            &done["data"]["task"]["title"]
+        ),
+        (&json!("done"), &json!("Counting cormorants")),
+        "{done}"
+    );
+    let messages = service.get("/kb/v1/conversations/openclaw/messages").await;
+    assert_eq!(
+        (
+            &messages["data"][0]["content"],
+            &messages["data"][0]["done"]
+        ),
+        (&json!("One two three"), &json!(true)),
+        "{messages}"
+    );
+    let conversations = service.get("/kb/v1/conversations").await;
+    assert_eq!(conversations["data"].as_array().map(Vec::len), Some(2));
+    let tasks = service.get("/kb/v1/agent-tasks").await;
+    assert_eq!(
+        (&tasks["data"][0]["taskId"], &tasks["data"][0]["status"]),
+        (&json!("t1"), &json!("done")),
+        "{tasks}"
+    );
+    let caller = service.app.local_caller("default").await.expect("a tenant");
+    let events = cairn::events::after(&service.app.db, caller.tenant(), 0)
+        .await
+        .expect("events");
+    let topics: Vec<&str> = events.iter().map(|e| e.topic.as_str()).collect();
+    assert_eq!(
+        topics.iter().filter(|t| **t == "openclaw:message").count(),
+        4
+    );
+    assert_eq!(
+        topics.iter().filter(|t| **t == "agent-task-update").count(),
+        2
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_of_every_kind_are_found_and_forgotten() {
+    let service = Service::start(Engine::Sqlite).await;
+    let made = service.post("/protected/business-plans", json!({"title": "Eel smokery", "market": {"customers": ["restaurants along the coast"]}})).await;
+    let id = text(&made["data"]["id"]);
+    let tenant = service
+        .app
+        .local_caller("default")
+        .await
+        .expect("a tenant")
+        .tenant()
+        .to_owned();
+    let shelf = format!("business_plans~{tenant}");
+    let find = async || {
+        service
+            .search(json!({"query": "restaurants", "datasetIds": [shelf], "hybridAlpha": 0.0}))
+            .await
+    };
+    for _ in 0..100 {
+        if !find().await.is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let hits = find().await;
+    assert_eq!(
+        (
+            &hits[0]["documentMetadata"]["kind"],
+            &hits[0]["documentMetadata"]["recordId"]
+        ),
+        (&json!("business_plan"), &json!(id))
+    );
+    let (status, _) = service
+        .call(
+            Method::DELETE,
+            "/protected/business-plans",
+            Some(json!({"id": id})),
+        )
+        .await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(find().await.is_empty(), "what is deleted is gone at once");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_belongs_to_others_does_not_exist() {
+    let service = Service::start(Engine::Sqlite).await;
+    let project = service
+        .post("/protected/projects", json!({"title": "Mine"}))
+        .await;
+    let id = text(&project["data"]["id"]);
+    let stranger = service.stranger().await;
+    for path in [
+        "/protected/projects",
+        "/protected/knowledge",
+        "/protected/data/folders",
+        "/protected/sales/campaigns",
+    ] {
+        let (status, list) = service.call_as(&stranger, Method::GET, path, None).await;
+        assert_eq!(
+            (status, &list["data"]),
+            (StatusCode::OK, &json!([])),
+            "{path}"
+        );
+    }
+    for (method, path, body) in [
+        (
+            Method::GET,
+            format!("/protected/projects/{id}/detail"),
+            None,
+        ),
+        (
+            Method::POST,
+            format!("/protected/projects/{id}/work-packages"),
+            Some(json!({"title": "x"})),
+        ),
+        (
+            Method::POST,
+            format!("/protected/projects/{id}/team-members"),
+            Some(json!({"teamMember": "x"})),
+        ),
+        (
+            Method::DELETE,
+            format!("/protected/business-plans?id={id}"),
+            None,
+        ),
+    ] {
+        let (status, answer) = service.call_as(&stranger, method, &path, body).await;
+        assert_eq!(
+            (status, &answer["error"]["code"]),
+            (StatusCode::NOT_FOUND, &json!("NOT_FOUND")),
+            "{path}: {answer}"
+        );
+    }
+    let tenant = service
+        .app
+        .local_caller("default")
+        .await
+        .expect("a tenant")
+        .tenant()
+        .to_owned();
+    let search = json!({"query": "mine", "datasetIds": [format!("projects~{tenant}")]});
+    assert_eq!(
+        service
+            .call_as(&stranger, Method::POST, "/kb/v1/search", Some(search))
+            .await
+            .0,
+        StatusCode::NOT_FOUND
+    );
+    // A right that only follows from another cannot be handed on.
+    let reader = service
+        .key_with(&["projects:read", "keys:manage"], None)
+        .await;
+    let (status, _) = service
+        .call_as(
+            &reader,
+            Method::POST,
+            "/kb/v1/keys",
+            Some(json!({"name": "x", "scopes": ["kb:search"]})),
+        )
+        .await;
+    assert_eq!(status, StatusCode::FORBIDDEN);
+}
