@@ -1,6 +1,7 @@
 //! The knowledge base: datasets, documents and chunks with their rules and SQL, their ingestion, and the log from which the indexes follow.
 
 pub mod chunks;
+pub mod citations;
 pub mod datasets;
 pub mod docling;
 pub mod documents;

@@ -34,6 +34,8 @@ pub struct Hit {
     pub url: Option<String>,
     /// Publication time of its document.
     pub published_at: Option<String>,
+    /// Version of its document.
+    pub version: i64,
     /// Metadata of its document, as JSON.
     pub metadata: String,
     /// Final score.
@@ -170,6 +172,7 @@ pub(super) async fn assemble(
             title: document.title.clone(),
             url: document.url.clone(),
             published_at: document.published_at.clone(),
+            version: document.version,
             metadata: document.metadata.clone(),
             score: candidate.value(),
             rank_source: match (candidate.raw.vector_rank, candidate.raw.keyword_rank) {

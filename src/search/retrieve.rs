@@ -84,6 +84,8 @@ pub struct DocumentRow {
     pub source: String,
     /// Media type.
     pub mime_type: String,
+    /// Version.
+    pub version: i64,
     /// When it was added.
     pub created_on: Time,
     /// When it last changed.
@@ -93,7 +95,7 @@ pub struct DocumentRow {
 /// The columns of [`DocumentRow`].
 macro_rules! document_columns {
     () => {
-        "id, file_name, title, url, published_at, metadata, source, mime_type, created_on, updated_on"
+        "id, file_name, title, url, published_at, metadata, source, mime_type, version, created_on, updated_on"
     };
 }
 pub(crate) use document_columns;

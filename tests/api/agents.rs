@@ -595,3 +595,42 @@ async fn what_belongs_to_others_does_not_exist() {
         .await;
     assert_eq!(status, StatusCode::FORBIDDEN);
 }
+
+on_both! {
+    async fn citations_resolve_and_quotes_are_checked(service: Service) {
+        let dataset = service.dataset("harbour").await;
+        let document = service.add(&dataset, "skagen.md", FINDING).await;
+        let hits = service.search(json!({"query": "lighthouse", "datasetIds": [dataset], "hybridAlpha": 0.0})).await;
+        let uri = text(&hits[0]["citation"]);
+        let resolve = async |uri: &str| service.get(&format!("/kb/v1/citations?uri={}", uri.replace('#', "%23"))).await;
+        let place = resolve(&uri).await;
+        assert_eq!((&place["text"], &place["stale"], &place["uri"]), (&hits[0]["content"], &json!(false), &json!(uri)), "{place}");
+        let verify = async |body: Value| service.post("/kb/v1/verify-quote", body).await;
+        let exact = verify(json!({"quote": "the lighthouse at Skagen was lit for the first time in 1858", "uri": uri})).await;
+        assert_eq!((&exact["verdict"], &exact["withinCitation"]), (&json!("exact"), &json!(true)), "{exact}");
+        assert_eq!(resolve(&text(&exact["uri"])).await["text"], exact["text"]);
+        let near = verify(json!({"quote": "The lighthouse at Skagen was lit for the first time in 1859.", "datasetId": dataset, "documentId": document})).await;
+        assert_eq!((&near["verdict"], &near["text"]), (&json!("near"), &json!("The lighthouse at Skagen was lit for the first time in 1858")), "{near}");
+        let absent = verify(json!({"quote": "Cormorants are larger than herons and sing better", "uri": uri})).await;
+        assert_eq!((&absent["verdict"], &absent["uri"]), (&json!("absent"), &Value::Null), "{absent}");
+        // A new version makes the citation stale; what it says is found where it is now, or not at all.
+        let (status, _) = service.upload(&dataset, &[("skagen.md", format!("# New\n\n{FINDING}").as_bytes())], &[]).await;
+        assert!(status.is_success());
+        service.settled(&dataset, &document).await;
+        assert_eq!(resolve(&uri).await["stale"], true);
+        let moved = verify(json!({"quote": "Keepers lived beside it until the lamp was made to turn by itself", "uri": uri})).await;
+        assert_eq!(moved["verdict"], "exact", "{moved}");
+        for (body, status, reason) in [
+            (json!({"quote": "x"}), 400, "source_missing"),
+            (json!({"quote": "x", "uri": "nonsense"}), 400, "citation_invalid"),
+            (json!({"quote": " ", "uri": uri}), 400, "quote_invalid"),
+            (json!({"quote": "x", "uri": "kb://nowhere/x@1#0-1"}), 404, "document_not_found"),
+        ] {
+            let (got, answer) = service.call(Method::POST, "/kb/v1/verify-quote", Some(body)).await;
+            assert_eq!((got.as_u16(), &answer["error"]["reason"]), (status, &json!(reason)), "{answer}");
+        }
+        let stranger = service.stranger().await;
+        let (status, _) = service.call_as(&stranger, Method::GET, &format!("/kb/v1/citations?uri={}", uri.replace('#', "%23")), None).await;
+        assert_eq!(status, StatusCode::NOT_FOUND);
+    }
+}

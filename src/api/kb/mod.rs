@@ -3,6 +3,7 @@
 mod access;
 mod channel;
 pub(crate) mod chunks;
+mod citations;
 pub(crate) mod crawls;
 mod datasets;
 mod evaluation;
@@ -42,6 +43,8 @@ pub(super) fn routes() -> OpenApiRouter<Service> {
         .routes(routes!(jobs::get))
         .routes(routes!(jobs::cancel))
         .routes(routes!(jobs::retry))
+        .routes(routes!(citations::resolve))
+        .routes(routes!(citations::verify))
         .routes(routes!(channel::conversations))
         .routes(routes!(channel::messages))
         .routes(routes!(channel::tasks))

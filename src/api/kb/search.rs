@@ -14,6 +14,7 @@ use crate::api::dashboard::SearchMetadata;
 use crate::api::dashboard::wire::{Auth, Body, Fault, Problem};
 use crate::error::{Error, Result};
 use crate::evaluation::history;
+use crate::kb::citations::Citation;
 use crate::search::highlight::Range;
 use crate::search::query::{Confidence, Facet, Interpretation, Reranking, Timings, Totals};
 use crate::search::settings;
@@ -119,6 +120,8 @@ pub(super) struct SearchResult {
     /// Range of the content in the document's normalised text, in Unicode characters.
     start: i64,
     end: i64,
+    /// The same as a citation, which `/kb/v1/citations` resolves and `/kb/v1/verify-quote` checks sentences against.
+    citation: String,
     heading_path: Vec<String>,
     /// Rows of a table, from 1, and its header where that stands before the hit.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -153,6 +156,15 @@ impl SearchResult {
             lines: LineRecord::of(&hit.chunk),
             origin: hit.chunk.origin.clone(),
             document_metadata: serde_json::from_str(&hit.metadata)?,
+            citation: Citation {
+                dataset_id: hit.chunk.dataset_id.clone(),
+                document_id: hit.chunk.document_id.clone(),
+                version: hit.version,
+                chunk_id: Some(hit.chunk.id.clone()),
+                start: hit.chunk.start_char,
+                end: hit.chunk.end_char,
+            }
+            .to_string(),
             start: hit.chunk.start_char,
             end: hit.chunk.end_char,
             chunk_id: hit.chunk.id,

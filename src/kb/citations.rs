@@ -1,0 +1,468 @@
+//! Citations: an address for a place in a document, and the question whether a sentence really stands in one.
+//!
+//! `kb://DATASET/DOCUMENT@VERSION#CHUNK:START-END`: characters of the document's normalised text; the chunk may be missing. A citation of an older version
+//! still resolves, and says that it is stale; when its chunk has outlived the change, the place is the chunk's place of today.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::str::FromStr;
+
+use crate::app::App;
+use crate::auth::{Caller, Scope};
+use crate::error::{Error, Result};
+use crate::kb::{Document, chunks, documents};
+
+/// A place in a document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Citation {
+    /// The dataset.
+    pub dataset_id: String,
+    /// The document.
+    pub document_id: String,
+    /// Version of the document.
+    pub version: i64,
+    /// The chunk.
+    pub chunk_id: Option<String>,
+    /// First character.
+    pub start: i64,
+    /// The character after the last one.
+    pub end: i64,
+}
+
+impl fmt::Display for Citation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "kb://{}/{}@{}#",
+            self.dataset_id, self.document_id, self.version
+        )?;
+        if let Some(chunk) = &self.chunk_id {
+            write!(f, "{chunk}:")?;
+        }
+        write!(f, "{}-{}", self.start, self.end)
+    }
+}
+
+impl FromStr for Citation {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let read = || {
+            let (dataset, rest) = text.trim().strip_prefix("kb://")?.split_once('/')?;
+            let (document, rest) = rest.split_once('@')?;
+            let (version, place) = rest.split_once('#')?;
+            let (chunk, range) = match place.rsplit_once(':') {
+                Some((chunk, range)) => (Some(chunk.to_owned()), range),
+                None => (None, place),
+            };
+            let (start, end) = range.split_once('-')?;
+            let (start, end) = (start.parse().ok()?, end.parse().ok()?);
+            let is_id = |id: &str| !id.is_empty() && !id.contains('\0');
+            let valid = is_id(dataset)
+                && is_id(document)
+                && chunk.as_deref().is_none_or(is_id)
+                && (0..end).contains(&start);
+            valid.then_some(Self {
+                dataset_id: dataset.to_owned(),
+                document_id: document.to_owned(),
+                version: version.parse().ok()?,
+                chunk_id: chunk,
+                start,
+                end,
+            })
+        };
+        read().ok_or_else(|| {
+            Error::invalid(
+                "citation_invalid",
+                "a citation looks like kb://dataset/document@version#chunk:start-end, the chunk may be missing",
+            )
+        })
+    }
+}
+
+/// What a citation leads to.
+#[derive(Debug)]
+pub struct Resolved {
+    /// The place as it is now.
+    pub citation: Citation,
+    /// The text there.
+    pub text: String,
+    /// The document.
+    pub document: Document,
+    /// Whether the document has changed since.
+    pub stale: bool,
+}
+
+/// The text of a document that the caller may search.
+async fn text_of(
+    app: &App,
+    caller: &Caller,
+    dataset_id: &str,
+    document_id: &str,
+) -> Result<(Document, String)> {
+    caller.need(Scope::KbSearch)?;
+    let document = documents::get(app, caller, dataset_id, document_id).await?;
+    let hash = document
+        .text_hash
+        .as_ref()
+        .ok_or_else(|| Error::conflict("text_not_ready", "the file has not been parsed yet"))?;
+    let bytes = app.blobs.get(caller.tenant(), hash).await?;
+    let text = String::from_utf8(bytes.to_vec())
+        .map_err(|e| Error::internal("stored text is damaged").with_source(e))?;
+    Ok((document, text))
+}
+
+/// Follows a citation.
+///
+/// # Errors
+/// `dataset_not_found`, `document_not_found`; `citation_outside` when the place is not in the text any more.
+pub async fn resolve(app: &App, caller: &Caller, citation: &Citation) -> Result<Resolved> {
+    let (document, text) =
+        text_of(app, caller, &citation.dataset_id, &citation.document_id).await?;
+    let stale = document.version != citation.version;
+    let mut now = Citation {
+        version: document.version,
+        ..citation.clone()
+    };
+    if let (true, Some(id)) = (stale, &citation.chunk_id) {
+        let chunk = chunks::by_ids(app, caller.tenant(), std::slice::from_ref(id))
+            .await?
+            .pop();
+        if let Some(chunk) = chunk.filter(|c| c.document_id == document.id) {
+            (now.start, now.end) = (chunk.start_char, chunk.end_char);
+        }
+    }
+    let (start, end) = (
+        usize::try_from(now.start).unwrap_or(0),
+        usize::try_from(now.end).unwrap_or(0),
+    );
+    let place: String = text.chars().skip(start).take(end - start).collect();
+    if place.chars().count() < end - start {
+        return Err(Error::not_found(
+            "citation_outside",
+            "the place is not in the document any more; search for it again",
+        ));
+    }
+    Ok(Resolved {
+        citation: now,
+        text: place,
+        document,
+        stale,
+    })
+}
+
+/// Longest quote, in characters.
+const LONGEST: usize = 4000;
+/// From this share of its words on, in order, a quote counts as nearly there.
+const NEARLY: f64 = 0.7;
+
+/// Whether a quote stands in a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Word by word, whatever the case, the punctuation and the line ends.
+    Exact,
+    /// With some words missing, added or changed.
+    Near,
+    /// Not.
+    Absent,
+}
+
+/// What came of comparing a quote with a text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Match {
+    /// Whether it stands there.
+    pub verdict: Verdict,
+    /// 1 for exact; otherwise 1 − (words to add, remove or change) / words of the quote, at least 0.
+    pub similarity: f64,
+    /// Where, in characters; for the best place that there is.
+    pub range: Option<(usize, usize)>,
+}
+
+/// A word, and where it stands in characters.
+struct Word {
+    word: String,
+    start: usize,
+    end: usize,
+}
+
+fn words(text: &str) -> Vec<Word> {
+    let mut found: Vec<Word> = Vec::new();
+    let mut open = false;
+    for (at, c) in text.chars().enumerate() {
+        if c.is_alphanumeric() {
+            if !open {
+                found.push(Word {
+                    word: String::new(),
+                    start: at,
+                    end: at,
+                });
+            }
+            if let Some(last) = found.last_mut() {
+                last.word.extend(c.to_lowercase());
+                last.end = at + 1;
+            }
+        }
+        open = c.is_alphanumeric();
+    }
+    found
+}
+
+/// Looks for a quote in a text: word by word first; then the stretch that shares most of its words is aligned with it (Sellers 1980, over words).
+#[must_use]
+pub fn find(quote: &str, text: &str) -> Match {
+    let (quote, text) = (words(quote), words(text));
+    let absent = Match {
+        verdict: Verdict::Absent,
+        similarity: 0.0,
+        range: None,
+    };
+    if quote.is_empty() || text.is_empty() {
+        return absent;
+    }
+    let wanted: Vec<&str> = quote.iter().map(|w| w.word.as_str()).collect();
+    let there: Vec<&str> = text.iter().map(|w| w.word.as_str()).collect();
+    let exact = there
+        .windows(wanted.len())
+        .position(|window| window == wanted.as_slice());
+    if let Some(at) = exact {
+        return Match {
+            verdict: Verdict::Exact,
+            similarity: 1.0,
+            range: Some((text[at].start, text[at + wanted.len() - 1].end)),
+        };
+    }
+    let (from, to) = densest(&wanted, &there);
+    let (distance, first, last) = align(&wanted, &there[from..to]);
+    let similarity = (1.0 - distance as f64 / wanted.len() as f64).max(0.0);
+    Match {
+        verdict: if similarity >= NEARLY {
+            Verdict::Near
+        } else {
+            Verdict::Absent
+        },
+        similarity,
+        range: (last > first).then(|| (text[from + first].start, text[from + last - 1].end)),
+    }
+}
+
+/// The stretch of twice the quote's length that has most of its words.
+fn densest(wanted: &[&str], there: &[&str]) -> (usize, usize) {
+    let set: HashSet<&str> = wanted.iter().copied().collect();
+    let width = (2 * wanted.len()).min(there.len());
+    let mut counts: HashMap<&str, usize> = HashMap::new();
+    let (mut best, mut at) = (0, 0);
+    for (i, word) in there.iter().enumerate() {
+        if set.contains(word) {
+            *counts.entry(word).or_default() += 1;
+        }
+        if i >= width {
+            let gone = there[i - width];
+            if let Some(count) = counts.get_mut(gone) {
+                *count -= 1;
+                if *count == 0 {
+                    counts.remove(gone);
+                }
+            }
+        }
+        if counts.len() > best {
+            (best, at) = (counts.len(), (i + 1).saturating_sub(width));
+        }
+    }
+    // Some room on both sides, for what the stretch has cut.
+    let room = wanted.len() / 2;
+    (
+        at.saturating_sub(room),
+        (at + width + room).min(there.len()),
+    )
+}
+
+/// The part of a text that a quote can be changed into with the fewest words: how many, and its first word and the word after its last.
+fn align(wanted: &[&str], there: &[&str]) -> (usize, usize, usize) {
+    // For each position in the text: the distance of the best part that ends there, and where it begins.
+    let mut row: Vec<(usize, usize)> = (0..=there.len()).map(|i| (0, i)).collect();
+    for (i, word) in wanted.iter().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = (i + 1, 0);
+        for (j, other) in there.iter().enumerate() {
+            let changed = (diagonal.0 + usize::from(word != other), diagonal.1);
+            let missing = (row[j + 1].0 + 1, row[j + 1].1);
+            let added = (row[j].0 + 1, row[j].1);
+            diagonal = row[j + 1];
+            row[j + 1] = [changed, missing, added]
+                .into_iter()
+                .min_by_key(|(d, _)| *d)
+                .unwrap_or(changed);
+        }
+    }
+    // Of equally good parts, the one that is as long as the quote: a changed last word belongs to it.
+    let (end, (distance, start)) = row
+        .into_iter()
+        .enumerate()
+        .min_by_key(|(end, (distance, start))| (*distance, (end - start).abs_diff(wanted.len())))
+        .unwrap_or((0, (wanted.len(), 0)));
+    (distance, start, end)
+}
+
+/// Where a quote should stand.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// At a place that a citation names, or anywhere in its document.
+    Citation(Citation),
+    /// Anywhere in a document.
+    Document(String, String),
+}
+
+/// A quote compared with its source.
+#[derive(Debug)]
+pub struct Verified {
+    /// What came of it.
+    pub found: Match,
+    /// The words of the source there.
+    pub text: Option<String>,
+    /// The place.
+    pub citation: Option<Citation>,
+    /// Whether it is within the range that was cited; absent when none was.
+    pub within: Option<bool>,
+}
+
+/// Says whether a quote stands in its source, exactly or nearly, and where.
+///
+/// # Errors
+/// `quote_invalid`, `dataset_not_found`, `document_not_found`, `text_not_ready`.
+pub async fn verify(app: &App, caller: &Caller, quote: &str, source: &Source) -> Result<Verified> {
+    let length = quote.chars().count();
+    if quote.trim().is_empty() || length > LONGEST {
+        return Err(Error::invalid(
+            "quote_invalid",
+            format!("a quote has 1 to {LONGEST} characters"),
+        ));
+    }
+    let (dataset_id, document_id) = match source {
+        Source::Citation(c) => (&c.dataset_id, &c.document_id),
+        Source::Document(dataset, document) => (dataset, document),
+    };
+    let (document, text) = text_of(app, caller, dataset_id, document_id).await?;
+    let quote = quote.to_owned();
+    // A long text takes a while.
+    let (found, words) = tokio::task::spawn_blocking(move || {
+        let found = find(&quote, &text);
+        let words = found.range.map(|(start, end)| {
+            text.chars()
+                .skip(start)
+                .take(end - start)
+                .collect::<String>()
+        });
+        (found, words)
+    })
+    .await?;
+    let there = found.verdict != Verdict::Absent;
+    let place = found.range.filter(|_| there).map(|(start, end)| Citation {
+        dataset_id: document.dataset_id.clone(),
+        document_id: document.id.clone(),
+        version: document.version,
+        chunk_id: None,
+        start: i64::try_from(start).unwrap_or(i64::MAX),
+        end: i64::try_from(end).unwrap_or(i64::MAX),
+    });
+    let within = match (source, &place) {
+        (Source::Citation(cited), Some(place)) => {
+            Some(cited.start <= place.start && place.end <= cited.end)
+        }
+        (Source::Citation(_), None) => Some(false),
+        (Source::Document(..), _) => None,
+    };
+    Ok(Verified {
+        found,
+        text: words.filter(|_| there),
+        citation: place,
+        within,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn citations_are_written_and_read() {
+        for text in ["kb://d/01ABC@3#c-1:10-20", "kb://projects~t/01ABC@1#0-5"] {
+            assert_eq!(text.parse::<Citation>().expect("valid").to_string(), text);
+        }
+        for wrong in [
+            "",
+            "kb://d/x",
+            "kb://d/x@1#5-5",
+            "kb://d/x@one#1-2",
+            "kb:///x@1#1-2",
+            "http://d/x@1#1-2",
+            "kb://d/x@1#-1-2",
+        ] {
+            assert_eq!(
+                wrong.parse::<Citation>().expect_err("invalid").code(),
+                "citation_invalid",
+                "{wrong}"
+            );
+        }
+    }
+
+    const TEXT: &str = "Über dem Hafen.\nThe lighthouse was lit, for the first time, in 1858; it stands forty-six metres tall. Keepers lived beside it.";
+
+    #[test]
+    fn quotes_are_found_exactly_nearly_or_not() {
+        let at = |range: Option<(usize, usize)>| {
+            range.map(|(start, end)| {
+                TEXT.chars()
+                    .skip(start)
+                    .take(end - start)
+                    .collect::<String>()
+            })
+        };
+        let exact = find("the LIGHTHOUSE was lit for the first time in 1858", TEXT);
+        assert_eq!(
+            (exact.verdict, at(exact.range).as_deref()),
+            (
+                Verdict::Exact,
+                Some("The lighthouse was lit, for the first time, in 1858")
+            )
+        );
+        let near = find(
+            "The lighthouse was lit for the very first time in 1859, it stands forty six metres tall",
+            TEXT,
+        );
+        assert_eq!(near.verdict, Verdict::Near, "{near:?}");
+        assert!(
+            (near.similarity - (1.0 - 2.0 / 17.0)).abs() < 1e-9,
+            "{near:?}"
+        );
+        assert!(
+            at(near.range).is_some_and(|t| t.starts_with("The lighthouse") && t.ends_with("tall")),
+            "{near:?}"
+        );
+        assert_eq!(
+            find("Cormorants dry their wings in the wind", TEXT).verdict,
+            Verdict::Absent
+        );
+        assert_eq!(
+            find("…", TEXT),
+            Match {
+                verdict: Verdict::Absent,
+                similarity: 0.0,
+                range: None
+            }
+        );
+    }
+
+    #[test]
+    fn a_quote_is_found_in_a_long_text() {
+        let text = format!(
+            "{} {TEXT} {}",
+            "filler words go on ".repeat(50_000),
+            "and on ".repeat(50_000)
+        );
+        let near = find(
+            "The lighthouse was lit for the first time in 1859, it stands forty six metres tall",
+            &text,
+        );
+        assert_eq!(near.verdict, Verdict::Near, "{near:?}");
+    }
+}
