@@ -122,6 +122,8 @@ config! {
     concurrency: usize = 256;
     /// Requests per minute of a key that has no rate of its own; 0 for no limit.
     rate_per_minute: i64 = 6000;
+    /// Host names under which MCP clients reach the server beside localhost, separated by commas; * for any. Others are refused, against DNS rebinding.
+    mcp_hosts: String = String::new();
     /// Origins that browsers may call from, separated by commas; * for all, empty for none.
     cors_origins: String = String::new();
     /// Candidates taken from each index before blending.

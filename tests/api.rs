@@ -31,6 +31,8 @@ mod ingestion;
 mod jobs;
 #[path = "api/kb.rs"]
 mod kb;
+#[path = "api/mcp.rs"]
+mod mcp;
 #[path = "api/openapi.rs"]
 mod openapi;
 #[path = "api/portable.rs"]

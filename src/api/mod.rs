@@ -5,6 +5,7 @@ pub mod dashboard;
 mod extract;
 pub(crate) mod fault;
 pub(crate) mod kb;
+pub(crate) mod mcp;
 mod passage;
 mod system;
 
@@ -98,6 +99,7 @@ pub fn router(app: Arc<App>, metrics: Metrics) -> Result<Router> {
     let compress = CompressionLayer::new()
         .compress_when(DefaultPredicate::new().and(NotForContentType::new("text/event-stream")));
     Ok(router
+        .merge(mcp::router(&app))
         .merge(docs)
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method)

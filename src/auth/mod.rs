@@ -89,6 +89,30 @@ impl Caller {
         }
     }
 
+    /// Whether the caller may read the documents of a dataset as a whole, and not only search them.
+    #[must_use]
+    pub fn reads(&self, dataset_id: &str) -> bool {
+        let by_area = Area::of_shelf(dataset_id).is_some_and(|area| self.may(area.read()));
+        self.sees(dataset_id) && (by_area || self.may(Scope::KbRead))
+    }
+
+    /// Demands the right to change a dataset by hand. Shelves follow the records of their area, so nobody changes them but through these.
+    ///
+    /// # Errors
+    /// `scope_missing`, `shelf_kept`.
+    pub fn need_write(&self, dataset_id: &str) -> Result<()> {
+        self.need(Scope::KbWrite)?;
+        let is_shelf = Area::of_shelf(dataset_id)
+            .is_some_and(|area| area.shelf(&self.tenant_id) == dataset_id);
+        if self.key_id.is_some() && is_shelf && self.sees(dataset_id) {
+            return Err(Error::conflict(
+                "shelf_kept",
+                "this dataset follows what agents write; change their records instead",
+            ));
+        }
+        Ok(())
+    }
+
     /// Demands a scope to hand it on: what only follows from another right cannot be given away as a right of its own.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ mod doctor;
 mod eval;
 mod ingest;
 mod keys;
+mod mcp;
 mod models;
 mod output;
 mod portable;
@@ -82,6 +83,8 @@ enum Command {
     Search(search::SearchArgs),
     /// Measure retrieval on a collection in BEIR layout
     Eval(eval::EvalArgs),
+    /// Speak the Model Context Protocol over standard input and output
+    Mcp(mcp::McpArgs),
     /// Create, list and revoke API keys
     Keys(keys::KeysArgs),
     /// List, fetch and verify models
@@ -173,6 +176,7 @@ async fn dispatch(cli: Cli) -> Result<Done> {
         Command::Crawl(args) => crawl::run(&global, args).await,
         Command::Search(args) => search::run(&global, args).await,
         Command::Eval(args) => eval::run(&global, args).await,
+        Command::Mcp(args) => mcp::run(&global, args).await,
         Command::Keys(args) => keys::run(&global, args).await,
         Command::Models(args) => models::run(&global, args).await,
         Command::Doctor(args) => doctor::run(&global, args).await,

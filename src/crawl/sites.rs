@@ -73,7 +73,7 @@ pub(super) async fn put_in(
     dataset_id: &str,
     settings: Settings,
 ) -> Result<Site> {
-    caller.need(Scope::KbWrite)?;
+    caller.need_write(dataset_id)?;
     datasets::settings(app, caller, dataset_id).await?;
     let now = app.clock.now();
     let settings = settings.checked(now)?;

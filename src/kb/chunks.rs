@@ -180,6 +180,28 @@ pub async fn list(
     Ok(page.listing(rows, |c| c.ordinal.to_string()))
 }
 
+/// The headings above each chunk of a document, with the position at which the chunk starts.
+///
+/// # Errors
+/// As the database says.
+pub async fn outline(
+    app: &App,
+    caller: &Caller,
+    dataset: &crate::kb::Dataset,
+    document_id: &str,
+) -> Result<Vec<(Vec<String>, i64)>> {
+    let rows: Vec<(String, i64)> = app
+        .db
+        .all(
+            "SELECT heading_path, start_char FROM kb_chunks WHERE tenant_id = $1 AND document_id = $2 AND set_id = $3 AND enabled = TRUE ORDER BY ordinal",
+            args![caller.tenant(), document_id, &dataset.live_set],
+        )
+        .await?;
+    rows.into_iter()
+        .map(|(path, start)| Ok((serde_json::from_str(&path)?, start)))
+        .collect()
+}
+
 /// Chunks by id, in no particular order; ids that are gone are left out.
 ///
 /// # Errors

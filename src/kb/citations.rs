@@ -61,7 +61,8 @@ impl FromStr for Citation {
             let valid = is_id(dataset)
                 && is_id(document)
                 && chunk.as_deref().is_none_or(is_id)
-                && (0..end).contains(&start);
+                && (0..=end).contains(&start)
+                && (start < end || chunk.is_some());
             valid.then_some(Self {
                 dataset_id: dataset.to_owned(),
                 document_id: document.to_owned(),
@@ -94,14 +95,19 @@ pub struct Resolved {
 }
 
 /// The text of a document that the caller may search.
-async fn text_of(
+pub(crate) async fn text_of(
     app: &App,
     caller: &Caller,
     dataset_id: &str,
     document_id: &str,
 ) -> Result<(Document, String)> {
-    caller.need(Scope::KbSearch)?;
     let document = documents::get(app, caller, dataset_id, document_id).await?;
+    if !caller.reads(dataset_id) {
+        return Err(Error::forbidden(
+            "scope_missing",
+            "a key that may only search sees passages, not whole documents; this needs the scope kb:read",
+        ));
+    }
     let hash = document
         .text_hash
         .as_ref()
@@ -112,36 +118,53 @@ async fn text_of(
     Ok((document, text))
 }
 
-/// Follows a citation.
+/// Follows a citation. Who may only search is shown chunks that searches show; what people wrote into a chunk stands for the text that it replaces.
 ///
 /// # Errors
-/// `dataset_not_found`, `document_not_found`; `citation_outside` when the place is not in the text any more.
+/// `scope_missing`, `dataset_not_found`, `document_not_found`; `citation_outside` when the place is not in the text any more.
 pub async fn resolve(app: &App, caller: &Caller, citation: &Citation) -> Result<Resolved> {
-    let (document, text) =
-        text_of(app, caller, &citation.dataset_id, &citation.document_id).await?;
+    caller.need(Scope::KbSearch)?;
+    let document = documents::get(app, caller, &citation.dataset_id, &citation.document_id).await?;
+    let outside = || {
+        Error::not_found(
+            "citation_outside",
+            "the place is not in the document any more; search for it again",
+        )
+    };
+    let chunk = match &citation.chunk_id {
+        Some(id) => chunks::by_ids(app, caller.tenant(), std::slice::from_ref(id))
+            .await?
+            .pop(),
+        None => None,
+    };
+    let chunk = chunk.filter(|c| c.document_id == document.id);
+    let whole = caller.reads(&citation.dataset_id);
     let stale = document.version != citation.version;
     let mut now = Citation {
         version: document.version,
         ..citation.clone()
     };
-    if let (true, Some(id)) = (stale, &citation.chunk_id) {
-        let chunk = chunks::by_ids(app, caller.tenant(), std::slice::from_ref(id))
-            .await?
-            .pop();
-        if let Some(chunk) = chunk.filter(|c| c.document_id == document.id) {
-            (now.start, now.end) = (chunk.start_char, chunk.end_char);
+    if let Some(chunk) = chunk.filter(|c| stale || !whole || c.origin != "parsed") {
+        let is_shown = chunk.enabled && document.enabled;
+        if !whole && !is_shown {
+            return Err(outside());
         }
+        (now.start, now.end) = (chunk.start_char, chunk.end_char);
+        return Ok(Resolved {
+            citation: now,
+            text: chunk.content,
+            document,
+            stale,
+        });
     }
+    let (document, text) = text_of(app, caller, &citation.dataset_id, &document.id).await?;
     let (start, end) = (
         usize::try_from(now.start).unwrap_or(0),
         usize::try_from(now.end).unwrap_or(0),
     );
     let place: String = text.chars().skip(start).take(end - start).collect();
-    if place.chars().count() < end - start {
-        return Err(Error::not_found(
-            "citation_outside",
-            "the place is not in the document any more; search for it again",
-        ));
+    if end == start || place.chars().count() < end - start {
+        return Err(outside());
     }
     Ok(Resolved {
         citation: now,
@@ -221,10 +244,7 @@ pub fn find(quote: &str, text: &str) -> Match {
     }
     let wanted: Vec<&str> = quote.iter().map(|w| w.word.as_str()).collect();
     let there: Vec<&str> = text.iter().map(|w| w.word.as_str()).collect();
-    let exact = there
-        .windows(wanted.len())
-        .position(|window| window == wanted.as_slice());
-    if let Some(at) = exact {
+    if let Some(at) = exactly(&wanted, &there) {
         return Match {
             verdict: Verdict::Exact,
             similarity: 1.0,
@@ -243,6 +263,17 @@ pub fn find(quote: &str, text: &str) -> Match {
         similarity,
         range: (last > first).then(|| (text[from + first].start, text[from + last - 1].end)),
     }
+}
+
+/// The first place at which all words of a quote follow each other, found in linear time by the standard library's string search.
+fn exactly(wanted: &[&str], there: &[&str]) -> Option<usize> {
+    // No word holds a space.
+    let (needle, hay) = (
+        format!(" {} ", wanted.join(" ")),
+        format!(" {} ", there.join(" ")),
+    );
+    let at = hay.find(&needle)?;
+    Some(hay[..at].matches(' ').count())
 }
 
 /// The stretch of twice the quote's length that has most of its words.
@@ -323,6 +354,8 @@ pub struct Verified {
     pub citation: Option<Citation>,
     /// Whether it is within the range that was cited; absent when none was.
     pub within: Option<bool>,
+    /// Whether the document has changed since it was cited.
+    pub stale: bool,
 }
 
 /// Says whether a quote stands in its source, exactly or nearly, and where.
@@ -337,46 +370,76 @@ pub async fn verify(app: &App, caller: &Caller, quote: &str, source: &Source) ->
             format!("a quote has 1 to {LONGEST} characters"),
         ));
     }
+    let quote = quote.to_owned();
     let (dataset_id, document_id) = match source {
         Source::Citation(c) => (&c.dataset_id, &c.document_id),
         Source::Document(dataset, document) => (dataset, document),
     };
+    // The place that was cited comes first: what stands there and elsewhere stands there.
+    let mut cited = None;
+    if let Source::Citation(citation) = source {
+        let place = resolve(app, caller, citation).await?;
+        let found = compare(&quote, place.text).await?;
+        let here = verified(
+            found,
+            &place.document,
+            place.citation.start,
+            Some(true),
+            place.stale,
+        );
+        if here.found.verdict == Verdict::Exact || !caller.reads(dataset_id) {
+            return Ok(here);
+        }
+        cited = Some(here);
+    }
     let (document, text) = text_of(app, caller, dataset_id, document_id).await?;
+    let found = compare(&quote, text).await?;
+    Ok(match cited {
+        None => verified(found, &document, 0, None, false),
+        Some(here) if here.found.verdict == Verdict::Near && found.0.verdict != Verdict::Exact => {
+            here
+        }
+        Some(here) => verified(found, &document, 0, Some(false), here.stale),
+    })
+}
+
+/// A long text takes a while.
+async fn compare(quote: &str, text: String) -> Result<(Match, Option<String>)> {
     let quote = quote.to_owned();
-    // A long text takes a while.
-    let (found, words) = tokio::task::spawn_blocking(move || {
+    Ok(tokio::task::spawn_blocking(move || {
         let found = find(&quote, &text);
-        let words = found.range.map(|(start, end)| {
-            text.chars()
-                .skip(start)
-                .take(end - start)
-                .collect::<String>()
-        });
+        let there = found.range.filter(|_| found.verdict != Verdict::Absent);
+        let words = there.map(|(start, end)| text.chars().skip(start).take(end - start).collect());
         (found, words)
     })
-    .await?;
+    .await?)
+}
+
+/// What was found in a part of a document that begins at `offset`.
+fn verified(
+    (found, text): (Match, Option<String>),
+    document: &Document,
+    offset: i64,
+    within: Option<bool>,
+    stale: bool,
+) -> Verified {
     let there = found.verdict != Verdict::Absent;
-    let place = found.range.filter(|_| there).map(|(start, end)| Citation {
+    let place = |at: usize| offset + i64::try_from(at).unwrap_or(i64::MAX);
+    let citation = found.range.filter(|_| there).map(|(start, end)| Citation {
         dataset_id: document.dataset_id.clone(),
         document_id: document.id.clone(),
         version: document.version,
         chunk_id: None,
-        start: i64::try_from(start).unwrap_or(i64::MAX),
-        end: i64::try_from(end).unwrap_or(i64::MAX),
+        start: place(start),
+        end: place(end),
     });
-    let within = match (source, &place) {
-        (Source::Citation(cited), Some(place)) => {
-            Some(cited.start <= place.start && place.end <= cited.end)
-        }
-        (Source::Citation(_), None) => Some(false),
-        (Source::Document(..), _) => None,
-    };
-    Ok(Verified {
+    Verified {
+        within: within.map(|w| w && there),
         found,
-        text: words.filter(|_| there),
-        citation: place,
-        within,
-    })
+        text,
+        citation,
+        stale,
+    }
 }
 
 #[cfg(test)]

@@ -327,7 +327,7 @@ pub async fn add(
     new: Vec<NewDocument>,
     meeting: Meeting,
 ) -> Result<Vec<Added>> {
-    caller.need(Scope::KbWrite)?;
+    caller.need_write(dataset_id)?;
     let dataset = datasets::settings(app, caller, dataset_id).await?;
     for document in &new {
         document
@@ -823,6 +823,25 @@ pub async fn list(
     Ok(page.listing(rows, |d| d.id.clone()))
 }
 
+/// Documents that searches see and that have a text: id, name and hash of the text, in the order of their ids.
+///
+/// # Errors
+/// As the database says.
+pub(crate) async fn texts_after(
+    app: &App,
+    tenant_id: &str,
+    dataset_id: &str,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<(String, String, String)>> {
+    app.db
+        .all(
+            "SELECT id, file_name, text_hash FROM kb_documents WHERE tenant_id = $1 AND dataset_id = $2 AND id > $3 AND enabled = TRUE AND text_hash IS NOT NULL ORDER BY id LIMIT $4",
+            args![tenant_id, dataset_id, after, limit],
+        )
+        .await
+}
+
 /// Queues the ingestion of a document again, unless a queued job is about to do it.
 pub(crate) async fn queue(
     app: &App,
@@ -879,7 +898,7 @@ pub async fn update(
     id: &str,
     patch: DocumentPatch,
 ) -> Result<Document> {
-    caller.need(Scope::KbWrite)?;
+    caller.need_write(dataset_id)?;
     let document = get(app, caller, dataset_id, id).await?;
     if patch.metadata.as_ref().is_some_and(|m| !m.is_object()) {
         return Err(Error::invalid(
@@ -972,7 +991,7 @@ async fn switch(app: &App, tx: &mut Tx, document: &Document, enabled: bool) -> R
 /// # Errors
 /// `document_not_found`.
 pub async fn delete(app: &App, caller: &Caller, dataset_id: &str, id: &str) -> Result<i64> {
-    caller.need(Scope::KbWrite)?;
+    caller.need_write(dataset_id)?;
     let document = get(app, caller, dataset_id, id).await?;
     let mut tx = app.db.begin().await?;
     let removed = remove(app, &mut tx, &document).await?;

@@ -144,7 +144,7 @@ pub async fn update(
     chunk_id: &str,
     patch: ChunkPatch,
 ) -> Result<Chunk> {
-    caller.need(Scope::KbWrite)?;
+    caller.need_write(dataset_id)?;
     let mut chunk = chunks::get(app, caller, dataset_id, chunk_id).await?;
     if let Some(content) = &patch.content {
         check(content)?;
@@ -220,7 +220,7 @@ pub async fn add(
     content: String,
     after: Option<i64>,
 ) -> Result<Chunk> {
-    caller.need(Scope::KbWrite)?;
+    caller.need_write(dataset_id)?;
     let document = documents::get(app, caller, dataset_id, document_id).await?;
     check(&content)?;
     if document.text_hash.is_none() {
@@ -356,7 +356,7 @@ pub async fn take_back(
     dataset_id: &str,
     chunk_id: &str,
 ) -> Result<Option<Chunk>> {
-    caller.need(Scope::KbWrite)?;
+    caller.need_write(dataset_id)?;
     let chunk = chunks::get(app, caller, dataset_id, chunk_id).await?;
     if chunk.origin == "added" {
         let mut tx = begin(app, caller, &chunk).await?;
@@ -415,7 +415,7 @@ pub async fn forget(
     document_id: &str,
     edit_id: &str,
 ) -> Result<()> {
-    caller.need(Scope::KbWrite)?;
+    caller.need_write(dataset_id)?;
     let edits = list(app, caller, dataset_id, document_id).await?;
     match edits.iter().find(|e| e.id == edit_id) {
         None => Err(Error::not_found("edit_not_found", "there is no such edit")),

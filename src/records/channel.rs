@@ -6,10 +6,12 @@ use serde_json::{Map, Value, json};
 use crate::app::App;
 use crate::auth::{Caller, Scope};
 use crate::clock::Time;
-use crate::db::args;
+use crate::db::{Tx, args};
 use crate::error::{Error, Result};
 use crate::events::{self, Event};
+use crate::kb::{datasets, index_log};
 use crate::page::{Listing, Page};
+use crate::records::searchable::Ready;
 use crate::records::{self, Kind, Record, Searchable};
 
 /// A push.
@@ -50,8 +52,22 @@ const ID: usize = 200;
 /// Takes a push: keeps it, and tells it to those who listen.
 ///
 /// # Errors
-/// `push_empty`, `message_id_missing`, `id_too_long`, `task_status_unknown`.
-pub async fn push(app: &App, caller: &Caller, push: Push) -> Result<Pushed> {
+/// `push_empty`, `message_id_missing`, `id_too_long`, `task_status_unknown`, `message_too_long`, `record_busy`.
+pub async fn push(app: &App, caller: &Caller, mut push: Push) -> Result<Pushed> {
+    // PostgreSQL has no NUL in texts, and logs of terminals do.
+    for text in [
+        &mut push.message,
+        &mut push.chunk,
+        &mut push.message_id,
+        &mut push.conversation_id,
+        &mut push.task_id,
+        &mut push.summary,
+    ]
+    .into_iter()
+    .flatten()
+    {
+        text.retain(|c| c != '\0');
+    }
     for id in [&push.message_id, &push.conversation_id, &push.task_id]
         .into_iter()
         .flatten()
@@ -85,20 +101,46 @@ pub async fn push(app: &App, caller: &Caller, push: Push) -> Result<Pushed> {
             "status must be started, in_progress or done",
         ));
     }
-    let message = if speaks {
-        Some(say(app, caller, &push).await?)
-    } else {
-        None
-    };
-    let task = match &push.task_id {
-        Some(id) => Some(tell_task(app, caller, id, &push).await?),
-        None => None,
-    };
-    app.bell.ring();
-    Ok(Pushed { message, task })
+    let shelf = datasets::shelf(app, caller.tenant(), Kind::AgentTask.area())
+        .await?
+        .id;
+    // Both parts of a push, or none: who tries again does not say the same twice.
+    for _ in 0..TRIES {
+        let task = match &push.task_id {
+            Some(id) => Some(draft_task(app, caller, id, &push).await?),
+            None => None,
+        };
+        let mut tx = app.db.begin().await?;
+        let task = match task {
+            Some(draft) => {
+                // Changes of the shelf come one after the other, and with them those of its tasks.
+                index_log::hold(&mut tx, caller.tenant(), &shelf).await?;
+                match write_task(app, &mut tx, caller, draft, &push).await? {
+                    Some(record) => Some(record),
+                    None => continue,
+                }
+            }
+            None => None,
+        };
+        let message = if speaks {
+            Some(say(app, &mut tx, caller, &push).await?)
+        } else {
+            None
+        };
+        tx.commit().await?;
+        app.bell.ring();
+        return Ok(Pushed { message, task });
+    }
+    Err(Error::conflict(
+        "record_busy",
+        "others tell of this task at the same time; try again",
+    ))
 }
 
-async fn say(app: &App, caller: &Caller, push: &Push) -> Result<(String, String)> {
+/// Times that a push is tried again because somebody else told of the same task.
+const TRIES: usize = 8;
+
+async fn say(app: &App, tx: &mut Tx, caller: &Caller, push: &Push) -> Result<(String, String)> {
     let conversation = push
         .conversation_id
         .clone()
@@ -113,15 +155,37 @@ async fn say(app: &App, caller: &Caller, push: &Push) -> Result<(String, String)
         push.message.as_deref().unwrap_or_default(),
         push.chunk.as_deref().unwrap_or_default()
     );
-    let mut tx = app.db.begin().await?;
     tx.execute(
         "INSERT INTO messages (id, tenant_id, conversation_id, message_id, role, content, done, author, created_on, updated_on)
          VALUES ($1, $2, $3, $4, 'agent', $5, $6, $7, $8, $8)
          ON CONFLICT (conversation_id, message_id, tenant_id) DO UPDATE SET
          content = CASE WHEN $9 = TRUE THEN excluded.content ELSE messages.content || excluded.content END, done = excluded.done, updated_on = excluded.updated_on",
-        args![app.clock.id(), caller.tenant(), &conversation, &message_id, content, done, caller.key_id(), now, whole],
+        args![
+            app.clock.id(),
+            caller.tenant(),
+            &conversation,
+            &message_id,
+            content,
+            done,
+            caller.key_id(),
+            now,
+            whole
+        ],
     )
     .await?;
+    let (length,): (i64,) = tx
+        .optional(
+            "SELECT CAST(LENGTH(content) AS BIGINT) FROM messages WHERE conversation_id = $1 AND message_id = $2 AND tenant_id = $3",
+            args![&conversation, &message_id, caller.tenant()],
+        )
+        .await?
+        .unwrap_or((0,));
+    if length > MESSAGE {
+        return Err(Error::too_large(
+            "message_too_long",
+            format!("a message has at most {MESSAGE} characters"),
+        ));
+    }
     let event = Event::OpenclawMessage {
         conversation_id: conversation.clone(),
         message_id: message_id.clone(),
@@ -129,17 +193,24 @@ async fn say(app: &App, caller: &Caller, push: &Push) -> Result<(String, String)
         chunk: push.chunk.clone(),
         done,
     };
-    events::append(&mut tx, &app.clock, caller.tenant(), &event).await?;
-    tx.commit().await?;
+    events::append(tx, &app.clock, caller.tenant(), &event).await?;
     Ok((conversation, message_id))
 }
 
-async fn tell_task(app: &App, caller: &Caller, task_id: &str, push: &Push) -> Result<Record> {
+/// Longest message, in characters.
+const MESSAGE: i64 = 1_000_000;
+
+/// A task as it will be, with its text ready, and when it was last changed.
+struct Draft {
+    record: Record,
+    ready: Option<Ready>,
+    seen: Option<Time>,
+}
+
+async fn draft_task(app: &App, caller: &Caller, task_id: &str, push: &Push) -> Result<Draft> {
     let now = app.clock.now();
-    let mut tx = app.db.begin().await?;
-    let there = records::by_external(&mut tx, caller.tenant(), Kind::AgentTask, task_id).await?;
-    drop(tx);
-    let is_new = there.is_none();
+    let there = records::by_external(&app.db, caller.tenant(), Kind::AgentTask, task_id).await?;
+    let seen = there.as_ref().map(|t| t.updated_on);
     let mut record = there.unwrap_or_else(|| Record {
         id: app.clock.id(),
         tenant_id: caller.tenant().to_owned(),
@@ -154,49 +225,55 @@ async fn tell_task(app: &App, caller: &Caller, task_id: &str, push: &Push) -> Re
         created_on: now,
         updated_on: now,
     });
-    record.updated_on = now;
+    record.updated_on = Time(now.0.max(seen.map_or(0, |t| t.0 + 1)));
     if let Some(status) = &push.status {
         record.status = Some(status.clone());
     }
-    if let Some(summary) = push
-        .summary
-        .as_deref()
-        .map(str::trim)
-        .filter(|s| !s.is_empty())
-    {
+    let summary = push.summary.as_deref().map(str::trim);
+    if let Some(summary) = summary.filter(|s| !s.is_empty()) {
         record.title = summary.chars().take(120).collect();
         let mut body: Map<String, Value> = record.body()?;
         body.insert("summary".to_owned(), json!(summary));
         record.body = Value::Object(body).to_string();
     }
-    let ready = Searchable::of(Kind::AgentTask, &record)?
-        .prepare(app, caller.tenant())
+    let text = Searchable::of(Kind::AgentTask, &record)?;
+    let ready = text.prepare(app, caller.tenant()).await?;
+    Ok(Draft {
+        record,
+        ready,
+        seen,
+    })
+}
+
+/// Writes a task down, unless somebody else has changed it since it was read.
+async fn write_task(
+    app: &App,
+    tx: &mut Tx,
+    caller: &Caller,
+    draft: Draft,
+    push: &Push,
+) -> Result<Option<Record>> {
+    let task_id = draft.record.external_id.clone().unwrap_or_default();
+    let now: Option<(Time,)> = tx
+        .optional(
+            "SELECT updated_on FROM records WHERE tenant_id = $1 AND kind = 'agent_task' AND external_id = $2",
+            args![caller.tenant(), &task_id],
+        )
         .await?;
-    let mut tx = app.db.begin().await?;
-    let record = if is_new {
-        // Somebody may have told of the same task at the same moment: the later one wins.
-        match records::by_external(&mut tx, caller.tenant(), Kind::AgentTask, task_id).await? {
-            Some(other) => {
-                let same = Record {
-                    id: other.id,
-                    document_id: other.document_id,
-                    ..record
-                };
-                records::update_in(app, &mut tx, same, None).await?
-            }
-            None => records::insert(app, &mut tx, record, ready.as_ref()).await?,
-        }
-    } else {
-        records::update_in(app, &mut tx, record, ready.as_ref()).await?
+    if now.map(|(at,)| at) != draft.seen {
+        return Ok(None);
+    }
+    let record = match draft.seen {
+        None => records::insert(app, tx, draft.record, draft.ready.as_ref()).await?,
+        Some(_) => records::update_in(app, tx, draft.record, draft.ready.as_ref()).await?,
     };
     let event = Event::AgentTaskUpdate {
-        task_id: task_id.to_owned(),
+        task_id,
         status: record.status.clone().unwrap_or_default(),
         summary: push.summary.clone(),
     };
-    events::append(&mut tx, &app.clock, caller.tenant(), &event).await?;
-    tx.commit().await?;
-    Ok(record)
+    events::append(tx, &app.clock, caller.tenant(), &event).await?;
+    Ok(Some(record))
 }
 
 /// A message that was pushed.

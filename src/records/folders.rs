@@ -1,6 +1,6 @@
 //! Folders: rows of data with columns that have types. Each row is checked against the columns, and can be searched.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::app::App;
 use crate::auth::{Area, Caller};
@@ -211,19 +211,8 @@ pub async fn append(
         .unwrap_or_default();
     check(&schema, &row)?;
     let (id, now) = (app.clock.id(), app.clock.now());
+    let text = Searchable::of_row(&folder, &id, &row);
     let body = Value::Object(row).to_string();
-    // A row is found as a record of its folder would be.
-    let shown = Record {
-        id: id.clone(),
-        title: folder.title.clone(),
-        parent_id: Some(folder.id.clone()),
-        body: body.clone(),
-        status: None,
-        ..folder.clone()
-    };
-    let mut text = Searchable::of(Kind::Folder, &shown)?;
-    text.kind = "row";
-    text.metadata.insert("kind".to_owned(), json!("row"));
     let ready = text.prepare(app, caller.tenant()).await?;
     let mut tx = app.db.begin().await?;
     // Holds the folder, so that rows are numbered one after the other.
@@ -252,6 +241,66 @@ pub async fn append(
     Ok(Row { id, seq })
 }
 
+/// Rows that were asked for.
+#[derive(Debug)]
+pub struct Rows {
+    /// Rows with their fields.
+    pub rows: Vec<(Row, Value)>,
+    /// Where to go on; absent at the end.
+    pub next: Option<i64>,
+}
+
+/// Rows looked at in one call.
+const LOOKED_AT: i64 = 100_000;
+
+/// Rows of a folder in the order of appending, after a position, whose fields equal some values. At most 100,000 rows are looked at; `next` goes on from there.
+///
+/// # Errors
+/// `scope_missing`, `record_not_found`.
+pub async fn query(
+    app: &App,
+    caller: &Caller,
+    folder_id: &str,
+    equals: &Map<String, Value>,
+    after: i64,
+    limit: usize,
+) -> Result<Rows> {
+    records::get(app, caller, Kind::Folder, folder_id).await?;
+    let (mut rows, mut at) = (Vec::new(), after);
+    while at - after < LOOKED_AT {
+        let part: Vec<(String, i64, String)> = app
+            .db
+            .all(
+                "SELECT id, seq, body FROM data_rows WHERE folder_id = $1 AND tenant_id = $2 AND seq > $3 ORDER BY seq LIMIT 1000",
+                args![folder_id, caller.tenant(), at],
+            )
+            .await?;
+        if part.is_empty() {
+            return Ok(Rows { rows, next: None });
+        }
+        for (id, seq, body) in part {
+            if rows.len() >= limit {
+                return Ok(Rows {
+                    rows,
+                    next: Some(at),
+                });
+            }
+            at = seq;
+            let body: Value = serde_json::from_str(&body)?;
+            if equals
+                .iter()
+                .all(|(name, value)| body.get(name) == Some(value))
+            {
+                rows.push((Row { id, seq }, body));
+            }
+        }
+    }
+    Ok(Rows {
+        rows,
+        next: Some(at),
+    })
+}
+
 /// Rows of folders: how many each has.
 ///
 /// # Errors
@@ -268,6 +317,8 @@ pub async fn counts(app: &App, caller: &Caller, folders: &[String]) -> Result<Ve
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

@@ -193,9 +193,23 @@ pub(crate) fn titled(given: Option<&str>, text: &str, otherwise: &str) -> Result
 /// `scope_missing`, `title_too_long`, `parent_not_found`.
 pub async fn create(app: &App, caller: &Caller, new: NewRecord) -> Result<Record> {
     caller.need_unconfined(new.kind.area().write())?;
+    let kind = new.kind;
+    let record = draft(app, caller, new)?;
+    let ready = Searchable::of(kind, &record)?
+        .prepare(app, caller.tenant())
+        .await?;
+    let mut tx = app.db.begin().await?;
+    let record = insert(app, &mut tx, record, ready.as_ref()).await?;
+    tx.commit().await?;
+    app.bell.ring();
+    Ok(record)
+}
+
+/// A record as it will be written.
+pub(crate) fn draft(app: &App, caller: &Caller, new: NewRecord) -> Result<Record> {
     let title = titled(new.title.as_deref(), "", new.kind.name())?;
     let (id, now) = (app.clock.id(), app.clock.now());
-    let record = Record {
+    Ok(Record {
         id,
         tenant_id: caller.tenant().to_owned(),
         kind: new.kind.name().to_owned(),
@@ -208,15 +222,7 @@ pub async fn create(app: &App, caller: &Caller, new: NewRecord) -> Result<Record
         author: caller.key_id().map(str::to_owned),
         created_on: now,
         updated_on: now,
-    };
-    let ready = Searchable::of(new.kind, &record)?
-        .prepare(app, caller.tenant())
-        .await?;
-    let mut tx = app.db.begin().await?;
-    let record = insert(app, &mut tx, record, ready.as_ref()).await?;
-    tx.commit().await?;
-    app.bell.ring();
-    Ok(record)
+    })
 }
 
 /// Writes a record whose text is ready, in the transaction that causes it.
@@ -254,17 +260,50 @@ pub(crate) async fn insert(
     Ok(record)
 }
 
-/// Gives a record another title, status and body; what search finds follows in the same transaction.
-pub(crate) async fn replace(app: &App, kind: Kind, mut record: Record) -> Result<Record> {
-    record.updated_on = app.clock.now();
-    let ready = Searchable::of(kind, &record)?
-        .prepare(app, &record.tenant_id)
-        .await?;
-    let mut tx = app.db.begin().await?;
-    let record = update_in(app, &mut tx, record, ready.as_ref()).await?;
-    tx.commit().await?;
-    app.bell.ring();
-    Ok(record)
+/// Times that a change is tried again because somebody else was faster.
+const TRIES: usize = 8;
+
+/// Changes a record: `change` gets it as it is, and again when somebody else was faster. What search finds follows in the same transaction.
+///
+/// # Errors
+/// `record_not_found`; `record_busy` when others were faster again and again; as `change` says.
+pub(crate) async fn change(
+    app: &App,
+    tenant_id: &str,
+    kind: Kind,
+    id: &str,
+    change: impl Fn(&mut Record) -> Result<()>,
+) -> Result<Record> {
+    for _ in 0..TRIES {
+        let mut record = load(&app.db, tenant_id, kind, id)
+            .await?
+            .ok_or_else(not_found)?;
+        let seen = record.updated_on;
+        change(&mut record)?;
+        // Later than before in any case: two changes in one millisecond are two.
+        record.updated_on = Time(app.clock.now().0.max(seen.0 + 1));
+        let ready = Searchable::of(kind, &record)?
+            .prepare(app, tenant_id)
+            .await?;
+        let mut tx = app.db.begin().await?;
+        let ours = tx
+            .execute(
+                "UPDATE records SET updated_on = $1 WHERE tenant_id = $2 AND id = $3 AND updated_on = $4",
+                args![record.updated_on, tenant_id, id, seen],
+            )
+            .await?;
+        if ours == 0 {
+            continue;
+        }
+        let record = update_in(app, &mut tx, record, ready.as_ref()).await?;
+        tx.commit().await?;
+        app.bell.ring();
+        return Ok(record);
+    }
+    Err(Error::conflict(
+        "record_busy",
+        "others change this record at the same time; try again",
+    ))
 }
 
 pub(crate) async fn update_in(
@@ -313,6 +352,10 @@ pub async fn get(app: &App, caller: &Caller, kind: Kind, id: &str) -> Result<Rec
 }
 
 pub(crate) async fn load(db: &Db, tenant_id: &str, kind: Kind, id: &str) -> Result<Option<Record>> {
+    if id.contains('\0') {
+        // No id has one, and PostgreSQL takes none.
+        return Ok(None);
+    }
     db.optional(
         concat!(
             "SELECT ",
@@ -462,14 +505,14 @@ pub async fn list(
     Ok(Listed { items, total })
 }
 
-/// A record with a caller's own id: made, or given what is new.
+/// A record by the caller's own id.
 pub(crate) async fn by_external(
-    tx: &mut Tx,
+    db: &Db,
     tenant_id: &str,
     kind: Kind,
     external_id: &str,
 ) -> Result<Option<Record>> {
-    tx.optional(
+    db.optional(
         concat!(
             "SELECT ",
             columns!(),

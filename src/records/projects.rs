@@ -151,7 +151,7 @@ pub async fn update_task(
     caller.need_unconfined(Area::Projects.write())?;
     package(app, caller, project_id, package_id).await?;
     let found = records::load(&app.db, caller.tenant(), Kind::Task, id).await?;
-    let mut task = found
+    found
         .filter(|t| t.parent_id.as_deref() == Some(package_id))
         .ok_or_else(|| {
             Error::not_found(
@@ -165,22 +165,24 @@ pub async fn update_task(
             "send at least one field to change, such as status",
         ));
     }
-    if let Some(title) = &patch.title {
-        task.title = titled(Some(title), "", &task.title)?;
-    }
-    if let Some(word) = status(patch.status.as_deref())? {
-        task.status = Some(word);
-    }
-    let mut body = task.body()?;
-    for (name, value) in patch.body {
-        if value.is_null() {
-            body.remove(&name);
-        } else {
-            body.insert(name, value);
+    let word = status(patch.status.as_deref())?;
+    records::change(app, caller.tenant(), Kind::Task, id, |task| {
+        if let Some(title) = &patch.title {
+            task.title = titled(Some(title), "", &task.title)?;
         }
-    }
-    task.body = Value::Object(body).to_string();
-    records::replace(app, Kind::Task, task).await
+        task.status = word.clone().or_else(|| task.status.take());
+        let mut body = task.body()?;
+        for (name, value) in &patch.body {
+            if value.is_null() {
+                body.remove(name);
+            } else {
+                body.insert(name.clone(), value.clone());
+            }
+        }
+        task.body = Value::Object(body).to_string();
+        Ok(())
+    })
+    .await
 }
 
 /// A project with all that it holds.
@@ -245,7 +247,7 @@ pub async fn completed(app: &App, caller: &Caller, page: &Numbered) -> Result<Li
 /// Adds people to a project: ids, or objects that name them. Who is there already is not added again; gives the whole team.
 ///
 /// # Errors
-/// `scope_missing`, `record_not_found`, `team_member_missing`, `team_member_invalid`.
+/// `scope_missing`, `parent_not_found`, `team_member_missing`, `team_member_invalid`, `record_busy`.
 pub async fn add_team(
     app: &App,
     caller: &Caller,
@@ -253,33 +255,35 @@ pub async fn add_team(
     members: Vec<Value>,
 ) -> Result<Record> {
     caller.need_unconfined(Area::Projects.write())?;
-    let mut record = records::load(&app.db, caller.tenant(), Kind::Project, project_id)
-        .await?
-        .ok_or_else(|| Error::not_found("record_not_found", "there is no such project"))?;
+    project(app, caller, project_id).await?;
     if members.is_empty() {
         return Err(Error::invalid(
             "team_member_missing",
             "send teamMember or teamMembers",
         ));
     }
-    let mut body = record.body()?;
-    let mut team = match body.remove("teamMembers") {
-        Some(Value::Array(list)) => list,
-        _ => Vec::new(),
-    };
-    for member in members {
-        let is_name = |v: &Value| v.as_str().is_some_and(|s| !s.trim().is_empty());
-        if !(is_name(&member) || member.as_object().is_some_and(|o| !o.is_empty())) {
-            return Err(Error::invalid(
-                "team_member_invalid",
-                "a team member is an id, or an object that names a person",
-            ));
-        }
-        if !team.contains(&member) {
-            team.push(member);
-        }
+    let is_name = |v: &Value| v.as_str().is_some_and(|s| !s.trim().is_empty());
+    let names_somebody = |v: &Value| is_name(v) || v.as_object().is_some_and(|o| !o.is_empty());
+    if !members.iter().all(names_somebody) {
+        return Err(Error::invalid(
+            "team_member_invalid",
+            "a team member is an id, or an object that names a person",
+        ));
     }
-    body.insert("teamMembers".to_owned(), Value::Array(team));
-    record.body = Value::Object(body).to_string();
-    records::replace(app, Kind::Project, record).await
+    records::change(app, caller.tenant(), Kind::Project, project_id, |record| {
+        let mut body = record.body()?;
+        let mut team = match body.remove("teamMembers") {
+            Some(Value::Array(list)) => list,
+            _ => Vec::new(),
+        };
+        for member in &members {
+            if !team.contains(member) {
+                team.push(member.clone());
+            }
+        }
+        body.insert("teamMembers".to_owned(), Value::Array(team));
+        record.body = Value::Object(body).to_string();
+        Ok(())
+    })
+    .await
 }

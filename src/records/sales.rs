@@ -10,12 +10,12 @@ use crate::auth::{Area, Caller};
 use crate::clock::Time;
 use crate::db::args;
 use crate::error::{Error, Result};
-use crate::records::{self, Filter, Kind, Listed, NewRecord, Numbered, Record};
+use crate::records::{self, Filter, Kind, Listed, NewRecord, Numbered, Record, Searchable};
 
 /// Stages of a campaign that names none.
 const STAGES: [&str; 5] = ["new", "contacted", "qualified", "proposal", "won"];
 /// Stages and leads of a campaign at its creation.
-const MOST: usize = 500;
+const MOST: usize = 200;
 
 /// The stages of a campaign, by name.
 ///
@@ -82,14 +82,14 @@ pub async fn create_campaign(
         let Value::Object(body) = lead else { continue };
         ready.push((stage_of(&body, &stages)?, body));
     }
-    let campaign = records::create(app, caller, new).await?;
-    let count = ready.len();
+    caller.need_unconfined(Area::Sales.write())?;
+    let campaign = records::draft(app, caller, new)?;
+    let mut drafts = Vec::new();
     for (stage, body) in ready {
         let word = |name: &str| body.get(name).and_then(Value::as_str).map(str::to_owned);
-        let title = word("title")
-            .or_else(|| word("name"))
-            .or_else(|| word("email"))
-            .or_else(|| word("company"));
+        let title = ["title", "name", "email", "company"]
+            .into_iter()
+            .find_map(word);
         let lead = NewRecord {
             kind: Kind::Lead,
             parent_id: Some(campaign.id.clone()),
@@ -97,8 +97,27 @@ pub async fn create_campaign(
             status: Some(stage.to_string()),
             body,
         };
-        records::create(app, caller, lead).await?;
+        drafts.push(records::draft(app, caller, lead)?);
     }
+    let text = Searchable::of(Kind::Campaign, &campaign)?
+        .prepare(app, caller.tenant())
+        .await?;
+    let mut texts = Vec::new();
+    for lead in &drafts {
+        texts.push(
+            Searchable::of(Kind::Lead, lead)?
+                .prepare(app, caller.tenant())
+                .await?,
+        );
+    }
+    let count = drafts.len();
+    let mut tx = app.db.begin().await?;
+    let campaign = records::insert(app, &mut tx, campaign, text.as_ref()).await?;
+    for (lead, text) in drafts.into_iter().zip(&texts) {
+        records::insert(app, &mut tx, lead, text.as_ref()).await?;
+    }
+    tx.commit().await?;
+    app.bell.ring();
     Ok((campaign, count))
 }
 

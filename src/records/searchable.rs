@@ -38,8 +38,22 @@ pub struct Ready {
     dataset_id: String,
 }
 
-/// Fields whose values are names and numbers for programs; everything else is text.
-const NOT_TEXT: [&str; 3] = ["id", "_id", "parentId"];
+/// Fields that hold the main text, in this order.
+const MAIN: [&str; 7] = [
+    "content",
+    "findings",
+    "description",
+    "summary",
+    "text",
+    "body",
+    "html",
+];
+/// Bytes of a record's named texts that can be found, beside its main text.
+const MOST: usize = 1 << 20;
+/// Characters of a name that are kept.
+const NAME: usize = 100;
+/// Fields whose values are for programs; everything else is text.
+const NOT_TEXT: [&str; 6] = ["id", "_id", "parentId", "url", "supersedes", "supersededBy"];
 
 impl Searchable {
     /// What can be found of a record: its title, status, and every text in its body, each under its name.
@@ -48,42 +62,57 @@ impl Searchable {
     /// When the row is damaged.
     pub fn of(kind: Kind, record: &Record) -> Result<Self> {
         let body = record.body()?;
+        Ok(Self::of_fields(
+            kind.name(),
+            kind.area(),
+            record,
+            &body,
+            &NOT_TEXT,
+        ))
+    }
+
+    /// What can be found of a row of a folder: all its fields, since their names are the agent's own.
+    pub(crate) fn of_row(folder: &Record, id: &str, row: &Map<String, Value>) -> Self {
+        let shown = Record {
+            id: id.to_owned(),
+            parent_id: Some(folder.id.clone()),
+            status: None,
+            ..folder.clone()
+        };
+        Self::of_fields("row", Area::Data, &shown, row, &[])
+    }
+
+    fn of_fields(
+        kind: &'static str,
+        area: Area,
+        record: &Record,
+        body: &Map<String, Value>,
+        not_text: &[&str],
+    ) -> Self {
         let mut text = String::new();
         // The main text stands alone; what is around it is named.
-        for main in [
-            "content",
-            "findings",
-            "description",
-            "summary",
-            "text",
-            "body",
-            "html",
-        ] {
+        for main in MAIN {
             if let Some(Value::String(value)) = body.get(main).filter(|v| !is_blank(v)) {
                 text.push_str(value.trim());
                 text.push_str("\n\n");
             }
         }
-        for (name, value) in &body {
-            let is_main = matches!(value, Value::String(_))
-                && [
-                    "content",
-                    "findings",
-                    "description",
-                    "summary",
-                    "text",
-                    "body",
-                    "html",
-                    "title",
-                    "name",
-                ]
-                .contains(&name.as_str());
-            if !is_main && !NOT_TEXT.contains(&name.as_str()) {
+        for (name, value) in body {
+            // The title stands above the text already.
+            let is_main = match value {
+                Value::String(text) => MAIN.contains(&name.as_str()) || text.trim() == record.title,
+                Value::Null
+                | Value::Bool(_)
+                | Value::Number(_)
+                | Value::Array(_)
+                | Value::Object(_) => false,
+            };
+            if !is_main && !not_text.contains(&name.as_str()) {
                 write_value(&mut text, name, value, 0);
             }
         }
         let mut metadata = Map::new();
-        metadata.insert("kind".to_owned(), json!(kind.name()));
+        metadata.insert("kind".to_owned(), json!(kind));
         metadata.insert("recordId".to_owned(), json!(record.id));
         if let Some(status) = &record.status {
             metadata.insert("status".to_owned(), json!(status));
@@ -96,8 +125,8 @@ impl Searchable {
                 metadata.insert(name.to_owned(), value.clone());
             }
         }
-        Ok(Self {
-            kind: kind.name(),
+        Self {
+            kind,
             id: record.id.clone(),
             title: record.title.clone(),
             text,
@@ -107,8 +136,8 @@ impl Searchable {
                 .filter(|u| !u.is_empty())
                 .map(str::to_owned),
             metadata,
-            area: kind.area(),
-        })
+            area,
+        }
     }
 
     /// Stores the text, before the transaction that will publish it. Something without any text is not searched.
@@ -178,9 +207,11 @@ const DEEPEST: usize = 8;
 
 /// A value under its name, one line per text.
 fn write_value(out: &mut String, name: &str, value: &Value, depth: usize) {
-    if is_blank(value) || depth > DEEPEST {
+    if is_blank(value) || depth > DEEPEST || out.len() > MOST {
         return;
     }
+    // A long name would be repeated for each value below it.
+    let name: String = name.chars().take(NAME).collect();
     match value {
         Value::Object(map) => {
             for (inner, value) in map {
@@ -189,7 +220,7 @@ fn write_value(out: &mut String, name: &str, value: &Value, depth: usize) {
         }
         Value::Array(list) => {
             for value in list {
-                write_value(out, name, value, depth + 1);
+                write_value(out, &name, value, depth + 1);
             }
         }
         Value::String(text) => out.push_str(&format!("{name}: {}\n", text.trim())),

@@ -441,6 +441,17 @@ async fn messages_and_tasks_are_heard_and_kept() {
         (&json!("done"), &json!("Counting cormorants")),
         "{done}"
     );
+    // Everybody tells of a new task at the same moment, and a log of a terminal has its NUL.
+    let all = futures::future::join_all((0..6).map(|n| {
+        push(json!({"taskId": "crowd", "summary": format!("told by {n}"), "chunk": "a\u{0}", "messageId": "crowd", "conversationId": "crowd"}))
+    }))
+    .await;
+    assert!(
+        all.iter().all(|(status, _)| *status == StatusCode::OK),
+        "{all:?}"
+    );
+    let crowd = service.get("/kb/v1/conversations/crowd/messages").await;
+    assert_eq!(crowd["data"][0]["content"], "aaaaaa", "{crowd}");
     let messages = service.get("/kb/v1/conversations/openclaw/messages").await;
     assert_eq!(
         (
@@ -451,10 +462,10 @@ async fn messages_and_tasks_are_heard_and_kept() {
         "{messages}"
     );
     let conversations = service.get("/kb/v1/conversations").await;
-    assert_eq!(conversations["data"].as_array().map(Vec::len), Some(2));
+    assert_eq!(conversations["data"].as_array().map(Vec::len), Some(3));
     let tasks = service.get("/kb/v1/agent-tasks").await;
     assert_eq!(
-        (&tasks["data"][0]["taskId"], &tasks["data"][0]["status"]),
+        (&tasks["data"][1]["taskId"], &tasks["data"][1]["status"]),
         (&json!("t1"), &json!("done")),
         "{tasks}"
     );
@@ -465,11 +476,11 @@ async fn messages_and_tasks_are_heard_and_kept() {
     let topics: Vec<&str> = events.iter().map(|e| e.topic.as_str()).collect();
     assert_eq!(
         topics.iter().filter(|t| **t == "openclaw:message").count(),
-        4
+        10
     );
     assert_eq!(
         topics.iter().filter(|t| **t == "agent-task-update").count(),
-        2
+        8
     );
 }
 
@@ -633,4 +644,179 @@ on_both! {
         let (status, _) = service.call_as(&stranger, Method::GET, &format!("/kb/v1/citations?uri={}", uri.replace('#', "%23")), None).await;
         assert_eq!(status, StatusCode::NOT_FOUND);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn shelves_are_kept_and_passages_are_all_that_searching_shows() {
+    let service = Service::start(Engine::Sqlite).await;
+    let writer = service.key_with(&["kb:*", "projects:read"], None).await;
+    let made = service
+        .post(
+            "/protected/projects",
+            json!({"title": "Pier", "description": "A pier for the ferry to the island"}),
+        )
+        .await;
+    let document = text(&made["data"]["documentId"]);
+    let tenant = service
+        .app
+        .local_caller("default")
+        .await
+        .expect("a tenant")
+        .tenant()
+        .to_owned();
+    let shelf = format!("projects~{tenant}");
+    for (method, path, body) in [
+        (Method::DELETE, format!("/kb/v1/datasets/{shelf}"), None),
+        (
+            Method::DELETE,
+            format!("/kb/v1/datasets/{shelf}/documents/{document}"),
+            None,
+        ),
+        (
+            Method::PATCH,
+            format!("/kb/v1/datasets/{shelf}/documents/{document}"),
+            Some(json!({"enabled": false})),
+        ),
+        (
+            Method::PUT,
+            format!("/kb/v1/datasets/{shelf}/sites"),
+            Some(json!({"startUrl": "https://example.com"})),
+        ),
+    ] {
+        let (status, answer) = service.call_as(&writer, method, &path, body).await;
+        assert_eq!(
+            (status, &answer["error"]["reason"]),
+            (StatusCode::CONFLICT, &json!("shelf_kept")),
+            "{path}: {answer}"
+        );
+    }
+    // A key that may only search sees the passages that searches show.
+    let dataset = service.dataset("harbour").await;
+    let id = service.add(&dataset, "skagen.md", FINDING).await;
+    let searcher = service.key_with(&["kb:search"], None).await;
+    let (_, found) = service
+        .call_as(
+            &searcher,
+            Method::POST,
+            "/kb/v1/search",
+            Some(json!({"query": "lighthouse", "datasetIds": [dataset]})),
+        )
+        .await;
+    let citation = text(&found["results"][0]["citation"]);
+    let follow = async |uri: &str| {
+        service
+            .call_as(
+                &searcher,
+                Method::GET,
+                &format!("/kb/v1/citations?uri={}", uri.replace('#', "%23")),
+                None,
+            )
+            .await
+    };
+    let (status, place) = follow(&citation).await;
+    assert_eq!(
+        (status, &place["text"]),
+        (StatusCode::OK, &found["results"][0]["content"]),
+        "{place}"
+    );
+    let (status, refused) = follow(&format!("kb://{dataset}/{id}@1#0-100")).await;
+    assert_eq!(
+        (status, &refused["error"]["reason"]),
+        (StatusCode::FORBIDDEN, &json!("scope_missing")),
+        "{refused}"
+    );
+    let quote = json!({"quote": "Keepers lived beside it", "uri": citation});
+    let (status, verdict) = service
+        .call_as(&searcher, Method::POST, "/kb/v1/verify-quote", Some(quote))
+        .await;
+    assert_eq!(
+        (status, &verdict["verdict"]),
+        (StatusCode::OK, &json!("exact")),
+        "{verdict}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn changes_at_the_same_time_are_all_kept() {
+    let service = std::sync::Arc::new(Service::start(Engine::Sqlite).await);
+    let made = service
+        .post(
+            "/protected/projects",
+            json!({"title": "Crowded", "name": "kept"}),
+        )
+        .await;
+    assert_eq!(
+        made["data"]["name"], "kept",
+        "what was sent is kept: {made}"
+    );
+    let path = format!(
+        "/protected/projects/{}/team-members",
+        text(&made["data"]["id"])
+    );
+    let mut calls = tokio::task::JoinSet::new();
+    for n in 0..5 {
+        let (service, path) = (std::sync::Arc::clone(&service), path.clone());
+        calls.spawn(async move {
+            service
+                .call(
+                    Method::POST,
+                    &path,
+                    Some(json!({"teamMember": format!("u{n}")})),
+                )
+                .await
+                .0
+        });
+    }
+    while let Some(status) = calls.join_next().await {
+        assert_eq!(status.expect("no panic"), StatusCode::OK);
+    }
+    let detail = service
+        .get(&format!(
+            "/protected/projects/{}/detail",
+            text(&made["data"]["id"])
+        ))
+        .await;
+    assert_eq!(
+        detail["data"]["teamMembers"].as_array().map(Vec::len),
+        Some(5),
+        "{detail}"
+    );
+    // A long name above many values does not multiply.
+    let name = "x".repeat(200_000);
+    let values: Vec<i32> = vec![1; 200_000];
+    let (status, _) = service
+        .call(
+            Method::POST,
+            "/protected/business-plans",
+            Some(json!({"title": "Wide", (name): values})),
+        )
+        .await;
+    assert_eq!(status, StatusCode::CREATED);
+    // Names of rows are found, too.
+    let folder = service
+        .post("/protected/data/folders", json!({"title": "Firms"}))
+        .await;
+    let folder = text(&folder["data"]["id"]);
+    service
+        .post(
+            &format!("/protected/data/folders/{folder}/items"),
+            json!({"name": "Vesterhav Rederi", "url": "https://vesterhav.test"}),
+        )
+        .await;
+    let tenant = service
+        .app
+        .local_caller("default")
+        .await
+        .expect("a tenant")
+        .tenant()
+        .to_owned();
+    let mut hits = Vec::new();
+    for _ in 0..100 {
+        hits = service.search(json!({"query": "rederi", "datasetIds": [format!("data~{tenant}")], "hybridAlpha": 0.0})).await;
+        if !hits.is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(hits[0]["documentMetadata"]["kind"], "row", "{hits:?}");
 }

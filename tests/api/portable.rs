@@ -18,6 +18,10 @@ async fn answers(service: &Service, dataset: &str) -> Vec<Value> {
         for mut hit in service.search(body).await {
             let fields = hit.as_object_mut().expect("a hit");
             fields.remove("datasetId");
+            // It names the dataset, too.
+            let citation = crate::support::text(&fields.remove("citation").expect("a citation"));
+            let place = citation.rsplit('/').next().map(str::to_owned);
+            fields.insert("place".to_owned(), json!(place));
             fields.remove("explain");
             all.push(hit);
         }

@@ -101,7 +101,7 @@ async fn post(
     };
     let (record, duplicates) = findings::post(&service.app, caller, kind, new).await?;
     Ok(Posted {
-        record: View::of(&record)?,
+        record: View::of(&record)?.without("duplicates"),
         duplicates: duplicates.into_iter().map(Into::into).collect(),
     })
 }

@@ -80,12 +80,12 @@ pub(super) async fn detail(
     let mut work_packages = Vec::new();
     for (package, tasks) in &detail.packages {
         work_packages.push(PackageDetail {
-            package: View::of(package)?,
+            package: View::of(package)?.without("tasks"),
             tasks: tasks.iter().map(View::of).collect::<Result<_>>()?,
         });
     }
     Ok(one(ProjectDetail {
-        project: View::of(&detail.project)?,
+        project: View::of(&detail.project)?.without("workPackages"),
         work_packages,
     }))
 }

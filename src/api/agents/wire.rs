@@ -142,6 +142,15 @@ impl View {
     }
 }
 
+impl View {
+    /// The same without a field of the agent's own whose name the answer needs.
+    #[must_use]
+    pub fn without(mut self, name: &str) -> Self {
+        self.more.remove(name);
+        self
+    }
+}
+
 /// Which part of a list.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Pages {
@@ -275,7 +284,8 @@ impl Fields {
         match self.0.remove(name) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) if text.trim().is_empty() => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text)),
+            // PostgreSQL has no NUL in texts, and nobody reads one.
+            Some(Value::String(text)) => Ok(Some(text.replace('\0', ""))),
             Some(Value::Number(number)) => Ok(Some(number.to_string())),
             Some(_) => Err(Error::invalid(
                 "field_invalid",
@@ -284,17 +294,17 @@ impl Fields {
         }
     }
 
-    /// The first of some texts that is there; all are taken out.
+    /// Takes the first of some texts out that is there; the others stay what they were.
     ///
     /// # Errors
     /// As [`Fields::text`].
     pub fn first(&mut self, names: &[&str]) -> Result<Option<String>> {
-        let mut found = None;
         for name in names {
-            let text = self.text(name)?;
-            found = found.or(text);
+            if let Some(text) = self.text(name)? {
+                return Ok(Some(text));
+            }
         }
-        Ok(found)
+        Ok(None)
     }
 
     /// Takes a list out, flattened when it came as a list of lists.

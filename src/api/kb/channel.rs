@@ -123,10 +123,12 @@ struct AgentTask {
 
 impl From<Record> for AgentTask {
     fn from(record: Record) -> Self {
+        let body = record.body().unwrap_or_default();
+        let summary = body.get("summary").and_then(serde_json::Value::as_str);
         Self {
+            summary: summary.map_or_else(|| record.title.clone(), str::to_owned),
             id: record.id,
             task_id: record.external_id,
-            summary: record.title,
             status: record.status,
             created_on: record.created_on.rfc3339(),
             updated_on: record.updated_on.rfc3339(),

@@ -97,6 +97,8 @@ pub(super) struct QuoteVerdict {
     /// Whether it is within the range that was cited.
     #[serde(skip_serializing_if = "Option::is_none")]
     within_citation: Option<bool>,
+    /// Whether the document has changed since it was cited.
+    stale: bool,
 }
 
 /// Says whether a sentence stands in a document, exactly or nearly, and where.
@@ -132,5 +134,6 @@ pub(super) async fn verify(
         uri: place.map(ToString::to_string),
         text: verified.text,
         within_citation: verified.within,
+        stale: verified.stale,
     }))
 }

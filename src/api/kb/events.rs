@@ -133,6 +133,7 @@ impl Tail {
                 .dataset_id
                 .as_deref()
                 .is_none_or(|id| dataset == Some(id))
+            && (event.topic != "agent-task-update" || self.caller.may(Scope::ProjectsRead))
             // What is about no dataset is for those who are confined to none.
             && dataset.map_or(self.caller.datasets().is_none(), |id| self.caller.sees(id))
     }

@@ -1,0 +1,473 @@
+//! The Model Context Protocol: Cairn as the knowledge base of any MCP client, over streamable HTTP at `/mcp` and over standard input and output (`cairn mcp`).
+//! Keys and scopes are those of HTTP; every tool calls the same domain functions as the other dialects, and no answer is longer than its budget.
+
+mod parameters;
+mod tools;
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::header;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
+use rmcp::handler::server::router::prompt::PromptRouter;
+use rmcp::handler::server::router::tool::ToolRouter;
+use rmcp::handler::server::wrapper::Parameters;
+use rmcp::model::{
+    CallToolResult, Implementation, ListResourcesResult, PaginatedRequestParams, PromptMessage,
+    ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult, Resource,
+    ResourceContents, Role, ServerCapabilities, ServerConfig,
+};
+use rmcp::service::RequestContext;
+use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
+use rmcp::transport::{StreamableHttpServerConfig, StreamableHttpService};
+use rmcp::{
+    ErrorData, RoleServer, ServerHandler, prompt, prompt_handler, prompt_router, tool,
+    tool_handler, tool_router,
+};
+use serde_json::{Value, json};
+
+use crate::app::App;
+use crate::auth::{Caller, Scope};
+use crate::error::{Error, Kind, Result};
+use crate::kb::{datasets, documents};
+use crate::page::Page;
+use parameters as p;
+
+/// Where it is served.
+pub(super) const PATH: &str = "/mcp";
+
+/// What models are told about the server as a whole.
+const INSTRUCTIONS: &str = "A knowledge base. Begin with list_datasets, then search; hits carry citations, which read follows and verify_quote checks sentences against. \
+    Cite what you use. Store what you find out with post_finding: it is searchable at once, and tells what says the same already.";
+
+/// The server; it lives for one request over HTTP, and for one client over standard input.
+#[derive(Clone)]
+pub(crate) struct Mcp {
+    app: Arc<App>,
+    /// Who calls over standard input; over HTTP the request says it.
+    local: Option<Caller>,
+    tool_router: ToolRouter<Self>,
+    prompt_router: PromptRouter<Self>,
+}
+
+impl Mcp {
+    /// A server for a caller who is known from the beginning, or for those whom requests name.
+    pub(crate) fn new(app: Arc<App>, local: Option<Caller>) -> Self {
+        Self {
+            app,
+            local,
+            tool_router: Self::tool_router(),
+            prompt_router: Self::prompt_router(),
+        }
+    }
+
+    fn caller(&self, context: &RequestContext<RoleServer>) -> Result<Caller, ErrorData> {
+        if let Some(caller) = &self.local {
+            return Ok(caller.clone());
+        }
+        let parts = context.extensions.get::<axum::http::request::Parts>();
+        let caller = parts.and_then(|p| p.extensions.get::<Caller>()).cloned();
+        caller.ok_or_else(|| ErrorData::internal_error("the request has no caller", None))
+    }
+}
+
+/// A tool's answer: what it found, or why not, so that the model can do better.
+fn answer(outcome: Result<Value>) -> Result<CallToolResult, ErrorData> {
+    match outcome {
+        Ok(value) => Ok(CallToolResult::structured(value)),
+        Err(error) if error.kind() == Kind::Internal => {
+            tracing::error!(error = %error, "a tool failed on our side");
+            Err(ErrorData::internal_error(
+                error.public_message().to_owned(),
+                None,
+            ))
+        }
+        Err(error) => Ok(CallToolResult::structured_error(
+            json!({"error": {"reason": error.code(), "message": error.public_message()}}),
+        )),
+    }
+}
+
+#[tool_router]
+impl Mcp {
+    #[tool(
+        description = "Search the knowledge base by words and meaning. Supports \"phrases\", +required, -excluded. Gives hits with a citation, a score between 0 and 1, and text; `confidence` says whether the best hit is likely an answer. Use detail=ids for an overview, snippets (default), or full; `next_cursor` leads to the next page.",
+        annotations(title = "Search", read_only_hint = true, open_world_hint = false)
+    )]
+    async fn search(
+        &self,
+        Parameters(input): Parameters<p::Search>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResult, ErrorData> {
+        let caller = self.caller(&context)?;
+        answer(tools::search(&self.app, &caller, input).await)
+    }
+
+    #[tool(
+        description = "Read a document, or the place that a citation names. Long texts come in parts: `next_start` says where to go on.",
+        annotations(title = "Read", read_only_hint = true, open_world_hint = false)
+    )]
+    async fn read(
+        &self,
+        Parameters(input): Parameters<p::Read>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResult, ErrorData> {
+        let caller = self.caller(&context)?;
+        answer(tools::read(&self.app, &caller, input).await)
+    }
+
+    #[tool(
+        description = "List the headings of a document with their positions, to read only the section you need.",
+        annotations(title = "Outline", read_only_hint = true, open_world_hint = false)
+    )]
+    async fn outline(
+        &self,
+        Parameters(input): Parameters<p::Document>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResult, ErrorData> {
+        let caller = self.caller(&context)?;
+        answer(tools::outline(&self.app, &caller, input).await)
+    }
+
+    #[tool(
+        description = "Find passages in other documents that are about the same as a cited passage.",
+        annotations(
+            title = "Similar passages",
+            read_only_hint = true,
+            open_world_hint = false
+        )
+    )]
+    async fn similar(
+        &self,
+        Parameters(input): Parameters<p::Similar>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResult, ErrorData> {
+        let caller = self.caller(&context)?;
+        answer(tools::similar(&self.app, &caller, input).await)
+    }
+
+    #[tool(
+        description = "Find every line that matches a regular expression (Rust syntax; (?i) for any case) in the documents of a dataset. For exact names, numbers and codes; use search for questions.",
+        annotations(title = "Grep", read_only_hint = true, open_world_hint = false)
+    )]
+    async fn grep(
+        &self,
+        Parameters(input): Parameters<p::Grep>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResult, ErrorData> {
+        let caller = self.caller(&context)?;
+        answer(tools::grep(&self.app, &caller, input).await)
+    }
+
+    #[tool(
+        description = "Store research findings, with their sources. They are searchable at once. `duplicates` in the answer are earlier findings that say nearly the same; give `supersedes` to replace one of them.",
+        annotations(
+            title = "Post a finding",
+            read_only_hint = false,
+            destructive_hint = false,
+            idempotent_hint = false,
+            open_world_hint = false
+        )
+    )]
+    async fn post_finding(
+        &self,
+        Parameters(input): Parameters<p::Finding>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResult, ErrorData> {
+        let caller = self.caller(&context)?;
+        answer(tools::post_finding(&self.app, &caller, input).await)
+    }
+
+    #[tool(
+        description = "Store a knowledge article: reference material that is not the result of research. Searchable at once.",
+        annotations(
+            title = "Add knowledge",
+            read_only_hint = false,
+            destructive_hint = false,
+            idempotent_hint = false,
+            open_world_hint = false
+        )
+    )]
+    async fn add_knowledge(
+        &self,
+        Parameters(input): Parameters<p::Article>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResult, ErrorData> {
+        let caller = self.caller(&context)?;
+        answer(tools::add_knowledge(&self.app, &caller, input).await)
+    }
+
+    #[tool(
+        description = "Append up to 100 rows to a data folder. Each row is checked against the folder's columns; when one does not fit, the rows before it are kept and the answer says which one failed.",
+        annotations(
+            title = "Append rows",
+            read_only_hint = false,
+            destructive_hint = false,
+            idempotent_hint = false,
+            open_world_hint = false
+        )
+    )]
+    async fn append_rows(
+        &self,
+        Parameters(input): Parameters<p::Rows>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResult, ErrorData> {
+        let caller = self.caller(&context)?;
+        answer(tools::append_rows(&self.app, &caller, input).await)
+    }
+
+    #[tool(
+        description = "Read rows of a data folder in the order of appending, optionally only those whose fields equal given values. Without a folder, lists the folders.",
+        annotations(
+            title = "Query a dataset",
+            read_only_hint = true,
+            open_world_hint = false
+        )
+    )]
+    async fn query_dataset(
+        &self,
+        Parameters(input): Parameters<p::Query>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResult, ErrorData> {
+        let caller = self.caller(&context)?;
+        answer(tools::query_dataset(&self.app, &caller, input).await)
+    }
+
+    #[tool(
+        description = "Check whether a sentence stands in a source: exact (word by word), near (most of its words) or absent, with the place. Do this before you quote.",
+        annotations(
+            title = "Verify a quote",
+            read_only_hint = true,
+            open_world_hint = false
+        )
+    )]
+    async fn verify_quote(
+        &self,
+        Parameters(input): Parameters<p::Quote>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResult, ErrorData> {
+        let caller = self.caller(&context)?;
+        answer(tools::verify_quote(&self.app, &caller, input).await)
+    }
+
+    #[tool(
+        description = "List the datasets that can be searched, with the number of their documents.",
+        annotations(
+            title = "List datasets",
+            read_only_hint = true,
+            open_world_hint = false
+        )
+    )]
+    async fn list_datasets(
+        &self,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResult, ErrorData> {
+        let caller = self.caller(&context)?;
+        answer(tools::list_datasets(&self.app, &caller).await)
+    }
+
+    #[tool(
+        description = "Say what this key may do.",
+        annotations(
+            title = "My permissions",
+            read_only_hint = true,
+            open_world_hint = false
+        )
+    )]
+    async fn my_permissions(
+        &self,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResult, ErrorData> {
+        let caller = self.caller(&context)?;
+        answer(Ok(tools::my_permissions(&caller)))
+    }
+}
+
+#[prompt_router]
+impl Mcp {
+    /// Answers a question from the knowledge base, with citations.
+    #[prompt(
+        name = "cited_answer",
+        description = "Answer a question from the knowledge base, with a citation for every sentence"
+    )]
+    async fn cited_answer(&self, Parameters(input): Parameters<p::Question>) -> Vec<PromptMessage> {
+        let text = format!(
+            "Answer this question from the knowledge base: {}\n\nSearch first, with list_datasets and search. Use only what the hits say. After every sentence give the citation \
+             (kb://…) of the passage that it rests on, and check quotes with verify_quote. If the best hit's confidence says that there is no answer, say so instead of guessing.",
+            input.question
+        );
+        vec![PromptMessage::new_text(Role::User, text)]
+    }
+}
+
+#[tool_handler(router = self.tool_router)]
+#[prompt_handler(router = self.prompt_router)]
+impl ServerHandler for Mcp {
+    fn get_info(&self) -> ServerConfig {
+        let capabilities = ServerCapabilities::builder()
+            .enable_tools()
+            .enable_prompts()
+            .enable_resources()
+            .build();
+        ServerConfig::new(capabilities)
+            .with_server_info(Implementation::new("cairn", env!("CARGO_PKG_VERSION")))
+            .with_instructions(INSTRUCTIONS)
+    }
+
+    async fn list_resources(
+        &self,
+        request: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListResourcesResult, ErrorData> {
+        let caller = self.caller(&context)?;
+        let cursor = request.and_then(|r| r.cursor);
+        let (resources, next) = resources(&self.app, &caller, cursor.as_deref())
+            .await
+            .map_err(|e| refused(&e))?;
+        Ok(ListResourcesResult {
+            resources,
+            next_cursor: next,
+            ..ListResourcesResult::default()
+        })
+    }
+
+    async fn read_resource(
+        &self,
+        request: ReadResourceRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ReadResourceResponse, ErrorData> {
+        let caller = self.caller(&context)?;
+        let missing = || {
+            ErrorData::resource_not_found(
+                "there is no such document",
+                Some(json!({"uri": request.uri})),
+            )
+        };
+        let (dataset, document) = request
+            .uri
+            .strip_prefix("kb://")
+            .and_then(|rest| rest.split_once('/'))
+            .ok_or_else(missing)?;
+        let text = tools::whole_text(&self.app, &caller, dataset, document).await;
+        let text = text.map_err(|e| {
+            if e.kind() == Kind::NotFound {
+                missing()
+            } else {
+                refused(&e)
+            }
+        })?;
+        Ok(ReadResourceResult::new(vec![ResourceContents::text(text, request.uri.clone())]).into())
+    }
+}
+
+fn refused(error: &Error) -> ErrorData {
+    ErrorData::invalid_request(
+        error.public_message().to_owned(),
+        Some(json!({"reason": error.code()})),
+    )
+}
+
+/// Documents of a page of resources.
+const RESOURCES: i64 = 100;
+
+/// Documents as resources, dataset by dataset; the cursor names the dataset and the place in it.
+async fn resources(
+    app: &Arc<App>,
+    caller: &Caller,
+    cursor: Option<&str>,
+) -> Result<(Vec<Resource>, Option<String>)> {
+    caller.need(Scope::KbRead)?;
+    let (from, place) = cursor.and_then(|c| c.split_once(' ')).unwrap_or_default();
+    let all = datasets::list(app, caller, &Page::read(Some(500), None, 500)?).await?;
+    for dataset in all.items.iter().filter(|d| d.id.as_str() >= from) {
+        let after = (dataset.id == from && !place.is_empty()).then_some(place);
+        let found = documents::list(
+            app,
+            caller,
+            &dataset.id,
+            &Page::read(Some(RESOURCES), after, RESOURCES)?,
+        )
+        .await?;
+        if found.items.is_empty() {
+            continue;
+        }
+        let next = match found.next {
+            Some(next) => Some(format!("{} {next}", dataset.id)),
+            None => all
+                .items
+                .iter()
+                .find(|d| d.id > dataset.id)
+                .map(|d| format!("{} ", d.id)),
+        };
+        let resources = found.items.into_iter().map(|document| {
+            let mut resource = Resource::new(
+                format!("kb://{}/{}", dataset.id, document.id),
+                document.file_name,
+            );
+            resource.title = document.title;
+            resource.mime_type = Some("text/plain".to_owned());
+            resource
+        });
+        return Ok((resources.collect(), next));
+    }
+    Ok((Vec::new(), None))
+}
+
+/// The routes: one, which speaks the protocol to whoever has a key. Without sessions, so any process can answer any request.
+pub(super) fn router(app: &Arc<App>) -> axum::Router<super::Service> {
+    let hosts: Vec<String> = app
+        .config
+        .mcp_hosts
+        .split(',')
+        .map(str::trim)
+        .filter(|h| !h.is_empty())
+        .map(str::to_owned)
+        .collect();
+    let mut config = StreamableHttpServerConfig::default()
+        .with_legacy_session_mode(false)
+        .with_json_response(true)
+        .with_max_request_body_bytes(app.config.body_kb << 10);
+    if hosts.iter().any(|h| h == "*") {
+        config = config.disable_allowed_hosts();
+    } else if !hosts.is_empty() {
+        let own = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
+        config = config.with_allowed_hosts(hosts.into_iter().chain(own));
+    }
+    let server = Arc::clone(app);
+    let service = StreamableHttpService::new(
+        move || Ok(Mcp::new(Arc::clone(&server), None)),
+        Arc::new(NeverSessionManager::default()),
+        config,
+    );
+    axum::Router::new()
+        .nest_service(PATH, service)
+        .layer(from_fn_with_state(Arc::clone(app), authenticate))
+}
+
+/// Lets requests with a key through, and tells the tools whose it is.
+async fn authenticate(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+    let header = request
+        .headers()
+        .get(header::AUTHORIZATION)
+        .and_then(|v| v.to_str().ok())
+        .unwrap_or_default();
+    let secret = match header.split_once(' ') {
+        Some((scheme, key)) if scheme.eq_ignore_ascii_case("bearer") => key.trim(),
+        _ => header.trim(),
+    };
+    if secret.is_empty() {
+        let error = Error::unauthorized(
+            "key_missing",
+            "send an API key as Authorization: Bearer <key>",
+        );
+        return super::refuse(PATH, error);
+    }
+    match app.gate.authenticate(&app.db, &app.clock, secret).await {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(error) => super::refuse(PATH, error),
+    }
+}

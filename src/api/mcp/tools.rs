@@ -1,0 +1,510 @@
+//! What the tools do: domain calls, and answers cut to their budgets.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use regex::RegexBuilder;
+use serde_json::{Map, Value, json};
+
+use super::parameters as p;
+use crate::app::App;
+use crate::auth::{Caller, Scope, scopes};
+use crate::error::{Error, Kind, Result};
+use crate::kb::citations::{self, Citation, Source, Verdict};
+use crate::kb::filter::Filter;
+use crate::kb::{Dataset, chunks, datasets, documents};
+use crate::records::findings::{self, NewFinding};
+use crate::records::{self, Kind as RecordKind, Numbered, folders};
+use crate::search::{self, Hit, Request};
+
+/// Characters per token, on the safe side for English; other languages have fewer characters per token, so budgets hold in tokens of the reader only roughly.
+const CHARACTERS: usize = 4;
+/// Characters of a snippet.
+const SNIPPET: usize = 300;
+/// Datasets of a search.
+const DATASETS: usize = 50;
+
+fn within(
+    name: &str,
+    given: Option<usize>,
+    otherwise: usize,
+    least: usize,
+    most: usize,
+) -> Result<usize> {
+    let value = given.unwrap_or(otherwise);
+    if (least..=most).contains(&value) {
+        Ok(value)
+    } else {
+        Err(Error::invalid(
+            "parameter_invalid",
+            format!("{name} must be between {least} and {most}"),
+        ))
+    }
+}
+
+/// What a JSON value costs.
+fn tokens(value: &Value) -> usize {
+    value.to_string().chars().count().div_ceil(CHARACTERS)
+}
+
+async fn dataset(app: &App, caller: &Caller, name: &str) -> Result<Dataset> {
+    datasets::by_name(app, caller, name).await
+}
+
+fn cited(hit: &Hit) -> Citation {
+    Citation {
+        dataset_id: hit.chunk.dataset_id.clone(),
+        document_id: hit.chunk.document_id.clone(),
+        version: hit.version,
+        chunk_id: Some(hit.chunk.id.clone()),
+        start: hit.chunk.start_char,
+        end: hit.chunk.end_char,
+    }
+}
+
+fn shown(hit: &Hit, detail: p::Detail) -> Value {
+    let mut out = json!({"citation": cited(hit).to_string(), "title": hit.title.as_ref().unwrap_or(&hit.file_name), "score": hit.score});
+    if detail == p::Detail::Ids {
+        return out;
+    }
+    let headings = hit.chunk.headings();
+    if !headings.is_empty() {
+        out["headings"] = json!(headings);
+    }
+    if let Some(url) = &hit.url {
+        out["url"] = json!(url);
+    }
+    if let Some(page) = hit.chunk.page {
+        out["page"] = json!(page);
+    }
+    let content = &hit.chunk.content;
+    out["text"] = if detail == p::Detail::Full || content.chars().count() <= SNIPPET {
+        json!(content)
+    } else {
+        json!(format!(
+            "{}…",
+            content.chars().take(SNIPPET).collect::<String>()
+        ))
+    };
+    out
+}
+
+/// As many hits as fit into a budget; how many did not.
+fn fitting(hits: &[Hit], detail: p::Detail, budget: usize) -> (Vec<Value>, usize) {
+    let (mut out, mut spent) = (Vec::new(), 100);
+    for hit in hits {
+        let mut value = shown(hit, detail);
+        let mut cost = tokens(&value);
+        if out.is_empty() && spent + cost > budget && value["text"].is_string() {
+            // The best hit comes in any case, as much of it as fits.
+            let keep = budget.saturating_sub(spent + 100) * CHARACTERS;
+            value["text"] = json!(format!(
+                "{}…",
+                hit.chunk.content.chars().take(keep).collect::<String>()
+            ));
+            cost = tokens(&value);
+        }
+        if !out.is_empty() && spent + cost > budget {
+            break;
+        }
+        spent += cost;
+        out.push(value);
+    }
+    let left = hits.len() - out.len();
+    (out, left)
+}
+
+pub(super) async fn search(app: &Arc<App>, caller: &Caller, input: p::Search) -> Result<Value> {
+    let budget = within("max_tokens", input.max_tokens, 2000, 200, 20_000)?;
+    let mut ids = Vec::new();
+    if input.datasets.is_empty() {
+        ids.extend(
+            visible(app, caller)
+                .await?
+                .into_iter()
+                .map(|d| d.id)
+                .take(DATASETS),
+        );
+    } else {
+        for name in &input.datasets {
+            ids.push(dataset(app, caller, name).await?.id);
+        }
+    }
+    if ids.is_empty() {
+        return Err(Error::not_found(
+            "dataset_not_found",
+            "there is no dataset that this key may search",
+        ));
+    }
+    let filter = input.filter.as_ref().map(Filter::read).transpose()?;
+    let request = Request {
+        top_k: within("top_k", input.top_k, 5, 1, 20)?,
+        min_score: input.min_score,
+        filter,
+        cursor: input.cursor,
+        ..Request::new(input.query, ids)
+    };
+    let answer = search::search(app, caller, &request).await?;
+    let (hits, left) = fitting(&answer.hits, input.detail, budget);
+    let mut out = json!({"hits": hits, "confidence": answer.confidence});
+    if left > 0 {
+        out["left_out"] = json!(format!(
+            "{left} hits did not fit into max_tokens; ask for more tokens, or for detail=ids"
+        ));
+    }
+    if let Some(words) = answer.did_you_mean {
+        out["did_you_mean"] = json!(words);
+    }
+    if let Some(next) = answer.next {
+        out["next_cursor"] = json!(next);
+    }
+    Ok(out)
+}
+
+/// Every dataset that the caller may search, also with a key that may search only.
+async fn visible(app: &App, caller: &Caller) -> Result<Vec<Dataset>> {
+    caller.need(Scope::KbSearch)?;
+    datasets::visible(app, caller).await
+}
+
+/// The normalised text of a document that the caller may search.
+pub(super) async fn whole_text(
+    app: &App,
+    caller: &Caller,
+    dataset_id: &str,
+    document_id: &str,
+) -> Result<String> {
+    Ok(citations::text_of(app, caller, dataset_id, document_id)
+        .await?
+        .1)
+}
+
+pub(super) async fn read(app: &App, caller: &Caller, input: p::Read) -> Result<Value> {
+    let budget = within("max_tokens", input.max_tokens, 4000, 100, 20_000)? * CHARACTERS;
+    let (dataset_id, document_id, place) = match (&input.citation, &input.dataset, &input.document)
+    {
+        (Some(citation), None, None) => {
+            let resolved = citations::resolve(app, caller, &citation.parse()?).await?;
+            let c = resolved.citation;
+            (
+                c.dataset_id,
+                c.document_id,
+                Some((
+                    usize::try_from(c.start).unwrap_or(0),
+                    usize::try_from(c.end).unwrap_or(0),
+                )),
+            )
+        }
+        (None, Some(name), Some(document)) => {
+            (dataset(app, caller, name).await?.id, document.clone(), None)
+        }
+        _ => {
+            return Err(Error::invalid(
+                "source_missing",
+                "give either citation, or dataset and document",
+            ));
+        }
+    };
+    let (document, text) = citations::text_of(app, caller, &dataset_id, &document_id).await?;
+    let length = text.chars().count();
+    let start = input
+        .start
+        .or(place.map(|(start, _)| start))
+        .unwrap_or(0)
+        .min(length);
+    let wanted = input
+        .end
+        .or(place.filter(|_| input.start.is_none()).map(|(_, end)| end))
+        .unwrap_or(length)
+        .min(length)
+        .max(start);
+    let end = wanted.min(start + budget);
+    let part: String = text.chars().skip(start).take(end - start).collect();
+    let mut out = json!({
+        "title": document.title.as_ref().unwrap_or(&document.file_name), "url": document.url, "length": length, "start": start, "end": end, "text": part,
+    });
+    if end > start {
+        let citation = Citation {
+            dataset_id,
+            document_id,
+            version: document.version,
+            chunk_id: None,
+            start: i64::try_from(start).unwrap_or(0),
+            end: i64::try_from(end).unwrap_or(0),
+        };
+        out["citation"] = json!(citation.to_string());
+    }
+    if end < wanted {
+        out["next_start"] = json!(end);
+    }
+    Ok(out)
+}
+
+/// Headings of an outline.
+const HEADINGS: usize = 500;
+
+pub(super) async fn outline(app: &App, caller: &Caller, input: p::Document) -> Result<Value> {
+    caller.need(Scope::KbSearch)?;
+    let dataset = dataset(app, caller, &input.dataset).await?;
+    let document = documents::get(app, caller, &dataset.id, &input.document).await?;
+    let places = chunks::outline(app, caller, &dataset, &document.id).await?;
+    let (mut headings, mut before) = (Vec::new(), Vec::<String>::new());
+    for (path, start) in places {
+        if path != before && !path.is_empty() {
+            headings.push(json!({"heading": path.join(" > "), "start": start}));
+        }
+        before = path;
+    }
+    let cut = headings.len() > HEADINGS;
+    headings.truncate(HEADINGS);
+    Ok(
+        json!({"title": document.title.unwrap_or(document.file_name), "pages": document.pages, "headings": headings, "cut": cut}),
+    )
+}
+
+pub(super) async fn similar(app: &Arc<App>, caller: &Caller, input: p::Similar) -> Result<Value> {
+    let budget = within("max_tokens", input.max_tokens, 2000, 200, 20_000)?;
+    let top_k = within("top_k", input.top_k, 5, 1, 20)?;
+    let found = citations::resolve(app, caller, &input.citation.parse()?).await?;
+    let other = Filter::read(
+        &json!({"not": {"field": "$documentId", "op": "eq", "value": found.citation.document_id}}),
+    )?;
+    let request = Request {
+        top_k,
+        filter: Some(other),
+        plain: true,
+        ..Request::new(
+            found.text.chars().take(900).collect::<String>(),
+            vec![found.citation.dataset_id],
+        )
+    };
+    let answer = search::search(app, caller, &request).await?;
+    let (hits, left) = fitting(&answer.hits, p::Detail::Snippets, budget);
+    Ok(json!({"hits": hits, "left_out": left}))
+}
+
+/// Time for a grep.
+const GREP: Duration = Duration::from_secs(10);
+/// Characters of a line that are shown.
+const LINE: usize = 300;
+
+pub(super) async fn grep(app: &App, caller: &Caller, input: p::Grep) -> Result<Value> {
+    caller.need(Scope::KbSearch)?;
+    let limit = within("limit", input.limit, 50, 1, 200)?;
+    let pattern = RegexBuilder::new(&input.pattern)
+        .size_limit(1 << 20)
+        .build()
+        .map_err(|e| Error::invalid("pattern_invalid", e.to_string()))?;
+    let dataset = dataset(app, caller, &input.dataset).await?;
+    let (began, mut matches, mut searched, mut cursor) =
+        (Instant::now(), Vec::new(), 0, String::new());
+    let mut complete = true;
+    'all: loop {
+        let page = documents::texts_after(app, caller.tenant(), &dataset.id, &cursor, 100).await?;
+        let Some((last, _, _)) = page.last() else {
+            break;
+        };
+        cursor.clone_from(last);
+        for (id, name, hash) in page {
+            let bytes = app.blobs.get(caller.tenant(), &hash).await?;
+            let pattern = pattern.clone();
+            let room = limit - matches.len();
+            let found = tokio::task::spawn_blocking(move || {
+                let text = String::from_utf8_lossy(&bytes);
+                let lines = text
+                    .lines()
+                    .enumerate()
+                    .filter(|(_, line)| pattern.is_match(line));
+                lines
+                    .take(room + 1)
+                    .map(|(number, line)| (number + 1, line.chars().take(LINE).collect::<String>()))
+                    .collect::<Vec<_>>()
+            })
+            .await?;
+            searched += 1;
+            for (number, line) in found {
+                if matches.len() >= limit {
+                    complete = false;
+                    break 'all;
+                }
+                matches.push(json!({"document": id, "name": name, "line": number, "text": line}));
+            }
+            if began.elapsed() > GREP {
+                complete = false;
+                break 'all;
+            }
+        }
+    }
+    Ok(json!({"matches": matches, "documents_searched": searched, "complete": complete}))
+}
+
+fn stored(record: &records::Record, duplicates: Vec<findings::Duplicate>) -> Value {
+    let duplicates: Vec<Value> = duplicates
+        .into_iter()
+        .map(|d| json!({"id": d.record_id, "title": d.title, "similarity": d.similarity}))
+        .collect();
+    json!({"id": record.id, "title": record.title, "document": record.document_id, "duplicates": duplicates})
+}
+
+pub(super) async fn post_finding(
+    app: &Arc<App>,
+    caller: &Caller,
+    input: p::Finding,
+) -> Result<Value> {
+    let mut more = Map::new();
+    for (name, value) in [("source", input.source), ("url", input.url)] {
+        if let Some(value) = value {
+            more.insert(name.to_owned(), json!(value));
+        }
+    }
+    if !input.sources.is_empty() {
+        more.insert("sources".to_owned(), json!(input.sources));
+    }
+    let new = NewFinding {
+        title: input.title,
+        text: input.findings,
+        more,
+        supersedes: input.supersedes,
+    };
+    let (record, duplicates) = findings::post(app, caller, RecordKind::Finding, new).await?;
+    Ok(stored(&record, duplicates))
+}
+
+pub(super) async fn add_knowledge(
+    app: &Arc<App>,
+    caller: &Caller,
+    input: p::Article,
+) -> Result<Value> {
+    let new = NewFinding {
+        title: input.title,
+        text: input.content,
+        more: Map::new(),
+        supersedes: input.supersedes,
+    };
+    let (record, duplicates) = findings::post(app, caller, RecordKind::Article, new).await?;
+    Ok(stored(&record, duplicates))
+}
+
+/// Rows of one call.
+const ROWS: usize = 100;
+
+pub(super) async fn append_rows(app: &App, caller: &Caller, input: p::Rows) -> Result<Value> {
+    if input.rows.is_empty() || input.rows.len() > ROWS {
+        return Err(Error::invalid(
+            "rows_invalid",
+            format!("send 1 to {ROWS} rows"),
+        ));
+    }
+    let mut ids = Vec::new();
+    for (number, row) in input.rows.into_iter().enumerate() {
+        match folders::append(app, caller, &input.folder, row).await {
+            Ok(row) => ids.push(row.id),
+            Err(error) if error.kind() == Kind::Invalid => {
+                return Ok(
+                    json!({"appended": ids, "failed": {"row": number, "reason": error.code(), "message": error.public_message()}}),
+                );
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(json!({"appended": ids}))
+}
+
+pub(super) async fn query_dataset(app: &App, caller: &Caller, input: p::Query) -> Result<Value> {
+    let budget = within("max_tokens", input.max_tokens, 4000, 200, 20_000)?;
+    let limit = within("limit", input.limit, 20, 1, 200)?;
+    let Some(folder) = input.folder else {
+        let page = Numbered {
+            limit: 100,
+            ..Numbered::default()
+        };
+        let found = records::list(
+            app,
+            caller,
+            &[RecordKind::Folder],
+            &records::Filter::default(),
+            &page,
+        )
+        .await?;
+        let mut list = Vec::new();
+        for folder in &found.items {
+            list.push(json!({"id": folder.id, "title": folder.title, "columns": folder.body()?.get("dataSchema")}));
+        }
+        return Ok(json!({"folders": list, "total": found.total}));
+    };
+    let found = folders::query(
+        app,
+        caller,
+        &folder,
+        &input.equals,
+        input.after.unwrap_or(0),
+        limit,
+    )
+    .await?;
+    let (mut rows, mut spent, mut last) = (Vec::new(), 100, input.after.unwrap_or(0));
+    let mut cut = false;
+    for (row, body) in found.rows {
+        let value = json!({"id": row.id, "position": row.seq, "data": body});
+        let cost = tokens(&value);
+        if !rows.is_empty() && spent + cost > budget {
+            cut = true;
+            break;
+        }
+        spent += cost;
+        last = row.seq;
+        rows.push(value);
+    }
+    let mut out = json!({"rows": rows});
+    if cut {
+        out["next_after"] = json!(last);
+    } else if let Some(next) = found.next {
+        out["next_after"] = json!(next);
+    }
+    Ok(out)
+}
+
+pub(super) async fn verify_quote(app: &App, caller: &Caller, input: p::Quote) -> Result<Value> {
+    let source = match (&input.citation, &input.dataset, &input.document) {
+        (Some(citation), None, None) => Source::Citation(citation.parse()?),
+        (None, Some(name), Some(document)) => {
+            Source::Document(dataset(app, caller, name).await?.id, document.clone())
+        }
+        _ => {
+            return Err(Error::invalid(
+                "source_missing",
+                "give either citation, or dataset and document",
+            ));
+        }
+    };
+    let verified = citations::verify(app, caller, &input.quote, &source).await?;
+    Ok(json!({
+        "verdict": match verified.found.verdict {
+            Verdict::Exact => "exact",
+            Verdict::Near => "near",
+            Verdict::Absent => "absent",
+        },
+        "similarity": verified.found.similarity,
+        "text": verified.text,
+        "citation": verified.citation.map(|c| c.to_string()),
+        "within_citation": verified.within,
+    }))
+}
+
+pub(super) async fn list_datasets(app: &App, caller: &Caller) -> Result<Value> {
+    let list: Vec<Value> = visible(app, caller)
+        .await?
+        .into_iter()
+        .map(|d| json!({"id": d.id, "name": d.name, "description": d.description, "documents": d.total_files}))
+        .collect();
+    Ok(json!({"datasets": list}))
+}
+
+pub(super) fn my_permissions(caller: &Caller) -> Value {
+    let may: Vec<&str> = scopes::ALL
+        .iter()
+        .filter(|s| caller.may(**s))
+        .map(|s| s.name())
+        .collect();
+    let confined = caller.datasets();
+    json!({"scopes": may, "confined_to_datasets": confined})
+}
