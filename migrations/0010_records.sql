@@ -36,6 +36,7 @@ CREATE TABLE data_rows (
     created_on BIGINT NOT NULL,
     PRIMARY KEY (folder_id, seq)
 );
+CREATE UNIQUE INDEX data_rows_id ON data_rows (id);
 
 CREATE TABLE messages (
     id TEXT PRIMARY KEY,

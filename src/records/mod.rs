@@ -505,6 +505,20 @@ pub async fn list(
     Ok(Listed { items, total })
 }
 
+/// Records by id, in no particular order.
+pub(crate) async fn by_ids(db: &Db, tenant_id: &str, ids: &[String]) -> Result<Vec<Record>> {
+    db.all_in(
+        concat!(
+            "SELECT ",
+            columns!(),
+            " FROM records WHERE tenant_id = $1 AND id IN ($LIST)"
+        ),
+        args![tenant_id],
+        ids,
+    )
+    .await
+}
+
 /// A record by the caller's own id.
 pub(crate) async fn by_external(
     db: &Db,

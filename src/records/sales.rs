@@ -1,6 +1,6 @@
 //! Sales: campaigns with ordered stages and their leads, the funnel these make, forecasts, and what happened when.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{Datelike, NaiveDate};
 use serde_json::{Map, Value, json};
@@ -256,6 +256,17 @@ pub struct Analytics {
     pub rows: Vec<Value>,
 }
 
+/// What was created on a day.
+#[derive(Debug, sqlx::FromRow)]
+struct Created {
+    kind: String,
+    /// Days since 1970.
+    day: i64,
+    parent_id: Option<String>,
+    status: Option<String>,
+    count: i64,
+}
+
 fn day_of(time: Time) -> NaiveDate {
     chrono::DateTime::from_timestamp_millis(time.0)
         .unwrap_or_default()
@@ -300,31 +311,37 @@ pub async fn analytics(app: &App, caller: &Caller, question: &Question) -> Resul
         .to
         .and_then(|d| d.succ_opt())
         .map_or(i64::MAX, millis);
-    let rows: Vec<(String, Time, Option<String>, Option<String>)> = app
+    // By day, campaign and stage: as many rows as there are of these, however many leads there are.
+    let rows: Vec<Created> = app
         .db
         .all(
-            "SELECT kind, created_on, parent_id, status FROM records WHERE kind IN ('campaign', 'lead') AND tenant_id = $1 AND created_on >= $2 AND created_on < $3",
+            "SELECT kind, created_on / 86400000 AS day, parent_id, status, COUNT(*) AS count FROM records
+             WHERE kind IN ('campaign', 'lead') AND tenant_id = $1 AND created_on >= $2 AND created_on < $3 GROUP BY 1, 2, 3, 4",
             args![caller.tenant(), from, to],
         )
         .await?;
+    let campaigns: BTreeSet<String> = rows
+        .iter()
+        .filter_map(|row| row.parent_id.clone())
+        .collect();
+    let campaigns: Vec<String> = campaigns.into_iter().collect();
     let mut last_stage: BTreeMap<String, String> = BTreeMap::new();
-    for funnel in funnels(app, caller, None).await? {
-        last_stage.insert(
-            funnel.campaign.id,
-            (funnel.stages.len().max(1) - 1).to_string(),
-        );
+    for campaign in records::by_ids(&app.db, caller.tenant(), &campaigns).await? {
+        let last = stages(&campaign)?.len().max(1) - 1;
+        last_stage.insert(campaign.id, last.to_string());
     }
     let mut buckets: BTreeMap<NaiveDate, Bucket> = BTreeMap::new();
-    for (kind, created, parent, status) in rows {
-        let bucket = buckets
-            .entry(bucket_of(day_of(created), &question.bucket))
-            .or_default();
-        if kind == "campaign" {
-            bucket.campaigns += 1;
+    for row in rows {
+        let day = day_of(Time(row.day * 86_400_000));
+        let bucket = buckets.entry(bucket_of(day, &question.bucket)).or_default();
+        if row.kind == "campaign" {
+            bucket.campaigns += row.count;
         } else {
-            bucket.leads += 1;
-            let last = parent.and_then(|p| last_stage.get(&p).cloned());
-            bucket.won += i64::from(last.is_some() && last == status);
+            bucket.leads += row.count;
+            let last = row.parent_id.and_then(|p| last_stage.get(&p).cloned());
+            if last.is_some() && last == row.status {
+                bucket.won += row.count;
+            }
         }
     }
     let forecast = match &question.forecast_id {
