@@ -34,7 +34,7 @@ const QUERY: &str = "how are vector and keyword scores blended?";
 const DATASET: &str = "cairn-docs";
 
 /// The documentation of the tree, as it was when the program was built.
-const DOCUMENTS: [(&str, &str); 9] = [
+const DOCUMENTS: [(&str, &str); 11] = [
     ("README.md", include_str!("../../README.md")),
     ("CHANGELOG.md", include_str!("../../CHANGELOG.md")),
     ("ingest/README.md", include_str!("../../ingest/README.md")),
@@ -47,6 +47,11 @@ const DOCUMENTS: [(&str, &str); 9] = [
     (
         "src/evaluation/README.md",
         include_str!("../evaluation/README.md"),
+    ),
+    ("src/crawl/README.md", include_str!("../crawl/README.md")),
+    (
+        "src/records/README.md",
+        include_str!("../records/README.md"),
     ),
     ("src/api/README.md", include_str!("../api/README.md")),
     ("src/cli/README.md", include_str!("README.md")),

@@ -192,7 +192,8 @@ fn keys_are_made_listed_and_revoked() {
 fn help_teaches_and_settings_are_shown_with_their_origin() {
     let data = tempfile::tempdir().expect("temporary directory");
     for command in [
-        "serve", "work", "demo", "ingest", "search", "eval", "keys", "models", "doctor", "bench",
+        "serve", "work", "demo", "ingest", "crawl", "search", "eval", "keys", "mcp", "models",
+        "doctor", "bench",
     ] {
         let help = cairn(data.path(), &[command, "--help"]);
         assert!(
