@@ -58,7 +58,7 @@ impl Reader<'_> {
         if !pattern.is_empty() {
             group.rules.push(Rule {
                 allow,
-                pattern: normal(pattern),
+                pattern: upper(pattern),
                 line,
             });
         }
@@ -146,11 +146,17 @@ impl Robots {
     /// The longest pattern wins, and of equally long ones the allowing one.
     #[must_use]
     pub fn forbids(&self, path: &str) -> Option<String> {
-        let path = &normal(path);
+        let (written, plain) = (upper(path), unescaped(path));
         let strongest = self
             .rules
             .iter()
-            .filter_map(|rule| Some((rule.strength(path)?, rule.allow, rule)))
+            .filter_map(|rule| {
+                Some((
+                    rule.strength(&written).max(rule.strength(&plain))?,
+                    rule.allow,
+                    rule,
+                ))
+            })
             .max_by_key(|(strength, allow, _)| (*strength, *allow))?;
         let (_, allow, rule) = strongest;
         (!allow).then(|| format!("Disallow: {} (line {})", rule.pattern, rule.line))
@@ -170,8 +176,21 @@ impl Rule {
     }
 }
 
-/// The one spelling of escapes (RFC 9309, 2.2.2): what need not be escaped is not, and hex digits are upper case.
-fn normal(text: &str) -> String {
+/// A path with the hex digits of its escapes in upper case, in which they mean the same.
+fn upper(text: &str) -> String {
+    escapes(text, |_| false)
+}
+
+/// A path without the escapes that it need not have. It is compared beside the one that was written: RFC 9309, 2.2.2, would have patterns unescaped, too,
+/// Google's parser and its tests do not, and a path that either spelling forbids is left alone.
+fn unescaped(text: &str) -> String {
+    escapes(text, |byte| {
+        byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
+    })
+}
+
+/// Rewrites escapes: those of octets that `needless` names are taken away, the others get upper case digits.
+fn escapes(text: &str, needless: impl Fn(u8) -> bool) -> String {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
@@ -182,20 +201,20 @@ fn normal(text: &str) -> String {
         let value = digits
             .filter(|_| bytes[at] == b'%')
             .and_then(|d| u8::from_str_radix(d, 16).ok());
-        match value {
-            Some(byte) if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => {
+        at += match value {
+            Some(byte) if needless(byte) => {
                 out.push(byte);
-                at += 3;
+                3
             }
             Some(byte) => {
                 out.extend(format!("%{byte:02X}").bytes());
-                at += 3;
+                3
             }
             None => {
                 out.push(bytes[at]);
-                at += 1;
+                1
             }
-        }
+        };
     }
     String::from_utf8_lossy(&out).into_owned()
 }
