@@ -112,6 +112,8 @@ config! {
     upload_file_mb: u64 = 50;
     /// Largest upload in all, in MiB.
     upload_batch_mb: u64 = 200;
+    /// Largest upload of rows of a folder, in MiB.
+    upload_rows_mb: u64 = 1024;
     /// Largest body of any other request, in KiB.
     body_kb: usize = 1024;
     /// Seconds a request may take; event streams and uploads are exempt from it.

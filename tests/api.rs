@@ -39,6 +39,8 @@ mod openapi;
 mod portable;
 #[path = "api/qdrant.rs"]
 mod qdrant;
+#[path = "api/rows.rs"]
+mod rows;
 #[path = "api/search.rs"]
 mod search;
 #[path = "api/why_not.rs"]

@@ -22,6 +22,14 @@ pub enum Task {
     Ingest {
         /// The document.
         document_id: String,
+        /// Whether its words are found already, and only its embeddings are missing.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        worded: bool,
+    },
+    /// Show search the rows of a folder that have changed.
+    ShowRows {
+        /// The folder.
+        folder_id: String,
     },
     /// Build a document for a generation that is not searched.
     Build {
@@ -53,6 +61,7 @@ impl Task {
     fn kind(&self) -> &'static str {
         match self {
             Self::Ingest { .. } => "ingest",
+            Self::ShowRows { .. } => "show_rows",
             Self::Build { .. } => "build",
             Self::Evaluate { .. } => "evaluate",
             Self::Crawl { .. } => "crawl",
@@ -66,6 +75,7 @@ impl Task {
         match self {
             Self::Crawl { .. } => Lane::Crawl,
             Self::Ingest { .. }
+            | Self::ShowRows { .. }
             | Self::Build { .. }
             | Self::Evaluate { .. }
             | Self::Recrawl { .. }
@@ -196,6 +206,31 @@ pub async fn enqueue(
     )
     .await?;
     Ok(id)
+}
+
+/// Sees to it that a job of this kind begins in its group after this transaction: the one that is queued, or a new one. Unlike a dedupe key this
+/// counts on no job that is running, since that one may have looked already.
+///
+/// # Errors
+/// As the database says.
+pub async fn rouse(
+    tx: &mut Tx,
+    clock: &Clock,
+    tenant_id: &str,
+    task: &Task,
+    queued: Queued<'_>,
+) -> Result<()> {
+    // The change holds the job in PostgreSQL, so that it is claimed after this transaction ends.
+    let waiting = tx
+        .execute(
+            "UPDATE jobs SET run_at = run_at WHERE status = 'queued' AND kind = $1 AND group_id = $2 AND tenant_id = $3 AND cancel_requested = FALSE",
+            args![task.kind(), queued.group, tenant_id],
+        )
+        .await?;
+    if waiting == 0 {
+        enqueue(tx, clock, tenant_id, task, queued).await?;
+    }
+    Ok(())
 }
 
 /// Takes the next due job of a lane, if there is one. The lease holds until it is renewed or passes. Tenants take turns, and within a tenant its groups

@@ -17,6 +17,7 @@ use crate::jobs::{self, Task};
 use crate::kb::datasets::{self, Cutting};
 use crate::kb::index_log::{self, Op};
 use crate::page::{Listing, Page};
+use crate::records::rows;
 
 /// A document.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow, Serialize, Deserialize)]
@@ -405,6 +406,40 @@ pub(crate) async fn remove_in(app: &App, tx: &mut Tx, tenant_id: &str, id: &str)
     Ok(())
 }
 
+/// The document with an external id in a dataset.
+pub(crate) async fn by_external_in(
+    tx: &mut Tx,
+    tenant_id: &str,
+    dataset_id: &str,
+    external_id: &str,
+) -> Result<Option<Document>> {
+    tx.optional(
+        concat!("SELECT ", columns!(), " FROM kb_documents WHERE tenant_id = $1 AND dataset_id = $2 AND external_id = $3 LIMIT 1"),
+        args![tenant_id, dataset_id, external_id],
+    )
+    .await
+}
+
+/// Takes a page of a document out of search in the transaction that causes it; the caller sees to it that the document follows.
+///
+/// # Errors
+/// As the database says.
+pub(crate) async fn remove_page_in(tx: &mut Tx, document: &Document, page: i64) -> Result<()> {
+    index_log::hold(tx, &document.tenant_id, &document.dataset_id).await?;
+    let chunks: Vec<(String, String)> = tx
+        .all(
+            "DELETE FROM kb_chunks WHERE tenant_id = $1 AND document_id = $2 AND page = $3 RETURNING id, set_id",
+            args![&document.tenant_id, &document.id, page],
+        )
+        .await?;
+    let ops = chunks
+        .into_iter()
+        .map(|(id, set_id)| (set_id, Op::Delete, id))
+        .collect();
+    log(tx, document, ops).await?;
+    Ok(())
+}
+
 /// Hides a document from searches, or shows it again, in the transaction that causes it.
 ///
 /// # Errors
@@ -434,11 +469,7 @@ async fn meet(
     let parent_id = parent.map(|p| p.id.as_str());
     let same_name: Option<Document> = match &new.external_id {
         Some(external_id) => {
-            tx.optional(
-                concat!("SELECT ", columns!(), " FROM kb_documents WHERE tenant_id = $1 AND dataset_id = $2 AND external_id = $3 LIMIT 1"),
-                args![tenant_id, dataset_id, external_id],
-            )
-            .await?
+            by_external_in(tx, tenant_id, dataset_id, external_id).await?
         }
         None if meeting.versions => {
             tx.optional(
@@ -512,7 +543,7 @@ async fn meet(
         }
     }
     let (id, now) = (app.clock.id(), app.clock.now());
-    let job_id = enqueue(app, tx, tenant_id, dataset_id, &id).await?;
+    let job_id = enqueue(app, tx, tenant_id, group(dataset_id, new), &id).await?;
     let row: Option<Document> = tx
         .optional(
             concat!(
@@ -557,7 +588,8 @@ async fn meet(
 
 /// Gives a document other bytes, and the names and settings that came with them. What was searchable stays so until the new version is complete.
 async fn replace(app: &App, tx: &mut Tx, there: &Document, new: &NewDocument) -> Result<Added> {
-    let job_id = enqueue(app, tx, &there.tenant_id, &there.dataset_id, &there.id).await?;
+    let turns = group(&there.dataset_id, new);
+    let job_id = enqueue(app, tx, &there.tenant_id, turns, &there.id).await?;
     let metadata = if new
         .metadata
         .as_object()
@@ -615,15 +647,57 @@ async fn replace(app: &App, tx: &mut Tx, there: &Document, new: &NewDocument) ->
     })
 }
 
+/// With whom a document's job takes turns: its dataset, and rows with their folder, so that a million of them leave the other records their turns.
+fn group<'a>(dataset_id: &'a str, new: &'a NewDocument) -> &'a str {
+    match &new.external_id {
+        Some(id) if new.mime_type == rows::MIME => rows::folder_of(id),
+        _ => dataset_id,
+    }
+}
+
+/// Leaves the embeddings of a document whose words can be found to a job of their own, in the group of its folder's embeddings.
+///
+/// # Errors
+/// As the database says.
+pub(crate) async fn embed_later(app: &App, document: &Document) -> Result<()> {
+    let folder = document.external_id.as_deref().map_or("", rows::folder_of);
+    let task = Task::Ingest {
+        document_id: document.id.clone(),
+        worded: true,
+    };
+    let group = format!("{folder}~vectors");
+    let queued = jobs::Queued {
+        group: &group,
+        dedupe_key: None,
+        max_attempts: app.config.job_attempts,
+        run_at: None,
+    };
+    let mut tx = app.db.begin().await?;
+    let job_id = jobs::enqueue(&mut tx, &app.clock, &document.tenant_id, &task, queued).await?;
+    let ours = tx
+        .execute(
+            "UPDATE kb_documents SET job_id = $1 WHERE tenant_id = $2 AND id = $3 AND job_id = $4",
+            args![&job_id, &document.tenant_id, &document.id, &document.job_id],
+        )
+        .await?;
+    // Otherwise a later version has a job already.
+    if ours == 1 {
+        tx.commit().await?;
+        app.bell.ring();
+    }
+    Ok(())
+}
+
 async fn enqueue(
     app: &App,
     tx: &mut Tx,
     tenant_id: &str,
-    dataset_id: &str,
+    group: &str,
     document_id: &str,
 ) -> Result<String> {
     let task = Task::Ingest {
         document_id: document_id.to_owned(),
+        worded: false,
     };
     jobs::enqueue(
         tx,
@@ -631,7 +705,7 @@ async fn enqueue(
         tenant_id,
         &task,
         jobs::Queued {
-            group: dataset_id,
+            group,
             dedupe_key: None,
             max_attempts: app.config.job_attempts,
             run_at: None,
@@ -1125,7 +1199,7 @@ pub async fn retry(app: &App, caller: &Caller, job_id: &str) -> Result<jobs::Job
     let job = jobs::get(&app.db, caller.tenant(), job_id).await?;
     let mut tx = app.db.begin().await?;
     jobs::retry(&mut tx, &app.clock, caller.tenant(), job_id).await?;
-    if let Task::Ingest { document_id } = job.task()? {
+    if let Task::Ingest { document_id, .. } = job.task()? {
         let waiting = Progress {
             status: "pending",
             chunks_total: Some(0),

@@ -1,12 +1,11 @@
-//! Folders: rows of data with columns that have types. Each row is checked against the columns, and can be searched.
+//! Folders: they hold rows (see [`rows`]) and other folders, and say which columns rows have, of which types.
 
 use serde_json::{Map, Value};
 
 use crate::app::App;
 use crate::auth::{Area, Caller};
-use crate::db::args;
 use crate::error::{Error, Result};
-use crate::records::{self, Kind, NewRecord, Record, Searchable};
+use crate::records::{self, Kind, NewRecord, Record, rows};
 
 /// Type of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +20,20 @@ pub enum ColumnType {
     Date,
     /// Anything.
     Json,
+}
+
+impl ColumnType {
+    /// Its name in `dataSchema`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Number => "number",
+            Self::Boolean => "boolean",
+            Self::Date => "date",
+            Self::Json => "json",
+        }
+    }
 }
 
 /// A column.
@@ -112,15 +125,18 @@ pub fn columns(given: &Value) -> Result<Vec<Column>> {
     Ok(found)
 }
 
+/// Whether a text is a day or a time as RFC 3339 has them.
+pub(crate) fn is_date(text: &str) -> bool {
+    chrono::DateTime::parse_from_rfc3339(text).is_ok()
+        || chrono::NaiveDate::parse_from_str(text, "%Y-%m-%d").is_ok()
+}
+
 fn fits(kind: ColumnType, value: &Value) -> bool {
     match kind {
         ColumnType::Text => value.is_string(),
         ColumnType::Number => value.is_number(),
         ColumnType::Boolean => value.is_boolean(),
-        ColumnType::Date => value.as_str().is_some_and(|text| {
-            chrono::DateTime::parse_from_rfc3339(text).is_ok()
-                || chrono::NaiveDate::parse_from_str(text, "%Y-%m-%d").is_ok()
-        }),
+        ColumnType::Date => value.as_str().is_some_and(is_date),
         ColumnType::Json => true,
     }
 }
@@ -141,7 +157,7 @@ pub fn check(columns: &[Column], row: &Map<String, Value>) -> Result<()> {
             None | Some(Value::Null) => {}
             Some(value) if fits(column.kind, value) => {}
             Some(value) => {
-                let kind = format!("{:?}", column.kind).to_lowercase();
+                let kind = column.kind.name();
                 return Err(Error::invalid(
                     "row_invalid",
                     format!("the column {} must be {kind}, and is {value}", column.name),
@@ -152,167 +168,106 @@ pub fn check(columns: &[Column], row: &Map<String, Value>) -> Result<()> {
     Ok(())
 }
 
-/// Creates a folder; `dataSchema` in its body tells its columns.
+/// Creates a folder; `dataSchema` in its body tells its columns, `searchText` what of its rows is searched.
 ///
 /// # Errors
-/// `scope_missing`, `schema_invalid`, `parent_not_found`, and those of [`records::create`].
+/// `scope_missing`, `schema_invalid`, `search_text_invalid`, `parent_not_found`, `parent_invalid`, and those of [`records::create`].
 pub async fn create(app: &App, caller: &Caller, new: NewRecord) -> Result<Record> {
     caller.need_unconfined(Area::Data.write())?;
-    if let Some(schema) = new.body.get("dataSchema") {
-        columns(schema)?;
-    }
-    if let Some(parent) = &new.parent_id
-        && records::load(&app.db, caller.tenant(), Kind::Folder, parent)
-            .await?
-            .is_none()
-    {
-        return Err(Error::not_found(
-            "parent_not_found",
-            "there is no such folder to put it in",
-        ));
+    checked(&new.body)?;
+    if let Some(parent) = &new.parent_id {
+        outside(app, caller.tenant(), "", parent).await?;
     }
     records::create(app, caller, new).await
 }
 
-/// A row.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Row {
-    /// Id.
-    pub id: String,
-    /// Its place in the folder, from 1.
-    pub seq: i64,
-}
-
-/// Appends a row to a folder.
+/// The columns of a folder; none when it has no schema.
 ///
 /// # Errors
-/// `scope_missing`, `record_not_found`, `row_invalid`.
-pub async fn append(
-    app: &App,
-    caller: &Caller,
-    folder_id: &str,
-    row: Map<String, Value>,
-) -> Result<Row> {
+/// When the row is damaged.
+pub fn columns_of(folder: &Record) -> Result<Vec<Column>> {
+    match folder.body()?.get("dataSchema") {
+        None | Some(Value::Null) => Ok(Vec::new()),
+        Some(schema) => columns(schema),
+    }
+}
+
+/// What to change of a folder.
+#[derive(Debug, Clone, Default)]
+pub struct Changes {
+    /// What it is called.
+    pub title: Option<String>,
+    /// The folder to put it in; `Some(None)` takes it out of its folder.
+    pub parent_id: Option<Option<String>>,
+    /// Everything else; null removes a field. Rows that are there already are not checked against a new `dataSchema`.
+    pub body: Map<String, Value>,
+}
+
+/// Levels of folders in folders.
+const DEEPEST: usize = 64;
+
+/// Changes a folder.
+///
+/// # Errors
+/// `scope_missing`, `record_not_found`, `title_too_long`, `schema_invalid`, `search_text_invalid`, `parent_not_found`, `parent_invalid`.
+pub async fn update(app: &App, caller: &Caller, id: &str, changes: Changes) -> Result<Record> {
     caller.need_unconfined(Area::Data.write())?;
-    let folder = records::load(&app.db, caller.tenant(), Kind::Folder, folder_id)
-        .await?
-        .ok_or_else(|| Error::not_found("record_not_found", "there is no such folder"))?;
-    if row.is_empty() {
-        return Err(Error::invalid(
-            "row_invalid",
-            "a row has at least one field",
-        ));
+    checked(&changes.body)?;
+    let title = changes
+        .title
+        .map(|t| records::titled(Some(&t), "", "folder"))
+        .transpose()?;
+    if let Some(Some(parent)) = &changes.parent_id {
+        outside(app, caller.tenant(), id, parent).await?;
     }
-    let schema = folder
-        .body()?
-        .get("dataSchema")
-        .map(columns)
-        .transpose()?
-        .unwrap_or_default();
-    check(&schema, &row)?;
-    let (id, now) = (app.clock.id(), app.clock.now());
-    let text = Searchable::of_row(&folder, &id, &row);
-    let body = Value::Object(row).to_string();
-    let ready = text.prepare(app, caller.tenant()).await?;
-    let mut tx = app.db.begin().await?;
-    // Holds the folder, so that rows are numbered one after the other.
-    tx.execute(
-        "UPDATE records SET updated_on = $1 WHERE tenant_id = $2 AND id = $3",
-        args![now, caller.tenant(), folder_id],
-    )
-    .await?;
-    let last: Option<(i64,)> = tx
-        .optional(
-            "SELECT CAST(COALESCE(MAX(seq), 0) AS BIGINT) FROM data_rows WHERE folder_id = $1",
-            args![folder_id],
-        )
-        .await?;
-    let seq = last.map_or(0, |(n,)| n) + 1;
-    tx.execute(
-        "INSERT INTO data_rows (folder_id, seq, tenant_id, id, body, created_on) VALUES ($1, $2, $3, $4, $5, $6)",
-        args![folder_id, seq, caller.tenant(), &id, &body, now],
-    )
-    .await?;
-    if let Some(ready) = ready {
-        ready.publish(app, &mut tx, caller.tenant()).await?;
-    }
-    tx.commit().await?;
-    app.bell.ring();
-    Ok(Row { id, seq })
-}
-
-/// Rows that were asked for.
-#[derive(Debug)]
-pub struct Rows {
-    /// Rows with their fields.
-    pub rows: Vec<(Row, Value)>,
-    /// Where to go on; absent at the end.
-    pub next: Option<i64>,
-}
-
-/// Rows looked at in one call.
-const LOOKED_AT: i64 = 100_000;
-
-/// Rows of a folder in the order of appending, after a position, whose fields equal some values. At most 100,000 rows are looked at; `next` goes on from there.
-///
-/// # Errors
-/// `scope_missing`, `record_not_found`.
-pub async fn query(
-    app: &App,
-    caller: &Caller,
-    folder_id: &str,
-    equals: &Map<String, Value>,
-    after: i64,
-    limit: usize,
-) -> Result<Rows> {
-    records::get(app, caller, Kind::Folder, folder_id).await?;
-    let (mut rows, mut at) = (Vec::new(), after);
-    while at - after < LOOKED_AT {
-        let part: Vec<(String, i64, String)> = app
-            .db
-            .all(
-                "SELECT id, seq, body FROM data_rows WHERE folder_id = $1 AND tenant_id = $2 AND seq > $3 ORDER BY seq LIMIT 1000",
-                args![folder_id, caller.tenant(), at],
-            )
-            .await?;
-        if part.is_empty() {
-            return Ok(Rows { rows, next: None });
+    records::change(app, caller.tenant(), Kind::Folder, id, |folder| {
+        if let Some(title) = &title {
+            folder.title.clone_from(title);
         }
-        for (id, seq, body) in part {
-            if rows.len() >= limit {
-                return Ok(Rows {
-                    rows,
-                    next: Some(at),
-                });
-            }
-            at = seq;
-            let body: Value = serde_json::from_str(&body)?;
-            if equals
-                .iter()
-                .all(|(name, value)| body.get(name) == Some(value))
-            {
-                rows.push((Row { id, seq }, body));
+        if let Some(parent_id) = &changes.parent_id {
+            folder.parent_id.clone_from(parent_id);
+        }
+        let mut body = folder.body()?;
+        for (name, value) in &changes.body {
+            if value.is_null() {
+                body.shift_remove(name);
+            } else {
+                body.insert(name.clone(), value.clone());
             }
         }
-    }
-    Ok(Rows {
-        rows,
-        next: Some(at),
+        folder.body = Value::Object(body).to_string();
+        Ok(())
     })
+    .await
 }
 
-/// Rows of folders: how many each has.
-///
-/// # Errors
-/// As the database says.
-pub async fn counts(app: &App, caller: &Caller, folders: &[String]) -> Result<Vec<(String, i64)>> {
-    app.db
-        .all_in(
-            "SELECT folder_id, COUNT(*) FROM data_rows WHERE tenant_id = $1 AND folder_id IN ($LIST) GROUP BY folder_id",
-            args![caller.tenant()],
-            folders,
-        )
-        .await
+/// Refuses a parent that is not there, or that is inside the folder.
+async fn outside(app: &App, tenant_id: &str, id: &str, parent: &str) -> Result<()> {
+    let mut at = Some(parent.to_owned());
+    for _ in 0..DEEPEST {
+        let Some(above) = at else { return Ok(()) };
+        if above == id {
+            break;
+        }
+        let folder = records::load(&app.db, tenant_id, Kind::Folder, &above).await?;
+        at = folder.ok_or_else(no_parent)?.parent_id;
+    }
+    Err(Error::invalid(
+        "parent_invalid",
+        format!("a folder is not inside itself, and at most {DEEPEST} levels deep"),
+    ))
+}
+
+fn no_parent() -> Error {
+    Error::not_found("parent_not_found", "there is no such folder to put it in")
+}
+
+/// Checks what a folder says of its rows.
+fn checked(body: &Map<String, Value>) -> Result<()> {
+    if let Some(schema) = body.get("dataSchema").filter(|s| !s.is_null()) {
+        columns(schema)?;
+    }
+    rows::check_text(body.get("searchText"))
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! Records: what agents keep beside documents, from findings to forecasts. Their shape is mostly the agents' own, so a record is a title, a status where
-//! its kind has one, and a JSON object; the kinds with rules have a file each. Everything textual in a record can be searched (see [`searchable`]).
+//! its kind has one, and a JSON object; the kinds with rules have a file each. Everything textual in a record can be searched (see [`searchable`]), and so can the rows of folders.
 
 pub mod channel;
 pub mod findings;
 pub mod folders;
 pub mod projects;
+pub mod rows;
 pub mod sales;
 mod searchable;
 pub mod users;
@@ -278,7 +279,8 @@ pub(crate) async fn change(
         let mut record = load(&app.db, tenant_id, kind, id)
             .await?
             .ok_or_else(not_found)?;
-        let seen = record.updated_on;
+        let before = record.clone();
+        let seen = before.updated_on;
         change(&mut record)?;
         // Later than before in any case: two changes in one millisecond are two.
         record.updated_on = Time(app.clock.now().0.max(seen.0 + 1));
@@ -294,6 +296,9 @@ pub(crate) async fn change(
             .await?;
         if ours == 0 {
             continue;
+        }
+        if kind == Kind::Folder {
+            rows::follow(app, &mut tx, &before, &record).await?;
         }
         let record = update_in(app, &mut tx, record, ready.as_ref()).await?;
         tx.commit().await?;

@@ -10,7 +10,7 @@ use crate::auth::{Area, Caller};
 use crate::clock::Time;
 use crate::db::args;
 use crate::error::{Error, Result};
-use crate::records::{self, Filter, Kind, Listed, NewRecord, Numbered, Record, Searchable};
+use crate::records::{self, Filter, Kind, Listed, NewRecord, Numbered, Record, Searchable, rows};
 
 /// Stages of a campaign that names none.
 const STAGES: [&str; 5] = ["new", "contacted", "qualified", "proposal", "won"];
@@ -350,18 +350,11 @@ pub async fn analytics(app: &App, caller: &Caller, question: &Question) -> Resul
     };
     // Rows belong to another area.
     let rows = if caller.may(Area::Data.read()) {
-        let found: Vec<(String, String)> = app
-            .db
-            .all_in(
-                "SELECT id, body FROM data_rows WHERE tenant_id = $1 AND id IN ($LIST)",
-                args![caller.tenant()],
-                &question.row_ids,
-            )
-            .await?;
-        found
+        rows::by_ids(app, caller, &question.row_ids)
+            .await?
             .into_iter()
-            .map(|(id, body)| Ok(json!({"id": id, "data": serde_json::from_str::<Value>(&body)?})))
-            .collect::<Result<_>>()?
+            .map(|row| json!({"id": row.id, "data": row.data}))
+            .collect()
     } else {
         Vec::new()
     };

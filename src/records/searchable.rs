@@ -62,57 +62,9 @@ impl Searchable {
     /// When the row is damaged.
     pub fn of(kind: Kind, record: &Record) -> Result<Self> {
         let body = record.body()?;
-        Ok(Self::of_fields(
-            kind.name(),
-            kind.area(),
-            record,
-            &body,
-            &NOT_TEXT,
-        ))
-    }
-
-    /// What can be found of a row of a folder: all its fields, since their names are the agent's own.
-    pub(crate) fn of_row(folder: &Record, id: &str, row: &Map<String, Value>) -> Self {
-        let shown = Record {
-            id: id.to_owned(),
-            parent_id: Some(folder.id.clone()),
-            status: None,
-            ..folder.clone()
-        };
-        Self::of_fields("row", Area::Data, &shown, row, &[])
-    }
-
-    fn of_fields(
-        kind: &'static str,
-        area: Area,
-        record: &Record,
-        body: &Map<String, Value>,
-        not_text: &[&str],
-    ) -> Self {
-        let mut text = String::new();
-        // The main text stands alone; what is around it is named.
-        for main in MAIN {
-            if let Some(Value::String(value)) = body.get(main).filter(|v| !is_blank(v)) {
-                text.push_str(value.trim());
-                text.push_str("\n\n");
-            }
-        }
-        for (name, value) in body {
-            // The title stands above the text already.
-            let is_main = match value {
-                Value::String(text) => MAIN.contains(&name.as_str()) || text.trim() == record.title,
-                Value::Null
-                | Value::Bool(_)
-                | Value::Number(_)
-                | Value::Array(_)
-                | Value::Object(_) => false,
-            };
-            if !is_main && !not_text.contains(&name.as_str()) {
-                write_value(&mut text, name, value, 0);
-            }
-        }
+        let text = text_of(&record.title, &body, &NOT_TEXT);
         let mut metadata = Map::new();
-        metadata.insert("kind".to_owned(), json!(kind));
+        metadata.insert("kind".to_owned(), json!(kind.name()));
         metadata.insert("recordId".to_owned(), json!(record.id));
         if let Some(status) = &record.status {
             metadata.insert("status".to_owned(), json!(status));
@@ -125,8 +77,8 @@ impl Searchable {
                 metadata.insert(name.to_owned(), value.clone());
             }
         }
-        Self {
-            kind,
+        Ok(Self {
+            kind: kind.name(),
             id: record.id.clone(),
             title: record.title.clone(),
             text,
@@ -136,8 +88,8 @@ impl Searchable {
                 .filter(|u| !u.is_empty())
                 .map(str::to_owned),
             metadata,
-            area,
-        }
+            area: kind.area(),
+        })
     }
 
     /// Stores the text, before the transaction that will publish it. Something without any text is not searched.
@@ -190,6 +142,33 @@ impl Ready {
     pub async fn publish(&self, app: &App, tx: &mut Tx, tenant_id: &str) -> Result<Document> {
         documents::add_in(app, tx, tenant_id, &self.dataset_id, &self.new).await
     }
+}
+
+/// Every text among some fields: the main text alone, each other one under its name, without those named in `not_text`.
+pub(crate) fn text_of(title: &str, fields: &Map<String, Value>, not_text: &[&str]) -> String {
+    let mut text = String::new();
+    // The main text stands alone; what is around it is named.
+    for main in MAIN {
+        if let Some(Value::String(value)) = fields.get(main).filter(|v| !is_blank(v)) {
+            text.push_str(value.trim());
+            text.push_str("\n\n");
+        }
+    }
+    for (name, value) in fields {
+        // The title stands above the text already.
+        let is_main = match value {
+            Value::String(text) => MAIN.contains(&name.as_str()) || text.trim() == title,
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::Array(_)
+            | Value::Object(_) => false,
+        };
+        if !is_main && !not_text.contains(&name.as_str()) {
+            write_value(&mut text, name, value, 0);
+        }
+    }
+    text
 }
 
 fn is_blank(value: &Value) -> bool {

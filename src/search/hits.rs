@@ -16,6 +16,7 @@ use crate::auth::Caller;
 use crate::db::args;
 use crate::error::{Error, Result};
 use crate::kb::{Chunk, chunks};
+use crate::records::rows;
 
 /// Chunks of a section that are looked at on each side, and its longest text in characters.
 const SECTION_REACH: i64 = 50;
@@ -173,7 +174,7 @@ pub(super) async fn assemble(
             url: document.url.clone(),
             published_at: document.published_at.clone(),
             version: document.version,
-            metadata: document.metadata.clone(),
+            metadata: rows::lead_back(&document.metadata, &chunk)?,
             score: candidate.value(),
             rank_source: match (candidate.raw.vector_rank, candidate.raw.keyword_rank) {
                 (Some(_), Some(_)) => "hybrid",

@@ -33,6 +33,7 @@ async fn operations(service: &Service, dataset: &str) -> Vec<(Method, String, St
                 .replace("{querySetId}", "x")
                 .replace("{runId}", "x")
                 .replace("{id}", "x")
+                .replace("{rowId}", "x")
                 .replace("{kind}", "email")
                 .replace("{projectId}", "x")
                 .replace("{wpId}", "x")

@@ -33,6 +33,7 @@ async fn enqueue(service: &Service, document: &str, key: Option<&str>, attempts:
     let mut tx = service.app.db.begin().await.expect("a transaction");
     let task = Task::Ingest {
         document_id: document.to_owned(),
+        worded: false,
     };
     let id = jobs::enqueue(
         &mut tx,

@@ -201,12 +201,19 @@ async fn every_tool_answers() {
     let bad = call("append_rows", json!({"folder": folder, "rows": [{"name": "Bovbjerg", "metres": 26}, {"name": "x", "metres": "high"}]})).await;
     assert_eq!(
         (
-            &bad["failed"]["row"],
-            bad["appended"].as_array().map(Vec::len)
+            &bad["reason"],
+            bad["message"]
+                .as_str()
+                .is_some_and(|m| m.starts_with("row 2: "))
         ),
-        (&json!(1), Some(1)),
+        (&json!("row_invalid"), true),
         "{bad}"
     );
+    call(
+        "append_rows",
+        json!({"folder": folder, "rows": [{"name": "Bovbjerg", "metres": 26}]}),
+    )
+    .await;
     let one = call(
         "query_dataset",
         json!({"folder": folder, "equals": {"metres": 23}}),
@@ -222,10 +229,16 @@ async fn every_tool_answers() {
     let page = call("query_dataset", json!({"folder": folder, "limit": 2})).await;
     let rest = call(
         "query_dataset",
-        json!({"folder": folder, "after": page["next_after"]}),
+        json!({"folder": folder, "cursor": page["next_cursor"]}),
     )
     .await;
     assert_eq!(rest["rows"][0]["data"]["name"], "Bovbjerg", "{page} {rest}");
+    let told = call(
+        "query_dataset",
+        json!({"folder": folder, "aggregates": [{"op": "avg", "field": "metres"}, {"op": "count"}], "filter": {"field": "metres", "op": "lt", "value": 40}}),
+    )
+    .await;
+    assert_eq!(told["groups"], json!([{"avg_metres": 24.5, "count": 2}]));
     // Resources and the prompt.
     let resources = ask(&service, &key, "resources/list", json!({})).await;
     let uri = text(&resources["result"]["resources"][0]["uri"]);

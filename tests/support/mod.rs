@@ -48,7 +48,7 @@ pub struct Service {
     pub url: String,
     pub key: String,
     pub data: TempDir,
-    http: Client,
+    pub http: Client,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
     _database: Option<postgres::Database>,

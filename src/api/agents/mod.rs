@@ -11,6 +11,7 @@
 //! - research answers with `duplicates`: earlier knowledge that says nearly the same; `supersedes` names a record whose place a new one takes
 //! - `dataTags`, `tags` and `sources` may be lists of lists, which are flattened; `dataSchema` lists columns as names, `[name, type]` or `{name, type, required}`; rows
 //!   are checked against it, and fields without a column are kept; `company` is ignored, because the key knows it
+//! - folders can be changed and removed, and their rows uploaded, queried, exported, changed and removed one by one, under `/data/folders/{id}`
 //! - `DELETE /protected/business-plans` takes the id as query parameter `id` or in the body
 //! - a project whose status is `completed` or `done` is completed; statuses are otherwise free words
 //! - a campaign has `stages` (new, contacted, qualified, proposal, won when it names none), and may bring `leads`, each with `stageIndex` or `stage`; `POST /sales/crm` and
@@ -41,7 +42,12 @@ pub(super) fn routes() -> OpenApiRouter<Service> {
         .routes(routes!(channel::users))
         .routes(routes!(channel::push))
         .routes(routes!(data::list, data::create))
+        .routes(routes!(data::folder, data::update, data::remove))
         .routes(routes!(data::append))
+        .routes(routes!(data::upload))
+        .routes(routes!(data::query))
+        .routes(routes!(data::export))
+        .routes(routes!(data::row, data::update_row, data::remove_row))
         .routes(routes!(knowledge::list, knowledge::add))
         .routes(routes!(knowledge::research))
         .routes(routes!(plans::list, plans::create, plans::remove))

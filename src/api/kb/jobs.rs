@@ -40,13 +40,17 @@ pub(super) struct JobRecord {
 impl From<Job> for JobRecord {
     fn from(job: Job) -> Self {
         let (document_id, crawl_id) = match job.task() {
-            Ok(Task::Ingest { document_id } | Task::Build { document_id, .. }) => {
+            Ok(Task::Ingest { document_id, .. } | Task::Build { document_id, .. }) => {
                 (Some(document_id), None)
             }
             Ok(Task::Crawl { crawl_id }) => (None, Some(crawl_id)),
-            Ok(Task::Evaluate { .. } | Task::Recrawl { .. } | Task::Housekeeping) | Err(_) => {
-                (None, None)
-            }
+            Ok(
+                Task::ShowRows { .. }
+                | Task::Evaluate { .. }
+                | Task::Recrawl { .. }
+                | Task::Housekeeping,
+            )
+            | Err(_) => (None, None),
         };
         Self {
             document_id,

@@ -199,7 +199,7 @@ impl Mcp {
     }
 
     #[tool(
-        description = "Append up to 100 rows to a data folder. Each row is checked against the folder's columns; when one does not fit, the rows before it are kept and the answer says which one failed.",
+        description = "Append up to 1000 rows to a data folder: all of them, or none when one does not fit the folder's columns; the error says which.",
         annotations(
             title = "Append rows",
             read_only_hint = false,
@@ -218,7 +218,7 @@ impl Mcp {
     }
 
     #[tool(
-        description = "Read rows of a data folder in the order of appending, optionally only those whose fields equal given values. Without a folder, lists the folders.",
+        description = "Read rows of a data folder: filter, sort, select fields; or group and count, add up, average them. Without a folder, lists the folders with their columns.",
         annotations(
             title = "Query a dataset",
             read_only_hint = true,

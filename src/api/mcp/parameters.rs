@@ -4,6 +4,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::records::rows::{Aggregate, Sort};
+
 /// How much of each hit is wanted.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -130,13 +132,30 @@ pub(super) struct Rows {
 pub(super) struct Query {
     /// Folder, by id; absent: list the folders.
     pub folder: Option<String>,
-    /// Values that fields must have.
+    /// Values that fields must have, as in {"city": "Aarhus"}.
     #[serde(default)]
     pub equals: Map<String, Value>,
-    /// Rows wanted, 1 to 200; 20 when absent.
+    /// A condition: {"field", "op", "value"} with op one of eq, ne, in, nin, gt, gte, lt, lte, contains, exists, or {"and": [...]}, {"or": [...]}, {"not": ...}.
+    pub filter: Option<Map<String, Value>>,
+    /// Fields to answer with; all of them when absent.
+    #[serde(default)]
+    pub select: Vec<String>,
+    /// The order of rows or groups, most important first; the order of appending when absent.
+    #[serde(default)]
+    pub sort: Vec<Sort>,
+    /// Fields whose values make groups.
+    #[serde(default)]
+    pub group_by: Vec<String>,
+    /// What to count and add up: of each group, or of all rows when there is no group_by. Use this rather than reading rows to add them up yourself.
+    #[serde(default)]
+    pub aggregates: Vec<Aggregate>,
+    /// Whether to tell how many rows or groups there are in all.
+    #[serde(default)]
+    pub count: bool,
+    /// Rows or groups wanted, 1 to 200; 20 when absent.
     pub limit: Option<usize>,
-    /// `next_after` of the answer before.
-    pub after: Option<i64>,
+    /// `next_cursor` of the answer before.
+    pub cursor: Option<String>,
     /// Budget of the answer in tokens, 200 to 20000; 4000 when absent.
     pub max_tokens: Option<usize>,
 }

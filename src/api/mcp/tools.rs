@@ -9,12 +9,12 @@ use serde_json::{Map, Value, json};
 use super::parameters as p;
 use crate::app::App;
 use crate::auth::{Caller, Scope, scopes};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::kb::citations::{self, Citation, Source, Verdict};
 use crate::kb::filter::Filter;
 use crate::kb::{Dataset, chunks, datasets, documents};
 use crate::records::findings::{self, NewFinding};
-use crate::records::{self, Kind as RecordKind, Numbered, folders};
+use crate::records::{self, Kind as RecordKind, Numbered, rows};
 use crate::search::{self, Hit, Request};
 
 /// Characters per token, on the safe side for English; other languages have fewer characters per token, so budgets hold in tokens of the reader only roughly.
@@ -385,32 +385,17 @@ pub(super) async fn add_knowledge(
     Ok(stored(&record, duplicates))
 }
 
-/// Rows of one call.
-const ROWS: usize = 100;
-
 pub(super) async fn append_rows(app: &App, caller: &Caller, input: p::Rows) -> Result<Value> {
-    if input.rows.is_empty() || input.rows.len() > ROWS {
-        return Err(Error::invalid(
-            "rows_invalid",
-            format!("send 1 to {ROWS} rows"),
-        ));
-    }
-    let mut ids = Vec::new();
-    for (number, row) in input.rows.into_iter().enumerate() {
-        match folders::append(app, caller, &input.folder, row).await {
-            Ok(row) => ids.push(row.id),
-            Err(error) if error.kind() == Kind::Invalid => {
-                return Ok(
-                    json!({"appended": ids, "failed": {"row": number, "reason": error.code(), "message": error.public_message()}}),
-                );
-            }
-            Err(error) => return Err(error),
-        }
-    }
+    let rows = rows::append(app, caller, &input.folder, input.rows).await?;
+    let ids: Vec<String> = rows.into_iter().map(|row| row.id).collect();
     Ok(json!({"appended": ids}))
 }
 
-pub(super) async fn query_dataset(app: &App, caller: &Caller, input: p::Query) -> Result<Value> {
+pub(super) async fn query_dataset(
+    app: &Arc<App>,
+    caller: &Caller,
+    input: p::Query,
+) -> Result<Value> {
     let budget = within("max_tokens", input.max_tokens, 4000, 200, 20_000)?;
     let limit = within("limit", input.limit, 20, 1, 200)?;
     let Some(folder) = input.folder else {
@@ -432,35 +417,65 @@ pub(super) async fn query_dataset(app: &App, caller: &Caller, input: p::Query) -
         }
         return Ok(json!({"folders": list, "total": found.total}));
     };
-    let found = folders::query(
-        app,
-        caller,
-        &folder,
-        &input.equals,
-        input.after.unwrap_or(0),
-        limit,
-    )
-    .await?;
-    let (mut rows, mut spent, mut last) = (Vec::new(), 100, input.after.unwrap_or(0));
-    let mut cut = false;
-    for (row, body) in found.rows {
-        let value = json!({"id": row.id, "position": row.seq, "data": body});
-        let cost = tokens(&value);
-        if !rows.is_empty() && spent + cost > budget {
-            cut = true;
-            break;
+    let mut conditions: Vec<Value> = input
+        .equals
+        .iter()
+        .map(|(field, value)| json!({"field": field, "op": "eq", "value": value}))
+        .collect();
+    conditions.extend(input.filter.map(Value::Object));
+    let mut question = rows::Query {
+        filter: (!conditions.is_empty()).then(|| json!({"and": conditions})),
+        select: input.select,
+        sort: input.sort,
+        limit: Some(limit),
+        cursor: input.cursor,
+        count: input.count,
+        group_by: input.group_by,
+        aggregates: input.aggregates,
+    };
+    loop {
+        let found = rows::query(app, caller, &folder, &question).await?;
+        let (name, list): (&str, Vec<Value>) = match found.groups {
+            Some(groups) => ("groups", groups.into_iter().map(Value::Object).collect()),
+            None => (
+                "rows",
+                found
+                    .rows
+                    .into_iter()
+                    .map(|row| json!({"id": row.id, "position": row.seq, "data": row.data}))
+                    .collect(),
+            ),
+        };
+        let mut spent = 100;
+        let fitting = list
+            .iter()
+            .take_while(|value| {
+                spent += tokens(value);
+                spent <= budget
+            })
+            .count();
+        if fitting < list.len() {
+            if fitting == 0 {
+                return Err(Error::invalid(
+                    "budget_too_small",
+                    "the first row alone is larger than max_tokens; select fewer fields, or allow more",
+                ));
+            }
+            // Asked again for as many as fit, so that the cursor is that of the last one.
+            question.limit = Some(fitting);
+            continue;
         }
-        spent += cost;
-        last = row.seq;
-        rows.push(value);
+        let mut out = json!({name: list});
+        for (name, value) in [
+            ("total", found.total.map(Value::from)),
+            ("next_cursor", found.next_cursor.map(Value::from)),
+        ] {
+            if let Some(value) = value {
+                out[name] = value;
+            }
+        }
+        return Ok(out);
     }
-    let mut out = json!({"rows": rows});
-    if cut {
-        out["next_after"] = json!(last);
-    } else if let Some(next) = found.next {
-        out["next_after"] = json!(next);
-    }
-    Ok(out)
 }
 
 pub(super) async fn verify_quote(app: &App, caller: &Caller, input: p::Quote) -> Result<Value> {

@@ -29,6 +29,7 @@ use crate::kb::documents::{self, Progress};
 use crate::kb::edits::Edit;
 use crate::kb::parser::Parsed;
 use crate::kb::{Chunk, Dataset, Document, docling, edits, generations, housekeeping};
+use crate::records::rows;
 pub(crate) use prepare::measure;
 use prepare::prepare;
 pub use prepare::{Prepared, text_hash};
@@ -45,7 +46,11 @@ impl Run for Runner {
     fn run<'a>(&'a self, job: &'a Job, cancel: &'a CancellationToken) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             match job.task()? {
-                Task::Ingest { document_id } => ingest(&self.0, job, &document_id, cancel).await,
+                Task::Ingest {
+                    document_id,
+                    worded,
+                } => ingest(&self.0, job, &document_id, worded, cancel).await,
+                Task::ShowRows { folder_id } => rows::show(&self.0, job, &folder_id, cancel).await,
                 Task::Build {
                     document_id,
                     set_id,
@@ -83,7 +88,7 @@ impl Run for Runner {
                 Ending::Cancelled => ("cancelled".to_owned(), "ingestion was cancelled".to_owned()),
             };
             let document_id = match task {
-                Task::Ingest { document_id } => document_id,
+                Task::Ingest { document_id, .. } => document_id,
                 Task::Build {
                     document_id,
                     set_id,
@@ -101,7 +106,7 @@ impl Run for Runner {
                     return crawl::failed(&self.0, &job.tenant_id, &crawl_id, cancelled, &error.1)
                         .await;
                 }
-                Task::Recrawl { .. } | Task::Housekeeping => return Ok(()),
+                Task::ShowRows { .. } | Task::Recrawl { .. } | Task::Housekeeping => return Ok(()),
             };
             let current = documents::load(&self.0.db, &job.tenant_id, &document_id).await?;
             if current.is_none_or(|d| d.job_id != job.id) {
@@ -134,6 +139,7 @@ async fn ingest(
     app: &Arc<App>,
     job: &Job,
     document_id: &str,
+    worded: bool,
     cancel: &CancellationToken,
 ) -> Result<()> {
     let tenant_id = job.tenant_id.as_str();
@@ -188,7 +194,7 @@ async fn ingest(
         )
         .await?;
     let fresh = document.text_hash.is_none();
-    if fresh {
+    if fresh && !worded {
         store::exchange(
             app,
             &dataset,
@@ -198,6 +204,10 @@ async fn ingest(
             store::Stage::Words,
         )
         .await?;
+        if document.mime_type == rows::MIME {
+            // Blocks come by the thousand: the words of all of them come before the first embedding.
+            return documents::embed_later(app, &document).await;
+        }
     }
     embed(app, &dataset, &document, &prepared, cancel, Some(job)).await?;
     store::exchange(
@@ -277,7 +287,13 @@ pub(crate) async fn parse(
         .as_ref()
         .unwrap_or(&dataset.parser_engine);
     let (name, mime_type) = (&document.file_name, &document.mime_type);
-    if engine == "DOCLING" {
+    if mime_type == rows::MIME {
+        // Our own writing, with the page of every row.
+        let read = tokio::task::spawn_blocking(move || rows::parsed(&bytes)).await?;
+        let read = read
+            .map_err(|e| ParseError::new("file_damaged", format!("this is no block of rows: {e}")));
+        app.parser.accept(read).await
+    } else if engine == "DOCLING" {
         let converted = docling::convert(&app.config, name, mime_type, bytes).await?;
         app.parser.accept(converted).await
     } else if let Some(read) = app.read_pages.remove(&document.blob_hash) {

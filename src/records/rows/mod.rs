@@ -1,0 +1,541 @@
+//! Rows of folders. They are kept in blocks of up to 500: a row of SQL that holds its rows as lines of JSON. A million rows are two thousand blocks,
+//! which are appended in one transaction, read through by queries, and shown to search one by one.
+
+mod export;
+mod query;
+mod shown;
+mod upload;
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use crate::app::App;
+use crate::auth::{Area, Caller};
+use crate::clock::Time;
+use crate::db::{Args, Tx, args};
+use crate::error::{Error, Result};
+use crate::jobs::{self, Task};
+use crate::kb::index_log;
+use crate::records::{self, Kind, Record, folders};
+pub use export::{Format, export};
+pub use query::{Aggregate, Answer, Operation, Query, Sort, query};
+pub(crate) use shown::{MIME, check_text, folder_of, lead_back, parsed, show};
+pub use upload::{Source, Upload, Uploaded, upload};
+
+/// Rows of a block.
+const ROWS: i64 = 500;
+/// Bytes of a block, unless a single row is larger.
+const BYTES: i64 = 1 << 20;
+/// Largest row, in bytes of JSON.
+const ROW: usize = 1 << 20;
+/// Rows of one append; uploads have no such limit.
+pub const APPENDED: usize = 1000;
+
+/// A row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// Id.
+    pub id: String,
+    /// Its place in the folder, from 1.
+    pub seq: i64,
+    /// When it was appended.
+    pub created_on: Time,
+    /// Its fields.
+    pub data: Value,
+}
+
+impl Row {
+    fn read(line: &str) -> Result<Self> {
+        let (seq, id, on, data): (i64, String, i64, Value) = serde_json::from_str(line)?;
+        Ok(Self {
+            id,
+            seq,
+            created_on: Time(on),
+            data,
+        })
+    }
+}
+
+fn line(seq: i64, id: &str, on: Time, json: &str) -> String {
+    format!("[{seq},{},{},{json}]\n", Value::from(id), on.0)
+}
+
+/// A block.
+#[derive(Debug, sqlx::FromRow)]
+struct Block {
+    first_seq: i64,
+    version: i64,
+    body: String,
+}
+
+/// The folder, for those who may read or write rows.
+async fn folder(app: &App, tenant_id: &str, id: &str) -> Result<Record> {
+    records::load(&app.db, tenant_id, Kind::Folder, id)
+        .await?
+        .ok_or_else(|| Error::not_found("record_not_found", "there is no such folder"))
+}
+
+/// The JSON of a row that may be kept.
+fn kept(columns: &[folders::Column], row: &Map<String, Value>) -> Result<String> {
+    let invalid = |message: String| Error::invalid("row_invalid", message);
+    if row.is_empty() {
+        return Err(invalid("a row has at least one field".to_owned()));
+    }
+    folders::check(columns, row)?;
+    let json = serde_json::to_string(row)?;
+    if json.len() > ROW {
+        return Err(invalid(format!("a row has at most {ROW} bytes")));
+    }
+    Ok(json)
+}
+
+/// Appends up to 1000 rows to a folder: all of them, or none.
+///
+/// # Errors
+/// `scope_missing`, `record_not_found`, `row_invalid`, `rows_invalid`.
+pub async fn append(
+    app: &App,
+    caller: &Caller,
+    folder_id: &str,
+    rows: Vec<Map<String, Value>>,
+) -> Result<Vec<Row>> {
+    caller.need_unconfined(Area::Data.write())?;
+    let folder = folder(app, caller.tenant(), folder_id).await?;
+    if rows.is_empty() || rows.len() > APPENDED {
+        return Err(Error::invalid(
+            "rows_invalid",
+            format!("send 1 to {APPENDED} rows; larger numbers can be uploaded"),
+        ));
+    }
+    let columns = folders::columns_of(&folder)?;
+    let lines: Vec<String> = rows
+        .iter()
+        .enumerate()
+        .map(|(at, row)| {
+            kept(&columns, row).map_err(|e| {
+                let place = match rows.len() {
+                    1 => String::new(),
+                    _ => format!("row {}: ", at + 1),
+                };
+                Error::invalid("row_invalid", format!("{place}{}", e.public_message()))
+            })
+        })
+        .collect::<Result<_>>()?;
+    let mut tx = app.db.begin().await?;
+    let mut writer = Writer::open(app, &mut tx, caller.tenant(), folder_id).await?;
+    let mut appended = Vec::with_capacity(rows.len());
+    for (json, row) in lines.iter().zip(rows) {
+        let (seq, id) = writer.push(json).await?;
+        appended.push(Row {
+            id,
+            seq,
+            created_on: writer.now,
+            data: Value::Object(row),
+        });
+    }
+    writer.finish().await?;
+    tx.commit().await?;
+    app.bell.ring();
+    Ok(appended)
+}
+
+/// Holds a folder, so that its rows change one transaction after the other.
+async fn hold(app: &App, tx: &mut Tx, tenant_id: &str, folder_id: &str) -> Result<()> {
+    let held = tx
+        .execute(
+            "UPDATE records SET updated_on = $1 WHERE tenant_id = $2 AND id = $3 AND kind = 'folder'",
+            args![app.clock.now(), tenant_id, folder_id],
+        )
+        .await?;
+    if held == 0 {
+        return Err(Error::not_found(
+            "record_not_found",
+            "there is no such folder",
+        ));
+    }
+    Ok(())
+}
+
+/// Sees to it that search learns of what this transaction changes.
+async fn rouse(app: &App, tx: &mut Tx, tenant_id: &str, folder_id: &str) -> Result<()> {
+    let task = Task::ShowRows {
+        folder_id: folder_id.to_owned(),
+    };
+    let queued = jobs::Queued {
+        group: folder_id,
+        dedupe_key: None,
+        max_attempts: app.config.job_attempts,
+        run_at: None,
+    };
+    jobs::rouse(tx, &app.clock, tenant_id, &task, queued).await
+}
+
+/// Writes rows at the end of a folder, in the transaction of its caller.
+struct Writer<'a> {
+    app: &'a App,
+    tx: &'a mut Tx,
+    tenant_id: &'a str,
+    folder_id: &'a str,
+    now: Time,
+    /// Position of the next row.
+    next: i64,
+    /// The block that has room: position, and rows and bytes with what is waiting; whether it is in the table.
+    block: (i64, i64, i64, bool),
+    waiting: String,
+    waiting_rows: i64,
+}
+
+impl<'a> Writer<'a> {
+    async fn open(
+        app: &'a App,
+        tx: &'a mut Tx,
+        tenant_id: &'a str,
+        folder_id: &'a str,
+    ) -> Result<Self> {
+        hold(app, tx, tenant_id, folder_id).await?;
+        let last: Option<(i64, i64, i64, i64)> = tx
+            .optional(
+                "SELECT first_seq, last_seq, row_count, byte_count FROM row_blocks WHERE folder_id = $1 AND tenant_id = $2 ORDER BY first_seq DESC LIMIT 1",
+                args![folder_id, tenant_id],
+            )
+            .await?;
+        let next = last.map_or(1, |(_, last, _, _)| last + 1);
+        let block = match last {
+            Some((first, last, _, bytes)) => (first, last - first + 1, bytes, true),
+            None => (1, 0, 0, false),
+        };
+        Ok(Self {
+            now: app.clock.now(),
+            app,
+            tx,
+            tenant_id,
+            folder_id,
+            next,
+            block,
+            waiting: String::new(),
+            waiting_rows: 0,
+        })
+    }
+
+    /// Appends a row; gives its position and id.
+    async fn push(&mut self, json: &str) -> Result<(i64, String)> {
+        let (_, rows, bytes, _) = self.block;
+        let size = i64::try_from(json.len()).unwrap_or(i64::MAX);
+        if rows >= ROWS || (rows > 0 && bytes + size > BYTES) {
+            self.flush().await?;
+            self.block = (self.next, 0, 0, false);
+        }
+        let seq = self.next;
+        let id = format!("{}-{seq}", self.folder_id);
+        let line = line(seq, &id, self.now, json);
+        self.block.1 += 1;
+        self.block.2 += i64::try_from(line.len()).unwrap_or(0);
+        self.waiting.push_str(&line);
+        self.waiting_rows += 1;
+        self.next += 1;
+        Ok((seq, id))
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        if self.waiting_rows == 0 {
+            return Ok(());
+        }
+        let (first, _, bytes, there) = self.block;
+        let body = std::mem::take(&mut self.waiting);
+        let rows = std::mem::take(&mut self.waiting_rows);
+        let sql = if there {
+            "UPDATE row_blocks SET last_seq = $3, row_count = row_count + $5, byte_count = $6, version = version + 1, body = body || $7 WHERE folder_id = $1 AND first_seq = $2 AND tenant_id = $4"
+        } else {
+            "INSERT INTO row_blocks (folder_id, first_seq, last_seq, tenant_id, row_count, byte_count, version, shown, body) VALUES ($1, $2, $3, $4, $5, $6, 1, 0, $7)"
+        };
+        self.tx
+            .execute(
+                sql,
+                args![
+                    self.folder_id,
+                    first,
+                    self.next - 1,
+                    self.tenant_id,
+                    rows,
+                    bytes,
+                    body
+                ],
+            )
+            .await?;
+        self.block.3 = true;
+        Ok(())
+    }
+
+    async fn finish(mut self) -> Result<()> {
+        self.flush().await?;
+        rouse(self.app, self.tx, self.tenant_id, self.folder_id).await
+    }
+}
+
+/// Shows all rows again when their folder says something else of them.
+///
+/// # Errors
+/// As the database says.
+pub(crate) async fn follow(app: &App, tx: &mut Tx, before: &Record, now: &Record) -> Result<()> {
+    let (old, new) = (before.body()?, now.body()?);
+    let same = before.title == now.title
+        && ["searchText", "dataTags"]
+            .into_iter()
+            .all(|name| old.get(name) == new.get(name));
+    if same {
+        return Ok(());
+    }
+    index_log::hold(tx, &now.tenant_id, &Area::Data.shelf(&now.tenant_id)).await?;
+    tx.execute(
+        "UPDATE row_blocks SET version = version + 1 WHERE folder_id = $1 AND tenant_id = $2",
+        args![&now.id, &now.tenant_id],
+    )
+    .await?;
+    rouse(app, tx, &now.tenant_id, &now.id).await
+}
+
+/// The statement that finds the block of a row; rows from before blocks have ids without a position.
+fn block_of(tenant_id: &str, folder_id: &str, id: &str) -> Result<(&'static str, Args)> {
+    let seq = id
+        .strip_prefix(folder_id)
+        .and_then(|rest| rest.strip_prefix('-'))
+        .and_then(|seq| seq.parse::<i64>().ok());
+    match seq {
+        Some(seq) => Ok((
+            "SELECT first_seq, version, body FROM row_blocks WHERE folder_id = $1 AND tenant_id = $2 AND first_seq <= $3 ORDER BY first_seq DESC LIMIT 1",
+            args![folder_id, tenant_id, seq],
+        )),
+        None if !id.is_empty() && id.chars().all(|c| c.is_ascii_alphanumeric()) => Ok((
+            "SELECT first_seq, version, body FROM row_blocks WHERE folder_id = $1 AND tenant_id = $2 AND body LIKE '%' || $3 || '%' ORDER BY first_seq LIMIT 1",
+            args![folder_id, tenant_id, format!("\"{id}\"")],
+        )),
+        None => Err(no_row()),
+    }
+}
+
+fn no_row() -> Error {
+    Error::not_found("row_not_found", "there is no such row in this folder")
+}
+
+/// The row in its block.
+fn within(block: Option<&Block>, id: &str) -> Result<Row> {
+    rows_of(&block.ok_or_else(no_row)?.body)?
+        .into_iter()
+        .find(|row| row.id == id)
+        .ok_or_else(no_row)
+}
+
+fn rows_of(body: &str) -> Result<Vec<Row>> {
+    body.lines().map(Row::read).collect()
+}
+
+/// A row.
+///
+/// # Errors
+/// `scope_missing`, `record_not_found`, `row_not_found`.
+pub async fn get(app: &App, caller: &Caller, folder_id: &str, id: &str) -> Result<Row> {
+    caller.need_unconfined(Area::Data.read())?;
+    folder(app, caller.tenant(), folder_id).await?;
+    let (sql, args) = block_of(caller.tenant(), folder_id, id)?;
+    within(app.db.optional(sql, args).await?.as_ref(), id)
+}
+
+/// Changes fields of a row (null removes one), or removes it when `fields` is absent.
+///
+/// # Errors
+/// `scope_missing`, `record_not_found`, `row_not_found`, `row_invalid`.
+pub async fn change(
+    app: &App,
+    caller: &Caller,
+    folder_id: &str,
+    id: &str,
+    fields: Option<Map<String, Value>>,
+) -> Result<Row> {
+    caller.need_unconfined(Area::Data.write())?;
+    let columns = folders::columns_of(&folder(app, caller.tenant(), folder_id).await?)?;
+    let mut tx = app.db.begin().await?;
+    hold(app, &mut tx, caller.tenant(), folder_id).await?;
+    if fields.is_none() {
+        // Before the block, in the order of those who show it.
+        index_log::hold(&mut tx, caller.tenant(), &Area::Data.shelf(caller.tenant())).await?;
+    }
+    let (sql, args) = block_of(caller.tenant(), folder_id, id)?;
+    let block: Option<Block> = tx.optional(sql, args).await?;
+    let mut row = within(block.as_ref(), id)?;
+    let block = block.ok_or_else(no_row)?;
+    let json = match fields {
+        None => None,
+        Some(fields) => {
+            let mut data = match row.data {
+                Value::Object(data) => data,
+                _ => Map::new(),
+            };
+            for (name, value) in fields {
+                if value.is_null() {
+                    data.shift_remove(&name);
+                } else {
+                    data.insert(name, value);
+                }
+            }
+            let json = kept(&columns, &data)?;
+            row.data = Value::Object(data);
+            Some(json)
+        }
+    };
+    let mut body = String::with_capacity(block.body.len());
+    let mut count = 0_i64;
+    for old in block.body.lines() {
+        let (seq, ..): (i64, &RawValue, &RawValue, &RawValue) = serde_json::from_str(old)?;
+        if seq != row.seq {
+            body.push_str(old);
+            body.push('\n');
+        } else if let Some(json) = &json {
+            body.push_str(&line(seq, &row.id, row.created_on, json));
+        } else {
+            continue;
+        }
+        count += 1;
+    }
+    tx.execute(
+        "UPDATE row_blocks SET row_count = $1, byte_count = $2, version = version + 1, body = $3 WHERE folder_id = $4 AND first_seq = $5 AND tenant_id = $6",
+        args![count, i64::try_from(body.len()).unwrap_or(i64::MAX), &body, folder_id, block.first_seq, caller.tenant()],
+    )
+    .await?;
+    shown::hide(
+        app,
+        &mut tx,
+        caller.tenant(),
+        folder_id,
+        block.first_seq,
+        &row,
+        json.is_none(),
+    )
+    .await?;
+    rouse(app, &mut tx, caller.tenant(), folder_id).await?;
+    tx.commit().await?;
+    app.bell.ring();
+    Ok(row)
+}
+
+/// Removes a folder with its rows, block by block. One that holds other folders is refused.
+///
+/// # Errors
+/// `scope_missing`, `record_not_found`, `folder_not_empty`.
+pub async fn remove_folder(app: &App, caller: &Caller, folder_id: &str) -> Result<()> {
+    caller.need_unconfined(Area::Data.write())?;
+    let tenant_id = caller.tenant();
+    folder(app, tenant_id, folder_id).await?;
+    let inside: Option<(String,)> = app
+        .db
+        .optional(
+            "SELECT id FROM records WHERE tenant_id = $1 AND parent_id = $2 AND kind = 'folder' LIMIT 1",
+            args![tenant_id, folder_id],
+        )
+        .await?;
+    if inside.is_some() {
+        return Err(Error::conflict(
+            "folder_not_empty",
+            "the folder holds other folders; remove those first",
+        ));
+    }
+    loop {
+        let mut tx = app.db.begin().await?;
+        hold(app, &mut tx, tenant_id, folder_id).await?;
+        index_log::hold(&mut tx, tenant_id, &Area::Data.shelf(tenant_id)).await?;
+        let blocks: Vec<(i64, String)> = tx
+            .all(
+                "SELECT first_seq, body FROM row_blocks WHERE folder_id = $1 AND tenant_id = $2 ORDER BY first_seq DESC LIMIT 4",
+                args![folder_id, tenant_id],
+            )
+            .await?;
+        if blocks.is_empty() {
+            break;
+        }
+        for (first, body) in blocks {
+            shown::forget(app, &mut tx, tenant_id, folder_id, first, &body).await?;
+            tx.execute(
+                "DELETE FROM row_blocks WHERE folder_id = $1 AND first_seq = $2 AND tenant_id = $3",
+                args![folder_id, first, tenant_id],
+            )
+            .await?;
+        }
+        tx.commit().await?;
+        app.bell.ring();
+    }
+    app.db
+        .execute(
+            "DELETE FROM row_uploads WHERE folder_id = $1 AND tenant_id = $2",
+            args![folder_id, tenant_id],
+        )
+        .await?;
+    records::delete(app, caller, Kind::Folder, folder_id).await
+}
+
+/// How many rows some folders have.
+///
+/// # Errors
+/// As the database says.
+pub async fn counts(
+    app: &App,
+    caller: &Caller,
+    folders: &[String],
+) -> Result<HashMap<String, i64>> {
+    let counted: Vec<(String, i64)> = app
+        .db
+        .all_in(
+            "SELECT folder_id, CAST(SUM(row_count) AS BIGINT) FROM row_blocks WHERE tenant_id = $1 AND folder_id IN ($LIST) GROUP BY folder_id",
+            args![caller.tenant()],
+            folders,
+        )
+        .await?;
+    Ok(counted.into_iter().collect())
+}
+
+/// Rows of any folders by their ids; those that are not there are left out.
+///
+/// # Errors
+/// As the database says.
+pub async fn by_ids(app: &App, caller: &Caller, ids: &[String]) -> Result<Vec<Row>> {
+    let mut found = Vec::new();
+    for id in ids {
+        let Some((folder_id, _)) = id.rsplit_once('-') else {
+            continue;
+        };
+        let (sql, args) = block_of(caller.tenant(), folder_id, id)?;
+        match within(app.db.optional(sql, args).await?.as_ref(), id) {
+            Ok(row) => found.push(row),
+            Err(error) if error.code() == "row_not_found" => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
+}
+
+/// A row as it is exported and answered.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RowView {
+    /// Id.
+    pub id: String,
+    /// Its place in the folder, from 1.
+    pub position: i64,
+    /// When it was appended.
+    pub created_at: String,
+    /// Its fields.
+    #[schema(value_type = Object)]
+    pub data: Value,
+}
+
+impl From<Row> for RowView {
+    fn from(row: Row) -> Self {
+        Self {
+            id: row.id,
+            position: row.seq,
+            created_at: row.created_on.rfc3339(),
+            data: row.data,
+        }
+    }
+}

@@ -1,0 +1,406 @@
+//! Rows in search. A block is a document on the data shelf whose pages are its rows: the number of a page is the position of the row, its label the row's id, so
+//! that every hit and every citation leads to one row. What is said of a row is the folder's choice (`searchText`).
+
+use minijinja::{Environment, UndefinedBehavior};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::{Block, Row, folder, rows_of};
+use crate::app::App;
+use crate::auth::Area;
+use crate::db::{Tx, args};
+use crate::error::{Error, Result};
+use crate::jobs::{self, Job};
+use crate::kb::datasets::{self, Cutting};
+use crate::kb::documents::{self, NewDocument};
+use crate::kb::{Chunk, index_log};
+use crate::records::searchable;
+use cairn_ingest::document::{Page, normalise};
+
+/// Type of a block's file: a line of JSON for each row.
+pub(crate) const MIME: &str = "application/vnd.cairn.rows+jsonl";
+
+/// A line of such a file.
+#[derive(Debug, Serialize, Deserialize)]
+struct Line {
+    position: i64,
+    id: String,
+    text: String,
+}
+
+/// What a folder says of its rows.
+enum Says<'a> {
+    /// Every field under its name.
+    Everything,
+    /// Nothing: rows are not searched.
+    Nothing,
+    /// Some fields under their names.
+    Fields(Vec<&'a str>),
+    /// A template over the fields.
+    Template(Box<Environment<'a>>),
+}
+
+/// Work that one row's template may do.
+const FUEL: u64 = 20_000;
+/// Largest template, in bytes.
+const TEMPLATE: usize = 16_384;
+
+fn says(setting: Option<&Value>) -> Result<Says<'_>> {
+    let invalid = |message: String| Error::invalid("search_text_invalid", message);
+    match setting {
+        None | Some(Value::Null | Value::Bool(true)) => Ok(Says::Everything),
+        Some(Value::Bool(false)) => Ok(Says::Nothing),
+        Some(Value::Array(names)) => {
+            let names: Option<Vec<&str>> = names.iter().map(Value::as_str).collect();
+            Ok(Says::Fields(names.ok_or_else(|| {
+                invalid("searchText lists names of fields".to_owned())
+            })?))
+        }
+        Some(Value::String(template)) if template.len() <= TEMPLATE => {
+            let mut environment = Environment::new();
+            environment.set_fuel(Some(FUEL));
+            environment.set_undefined_behavior(UndefinedBehavior::Lenient);
+            environment
+                .add_template("row", template)
+                .map_err(|e| invalid(format!("searchText is no template: {e}")))?;
+            Ok(Says::Template(Box::new(environment)))
+        }
+        Some(_) => Err(invalid(format!(
+            "searchText is a template such as \"{{{{ name }}}}: {{{{ notes }}}}\" of at most {TEMPLATE} bytes, a list of fields, or false"
+        ))),
+    }
+}
+
+/// Checks what a folder wants to say of its rows.
+///
+/// # Errors
+/// `search_text_invalid`.
+pub(crate) fn check_text(setting: Option<&Value>) -> Result<()> {
+    says(setting).map(|_| ())
+}
+
+impl Says<'_> {
+    /// The text of a row; `Err` with the reason when the template fails.
+    fn of(&self, row: &Map<String, Value>) -> std::result::Result<String, String> {
+        match self {
+            Self::Everything => Ok(searchable::text_of("", row, &[])),
+            Self::Nothing => Ok(String::new()),
+            Self::Fields(names) => {
+                let picked = names
+                    .iter()
+                    .filter_map(|name| Some(((*name).to_owned(), row.get(*name)?.clone())))
+                    .collect();
+                Ok(searchable::text_of("", &picked, &[]))
+            }
+            Self::Template(environment) => environment
+                .get_template("row")
+                .and_then(|template| template.render(row))
+                .map_err(|e| e.to_string()),
+        }
+    }
+}
+
+/// The document of a block, by its external id.
+fn external_id(folder_id: &str, first_seq: i64) -> String {
+    format!("{folder_id}~{first_seq}")
+}
+
+/// The folder in such an id.
+pub(crate) fn folder_of(external_id: &str) -> &str {
+    external_id
+        .split_once('~')
+        .map_or(external_id, |(id, _)| id)
+}
+
+/// Shows search every block of a folder that has changed; the job of [`jobs::Task::ShowRows`].
+///
+/// # Errors
+/// As the database and the store say.
+pub(crate) async fn show(
+    app: &App,
+    job: &Job,
+    folder_id: &str,
+    cancel: &CancellationToken,
+) -> Result<()> {
+    let tenant_id = job.tenant_id.as_str();
+    while !cancel.is_cancelled() {
+        let Ok(folder) = folder(app, tenant_id, folder_id).await else {
+            // Removed meanwhile.
+            return Ok(());
+        };
+        let block: Option<Block> = app
+            .db
+            .optional(
+                "SELECT first_seq, version, body FROM row_blocks WHERE folder_id = $1 AND tenant_id = $2 AND shown < version ORDER BY first_seq LIMIT 1",
+                args![folder_id, tenant_id],
+            )
+            .await?;
+        let Some(block) = block else {
+            return Ok(());
+        };
+        let body = folder.body()?;
+        let shelf = datasets::shelf(app, tenant_id, Area::Data).await?;
+        let (first, version) = (block.first_seq, block.version);
+        let setting = body.get("searchText").cloned();
+        let (file, last, block) = tokio::task::spawn_blocking(move || {
+            written(&block, setting.as_ref()).map(|(file, last)| (file, last, block))
+        })
+        .await??;
+        let new = match file {
+            Some(file) => Some(NewDocument {
+                file_name: format!("{} rows {first} to {last}.jsonl", plain(&folder.title)),
+                mime_type: MIME.to_owned(),
+                stored: app.blobs.put_bytes(&app.db, tenant_id, file).await?,
+                title: Some(folder.title.clone()),
+                url: None,
+                source: "published_content",
+                metadata: json!({"kind": "row", "folderId": folder_id, "tags": body.get("dataTags")}),
+                cutting: Cutting {
+                    chunk_overlap: Some(0),
+                    ..Cutting::default()
+                },
+                external_id: Some(external_id(folder_id, first)),
+            }),
+            None => None,
+        };
+        let mut tx = app.db.begin().await?;
+        index_log::hold(&mut tx, tenant_id, &shelf.id).await?;
+        let ours = tx
+            .execute(
+                "UPDATE row_blocks SET shown = $1 WHERE folder_id = $2 AND first_seq = $3 AND tenant_id = $4 AND version = $1",
+                args![version, folder_id, first, tenant_id],
+            )
+            .await?;
+        // Changed meanwhile: it is read again.
+        if ours == 1 {
+            older(app, &mut tx, tenant_id, &block.body).await?;
+            match new {
+                Some(new) => {
+                    documents::add_in(app, &mut tx, tenant_id, &shelf.id, &new).await?;
+                }
+                None => {
+                    remove(app, &mut tx, tenant_id, &external_id(folder_id, first)).await?;
+                }
+            }
+            jobs::progressed(&mut tx, tenant_id, &job.id).await?;
+            tx.commit().await?;
+            app.bell.ring();
+        }
+    }
+    Ok(())
+}
+
+/// A title as part of a file name.
+fn plain(title: &str) -> String {
+    title
+        .chars()
+        .map(|c| if c == '/' || c.is_control() { ' ' } else { c })
+        .take(200)
+        .collect::<String>()
+        .trim()
+        .to_owned()
+}
+
+/// The file of a block, `None` when nothing of it is searched, and the position of its last row.
+fn written(block: &Block, setting: Option<&Value>) -> Result<(Option<Vec<u8>>, i64)> {
+    let says = says(setting)?;
+    let (mut file, mut last) = (Vec::new(), block.first_seq);
+    if matches!(says, Says::Nothing) {
+        return Ok((None, last));
+    }
+    for row in rows_of(&block.body)? {
+        last = row.seq;
+        let Value::Object(fields) = &row.data else {
+            continue;
+        };
+        // A row that the template cannot say is said with all its fields, and the document tells so.
+        let text = match says.of(fields) {
+            Ok(text) => text,
+            Err(reason) => {
+                let line = json!({"position": row.seq, "id": row.id, "text": searchable::text_of("", fields, &[]), "failed": reason});
+                serde_json::to_writer(&mut file, &line)?;
+                file.push(b'\n');
+                continue;
+            }
+        };
+        if text.trim().is_empty() {
+            continue;
+        }
+        let line = Line {
+            position: row.seq,
+            id: row.id,
+            text,
+        };
+        serde_json::to_writer(&mut file, &line)?;
+        file.push(b'\n');
+    }
+    Ok(((!file.is_empty()).then_some(file), last))
+}
+
+/// Reads the file of a block.
+///
+/// # Errors
+/// When it is damaged.
+pub(crate) fn parsed(bytes: &[u8]) -> Result<cairn_ingest::Document> {
+    let mut document = cairn_ingest::Document {
+        engine: "rows".to_owned(),
+        ..cairn_ingest::Document::default()
+    };
+    let mut failed: Vec<i64> = Vec::new();
+    for line in bytes.split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
+        #[derive(Deserialize)]
+        struct Told {
+            #[serde(flatten)]
+            line: Line,
+            failed: Option<String>,
+        }
+        let told: Told = serde_json::from_slice(line)?;
+        let start = document.text.len();
+        document.text.push_str(normalise(&told.line.text).trim());
+        document.text.push_str("\n\n");
+        document.pages.push(Page {
+            start,
+            end: document.text.len(),
+            number: u32::try_from(told.line.position).unwrap_or(u32::MAX),
+            label: Some(told.line.id),
+        });
+        if told.failed.is_some() {
+            failed.push(told.line.position);
+        }
+    }
+    if let Some(first) = failed.first() {
+        document.warnings.push(format!(
+            "{} rows could not be said as the folder's searchText wants, the first of them row {first}; all their fields are searched instead",
+            failed.len()
+        ));
+    }
+    Ok(document)
+}
+
+/// The metadata of a hit: that of its document, and for a row also the row's id.
+///
+/// # Errors
+/// When the metadata is damaged.
+pub(crate) fn lead_back(metadata: &str, chunk: &Chunk) -> Result<String> {
+    match &chunk.page_label {
+        Some(row) if Area::of_shelf(&chunk.dataset_id) == Some(Area::Data) => {
+            let mut metadata: Map<String, Value> = serde_json::from_str(metadata)?;
+            metadata.insert("recordId".to_owned(), json!(row));
+            Ok(Value::Object(metadata).to_string())
+        }
+        _ => Ok(metadata.to_owned()),
+    }
+}
+
+/// Takes a row that is removed out of search at once; the block's document follows.
+pub(super) async fn hide(
+    app: &App,
+    tx: &mut Tx,
+    tenant_id: &str,
+    folder_id: &str,
+    first_seq: i64,
+    row: &Row,
+    gone: bool,
+) -> Result<()> {
+    if gone {
+        let shelf = Area::Data.shelf(tenant_id);
+        let id = external_id(folder_id, first_seq);
+        if let Some(document) = documents::by_external_in(tx, tenant_id, &shelf, &id).await? {
+            documents::remove_page_in(tx, &document, row.seq).await?;
+        }
+        remove(app, tx, tenant_id, &row.id).await?;
+    }
+    Ok(())
+}
+
+/// Takes a block out of search.
+pub(super) async fn forget(
+    app: &App,
+    tx: &mut Tx,
+    tenant_id: &str,
+    folder_id: &str,
+    first_seq: i64,
+    body: &str,
+) -> Result<()> {
+    remove(app, tx, tenant_id, &external_id(folder_id, first_seq)).await?;
+    older(app, tx, tenant_id, body).await
+}
+
+/// Removes the documents that rows had for themselves before there were blocks.
+async fn older(app: &App, tx: &mut Tx, tenant_id: &str, body: &str) -> Result<()> {
+    for row in rows_of(body)? {
+        if !row.id.contains('-') {
+            remove(app, tx, tenant_id, &row.id).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn remove(app: &App, tx: &mut Tx, tenant_id: &str, external_id: &str) -> Result<()> {
+    let shelf = Area::Data.shelf(tenant_id);
+    match documents::by_external_in(tx, tenant_id, &shelf, external_id).await? {
+        Some(document) => documents::remove_in(app, tx, tenant_id, &document.id).await,
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(setting: Value, row: Value) -> std::result::Result<String, String> {
+        says(Some(&setting))
+            .expect("a setting")
+            .of(row.as_object().expect("an object"))
+    }
+
+    #[test]
+    fn a_folder_chooses_what_is_said_of_its_rows() {
+        let row = json!({"name": "Anchor", "price": 12.5, "notes": null});
+        assert_eq!(
+            text(json!(true), row.clone()).as_deref(),
+            Ok("name: Anchor\nprice: 12.5\n")
+        );
+        assert_eq!(
+            text(json!(["price"]), row.clone()).as_deref(),
+            Ok("price: 12.5\n")
+        );
+        assert_eq!(
+            text(
+                json!("{{ name }}{% if notes %}: {{ notes }}{% endif %}"),
+                row.clone()
+            )
+            .as_deref(),
+            Ok("Anchor")
+        );
+        let endless =
+            json!("{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}");
+        assert!(text(endless, row).is_err());
+        for wrong in [json!("{{ name"), json!(7), json!([1])] {
+            assert_eq!(
+                check_text(Some(&wrong)).expect_err("wrong").code(),
+                "search_text_invalid"
+            );
+        }
+    }
+
+    #[test]
+    fn every_row_is_a_page() {
+        let block = Block {
+            first_seq: 7,
+            version: 1,
+            body: "[7,\"f-7\",0,{\"a\":\"one\"}]\n[9,\"f-9\",0,{\"a\":\"two\\u0000\"}]\n"
+                .to_owned(),
+        };
+        let (file, last) = written(&block, None).expect("written");
+        let document = parsed(&file.expect("a file")).expect("readable");
+        assert_eq!((document.text.as_str(), last), ("a: one\n\na: two\n\n", 9));
+        let labels: Vec<(u32, Option<&str>)> = document
+            .pages
+            .iter()
+            .map(|p| (p.number, p.label.as_deref()))
+            .collect();
+        assert_eq!(labels, [(7, Some("f-7")), (9, Some("f-9"))]);
+    }
+}
