@@ -16,7 +16,7 @@ use super::wire::{
 use crate::api::Service;
 use crate::auth::Caller;
 use crate::error::{Error, Result};
-use crate::records::rows::{self, Format, Row, RowView, Source, Upload, Uploaded};
+use crate::records::rows::{self, Format, Row, RowView, RowsUploaded, Source, Upload};
 use crate::records::{self, Filter, Kind, NewRecord, Record, folders};
 
 /// Lists folders, each with the number of its rows.
@@ -251,7 +251,7 @@ fn source(query: &UploadQuery, headers: &HeaderMap) -> Result<Source> {
 /// Appends any number of rows from the body: a JSON array, JSON lines, or CSV with a line of names. All of them, or none (see `onError`).
 #[utoipa::path(post, path = "/protected/data/folders/{id}/items/upload", tag = "agents", operation_id = "uploadDataItems", security(("key" = [])),
     params(("id" = String, Path), UploadQuery), request_body(content((Vec<Object> = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"))),
-    responses((status = 201, body = One<Uploaded>), (status = 200, description = "A dry run, or an upload that was done before.", body = One<Uploaded>),
+    responses((status = 201, body = One<RowsUploaded>), (status = 200, description = "A dry run, or an upload that was done before.", body = One<RowsUploaded>),
         (status = "4XX", body = AgentFault), (status = 507, body = AgentFault)))]
 pub(super) async fn upload(
     State(service): State<Service>,
@@ -260,7 +260,7 @@ pub(super) async fn upload(
     Query(query): Query<UploadQuery>,
     headers: HeaderMap,
     body: axum::body::Body,
-) -> Result<(StatusCode, Json<One<Uploaded>>), Problem> {
+) -> Result<(StatusCode, Json<One<RowsUploaded>>), Problem> {
     let upload = Upload {
         source: source(&query, &headers)?,
         batch: query.batch,

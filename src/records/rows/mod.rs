@@ -23,7 +23,7 @@ use crate::records::{self, Kind, Record, folders};
 pub use export::{Format, export};
 pub use query::{Aggregate, Answer, Operation, Query, Sort, query};
 pub(crate) use shown::{MIME, check_text, folder_of, lead_back, parsed, show};
-pub use upload::{Source, Upload, Uploaded, upload};
+pub use upload::{RowsUploaded, Source, Upload, upload};
 
 /// Rows of a block.
 const ROWS: i64 = 500;

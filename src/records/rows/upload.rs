@@ -56,7 +56,7 @@ pub struct FaultyRow {
 /// What became of an upload.
 #[derive(Debug, Default, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Uploaded {
+pub struct RowsUploaded {
     /// Rows appended; those that would be, for a dry run.
     pub appended: i64,
     /// Position of the first of them; absent when there are none, and for a dry run.
@@ -97,7 +97,7 @@ pub async fn upload(
     folder_id: &str,
     upload: Upload,
     body: impl Stream<Item = Result<Bytes>> + Send,
-) -> Result<Uploaded> {
+) -> Result<RowsUploaded> {
     caller.need_unconfined(Area::Data.write())?;
     let tenant_id = caller.tenant();
     let folder = folder(app, tenant_id, folder_id).await?;
@@ -133,12 +133,12 @@ pub async fn upload(
         .iter()
         .map(|c| json!({"name": c.name, "type": c.kind.name()}))
         .collect();
-    let mut done = Uploaded {
+    let mut done = RowsUploaded {
         appended: checked.rows,
         failed: checked.failed,
         errors: checked.errors,
         columns: shown,
-        ..Uploaded::default()
+        ..RowsUploaded::default()
     };
     if upload.dry_run {
         return Ok(done);
@@ -211,17 +211,17 @@ pub async fn upload(
 
 const KNOWN: &str = "SELECT row_count, first_seq, last_seq FROM row_uploads WHERE folder_id = $1 AND tenant_id = $2 AND name = $3";
 
-fn repeated((rows, first, last): (i64, i64, i64)) -> Uploaded {
-    Uploaded {
+fn repeated((rows, first, last): (i64, i64, i64)) -> RowsUploaded {
+    RowsUploaded {
         appended: rows,
         first_position: (rows > 0).then_some(first),
         last_position: (rows > 0).then_some(last),
         repeated: true,
-        ..Uploaded::default()
+        ..RowsUploaded::default()
     }
 }
 
-fn refused(done: &Uploaded) -> Error {
+fn refused(done: &RowsUploaded) -> Error {
     let first: Vec<String> = done
         .errors
         .iter()
