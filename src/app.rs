@@ -15,6 +15,7 @@ use tokio::sync::{Mutex, OnceCell};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::answers::Endpoint;
 use crate::auth::Caller;
 use crate::auth::keys::{self, Gate, NewKey};
 use crate::auth::tenants::{self, Tenant};
@@ -37,6 +38,8 @@ use crate::search::vector::{VectorIndex, VectorOptions};
 
 /// The application.
 pub struct App {
+    /// The language model that answers questions, if there is one.
+    pub answers: Option<Endpoint>,
     /// Effective configuration.
     pub config: Config,
     /// Times, ids, secrets.
@@ -203,6 +206,7 @@ impl App {
                 })
                 .time_to_live(Duration::from_secs(600))
                 .build(),
+            answers: Endpoint::of(&config)?,
             config,
             embedder: OnceCell::new(),
             reranker: OnceCell::new(),

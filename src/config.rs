@@ -64,6 +64,20 @@ config! {
     embedding_dimensions: usize = 1536;
     /// Longest input of the embedding endpoint in tokens.
     embedding_max_tokens: usize = 8191;
+    /// Language model that answers questions: base address of its endpoint, as in `https://host/v1`, or `http://127.0.0.1:11434` for Ollama; empty for none.
+    answer_url: String = String::new();
+    /// How that endpoint is spoken to: `openai`, `anthropic` or `ollama`.
+    answer_protocol: String = "openai".to_owned();
+    /// Name of the model there.
+    answer_model: String = String::new();
+    /// Its key.
+    answer_api_key: String = String::new();
+    /// Most tokens of an answer.
+    answer_max_tokens: u32 = 1024;
+    /// Most tokens of the passages that the model is given, as the dataset's model counts.
+    answer_context_tokens: usize = 4000;
+    /// Seconds that the language model may take for an answer.
+    answer_seconds: u64 = 120;
     /// Jobs that run at the same time in this process.
     workers: usize = 4;
     /// Failures of a job before it is given up as dead; it may be interrupted by a dying worker three times as often without getting on.
@@ -155,7 +169,8 @@ config! {
 }
 
 /// Values that the log and `--print-config` never show.
-const SECRETS: [&str; 4] = [
+const SECRETS: [&str; 5] = [
+    "answer_api_key",
     "qdrant_api_key",
     "embedding_api_key",
     "docling_api_key",

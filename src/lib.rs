@@ -16,6 +16,7 @@ pub mod jobs;
 pub mod outgoing;
 pub mod page;
 
+pub mod answers;
 pub mod api;
 pub mod app;
 pub mod crawl;

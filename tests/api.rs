@@ -13,6 +13,8 @@ mod access;
 mod agents;
 #[path = "api/answers.rs"]
 mod answers;
+#[path = "api/ask.rs"]
+mod ask;
 #[path = "api/command_line.rs"]
 mod command_line;
 #[path = "api/crash.rs"]

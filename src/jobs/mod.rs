@@ -38,6 +38,11 @@ pub enum Task {
         /// The generation's set of chunks.
         set_id: String,
     },
+    /// Remove the rows of a folder that is gone.
+    ClearRows {
+        /// The folder.
+        folder_id: String,
+    },
     /// Measure a configuration, or tune one, on labelled queries.
     Evaluate {
         /// The run.
@@ -62,6 +67,7 @@ impl Task {
         match self {
             Self::Ingest { .. } => "ingest",
             Self::ShowRows { .. } => "show_rows",
+            Self::ClearRows { .. } => "clear_rows",
             Self::Build { .. } => "build",
             Self::Evaluate { .. } => "evaluate",
             Self::Crawl { .. } => "crawl",
@@ -76,6 +82,7 @@ impl Task {
             Self::Crawl { .. } => Lane::Crawl,
             Self::Ingest { .. }
             | Self::ShowRows { .. }
+            | Self::ClearRows { .. }
             | Self::Build { .. }
             | Self::Evaluate { .. }
             | Self::Recrawl { .. }

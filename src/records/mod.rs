@@ -382,16 +382,22 @@ pub async fn delete(app: &App, caller: &Caller, kind: Kind, id: &str) -> Result<
         .await?
         .ok_or_else(not_found)?;
     let mut tx = app.db.begin().await?;
+    delete_in(app, &mut tx, &record).await?;
+    tx.commit().await?;
+    app.bell.ring();
+    Ok(())
+}
+
+/// The same in the transaction that causes it.
+pub(crate) async fn delete_in(app: &App, tx: &mut Tx, record: &Record) -> Result<()> {
     if let Some(document_id) = &record.document_id {
-        documents::remove_in(app, &mut tx, caller.tenant(), document_id).await?;
+        documents::remove_in(app, tx, &record.tenant_id, document_id).await?;
     }
     tx.execute(
         "DELETE FROM records WHERE tenant_id = $1 AND id = $2",
-        args![caller.tenant(), id],
+        args![&record.tenant_id, &record.id],
     )
     .await?;
-    tx.commit().await?;
-    app.bell.ring();
     Ok(())
 }
 

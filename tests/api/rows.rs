@@ -163,7 +163,19 @@ on_both! {
         let (status, loops) = service.call(Method::PATCH, &birds, Some(json!({"parentId": inside["data"]["id"]}))).await;
         assert_eq!((status, &loops["error"]["reason"]), (StatusCode::BAD_REQUEST, &json!("parent_invalid")));
         service.call(Method::DELETE, &format!("/protected/data/folders/{}", text(&inside["data"]["id"])), None).await;
+        service.call(Method::PATCH, &birds, Some(json!({"searchText": true}))).await;
+        assert_eq!(found(&service, "fulmar", 1).await.len(), 1);
         assert_eq!(service.call(Method::DELETE, &birds, None).await.0, StatusCode::OK);
+        assert_eq!(service.search(json!({"query": "fulmar", "datasetIds": [shelf], "hybridAlpha": 0.0})).await, Vec::<Value>::new(), "gone at once");
+        let mut left = Value::Null;
+        for _ in 0..200 {
+            left = service.get(&format!("/kb/v1/datasets/{shelf}/documents")).await["data"].clone();
+            if left == json!([]) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(left, json!([]), "a job clears the rows away");
         assert_eq!(service.call(Method::GET, &row, None).await.0, StatusCode::NOT_FOUND);
     }
 

@@ -46,6 +46,7 @@ impl From<Job> for JobRecord {
             Ok(Task::Crawl { crawl_id }) => (None, Some(crawl_id)),
             Ok(
                 Task::ShowRows { .. }
+                | Task::ClearRows { .. }
                 | Task::Evaluate { .. }
                 | Task::Recrawl { .. }
                 | Task::Housekeeping,

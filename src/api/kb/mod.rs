@@ -1,6 +1,7 @@
 //! `/kb/v1`: what Cairn adds to the contracts, in the style of the dashboard dialect (its envelope, faults and extractors).
 
 mod access;
+mod answer;
 mod channel;
 pub(crate) mod chunks;
 mod citations;
@@ -35,6 +36,7 @@ pub(super) fn routes() -> OpenApiRouter<Service> {
         .routes(routes!(datasets::why))
         .routes(routes!(datasets::text))
         .routes(routes!(search::search))
+        .routes(routes!(answer::answer))
         .routes(routes!(search::why_not))
         .routes(routes!(access::list_keys, access::create_key))
         .routes(routes!(access::revoke_key))

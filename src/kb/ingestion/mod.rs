@@ -51,6 +51,9 @@ impl Run for Runner {
                     worded,
                 } => ingest(&self.0, job, &document_id, worded, cancel).await,
                 Task::ShowRows { folder_id } => rows::show(&self.0, job, &folder_id, cancel).await,
+                Task::ClearRows { folder_id } => {
+                    rows::clear(&self.0, job, &folder_id, cancel).await
+                }
                 Task::Build {
                     document_id,
                     set_id,
@@ -106,7 +109,10 @@ impl Run for Runner {
                     return crawl::failed(&self.0, &job.tenant_id, &crawl_id, cancelled, &error.1)
                         .await;
                 }
-                Task::ShowRows { .. } | Task::Recrawl { .. } | Task::Housekeeping => return Ok(()),
+                Task::ShowRows { .. }
+                | Task::ClearRows { .. }
+                | Task::Recrawl { .. }
+                | Task::Housekeeping => return Ok(()),
             };
             let current = documents::load(&self.0.db, &job.tenant_id, &document_id).await?;
             if current.is_none_or(|d| d.job_id != job.id) {

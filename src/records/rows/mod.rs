@@ -11,13 +11,14 @@ use std::collections::HashMap;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
+use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::auth::{Area, Caller};
 use crate::clock::Time;
 use crate::db::{Args, Tx, args};
 use crate::error::{Error, Result};
-use crate::jobs::{self, Task};
+use crate::jobs::{self, Job, Task};
 use crate::kb::index_log;
 use crate::records::{self, Kind, Record, folders};
 pub use export::{Format, export};
@@ -164,13 +165,17 @@ async fn rouse(app: &App, tx: &mut Tx, tenant_id: &str, folder_id: &str) -> Resu
     let task = Task::ShowRows {
         folder_id: folder_id.to_owned(),
     };
-    let queued = jobs::Queued {
+    jobs::rouse(tx, &app.clock, tenant_id, &task, turns(app, folder_id)).await
+}
+
+/// Jobs of a folder's rows take turns with those of others.
+fn turns<'a>(app: &App, folder_id: &'a str) -> jobs::Queued<'a> {
+    jobs::Queued {
         group: folder_id,
         dedupe_key: None,
         max_attempts: app.config.job_attempts,
         run_at: None,
-    };
-    jobs::rouse(tx, &app.clock, tenant_id, &task, queued).await
+    }
 }
 
 /// Writes rows at the end of a folder, in the transaction of its caller.
@@ -420,16 +425,17 @@ pub async fn change(
     Ok(row)
 }
 
-/// Removes a folder with its rows, block by block. One that holds other folders is refused.
+/// Removes a folder with its rows: they are found and answered no more from now on, and a job clears them away. A folder that holds others is refused.
 ///
 /// # Errors
 /// `scope_missing`, `record_not_found`, `folder_not_empty`.
 pub async fn remove_folder(app: &App, caller: &Caller, folder_id: &str) -> Result<()> {
     caller.need_unconfined(Area::Data.write())?;
     let tenant_id = caller.tenant();
-    folder(app, tenant_id, folder_id).await?;
-    let inside: Option<(String,)> = app
-        .db
+    let record = folder(app, tenant_id, folder_id).await?;
+    let mut tx = app.db.begin().await?;
+    hold(app, &mut tx, tenant_id, folder_id).await?;
+    let inside: Option<(String,)> = tx
         .optional(
             "SELECT id FROM records WHERE tenant_id = $1 AND parent_id = $2 AND kind = 'folder' LIMIT 1",
             args![tenant_id, folder_id],
@@ -441,18 +447,44 @@ pub async fn remove_folder(app: &App, caller: &Caller, folder_id: &str) -> Resul
             "the folder holds other folders; remove those first",
         ));
     }
-    loop {
+    shown::hide_all(&mut tx, tenant_id, folder_id).await?;
+    tx.execute(
+        "DELETE FROM row_uploads WHERE folder_id = $1 AND tenant_id = $2",
+        args![folder_id, tenant_id],
+    )
+    .await?;
+    records::delete_in(app, &mut tx, &record).await?;
+    let task = Task::ClearRows {
+        folder_id: folder_id.to_owned(),
+    };
+    jobs::enqueue(&mut tx, &app.clock, tenant_id, &task, turns(app, folder_id)).await?;
+    tx.commit().await?;
+    app.bell.ring();
+    Ok(())
+}
+
+/// Clears away the rows of a folder that is gone; the job of [`Task::ClearRows`].
+///
+/// # Errors
+/// As the database says.
+pub(crate) async fn clear(
+    app: &App,
+    job: &Job,
+    folder_id: &str,
+    cancel: &CancellationToken,
+) -> Result<()> {
+    let tenant_id = job.tenant_id.as_str();
+    while !cancel.is_cancelled() {
         let mut tx = app.db.begin().await?;
-        hold(app, &mut tx, tenant_id, folder_id).await?;
         index_log::hold(&mut tx, tenant_id, &Area::Data.shelf(tenant_id)).await?;
         let blocks: Vec<(i64, String)> = tx
             .all(
-                "SELECT first_seq, body FROM row_blocks WHERE folder_id = $1 AND tenant_id = $2 ORDER BY first_seq DESC LIMIT 4",
+                "SELECT first_seq, body FROM row_blocks WHERE folder_id = $1 AND tenant_id = $2 ORDER BY first_seq DESC LIMIT 2",
                 args![folder_id, tenant_id],
             )
             .await?;
         if blocks.is_empty() {
-            break;
+            return Ok(());
         }
         for (first, body) in blocks {
             shown::forget(app, &mut tx, tenant_id, folder_id, first, &body).await?;
@@ -462,16 +494,11 @@ pub async fn remove_folder(app: &App, caller: &Caller, folder_id: &str) -> Resul
             )
             .await?;
         }
+        jobs::progressed(&mut tx, tenant_id, &job.id).await?;
         tx.commit().await?;
         app.bell.ring();
     }
-    app.db
-        .execute(
-            "DELETE FROM row_uploads WHERE folder_id = $1 AND tenant_id = $2",
-            args![folder_id, tenant_id],
-        )
-        .await?;
-    records::delete(app, caller, Kind::Folder, folder_id).await
+    Err(Error::unavailable("cancelled", "the job was cancelled"))
 }
 
 /// How many rows some folders have.

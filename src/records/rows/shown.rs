@@ -166,6 +166,16 @@ pub(crate) async fn show(
         };
         let mut tx = app.db.begin().await?;
         index_log::hold(&mut tx, tenant_id, &shelf.id).await?;
+        // Removed meanwhile: nothing of it may come back.
+        let there: Option<(String,)> = tx
+            .optional(
+                "SELECT id FROM records WHERE tenant_id = $1 AND id = $2 AND kind = 'folder'",
+                args![tenant_id, folder_id],
+            )
+            .await?;
+        if there.is_none() {
+            return Ok(());
+        }
         let ours = tx
             .execute(
                 "UPDATE row_blocks SET shown = $1 WHERE folder_id = $2 AND first_seq = $3 AND tenant_id = $4 AND version = $1",
@@ -291,6 +301,18 @@ pub(crate) fn lead_back(metadata: &str, chunk: &Chunk) -> Result<String> {
         }
         _ => Ok(metadata.to_owned()),
     }
+}
+
+/// Takes all blocks of a folder out of search at once; what is left of them is cleared away later.
+pub(super) async fn hide_all(tx: &mut Tx, tenant_id: &str, folder_id: &str) -> Result<()> {
+    let shelf = Area::Data.shelf(tenant_id);
+    index_log::hold(tx, tenant_id, &shelf).await?;
+    tx.execute(
+        "UPDATE kb_documents SET enabled = FALSE WHERE tenant_id = $1 AND dataset_id = $2 AND external_id LIKE $3",
+        args![tenant_id, &shelf, format!("{folder_id}~%")],
+    )
+    .await?;
+    Ok(())
 }
 
 /// Takes a row that is removed out of search at once; the block's document follows.

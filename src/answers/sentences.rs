@@ -1,0 +1,171 @@
+//! Sentences of an answer while it is written, and the markers with which they cite passages: `[1]`, `[1, 3]`, `[1][3]`.
+
+use std::ops::Range;
+use std::sync::LazyLock;
+
+use regex::Regex;
+use unicode_segmentation::UnicodeSegmentation;
+
+static MARKER: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"[\[【]\s*(\d{1,3}(?:\s*[,;]\s*\d{1,3})*)\s*[\]】]"));
+/// Markers, perhaps half written, and what may stand around them, at the beginning of a text.
+static LEADING: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"^(?:\s|[\[【][\d\s,;]*[\]】]?|[.,;:!?)])+"));
+
+#[expect(
+    clippy::expect_used,
+    reason = "the patterns are constants, and tests use them"
+)]
+fn pattern(text: &str) -> Regex {
+    Regex::new(text).expect("a pattern")
+}
+
+/// A sentence that is complete.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Found {
+    /// Where it begins in the answer, in characters.
+    pub start: usize,
+    /// After its last character.
+    pub end: usize,
+    /// It without markers.
+    pub words: String,
+    /// Numbers that it cites, each once.
+    pub markers: Vec<usize>,
+}
+
+/// The sentences of a text, in bytes, without the space around them (UAX #29; a line's end ends a sentence, too).
+pub(super) fn split(text: &str) -> Vec<Range<usize>> {
+    text.split_sentence_bound_indices()
+        .filter_map(|(start, part)| {
+            let body = part.trim();
+            let at = start + part.len() - part.trim_start().len();
+            (!body.is_empty()).then(|| at..at + body.len())
+        })
+        .collect()
+}
+
+/// Follows an answer while it is written.
+#[derive(Debug, Default)]
+pub(super) struct Tracker {
+    text: String,
+    /// Bytes whose sentences are complete.
+    done: usize,
+    /// The same in characters.
+    done_chars: usize,
+}
+
+impl Tracker {
+    /// What was written.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Takes more text; gives the sentences that it completes. A sentence is complete when another one has begun: until then markers may follow it.
+    pub(super) fn push(&mut self, more: &str) -> Vec<Found> {
+        self.text.push_str(more);
+        self.complete(false)
+    }
+
+    /// Ends the text; gives the rest.
+    pub(super) fn finish(&mut self) -> Vec<Found> {
+        self.complete(true)
+    }
+
+    fn complete(&mut self, ends: bool) -> Vec<Found> {
+        let open = &self.text[self.done..];
+        let mut parts: Vec<Range<usize>> = Vec::new();
+        for part in split(open) {
+            let leading = LEADING.find(&open[part.clone()]).map_or(0, |m| m.len());
+            match parts.last_mut() {
+                // Markers after a full stop belong to the sentence before.
+                Some(last) if leading > 0 => {
+                    last.end = part.start + leading;
+                    if part.start + leading < part.end {
+                        parts.push(part.start + leading..part.end);
+                    }
+                }
+                _ => parts.push(part),
+            }
+        }
+        let count = if ends {
+            parts.len()
+        } else {
+            parts.len().saturating_sub(1)
+        };
+        let mut found = Vec::with_capacity(count);
+        let (mut at, mut chars) = (0, self.done_chars);
+        for part in &parts[..count] {
+            let text = &open[part.clone()];
+            chars += open[at..part.start].chars().count();
+            let trimmed = text.trim_end();
+            let length = trimmed.chars().count();
+            let mut markers = Vec::new();
+            for marker in MARKER.captures_iter(trimmed) {
+                for number in marker[1].split([',', ';']) {
+                    if let Ok(number) = number.trim().parse()
+                        && !markers.contains(&number)
+                    {
+                        markers.push(number);
+                    }
+                }
+            }
+            let words = MARKER.replace_all(trimmed, "").into_owned();
+            // A heading's dashes or a bullet alone say nothing.
+            if words.chars().any(char::is_alphanumeric) || !markers.is_empty() {
+                found.push(Found {
+                    start: chars,
+                    end: chars + length,
+                    words,
+                    markers,
+                });
+            }
+            chars += text.chars().count();
+            at = part.end;
+        }
+        self.done += at;
+        self.done_chars = chars;
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sentences of a text that comes in pieces of some bytes.
+    fn follow(text: &str, size: usize) -> Vec<Found> {
+        let mut tracker = Tracker::default();
+        let mut found = Vec::new();
+        let letters: Vec<char> = text.chars().collect();
+        for piece in letters.chunks(size) {
+            found.extend(tracker.push(&piece.iter().collect::<String>()));
+        }
+        found.extend(tracker.finish());
+        assert_eq!(tracker.text(), text);
+        found
+    }
+
+    #[test]
+    fn markers_belong_to_their_sentence_however_the_text_comes() {
+        let text = "Der Turm ist 46 m hoch [1]. It was lit in 1858. [2][3] Nobody knows more.\n- A point [1, 4]\n\nLast, é. 【2】";
+        let whole = follow(text, text.len());
+        for size in [1, 2, 3, 7] {
+            assert_eq!(follow(text, size), whole, "pieces of {size}");
+        }
+        let markers: Vec<&[usize]> = whole.iter().map(|f| f.markers.as_slice()).collect();
+        assert_eq!(markers, [&[1][..], &[2, 3], &[], &[1, 4], &[2]]);
+        let letters: Vec<char> = text.chars().collect();
+        let second: String = letters[whole[1].start..whole[1].end].iter().collect();
+        assert_eq!(second, "It was lit in 1858. [2][3]");
+        assert_eq!(whole[1].words.trim(), "It was lit in 1858.");
+        let last: String = letters[whole[4].start..whole[4].end].iter().collect();
+        assert_eq!(last, "Last, é. 【2】");
+    }
+
+    #[test]
+    fn brackets_of_other_kinds_are_text() {
+        let found = follow("See [the list] and a[0] of 2024.", 4);
+        assert_eq!((found.len(), found[0].markers.as_slice()), (1, &[0][..]));
+        assert_eq!(follow("", 1), []);
+    }
+}

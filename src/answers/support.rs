@@ -1,0 +1,175 @@
+//! Whether a passage says what a sentence says that cites it. Words and numbers are compared, not meaning: a sentence whose words or numbers are not there is
+//! certainly not taken from the passage, and one whose words are there may still turn them round.
+
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
+use std::sync::LazyLock;
+
+use regex::Regex;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::sentences;
+use crate::search::analysis;
+
+/// What a check says, the worst first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// The passage does not have its words, or not its numbers.
+    Unsupported,
+    /// It has some of its words, and its numbers.
+    Partly,
+    /// It has most of its words, and its numbers.
+    Supported,
+}
+
+/// Share of words from which on a sentence is supported; our choice, between a paraphrase that keeps the nouns and a sentence about something else.
+const SUPPORTED: f32 = 0.6;
+/// Share from which on it is so partly.
+const PARTLY: f32 = 0.3;
+
+/// What was found out.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Checked {
+    pub verdict: Verdict,
+    pub support: f32,
+    pub missing_numbers: Vec<String>,
+    /// The sentence of the passage that shares most with it, in bytes; the whole passage when none shares anything.
+    pub range: Range<usize>,
+}
+
+static NUMBER: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r"\d+(?:[.,\u{a0}\u{202f}']\d+)*").ok());
+
+/// Numbers as they are compared: without what groups their digits by three.
+fn numbers(text: &str) -> Vec<String> {
+    let Some(number) = NUMBER.as_ref() else {
+        return Vec::new();
+    };
+    number
+        .find_iter(text)
+        .map(|found| {
+            let mut plain = String::new();
+            let parts: Vec<&str> = found
+                .as_str()
+                .split(['.', ',', '\u{a0}', '\u{202f}', '\''])
+                .collect();
+            for (at, part) in parts.iter().enumerate() {
+                if at > 0 && part.len() != 3 {
+                    plain.push('.');
+                }
+                plain.push_str(part);
+            }
+            plain
+        })
+        .collect()
+}
+
+/// The stems of a text that are words, without those that every text has.
+pub(super) fn stems(language: &str, text: &str) -> HashSet<String> {
+    analysis::tokens(language, text)
+        .into_iter()
+        .map(|token| token.text)
+        .filter(|text| !text.bytes().all(|b| b.is_ascii_digit()))
+        .collect()
+}
+
+/// Checks a sentence against a passage.
+#[expect(clippy::cast_precision_loss, reason = "a share of some words")]
+pub(super) fn check(sentence: &str, passage: &str) -> Checked {
+    // The sentence is too short to tell its language; it is compared in that of the passage.
+    let language = analysis::recognised(passage).unwrap_or("none");
+    let wanted = stems(language, sentence);
+    let parts = sentences::split(passage);
+    let held: HashMap<usize, HashSet<String>> = parts
+        .iter()
+        .enumerate()
+        .map(|(at, part)| (at, stems(language, &passage[part.clone()])))
+        .collect();
+    let share = |stems: &HashSet<String>| wanted.iter().filter(|w| stems.contains(*w)).count();
+    let all: HashSet<String> = held.values().flatten().cloned().collect();
+    let support = if wanted.is_empty() {
+        0.0
+    } else {
+        share(&all) as f32 / wanted.len() as f32
+    };
+    let there: HashSet<String> = numbers(passage).into_iter().collect();
+    let given = numbers(sentence);
+    let missing_numbers: Vec<String> = given
+        .iter()
+        .filter(|n| !there.contains(*n))
+        .cloned()
+        .collect();
+    let of_numbers = |part: &Range<usize>| {
+        let own = numbers(&passage[part.clone()]);
+        given.iter().filter(|n| own.contains(n)).count()
+    };
+    // The first of the best: `max_by_key` takes the last of equals.
+    let best = (0..parts.len())
+        .rev()
+        .map(|at| (at, share(&held[&at]) + of_numbers(&parts[at])))
+        .max_by_key(|(_, shared)| *shared)
+        .filter(|(_, shared)| *shared > 0);
+    let verdict = match support {
+        _ if !missing_numbers.is_empty() => Verdict::Unsupported,
+        // A sentence of numbers only, such as a year.
+        _ if wanted.is_empty() && !given.is_empty() => Verdict::Supported,
+        s if s >= SUPPORTED => Verdict::Supported,
+        s if s >= PARTLY => Verdict::Partly,
+        _ => Verdict::Unsupported,
+    };
+    Checked {
+        verdict,
+        support,
+        missing_numbers,
+        range: best.map_or(0..passage.len(), |(at, _)| parts[at].clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PASSAGE: &str = "The town lies where two seas meet. The lighthouse of Skagen was lit for the first time in 1858, and cost 12,500 crowns. It is forty six metres tall.";
+
+    #[test]
+    fn words_and_numbers_decide() {
+        let of = |sentence: &str| check(sentence, PASSAGE);
+        let said = of("The Skagen lighthouse was first lit in 1858.");
+        assert_eq!(said.verdict, Verdict::Supported);
+        assert_eq!(
+            &PASSAGE[said.range],
+            "The lighthouse of Skagen was lit for the first time in 1858, and cost 12,500 crowns."
+        );
+        assert_eq!(of("It cost 12500 crowns.").verdict, Verdict::Supported);
+        let wrong = of("The lighthouse of Skagen was lit in 1868.");
+        assert_eq!(
+            (wrong.verdict, wrong.missing_numbers.as_slice()),
+            (Verdict::Unsupported, &["1868".to_owned()][..])
+        );
+        assert_eq!(
+            of("Penguins live on the southern continent.").verdict,
+            Verdict::Unsupported
+        );
+        assert_eq!(
+            of("The lighthouse was designed by a famous Danish architect who loved towns.").verdict,
+            Verdict::Unsupported
+        );
+    }
+
+    #[test]
+    fn numbers_are_the_same_however_they_are_written() {
+        assert_eq!(
+            numbers("1,234,567.89 and 1.234 or 1 234"),
+            ["1234567.89", "1234", "1", "234"]
+        );
+        assert_eq!(numbers("v2.0, 3"), ["2.0", "3"]);
+    }
+
+    #[test]
+    fn a_passage_without_words_supports_nothing() {
+        assert_eq!(check("Anything.", "").range, 0..0);
+        assert_eq!(check("", "Something.").verdict, Verdict::Unsupported);
+    }
+}

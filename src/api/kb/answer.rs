@@ -1,0 +1,102 @@
+//! Answers with citations, as they are made (SSE) or whole.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::sse::{Event as Sse, KeepAlive};
+use axum::response::{IntoResponse, Response};
+use futures::StreamExt;
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use crate::answers::{self, AnswerEvent, Completed, Mode, Question, Turn};
+use crate::api::Service;
+use crate::api::dashboard::wire::{Auth, Body, Fault, Problem};
+use crate::evaluation::history;
+use crate::search::{Settings, settings};
+
+/// A question.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct AnswerRequest {
+    /// What is asked.
+    question: String,
+    dataset_ids: Vec<String>,
+    /// Who answers: `auto` when absent.
+    #[serde(default)]
+    mode: Mode,
+    /// What was said before, oldest first: at most 20 turns.
+    #[serde(default)]
+    history: Vec<Turn>,
+    /// Whether the answer comes as events while it is made (when absent), or whole.
+    stream: Option<bool>,
+    /// How to search: as in a search, with eight passages when `topK` is absent, and the configured budget when `maxTokens` is.
+    #[serde(flatten)]
+    settings: Settings,
+    /// Nothing else: a misspelt name would silently change nothing.
+    #[serde(flatten)]
+    #[schema(ignore)]
+    others: BTreeMap<String, serde_json::Value>,
+}
+
+/// Passages of an answer.
+const PASSAGES: usize = 8;
+/// Characters of an earlier question that help to find what a short one is about.
+const EARLIER: usize = 500;
+
+/// Answers a question from what a search finds: a language model where one is configured, otherwise the best sentences, which the answer calls
+/// `extractive`. As events: `passages`, then `text_delta` and `citation` as they come, then `completed` or `error`. Every citation is checked
+/// against its passage: words and numbers, not meaning.
+#[utoipa::path(post, path = "/kb/v1/answer", tag = "kb", security(("key" = [])), request_body = AnswerRequest,
+    responses((status = 200, content((AnswerEvent = "text/event-stream"), (Completed = "application/json"))), (status = "4XX", body = Fault),
+        (status = 503, description = "The language model cannot be used, and no events were asked for.", body = Fault)))]
+pub(super) async fn answer(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Body(body): Body<AnswerRequest>,
+) -> Result<Response, Problem> {
+    settings::no_others(&body.others)?;
+    // A question that follows another one may not say what it is about.
+    let earlier = body
+        .history
+        .iter()
+        .rfind(|t| t.role == answers::Role::User)
+        .map(|t| t.content.chars().take(EARLIER).collect::<String>());
+    let query = match earlier {
+        Some(earlier) => format!("{}\n{earlier}", body.question),
+        None => body.question.clone(),
+    };
+    let mut search = body.settings.request(query, body.dataset_ids)?;
+    search.top_k = body.settings.top_k.unwrap_or(PASSAGES);
+    search.max_tokens = search
+        .max_tokens
+        .or(Some(service.app.config.answer_context_tokens));
+    // A question's marks are no operators.
+    search.plain = body.settings.syntax.is_none() || search.plain;
+    let request = search.clone();
+    let question = Question {
+        text: body.question,
+        search,
+        mode: body.mode,
+        history: body.history,
+    };
+    let (found, events) = answers::answer(&service.app, &caller, question).await?;
+    history::record(&service.app, &caller, &request, &found);
+    if body.stream == Some(false) {
+        return Ok(Json(answers::whole(events).await?).into_response());
+    }
+    let events = events.map(|event| {
+        let name = event.name();
+        let sse = Sse::default().event(name).json_data(&event);
+        Ok::<_, Infallible>(sse.unwrap_or_else(|error| {
+            tracing::error!(%error, "an event cannot be written");
+            Sse::default().event("error").data("{\"type\":\"error\",\"reason\":\"internal\",\"message\":\"an event could not be written\"}")
+        }))
+    });
+    Ok(axum::response::Sse::new(events)
+        .keep_alive(KeepAlive::new().interval(Duration::from_secs(15)))
+        .into_response())
+}
