@@ -104,7 +104,7 @@ pub fn router(app: Arc<App>, metrics: Metrics) -> Result<Router> {
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(app.config.body_kb << 10))
-        .layer(CatchPanicLayer::custom(dashboard::wire::panicked))
+        .layer(CatchPanicLayer::custom(passage::panicked))
         .layer(from_fn_with_state(Arc::clone(&app), passage::limit_time))
         .layer(GlobalConcurrencyLimitLayer::new(app.config.concurrency))
         .layer(compress)

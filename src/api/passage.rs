@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use tracing::Instrument;
 
 use crate::app::App;
@@ -63,6 +63,24 @@ pub(super) async fn observe(State(app): State<Arc<App>>, request: Request, next:
     response
 }
 
+/// Marks the answer of a handler that panicked, until it gets the shape of its dialect.
+#[derive(Debug, Clone, Copy)]
+struct Panicked;
+
+/// What is left when a handler panics; the panic itself is in the log.
+pub(super) fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
+    let mut response = StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    response.extensions_mut().insert(Panicked);
+    response
+}
+
+fn shaped(route: &str, response: Response) -> Response {
+    if response.extensions().get::<Panicked>().is_some() {
+        return super::refuse(route, Error::internal("a handler panicked"));
+    }
+    response
+}
+
 /// Ends requests that take too long. Uploads have a limit of their own; event streams have none.
 pub(super) async fn limit_time(
     State(app): State<Arc<App>>,
@@ -82,7 +100,7 @@ pub(super) async fn limit_time(
         app.config.request_seconds
     };
     match tokio::time::timeout(Duration::from_secs(seconds), next.run(request)).await {
-        Ok(response) => response,
+        Ok(response) => shaped(&route, response),
         Err(_) => super::refuse(
             &route,
             Error::unavailable(
@@ -107,4 +125,23 @@ pub(super) async fn harden(request: Request, next: Next) -> Response {
         HeaderValue::from_static("no-referrer"),
     );
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_told_in_the_shape_of_its_dialect() {
+        for (route, begins) in [
+            ("/protected/users", "{\"success\":false"),
+            ("/kb/v1/search", "{\"error\""),
+        ] {
+            let response = shaped(route, panicked(Box::new("boom")));
+            assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+            let body = axum::body::to_bytes(response.into_body(), 10_000).await;
+            let body = String::from_utf8(body.expect("a body").to_vec()).expect("text");
+            assert!(body.starts_with(begins) && !body.contains("boom"), "{body}");
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! Projects, their work packages, and the tasks of these.
 
+use std::collections::HashMap;
+
 use serde_json::{Map, Value};
 
 use crate::app::App;
@@ -14,6 +16,8 @@ pub const COMPLETED: [&str; 2] = ["completed", "done"];
 const STATUS: usize = 60;
 /// Work packages, and tasks of each, in a detail.
 const DETAIL: i64 = 500;
+/// Tasks that it holds in all.
+const TASKS: i64 = 5000;
 
 /// A status as given.
 ///
@@ -190,8 +194,10 @@ pub async fn update_task(
 pub struct Detail {
     /// The project.
     pub project: Record,
-    /// Its work packages, oldest first, each with its tasks; at most 500 of each.
+    /// Its work packages, oldest first, at most 500, each with its tasks; at most 5,000 tasks in all.
     pub packages: Vec<(Record, Vec<Record>)>,
+    /// Whether there are more; the lists of packages and tasks have all.
+    pub truncated: bool,
 }
 
 /// A project with all that it holds.
@@ -206,17 +212,39 @@ pub async fn detail(app: &App, caller: &Caller, id: &str) -> Result<Detail> {
         ascending: true,
         ..Numbered::default()
     };
-    let mut packages = Vec::new();
-    for package in parts(app, caller, Kind::WorkPackage, id, &whole)
-        .await?
-        .items
+    let found = parts(app, caller, Kind::WorkPackage, id, &whole).await?;
+    let tasks: Vec<Record> = app
+        .db
+        .all(
+            "SELECT t.id, t.tenant_id, t.kind, t.parent_id, t.external_id, t.title, t.status, t.body, t.document_id, t.author, t.created_on, t.updated_on
+             FROM records t JOIN records p ON p.id = t.parent_id AND p.tenant_id = t.tenant_id
+             WHERE p.parent_id = $1 AND p.kind = 'work_package' AND p.tenant_id = $2 AND t.kind = 'task' ORDER BY t.created_on, t.id LIMIT $3",
+            args![id, caller.tenant(), TASKS + 1],
+        )
+        .await?;
+    let many = i64::try_from(tasks.len()).unwrap_or(i64::MAX) > TASKS;
+    let truncated = many || found.total > DETAIL;
+    let mut of_package: HashMap<String, Vec<Record>> = HashMap::new();
+    for task in tasks
+        .into_iter()
+        .take(usize::try_from(TASKS).unwrap_or(usize::MAX))
     {
-        let tasks = parts(app, caller, Kind::Task, &package.id, &whole)
-            .await?
-            .items;
-        packages.push((package, tasks));
+        let package = task.parent_id.clone().unwrap_or_default();
+        of_package.entry(package).or_default().push(task);
     }
-    Ok(Detail { project, packages })
+    let packages = found
+        .items
+        .into_iter()
+        .map(|package| {
+            let tasks = of_package.remove(&package.id).unwrap_or_default();
+            (package, tasks)
+        })
+        .collect();
+    Ok(Detail {
+        project,
+        packages,
+        truncated,
+    })
 }
 
 /// Completed projects.

@@ -34,6 +34,7 @@ async fn operations(service: &Service, dataset: &str) -> Vec<(Method, String, St
                 .replace("{runId}", "x")
                 .replace("{id}", "x")
                 .replace("{rowId}", "x")
+                .replace("{userId}", "x")
                 .replace("{kind}", "email")
                 .replace("{projectId}", "x")
                 .replace("{wpId}", "x")

@@ -792,6 +792,37 @@ async fn changes_at_the_same_time_are_all_kept() {
         )
         .await;
     assert_eq!(status, StatusCode::CREATED);
+    // People can be added.
+    service
+        .post(
+            "/kb/v1/users",
+            json!({"name": "Ada", "email": "ada@example.test"}),
+        )
+        .await;
+    for (body, reason) in [
+        (json!({"name": "Ada"}), "user_exists"),
+        (json!({"name": "Bo", "email": "nowhere"}), "user_invalid"),
+    ] {
+        let (_, answer) = service.call(Method::POST, "/kb/v1/users", Some(body)).await;
+        assert_eq!(answer["error"]["reason"], reason);
+    }
+    let people = service.get("/protected/users").await["data"].clone();
+    assert_eq!(
+        (people[0]["role"].as_str(), people[1]["name"].as_str()),
+        (Some("owner"), Some("Ada")),
+        "{people}"
+    );
+    for (id, status) in [
+        (&people[0]["id"], 409),
+        (&people[1]["id"], 204),
+        (&people[1]["id"], 404),
+    ] {
+        let path = format!("/kb/v1/users/{}", text(id));
+        assert_eq!(
+            service.call(Method::DELETE, &path, None).await.0.as_u16(),
+            status
+        );
+    }
     // Names of rows are found, too.
     let folder = service
         .post("/protected/data/folders", json!({"title": "Firms"}))

@@ -58,6 +58,8 @@ pub(super) struct ProjectDetail {
     #[serde(flatten)]
     project: View,
     work_packages: Vec<PackageDetail>,
+    /// Whether there are more packages or tasks than are shown; their lists have all.
+    truncated: bool,
 }
 
 /// A work package with its tasks.
@@ -87,6 +89,7 @@ pub(super) async fn detail(
     Ok(one(ProjectDetail {
         project: View::of(&detail.project)?.without("workPackages"),
         work_packages,
+        truncated: detail.truncated,
     }))
 }
 

@@ -30,11 +30,6 @@ impl IntoResponse for Problem {
     }
 }
 
-pub(crate) fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
-    tracing::error!("a handler panicked");
-    Problem(Error::internal("a handler panicked")).into_response()
-}
-
 super::super::extract::extractors!(Problem, secret);
 
 /// The secret of `Authorization: Bearer <key>`.

@@ -11,6 +11,7 @@ mod evaluation;
 mod events;
 mod generations;
 mod jobs;
+mod people;
 mod search;
 
 use utoipa_axum::router::OpenApiRouter;
@@ -38,6 +39,8 @@ pub(super) fn routes() -> OpenApiRouter<Service> {
         .routes(routes!(search::search))
         .routes(routes!(answer::answer))
         .routes(routes!(search::why_not))
+        .routes(routes!(people::list, people::add))
+        .routes(routes!(people::remove))
         .routes(routes!(access::list_keys, access::create_key))
         .routes(routes!(access::revoke_key))
         .routes(routes!(access::settings))

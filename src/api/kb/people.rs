@@ -1,0 +1,88 @@
+//! People of the tenant: those whom agents see as its users.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::api::Service;
+use crate::api::dashboard::wire::{Auth, Body, Fault, Path, Problem};
+use crate::records::users::{self, User};
+
+/// A person.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct PersonRecord {
+    id: String,
+    name: String,
+    email: Option<String>,
+    /// `owner` or `member`.
+    role: String,
+    created_on: String,
+}
+
+impl From<User> for PersonRecord {
+    fn from(user: User) -> Self {
+        Self {
+            id: user.id,
+            name: user.name,
+            email: user.email,
+            role: user.role,
+            created_on: user.created_on.rfc3339(),
+        }
+    }
+}
+
+/// A person to add.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewPerson {
+    /// 1 to 200 characters; no two people have the same.
+    name: String,
+    /// Mail address.
+    email: Option<String>,
+}
+
+/// Everybody.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct People {
+    data: Vec<PersonRecord>,
+}
+
+/// Lists the people of the tenant.
+#[utoipa::path(get, path = "/kb/v1/users", tag = "kb", security(("key" = [])),
+    responses((status = 200, body = People), (status = "4XX", body = Fault)))]
+pub(super) async fn list(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+) -> Result<Json<People>, Problem> {
+    let users = users::list(&service.app, &caller).await?;
+    Ok(Json(People {
+        data: users.into_iter().map(Into::into).collect(),
+    }))
+}
+
+/// Adds a person, as a member.
+#[utoipa::path(post, path = "/kb/v1/users", tag = "kb", security(("key" = [])), request_body = NewPerson,
+    responses((status = 201, body = PersonRecord), (status = "4XX", body = Fault)))]
+pub(super) async fn add(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Body(body): Body<NewPerson>,
+) -> Result<(StatusCode, Json<PersonRecord>), Problem> {
+    let user = users::add(&service.app, &caller, &body.name, body.email.as_deref()).await?;
+    Ok((StatusCode::CREATED, Json(user.into())))
+}
+
+/// Removes a person; the owner stays.
+#[utoipa::path(delete, path = "/kb/v1/users/{userId}", tag = "kb", security(("key" = [])), params(("userId" = String, Path)),
+    responses((status = 204), (status = "4XX", body = Fault)))]
+pub(super) async fn remove(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Problem> {
+    users::remove(&service.app, &caller, &id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
