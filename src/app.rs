@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::answers::Endpoint;
+use crate::api::workspace::Rates;
 use crate::auth::Caller;
 use crate::auth::keys::{self, Gate, NewKey};
 use crate::auth::tenants::{self, Tenant};
@@ -40,6 +41,8 @@ use crate::search::vector::{VectorIndex, VectorOptions};
 pub struct App {
     /// The language model that answers questions, if there is one.
     pub answers: Option<Endpoint>,
+    /// How much workspaces may ask.
+    pub(crate) rates: Rates,
     /// Effective configuration.
     pub config: Config,
     /// Times, ids, secrets.
@@ -207,6 +210,7 @@ impl App {
                 .time_to_live(Duration::from_secs(600))
                 .build(),
             answers: Endpoint::of(&config)?,
+            rates: Rates::new(config.workspace_rate_per_minute),
             config,
             embedder: OnceCell::new(),
             reranker: OnceCell::new(),
@@ -551,6 +555,7 @@ impl App {
         let lanes = [
             (Lane::Work, self.config.workers),
             (Lane::Crawl, self.config.crawls),
+            (Lane::Send, self.config.senders),
         ];
         let mut tasks: Vec<JoinHandle<()>> = lanes
             .into_iter()

@@ -126,6 +126,10 @@ config! {
     upload_file_mb: u64 = 50;
     /// Largest upload in all, in MiB.
     upload_batch_mb: u64 = 200;
+    /// Webhooks that are sent at the same time by this process.
+    senders: usize = 4;
+    /// Seconds that the receiver of a webhook may take.
+    webhook_seconds: u64 = 15;
     /// Largest upload of rows of a folder, in MiB.
     upload_rows_mb: u64 = 1024;
     /// Largest body of any other request, in KiB.
@@ -138,6 +142,8 @@ config! {
     concurrency: usize = 256;
     /// Requests per minute of a key that has no rate of its own; 0 for no limit.
     rate_per_minute: i64 = 6000;
+    /// Requests per minute of all keys of a workspace together, at `/v1`; 0 for no limit.
+    workspace_rate_per_minute: u32 = 12_000;
     /// Host names under which MCP clients reach the server beside localhost, separated by commas; * for any. Others are refused, against DNS rebinding.
     mcp_hosts: String = String::new();
     /// Origins that browsers may call from, separated by commas; * for all, empty for none.

@@ -23,3 +23,4 @@ pub mod crawl;
 pub mod kb;
 pub mod records;
 pub mod search;
+pub mod workspace;

@@ -47,3 +47,5 @@ mod rows;
 mod search;
 #[path = "api/why_not.rs"]
 mod why_not;
+#[path = "api/workspace.rs"]
+mod workspace;

@@ -30,6 +30,7 @@ macro_rules! extractors {
         }
 
         /// A JSON body.
+        #[allow(dead_code, reason = "not every dialect takes its bodies by type")]
         #[derive(Debug)]
         pub struct Body<T>(pub T);
 

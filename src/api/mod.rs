@@ -8,6 +8,7 @@ pub(crate) mod kb;
 pub(crate) mod mcp;
 mod passage;
 mod system;
+pub(crate) mod workspace;
 
 use std::sync::Arc;
 
@@ -43,10 +44,12 @@ pub struct Service {
 #[openapi(
     info(title = "Cairn", description = "Knowledge base and hybrid retrieval. Every operation but those of the system wants `Authorization: Bearer <key>`."),
     modifiers(&Bearer),
+    components(schemas(crate::kb::filter::Comparison)),
     tags(
         (name = "dashboard", description = "Leadmetrics Dashboard API: knowledge base"),
         (name = "kb", description = "What Cairn adds to it"),
         (name = "agents", description = "SmartSaaS Agents API: research, knowledge, folders, projects, sales, templates, the agent channel"),
+        (name = "workspace", description = "Slab5 workspace API: CRM, support, tasks, content, assets, integrations, analytics definitions, business intelligence"),
         (name = "crawl", description = "Websites that feed a dataset: settings, schedules, crawls, what became of every address"),
         (name = "evaluation", description = "Retrieval measured on your own data: query sets, runs, tuning, history"),
         (name = "system", description = "Health, metrics, documentation")
@@ -70,6 +73,7 @@ fn routes() -> OpenApiRouter<Service> {
         .merge(dashboard::routes())
         .merge(kb::routes())
         .merge(agents::routes())
+        .merge(workspace::routes())
         .merge(system::routes())
 }
 
@@ -118,6 +122,8 @@ pub fn router(app: Arc<App>, metrics: Metrics) -> Result<Router> {
 pub(crate) fn refuse(path: &str, error: Error) -> Response {
     if path.starts_with(agents::PREFIX) {
         agents::wire::Problem(error).into_response()
+    } else if path.starts_with(workspace::PREFIX) {
+        workspace::wire::Problem(error).into_response()
     } else {
         dashboard::wire::Problem(error).into_response()
     }

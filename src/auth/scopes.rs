@@ -62,8 +62,42 @@ scopes! {
     TemplatesRead = "templates:read";
     /// Write them.
     TemplatesWrite = "templates:write";
-    /// Named by the SmartSaaS contract; no operation asks for it.
+    /// Definitions of events and properties.
     AnalyticsRead = "analytics:read";
+    /// Contacts, companies, leads, deals, invoices, accounts.
+    CrmRead = "crm:read";
+    /// Write them: contacts, companies, leads, deals, invoices, accounts.
+    CrmWrite = "crm:write";
+    /// Queues and tickets.
+    SupportRead = "support:read";
+    /// Write them: queues and tickets.
+    SupportWrite = "support:write";
+    /// Tasks of a workspace.
+    TasksRead = "tasks:read";
+    /// Write them: tasks of a workspace.
+    TasksWrite = "tasks:write";
+    /// Calls, mails, meetings, notes.
+    ActivityRead = "activity:read";
+    /// Write them: calls, mails, meetings, notes.
+    ActivityWrite = "activity:write";
+    /// Collections, sites, entries, campaigns and posts.
+    CmsRead = "cms:read";
+    /// Write them: collections, sites, entries, campaigns and posts.
+    CmsWrite = "cms:write";
+    /// Files of a workspace.
+    AssetsRead = "assets:read";
+    /// Write them: files of a workspace.
+    AssetsWrite = "assets:write";
+    /// Event types and webhooks.
+    IntegrationsRead = "integrations:read";
+    /// Write them: event types and webhooks.
+    IntegrationsWrite = "integrations:write";
+    /// Write them: definitions of events and properties.
+    AnalyticsWrite = "analytics:write";
+    /// Dashboards, reports, queries.
+    BiRead = "bi:read";
+    /// Write them: dashboards, reports, queries.
+    BiWrite = "bi:write";
 }
 
 /// What a part of the records is about. The texts of each area are searched in a dataset of its own, its shelf, by those who may read the area.
@@ -81,17 +115,44 @@ pub enum Area {
     Sales,
     /// Templates and media.
     Templates,
+    /// Contacts, companies, leads, deals, invoices, accounts.
+    Crm,
+    /// Queues and tickets.
+    Support,
+    /// Tasks of a workspace.
+    Tasks,
+    /// Calls, mails, meetings, notes.
+    Activity,
+    /// Collections, sites, entries, campaigns and posts.
+    Cms,
+    /// Files of a workspace.
+    Assets,
+    /// Event types and webhooks.
+    Integrations,
+    /// Definitions of events and properties.
+    Analytics,
+    /// Dashboards, reports, queries.
+    Bi,
 }
 
 impl Area {
     /// Every area.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 15] = [
         Self::Knowledge,
         Self::Data,
         Self::Projects,
         Self::Plans,
         Self::Sales,
         Self::Templates,
+        Self::Crm,
+        Self::Support,
+        Self::Tasks,
+        Self::Activity,
+        Self::Cms,
+        Self::Assets,
+        Self::Integrations,
+        Self::Analytics,
+        Self::Bi,
     ];
 
     /// Its name in scopes and in the ids of shelves.
@@ -104,6 +165,15 @@ impl Area {
             Self::Plans => "business_plans",
             Self::Sales => "sales",
             Self::Templates => "templates",
+            Self::Crm => "crm",
+            Self::Support => "support",
+            Self::Tasks => "tasks",
+            Self::Activity => "activity",
+            Self::Cms => "cms",
+            Self::Assets => "assets",
+            Self::Integrations => "integrations",
+            Self::Analytics => "analytics",
+            Self::Bi => "bi",
         }
     }
 
@@ -117,6 +187,15 @@ impl Area {
             Self::Plans => Scope::PlansRead,
             Self::Sales => Scope::SalesRead,
             Self::Templates => Scope::TemplatesRead,
+            Self::Crm => Scope::CrmRead,
+            Self::Support => Scope::SupportRead,
+            Self::Tasks => Scope::TasksRead,
+            Self::Activity => Scope::ActivityRead,
+            Self::Cms => Scope::CmsRead,
+            Self::Assets => Scope::AssetsRead,
+            Self::Integrations => Scope::IntegrationsRead,
+            Self::Analytics => Scope::AnalyticsRead,
+            Self::Bi => Scope::BiRead,
         }
     }
 
@@ -130,6 +209,15 @@ impl Area {
             Self::Plans => Scope::PlansWrite,
             Self::Sales => Scope::SalesWrite,
             Self::Templates => Scope::TemplatesWrite,
+            Self::Crm => Scope::CrmWrite,
+            Self::Support => Scope::SupportWrite,
+            Self::Tasks => Scope::TasksWrite,
+            Self::Activity => Scope::ActivityWrite,
+            Self::Cms => Scope::CmsWrite,
+            Self::Assets => Scope::AssetsWrite,
+            Self::Integrations => Scope::IntegrationsWrite,
+            Self::Analytics => Scope::AnalyticsWrite,
+            Self::Bi => Scope::BiWrite,
         }
     }
 
@@ -161,7 +249,7 @@ const WIDE: [(&str, &[&str]); 3] = [
         ],
     ),
     ("organiser:*", &["projects:"]),
-    ("integrations:*", &["data:", "knowledge:"]),
+    ("integrations:*", &["integrations:", "data:", "knowledge:"]),
 ];
 
 /// Whether a granted scope, possibly a wildcard, names a wanted one.

@@ -175,7 +175,8 @@ impl Blobs {
         let removed = tx
             .execute(
                 "DELETE FROM kb_blobs WHERE tenant_id = $1 AND hash = $2 AND touched_on < $3
-                 AND NOT EXISTS (SELECT 1 FROM kb_documents d WHERE d.tenant_id = $1 AND (d.blob_hash = $2 OR d.text_hash = $2))",
+                 AND NOT EXISTS (SELECT 1 FROM kb_documents d WHERE d.tenant_id = $1 AND (d.blob_hash = $2 OR d.text_hash = $2))
+                 AND NOT EXISTS (SELECT 1 FROM record_files f WHERE f.hash = $2 AND f.tenant_id = $1)",
                 args![tenant_id, hash, self.clock.now().minus(GRACE)],
             )
             .await?;
@@ -196,7 +197,8 @@ impl Blobs {
     pub async fn garbage(&self, db: &Db) -> Result<Vec<(String, String)>> {
         db.all(
             "SELECT b.tenant_id, b.hash FROM kb_blobs b WHERE b.touched_on < $1 AND NOT EXISTS
-             (SELECT 1 FROM kb_documents d WHERE d.tenant_id = b.tenant_id AND (d.blob_hash = b.hash OR d.text_hash = b.hash)) LIMIT 1000",
+             (SELECT 1 FROM kb_documents d WHERE d.tenant_id = b.tenant_id AND (d.blob_hash = b.hash OR d.text_hash = b.hash))
+             AND NOT EXISTS (SELECT 1 FROM record_files f WHERE f.hash = b.hash AND f.tenant_id = b.tenant_id) LIMIT 1000",
             args![self.clock.now().minus(GRACE)],
         )
         .await

@@ -58,6 +58,21 @@ pub enum Task {
         /// The site.
         site_id: String,
     },
+    /// Send an event to an endpoint.
+    Deliver {
+        /// The delivery.
+        delivery_id: String,
+    },
+    /// Write an export.
+    Export {
+        /// The record of the export.
+        export_id: String,
+    },
+    /// Make the export of a scheduled artifact.
+    Artifact {
+        /// The record of the artifact.
+        artifact_id: String,
+    },
     /// Remove expired events, unused blobs and embeddings, old finished jobs.
     Housekeeping,
 }
@@ -68,6 +83,9 @@ impl Task {
             Self::Ingest { .. } => "ingest",
             Self::ShowRows { .. } => "show_rows",
             Self::ClearRows { .. } => "clear_rows",
+            Self::Deliver { .. } => "deliver",
+            Self::Export { .. } => "export",
+            Self::Artifact { .. } => "artifact",
             Self::Build { .. } => "build",
             Self::Evaluate { .. } => "evaluate",
             Self::Crawl { .. } => "crawl",
@@ -80,9 +98,12 @@ impl Task {
     fn lane(&self) -> Lane {
         match self {
             Self::Crawl { .. } => Lane::Crawl,
+            Self::Deliver { .. } => Lane::Send,
             Self::Ingest { .. }
             | Self::ShowRows { .. }
             | Self::ClearRows { .. }
+            | Self::Export { .. }
+            | Self::Artifact { .. }
             | Self::Build { .. }
             | Self::Evaluate { .. }
             | Self::Recrawl { .. }
@@ -98,6 +119,8 @@ pub enum Lane {
     Work,
     /// What waits for the network.
     Crawl,
+    /// What waits for the receivers of webhooks.
+    Send,
 }
 
 impl Lane {
@@ -105,6 +128,7 @@ impl Lane {
         match self {
             Self::Work => "work",
             Self::Crawl => "crawl",
+            Self::Send => "send",
         }
     }
 }

@@ -212,6 +212,15 @@ pub(crate) async fn shelf(app: &App, tenant_id: &str, area: Area) -> Result<Data
         Area::Plans => "Business plans",
         Area::Sales => "Sales",
         Area::Templates => "Templates",
+        Area::Crm => "CRM",
+        Area::Support => "Support",
+        Area::Tasks => "Tasks",
+        Area::Activity => "Activity",
+        Area::Cms => "Content",
+        Area::Assets => "Assets",
+        Area::Integrations => "Integrations",
+        Area::Analytics => "Analytics",
+        Area::Bi => "Business intelligence",
     };
     // Somebody may have a dataset of that name already, or make the shelf at the same moment.
     for name in [title.to_owned(), format!("{title} of agents"), id.clone()] {

@@ -48,6 +48,20 @@ pub async fn run(app: &App) -> Result<()> {
         now.minus(DAY * u32::try_from(app.config.crawl_report_days).unwrap_or(u32::MAX)),
     )
     .await?;
+    let answers = app
+        .db
+        .execute(
+            "DELETE FROM idempotency_keys WHERE created_on < $1",
+            args![now.0 - crate::workspace::commit::KEPT],
+        )
+        .await?;
+    let deliveries = app
+        .db
+        .execute(
+            "DELETE FROM webhook_deliveries WHERE status IN ('succeeded', 'failed') AND updated_on < $1",
+            args![now.minus(30 * DAY)],
+        )
+        .await?;
     let mut blobs = 0;
     for (tenant_id, hash) in app.blobs.garbage(&app.db).await? {
         blobs += u64::from(app.blobs.collect(&app.db, &tenant_id, &hash).await?);
@@ -60,6 +74,8 @@ pub async fn run(app: &App) -> Result<()> {
         generations,
         queries,
         reports,
+        answers,
+        deliveries,
         blobs,
         "housekeeping removed what is no longer needed"
     );

@@ -19,7 +19,7 @@ use crate::clock::Time;
 use crate::db::{Db, Tx, args};
 use crate::error::{Error, Result};
 use crate::kb::documents;
-pub use searchable::Searchable;
+pub use searchable::{Ready, Searchable};
 
 /// What a record is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

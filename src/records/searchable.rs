@@ -61,10 +61,18 @@ impl Searchable {
     /// # Errors
     /// When the row is damaged.
     pub fn of(kind: Kind, record: &Record) -> Result<Self> {
+        Self::named(kind.name(), kind.area(), record)
+    }
+
+    /// The same for a record of a workspace, whose kinds are not those of agents.
+    ///
+    /// # Errors
+    /// When the row is damaged.
+    pub fn named(kind: &'static str, area: Area, record: &Record) -> Result<Self> {
         let body = record.body()?;
         let text = text_of(&record.title, &body, &NOT_TEXT);
         let mut metadata = Map::new();
-        metadata.insert("kind".to_owned(), json!(kind.name()));
+        metadata.insert("kind".to_owned(), json!(kind));
         metadata.insert("recordId".to_owned(), json!(record.id));
         if let Some(status) = &record.status {
             metadata.insert("status".to_owned(), json!(status));
@@ -78,7 +86,7 @@ impl Searchable {
             }
         }
         Ok(Self {
-            kind: kind.name(),
+            kind,
             id: record.id.clone(),
             title: record.title.clone(),
             text,
@@ -88,7 +96,7 @@ impl Searchable {
                 .filter(|u| !u.is_empty())
                 .map(str::to_owned),
             metadata,
-            area: kind.area(),
+            area,
         })
     }
 

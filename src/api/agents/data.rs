@@ -188,6 +188,7 @@ pub(super) struct UploadQuery {
     /// Name of this upload: sent again, it changes nothing and answers as before.
     batch: Option<String>,
     /// `fail` (one faulty row refuses all) or `skip` (faulty rows are left out and told).
+    #[param(inline)]
     on_error: Option<OnError>,
     /// Whether to check only.
     #[serde(default)]

@@ -47,6 +47,9 @@ impl From<Job> for JobRecord {
             Ok(
                 Task::ShowRows { .. }
                 | Task::ClearRows { .. }
+                | Task::Deliver { .. }
+                | Task::Export { .. }
+                | Task::Artifact { .. }
                 | Task::Evaluate { .. }
                 | Task::Recrawl { .. }
                 | Task::Housekeeping,

@@ -30,6 +30,7 @@ use crate::kb::edits::Edit;
 use crate::kb::parser::Parsed;
 use crate::kb::{Chunk, Dataset, Document, docling, edits, generations, housekeeping};
 use crate::records::rows;
+use crate::workspace::{bi, webhooks};
 pub(crate) use prepare::measure;
 use prepare::prepare;
 pub use prepare::{Prepared, text_hash};
@@ -73,6 +74,13 @@ impl Run for Runner {
                 Task::Recrawl { site_id } => {
                     crawl::recrawl(&self.0, &job.tenant_id, &site_id).await
                 }
+                Task::Deliver { delivery_id } => {
+                    webhooks::deliver(&self.0, &job.tenant_id, &delivery_id).await
+                }
+                Task::Export { export_id } => bi::export(&self.0, &job.tenant_id, &export_id).await,
+                Task::Artifact { artifact_id } => {
+                    bi::artifact(&self.0, &job.tenant_id, &artifact_id).await
+                }
                 Task::Housekeeping => housekeeping::run(&self.0).await,
             }
         })
@@ -109,8 +117,13 @@ impl Run for Runner {
                     return crawl::failed(&self.0, &job.tenant_id, &crawl_id, cancelled, &error.1)
                         .await;
                 }
+                Task::Export { export_id } => {
+                    return bi::failed(&self.0, &job.tenant_id, &export_id, &error.1).await;
+                }
                 Task::ShowRows { .. }
                 | Task::ClearRows { .. }
+                | Task::Deliver { .. }
+                | Task::Artifact { .. }
                 | Task::Recrawl { .. }
                 | Task::Housekeeping => return Ok(()),
             };

@@ -157,18 +157,24 @@ fn write(
                 cells.push(row.seq.to_string());
                 cells.push(row.created_on.rfc3339());
             }
-            cells.extend(names.iter().map(|name| match row.data.get(name) {
-                None | Some(Value::Null) => String::new(),
-                Some(Value::String(text)) => text.clone(),
-                Some(other) => other.to_string(),
-            }));
+            cells.extend(names.iter().map(|name| cell(row.data.get(name))));
             out.extend(csv_line(&cells)?);
         }
     }
     Ok(())
 }
 
-fn csv_line(cells: &[String]) -> Result<Vec<u8>> {
+/// A value as a cell of CSV.
+pub(crate) fn cell(value: Option<&Value>) -> String {
+    match value {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(other) => other.to_string(),
+    }
+}
+
+/// A line of CSV.
+pub(crate) fn csv_line(cells: &[String]) -> Result<Vec<u8>> {
     let wrong = |e: csv::Error| Error::internal(e.to_string());
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record(cells).map_err(wrong)?;

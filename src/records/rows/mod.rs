@@ -22,6 +22,8 @@ use crate::jobs::{self, Job, Task};
 use crate::kb::index_log;
 use crate::records::{self, Kind, Record, folders};
 pub use export::{Format, export};
+pub(crate) use export::{cell, csv_line};
+pub(crate) use query::over;
 pub use query::{Aggregate, Answer, Operation, Query, Sort, query};
 pub(crate) use shown::{MIME, check_text, folder_of, lead_back, parsed, show};
 pub use upload::{RowsUploaded, Source, Upload, upload};
@@ -66,10 +68,28 @@ fn line(seq: i64, id: &str, on: Time, json: &str) -> String {
 
 /// A block.
 #[derive(Debug, sqlx::FromRow)]
-struct Block {
+pub(crate) struct Block {
     first_seq: i64,
     version: i64,
     body: String,
+}
+
+impl Block {
+    /// Rows that are kept elsewhere, in the form of those of folders: each as position, id, time and fields.
+    pub(crate) fn of<'a>(
+        first_seq: i64,
+        rows: impl Iterator<Item = (i64, &'a str, Time, String)>,
+    ) -> Self {
+        let mut body = String::new();
+        for (seq, id, on, json) in rows {
+            body.push_str(&line(seq, id, on, &json));
+        }
+        Self {
+            first_seq,
+            version: 0,
+            body,
+        }
+    }
 }
 
 /// The folder, for those who may read or write rows.

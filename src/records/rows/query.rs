@@ -122,6 +122,8 @@ struct Asked {
     limit: usize,
     after: Option<(Vec<Key>, i64)>,
     is_grouped: bool,
+    /// Whether rows are kept as they pass, because they cannot be read again.
+    keeps: bool,
     /// Whether rows after the page need not be looked at.
     stops: bool,
 }
@@ -132,6 +134,8 @@ struct Candidate {
     seq: i64,
     block: i64,
     size: usize,
+    /// The row itself, when it is kept.
+    line: Option<String>,
 }
 
 /// What was found in some blocks.
@@ -154,18 +158,43 @@ pub async fn query(
 ) -> Result<Answer> {
     caller.need_unconfined(Area::Data.read())?;
     let folder = folder(app, caller.tenant(), folder_id).await?;
-    let asked = Arc::new(Asked::read(query, &folders::columns_of(&folder)?)?);
-    let cores = std::thread::available_parallelism().map_or(2, usize::from);
-    let parts = blocks(
+    let columns = folders::columns_of(&folder)?;
+    let blocks = blocks(
         Arc::clone(app),
         caller.tenant().to_owned(),
         folder_id.to_owned(),
+    );
+    over(
+        app,
+        Some((caller.tenant(), folder_id)),
+        blocks,
+        &columns,
+        query,
     )
-    .map_ok(|blocks| {
-        let asked = Arc::clone(&asked);
-        async move { tokio::task::spawn_blocking(move || asked.look(&blocks)).await? }
-    })
-    .try_buffered(cores);
+    .await
+}
+
+/// Answers a question about rows that come in blocks: those of a folder, or others, which are kept as they pass when they may be on the page.
+///
+/// # Errors
+/// As [`query`].
+pub(crate) async fn over(
+    app: &Arc<App>,
+    folder: Option<(&str, &str)>,
+    blocks: impl stream::Stream<Item = Result<Vec<Block>>> + Send,
+    columns: &[folders::Column],
+    query: &Query,
+) -> Result<Answer> {
+    let mut asked = Asked::read(query, columns)?;
+    asked.keeps = folder.is_none();
+    let asked = Arc::new(asked);
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    let parts = blocks
+        .map_ok(|blocks| {
+            let asked = Arc::clone(&asked);
+            async move { tokio::task::spawn_blocking(move || asked.look(&blocks)).await? }
+        })
+        .try_buffered(cores);
     futures::pin_mut!(parts);
     let mut all = Part::default();
     while let Some(part) = parts.try_next().await? {
@@ -199,8 +228,14 @@ pub async fn query(
         Some(last) if more => Some(Cursor::write(&of, last.keys.clone(), last.seq)?),
         _ => None,
     };
+    let rows = match folder {
+        Some((tenant_id, folder_id)) => {
+            full(app, tenant_id, folder_id, &all.page, &query.select).await?
+        }
+        None => kept(&all.page, &query.select)?,
+    };
     Ok(Answer {
-        rows: full(app, caller.tenant(), folder_id, &all.page, &query.select).await?,
+        rows,
         groups: None,
         total: query.count.then_some(all.total),
         next_cursor,
@@ -208,7 +243,7 @@ pub async fn query(
 }
 
 /// The blocks of a folder in order, a few at a time.
-pub(super) fn blocks(
+pub(crate) fn blocks(
     app: Arc<App>,
     tenant_id: String,
     folder_id: String,
@@ -271,6 +306,20 @@ async fn full(
         rows.extend(found.into_iter().map(|row| (row.seq, row)));
     }
     Ok(page.iter().filter_map(|c| rows.remove(&c.seq)).collect())
+}
+
+/// The rows of a page that were kept.
+fn kept(page: &[Candidate], select: &[String]) -> Result<Vec<Row>> {
+    page.iter()
+        .filter_map(|c| c.line.as_deref())
+        .map(|line| {
+            let mut row = Row::read(line)?;
+            if !select.is_empty() {
+                row.data = selected(&row.data, select);
+            }
+            Ok(row)
+        })
+        .collect()
 }
 
 /// Some fields of a row, each under the name that was asked for.
@@ -364,6 +413,7 @@ impl Asked {
             limit,
             after: None,
             is_grouped,
+            keeps: false,
         };
         if let Some(cursor) = query.cursor.as_deref().filter(|c| !c.is_empty()) {
             asked.after = Some(Cursor::read(cursor, &asked.mark(), asked.sort.len())?);
@@ -409,13 +459,15 @@ impl Asked {
                     seq,
                     block: block.first_seq,
                     size: line.len(),
+                    line: None,
                 };
                 let is_after = self
                     .after
                     .as_ref()
                     .is_none_or(|(keys, at)| self.order(&candidate, keys, *at).is_gt());
                 if is_after {
-                    part.page.push(candidate);
+                    let line = self.keeps.then(|| line.to_owned());
+                    part.page.push(Candidate { line, ..candidate });
                 }
             }
         }

@@ -1,0 +1,281 @@
+//! Bodies against the fields of their kind.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value};
+
+use super::spec::{Field, Kind, Type};
+use crate::error::{Error, Result};
+
+/// Largest amount, so that sums of many stay exact: a hundred trillion of a currency with two decimals.
+const MOST_CENTS: i64 = 10_000_000_000_000_000;
+/// Custom fields of a record, and characters of their values.
+const CUSTOM: usize = 100;
+const CUSTOM_VALUE: usize = 2000;
+
+fn invalid(message: String) -> Error {
+    Error::invalid("body_invalid", message)
+}
+
+/// Checks what was sent for a new record (`whole`) or for a change of one: fields of the kind hold what they should, others are kept as they come. Null is
+/// absence.
+///
+/// # Errors
+/// `body_invalid` names the field.
+pub(super) fn body(kind: &Kind, body: &Map<String, Value>, whole: bool) -> Result<()> {
+    for field in kind.fields {
+        match body.get(field.name) {
+            None if !whole => {}
+            None | Some(Value::Null) if field.required => {
+                return Err(invalid(format!("{} is missing", field.name)));
+            }
+            None | Some(Value::Null) => {}
+            Some(value) => holds(field, value)?,
+        }
+    }
+    if let Some(status) = body.get("status").filter(|s| !s.is_null()) {
+        let Some(life) = kind.life else {
+            return Err(invalid("this kind of record has no status".to_owned()));
+        };
+        if !status.as_str().is_some_and(|s| life.all.contains(&s)) {
+            return Err(invalid(format!("status is one of {}", life.all.join(", "))));
+        }
+    }
+    for own in ["id", "created_at", "updated_at"] {
+        if body.contains_key(own) {
+            return Err(invalid(format!("{own} is not for callers to set")));
+        }
+    }
+    Ok(())
+}
+
+fn holds(field: &Field, value: &Value) -> Result<()> {
+    let name = field.name;
+    let text = |most: usize| match value.as_str() {
+        Some(text) if text.contains('\0') => Err(invalid(format!("{name} holds a null character"))),
+        Some(text) if field.required && text.trim().is_empty() => {
+            Err(invalid(format!("{name} is empty")))
+        }
+        Some(text) if text.chars().count() <= most => Ok(text),
+        Some(_) => Err(invalid(format!("{name} has at most {most} characters"))),
+        None => Err(invalid(format!("{name} is text"))),
+    };
+    let whole = |least: i64, most: i64| match value.as_i64() {
+        Some(n) if (least..=most).contains(&n) => Ok(()),
+        _ => Err(invalid(format!(
+            "{name} is a whole number from {least} to {most}"
+        ))),
+    };
+    match field.holds {
+        Type::Line(most) => {
+            if text(most)?.contains(['\n', '\r']) {
+                return Err(invalid(format!("{name} is one line")));
+            }
+        }
+        Type::Text(most) => {
+            text(most)?;
+        }
+        Type::Key => {
+            let key = text(100)?;
+            let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-.".contains(c);
+            if key.is_empty() || !key.chars().all(fits) {
+                return Err(invalid(format!(
+                    "{name} has 1 to 100 lower-case letters, digits, dots, dashes and underscores"
+                )));
+            }
+        }
+        Type::Integer(least, most) => whole(least, most)?,
+        Type::Cents => whole(0, MOST_CENTS)?,
+        Type::Currency => {
+            let code = text(3)?;
+            if code.len() != 3 || !code.bytes().all(|b| b.is_ascii_uppercase()) {
+                return Err(invalid(format!(
+                    "{name} is three capital letters such as USD"
+                )));
+            }
+        }
+        Type::Flag => {
+            if !value.is_boolean() {
+                return Err(invalid(format!("{name} is true or false")));
+            }
+        }
+        Type::OneOf(words) => {
+            if !value.as_str().is_some_and(|w| words.contains(&w)) {
+                return Err(invalid(format!("{name} is one of {}", words.join(", "))));
+            }
+        }
+        Type::Link(_) | Type::Actor => {
+            text(100)?;
+        }
+        Type::Email => {
+            let address = text(320)?;
+            let fits = address.split_once('@').is_some_and(|(local, domain)| {
+                !local.is_empty() && domain.contains('.') && !domain.contains('@')
+            });
+            if !fits || address.chars().any(|c| c.is_whitespace() || c.is_control()) {
+                return Err(invalid(format!("{name} is a mail address")));
+            }
+        }
+        Type::Url => {
+            let fits = url::Url::parse(text(2000)?)
+                .is_ok_and(|u| matches!(u.scheme(), "http" | "https") && u.host().is_some());
+            if !fits {
+                return Err(invalid(format!("{name} is an http or https address")));
+            }
+        }
+        Type::Time => {
+            if !crate::records::folders::is_date(text(64)?) {
+                return Err(invalid(format!(
+                    "{name} is a day (2026-04-01) or a time (2026-04-01T09:00:00Z)"
+                )));
+            }
+        }
+        Type::Object => {
+            let Some(object) = value.as_object() else {
+                return Err(invalid(format!("{name} is an object")));
+            };
+            if name == "custom_fields" {
+                custom(object)?;
+            }
+        }
+        Type::List(most) => match value.as_array() {
+            Some(list) if list.len() <= most => {}
+            _ => return Err(invalid(format!("{name} is a list of at most {most}"))),
+        },
+        Type::Words(most) => {
+            let words = value.as_array().filter(|l| l.len() <= most);
+            let fits = words.is_some_and(|l| {
+                l.iter().all(|w| {
+                    w.as_str()
+                        .is_some_and(|w| !w.is_empty() && w.len() <= 200 && !w.contains('\0'))
+                })
+            });
+            if !fits || (field.required && words.is_some_and(Vec::is_empty)) {
+                return Err(invalid(format!("{name} is a list of at most {most} words")));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Custom fields are words, numbers and flags under names.
+fn custom(fields: &Map<String, Value>) -> Result<()> {
+    if fields.len() > CUSTOM {
+        return Err(invalid(format!(
+            "there are more than {CUSTOM} custom fields"
+        )));
+    }
+    for (name, value) in fields {
+        let fits = match value {
+            Value::String(text) => text.chars().count() <= CUSTOM_VALUE && !text.contains('\0'),
+            Value::Null | Value::Bool(_) | Value::Number(_) => true,
+            Value::Array(_) | Value::Object(_) => false,
+        };
+        if name.is_empty() || name.len() > 100 || name.contains('\0') || !fits {
+            return Err(invalid(format!(
+                "custom field {name:?}: names have up to 100 bytes, values are text up to {CUSTOM_VALUE} characters, numbers, true or false"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Longest word that can be asked for, in bytes.
+const WORD: usize = 64;
+/// Words of a record.
+const WORDS: usize = 2000;
+
+/// The words of a text as lists find them: runs of letters and digits, without case.
+pub(super) fn words(text: &str) -> impl Iterator<Item = String> + '_ {
+    text.split(|c: char| !c.is_alphanumeric())
+        .filter(|w| !w.is_empty())
+        .map(|w| {
+            let mut word = w.to_lowercase();
+            while word.len() > WORD {
+                word.pop();
+            }
+            word
+        })
+}
+
+/// All words of a record.
+pub(super) fn words_of(body: &Map<String, Value>) -> BTreeSet<String> {
+    fn gather(value: &Value, found: &mut BTreeSet<String>, depth: usize) {
+        if found.len() >= WORDS || depth > 8 {
+            return;
+        }
+        match value {
+            Value::String(text) => found.extend(words(text).take(WORDS - found.len())),
+            Value::Array(list) => list.iter().for_each(|v| gather(v, found, depth + 1)),
+            Value::Object(map) => map.values().for_each(|v| gather(v, found, depth + 1)),
+            Value::Number(number) => {
+                found.insert(number.to_string());
+            }
+            Value::Null | Value::Bool(_) => {}
+        }
+    }
+    let mut found = BTreeSet::new();
+    for value in body.values() {
+        gather(value, &mut found, 0);
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::workspace::spec;
+
+    fn fits(kind: &Kind, value: Value) -> bool {
+        body(kind, value.as_object().expect("an object"), true).is_ok()
+    }
+
+    #[test]
+    fn fields_hold_what_they_should() {
+        assert!(fits(
+            spec::CONTACT,
+            json!({"name": "Jane", "email": "jane@acme.com", "anything": [1], "phone": null})
+        ));
+        for wrong in [
+            json!({}),
+            json!({"name": " "}),
+            json!({"name": 7}),
+            json!({"name": "a\nb"}),
+            json!({"name": "Jane", "email": "jane"}),
+            json!({"name": "Jane", "status": "new"}),
+            json!({"name": "Jane", "id": "x"}),
+            json!({"name": "Jane", "custom_fields": {"a": [1]}}),
+        ] {
+            assert!(!fits(spec::CONTACT, wrong.clone()), "{wrong}");
+        }
+        assert!(fits(
+            spec::DEAL,
+            json!({"name": "x", "amount_cents": 1, "currency": "EUR"})
+        ));
+        assert!(!fits(spec::DEAL, json!({"name": "x", "amount_cents": 1.5})));
+        assert!(!fits(spec::DEAL, json!({"name": "x", "amount_cents": -1})));
+        assert!(!fits(
+            spec::TICKET,
+            json!({"subject": "x", "priority": "mild"})
+        ));
+        assert!(!fits(
+            spec::WEBHOOK,
+            json!({"name": "x", "url": "ftp://x", "event_types": ["a"]})
+        ));
+    }
+
+    #[test]
+    fn words_are_found_without_case() {
+        let found = words_of(
+            json!({"email": "Jané@Acme.com", "n": 12})
+                .as_object()
+                .expect("an object"),
+        );
+        assert_eq!(
+            found.into_iter().collect::<Vec<_>>(),
+            ["12", "acme", "com", "jané"]
+        );
+    }
+}

@@ -1,0 +1,13 @@
+//! What a workspace holds: contacts, deals and invoices, tickets, tasks, content, assets, webhooks, definitions, reports. Each thing is a record whose kind is a table of
+//! fields ([`spec`]); an operation is a plan ([`rules`] and the files beside it) that is carried out in one transaction with all its traces ([`commit`]).
+
+pub mod assets;
+pub mod bi;
+mod check;
+pub mod commit;
+pub mod content;
+mod money;
+pub mod rules;
+pub mod spec;
+pub mod store;
+pub mod webhooks;

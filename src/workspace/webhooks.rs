@@ -1,0 +1,661 @@
+//! Webhooks. What happens is written as a delivery for each endpoint that wants it, in the transaction that causes it, and sent by jobs: signed as Standard Webhooks
+//! (`webhook-id`, `webhook-timestamp`, `webhook-signature`), tried again for about a day, logged. `webhook-id` is that of the event: the same at every attempt, so
+//! that a receiver can tell what it has seen.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, Mac};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::commit::{self, Plan, Request};
+use super::rules::{Body, invalid, text};
+use super::spec::{self, Kind};
+use super::store;
+use crate::app::App;
+use crate::auth::Caller;
+use crate::clock::Time;
+use crate::db::{Tx, args};
+use crate::error::{Error, Result};
+use crate::jobs::{self, Task};
+use crate::outgoing;
+use crate::records::Record;
+
+/// Event types that every workspace has: key, category, description.
+pub const BUILT_IN: &[(&str, &str, &str)] = &[
+    ("contact.created", "crm", "A contact was added."),
+    ("company.created", "crm", "A company was added."),
+    ("lead.created", "crm", "A lead was added."),
+    ("lead.updated", "crm", "A lead changed."),
+    (
+        "lead.converted",
+        "crm",
+        "A lead became a contact, and perhaps a deal.",
+    ),
+    ("deal_stage.created", "crm", "A deal stage was added."),
+    ("deal.created", "crm", "A deal was added."),
+    ("deal.updated", "crm", "A deal changed."),
+    ("invoice.created", "crm", "An invoice was added."),
+    (
+        "invoice.updated",
+        "crm",
+        "An invoice changed, by a payment for instance.",
+    ),
+    ("invoice.paid", "crm", "An invoice is paid in full."),
+    ("payment.created", "crm", "A payment was recorded."),
+    ("account.created", "crm", "A ledger account was added."),
+    ("journal_entry.created", "crm", "A journal entry was added."),
+    ("support_queue.created", "support", "A queue was added."),
+    ("ticket.created", "support", "A ticket was opened."),
+    ("ticket.updated", "support", "A ticket changed."),
+    (
+        "ticket_message.created",
+        "support",
+        "A message was added to a ticket.",
+    ),
+    (
+        "ticket_comment.created",
+        "support",
+        "A comment was added to a ticket.",
+    ),
+    ("task.created", "tasks", "A task was added."),
+    ("task.updated", "tasks", "A task changed."),
+    ("activity.created", "activity", "An activity was logged."),
+    ("cms_collection.created", "cms", "A collection was added."),
+    ("cms_site.created", "cms", "A site was added."),
+    ("cms_entry.created", "cms", "An entry was added."),
+    (
+        "cms_entry.updated",
+        "cms",
+        "An entry changed, by being published for instance.",
+    ),
+    ("marketing_campaign.created", "cms", "A campaign was added."),
+    ("marketing_post.created", "cms", "A post was added."),
+    ("asset.created", "assets", "An upload was announced."),
+    (
+        "asset.updated",
+        "assets",
+        "An asset was uploaded or archived.",
+    ),
+    (
+        "analytics_event.created",
+        "analytics",
+        "An analytics event was defined.",
+    ),
+    (
+        "bi_export.updated",
+        "usage",
+        "An export was written, or failed.",
+    ),
+];
+
+/// What the sending of a test is called.
+const TEST: &str = "webhook.test";
+/// Waiting times between attempts, in seconds: about a day in all.
+const WAITS: [u64; 10] = [5, 30, 120, 600, 1800, 3600, 7200, 14_400, 21_600, 32_400];
+/// An endpoint that has failed for this long is disabled, in milliseconds.
+const GIVEN_UP: i64 = 20 * 60 * 60 * 1000;
+
+/// The event of a change.
+pub(super) fn event_of(kind: &Kind, action: &str) -> String {
+    let noun = kind.name.strip_prefix("crm_").unwrap_or(kind.name);
+    format!("{noun}.{action}d")
+}
+
+/// Checks an endpoint: its address must be one that may be reached.
+pub(super) fn endpoint(app: &App, body: &Body) -> Result<()> {
+    let address = text(body, "url").and_then(|u| reqwest::Url::parse(u).ok());
+    let address = address.ok_or_else(|| invalid("url is an http or https address"))?;
+    if !address.username().is_empty() || address.password().is_some() {
+        return Err(invalid("url holds no name and no password"));
+    }
+    app.outgoing.guard.check(&address)
+}
+
+/// The secret of an endpoint as lists show it.
+fn preview(secret: &str) -> String {
+    let (head, tail) = (secret.get(..10), secret.get(secret.len() - 4..));
+    format!(
+        "{}...{}",
+        head.unwrap_or_default(),
+        tail.unwrap_or_default()
+    )
+}
+
+/// A plan that makes an endpoint. Its secret is answered this once.
+pub(super) fn create(app: &App, caller: &Caller, mut body: Body) -> Result<Plan> {
+    let secret = format!("whsec_{}", STANDARD.encode(app.clock.secret().as_bytes()));
+    body.insert("signing_secret_preview".to_owned(), json!(preview(&secret)));
+    let record = commit::draft(app, caller, spec::WEBHOOK, body, None);
+    let mut plan = Plan::default();
+    plan.secrets
+        .push((spec::WEBHOOK, record.id.clone(), secret.clone()));
+    let mut shown = plan.add(spec::WEBHOOK, record)?;
+    shown["signing_secret"] = json!(secret);
+    Ok(plan.made(shown))
+}
+
+/// Keeps the secret of an endpoint.
+pub(super) async fn keep_secret(
+    tx: &mut Tx,
+    tenant_id: &str,
+    _kind: &Kind,
+    id: &str,
+    secret: &str,
+) -> Result<()> {
+    tx.execute(
+        "INSERT INTO webhook_endpoints (endpoint_id, tenant_id, secret) VALUES ($1, $2, $3)",
+        args![id, tenant_id, secret],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Writes an event for every active endpoint that wants it.
+pub(super) async fn tell(
+    app: &App,
+    tx: &mut Tx,
+    tenant_id: &str,
+    event: &str,
+    data: &Value,
+) -> Result<()> {
+    let endpoints: Vec<(String,)> = tx
+        .all(
+            "SELECT r.id FROM records r JOIN record_facets f ON f.record_id = r.id AND f.tenant_id = r.tenant_id
+             WHERE f.kind = 'webhook' AND f.name = 'event_types' AND f.value IN ($1, '*') AND f.tenant_id = $2 AND r.status IN ('active', 'paused') GROUP BY r.id",
+            args![event, tenant_id],
+        )
+        .await?;
+    if endpoints.is_empty() {
+        return Ok(());
+    }
+    let event_id = format!("msg_{}", app.clock.id());
+    for (endpoint_id,) in endpoints {
+        let delivery = Delivery::new(app, tenant_id, &endpoint_id, Some(&event_id), event, data);
+        deliver_later(app, tx, &delivery).await?;
+    }
+    Ok(())
+}
+
+/// Writes a delivery and its job.
+pub(super) async fn deliver_later(app: &App, tx: &mut Tx, delivery: &Delivery) -> Result<()> {
+    let d = delivery;
+    tx.execute(
+        "INSERT INTO webhook_deliveries (id, tenant_id, endpoint_id, event_id, event_type, payload, status, attempt_count, next_attempt_on, created_on, updated_on)
+         VALUES ($1, $2, $3, $4, $5, $6, 'pending', 0, $7, $7, $7)",
+        args![&d.id, &d.tenant_id, &d.endpoint_id, &d.event_id, &d.event_type, &d.payload, d.created_on],
+    )
+    .await?;
+    attempt_at(app, tx, &d.tenant_id, &d.endpoint_id, &d.id, None).await
+}
+
+async fn attempt_at(
+    app: &App,
+    tx: &mut Tx,
+    tenant_id: &str,
+    endpoint_id: &str,
+    delivery_id: &str,
+    run_at: Option<Time>,
+) -> Result<()> {
+    let task = Task::Deliver {
+        delivery_id: delivery_id.to_owned(),
+    };
+    let queued = jobs::Queued {
+        group: endpoint_id,
+        dedupe_key: None,
+        max_attempts: app.config.job_attempts,
+        run_at,
+    };
+    jobs::enqueue(tx, &app.clock, tenant_id, &task, queued).await?;
+    Ok(())
+}
+
+/// A delivery.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct Delivery {
+    id: String,
+    tenant_id: String,
+    endpoint_id: String,
+    event_id: String,
+    event_type: String,
+    payload: String,
+    status: String,
+    attempt_count: i64,
+    next_attempt_on: Option<Time>,
+    response_status: Option<i64>,
+    last_error: Option<String>,
+    created_on: Time,
+    updated_on: Time,
+}
+
+macro_rules! columns {
+    () => {
+        "id, tenant_id, endpoint_id, event_id, event_type, payload, status, attempt_count, next_attempt_on, response_status, last_error, created_on, updated_on"
+    };
+}
+
+impl Delivery {
+    fn new(
+        app: &App,
+        tenant_id: &str,
+        endpoint_id: &str,
+        event_id: Option<&str>,
+        event: &str,
+        data: &Value,
+    ) -> Self {
+        let now = app.clock.now();
+        Self {
+            id: app.clock.id(),
+            tenant_id: tenant_id.to_owned(),
+            endpoint_id: endpoint_id.to_owned(),
+            event_id: event_id.map_or_else(|| format!("msg_{}", app.clock.id()), str::to_owned),
+            event_type: event.to_owned(),
+            payload: json!({"type": event, "timestamp": now.rfc3339(), "data": data}).to_string(),
+            status: "pending".to_owned(),
+            attempt_count: 0,
+            next_attempt_on: Some(now),
+            response_status: None,
+            last_error: None,
+            created_on: now,
+            updated_on: now,
+        }
+    }
+
+    fn view(&self) -> Result<Value> {
+        Ok(json!({
+            "id": format!("whd_{}", self.id),
+            "webhook_id": spec::WEBHOOK.shown(&self.endpoint_id),
+            "event_id": self.event_id,
+            "event_type": self.event_type,
+            "status": self.status,
+            "attempt_count": self.attempt_count,
+            "next_attempt_at": self.next_attempt_on.map(Time::rfc3339),
+            "response_status": self.response_status,
+            "last_error": self.last_error,
+            "payload": serde_json::from_str::<Value>(&self.payload)?,
+            "created_at": self.created_on.rfc3339(),
+            "updated_at": self.updated_on.rfc3339(),
+        }))
+    }
+}
+
+async fn load(app: &App, tenant_id: &str, id: &str) -> Result<Option<Delivery>> {
+    app.db
+        .optional(
+            concat!(
+                "SELECT ",
+                columns!(),
+                " FROM webhook_deliveries WHERE tenant_id = $1 AND id = $2"
+            ),
+            args![tenant_id, id],
+        )
+        .await
+}
+
+/// Deliveries of an endpoint, the newest first.
+///
+/// # Errors
+/// `record_not_found`.
+pub async fn deliveries(
+    app: &App,
+    caller: &Caller,
+    webhook_id: &str,
+    event_type: Option<&str>,
+    status: Option<&str>,
+    before: Option<&str>,
+    limit: i64,
+) -> Result<(Vec<Value>, Option<String>)> {
+    let endpoint = store::load(app, caller.tenant(), spec::WEBHOOK, webhook_id).await?;
+    let mut rows: Vec<Delivery> = app
+        .db
+        .all(
+            concat!(
+                "SELECT ",
+                columns!(),
+                " FROM webhook_deliveries WHERE endpoint_id = $1 AND tenant_id = $2 AND id < $3 AND (CAST($4 AS TEXT) IS NULL OR event_type = $4)
+                 AND (CAST($5 AS TEXT) IS NULL OR status = $5) ORDER BY id DESC LIMIT $6"
+            ),
+            args![&endpoint.id, caller.tenant(), before.unwrap_or(store::LAST), event_type, status, limit + 1],
+        )
+        .await?;
+    let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = rows.len() > wanted;
+    rows.truncate(wanted);
+    let next = rows.last().filter(|_| more).map(|d| d.id.clone());
+    Ok((
+        rows.iter().map(Delivery::view).collect::<Result<_>>()?,
+        next,
+    ))
+}
+
+/// A plan that queues a test for an endpoint, whatever it subscribes to.
+///
+/// # Errors
+/// `record_not_found`, `webhook_not_active`.
+pub async fn test(app: &App, caller: &Caller, webhook_id: &str) -> Result<Plan> {
+    let endpoint = store::load(app, caller.tenant(), spec::WEBHOOK, webhook_id).await?;
+    if endpoint.status.as_deref() != Some("active") {
+        return Err(Error::unprocessable(
+            "webhook_not_active",
+            "only active endpoints are tested; make it active first",
+        ));
+    }
+    let now = app.clock.now();
+    let data = json!({"webhook_id": webhook_id, "message": "This is a test."});
+    let delivery = Delivery::new(app, caller.tenant(), &endpoint.id, None, TEST, &data);
+    let mut plan = Plan::default();
+    plan.answer = delivery.view()?;
+    plan.status = 202;
+    plan.answer["created_at"] = json!(now.rfc3339());
+    plan.deliveries.push(delivery);
+    Ok(plan)
+}
+
+/// Sends a delivery again, with the id of its event.
+///
+/// # Errors
+/// `record_not_found`, `delivery_not_ended`.
+pub async fn replay(
+    app: &App,
+    caller: &Caller,
+    webhook_id: &str,
+    delivery_id: &str,
+) -> Result<Value> {
+    let endpoint = store::load(app, caller.tenant(), spec::WEBHOOK, webhook_id).await?;
+    let id = delivery_id.strip_prefix("whd_").unwrap_or_default();
+    let mut tx = app.db.begin().await?;
+    let ours = tx
+        .execute(
+            "UPDATE webhook_deliveries SET status = 'pending', attempt_count = 0, next_attempt_on = $1, updated_on = $1
+             WHERE tenant_id = $2 AND endpoint_id = $3 AND id = $4 AND status IN ('succeeded', 'failed')",
+            args![app.clock.now(), caller.tenant(), &endpoint.id, id],
+        )
+        .await?;
+    if ours == 0 {
+        drop(tx);
+        return Err(match load(app, caller.tenant(), id).await? {
+            Some(d) if d.endpoint_id == endpoint.id => {
+                Error::conflict("delivery_not_ended", "it is being delivered already")
+            }
+            _ => Error::not_found("record_not_found", "there is no such delivery"),
+        });
+    }
+    attempt_at(app, &mut tx, caller.tenant(), &endpoint.id, id, None).await?;
+    tx.commit().await?;
+    app.bell.ring();
+    shown(app, caller, id).await
+}
+
+async fn shown(app: &App, caller: &Caller, id: &str) -> Result<Value> {
+    load(app, caller.tenant(), id)
+        .await?
+        .ok_or_else(|| Error::internal("a delivery is gone"))?
+        .view()
+}
+
+/// Resumes what waited while an endpoint was paused.
+///
+/// # Errors
+/// As the database says.
+pub async fn resume(app: &App, tenant_id: &str, endpoint_id: &str) -> Result<()> {
+    let mut tx = app.db.begin().await?;
+    let waiting: Vec<(String,)> = tx
+        .all(
+            "SELECT id FROM webhook_deliveries WHERE endpoint_id = $1 AND tenant_id = $2 AND status IN ('pending', 'retrying') AND next_attempt_on IS NULL",
+            args![endpoint_id, tenant_id],
+        )
+        .await?;
+    for (id,) in waiting {
+        tx.execute(
+            "UPDATE webhook_deliveries SET next_attempt_on = $1 WHERE tenant_id = $2 AND id = $3",
+            args![app.clock.now(), tenant_id, &id],
+        )
+        .await?;
+        attempt_at(app, &mut tx, tenant_id, endpoint_id, &id, None).await?;
+    }
+    tx.commit().await?;
+    app.bell.ring();
+    Ok(())
+}
+
+/// The signature of Standard Webhooks: HMAC-SHA256 over id, time and body, with the bytes behind `whsec_`.
+#[must_use]
+pub fn signature(secret: &str, id: &str, timestamp: i64, body: &str) -> Option<String> {
+    let key = STANDARD.decode(secret.strip_prefix("whsec_")?).ok()?;
+    let mut mac = Hmac::<Sha256>::new_from_slice(&key).ok()?;
+    mac.update(format!("{id}.{timestamp}.{body}").as_bytes());
+    Some(format!(
+        "v1,{}",
+        STANDARD.encode(mac.finalize().into_bytes())
+    ))
+}
+
+/// How long after an attempt the next one comes; spread by a fifth, the same for the same delivery.
+fn wait(delivery_id: &str, attempts: i64) -> Option<Duration> {
+    let at = usize::try_from(attempts - 1).ok()?;
+    let seconds = *WAITS.get(at)?;
+    let dice = Sha256::digest(format!("{delivery_id}/{attempts}"));
+    let spread = u64::from(dice[0]) * 400 / 255;
+    Some(Duration::from_millis(seconds * (800 + spread)))
+}
+
+/// Makes one attempt; the job of [`Task::Deliver`].
+///
+/// # Errors
+/// As the database says; a receiver that fails is no error of the job.
+pub(crate) async fn deliver(app: &App, tenant_id: &str, id: &str) -> Result<()> {
+    let Some(delivery) = load(app, tenant_id, id).await? else {
+        return Ok(());
+    };
+    if matches!(delivery.status.as_str(), "succeeded" | "failed") {
+        return Ok(());
+    }
+    let shown = spec::WEBHOOK.shown(&delivery.endpoint_id);
+    let endpoint = store::load(app, tenant_id, spec::WEBHOOK, &shown).await?;
+    match endpoint.status.as_deref() {
+        Some("active") => {}
+        Some("paused") => {
+            // Waits without a time until the endpoint is active again.
+            app.db
+                .execute(
+                    "UPDATE webhook_deliveries SET next_attempt_on = NULL WHERE tenant_id = $1 AND id = $2",
+                    args![tenant_id, id],
+                )
+                .await?;
+            return Ok(());
+        }
+        _ => {
+            return ended(
+                app,
+                &delivery,
+                "failed",
+                None,
+                Some("the endpoint is disabled"),
+            )
+            .await;
+        }
+    }
+    let (secret,): (String,) = app
+        .db
+        .one(
+            "SELECT secret FROM webhook_endpoints WHERE tenant_id = $1 AND endpoint_id = $2",
+            args![tenant_id, &endpoint.id],
+        )
+        .await?;
+    let (status, error) = send(app, &endpoint, &delivery, &secret).await?;
+    let now = app.clock.now();
+    if error.is_none() {
+        ended(app, &delivery, "succeeded", status, None).await?;
+        app.db
+            .execute(
+                "UPDATE webhook_endpoints SET failing_since = NULL WHERE tenant_id = $1 AND endpoint_id = $2",
+                args![tenant_id, &endpoint.id],
+            )
+            .await?;
+        return Ok(());
+    }
+    app.db
+        .execute(
+            "UPDATE webhook_endpoints SET failing_since = COALESCE(failing_since, $1) WHERE tenant_id = $2 AND endpoint_id = $3",
+            args![now, tenant_id, &endpoint.id],
+        )
+        .await?;
+    let attempts = delivery.attempt_count + 1;
+    // A receiver that says it is gone is not asked again.
+    match wait(id, attempts).filter(|_| status != Some(410)) {
+        Some(wait) => {
+            let at = now.plus(wait);
+            let mut tx = app.db.begin().await?;
+            tx.execute(
+                "UPDATE webhook_deliveries SET status = 'retrying', attempt_count = $1, next_attempt_on = $2, response_status = $3, last_error = $4, updated_on = $5
+                 WHERE tenant_id = $6 AND id = $7",
+                args![attempts, at, status, &error, now, tenant_id, id],
+            )
+            .await?;
+            attempt_at(app, &mut tx, tenant_id, &endpoint.id, id, Some(at)).await?;
+            tx.commit().await?;
+            app.bell.ring();
+        }
+        None => {
+            ended(app, &delivery, "failed", status, error.as_deref()).await?;
+            let since: Option<(Option<Time>,)> = app
+                .db
+                .optional(
+                    "SELECT failing_since FROM webhook_endpoints WHERE tenant_id = $1 AND endpoint_id = $2",
+                    args![tenant_id, &endpoint.id],
+                )
+                .await?;
+            let long = since
+                .and_then(|(at,)| at)
+                .is_some_and(|at| now.0 - at.0 >= GIVEN_UP);
+            if long || status == Some(410) {
+                disable(app, tenant_id, &shown).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn ended(
+    app: &App,
+    delivery: &Delivery,
+    status: &str,
+    response: Option<i64>,
+    error: Option<&str>,
+) -> Result<()> {
+    app.db
+        .execute(
+            "UPDATE webhook_deliveries SET status = $1, attempt_count = attempt_count + 1, next_attempt_on = NULL, response_status = $2, last_error = $3, updated_on = $4
+             WHERE tenant_id = $5 AND id = $6",
+            args![status, response, error, app.clock.now(), &delivery.tenant_id, &delivery.id],
+        )
+        .await?;
+    Ok(())
+}
+
+/// Switches off an endpoint that has failed for too long.
+async fn disable(app: &App, tenant_id: &str, shown: &str) -> Result<()> {
+    let caller = Caller::local(tenant_id);
+    let request = Request {
+        caller: &caller,
+        operation: "disableWebhookEndpoint",
+        request_id: String::new(),
+        once: None,
+    };
+    let body = Body::from_iter([("status".to_owned(), json!("disabled"))]);
+    commit::carry_out(app, &request, || {
+        super::rules::update(app, &caller, spec::WEBHOOK, shown, &body)
+    })
+    .await?;
+    tracing::warn!(
+        endpoint = shown,
+        "a webhook endpoint that kept failing was disabled"
+    );
+    Ok(())
+}
+
+/// Sends once: the status of the answer, and what went wrong.
+async fn send(
+    app: &App,
+    endpoint: &Record,
+    delivery: &Delivery,
+    secret: &str,
+) -> Result<(Option<i64>, Option<String>)> {
+    let body = endpoint.body()?;
+    let address = text(&body, "url").and_then(|u| reqwest::Url::parse(u).ok());
+    let Some(address) = address else {
+        return Ok((None, Some("the endpoint has no address".to_owned())));
+    };
+    if let Err(error) = app.outgoing.guard.check(&address) {
+        return Ok((None, Some(error.public_message().to_owned())));
+    }
+    let timestamp = app.clock.now().0 / 1000;
+    let signed = signature(secret, &delivery.event_id, timestamp, &delivery.payload)
+        .ok_or_else(|| Error::internal("a webhook secret is damaged"))?;
+    let request = app
+        .outgoing
+        .client
+        .post(address)
+        .timeout(Duration::from_secs(app.config.webhook_seconds))
+        .header("content-type", "application/json")
+        .header("webhook-id", &delivery.event_id)
+        .header("webhook-timestamp", timestamp.to_string())
+        .header("webhook-signature", signed)
+        .body(delivery.payload.clone());
+    Ok(match request.send().await {
+        Ok(response) => {
+            let status = response.status();
+            let error = if status.is_success() {
+                None
+            } else if status.is_redirection() {
+                Some(format!(
+                    "the receiver redirects ({status}); redirects are not followed"
+                ))
+            } else {
+                Some(format!("the receiver answers {status}"))
+            };
+            (Some(i64::from(status.as_u16())), error)
+        }
+        Err(error) => (None, Some(outgoing::cause(&error).1)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signatures_are_those_of_the_standard() {
+        // The example of the Standard Webhooks specification's reference libraries.
+        assert_eq!(
+            signature(
+                "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+                "msg_p5jXN8AQM9LWM0D4loKWxJek",
+                1_614_265_330,
+                "{\"test\": 2432232314}"
+            )
+            .as_deref(),
+            Some("v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=")
+        );
+        assert_eq!(signature("plain", "a", 0, ""), None);
+    }
+
+    #[test]
+    fn attempts_spread_over_a_day() {
+        let waits: Vec<Duration> = (1..=10).filter_map(|n| wait("d", n)).collect();
+        let all: u64 = waits.iter().map(Duration::as_secs).sum();
+        assert!(
+            waits.len() == 10 && (64_000..100_000).contains(&all),
+            "{all}"
+        );
+        assert!(wait("d", 11).is_none() && wait("d", 1) != wait("e", 1));
+    }
+
+    #[test]
+    fn every_change_has_its_event() {
+        assert_eq!(event_of(spec::LEAD, "create"), "lead.created");
+        assert_eq!(event_of(spec::TASK, "update"), "task.updated");
+    }
+}

@@ -1,0 +1,576 @@
+//! The workspace dialect: every operation of the contract, its rules, idempotency, webhooks, isolation.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode as Code};
+use axum::routing::post;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::on_both;
+use crate::support::{Engine, Service, text};
+
+/// Calls an operation with an idempotency key, if there is one; gives status, whether it was replayed, and body.
+async fn call(
+    service: &Service,
+    method: &str,
+    path: &str,
+    body: Option<Value>,
+    once: Option<&str>,
+) -> (u16, bool, Value) {
+    let url = format!("{}/v1{path}", service.url);
+    let mut request = service
+        .http
+        .request(
+            Method::from_bytes(method.as_bytes()).expect("a method"),
+            url,
+        )
+        .bearer_auth(&service.key);
+    if let Some(once) = once {
+        request = request.header("Idempotency-Key", once);
+    }
+    if let Some(body) = body {
+        request = request.json(&body);
+    }
+    let response = request.send().await.expect("an answer");
+    let (status, replayed) = (
+        response.status().as_u16(),
+        response.headers().contains_key("idempotent-replayed"),
+    );
+    assert!(
+        status >= 400 || response.headers().contains_key("x-ratelimit-remaining"),
+        "{method} {path}"
+    );
+    let text = response.text().await.expect("a body");
+    (
+        status,
+        replayed,
+        serde_json::from_str(&text).unwrap_or(Value::String(text)),
+    )
+}
+
+/// The data of an operation that succeeds.
+async fn done(service: &Service, method: &str, path: &str, body: Option<Value>) -> Value {
+    let (status, _, answer) = call(service, method, path, body, None).await;
+    assert!(status < 300, "{method} {path}: {status} {answer}");
+    assert!(
+        answer["request_id"]
+            .as_str()
+            .is_some_and(|id| id.starts_with("req_")),
+        "{answer}"
+    );
+    answer["data"].clone()
+}
+
+async fn refused(
+    service: &Service,
+    method: &str,
+    path: &str,
+    body: Value,
+    status: u16,
+    reason: &str,
+) {
+    let (got, _, answer) = call(service, method, path, Some(body), None).await;
+    assert_eq!(
+        (got, &answer["error"]["reason"]),
+        (status, &json!(reason)),
+        "{method} {path}: {answer}"
+    );
+    assert!(answer["request_id"].is_string());
+}
+
+fn ids(list: &Value) -> Vec<String> {
+    list.as_array()
+        .expect("a list")
+        .iter()
+        .map(|v| text(&v["id"]))
+        .collect()
+}
+
+on_both! {
+    async fn every_operation_of_the_workspace_answers(service: Service) {
+        let mut called: BTreeSet<&str> = BTreeSet::new();
+        let mut done = async |operation: &'static str, method: &'static str, path: String, body: Value| -> Value {
+            called.insert(operation);
+            let body = (!body.is_null()).then_some(body);
+            done(&service, method, &path, body).await
+        };
+        macro_rules! op {
+            ($id:literal, $method:literal, $path:expr) => { done($id, $method, $path.to_string(), Value::Null).await };
+            ($id:literal, $method:literal, $path:expr, $body:tt) => { done($id, $method, $path.to_string(), json!($body)).await };
+        }
+        let workspace = op!("getWorkspace", "GET", "/workspace");
+        assert!(workspace["id"].as_str().is_some_and(|id| id.starts_with("wrk_")), "{workspace}");
+        let contact = op!("createContact", "POST", "/contacts", {"name": "Jane Doe", "email": "jane@acme.com", "company_name": "Acme Corp"});
+        assert_eq!((&contact["company_name"], contact["id"].as_str().is_some_and(|i| i.starts_with("con_"))), (&json!("Acme Corp"), true));
+        assert_eq!(ids(&op!("listContacts", "GET", "/contacts?query=jane%20acm&limit=10")), [text(&contact["id"])]);
+        let company = op!("createCompany", "POST", "/companies", {"name": "Acme Corp", "domain": "acme.com"});
+        assert_eq!(op!("listCompanies", "GET", "/companies?query=acme.com")[0]["domain"], "acme.com");
+        let lead = op!("createLead", "POST", "/leads", {"name": "Priya Shah", "company_name": "Northstar Studio", "source": "website", "custom_fields": {"Tier": "Gold"}});
+        assert_eq!(lead["status"], "new");
+        assert_eq!(ids(&op!("listLeads", "GET", "/leads?status=new&source=website&custom_field_key=Tier&custom_field_value=gold")), [text(&lead["id"])]);
+        let converted = op!("convertLead", "POST", format!("/leads/{}/convert", text(&lead["id"])), {"create_deal": true, "deal_name": "Website redesign"});
+        assert_eq!(converted["status"], "converted");
+        op!("createDealStage", "POST", "/deal-stages", {"key": "pilot", "name": "Pilot", "position": 10});
+        assert_eq!(op!("listDealStages", "GET", "/deal-stages")[0]["key"], "pilot");
+        let deal = op!("createDeal", "POST", "/deals", {"name": "Pilot subscription", "company_id": (company["id"]), "stage": "qualified", "amount_cents": 500000, "currency": "USD"});
+        let moved = op!("updateDeal", "PATCH", format!("/deals/{}", text(&deal["id"])), {"stage": "pilot", "amount_cents": 750000});
+        assert_eq!((&moved["stage_moves"][0]["from"], &moved["amount_cents"]), (&json!("qualified"), &json!(750_000)));
+        let invoice = op!("createInvoice", "POST", "/invoices", {"invoice_number": "INV-1001", "company_id": (company["id"]), "line_items": [{"kind": "service", "name": "Website redesign", "unit_amount_cents": 500000}]});
+        assert_eq!((&invoice["status"], &invoice["total_cents"]), (&json!("sent"), &json!(500_000)));
+        let payment = op!("recordPayment", "POST", "/payments", {"invoice_id": (invoice["id"]), "amount_cents": 250000});
+        assert_eq!(payment["currency"], "USD");
+        assert_eq!(op!("listInvoices", "GET", format!("/invoices?status=partially_paid&company_id={}", text(&company["id"])))[0]["balance_cents"], 250_000);
+        let cash = op!("createAccountingAccount", "POST", "/accounting/accounts", {"code": "1000", "name": "Cash", "type": "asset"});
+        let revenue = op!("createAccountingAccount", "POST", "/accounting/accounts", {"code": "4000", "name": "Services revenue", "type": "revenue"});
+        assert_eq!(ids(&op!("listAccountingAccounts", "GET", "/accounting/accounts?type=revenue")), [text(&revenue["id"])]);
+        op!("createJournalEntry", "POST", "/accounting/journal-entries", {"status": "posted", "lines": [{"account_id": (cash["id"]), "debit_cents": 10000}, {"account_id": (revenue["id"]), "credit_cents": 10000}]});
+        assert_eq!(op!("listJournalEntries", "GET", "/accounting/journal-entries?status=posted")[0]["total_cents"], 10_000);
+
+        let queue = op!("createSupportQueue", "POST", "/support/queues", {"key": "priority", "name": "Priority Support", "first_response_target_minutes": 120});
+        assert_eq!(op!("listSupportQueues", "GET", "/support/queues?status=active&query=priority")[0]["key"], "priority");
+        let ticket = op!("createSupportTicket", "POST", "/support/tickets", {"subject": "Customer cannot download invoice", "priority": "urgent", "category": "billing", "contact_id": (contact["id"])});
+        assert_eq!(ticket["status"], "new");
+        let path = format!("/support/tickets/{}", text(&ticket["id"]));
+        assert_eq!(ids(&op!("listSupportTickets", "GET", format!("/support/tickets?priority=urgent&category=Billing&contact_id={}&query=invoice%20downl", text(&contact["id"])))), [text(&ticket["id"])]);
+        let routed = op!("updateSupportTicket", "PATCH", path, {"status": "waiting_on_customer", "queue_id": (queue["id"])});
+        assert!(routed["first_response_due_at"].is_string(), "{routed}");
+        op!("addSupportTicketMessage", "POST", format!("{path}/messages"), {"direction": "inbound", "channel": "email", "body": "I still cannot access the invoice."});
+        op!("addSupportTicketMessage", "POST", format!("{path}/messages"), {"direction": "outbound", "body": "Here it is."});
+        let after = &op!("listSupportTickets", "GET", "/support/tickets?status=open")[0];
+        assert_eq!(after["first_response_late"], false, "{after}");
+        assert_eq!(op!("listSupportTicketMessages", "GET", format!("{path}/messages?ticket_id={}&query=still", text(&ticket["id"])))[0]["direction"], "inbound");
+        op!("addSupportTicketComment", "POST", format!("{path}/comments"), {"body": "Finance is checking the invoice export.", "pinned": true});
+        assert_eq!(op!("listSupportTicketComments", "GET", format!("{path}/comments"))[0]["pinned"], true);
+
+        let task = op!("createTask", "POST", "/tasks", {"title": "Follow up with Jane Doe", "related_resource_type": "contact", "related_resource_id": (contact["id"]), "assignee_id": "ada"});
+        assert_eq!(op!("listTasks", "GET", "/tasks?status=open&assignee_id=ada")[0]["id"], task["id"]);
+        let over = op!("updateTask", "PATCH", format!("/tasks/{}", text(&task["id"])), {"status": "completed", "completed_note": "Jane confirmed the next call."});
+        assert!(over["completed_at"].is_string());
+        op!("createActivity", "POST", "/activities", {"type": "email", "summary": "Jane asked for pricing details", "related_resource_type": "contact", "related_resource_id": (contact["id"])});
+        assert_eq!(op!("listActivities", "GET", "/activities?type=email&query=pricing")[0]["type"], "email");
+
+        let collection = op!("createCmsCollection", "POST", "/cms/collections", {"name": "Blog Posts", "key": "blog_posts", "schema": {"fields": [{"key": "title", "type": "string", "required": true}, {"key": "slug", "type": "string", "required": true}, {"key": "body", "type": "markdown"}]}});
+        op!("createCmsSite", "POST", "/cms/sites", {"key": "slab5_com", "name": "slab5.com", "primary_domain": "slab5.com"});
+        assert_eq!(op!("listCmsSites", "GET", "/cms/sites")[0]["key"], "slab5_com");
+        let entry = op!("createCmsEntry", "POST", "/cms/entries", {"collection_id": (collection["id"]), "title": "AI follow-up workflows", "status": "draft", "fields": {"slug": "ai-follow-up-workflows", "body": "Draft content about lanterns."}});
+        assert_eq!(op!("listCmsEntries", "GET", format!("/cms/entries?collection_id={}&status=draft", text(&collection["id"])))[0]["id"], entry["id"]);
+        assert_eq!(op!("searchCmsEntries", "GET", "/cms/entries/search?query=lanterns")[0]["id"], entry["id"], "found right after it was written");
+        let published = op!("updateCmsEntry", "PATCH", format!("/cms/entries/{}", text(&entry["id"])), {"status": "published"});
+        assert!(published["published_at"].is_string());
+        let campaign = op!("createMarketingCampaign", "POST", "/marketing/campaigns", {"key": "slab5_beta_launch", "name": "Slab5 beta launch", "channel": "website"});
+        assert_eq!(op!("listMarketingCampaigns", "GET", "/marketing/campaigns?channel=website&query=beta")[0]["id"], campaign["id"]);
+        op!("createMarketingPost", "POST", "/marketing/posts", {"channel": "linkedin", "title": "Beta launch", "body": "We are opening Slab5 private beta.", "campaign_id": (campaign["id"])});
+        assert_eq!(op!("listMarketingPosts", "GET", format!("/marketing/posts?campaign_id={}", text(&campaign["id"])))[0]["channel"], "linkedin");
+
+        let words = "# Sky\n\nThe aurora dances above the harbour.";
+        let asset = op!("createAssetUploadIntent", "POST", "/assets", {"asset_type": "document", "file_name": "sky.md", "mime_type": "text/markdown", "related_resource_type": "cms_entry", "related_resource_id": (entry["id"])});
+        let sent = service.http.put(text(&asset["upload_url"])).body(words).send().await.expect("an answer");
+        assert_eq!(sent.status(), StatusCode::OK);
+        let path = format!("/assets/{}", text(&asset["id"]));
+        let checksum = hex::encode(Sha256::digest(words));
+        let whole = op!("completeAssetUpload", "POST", format!("{path}/complete"), {"byte_size": (words.len()), "checksum_sha256": checksum});
+        assert_eq!(whole["status"], "available");
+        let got = op!("getAsset", "GET", format!("{path}?asset_id={}", text(&asset["id"])));
+        let bytes = service.http.get(text(&got["download_url"])).send().await.expect("an answer");
+        assert_eq!(bytes.text().await.expect("text"), words);
+        assert_eq!(op!("listAssets", "GET", format!("/assets?asset_type=document&status=available&related_resource_type=cms_entry&related_resource_id={}", text(&entry["id"])))[0]["id"], asset["id"]);
+
+        op!("registerIntegrationEventType", "POST", "/integrations/events", {"key": "external.publish.completed", "category": "publishing", "description": "External publishing workflow completed."});
+        assert_eq!(op!("listIntegrationEventTypes", "GET", "/integrations/events?category=publishing")[0]["key"], "external.publish.completed");
+        let webhook = op!("createWebhookEndpoint", "POST", "/webhooks", {"name": "CRM Ops Webhook", "url": "https://example.com/slab5/webhooks", "event_types": ["lead.created"]});
+        assert!(webhook["signing_secret"].as_str().is_some_and(|s| s.starts_with("whsec_")));
+        assert_eq!(op!("listWebhookEndpoints", "GET", "/webhooks?event_type=lead.created")[0].get("signing_secret"), None, "shown once");
+        let path = format!("/webhooks/{}", text(&webhook["id"]));
+        let test = op!("sendTestWebhookEvent", "POST", format!("{path}/test"));
+        assert_eq!((&test["event_type"], &test["status"]), (&json!("webhook.test"), &json!("pending")));
+        assert_eq!(op!("listWebhookDeliveries", "GET", format!("{path}/deliveries"))[0]["id"], test["id"]);
+        assert_eq!(op!("updateWebhookEndpoint", "PATCH", path, {"status": "paused"})["status"], "paused");
+
+        op!("defineAnalyticsProperty", "POST", "/analytics/properties", {"key": "workspace_id", "type": "string", "required": true});
+        op!("defineAnalyticsEvent", "POST", "/analytics/events", {"name": "first_contact_created", "description": "A workspace created its first CRM contact.", "owner": "growth", "properties": ["workspace_id", "source"]});
+        assert_eq!(op!("listAnalyticsEvents", "GET", "/analytics/events?owner=growth&query=first")[0]["name"], "first_contact_created");
+        assert_eq!(op!("validateAnalyticsEvent", "POST", "/analytics/events/validate", {"name": "first_contact_created", "properties": {"workspace_id": "w"}})["valid"], true);
+        let wrong = op!("validateAnalyticsEvent", "POST", "/analytics/events/validate", {"name": "first_contact_created", "properties": {"colour": 1}});
+        let codes: Vec<&str> = wrong["errors"].as_array().expect("errors").iter().filter_map(|e| e["code"].as_str()).collect();
+        assert_eq!(codes, ["unknown", "missing"]);
+
+        let dashboard = op!("createBiDashboard", "POST", "/bi/dashboards", {"name": "Sales"});
+        assert_eq!(op!("listBiDashboards", "GET", "/bi/dashboards?status=draft&query=sales")[0]["id"], dashboard["id"]);
+        let dataset = op!("createBiDataset", "POST", "/bi/datasets", {"name": "Deals", "kind": "table", "source": "deals", "query": {"filter": {"field": "amount_cents", "op": "exists"}}});
+        assert_eq!(op!("listBiDatasets", "GET", "/bi/datasets?kind=table")[0]["id"], dataset["id"]);
+        let report = op!("createBiReport", "POST", "/bi/reports", {"name": "By stage", "dashboard_id": (dashboard["id"]), "dataset_id": (dataset["id"]), "query": {"groupBy": ["stage"], "aggregates": [{"op": "sum", "field": "amount_cents", "as": "sum"}]}});
+        assert_eq!(op!("listBiReports", "GET", format!("/bi/reports?dashboard_id={}", text(&dashboard["id"])))[0]["id"], report["id"]);
+        let metric = op!("createBiMetric", "POST", "/bi/metrics", {"name": "Pipeline", "dataset_id": (dataset["id"]), "aggregate": {"op": "sum", "field": "amount_cents", "as": "sum"}});
+        assert_eq!(op!("listBiMetrics", "GET", format!("/bi/metrics?dataset_id={}", text(&dataset["id"])))[0]["id"], metric["id"]);
+        let answer = op!("runBiQuery", "POST", "/bi/queries/run", {"report_id": (report["id"])});
+        assert_eq!(answer["rows"], json!([{"stage": "pilot", "sum": 750_000}]));
+        let answer = op!("runBiQuery", "POST", "/bi/queries/run", {"metric_id": (metric["id"])});
+        assert_eq!(answer["rows"], json!([{"sum": 750_000}]));
+        let answer = op!("runBiQuery", "POST", "/bi/queries/run", {"source": "deals", "query": {"select": ["name", "stage"], "sort": [{"field": "name"}], "count": true}});
+        assert_eq!((&answer["total"], &answer["rows"][0]), (&json!(2), &json!({"name": "Pilot subscription", "stage": "pilot"})));
+        let export = op!("createBiExport", "POST", "/bi/exports", {"report_id": (report["id"]), "format": "csv"});
+        let mut url = Value::Null;
+        for _ in 0..100 {
+            let listed = op!("listBiExports", "GET", "/bi/exports");
+            assert_eq!(listed[0]["id"], export["id"]);
+            assert_ne!(listed[0]["status"], "failed", "{listed}");
+            url = listed[0]["download_url"].clone();
+            if url.is_string() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let csv = service.http.get(text(&url)).send().await.expect("an answer").text().await.expect("text");
+        assert_eq!(csv, "stage,sum\npilot,750000\n");
+        let artifact = op!("createBiScheduledArtifact", "POST", "/bi/scheduled-artifacts", {"name": "Weekly", "report_id": (report["id"]), "format": "jsonl", "cron": "0 6 * * 1"});
+        assert_eq!(op!("listBiScheduledArtifacts", "GET", "/bi/scheduled-artifacts")[0]["id"], artifact["id"]);
+        assert_eq!(op!("updateBiObject", "PATCH", format!("/bi/dashboards/{}", text(&dashboard["id"])), {"status": "active"})["status"], "active");
+        assert_eq!(op!("archiveBiObject", "DELETE", format!("/bi/scheduled-artifacts/{}", text(&artifact["id"])))["status"], "archived");
+        assert_eq!(op!("archiveAsset", "DELETE", format!("/assets/{}", text(&asset["id"])))["status"], "archived");
+
+        // The contract's operations, and none is missing.
+        let document = service.get("/openapi.json").await;
+        let ours: BTreeSet<String> = document["paths"].as_object().expect("paths").iter().filter(|(path, _)| path.starts_with("/v1/"))
+            .flat_map(|(_, item)| item.as_object().expect("operations").values().map(|o| text(&o["operationId"])).collect::<Vec<_>>())
+            .filter(|id| id != "replayWebhookDelivery").collect();
+        assert_eq!(ours.len(), 75);
+        let missing: Vec<&String> = ours.iter().filter(|id| !called.contains(id.as_str())).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+
+        // Everything textual is searched by who may read it.
+        let caller = service.app.local_caller("default").await.expect("a tenant");
+        for (area, query, kind) in [("crm", "northstar", "crm_lead"), ("support", "finance", "ticket_comment"), ("assets", "aurora", "asset"), ("cms", "private beta", "marketing_post")] {
+            let shelf = format!("{area}~{}", caller.tenant());
+            let mut hits = Vec::new();
+            for _ in 0..200 {
+                hits = service.search(json!({"query": query, "datasetIds": [shelf], "hybridAlpha": 0.0, "filter": {"field": "kind", "op": "eq", "value": kind}})).await;
+                if !hits.is_empty() {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            assert!(!hits.is_empty(), "{area}: {query}");
+        }
+    }
+
+    async fn the_rules_of_a_workspace_hold(service: Service) {
+        let company = done(&service, "POST", "/companies", Some(json!({"name": "Acme"}))).await;
+        let invoice = done(&service, "POST", "/invoices", Some(json!({"invoice_number": "1", "line_items": [{"name": "a", "unit_amount_cents": 30, "quantity": 3, "tax_cents": 10}]}))).await;
+        let pay = |cents: i64| json!({"invoice_id": invoice["id"], "amount_cents": cents});
+        refused(&service, "POST", "/payments", pay(101), 422, "overpayment").await;
+        refused(&service, "POST", "/payments", json!({"invoice_id": invoice["id"], "amount_cents": 1, "currency": "EUR"}), 422, "currency_mismatch").await;
+        // Many at once never pay more than is left.
+        let paid = futures::future::join_all((0..8).map(|_| call(&service, "POST", "/payments", Some(pay(30)), None))).await;
+        assert_eq!(paid.iter().filter(|(status, ..)| *status == 201).count(), 3, "{paid:?}");
+        done(&service, "POST", "/payments", Some(pay(10))).await;
+        assert_eq!(done(&service, "GET", "/invoices?status=paid", None).await[0]["balance_cents"], 0);
+        refused(&service, "POST", "/payments", pay(1), 422, "invoice_not_payable").await;
+        refused(&service, "POST", "/invoices", json!({"invoice_number": "1", "line_items": [{"name": "a", "unit_amount_cents": 1}]}), 409, "key_taken").await;
+        refused(&service, "POST", "/invoices", json!({"invoice_number": "2", "line_items": [{"name": "a", "unit_amount_cents": 1.5}]}), 400, "body_invalid").await;
+        let account = done(&service, "POST", "/accounting/accounts", Some(json!({"code": "1", "name": "Cash", "type": "asset"}))).await;
+        let line = |side: &str, cents: i64| json!({"account_id": account["id"], (side): cents});
+        refused(&service, "POST", "/accounting/journal-entries", json!({"lines": [line("debit_cents", 2), line("credit_cents", 1)]}), 422, "journal_unbalanced").await;
+        refused(&service, "POST", "/accounting/journal-entries", json!({"lines": [line("debit_cents", 2), {"account_id": "acct_nowhere", "credit_cents": 2}]}), 404, "record_not_found").await;
+        refused(&service, "POST", "/deals", json!({"name": "x", "stage": "dreams"}), 404, "record_not_found").await;
+        refused(&service, "POST", "/deals", json!({"name": "x", "company_id": "con_01M8253NYS60NEA3X8KANXMAXY"}), 404, "record_not_found").await;
+        // A lead becomes one contact, whoever converts it how often; its company is the one that is there.
+        let lead = done(&service, "POST", "/leads", Some(json!({"name": "Ann", "company_name": "ACME"}))).await;
+        let path = format!("/leads/{}/convert", text(&lead["id"]));
+        let all = futures::future::join_all((0..6).map(|_| call(&service, "POST", &path, Some(json!({"create_deal": true})), None))).await;
+        assert!(all.iter().all(|(status, _, answer)| *status == 200 && answer["data"]["company_id"] == company["id"]), "{all:?}");
+        assert_eq!(ids(&done(&service, "GET", "/contacts", None).await).len(), 1);
+        // States.
+        let ticket = done(&service, "POST", "/support/tickets", Some(json!({"subject": "x"}))).await;
+        let path = format!("/support/tickets/{}", text(&ticket["id"]));
+        done(&service, "PATCH", &path, Some(json!({"status": "closed"}))).await;
+        refused(&service, "PATCH", &path, json!({"status": "pending"}), 422, "status_move_invalid").await;
+        // Content fits its collection.
+        let collection = done(&service, "POST", "/cms/collections", Some(json!({"name": "c", "key": "c", "schema": {"fields": [{"key": "price", "type": "number", "required": true}]}}))).await;
+        let entry = |fields: Value, status: &str| json!({"collection_id": collection["id"], "title": "t", "fields": fields, "status": status});
+        refused(&service, "POST", "/cms/entries", entry(json!({"price": "much"}), "draft"), 400, "body_invalid").await;
+        refused(&service, "POST", "/cms/entries", entry(json!({}), "published"), 400, "body_invalid").await;
+        done(&service, "POST", "/cms/entries", Some(entry(json!({"price": 1, "slug": "a"}), "draft"))).await;
+        refused(&service, "POST", "/cms/entries", entry(json!({"price": 1, "slug": "a"}), "draft"), 409, "key_taken").await;
+        // Uploads are what they say.
+        let asset = done(&service, "POST", "/assets", Some(json!({"asset_type": "image", "file_name": "a.png", "mime_type": "image/png"}))).await;
+        let complete = format!("/assets/{}/complete", text(&asset["id"]));
+        let zero = json!({"byte_size": 3, "checksum_sha256": "0".repeat(64)});
+        refused(&service, "POST", &complete, zero.clone(), 422, "upload_missing").await;
+        let url = text(&asset["upload_url"]);
+        assert_eq!(service.http.put(url.replace("signature=", "signature=0")).body("abc").send().await.expect("an answer").status(), StatusCode::FORBIDDEN);
+        assert_eq!(service.http.put(&url).body("abc").send().await.expect("an answer").status(), StatusCode::OK);
+        refused(&service, "POST", &complete, zero, 422, "upload_differs").await;
+        // Webhooks lead out, not in.
+        for inside in ["http://127.0.0.1:1/", "http://169.254.169.254/latest", "http://[::1]/"] {
+            let (status, ..) = call(&service, "POST", "/webhooks", Some(json!({"name": "x", "url": inside, "event_types": ["*"]})), None).await;
+            assert!((400..500).contains(&status), "{inside}");
+        }
+        // Questions reach only what the tenant has and the key may read.
+        refused(&service, "POST", "/bi/queries/run", json!({"source": "api_keys"}), 400, "body_invalid").await;
+        let limited = service.key_with(&["bi:*"], None).await;
+        let (status, answer) = service.call_as(&limited, Method::POST, "/v1/bi/queries/run", Some(json!({"source": "contacts"}))).await;
+        assert_eq!((status, &answer["error"]["reason"]), (StatusCode::FORBIDDEN, &json!("scope_missing")));
+        // Lists.
+        for n in 0..7 {
+            done(&service, "POST", "/activities", Some(json!({"type": "note", "summary": format!("note number {n}")}))).await;
+        }
+        let (_, _, first) = call(&service, "GET", "/activities?limit=3&query=note", None, None).await;
+        done(&service, "POST", "/activities", Some(json!({"type": "note", "summary": "a later note"}))).await;
+        let (_, _, second) = call(&service, "GET", &format!("/activities?limit=3&query=note&cursor={}", text(&first["next_cursor"])), None, None).await;
+        let told = |page: &Value| -> Vec<String> { page["data"].as_array().expect("a list").iter().map(|a| text(&a["summary"])).collect() };
+        assert_eq!([told(&first), told(&second)].concat(), ["note number 6", "note number 5", "note number 4", "note number 3", "note number 2", "note number 1"]);
+        for (path, reason) in [("/contacts?limit=101", "limit_out_of_range"), ("/contacts?cursor=x", "cursor_invalid"), ("/contacts?colour=red", "parameter_unknown"), ("/leads?status=asleep", "parameter_invalid"), ("/leads?custom_field_key=a", "parameter_invalid")] {
+            let (status, _, answer) = call(&service, "GET", path, None, None).await;
+            assert_eq!((status, &answer["error"]["reason"]), (400, &json!(reason)), "{path}");
+        }
+    }
+
+    async fn a_write_with_a_key_is_done_once(service: Service) {
+        let body = json!({"name": "Jane", "email": "jane@acme.com"});
+        let all = futures::future::join_all((0..200).map(|_| call(&service, "POST", "/contacts", Some(body.clone()), Some("one")))).await;
+        let fresh: Vec<_> = all.iter().filter(|(_, replayed, _)| !replayed).collect();
+        assert_eq!(fresh.len(), 1);
+        assert!(all.iter().all(|(status, _, answer)| *status == 201 && *answer == fresh[0].2), "the same answer, with its status");
+        assert_eq!(ids(&done(&service, "GET", "/contacts", None).await).len(), 1);
+        let (status, _, answer) = call(&service, "POST", "/contacts", Some(json!({"name": "Joe"})), Some("one")).await;
+        assert_eq!((status, &answer["error"]["reason"]), (409, &json!("idempotency_key_reused")));
+        // Another operation has keys of its own.
+        let (status, replayed, _) = call(&service, "POST", "/companies", Some(json!({"name": "Acme"})), Some("one")).await;
+        assert_eq!((status, replayed), (201, false));
+        // A refusal leaves nothing behind, and may be put right under the same key.
+        let (status, ..) = call(&service, "POST", "/contacts", Some(json!({"name": 7})), Some("two")).await;
+        assert_eq!(status, 400);
+        let (status, ..) = call(&service, "POST", "/contacts", Some(body), Some("two")).await;
+        assert_eq!(status, 201);
+    }
+
+    async fn a_workspace_belongs_to_its_tenant(service: Service) {
+        let document = service.get("/openapi.json").await;
+        let contact = done(&service, "POST", "/contacts", Some(json!({"name": "Secret Jane"}))).await;
+        let ticket = done(&service, "POST", "/support/tickets", Some(json!({"subject": "Secret"}))).await;
+        let lead = done(&service, "POST", "/leads", Some(json!({"name": "Secret"}))).await;
+        let deal = done(&service, "POST", "/deals", Some(json!({"name": "Secret"}))).await;
+        let task = done(&service, "POST", "/tasks", Some(json!({"title": "Secret"}))).await;
+        let collection = done(&service, "POST", "/cms/collections", Some(json!({"name": "Secret", "key": "secret"}))).await;
+        let entry = done(&service, "POST", "/cms/entries", Some(json!({"collection_id": collection["id"], "title": "Secret"}))).await;
+        let asset = done(&service, "POST", "/assets", Some(json!({"asset_type": "image", "file_name": "secret.png", "mime_type": "image/png"}))).await;
+        let webhook = done(&service, "POST", "/webhooks", Some(json!({"name": "Secret", "url": "https://example.com", "event_types": ["*"]}))).await;
+        let dataset = done(&service, "POST", "/bi/datasets", Some(json!({"name": "Secret", "kind": "table", "source": "contacts"}))).await;
+        let stranger = service.stranger().await;
+        let body = json!({"name": "x", "title": "x", "subject": "x", "body": "x", "type": "note", "summary": "x", "status": "open", "key": "x", "channel": "x", "format": "csv",
+            "company_id": contact["id"], "contact_id": contact["id"], "invoice_id": lead["id"], "collection_id": collection["id"], "dataset_id": dataset["id"], "lines": [], "line_items": [],
+            "related_resource_type": "contact", "related_resource_id": contact["id"], "queue_id": ticket["id"], "byte_size": 1, "checksum_sha256": "0".repeat(64)});
+        let mut tried = 0;
+        for (path, item) in document["paths"].as_object().expect("paths").iter().filter(|(p, _)| p.starts_with("/v1/")) {
+            for method in item.as_object().expect("operations").keys() {
+                let filled = path.replace("{lead_id}", &text(&lead["id"])).replace("{deal_id}", &text(&deal["id"])).replace("{ticket_id}", &text(&ticket["id"]))
+                    .replace("{task_id}", &text(&task["id"])).replace("{entry_id}", &text(&entry["id"])).replace("{asset_id}", &text(&asset["id"]))
+                    .replace("{webhook_id}", &text(&webhook["id"])).replace("{delivery_id}", "whd_x").replace("{collection}", "datasets").replace("{id}", &text(&dataset["id"]));
+                let method = Method::from_bytes(method.to_uppercase().as_bytes()).expect("a method");
+                let sent = (method != Method::GET).then(|| body.clone());
+                let (status, answer) = service.call_as(&stranger, method.clone(), &filled, sent).await;
+                assert!(status.as_u16() < 500, "{method} {filled}: {answer}");
+                // What a stranger is told holds nothing of ours.
+                assert!(!answer.to_string().contains("Secret") && !answer.to_string().contains("secret.png"), "{method} {filled}: {answer}");
+                if *path != filled {
+                    assert!((400..500).contains(&status.as_u16()), "{method} {filled}: {answer}");
+                }
+                tried += 1;
+            }
+        }
+        assert_eq!(tried, 76);
+        assert_eq!(done(&service, "GET", "/contacts?query=secret", None).await[0]["name"], "Secret Jane");
+    }
+}
+
+/// A receiver that does as it is told, and remembers.
+#[derive(Clone, Default)]
+struct Receiver {
+    got: Arc<Mutex<Vec<(HeaderMap, String)>>>,
+    answers: Arc<Mutex<Vec<u16>>>,
+}
+
+async fn receive(
+    State(receiver): State<Receiver>,
+    headers: HeaderMap,
+    body: String,
+) -> (Code, [(&'static str, &'static str); 1]) {
+    receiver.got.lock().expect("got").push((headers, body));
+    let next = {
+        let mut answers = receiver.answers.lock().expect("answers");
+        if answers.is_empty() {
+            200
+        } else {
+            answers.remove(0)
+        }
+    };
+    if next == 0 {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    }
+    (
+        Code::from_u16(if next == 0 { 200 } else { next }).expect("a status"),
+        [("location", "http://169.254.169.254/")],
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn webhooks_are_signed_and_tried_again() {
+    let receiver = Receiver::default();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
+    let url = format!("http://{}/hook", listener.local_addr().expect("an address"));
+    let app = Router::new()
+        .route("/hook", post(receive))
+        .with_state(receiver.clone());
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let service = Service::start_with(Engine::Sqlite, |config| {
+        config.outgoing_allow = "127.0.0.0/8".to_owned();
+        config.webhook_seconds = 1;
+    })
+    .await;
+    let webhook = done(
+        &service,
+        "POST",
+        "/webhooks",
+        Some(
+            json!({"name": "ops", "url": url, "event_types": ["contact.created", "deal.updated"]}),
+        ),
+    )
+    .await;
+    let secret = text(&webhook["signing_secret"]);
+    let path = format!("/webhooks/{}", text(&webhook["id"]));
+    let log = async || done(&service, "GET", &format!("{path}/deliveries"), None).await;
+    let wait = async |wanted: &str| {
+        for _ in 0..400 {
+            let all = log().await;
+            if all[0]["status"] == wanted {
+                return all;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!("no delivery became {wanted}: {}", log().await);
+    };
+    done(&service, "POST", "/contacts", Some(json!({"name": "Jane"}))).await;
+    done(
+        &service,
+        "POST",
+        "/companies",
+        Some(json!({"name": "Acme"})),
+    )
+    .await;
+    let all = wait("succeeded").await;
+    assert_eq!(
+        (all.as_array().map(Vec::len), &all[0]["attempt_count"]),
+        (Some(1), &json!(1)),
+        "companies were not asked for"
+    );
+    let (headers, body) = receiver.got.lock().expect("got")[0].clone();
+    let word = |name: &str| headers[name].to_str().expect("text").to_owned();
+    let expected = cairn::workspace::webhooks::signature(
+        &secret,
+        &word("webhook-id"),
+        word("webhook-timestamp").parse().expect("a time"),
+        &body,
+    );
+    assert_eq!(Some(word("webhook-signature")), expected);
+    let told: Value = serde_json::from_str(&body).expect("JSON");
+    assert_eq!(
+        (&told["type"], &told["data"]["name"]),
+        (&json!("contact.created"), &json!("Jane"))
+    );
+    // It fails, takes too long, redirects inside: each is tried again later, under the same id.
+    for (answer, reason) in [(500, "500"), (0, "too long"), (302, "redirect")] {
+        receiver.answers.lock().expect("answers").push(answer);
+        done(
+            &service,
+            "POST",
+            "/contacts",
+            Some(json!({"name": format!("after {answer}")})),
+        )
+        .await;
+        let all = wait("retrying").await;
+        assert!(
+            all[0]["last_error"]
+                .as_str()
+                .is_some_and(|e| e.contains(reason))
+                && all[0]["next_attempt_at"].is_string(),
+            "{}",
+            all[0]
+        );
+    }
+    let before = receiver.got.lock().expect("got").len();
+    assert_eq!(before, 4, "a redirect is not followed");
+    // The first waiting time is five seconds, more or less: then all are delivered.
+    for _ in 0..200 {
+        if log()
+            .await
+            .as_array()
+            .is_some_and(|l| l.iter().all(|d| d["status"] == "succeeded"))
+        {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let all = log().await;
+    assert!(
+        all.as_array()
+            .is_some_and(|l| l.len() == 4 && l.iter().all(|d| d["status"] == "succeeded")),
+        "{all}"
+    );
+    let got = receiver.got.lock().expect("got").clone();
+    let ids: BTreeSet<String> = got
+        .iter()
+        .map(|(h, _)| h["webhook-id"].to_str().expect("text").to_owned())
+        .collect();
+    assert_eq!(
+        (got.len(), ids.len()),
+        (7, 4),
+        "a receiver can tell what it has seen"
+    );
+    // While an endpoint is paused, what happens waits for it.
+    done(&service, "PATCH", &path, Some(json!({"status": "paused"}))).await;
+    done(
+        &service,
+        "POST",
+        "/contacts",
+        Some(json!({"name": "Waiting"})),
+    )
+    .await;
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    assert_eq!(log().await[0]["status"], "pending");
+    done(&service, "PATCH", &path, Some(json!({"status": "active"}))).await;
+    let all = wait("succeeded").await;
+    // A delivery is replayed under the id of its event.
+    let again = format!("{path}/deliveries/{}/replay", text(&all[0]["id"]));
+    assert_eq!(
+        done(&service, "POST", &again, None).await["status"],
+        "pending"
+    );
+    wait("succeeded").await;
+    let got = receiver.got.lock().expect("got").clone();
+    let last: Vec<&str> = got
+        .iter()
+        .rev()
+        .take(2)
+        .map(|(h, _)| h["webhook-id"].to_str().expect("text"))
+        .collect();
+    assert_eq!(last[0], last[1]);
+    // One that is gone is not asked again.
+    receiver.answers.lock().expect("answers").push(410);
+    done(&service, "POST", &format!("{path}/test"), None).await;
+    wait("failed").await;
+    for _ in 0..100 {
+        if done(&service, "GET", "/webhooks", None).await[0]["status"] == "disabled" {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("the endpoint is not disabled");
+}
