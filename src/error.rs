@@ -189,6 +189,17 @@ impl From<sqlx::Error> for Error {
         if full {
             return Self::new(Kind::NoSpace, "disk_full", "the disk is full").with_source(error);
         }
+        // PostgreSQL ends one of two transactions that wait for each other (40P01), or that cannot be put in an order (40001): to be tried again.
+        let busy = error
+            .as_database_error()
+            .is_some_and(|e| e.code().is_some_and(|c| c == "40P01" || c == "40001"));
+        if busy {
+            return Self::unavailable(
+                "database_busy",
+                "others change the same at the same time; try again",
+            )
+            .with_source(error);
+        }
         if matches!(error, sqlx::Error::PoolTimedOut | sqlx::Error::Io(_)) {
             return Self::unavailable("database_unavailable", "the database does not answer")
                 .with_source(error);

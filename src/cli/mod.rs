@@ -12,6 +12,7 @@ mod mcp;
 mod models;
 mod output;
 mod portable;
+mod records;
 mod search;
 mod serve;
 mod work;
@@ -93,7 +94,7 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Write a dataset to one file: sources, chunks, vectors, settings
     Export(portable::ExportArgs),
-    /// Read a dataset from such a file
+    /// Read a dataset from such a file, or contacts, companies, leads, deals, tickets from CSV
     Import(portable::ImportArgs),
     /// Copy a whole data directory, also while a server uses it
     Backup(portable::BackupArgs),

@@ -34,12 +34,28 @@ pub(super) struct ExportArgs {
 #[command(after_help = "Examples:
   cairn import work.cairn
   cairn import work.cairn --name work-copy
+  cairn import people.csv --as contacts --map 'E-Mail=email' --map 'Firm=company_name' --dry-run
+  cairn import people.csv --as contacts --errors refused.csv --url http://127.0.0.1:7700 --key cairn_…
 
-Nothing is embedded again: the file has the vectors. The installation must run the model that made them. A server that uses the data directory
+Of a dataset nothing is embedded again: the file has the vectors. The installation must run the model that made them. A server that uses the data directory
 follows within a second.")]
 pub(super) struct ImportArgs {
-    /// File that `cairn export` wrote
+    /// File that `cairn export` wrote; with --as, a CSV file with a line of names
     file: PathBuf,
+    /// What the rows of a CSV file are: contacts, companies, leads, deals, tickets
+    #[arg(long = "as", value_name = "KIND")]
+    kind: Option<String>,
+    /// Where a column of the CSV file goes; `custom:NAME` makes a custom field, `-` leaves it out. Columns named like a field find it; others become custom fields
+    #[arg(long, value_name = "COLUMN=FIELD", requires = "kind")]
+    map: Vec<String>,
+    /// Check the rows only
+    #[arg(long, requires = "kind")]
+    dry_run: bool,
+    /// CSV file for rows that were refused, with the reason
+    #[arg(long, value_name = "FILE", requires = "kind")]
+    errors: Option<PathBuf>,
+    #[command(flatten)]
+    remote: super::Remote,
     /// Name of the new dataset, instead of the one in the file
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
@@ -91,6 +107,23 @@ pub(super) async fn export(global: &Global, args: ExportArgs) -> Result<Done> {
 }
 
 pub(super) async fn import(global: &Global, args: ImportArgs) -> Result<Done> {
+    if let Some(kind) = args.kind {
+        let import = super::records::Import {
+            file: args.file,
+            kind,
+            map: args.map,
+            dry_run: args.dry_run,
+            errors: args.errors,
+            remote: args.remote,
+        };
+        return super::records::run(global, import).await;
+    }
+    if args.remote.url.is_some() {
+        return Err(Error::invalid(
+            "url_unsupported",
+            "a dataset is imported into a data directory; --url is for --as",
+        ));
+    }
     let app = global.app().await?;
     app.embedder_with(output::downloads(global.json)).await?;
     let caller = app.local_caller(tenants::DEFAULT).await?;

@@ -198,8 +198,8 @@ pub(super) fn words(text: &str) -> impl Iterator<Item = String> + '_ {
         })
 }
 
-/// All words of a record.
-pub(super) fn words_of(body: &Map<String, Value>) -> BTreeSet<String> {
+/// All words of a record. Ids, times and what is one of a few words are asked for by filters.
+pub(super) fn words_of(kind: &Kind, body: &Map<String, Value>) -> BTreeSet<String> {
     fn gather(value: &Value, found: &mut BTreeSet<String>, depth: usize) {
         if found.len() >= WORDS || depth > 8 {
             return;
@@ -215,8 +215,15 @@ pub(super) fn words_of(body: &Map<String, Value>) -> BTreeSet<String> {
         }
     }
     let mut found = BTreeSet::new();
-    for value in body.values() {
-        gather(value, &mut found, 0);
+    for (name, value) in body {
+        let holds = kind.fields.iter().find(|f| f.name == name).map(|f| f.holds);
+        let is_text = !matches!(
+            holds,
+            Some(Type::Link(_) | Type::Time | Type::OneOf(_) | Type::Currency | Type::Cents)
+        );
+        if is_text && !name.ends_with("_at") && !name.ends_with("_id") {
+            gather(value, &mut found, 0);
+        }
     }
     found
 }
@@ -268,11 +275,8 @@ mod tests {
 
     #[test]
     fn words_are_found_without_case() {
-        let found = words_of(
-            json!({"email": "Jané@Acme.com", "n": 12})
-                .as_object()
-                .expect("an object"),
-        );
+        let record = json!({"email": "Jané@Acme.com", "n": 12, "company_id": "com_1"});
+        let found = words_of(spec::CONTACT, record.as_object().expect("an object"));
         assert_eq!(
             found.into_iter().collect::<Vec<_>>(),
             ["12", "acme", "com", "jané"]

@@ -237,95 +237,113 @@ pub async fn carry_out<F>(
 where
     F: Future<Output = Result<Plan>> + Send,
 {
-    let tenant_id = request.caller.tenant();
     for _ in 0..TRIES {
-        let since = app.clock.now().0 - KEPT;
-        if let Some((key, hash)) = &request.once {
-            let done: Option<Done> = app
-                .db
-                .optional(DONE, args![request.operation, key, tenant_id, since])
-                .await?;
-            if let Some(done) = done {
-                return done.answer(hash);
-            }
+        match attempt(app, request, &plan).await {
+            Ok(Some(answer)) => return Ok(answer),
+            Ok(None) => {}
+            // Of two transactions that wait for each other one is ended; it begins anew.
+            Err(error) if error.code() == "database_busy" => {}
+            Err(error) => return Err(error),
         }
-        let plan = plan().await?;
-        // Texts are stored before the transaction, which must not wait for the disk.
-        let mut ready = Vec::with_capacity(plan.writes.len());
-        for write in &plan.writes {
-            let text = Searchable::named(write.kind.name, write.kind.area, &write.after)?;
-            ready.push(text.prepare(app, tenant_id).await?);
-        }
-        let mut tx = app.db.begin().await?;
-        let answer = (&plan.answer, request.request_id.as_str());
-        if let Some((key, hash)) = &request.once {
-            tx.execute(
-                "DELETE FROM idempotency_keys WHERE operation = $1 AND key = $2 AND tenant_id = $3 AND created_on < $4",
-                args![request.operation, key, tenant_id, since],
-            )
-            .await?;
-            let ours = tx
-                .execute(
-                    "INSERT INTO idempotency_keys (operation, key, tenant_id, request_hash, status, answer, created_on) VALUES ($1, $2, $3, $4, $5, $6, $7)
-                     ON CONFLICT (operation, key, tenant_id) DO NOTHING",
-                    args![request.operation, key, tenant_id, hash, i64::from(plan.status.max(200)), serde_json::to_string(&answer)?, app.clock.now()],
-                )
-                .await?;
-            if ours == 0 {
-                // Done at the same moment by another request.
-                continue;
-            }
-        }
-        // All records and keys are held before the first text is published, so that two plans never wait for each other.
-        let mut is_stale = false;
-        for write in &plan.writes {
-            is_stale = is_stale || !hold(&mut tx, write).await?;
-        }
-        if is_stale {
-            continue;
-        }
-        for (kind, id, secret) in &plan.secrets {
-            webhooks::keep_secret(&mut tx, tenant_id, kind, id, secret).await?;
-        }
-        for (write, ready) in plan.writes.iter().zip(&ready) {
-            apply(app, &mut tx, request, write, ready.as_ref()).await?;
-        }
-        if let Some((dataset_id, document)) = &plan.document {
-            documents::add_in(app, &mut tx, tenant_id, dataset_id, document).await?;
-        }
-        for delivery in &plan.deliveries {
-            webhooks::deliver_later(app, &mut tx, delivery).await?;
-        }
-        for task in &plan.jobs {
-            let queued = jobs::Queued {
-                group: "",
-                dedupe_key: None,
-                max_attempts: app.config.job_attempts,
-                run_at: None,
-            };
-            jobs::enqueue(&mut tx, &app.clock, tenant_id, task, queued).await?;
-        }
-        for (task, cron) in &plan.schedules {
-            match cron {
-                Some(cron) => schedules::set(&mut tx, &app.clock, tenant_id, task, cron).await?,
-                None => schedules::clear(&mut tx, tenant_id, task).await?,
-            }
-        }
-        for (event, data) in &plan.events {
-            webhooks::tell(app, &mut tx, tenant_id, event, data).await?;
-        }
-        tx.commit().await?;
-        app.bell.ring();
-        return Ok(Answer {
-            status: plan.status.max(200),
-            data: plan.answer,
-            replayed: None,
-        });
     }
     Err(Error::conflict(
         "record_busy",
         "others change this record at the same time; try again",
     ))
+}
+
+/// Makes a plan and tries to carry it out; `None` when somebody else was faster.
+async fn attempt<F>(
+    app: &App,
+    request: &Request<'_>,
+    plan: &(impl Fn() -> F + Send),
+) -> Result<Option<Answer>>
+where
+    F: Future<Output = Result<Plan>> + Send,
+{
+    let tenant_id = request.caller.tenant();
+    let since = app.clock.now().0 - KEPT;
+    if let Some((key, hash)) = &request.once {
+        let done: Option<Done> = app
+            .db
+            .optional(DONE, args![request.operation, key, tenant_id, since])
+            .await?;
+        if let Some(done) = done {
+            return done.answer(hash).map(Some);
+        }
+    }
+    let plan = plan().await?;
+    // Texts are stored before the transaction, which must not wait for the disk.
+    let mut ready = Vec::with_capacity(plan.writes.len());
+    for write in &plan.writes {
+        let text = Searchable::named(write.kind.name, write.kind.area, &write.after)?;
+        ready.push(text.prepare(app, tenant_id).await?);
+    }
+    let mut tx = app.db.begin().await?;
+    let answer = (&plan.answer, request.request_id.as_str());
+    if let Some((key, hash)) = &request.once {
+        tx.execute(
+            "DELETE FROM idempotency_keys WHERE operation = $1 AND key = $2 AND tenant_id = $3 AND created_on < $4",
+            args![request.operation, key, tenant_id, since],
+        )
+        .await?;
+        let ours = tx
+            .execute(
+                "INSERT INTO idempotency_keys (operation, key, tenant_id, request_hash, status, answer, created_on) VALUES ($1, $2, $3, $4, $5, $6, $7)
+                 ON CONFLICT (operation, key, tenant_id) DO NOTHING",
+                args![request.operation, key, tenant_id, hash, i64::from(plan.status.max(200)), serde_json::to_string(&answer)?, app.clock.now()],
+            )
+            .await?;
+        if ours == 0 {
+            // Done at the same moment by another request.
+            return Ok(None);
+        }
+    }
+    // All records and keys are held before the first text is published, so that two plans never wait for each other.
+    let mut is_stale = false;
+    for write in &plan.writes {
+        is_stale = is_stale || !hold(&mut tx, write).await?;
+    }
+    if is_stale {
+        return Ok(None);
+    }
+    for (kind, id, secret) in &plan.secrets {
+        webhooks::keep_secret(&mut tx, tenant_id, kind, id, secret).await?;
+    }
+    for (write, ready) in plan.writes.iter().zip(&ready) {
+        apply(app, &mut tx, request, write, ready.as_ref()).await?;
+    }
+    if let Some((dataset_id, document)) = &plan.document {
+        documents::add_in(app, &mut tx, tenant_id, dataset_id, document).await?;
+    }
+    for delivery in &plan.deliveries {
+        webhooks::deliver_later(app, &mut tx, delivery).await?;
+    }
+    for task in &plan.jobs {
+        let queued = jobs::Queued {
+            group: "",
+            dedupe_key: None,
+            max_attempts: app.config.job_attempts,
+            run_at: None,
+        };
+        jobs::enqueue(&mut tx, &app.clock, tenant_id, task, queued).await?;
+    }
+    for (task, cron) in &plan.schedules {
+        match cron {
+            Some(cron) => schedules::set(&mut tx, &app.clock, tenant_id, task, cron).await?,
+            None => schedules::clear(&mut tx, tenant_id, task).await?,
+        }
+    }
+    for (event, data) in &plan.events {
+        webhooks::tell(app, &mut tx, tenant_id, event, data).await?;
+    }
+    tx.commit().await?;
+    app.bell.ring();
+    Ok(Some(Answer {
+        status: plan.status.max(200),
+        data: plan.answer,
+        replayed: None,
+    }))
 }
 
 /// Holds a record and the keys that only it may have; `false` when somebody else was faster.

@@ -55,7 +55,7 @@ pub(super) fn facets(kind: &Kind, record: &Record, body: &Map<String, Value>) ->
             }
         }
     }
-    for word in check::words_of(body) {
+    for word in check::words_of(kind, body) {
         found.insert(("word".to_owned(), word));
     }
     found

@@ -432,3 +432,51 @@ async fn crawl_takes_a_site_and_says_what_became_of_it() {
     );
     assert_eq!(elsewhere.status.code(), Some(2), "{elsewhere:?}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn contacts_are_imported_from_csv() {
+    let data = tempfile::tempdir().expect("a directory");
+    let (file, bad) = (data.path().join("people.csv"), data.path().join("bad.csv"));
+    std::fs::write(
+        &file,
+        "Name,E-Mail,Tier\nJane,jane@a.com,Gold\nJoe,nowhere,\nAnn,ann@b.com,\n",
+    )
+    .expect("written");
+    let (path, errors) = (file.display().to_string(), bad.display().to_string());
+    let import = |more: &[&str]| {
+        let mut arguments = vec![
+            "import",
+            path.as_str(),
+            "--as",
+            "contacts",
+            "--map",
+            "E-Mail=email",
+            "--json",
+        ];
+        arguments.extend(more);
+        let output = cairn(data.path(), &arguments);
+        (output.status.code(), read(&output))
+    };
+    let (code, dry) = import(&["--dry-run"]);
+    assert_eq!(
+        (code, &dry["imported"], &dry["refused"]),
+        (Some(3), &json!(2), &json!(1))
+    );
+    for _ in 0..2 {
+        // The second time adds nothing.
+        let (code, done) = import(&["--errors", &errors]);
+        assert_eq!((code, &done["imported"]), (Some(3), &json!(2)), "{done}");
+    }
+    let refused = std::fs::read_to_string(&bad).expect("written");
+    assert_eq!(
+        refused,
+        "Name,E-Mail,Tier,error\nJoe,nowhere,,email is a mail address\n"
+    );
+    let wrong = cairn(data.path(), &["import", &path, "--as", "dreams"]);
+    assert_eq!(
+        wrong.status.code(),
+        Some(2),
+        "{}",
+        String::from_utf8_lossy(&wrong.stderr)
+    );
+}

@@ -406,3 +406,43 @@ async fn a_crawl_that_is_killed_ends_like_an_undisturbed_one() {
         "{killed_requests} instead of {requests}"
     );
 }
+
+/// Writes with an idempotency key, cut off at random moments: whoever asks again gets one effect, and the answer of the first if there was one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_is_cut_off_is_done_once() {
+    let data = tempfile::tempdir().expect("a directory");
+    let mut server = serve(data.path());
+    let key = server.key.clone().expect("an admin key");
+    let send = async |url: String, name: String| -> Option<Value> {
+        let request = reqwest::Client::new()
+            .post(format!("{url}/v1/contacts"))
+            .bearer_auth(&key)
+            .header("Idempotency-Key", &name)
+            .json(&json!({"name": name}));
+        request.send().await.ok()?.json().await.ok()
+    };
+    for round in 0_u64..6 {
+        let name = format!("Cut{round}");
+        let (url, first) = (server.url.clone(), name.clone());
+        // From before the request arrives to after it is answered.
+        let kill = async {
+            tokio::time::sleep(Duration::from_millis(round * 4)).await;
+            server.child.kill().expect("a kill");
+        };
+        let (answer, ()) = tokio::join!(send(url, first), kill);
+        server.child.wait().expect("an end");
+        server = serve(data.path());
+        let again = send(server.url.clone(), name.clone())
+            .await
+            .expect("an answer");
+        assert!(again["data"]["id"].is_string(), "{again}");
+        if let Some(answer) = answer {
+            assert_eq!(answer, again, "the same answer");
+        }
+        let path = format!("/v1/contacts?query={}", name.to_lowercase());
+        let list = call(&server, &key, reqwest::Method::GET, &path, None)
+            .await
+            .expect("a list");
+        assert_eq!(list["data"].as_array().map(Vec::len), Some(1), "{list}");
+    }
+}

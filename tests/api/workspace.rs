@@ -279,6 +279,12 @@ on_both! {
         refused(&service, "POST", "/accounting/journal-entries", json!({"lines": [line("debit_cents", 2), {"account_id": "acct_nowhere", "credit_cents": 2}]}), 404, "record_not_found").await;
         refused(&service, "POST", "/deals", json!({"name": "x", "stage": "dreams"}), 404, "record_not_found").await;
         refused(&service, "POST", "/deals", json!({"name": "x", "company_id": "con_01M8253NYS60NEA3X8KANXMAXY"}), 404, "record_not_found").await;
+        // Every change is written down.
+        let deal = done(&service, "POST", "/deals", Some(json!({"name": "x"}))).await;
+        done(&service, "PATCH", &format!("/deals/{}", text(&deal["id"])), Some(json!({"stage": "won"}))).await;
+        let audit = service.get(&format!("/kb/v1/audit?entityId={}", text(&deal["id"]))).await["data"].clone();
+        assert_eq!((&audit[0]["action"], &audit[0]["changes"]["stage"], &audit[1]["operation"]), (&json!("update"), &json!(["new", "won"]), &json!("createDeal")), "{audit}");
+        assert!(audit[0]["actor"].is_string() && audit[0]["requestId"].as_str().is_some_and(|r| r.starts_with("req_")));
         // A lead becomes one contact, whoever converts it how often; its company is the one that is there.
         let lead = done(&service, "POST", "/leads", Some(json!({"name": "Ann", "company_name": "ACME"}))).await;
         let path = format!("/leads/{}/convert", text(&lead["id"]));

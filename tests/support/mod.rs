@@ -65,6 +65,10 @@ impl Service {
     }
 
     pub async fn start_with(engine: Engine, change: impl FnOnce(&mut Config)) -> Self {
+        // What a test that fails has to say; another test of the process may have begun it.
+        let _ = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::ERROR)
+            .try_init();
         let data = tempfile::tempdir().expect("temporary directory");
         let database = match engine {
             Engine::Sqlite => None,

@@ -2,6 +2,7 @@
 
 mod access;
 mod answer;
+mod audit;
 mod channel;
 pub(crate) mod chunks;
 mod citations;
@@ -39,6 +40,7 @@ pub(super) fn routes() -> OpenApiRouter<Service> {
         .routes(routes!(search::search))
         .routes(routes!(answer::answer))
         .routes(routes!(search::why_not))
+        .routes(routes!(audit::list))
         .routes(routes!(people::list, people::add))
         .routes(routes!(people::remove))
         .routes(routes!(access::list_keys, access::create_key))
