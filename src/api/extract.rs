@@ -1,6 +1,6 @@
 //! The extractors of a dialect: what they take is the same everywhere, and what they refuse is answered in the dialect's own shape.
 
-/// Makes `Auth`, `Body`, `Query` and `Path` of a dialect from its problem type and the function that finds the secret in the `Authorization` header.
+/// Makes `Auth`, `Query` and `Path` of a dialect from its problem type and the function that finds the secret in the `Authorization` header.
 macro_rules! extractors {
     ($problem:ty, $secret:path) => {
         /// The caller behind the `Authorization` header.
@@ -26,32 +26,6 @@ macro_rules! extractors {
                 let secret = $secret(header).ok_or_else(missing)?;
                 let app = &service.app;
                 Ok(Self(app.gate.authenticate(&app.db, &app.clock, secret).await?))
-            }
-        }
-
-        /// A JSON body.
-        #[allow(dead_code, reason = "not every dialect takes its bodies by type")]
-        #[derive(Debug)]
-        pub struct Body<T>(pub T);
-
-        impl<T: ::serde::de::DeserializeOwned, S: Send + Sync> ::axum::extract::FromRequest<S> for Body<T> {
-            type Rejection = $problem;
-
-            async fn from_request(request: ::axum::extract::Request, state: &S) -> ::std::result::Result<Self, $problem> {
-                match <axum::Json<T> as ::axum::extract::FromRequest<S>>::from_request(request, state).await {
-                    Ok(axum::Json(value)) => Ok(Self(value)),
-                    Err(::axum::extract::rejection::JsonRejection::BytesRejection(e))
-                        if e.status() == ::axum::http::StatusCode::PAYLOAD_TOO_LARGE =>
-                    {
-                        Err($crate::error::Error::too_large("body_too_large", "the body is larger than allowed").into())
-                    }
-                    Err(::axum::extract::rejection::JsonRejection::MissingJsonContentType(_)) => Err($crate::error::Error::invalid(
-                        "content_type_wrong",
-                        "send the body with Content-Type: application/json",
-                    )
-                    .into()),
-                    Err(error) => Err($crate::error::Error::invalid("body_invalid", error.body_text()).into()),
-                }
             }
         }
 
@@ -93,4 +67,51 @@ macro_rules! extractors {
     };
 }
 
-pub(crate) use extractors;
+/// Makes `Body` of a dialect.
+macro_rules! body {
+    ($problem:ty) => {
+        /// A JSON body.
+        #[derive(Debug)]
+        pub struct Body<T>(pub T);
+
+        impl<T: ::serde::de::DeserializeOwned, S: Send + Sync> ::axum::extract::FromRequest<S>
+            for Body<T>
+        {
+            type Rejection = $problem;
+
+            async fn from_request(
+                request: ::axum::extract::Request,
+                state: &S,
+            ) -> ::std::result::Result<Self, $problem> {
+                match <axum::Json<T> as ::axum::extract::FromRequest<S>>::from_request(
+                    request, state,
+                )
+                .await
+                {
+                    Ok(axum::Json(value)) => Ok(Self(value)),
+                    Err(::axum::extract::rejection::JsonRejection::BytesRejection(e))
+                        if e.status() == ::axum::http::StatusCode::PAYLOAD_TOO_LARGE =>
+                    {
+                        Err($crate::error::Error::too_large(
+                            "body_too_large",
+                            "the body is larger than allowed",
+                        )
+                        .into())
+                    }
+                    Err(::axum::extract::rejection::JsonRejection::MissingJsonContentType(_)) => {
+                        Err($crate::error::Error::invalid(
+                            "content_type_wrong",
+                            "send the body with Content-Type: application/json",
+                        )
+                        .into())
+                    }
+                    Err(error) => {
+                        Err($crate::error::Error::invalid("body_invalid", error.body_text()).into())
+                    }
+                }
+            }
+        }
+    };
+}
+
+pub(crate) use {body, extractors};

@@ -39,11 +39,8 @@ pub(super) fn invoice(body: &mut Body) -> Result<()> {
     }
     let mut total = 0_i64;
     for (at, line) in lines.iter().enumerate() {
-        if !line
-            .get("name")
-            .and_then(Value::as_str)
-            .is_some_and(|n| !n.trim().is_empty())
-        {
+        let name = line.get("name").and_then(Value::as_str).unwrap_or_default();
+        if name.trim().is_empty() {
             return Err(invalid(format!("line {}: name is missing", at + 1)));
         }
         let quantity = cents(line, at, "quantity", Some(1))?;

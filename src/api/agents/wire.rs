@@ -49,6 +49,7 @@ fn secret(header: &str) -> Option<&str> {
 }
 
 crate::api::extract::extractors!(Problem, secret);
+crate::api::extract::body!(Problem);
 
 /// An answer.
 #[derive(Debug, Serialize, ToSchema)]

@@ -31,6 +31,7 @@ impl IntoResponse for Problem {
 }
 
 super::super::extract::extractors!(Problem, secret);
+super::super::extract::body!(Problem);
 
 /// The secret of `Authorization: Bearer <key>`.
 fn secret(header: &str) -> Option<&str> {

@@ -146,7 +146,7 @@ pub(super) struct Query {
     /// Fields whose values make groups.
     #[serde(default)]
     pub group_by: Vec<String>,
-    /// What to count and add up: of each group, or of all rows when there is no group_by. Use this rather than reading rows to add them up yourself.
+    /// What to count and add up: of each group, or of all rows when there is no `group_by`. Use this rather than reading rows to add them up yourself.
     #[serde(default)]
     pub aggregates: Vec<Aggregate>,
     /// Whether to tell how many rows or groups there are in all.

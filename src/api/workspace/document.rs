@@ -79,13 +79,13 @@ fn answer(operation: &Operation) -> Schema {
             .items(plain(Type::Object).build())
             .build()
             .into(),
-        Does::Special(Special::EventTypes | Special::Deliveries | Special::SearchEntries) => {
-            ArrayBuilder::new()
-                .items(plain(Type::Object).build())
-                .build()
-                .into()
+        Does::Special(special) if special.lists() => ArrayBuilder::new()
+            .items(plain(Type::Object).build())
+            .build()
+            .into(),
+        Does::Create(_) | Does::Update(_) | Does::Archive(_) | Does::Special(_) => {
+            plain(Type::Object).build().into()
         }
-        _ => plain(Type::Object).build().into(),
     };
     plain(Type::Object)
         .property("data", data)
@@ -120,7 +120,11 @@ pub(super) fn write(api: &mut OpenApi) {
                 "201"
             }
             Does::Special(Special::TestWebhook) => "202",
-            _ => "200",
+            Does::List(_)
+            | Does::ListOfTicket(_)
+            | Does::Update(_)
+            | Does::Archive(_)
+            | Does::Special(_) => "200",
         };
         let mut item = OperationBuilder::new()
             .tag("workspace")

@@ -382,6 +382,14 @@ impl Asked {
     }
 }
 
+/// An operation that is both, or neither, in the table.
+fn misplaced(operation: &Operation) -> Error {
+    Error::internal(format!(
+        "{} is on the wrong side of reading and writing",
+        operation.id
+    ))
+}
+
 /// What a write does.
 async fn plan(
     operation: &Operation,
@@ -414,9 +422,16 @@ async fn plan(
                 let plan = rules::archive(app, caller, asked.kind()?, id).await?;
                 Ok(bi::reschedule(plan, id))
             }
-            other => Err(Error::internal(format!("{other:?} is no write"))),
+            Special::Workspace
+            | Special::SearchEntries
+            | Special::GetAsset
+            | Special::EventTypes
+            | Special::Deliveries
+            | Special::ReplayDelivery
+            | Special::ValidateEvent
+            | Special::RunQuery => Err(misplaced(operation)),
         },
-        other => Err(Error::internal(format!("{other:?} is no write"))),
+        Does::List(_) | Does::ListOfTicket(_) => Err(misplaced(operation)),
     }
 }
 
@@ -511,9 +526,17 @@ async fn read(
                 (Data::One(verdict), None)
             }
             Special::RunQuery => (Data::One(bi::run(app, caller, given).await?), None),
-            other => return Err(Error::internal(format!("{other:?} is no read"))),
+            Special::ConvertLead
+            | Special::AddMessage
+            | Special::AddComment
+            | Special::OpenUpload
+            | Special::CompleteUpload
+            | Special::TestWebhook
+            | Special::UpdateWebhook
+            | Special::UpdateBi
+            | Special::ArchiveBi => return Err(misplaced(operation)),
         },
-        other => return Err(Error::internal(format!("{other:?} is no read"))),
+        Does::Create(_) | Does::Update(_) | Does::Archive(_) => return Err(misplaced(operation)),
     })
 }
 

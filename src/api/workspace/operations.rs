@@ -42,6 +42,16 @@ pub(super) enum Special {
     ArchiveBi,
 }
 
+impl Special {
+    /// Whether it answers with a list.
+    pub(super) fn lists(self) -> bool {
+        matches!(
+            self,
+            Self::EventTypes | Self::Deliveries | Self::SearchEntries
+        )
+    }
+}
+
 /// An operation.
 #[derive(Debug)]
 pub(super) struct Operation {
@@ -728,7 +738,19 @@ impl Operation {
                 Special::AddComment => Some(spec::COMMENT),
                 Special::OpenUpload => Some(spec::ASSET),
                 Special::UpdateWebhook => Some(spec::WEBHOOK),
-                _ => None,
+                Special::Workspace
+                | Special::ConvertLead
+                | Special::SearchEntries
+                | Special::GetAsset
+                | Special::CompleteUpload
+                | Special::EventTypes
+                | Special::TestWebhook
+                | Special::Deliveries
+                | Special::ReplayDelivery
+                | Special::ValidateEvent
+                | Special::RunQuery
+                | Special::UpdateBi
+                | Special::ArchiveBi => None,
             },
         }
     }
@@ -764,7 +786,7 @@ impl Operation {
                 names.extend(["event_type", "status"]);
                 names
             }
-            _ => Vec::new(),
+            Create(_) | Update(_) | Archive(_) | Own(_) => Vec::new(),
         }
     }
 }

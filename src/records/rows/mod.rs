@@ -394,10 +394,7 @@ pub async fn change(
     let json = match fields {
         None => None,
         Some(fields) => {
-            let mut data = match row.data {
-                Value::Object(data) => data,
-                _ => Map::new(),
-            };
+            let mut data = row.data.as_object().cloned().unwrap_or_default();
             for (name, value) in fields {
                 if value.is_null() {
                     data.shift_remove(&name);

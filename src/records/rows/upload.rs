@@ -357,12 +357,13 @@ fn pieces(file: File) -> mpsc::Receiver<Result<String>> {
                     Err(error) => break Err(error),
                 }
             };
-            let (ends, piece) = match read {
-                Ok(()) => (piece.is_empty(), Ok(piece)),
-                Err(error) => (true, Err(Error::from(error))),
-            };
+            let failed = read.is_err();
+            if !failed && piece.is_empty() {
+                return;
+            }
+            let piece = read.map(|()| piece).map_err(Error::from);
             // Who does not listen any more has its reason elsewhere.
-            if (ends && piece.is_ok()) || sender.blocking_send(piece).is_err() || ends {
+            if sender.blocking_send(piece).is_err() || failed {
                 return;
             }
         }

@@ -50,7 +50,11 @@ pub(super) fn rows(
 fn object(value: Value) -> Result<Map<String, Value>> {
     match value {
         Value::Object(row) => Ok(row),
-        other => Err(invalid(format!(
+        other @ (Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::String(_)
+        | Value::Array(_)) => Err(invalid(format!(
             "a row is an object with fields, not {}",
             cut(&other.to_string())
         ))),
@@ -156,10 +160,10 @@ fn skip_line(reader: &mut impl BufRead) -> Result<()> {
 }
 
 /// The values of a CSV body, and its line of names.
-fn table<'a, R: BufRead>(
-    reader: &'a mut R,
+fn table<R: BufRead>(
+    reader: &mut R,
     delimiter: Option<u8>,
-) -> Result<(csv::Reader<&'a mut R>, Vec<String>)> {
+) -> Result<(csv::Reader<&mut R>, Vec<String>)> {
     let delimiter = match delimiter {
         Some(delimiter) => delimiter,
         None => {
@@ -201,11 +205,13 @@ fn table<'a, R: BufRead>(
 }
 
 fn wrong(error: &csv::Error) -> Error {
-    match error.kind() {
-        csv::ErrorKind::Io(io) => std::io::Error::new(io.kind(), io.to_string()).into(),
-        csv::ErrorKind::Utf8 { err, .. } => invalid(format!("the text is not UTF-8: {err}")),
-        _ => invalid(format!("the body is no CSV: {error}")),
+    if let csv::ErrorKind::Io(io) = error.kind() {
+        return std::io::Error::new(io.kind(), io.to_string()).into();
     }
+    if let csv::ErrorKind::Utf8 { err, .. } = error.kind() {
+        return invalid(format!("the text is not UTF-8: {err}"));
+    }
+    invalid(format!("the body is no CSV: {error}"))
 }
 
 fn csv(
