@@ -62,6 +62,8 @@ pub enum Task {
     Deliver {
         /// The delivery.
         delivery_id: String,
+        /// How many attempts there were before.
+        attempt: i64,
     },
     /// Write an export.
     Export {

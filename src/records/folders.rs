@@ -48,7 +48,7 @@ pub struct Column {
 }
 
 /// Columns of a folder.
-const MOST_COLUMNS: usize = 500;
+pub(crate) const MOST_COLUMNS: usize = 500;
 
 /// Reads columns as callers write them: `"name"`, `["name", "type"]`, or `{"name", "type", "required"}`; a list that is wrapped once more is unwrapped.
 ///

@@ -161,6 +161,18 @@ pub struct NewRecord {
     pub body: Map<String, Value>,
 }
 
+/// Levels of lists and objects that are kept: fewer than what JSON readers take, which read them inside others.
+pub(crate) const DEEPEST: usize = 64;
+
+/// Whether a value is nested deeper than this.
+pub(crate) fn is_deeper(value: &Value, levels: usize) -> bool {
+    match value {
+        Value::Array(list) => levels == 0 || list.iter().any(|v| is_deeper(v, levels - 1)),
+        Value::Object(map) => levels == 0 || map.values().any(|v| is_deeper(v, levels - 1)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
 /// Longest title, in characters.
 const TITLE: usize = 300;
 
@@ -322,7 +334,7 @@ pub(crate) async fn update_in(
     }
     let changed = tx
         .execute(
-            "UPDATE records SET title = $1, status = $2, body = $3, document_id = $4, updated_on = $5 WHERE tenant_id = $6 AND id = $7",
+            "UPDATE records SET title = $1, status = $2, body = $3, document_id = $4, updated_on = $5, parent_id = $8 WHERE tenant_id = $6 AND id = $7",
             args![
                 &record.title,
                 &record.status,
@@ -330,7 +342,8 @@ pub(crate) async fn update_in(
                 &record.document_id,
                 record.updated_on,
                 &record.tenant_id,
-                &record.id
+                &record.id,
+                &record.parent_id
             ],
         )
         .await?;

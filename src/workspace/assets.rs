@@ -14,6 +14,7 @@ use super::{spec, store};
 use crate::app::App;
 use crate::auth::{Area, Caller};
 use crate::blobs::Stored;
+use crate::clock::Time;
 use crate::db::args;
 use crate::error::{Error, Result};
 use crate::kb::datasets::{self, Cutting};
@@ -159,13 +160,27 @@ pub async fn received(app: &App, tenant_id: &str, shown: &str, stored: &Stored) 
             "the asset has its bytes already, or is archived",
         ));
     }
-    app.db
+    let mut tx = app.db.begin().await?;
+    // Whoever completes the upload at this moment looks again at what came.
+    let ours = tx
         .execute(
-            "INSERT INTO record_files (record_id, tenant_id, hash, size_bytes, created_on) VALUES ($1, $2, $3, $4, $5)
-             ON CONFLICT (record_id) DO UPDATE SET hash = excluded.hash, size_bytes = excluded.size_bytes",
-            args![&asset.id, tenant_id, &stored.hash, i64::try_from(stored.size).unwrap_or(i64::MAX), app.clock.now()],
+            "UPDATE records SET updated_on = $1 WHERE tenant_id = $2 AND id = $3 AND status = 'upload_pending'",
+            args![Time(app.clock.now().0.max(asset.updated_on.0 + 1)), tenant_id, &asset.id],
         )
         .await?;
+    if ours == 0 {
+        return Err(Error::conflict(
+            "asset_not_waiting",
+            "the asset has its bytes already, or is archived",
+        ));
+    }
+    tx.execute(
+        "INSERT INTO record_files (record_id, tenant_id, hash, size_bytes, created_on) VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (record_id) DO UPDATE SET hash = excluded.hash, size_bytes = excluded.size_bytes",
+        args![&asset.id, tenant_id, &stored.hash, i64::try_from(stored.size).unwrap_or(i64::MAX), app.clock.now()],
+    )
+    .await?;
+    tx.commit().await?;
     Ok(())
 }
 

@@ -5,7 +5,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::{Stream, stream};
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt, stream};
 use serde_json::{Map, Value, json};
 
 use super::commit::{self, Plan, Request};
@@ -176,18 +177,25 @@ async fn asked(app: &App, caller: &Caller, body: &Body) -> Result<(Source, Query
     Ok((Source::named(source)?, question(None, own)?))
 }
 
+/// Whose rights reading the source needs.
+fn area(source: &Source) -> Option<Area> {
+    match source {
+        Source::Records(kind) => Some(kind.area),
+        Source::Folder(_) => Some(Area::Data),
+        Source::Rows(_) => None,
+    }
+}
+
 /// Refuses those who may not read the source.
 fn may_read(caller: &Caller, source: &Source) -> Result<()> {
-    let area = match source {
-        Source::Records(kind) => kind.area,
-        Source::Folder(_) => Area::Data,
-        Source::Rows(_) => return Ok(()),
-    };
-    caller.need_unconfined(area.read())
+    match area(source) {
+        Some(area) => caller.need_unconfined(area.read()),
+        None => Ok(()),
+    }
 }
 
 /// Records read at a time.
-const READ: i64 = 2000;
+const READ: i64 = 500;
 
 /// The records of a kind as rows, the oldest first: their fields, with id, status and times.
 fn records(
@@ -246,29 +254,47 @@ fn times(kind: &Kind) -> Vec<Column> {
         .collect()
 }
 
+/// The rows of a source, and which of their columns hold times.
+async fn rows_of(
+    app: &Arc<App>,
+    tenant_id: &str,
+    source: &Source,
+) -> Result<(BoxStream<'static, Result<Vec<Block>>>, Vec<Column>)> {
+    Ok(match source {
+        Source::Folder(id) => {
+            let folder = crate::records::load(&app.db, tenant_id, crate::records::Kind::Folder, id)
+                .await?
+                .ok_or_else(|| Error::not_found("record_not_found", "there is no such folder"))?;
+            let columns = crate::records::folders::columns_of(&folder)?;
+            let blocks = rows::blocks(Arc::clone(app), tenant_id.to_owned(), id.clone());
+            (blocks.boxed(), columns)
+        }
+        Source::Records(kind) => {
+            let blocks = records(Arc::clone(app), tenant_id.to_owned(), kind);
+            (blocks.boxed(), times(kind))
+        }
+        Source::Rows(list) => {
+            let rows = list
+                .iter()
+                .zip(1..)
+                .map(|(row, at)| (at, "row", Time(0), row.to_string()));
+            let block = Block::of(1, rows);
+            (stream::iter([Ok(vec![block])]).boxed(), Vec::new())
+        }
+    })
+}
+
 async fn answer(
     app: &Arc<App>,
     caller: &Caller,
-    source: Source,
+    source: &Source,
     query: &Query,
 ) -> Result<rows::Answer> {
-    match source {
-        Source::Folder(id) => rows::query(app, caller, &id, query).await,
-        Source::Records(kind) => {
-            let blocks = records(Arc::clone(app), caller.tenant().to_owned(), kind);
-            rows::over(app, None, blocks, &times(kind), query).await
-        }
-        Source::Rows(list) => {
-            let block = Block::of(
-                1,
-                list.iter()
-                    .zip(1..)
-                    .map(|(row, at)| (at, "row", Time(0), row.to_string())),
-            );
-            let blocks = stream::iter([Ok(vec![block])]);
-            rows::over(app, None, blocks, &[], query).await
-        }
+    if let Source::Folder(id) = source {
+        return rows::query(app, caller, id, query).await;
     }
+    let (blocks, columns) = rows_of(app, caller.tenant(), source).await?;
+    rows::over(app, None, blocks, &columns, query).await
 }
 
 fn shown(answer: rows::Answer) -> Value {
@@ -286,7 +312,7 @@ fn shown(answer: rows::Answer) -> Value {
 pub async fn run(app: &Arc<App>, caller: &Caller, body: &Body) -> Result<Value> {
     let (source, query) = asked(app, caller, body).await?;
     may_read(caller, &source)?;
-    Ok(shown(answer(app, caller, source, &query).await?))
+    Ok(shown(answer(app, caller, &source, &query).await?))
 }
 
 /// Checks an object: its question must be one.
@@ -315,9 +341,16 @@ pub(super) async fn check(app: &App, caller: &Caller, kind: &Kind, body: &Body) 
             let aggregate = body.get("aggregate").cloned().unwrap_or_default();
             serde_json::from_value::<rows::Aggregate>(aggregate)
                 .map_err(|e| invalid(format!("aggregate is {{op, field, as}}: {e}")))?;
+            let (source, _) =
+                dataset(app, caller, text(body, "dataset_id").unwrap_or_default()).await?;
+            may_read(caller, &source)?;
         }
         "bi_report" => {
-            question(body.get("query"), None)?;
+            let (source, base) =
+                dataset(app, caller, text(body, "dataset_id").unwrap_or_default()).await?;
+            may_read(caller, &source)?;
+            let base = question(base.as_ref(), None)?;
+            question(Some(&json!(base)), body.get("query"))?;
         }
         "bi_export" | "bi_artifact" => {
             let (source, _) = asked(app, caller, body).await?;
@@ -352,6 +385,25 @@ pub(super) async fn create(
             "application/x-ndjson"
         };
         body.insert("mime_type".to_owned(), json!(mime));
+        // Who may read the export is who may read what it was made of; and it is made of what is said now, whatever its report says later.
+        let (source, query) = asked(app, caller, &body).await?;
+        body.insert(
+            "source_area".to_owned(),
+            json!(area(&source).map_or("none", Area::name)),
+        );
+        body.insert("query".to_owned(), json!(query));
+        match source {
+            Source::Records(kind) => {
+                let name = SOURCES.iter().find(|(_, k)| k.name == kind.name);
+                body.insert("source".to_owned(), json!(name.map(|(n, _)| n)));
+            }
+            Source::Folder(id) => {
+                body.insert("source".to_owned(), json!(format!("folder:{id}")));
+            }
+            Source::Rows(rows) => {
+                body.insert("rows".to_owned(), json!(rows));
+            }
+        }
     }
     let record = commit::draft(app, caller, kind, body, None);
     if kind.name == "bi_export" {
@@ -466,28 +518,80 @@ async fn finished(app: &App, caller: &Caller, shown: &str, status: &str, body: B
     Ok(())
 }
 
-/// The bytes of an export, page by page.
+/// Pages of an export that has an order or groups.
+const PAGES: usize = 100;
+
+/// The rows of an export, in pieces: in one pass when nothing is to be sorted or grouped.
+fn exported(
+    app: Arc<App>,
+    caller: Caller,
+    body: Body,
+) -> impl Stream<Item = Result<Vec<Map<String, Value>>>> + Send {
+    async_stream::try_stream! {
+        // What was worked out when the export was asked for.
+        let source = match (text(&body, "source"), body.get("rows")) {
+            (Some(name), _) => Source::named(name)?,
+            (None, Some(Value::Array(rows))) => Source::Rows(rows.clone()),
+            _ => Err(Error::internal("an export has no source"))?,
+        };
+        let mut query = question(None, body.get("query"))?;
+        let most = query.limit.unwrap_or(EXPORTED).min(EXPORTED);
+        let is_limited = query.limit.is_some();
+        let mut count = 0_usize;
+        let object = |value: Value| match value {
+            Value::Object(row) => Some(row),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => None,
+        };
+        if query.sort.is_empty() && query.group_by.is_empty() && query.aggregates.is_empty() {
+            let (blocks, columns) = rows_of(&app, caller.tenant(), &source).await?;
+            let found = rows::all(blocks, &columns, &query)?;
+            let mut pieces = std::pin::pin!(found);
+            while let Some(piece) = pieces.next().await {
+                let mut piece: Vec<Map<String, Value>> = piece?.into_iter().filter_map(object).collect();
+                piece.truncate(most - count);
+                count += piece.len();
+                yield piece;
+                if count == most {
+                    break;
+                }
+            }
+        } else {
+            query.limit = Some(most.min(1000));
+            for page in 0.. {
+                if page == PAGES {
+                    Err(invalid(format!("an export with an order or groups has at most {} rows; use a filter", PAGES * 1000)))?;
+                }
+                let found = answer(&app, &caller, &source, &query).await?;
+                let mut piece: Vec<Map<String, Value>> = match found.groups {
+                    Some(groups) => groups,
+                    None => found.rows.into_iter().filter_map(|r| object(r.data)).collect(),
+                };
+                piece.truncate(most - count);
+                count += piece.len();
+                yield piece;
+                query.cursor = found.next_cursor;
+                if query.cursor.is_none() || count == most {
+                    break;
+                }
+            }
+        }
+        if count == EXPORTED && !is_limited {
+            Err(invalid(format!("an export has at most {EXPORTED} rows; use a filter")))?;
+        }
+    }
+}
+
+/// The bytes of an export.
 fn written(app: Arc<App>, caller: Caller, body: Body) -> impl Stream<Item = Result<Bytes>> + Send {
     async_stream::try_stream! {
         let is_csv = text(&body, "format") != Some("jsonl");
         let mut names: Vec<String> = Vec::new();
-        let (mut cursor, mut count) = (None, 0_usize);
-        loop {
-            let (source, mut query) = asked(&app, &caller, &body).await?;
-            query.limit = Some(1000);
-            query.cursor = cursor;
-            let page = answer(&app, &caller, source, &query).await?;
-            let rows: Vec<Map<String, Value>> = match page.groups {
-                Some(groups) => groups,
-                None => page.rows.into_iter().filter_map(|r| r.data.as_object().cloned()).collect(),
-            };
-            count += rows.len();
-            if count > EXPORTED {
-                Err(invalid(format!("an export has at most {EXPORTED} rows; use a filter")))?;
-            }
+        let mut pieces = std::pin::pin!(exported(app, caller, body));
+        while let Some(piece) = pieces.next().await {
+            let rows = piece?;
             let mut out = Vec::new();
-            if is_csv && names.is_empty() {
-                // Columns are those of the first page; what later rows have beside them is told in jsonl exports.
+            if is_csv && names.is_empty() && !rows.is_empty() {
+                // Columns are those of the first piece; what later rows have beside them is told in jsonl exports.
                 for name in rows.iter().flat_map(|r| r.keys()) {
                     if !names.contains(name) {
                         names.push(name.clone());
@@ -505,10 +609,6 @@ fn written(app: Arc<App>, caller: Caller, body: Body) -> impl Stream<Item = Resu
                 }
             }
             yield Bytes::from(out);
-            cursor = page.next_cursor;
-            if cursor.is_none() {
-                break;
-            }
         }
     }
 }
@@ -540,12 +640,19 @@ pub(crate) async fn artifact(app: &Arc<App>, tenant_id: &str, id: &str) -> Resul
     Ok(())
 }
 
-/// An export as callers see it, with the address of its file.
+/// An export as callers see it; those who may read what it was made of get the address of its file.
 ///
 /// # Errors
 /// As the database says.
 pub async fn with_download(app: &App, caller: &Caller, mut shown: Value) -> Result<Value> {
-    if shown["status"] == "completed" {
+    let may = match shown.get("source_area") {
+        Some(name) if *name == "none" => true,
+        Some(name) => Area::ALL
+            .into_iter()
+            .any(|a| *name == a.name() && caller.may(a.read())),
+        None => false,
+    };
+    if shown["status"] == "completed" && may {
         let id = shown["id"].as_str().unwrap_or_default().to_owned();
         let path = assets::path(app, assets::Allows::Download, caller.tenant(), &id).await?;
         shown["download_url"] = json!(path);

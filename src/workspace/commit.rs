@@ -52,6 +52,8 @@ pub struct Plan {
     pub(super) secrets: Vec<(&'static Kind, String, String)>,
     /// A document to search, and the dataset for it.
     pub(super) document: Option<(String, NewDocument)>,
+    /// Endpoints that are active again.
+    pub(super) resumed: Vec<String>,
     /// Deliveries beside those of events.
     pub(super) deliveries: Vec<webhooks::Delivery>,
     /// Jobs that begin with it.
@@ -315,6 +317,9 @@ where
     }
     if let Some((dataset_id, document)) = &plan.document {
         documents::add_in(app, &mut tx, tenant_id, dataset_id, document).await?;
+    }
+    for endpoint_id in &plan.resumed {
+        webhooks::resume(app, &mut tx, tenant_id, endpoint_id).await?;
     }
     for delivery in &plan.deliveries {
         webhooks::deliver_later(app, &mut tx, delivery).await?;

@@ -106,6 +106,7 @@ async fn links(app: &App, caller: &Caller, kind: &Kind, body: &Body) -> Result<(
 /// `body_invalid`, `record_not_found`, and those of the kind's rules.
 pub async fn create(app: &App, caller: &Caller, kind: &'static Kind, given: &Body) -> Result<Plan> {
     let mut body = given.clone();
+    check::own(given)?;
     check::body(kind, &body, true)?;
     links(app, caller, kind, &body).await?;
     let mut plan = Plan::default();
@@ -173,6 +174,7 @@ pub async fn update(
     given: &Body,
 ) -> Result<Plan> {
     let before = store::load(app, caller.tenant(), kind, id).await?;
+    check::own(given)?;
     check::body(kind, given, false)?;
     let mut after = before.clone();
     let old = before.body()?;
@@ -240,6 +242,9 @@ pub async fn update(
     after.title = commit::title(kind, &body);
     after.body = Value::Object(body).to_string();
     let mut plan = Plan::default();
+    if kind.name == spec::WEBHOOK.name && after.status.as_deref() == Some("active") {
+        plan.resumed.push(after.id.clone());
+    }
     let shown = plan.change(kind, before, after, now)?;
     Ok(plan.answering(shown))
 }
@@ -445,14 +450,12 @@ pub async fn convert(app: &App, caller: &Caller, id: &str, given: &Body) -> Resu
 /// The company with a name, whatever its case.
 async fn company(app: &App, caller: &Caller, name: &str) -> Result<Option<Record>> {
     let wanted = store::Wanted {
-        query: Some(name.to_owned()),
-        limit: 100,
+        filters: vec![("name".to_owned(), name.to_owned())],
+        limit: 1,
         ..store::Wanted::default()
     };
     let (found, _) = store::list(app, caller.tenant(), spec::COMPANY, &wanted).await?;
-    Ok(found
-        .into_iter()
-        .find(|c| c.title.to_lowercase() == name.to_lowercase()))
+    Ok(found.into_iter().next())
 }
 
 /// A plan that adds a message to a ticket. The first answer counts for the target of its queue; a customer's word opens a ticket that waited for it.

@@ -172,7 +172,7 @@ kinds! {
         field("company_id", Type::Link(&["company"])).filter(), NOTES, CUSTOM,
     ];
     COMPANY = "company", "com", Crm, "name", None, [
-        NAME, field("domain", LINE).filter(), field("website", Type::Url), field("phone", LINE), NOTES, CUSTOM,
+        NAME.filter(), field("domain", LINE).filter(), field("website", Type::Url), field("phone", LINE), NOTES, CUSTOM,
     ];
     LEAD = "crm_lead", "lead", Crm, "name",
         Some(Life { all: &["new", "working", "qualified", "disqualified", "converted"], moves: &[] }), [

@@ -198,14 +198,14 @@ pub struct Wanted {
 /// Conditions of a list, words counted one by one.
 const CONDITIONS: usize = 12;
 /// Words that one that is begun may stand for.
-const BEGUN: i64 = 20;
+const BEGUN: i64 = 200;
 /// An id that no record reaches.
 pub(super) const LAST: &str = "ZZZZZZZZZZZZZZZZZZZZZZZZZZZ";
 
 /// Lists records, the newest first, and tells whether there are more.
 ///
 /// # Errors
-/// `too_many_conditions`.
+/// `too_many_conditions`; `query_too_short` when the last word is the beginning of more than 200.
 pub async fn list(
     app: &App,
     tenant_id: &str,
@@ -295,10 +295,21 @@ async fn beginnings(app: &App, tenant_id: &str, kind: &Kind, word: &str) -> Resu
             args![kind.name, tenant_id, &from, format!("{from}g"), BEGUN],
         )
         .await?;
-    Ok(rows
+    let words: Vec<String> = rows
         .into_iter()
         .filter_map(|(word,)| String::from_utf8(hex::decode(word).ok()?).ok())
-        .collect())
+        .collect();
+    if i64::try_from(words.len()).unwrap_or(0) < BEGUN {
+        return Ok(words);
+    }
+    // The beginning of too many words: then it is one of its own, or says too little.
+    match words.into_iter().next().filter(|w| w == word) {
+        Some(word) => Ok(vec![word]),
+        None => Err(Error::invalid(
+            "query_too_short",
+            format!("more than {BEGUN} words begin with {word:?}; write more of it"),
+        )),
+    }
 }
 
 macro_rules! also {

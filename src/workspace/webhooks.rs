@@ -188,23 +188,26 @@ pub(super) async fn deliver_later(app: &App, tx: &mut Tx, delivery: &Delivery) -
         args![&d.id, &d.tenant_id, &d.endpoint_id, &d.event_id, &d.event_type, &d.payload, d.created_on],
     )
     .await?;
-    attempt_at(app, tx, &d.tenant_id, &d.endpoint_id, &d.id, None).await
+    attempt_at(app, tx, &d.tenant_id, &d.endpoint_id, (&d.id, 0), None).await
 }
 
+/// Queues an attempt, the one after so many; a second time it is the same job.
 async fn attempt_at(
     app: &App,
     tx: &mut Tx,
     tenant_id: &str,
     endpoint_id: &str,
-    delivery_id: &str,
+    (delivery_id, attempt): (&str, i64),
     run_at: Option<Time>,
 ) -> Result<()> {
     let task = Task::Deliver {
         delivery_id: delivery_id.to_owned(),
+        attempt,
     };
+    let key = format!("deliver/{delivery_id}/{attempt}");
     let queued = jobs::Queued {
         group: endpoint_id,
-        dedupe_key: None,
+        dedupe_key: Some(&key),
         max_attempts: app.config.job_attempts,
         run_at,
     };
@@ -382,7 +385,7 @@ pub async fn replay(
             _ => Error::not_found("record_not_found", "there is no such delivery"),
         });
     }
-    attempt_at(app, &mut tx, caller.tenant(), &endpoint.id, id, None).await?;
+    attempt_at(app, &mut tx, caller.tenant(), &endpoint.id, (id, 0), None).await?;
     tx.commit().await?;
     app.bell.ring();
     shown(app, caller, id).await
@@ -396,27 +399,22 @@ async fn shown(app: &App, caller: &Caller, id: &str) -> Result<Value> {
 }
 
 /// Resumes what waited while an endpoint was paused.
-///
-/// # Errors
-/// As the database says.
-pub async fn resume(app: &App, tenant_id: &str, endpoint_id: &str) -> Result<()> {
-    let mut tx = app.db.begin().await?;
-    let waiting: Vec<(String,)> = tx
+pub(super) async fn resume(
+    app: &App,
+    tx: &mut Tx,
+    tenant_id: &str,
+    endpoint_id: &str,
+) -> Result<()> {
+    let waiting: Vec<(String, i64)> = tx
         .all(
-            "SELECT id FROM webhook_deliveries WHERE endpoint_id = $1 AND tenant_id = $2 AND status IN ('pending', 'retrying') AND next_attempt_on IS NULL",
-            args![endpoint_id, tenant_id],
+            "UPDATE webhook_deliveries SET next_attempt_on = $1
+             WHERE endpoint_id = $2 AND tenant_id = $3 AND status IN ('pending', 'retrying') AND next_attempt_on IS NULL RETURNING id, attempt_count",
+            args![app.clock.now(), endpoint_id, tenant_id],
         )
         .await?;
-    for (id,) in waiting {
-        tx.execute(
-            "UPDATE webhook_deliveries SET next_attempt_on = $1 WHERE tenant_id = $2 AND id = $3",
-            args![app.clock.now(), tenant_id, &id],
-        )
-        .await?;
-        attempt_at(app, &mut tx, tenant_id, endpoint_id, &id, None).await?;
+    for (id, attempt) in waiting {
+        attempt_at(app, tx, tenant_id, endpoint_id, (&id, attempt), None).await?;
     }
-    tx.commit().await?;
-    app.bell.ring();
     Ok(())
 }
 
@@ -441,15 +439,33 @@ fn wait(delivery_id: &str, attempts: i64) -> Option<Duration> {
     Some(Duration::from_millis(seconds * (800 + spread)))
 }
 
+/// Ends a delivery whose job was cancelled or failed for good.
+///
+/// # Errors
+/// As the database says.
+pub(crate) async fn given_up(app: &App, tenant_id: &str, id: &str, reason: &str) -> Result<()> {
+    app.db
+        .execute(
+            "UPDATE webhook_deliveries SET status = 'failed', next_attempt_on = NULL, last_error = $1, updated_on = $2
+             WHERE tenant_id = $3 AND id = $4 AND status IN ('pending', 'retrying')",
+            args![reason, app.clock.now(), tenant_id, id],
+        )
+        .await?;
+    Ok(())
+}
+
 /// Makes one attempt; the job of [`Task::Deliver`].
 ///
 /// # Errors
 /// As the database says; a receiver that fails is no error of the job.
-pub(crate) async fn deliver(app: &App, tenant_id: &str, id: &str) -> Result<()> {
+pub(crate) async fn deliver(app: &App, tenant_id: &str, id: &str, attempt: i64) -> Result<()> {
     let Some(delivery) = load(app, tenant_id, id).await? else {
         return Ok(());
     };
-    if matches!(delivery.status.as_str(), "succeeded" | "failed") {
+    // An attempt that was made already, by a job that died before it could say so.
+    if matches!(delivery.status.as_str(), "succeeded" | "failed")
+        || delivery.attempt_count != attempt
+    {
         return Ok(());
     }
     let shown = spec::WEBHOOK.shown(&delivery.endpoint_id);
@@ -464,6 +480,14 @@ pub(crate) async fn deliver(app: &App, tenant_id: &str, id: &str) -> Result<()> 
                     args![tenant_id, id],
                 )
                 .await?;
+            // It may have become active at this very moment, before there was anything to resume.
+            let now = store::load(app, tenant_id, spec::WEBHOOK, &shown).await?;
+            if now.status.as_deref() == Some("active") {
+                let mut tx = app.db.begin().await?;
+                resume(app, &mut tx, tenant_id, &endpoint.id).await?;
+                tx.commit().await?;
+                app.bell.ring();
+            }
             return Ok(());
         }
         _ => {
@@ -514,7 +538,15 @@ pub(crate) async fn deliver(app: &App, tenant_id: &str, id: &str) -> Result<()> 
                 args![attempts, at, status, &error, now, tenant_id, id],
             )
             .await?;
-            attempt_at(app, &mut tx, tenant_id, &endpoint.id, id, Some(at)).await?;
+            attempt_at(
+                app,
+                &mut tx,
+                tenant_id,
+                &endpoint.id,
+                (id, attempts),
+                Some(at),
+            )
+            .await?;
             tx.commit().await?;
             app.bell.ring();
         }

@@ -338,3 +338,77 @@ async fn limits_of_rows_are_told() {
         StatusCode::NOT_FOUND
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_sent_cannot_do_harm() {
+    let service = Service::start(Engine::Sqlite).await;
+    let any = folder(&service, json!({"title": "Any"})).await;
+    let upload = format!("{any}/items/upload");
+    // A row that could be written, but not be read again.
+    let deep = format!("{{\"a\":{}{}}}\n", "[".repeat(100), "]".repeat(100));
+    let wide = (0..501)
+        .map(|n| format!("c{n}"))
+        .collect::<Vec<_>>()
+        .join(",");
+    let many = format!("{wide}\n{}\n", vec!["1"; 501].join(","));
+    let long = format!("{}\n{}", "n".repeat(300), "1\n".repeat(100));
+    for (mime, body, status) in [
+        ("application/x-ndjson", deep, 400),
+        ("text/csv", long, 400),
+        ("text/csv", many, 201),
+    ] {
+        let (got, answer) = send(&service, &upload, mime, body).await;
+        assert_eq!(got.as_u16(), status, "{answer}");
+    }
+    assert_eq!(service.get(&any).await["data"]["itemsCount"], 1);
+    // A block that changes make too large becomes several.
+    let big = folder(&service, json!({"title": "Big", "searchText": false})).await;
+    let lines: String = (0..8).map(|n| format!("{{\"n\":{n}}}\n")).collect();
+    send(
+        &service,
+        &format!("{big}/items/upload"),
+        "application/x-ndjson",
+        lines,
+    )
+    .await;
+    let id = big.rsplit('/').next().expect("an id");
+    for n in 1..=8 {
+        let text = "x".repeat(900_000);
+        let path = format!("{big}/items/{id}-{n}");
+        let (status, answer) = service
+            .call(Method::PATCH, &path, Some(json!({"text": text})))
+            .await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+    }
+    let all = ask(&service, &big, json!({"select": ["n"]})).await;
+    assert_eq!(
+        column(&all, "n"),
+        (0..8).map(|n| json!(n)).collect::<Vec<_>>()
+    );
+    assert_eq!(
+        service.get(&format!("{big}/items/{id}-8")).await["data"]["data"]["n"],
+        7
+    );
+    let next = service.post(&format!("{big}/items"), json!({"n": 8})).await;
+    assert_eq!(next["data"]["position"], 9);
+    // A folder that is moved stays where it was put.
+    let (_, moved) = service
+        .call(
+            Method::PATCH,
+            &big,
+            Some(json!({"parentId": any.rsplit('/').next()})),
+        )
+        .await;
+    assert_eq!(
+        moved["data"]["parentId"],
+        service.get(&big).await["data"]["parentId"]
+    );
+    assert_eq!(
+        service.call(Method::DELETE, &any, None).await.0,
+        StatusCode::CONFLICT
+    );
+    // Numbers come back as they went.
+    let precise = json!({"n": 0.123_456_789_012_345_68, "m": 1e-7});
+    let row = service.post(&format!("{big}/items"), precise.clone()).await;
+    assert_eq!(row["data"]["data"], precise);
+}

@@ -226,6 +226,7 @@ on_both! {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+        assert!(url.is_string(), "{} {}", op!("listBiExports", "GET", "/bi/exports"), service.get("/kb/v1/jobs?limit=500").await["data"].as_array().expect("jobs").iter().filter(|j| j["kind"] == "export").map(Value::to_string).collect::<String>());
         let csv = service.http.get(text(&url)).send().await.expect("an answer").text().await.expect("text");
         assert_eq!(csv, "stage,sum\npilot,750000\n");
         let artifact = op!("createBiScheduledArtifact", "POST", "/bi/scheduled-artifacts", {"name": "Weekly", "report_id": (report["id"]), "format": "jsonl", "cron": "0 6 * * 1"});

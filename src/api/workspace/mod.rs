@@ -130,7 +130,6 @@ async fn serve(
             plan(operation, &service, &caller, &asked, &given)
         })
         .await?;
-        after(&service, &caller, operation, &asked, &answer.data).await?;
         let mut more = rates;
         let id = match answer.replayed {
             Some(id) => {
@@ -433,23 +432,6 @@ async fn plan(
         },
         Does::List(_) | Does::ListOfTicket(_) => Err(misplaced(operation)),
     }
-}
-
-/// What follows a write.
-async fn after(
-    service: &Service,
-    caller: &Caller,
-    operation: &Operation,
-    asked: &Asked,
-    data: &Value,
-) -> Result<()> {
-    if matches!(operation.does, Does::Special(Special::UpdateWebhook))
-        && data["status"] == "active"
-        && let Some(id) = spec::WEBHOOK.id(asked.id())
-    {
-        webhooks::resume(&service.app, caller.tenant(), id).await?;
-    }
-    Ok(())
 }
 
 enum Data {

@@ -74,9 +74,10 @@ impl Run for Runner {
                 Task::Recrawl { site_id } => {
                     crawl::recrawl(&self.0, &job.tenant_id, &site_id).await
                 }
-                Task::Deliver { delivery_id } => {
-                    webhooks::deliver(&self.0, &job.tenant_id, &delivery_id).await
-                }
+                Task::Deliver {
+                    delivery_id,
+                    attempt,
+                } => webhooks::deliver(&self.0, &job.tenant_id, &delivery_id, attempt).await,
                 Task::Export { export_id } => bi::export(&self.0, &job.tenant_id, &export_id).await,
                 Task::Artifact { artifact_id } => {
                     bi::artifact(&self.0, &job.tenant_id, &artifact_id).await
@@ -117,12 +118,15 @@ impl Run for Runner {
                     return crawl::failed(&self.0, &job.tenant_id, &crawl_id, cancelled, &error.1)
                         .await;
                 }
+                Task::Deliver { delivery_id, .. } => {
+                    return webhooks::given_up(&self.0, &job.tenant_id, &delivery_id, &error.1)
+                        .await;
+                }
                 Task::Export { export_id } => {
                     return bi::failed(&self.0, &job.tenant_id, &export_id, &error.1).await;
                 }
                 Task::ShowRows { .. }
                 | Task::ClearRows { .. }
-                | Task::Deliver { .. }
                 | Task::Artifact { .. }
                 | Task::Recrawl { .. }
                 | Task::Housekeeping => return Ok(()),

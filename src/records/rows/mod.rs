@@ -23,8 +23,8 @@ use crate::kb::index_log;
 use crate::records::{self, Kind, Record, folders};
 pub use export::{Format, export};
 pub(crate) use export::{cell, csv_line};
-pub(crate) use query::over;
 pub use query::{Aggregate, Answer, Operation, Query, Sort, query};
+pub(crate) use query::{all, blocks, over};
 pub(crate) use shown::{MIME, check_text, folder_of, lead_back, parsed, show};
 pub use upload::{RowsUploaded, Source, Upload, upload};
 
@@ -70,6 +70,7 @@ fn line(seq: i64, id: &str, on: Time, json: &str) -> String {
 #[derive(Debug, sqlx::FromRow)]
 pub(crate) struct Block {
     first_seq: i64,
+    last_seq: i64,
     version: i64,
     body: String,
 }
@@ -86,6 +87,7 @@ impl Block {
         }
         Self {
             first_seq,
+            last_seq: first_seq,
             version: 0,
             body,
         }
@@ -104,6 +106,15 @@ fn kept(columns: &[folders::Column], row: &Map<String, Value>) -> Result<String>
     let invalid = |message: String| Error::invalid("row_invalid", message);
     if row.is_empty() {
         return Err(invalid("a row has at least one field".to_owned()));
+    }
+    if row
+        .values()
+        .any(|v| records::is_deeper(v, records::DEEPEST))
+    {
+        return Err(invalid(format!(
+            "a row is nested at most {} deep",
+            records::DEEPEST
+        )));
     }
     folders::check(columns, row)?;
     let json = serde_json::to_string(row)?;
@@ -330,11 +341,11 @@ fn block_of(tenant_id: &str, folder_id: &str, id: &str) -> Result<(&'static str,
         .and_then(|seq| seq.parse::<i64>().ok());
     match seq {
         Some(seq) => Ok((
-            "SELECT first_seq, version, body FROM row_blocks WHERE folder_id = $1 AND tenant_id = $2 AND first_seq <= $3 ORDER BY first_seq DESC LIMIT 1",
+            "SELECT first_seq, last_seq, version, body FROM row_blocks WHERE folder_id = $1 AND tenant_id = $2 AND first_seq <= $3 ORDER BY first_seq DESC LIMIT 1",
             args![folder_id, tenant_id, seq],
         )),
         None if !id.is_empty() && id.chars().all(|c| c.is_ascii_alphanumeric()) => Ok((
-            "SELECT first_seq, version, body FROM row_blocks WHERE folder_id = $1 AND tenant_id = $2 AND body LIKE '%' || $3 || '%' ORDER BY first_seq LIMIT 1",
+            "SELECT first_seq, last_seq, version, body FROM row_blocks WHERE folder_id = $1 AND tenant_id = $2 AND body LIKE '%' || $3 || '%' ORDER BY first_seq LIMIT 1",
             args![folder_id, tenant_id, format!("\"{id}\"")],
         )),
         None => Err(no_row()),
@@ -408,7 +419,6 @@ pub async fn change(
         }
     };
     let mut body = String::with_capacity(block.body.len());
-    let mut count = 0_i64;
     for old in block.body.lines() {
         let (seq, ..): (i64, &RawValue, &RawValue, &RawValue) = serde_json::from_str(old)?;
         if seq != row.seq {
@@ -419,13 +429,34 @@ pub async fn change(
         } else {
             continue;
         }
-        count += 1;
     }
+    let mut parts = parts(&body)?;
+    let first = if parts.is_empty() {
+        (block.first_seq, String::new(), 0)
+    } else {
+        parts.remove(0)
+    };
+    let cut = parts.first().map(|p| p.0 - 1);
     tx.execute(
-        "UPDATE row_blocks SET row_count = $1, byte_count = $2, version = version + 1, body = $3 WHERE folder_id = $4 AND first_seq = $5 AND tenant_id = $6",
-        args![count, i64::try_from(body.len()).unwrap_or(i64::MAX), &body, folder_id, block.first_seq, caller.tenant()],
+        "UPDATE row_blocks SET row_count = $1, byte_count = $2, version = version + 1, body = $3, last_seq = COALESCE(CAST($7 AS BIGINT), last_seq)
+         WHERE folder_id = $4 AND first_seq = $5 AND tenant_id = $6",
+        args![first.2, size(&first.1), &first.1, folder_id, block.first_seq, caller.tenant(), cut],
     )
     .await?;
+    // Changes may make a block too large: its end becomes blocks of their own.
+    let ends: Vec<i64> = parts
+        .iter()
+        .skip(1)
+        .map(|p| p.0 - 1)
+        .chain([block.last_seq])
+        .collect();
+    for ((begin, body, count), end) in parts.into_iter().zip(ends) {
+        tx.execute(
+            "INSERT INTO row_blocks (folder_id, first_seq, last_seq, tenant_id, row_count, byte_count, version, shown, body) VALUES ($1, $2, $3, $4, $5, $6, 1, 0, $7)",
+            args![folder_id, begin, end, caller.tenant(), count, size(&body), &body],
+        )
+        .await?;
+    }
     shown::hide(
         app,
         &mut tx,
@@ -440,6 +471,30 @@ pub async fn change(
     tx.commit().await?;
     app.bell.ring();
     Ok(row)
+}
+
+fn size(body: &str) -> i64 {
+    i64::try_from(body.len()).unwrap_or(i64::MAX)
+}
+
+/// The rows of a block that may have become too large, in parts that are not: position of the first row, rows, how many.
+fn parts(body: &str) -> Result<Vec<(i64, String, i64)>> {
+    let mut parts: Vec<(i64, String, i64)> = Vec::new();
+    for line in body.lines() {
+        let fits = parts
+            .last()
+            .is_some_and(|(_, part, _)| size(part) + size(line) <= 2 * BYTES);
+        if !fits {
+            let (seq, ..): (i64, &RawValue, &RawValue, &RawValue) = serde_json::from_str(line)?;
+            parts.push((seq, String::new(), 0));
+        }
+        if let Some((_, part, count)) = parts.last_mut() {
+            part.push_str(line);
+            part.push('\n');
+            *count += 1;
+        }
+    }
+    Ok(parts)
 }
 
 /// Removes a folder with its rows: they are found and answered no more from now on, and a job clears them away. A folder that holds others is refused.

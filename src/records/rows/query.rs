@@ -242,6 +242,43 @@ pub(crate) async fn over(
     })
 }
 
+/// All rows that a question lets through, in their order, in one pass: its filter and its selection hold.
+///
+/// # Errors
+/// As [`query`].
+pub(crate) fn all(
+    blocks: impl stream::Stream<Item = Result<Vec<Block>>> + Send,
+    columns: &[folders::Column],
+    query: &Query,
+) -> Result<impl stream::Stream<Item = Result<Vec<Value>>> + Send> {
+    let narrowed = Query {
+        filter: query.filter.clone(),
+        ..Query::default()
+    };
+    let asked = Arc::new(Asked::read(&narrowed, columns)?);
+    let select = query.select.clone();
+    Ok(blocks.and_then(move |blocks| {
+        let (asked, select) = (Arc::clone(&asked), select.clone());
+        async move {
+            tokio::task::spawn_blocking(move || {
+                let mut found = Vec::new();
+                for line in blocks.iter().flat_map(|b| b.body.lines()) {
+                    if asked.lets(line)? {
+                        let data = Row::read(line)?.data;
+                        found.push(if select.is_empty() {
+                            data
+                        } else {
+                            selected(&data, &select)
+                        });
+                    }
+                }
+                Ok(found)
+            })
+            .await?
+        }
+    }))
+}
+
 /// The blocks of a folder in order, a few at a time.
 pub(crate) fn blocks(
     app: Arc<App>,
@@ -254,7 +291,7 @@ pub(crate) fn blocks(
             let blocks: Vec<Block> = app
                 .db
                 .all(
-                    "SELECT first_seq, version, body FROM row_blocks WHERE folder_id = $1 AND tenant_id = $2 AND first_seq > $3 ORDER BY first_seq LIMIT $4",
+                    "SELECT first_seq, last_seq, version, body FROM row_blocks WHERE folder_id = $1 AND tenant_id = $2 AND first_seq > $3 ORDER BY first_seq LIMIT $4",
                     args![&folder_id, &tenant_id, after, READ],
                 )
                 .await?;
@@ -427,21 +464,35 @@ impl Asked {
         hex::encode(&Sha256::digest(asked.to_string())[..8])
     }
 
+    /// The named fields of a row, with dates as they are compared; and its position.
+    fn fields(&self, line: &str) -> Result<(i64, Value)> {
+        let (seq, mut data) = pick::row(line, &self.fields)?;
+        if let Value::Object(fields) = &mut data {
+            for (name, value) in fields {
+                if self.dates.contains(name)
+                    && let Some(canonical) = value.as_str().and_then(date)
+                {
+                    *value = Value::String(canonical);
+                }
+            }
+        }
+        Ok((seq, data))
+    }
+
+    /// Whether the filter lets a row through.
+    fn lets(&self, line: &str) -> Result<bool> {
+        match &self.filter {
+            None => Ok(true),
+            Some(filter) => Ok(filter.holds(&self.fields(line)?.1)),
+        }
+    }
+
     /// Looks at the rows of some blocks.
     fn look(&self, blocks: &[Block]) -> Result<Part> {
         let mut part = Part::default();
         for block in blocks {
             for line in block.body.lines() {
-                let (seq, mut data) = pick::row(line, &self.fields)?;
-                if let Value::Object(fields) = &mut data {
-                    for (name, value) in fields {
-                        if self.dates.contains(name)
-                            && let Some(canonical) = value.as_str().and_then(date)
-                        {
-                            *value = Value::String(canonical);
-                        }
-                    }
-                }
+                let (seq, data) = self.fields(line)?;
                 if self.filter.as_ref().is_some_and(|f| !f.holds(&data)) {
                     continue;
                 }

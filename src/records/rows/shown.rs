@@ -46,6 +46,62 @@ const FUEL: u64 = 20_000;
 /// Largest template, in bytes.
 const TEMPLATE: usize = 16_384;
 
+/// Most text of one row, in bytes.
+const SAID: usize = 1 << 20;
+
+type Filter = fn(String) -> String;
+
+/// What templates may do with a field.
+const FILTERS: &[(&str, Filter)] = &[
+    ("upper", |text| text.to_uppercase()),
+    ("lower", |text| text.to_lowercase()),
+    ("trim", |text| text.trim().to_owned()),
+];
+
+/// A text that may only become so long.
+struct Bounded(Vec<u8>);
+
+impl std::io::Write for Bounded {
+    fn write(&mut self, piece: &[u8]) -> std::io::Result<usize> {
+        if self.0.len() + piece.len() > SAID {
+            return Err(std::io::Error::other("the text of a row is too long"));
+        }
+        self.0.extend_from_slice(piece);
+        Ok(piece.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Refuses templates that compute: joining and repeating texts makes gigabytes of a line, which no count of steps prevents.
+fn plain(template: &str) -> std::result::Result<(), String> {
+    let mut rest = template;
+    while let Some(begin) = rest.find('{') {
+        rest = &rest[begin..];
+        let Some(close) = [("{{", "}}"), ("{%", "%}"), ("{#", "#}")]
+            .into_iter()
+            .find_map(|(open, close)| rest.starts_with(open).then_some(close))
+        else {
+            rest = &rest[1..];
+            continue;
+        };
+        let end = rest.find(close).map_or(rest.len(), |at| at + 2);
+        let inside = rest[2..end].trim_start_matches(['-', '+', ' ', '\n']);
+        let begins = |word: &str| inside.starts_with(word);
+        let computes = inside.contains(['*', '~', '+', '[']);
+        if close != "#}" && (computes || begins("set") || begins("with") || begins("filter")) {
+            return Err(
+                "searchText shows fields, with if and for; it does not compute, set or join"
+                    .to_owned(),
+            );
+        }
+        rest = &rest[end..];
+    }
+    Ok(())
+}
+
 fn says(setting: Option<&Value>) -> Result<Says<'_>> {
     let invalid = |message: String| Error::invalid("search_text_invalid", message);
     match setting {
@@ -58,8 +114,13 @@ fn says(setting: Option<&Value>) -> Result<Says<'_>> {
             })?))
         }
         Some(Value::String(template)) if template.len() <= TEMPLATE => {
-            let mut environment = Environment::new();
+            plain(template).map_err(invalid)?;
+            // Nothing that is there by itself: what can make much out of little is not for callers.
+            let mut environment = Environment::empty();
             environment.set_fuel(Some(FUEL));
+            for (name, filter) in FILTERS {
+                environment.add_filter(*name, *filter);
+            }
             environment.set_undefined_behavior(UndefinedBehavior::Lenient);
             environment
                 .add_template("row", template)
@@ -93,10 +154,14 @@ impl Says<'_> {
                     .collect();
                 Ok(searchable::text_of("", &picked, &[]))
             }
-            Self::Template(environment) => environment
-                .get_template("row")
-                .and_then(|template| template.render(row))
-                .map_err(|e| e.to_string()),
+            Self::Template(environment) => {
+                let mut out = Bounded(Vec::new());
+                environment
+                    .get_template("row")
+                    .and_then(|template| template.render_captured_to(row, &mut out).map(|_| ()))
+                    .map_err(|e| e.to_string())?;
+                Ok(String::from_utf8_lossy(&out.0).into_owned())
+            }
         }
     }
 }
@@ -132,7 +197,7 @@ pub(crate) async fn show(
         let block: Option<Block> = app
             .db
             .optional(
-                "SELECT first_seq, version, body FROM row_blocks WHERE folder_id = $1 AND tenant_id = $2 AND shown < version ORDER BY first_seq LIMIT 1",
+                "SELECT first_seq, last_seq, version, body FROM row_blocks WHERE folder_id = $1 AND tenant_id = $2 AND shown < version ORDER BY first_seq LIMIT 1",
                 args![folder_id, tenant_id],
             )
             .await?;
@@ -149,7 +214,7 @@ pub(crate) async fn show(
         .await??;
         let new = match file {
             Some(file) => Some(NewDocument {
-                file_name: format!("{} rows {first} to {last}.jsonl", plain(&folder.title)),
+                file_name: format!("{} rows {first} to {last}.jsonl", file_name(&folder.title)),
                 mime_type: MIME.to_owned(),
                 stored: app.blobs.put_bytes(&app.db, tenant_id, file).await?,
                 title: Some(folder.title.clone()),
@@ -198,11 +263,12 @@ pub(crate) async fn show(
             app.bell.ring();
         }
     }
-    Ok(())
+    // There is more to do.
+    Err(Error::unavailable("cancelled", "the job was interrupted"))
 }
 
 /// A title as part of a file name.
-fn plain(title: &str) -> String {
+fn file_name(title: &str) -> String {
     title
         .chars()
         .map(|c| if c == '/' || c.is_control() { ' ' } else { c })
@@ -396,9 +462,24 @@ mod tests {
             .as_deref(),
             Ok("Anchor")
         );
-        let endless =
-            json!("{% for a in range(9999) %}{% for b in range(9999) %}x{% endfor %}{% endfor %}");
-        assert!(text(endless, row).is_err());
+        let much = json!({"a": vec!["x"; 9000], "b": "y".repeat(100_000)});
+        let endless = json!("{% for x in a %}{% for y in a %}x{% endfor %}{% endfor %}");
+        assert!(text(endless, much.clone()).is_err(), "out of fuel");
+        assert!(
+            text(json!("{% for x in a %}{{ b }}{% endfor %}"), much).is_err(),
+            "too long"
+        );
+        for computes in [
+            "{{ 'x' * 100000000 }}",
+            "{% set a = name ~ name %}",
+            "{{ name ~ name }}",
+            "{{- name + name }}",
+            "{{ [name, name] }}",
+        ] {
+            assert!(check_text(Some(&json!(computes))).is_err(), "{computes}");
+        }
+        let shown = text(json!("2 * 3 + {{ name|upper }}"), row);
+        assert_eq!(shown.as_deref(), Ok("2 * 3 + ANCHOR"));
         for wrong in [json!("{{ name"), json!(7), json!([1])] {
             assert_eq!(
                 check_text(Some(&wrong)).expect_err("wrong").code(),
@@ -411,6 +492,7 @@ mod tests {
     fn every_row_is_a_page() {
         let block = Block {
             first_seq: 7,
+            last_seq: 9,
             version: 1,
             body: "[7,\"f-7\",0,{\"a\":\"one\"}]\n[9,\"f-9\",0,{\"a\":\"two\\u0000\"}]\n"
                 .to_owned(),

@@ -26,6 +26,8 @@ pub use read::Source;
 const TOLD: usize = 100;
 /// Bytes handed to the transaction at a time.
 const PIECE: usize = 1 << 20;
+/// How much larger rows may be than the body that they come in.
+const WIDER: u64 = 8;
 /// Longest name of an upload, in characters.
 const NAME: usize = 200;
 
@@ -90,7 +92,7 @@ struct Checked {
 /// Takes an upload.
 ///
 /// # Errors
-/// `scope_missing`, `record_not_found`, `batch_invalid`, `rows_too_large`, `rows_invalid`, `disk_full`.
+/// `scope_missing`, `record_not_found`, `batch_invalid`, `rows_too_large`, `rows_invalid`, `folder_changed`, `disk_full`.
 pub async fn upload(
     app: &App,
     caller: &Caller,
@@ -123,9 +125,12 @@ pub async fn upload(
         upload.infer && columns.is_empty(),
         upload.skip || upload.dry_run,
     );
+    let known = columns.clone();
+    // A row takes more room than a line of CSV, but not without measure.
+    let room = WIDER * (app.config.upload_rows_mb << 20);
     let checked = tokio::task::spawn_blocking(move || {
         let lines = tempfile::tempfile_in(scratch)?;
-        check(file, lines, &source, columns, infer, skip)
+        check(file, (lines, room), &source, columns, infer, skip)
     })
     .await??;
     let shown = checked
@@ -152,6 +157,7 @@ pub async fn upload(
             "there are no rows in the body",
         ));
     }
+    let mut expected = known;
     if !done.columns.is_empty() {
         // What the first file says of its columns holds for the rows to come.
         let held = super::counts(app, caller, &[folder_id.to_owned()]).await?;
@@ -163,11 +169,34 @@ pub async fn upload(
                 )]),
                 ..folders::Changes::default()
             };
-            folders::update(app, caller, folder_id, changes).await?;
+            let folder = folders::update(app, caller, folder_id, changes).await?;
+            expected = folders::columns_of(&folder)?;
         }
     }
     let mut tx = app.db.begin().await?;
     let mut writer = Writer::open(app, &mut tx, tenant_id, folder_id).await?;
+    // Rows that were checked against other columns than those of now are not kept.
+    let body: Option<(String,)> = writer
+        .tx
+        .optional(
+            "SELECT body FROM records WHERE tenant_id = $1 AND id = $2 AND kind = 'folder'",
+            args![tenant_id, folder_id],
+        )
+        .await?;
+    let body: Map<String, Value> = match body {
+        Some((body,)) => serde_json::from_str(&body)?,
+        None => Map::new(),
+    };
+    let now = match body.get("dataSchema") {
+        None | Some(Value::Null) => Vec::new(),
+        Some(schema) => folders::columns(schema)?,
+    };
+    if now != expected {
+        return Err(Error::conflict(
+            "folder_changed",
+            "the columns of the folder changed meanwhile; send the upload again",
+        ));
+    }
     if let Some(name) = &upload.batch {
         let known = writer
             .tx
@@ -288,7 +317,7 @@ async fn received(app: &App, body: impl Stream<Item = Result<Bytes>> + Send) -> 
 /// Reads all rows, and writes those that may be kept as lines of JSON.
 fn check(
     mut file: File,
-    lines: File,
+    (lines, room): (File, u64),
     source: &Source,
     columns: Vec<Column>,
     infer: bool,
@@ -297,6 +326,10 @@ fn check(
     let mut inferred = Vec::new();
     if infer && let Source::Csv { delimiter } = source {
         inferred = read::infer(&mut file, *delimiter)?;
+        if inferred.len() > folders::MOST_COLUMNS {
+            // More than a folder has: they stay text.
+            inferred.clear();
+        }
         file.seek(SeekFrom::Start(0))?;
     }
     let known = if columns.is_empty() {
@@ -306,12 +339,20 @@ fn check(
     };
     let mut out = BufWriter::with_capacity(PIECE, lines);
     let (mut number, mut rows, mut failed, mut errors) = (0, 0, 0, Vec::new());
+    let mut size = 0;
     read::rows(file, source, known, &mut |row| {
         number += 1;
         let json = row.and_then(|row| kept(&columns, &row));
         match json {
             Ok(json) => {
                 rows += 1;
+                size += json.len() as u64;
+                if size > room {
+                    return Err(Error::too_large(
+                        "rows_too_large",
+                        "the rows of this upload take too much room; send them in parts",
+                    ));
+                }
                 // Nothing will be appended once a row is refused.
                 if skip || failed == 0 {
                     out.write_all(json.as_bytes())?;

@@ -1,8 +1,10 @@
 //! Reading rows from what callers send: a JSON array, JSON lines, or CSV. Every reader goes through the body once, row by row, and goes on after a faulty row
 //! where the format allows it.
 
+use std::cell::Cell;
 use std::fmt;
 use std::io::{BufRead, BufReader, Read};
+use std::rc::Rc;
 
 use serde::de::{DeserializeSeed, SeqAccess, Visitor};
 use serde_json::{Map, Value};
@@ -30,6 +32,43 @@ type Take<'a> = dyn FnMut(Result<Map<String, Value>>) -> Result<()> + 'a;
 
 fn invalid(message: impl Into<String>) -> Error {
     Error::invalid("rows_invalid", message.into())
+}
+
+/// Bytes that may be read for one row, with what is around it.
+const ROOM: usize = 4 * ROW;
+
+/// A reader that stops when one row takes too much.
+struct Metered<R> {
+    inner: R,
+    used: Rc<Cell<usize>>,
+}
+
+impl<R> Metered<R> {
+    fn new(inner: R) -> (Self, Rc<Cell<usize>>) {
+        let used = Rc::new(Cell::new(0));
+        let meter = Rc::clone(&used);
+        (Self { inner, used }, meter)
+    }
+}
+
+impl<R: Read> Read for Metered<R> {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        if self.used.get() > ROOM {
+            return Err(std::io::Error::new(
+                std::io::ErrorKind::FileTooLarge,
+                "a row is too large",
+            ));
+        }
+        let count = self.inner.read(out)?;
+        self.used.set(self.used.get() + count);
+        Ok(count)
+    }
+}
+
+fn too_large() -> Error {
+    invalid(format!(
+        "a row has at most {ROW} bytes; what follows was not read"
+    ))
 }
 
 /// Reads every row.
@@ -71,6 +110,7 @@ fn array(reader: &mut impl BufRead, take: &mut Take<'_>) -> Result<()> {
         take: &'a mut Take<'b>,
         /// What `take` could not go on with.
         stopped: &'a mut Option<Error>,
+        meter: Rc<Cell<usize>>,
     }
     impl<'de> Visitor<'de> for Elements<'_, '_> {
         type Value = ();
@@ -81,6 +121,7 @@ fn array(reader: &mut impl BufRead, take: &mut Take<'_>) -> Result<()> {
 
         fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
             while let Some(value) = elements.next_element::<Value>()? {
+                self.meter.set(0);
                 if let Err(error) = (self.take)(object(value)) {
                     *self.stopped = Some(error);
                     return Err(serde::de::Error::custom("stopped"));
@@ -97,10 +138,12 @@ fn array(reader: &mut impl BufRead, take: &mut Take<'_>) -> Result<()> {
         }
     }
     let mut stopped = None;
+    let (reader, meter) = Metered::new(reader);
     let mut reader = serde_json::Deserializer::from_reader(reader);
     let elements = Elements {
         take,
         stopped: &mut stopped,
+        meter: Rc::clone(&meter),
     };
     let read = elements
         .deserialize(&mut reader)
@@ -109,6 +152,7 @@ fn array(reader: &mut impl BufRead, take: &mut Take<'_>) -> Result<()> {
         (Some(error), _) => Err(error),
         (None, Ok(())) => Ok(()),
         // After a mistake in the writing there is no telling where the next row begins.
+        (None, Err(_)) if meter.get() > ROOM => take(Err(too_large())),
         (None, Err(error)) if error.is_io() => Err(std::io::Error::from(error).into()),
         (None, Err(error)) => take(Err(invalid(format!(
             "the body is no JSON array of rows: {error}"
@@ -159,11 +203,14 @@ fn skip_line(reader: &mut impl BufRead) -> Result<()> {
     }
 }
 
+/// Longest name of a column, in characters.
+const NAME: usize = 200;
+
+/// A CSV reader, and how much it has read for the row at hand.
+type Table<'a, R> = (csv::Reader<Metered<&'a mut R>>, Rc<Cell<usize>>);
+
 /// The values of a CSV body, and its line of names.
-fn table<R: BufRead>(
-    reader: &mut R,
-    delimiter: Option<u8>,
-) -> Result<(csv::Reader<&mut R>, Vec<String>)> {
+fn table<R: BufRead>(reader: &mut R, delimiter: Option<u8>) -> Result<(Table<'_, R>, Vec<String>)> {
     let delimiter = match delimiter {
         Some(delimiter) => delimiter,
         None => {
@@ -178,6 +225,7 @@ fn table<R: BufRead>(
                 .unwrap_or(b',')
         }
     };
+    let (reader, meter) = Metered::new(reader);
     let mut table = csv::ReaderBuilder::new()
         .delimiter(delimiter)
         .flexible(true)
@@ -200,7 +248,10 @@ fn table<R: BufRead>(
     }
     match twice {
         Some((_, name)) => Err(invalid(format!("the column {name} is there twice"))),
-        None => Ok((table, names)),
+        None if names.iter().any(|n| n.chars().count() > NAME) => Err(invalid(format!(
+            "names of columns have at most {NAME} characters"
+        ))),
+        None => Ok(((table, meter), names)),
     }
 }
 
@@ -220,7 +271,7 @@ fn csv(
     columns: &[Column],
     take: &mut Take<'_>,
 ) -> Result<()> {
-    let (mut table, names) = table(reader, delimiter)?;
+    let ((mut table, meter), names) = table(reader, delimiter)?;
     let kinds: Vec<ColumnType> = names
         .iter()
         .map(|name| {
@@ -232,9 +283,11 @@ fn csv(
         .collect();
     let mut record = csv::StringRecord::new();
     loop {
+        meter.set(0);
         match table.read_record(&mut record) {
             Ok(false) => return Ok(()),
             Ok(true) => take(row(&names, &kinds, &record))?,
+            Err(_) if meter.get() > ROOM => return take(Err(too_large())),
             Err(error) => match wrong(&error) {
                 error if error.kind() == crate::error::Kind::Invalid => take(Err(error))?,
                 error => return Err(error),
@@ -297,13 +350,16 @@ fn value(kind: ColumnType, text: &str) -> Option<Value> {
 pub(super) fn infer(file: impl Read, delimiter: Option<u8>) -> Result<Vec<Column>> {
     const KINDS: [ColumnType; 3] = [ColumnType::Number, ColumnType::Boolean, ColumnType::Date];
     let mut reader = BufReader::with_capacity(1 << 18, file);
-    let (mut table, names) = table(&mut reader, delimiter)?;
+    let ((mut table, meter), names) = table(&mut reader, delimiter)?;
     let mut open: Vec<(bool, [bool; 3])> = vec![(false, [true; 3]); names.len()];
     let mut record = csv::StringRecord::new();
     loop {
+        meter.set(0);
         match table.read_record(&mut record) {
             Ok(false) => break,
             Ok(true) => {}
+            // Told when the rows are read.
+            Err(_) if meter.get() > ROOM => break,
             // Told when the rows are read.
             Err(error) if matches!(error.kind(), csv::ErrorKind::Io(_)) => {
                 return Err(wrong(&error));
