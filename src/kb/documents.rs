@@ -1077,7 +1077,16 @@ pub async fn delete(app: &App, caller: &Caller, dataset_id: &str, id: &str) -> R
 async fn remove(app: &App, tx: &mut Tx, document: &Document) -> Result<i64> {
     let mut removed = 0;
     index_log::hold(tx, &document.tenant_id, &document.dataset_id).await?;
-    for member in family(tx, document).await? {
+    let family = family(tx, document).await?;
+    // Jobs before documents and the counter of events, in the order in which embedding holds them.
+    for member in &family {
+        tx.execute(
+            "UPDATE jobs SET cancel_requested = TRUE WHERE tenant_id = $1 AND id = $2 AND status IN ('queued', 'running')",
+            args![&member.tenant_id, &member.job_id],
+        )
+        .await?;
+    }
+    for member in family {
         let (tenant_id, id) = (member.tenant_id.as_str(), member.id.as_str());
         let chunks: Vec<(String, String)> = tx
             .all(
@@ -1113,11 +1122,6 @@ async fn remove(app: &App, tx: &mut Tx, document: &Document) -> Result<i64> {
                 "there is no such file in this dataset",
             ));
         }
-        tx.execute(
-            "UPDATE jobs SET cancel_requested = TRUE WHERE tenant_id = $1 AND id = $2 AND status IN ('queued', 'running')",
-            args![tenant_id, &member.job_id],
-        )
-        .await?;
         let event = Event::DocumentDeleted {
             dataset_id: member.dataset_id.clone(),
             document_id: id.to_owned(),

@@ -18,6 +18,7 @@ use crate::db::{Tx, args};
 use crate::error::{Error, Result};
 use crate::jobs::{self, Task, schedules};
 use crate::kb::documents::{self, NewDocument};
+use crate::kb::index_log;
 use crate::records::{self, Record, Searchable};
 
 /// Who asks for a change, and how.
@@ -308,6 +309,18 @@ where
     }
     if is_stale {
         return Ok(None);
+    }
+    // Embedding holds its job and then the counter of events; the first text published here holds that counter. So jobs that are replaced come before.
+    for write in &plan.writes {
+        let document = write.before.as_ref().and_then(|b| b.document_id.as_ref());
+        if let Some(document_id) = document {
+            index_log::hold(&mut tx, tenant_id, &write.kind.area.shelf(tenant_id)).await?;
+            tx.execute(
+                "UPDATE jobs SET cancel_requested = cancel_requested WHERE tenant_id = $1 AND id IN (SELECT job_id FROM kb_documents WHERE tenant_id = $1 AND id = $2)",
+                args![tenant_id, document_id],
+            )
+            .await?;
+        }
     }
     for (kind, id, secret) in &plan.secrets {
         webhooks::keep_secret(&mut tx, tenant_id, kind, id, secret).await?;

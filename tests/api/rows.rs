@@ -140,8 +140,8 @@ on_both! {
         let (status, wrong) = service.call(Method::PATCH, &birds, Some(json!({"searchText": "{{ name"}))).await;
         assert_eq!((status, &wrong["error"]["reason"]), (StatusCode::BAD_REQUEST, &json!("search_text_invalid")));
         service.call(Method::PATCH, &birds, Some(json!({"searchText": "A bird called {{ name }}"}))).await;
-        assert_eq!(found(&service, "bird called", 3).await.len(), 3);
-        assert_eq!(found(&service, "hiddengannet", 0).await.len(), 0);
+        assert_eq!(found(&service, "called", 3).await.len(), 3);
+        assert_eq!(found(&service, "hiddengannet", 0).await, Vec::<Value>::new());
 
         // A row that is removed is found no more at once.
         let (status, _) = service.call(Method::DELETE, &format!("{birds}/items/{}", ids[0]), None).await;
@@ -155,7 +155,7 @@ on_both! {
         assert_eq!(next["data"]["position"], 4, "positions are not used twice");
         assert_eq!(found(&service, "fulmar", 1).await.len(), 1);
         service.call(Method::PATCH, &birds, Some(json!({"searchText": false}))).await;
-        assert_eq!(found(&service, "bird called", 0).await.len(), 0);
+        assert_eq!(found(&service, "called", 0).await.len(), 0);
 
         let inside = service.post("/protected/data/folders", json!({"title": "Inside", "parentId": birds.rsplit('/').next()})).await;
         let (status, held) = service.call(Method::DELETE, &birds, None).await;

@@ -224,3 +224,18 @@ async fn a_chunk_beyond_the_models_limit_says_so() {
         .await;
     assert_eq!(hits[0]["explain"]["truncated"], true);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_filter_does_not_stand_for_words_that_nothing_has() {
+    let service = Service::start(Engine::Sqlite).await;
+    let dataset = service.dataset("filtered").await;
+    service
+        .add(&dataset, "a.md", "Gannets nest on the cliff.")
+        .await;
+    for (query, wanted) in [("zyzzyva", 0), ("gannets", 1)] {
+        let hits = service
+            .search(json!({"query": query, "datasetIds": [dataset], "hybridAlpha": 0.0, "filter": {"field": "$fileName", "op": "eq", "value": "a.md"}}))
+            .await;
+        assert_eq!(hits.len(), wanted, "{query}: {hits:?}");
+    }
+}

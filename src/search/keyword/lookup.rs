@@ -197,8 +197,8 @@ impl KeywordIndex {
         let mut query: Box<dyn Query> = match self.words(query) {
             _ if limit == 0 => return Ok(Vec::new()),
             Some(words) => Box::new(words),
-            // Words that are too frequent to count, as in a phrase of stop words, still choose.
-            None if query.has_conditions() || documents.is_some() => {
+            // Words that are too frequent to count, as in a phrase of stop words, still choose; words that nothing has choose nothing.
+            None if query.has_conditions() || (documents.is_some() && query.terms.is_empty()) => {
                 Box::new(ConstScoreQuery::new(Box::new(AllQuery), 0.0))
             }
             None => return Ok(Vec::new()),
