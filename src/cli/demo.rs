@@ -34,7 +34,7 @@ const QUERY: &str = "how are vector and keyword scores blended?";
 const DATASET: &str = "cairn-docs";
 
 /// The documentation of the tree, as it was when the program was built.
-const DOCUMENTS: [(&str, &str); 11] = [
+const DOCUMENTS: [(&str, &str); 13] = [
     ("README.md", include_str!("../../README.md")),
     ("CHANGELOG.md", include_str!("../../CHANGELOG.md")),
     ("ingest/README.md", include_str!("../../ingest/README.md")),
@@ -52,6 +52,14 @@ const DOCUMENTS: [(&str, &str); 11] = [
     (
         "src/records/README.md",
         include_str!("../records/README.md"),
+    ),
+    (
+        "src/workspace/README.md",
+        include_str!("../workspace/README.md"),
+    ),
+    (
+        "src/answers/README.md",
+        include_str!("../answers/README.md"),
     ),
     ("src/api/README.md", include_str!("../api/README.md")),
     ("src/cli/README.md", include_str!("README.md")),
