@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Key;
@@ -150,6 +151,40 @@ impl Blobs {
             .await
             .map_err(store_error)?;
         found.bytes().await.map_err(store_error)
+    }
+
+    /// The bytes of a blob, piece by piece.
+    ///
+    /// # Errors
+    /// `blob_not_found`; pieces that cannot be read end the stream with an error.
+    pub async fn stream(
+        &self,
+        tenant_id: &str,
+        hash: &str,
+    ) -> Result<BoxStream<'static, Result<Bytes>>> {
+        let found = self
+            .store
+            .get(&key(tenant_id, hash))
+            .await
+            .map_err(store_error)?;
+        Ok(found.into_stream().map(|p| p.map_err(store_error)).boxed())
+    }
+
+    /// The first bytes of a blob, for telling its format.
+    ///
+    /// # Errors
+    /// `blob_not_found`.
+    pub async fn head(&self, tenant_id: &str, hash: &str) -> Result<Vec<u8>> {
+        let mut pieces = self.stream(tenant_id, hash).await?;
+        let mut head = Vec::new();
+        while head.len() < HEAD {
+            let Some(piece) = pieces.next().await else {
+                break;
+            };
+            let piece = piece?;
+            head.extend_from_slice(&piece[..piece.len().min(HEAD - head.len())]);
+        }
+        Ok(head)
     }
 
     /// Whether the bytes of a blob are there.

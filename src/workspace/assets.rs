@@ -15,7 +15,7 @@ use crate::app::App;
 use crate::auth::{Area, Caller};
 use crate::blobs::Stored;
 use crate::clock::Time;
-use crate::db::args;
+use crate::db::{Tx, args};
 use crate::error::{Error, Result};
 use crate::kb::datasets::{self, Cutting};
 use crate::kb::documents::NewDocument;
@@ -174,13 +174,26 @@ pub async fn received(app: &App, tenant_id: &str, shown: &str, stored: &Stored) 
             "the asset has its bytes already, or is archived",
         ));
     }
+    keep(&mut tx, tenant_id, &asset.id, stored, app.clock.now()).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Notes which bytes belong to a record.
+pub(super) async fn keep(
+    tx: &mut Tx,
+    tenant_id: &str,
+    record_id: &str,
+    stored: &Stored,
+    now: Time,
+) -> Result<()> {
+    let size = i64::try_from(stored.size).unwrap_or(i64::MAX);
     tx.execute(
         "INSERT INTO record_files (record_id, tenant_id, hash, size_bytes, created_on) VALUES ($1, $2, $3, $4, $5)
          ON CONFLICT (record_id) DO UPDATE SET hash = excluded.hash, size_bytes = excluded.size_bytes",
-        args![&asset.id, tenant_id, &stored.hash, i64::try_from(stored.size).unwrap_or(i64::MAX), app.clock.now()],
+        args![record_id, tenant_id, &stored.hash, size, now],
     )
     .await?;
-    tx.commit().await?;
     Ok(())
 }
 
@@ -264,7 +277,7 @@ pub async fn complete(app: &App, caller: &Caller, id: &str, given: &Body) -> Res
         ..before.clone()
     };
     let mut plan = Plan::default();
-    plan.document = searched(app, caller.tenant(), id, &before, &body, &hash).await?;
+    plan.document = searched(app, caller.tenant(), id, &before, &body, (&hash, bytes)).await?;
     let shown = plan.change(spec::ASSET, before, after, app.clock.now())?;
     Ok(plan.answering(shown))
 }
@@ -276,11 +289,10 @@ async fn searched(
     shown: &str,
     asset: &Record,
     body: &Body,
-    hash: &str,
+    (hash, size): (&str, i64),
 ) -> Result<Option<(String, NewDocument)>> {
-    let bytes = app.blobs.get(tenant_id, hash).await?;
+    let head = app.blobs.head(tenant_id, hash).await?;
     let file_name = text(body, "file_name").unwrap_or("file").to_owned();
-    let head = bytes[..bytes.len().min(8192)].to_vec();
     let input = cairn_ingest::Input {
         file_name: &file_name,
         mime_type: text(body, "mime_type"),
@@ -301,7 +313,7 @@ async fn searched(
             mime_type,
             stored: Stored {
                 hash: hash.to_owned(),
-                size: bytes.len() as u64,
+                size: size.unsigned_abs(),
                 head,
             },
             title: Some(asset.title.clone()),

@@ -4,10 +4,9 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, stream};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::commit::{self, Plan, Request};
 use super::rules::{Body, invalid, text};
@@ -46,18 +45,15 @@ const SOURCES: [(&str, &Kind); 19] = [
     ("analytics_events", spec::ANALYTICS_EVENT),
 ];
 
-/// Rows of an export.
-const EXPORTED: usize = 1_000_000;
-
 /// A source.
-enum Source {
+pub(super) enum Source {
     Records(&'static Kind),
     Folder(String),
     Rows(Vec<Value>),
 }
 
 impl Source {
-    fn named(name: &str) -> Result<Self> {
+    pub(super) fn named(name: &str) -> Result<Self> {
         if let Some(id) = name.strip_prefix("folder:") {
             return Ok(Self::Folder(id.to_owned()));
         }
@@ -73,7 +69,7 @@ impl Source {
 }
 
 /// The question of an object, joined with that of its dataset: both filters hold.
-fn question(base: Option<&Value>, own: Option<&Value>) -> Result<Query> {
+pub(super) fn question(base: Option<&Value>, own: Option<&Value>) -> Result<Query> {
     let read = |value: Option<&Value>| -> Result<Query> {
         match value {
             None | Some(Value::Null) => Ok(Query::default()),
@@ -255,7 +251,7 @@ fn times(kind: &Kind) -> Vec<Column> {
 }
 
 /// The rows of a source, and which of their columns hold times.
-async fn rows_of(
+pub(super) async fn rows_of(
     app: &Arc<App>,
     tenant_id: &str,
     source: &Source,
@@ -284,7 +280,7 @@ async fn rows_of(
     })
 }
 
-async fn answer(
+pub(super) async fn answer(
     app: &Arc<App>,
     caller: &Caller,
     source: &Source,
@@ -379,10 +375,10 @@ pub(super) async fn create(
         }
         let format = text(&body, "format").unwrap_or("csv").to_owned();
         body.insert("file_name".to_owned(), json!(format!("export.{format}")));
-        let mime = if format == "csv" {
-            "text/csv"
-        } else {
-            "application/x-ndjson"
+        let mime = match format.as_str() {
+            "csv" => "text/csv",
+            "parquet" => "application/vnd.apache.parquet",
+            _ => "application/x-ndjson",
         };
         body.insert("mime_type".to_owned(), json!(mime));
         // Who may read the export is who may read what it was made of; and it is made of what is said now, whatever its report says later.
@@ -440,177 +436,6 @@ pub fn reschedule(mut plan: Plan, shown_id: &str) -> Plan {
         plan.schedules.push((task, cron.filter(|_| is_active)));
     }
     plan
-}
-
-/// Writes an export; the job of [`Task::Export`].
-///
-/// # Errors
-/// As the database and the store say.
-pub(crate) async fn export(app: &Arc<App>, tenant_id: &str, id: &str) -> Result<()> {
-    let caller = Caller::local(tenant_id);
-    let shown = spec::EXPORT.shown(id);
-    let before = store::load(app, tenant_id, spec::EXPORT, &shown).await?;
-    if before.status.as_deref() != Some("pending") {
-        return Ok(());
-    }
-    let body = before.body()?;
-    let written = written(Arc::clone(app), caller.clone(), body.clone());
-    let limit = app.config.upload_rows_mb << 20;
-    let stored = match app
-        .blobs
-        .put(&app.db, tenant_id, Box::pin(written), limit)
-        .await
-    {
-        Ok(stored) => stored,
-        // What the question gets wrong, no repetition gets right.
-        Err(error)
-            if error.kind() == crate::error::Kind::Invalid
-                || error.kind() == crate::error::Kind::NotFound =>
-        {
-            return failed(app, tenant_id, id, error.public_message()).await;
-        }
-        Err(error) => return Err(error),
-    };
-    let size = i64::try_from(stored.size).unwrap_or(i64::MAX);
-    app.db
-        .execute(
-            "INSERT INTO record_files (record_id, tenant_id, hash, size_bytes, created_on) VALUES ($1, $2, $3, $4, $5)
-             ON CONFLICT (record_id) DO UPDATE SET hash = excluded.hash, size_bytes = excluded.size_bytes",
-            args![id, tenant_id, &stored.hash, size, app.clock.now()],
-        )
-        .await?;
-    let mut body = body;
-    body.insert("byte_size".to_owned(), json!(stored.size));
-    finished(app, &caller, &shown, "completed", body).await
-}
-
-/// Marks an export as failed.
-///
-/// # Errors
-/// As the database says.
-pub(crate) async fn failed(app: &App, tenant_id: &str, id: &str, message: &str) -> Result<()> {
-    let shown = spec::EXPORT.shown(id);
-    let record = store::load(app, tenant_id, spec::EXPORT, &shown).await?;
-    let mut body = record.body()?;
-    body.insert("error".to_owned(), json!(message));
-    finished(app, &Caller::local(tenant_id), &shown, "failed", body).await
-}
-
-async fn finished(app: &App, caller: &Caller, shown: &str, status: &str, body: Body) -> Result<()> {
-    let request = Request {
-        caller,
-        operation: "writeBiExport",
-        request_id: String::new(),
-        once: None,
-    };
-    commit::carry_out(app, &request, || async {
-        let before = store::load(app, caller.tenant(), spec::EXPORT, shown).await?;
-        let after = Record {
-            status: Some(status.to_owned()),
-            body: Value::Object(body.clone()).to_string(),
-            ..before.clone()
-        };
-        let mut plan = Plan::default();
-        let shown = plan.change(spec::EXPORT, before, after, app.clock.now())?;
-        Ok(plan.answering(shown))
-    })
-    .await?;
-    Ok(())
-}
-
-/// Pages of an export that has an order or groups.
-const PAGES: usize = 100;
-
-/// The rows of an export, in pieces: in one pass when nothing is to be sorted or grouped.
-fn exported(
-    app: Arc<App>,
-    caller: Caller,
-    body: Body,
-) -> impl Stream<Item = Result<Vec<Map<String, Value>>>> + Send {
-    async_stream::try_stream! {
-        // What was worked out when the export was asked for.
-        let source = match (text(&body, "source"), body.get("rows")) {
-            (Some(name), _) => Source::named(name)?,
-            (None, Some(Value::Array(rows))) => Source::Rows(rows.clone()),
-            _ => Err(Error::internal("an export has no source"))?,
-        };
-        let mut query = question(None, body.get("query"))?;
-        let most = query.limit.unwrap_or(EXPORTED).min(EXPORTED);
-        let is_limited = query.limit.is_some();
-        let mut count = 0_usize;
-        let object = |value: Value| match value {
-            Value::Object(row) => Some(row),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => None,
-        };
-        if query.sort.is_empty() && query.group_by.is_empty() && query.aggregates.is_empty() {
-            let (blocks, columns) = rows_of(&app, caller.tenant(), &source).await?;
-            let found = rows::all(blocks, &columns, &query)?;
-            let mut pieces = std::pin::pin!(found);
-            while let Some(piece) = pieces.next().await {
-                let mut piece: Vec<Map<String, Value>> = piece?.into_iter().filter_map(object).collect();
-                piece.truncate(most - count);
-                count += piece.len();
-                yield piece;
-                if count == most {
-                    break;
-                }
-            }
-        } else {
-            query.limit = Some(most.min(1000));
-            for page in 0.. {
-                if page == PAGES {
-                    Err(invalid(format!("an export with an order or groups has at most {} rows; use a filter", PAGES * 1000)))?;
-                }
-                let found = answer(&app, &caller, &source, &query).await?;
-                let mut piece: Vec<Map<String, Value>> = match found.groups {
-                    Some(groups) => groups,
-                    None => found.rows.into_iter().filter_map(|r| object(r.data)).collect(),
-                };
-                piece.truncate(most - count);
-                count += piece.len();
-                yield piece;
-                query.cursor = found.next_cursor;
-                if query.cursor.is_none() || count == most {
-                    break;
-                }
-            }
-        }
-        if count == EXPORTED && !is_limited {
-            Err(invalid(format!("an export has at most {EXPORTED} rows; use a filter")))?;
-        }
-    }
-}
-
-/// The bytes of an export.
-fn written(app: Arc<App>, caller: Caller, body: Body) -> impl Stream<Item = Result<Bytes>> + Send {
-    async_stream::try_stream! {
-        let is_csv = text(&body, "format") != Some("jsonl");
-        let mut names: Vec<String> = Vec::new();
-        let mut pieces = std::pin::pin!(exported(app, caller, body));
-        while let Some(piece) = pieces.next().await {
-            let rows = piece?;
-            let mut out = Vec::new();
-            if is_csv && names.is_empty() && !rows.is_empty() {
-                // Columns are those of the first piece; what later rows have beside them is told in jsonl exports.
-                for name in rows.iter().flat_map(|r| r.keys()) {
-                    if !names.contains(name) {
-                        names.push(name.clone());
-                    }
-                }
-                out.extend(rows::csv_line(&names)?);
-            }
-            for row in &rows {
-                if is_csv {
-                    let cells: Vec<String> = names.iter().map(|n| rows::cell(row.get(n))).collect();
-                    out.extend(rows::csv_line(&cells)?);
-                } else {
-                    serde_json::to_writer(&mut out, row)?;
-                    out.push(b'\n');
-                }
-            }
-            yield Bytes::from(out);
-        }
-    }
 }
 
 /// Makes the export of an artifact; the job of [`Task::Artifact`].

@@ -293,11 +293,11 @@ kinds! {
     ];
     EXPORT = "bi_export", "export", Bi, "name", Some(Life { all: &["pending", "completed", "failed", "archived"], moves: &[] }), [
         field("name", LINE), field("dataset_id", Type::Link(&["bi_dataset"])).filter(), field("report_id", Type::Link(&["bi_report"])).filter(),
-        field("format", Type::OneOf(&["csv", "jsonl"])).required(), field("query", Type::Object),
+        field("format", Type::OneOf(&["csv", "jsonl", "parquet"])).required(), field("query", Type::Object),
     ];
     ARTIFACT = "bi_artifact", "sched", Bi, "name", Some(Life { all: &["active", "paused", "archived"], moves: &[] }), [
         NAME, field("dataset_id", Type::Link(&["bi_dataset"])).filter(), field("report_id", Type::Link(&["bi_report"])).filter(),
-        field("format", Type::OneOf(&["csv", "jsonl"])).required(), field("cron", Type::Line(100)).required(), field("query", Type::Object),
+        field("format", Type::OneOf(&["csv", "jsonl", "parquet"])).required(), field("cron", Type::Line(100)).required(), field("query", Type::Object),
     ];
 }
 

@@ -229,6 +229,21 @@ on_both! {
         assert!(url.is_string(), "{} {}", op!("listBiExports", "GET", "/bi/exports"), service.get("/kb/v1/jobs?limit=500").await["data"].as_array().expect("jobs").iter().filter(|j| j["kind"] == "export").map(Value::to_string).collect::<String>());
         let csv = service.http.get(text(&url)).send().await.expect("an answer").text().await.expect("text");
         assert_eq!(csv, "stage,sum\npilot,750000\n");
+        op!("createBiExport", "POST", "/bi/exports", {"source": "deals", "format": "parquet"});
+        let mut url = Value::Null;
+        for _ in 0..100 {
+            let listed = op!("listBiExports", "GET", "/bi/exports");
+            assert_ne!(listed[0]["status"], "failed", "{listed}");
+            url = listed[0]["download_url"].clone();
+            if url.is_string() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let answer = service.http.get(text(&url)).send().await.expect("an answer");
+        assert_eq!(answer.headers()["content-type"], "application/vnd.apache.parquet");
+        let bytes = answer.bytes().await.expect("bytes");
+        assert!(bytes.starts_with(b"PAR1") && bytes.ends_with(b"PAR1"), "{} bytes", bytes.len());
         let artifact = op!("createBiScheduledArtifact", "POST", "/bi/scheduled-artifacts", {"name": "Weekly", "report_id": (report["id"]), "format": "jsonl", "cron": "0 6 * * 1"});
         assert_eq!(op!("listBiScheduledArtifacts", "GET", "/bi/scheduled-artifacts")[0]["id"], artifact["id"]);
         assert_eq!(op!("updateBiObject", "PATCH", format!("/bi/dashboards/{}", text(&dashboard["id"])), {"status": "active"})["status"], "active");

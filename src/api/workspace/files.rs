@@ -91,13 +91,14 @@ async fn download(
         &signed.signature,
     )
     .await?;
-    let (hash, _, name, mime) = assets::file(app, &tenant, &id).await?;
-    let mut response = Body::from(app.blobs.get(&tenant, &hash).await?).into_response();
+    let (hash, size, name, mime) = assets::file(app, &tenant, &id).await?;
+    let mut response = Body::from_stream(app.blobs.stream(&tenant, &hash).await?).into_response();
     let headers = response.headers_mut();
     // What strangers have uploaded is never shown as a page of this service.
     let mime = HeaderValue::from_str(&mime)
         .unwrap_or(HeaderValue::from_static("application/octet-stream"));
     headers.insert(header::CONTENT_TYPE, mime);
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(size));
     let plain: String = name
         .chars()
         .map(|c| {

@@ -664,7 +664,7 @@ pub(super) const ALL: &[Operation] = &[
         "createBiExport",
         &[S::BiWrite],
         Create(spec::EXPORT),
-        "Begins to write an export of up to a million rows, as csv or jsonl.",
+        "Begins to write an export of up to a million rows, as csv, jsonl or parquet.",
     ),
     op(
         "GET",

@@ -30,7 +30,7 @@ use crate::kb::edits::Edit;
 use crate::kb::parser::Parsed;
 use crate::kb::{Chunk, Dataset, Document, docling, edits, generations, housekeeping};
 use crate::records::rows;
-use crate::workspace::{bi, webhooks};
+use crate::workspace::{bi, export, webhooks};
 pub(crate) use prepare::measure;
 use prepare::prepare;
 pub use prepare::{Prepared, text_hash};
@@ -78,7 +78,9 @@ impl Run for Runner {
                     delivery_id,
                     attempt,
                 } => webhooks::deliver(&self.0, &job.tenant_id, &delivery_id, attempt).await,
-                Task::Export { export_id } => bi::export(&self.0, &job.tenant_id, &export_id).await,
+                Task::Export { export_id } => {
+                    export::run(&self.0, &job.tenant_id, &export_id).await
+                }
                 Task::Artifact { artifact_id } => {
                     bi::artifact(&self.0, &job.tenant_id, &artifact_id).await
                 }
@@ -123,7 +125,7 @@ impl Run for Runner {
                         .await;
                 }
                 Task::Export { export_id } => {
-                    return bi::failed(&self.0, &job.tenant_id, &export_id, &error.1).await;
+                    return export::failed(&self.0, &job.tenant_id, &export_id, &error.1).await;
                 }
                 Task::ShowRows { .. }
                 | Task::ClearRows { .. }
