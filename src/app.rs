@@ -51,6 +51,8 @@ pub struct App {
     pub db: Db,
     /// Bytes.
     pub blobs: Blobs,
+    /// What addresses of files are signed with.
+    pub(crate) signing_secret: OnceCell<String>,
     /// Rung after every commit.
     pub bell: Bell,
     /// Checks keys.
@@ -191,6 +193,7 @@ impl App {
             clock,
             db,
             blobs,
+            signing_secret: OnceCell::new(),
             bell: Bell::default(),
             parser,
             search_memory: search::memory::Memory::default(),

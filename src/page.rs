@@ -26,6 +26,24 @@ pub struct Listing<T> {
     pub next: Option<String>,
 }
 
+/// A text as a cursor: opaque, and safe in addresses.
+#[must_use]
+pub fn encode(text: &str) -> String {
+    URL_SAFE_NO_PAD.encode(text)
+}
+
+/// The text of a cursor; `None` when it is none of ours.
+#[must_use]
+pub fn decode(cursor: &str) -> Option<String> {
+    String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()
+}
+
+/// The error for a cursor that is none of ours.
+#[must_use]
+pub fn foreign() -> Error {
+    Error::invalid("cursor_invalid", "the cursor is not one that a list gave")
+}
+
 impl Page {
     /// Reads a limit and a cursor as callers send them.
     ///
@@ -39,11 +57,9 @@ impl Page {
                 format!("limit must be between 1 and {MAX_LIMIT}"),
             ));
         }
-        let bad = || Error::invalid("cursor_invalid", "the cursor is not one that a list gave");
         let after = match cursor {
             None | Some("") => String::new(),
-            Some(cursor) => String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).map_err(|_| bad())?)
-                .map_err(|_| bad())?,
+            Some(cursor) => decode(cursor).ok_or_else(foreign)?,
         };
         Ok(Self { limit, after })
     }
@@ -60,10 +76,7 @@ impl Page {
         let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);
         let more = rows.len() > limit;
         rows.truncate(limit);
-        let next = rows
-            .last()
-            .filter(|_| more)
-            .map(|last| URL_SAFE_NO_PAD.encode(key(last)));
+        let next = rows.last().filter(|_| more).map(|last| encode(&key(last)));
         Listing { items: rows, next }
     }
 }

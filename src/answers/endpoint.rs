@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_stream::try_stream;
 use eventsource_stream::Eventsource;
-use futures::{Stream, StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt};
 use reqwest::Client;
 use serde_json::{Value, json};
 use tokio_util::codec::{FramedRead, LinesCodec};
@@ -155,7 +155,7 @@ impl Endpoint {
                     }
                 }
             } else {
-                let mut events = Box::pin(bytes.map_err(Broken)).eventsource();
+                let mut events = Box::pin(bytes).eventsource();
                 while let Some(event) = events.next().await {
                     let event = event.map_err(|e| broken(&e))?;
                     if event.data.trim() == "[DONE]" {
@@ -221,17 +221,6 @@ fn prompt(question: &str, passages: &[Passage]) -> String {
     prompt.push_str(question);
     prompt
 }
-
-#[derive(Debug)]
-struct Broken(std::io::Error);
-
-impl std::fmt::Display for Broken {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl std::error::Error for Broken {}
 
 fn unreachable(error: &reqwest::Error) -> Error {
     let cause = if error.is_connect() {

@@ -312,7 +312,6 @@ pub async fn answer(
                         yield event;
                     }
                     let kind = if making.tracker.text().is_empty() { Made::None } else { Made::Extractive };
-                    making.model = None;
                     yield making.completed(kind, None, None);
                 }
                 Err(error) => yield failed(&error),

@@ -67,6 +67,27 @@ macro_rules! extractors {
     };
 }
 
+/// Makes `Problem` of a dialect, a domain error on its way out, from the envelope that it gives to a fault.
+macro_rules! problem {
+    ($envelope:expr) => {
+        /// A domain error on its way out.
+        #[derive(Debug)]
+        pub struct Problem(pub $crate::error::Error);
+
+        impl From<$crate::error::Error> for Problem {
+            fn from(error: $crate::error::Error) -> Self {
+                Self(error)
+            }
+        }
+
+        impl ::axum::response::IntoResponse for Problem {
+            fn into_response(self) -> ::axum::response::Response {
+                $crate::api::fault::response(&self.0, $envelope)
+            }
+        }
+    };
+}
+
 /// Makes `Body` of a dialect.
 macro_rules! body {
     ($problem:ty) => {
@@ -114,4 +135,4 @@ macro_rules! body {
     };
 }
 
-pub(crate) use {body, extractors};
+pub(crate) use {body, extractors, problem};

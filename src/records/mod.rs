@@ -135,6 +135,7 @@ macro_rules! columns {
         "id, tenant_id, kind, parent_id, external_id, title, status, body, document_id, author, created_on, updated_on"
     };
 }
+pub(crate) use columns;
 
 impl Record {
     /// Everything else.
@@ -300,13 +301,7 @@ pub(crate) async fn change(
             .prepare(app, tenant_id)
             .await?;
         let mut tx = app.db.begin().await?;
-        let ours = tx
-            .execute(
-                "UPDATE records SET updated_on = $1 WHERE tenant_id = $2 AND id = $3 AND updated_on = $4",
-                args![record.updated_on, tenant_id, id, seen],
-            )
-            .await?;
-        if ours == 0 {
+        if !hold_in(&mut tx, &record, seen).await? {
             continue;
         }
         if kind == Kind::Folder {
@@ -370,6 +365,16 @@ pub async fn get(app: &App, caller: &Caller, kind: Kind, id: &str) -> Result<Rec
 }
 
 pub(crate) async fn load(db: &Db, tenant_id: &str, kind: Kind, id: &str) -> Result<Option<Record>> {
+    load_named(db, tenant_id, kind.name(), id).await
+}
+
+/// A record of a kind that has this name, or `None`.
+pub(crate) async fn load_named(
+    db: &Db,
+    tenant_id: &str,
+    kind: &str,
+    id: &str,
+) -> Result<Option<Record>> {
     if id.contains('\0') {
         // No id has one, and PostgreSQL takes none.
         return Ok(None);
@@ -380,9 +385,20 @@ pub(crate) async fn load(db: &Db, tenant_id: &str, kind: Kind, id: &str) -> Resu
             columns!(),
             " FROM records WHERE tenant_id = $1 AND kind = $2 AND id = $3"
         ),
-        args![tenant_id, kind.name(), id],
+        args![tenant_id, kind, id],
     )
     .await
+}
+
+/// Makes a record that was last changed at `seen` the one that this transaction changes; `false` when somebody else was faster.
+pub(crate) async fn hold_in(tx: &mut Tx, after: &Record, seen: Time) -> Result<bool> {
+    let ours = tx
+        .execute(
+            "UPDATE records SET updated_on = $1 WHERE tenant_id = $2 AND id = $3 AND updated_on = $4",
+            args![after.updated_on, &after.tenant_id, &after.id, seen],
+        )
+        .await?;
+    Ok(ours > 0)
 }
 
 /// Removes a record and what search found it by.

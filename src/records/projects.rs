@@ -257,8 +257,8 @@ pub async fn completed(app: &App, caller: &Caller, page: &Numbered) -> Result<Li
     let items = app
         .db
         .all(
-            "SELECT id, tenant_id, kind, parent_id, external_id, title, status, body, document_id, author, created_on, updated_on FROM records
-             WHERE kind = 'project' AND tenant_id = $1 AND LOWER(status) IN ($2, $3) ORDER BY updated_on DESC, id DESC LIMIT $4 OFFSET $5",
+            concat!("SELECT ", super::columns!(), " FROM records
+             WHERE kind = 'project' AND tenant_id = $1 AND LOWER(status) IN ($2, $3) ORDER BY updated_on DESC, id DESC LIMIT $4 OFFSET $5"),
             args![tenant_id, first, second, page.limit, (page.page - 1) * page.limit],
         )
         .await?;

@@ -7,8 +7,6 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::future::try_join_all;
 use serde::Serialize;
 use serde_json::Value;
@@ -27,6 +25,7 @@ use crate::app::App;
 use crate::auth::{Caller, Scope};
 use crate::error::{Error, Result};
 use crate::kb::{datasets, filter, generations};
+use crate::page;
 
 /// Best score from which an answer counts as confident, where the dataset has no other threshold. Measured: see `README.md`.
 pub const CONFIDENT_FROM: f32 = 0.55;
@@ -660,8 +659,7 @@ pub(super) struct Cursor {
 impl Cursor {
     pub(super) fn read(text: &str, request: &Request) -> Result<Self> {
         let bad = || Error::invalid("cursor_invalid", "the cursor is not one that a search gave");
-        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| bad())?;
-        let text = String::from_utf8(bytes).map_err(|_| bad())?;
+        let text = page::decode(text).ok_or_else(bad)?;
         let mut parts = text.split(' ');
         let (Some(bits), Some(id), Some(seen), Some(depth), Some(print), None) = (
             parts.next(),
@@ -692,7 +690,7 @@ impl Cursor {
     }
 
     pub(super) fn write(&self, request: &Request) -> String {
-        URL_SAFE_NO_PAD.encode(format!(
+        page::encode(&format!(
             "{} {} {} {} {}",
             self.score.to_bits(),
             self.id.simple(),

@@ -42,8 +42,13 @@ impl Allows {
     }
 }
 
-/// The secret of this installation, made when it is first needed.
-async fn secret(app: &App) -> Result<String> {
+/// The secret of this installation, made when it is first needed and read once.
+async fn secret(app: &App) -> Result<&str> {
+    let secret = app.signing_secret.get_or_try_init(|| load_secret(app));
+    Ok(secret.await?)
+}
+
+async fn load_secret(app: &App) -> Result<String> {
     const READ: &str = "SELECT value FROM signing_keys WHERE name = 'assets'";
     if let Some((value,)) = app.db.optional::<(String,)>(READ, args![]).await? {
         return Ok(value);
@@ -76,7 +81,7 @@ pub(super) async fn path(
     shown: &str,
 ) -> Result<String> {
     let expires = app.clock.now().plus(HOLDS).0 / 1000;
-    let signature = sign(&secret(app).await?, allows, tenant_id, shown, expires)?;
+    let signature = sign(secret(app).await?, allows, tenant_id, shown, expires)?;
     Ok(format!(
         "/v1/files/{tenant_id}/{shown}?expires={expires}&signature={signature}"
     ))
@@ -94,7 +99,7 @@ pub async fn allow(
     expires: i64,
     signature: &str,
 ) -> Result<()> {
-    let expected = sign(&secret(app).await?, allows, tenant_id, shown, expires)?;
+    let expected = sign(secret(app).await?, allows, tenant_id, shown, expires)?;
     let same = bool::from(expected.as_bytes().ct_eq(signature.as_bytes()));
     if !same || expires < app.clock.now().0 / 1000 {
         return Err(Error::forbidden(
@@ -207,10 +212,7 @@ pub async fn file(
     shown: &str,
 ) -> Result<(String, i64, String, String)> {
     let missing = || Error::not_found("record_not_found", "there is no such file");
-    let kind = shown
-        .split_once('_')
-        .and_then(|(prefix, _)| spec::Kind::of_prefix(prefix))
-        .ok_or_else(missing)?;
+    let kind = spec::Kind::of_id(shown).ok_or_else(missing)?;
     let record = store::load(app, tenant_id, kind, shown).await?;
     if !matches!(record.status.as_deref(), Some("available" | "completed")) {
         return Err(missing());

@@ -62,9 +62,8 @@ pub async fn list(
     page: &Page,
 ) -> Result<Listing<AuditEvent>> {
     caller.need_unconfined(Scope::KeysManage)?;
-    let id = entity_id
-        .split_once('_')
-        .and_then(|(prefix, _)| Kind::of_prefix(prefix)?.id(entity_id))
+    let id = Kind::of_id(entity_id)
+        .and_then(|kind| kind.id(entity_id))
         .ok_or_else(|| {
             Error::invalid(
                 "entity_invalid",

@@ -205,8 +205,11 @@ fn records(
             let found: Vec<Record> = app
                 .db
                 .all(
-                    "SELECT id, tenant_id, kind, parent_id, external_id, title, status, body, document_id, author, created_on, updated_on
-                     FROM records WHERE kind = $1 AND tenant_id = $2 AND id > $3 ORDER BY id LIMIT $4",
+                    concat!(
+                        "SELECT ",
+                        crate::records::columns!(),
+                        " FROM records WHERE kind = $1 AND tenant_id = $2 AND id > $3 ORDER BY id LIMIT $4"
+                    ),
                     args![kind.name, &tenant_id, &after, READ],
                 )
                 .await?;

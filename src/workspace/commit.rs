@@ -369,13 +369,7 @@ async fn hold(tx: &mut Tx, write: &Write) -> Result<bool> {
     let (kind, after) = (write.kind, &write.after);
     let mut old_keys = BTreeSet::new();
     if let Some(before) = &write.before {
-        let ours = tx
-            .execute(
-                "UPDATE records SET updated_on = $1 WHERE tenant_id = $2 AND id = $3 AND updated_on = $4",
-                args![after.updated_on, &after.tenant_id, &after.id, before.updated_on],
-            )
-            .await?;
-        if ours == 0 {
+        if !records::hold_in(tx, after, before.updated_on).await? {
             return Ok(false);
         }
         old_keys = store::keys(kind, &before.body()?);

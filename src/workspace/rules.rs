@@ -62,10 +62,7 @@ async fn links(app: &App, caller: &Caller, kind: &Kind, body: &Body) -> Result<(
         let Some(id) = text(body, field.name) else {
             continue;
         };
-        let target = id
-            .split_once('_')
-            .and_then(|(prefix, _)| Kind::of_prefix(prefix))
-            .filter(|k| kinds.contains(&k.name));
+        let target = Kind::of_id(id).filter(|k| kinds.contains(&k.name));
         let Some(target) = target else {
             return Err(Error::not_found(
                 "record_not_found",

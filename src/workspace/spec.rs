@@ -308,9 +308,10 @@ impl Kind {
         ALL.iter().copied().find(|k| k.name == name)
     }
 
-    /// A kind by what its ids begin with.
+    /// The kind of an id that callers see, by what it begins with.
     #[must_use]
-    pub fn of_prefix(prefix: &str) -> Option<&'static Self> {
+    pub fn of_id(shown: &str) -> Option<&'static Self> {
+        let (prefix, _) = shown.split_once('_')?;
         ALL.iter().copied().find(|k| k.prefix == prefix)
     }
 

@@ -165,12 +165,7 @@ pub async fn load(app: &App, tenant_id: &str, kind: &Kind, shown: &str) -> Resul
         )
     };
     let id = kind.id(shown).ok_or_else(missing)?;
-    app.db
-        .optional(
-            "SELECT id, tenant_id, kind, parent_id, external_id, title, status, body, document_id, author, created_on, updated_on
-             FROM records WHERE tenant_id = $1 AND kind = $2 AND id = $3",
-            args![tenant_id, kind.name, id],
-        )
+    crate::records::load_named(&app.db, tenant_id, kind.name, id)
         .await?
         .ok_or_else(missing)
 }

@@ -2,12 +2,11 @@
 
 use axum::Json;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::api::fault::{self, FaultBody};
+use crate::api::fault::FaultBody;
 use crate::error::{Error, Result};
 use crate::records::{Kind, Listed, NewRecord, Numbered, Record, SortBy, projects};
 
@@ -19,24 +18,10 @@ pub struct AgentFault {
     error: FaultBody,
 }
 
-/// A domain error on its way out.
-#[derive(Debug)]
-pub struct Problem(pub Error);
-
-impl From<Error> for Problem {
-    fn from(error: Error) -> Self {
-        Self(error)
-    }
-}
-
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        fault::response(&self.0, |error| AgentFault {
-            success: false,
-            error,
-        })
-    }
-}
+crate::api::extract::problem!(|error| AgentFault {
+    success: false,
+    error,
+});
 
 /// The key as `Bearer <key>`, or alone.
 fn secret(header: &str) -> Option<&str> {

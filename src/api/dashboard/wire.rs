@@ -1,11 +1,10 @@
 //! Envelope, faults, extractors and authentication of the dashboard dialect; `/kb/v1` speaks it, too.
 
-use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::api::fault::{self, FaultBody};
-use crate::error::{Error, Result};
+use crate::api::fault::FaultBody;
+use crate::error::Result;
 use crate::page::Page;
 
 /// An error as callers see it.
@@ -14,24 +13,10 @@ pub struct Fault {
     error: FaultBody,
 }
 
-/// A domain error on its way out.
-#[derive(Debug)]
-pub struct Problem(pub Error);
+crate::api::extract::problem!(|error| Fault { error });
 
-impl From<Error> for Problem {
-    fn from(error: Error) -> Self {
-        Self(error)
-    }
-}
-
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        fault::response(&self.0, |error| Fault { error })
-    }
-}
-
-super::super::extract::extractors!(Problem, secret);
-super::super::extract::body!(Problem);
+crate::api::extract::extractors!(Problem, secret);
+crate::api::extract::body!(Problem);
 
 /// The secret of `Authorization: Bearer <key>`.
 fn secret(header: &str) -> Option<&str> {

@@ -28,8 +28,6 @@ use axum::extract::{RawPathParams, RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, on};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json};
 use utoipa_axum::router::OpenApiRouter;
 
@@ -38,6 +36,7 @@ use crate::auth::{Area, Caller};
 use crate::error::{Error, Result};
 use crate::kb::datasets;
 use crate::kb::filter::Filter;
+use crate::page;
 use crate::search;
 use crate::workspace::commit::{self, Plan, Request};
 use crate::workspace::spec::{self, Kind};
@@ -159,7 +158,7 @@ async fn serve(
             Many {
                 data: list.into_iter().map(|v| addressed(v, &base)).collect(),
                 request_id: request_id(),
-                next_cursor: next.map(|id| URL_SAFE_NO_PAD.encode(id)),
+                next_cursor: next.map(|id| page::encode(&id)),
             },
             rates,
         ),
@@ -283,14 +282,9 @@ impl Asked {
         let before = given
             .remove("cursor")
             .map(|cursor| {
-                URL_SAFE_NO_PAD
-                    .decode(cursor)
-                    .ok()
-                    .and_then(|bytes| String::from_utf8(bytes).ok())
+                page::decode(&cursor)
                     .filter(|id| id.len() == 26 && id.bytes().all(|b| b.is_ascii_alphanumeric()))
-                    .ok_or_else(|| {
-                        Error::invalid("cursor_invalid", "the cursor is not one that a list gave")
-                    })
+                    .ok_or_else(page::foreign)
             })
             .transpose()?;
         Ok(Self {

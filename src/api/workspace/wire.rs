@@ -6,9 +6,8 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::api::fault::{self, FaultBody};
+use crate::api::fault::FaultBody;
 use crate::api::request_id;
-use crate::error::Error;
 
 /// An error as callers of the workspace see it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -18,24 +17,10 @@ pub struct WorkspaceFault {
     request_id: String,
 }
 
-/// A domain error on its way out.
-#[derive(Debug)]
-pub struct Problem(pub Error);
-
-impl From<Error> for Problem {
-    fn from(error: Error) -> Self {
-        Self(error)
-    }
-}
-
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        fault::response(&self.0, |error| WorkspaceFault {
-            error,
-            request_id: request_id(),
-        })
-    }
-}
+crate::api::extract::problem!(|error| WorkspaceFault {
+    error,
+    request_id: request_id(),
+});
 
 /// The secret of `Authorization: Bearer <key>`.
 fn secret(header: &str) -> Option<&str> {

@@ -8,8 +8,6 @@ mod values;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::{TryStreamExt, stream};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -23,6 +21,7 @@ use crate::auth::{Area, Caller};
 use crate::db::args;
 use crate::error::{Error, Result};
 use crate::kb::filter::{Comparison, Filter, Operator, value_at};
+use crate::page;
 use crate::records::folders;
 use groups::Groups;
 pub use groups::{Aggregate, Operation};
@@ -645,14 +644,12 @@ impl Cursor {
             after,
             seq,
         };
-        Ok(URL_SAFE_NO_PAD.encode(serde_json::to_vec(&cursor)?))
+        Ok(page::encode(&serde_json::to_string(&cursor)?))
     }
 
     fn read(cursor: &str, of: &str, sorts: usize) -> Result<(Vec<Key>, i64)> {
-        URL_SAFE_NO_PAD
-            .decode(cursor)
-            .ok()
-            .and_then(|bytes| serde_json::from_slice::<Self>(&bytes).ok())
+        page::decode(cursor)
+            .and_then(|json| serde_json::from_str::<Self>(&json).ok())
             .filter(|c| c.of == of && c.after.len() == sorts)
             .map(|c| (c.after, c.seq))
             .ok_or_else(|| {
