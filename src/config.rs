@@ -34,6 +34,8 @@ config! {
     data_dir: PathBuf = PathBuf::from("cairn-data");
     /// Address to listen on, as host:port. Port 0 takes a free one.
     listen: String = "127.0.0.1:7700".to_owned();
+    /// Hours after which a browser that is signed in has to sign in again.
+    session_hours: u64 = 168;
     /// Permits an address other than loopback. Cairn speaks plain HTTP: put a TLS proxy in front.
     allow_remote: bool = false;
     /// Database: empty for SQLite in the data directory, or `postgres://user:password@host/database`.

@@ -11,13 +11,11 @@ use crate::error::Result;
 
 /// Something that happened to what a tenant owns.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(
-    tag = "topic",
-    rename_all = "snake_case",
-    rename_all_fields = "camelCase"
-)]
+// Each variant says how its fields are named: the schema does not know `rename_all_fields`.
+#[serde(tag = "topic", rename_all = "snake_case")]
 pub enum Event {
     /// A document moved in its life: uploaded, parsing, embedding, indexed, failed, switched on or off.
+    #[serde(rename_all = "camelCase")]
     DocumentChanged {
         /// The dataset.
         dataset_id: String,
@@ -35,6 +33,7 @@ pub enum Event {
         error_message: Option<String>,
     },
     /// A document and its chunks are gone.
+    #[serde(rename_all = "camelCase")]
     DocumentDeleted {
         /// The dataset.
         dataset_id: String,
@@ -44,6 +43,7 @@ pub enum Event {
         chunks_removed: i64,
     },
     /// A crawl began, got on or ended.
+    #[serde(rename_all = "camelCase")]
     CrawlChanged {
         /// The dataset.
         dataset_id: String,
@@ -63,7 +63,7 @@ pub enum Event {
         error_message: Option<String>,
     },
     /// An agent said something to its user.
-    #[serde(rename = "openclaw:message")]
+    #[serde(rename = "openclaw:message", rename_all = "camelCase")]
     OpenclawMessage {
         /// The conversation.
         conversation_id: String,
@@ -77,7 +77,7 @@ pub enum Event {
         done: bool,
     },
     /// An agent told how far a task is.
-    #[serde(rename = "agent-task-update")]
+    #[serde(rename = "agent-task-update", rename_all = "camelCase")]
     AgentTaskUpdate {
         /// The agent's id for it.
         task_id: String,
@@ -87,6 +87,7 @@ pub enum Event {
         summary: Option<String>,
     },
     /// A dataset was created or its settings changed.
+    #[serde(rename_all = "camelCase")]
     DatasetChanged {
         /// The dataset.
         dataset_id: String,
@@ -94,6 +95,7 @@ pub enum Event {
         name: String,
     },
     /// A dataset and all its documents are gone.
+    #[serde(rename_all = "camelCase")]
     DatasetDeleted {
         /// The dataset.
         dataset_id: String,

@@ -43,6 +43,8 @@ mod portable;
 mod qdrant;
 #[path = "api/rows.rs"]
 mod rows;
+#[path = "api/sandbox.rs"]
+mod sandbox;
 #[path = "api/search.rs"]
 mod search;
 #[path = "api/why_not.rs"]

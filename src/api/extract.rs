@@ -1,5 +1,60 @@
 //! The extractors of a dialect: what they take is the same everywhere, and what they refuse is answered in the dialect's own shape.
 
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+
+use super::Service;
+use crate::auth::{Caller, sessions};
+use crate::error::{Error, Result};
+
+/// The cookie of a browser that is signed in.
+pub(super) const COOKIE: &str = "cairn_session";
+/// What a browser that is signed in sends with every change. Other sites cannot send it without being asked first, so they cannot act in its name.
+pub(super) const OWN_PAGE: &str = "x-cairn-sandbox";
+
+/// The secret of a session's cookie.
+pub(super) fn session_secret(headers: &HeaderMap) -> Option<String> {
+    headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|v| v.to_str().ok())
+        .flat_map(cookie::Cookie::split_parse)
+        .filter_map(std::result::Result::ok)
+        .find(|c| c.name() == COOKIE)
+        .map(|c| c.value().to_owned())
+}
+
+/// The caller behind the `Authorization` header, or behind the cookie of a browser that is signed in.
+///
+/// # Errors
+/// `key_missing`, `key_invalid`, `session_over`, `rate_limited`; `page_unknown` for changes that do not come from our own pages.
+pub(super) async fn caller(
+    parts: &Parts,
+    service: &Service,
+    secret: fn(&str) -> Option<&str>,
+) -> Result<Caller> {
+    let app = &service.app;
+    let missing = || {
+        Error::unauthorized(
+            "key_missing",
+            "send an API key as Authorization: Bearer <key>",
+        )
+    };
+    let Some(header) = parts.headers.get(header::AUTHORIZATION) else {
+        let session = session_secret(&parts.headers).ok_or_else(missing)?;
+        if !parts.method.is_safe() && !parts.headers.contains_key(OWN_PAGE) {
+            return Err(Error::forbidden(
+                "page_unknown",
+                format!("changes with a session's cookie need the header {OWN_PAGE}"),
+            ));
+        }
+        return sessions::caller(app, &session).await;
+    };
+    let header = header.to_str().map_err(|_| missing())?;
+    let secret = secret(header).ok_or_else(missing)?;
+    app.gate.authenticate(&app.db, &app.clock, secret).await
+}
+
 /// Makes `Auth`, `Query` and `Path` of a dialect from its problem type and the function that finds the secret in the `Authorization` header.
 macro_rules! extractors {
     ($problem:ty, $secret:path) => {
@@ -11,21 +66,7 @@ macro_rules! extractors {
             type Rejection = $problem;
 
             async fn from_request_parts(parts: &mut ::axum::http::request::Parts, service: &$crate::api::Service) -> ::std::result::Result<Self, $problem> {
-                let missing = || {
-                    $crate::error::Error::unauthorized(
-                        "key_missing",
-                        "send an API key as Authorization: Bearer <key>",
-                    )
-                };
-                let header = parts
-                    .headers
-                    .get(::axum::http::header::AUTHORIZATION)
-                    .ok_or_else(missing)?
-                    .to_str()
-                    .map_err(|_| missing())?;
-                let secret = $secret(header).ok_or_else(missing)?;
-                let app = &service.app;
-                Ok(Self(app.gate.authenticate(&app.db, &app.clock, secret).await?))
+                Ok(Self($crate::api::extract::caller(parts, service, $secret).await?))
             }
         }
 

@@ -7,6 +7,7 @@ pub(crate) mod fault;
 pub(crate) mod kb;
 pub(crate) mod mcp;
 mod passage;
+mod sandbox;
 mod system;
 pub(crate) mod workspace;
 
@@ -105,6 +106,7 @@ pub fn router(app: Arc<App>, metrics: Metrics) -> Result<Router> {
     Ok(router
         .merge(mcp::router(&app))
         .merge(docs)
+        .merge(sandbox::router())
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(app.config.body_kb << 10))

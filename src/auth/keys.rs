@@ -92,6 +92,12 @@ impl Row {
     }
 }
 
+macro_rules! select {
+    ($rest:literal) => {
+        concat!("SELECT id, tenant_id, name, hash, hint, scopes, dataset_ids, expires_on, rate_per_minute, last_used_on, revoked_on, created_on FROM api_keys ", $rest)
+    };
+}
+
 const PREFIX: &str = "cairn_";
 
 /// Creates a key; the second part of the answer is the secret, which is never shown again.
@@ -154,8 +160,7 @@ pub async fn create(db: &Db, clock: &Clock, tenant_id: &str, new: NewKey) -> Res
 pub async fn list(db: &Db, tenant_id: &str, page: &Page) -> Result<Listing<Key>> {
     let rows: Vec<Row> = db
         .all(
-            "SELECT id, tenant_id, name, hash, hint, scopes, dataset_ids, expires_on, rate_per_minute, last_used_on, revoked_on, created_on
-             FROM api_keys WHERE tenant_id = $1 AND id > $2 ORDER BY id LIMIT $3",
+            select!("WHERE tenant_id = $1 AND id > $2 ORDER BY id LIMIT $3"),
             args![tenant_id, &page.after, page.fetch()],
         )
         .await?;
@@ -207,25 +212,42 @@ impl Gate {
     /// # Errors
     /// `key_invalid` for unknown, expired and revoked keys alike; `rate_limited`.
     pub async fn authenticate(&self, db: &Db, clock: &Clock, secret: &str) -> Result<Caller> {
-        let refused = || Error::unauthorized("key_invalid", "the API key is not valid");
         let presented = hash(secret);
         let row: Row = db
-            .optional(
-                "SELECT id, tenant_id, name, hash, hint, scopes, dataset_ids, expires_on, rate_per_minute, last_used_on, revoked_on, created_on
-                 FROM api_keys WHERE hash = $1",
-                args![&presented],
-            )
+            .optional(select!("WHERE hash = $1"), args![&presented])
             .await?
             .ok_or_else(refused)?;
         // The look-up compares hashes, of which a caller cannot choose a prefix; this comparison leaves no doubt.
         if !bool::from(row.hash.as_bytes().ct_eq(presented.as_bytes())) {
             return Err(refused());
         }
+        self.open(db, clock, row).await
+    }
+
+    /// The caller of a key that has signed in before.
+    pub(super) async fn admit(
+        &self,
+        db: &Db,
+        clock: &Clock,
+        tenant_id: &str,
+        id: &str,
+    ) -> Result<Caller> {
+        let row = db
+            .optional(
+                select!("WHERE tenant_id = $1 AND id = $2"),
+                args![tenant_id, id],
+            )
+            .await?
+            .ok_or_else(refused)?;
+        self.open(db, clock, row).await
+    }
+
+    async fn open(&self, db: &Db, clock: &Clock, row: Row) -> Result<Caller> {
         let now = clock.now();
         if row.revoked_on.is_some() || row.expires_on.is_some_and(|at| at <= now) {
             return Err(refused());
         }
-        self.count(&row)?;
+        self.count(&row.id, row.rate_per_minute)?;
         if row
             .last_used_on
             .is_none_or(|at| at < now.minus(Duration::from_secs(60)))
@@ -245,12 +267,13 @@ impl Gate {
         })
     }
 
-    fn count(&self, row: &Row) -> Result<()> {
-        let rate = row.rate_per_minute.unwrap_or(self.default_rate);
+    /// Counts a request of a key, or of a session without one.
+    pub(super) fn count(&self, id: &str, rate_per_minute: Option<i64>) -> Result<()> {
+        let rate = rate_per_minute.unwrap_or(self.default_rate);
         let Some(rate) = u32::try_from(rate).ok().and_then(NonZeroU32::new) else {
             return Ok(());
         };
-        let limiter = self.limiters.get_with((row.id.clone(), rate.get()), || {
+        let limiter = self.limiters.get_with((id.to_owned(), rate.get()), || {
             Arc::new(RateLimiter::direct(Quota::per_minute(rate)))
         });
         limiter.check().map_err(|_| {
@@ -261,6 +284,11 @@ impl Gate {
     }
 }
 
-fn hash(secret: &str) -> String {
+fn refused() -> Error {
+    Error::unauthorized("key_invalid", "the API key is not valid")
+}
+
+/// What is stored of a secret.
+pub(super) fn hash(secret: &str) -> String {
     hex::encode(Sha256::digest(secret.as_bytes()))
 }

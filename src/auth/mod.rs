@@ -2,12 +2,13 @@
 
 pub mod keys;
 pub mod scopes;
+pub mod sessions;
 pub mod tenants;
 
 use crate::error::{Error, Result};
 pub use scopes::{Area, Scope};
 
-/// An authenticated caller. Only [`keys::authenticate`] and [`Caller::local`] make one.
+/// An authenticated caller. Only [`keys::Gate`], [`sessions`] and [`Caller::local`] make one.
 #[derive(Debug, Clone)]
 pub struct Caller {
     tenant_id: String,
@@ -67,6 +68,18 @@ impl Caller {
             Some(area) => self.may(area.read()),
             None => in_knowledge_base(),
         }
+    }
+
+    /// Granted scopes, as their key names them.
+    #[must_use]
+    pub fn scopes(&self) -> &[String] {
+        &self.scopes
+    }
+
+    /// Datasets that the caller is confined to.
+    #[must_use]
+    pub fn dataset_ids(&self) -> Option<&[String]> {
+        self.dataset_ids.as_deref()
     }
 
     /// Whether the caller has a scope.

@@ -57,6 +57,19 @@ pub async fn by_name(db: &Db, name: &str) -> Result<Tenant> {
     .ok_or_else(|| Error::not_found("tenant_not_found", format!("there is no tenant {name:?}")))
 }
 
+/// The tenant of an id.
+///
+/// # Errors
+/// `tenant_not_found`.
+pub async fn by_id(db: &Db, id: &str) -> Result<Tenant> {
+    db.optional(
+        "SELECT id, name, created_on FROM tenants WHERE id = $1",
+        args![id],
+    )
+    .await?
+    .ok_or_else(|| Error::not_found("tenant_not_found", "there is no such tenant"))
+}
+
 /// Creates the first tenant of an empty database; `None` when there is one already.
 ///
 /// # Errors

@@ -26,7 +26,7 @@ use crate::kb::datasets::{self, Cutting, NewDataset};
 use crate::kb::documents::{self, Meeting, NewDocument};
 use crate::kb::{Dataset, Document};
 use crate::search::measure::{Judgements, Measures, mean, measure};
-use crate::search::{self, Fusion, Request, query};
+use crate::search::{self, Fusion, Request, pool};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -303,7 +303,7 @@ async fn tuned(
             plain: true,
             ..Request::new(text, vec![dataset.id.clone()])
         };
-        let pool = query::pool(app, caller, &request).await?;
+        let pool = pool::pool(app, caller, &request).await?;
         let values = tune::weights().map(|alpha| {
             let ordered = tune::ordered(&pool, alpha.unwrap_or(pool.suited), usize::MAX);
             let mut seen = HashSet::new();

@@ -13,6 +13,7 @@ mod models;
 mod output;
 mod portable;
 mod records;
+mod sandbox;
 mod search;
 mod serve;
 mod work;
@@ -86,6 +87,8 @@ enum Command {
     Eval(eval::EvalArgs),
     /// Speak the Model Context Protocol over standard input and output
     Mcp(mcp::McpArgs),
+    /// Print a link that opens the sandbox in a browser, once
+    Sandbox(sandbox::SandboxArgs),
     /// Create, list and revoke API keys
     Keys(keys::KeysArgs),
     /// List, fetch and verify models
@@ -178,6 +181,7 @@ async fn dispatch(cli: Cli) -> Result<Done> {
         Command::Search(args) => search::run(&global, args).await,
         Command::Eval(args) => eval::run(&global, args).await,
         Command::Mcp(args) => mcp::run(&global, args).await,
+        Command::Sandbox(args) => sandbox::run(&global, args).await,
         Command::Keys(args) => keys::run(&global, args).await,
         Command::Models(args) => models::run(&global, args).await,
         Command::Doctor(args) => doctor::run(&global, args).await,

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Done, Global, output};
 use crate::api;
 use crate::app::App;
+use crate::auth::tenants;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -48,6 +49,8 @@ pub(super) struct Server {
     pub(super) address: SocketAddr,
     /// Key of the first start.
     pub(super) admin_key: Option<String>,
+    /// Opens the sandbox, once.
+    pub(super) sandbox: String,
     stop: CancellationToken,
     http: JoinHandle<std::io::Result<()>>,
     tasks: Vec<JoinHandle<()>>,
@@ -66,6 +69,8 @@ impl Server {
         })?;
         let address = listener.local_addr()?;
         let admin_key = app.first_start().await?;
+        let sandbox =
+            super::sandbox::link(app, &format!("http://{address}"), tenants::DEFAULT).await?;
         let stop = CancellationToken::new();
         let router = api::router(Arc::clone(app), api::Metrics::install()?)?;
         let http = tokio::spawn({
@@ -85,6 +90,7 @@ impl Server {
         Ok(Self {
             address,
             admin_key,
+            sandbox,
             stop,
             http,
             tasks,
@@ -97,7 +103,7 @@ impl Server {
         if json {
             println!(
                 "{}",
-                serde_json::json!({"url": url, "adminKey": self.admin_key})
+                serde_json::json!({"url": url, "adminKey": self.admin_key, "sandbox": self.sandbox})
             );
             return;
         }
@@ -107,6 +113,10 @@ impl Server {
             );
         }
         println!("Cairn serves at {url} (documentation at {url}/docs). Stop it with Ctrl-C.");
+        println!(
+            "Open the sandbox in a browser; this link signs in once, within 12 hours:\n\n  {}\n",
+            self.sandbox
+        );
     }
 
     /// Ends the server as a signal would.

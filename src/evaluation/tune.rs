@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::search::alpha::KNOWN;
 use crate::search::blend;
 use crate::search::measure::{self, Judgements, Measures};
-use crate::search::query::{self, Pool};
+use crate::search::pool::{self, Pool};
 use crate::search::{Defaults, Settings};
 
 /// Weights that are tried.
@@ -338,7 +338,7 @@ impl Pools {
                 let request = settings.request(query.text.clone(), vec![dataset_id.to_owned()])?;
                 let labels = query.labels()?;
                 let judged = judgements(&labels).0;
-                let pool = query::pool(app, caller, &request).await?;
+                let pool = pool::pool(app, caller, &request).await?;
                 Ok::<_, Error>((labels, judged, pool))
             })
             .buffered(AT_ONCE)
@@ -361,7 +361,7 @@ impl Pools {
 #[must_use]
 pub fn ordered(pool: &Pool, alpha: f32, candidates: usize) -> Vec<(&str, i64, i64)> {
     let near = |rank: Option<usize>| rank.is_some_and(|r| r <= candidates);
-    let mut scored: Vec<(f32, &query::PoolItem)> = pool
+    let mut scored: Vec<(f32, &pool::PoolItem)> = pool
         .items
         .iter()
         .filter(|item| near(item.raw.vector_rank) || near(item.raw.keyword_rank))

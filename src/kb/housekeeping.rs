@@ -48,6 +48,7 @@ pub async fn run(app: &App) -> Result<()> {
         now.minus(DAY * u32::try_from(app.config.crawl_report_days).unwrap_or(u32::MAX)),
     )
     .await?;
+    let sessions = crate::auth::sessions::prune(app).await?;
     let answers = app
         .db
         .execute(
@@ -75,6 +76,7 @@ pub async fn run(app: &App) -> Result<()> {
         queries,
         reports,
         answers,
+        sessions,
         deliveries,
         blobs,
         "housekeeping removed what is no longer needed"

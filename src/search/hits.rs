@@ -10,7 +10,7 @@ use super::highlight::{Range, highlight};
 use super::keyword::FormKind;
 use super::query::explained;
 use super::request::Request;
-use super::retrieve::{DocumentRow, Source, document_columns};
+use super::retrieve::{self, Source};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::db::args;
@@ -112,22 +112,7 @@ pub(super) async fn assemble(
         .map(|c| (c.id.clone(), c))
         .collect();
     let document_ids: HashSet<String> = rows.values().map(|c| c.document_id.clone()).collect();
-    let document_ids: Vec<String> = document_ids.into_iter().collect();
-    let documents: HashMap<String, DocumentRow> = app
-        .db
-        .all_in::<DocumentRow>(
-            concat!(
-                "SELECT ",
-                document_columns!(),
-                " FROM kb_documents WHERE tenant_id = $1 AND enabled = TRUE AND id IN ($LIST)"
-            ),
-            args![caller.tenant()],
-            &document_ids,
-        )
-        .await?
-        .into_iter()
-        .map(|d| (d.id.clone(), d))
-        .collect();
+    let documents = retrieve::documents(app, caller.tenant(), document_ids).await?;
     let terms: Vec<HashSet<&str>> = sources
         .iter()
         .map(|s| s.analysed.forms().map(|f| f.term.as_str()).collect())

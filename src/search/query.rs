@@ -18,7 +18,7 @@ use super::blend::{self, Fusion, Raw, Score, Spread};
 use super::choose;
 use super::explain::{Explanation, Reranked};
 use super::hits::{self, Hit};
-use super::request::{Defaults, MAX_TOP_K, Request};
+use super::request::{MAX_TOP_K, Request};
 use super::retrieve::{self, Candidates, Place, Source};
 use super::syntax::Parsed;
 use crate::app::App;
@@ -334,76 +334,6 @@ pub async fn search(app: &Arc<App>, caller: &Caller, request: &Request) -> Resul
             .insert(key, Arc::new(answer.clone()));
     }
     Ok(answer)
-}
-
-/// The candidates of a query in one dataset with what their scores are made of, so that weights can be tried without searching again.
-#[derive(Debug, Clone)]
-pub struct Pool {
-    /// Weight of the vectors that suits model and query.
-    pub suited: f32,
-    /// The largest BM25 that the query could reach.
-    pub bound: f32,
-    /// The candidates.
-    pub items: Vec<PoolItem>,
-}
-
-/// A candidate.
-#[derive(Debug, Clone)]
-pub struct PoolItem {
-    /// Its chunk, as a number: ids are many.
-    pub chunk: Uuid,
-    /// Its document.
-    pub document: Arc<str>,
-    /// Range in the document's text, in characters.
-    pub span: (i64, i64),
-    /// Its raw scores.
-    pub raw: Raw,
-}
-
-/// Takes the candidates of a query.
-///
-/// # Errors
-/// As [`search`].
-pub async fn pool(app: &Arc<App>, caller: &Caller, request: &Request) -> Result<Pool> {
-    caller.need(Scope::KbSearch)?;
-    // The weight that suits is between the bounds, so both lists are taken.
-    let request = Request {
-        alpha: None,
-        defaults: Some(Defaults::default()),
-        ..request.clone()
-    };
-    request.check()?;
-    let engine = app.engine().await?;
-    let dataset = chosen(app, caller, &request)
-        .await?
-        .into_iter()
-        .next()
-        .ok_or_else(|| Error::internal("no dataset is searched"))?;
-    let fields = retrieve::fields_of(app, std::slice::from_ref(&dataset), &request).await?;
-    let mut sources = [Source::prepare(app, engine, &request, dataset, &fields).await?];
-    let found = gather(app, &request, &mut sources, request.top_k).await?;
-    let ([source], Some(found)) = (sources, found.into_iter().next()) else {
-        return Err(Error::internal("a source gave no candidates"));
-    };
-    let places = found.places;
-    let mut documents: HashMap<String, Arc<str>> = HashMap::new();
-    let item = |(id, raw): (Uuid, Raw)| {
-        let place = places.get(&id)?;
-        let document = documents
-            .entry(place.document_id.clone())
-            .or_insert_with(|| place.document_id.as_str().into());
-        Some(PoolItem {
-            chunk: id,
-            document: Arc::clone(document),
-            span: (place.start_char, place.end_char),
-            raw,
-        })
-    };
-    Ok(Pool {
-        suited: source.weight.alpha,
-        bound: source.analysed.bound,
-        items: found.found.into_iter().filter_map(item).collect(),
-    })
 }
 
 fn ms(duration: std::time::Duration) -> f64 {

@@ -98,7 +98,31 @@ macro_rules! document_columns {
         "id, file_name, title, url, published_at, metadata, source, mime_type, version, created_on, updated_on"
     };
 }
-pub(crate) use document_columns;
+
+/// The documents that are searched among these, by id.
+///
+/// # Errors
+/// As the database says.
+pub(super) async fn documents(
+    app: &App,
+    tenant_id: &str,
+    ids: HashSet<String>,
+) -> Result<HashMap<String, DocumentRow>> {
+    let ids: Vec<String> = ids.into_iter().collect();
+    let rows: Vec<DocumentRow> = app
+        .db
+        .all_in(
+            concat!(
+                "SELECT ",
+                document_columns!(),
+                " FROM kb_documents WHERE tenant_id = $1 AND enabled = TRUE AND id IN ($LIST)"
+            ),
+            args![tenant_id],
+            &ids,
+        )
+        .await?;
+    Ok(rows.into_iter().map(|d| (d.id.clone(), d)).collect())
+}
 
 impl DocumentRow {
     /// Metadata and built-in fields as one object.

@@ -246,11 +246,8 @@ pub async fn list(
     }
     conditions.sort();
     conditions.dedup();
-    if conditions.len() > CONDITIONS {
-        return Err(Error::invalid(
-            "too_many_conditions",
-            format!("a list has at most {CONDITIONS} filters and words"),
-        ));
+    if conditions.len() + usize::from(!begun.is_empty()) > CONDITIONS {
+        return Err(too_many());
     }
     let fetch = wanted.limit + 1;
     let mut ids: BTreeSet<String> = BTreeSet::new();
@@ -311,11 +308,34 @@ macro_rules! also {
     ($($name:literal $value:literal),*) => {
         concat!(
             "SELECT f.record_id FROM record_facets f WHERE f.kind = $1 AND f.name = $2 AND f.value = $3 AND f.tenant_id = $4 AND f.record_id < $5",
-            $(" AND (CAST(", $name, " AS TEXT) IS NULL OR EXISTS (SELECT 1 FROM record_facets g WHERE g.kind = $1 AND g.name = ", $name,
-              " AND g.value = ", $value, " AND g.tenant_id = $4 AND g.record_id = f.record_id))",)*
+            $(" AND EXISTS (SELECT 1 FROM record_facets g WHERE g.kind = $1 AND g.name = ", $name,
+              " AND g.value = ", $value, " AND g.tenant_id = $4 AND g.record_id = f.record_id)",)*
             " ORDER BY f.record_id DESC LIMIT $6"
         )
     };
+}
+
+/// By how many conditions there are beside the first: with none left open, PostgreSQL joins the lists of ids instead of looking up each one.
+const MATCHING: [&str; CONDITIONS] = [
+    also!(),
+    also!("$7" "$8"),
+    also!("$7" "$8", "$9" "$10"),
+    also!("$7" "$8", "$9" "$10", "$11" "$12"),
+    also!("$7" "$8", "$9" "$10", "$11" "$12", "$13" "$14"),
+    also!("$7" "$8", "$9" "$10", "$11" "$12", "$13" "$14", "$15" "$16"),
+    also!("$7" "$8", "$9" "$10", "$11" "$12", "$13" "$14", "$15" "$16", "$17" "$18"),
+    also!("$7" "$8", "$9" "$10", "$11" "$12", "$13" "$14", "$15" "$16", "$17" "$18", "$19" "$20"),
+    also!("$7" "$8", "$9" "$10", "$11" "$12", "$13" "$14", "$15" "$16", "$17" "$18", "$19" "$20", "$21" "$22"),
+    also!("$7" "$8", "$9" "$10", "$11" "$12", "$13" "$14", "$15" "$16", "$17" "$18", "$19" "$20", "$21" "$22", "$23" "$24"),
+    also!("$7" "$8", "$9" "$10", "$11" "$12", "$13" "$14", "$15" "$16", "$17" "$18", "$19" "$20", "$21" "$22", "$23" "$24", "$25" "$26"),
+    also!("$7" "$8", "$9" "$10", "$11" "$12", "$13" "$14", "$15" "$16", "$17" "$18", "$19" "$20", "$21" "$22", "$23" "$24", "$25" "$26", "$27" "$28"),
+];
+
+fn too_many() -> Error {
+    Error::invalid(
+        "too_many_conditions",
+        format!("a list has at most {CONDITIONS} filters and words"),
+    )
 }
 
 /// Ids of records that fulfil all conditions, the newest first. The rarest condition leads, the others are looked up.
@@ -348,17 +368,13 @@ async fn matching(
         return Ok(Vec::new());
     };
     let mut args = args![kind.name, name, value, tenant_id, before, fetch];
-    for _ in 0..CONDITIONS {
-        let next = conditions.next();
-        args.0.push(next.map(|(name, _)| name.clone()).into());
-        args.0.push(next.map(|(_, value)| value.clone()).into());
+    let mut others = 0;
+    for (name, value) in conditions {
+        args.0.push(name.clone().into());
+        args.0.push(value.clone().into());
+        others += 1;
     }
-    let rows: Vec<(String,)> = app
-        .db
-        .all(
-            also!("$7" "$8", "$9" "$10", "$11" "$12", "$13" "$14", "$15" "$16", "$17" "$18", "$19" "$20", "$21" "$22", "$23" "$24", "$25" "$26", "$27" "$28", "$29" "$30"),
-            args,
-        )
-        .await?;
+    let statement = *MATCHING.get(others).ok_or_else(too_many)?;
+    let rows: Vec<(String,)> = app.db.all(statement, args).await?;
     Ok(rows.into_iter().map(|(id,)| id).collect())
 }

@@ -77,6 +77,8 @@ async fn every_operation_refuses_strangers() {
     for (method, path, filled) in all
         .iter()
         .filter(|(_, path, _)| !OPEN.contains(&path.as_str()))
+        // Signing in is for those who are not signed in.
+        .filter(|(method, path, _)| (method, path.as_str()) != (&Method::POST, "/kb/v1/session"))
     {
         let url = format!("{}{filled}", service.url);
         for header in [

@@ -70,6 +70,33 @@ fn no_two_schemas_share_a_name() {
     assert!(owners.len() > 60, "{}", owners.len());
 }
 
+/// What a schema says of names is what is sent.
+#[test]
+fn events_are_documented_as_they_are_sent() {
+    let document = serde_json::to_value(cairn::api::openapi()).expect("JSON");
+    let sent = serde_json::to_value(cairn::events::Event::DatasetDeleted {
+        dataset_id: "x".to_owned(),
+    })
+    .expect("JSON");
+    let variants = document["components"]["schemas"]["Event"]["oneOf"]
+        .as_array()
+        .expect("variants");
+    let told = variants
+        .iter()
+        .find(|v| v["properties"]["topic"]["enum"][0] == sent["topic"])
+        .expect("its variant");
+    let names =
+        |v: &Value| -> Vec<String> { v.as_object().expect("fields").keys().cloned().collect() };
+    assert_eq!(names(&told["properties"]).len(), names(&sent).len());
+    assert!(told["properties"]["datasetId"].is_object(), "{told}");
+    assert!(
+        !variants
+            .iter()
+            .any(|v| names(&v["properties"]).iter().any(|n| n.contains('_'))),
+        "{variants:?}"
+    );
+}
+
 #[test]
 fn every_handler_is_documented() {
     let document = serde_json::to_value(cairn::api::openapi()).expect("JSON");

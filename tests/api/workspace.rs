@@ -347,6 +347,11 @@ on_both! {
         let (_, _, second) = call(&service, "GET", &format!("/activities?limit=3&query=note&cursor={}", text(&first["next_cursor"])), None, None).await;
         let told = |page: &Value| -> Vec<String> { page["data"].as_array().expect("a list").iter().map(|a| text(&a["summary"])).collect() };
         assert_eq!([told(&first), told(&second)].concat(), ["note number 6", "note number 5", "note number 4", "note number 3", "note number 2", "note number 1"]);
+        let words = |n: usize| (0..n).map(|i| format!("w{i}%20")).collect::<String>();
+        let (status, _, most) = call(&service, "GET", &format!("/activities?query={}note", words(11)), None, None).await;
+        assert_eq!((status, most["data"].as_array().map(Vec::len)), (200, Some(0)));
+        let (status, _, wrong) = call(&service, "GET", &format!("/activities?query={}note", words(12)), None, None).await;
+        assert_eq!((status, &wrong["error"]["reason"]), (400, &json!("too_many_conditions")));
         for (path, reason) in [("/contacts?limit=101", "limit_out_of_range"), ("/contacts?cursor=x", "cursor_invalid"), ("/contacts?colour=red", "parameter_unknown"), ("/leads?status=asleep", "parameter_invalid"), ("/leads?custom_field_key=a", "parameter_invalid")] {
             let (status, _, answer) = call(&service, "GET", path, None, None).await;
             assert_eq!((status, &answer["error"]["reason"]), (400, &json!(reason)), "{path}");

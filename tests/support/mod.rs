@@ -1,5 +1,6 @@
 //! A service per test: its own data directory and database, served on a free port, and words to talk to it.
 
+pub mod browser;
 mod postgres;
 pub mod site;
 

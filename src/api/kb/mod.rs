@@ -14,6 +14,7 @@ mod generations;
 mod jobs;
 mod people;
 mod search;
+mod session;
 
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -38,6 +39,7 @@ pub(super) fn routes() -> OpenApiRouter<Service> {
         .routes(routes!(datasets::why))
         .routes(routes!(datasets::text))
         .routes(routes!(search::search))
+        .routes(routes!(search::candidates))
         .routes(routes!(answer::answer))
         .routes(routes!(search::why_not))
         .routes(routes!(audit::list))
@@ -46,6 +48,7 @@ pub(super) fn routes() -> OpenApiRouter<Service> {
         .routes(routes!(access::list_keys, access::create_key))
         .routes(routes!(access::revoke_key))
         .routes(routes!(access::settings))
+        .routes(routes!(session::show, session::begin, session::end))
         .routes(routes!(jobs::list))
         .routes(routes!(jobs::get))
         .routes(routes!(jobs::cancel))

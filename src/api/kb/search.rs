@@ -225,6 +225,108 @@ pub(super) async fn search(
     }))
 }
 
+/// A search whose candidates are wanted.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct CandidatesRequest {
+    query: String,
+    dataset_ids: Vec<String>,
+    #[serde(flatten)]
+    settings: Settings,
+    #[serde(flatten)]
+    #[schema(ignore)]
+    others: BTreeMap<String, serde_json::Value>,
+}
+
+/// The candidates of a search. With `blend`, the score of one is `alpha · (1 + cosine) / 2 + (1 - alpha) · sqrt(bm25 / bm25Bound)`; without a cosine its words alone count.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct CandidatesResponse {
+    datasets: Vec<CandidatesDataset>,
+    candidates: Vec<CandidateRecord>,
+}
+
+/// What the candidates of a dataset have in common.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct CandidatesDataset {
+    dataset_id: String,
+    /// The largest BM25 that the query could reach in this dataset.
+    bm25_bound: f32,
+    /// Weight of the vectors that the search has, and why it is that.
+    alpha: f32,
+    alpha_reason: String,
+    /// Threshold that the search has.
+    min_score: f32,
+}
+
+/// A candidate.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct CandidateRecord {
+    chunk_id: String,
+    file_id: String,
+    file_name: String,
+    title: Option<String>,
+    dataset_id: String,
+    heading_path: Vec<String>,
+    page: Option<i64>,
+    /// Range of the content in the document's normalised text, in Unicode characters.
+    start: i64,
+    end: i64,
+    /// The beginning of the content, at most 300 characters.
+    preview: String,
+    /// Raw cosine; absent while the chunk has no embedding.
+    cosine: Option<f32>,
+    /// Raw BM25.
+    bm25: Option<f32>,
+    /// Rank in the vector list, from 1; absent when it was not in it.
+    vector_rank: Option<usize>,
+    /// Rank in the keyword list, from 1; absent when it was not in it.
+    keyword_rank: Option<usize>,
+}
+
+/// Lists all candidates of a search with their raw scores, best first: weights, fusion and threshold can be tried on them without searching again.
+/// Reranking, diversity and thresholds come after, and are not in it.
+#[utoipa::path(post, path = "/kb/v1/candidates", tag = "kb", security(("key" = [])), request_body = CandidatesRequest,
+    responses((status = 200, body = CandidatesResponse), (status = "4XX", body = Fault)))]
+pub(super) async fn candidates(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Body(body): Body<CandidatesRequest>,
+) -> Result<Json<CandidatesResponse>, Problem> {
+    settings::no_others(&body.others)?;
+    let request = body.settings.request(body.query, body.dataset_ids)?;
+    let found = search::candidates(&service.app, &caller, &request).await?;
+    let datasets = found.datasets.iter().map(|d| CandidatesDataset {
+        dataset_id: d.id.clone(),
+        bm25_bound: d.bound,
+        alpha: d.alpha,
+        alpha_reason: d.alpha_reason.clone(),
+        min_score: d.min_score,
+    });
+    let candidates = found.items.into_iter().map(|item| CandidateRecord {
+        heading_path: item.chunk.headings(),
+        preview: item.chunk.content.chars().take(300).collect(),
+        file_id: item.chunk.document_id,
+        file_name: item.file_name,
+        title: item.title,
+        dataset_id: item.chunk.dataset_id,
+        page: item.chunk.page,
+        start: item.chunk.start_char,
+        end: item.chunk.end_char,
+        chunk_id: item.chunk.id,
+        cosine: item.raw.cosine,
+        bm25: item.raw.bm25,
+        vector_rank: item.raw.vector_rank,
+        keyword_rank: item.raw.keyword_rank,
+    });
+    Ok(Json(CandidatesResponse {
+        datasets: datasets.collect(),
+        candidates: candidates.collect(),
+    }))
+}
+
 /// What one expected to find.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

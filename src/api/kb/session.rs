@@ -1,0 +1,115 @@
+//! Who calls: for programs that want to know what their key may do, and for browsers that sign in.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use cookie::{Cookie, SameSite};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::api::Service;
+use crate::api::dashboard::wire::{Auth, Body, Fault, Problem};
+use crate::api::extract::{COOKIE, session_secret};
+use crate::auth::sessions;
+use crate::auth::{Caller, tenants};
+use crate::error::{Error, Result};
+
+/// Who calls, and what they may do.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SessionRecord {
+    /// Name of the tenant.
+    tenant: String,
+    /// The key; `owner` in a browser that was signed in by a link.
+    key_id: Option<String>,
+    scopes: Vec<String>,
+    /// Datasets that the key is confined to.
+    dataset_ids: Option<Vec<String>>,
+    /// Version of the program.
+    version: &'static str,
+}
+
+async fn record(service: &Service, caller: &Caller) -> Result<SessionRecord> {
+    Ok(SessionRecord {
+        tenant: tenants::by_id(&service.app.db, caller.tenant()).await?.name,
+        key_id: caller.key_id().map(str::to_owned),
+        scopes: caller.scopes().to_vec(),
+        dataset_ids: caller.dataset_ids().map(<[String]>::to_vec),
+        version: env!("CARGO_PKG_VERSION"),
+    })
+}
+
+/// Shows who calls, and what they may do.
+#[utoipa::path(get, path = "/kb/v1/session", tag = "kb", security(("key" = [])),
+    responses((status = 200, body = SessionRecord), (status = "4XX", body = Fault)))]
+pub(super) async fn show(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+) -> Result<Json<SessionRecord>, Problem> {
+    Ok(Json(record(&service, &caller).await?))
+}
+
+/// What a browser signs in with: one of them.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct SignIn {
+    /// An API key.
+    key: Option<String>,
+    /// The secret of a link that `cairn serve` or `cairn sandbox` printed.
+    link: Option<String>,
+}
+
+/// Signs a browser in: the answer sets a cookie that stands for the key, which scripts cannot read.
+#[utoipa::path(post, path = "/kb/v1/session", tag = "kb", request_body = SignIn,
+    responses((status = 200, body = SessionRecord), (status = "4XX", body = Fault)))]
+pub(super) async fn begin(
+    State(service): State<Service>,
+    headers: HeaderMap,
+    Body(body): Body<SignIn>,
+) -> Result<Response, Problem> {
+    let app = &service.app;
+    let begun = match (body.key, body.link) {
+        (Some(key), None) => sessions::begin_by_key(app, &key).await?,
+        (None, Some(link)) => sessions::begin_by_link(app, &link).await?,
+        _ => return Err(Error::invalid("body_invalid", "give either key or link").into()),
+    };
+    let answer = Json(record(&service, &begun.caller).await?);
+    let set = set(&headers, begun.secret, begun.lasts)?;
+    Ok(([(header::SET_COOKIE, set)], answer).into_response())
+}
+
+/// Signs a browser out.
+#[utoipa::path(delete, path = "/kb/v1/session", tag = "kb", security(("key" = [])),
+    responses((status = 204), (status = "4XX", body = Fault)))]
+pub(super) async fn end(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    if let Some(secret) = session_secret(&headers) {
+        sessions::end(&service.app, &caller, &secret).await?;
+    }
+    let gone = set(&headers, String::new(), Duration::ZERO)?;
+    Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, gone)]).into_response())
+}
+
+fn set(headers: &HeaderMap, secret: String, lasts: Duration) -> Result<HeaderValue> {
+    // The proxy in front speaks TLS with the browser.
+    let is_https = headers
+        .get("x-forwarded-proto")
+        .is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"https"));
+    let seconds = i64::try_from(lasts.as_secs()).unwrap_or(i64::MAX);
+    let mut made = Cookie::build((COOKIE, secret))
+        .path("/")
+        .http_only(true)
+        .same_site(SameSite::Strict)
+        .max_age(cookie::time::Duration::seconds(seconds));
+    if is_https {
+        made = made.secure(true);
+    }
+    HeaderValue::from_str(&made.to_string())
+        .map_err(|e| Error::internal("a cookie cannot be written").with_source(e))
+}

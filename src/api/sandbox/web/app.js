@@ -1,0 +1,140 @@
+// @ts-check
+// The shell: who is signed in, which page an address means, and what stands around it.
+
+import { get, over, post, call } from './lib/api.js';
+import { button, complain, failure, field, h, put } from './lib/dom.js';
+
+/** @typedef {{session: any, path: string[], query: URLSearchParams, signal: AbortSignal, go: (address: string) => void, replace: (address: string) => void, title: (text: string) => void}} Context */
+
+/** Pages by the first part of their address. */
+/** @type {Record<string, {title: string, load: () => Promise<{page: (context: Context) => Promise<any> | any}>, hidden?: boolean}>} */
+const PAGES = {
+  '': { title: 'Overview', load: () => import('./pages/overview.js') },
+  search: { title: 'Sandbox', load: () => import('./pages/search.js') },
+  ask: { title: 'Ask', load: () => import('./pages/ask.js') },
+  evaluate: { title: 'Evaluation', load: () => import('./pages/evaluate.js') },
+  history: { title: 'History', load: () => import('./pages/history.js') },
+  records: { title: 'Records', load: () => import('./pages/records.js') },
+  jobs: { title: 'Jobs', load: () => import('./pages/jobs.js') },
+  keys: { title: 'Keys', load: () => import('./pages/keys.js') },
+  datasets: { title: 'Dataset', load: () => import('./pages/dataset.js'), hidden: true },
+  documents: { title: 'Document', load: () => import('./pages/document.js'), hidden: true },
+};
+
+const main = /** @type {HTMLElement} */ (document.getElementById('main'));
+const head = /** @type {HTMLElement} */ (document.getElementById('head'));
+/** @type {any} */
+let session = null;
+let leaving = new AbortController();
+
+/** Light, dark, or as the system has it. */
+const theme = () => localStorage.getItem('cairn.theme') ?? 'auto';
+function wear() {
+  document.documentElement.dataset.theme = theme();
+}
+wear();
+
+function header() {
+  const at = place()[0] ?? '';
+  const themes = ['auto', 'light', 'dark'];
+  const next = themes[(themes.indexOf(theme()) + 1) % themes.length];
+  put(head,
+    h('a', { class: 'brand', href: '/sandbox' }, h('img', { src: '/sandbox/icon.svg', alt: '', width: 26, height: 26 }), 'Cairn'),
+    session && h('nav', { 'aria-label': 'Pages' }, Object.entries(PAGES).filter(([, p]) => !p.hidden).map(([name, p]) => h('a', { href: name ? `/sandbox/${name}` : '/sandbox', 'aria-current': name === at ? 'page' : null }, p.title))),
+    h('div', { class: 'end' },
+      h('button', { type: 'button', class: 'plain', 'aria-label': `Theme: ${theme()}; change to ${next}`, title: `Theme: ${theme()}`, onclick: () => { localStorage.setItem('cairn.theme', next); wear(); header(); } }, { auto: '◐', light: '☀', dark: '☾' }[/** @type {'auto'} */ (theme())]),
+      session && h('a', { href: '/docs' }, 'API'),
+      session && button('Sign out', async () => {
+        await call('DELETE', '/kb/v1/session');
+        session = null;
+        show();
+      }, { class: 'plain' })));
+}
+
+const place = () => location.pathname.replace(/^\/sandbox\/?/, '').split('/').filter(Boolean).map(decodeURIComponent);
+
+/** @param {string} address */
+function go(address) {
+  history.pushState(null, '', address);
+  show();
+}
+
+async function show() {
+  leaving.abort();
+  leaving = new AbortController();
+  const { signal } = leaving;
+  header();
+  if (!session) return put(main, signIn());
+  const [first = '', ...path] = place();
+  const page = PAGES[first];
+  if (!page) return put(main, h('h1', null, 'There is no such page'), h('p', null, h('a', { href: '/sandbox' }, 'To the overview')));
+  document.title = `${page.title} · Cairn`;
+  const context = {
+    session, path, query: new URLSearchParams(location.search), signal, go,
+    replace: (/** @type {string} */ address) => history.replaceState(null, '', address),
+    title: (/** @type {string} */ text) => { document.title = `${text} · Cairn`; },
+  };
+  put(main, h('p', { class: 'quiet' }, 'Loading …'));
+  try {
+    const loaded = await page.load();
+    const made = await loaded.page(context);
+    if (!signal.aborted) put(main, made);
+  } catch (error) {
+    if (!signal.aborted) put(main, h('h1', null, page.title), failure(error));
+  }
+  if (!signal.aborted) performance.mark('cairn-shown');
+}
+
+function signIn() {
+  document.title = 'Sign in · Cairn';
+  const key = h('input', { type: 'password', autocomplete: 'off', spellcheck: 'false', required: true, placeholder: 'cairn_…' });
+  const said = h('div', { role: 'alert' });
+  const form = h('form', { class: 'card narrow', onsubmit: async (/** @type {Event} */ e) => {
+    e.preventDefault();
+    try {
+      session = await post('/kb/v1/session', { key: key.value });
+      show();
+    } catch (error) {
+      put(said, failure(error));
+    }
+  } }, h('h1', null, 'Sign in'), field('API key', key, 'It is exchanged for a cookie that scripts cannot read, and is not kept.'), said,
+  h('p', { class: 'row' }, h('button', { class: 'primary' }, 'Sign in')),
+  h('p', { class: 'quiet' }, 'No key at hand? ', h('code', null, 'cairn sandbox'), ' prints a link that signs in once, and so does ', h('code', null, 'cairn serve'), ' at its start.'));
+  return form;
+}
+
+async function start() {
+  over.handler = () => {
+    if (!session) return;
+    session = null;
+    show();
+  };
+  const link = new URLSearchParams(location.hash.slice(1)).get('enter');
+  if (link) {
+    history.replaceState(null, '', location.pathname + location.search);
+    try {
+      session = await post('/kb/v1/session', { link });
+    } catch (error) {
+      complain(error);
+    }
+  }
+  session ??= await get('/kb/v1/session').catch((error) => {
+    if (error.status !== 401) complain(error);
+    return null;
+  });
+  await show();
+}
+
+// Links of this page change its content; everything else is left to the browser.
+document.addEventListener('click', (event) => {
+  const link = event.target instanceof Element ? event.target.closest('a') : null;
+  if (!link || event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || link.target || link.hasAttribute('download')) return;
+  const url = new URL(link.href);
+  if (url.origin !== location.origin || !/^\/sandbox(\/|$)/.test(url.pathname) || url.hash) return;
+  event.preventDefault();
+  go(url.pathname + url.search);
+  main.focus({ preventScroll: true });
+  scrollTo(0, 0);
+});
+addEventListener('popstate', show);
+start();

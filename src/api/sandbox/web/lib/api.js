@@ -1,0 +1,117 @@
+// @ts-check
+// The public API, as any program uses it; the browser adds the cookie of the session.
+
+/** An error that the API told. */
+export class Refusal extends Error {
+  /**
+   * @param {number} status
+   * @param {any} body
+   */
+  constructor(status, body) {
+    super(body?.error?.message ?? `The server answered ${status}.`);
+    this.status = status;
+    /** @type {string} */
+    this.reason = body?.error?.reason ?? '';
+    /** @type {string} */
+    this.requestId = body?.error?.requestId ?? '';
+  }
+}
+
+/** Called when the session is over. */
+export const over = { handler: () => {} };
+
+/**
+ * @param {string} method
+ * @param {string} path
+ * @param {any} [body] JSON, or a form
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<Response>}
+ */
+export async function raw(method, path, body, signal) {
+  /** @type {Record<string, string>} */
+  const headers = { 'x-cairn-sandbox': '1' };
+  const isForm = body instanceof FormData;
+  if (body !== undefined && !isForm) headers['content-type'] = 'application/json';
+  const response = await fetch(path, { method, headers, signal, body: body === undefined || isForm ? body : JSON.stringify(body) });
+  if (!response.ok) {
+    const told = await response.json().catch(() => null);
+    const refusal = new Refusal(response.status, told);
+    if (response.status === 401 && path !== '/kb/v1/session') over.handler();
+    throw refusal;
+  }
+  return response;
+}
+
+/**
+ * @param {string} method
+ * @param {string} path
+ * @param {any} [body]
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<any>}
+ */
+export async function call(method, path, body, signal) {
+  const response = await raw(method, path, body, signal);
+  return response.status === 204 ? null : response.json();
+}
+
+/** @param {string} path @param {AbortSignal} [signal] */
+export const get = (path, signal) => call('GET', path, undefined, signal);
+/** @param {string} path @param {any} [body] @param {AbortSignal} [signal] */
+export const post = (path, body, signal) => call('POST', path, body ?? {}, signal);
+
+/**
+ * Every page of a list; `each` sees them as they come.
+ * @param {string} path
+ * @param {AbortSignal} [signal]
+ * @param {(items: any[]) => void} [each]
+ * @returns {Promise<any[]>}
+ */
+export async function all(path, signal, each) {
+  /** @type {any[]} */
+  const items = [];
+  let cursor = '';
+  do {
+    const separator = path.includes('?') ? '&' : '?';
+    const page = await get(`${path}${separator}limit=500${cursor && `&cursor=${encodeURIComponent(cursor)}`}`, signal);
+    items.push(...page.data);
+    each?.(items);
+    cursor = page.pagination?.nextCursor ?? '';
+  } while (cursor);
+  return items;
+}
+
+/**
+ * Events as they happen, until the signal; the browser connects again by itself.
+ * @param {{topics: string[], datasetId?: string}} wanted
+ * @param {AbortSignal} signal
+ * @param {(topic: string, event: any) => void} on
+ */
+export function events(wanted, signal, on) {
+  const query = new URLSearchParams({ topics: wanted.topics.join(',') });
+  if (wanted.datasetId) query.set('datasetId', wanted.datasetId);
+  const source = new EventSource(`/kb/v1/events?${query}`);
+  for (const topic of wanted.topics) source.addEventListener(topic, (/** @type {any} */ e) => on(topic, JSON.parse(e.data)));
+  signal.addEventListener('abort', () => source.close());
+}
+
+/**
+ * At most once in a while, and once more at the end.
+ * @param {() => any} work
+ * @param {number} ms
+ */
+export function calmly(work, ms) {
+  /** @type {any} */
+  let timer = null;
+  return () => {
+    timer ??= setTimeout(() => {
+      timer = null;
+      work();
+    }, ms);
+  };
+}
+
+/** Datasets, by when they are asked for. */
+export const datasets = async (/** @type {AbortSignal} */ signal) => {
+  const list = await all('/kb/v1/datasets', signal);
+  return list.sort((a, b) => a.name.localeCompare(b.name));
+};

@@ -1,0 +1,52 @@
+// @ts-check
+// Numbers and times as people read them.
+
+import { h } from './dom.js';
+
+const whole = new Intl.NumberFormat('en');
+/** @param {number} n */
+export const count = (n) => whole.format(n);
+/** @param {number} n @param {string} one @param {string} [many] */
+export const counted = (n, one, many = `${one}s`) => `${count(n)} ${n === 1 ? one : many}`;
+/** @param {number | null | undefined} n */
+export const score = (n) => (n === null || n === undefined ? '–' : n.toFixed(3));
+/** @param {number} n */
+export const ms = (n) => (n >= 1000 ? `${(n / 1000).toFixed(2)} s` : n >= 10 ? `${n.toFixed(0)} ms` : `${n.toFixed(1)} ms`);
+
+/** @param {number} n */
+export function bytes(n) {
+  const units = ['B', 'KB', 'MB', 'GB'];
+  let at = 0;
+  while (n >= 1024 && at < units.length - 1) {
+    n /= 1024;
+    at += 1;
+  }
+  return `${at === 0 ? n : n.toFixed(1)} ${units[at]}`;
+}
+
+/** @param {number} seconds */
+export const duration = (seconds) => (seconds < 90 ? `${Math.round(seconds)} s` : seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`);
+
+const relative = new Intl.RelativeTimeFormat('en', { numeric: 'auto' });
+/**
+ * How long ago, with the exact time as title.
+ * @param {string | null | undefined} time
+ */
+export function ago(time) {
+  if (!time) return '–';
+  const then = new Date(time);
+  const seconds = (then.getTime() - Date.now()) / 1000;
+  /** @type {[number, Intl.RelativeTimeFormatUnit][]} */
+  const steps = [[60, 'second'], [3600, 'minute'], [86400, 'hour'], [2592000, 'day'], [31536000, 'month'], [Infinity, 'year']];
+  let unit = 1;
+  for (const [limit, name] of steps) {
+    if (Math.abs(seconds) < limit) return h('time', { datetime: time, title: then.toLocaleString() }, relative.format(Math.round(seconds / unit), name));
+    unit = limit;
+  }
+  return time;
+}
+
+/** @type {Record<string, string>} */
+const KINDS = { indexed: 'good', completed: 'good', succeeded: 'good', done: 'good', live: 'good', active: 'good', failed: 'bad', error: 'bad', refused: 'bad', dead: 'bad', parsing: 'busy', embedding: 'busy', running: 'busy', building: 'busy', queued: 'busy', pending: 'busy', waiting: 'busy' };
+/** @param {string} state */
+export const badge = (state) => h('span', { class: `badge ${KINDS[state] ?? ''}` }, state);

@@ -1,0 +1,334 @@
+// @ts-check
+// A dataset: its files, its websites, its configuration, its generations.
+
+import { all, calmly, call, events, get, post, raw } from '../lib/api.js';
+import { button, complain, confirmed, dialog, failure, field, h, put, select, table, tabs, toast } from '../lib/dom.js';
+import { ago, badge, bytes, count, counted, duration } from '../lib/format.js';
+import { grid } from '../lib/table.js';
+import { sites } from './crawl.js';
+
+/** How documents are cut, for forms. */
+const PARSE = [['', 'as the dataset'], ['NAIVE', 'plain: by size'], ['MARKDOWN', 'markdown: by headings'], ['MANUAL', 'manual: by the delimiter']];
+const ENGINES = [['NODE_NATIVE', 'built in'], ['DOCLING', 'docling']];
+
+/** @param {import('../app.js').Context} context */
+export async function page({ path, query, signal, go, replace, title }) {
+  const [id] = path;
+  const dataset = await get(`/dashboard/v1/knowledge-base/datasets/${id}`, signal);
+  title(dataset.name);
+  return [
+    h('div', { class: 'top' },
+      h('div', null, h('h1', null, dataset.name), h('p', { class: 'quiet' }, dataset.description, dataset.description && h('br'), `${dataset.embeddingModel} · chunks of ${dataset.chunkSize} tokens, overlap ${dataset.chunkOverlap}`)),
+      h('div', { class: 'row' }, h('a', { class: 'button', href: `/sandbox/search?dataset=${id}` }, 'Search'), h('a', { class: 'button', href: `/sandbox/evaluate?dataset=${id}` }, 'Evaluate'), h('a', { class: 'button', href: `/sandbox/history?dataset=${id}` }, 'History'))),
+    tabs('Parts of the dataset', [
+      { name: 'files', title: 'Files', body: () => files(dataset, signal) },
+      { name: 'crawl', title: 'Websites', body: () => sites(id, signal) },
+      { name: 'configuration', title: 'Configuration', body: () => configuration(dataset, signal, go) },
+      { name: 'generations', title: 'Generations', body: () => generations(id, signal) },
+    ], query.get('tab') ?? 'files', (name) => replace(`/sandbox/datasets/${id}?tab=${name}`)),
+  ];
+}
+
+const atWork = (/** @type {any} */ d) => d.status === 'parsing' || d.status === 'embedding';
+
+/** @param {any} dataset @param {AbortSignal} signal */
+async function files(dataset, signal) {
+  const base = `/kb/v1/datasets/${dataset.id}/documents`;
+  /** @type {Map<string, any>} */
+  const known = new Map();
+  const state = select([['', 'all states'], ['indexed', 'indexed'], ['pending', 'waiting'], ['at work', 'at work'], ['error', 'failed'], ['disabled', 'disabled']], '', () => sift());
+  const name = h('input', { type: 'search', placeholder: 'Name', 'aria-label': 'Filter by name', oninput: () => sift() });
+  const told = h('span', { role: 'status', class: 'quiet' });
+
+  const change = (/** @type {any} */ d, /** @type {any} */ body, /** @type {string} */ said) => async () => {
+    const changed = await call('PATCH', `${base}/${encodeURIComponent(d.id)}`, body);
+    known.set(d.id, changed);
+    refresh();
+    toast(`${d.fileName}: ${said}.`);
+  };
+  const why = (/** @type {any} */ d) => async () => {
+    const [reason, detail] = await Promise.all([get(`${base}/${encodeURIComponent(d.id)}/why`), get(`${base}/${encodeURIComponent(d.id)}`)]);
+    const facts = { Searchable: `by words: ${reason.byWords ? 'yes' : 'no'}, by meaning: ${reason.byMeaning ? 'yes' : 'no'}`, Engine: detail.engine, Pages: detail.pages, Version: detail.version, Source: detail.source, Address: detail.url, Type: detail.mimeType, 'SHA-256': detail.sha256, 'Also known as': detail.aliases.join(', '), Warnings: detail.warnings.join('; '), Metadata: JSON.stringify(detail.metadata) };
+    await dialog(d.fileName, () => [h('p', { class: 'notice' }, h('strong', null, reason.reason)), h('dl', { class: 'facts' }, Object.entries(facts).filter(([, v]) => v).map(([k, v]) => [h('dt', null, k), h('dd', null, String(v))]))]);
+  };
+  const remove = (/** @type {any} */ d) => async () => {
+    if (!(await confirmed(`“${d.fileName}” is removed with its chunks and vectors, for good.`, 'Delete'))) return;
+    await call('DELETE', `${base}/${encodeURIComponent(d.id)}`);
+    known.delete(d.id);
+    refresh();
+  };
+
+  const list = grid('Files', [
+    { title: 'Name', width: 'minmax(14rem, 3fr)', sort: (d) => d.fileName.toLowerCase(), cell: (d) => h('a', { href: `/sandbox/documents/${dataset.id}/${encodeURIComponent(d.id)}`, title: d.fileName }, d.fileName) },
+    { title: 'State', width: 'minmax(9rem, 1.2fr)', sort: (d) => d.status, cell: (d) => [badge(d.status), atWork(d) && [` ${d.progress} %`, d.etaSeconds !== null && d.etaSeconds !== undefined && ` · ${duration(d.etaSeconds)}`], d.errorMessage && h('small', { title: d.errorMessage }, ` ${d.errorMessage}`)] },
+    { title: 'Chunks', width: '5rem', sort: (d) => d.chunksCount, cell: (d) => count(d.chunksCount) },
+    { title: 'Size', width: '5.5rem', sort: (d) => d.fileSizeBytes, cell: (d) => bytes(d.fileSizeBytes) },
+    { title: 'Added', width: '7.5rem', sort: (d) => d.createdOn, cell: (d) => ago(d.createdOn) },
+    { title: 'Actions', width: '17rem', cell: (d) => [
+      button('Why', why(d), { class: 'small plain', 'aria-label': `Why is ${d.fileName} searchable, or not` }),
+      button(d.enabled ? 'Disable' : 'Enable', change(d, { enabled: !d.enabled }, d.enabled ? 'disabled' : 'enabled'), { class: 'small plain', 'aria-label': `${d.enabled ? 'Disable' : 'Enable'} ${d.fileName}` }),
+      button('Re-ingest', change(d, { reIngest: true }, 'queued again'), { class: 'small plain', 'aria-label': `Re-ingest ${d.fileName}` }),
+      button('Delete', remove(d), { class: 'small plain danger', 'aria-label': `Delete ${d.fileName}` })] },
+  ], (/** @type {any} */ d) => d.id);
+
+  const sift = () => {
+    const [s, n] = [state.value, name.value.trim().toLowerCase()];
+    list.filter((d) => (!s || d.status === s || (s === 'at work' && atWork(d))) && (!n || d.fileName.toLowerCase().includes(n)));
+    put(told, `${count(list.count())} of ${counted(known.size, 'file')}`);
+  };
+  const refresh = () => {
+    list.set([...known.values()]);
+    put(told, `${count(list.count())} of ${counted(known.size, 'file')}`);
+  };
+  const load = () => all(base, signal, (items) => {
+    for (const d of items.slice(known.size ? 0 : undefined)) known.set(d.id, d);
+    refresh();
+  });
+  await load();
+
+  // What changes is asked for once, however often it is told.
+  /** @type {Set<string>} */
+  const stale = new Set();
+  const again = calmly(async () => {
+    const ids = [...stale];
+    stale.clear();
+    if (ids.length > 50) return load().catch(complain);
+    for (const d of await Promise.all(ids.map((i) => get(`${base}/${encodeURIComponent(i)}`, signal).catch(() => null)))) if (d) known.set(d.id, d);
+    refresh();
+  }, 400);
+  events({ topics: ['document_changed', 'document_deleted'], datasetId: dataset.id }, signal, (topic, event) => {
+    if (topic === 'document_deleted') {
+      known.delete(event.documentId);
+      refresh();
+      return;
+    }
+    const d = known.get(event.documentId);
+    if (d) known.set(d.id, { ...d, status: event.status, progress: event.progress, chunksCount: event.chunksCount, errorMessage: event.errorMessage });
+    else stale.add(event.documentId);
+    if (['indexed', 'error', 'disabled'].includes(event.status)) stale.add(event.documentId);
+    if (d) refresh();
+    again();
+  });
+
+  return [upload(dataset, () => load().catch(complain)), h('div', { class: 'row' }, h('div', { class: 'grow' }, name), h('label', { class: 'check' }, h('span', { class: 'unseen' }, 'Filter by state'), state), told, button('Re-ingest all', async () => {
+    if (!(await confirmed('Every file is read, cut and indexed again with the settings of now. Searches go on meanwhile.', 'Re-ingest all'))) return;
+    const queued = await post(`/dashboard/v1/knowledge-base/datasets/${dataset.id}/re-index`);
+    toast(`${counted(queued.jobsQueued, 'file')} queued, about ${queued.estimatedMinutes} min.`);
+  })), h('p'), list.view];
+}
+
+/** Files of a dropped folder. @param {any} entry @returns {Promise<File[]>} */
+async function within(entry) {
+  if (entry.isFile) return [await new Promise((resolve, reject) => entry.file(resolve, reject))];
+  const reader = entry.createReader();
+  /** @type {File[]} */
+  const found = [];
+  for (;;) {
+    /** @type {any[]} */
+    const part = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
+    if (part.length === 0) return found;
+    for (const child of part) found.push(...(await within(child)));
+  }
+}
+
+/** @param {any} dataset @param {() => void} done */
+function upload(dataset, done) {
+  const size = h('input', { type: 'number', min: 16, max: 4096, placeholder: String(dataset.chunkSize) });
+  const overlap = h('input', { type: 'number', min: 0, max: 2048, placeholder: String(dataset.chunkOverlap) });
+  const parse = select(/** @type {any} */ (PARSE), '');
+  const metadata = h('textarea', { rows: 2, spellcheck: 'false', placeholder: '{"year": 2026}' });
+  const double = select([['skip', 'skip it'], ['link', 'skip it, remember the name'], ['replace', 'replace it'], ['keep', 'keep both']], 'skip');
+  const said = h('div', { role: 'status' });
+  const pick = h('input', { type: 'file', multiple: true, class: 'unseen', tabindex: '-1', 'aria-label': 'Choose files', onchange: () => send([...pick.files]) });
+
+  const options = () => {
+    const form = new FormData();
+    if (size.value) form.set('chunkSize', size.value);
+    if (overlap.value) form.set('chunkOverlap', overlap.value);
+    if (parse.value) form.set('parseType', parse.value);
+    if (metadata.value.trim()) form.set('metadata', metadata.value);
+    if (double.value) form.set('onDuplicate', double.value);
+    return form;
+  };
+  /** Twenty at a time, as the API takes them. @param {File[]} chosen */
+  const send = async (chosen) => {
+    /** @type {any[]} */
+    const results = [];
+    const bar = h('progress', { max: chosen.length, value: 0, 'aria-label': 'Uploading' });
+    put(said, h('p', null, `Uploading ${counted(chosen.length, 'file')} …`), bar);
+    for (let at = 0; at < chosen.length;) {
+      let [end, weight] = [at, 0];
+      while (end < chosen.length && end - at < 20 && (end === at || weight + chosen[end].size < 150e6)) weight += chosen[end++].size;
+      const form = options();
+      for (const file of chosen.slice(at, end)) form.append('files', file, file.name);
+      try {
+        const answer = await (await raw('POST', `/dashboard/v1/knowledge-base/datasets/${dataset.id}/files/upload`, form)).json();
+        results.push(...answer.uploadedFiles);
+      } catch (error) {
+        // One by one, so that a file that is refused does not hold back the others.
+        if (end - at === 1) results.push({ fileName: chosen[at].name, outcome: 'refused', errorMessage: /** @type {any} */ (error).message });
+        else for (const file of chosen.slice(at, end)) {
+          const single = options();
+          single.append('files', file, file.name);
+          try {
+            results.push(...(await (await raw('POST', `/dashboard/v1/knowledge-base/datasets/${dataset.id}/files/upload`, single)).json()).uploadedFiles);
+          } catch (reason) {
+            results.push({ fileName: file.name, outcome: 'refused', errorMessage: /** @type {any} */ (reason).message });
+          }
+        }
+      }
+      at = end;
+      bar.value = at;
+    }
+    pick.value = '';
+    const other = results.filter((r) => r.outcome !== 'created');
+    const fresh = results.length - other.length;
+    put(said, h('p', { class: `notice ${other.some((r) => r.outcome === 'refused') ? 'bad' : 'good'}` }, `${counted(fresh, 'file')} taken; the list below shows how far they are.`),
+      other.length > 0 && table('What happened to the other files', ['File', 'Outcome', ''], other.map((r) => [r.fileName, badge(r.outcome), r.errorMessage ?? ''])));
+    done();
+  };
+  const zone = h('div', { class: 'drop',
+    ondragover: (/** @type {DragEvent} */ e) => { e.preventDefault(); zone.classList.add('over'); },
+    ondragleave: () => zone.classList.remove('over'),
+    ondrop: async (/** @type {DragEvent} */ e) => {
+      e.preventDefault();
+      zone.classList.remove('over');
+      // Entries have to be taken before anything is waited for.
+      const entries = [...(e.dataTransfer?.items ?? [])].map((item) => item.webkitGetAsEntry()).filter(Boolean);
+      const plain = [...(e.dataTransfer?.files ?? [])];
+      const found = entries.length ? (await Promise.all(entries.map(within))).flat() : plain;
+      if (found.length) send(found).catch(complain);
+    } },
+    h('p', null, 'Drop files or folders here, or ', h('button', { type: 'button', onclick: () => pick.click() }, 'choose files'), pick),
+    h('details', null, h('summary', null, 'Settings for these files'), h('div', { class: 'fields' }, field('Chunk size in tokens', size), field('Overlap', overlap), field('Cut as', parse), field('When it is there already', double), field('Metadata (JSON)', metadata)),
+      button('Preview the chunks of a file', () => preview(dataset, options()))));
+  return h('section', { 'aria-label': 'Upload' }, zone, said);
+}
+
+/** @param {any} dataset @param {FormData} form */
+async function preview(dataset, form) {
+  const input = h('input', { type: 'file', 'aria-label': 'File to preview' });
+  const out = h('div');
+  await dialog('Chunks that a file would have', () => [h('p', null, 'Nothing is stored.'), h('p', null, input), button('Show', async () => {
+    if (!input.files?.length) return;
+    const body = new FormData();
+    for (const name of ['chunkSize', 'chunkOverlap', 'parseType']) if (form.get(name)) body.set(name, /** @type {string} */ (form.get(name)));
+    body.set('file', input.files[0]);
+    const found = await (await raw('POST', `/kb/v1/datasets/${dataset.id}/preview/upload`, body)).json();
+    put(out, previewed(found));
+  }, { class: 'primary' }), out]);
+}
+
+/** @param {any} found */
+export const previewed = (found) => [h('p', null, `${counted(found.totalChunks, 'chunk')}, read by ${found.engine}. `, found.warnings.join('; ')),
+  found.chunks.slice(0, 100).map((/** @type {any} */ c) => h('div', { class: `card chunk c${c.ordinal % 4}` }, h('small', null, `${counted(c.tokens, 'token')} · characters ${c.start}–${c.end}`, c.headingPath.length > 0 && ` · ${c.headingPath.join(' › ')}`), h('p', null, c.content)))];
+
+/** A text whose line breaks can be seen in a line. @param {string} text */
+const escaped = (text) => JSON.stringify(text).slice(1, -1).replaceAll('\\"', '"');
+
+/** @param {any} dataset @param {AbortSignal} signal @param {(address: string) => void} go */
+async function configuration(dataset, signal, go) {
+  const inputs = {
+    name: h('input', { value: dataset.name }), description: h('input', { value: dataset.description ?? '' }),
+    chunkSize: h('input', { type: 'number', value: dataset.chunkSize }), chunkOverlap: h('input', { type: 'number', value: dataset.chunkOverlap }),
+    parseType: select(/** @type {any} */ (PARSE.slice(1)), dataset.parseType), parserEngine: select(/** @type {any} */ (ENGINES), dataset.parserEngine), delimiter: h('input', { value: escaped(dataset.delimiter), spellcheck: 'false' }),
+    allowedAgentRoles: h('input', { value: dataset.allowedAgentRoles.join(', ') }),
+  };
+  const defaults = h('div');
+  const base = `/kb/v1/datasets/${dataset.id}/search-defaults`;
+  const names = /** @type {const} */ ([['hybridAlpha', 'Weight of meaning (alpha)'], ['minScore', 'Threshold (minScore)'], ['candidates', 'Candidates'], ['mmr', 'Diversity (MMR)'], ['confidentFrom', 'Confident from']]);
+  const draw = async () => {
+    const { defaults: now, history } = await get(base, signal);
+    const own = Object.fromEntries(names.map(([name]) => [name, h('input', { type: 'number', step: 'any', value: now[name] ?? '' })]));
+    put(defaults, h('div', { class: 'fields' }, names.map(([name, label]) => field(label, own[name], 'empty: what Cairn takes'))),
+      h('div', { class: 'row' }, button('Save the defaults', async () => {
+        const body = { ...now };
+        for (const [name] of names) {
+          if (own[name].value === '') delete body[name];
+          else body[name] = Number(own[name].value);
+        }
+        await call('PUT', base, body);
+        toast('Saved.');
+        await draw();
+      }, { class: 'primary' }), history.length > 0 && button('Undo the last change', async () => {
+        await post(`${base}/undo`);
+        await draw();
+      })),
+      table('Earlier defaults', ['When', 'Why', 'Defaults'], history.map((/** @type {any} */ v) => [ago(v.createdOn), v.reason, h('code', null, JSON.stringify(v.defaults))]), 'They were never changed.'));
+  };
+  await draw();
+  return [
+    h('h2', null, 'How files are read and cut'),
+    h('p', { class: 'quiet' }, 'Files that are there already stay as they are until they are ingested again; a generation cuts all of them anew beside the live one.'),
+    h('div', { class: 'fields' }, field('Name', inputs.name), field('Description', inputs.description), field('Chunk size in tokens', inputs.chunkSize), field('Overlap', inputs.chunkOverlap), field('Cut as', inputs.parseType), field('Parser', inputs.parserEngine), field('Delimiter', inputs.delimiter, '\\n is a line break'), field('Agent roles that may use it', inputs.allowedAgentRoles, 'empty: all')),
+    button('Save', async () => {
+      /** @type {Record<string, any>} */
+      const now = {
+        name: inputs.name.value, description: inputs.description.value, chunkSize: Number(inputs.chunkSize.value), chunkOverlap: Number(inputs.chunkOverlap.value), parseType: inputs.parseType.value,
+        parserEngine: inputs.parserEngine.value, delimiter: JSON.parse(`"${inputs.delimiter.value.replaceAll('"', '\\"')}"`), allowedAgentRoles: inputs.allowedAgentRoles.value.split(',').map((/** @type {string} */ r) => r.trim()).filter(Boolean),
+      };
+      // Only what differs is changed.
+      const changed = Object.fromEntries(Object.entries(now).filter(([name, value]) => JSON.stringify(value) !== JSON.stringify(dataset[name] ?? '')));
+      Object.assign(dataset, await call('PATCH', `/dashboard/v1/knowledge-base/datasets/${dataset.id}/config`, changed));
+      toast('Saved.');
+    }, { class: 'primary' }),
+    h('h2', null, 'What searches take when they name nothing'), defaults,
+    h('h2', null, 'Delete'),
+    button('Delete this dataset', async () => {
+      if (!(await confirmed(`“${dataset.name}” is removed with ${counted(dataset.totalFiles, 'document')}, for good.`, 'Delete the dataset'))) return;
+      await call('DELETE', `/kb/v1/datasets/${dataset.id}`);
+      go('/sandbox');
+    }, { class: 'danger' }),
+  ];
+}
+
+/** @param {string} id @param {AbortSignal} signal */
+async function generations(id, signal) {
+  const base = `/kb/v1/datasets/${id}/generations`;
+  const out = h('div');
+  const compared = h('div', { role: 'status' });
+  const draw = async () => {
+    const list = (await get(base, signal)).data;
+    put(out, table('Generations', ['Number', 'State', 'Model', 'Chunks', 'Cutting', 'Documents', ''], list.map((/** @type {any} */ g) => [
+      g.number, [badge(g.status), g.status === 'building' && h('progress', { max: g.documentsTotal, value: g.documentsReady, 'aria-label': 'Building' }), g.etaSeconds ? ` ${duration(g.etaSeconds)}` : null], g.embeddingModel, count(g.chunks), `${g.chunkSize} tokens, overlap ${g.chunkOverlap}, ${g.parseType}`,
+      `${count(g.documentsReady)} of ${count(g.documentsTotal)}${g.documentsFailed ? `, ${g.documentsFailed} failed` : ''}`,
+      g.status === 'live' ? null : h('div', { class: 'row' },
+        button('Compare', async () => {
+          const sets = (await get(`/kb/v1/datasets/${id}/query-sets`, signal)).data;
+          if (sets.length === 0) throw new Error('There are no labelled queries yet: label some in the sandbox.');
+          const detail = await get(`/kb/v1/datasets/${id}/query-sets/${sets[0].id}`, signal);
+          const queries = detail.data.map((/** @type {any} */ q) => ({ query: q.text, documentIds: [...new Set(Object.entries(q.labels).filter(([, grade]) => Number(grade) > 0).map(([what]) => what.split('@')[0]))] })).filter((/** @type {any} */ q) => q.documentIds.length);
+          const found = await post(`${base}/${g.number}/compare`, { queries }, signal);
+          const measures = Object.keys(found.live);
+          put(compared, h('h2', null, `Generation ${g.number} beside the live one, on “${sets[0].name}”`), table('Comparison', ['Measure', 'Live', `Generation ${g.number}`], measures.map((m) => [m, number(found.live[m]), number(found.generation[m])])));
+        }, { class: 'small' }),
+        button('Switch to it', async () => {
+          await post(`${base}/${g.number}/switch`);
+          toast(`Generation ${g.number} is searched now; the one before stays to go back to.`);
+          await draw();
+        }, { class: 'small' }),
+        button('Remove', async () => {
+          if (!(await confirmed(`Generation ${g.number} is removed.`, 'Remove'))) return;
+          await call('DELETE', `${base}/${g.number}`);
+          await draw();
+        }, { class: 'small danger' })),
+    ])));
+    if (list.some((/** @type {any} */ g) => g.status === 'building')) setTimeout(() => !signal.aborted && draw().catch(complain), 1500);
+  };
+  const number = (/** @type {any} */ v) => (typeof v === 'number' ? v.toFixed(3) : JSON.stringify(v));
+  try {
+    await draw();
+  } catch (error) {
+    return failure(error);
+  }
+  const inputs = { chunkSize: h('input', { type: 'number' }), chunkOverlap: h('input', { type: 'number' }), parseType: select(/** @type {any} */ (PARSE), ''), embeddingModel: h('input', { placeholder: 'as now' }) };
+  return [h('p', { class: 'quiet' }, 'A generation is one choice of model and cutting. A new one is built beside the live one; searches go on with that until you switch, in one step, and back if you like.'), out, compared,
+    h('h2', null, 'Build another'), h('div', { class: 'fields' }, field('Chunk size in tokens', inputs.chunkSize), field('Overlap', inputs.chunkOverlap), field('Cut as', inputs.parseType), field('Model', inputs.embeddingModel)),
+    button('Build', async () => {
+      /** @type {Record<string, any>} */
+      const body = {};
+      for (const [name, input] of Object.entries(inputs)) if (input.value) body[name] = ['chunkSize', 'chunkOverlap'].includes(name) ? Number(input.value) : input.value;
+      await post(base, body);
+      await draw();
+    }, { class: 'primary' })];
+}

@@ -1,0 +1,124 @@
+// @ts-check
+// A document: its text with the chunks coloured, beside the chunks themselves, which can be changed, hidden and added.
+
+import { all, call, get, post, raw } from '../lib/api.js';
+import { button, complain, confirmed, dialog, field, h, put, toast } from '../lib/dom.js';
+import { badge, counted } from '../lib/format.js';
+import { previewed } from './dataset.js';
+
+/** Chunks and characters that a page holds at most; longer documents are shown around what is looked for. */
+const CHUNKS = 400;
+const LETTERS = 400000;
+
+/** @param {import('../app.js').Context} context */
+export async function page({ path, query, signal, title }) {
+  const [dataset, id] = path;
+  const base = `/kb/v1/datasets/${dataset}/documents/${encodeURIComponent(id)}`;
+  const own = `/kb/v1/datasets/${dataset}/chunks`;
+  const [document_, text] = await Promise.all([get(base, signal), raw('GET', `${base}/text`, undefined, signal).then((r) => r.text()).catch(() => '')]);
+  title(document_.title || document_.fileName);
+  const letters = Array.from(text);
+  /** @type {any[]} */
+  let chunks = [];
+  let chosen = query.get('chunk');
+  const range = /^(\d+)-(\d+)$/.exec(query.get('at') ?? '');
+  const at = range ? { start: Number(range[1]), end: Number(range[2]) } : null;
+  const source = h('div', { class: 'source', tabindex: '0', role: 'region', 'aria-label': 'Text of the document' });
+  const list = h('div', { class: 'chunks', tabindex: '0', role: 'region', 'aria-label': 'Chunks' });
+  const told = h('p', { class: 'quiet' });
+
+  const load = async () => {
+    chunks = await all(`${base}/chunks`, signal);
+    draw();
+  };
+  const pick = (/** @type {string} */ chunk, /** @type {boolean} */ fromText) => {
+    chosen = chunk;
+    for (const element of [...source.querySelectorAll('.span'), ...list.querySelectorAll('.chunk')]) element.classList.toggle('chosen', element.dataset.chunk === chunk);
+    const where = fromText ? list : source;
+    where.querySelector(`[data-chunk="${CSS.escape(chunk)}"]`)?.scrollIntoView({ block: 'center' });
+  };
+
+  const draw = () => {
+    const middle = Math.max(0, chunks.findIndex((c) => (chosen ? c.id === chosen : at && c.start <= at.start && c.end > at.start)));
+    const from = Math.max(0, Math.min(middle - CHUNKS / 2, chunks.length - CHUNKS));
+    const shown = chunks.slice(from, from + CHUNKS);
+    put(told, counted(chunks.length, 'chunk'), shown.length < chunks.length && `, ${from + 1} to ${from + shown.length} shown`);
+    // Spans may overlap: each letter belongs to the last chunk that begins before it.
+    const parsed = shown.filter((c) => c.origin !== 'added').sort((a, b) => a.start - b.start);
+    const first = Math.max(0, (parsed[0]?.start ?? 0) - (from > 0 ? 200 : Infinity));
+    const last = Math.min(letters.length, first + LETTERS, from + shown.length < chunks.length ? (parsed.at(-1)?.end ?? letters.length) + 200 : letters.length);
+    const part = (/** @type {number} */ start, /** @type {number} */ end) => {
+      if (!at || at.end <= start || at.start >= end) return letters.slice(start, end).join('');
+      const [a, b] = [Math.max(start, at.start), Math.min(end, at.end)];
+      return [letters.slice(start, a).join(''), h('mark', null, letters.slice(a, b).join('')), letters.slice(b, end).join('')];
+    };
+    const spans = [];
+    let place = first;
+    parsed.forEach((chunk, i) => {
+      if (chunk.start > place) spans.push(part(place, Math.min(chunk.start, last)));
+      const start = Math.max(chunk.start, place);
+      const end = Math.min(chunk.end, parsed[i + 1]?.start > chunk.start ? Math.max(parsed[i + 1].start, start) : chunk.end, last);
+      if (end > start) spans.push(h('span', { class: `span c${chunk.ordinal % 4}`, 'data-chunk': chunk.id, title: `Chunk ${chunk.ordinal + 1}`, onclick: () => pick(chunk.id, true) }, part(start, end)));
+      place = Math.max(place, end);
+    });
+    if (place < last) spans.push(part(place, last));
+    put(source, text ? spans : h('p', { class: 'quiet' }, 'There is no text yet.'));
+    put(list, shown.map((chunk) => h('article', { class: `card chunk c${chunk.ordinal % 4} ${chunk.enabled ? '' : 'off'}`, 'data-chunk': chunk.id },
+      h('div', { class: 'row' }, h('button', { type: 'button', class: 'plain small', 'aria-label': `Show chunk ${chunk.ordinal + 1} in the text`, onclick: () => pick(chunk.id, false) }, `Chunk ${chunk.ordinal + 1}`), chunk.origin !== 'parsed' && badge(chunk.origin), !chunk.enabled && badge('hidden'), chunk.truncated && h('span', { class: 'badge busy', title: 'The model reads less than the whole chunk' }, 'cut by the model')),
+      h('small', null, [counted(chunk.tokens, 'token'), chunk.pageLabel ? `page ${chunk.pageLabel}` : chunk.pageNumber ? `page ${chunk.pageNumber}` : null, chunk.headingPath.join(' › ') || null].filter(Boolean).join(' · ')),
+      h('p', { tabindex: '0', role: 'group', 'aria-label': `Text of chunk ${chunk.ordinal + 1}` }, chunk.content),
+      h('div', { class: 'row' },
+        button('Edit', () => edit(chunk), { class: 'small', 'aria-label': `Edit chunk ${chunk.ordinal + 1}` }),
+        button(chunk.enabled ? 'Hide' : 'Show', async () => {
+          await call('PATCH', `${own}/${encodeURIComponent(chunk.id)}`, { enabled: !chunk.enabled });
+          await load();
+        }, { class: 'small', 'aria-label': `${chunk.enabled ? 'Hide' : 'Show'} chunk ${chunk.ordinal + 1} in searches` }),
+        chunk.origin !== 'parsed' && button('Take back', async () => {
+          if (!(await confirmed(chunk.origin === 'added' ? 'The added chunk is removed.' : 'The chunk gets its own words back.', 'Take back'))) return;
+          await call('DELETE', `${own}/${encodeURIComponent(chunk.id)}`);
+          await load();
+        }, { class: 'small' })))));
+    const wanted = chosen ? `[data-chunk="${CSS.escape(chosen)}"]` : at ? 'mark' : null;
+    if (wanted) requestAnimationFrame(() => {
+      if (chosen) pick(chosen, false);
+      source.querySelector(wanted)?.scrollIntoView({ block: 'center' });
+      list.querySelector(wanted)?.scrollIntoView({ block: 'nearest' });
+    });
+  };
+
+  const write = async (/** @type {string} */ heading, /** @type {string} */ words, /** @type {string} */ yes) => {
+    const area = h('textarea', { rows: 12 }, words);
+    return dialog(heading, (close) => [field('Text', area), h('p', { class: 'row end' }, h('button', { type: 'button', class: 'primary', onclick: () => close(area.value) }, yes))]);
+  };
+  const edit = async (/** @type {any} */ chunk) => {
+    const content = await write(`Chunk ${chunk.ordinal + 1}`, chunk.content, 'Save');
+    if (content === undefined || content === chunk.content) return;
+    const changed = await call('PATCH', `${own}/${encodeURIComponent(chunk.id)}`, { content });
+    chosen = changed.id;
+    toast('Saved. The change stays when the file is ingested again.');
+    await load();
+  };
+
+  await load();
+  requestAnimationFrame(() => requestAnimationFrame(() => !signal.aborted && draw()));
+  return [
+    h('div', { class: 'top' },
+      h('div', null, h('h1', null, document_.title || document_.fileName), h('p', { class: 'quiet' }, badge(document_.status), ' ', document_.fileName, ' ', document_.url && /^https?:/.test(document_.url) && h('a', { href: document_.url, rel: 'noreferrer noopener', target: '_blank' }, 'address')), document_.errorMessage && h('p', { class: 'notice bad' }, document_.errorMessage)),
+      h('div', { class: 'row' }, h('a', { class: 'button', href: `/sandbox/datasets/${dataset}` }, 'To the dataset'),
+        button('Add a chunk', async () => {
+          const content = await write('A chunk that stands in no file', '', 'Add');
+          if (!content) return;
+          const made = await post(`${base}/chunks`, { content });
+          chosen = made.id;
+          await load();
+        }),
+        button('Cut otherwise', async () => {
+          const inputs = { chunkSize: h('input', { type: 'number', value: 256 }), chunkOverlap: h('input', { type: 'number', value: 32 }) };
+          const out = h('div');
+          await dialog('The same document under other settings', () => [h('p', null, 'Nothing is stored.'), h('div', { class: 'fields' }, field('Chunk size in tokens', inputs.chunkSize), field('Overlap', inputs.chunkOverlap)), button('Show', async () => {
+            put(out, previewed(await post(`${base}/preview`, { chunkSize: Number(inputs.chunkSize.value), chunkOverlap: Number(inputs.chunkOverlap.value) })));
+          }, { class: 'primary' }), out]).catch(complain);
+        }))),
+    told, h('div', { class: 'split' }, source, list),
+  ];
+}

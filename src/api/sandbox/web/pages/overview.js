@@ -1,0 +1,64 @@
+// @ts-check
+// What there is, and what goes on at this moment.
+
+import { calmly, datasets, events, get, post } from '../lib/api.js';
+import { button, complain, dialog, field, h, put, table } from '../lib/dom.js';
+import { ago, badge, count, counted } from '../lib/format.js';
+
+/** @param {import('../app.js').Context} context */
+export async function page({ session, signal, go }) {
+  const list = h('div', { class: 'cards' });
+  const running = h('div');
+  const state = h('p', { class: 'quiet' });
+
+  const draw = async () => {
+    const [sets, settings] = await Promise.all([datasets(signal), get('/kb/v1/settings', signal)]);
+    put(state, `Cairn ${settings.version} · ${settings.embeddingModel} (${settings.vectorSize} dimensions) · ${settings.database}, ${settings.vectorStore} vectors`);
+    put(list, sets.map((set) => h('section', { class: 'card' },
+      h('h2', null, h('a', { href: `/sandbox/datasets/${set.id}` }, set.name), ' ', badge(set.status)),
+      set.description && h('p', { class: 'quiet' }, set.description),
+      h('p', null, counted(set.totalFiles, 'document'), ' · ', counted(set.totalChunks, 'chunk'), h('br'), h('small', null, set.embeddingModel, ' · created ', ago(set.createdOn))),
+      h('p', { class: 'row' }, h('a', { class: 'button', href: `/sandbox/search?dataset=${set.id}` }, 'Search'), h('a', { class: 'button', href: `/sandbox/datasets/${set.id}` }, 'Files')))),
+    sets.length === 0 && h('section', { class: 'card' }, h('h2', null, 'Nothing here yet'), h('p', null, 'A dataset holds documents that are searched together. Create one, then drop files on it.'),
+      h('p', null, button('Create the first dataset', create, { class: 'primary' }))));
+  };
+
+  const jobs = async () => {
+    const open = (await Promise.all(['running', 'queued'].map((status) => get(`/kb/v1/jobs?status=${status}&limit=20`, signal)))).flatMap((p) => p.data);
+    put(running, open.length === 0 ? h('p', { class: 'quiet' }, 'No jobs are running.') : table('Jobs', ['Job', 'State', 'Since'], open.slice(0, 10).map((job) => [job.kind.replaceAll('_', ' '), badge(job.status), ago(job.createdOn)])),
+      h('p', null, h('a', { href: '/sandbox/jobs' }, 'All jobs and dead letters')));
+  };
+
+  const create = async () => {
+    const name = h('input', { required: true, maxlength: 200 });
+    const description = h('input', {});
+    const made = await dialog('New dataset', (close) => h('form', { onsubmit: async (/** @type {Event} */ e) => {
+      e.preventDefault();
+      try {
+        close(await post('/kb/v1/datasets', { name: name.value, description: description.value || undefined }));
+      } catch (error) {
+        complain(error);
+      }
+    } }, field('Name', name), field('Description', description), h('p', { class: 'row end' }, h('button', { class: 'primary' }, 'Create'))));
+    if (made) go(`/sandbox/datasets/${made.id}`);
+  };
+
+  const health = h('p', null);
+  const drift = async () => {
+    if (!session.scopes.some((/** @type {string} */ s) => ['*', 'admin', 'system:*', 'system:read'].includes(s))) return;
+    const text = await (await fetch('/metrics', { signal })).text();
+    const value = (/** @type {string} */ name) => text.split('\n').filter((l) => l.startsWith(name)).reduce((sum, l) => sum + Number(l.split(' ').pop()), 0);
+    const gap = value('cairn_index_drift_entries');
+    const lag = value('cairn_index_lag_entries');
+    put(health, h('span', { class: gap === 0 ? 'badge good' : 'badge bad' }, gap === 0 ? 'in step' : 'out of step'), ` Index drift ${count(gap)}`, gap === 0 ? ': both indexes hold what the database says.' : ': run “cairn doctor --repair”.', lag > 0 && ` ${counted(lag, 'entry', 'entries')} of the index log still to be applied.`);
+  };
+
+  await Promise.all([draw(), jobs()]);
+  drift().catch(complain);
+  const again = calmly(() => Promise.all([draw(), jobs()]).catch(complain), 800);
+  events({ topics: ['document_changed', 'document_deleted', 'dataset_changed', 'dataset_deleted', 'crawl_changed'] }, signal, again);
+  return [
+    h('div', { class: 'top' }, h('div', null, h('h1', null, session.tenant === 'default' ? 'Datasets' : `Datasets of ${session.tenant}`), state), button('New dataset', create, { class: 'primary' })),
+    health, list, h('h2', null, 'At work'), running,
+  ];
+}

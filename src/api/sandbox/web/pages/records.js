@@ -1,0 +1,64 @@
+// @ts-check
+// What agents and services have written: findings, folders, projects, sales, and the workspace's contacts, deals, tickets, content.
+
+import { datasets as load, get, post } from '../lib/api.js';
+import { button, complain, dialog, h, put, select, table } from '../lib/dom.js';
+import { ago, counted } from '../lib/format.js';
+
+/** Where each kind is listed; `words` tells whether the list can be searched. */
+/** @type {Record<string, {title: string, path: string, words?: boolean, shelf?: string}>} */
+const KINDS = {
+  knowledge: { title: 'Findings and articles', path: '/protected/knowledge' },
+  folders: { title: 'Folders of rows', path: '/protected/data/folders' },
+  projects: { title: 'Projects', path: '/protected/projects' },
+  plans: { title: 'Business plans', path: '/protected/business-plans' },
+  campaigns: { title: 'Campaigns', path: '/protected/sales/campaigns' },
+  tasks_of_agents: { title: 'Tasks of agents', path: '/kb/v1/agent-tasks' },
+  ...Object.fromEntries([['contacts', 'Contacts'], ['companies', 'Companies'], ['leads', 'Leads'], ['deals', 'Deals'], ['invoices', 'Invoices'], ['tasks', 'Tasks'], ['activities', 'Activities'], ['support/tickets', 'Tickets'], ['cms/entries', 'Content'], ['marketing/posts', 'Posts'], ['assets', 'Assets']].map(([path, title]) => [path, { title, path: `/v1/${path}`, words: true }])),
+};
+
+const NAMES = ['title', 'name', 'subject', 'summary', 'dataTitle', 'file_name', 'number'];
+/** @param {any} record */
+const named = (record) => String(NAMES.map((n) => record[n]).find(Boolean) ?? record.id ?? record._id ?? 'without a name');
+/** @param {any} record */
+const identity = (record) => record.id ?? record._id ?? record.taskId;
+
+/** @param {import('../app.js').Context} context */
+export async function page({ query, signal, replace }) {
+  let kind = KINDS[query.get('kind') ?? ''] ? /** @type {string} */ (query.get('kind')) : 'knowledge';
+  const words = h('input', { type: 'search', placeholder: 'Words', 'aria-label': 'Words that records have', value: query.get('q') ?? '' });
+  const out = h('div');
+  const datasets = await load(signal);
+
+  /** A search of everything for what a record says. @param {any} record */
+  const found = (record) => `/sandbox/search?${new URLSearchParams({ q: named(record).slice(0, 300), lane: JSON.stringify({ datasetIds: datasets.map((d) => d.id).slice(0, 20), syntax: 'plain' }) })}`;
+
+  const open = async (/** @type {any} */ record) => {
+    const rows = h('div');
+    const isFolder = kind === 'folders';
+    const field = (/** @type {any} */ v) => (v !== null && typeof v === 'object' ? h('code', null, JSON.stringify(v)) : String(v));
+    await dialog(named(record), () => [
+      h('p', null, h('a', { href: found(record), onclick: () => document.querySelector('dialog')?.close() }, 'Where search finds it')),
+      h('dl', { class: 'facts' }, Object.entries(record).filter(([, v]) => v !== null && v !== '').map(([name, value]) => [h('dt', null, name), h('dd', null, field(value))])),
+      isFolder && button('Rows', async () => {
+        const answer = await post(`/protected/data/folders/${identity(record)}/query`, { limit: 100, count: true }, signal);
+        const list = answer.data?.rows ?? answer.rows ?? answer.data ?? [];
+        const names = [...new Set(list.flatMap((/** @type {any} */ r) => Object.keys(r.data ?? r)))].slice(0, 12);
+        put(rows, table('Rows', names, list.map((/** @type {any} */ r) => names.map((n) => field((r.data ?? r)[n] ?? ''))), 'No rows.'));
+      }), rows]);
+  };
+  const draw = async (cursor = '') => {
+    const about = KINDS[kind];
+    words.disabled = !about.words;
+    replace(`/sandbox/records?${new URLSearchParams({ kind, ...(words.value && about.words && { q: words.value }) })}`);
+    const asked = new URLSearchParams(kind === 'tasks_of_agents' ? {} : { limit: '50', ...(about.words && words.value && { query: words.value }), ...(cursor && { cursor }) });
+    const answer = await get(`${about.path}?${asked}`, signal);
+    const list = Array.isArray(answer.data) ? answer.data : answer.data?.items ?? answer.items ?? Object.values(answer.data ?? {}).find(Array.isArray) ?? [];
+    const next = answer.next_cursor ?? answer.pagination?.nextCursor;
+    put(out, table(about.title, ['Name', 'State', 'Created', 'Changed', ''], list.map((/** @type {any} */ r) => [named(r), r.status ?? r.stage ?? '', ago(r.created_at ?? r.createdAt ?? r.createdOn), ago(r.updated_at ?? r.updatedAt ?? r.updatedOn), h('div', { class: 'row' }, button('Open', () => open(r), { class: 'small', 'aria-label': `Open ${named(r)}` }), h('a', { class: 'button small', href: found(r) }, 'Find in search'))]), 'Nothing was written here yet.'),
+      h('p', { class: 'quiet' }, counted(list.length, 'record')), next && button('Next page', () => draw(next)));
+  };
+  await draw();
+  return [h('div', { class: 'top' }, h('h1', null, 'Records'), h('form', { class: 'row', onsubmit: (/** @type {Event} */ e) => { e.preventDefault(); draw().catch(complain); } }, h('label', { class: 'check' }, h('span', { class: 'unseen' }, 'Kind'), select(Object.entries(KINDS).map(([name, k]) => [name, k.title]), kind, (v) => { kind = v; draw().catch(complain); })), words, h('button', null, 'Filter'))),
+    h('p', { class: 'quiet' }, 'What agents and other services have written. Everything textual of it is found by search, by those who may read it.'), out];
+}

@@ -1,0 +1,182 @@
+//! The candidates of a search with what their scores are made of: weights, fusion and threshold can be tried on them without searching again, by a tuner here or by
+//! a page in a browser.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::blend::Raw;
+use super::query::{chosen, gather, scored};
+use super::request::{Defaults, Request};
+use super::retrieve::{self, DocumentRow, Source};
+use crate::app::App;
+use crate::auth::{Caller, Scope};
+use crate::error::{Error, Result};
+use crate::kb::{Chunk, chunks};
+
+/// The candidates of a query in one dataset with what their scores are made of, so that weights can be tried without searching again.
+#[derive(Debug, Clone)]
+pub struct Pool {
+    /// Weight of the vectors that suits model and query.
+    pub suited: f32,
+    /// The largest BM25 that the query could reach.
+    pub bound: f32,
+    /// The candidates.
+    pub items: Vec<PoolItem>,
+}
+
+/// A candidate.
+#[derive(Debug, Clone)]
+pub struct PoolItem {
+    /// Its chunk, as a number: ids are many.
+    pub chunk: Uuid,
+    /// Its document.
+    pub document: Arc<str>,
+    /// Range in the document's text, in characters.
+    pub span: (i64, i64),
+    /// Its raw scores.
+    pub raw: Raw,
+}
+
+/// Takes the candidates of a query.
+///
+/// # Errors
+/// As [`search`].
+pub async fn pool(app: &Arc<App>, caller: &Caller, request: &Request) -> Result<Pool> {
+    caller.need(Scope::KbSearch)?;
+    // The weight that suits is between the bounds, so both lists are taken.
+    let request = Request {
+        alpha: None,
+        defaults: Some(Defaults::default()),
+        ..request.clone()
+    };
+    request.check()?;
+    let engine = app.engine().await?;
+    let dataset = chosen(app, caller, &request)
+        .await?
+        .into_iter()
+        .next()
+        .ok_or_else(|| Error::internal("no dataset is searched"))?;
+    let fields = retrieve::fields_of(app, std::slice::from_ref(&dataset), &request).await?;
+    let mut sources = [Source::prepare(app, engine, &request, dataset, &fields).await?];
+    let found = gather(app, &request, &mut sources, request.top_k).await?;
+    let ([source], Some(found)) = (sources, found.into_iter().next()) else {
+        return Err(Error::internal("a source gave no candidates"));
+    };
+    let places = found.places;
+    let mut documents: HashMap<String, Arc<str>> = HashMap::new();
+    let item = |(id, raw): (Uuid, Raw)| {
+        let place = places.get(&id)?;
+        let document = documents
+            .entry(place.document_id.clone())
+            .or_insert_with(|| place.document_id.as_str().into());
+        Some(PoolItem {
+            chunk: id,
+            document: Arc::clone(document),
+            span: (place.start_char, place.end_char),
+            raw,
+        })
+    };
+    Ok(Pool {
+        suited: source.weight.alpha,
+        bound: source.analysed.bound,
+        items: found.found.into_iter().filter_map(item).collect(),
+    })
+}
+
+/// The candidates of a search over any number of datasets, with what people see of them.
+#[derive(Debug, Clone)]
+pub struct Pooled {
+    /// Per dataset: its id, the largest BM25 that the query could reach, the weight of the vectors and why it is that, and the lengths of both lists.
+    pub datasets: Vec<PooledDataset>,
+    /// The candidates, best first.
+    pub items: Vec<PooledItem>,
+}
+
+/// What the candidates of a dataset have in common.
+#[derive(Debug, Clone)]
+pub struct PooledDataset {
+    /// Its id.
+    pub id: String,
+    /// The largest BM25 that the query could reach there.
+    pub bound: f32,
+    /// Weight of the vectors.
+    pub alpha: f32,
+    /// Why it is that.
+    pub alpha_reason: String,
+    /// Threshold of its searches.
+    pub min_score: f32,
+}
+
+/// A candidate.
+#[derive(Debug, Clone)]
+pub struct PooledItem {
+    /// Its chunk.
+    pub chunk: Chunk,
+    /// Its document.
+    pub file_name: String,
+    /// Title of that.
+    pub title: Option<String>,
+    /// Index of its dataset.
+    pub dataset: usize,
+    /// Its raw scores.
+    pub raw: Raw,
+}
+
+/// Takes the candidates of a search from both lists, whatever its weights are: before reranking, thresholds, diversity.
+///
+/// # Errors
+/// As [`super::search`].
+pub async fn candidates(app: &Arc<App>, caller: &Caller, request: &Request) -> Result<Pooled> {
+    caller.need(Scope::KbSearch)?;
+    request.check()?;
+    let engine = app.engine().await?;
+    let datasets = chosen(app, caller, request).await?;
+    let fields = retrieve::fields_of(app, &datasets, request).await?;
+    let (mut sources, mut shown) = (Vec::new(), Vec::new());
+    for dataset in datasets {
+        let mut source = Source::prepare(app, engine, request, dataset.clone(), &fields).await?;
+        shown.push(PooledDataset {
+            id: dataset.id.clone(),
+            bound: source.analysed.bound,
+            alpha: source.weight.alpha,
+            alpha_reason: source.weight.reason.clone(),
+            min_score: request
+                .min_score
+                .or(source.defaults.min_score)
+                .unwrap_or(0.0),
+        });
+        if source.weight.alpha <= 0.0 || source.weight.alpha >= 1.0 {
+            // A search with such a weight leaves one of the lists out.
+            let both = Request {
+                alpha: Some(0.5),
+                ..request.clone()
+            };
+            source = Source::prepare(app, engine, &both, dataset, &fields).await?;
+        }
+        sources.push(source);
+    }
+    let found = gather(app, request, &mut sources, request.top_k).await?;
+    let ordered = scored(request, &sources, &found);
+    let ids: Vec<String> = ordered.iter().map(|c| c.id.to_string()).collect();
+    let rows = chunks::by_ids(app, caller.tenant(), &ids).await?;
+    let documents: HashSet<String> = rows.iter().map(|c| c.document_id.clone()).collect();
+    let documents = retrieve::documents(app, caller.tenant(), documents).await?;
+    let mut rows: HashMap<String, Chunk> = rows.into_iter().map(|c| (c.id.clone(), c)).collect();
+    let items = ordered.into_iter().filter_map(|candidate| {
+        let chunk = rows.remove(&candidate.id.to_string())?;
+        let document: &DocumentRow = documents.get(&chunk.document_id)?;
+        Some(PooledItem {
+            file_name: document.file_name.clone(),
+            title: document.title.clone(),
+            dataset: candidate.source,
+            raw: candidate.raw,
+            chunk,
+        })
+    });
+    Ok(Pooled {
+        items: items.collect(),
+        datasets: shown,
+    })
+}

@@ -1,0 +1,691 @@
+//! The sandbox: its files and sessions through HTTP, its pages in Chromium.
+
+use std::path::PathBuf;
+
+use fantoccini::key::Key;
+use fantoccini::{Client, Locator};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use sha2::Digest;
+
+use crate::on_both;
+use crate::support::browser::Browser;
+use crate::support::{Engine, Service, text};
+
+/// What a browser keeps of an answer's `Set-Cookie`.
+fn cookie(answer: &reqwest::Response) -> String {
+    let set = answer.headers()["set-cookie"].to_str().expect("text");
+    set.split(';').next().expect("a pair").to_owned()
+}
+
+#[tokio::test]
+async fn the_files_come_with_headers_that_bind_the_page() {
+    let service = Service::start(Engine::Sqlite).await;
+    for (path, kind) in [
+        ("/sandbox", "text/html"),
+        ("/sandbox/search?q=x", "text/html"),
+        ("/sandbox/app.js", "text/javascript"),
+        ("/sandbox/style.css", "text/css"),
+        ("/sandbox/pages/search.js", "text/javascript"),
+    ] {
+        let answer = service
+            .http
+            .get(format!("{}{path}", service.url))
+            .send()
+            .await
+            .expect("an answer");
+        assert_eq!(answer.status(), StatusCode::OK, "{path}");
+        let header = |name: &str| {
+            answer
+                .headers()
+                .get(name)
+                .map(|v| v.to_str().expect("text").to_owned())
+                .unwrap_or_default()
+        };
+        assert!(
+            header("content-type").starts_with(kind),
+            "{path}: {}",
+            header("content-type")
+        );
+        let policy = header("content-security-policy");
+        for part in [
+            "default-src 'none'",
+            "script-src 'self'",
+            "frame-ancestors 'none'",
+            "require-trusted-types-for 'script'",
+            "base-uri 'none'",
+        ] {
+            assert!(policy.contains(part), "{path}: {policy}");
+        }
+        assert!(!policy.contains("unsafe"), "{policy}");
+        assert_eq!(
+            (header("x-content-type-options"), header("referrer-policy")),
+            ("nosniff".to_owned(), "no-referrer".to_owned())
+        );
+        // The same file is not sent twice.
+        let again = service
+            .http
+            .get(format!("{}{path}", service.url))
+            .header("if-none-match", header("etag"))
+            .send()
+            .await
+            .expect("an answer");
+        assert_eq!(again.status(), StatusCode::NOT_MODIFIED, "{path}");
+    }
+    let shell = service
+        .http
+        .get(format!("{}/sandbox", service.url))
+        .send()
+        .await
+        .expect("an answer")
+        .text()
+        .await
+        .expect("text");
+    // Scripts and styles are files, and nothing comes from elsewhere.
+    assert!(
+        !shell.contains("<script>") && !shell.contains("style=") && !shell.contains("://"),
+        "{shell}"
+    );
+    for path in [
+        "/sandbox/missing.js",
+        "/sandbox/../Cargo.toml",
+        "/sandbox/..%2f..%2fmod.rs",
+    ] {
+        let answer = service
+            .http
+            .get(format!("{}{path}", service.url))
+            .send()
+            .await
+            .expect("an answer");
+        assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{path}");
+    }
+}
+
+on_both! {
+    async fn a_browser_signs_in_with_a_key_or_a_link(service: Service) {
+        let session = format!("{}/kb/v1/session", service.url);
+        let reader = service.key_with(&["kb:read"], None).await;
+        let answer = service.http.post(&session).json(&json!({"key": reader})).send().await.expect("an answer");
+        assert_eq!(answer.status(), StatusCode::OK);
+        let set = answer.headers()["set-cookie"].to_str().expect("text").to_owned();
+        for part in ["HttpOnly", "SameSite=Strict", "Path=/", "Max-Age=604800"] {
+            assert!(set.contains(part), "{set}");
+        }
+        assert!(!set.contains("Secure") && !set.contains(&reader), "{set}");
+        let mine = cookie(&answer);
+        let with = |method: Method, path: &str| service.http.request(method, format!("{}{path}", service.url)).header("cookie", &mine);
+
+        // The session has the rights of its key, and no others.
+        let answer = with(Method::GET, "/kb/v1/session").send().await.expect("an answer");
+        let shown: Value = answer.json().await.expect("JSON");
+        assert_eq!((&shown["tenant"], &shown["scopes"]), (&json!("default"), &json!(["kb:read"])));
+        let answer = with(Method::GET, "/kb/v1/keys").send().await.expect("an answer");
+        assert_eq!(answer.status(), StatusCode::FORBIDDEN);
+        // Changes come from our own pages only: other sites cannot send this header.
+        let body = json!({"query": "x", "datasetIds": ["x"]});
+        let answer = with(Method::POST, "/kb/v1/search").json(&body).send().await.expect("an answer");
+        let told: Value = answer.json().await.expect("JSON");
+        assert_eq!(told["error"]["reason"], "page_unknown");
+        let answer = with(Method::POST, "/kb/v1/search").header("x-cairn-sandbox", "1").json(&body).send().await.expect("an answer");
+        assert_eq!(answer.status(), StatusCode::NOT_FOUND);
+        // The other dialects take it, too.
+        let answer = with(Method::GET, "/v1/contacts").send().await.expect("an answer");
+        assert_eq!(answer.status(), StatusCode::FORBIDDEN);
+
+        // It ends with the key.
+        let keys = service.get("/kb/v1/keys").await;
+        let id = keys["data"].as_array().expect("keys").iter().find(|k| k["scopes"] == json!(["kb:read"])).map(|k| text(&k["id"])).expect("the key");
+        service.call(Method::DELETE, &format!("/kb/v1/keys/{id}"), None).await;
+        let answer = with(Method::GET, "/kb/v1/session").send().await.expect("an answer");
+        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+
+        // A link works once, also for two at the same time.
+        let tenant = cairn::auth::tenants::by_name(&service.app.db, "default").await.expect("the tenant");
+        let link = cairn::auth::sessions::link(&service.app, &tenant.id).await.expect("a link");
+        let enter = || service.http.post(&session).header("x-forwarded-proto", "https").json(&json!({"link": link})).send();
+        let (one, two) = tokio::join!(enter(), enter());
+        let (one, two) = (one.expect("an answer"), two.expect("an answer"));
+        let (good, bad) = if one.status() == StatusCode::OK { (one, two) } else { (two, one) };
+        assert_eq!((good.status(), bad.status()), (StatusCode::OK, StatusCode::UNAUTHORIZED));
+        assert!(good.headers()["set-cookie"].to_str().expect("text").contains("Secure"));
+        let owner = cookie(&good);
+        let told: Value = bad.json().await.expect("JSON");
+        assert_eq!(told["error"]["reason"], "link_used");
+        let as_owner = |method: Method| service.http.request(method, &session).header("cookie", &owner).header("x-cairn-sandbox", "1");
+        let shown: Value = as_owner(Method::GET).send().await.expect("an answer").json().await.expect("JSON");
+        assert_eq!((&shown["keyId"], &shown["scopes"]), (&json!("owner"), &json!(["*"])));
+        // Signing out ends it on the server, too.
+        let out = as_owner(Method::DELETE).send().await.expect("an answer");
+        assert_eq!(out.status(), StatusCode::NO_CONTENT);
+        assert!(out.headers()["set-cookie"].to_str().expect("text").contains("Max-Age=0"));
+        assert_eq!(as_owner(Method::GET).send().await.expect("an answer").status(), StatusCode::UNAUTHORIZED);
+        // What is stored opens nothing.
+        let secret = owner.split_once('=').expect("a pair").1;
+        let stored = hex::encode(sha2::Sha256::digest(secret.as_bytes()));
+        let answer = service.http.get(&session).header("cookie", format!("cairn_session={stored}")).send().await.expect("an answer");
+        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+    }
+
+    async fn all_candidates_come_with_what_their_scores_are_made_of(service: Service) {
+        let dataset = service.dataset("d").await;
+        for (name, words) in [("a.txt", "The ferry to the island leaves at noon."), ("b.txt", "Boats cross the strait every morning."), ("c.txt", "Bread is baked before dawn.")] {
+            service.add(&dataset, name, words).await;
+        }
+        for alpha in [0.0, 0.3, 1.0] {
+            let body = json!({"query": "ferry to the island", "datasetIds": [dataset], "hybridAlpha": alpha, "explain": true, "topK": 10});
+            let hits = service.search(body.clone()).await;
+            let mut asked = body;
+            asked.as_object_mut().expect("an object").remove("explain");
+            let pool = service.post("/kb/v1/candidates", asked).await;
+            assert_eq!(pool["candidates"].as_array().map(Vec::len), Some(3), "{pool}");
+            let bound = pool["datasets"][0]["bm25Bound"].as_f64().expect("a bound");
+            assert_eq!(pool["datasets"][0]["alpha"].as_f64().map(|a| (a * 10.0).round()), Some(alpha * 10.0));
+            for hit in &hits {
+                let own = pool["candidates"].as_array().expect("a list").iter().find(|c| c["chunkId"] == hit["chunkId"]).expect("every hit is a candidate");
+                // Both raw scores are there whatever the weight is, and the documented sum is the score.
+                let (cosine, bm25) = (own["cosine"].as_f64().expect("a cosine"), own["bm25"].as_f64().expect("a BM25"));
+                let score = alpha * f64::midpoint(1.0, cosine) + (1.0 - alpha) * (bm25 / bound).clamp(0.0, 1.0).sqrt();
+                assert!((score - hit["score"].as_f64().expect("a score")).abs() < 1e-4, "{score} {hit}");
+            }
+        }
+        let (status, _) = service.call(Method::POST, "/kb/v1/candidates", Some(json!({"query": "x", "datasetIds": [dataset], "cursor": "x"}))).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+    }
+}
+
+/// A browser that is signed in by a link, as at the first start.
+async fn signed_in(service: &Service, width: u32, height: u32) -> Browser {
+    let tenant = cairn::auth::tenants::by_name(&service.app.db, "default")
+        .await
+        .expect("the tenant");
+    let link = cairn::auth::sessions::link(&service.app, &tenant.id)
+        .await
+        .expect("a link");
+    let browser = Browser::start(width, height).await;
+    browser
+        .open(&format!("{}/sandbox#enter={link}", service.url))
+        .await;
+    browser.see("h1", "Datasets").await;
+    browser
+}
+
+/// The chunks of a lane's hits, in order.
+async fn order(browser: &Browser, lane: usize) -> Vec<String> {
+    let found = browser.eval(&format!("return [...document.querySelectorAll('.lane')[{lane}].querySelectorAll('.hit')].map(h => h.dataset.chunk)")).await;
+    serde_json::from_value(found).expect("a list")
+}
+
+/// Moves a slider as a hand does, in steps.
+async fn drag(browser: &Browser, lane: usize, slider: usize, to: f64) {
+    let script = format!(
+        "const s = document.querySelectorAll('.lane')[{lane}].querySelectorAll('input[type=range]')[{slider}]; const from = Number(s.value);
+         for (let i = 1; i <= 20; i += 1) {{ s.value = String(from + ({to} - from) * i / 20); s.dispatchEvent(new Event('input', {{bubbles: true}})); }} return s.value"
+    );
+    browser.eval(&script).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn from_an_empty_service_to_a_labelled_query_and_a_measured_run() {
+    let service = Service::start(Engine::Sqlite).await;
+    let browser = signed_in(&service, 1300, 1000).await;
+    // The secret of the link does not stay in the address.
+    assert!(
+        !browser
+            .page
+            .current_url()
+            .await
+            .expect("an address")
+            .as_str()
+            .contains("enter")
+    );
+
+    browser.press("Create the first dataset").await;
+    browser.write("dialog input", "harbour").await;
+    browser.press("Create").await;
+    browser.see("h1", "harbour").await;
+
+    // Upload, and see the files become searchable without asking again.
+    let folder = tempfile::tempdir().expect("temporary directory");
+    let mut paths = Vec::new();
+    for (name, words) in [
+        (
+            "ferry.md",
+            "# Ferry\n\nThe ferry to the island leaves at noon from the old pier. Tickets are sold on board.",
+        ),
+        (
+            "boats.md",
+            "# Boats\n\nBoats cross the strait every morning when the tide is high.",
+        ),
+        (
+            "bread.md",
+            "# Bread\n\nBread is baked before dawn, and rolls are sold at the pier.",
+        ),
+        (
+            "island.md",
+            "# Island\n\nThe island has one village, a lighthouse, and no cars.",
+        ),
+    ] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, words).expect("written");
+        paths.push(path.display().to_string());
+    }
+    let input = browser
+        .page
+        .find(Locator::Css("input[type=file]"))
+        .await
+        .expect("an input for files");
+    input.send_keys(&paths.join("\n")).await.expect("files");
+    browser.see("body", "4 files taken").await;
+    browser.see("[role=tabpanel]", "4 of 4 files").await;
+    let end = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
+    while browser.eval("return [...document.querySelectorAll('.grid .badge')].filter(b => b.textContent === 'indexed').length").await != 4 {
+        assert!(tokio::time::Instant::now() < end, "{}", browser.text("body").await);
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+
+    // Search, by keyboard.
+    browser.press("Search").await;
+    browser
+        .write(".query input", "when does the ferry leave")
+        .await;
+    browser
+        .find(".query input")
+        .await
+        .send_keys(&Key::Enter.to_string())
+        .await
+        .expect("a key");
+    browser.see(".lane .hit .title", "Ferry").await;
+    browser.see(".lane .hit .why", "of the").await;
+    browser.see(".lane .answer", "Confident").await;
+
+    // Another lane with one thing changed, by dragging: no request, and the same as the service says.
+    browser.press("Duplicate").await;
+    assert_eq!(order(&browser, 1).await, order(&browser, 0).await);
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    let before = browser.requests().await;
+    for (to, alpha) in [(1.0, 1.0), (0.0, 0.0), (0.2, 0.2)] {
+        drag(&browser, 1, 0, to).await;
+        let shown = order(&browser, 1).await;
+        assert_eq!(
+            browser.requests().await,
+            before,
+            "dragging asked the service"
+        );
+        let hits = service.search(json!({"query": "when does the ferry leave", "datasetIds": [text(&service.get("/kb/v1/datasets").await["data"][0]["id"])], "hybridAlpha": alpha, "topK": 10})).await;
+        let expected: Vec<String> = hits.iter().map(|h| text(&h["chunkId"])).collect();
+        assert_eq!(shown, expected, "alpha {alpha}");
+        let score: f64 = browser.eval("return Number(document.querySelectorAll('.lane')[1].querySelector('.hit .score').textContent)").await.as_f64().expect("a score");
+        assert!(
+            (score - hits[0]["score"].as_f64().expect("a score")).abs() < 0.001,
+            "alpha {alpha}"
+        );
+    }
+    drag(&browser, 1, 1, 0.99).await;
+    browser
+        .see(".lanes .lane:nth-child(2) .answer", "No hits")
+        .await;
+    assert_eq!(
+        browser.requests().await,
+        before,
+        "dragging asked the service"
+    );
+    // What differs from the first lane is marked.
+    assert_eq!(
+        browser
+            .eval(
+                "return document.querySelectorAll('.lane')[1].querySelectorAll('.changed').length"
+            )
+            .await,
+        2
+    );
+    // The whole state is in the address.
+    let address = browser.page.current_url().await.expect("an address");
+    assert!(
+        address
+            .query_pairs()
+            .filter(|(name, value)| name == "lane"
+                && (value.contains("0.99") || !value.contains("minScore")))
+            .count()
+            == 2,
+        "{address}"
+    );
+
+    // Why not?
+    browser.press("Why is something not among the hits?").await;
+    browser.write(".why-not input", "bread.md").await;
+    browser.press("Why not?").await;
+    browser.see(".why-not .notice", "rank").await;
+
+    // Labels, by keyboard: j to the first hit, 2; j, 0.
+    browser.eval("document.activeElement.blur()").await;
+    for key in ["j", "2"] {
+        browser
+            .page
+            .active_element()
+            .await
+            .expect("the focus")
+            .send_keys(key)
+            .await
+            .expect("a key");
+    }
+    browser.see("#toasts", "Labelled 2").await;
+    for key in ["j", "0"] {
+        browser
+            .page
+            .active_element()
+            .await
+            .expect("the focus")
+            .send_keys(key)
+            .await
+            .expect("a key");
+    }
+    browser.see("#toasts", "Labelled 0").await;
+
+    // The label is in the query set, and settings are measured over it.
+    browser.press("Evaluation").await;
+    browser.see("#main", "when does the ferry leave").await;
+    browser.see("#main", "1 × 2").await;
+    browser.press("Known items").await;
+    browser.see("#main", "5 queries with their labels").await;
+    browser.press("Run").await;
+    browser.see("#main table tbody", "when does").await;
+    browser.see("#main", "completed").await;
+    browser.press("Find the best settings").await;
+    browser.see("#main", "The best settings found").await;
+    browser.press("Apply").await;
+    browser.see("#toasts", "defaults of the dataset").await;
+    let id = text(&service.get("/kb/v1/datasets").await["data"][0]["id"]);
+    let defaults = service
+        .get(&format!("/kb/v1/datasets/{id}/search-defaults"))
+        .await;
+    assert!(
+        defaults["history"]
+            .as_array()
+            .is_some_and(|h| !h.is_empty()),
+        "{defaults}"
+    );
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn names_and_texts_that_look_like_markup_are_text() {
+    let service = Service::start(Engine::Sqlite).await;
+    let dataset = service.dataset("<b>set</b>").await;
+    let evil = "<img src=x onerror=document.title='taken'>";
+    let page = "<html><head><title><script>document.title='taken'</script><svg onload=document.title='taken'></title></head><body><p>The lighthouse &lt;script&gt;document.title='taken'&lt;/script&gt; was lit in 1911.</p></body></html>";
+    service
+        .add(
+            &dataset,
+            &format!("{evil}.txt"),
+            &format!("{evil} The lighthouse was lit in 1911."),
+        )
+        .await;
+    service.add(&dataset, "page.html", page).await;
+    service
+        .post(
+            "/v1/contacts",
+            json!({"name": evil, "email": "a@example.com"}),
+        )
+        .await;
+    let browser = signed_in(&service, 1300, 1000).await;
+    let lane = json!({"datasetIds": [dataset]}).to_string();
+    let search: String = url::form_urlencoded::Serializer::new(String::new())
+        .append_pair("q", "lighthouse lit")
+        .append_pair("lane", &lane)
+        .finish();
+    let files = service
+        .get(&format!("/kb/v1/datasets/{dataset}/documents"))
+        .await;
+    let mut pages = vec![
+        "/sandbox".to_owned(),
+        format!("/sandbox/datasets/{dataset}"),
+        format!("/sandbox/search?{search}"),
+        "/sandbox/records?kind=contacts".to_owned(),
+        format!("/sandbox/ask?q=lighthouse+lit&dataset={dataset}"),
+        format!("/sandbox/history?dataset={dataset}"),
+    ];
+    pages.extend(
+        files["data"]
+            .as_array()
+            .expect("files")
+            .iter()
+            .map(|f| format!("/sandbox/documents/{dataset}/{}", text(&f["id"]))),
+    );
+    for path in pages {
+        browser.open(&format!("{}{path}", service.url)).await;
+        browser.find("#main h1, #main .lane").await;
+        tokio::time::sleep(std::time::Duration::from_millis(700)).await;
+        let found = browser.eval("return [document.title, document.querySelectorAll('#main img, #main script, #main svg[onload], #main b').length, document.body.textContent.includes('onerror') || document.body.textContent.includes('script')]").await;
+        assert!(found[0] != "taken", "{path}: {found}");
+        assert_eq!(found[1], 0, "{path}: {found}");
+    }
+    browser
+        .open(&format!("{}/sandbox/datasets/{dataset}", service.url))
+        .await;
+    browser.see(".grid", "<img src=x onerror").await;
+    // Even a script that tries may not make markup out of a string.
+    let refused = browser.eval("try { document.body.innerHTML = '<p>x</p>'; return 'made'; } catch (e) { return e.name; }").await;
+    assert_eq!(refused, "TypeError");
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn long_lists_hold_few_elements() {
+    let service = Service::start(Engine::Sqlite).await;
+    let dataset = service.dataset("many").await;
+    for from in (0..240).step_by(20) {
+        let form = (from..from + 20).fold(reqwest::multipart::Form::new(), |form, n| {
+            form.part(
+                "files",
+                reqwest::multipart::Part::text(format!("Note number {n}."))
+                    .file_name(format!("note-{n:03}.txt")),
+            )
+        });
+        let answer = service
+            .http
+            .post(format!(
+                "{}/dashboard/v1/knowledge-base/datasets/{dataset}/files/upload",
+                service.url
+            ))
+            .bearer_auth(&service.key)
+            .multipart(form)
+            .send()
+            .await
+            .expect("an answer");
+        assert!(answer.status().is_success());
+    }
+    let browser = signed_in(&service, 1300, 900).await;
+    browser
+        .open(&format!("{}/sandbox/datasets/{dataset}", service.url))
+        .await;
+    browser.see("[role=tabpanel]", "240 of 240 files").await;
+    let rows = "return [document.querySelector('.grid').getAttribute('aria-rowcount'), document.querySelectorAll('.grid-body .grid-row').length]";
+    let found = browser.eval(rows).await;
+    assert_eq!(found[0], "241");
+    assert!(found[1].as_u64().is_some_and(|n| n < 60), "{found}");
+    browser
+        .eval("const g = document.querySelector('.grid'); g.scrollTop = g.scrollHeight")
+        .await;
+    browser.press("Name").await;
+    browser.press("Name").await;
+    browser
+        .eval("document.querySelector('.grid').scrollTop = 0")
+        .await;
+    browser.see(".grid", "note-239.txt").await;
+    browser
+        .write("input[aria-label='Filter by name']", "note-01")
+        .await;
+    browser.see("[role=tabpanel]", "10 of 240 files").await;
+    browser.close().await;
+}
+
+/// The rules of axe, which `tests/run` fetches.
+fn axe() -> String {
+    let path = std::env::var_os("CAIRN_AXE").map_or_else(
+        || {
+            PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+                .join("target/axe/axe_playwright_python/axe.min.js")
+        },
+        PathBuf::from,
+    );
+    std::fs::read_to_string(&path)
+        .unwrap_or_else(|e| panic!("{}: {e}; tests/run fetches it", path.display()))
+}
+
+/// What axe finds on the page that is open.
+async fn violations(page: &Client, axe: &str) -> Vec<String> {
+    let script = format!(
+        "{axe}; const done = arguments[arguments.length - 1]; axe.run({{runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa']}}).then(r => done(r.violations.filter(v => v.impact === 'serious' || v.impact === 'critical').map(v => v.id + ': ' + v.nodes[0].html)), e => done([String(e)]))"
+    );
+    let found = page
+        .execute_async(&script, Vec::new())
+        .await
+        .expect("axe runs");
+    serde_json::from_value(found).expect("a list")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_page_tells_its_story_and_axe_finds_nothing_serious() {
+    let service = Service::start(Engine::Sqlite).await;
+    let dataset = service.dataset("harbour").await;
+    let file = service.add(&dataset, "lighthouse.md", "# Lighthouse\n\nThe lighthouse was lit in 1911. Its keeper lived on the island until 1974.\n\n# Ferry\n\nThe ferry leaves at noon.").await;
+    service
+        .post(
+            "/protected/research",
+            json!({"title": "Ferries are late", "findings": "The noon ferry is late on Mondays."}),
+        )
+        .await;
+    service
+        .post(
+            "/v1/contacts",
+            json!({"name": "Jane Holm", "email": "jane@example.com"}),
+        )
+        .await;
+    service
+        .search(json!({"query": "when was the lighthouse lit", "datasetIds": [dataset]}))
+        .await;
+    let axe = axe();
+    let lane = json!({"datasetIds": [dataset]}).to_string();
+    let search: String = url::form_urlencoded::Serializer::new(String::new())
+        .append_pair("q", "lighthouse lit")
+        .append_pair("lane", &lane)
+        .append_pair("lane", &lane)
+        .finish();
+    let stories: Vec<(String, &str, &str)> = vec![
+        ("/sandbox".to_owned(), "#main", "Index drift 0"),
+        (
+            format!("/sandbox/datasets/{dataset}"),
+            ".grid",
+            "lighthouse.md",
+        ),
+        (
+            format!("/sandbox/datasets/{dataset}?tab=crawl"),
+            "[role=tabpanel]",
+            "No website feeds this dataset yet",
+        ),
+        (
+            format!("/sandbox/datasets/{dataset}?tab=configuration"),
+            "[role=tabpanel]",
+            "How files are read and cut",
+        ),
+        (
+            format!("/sandbox/datasets/{dataset}?tab=generations"),
+            "[role=tabpanel]",
+            "live",
+        ),
+        (
+            format!("/sandbox/documents/{dataset}/{file}"),
+            ".source",
+            "The lighthouse was lit in 1911",
+        ),
+        (
+            format!("/sandbox/search?{search}"),
+            ".lane .hit",
+            "lighthouse",
+        ),
+        (
+            format!("/sandbox/ask?q=when+was+the+lighthouse+lit&dataset={dataset}"),
+            ".said",
+            "1911",
+        ),
+        (
+            format!("/sandbox/evaluate?dataset={dataset}"),
+            "#main",
+            "no labelled queries yet",
+        ),
+        (
+            format!("/sandbox/history?dataset={dataset}"),
+            "#main table",
+            "when was the lighthouse lit",
+        ),
+        (
+            "/sandbox/records".to_owned(),
+            "#main table",
+            "Ferries are late",
+        ),
+        (
+            "/sandbox/records?kind=contacts&q=holm".to_owned(),
+            "#main table",
+            "Jane Holm",
+        ),
+        ("/sandbox/jobs".to_owned(), "#main", "No dead letters"),
+        ("/sandbox/keys".to_owned(), "#main table", "admin"),
+    ];
+    for (width, theme) in [(1300, "light"), (480, "dark")] {
+        let browser = signed_in(&service, width, 900).await;
+        browser
+            .eval(&format!("localStorage.setItem('cairn.theme', '{theme}')"))
+            .await;
+        for (path, css, said) in &stories {
+            browser.open(&format!("{}{path}", service.url)).await;
+            browser.see(css, said).await;
+            browser
+                .eval("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+                .await;
+            let found = violations(&browser.page, &axe).await;
+            assert!(found.is_empty(), "{path} at {width}: {found:#?}");
+            let over = browser.eval("return document.documentElement.scrollWidth - document.documentElement.clientWidth").await;
+            assert_eq!(over, 0, "{path} is wider than {width}");
+        }
+        browser.close().await;
+    }
+
+    // A chunk is changed beside the text; a key is made, shown once, and ended.
+    let browser = signed_in(&service, 1300, 900).await;
+    browser
+        .open(&format!(
+            "{}/sandbox/documents/{dataset}/{file}",
+            service.url
+        ))
+        .await;
+    browser.press("Edit chunk 1").await;
+    let area = browser.find("dialog textarea").await;
+    area.clear().await.expect("emptied");
+    area.send_keys("The beacon was lit in 1912.")
+        .await
+        .expect("written");
+    browser.press("Save").await;
+    browser.see(".chunks", "The beacon was lit in 1912.").await;
+    browser.see(".chunks", "edited").await;
+    browser.open(&format!("{}/sandbox/keys", service.url)).await;
+    browser.press("New key").await;
+    browser.write("dialog input", "from the page").await;
+    browser.press("Create").await;
+    browser.see("dialog pre", "cairn_").await;
+    let key = browser.text("dialog pre").await;
+    let (status, _) = service
+        .call_as(&key, Method::GET, "/kb/v1/datasets", None)
+        .await;
+    assert_eq!(status, StatusCode::OK);
+    browser.press("Close").await;
+    browser.press("Revoke from the page").await;
+    browser.press("Revoke").await;
+    browser.see("#main table", "revoked").await;
+    let (status, _) = service
+        .call_as(&key, Method::GET, "/kb/v1/datasets", None)
+        .await;
+    assert_eq!(status, StatusCode::UNAUTHORIZED);
+    browser.press("Sign out").await;
+    browser.see("h1", "Sign in").await;
+    browser.close().await;
+}
