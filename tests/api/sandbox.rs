@@ -250,19 +250,19 @@ async fn from_an_empty_service_to_a_labelled_query_and_a_measured_run() {
     for (name, words) in [
         (
             "ferry.md",
-            "# Ferry\n\nThe ferry to the island leaves at noon from the old pier. Tickets are sold on board.",
+            "# Ferry to the island\n\nThe ferry to the island leaves at noon from the old pier. Tickets are sold on board.",
         ),
         (
             "boats.md",
-            "# Boats\n\nBoats cross the strait every morning when the tide is high.",
+            "# Boats across the strait\n\nBoats cross the strait every morning when the tide is high.",
         ),
         (
             "bread.md",
-            "# Bread\n\nBread is baked before dawn, and rolls are sold at the pier.",
+            "# Bread baked before dawn\n\nBread is baked before dawn, and rolls are sold at the pier.",
         ),
         (
             "island.md",
-            "# Island\n\nThe island has one village, a lighthouse, and no cars.",
+            "# Village on the island\n\nThe island has one village, a lighthouse, and no cars.",
         ),
     ] {
         let path = folder.path().join(name);
@@ -389,11 +389,36 @@ async fn from_an_empty_service_to_a_labelled_query_and_a_measured_run() {
     browser.see("#main", "5 queries with their labels").await;
     browser.press("Run").await;
     browser.see("#main table tbody", "when does").await;
-    browser.see("#main", "completed").await;
+    browser.see("#main", "done").await;
+    // More labels from a file: tuning on five queries would be guessing.
+    browser.press("Find the best settings").await;
+    browser.see("#toasts", "tuning needs at least").await;
+    browser.press("Import").await;
+    let questions = [
+        "ferry at noon,ferry.md",
+        "tickets on board,ferry.md",
+        "tide at the strait,boats.md",
+        "baked rolls,bread.md",
+        "lighthouse and no cars,island.md",
+    ];
+    let csv: String = (0..30)
+        .map(|n| {
+            format!(
+                "{} {n},{},2\n",
+                questions[n % 5].split(',').next().expect("a text"),
+                questions[n % 5].split(',').nth(1).expect("a name")
+            )
+        })
+        .collect();
+    browser
+        .write("dialog textarea", &format!("query,document,grade\n{csv}"))
+        .await;
+    browser.press("Import").await;
+    browser.see("#main", "35 queries with their labels").await;
     browser.press("Find the best settings").await;
     browser.see("#main", "The best settings found").await;
     browser.press("Apply").await;
-    browser.see("#toasts", "defaults of the dataset").await;
+    browser.see("#main", "Applied.").await;
     let id = text(&service.get("/kb/v1/datasets").await["data"][0]["id"]);
     let defaults = service
         .get(&format!("/kb/v1/datasets/{id}/search-defaults"))

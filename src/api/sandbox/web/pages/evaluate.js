@@ -91,7 +91,7 @@ export async function page({ query, signal, replace }) {
     const list = (await get(`${base()}/query-sets/${set}/runs`, signal)).data;
     picked = picked.filter((id) => list.some((/** @type {any} */ r) => r.id === id));
     const both = button('Compare the two', compare, { disabled: picked.length !== 2 });
-    put(runs, table('Runs', ['', 'Run', 'State', 'nDCG@10', 'Recall@10', 'MRR@10', 'Hit@1', 'p50', 'p95', 'When', ''], list.map((/** @type {any} */ run) => {
+    put(runs, table('Runs', ['Choose', 'Run', 'State', 'nDCG@10', 'Recall@10', 'MRR@10', 'Hit@1', 'p50', 'p95', 'When', ''], list.map((/** @type {any} */ run) => {
       const m = run.summary?.measures;
       return [run.summary && !run.tuning && h('input', { type: 'checkbox', checked: picked.includes(run.id), 'aria-label': `Choose ${run.name} to compare`, onchange: (/** @type {any} */ e) => {
         picked = e.target.checked ? [...picked, run.id].slice(-2) : picked.filter((id) => id !== run.id);
