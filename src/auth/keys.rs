@@ -264,6 +264,7 @@ impl Gate {
             key_id: Some(row.id),
             scopes: key.scopes,
             dataset_ids: key.dataset_ids,
+            is_browser: false,
         })
     }
 

@@ -15,6 +15,7 @@ pub struct Caller {
     key_id: Option<String>,
     scopes: Vec<String>,
     dataset_ids: Option<Vec<String>>,
+    is_browser: bool,
 }
 
 impl Caller {
@@ -26,6 +27,7 @@ impl Caller {
             key_id: None,
             scopes: vec!["*".to_owned()],
             dataset_ids: None,
+            is_browser: false,
         }
     }
 
@@ -80,6 +82,12 @@ impl Caller {
     #[must_use]
     pub fn dataset_ids(&self) -> Option<&[String]> {
         self.dataset_ids.as_deref()
+    }
+
+    /// Whether a person in the sandbox calls, not a program.
+    #[must_use]
+    pub fn is_browser(&self) -> bool {
+        self.is_browser
     }
 
     /// Whether the caller has a scope.

@@ -125,7 +125,13 @@ pub async fn caller(app: &App, secret: &str) -> Result<Caller> {
         return Err(over());
     }
     match key_id {
-        Some(id) => app.gate.admit(&app.db, &app.clock, &tenant_id, &id).await,
+        Some(id) => {
+            let caller = app.gate.admit(&app.db, &app.clock, &tenant_id, &id).await?;
+            Ok(Caller {
+                is_browser: true,
+                ..caller
+            })
+        }
         None => {
             app.gate.count(&hash, None)?;
             Ok(owner(tenant_id))
@@ -173,5 +179,6 @@ fn owner(tenant_id: String) -> Caller {
         key_id: Some(OWNER.to_owned()),
         scopes: vec!["*".to_owned()],
         dataset_ids: None,
+        is_browser: true,
     }
 }

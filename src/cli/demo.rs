@@ -34,7 +34,7 @@ const QUERY: &str = "how are vector and keyword scores blended?";
 const DATASET: &str = "cairn-docs";
 
 /// The documentation of the tree, as it was when the program was built.
-const DOCUMENTS: [(&str, &str); 13] = [
+const DOCUMENTS: [(&str, &str); 14] = [
     ("README.md", include_str!("../../README.md")),
     ("CHANGELOG.md", include_str!("../../CHANGELOG.md")),
     ("ingest/README.md", include_str!("../../ingest/README.md")),
@@ -62,6 +62,10 @@ const DOCUMENTS: [(&str, &str); 13] = [
         include_str!("../answers/README.md"),
     ),
     ("src/api/README.md", include_str!("../api/README.md")),
+    (
+        "src/api/sandbox/README.md",
+        include_str!("../api/sandbox/README.md"),
+    ),
     ("src/cli/README.md", include_str!("README.md")),
 ];
 
@@ -135,7 +139,7 @@ pub(super) async fn run(global: &Global, args: DemoArgs) -> Result<Done> {
         let first = answer.hits.first().map(|h| serde_json::json!({"fileName": h.file_name, "score": h.score, "explain": h.explanation}));
         println!(
             "{}",
-            serde_json::json!({"url": format!("http://{}", server.address), "adminKey": server.admin_key, "demoKey": key, "datasetId": dataset.id,
+            serde_json::json!({"url": format!("http://{}", server.address), "adminKey": server.admin_key, "sandbox": server.sandbox, "demoKey": key, "datasetId": dataset.id,
                 "files": dataset.total_files, "chunks": dataset.total_chunks, "bestHit": first})
         );
     } else {
@@ -148,7 +152,10 @@ pub(super) async fn run(global: &Global, args: DemoArgs) -> Result<Done> {
             println!("\nAdmin key of this data directory, shown only now:\n  {admin}");
         }
         let url = format!("http://{}", server.address);
-        println!("\nServing at {url}, documentation at {url}/docs. Search it yourself:\n");
+        println!(
+            "\nServing at {url}, documentation at {url}/docs. Try it in a browser; this link signs in once:\n\n  {}\n\nOr search it from the command line:\n",
+            server.sandbox
+        );
         println!("  curl -s {url}/kb/v1/search -H 'Authorization: Bearer {key}' \\");
         println!("    -H 'Content-Type: application/json' \\");
         println!(

@@ -24,6 +24,9 @@ const BATCH: usize = 256;
 /// Hits that are remembered of an answer.
 const RESULTS: usize = 20;
 
+/// Stands for the key of queries that people try in the sandbox.
+pub const SANDBOX: &str = "sandbox";
+
 /// A remembered query.
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
 pub struct Asked {
@@ -31,7 +34,7 @@ pub struct Asked {
     pub id: String,
     /// The dataset.
     pub dataset_id: String,
-    /// Id of the key; empty for the command line.
+    /// Id of the key; empty for the command line, [`SANDBOX`] for people who try something there.
     pub key_id: String,
     /// The query.
     pub text: String,
@@ -124,7 +127,11 @@ pub fn record(app: &App, caller: &Caller, request: &Request, answer: &Answer) {
         let asked = Asked {
             id: app.clock.id(),
             dataset_id: interpretation.dataset_id.clone(),
-            key_id: caller.key_id().unwrap_or_default().to_owned(),
+            key_id: if caller.is_browser() {
+                SANDBOX.to_owned()
+            } else {
+                caller.key_id().unwrap_or_default().to_owned()
+            },
             text: text.clone(),
             settings,
             results: shown,
@@ -207,6 +214,17 @@ pub enum Which {
     NotConfident,
 }
 
+/// Whose queries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// All.
+    All,
+    /// Those that people tried in the sandbox.
+    Sandbox,
+    /// All others.
+    Programs,
+}
+
 /// Remembered queries of a dataset, latest first.
 ///
 /// # Errors
@@ -215,7 +233,7 @@ pub async fn list(
     app: &App,
     caller: &Caller,
     dataset_id: &str,
-    which: Which,
+    (which, by): (Which, By),
     page: &Page,
 ) -> Result<Listing<Asked>> {
     caller.need(Scope::KbRead)?;
@@ -230,12 +248,17 @@ pub async fn list(
         Which::WithoutHits => (0, 1),
         Which::NotConfident => (i64::MAX, 0),
     };
+    let by = match by {
+        By::All => 0_i64,
+        By::Sandbox => 1,
+        By::Programs => 2,
+    };
     let rows: Vec<Asked> = app
         .db
         .all(
             "SELECT id, dataset_id, key_id, text, settings, results, hits, confident, milliseconds, created_on FROM kb_query_history
-             WHERE tenant_id = $1 AND dataset_id = $2 AND id < $3 AND hits <= $4 AND (confident = FALSE OR $5 = 1) ORDER BY id DESC LIMIT $6",
-            args![caller.tenant(), dataset_id, before, hits, confident, page.fetch()],
+             WHERE tenant_id = $1 AND dataset_id = $2 AND id < $3 AND hits <= $4 AND (confident = FALSE OR $5 = 1) AND ($7 = 0 OR ($7 = 1 AND key_id = $8) OR ($7 = 2 AND key_id <> $8)) ORDER BY id DESC LIMIT $6",
+            args![caller.tenant(), dataset_id, before, hits, confident, page.fetch(), by, SANDBOX],
         )
         .await?;
     Ok(page.listing(rows, |a| a.id.clone()))

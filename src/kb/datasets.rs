@@ -1,5 +1,7 @@
 //! Datasets: a set of documents with one embedding model, one way of cutting and one keyword analysis.
 
+use std::collections::HashMap;
+
 use crate::app::App;
 use crate::auth::{Area, Caller, Scope};
 use crate::clock::Time;
@@ -378,6 +380,44 @@ pub async fn by_name(app: &App, caller: &Caller, name: &str) -> Result<Dataset> 
     found.filter(|d| caller.sees(&d.id)).ok_or_else(|| {
         Error::not_found("dataset_not_found", format!("there is no dataset {name:?}"))
     })
+}
+
+/// What goes on in a dataset.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct Activity {
+    /// The dataset.
+    pub dataset_id: String,
+    /// Bytes of its files.
+    pub size_bytes: i64,
+    /// Files that could not be ingested.
+    pub files_failed: i64,
+    /// When one of its files last changed.
+    pub changed_on: Time,
+}
+
+/// What goes on in datasets, by id; those without files are not in it. Looks at every file.
+///
+/// # Errors
+/// As the database says.
+pub async fn activity(
+    app: &App,
+    caller: &Caller,
+    datasets: &[Dataset],
+) -> Result<HashMap<String, Activity>> {
+    let ids: Vec<String> = datasets.iter().map(|d| d.id.clone()).collect();
+    let rows: Vec<Activity> = app
+        .db
+        .all_in(
+            "SELECT dataset_id, CAST(SUM(size_bytes) AS BIGINT) AS size_bytes, CAST(SUM(CASE WHEN status = 'error' THEN 1 ELSE 0 END) AS BIGINT) AS files_failed,
+             MAX(updated_on) AS changed_on FROM kb_documents WHERE tenant_id = $1 AND dataset_id IN ($LIST) GROUP BY dataset_id",
+            args![caller.tenant()],
+            &ids,
+        )
+        .await?;
+    Ok(rows
+        .into_iter()
+        .map(|a| (a.dataset_id.clone(), a))
+        .collect())
 }
 
 /// Datasets that the caller may see, oldest first.

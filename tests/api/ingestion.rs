@@ -199,6 +199,18 @@ on_both! {
         assert_eq!(service.get(&format!("{path}/edits")).await["data"], json!([]));
     }
 
+    async fn files_of_one_name_in_different_folders_are_different_files(service: Service) {
+        let dataset = service.dataset("d").await;
+        for round in 0..2 {
+            let (status, answer) = service.upload(&dataset, &[("a/README.md", b"The harbour of A."), ("b/README.md", b"The harbour of B."), ("../b/LICENSE.txt", b"Free.")], &[]).await;
+            assert!(status.is_success(), "{round}: {answer}");
+        }
+        let found = service.get(&format!("/kb/v1/datasets/{dataset}/documents")).await;
+        let mut names: Vec<String> = found["data"].as_array().expect("files").iter().map(|d| text(&d["fileName"])).collect();
+        names.sort();
+        assert_eq!(names, ["a/README.md", "b/LICENSE.txt", "b/README.md"]);
+    }
+
     async fn an_upload_meets_what_is_there(service: Service) {
         let dataset = service.dataset("d").await;
         let send = async |name: &str, content: &str, fields: &[(&str, &str)]| -> Value {

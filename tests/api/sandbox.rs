@@ -429,6 +429,31 @@ async fn from_an_empty_service_to_a_labelled_query_and_a_measured_run() {
             .is_some_and(|h| !h.is_empty()),
         "{defaults}"
     );
+    // What was tried here is told from what programs asked.
+    let told = |by: &'static str| {
+        let path = format!("/kb/v1/datasets/{id}/queries?by={by}&limit=100");
+        let service = &service;
+        async move {
+            service.get(&path).await["data"]
+                .as_array()
+                .expect("queries")
+                .len()
+        }
+    };
+    let end = tokio::time::Instant::now() + std::time::Duration::from_secs(10);
+    while told("sandbox").await == 0 || told("programs").await < 3 {
+        assert!(
+            tokio::time::Instant::now() < end,
+            "{} {}",
+            told("sandbox").await,
+            told("programs").await
+        );
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    assert_eq!(
+        told("all").await,
+        told("sandbox").await + told("programs").await
+    );
     browser.close().await;
 }
 

@@ -281,6 +281,20 @@ pub(crate) async fn receive(
     Ok(read)
 }
 
+/// A file's name as its sender has it, with its folders (`guide/README.md`): files of one name in different folders are different files. Roots, `.` and `..` are left out, and of
+/// a path on a Windows drive, which old browsers send, everything but the last part.
+fn named(sent: &str) -> String {
+    let mut parts = sent
+        .split(['/', '\\'])
+        .filter(|part| !matches!(*part, "" | "." | ".."));
+    let is_drive = sent.as_bytes().get(1) == Some(&b':');
+    if is_drive || sent.starts_with("\\\\") {
+        parts.next_back().unwrap_or_default().to_owned()
+    } else {
+        parts.collect::<Vec<_>>().join("/")
+    }
+}
+
 async fn store(
     service: &Service,
     caller: &Caller,
@@ -289,13 +303,7 @@ async fn store(
 ) -> Result<Received> {
     let app = &service.app;
     let limit = app.config.upload_file_mb << 20;
-    let file_name = field
-        .file_name()
-        .unwrap_or_default()
-        .rsplit(['/', '\\'])
-        .next()
-        .unwrap_or_default()
-        .to_owned();
+    let file_name = named(field.file_name().unwrap_or_default());
     if file_name.is_empty() {
         return Err(Error::invalid(
             "file_name_invalid",
@@ -477,4 +485,26 @@ async fn status(
         error_message: document.error_message.clone(),
         file_id: document.id,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_keep_their_folders_and_lead_nowhere() {
+        for (sent, kept) in [
+            ("tides.pdf", "tides.pdf"),
+            ("guide/README.md", "guide/README.md"),
+            ("guide\\README.md", "guide/README.md"),
+            ("../../etc/passwd", "etc/passwd"),
+            ("/var/./x.txt", "var/x.txt"),
+            ("C:\\fakepath\\x.txt", "x.txt"),
+            ("\\\\server\\share\\x.txt", "x.txt"),
+            ("..", ""),
+            ("/", ""),
+        ] {
+            assert_eq!(named(sent), kept, "{sent}");
+        }
+    }
 }

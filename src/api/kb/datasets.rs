@@ -1,12 +1,14 @@
 //! Datasets and what is in them: creation, deletion, documents, chunks, text.
 
+use std::collections::HashMap;
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::api::Service;
 use crate::api::dashboard::wire::{Auth, Body, Fault, Pagination, Paging, Path, Problem, Query};
@@ -16,26 +18,71 @@ use crate::error::Result;
 use crate::kb::chunks;
 use crate::kb::datasets::{self, Cutting, NewDataset};
 use crate::kb::documents::{self, DocumentPatch};
-use crate::kb::{Document, why};
+use crate::kb::{Dataset, Document, why};
+use crate::page::Page;
+
+/// A dataset in a list.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ListedDataset {
+    #[serde(flatten)]
+    summary: DatasetSummary,
+    /// Bytes of its files; with `activity`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size_bytes: Option<i64>,
+    /// Files that could not be ingested; with `activity`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    files_failed: Option<i64>,
+    /// When one of its files last changed; with `activity`, absent for an empty dataset.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    changed_on: Option<String>,
+}
 
 /// A page of datasets.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Datasets {
-    data: Vec<DatasetSummary>,
+    data: Vec<ListedDataset>,
     pagination: Pagination,
 }
 
+/// Which datasets, and whether what goes on in them is told.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct DatasetsQuery {
+    /// Items wanted, 1 to 500.
+    limit: Option<i64>,
+    /// `nextCursor` of the page before.
+    cursor: Option<String>,
+    /// Adds `sizeBytes`, `filesFailed` and `changedOn`, which looks at every file.
+    activity: Option<bool>,
+}
+
 /// Lists the datasets that the key may see.
-#[utoipa::path(get, path = "/kb/v1/datasets", tag = "kb", security(("key" = [])), params(Paging),
+#[utoipa::path(get, path = "/kb/v1/datasets", tag = "kb", security(("key" = [])), params(DatasetsQuery),
     responses((status = 200, body = Datasets), (status = "4XX", body = Fault)))]
 pub(super) async fn list(
     State(service): State<Service>,
     Auth(caller): Auth,
-    Query(paging): Query<Paging>,
+    Query(query): Query<DatasetsQuery>,
 ) -> Result<Json<Datasets>, Problem> {
-    let found = datasets::list(&service.app, &caller, &paging.page(50)?).await?;
+    let page = Page::read(query.limit, query.cursor.as_deref(), 50)?;
+    let found = datasets::list(&service.app, &caller, &page).await?;
+    let tells = query.activity == Some(true);
+    let mut activity = HashMap::new();
+    if tells {
+        activity = datasets::activity(&service.app, &caller, &found.items).await?;
+    }
+    let listed = |dataset: &Dataset| {
+        let own = activity.get(&dataset.id);
+        ListedDataset {
+            summary: dataset.into(),
+            size_bytes: tells.then(|| own.map_or(0, |a| a.size_bytes)),
+            files_failed: tells.then(|| own.map_or(0, |a| a.files_failed)),
+            changed_on: own.map(|a| a.changed_on.rfc3339()),
+        }
+    };
     Ok(Json(Datasets {
-        data: found.items.iter().map(Into::into).collect(),
+        data: found.items.iter().map(listed).collect(),
         pagination: found.next.into(),
     }))
 }

@@ -14,7 +14,7 @@ use crate::api::Service;
 use crate::api::dashboard::wire::{Auth, Body, Fault, Pagination, Path, Problem, Query};
 use crate::error::{Error, Result};
 use crate::evaluation::defaults;
-use crate::evaluation::history::{self, Asked, Moved, Remembered, Shown, Which};
+use crate::evaluation::history::{self, Asked, By, Moved, Remembered, Shown, Which};
 use crate::evaluation::runs::{self, Calibration, Compared, Measured, Run, Summary};
 use crate::evaluation::sets::{self, Items, Labels, NewQuery, QuerySet};
 use crate::evaluation::tune::{self, Tuning};
@@ -134,7 +134,7 @@ pub(super) struct AskedRecord {
     hits: i64,
     confident: bool,
     milliseconds: f64,
-    /// Id of the key; absent for the command line.
+    /// Id of the key; absent for the command line, `sandbox` for what people tried there.
     key_id: Option<String>,
     created_on: String,
 }
@@ -170,6 +170,8 @@ pub(super) struct History {
 pub(super) struct HistoryQuery {
     /// `all`, `withoutHits` or `notConfident`; `all` when absent.
     which: Option<String>,
+    /// `all`, `sandbox` for what people tried there, or `programs`; `all` when absent.
+    by: Option<String>,
     /// Items wanted, 1 to 500.
     limit: Option<i64>,
     /// `nextCursor` of the page before.
@@ -197,8 +199,16 @@ pub(super) async fn list_history(
             .into());
         }
     };
+    let by = match query.by.as_deref() {
+        None | Some("all") => By::All,
+        Some("sandbox") => By::Sandbox,
+        Some("programs") => By::Programs,
+        Some(_) => {
+            return Err(Error::invalid("by_unknown", "by must be all, sandbox or programs").into());
+        }
+    };
     let page = Page::read(query.limit, query.cursor.as_deref(), 50)?;
-    let listing = history::list(&service.app, &caller, &dataset, which, &page).await?;
+    let listing = history::list(&service.app, &caller, &dataset, (which, by), &page).await?;
     Ok(Json(History {
         pagination: listing.next.into(),
         data: listing

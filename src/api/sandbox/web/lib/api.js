@@ -110,8 +110,8 @@ export function calmly(work, ms) {
   };
 }
 
-/** Datasets, by when they are asked for. */
-export const datasets = async (/** @type {AbortSignal} */ signal) => {
-  const list = await all('/kb/v1/datasets', signal);
+/** Datasets by name; with what goes on in them when that is wanted. */
+export const datasets = async (/** @type {AbortSignal} */ signal, activity = false) => {
+  const list = await all(`/kb/v1/datasets${activity ? '?activity=true' : ''}`, signal);
   return list.sort((a, b) => a.name.localeCompare(b.name));
 };

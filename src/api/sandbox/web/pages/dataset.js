@@ -117,11 +117,13 @@ async function files(dataset, signal) {
   })), h('p'), list.view];
 }
 
-/** Files of a dropped folder. @param {any} entry @returns {Promise<File[]>} */
+/** @typedef {{file: File, name: string}} Named a file, and its name with its folders */
+
+/** Files of a dropped entry, which may be a folder. @param {any} entry @returns {Promise<Named[]>} */
 async function within(entry) {
-  if (entry.isFile) return [await new Promise((resolve, reject) => entry.file(resolve, reject))];
+  if (entry.isFile) return [{ file: await new Promise((resolve, reject) => entry.file(resolve, reject)), name: entry.fullPath.replace(/^\//, '') }];
   const reader = entry.createReader();
-  /** @type {File[]} */
+  /** @type {Named[]} */
   const found = [];
   for (;;) {
     /** @type {any[]} */
@@ -130,6 +132,8 @@ async function within(entry) {
     for (const child of part) found.push(...(await within(child)));
   }
 }
+/** @param {File} file @returns {Named} */
+const alone = (file) => ({ file, name: file.name });
 
 /** @param {any} dataset @param {() => void} done */
 function upload(dataset, done) {
@@ -139,7 +143,7 @@ function upload(dataset, done) {
   const metadata = h('textarea', { rows: 2, spellcheck: 'false', placeholder: '{"year": 2026}' });
   const double = select([['skip', 'skip it'], ['link', 'skip it, remember the name'], ['replace', 'replace it'], ['keep', 'keep both']], 'skip');
   const said = h('div', { role: 'status' });
-  const pick = h('input', { type: 'file', multiple: true, class: 'unseen', tabindex: '-1', 'aria-label': 'Choose files', onchange: () => send([...pick.files]) });
+  const pick = h('input', { type: 'file', multiple: true, class: 'unseen', tabindex: '-1', 'aria-label': 'Choose files', onchange: () => send([...pick.files].map(alone)).catch(complain) });
 
   const options = () => {
     const form = new FormData();
@@ -150,7 +154,7 @@ function upload(dataset, done) {
     if (double.value) form.set('onDuplicate', double.value);
     return form;
   };
-  /** Twenty at a time, as the API takes them. @param {File[]} chosen */
+  /** Twenty at a time, as the API takes them. @param {Named[]} chosen */
   const send = async (chosen) => {
     /** @type {any[]} */
     const results = [];
@@ -158,22 +162,22 @@ function upload(dataset, done) {
     put(said, h('p', null, `Uploading ${counted(chosen.length, 'file')} …`), bar);
     for (let at = 0; at < chosen.length;) {
       let [end, weight] = [at, 0];
-      while (end < chosen.length && end - at < 20 && (end === at || weight + chosen[end].size < 150e6)) weight += chosen[end++].size;
+      while (end < chosen.length && end - at < 20 && (end === at || weight + chosen[end].file.size < 150e6)) weight += chosen[end++].file.size;
       const form = options();
-      for (const file of chosen.slice(at, end)) form.append('files', file, file.name);
+      for (const { file, name } of chosen.slice(at, end)) form.append('files', file, name);
       try {
         const answer = await (await raw('POST', `/dashboard/v1/knowledge-base/datasets/${dataset.id}/files/upload`, form)).json();
         results.push(...answer.uploadedFiles);
       } catch (error) {
         // One by one, so that a file that is refused does not hold back the others.
         if (end - at === 1) results.push({ fileName: chosen[at].name, outcome: 'refused', errorMessage: /** @type {any} */ (error).message });
-        else for (const file of chosen.slice(at, end)) {
+        else for (const { file, name } of chosen.slice(at, end)) {
           const single = options();
-          single.append('files', file, file.name);
+          single.append('files', file, name);
           try {
             results.push(...(await (await raw('POST', `/dashboard/v1/knowledge-base/datasets/${dataset.id}/files/upload`, single)).json()).uploadedFiles);
           } catch (reason) {
-            results.push({ fileName: file.name, outcome: 'refused', errorMessage: /** @type {any} */ (reason).message });
+            results.push({ fileName: name, outcome: 'refused', errorMessage: /** @type {any} */ (reason).message });
           }
         }
       }
@@ -195,7 +199,7 @@ function upload(dataset, done) {
       zone.classList.remove('over');
       // Entries have to be taken before anything is waited for.
       const entries = [...(e.dataTransfer?.items ?? [])].map((item) => item.webkitGetAsEntry()).filter(Boolean);
-      const plain = [...(e.dataTransfer?.files ?? [])];
+      const plain = [...(e.dataTransfer?.files ?? [])].map(alone);
       const found = entries.length ? (await Promise.all(entries.map(within))).flat() : plain;
       if (found.length) send(found).catch(complain);
     } },

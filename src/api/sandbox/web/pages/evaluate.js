@@ -148,7 +148,7 @@ export async function page({ query, signal, replace }) {
   };
 
   const name = h('input', { placeholder: 'named after the settings' });
-  const json = h('textarea', { rows: 2, spellcheck: 'false', 'aria-label': 'Settings as JSON' }, '{}');
+  const json = h('textarea', { rows: 2, spellcheck: 'false', 'aria-label': 'Settings as JSON' }, query.get('settings') ?? '{}');
   const preset = select(PRESETS.map(([label], i) => /** @type {[string, string]} */ ([String(i), label])), '0', (at) => { json.value = JSON.stringify(PRESETS[Number(at)][1]); });
   await drawAll();
   return [

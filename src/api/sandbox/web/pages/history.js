@@ -11,15 +11,16 @@ export async function page({ query, signal, replace }) {
   if (datasets.length === 0) return [h('h1', null, 'History'), h('p', { class: 'notice' }, 'There is no dataset yet.')];
   let dataset = datasets.find((d) => d.id === query.get('dataset'))?.id ?? datasets[0].id;
   let which = query.get('which') ?? 'all';
+  let by = query.get('by') ?? 'all';
   const out = h('div');
   /** @type {any[]} */
   let items = [];
   const draw = async (cursor = '') => {
-    replace(`/sandbox/history?${new URLSearchParams({ dataset, which })}`);
-    const page = await get(`/kb/v1/datasets/${dataset}/queries?which=${which}&limit=100${cursor && `&cursor=${encodeURIComponent(cursor)}`}`, signal);
+    replace(`/sandbox/history?${new URLSearchParams({ dataset, which, by })}`);
+    const page = await get(`/kb/v1/datasets/${dataset}/queries?which=${which}&by=${by}&limit=100${cursor && `&cursor=${encodeURIComponent(cursor)}`}`, signal);
     items = cursor ? [...items, ...page.data] : page.data;
     put(out, table('Queries', ['Query', 'Hits', 'Best', 'Confident', 'Took', 'Asked by', 'When', 'Settings', ''], items.map((a) => [
-      h('a', { href: `/sandbox/search?${new URLSearchParams({ q: a.query, lane: JSON.stringify(a.settings) })}` }, a.query), a.hits, score(a.results[0]?.score), a.confident ? 'yes' : 'no', ms(a.milliseconds), a.keyId ? (a.keyId === 'owner' ? 'a browser' : 'a key') : 'here', ago(a.createdOn), h('small', { class: 'mono' }, JSON.stringify({ ...a.settings, datasetIds: undefined })),
+      h('a', { href: `/sandbox/search?${new URLSearchParams({ q: a.query, lane: JSON.stringify(a.settings) })}` }, a.query), a.hits, score(a.results[0]?.score), a.confident ? 'yes' : 'no', ms(a.milliseconds), { sandbox: 'the sandbox' }[/** @type {'sandbox'} */ (a.keyId)] ?? (a.keyId ? 'a program' : 'the command line'), ago(a.createdOn), h('small', { class: 'mono' }, JSON.stringify({ ...a.settings, datasetIds: undefined })),
       button('Replay', () => replay(a), { class: 'small', 'aria-label': `Replay ${a.query}` })]), 'Nothing to show.'),
     page.pagination.nextCursor && button('More', () => draw(page.pagination.nextCursor)));
   };
@@ -33,6 +34,7 @@ export async function page({ query, signal, replace }) {
     h('div', { class: 'top' }, h('h1', null, 'History'), h('div', { class: 'row' },
       h('label', { class: 'check' }, 'Dataset ', select(datasets.map((d) => [d.id, d.name]), dataset, (v) => { dataset = v; draw().catch(complain); })),
       h('label', { class: 'check' }, 'Show ', select([['all', 'all queries'], ['withoutHits', 'those without hits'], ['notConfident', 'those without a confident answer']], which, (v) => { which = v; draw().catch(complain); })),
+      h('label', { class: 'check' }, 'Asked by ', select([['all', 'anybody'], ['programs', 'programs'], ['sandbox', 'the sandbox']], by, (v) => { by = v; draw().catch(complain); })),
       button('Remember', async () => { await call('PATCH', `/kb/v1/datasets/${dataset}/queries`, { remember: true }); toast('Queries of this dataset are remembered.'); }), button('Stop remembering', async () => { await call('PATCH', `/kb/v1/datasets/${dataset}/queries`, { remember: false }); toast('Queries of this dataset are not remembered any more.'); }),
       button('Forget all', async () => {
         if (!(await confirmed('What was asked of this dataset is forgotten.', 'Forget'))) return;

@@ -3,7 +3,7 @@
 
 import { calmly, datasets, events, get, post } from '../lib/api.js';
 import { button, complain, dialog, field, h, put, table } from '../lib/dom.js';
-import { ago, badge, count, counted } from '../lib/format.js';
+import { ago, badge, bytes, count, counted } from '../lib/format.js';
 
 /** @param {import('../app.js').Context} context */
 export async function page({ session, signal, go }) {
@@ -12,12 +12,12 @@ export async function page({ session, signal, go }) {
   const state = h('p', { class: 'quiet' });
 
   const draw = async () => {
-    const [sets, settings] = await Promise.all([datasets(signal), get('/kb/v1/settings', signal)]);
+    const [sets, settings] = await Promise.all([datasets(signal, true), get('/kb/v1/settings', signal)]);
     put(state, `Cairn ${settings.version} · ${settings.embeddingModel} (${settings.vectorSize} dimensions) · ${settings.database}, ${settings.vectorStore} vectors`);
     put(list, sets.map((set) => h('section', { class: 'card' },
       h('h2', null, h('a', { href: `/sandbox/datasets/${set.id}` }, set.name), ' ', badge(set.status)),
       set.description && h('p', { class: 'quiet' }, set.description),
-      h('p', null, counted(set.totalFiles, 'document'), ' · ', counted(set.totalChunks, 'chunk'), h('br'), h('small', null, set.embeddingModel, ' · created ', ago(set.createdOn))),
+      h('p', null, counted(set.totalFiles, 'document'), ' · ', counted(set.totalChunks, 'chunk'), ' · ', bytes(set.sizeBytes), set.filesFailed > 0 && [' · ', h('span', { class: 'badge bad' }, `${set.filesFailed} failed`)], h('br'), h('small', null, set.embeddingModel, set.changedOn ? [' · changed ', ago(set.changedOn)] : ' · empty')),
       h('p', { class: 'row' }, h('a', { class: 'button', href: `/sandbox/search?dataset=${set.id}` }, 'Search'), h('a', { class: 'button', href: `/sandbox/datasets/${set.id}` }, 'Files')))),
     sets.length === 0 && h('section', { class: 'card' }, h('h2', null, 'Nothing here yet'), h('p', null, 'A dataset holds documents that are searched together. Create one, then drop files on it.'),
       h('p', null, button('Create the first dataset', create, { class: 'primary' }))));

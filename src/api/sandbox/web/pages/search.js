@@ -19,7 +19,7 @@ const NAMES = 'ABCD';
 /** @typedef {{settings: any, answer: any, pool: any, error: any, slid: boolean, hits: import('../search/hit.js').Hit[], root: HTMLElement, mark: () => void, refresh: () => void}} Lane */
 
 /** @param {import('../app.js').Context} context */
-export async function page({ query, signal, replace }) {
+export async function page({ query, signal, replace, go }) {
   const datasets = await load(signal);
   /** @type {Lane[]} */
   const lanes = [];
@@ -201,6 +201,7 @@ export async function page({ query, signal, replace }) {
             replace(address());
             copy.root.scrollIntoView({ inline: 'end', block: 'nearest' });
           }, { class: 'small', title: 'A lane with the same settings beside it: change one thing' }),
+          lane.settings.datasetIds.length === 1 && button('Measure', () => go(`/sandbox/evaluate?${new URLSearchParams({ dataset: lane.settings.datasetIds[0], settings: JSON.stringify({ ...lane.settings, datasetIds: undefined, topK: undefined }) })}`), { class: 'small', title: 'Run these settings over labelled queries' }),
           button('Code', () => code(lane), { class: 'small', title: 'The same search as curl, Python, TypeScript, Rust or MCP call' }),
           lanes.length > 1 && button('×', () => {
             lanes.splice(lanes.indexOf(lane), 1);
