@@ -220,6 +220,9 @@ impl Config {
 
     fn check(&self) -> Result<()> {
         let wrong = |message: &str| Err(Error::invalid("config_invalid", message.to_owned()));
+        if !(1..=8760).contains(&self.session_hours) {
+            return wrong("session_hours must be between 1 and 8760");
+        }
         if !["text", "json"].contains(&self.log_format.as_str()) {
             return wrong("log_format must be text or json");
         }

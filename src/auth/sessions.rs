@@ -27,12 +27,19 @@ pub struct Begun {
     pub caller: Caller,
 }
 
-/// Makes a link's secret, which signs in once within [`LINK_HOLDS`].
+/// Makes a link's secret, which signs in once within [`LINK_HOLDS`]; the one before works no longer.
 ///
 /// # Errors
 /// As the database says.
 pub async fn link(app: &App, tenant_id: &str) -> Result<String> {
     let secret = app.clock.secret();
+    // The link that was shown last is the only one that works.
+    app.db
+        .execute(
+            "DELETE FROM sign_in_links WHERE tenant_id = $1",
+            args![tenant_id],
+        )
+        .await?;
     app.db
         .execute(
             "INSERT INTO sign_in_links (hash, tenant_id, expires_on) VALUES ($1, $2, $3)",
@@ -151,6 +158,25 @@ pub async fn end(app: &App, caller: &Caller, secret: &str) -> Result<()> {
         )
         .await?;
     Ok(())
+}
+
+/// Ends all sessions of a tenant, and its link; how many sessions there were.
+///
+/// # Errors
+/// As the database says.
+pub async fn end_all(app: &App, tenant_id: &str) -> Result<u64> {
+    app.db
+        .execute(
+            "DELETE FROM sign_in_links WHERE tenant_id = $1",
+            args![tenant_id],
+        )
+        .await?;
+    app.db
+        .execute(
+            "DELETE FROM sessions WHERE tenant_id = $1",
+            args![tenant_id],
+        )
+        .await
 }
 
 /// Removes what has ended; how many.

@@ -7,7 +7,7 @@ use clap::Args;
 use super::{Done, Global};
 use crate::app::App;
 use crate::auth::{sessions, tenants};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 #[derive(Debug, Args)]
 #[command(
@@ -15,12 +15,16 @@ use crate::error::Result;
 
 Examples:
   cairn sandbox
+  cairn sandbox --sign-out
   cairn sandbox --address https://cairn.example.com"
 )]
 pub(super) struct SandboxArgs {
     /// Where browsers reach the server [default: the address that `listen` names]
     #[arg(long, value_name = "URL")]
     address: Option<String>,
+    /// End all sessions of browsers instead, and the link that was printed last
+    #[arg(long)]
+    sign_out: bool,
     /// Tenant to sign in to
     #[arg(long, default_value = tenants::DEFAULT)]
     tenant: String,
@@ -28,9 +32,20 @@ pub(super) struct SandboxArgs {
 
 pub(super) async fn run(global: &Global, args: SandboxArgs) -> Result<Done> {
     let app = global.app().await?;
-    let address = args
-        .address
-        .unwrap_or_else(|| format!("http://{}", app.config.listen));
+    if args.sign_out {
+        let tenant = tenants::by_name(&app.db, &args.tenant).await?;
+        let ended = sessions::end_all(&app, &tenant.id).await?;
+        if global.json {
+            println!("{}", serde_json::json!({"sessionsEnded": ended}));
+        } else {
+            println!("{ended} sessions were ended.");
+        }
+        return Ok(Done::All);
+    }
+    let address = match args.address {
+        Some(address) => address,
+        None => reached(&app.config.listen)?,
+    };
     let link = link(&app, &address, &args.tenant).await?;
     if global.json {
         println!("{}", serde_json::json!({"sandbox": link}));
@@ -38,6 +53,23 @@ pub(super) async fn run(global: &Global, args: SandboxArgs) -> Result<Done> {
         println!("{link}");
     }
     Ok(Done::All)
+}
+
+/// Where this machine reaches a server that listens there.
+pub(super) fn reached(listen: &str) -> Result<String> {
+    let (host, port) = listen.rsplit_once(':').unwrap_or((listen, "0"));
+    if port == "0" {
+        return Err(Error::invalid(
+            "address_missing",
+            "the server takes any free port; say with --address where it is",
+        ));
+    }
+    let host = match host {
+        "0.0.0.0" => "127.0.0.1",
+        "[::]" => "[::1]",
+        other => other,
+    };
+    Ok(format!("http://{host}:{port}"))
 }
 
 /// A link to the sandbox of a server. Its secret is in the fragment, which browsers keep to themselves: it stands in no log.

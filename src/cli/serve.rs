@@ -69,8 +69,12 @@ impl Server {
         })?;
         let address = listener.local_addr()?;
         let admin_key = app.first_start().await?;
-        let sandbox =
-            super::sandbox::link(app, &format!("http://{address}"), tenants::DEFAULT).await?;
+        let sandbox = super::sandbox::link(
+            app,
+            &super::sandbox::reached(&address.to_string())?,
+            tenants::DEFAULT,
+        )
+        .await?;
         let stop = CancellationToken::new();
         let router = api::router(Arc::clone(app), api::Metrics::install()?)?;
         let http = tokio::spawn({

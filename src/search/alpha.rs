@@ -33,6 +33,18 @@ pub struct Weight {
     pub reason: String,
 }
 
+impl Weight {
+    /// What a request says; the general one when it says nothing.
+    #[must_use]
+    pub fn named(alpha: Option<f32>) -> Self {
+        let alpha = alpha.unwrap_or(KNOWN);
+        Self {
+            alpha,
+            reason: format!("{alpha}: the request says so"),
+        }
+    }
+}
+
 /// What was measured of datasets, for a while.
 pub type Grasps = Cache<String, f32>;
 

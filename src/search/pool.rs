@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::alpha::Weight;
 use super::blend::Raw;
 use super::query::{chosen, gather, scored};
 use super::request::{Defaults, Request};
@@ -85,13 +86,18 @@ pub async fn pool(app: &Arc<App>, caller: &Caller, request: &Request) -> Result<
     })
 }
 
+/// Candidates that are given out at most.
+const MOST: usize = 4000;
+
 /// The candidates of a search over any number of datasets, with what people see of them.
 #[derive(Debug, Clone)]
 pub struct Pooled {
-    /// Per dataset: its id, the largest BM25 that the query could reach, the weight of the vectors and why it is that, and the lengths of both lists.
+    /// What the candidates of each dataset have in common.
     pub datasets: Vec<PooledDataset>,
-    /// The candidates, best first.
+    /// The candidates, best first, at most 4,000.
     pub items: Vec<PooledItem>,
+    /// Whether there were more.
+    pub truncated: bool,
 }
 
 /// What the candidates of a dataset have in common.
@@ -101,12 +107,14 @@ pub struct PooledDataset {
     pub id: String,
     /// The largest BM25 that the query could reach there.
     pub bound: f32,
-    /// Weight of the vectors.
-    pub alpha: f32,
-    /// Why it is that.
-    pub alpha_reason: String,
-    /// Threshold of its searches.
-    pub min_score: f32,
+    /// Weight of the vectors that the search has.
+    pub weight: Weight,
+    /// The weight that it would have if the request named none.
+    pub usual_alpha: f32,
+    /// The threshold that it would have if the request named none.
+    pub usual_min_score: f32,
+    /// Whether the keyword list counts even where the vectors have all the weight: the query has conditions, or nothing but conditions.
+    pub always_words: bool,
 }
 
 /// A candidate.
@@ -134,31 +142,47 @@ pub async fn candidates(app: &Arc<App>, caller: &Caller, request: &Request) -> R
     let engine = app.engine().await?;
     let datasets = chosen(app, caller, request).await?;
     let fields = retrieve::fields_of(app, &datasets, request).await?;
-    let (mut sources, mut shown) = (Vec::new(), Vec::new());
+    let usual = Request {
+        alpha: None,
+        ..request.clone()
+    };
+    // A search that gives one side all the weight leaves the other list out.
+    let both = Request {
+        alpha: Some(0.5),
+        ..request.clone()
+    };
+    let (mut sources, mut weights) = (Vec::new(), Vec::new());
     for dataset in datasets {
-        let mut source = Source::prepare(app, engine, request, dataset.clone(), &fields).await?;
-        shown.push(PooledDataset {
-            id: dataset.id.clone(),
-            bound: source.analysed.bound,
-            alpha: source.weight.alpha,
-            alpha_reason: source.weight.reason.clone(),
-            min_score: request
-                .min_score
-                .or(source.defaults.min_score)
-                .unwrap_or(0.0),
-        });
-        if source.weight.alpha <= 0.0 || source.weight.alpha >= 1.0 {
-            // A search with such a weight leaves one of the lists out.
-            let both = Request {
-                alpha: Some(0.5),
-                ..request.clone()
-            };
-            source = Source::prepare(app, engine, &both, dataset, &fields).await?;
+        let prepare = |request| Source::prepare(app, engine, request, dataset.clone(), &fields);
+        let mut source = prepare(&usual).await?;
+        let usual_alpha = source.weight.alpha;
+        let weight = match request.alpha {
+            Some(_) => Weight::named(request.alpha),
+            None => source.weight.clone(),
+        };
+        if usual_alpha <= 0.0 || usual_alpha >= 1.0 {
+            source = prepare(&both).await?;
         }
+        if weight.alpha > 0.0 && weight.alpha < 1.0 {
+            source.weight.alpha = weight.alpha;
+        }
+        weights.push((weight, usual_alpha));
         sources.push(source);
     }
     let found = gather(app, request, &mut sources, request.top_k).await?;
-    let ordered = scored(request, &sources, &found);
+    // Feedback may have changed what a query can reach.
+    let shown = sources.iter().zip(weights);
+    let shown = shown.map(|(source, (weight, usual_alpha))| PooledDataset {
+        id: source.dataset.id.clone(),
+        bound: source.analysed.bound,
+        weight,
+        usual_alpha,
+        usual_min_score: source.defaults.min_score.unwrap_or(0.0),
+        always_words: source.analysed.has_conditions() || source.vector.is_none(),
+    });
+    let mut ordered = scored(request, &sources, &found);
+    let truncated = ordered.len() > MOST;
+    ordered.truncate(MOST);
     let ids: Vec<String> = ordered.iter().map(|c| c.id.to_string()).collect();
     let rows = chunks::by_ids(app, caller.tenant(), &ids).await?;
     let documents: HashSet<String> = rows.iter().map(|c| c.document_id.clone()).collect();
@@ -177,6 +201,7 @@ pub async fn candidates(app: &Arc<App>, caller: &Caller, request: &Request) -> R
     });
     Ok(Pooled {
         items: items.collect(),
-        datasets: shown,
+        datasets: shown.collect(),
+        truncated,
     })
 }

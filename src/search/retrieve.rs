@@ -213,10 +213,7 @@ impl Source {
             syntax::parse(&query, &|name| fields.contains(name))
         };
         let weight = match (request.alpha, defaults.hybrid_alpha) {
-            (Some(alpha), _) => Weight {
-                alpha,
-                reason: format!("{alpha}: the request says so"),
-            },
+            (Some(_), _) => Weight::named(request.alpha),
             (None, Some(alpha)) => Weight {
                 alpha,
                 reason: format!("{alpha}: the default of the dataset"),

@@ -113,7 +113,10 @@ fn exported(
             _ => Err(Error::internal("an export has no source"))?,
         };
         let mut query = bi::question(None, body.get("query"))?;
-        let most = query.limit.unwrap_or(EXPORTED).min(EXPORTED);
+        if query.limit.is_some_and(|limit| limit > EXPORTED) {
+            Err(too_many())?;
+        }
+        let most = query.limit.unwrap_or(EXPORTED);
         let is_limited = query.limit.is_some();
         let mut count = 0_usize;
         if query.sort.is_empty() && query.group_by.is_empty() && query.aggregates.is_empty() {
@@ -122,10 +125,13 @@ fn exported(
             let mut pieces = std::pin::pin!(found);
             while let Some(piece) = pieces.next().await {
                 let mut piece: Vec<Map<String, Value>> = piece?.into_iter().filter_map(object).collect();
+                if !is_limited && count + piece.len() > EXPORTED {
+                    Err(too_many())?;
+                }
                 piece.truncate(most - count);
                 count += piece.len();
                 yield piece;
-                if count == most {
+                if is_limited && count == most {
                     break;
                 }
             }
@@ -149,10 +155,13 @@ fn exported(
                 }
             }
         }
-        if count == EXPORTED && !is_limited {
-            Err(invalid(format!("an export has at most {EXPORTED} rows; use a filter")))?;
-        }
     }
+}
+
+fn too_many() -> Error {
+    invalid(format!(
+        "an export has at most {EXPORTED} rows; use a filter"
+    ))
 }
 
 fn object(value: Value) -> Option<Map<String, Value>> {
@@ -180,7 +189,7 @@ async fn stored(app: &Arc<App>, caller: &Caller, body: &Body) -> Result<Stored> 
     let is_csv = format == "csv";
     let scratch = app.parser.scratch.clone();
     let written = tokio::task::spawn_blocking(move || {
-        let rows = rows_in(spool)?;
+        let rows = rows_in(spool);
         let out = BufWriter::new(tempfile::tempfile_in(scratch)?);
         let mut out = if is_csv {
             csv(rows, &columns, out)?
@@ -226,7 +235,10 @@ async fn spool(
             if size > WIDER * limit {
                 return Err(Error::too_large(
                     "export_too_large",
-                    format!("an export has at most {} MiB; use a filter", limit >> 20),
+                    format!(
+                        "the rows of an export have at most {} MiB as JSON; use a filter",
+                        (WIDER * limit) >> 20
+                    ),
                 ));
             }
             file.write_all(&out)?;
@@ -243,13 +255,19 @@ async fn spool(
 }
 
 /// The rows of a spool, one after the other.
-fn rows_in(spool: File) -> Result<impl Iterator<Item = Result<Map<String, Value>>>> {
+fn rows_in(spool: File) -> impl Iterator<Item = Result<Written>> {
     let lines = BufReader::with_capacity(1 << 18, spool).lines();
-    Ok(lines.map(|line| Ok(serde_json::from_str(&line?)?)))
+    lines.map(|line| {
+        let line = line?;
+        Ok((serde_json::from_str(&line)?, line.len()))
+    })
 }
 
+/// A row, and its length as JSON.
+pub(super) type Written = (Map<String, Value>, usize);
+
 fn csv(
-    rows: impl Iterator<Item = Result<Map<String, Value>>>,
+    rows: impl Iterator<Item = Result<Written>>,
     columns: &Columns,
     mut out: BufWriter<File>,
 ) -> Result<File> {
@@ -258,7 +276,7 @@ fn csv(
         out.write_all(&rows::csv_line(&names)?)?;
     }
     for row in rows {
-        let row = row?;
+        let (row, _) = row?;
         let cells: Vec<String> = names.iter().map(|n| rows::cell(row.get(n))).collect();
         out.write_all(&rows::csv_line(&cells)?)?;
     }
@@ -405,7 +423,11 @@ mod tests {
             })
             .collect();
         let (written, columns) = seen(&Value::Array(list));
-        let file = parquet::write(written.clone().into_iter().map(Ok), &columns, scratch());
+        let file = parquet::write(
+            written.clone().into_iter().map(|row| Ok((row, 100))),
+            &columns,
+            scratch(),
+        );
         let reader = SerializedFileReader::new(file.expect("written")).expect("Parquet");
         assert_eq!(reader.num_row_groups(), 3);
         let read = reader.get_row_iter(None).expect("rows");
@@ -430,7 +452,12 @@ mod tests {
     #[test]
     fn csv_has_the_columns_of_all_rows() {
         let (written, columns) = seen(&json!([{"a": 1}, {"a": 2, "late": "x,y"}]));
-        let mut file = csv(written.into_iter().map(Ok), &columns, scratch()).expect("written");
+        let mut file = csv(
+            written.into_iter().map(|row| Ok((row, 10))),
+            &columns,
+            scratch(),
+        )
+        .expect("written");
         file.rewind().expect("a start");
         let text = std::io::read_to_string(file).expect("text");
         assert_eq!(text, "a,late\n1,\n2,\"x,y\"\n");

@@ -12,12 +12,13 @@ use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::types::Type;
 use serde_json::{Map, Value};
 
-use super::export::{Columns, Holds};
+use super::export::{Columns, Holds, Written};
 use crate::error::{Error, Result};
 use crate::records::rows;
 
-/// Rows of a row group: they are in memory together.
+/// Rows of a row group, and their bytes as JSON: they are in memory together.
 const GROUP: usize = 10_000;
+const GROUP_BYTES: usize = 32 << 20;
 
 type Row = Map<String, Value>;
 
@@ -27,7 +28,7 @@ fn wrong(error: ParquetError) -> Error {
 
 /// Writes rows as Parquet, snappy-compressed.
 pub(super) fn write(
-    rows: impl Iterator<Item = Result<Row>>,
+    mut rows: impl Iterator<Item = Result<Written>>,
     columns: &Columns,
     out: BufWriter<File>,
 ) -> Result<File> {
@@ -38,9 +39,19 @@ pub(super) fn write(
     let schema = schema(columns).map_err(wrong)?;
     let mut writer =
         SerializedFileWriter::new(out, Arc::new(schema), Arc::new(properties)).map_err(wrong)?;
-    let mut rows = rows.peekable();
-    while rows.peek().is_some() {
-        let group: Vec<Row> = rows.by_ref().take(GROUP).collect::<Result<_>>()?;
+    loop {
+        let (mut group, mut bytes): (Vec<Row>, usize) = (Vec::new(), 0);
+        while group.len() < GROUP
+            && bytes < GROUP_BYTES
+            && let Some(row) = rows.next()
+        {
+            let (row, length) = row?;
+            bytes += length;
+            group.push(row);
+        }
+        if group.is_empty() {
+            break;
+        }
         let mut into = writer.next_row_group().map_err(wrong)?;
         for (name, holds) in &columns.0 {
             let values: Vec<Option<&Value>> = group

@@ -214,7 +214,10 @@ fn structured(
         );
         at = table.end;
     }
-    cuts.extend(flow(at..range.end));
+    // The line break after a table may be no part of its page.
+    if at < range.end {
+        cuts.extend(flow(at..range.end));
+    }
     cuts
 }
 

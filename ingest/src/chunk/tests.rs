@@ -208,6 +208,26 @@ fn a_table_is_cut_between_rows_and_repeats_its_header() {
 }
 
 #[test]
+fn a_table_may_end_with_the_line_break_after_its_page() {
+    let text = "| a | b |\n| --- | --- |\n| one two three four | five six seven |\n| one two three four | five six seven |\n";
+    let mut document = markdown(text);
+    // The page ends before the line break with which the table ends.
+    document.pages.push(crate::Page {
+        start: 0,
+        end: document.text.trim_end().len(),
+        number: 1,
+        label: None,
+    });
+    for table in &mut document.tables {
+        table.end = document.text.len();
+    }
+    assert_eq!(document.tables.len(), 1);
+    let starts = token_starts(&document.text);
+    let chunks = chunk(&document, &starts, &options(Strategy::Markdown, 12, 0));
+    assert!(chunks.len() > 1, "{chunks:?}");
+}
+
+#[test]
 fn small_tables_lists_and_code_blocks_are_not_torn() {
     let block = "```\nlet a = 1;\nlet b = 2;\n```";
     let list = "- one apple\n- two pears\n- three plums";

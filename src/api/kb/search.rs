@@ -243,7 +243,10 @@ pub(super) struct CandidatesRequest {
 #[serde(rename_all = "camelCase")]
 pub(super) struct CandidatesResponse {
     datasets: Vec<CandidatesDataset>,
+    /// At most 4,000.
     candidates: Vec<CandidateRecord>,
+    /// Whether there were more.
+    truncated: bool,
 }
 
 /// What the candidates of a dataset have in common.
@@ -256,8 +259,12 @@ pub(super) struct CandidatesDataset {
     /// Weight of the vectors that the search has, and why it is that.
     alpha: f32,
     alpha_reason: String,
-    /// Threshold that the search has.
-    min_score: f32,
+    /// The weight and the threshold that a search has which names none.
+    usual_alpha: f32,
+    usual_min_score: f32,
+    /// Whether the keyword list counts even where alpha is 1: the query has conditions, or nothing but conditions. Otherwise a search with alpha 1 takes the vector list
+    /// only, and one with alpha 0 the keyword list only.
+    always_words: bool,
 }
 
 /// A candidate.
@@ -301,9 +308,11 @@ pub(super) async fn candidates(
     let datasets = found.datasets.iter().map(|d| CandidatesDataset {
         dataset_id: d.id.clone(),
         bm25_bound: d.bound,
-        alpha: d.alpha,
-        alpha_reason: d.alpha_reason.clone(),
-        min_score: d.min_score,
+        alpha: d.weight.alpha,
+        alpha_reason: d.weight.reason.clone(),
+        usual_alpha: d.usual_alpha,
+        usual_min_score: d.usual_min_score,
+        always_words: d.always_words,
     });
     let candidates = found.items.into_iter().map(|item| CandidateRecord {
         heading_path: item.chunk.headings(),
@@ -324,6 +333,7 @@ pub(super) async fn candidates(
     Ok(Json(CandidatesResponse {
         datasets: datasets.collect(),
         candidates: candidates.collect(),
+        truncated: found.truncated,
     }))
 }
 

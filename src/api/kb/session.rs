@@ -100,7 +100,8 @@ fn set(headers: &HeaderMap, secret: String, lasts: Duration) -> Result<HeaderVal
     // The proxy in front speaks TLS with the browser.
     let is_https = headers
         .get("x-forwarded-proto")
-        .is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"https"));
+        .and_then(|v| v.to_str().ok()?.split(',').next())
+        .is_some_and(|first| first.trim().eq_ignore_ascii_case("https"));
     let seconds = i64::try_from(lasts.as_secs()).unwrap_or(i64::MAX);
     let mut made = Cookie::build((COOKIE, secret))
         .path("/")

@@ -27,6 +27,7 @@ pub(super) fn router() -> Router<Service> {
     )]
     Router::new()
         .route("/sandbox", axum::routing::get(page))
+        .route("/sandbox/", axum::routing::get(page))
         .route("/sandbox/{*path}", axum::routing::get(page))
 }
 

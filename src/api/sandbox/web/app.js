@@ -4,7 +4,7 @@
 import { get, over, post, call } from './lib/api.js';
 import { button, complain, failure, field, h, put } from './lib/dom.js';
 
-/** @typedef {{session: any, path: string[], query: URLSearchParams, signal: AbortSignal, go: (address: string) => void, replace: (address: string) => void, title: (text: string) => void}} Context */
+/** @typedef {{session: any, path: string[], query: URLSearchParams, signal: AbortSignal, inside: boolean, go: (address: string) => void, replace: (address: string) => void, title: (text: string) => void}} Context */
 
 /** Pages by the first part of their address. */
 /** @type {Record<string, {title: string, load: () => Promise<{page: (context: Context) => Promise<any> | any}>, hidden?: boolean}>} */
@@ -45,7 +45,10 @@ function header() {
       h('button', { type: 'button', class: 'plain', 'aria-label': `Theme: ${theme()}; change to ${next}`, title: `Theme: ${theme()}`, onclick: () => { localStorage.setItem('cairn.theme', next); wear(); header(); } }, { auto: '◐', light: '☀', dark: '☾' }[/** @type {'auto'} */ (theme())]),
       session && h('a', { href: '/docs' }, 'API'),
       session && button('Sign out', async () => {
-        await call('DELETE', '/kb/v1/session');
+        await call('DELETE', '/kb/v1/session').catch((error) => {
+          // It was over already.
+          if (error.status !== 401) throw error;
+        });
         session = null;
         show();
       }, { class: 'plain' })));
@@ -53,15 +56,35 @@ function header() {
 
 const place = () => location.pathname.replace(/^\/sandbox\/?/, '').split('/').filter(Boolean).map(decodeURIComponent);
 
+/** Whether the page was reached from another one of ours, not by an address from elsewhere. */
+let inside = false;
+/** @type {string | null} */
+let later = null;
+/** @type {any} */
+let timer = null;
+
+/** Browsers allow few changes of the address in a short time: the last one of a while is made. */
+function settle() {
+  clearTimeout(timer);
+  timer = null;
+  if (later !== null) history.replaceState(null, '', later);
+  later = null;
+}
+
 /** @param {string} address */
 function go(address) {
+  settle();
   history.pushState(null, '', address);
+  inside = true;
   show();
 }
 
 async function show() {
   leaving.abort();
   leaving = new AbortController();
+  clearTimeout(timer);
+  [timer, later] = [null, null];
+  for (const open of document.querySelectorAll('dialog[open]')) /** @type {HTMLDialogElement} */ (open).close();
   const { signal } = leaving;
   header();
   if (!session) return put(main, signIn());
@@ -71,7 +94,12 @@ async function show() {
   document.title = `${page.title} · Cairn`;
   const context = {
     session, path, query: new URLSearchParams(location.search), signal, go,
-    replace: (/** @type {string} */ address) => history.replaceState(null, '', address),
+    inside,
+    replace: (/** @type {string} */ address) => {
+      if (signal.aborted) return;
+      later = address;
+      timer ??= setTimeout(settle, 150);
+    },
     title: (/** @type {string} */ text) => { document.title = `${text} · Cairn`; },
   };
   put(main, h('p', { class: 'quiet' }, 'Loading …'));
@@ -136,5 +164,8 @@ document.addEventListener('click', (event) => {
   main.focus({ preventScroll: true });
   scrollTo(0, 0);
 });
-addEventListener('popstate', show);
+addEventListener('popstate', () => {
+  inside = true;
+  show();
+});
 start();

@@ -63,7 +63,7 @@ export const post = (path, body, signal) => call('POST', path, body ?? {}, signa
  * Every page of a list; `each` sees them as they come.
  * @param {string} path
  * @param {AbortSignal} [signal]
- * @param {(items: any[]) => void} [each]
+ * @param {(items: any[], fresh: any[]) => void} [each]
  * @returns {Promise<any[]>}
  */
 export async function all(path, signal, each) {
@@ -74,24 +74,42 @@ export async function all(path, signal, each) {
     const separator = path.includes('?') ? '&' : '?';
     const page = await get(`${path}${separator}limit=500${cursor && `&cursor=${encodeURIComponent(cursor)}`}`, signal);
     items.push(...page.data);
-    each?.(items);
+    each?.(items, page.data);
     cursor = page.pagination?.nextCursor ?? '';
   } while (cursor);
   return items;
 }
 
 /**
- * Events as they happen, until the signal; the browser connects again by itself.
+ * Events as they happen, until the signal. A connection that breaks is made again, and `again` is called, since something may have been missed.
  * @param {{topics: string[], datasetId?: string}} wanted
  * @param {AbortSignal} signal
  * @param {(topic: string, event: any) => void} on
+ * @param {() => void} [again]
  */
-export function events(wanted, signal, on) {
+export function events(wanted, signal, on, again) {
   const query = new URLSearchParams({ topics: wanted.topics.join(',') });
   if (wanted.datasetId) query.set('datasetId', wanted.datasetId);
-  const source = new EventSource(`/kb/v1/events?${query}`);
-  for (const topic of wanted.topics) source.addEventListener(topic, (/** @type {any} */ e) => on(topic, JSON.parse(e.data)));
-  signal.addEventListener('abort', () => source.close());
+  /** @type {EventSource | null} */
+  let source = null;
+  let pause = 1000;
+  const open = () => {
+    if (signal.aborted) return;
+    source = new EventSource(`/kb/v1/events?${query}`);
+    for (const topic of wanted.topics) source.addEventListener(topic, (/** @type {any} */ e) => !signal.aborted && on(topic, JSON.parse(e.data)));
+    source.addEventListener('open', () => { pause = 1000; });
+    source.addEventListener('error', () => {
+      // After an answer that is an error the browser gives up; after a broken connection it does not.
+      if (source?.readyState !== EventSource.CLOSED) return;
+      setTimeout(() => {
+        open();
+        if (!signal.aborted) again?.();
+      }, pause);
+      pause = Math.min(pause * 2, 30000);
+    });
+  };
+  open();
+  signal.addEventListener('abort', () => source?.close());
 }
 
 /**

@@ -2,8 +2,8 @@
 // The blend of the two raw lists, as `src/search/blend.rs` has it: what the sliders try without asking the server.
 
 /** @typedef {{chunkId: string, datasetId: string, fileId: string, cosine: number | null, bm25: number | null, vectorRank: number | null, keywordRank: number | null, [name: string]: any}} Candidate */
-/** @typedef {{datasetId: string, bm25Bound: number, alpha: number, minScore: number, alphaReason: string}} Of */
-/** @typedef {{candidate: Candidate, score: number, vector: number | null, keyword: number | null, vectorWeight: number, keywordWeight: number}} Blended */
+/** @typedef {{datasetId: string, bm25Bound: number, alpha: number, alphaReason: string, usualAlpha: number, usualMinScore: number, alwaysWords: boolean}} Of */
+/** @typedef {{candidate: Candidate, score: number, vector: number | null, keyword: number | null, vectorWeight: number, keywordWeight: number, least: number}} Blended */
 
 const K = 60;
 const clamp = (/** @type {number} */ x) => Math.max(0, Math.min(1, x));
@@ -14,47 +14,50 @@ const clamp = (/** @type {number} */ x) => Math.max(0, Math.min(1, x));
  * @returns {Blended[]} best first, those below the threshold left out
  */
 export function blend(pool, settings) {
-  const of = new Map(pool.datasets.map((d) => [d.datasetId, d]));
+  const of = new Map(pool.datasets.map((d) => [d.datasetId, { ...d, used: settings.alpha ?? d.usualAlpha, least: settings.minScore ?? d.usualMinScore }]));
+  // What a search with these weights would ask: one that gives one side everything leaves the other list out.
+  const asked = pool.candidates.flatMap((candidate) => {
+    const dataset = of.get(candidate.datasetId);
+    if (!dataset) return [];
+    const [words, meaning] = [dataset.used < 1 || settings.fusion === 'rrf' || dataset.alwaysWords, dataset.used > 0];
+    const raw = { cosine: meaning ? candidate.cosine ?? null : null, vectorRank: meaning ? candidate.vectorRank ?? null : null, bm25: words ? candidate.bm25 ?? null : null, keywordRank: words ? candidate.keywordRank ?? null : null };
+    return raw.vectorRank || raw.keywordRank ? [{ candidate, dataset, raw }] : [];
+  });
   const range = (/** @type {'cosine' | 'bm25'} */ value, /** @type {'vectorRank' | 'keywordRank'} */ rank) => {
-    const values = pool.candidates.filter((c) => c[rank] && c[value] !== null && c[value] !== undefined).map((c) => /** @type {number} */ (c[value]));
-    return values.length ? [Math.min(...values), Math.max(...values)] : null;
+    let limits = null;
+    for (const { raw } of asked) {
+      const v = raw[value];
+      if (raw[rank] && v !== null) limits = limits ? [Math.min(limits[0], v), Math.max(limits[1], v)] : [v, v];
+    }
+    return limits;
   };
   const spread = settings.fusion === 'minmax' ? { cosine: range('cosine', 'vectorRank'), bm25: range('bm25', 'keywordRank') } : null;
   const scaled = (/** @type {number | null} */ value, /** @type {number | null} */ rank, /** @type {number[] | null} */ limits) => {
-    if (value === null || value === undefined || !rank || !limits) return 0;
+    if (value === null || !rank || !limits) return 0;
     return limits[1] > limits[0] ? (value - limits[0]) / (limits[1] - limits[0]) : 1;
   };
-  const scored = pool.candidates.map((candidate) => {
-    const dataset = of.get(candidate.datasetId);
-    const alpha = settings.alpha ?? dataset?.alpha ?? 0.6;
+  const kept = asked.map(({ candidate, dataset, raw }) => {
+    const alpha = dataset.used;
     /** @type {number | null} */
     let vector;
     /** @type {number | null} */
     let keyword;
     let weights = [alpha, 1 - alpha];
     if (settings.fusion === 'rrf') {
-      vector = candidate.vectorRank ? (K + 1) / (K + candidate.vectorRank) : null;
-      keyword = candidate.keywordRank ? (K + 1) / (K + candidate.keywordRank) : null;
+      vector = raw.vectorRank ? (K + 1) / (K + raw.vectorRank) : null;
+      keyword = raw.keywordRank ? (K + 1) / (K + raw.keywordRank) : null;
       weights = [0.5, 0.5];
     } else if (spread) {
-      vector = scaled(candidate.cosine, candidate.vectorRank, spread.cosine);
-      keyword = scaled(candidate.bm25, candidate.keywordRank, spread.bm25);
+      vector = scaled(raw.cosine, raw.vectorRank, spread.cosine);
+      keyword = scaled(raw.bm25, raw.keywordRank, spread.bm25);
     } else {
-      const bound = dataset?.bm25Bound ?? 0;
-      // A search with one side only leaves the other out.
-      vector = candidate.cosine === null || candidate.cosine === undefined || alpha <= 0 ? null : clamp((1 + candidate.cosine) / 2);
-      keyword = candidate.bm25 === null || candidate.bm25 === undefined || alpha >= 1 ? null : bound > 0 ? Math.sqrt(clamp(candidate.bm25 / bound)) : 0;
+      vector = raw.cosine === null ? null : clamp((1 + raw.cosine) / 2);
+      keyword = raw.bm25 === null ? null : dataset.bm25Bound > 0 ? Math.sqrt(clamp(raw.bm25 / dataset.bm25Bound)) : 0;
       if (vector === null) weights = [0, keyword === null ? 0 : 1];
       else if (keyword === null) weights = [1, 0];
     }
-    const score = weights[0] * (vector ?? 0) + weights[1] * (keyword ?? 0);
-    return { candidate, score, vector, keyword, vectorWeight: weights[0], keywordWeight: weights[1], least: settings.minScore ?? dataset?.minScore ?? 0 };
-  });
-  const inLists = (/** @type {Blended} */ b) => {
-    const alpha = settings.alpha ?? of.get(b.candidate.datasetId)?.alpha ?? 0.6;
-    return settings.fusion === 'rrf' || (alpha > 0 && alpha < 1) || Boolean(alpha <= 0 ? b.candidate.keywordRank : b.candidate.vectorRank);
-  };
-  const kept = scored.filter((b) => b.score >= b.least && inLists(b));
+    return { candidate, vector, keyword, vectorWeight: weights[0], keywordWeight: weights[1], least: dataset.least, score: weights[0] * (vector ?? 0) + weights[1] * (keyword ?? 0) };
+  }).filter((b) => b.score >= b.least);
   kept.sort((a, b) => b.score - a.score || (a.candidate.chunkId < b.candidate.chunkId ? -1 : 1));
   if (!settings.perDocument) return kept;
   /** @type {Map<string, number>} */

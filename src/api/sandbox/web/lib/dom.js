@@ -144,7 +144,8 @@ export function toast(message, kind = 'good') {
   const element = h('div', { class: `toast ${kind}` }, message);
   const close = h('button', { type: 'button', class: 'plain', 'aria-label': 'Dismiss', onclick: () => element.remove() }, '×');
   element.append(close);
-  document.getElementById('toasts')?.append(element);
+  // Behind an open dialog nothing is seen or heard.
+  (document.querySelector('dialog[open] .told') ?? document.getElementById('toasts'))?.append(element);
   setTimeout(() => element.remove(), kind === 'bad' ? 12000 : 5000);
 }
 
@@ -175,7 +176,7 @@ export function dialog(title, content) {
       element.close();
     };
     element.append(h('header', null, h('h2', { id }, title), h('button', { type: 'button', class: 'plain', 'aria-label': 'Close', onclick: () => close() }, '×')));
-    element.append(h('div', { class: 'content' }, content(close)));
+    element.append(h('div', { class: 'told', role: 'alert' }), h('div', { class: 'content' }, content(close)));
     element.addEventListener('close', () => {
       element.remove();
       resolve(result);
@@ -183,6 +184,45 @@ export function dialog(title, content) {
     document.body.append(element);
     element.showModal();
   });
+}
+
+/**
+ * A form whose work is done once, however often it is sent.
+ * @param {() => any} work
+ * @param {...Child} children
+ */
+export function form(work, ...children) {
+  let busy = false;
+  return h('form', { onsubmit: async (/** @type {Event} */ e) => {
+    e.preventDefault();
+    if (busy) return;
+    busy = true;
+    try {
+      await work();
+    } catch (error) {
+      complain(error);
+    } finally {
+      busy = false;
+    }
+  } }, ...children);
+}
+
+/**
+ * Lets only the last of several answers through: those that come after a newer question are dropped.
+ * @template {any[]} A
+ * @param {(isLast: () => boolean, ...rest: A) => Promise<any>} work
+ */
+export function latest(work) {
+  let turn = 0;
+  return async (/** @type {A} */ ...rest) => {
+    turn += 1;
+    const own = turn;
+    try {
+      return await work(() => own === turn, ...rest);
+    } catch (error) {
+      if (own === turn) throw error;
+    }
+  };
 }
 
 /**
@@ -197,15 +237,21 @@ export async function confirmed(question, yes) {
 }
 
 /**
- * Tabs: one panel at a time, by keyboard as usual.
+ * Tabs: one panel at a time, by keyboard as usual. What a panel begins ends with its signal, when another one is opened.
  * @param {string} label
- * @param {{name: string, title: string, body: () => Child | Promise<Child>}[]} all
+ * @param {{name: string, title: string, body: (signal: AbortSignal) => Child | Promise<Child>}[]} all
  * @param {string} first name of the one that is open
+ * @param {AbortSignal} [page]
  * @param {(name: string) => void} [changed]
  */
-export function tabs(label, all, first, changed) {
+export function tabs(label, all, first, page, changed) {
   const panel = h('div', { role: 'tabpanel', tabindex: '0', id: uid() });
+  let leaving = new AbortController();
+  page?.addEventListener('abort', () => leaving.abort());
   const open = async (/** @type {string} */ name, /** @type {boolean} */ focus) => {
+    leaving.abort();
+    leaving = new AbortController();
+    const { signal } = leaving;
     for (const tab of list) {
       const isOpen = tab.dataset.name === name;
       tab.setAttribute('aria-selected', String(isOpen));
@@ -217,9 +263,10 @@ export function tabs(label, all, first, changed) {
     }
     put(panel, h('p', { class: 'quiet' }, 'Loading …'));
     try {
-      put(panel, await all.find((t) => t.name === name)?.body());
+      const body = await all.find((t) => t.name === name)?.body(signal);
+      if (!signal.aborted) put(panel, body);
     } catch (error) {
-      put(panel, failure(error));
+      if (!signal.aborted) put(panel, failure(error));
     }
   };
   const list = all.map((tab) => h('button', { type: 'button', role: 'tab', id: uid(), 'data-name': tab.name, 'aria-controls': panel.id, onclick: () => { changed?.(tab.name); open(tab.name, false); } }, tab.title));

@@ -65,7 +65,12 @@ export function grid(label, columns, key) {
       next.set(key(item), { item, row });
     }
     for (const [id, { row }] of drawn) if (next.get(id)?.row !== row) row.remove();
-    for (const { row } of next.values()) if (row.parentNode !== body) body.append(row);
+    // In the order in which they are seen; what stands right already is not moved, and keeps the focus.
+    let at = body.firstElementChild;
+    for (const { row } of next.values()) {
+      if (row === at) at = at.nextElementSibling;
+      else body.insertBefore(row, at);
+    }
     drawn = next;
     if (shown.length === 0) {
       put(body, h('p', { class: 'quiet' }, items.length ? 'Nothing matches the filter.' : 'Nothing here yet.'));

@@ -2,11 +2,11 @@
 // A question, and an answer as it is made, each sentence with the passages that support it.
 
 import { datasets as load, raw } from '../lib/api.js';
-import { complain, h, put, select } from '../lib/dom.js';
+import { failure, h, put, select } from '../lib/dom.js';
 import { counted, ms } from '../lib/format.js';
 
 /** @param {import('../app.js').Context} context */
-export async function page({ query, signal, replace }) {
+export async function page({ query, signal, replace, inside }) {
   const datasets = await load(signal);
   if (datasets.length === 0) return [h('h1', null, 'Ask'), h('p', { class: 'notice' }, 'There is no dataset yet.')];
   const input = h('input', { type: 'search', 'aria-label': 'Question', placeholder: 'Ask a question', value: query.get('q') ?? '', autofocus: true });
@@ -49,14 +49,22 @@ export async function page({ query, signal, replace }) {
       else if (event.type === 'completed') {
         ({ passages, citations } = event);
         showAnswer(event);
+        return;
       }
     }
+    throw new Error('The answer broke off.');
+  };
+
+  const failed = (/** @type {any} */ error) => {
+    if (error?.name !== 'AbortError') put(about, failure(error));
   };
 
   /** Where a citation leads. @param {any} cited @param {any[]} passages */
   const link = (cited, passages) => {
     const p = passages.find((x) => x.number === cited.number);
-    return p && `/sandbox/documents/${p.datasetId}/${encodeURIComponent(p.documentId)}?at=${cited.start}-${cited.end}`;
+    // kb://dataset/document@version#chunk:start-end
+    const range = /:(\d+-\d+)$/.exec(cited.citation)?.[1];
+    return p && `/sandbox/documents/${encodeURIComponent(p.datasetId)}/${encodeURIComponent(p.documentId)}?${new URLSearchParams({ chunk: p.chunkId, ...(range && { at: range }) })}`;
   };
 
   /** @param {any} done */
@@ -90,9 +98,10 @@ export async function page({ query, signal, replace }) {
   const showSources = (passages, citations = []) => put(sources, passages.length > 0 && h('h2', null, 'Passages'), passages.map((p) => h('article', { class: 'card' },
     h('h3', null, `[${p.number}] `, h('a', { href: `/sandbox/documents/${p.datasetId}/${encodeURIComponent(p.documentId)}?chunk=${encodeURIComponent(p.chunkId)}` }, p.title), ' ', h('small', null, p.score.toFixed(3), citations.some((c) => c.number === p.number) ? ' · cited' : '')), p.headingPath.length > 0 && h('small', null, p.headingPath.join(' › ')), h('p', null, p.text))));
 
-  if (input.value) ask().catch(complain);
+  // An address that comes from elsewhere asks nothing by itself: a language model may cost something.
+  if (input.value && inside) ask().catch(failed);
   return [h('h1', null, 'Ask'),
-    h('form', { class: 'query', role: 'search', onsubmit: (/** @type {Event} */ e) => { e.preventDefault(); ask().catch((error) => { put(about); complain(error); }); } }, input, h('button', { class: 'primary' }, 'Ask')),
+    h('form', { class: 'query', role: 'search', onsubmit: (/** @type {Event} */ e) => { e.preventDefault(); ask().catch(failed); } }, input, h('button', { class: 'primary' }, 'Ask')),
     h('div', { class: 'row' }, datasets.map((d) => h('label', { class: 'check' }, h('input', { type: 'checkbox', checked: chosen.has(d.id), onchange: (/** @type {any} */ e) => { if (e.target.checked) chosen.add(d.id); else chosen.delete(d.id); } }), d.name)), h('label', { class: 'check' }, 'Answer by ', mode)),
     about, said, sources];
 }

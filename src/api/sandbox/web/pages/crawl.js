@@ -2,7 +2,7 @@
 // Websites of a dataset: settings, schedule, crawls as they go on, and what became of every address.
 
 import { all, calmly, call, events, get, post } from '../lib/api.js';
-import { button, complain, confirmed, dialog, field, h, put, select, table, toast } from '../lib/dom.js';
+import { button, complain, confirmed, dialog, field, form, h, put, select, table, toast } from '../lib/dom.js';
 import { ago, badge, bytes, count, counted, ms } from '../lib/format.js';
 import { grid } from '../lib/table.js';
 
@@ -25,8 +25,7 @@ export async function sites(dataset, signal) {
     const now = site?.settings ?? {};
     const start = h('input', { type: 'url', required: true, value: now.startUrl ?? '', placeholder: 'https://example.com/docs/', readonly: Boolean(site) });
     const inputs = Object.fromEntries(FIELDS.map(([name, , kind]) => [name, kind === 'flag' ? h('input', { type: 'checkbox', checked: now[name] ?? ['sitemaps', 'removeVanished'].includes(name) }) : h('input', { type: kind === 'number' ? 'number' : 'text', step: 'any', value: kind === 'list' ? (now[name] ?? []).join(', ') : now[name] ?? '' })]));
-    const saved = await dialog(site ? 'Settings of the website' : 'Add a website', (close) => h('form', { onsubmit: async (/** @type {Event} */ e) => {
-      e.preventDefault();
+    const saved = await dialog(site ? 'Settings of the website' : 'Add a website', (close) => form(async () => {
       /** @type {any} */
       const body = { ...now, startUrl: start.value };
       for (const [name, , kind] of FIELDS) {
@@ -36,12 +35,8 @@ export async function sites(dataset, signal) {
         else if (input.value !== '') body[name] = kind === 'number' ? Number(input.value) : input.value;
         else delete body[name];
       }
-      try {
-        close(await call('PUT', base, body));
-      } catch (error) {
-        complain(error);
-      }
-    } }, field('Address where it begins', start), h('div', { class: 'fields' }, FIELDS.map(([name, label, kind, hint]) => (kind === 'flag' ? h('p', null, h('label', { class: 'check' }, inputs[name], label)) : field(label, inputs[name], hint)))), h('p', { class: 'row end' }, h('button', { class: 'primary' }, 'Save'))));
+      close(await call('PUT', base, body));
+    }, field('Address where it begins', start), h('div', { class: 'fields' }, FIELDS.map(([name, label, kind, hint]) => (kind === 'flag' ? h('p', null, h('label', { class: 'check' }, inputs[name], label)) : field(label, inputs[name], hint)))), h('p', { class: 'row end' }, h('button', { class: 'primary' }, 'Save'))));
     if (saved) await draw();
   };
   const plan = async (/** @type {any} */ site) => {
@@ -90,11 +85,11 @@ export async function sites(dataset, signal) {
     });
   };
 
-  await draw();
   const again = calmly(() => draw().catch(complain), 700);
   events({ topics: ['crawl_changed'], datasetId: dataset }, signal, (_, event) => {
     if (event.errorMessage) toast(event.errorMessage, 'bad');
     again();
-  });
+  }, again);
+  await draw();
   return [out, report];
 }

@@ -13,7 +13,7 @@ const ENGINES = [['NODE_NATIVE', 'built in'], ['DOCLING', 'docling']];
 
 /** @param {import('../app.js').Context} context */
 export async function page({ path, query, signal, go, replace, title }) {
-  const [id] = path;
+  const id = encodeURIComponent(path[0]);
   const dataset = await get(`/dashboard/v1/knowledge-base/datasets/${id}`, signal);
   title(dataset.name);
   return [
@@ -21,11 +21,11 @@ export async function page({ path, query, signal, go, replace, title }) {
       h('div', null, h('h1', null, dataset.name), h('p', { class: 'quiet' }, dataset.description, dataset.description && h('br'), `${dataset.embeddingModel} · chunks of ${dataset.chunkSize} tokens, overlap ${dataset.chunkOverlap}`)),
       h('div', { class: 'row' }, h('a', { class: 'button', href: `/sandbox/search?dataset=${id}` }, 'Search'), h('a', { class: 'button', href: `/sandbox/evaluate?dataset=${id}` }, 'Evaluate'), h('a', { class: 'button', href: `/sandbox/history?dataset=${id}` }, 'History'))),
     tabs('Parts of the dataset', [
-      { name: 'files', title: 'Files', body: () => files(dataset, signal) },
-      { name: 'crawl', title: 'Websites', body: () => sites(id, signal) },
-      { name: 'configuration', title: 'Configuration', body: () => configuration(dataset, signal, go) },
-      { name: 'generations', title: 'Generations', body: () => generations(id, signal) },
-    ], query.get('tab') ?? 'files', (name) => replace(`/sandbox/datasets/${id}?tab=${name}`)),
+      { name: 'files', title: 'Files', body: (own) => files(dataset, own) },
+      { name: 'crawl', title: 'Websites', body: (own) => sites(id, own) },
+      { name: 'configuration', title: 'Configuration', body: (own) => configuration(dataset, own, go) },
+      { name: 'generations', title: 'Generations', body: (own) => generations(id, own) },
+    ], query.get('tab') ?? 'files', signal, (name) => replace(`/sandbox/datasets/${id}?tab=${name}`)),
   ];
 }
 
@@ -80,11 +80,16 @@ async function files(dataset, signal) {
     list.set([...known.values()]);
     put(told, `${count(list.count())} of ${counted(known.size, 'file')}`);
   };
-  const load = () => all(base, signal, (items) => {
-    for (const d of items.slice(known.size ? 0 : undefined)) known.set(d.id, d);
-    refresh();
-  });
-  await load();
+  /** Files that an event told of since the list was asked for: what it says of them is older. @type {Set<string>} */
+  let touched = new Set();
+  const load = () => {
+    const since = new Set();
+    touched = since;
+    return all(base, signal, (_, fresh) => {
+      for (const d of fresh) if (!since.has(d.id)) known.set(d.id, d);
+      refresh();
+    });
+  };
 
   // What changes is asked for once, however often it is told.
   /** @type {Set<string>} */
@@ -97,18 +102,16 @@ async function files(dataset, signal) {
     refresh();
   }, 400);
   events({ topics: ['document_changed', 'document_deleted'], datasetId: dataset.id }, signal, (topic, event) => {
-    if (topic === 'document_deleted') {
-      known.delete(event.documentId);
-      refresh();
-      return;
-    }
+    touched.add(event.documentId);
     const d = known.get(event.documentId);
-    if (d) known.set(d.id, { ...d, status: event.status, progress: event.progress, chunksCount: event.chunksCount, errorMessage: event.errorMessage });
+    if (topic === 'document_deleted') known.delete(event.documentId);
+    else if (d) known.set(d.id, { ...d, status: event.status, progress: event.progress, chunksCount: event.chunksCount, errorMessage: event.errorMessage });
     else stale.add(event.documentId);
     if (['indexed', 'error', 'disabled'].includes(event.status)) stale.add(event.documentId);
-    if (d) refresh();
+    refresh();
     again();
-  });
+  }, () => load().catch(complain));
+  await load();
 
   return [upload(dataset, () => load().catch(complain)), h('div', { class: 'row' }, h('div', { class: 'grow' }, name), h('label', { class: 'check' }, h('span', { class: 'unseen' }, 'Filter by state'), state), told, button('Re-ingest all', async () => {
     if (!(await confirmed('Every file is read, cut and indexed again with the settings of now. Searches go on meanwhile.', 'Re-ingest all'))) return;
@@ -291,6 +294,8 @@ async function generations(id, signal) {
   const base = `/kb/v1/datasets/${id}/generations`;
   const out = h('div');
   const compared = h('div', { role: 'status' });
+  /** @type {any} */
+  let timer = null;
   const draw = async () => {
     const list = (await get(base, signal)).data;
     put(out, table('Generations', ['Number', 'State', 'Model', 'Chunks', 'Cutting', 'Documents', ''], list.map((/** @type {any} */ g) => [
@@ -317,7 +322,8 @@ async function generations(id, signal) {
           await draw();
         }, { class: 'small danger' })),
     ])));
-    if (list.some((/** @type {any} */ g) => g.status === 'building')) setTimeout(() => !signal.aborted && draw().catch(complain), 1500);
+    clearTimeout(timer);
+    if (list.some((/** @type {any} */ g) => g.status === 'building')) timer = setTimeout(() => !signal.aborted && draw().catch(complain), 1500);
   };
   const number = (/** @type {any} */ v) => (typeof v === 'number' ? v.toFixed(3) : JSON.stringify(v));
   try {

@@ -12,10 +12,14 @@ const LETTERS = 400000;
 
 /** @param {import('../app.js').Context} context */
 export async function page({ path, query, signal, title }) {
-  const [dataset, id] = path;
-  const base = `/kb/v1/datasets/${dataset}/documents/${encodeURIComponent(id)}`;
+  const [dataset, id] = path.map(encodeURIComponent);
+  const base = `/kb/v1/datasets/${dataset}/documents/${id}`;
   const own = `/kb/v1/datasets/${dataset}/chunks`;
-  const [document_, text] = await Promise.all([get(base, signal), raw('GET', `${base}/text`, undefined, signal).then((r) => r.text()).catch(() => '')]);
+  const [document_, text] = await Promise.all([get(base, signal), raw('GET', `${base}/text`, undefined, signal).then((r) => r.text()).catch((error) => {
+    // There is none before it was read.
+    if (error.status !== 404) throw error;
+    return '';
+  })]);
   title(document_.title || document_.fileName);
   const letters = Array.from(text);
   /** @type {any[]} */
@@ -38,11 +42,18 @@ export async function page({ path, query, signal, title }) {
     where.querySelector(`[data-chunk="${CSS.escape(chunk)}"]`)?.scrollIntoView({ block: 'center' });
   };
 
+  /** First chunk that is shown, when somebody has turned the pages. @type {number | null} */
+  let beginning = null;
+  const turn = (/** @type {number} */ to) => {
+    [beginning, chosen] = [Math.max(0, to), null];
+    draw();
+  };
+
   const draw = () => {
     const middle = Math.max(0, chunks.findIndex((c) => (chosen ? c.id === chosen : at && c.start <= at.start && c.end > at.start)));
-    const from = Math.max(0, Math.min(middle - CHUNKS / 2, chunks.length - CHUNKS));
+    const from = Math.max(0, Math.min(beginning ?? middle - CHUNKS / 2, chunks.length - CHUNKS));
     const shown = chunks.slice(from, from + CHUNKS);
-    put(told, counted(chunks.length, 'chunk'), shown.length < chunks.length && `, ${from + 1} to ${from + shown.length} shown`);
+    put(told, counted(chunks.length, 'chunk'), shown.length < chunks.length && [`, ${from + 1} to ${from + shown.length} shown `, from > 0 && button('Earlier', () => turn(from - CHUNKS), { class: 'small' }), ' ', from + shown.length < chunks.length && button('Later', () => turn(from + CHUNKS), { class: 'small' })]);
     // Spans may overlap: each letter belongs to the last chunk that begins before it.
     const parsed = shown.filter((c) => c.origin !== 'added').sort((a, b) => a.start - b.start);
     const first = Math.max(0, (parsed[0]?.start ?? 0) - (from > 0 ? 200 : Infinity));

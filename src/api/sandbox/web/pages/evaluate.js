@@ -3,7 +3,7 @@
 
 import { call, datasets as load, get, post } from '../lib/api.js';
 import { line } from '../lib/chart.js';
-import { button, complain, confirmed, dialog, failure, field, h, put, select, table, toast } from '../lib/dom.js';
+import { button, complain, confirmed, dialog, failure, field, form, h, latest, put, select, table, toast } from '../lib/dom.js';
 import { ago, badge, count, counted, ms } from '../lib/format.js';
 import { PRESETS } from '../search/settings.js';
 
@@ -22,6 +22,8 @@ export async function page({ query, signal, replace }) {
   const tuned = h('div', { role: 'status' });
   /** @type {string[]} */
   let picked = [];
+  /** @type {any} */
+  let timer = null;
 
   const here = () => {
     replace(`/sandbox/evaluate?${new URLSearchParams({ dataset, ...(set && { set }) })}`);
@@ -29,15 +31,16 @@ export async function page({ query, signal, replace }) {
   };
   const lane = (/** @type {any} */ settings, /** @type {string} */ text) => `/sandbox/search?${new URLSearchParams({ q: text, lane: JSON.stringify({ ...settings, datasetIds: [dataset] }) })}`;
 
-  const drawSets = async () => {
+  const drawSets = async (/** @type {() => boolean} */ isLast) => {
     const list = (await get(`${base()}/query-sets`, signal)).data;
+    if (!isLast()) return;
     if (!list.some((/** @type {any} */ s) => s.id === set)) set = list[0]?.id ?? '';
     const choice = select(list.map((/** @type {any} */ s) => [s.id, `${s.name} (${counted(s.queries, 'query', 'queries')})`]), set, (v) => { set = v; drawAll().catch(complain); });
     put(sets, h('div', { class: 'row' },
       list.length > 0 && h('label', { class: 'check' }, h('span', { class: 'unseen' }, 'Query set'), choice),
       button('New set', async () => {
         const name = h('input', { required: true });
-        const made = await dialog('New query set', (close) => h('form', { onsubmit: async (/** @type {Event} */ e) => { e.preventDefault(); try { close(await post(`${base()}/query-sets`, { name: name.value })); } catch (error) { complain(error); } } }, field('Name', name), h('p', { class: 'row end' }, h('button', { class: 'primary' }, 'Create'))));
+        const made = await dialog('New query set', (close) => form(async () => close(await post(`${base()}/query-sets`, { name: name.value })), field('Name', name), h('p', { class: 'row end' }, h('button', { class: 'primary' }, 'Create'))));
         if (made) {
           set = made.id;
           await drawAll();
@@ -76,9 +79,10 @@ export async function page({ query, signal, replace }) {
     await drawAll();
   };
 
-  const drawQueries = async () => {
+  const drawQueries = async (/** @type {() => boolean} */ isLast) => {
     if (!set) return put(queries);
     const detail = await get(`${base()}/query-sets/${set}`, signal);
+    if (!isLast()) return;
     put(queries, h('details', { open: detail.data.length <= 10 }, h('summary', null, `${counted(detail.data.length, 'query', 'queries')} with their labels`), table('Queries', ['Query', 'Labels', ''], detail.data.slice(0, 500).map((/** @type {any} */ q) => {
       const grades = Object.values(q.labels).map(Number);
       return [h('a', { href: lane({}, q.text) }, q.text), grades.some((g) => g > 0) ? [2, 1, 0].map((g) => { const n = grades.filter((x) => x === g).length; return n ? `${n} × ${g}  ` : ''; }).join('') : 'nothing answers it', button('Remove', async () => { await call('DELETE', `${base()}/query-sets/${set}/queries/${q.id}`); await drawAll(); }, { class: 'small plain', 'aria-label': `Remove ${q.text}` })];
@@ -86,9 +90,11 @@ export async function page({ query, signal, replace }) {
   };
 
   const number = (/** @type {number | undefined} */ v) => (v === undefined ? '–' : v.toFixed(3));
-  const drawRuns = async () => {
+  const drawRuns = async (/** @type {() => boolean} */ isLast = () => true) => {
     if (!set) return put(runs);
+    const own = set;
     const list = (await get(`${base()}/query-sets/${set}/runs`, signal)).data;
+    if (!isLast() || own !== set) return;
     picked = picked.filter((id) => list.some((/** @type {any} */ r) => r.id === id));
     const both = button('Compare the two', compare, { disabled: picked.length !== 2 });
     put(runs, table('Runs', ['Choose', 'Run', 'State', 'nDCG@10', 'Recall@10', 'MRR@10', 'Hit@1', 'p50', 'p95', 'When', ''], list.map((/** @type {any} */ run) => {
@@ -101,14 +107,15 @@ export async function page({ query, signal, replace }) {
       number(m?.ndcg_at_10), number(m?.recall_at_10), number(m?.mrr_at_10), number(m?.hit_at_1), run.summary ? ms(run.summary.p50Ms) : '–', run.summary ? ms(run.summary.p95Ms) : '–', ago(run.createdOn),
       button('Delete', async () => { await call('DELETE', `${base()}/runs/${run.id}`); await drawRuns(); }, { class: 'small plain', 'aria-label': `Delete run ${run.name}` })];
     }), 'No runs yet: choose settings above and press Run.'), list.length > 1 && h('p', null, both));
-    if (list.some((/** @type {any} */ r) => ['queued', 'running'].includes(r.status))) setTimeout(() => !signal.aborted && drawRuns().catch(complain), 1000);
+    clearTimeout(timer);
+    if (list.some((/** @type {any} */ r) => ['queued', 'running'].includes(r.status))) timer = setTimeout(() => !signal.aborted && drawRuns().catch(complain), 1000);
     const best = list.find((/** @type {any} */ r) => r.tuning);
     if (best) showTuning(best);
   };
 
   const compare = async () => {
     const [a, b] = picked;
-    const [found, first, second] = await Promise.all([get(`${base()}/runs/${b}/compare?with=${a}`, signal), get(`${base()}/runs/${a}`, signal), get(`${base()}/runs/${b}`, signal)]);
+    const [found, first, second] = await Promise.all([get(`${base()}/runs/${a}/compare?with=${b}`, signal), get(`${base()}/runs/${a}`, signal), get(`${base()}/runs/${b}`, signal)]);
     const i = found.difference;
     const sure = i.low > 0 || i.high < 0;
     const rows = (/** @type {any[]} */ list) => list.map((d) => [h('a', { href: `/sandbox/search?${new URLSearchParams([['q', d.text], ['lane', JSON.stringify({ ...first.configuration, datasetIds: [dataset] })], ['lane', JSON.stringify({ ...second.configuration, datasetIds: [dataset] })]])}`, title: 'Open both in lanes' }, d.text), d.before.toFixed(3), d.after.toFixed(3)]);
@@ -135,17 +142,20 @@ export async function page({ query, signal, replace }) {
       }), h('span', { class: 'said quiet' }))));
   };
 
-  const drawAll = async () => {
+  const drawAll = latest(async (isLast) => {
+    clearTimeout(timer);
     here();
     put(compared);
     put(tuned);
     try {
-      await drawSets();
-      await Promise.all([drawQueries(), drawRuns()]);
+      await drawSets(isLast);
+      if (!isLast()) return;
+      here();
+      await Promise.all([drawQueries(isLast), drawRuns(isLast)]);
     } catch (error) {
-      put(sets, failure(error));
+      if (isLast()) put(sets, failure(error));
     }
-  };
+  });
 
   const name = h('input', { placeholder: 'named after the settings' });
   const json = h('textarea', { rows: 2, spellcheck: 'false', 'aria-label': 'Settings as JSON' }, query.get('settings') ?? '{}');

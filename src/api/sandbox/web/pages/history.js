@@ -2,7 +2,7 @@
 // What was asked: by people and programs, with settings and latency; asked again, with what moved.
 
 import { call, datasets as load, get, post } from '../lib/api.js';
-import { button, complain, confirmed, dialog, h, put, select, table, toast } from '../lib/dom.js';
+import { button, complain, confirmed, dialog, h, latest, put, select, table, toast } from '../lib/dom.js';
 import { ago, counted, ms, score } from '../lib/format.js';
 
 /** @param {import('../app.js').Context} context */
@@ -15,15 +15,16 @@ export async function page({ query, signal, replace }) {
   const out = h('div');
   /** @type {any[]} */
   let items = [];
-  const draw = async (cursor = '') => {
+  const draw = latest(async (isLast, cursor = '') => {
     replace(`/sandbox/history?${new URLSearchParams({ dataset, which, by })}`);
     const page = await get(`/kb/v1/datasets/${dataset}/queries?which=${which}&by=${by}&limit=100${cursor && `&cursor=${encodeURIComponent(cursor)}`}`, signal);
+    if (!isLast()) return;
     items = cursor ? [...items, ...page.data] : page.data;
     put(out, table('Queries', ['Query', 'Hits', 'Best', 'Confident', 'Took', 'Asked by', 'When', 'Settings', ''], items.map((a) => [
       h('a', { href: `/sandbox/search?${new URLSearchParams({ q: a.query, lane: JSON.stringify(a.settings) })}` }, a.query), a.hits, score(a.results[0]?.score), a.confident ? 'yes' : 'no', ms(a.milliseconds), { sandbox: 'the sandbox' }[/** @type {'sandbox'} */ (a.keyId)] ?? (a.keyId ? 'a program' : 'the command line'), ago(a.createdOn), h('small', { class: 'mono' }, JSON.stringify({ ...a.settings, datasetIds: undefined })),
       button('Replay', () => replay(a), { class: 'small', 'aria-label': `Replay ${a.query}` })]), 'Nothing to show.'),
     page.pagination.nextCursor && button('More', () => draw(page.pagination.nextCursor)));
-  };
+  });
   const replay = async (/** @type {any} */ asked) => {
     const again = await post(`/kb/v1/datasets/${dataset}/queries/${asked.id}/replay`);
     const moved = again.results.filter((/** @type {any} */ m) => m.rankBefore !== m.rankAfter);

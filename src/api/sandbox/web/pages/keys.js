@@ -2,7 +2,7 @@
 // API keys: made with the rights they need, shown once, ended at once.
 
 import { all, call, datasets as load, post } from '../lib/api.js';
-import { button, complain, confirmed, dialog, field, h, put, table, toast } from '../lib/dom.js';
+import { button, confirmed, dialog, field, form, h, put, table, toast } from '../lib/dom.js';
 import { ago, badge } from '../lib/format.js';
 
 const SCOPES = [['kb:search', 'search'], ['kb:read', 'search and read documents'], ['kb:write', 'upload, change, delete'], ['knowledge:*', 'post and read findings'], ['data:*', 'folders and rows'], ['projects:*', 'projects and tasks'], ['sales:*', 'campaigns and leads'], ['crm:*', 'contacts, deals, invoices'], ['support:*', 'tickets'], ['cms:*', 'content'], ['system:read', 'metrics'], ['keys:manage', 'make and end keys'], ['admin', 'everything']];
@@ -30,19 +30,14 @@ export async function page({ signal }) {
     const sets = datasets.map((d) => /** @type {const} */ ([d, h('input', { type: 'checkbox', value: d.id })]));
     const expires = h('input', { type: 'date' });
     const rate = h('input', { type: 'number', min: 1, placeholder: 'as configured' });
-    const made = await dialog('New key', (close) => h('form', { onsubmit: async (/** @type {Event} */ e) => {
-      e.preventDefault();
+    const made = await dialog('New key', (close) => form(async () => {
       const own = sets.filter(([, box]) => box.checked).map(([d]) => d.id);
-      try {
-        close(await post('/kb/v1/keys', { name: name.value, scopes: scopes.filter(([, box]) => box.checked).map(([scope]) => scope), datasetIds: own.length ? own : undefined, expiresOn: expires.value ? `${expires.value}T00:00:00Z` : undefined, ratePerMinute: rate.value ? Number(rate.value) : undefined }));
-      } catch (error) {
-        complain(error);
-      }
-    } }, field('Name', name, 'to tell keys apart'), h('fieldset', null, h('legend', null, 'Rights'), scopes.map(([scope, box, said]) => h('p', null, h('label', { class: 'check' }, box, h('code', null, scope), ` ${said}`)))),
+      close(await post('/kb/v1/keys', { name: name.value, scopes: scopes.filter(([, box]) => box.checked).map(([scope]) => scope), datasetIds: own.length ? own : undefined, expiresOn: expires.value ? `${expires.value}T00:00:00Z` : undefined, ratePerMinute: rate.value ? Number(rate.value) : undefined }));
+    }, field('Name', name, 'to tell keys apart'), h('fieldset', null, h('legend', null, 'Rights'), scopes.map(([scope, box, said]) => h('p', null, h('label', { class: 'check' }, box, h('code', null, scope), ` ${said}`)))),
     h('details', null, h('summary', null, 'Confine it to datasets'), sets.map(([d, box]) => h('p', null, h('label', { class: 'check' }, box, d.name)))), field('Ends on', expires), field('Requests per minute', rate), h('p', { class: 'row end' }, h('button', { class: 'primary' }, 'Create'))));
     if (!made) return;
-    await draw();
     await dialog('The key, shown only now', () => [h('p', null, 'Keep it where secrets are kept; it cannot be shown again.'), h('pre', { tabindex: '0' }, made.key), button('Copy', async () => { await navigator.clipboard.writeText(made.key); toast('Copied.'); }, { class: 'primary' })]);
+    await draw();
   };
   await draw();
   return [h('div', { class: 'top' }, h('h1', null, 'Keys'), button('New key', create, { class: 'primary' })), out];

@@ -1,8 +1,8 @@
 // @ts-check
 // What there is, and what goes on at this moment.
 
-import { calmly, datasets, events, get, post } from '../lib/api.js';
-import { button, complain, dialog, field, h, put, table } from '../lib/dom.js';
+import { calmly, datasets, events, get, post, raw } from '../lib/api.js';
+import { button, complain, dialog, field, form, h, put, table } from '../lib/dom.js';
 import { ago, badge, bytes, count, counted } from '../lib/format.js';
 
 /** @param {import('../app.js').Context} context */
@@ -24,6 +24,10 @@ export async function page({ session, signal, go }) {
   };
 
   const jobs = async () => {
+    if (session.datasetIds) {
+      put(running, h('p', { class: 'quiet' }, 'Jobs are for keys that are confined to no datasets.'));
+      return;
+    }
     const open = (await Promise.all(['running', 'queued'].map((status) => get(`/kb/v1/jobs?status=${status}&limit=20`, signal)))).flatMap((p) => p.data);
     put(running, open.length === 0 ? h('p', { class: 'quiet' }, 'No jobs are running.') : table('Jobs', ['Job', 'State', 'Since'], open.slice(0, 10).map((job) => [job.kind.replaceAll('_', ' '), badge(job.status), ago(job.createdOn)])),
       h('p', null, h('a', { href: '/sandbox/jobs' }, 'All jobs and dead letters')));
@@ -32,22 +36,20 @@ export async function page({ session, signal, go }) {
   const create = async () => {
     const name = h('input', { required: true, maxlength: 200 });
     const description = h('input', {});
-    const made = await dialog('New dataset', (close) => h('form', { onsubmit: async (/** @type {Event} */ e) => {
-      e.preventDefault();
-      try {
-        close(await post('/kb/v1/datasets', { name: name.value, description: description.value || undefined }));
-      } catch (error) {
-        complain(error);
-      }
-    } }, field('Name', name), field('Description', description), h('p', { class: 'row end' }, h('button', { class: 'primary' }, 'Create'))));
+    const made = await dialog('New dataset', (close) => form(async () => close(await post('/kb/v1/datasets', { name: name.value, description: description.value || undefined })), field('Name', name), field('Description', description), h('p', { class: 'row end' }, h('button', { class: 'primary' }, 'Create'))));
     if (made) go(`/sandbox/datasets/${made.id}`);
   };
 
   const health = h('p', null);
   const drift = async () => {
     if (!session.scopes.some((/** @type {string} */ s) => ['*', 'admin', 'system:*', 'system:read'].includes(s))) return;
-    const text = await (await fetch('/metrics', { signal })).text();
-    const value = (/** @type {string} */ name) => text.split('\n').filter((l) => l.startsWith(name)).reduce((sum, l) => sum + Number(l.split(' ').pop()), 0);
+    const text = await (await raw('GET', '/metrics', undefined, signal)).text();
+    const lines = (/** @type {string} */ name) => text.split('\n').filter((l) => l.startsWith(name));
+    const value = (/** @type {string} */ name) => lines(name).reduce((sum, l) => sum + Number(l.split(' ').pop()), 0);
+    if (lines('cairn_index_drift_entries').length === 0) {
+      put(health, h('small', null, 'Index drift is not measured yet.'));
+      return;
+    }
     const gap = value('cairn_index_drift_entries');
     const lag = value('cairn_index_lag_entries');
     put(health, h('span', { class: gap === 0 ? 'badge good' : 'badge bad' }, gap === 0 ? 'in step' : 'out of step'), ` Index drift ${count(gap)}`, gap === 0 ? ': both indexes hold what the database says.' : ': run “cairn doctor --repair”.', lag > 0 && ` ${counted(lag, 'entry', 'entries')} of the index log still to be applied.`);
@@ -56,7 +58,7 @@ export async function page({ session, signal, go }) {
   await Promise.all([draw(), jobs()]);
   drift().catch(complain);
   const again = calmly(() => Promise.all([draw(), jobs()]).catch(complain), 800);
-  events({ topics: ['document_changed', 'document_deleted', 'dataset_changed', 'dataset_deleted', 'crawl_changed'] }, signal, again);
+  events({ topics: ['document_changed', 'document_deleted', 'dataset_changed', 'dataset_deleted', 'crawl_changed'] }, signal, again, again);
   return [
     h('div', { class: 'top' }, h('div', null, h('h1', null, session.tenant === 'default' ? 'Datasets' : `Datasets of ${session.tenant}`), state), button('New dataset', create, { class: 'primary' })),
     health, list, h('h2', null, 'At work'), running,

@@ -2,7 +2,7 @@
 // What agents and services have written: findings, folders, projects, sales, and the workspace's contacts, deals, tickets, content.
 
 import { datasets as load, get, post } from '../lib/api.js';
-import { button, complain, dialog, h, put, select, table } from '../lib/dom.js';
+import { button, complain, dialog, h, latest, put, select, table } from '../lib/dom.js';
 import { ago, counted } from '../lib/format.js';
 
 /** Where each kind is listed; `words` tells whether the list can be searched. */
@@ -47,17 +47,19 @@ export async function page({ query, signal, replace }) {
         put(rows, table('Rows', names, list.map((/** @type {any} */ r) => names.map((n) => field((r.data ?? r)[n] ?? ''))), 'No rows.'));
       }), rows]);
   };
-  const draw = async (cursor = '') => {
+  const draw = latest(async (isLast, cursor = '', number = 1) => {
     const about = KINDS[kind];
     words.disabled = !about.words;
     replace(`/sandbox/records?${new URLSearchParams({ kind, ...(words.value && about.words && { q: words.value }) })}`);
-    const asked = new URLSearchParams(kind === 'tasks_of_agents' ? {} : { limit: '50', ...(about.words && words.value && { query: words.value }), ...(cursor && { cursor }) });
+    const asked = new URLSearchParams(kind === 'tasks_of_agents' ? {} : { limit: '50', ...(about.words && words.value && { query: words.value }), ...(cursor && { cursor }), ...(number > 1 && { page: String(number) }) });
     const answer = await get(`${about.path}?${asked}`, signal);
+    if (!isLast()) return;
     const list = Array.isArray(answer.data) ? answer.data : answer.data?.items ?? answer.items ?? Object.values(answer.data ?? {}).find(Array.isArray) ?? [];
     const next = answer.next_cursor ?? answer.pagination?.nextCursor;
+    const { pages = 1, total } = answer.pagination ?? {};
     put(out, table(about.title, ['Name', 'State', 'Created', 'Changed', ''], list.map((/** @type {any} */ r) => [named(r), r.status ?? r.stage ?? '', ago(r.created_at ?? r.createdAt ?? r.createdOn), ago(r.updated_at ?? r.updatedAt ?? r.updatedOn), h('div', { class: 'row' }, button('Open', () => open(r), { class: 'small', 'aria-label': `Open ${named(r)}` }), h('a', { class: 'button small', href: found(r) }, 'Find in search'))]), 'Nothing was written here yet.'),
-      h('p', { class: 'quiet' }, counted(list.length, 'record')), next && button('Next page', () => draw(next)));
-  };
+      h('p', { class: 'quiet' }, total === undefined ? counted(list.length, 'record') : `${counted(total, 'record')}, page ${number} of ${Math.max(pages, 1)}`), next && button('Next page', () => draw(next)), number > 1 && button('Page before', () => draw('', number - 1)), number < pages && button('Next page', () => draw('', number + 1)));
+  });
   await draw();
   return [h('div', { class: 'top' }, h('h1', null, 'Records'), h('form', { class: 'row', onsubmit: (/** @type {Event} */ e) => { e.preventDefault(); draw().catch(complain); } }, h('label', { class: 'check' }, h('span', { class: 'unseen' }, 'Kind'), select(Object.entries(KINDS).map(([name, k]) => [name, k.title]), kind, (v) => { kind = v; draw().catch(complain); })), words, h('button', null, 'Filter'))),
     h('p', { class: 'quiet' }, 'What agents and other services have written. Everything textual of it is found by search, by those who may read it.'), out];

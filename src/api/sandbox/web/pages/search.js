@@ -16,7 +16,7 @@ import { snippets } from '../search/snippets.js';
 const MOST = 4;
 const NAMES = 'ABCD';
 
-/** @typedef {{settings: any, answer: any, pool: any, error: any, slid: boolean, hits: import('../search/hit.js').Hit[], root: HTMLElement, mark: () => void, refresh: () => void}} Lane */
+/** @typedef {{settings: any, answer: any, pool: any, error: any, asked: string, slid: boolean, whyNot: any, hits: import('../search/hit.js').Hit[], root: HTMLElement, mark: () => void, refresh: () => void}} Lane */
 
 /** @param {import('../app.js').Context} context */
 export async function page({ query, signal, replace, go }) {
@@ -30,6 +30,7 @@ export async function page({ query, signal, replace, go }) {
   const labels = new Map();
   let set = localStorage.getItem('cairn.labels') || 'sandbox';
   let grouped = false;
+  let shortcuts = localStorage.getItem('cairn.shortcuts') !== 'off';
 
   const start = query.getAll('lane').flatMap((text) => {
     try {
@@ -59,9 +60,9 @@ export async function page({ query, signal, replace, go }) {
       lane.hits = [];
       return;
     }
-    const least = lane.settings.minScore ?? lane.pool?.datasets[0]?.minScore ?? 0;
+    const usual = new Map(lane.pool.datasets.map((/** @type {any} */ d) => [d.datasetId, d.usualMinScore]));
     if (!lane.slid) {
-      lane.hits = lane.answer.results.map((/** @type {any} */ r) => fromResult(r, least));
+      lane.hits = lane.answer.results.map((/** @type {any} */ r) => fromResult(r, lane.settings.minScore ?? usual.get(r.datasetId) ?? 0));
       return;
     }
     const known = new Map(lane.answer.results.map((/** @type {any} */ r) => [r.chunkId, r]));
@@ -84,7 +85,7 @@ export async function page({ query, signal, replace, go }) {
     const best = lane.hits[0]?.score ?? 0;
     const items = lane.hits.map((hit, i) => ({ hit, element: show(hit, {
       rank: i + 1, before: ranks.get(hit.chunkId) ?? null, compares: lane !== first, signal, reranked: !lane.slid, grade: labels.get(`${hit.fileId}@${hit.chunkId}`),
-      label: (grade) => label(hit, grade),
+      label: (grade) => label(lane, hit, grade),
     }) }));
     /** @type {any} */
     let listed = h('ol', { class: 'hits', 'aria-label': `Hits of lane ${name(lane)}` }, items.map((i) => i.element));
@@ -102,11 +103,11 @@ export async function page({ query, signal, replace, go }) {
       stages.length > 0 && !answer.cached && timeline(stages),
       h('p', { class: 'quiet' }, h('small', null, answer.cached ? `Remembered answer, ${ms(answer.searchMs)}` : stages.map((s) => `${s.name} ${ms(s.ms)}`).join(' · '), ` · ${counted(answer.candidates, 'candidate')}, ${count(answer.totals.matching)} over the threshold in ${counted(answer.totals.documents, 'document')}`,
         answer.reranking && ` · ${answer.reranking.outcome === 'reranked' ? `reranked ${answer.reranking.candidates} by ${answer.reranking.model}` : `reranking: ${answer.reranking.outcome}`}`)),
-      lane.pool?.datasets[0] && h('p', { class: 'quiet' }, h('small', null, 'Alpha ', lane.settings.hybridAlpha !== undefined && lane.slid ? lane.settings.hybridAlpha.toFixed(2) : lane.pool.datasets[0].alphaReason)),
+      lane.pool && h('p', { class: 'quiet' }, h('small', null, 'Alpha ', lane.slid ? (lane.settings.hybridAlpha ?? lane.pool.datasets[0].usualAlpha).toFixed(2) : [...new Set(lane.pool.datasets.map((/** @type {any} */ d) => d.alphaReason))].join('; '), lane.pool.truncated && ' · more candidates than can be blended here')),
       (answer.facets ?? []).map((/** @type {any} */ facet) => h('div', { class: 'chips', role: 'group', 'aria-label': `Facet ${facet.field}` }, h('small', null, facet.field), facet.values.slice(0, 12).map((/** @type {any} */ v) => button(`${v.value ?? 'none'} (${v.chunks})`, () => narrow(lane, facet.field, v.value), { class: 'small' })))),
       lane.hits.length === 0 ? h('p', null, 'No hits.') : listed,
       terms.length > 0 && h('details', null, h('summary', null, 'Words of the query'), table('Words of the query', ['Word', 'Chunks (df)', 'idf', 'Forms'], terms.map((/** @type {any} */ term) => [term.term, count(term.df), term.idf.toFixed(2), term.forms.map((/** @type {any} */ f) => `${f.term.split(':').pop()} (${f.kind}, ${count(f.df)})`).join(', ')]))),
-      whyNot(lane),
+      lane.whyNot ??= whyNot(lane),
     ];
   };
 
@@ -137,7 +138,7 @@ export async function page({ query, signal, replace, go }) {
       known ??= await documents(lane.settings.datasetIds, signal);
       const document = known.find((d) => d.id === text || d.fileName === text || d.title === text);
       const expected = document ? { documentId: document.id } : { chunkId: text };
-      const why = await post('/kb/v1/why-not', { ...request(lane.settings, input.value), ...expected }, signal);
+      const why = await post('/kb/v1/why-not', { ...request(lane.settings, lane.asked), ...expected }, signal);
       const numbers = [why.rank && `rank ${why.rank}`, why.score !== null && why.score !== undefined && `score ${why.score.toFixed(3)}`, why.lastScore !== null && why.lastScore !== undefined && `last hit ${why.lastScore.toFixed(3)}`, why.vectorRank && `number ${why.vectorRank} by meaning`, why.keywordRank && `number ${why.keywordRank} by words`].filter(Boolean);
       put(said, h('div', { class: `notice ${why.cause === 'found' ? 'good' : ''}` }, h('strong', null, why.sentence), why.remedy && h('p', null, why.remedy), numbers.length > 0 && h('p', null, h('small', null, numbers.join(' · ')))));
     };
@@ -147,8 +148,13 @@ export async function page({ query, signal, replace, go }) {
   const draw = () => {
     lanes.forEach(arrange);
     for (const lane of lanes) {
+      // What was opened stays open, and what had the focus has it again.
+      const opened = [...lane.root.querySelectorAll('.hit details[open]')].map((d) => [d.closest('.hit')?.getAttribute('data-chunk'), d.querySelector('summary')?.textContent]);
+      const focus = lane.root.contains(document.activeElement) ? document.activeElement?.closest('.hit')?.getAttribute('data-chunk') : null;
       lane.refresh();
       lane.mark();
+      for (const [chunk, name] of opened) for (const d of lane.root.querySelectorAll(`.hit[data-chunk="${CSS.escape(chunk ?? '')}"] details`)) if (d.querySelector('summary')?.textContent === name) /** @type {any} */ (d).open = true;
+      if (focus && !lane.root.contains(document.activeElement)) /** @type {HTMLElement | null} */ (lane.root.querySelector(`.hit[data-chunk="${CSS.escape(focus)}"]`))?.focus();
     }
     const first = lanes[0];
     const top = new Set(first?.hits.slice(0, 10).map((hit) => hit.chunkId));
@@ -161,7 +167,7 @@ export async function page({ query, signal, replace, go }) {
   /** @param {any} settings */
   const add = (settings) => {
     /** @type {Lane} */
-    const lane = { settings, answer: null, pool: null, error: null, slid: false, hits: [], root: h('section', { class: 'lane' }), mark: () => {}, refresh: () => {} };
+    const lane = { settings, answer: null, pool: null, error: null, asked: '', slid: false, whyNot: null, hits: [], root: h('section', { class: 'lane' }), mark: () => {}, refresh: () => {} };
     lanes.push(lane);
     return lane;
   };
@@ -172,12 +178,13 @@ export async function page({ query, signal, replace, go }) {
       const answer = h('div', { class: 'answer' });
       const title = `Lane ${name(lane)}`;
       lane.root.setAttribute('aria-label', title);
-      const made = form({ settings: lane.settings, first: () => lanes[0].settings, datasets, signal, suited: () => lane.pool?.datasets[0]?.alpha, changed: (slid) => {
-        replace(address());
+      const made = form({ settings: lane.settings, first: () => lanes[0].settings, datasets, signal, suited: () => lane.pool?.datasets[0]?.usualAlpha, changed: (slid) => {
         if (slid && lane.pool && lane.answer) {
           lane.slid = true;
           draw();
+          replace(address());
         } else {
+          replace(address());
           lane.mark();
           if (lane !== lanes[0]) return;
           lanes.forEach((l) => l.mark());
@@ -196,7 +203,7 @@ export async function page({ query, signal, replace, go }) {
           }),
           lanes.length < MOST && button('Duplicate', () => {
             const copy = add(structuredClone(lane.settings));
-            Object.assign(copy, { answer: lane.answer, pool: lane.pool, slid: lane.slid });
+            Object.assign(copy, { answer: lane.answer, pool: lane.pool, asked: lane.asked, slid: lane.slid });
             rebuild();
             replace(address());
             copy.root.scrollIntoView({ inline: 'end', block: 'nearest' });
@@ -217,70 +224,72 @@ export async function page({ query, signal, replace, go }) {
     draw();
   };
 
+  let turn = 0;
   const ask = async () => {
     const words = input.value.trim();
     if (!words) {
       input.focus();
       return;
     }
+    turn += 1;
+    const own = turn;
     replace(address());
     document.title = `${words} · Cairn`;
     await Promise.all(lanes.map(async (lane) => {
       if (lane.settings.datasetIds.length === 0) return;
-      const body = request(lane.settings, words);
+      const body = request(structuredClone(lane.settings), words);
       lane.error = null;
       try {
         const [answer, pool] = await Promise.all([post('/kb/v1/search', { ...body, explain: true, cache: false }, signal), post('/kb/v1/candidates', body, signal)]);
-        Object.assign(lane, { answer, pool, slid: false });
+        if (own === turn) Object.assign(lane, { answer, pool, asked: words, slid: false });
       } catch (error) {
-        if (signal.aborted) return;
+        if (signal.aborted || own !== turn) return;
         Object.assign(lane, { answer: null, pool: null, error });
       }
     }));
-    if (!signal.aborted) draw();
-    // Labels of this query that the set has already.
+    if (signal.aborted || own !== turn) return;
     labels.clear();
-    known().catch(complain);
-  };
-
-  /** Labels that the set has for this query. */
-  const known = async () => {
-    const dataset = lanes[0]?.settings.datasetIds[0];
-    if (!dataset) return;
-    const sets = (await get(`/kb/v1/datasets/${dataset}/query-sets`, signal)).data;
-    const own = sets.find((/** @type {any} */ s) => s.name === set);
-    if (!own) return;
-    const detail = await get(`/kb/v1/datasets/${dataset}/query-sets/${own.id}`, signal);
-    const query = detail.data.find((/** @type {any} */ q) => q.text === input.value.trim());
-    if (!query) return;
-    for (const [what, grade] of Object.entries(query.labels)) {
-      const [file, span] = what.split('@');
-      const [from, to] = (span ?? '').split('-').map(Number);
-      for (const lane of lanes) for (const hit of lane.hits) if (hit.fileId === file && (!span || (hit.start >= from && hit.start < to))) labels.set(`${hit.fileId}@${hit.chunkId}`, Number(grade));
-    }
     draw();
+    known(words, () => own === turn).catch(complain);
   };
 
-  /** @param {import('../search/hit.js').Hit} hit @param {number} grade */
-  const label = async (hit, grade) => {
-    const words = input.value.trim();
-    const base = `/kb/v1/datasets/${hit.datasetId}/query-sets`;
-    try {
+  /** Labels that the set has for a query already. @param {string} words @param {() => boolean} isLast */
+  const known = async (words, isLast) => {
+    const all = lanes.flatMap((lane) => lane.hits);
+    for (const dataset of new Set(all.map((hit) => hit.datasetId))) {
+      const sets = (await get(`/kb/v1/datasets/${dataset}/query-sets`, signal)).data;
+      const own = sets.find((/** @type {any} */ s) => s.name === set);
+      if (!own) continue;
+      const detail = await get(`/kb/v1/datasets/${dataset}/query-sets/${own.id}`, signal);
+      const query = detail.data.find((/** @type {any} */ q) => q.text === words);
+      for (const [what, grade] of Object.entries(query?.labels ?? {})) {
+        const [file, span] = what.split('@');
+        const [from, to] = (span ?? '').split('-').map(Number);
+        for (const hit of all) if (hit.fileId === file && (!span || (hit.start >= from && hit.start < to))) labels.set(`${hit.fileId}@${hit.chunkId}`, Number(grade));
+      }
+    }
+    if (isLast() && !signal.aborted && labels.size) draw();
+  };
+
+  /** Labels are given one after the other, to the query that was answered. */
+  let giving = Promise.resolve();
+  /** @param {Lane} lane @param {import('../search/hit.js').Hit} hit @param {number} grade */
+  const label = (lane, hit, grade) => {
+    const words = lane.asked;
+    giving = giving.then(async () => {
+      const base = `/kb/v1/datasets/${hit.datasetId}/query-sets`;
       const sets = (await get(base, signal)).data;
       const own = sets.find((/** @type {any} */ s) => s.name === set) ?? (await post(base, { name: set }, signal));
       await post(`${base}/${own.id}/queries`, { queries: [{ text: words, labels: { [hit.chunkId]: grade } }] }, signal);
+      if (lane.asked !== words) return;
       labels.set(`${hit.fileId}@${hit.chunkId}`, grade);
-      const focus = document.activeElement?.closest('.hit')?.getAttribute('data-chunk');
       draw();
-      if (focus) /** @type {HTMLElement | null} */ (area.querySelector(`.hit[data-chunk="${CSS.escape(focus)}"]`))?.focus();
       toast(`Labelled ${grade} in the query set “${set}”.`);
-    } catch (error) {
-      complain(error);
-    }
+    }).catch(complain);
   };
 
   /** @param {Lane} lane */
-  const code = (lane) => dialog('The same search as code', () => tabs('Languages', snippets({ ...request(lane.settings, input.value), explain: undefined }, location.origin).map(([language, text]) => ({
+  const code = (lane) => dialog('The same search as code', () => tabs('Languages', snippets({ ...request(lane.settings, lane.asked || input.value), explain: undefined }, location.origin).map(([language, text]) => ({
     name: language, title: language, body: () => [h('pre', { tabindex: '0' }, text), button('Copy', async () => { await navigator.clipboard.writeText(text); toast('Copied.'); })],
   })), 'curl'));
 
@@ -294,7 +303,7 @@ export async function page({ query, signal, replace, go }) {
   // Keys: / to the query, j and k along the hits, 2, 1, 0 to label.
   const keys = (/** @type {KeyboardEvent} */ e) => {
     const at = /** @type {HTMLElement} */ (e.target);
-    if (e.ctrlKey || e.metaKey || e.altKey || at.closest('input, textarea, select, dialog')) return;
+    if (!shortcuts || e.ctrlKey || e.metaKey || e.altKey || at.closest('input, textarea, select, dialog')) return;
     const all = /** @type {HTMLElement[]} */ ([...area.querySelectorAll('.hit')]);
     const now = /** @type {HTMLElement | null} */ (at.closest('.hit'));
     if (e.key === '/') input.focus();
@@ -302,7 +311,7 @@ export async function page({ query, signal, replace, go }) {
     else if (now && '012'.includes(e.key)) {
       const lane = lanes.find((l) => l.root.contains(now));
       const hit = lane?.hits.find((x) => x.chunkId === now.dataset.chunk);
-      if (hit) label(hit, Number(e.key));
+      if (lane && hit) label(lane, hit, Number(e.key));
     } else return;
     e.preventDefault();
   };
@@ -318,7 +327,7 @@ export async function page({ query, signal, replace, go }) {
     h('h1', { class: 'unseen' }, 'Sandbox'),
     h('form', { class: 'query', role: 'search', onsubmit: (/** @type {Event} */ e) => { e.preventDefault(); ask().catch(complain); } }, input, h('button', { class: 'primary' }, 'Search'), button('Export', save, { title: 'This run with settings, answers and candidates, as JSON' })),
     h('div', { class: 'top' },
-      h('div', { class: 'key' }, h('span', null, h('i', { class: 'vector' }), 'meaning'), h('span', null, h('i', { class: 'keyword' }), 'words'), h('span', null, h('i', { class: 'i-final' }), 'score'), h('span', null, h('i', { class: 'i-least' }), 'threshold'), h('span', null, 'Keys: / query, j k hits, 2 1 0 label')),
+      h('div', { class: 'key' }, h('span', null, h('i', { class: 'vector' }), 'meaning'), h('span', null, h('i', { class: 'keyword' }), 'words'), h('span', null, h('i', { class: 'i-final' }), 'score'), h('span', null, h('i', { class: 'i-least' }), 'threshold'), h('label', { class: 'check' }, h('input', { type: 'checkbox', checked: shortcuts, onchange: (/** @type {any} */ e) => { shortcuts = e.target.checked; localStorage.setItem('cairn.shortcuts', shortcuts ? 'on' : 'off'); } }), 'Keys: / query, j k hits, 2 1 0 label')),
       h('div', { class: 'row' }, h('label', { class: 'check' }, h('input', { type: 'checkbox', onchange: (/** @type {any} */ e) => { grouped = e.target.checked; draw(); } }), 'Group by document'), h('label', { class: 'check' }, 'Labels go to ', into), h('a', { class: 'button', href: '/sandbox/evaluate' }, 'Evaluate'))),
     overlap, area,
   ];

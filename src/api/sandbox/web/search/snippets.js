@@ -1,6 +1,16 @@
 // @ts-check
 // A search as code, ready to be run elsewhere.
 
+/** A value in Python. @param {any} value @param {string} indent @returns {string} */
+function pythonic(value, indent) {
+  const more = `${indent}    `;
+  if (value === null) return 'None';
+  if (typeof value === 'boolean') return value ? 'True' : 'False';
+  if (Array.isArray(value)) return `[${value.map((v) => pythonic(v, indent)).join(', ')}]`;
+  if (typeof value === 'object') return `{\n${Object.entries(value).map(([k, v]) => `${more}${JSON.stringify(k)}: ${pythonic(v, more)},\n`).join('')}${indent}}`;
+  return JSON.stringify(value);
+}
+
 /**
  * @param {any} body what `/kb/v1/search` takes
  * @param {string} origin
@@ -9,7 +19,7 @@
 export function snippets(body, origin) {
   const json = JSON.stringify(body, null, 2);
   const shell = json.replaceAll("'", "'\\''");
-  const python = json.replace(/\b(true|false|null)\b(?=[,\n\s}\]])/g, (word) => ({ true: 'True', false: 'False', null: 'None' })[/** @type {'true'} */ (word)]);
+  const python = pythonic(JSON.parse(json), '');
   let hashes = '#';
   while (json.includes(`"${hashes}`)) hashes += '#';
   const { query, datasetIds, topK, ...rest } = body;
