@@ -97,19 +97,25 @@ impl Browser {
             "//*[self::button or self::a or self::summary][normalize-space(.)='{said}' or @aria-label='{said}']"
         );
         let end = tokio::time::Instant::now() + PATIENCE;
+        let mut hindrance = String::new();
         loop {
-            for element in self
-                .page
-                .find_all(Locator::XPath(&path))
-                .await
-                .unwrap_or_default()
-            {
-                if element.is_displayed().await.unwrap_or(false) && element.click().await.is_ok() {
-                    return;
+            let found = self.page.find_all(Locator::XPath(&path)).await;
+            for element in found.unwrap_or_default() {
+                if !element.is_displayed().await.unwrap_or(false) {
+                    continue;
+                }
+                // The header stays at the top and covers what is scrolled just into view.
+                let handle = serde_json::to_value(&element).expect("JSON");
+                let centre = "arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})";
+                let _ = self.page.execute(centre, vec![handle]).await;
+                match element.click().await {
+                    Ok(()) => return,
+                    Err(error) => hindrance = error.to_string(),
                 }
             }
             if tokio::time::Instant::now() > end {
-                panic!("nothing to press says {said}: {}", self.text("body").await);
+                let text = self.text("body").await;
+                panic!("nothing to press says {said} ({hindrance}): {text}");
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }

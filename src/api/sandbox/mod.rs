@@ -5,7 +5,7 @@
 
 use axum::Router;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use rust_embed::RustEmbed;
 
 use super::{Service, refuse};
@@ -26,6 +26,11 @@ pub(super) fn router() -> Router<Service> {
         reason = "pages for people, which are no operations of the document"
     )]
     Router::new()
+        // People who open the bare address look for the page.
+        .route(
+            "/",
+            axum::routing::get(|| std::future::ready(Redirect::temporary("/sandbox"))),
+        )
         .route("/sandbox", axum::routing::get(page))
         .route("/sandbox/", axum::routing::get(page))
         .route("/sandbox/{*path}", axum::routing::get(page))

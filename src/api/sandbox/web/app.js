@@ -4,7 +4,7 @@
 import { get, over, post, call } from './lib/api.js';
 import { button, complain, failure, field, h, put } from './lib/dom.js';
 
-/** @typedef {{session: any, path: string[], query: URLSearchParams, signal: AbortSignal, inside: boolean, go: (address: string) => void, replace: (address: string) => void, title: (text: string) => void}} Context */
+/** @typedef {{session: any, path: string[], query: URLSearchParams, signal: AbortSignal, inside: boolean, push: (address: string) => void, go: (address: string) => void, replace: (address: string) => void, title: (text: string) => void}} Context */
 
 /** Pages by the first part of their address. */
 /** @type {Record<string, {title: string, load: () => Promise<{page: (context: Context) => Promise<any> | any}>, hidden?: boolean}>} */
@@ -95,6 +95,10 @@ async function show() {
   const context = {
     session, path, query: new URLSearchParams(location.search), signal, go,
     inside,
+    push: (/** @type {string} */ address) => {
+      settle();
+      history.pushState(null, '', address);
+    },
     replace: (/** @type {string} */ address) => {
       if (signal.aborted) return;
       later = address;

@@ -131,5 +131,7 @@ export function calmly(work, ms) {
 /** Datasets by name; with what goes on in them when that is wanted. */
 export const datasets = async (/** @type {AbortSignal} */ signal, activity = false) => {
   const list = await all(`/kb/v1/datasets${activity ? '?activity=true' : ''}`, signal);
-  return list.sort((a, b) => a.name.localeCompare(b.name));
+  // What agents and services have written comes after what people have.
+  const kept = (/** @type {any} */ d) => Number(d.id.includes('~'));
+  return list.sort((a, b) => kept(a) - kept(b) || a.name.localeCompare(b.name));
 };

@@ -183,6 +183,7 @@ export function dialog(title, content) {
     });
     document.body.append(element);
     element.showModal();
+    /** @type {HTMLElement | null} */ (element.querySelector('.content :is(input:not([type=checkbox], [tabindex="-1"]), textarea, select)'))?.focus();
   });
 }
 

@@ -11,7 +11,7 @@ export async function page({ query, signal, replace, inside }) {
   if (datasets.length === 0) return [h('h1', null, 'Ask'), h('p', { class: 'notice' }, 'There is no dataset yet.')];
   const input = h('input', { type: 'search', 'aria-label': 'Question', placeholder: 'Ask a question', value: query.get('q') ?? '', autofocus: true });
   const chosen = new Set(query.getAll('dataset'));
-  if (chosen.size === 0) chosen.add(datasets[0].id);
+  if (chosen.size === 0) chosen.add(datasets.find((d) => d.id === localStorage.getItem('cairn.dataset'))?.id ?? datasets[0].id);
   const mode = select([['auto', 'whoever is configured'], ['generate', 'the language model'], ['extract', 'sentences of the passages']], 'auto');
   const said = h('div', { class: 'said', role: 'status', 'aria-live': 'polite' });
   const about = h('p', { class: 'quiet' });
@@ -90,7 +90,7 @@ export async function page({ query, signal, replace, inside }) {
     });
     parts.push(letters.slice(at).join(''));
     put(said, done.kind === 'none' ? 'Nothing was found that answers this.' : parts);
-    put(about, done.kind === 'generated' ? `Written by ${done.model}` : done.kind === 'extractive' ? 'Sentences of the passages, word by word' : '', ` · ${done.grounded ? 'every sentence is supported by the passage that it cites' : 'not every sentence is supported by what it cites'} · ${done.confident ? 'confident' : 'not confident'} · ${ms(done.totalMs)}`);
+    put(about, done.kind === 'none' ? 'Ask in other words, or choose other datasets. ' : done.kind === 'generated' ? `Written by ${done.model}` : done.kind === 'extractive' ? 'Sentences of the passages, word by word' : '', done.kind !== 'none' && ` · ${done.grounded ? 'every sentence is supported by the passage that it cites' : 'not every sentence is supported by what it cites'} · ${done.confident ? 'confident' : 'not confident'}`, ` · ${ms(done.totalMs)}`);
     showSources(done.passages, done.citations);
   };
 

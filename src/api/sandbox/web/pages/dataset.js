@@ -311,7 +311,8 @@ async function generations(id, signal) {
           const measures = Object.keys(found.live);
           put(compared, h('h2', null, `Generation ${g.number} beside the live one, on “${sets[0].name}”`), table('Comparison', ['Measure', 'Live', `Generation ${g.number}`], measures.map((m) => [m, number(found.live[m]), number(found.generation[m])])));
         }, { class: 'small' }),
-        button('Switch to it', async () => {
+        g.status !== 'building' && button('Switch to it', async () => {
+          if (g.documentsFailed && !(await confirmed(`${counted(g.documentsFailed, 'document')} could not be built for generation ${g.number}: searches would not find ${g.documentsFailed === 1 ? 'it' : 'them'} any more.`, 'Switch all the same'))) return;
           await post(`${base}/${g.number}/switch`);
           toast(`Generation ${g.number} is searched now; the one before stays to go back to.`);
           await draw();
@@ -332,7 +333,7 @@ async function generations(id, signal) {
     return failure(error);
   }
   const inputs = { chunkSize: h('input', { type: 'number' }), chunkOverlap: h('input', { type: 'number' }), parseType: select(/** @type {any} */ (PARSE), ''), embeddingModel: h('input', { placeholder: 'as now' }) };
-  return [h('p', { class: 'quiet' }, 'A generation is one choice of model and cutting. A new one is built beside the live one; searches go on with that until you switch, in one step, and back if you like.'), out, compared,
+  return [h('p', { class: 'quiet' }, 'A generation is one choice of model and cutting. A new one is built beside the live one; searches go on with that until you switch, in one step, and back if you like. What was edited or hidden by hand is done again in it where a chunk has the same text; other edits stay in the generation in which they were made, and the document lists them.'), out, compared,
     h('h2', null, 'Build another'), h('div', { class: 'fields' }, field('Chunk size in tokens', inputs.chunkSize), field('Overlap', inputs.chunkOverlap), field('Cut as', inputs.parseType), field('Model', inputs.embeddingModel)),
     button('Build', async () => {
       /** @type {Record<string, any>} */

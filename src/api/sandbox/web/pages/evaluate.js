@@ -7,6 +7,9 @@ import { button, complain, confirmed, dialog, failure, field, form, h, latest, p
 import { ago, badge, count, counted, ms } from '../lib/format.js';
 import { PRESETS } from '../search/settings.js';
 
+/** The set of queries made of titles. */
+const KNOWN = 'known items';
+
 /** @param {import('../app.js').Context} context */
 export async function page({ query, signal, replace }) {
   const datasets = await load(signal);
@@ -46,11 +49,14 @@ export async function page({ query, signal, replace }) {
           await drawAll();
         }
       }),
-      set && button('Import', bring), set && button('From the history', remember), set && button('Known items', async () => {
+      set && button('Import', bring), set && button('From the history', remember), button('Known items', async () => {
+        // A set of their own: they are easier than what people ask.
+        const own = list.find((/** @type {any} */ s) => s.name === KNOWN) ?? (await post(`${base()}/query-sets`, { name: KNOWN }));
+        set = own.id;
         const { added } = await post(`${base()}/query-sets/${set}/synthetic`, { from: 'titles' });
         toast(`${counted(added, 'query', 'queries')} made of titles that only one document has.`);
         await drawAll();
-      }, { title: 'Queries made of titles that only one document has: for the time before there are labels' }),
+      }, { title: 'A set of queries made of titles that only one document has: for the time before there are labels' }),
       set && button('Delete the set', async () => {
         if (!(await confirmed('The set is removed with its queries and runs.', 'Delete'))) return;
         await call('DELETE', `${base()}/query-sets/${set}`);
@@ -85,7 +91,7 @@ export async function page({ query, signal, replace }) {
     if (!isLast()) return;
     put(queries, h('details', { open: detail.data.length <= 10 }, h('summary', null, `${counted(detail.data.length, 'query', 'queries')} with their labels`), table('Queries', ['Query', 'Labels', ''], detail.data.slice(0, 500).map((/** @type {any} */ q) => {
       const grades = Object.values(q.labels).map(Number);
-      return [h('a', { href: lane({}, q.text) }, q.text), grades.some((g) => g > 0) ? [2, 1, 0].map((g) => { const n = grades.filter((x) => x === g).length; return n ? `${n} × ${g}  ` : ''; }).join('') : 'nothing answers it', button('Remove', async () => { await call('DELETE', `${base()}/query-sets/${set}/queries/${q.id}`); await drawAll(); }, { class: 'small plain', 'aria-label': `Remove ${q.text}` })];
+      return [h('a', { href: lane({}, q.text) }, q.text), grades.some((g) => g > 0) ? [2, 1, 0].map((g) => { const n = grades.filter((x) => x === g).length; return n ? `${n} × grade ${g}; ` : ''; }).join('') : 'nothing answers it', button('Remove', async () => { await call('DELETE', `${base()}/query-sets/${set}/queries/${q.id}`); await drawAll(); }, { class: 'small plain', 'aria-label': `Remove ${q.text}` })];
     }), 'No queries yet.')));
   };
 
@@ -119,9 +125,9 @@ export async function page({ query, signal, replace }) {
     const i = found.difference;
     const sure = i.low > 0 || i.high < 0;
     const rows = (/** @type {any[]} */ list) => list.map((d) => [h('a', { href: `/sandbox/search?${new URLSearchParams([['q', d.text], ['lane', JSON.stringify({ ...first.configuration, datasetIds: [dataset] })], ['lane', JSON.stringify({ ...second.configuration, datasetIds: [dataset] })]])}`, title: 'Open both in lanes' }, d.text), d.before.toFixed(3), d.after.toFixed(3)]);
-    put(compared, h('h2', null, `“${second.name || 'Run'}” against “${first.name || 'Run'}”`),
+    put(compared, h('h2', null, `From “${first.name || 'Run'}” to “${second.name || 'Run'}”`),
       h('p', { class: `notice ${sure ? (i.mean > 0 ? 'good' : 'bad') : ''}` }, h('strong', null, `${i.mean >= 0 ? '+' : ''}${i.mean.toFixed(3)} nDCG@10`), ` (95 % interval ${i.low.toFixed(3)} to ${i.high.toFixed(3)}) over ${counted(found.queries, 'query', 'queries')}: `, sure ? (i.mean > 0 ? 'better.' : 'worse.') : 'the difference may be chance.'),
-      h('div', { class: 'split' }, h('div', null, h('h3', null, `${found.wins.length} won`), table('Won', ['Query', 'Before', 'After'], rows(found.wins), 'None.')), h('div', null, h('h3', null, `${found.losses.length} lost`), table('Lost', ['Query', 'Before', 'After'], rows(found.losses), 'None.'))), h('p', { class: 'quiet' }, `${count(found.ties)} the same.`));
+      h('div', { class: 'split' }, h('div', null, h('h3', null, `${found.wins.length} won`), table('Won', ['Query', first.name || 'From', second.name || 'To'], rows(found.wins), 'None.')), h('div', null, h('h3', null, `${found.losses.length} lost`), table('Lost', ['Query', first.name || 'From', second.name || 'To'], rows(found.losses), 'None.'))), h('p', { class: 'quiet' }, `${count(found.ties)} the same.`));
     compared.scrollIntoView({ behavior: 'smooth', block: 'nearest' });
   };
 
@@ -129,17 +135,18 @@ export async function page({ query, signal, replace }) {
     const t = run.tuning;
     const sure = t.gain.low > 0;
     put(tuned, h('div', { class: 'card' }, h('h3', null, 'The best settings found ', ago(run.createdOn)),
-      h('p', null, h('code', null, JSON.stringify(t.defaults)), t.applied ? ' – applied as the defaults of the dataset.' : ' – not applied.'),
+      h('p', null, h('code', null, JSON.stringify(t.defaults)), t.applied ? ' – applied: these are the defaults of the dataset.' : ' – not applied.'),
       h('p', null, `On the other half (${counted(t.testedOn, 'query', 'queries')}): nDCG@10 ${t.before.ndcg_at_10.toFixed(3)} → ${t.after.ndcg_at_10.toFixed(3)}, gain ${t.gain.mean.toFixed(3)} (${t.gain.low.toFixed(3)} to ${t.gain.high.toFixed(3)})${sure ? '.' : '; this may be chance.'}`),
-      t.alphaCurve.length > 1 && line(t.alphaCurve.map((/** @type {any} */ p) => ({ x: p.alpha, y: p.ndcgAt10, label: `alpha ${p.alpha.toFixed(2)}: nDCG@10 ${p.ndcgAt10.toFixed(3)}` })), { title: `nDCG@10 by alpha, on the ${t.tunedOn} queries that were tuned on`, x: 'alpha', y: 'nDCG@10' }),
+      t.alphaCurve.length > 1 && line(t.alphaCurve.map((/** @type {any} */ p) => ({ x: p.alpha, y: p.ndcgAt10, label: `alpha ${p.alpha.toFixed(2)}: nDCG@10 ${p.ndcgAt10.toFixed(3)}` })), { title: `nDCG@10 by alpha, on the ${t.tunedOn} queries that were tuned on`, x: 'alpha', y: 'nDCG@10', mark: t.defaults.hybridAlpha }),
       h('div', { class: 'row' }, !t.applied && button('Apply', async () => {
         await call('PUT', `${base()}/search-defaults`, t.defaults);
         toast('These are the defaults of the dataset now.');
-        put(tuned.querySelector('.said') ?? tuned, 'Applied.');
+        t.applied = true;
+        showTuning(run);
       }, { class: 'primary' }), button('Undo the last change of defaults', async () => {
         const { defaults } = await post(`${base()}/search-defaults/undo`);
         toast(`Defaults are ${JSON.stringify(defaults)} again.`);
-      }), h('span', { class: 'said quiet' }))));
+      }))));
   };
 
   const drawAll = latest(async (isLast) => {

@@ -27,8 +27,10 @@ export async function page({ query, signal, replace }) {
   });
   const replay = async (/** @type {any} */ asked) => {
     const again = await post(`/kb/v1/datasets/${dataset}/queries/${asked.id}/replay`);
+    const ids = [...new Set(again.results.map((/** @type {any} */ m) => m.documentId))];
+    const names = new Map(await Promise.all(ids.map(async (id) => /** @type {const} */ ([id, await get(`/kb/v1/datasets/${encodeURIComponent(dataset)}/documents/${encodeURIComponent(id)}`, signal).then((d) => d.title || d.fileName, () => 'gone')]))));
     const moved = again.results.filter((/** @type {any} */ m) => m.rankBefore !== m.rankAfter);
-    await dialog(`“${asked.query}” asked again`, () => [h('p', null, moved.length === 0 ? 'Nothing moved.' : `${counted(moved.length, 'hit')} moved.`), table('What moved', ['Document', 'Rank before', 'Rank now', 'Score before', 'Score now'], again.results.map((/** @type {any} */ m) => [h('a', { href: `/sandbox/documents/${dataset}/${encodeURIComponent(m.documentId)}?chunk=${encodeURIComponent(m.chunkId)}` }, 'open'), m.rankBefore ?? '–', m.rankAfter ?? 'gone', score(m.scoreBefore), score(m.scoreAfter)]))]);
+    await dialog(`“${asked.query}” asked again`, () => [h('p', null, moved.length === 0 ? 'Nothing moved.' : `${counted(moved.length, 'hit')} moved.`), table('What moved', ['Document', 'Rank before', 'Rank now', 'Score before', 'Score now'], again.results.map((/** @type {any} */ m) => [h('a', { href: `/sandbox/documents/${dataset}/${encodeURIComponent(m.documentId)}?chunk=${encodeURIComponent(m.chunkId)}` }, names.get(m.documentId)), m.rankBefore ?? '–', m.rankAfter ?? 'gone', score(m.scoreBefore), score(m.scoreAfter)]))]);
   };
   await draw();
   return [

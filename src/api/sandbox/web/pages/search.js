@@ -19,17 +19,21 @@ const NAMES = 'ABCD';
 /** @typedef {{settings: any, answer: any, pool: any, error: any, asked: string, slid: boolean, whyNot: any, hits: import('../search/hit.js').Hit[], root: HTMLElement, mark: () => void, refresh: () => void}} Lane */
 
 /** @param {import('../app.js').Context} context */
-export async function page({ query, signal, replace, go }) {
+export async function page({ query, signal, replace, push, go }) {
   const datasets = await load(signal);
   /** @type {Lane[]} */
   const lanes = [];
-  const input = h('input', { type: 'search', placeholder: 'What are you looking for?', 'aria-label': 'Query', value: query.get('q') ?? '', autofocus: true });
+  const input = h('input', { type: 'search', placeholder: 'What are you looking for?', 'aria-label': 'Query', value: query.get('q') ?? '', autofocus: true, onkeydown: (/** @type {KeyboardEvent} */ e) => {
+    if (e.key !== 'Escape') return;
+    e.preventDefault();
+    input.blur();
+  } });
   const area = h('div', { class: 'lanes' });
   const overlap = h('div', { role: 'status', class: 'quiet' });
   /** @type {Map<string, number>} */
   const labels = new Map();
   let set = localStorage.getItem('cairn.labels') || 'sandbox';
-  let grouped = false;
+  let grouped = query.get('group') === '1';
   let shortcuts = localStorage.getItem('cairn.shortcuts') !== 'off';
 
   const start = query.getAll('lane').flatMap((text) => {
@@ -41,12 +45,14 @@ export async function page({ query, signal, replace, go }) {
   });
   if (start.length === 0) {
     const wanted = query.get('dataset');
-    start.push({ datasetIds: wanted ? [wanted] : datasets.length ? [datasets[0].id] : [] });
+    const last = datasets.find((d) => d.id === localStorage.getItem('cairn.dataset'));
+    start.push({ datasetIds: wanted ? [wanted] : datasets.length ? [(last ?? datasets[0]).id] : [] });
   }
 
   const address = () => {
     const state = new URLSearchParams();
     if (input.value) state.set('q', input.value);
+    if (grouped) state.set('group', '1');
     for (const lane of lanes) state.append('lane', JSON.stringify(lane.settings));
     return `/sandbox/search?${state}`;
   };
@@ -99,7 +105,7 @@ export async function page({ query, signal, replace, go }) {
     return [
       lane.slid && h('p', { class: 'notice' }, 'Blended in this page from the raw lists; reranking, diversity and folding come with the next search. ', button('Search', ask, { class: 'small' })),
       answer.didYouMean && h('p', null, 'Did you mean ', button(answer.didYouMean, () => { input.value = answer.didYouMean; return ask(); }, { class: 'plain' }), '?'),
-      h('p', { class: `notice ${best >= c.threshold && lane.hits.length ? 'good' : 'bad'}` }, best >= c.threshold && lane.hits.length ? 'Confident: ' : 'Not confident: ', `best score ${best.toFixed(3)}, threshold ${c.threshold.toFixed(2)}${c.calibrated ? '' : ' (general)'}.`),
+      trust(lane, c, best),
       stages.length > 0 && !answer.cached && timeline(stages),
       h('p', { class: 'quiet' }, h('small', null, answer.cached ? `Remembered answer, ${ms(answer.searchMs)}` : stages.map((s) => `${s.name} ${ms(s.ms)}`).join(' · '), ` · ${counted(answer.candidates, 'candidate')}, ${count(answer.totals.matching)} over the threshold in ${counted(answer.totals.documents, 'document')}`,
         answer.reranking && ` · ${answer.reranking.outcome === 'reranked' ? `reranked ${answer.reranking.candidates} by ${answer.reranking.model}` : `reranking: ${answer.reranking.outcome}`}`)),
@@ -109,6 +115,17 @@ export async function page({ query, signal, replace, go }) {
       terms.length > 0 && h('details', null, h('summary', null, 'Words of the query'), table('Words of the query', ['Word', 'Chunks (df)', 'idf', 'Forms'], terms.map((/** @type {any} */ term) => [term.term, count(term.df), term.idf.toFixed(2), term.forms.map((/** @type {any} */ f) => `${f.term.split(':').pop()} (${f.kind}, ${count(f.df)})`).join(', ')]))),
       lane.whyNot ??= whyNot(lane),
     ];
+  };
+
+  /** How far the best hit can be trusted. @param {Lane} lane @param {any} c @param {number} best */
+  const trust = (lane, c, best) => {
+    const { fusion, hybridAlpha } = lane.settings;
+    if (fusion) return h('p', { class: 'notice' }, 'Scores are relative to the query with this fusion: they do not tell whether the best hit is an answer.');
+    if (lane.hits.length === 0) return h('p', { class: 'notice bad' }, 'Not confident: no hit reaches the threshold.');
+    const isConfident = best >= c.threshold;
+    // The general line was measured with both sides in the blend.
+    const isOneSided = !c.calibrated && hybridAlpha !== undefined && (hybridAlpha > 0.9 || hybridAlpha < 0.1);
+    return h('p', { class: `notice ${isOneSided ? '' : isConfident ? 'good' : 'bad'}` }, isOneSided ? 'Best score ' : isConfident ? 'Confident: best score ' : 'Not confident: best score ', `${best.toFixed(3)}; confident from ${c.threshold.toFixed(2)}${c.calibrated ? '' : ', measured in general'}`, isOneSided ? ', which says little with nearly all weight on one side.' : '.');
   };
 
   /** @param {Lane} lane @param {string} name @param {any} value */
@@ -134,9 +151,18 @@ export async function page({ query, signal, replace, go }) {
     });
     const work = async () => {
       const text = wanted.value.trim();
-      if (!text) return;
+      if (!text) {
+        wanted.focus();
+        return;
+      }
       known ??= await documents(lane.settings.datasetIds, signal);
-      const document = known.find((d) => d.id === text || d.fileName === text || d.title === text);
+      const part = text.toLowerCase();
+      const alike = known.filter((d) => [d.fileName, d.title ?? ''].some((n) => n.toLowerCase().includes(part)));
+      const document = known.find((d) => d.id === text || d.fileName === text || d.title === text) ?? (alike.length === 1 ? alike[0] : undefined);
+      if (!document && alike.length > 1) {
+        put(said, h('p', null, 'Which one? ', alike.slice(0, 12).map((d) => button(d.fileName, () => { wanted.value = d.fileName; return work(); }, { class: 'small' }))));
+        return;
+      }
       const expected = document ? { documentId: document.id } : { chunkId: text };
       const why = await post('/kb/v1/why-not', { ...request(lane.settings, lane.asked), ...expected }, signal);
       const numbers = [why.rank && `rank ${why.rank}`, why.score !== null && why.score !== undefined && `score ${why.score.toFixed(3)}`, why.lastScore !== null && why.lastScore !== undefined && `last hit ${why.lastScore.toFixed(3)}`, why.vectorRank && `number ${why.vectorRank} by meaning`, why.keywordRank && `number ${why.keywordRank} by words`].filter(Boolean);
@@ -153,6 +179,11 @@ export async function page({ query, signal, replace, go }) {
       const focus = lane.root.contains(document.activeElement) ? document.activeElement?.closest('.hit')?.getAttribute('data-chunk') : null;
       lane.refresh();
       lane.mark();
+      // The best sentence is what is seen first of a long text.
+      for (const best of lane.root.querySelectorAll('.hit .text > strong')) {
+        const box = /** @type {HTMLElement} */ (best.parentElement);
+        box.scrollTop = Math.max(0, /** @type {HTMLElement} */ (best).offsetTop - box.offsetTop - 24);
+      }
       for (const [chunk, name] of opened) for (const d of lane.root.querySelectorAll(`.hit[data-chunk="${CSS.escape(chunk ?? '')}"] details`)) if (d.querySelector('summary')?.textContent === name) /** @type {any} */ (d).open = true;
       if (focus && !lane.root.contains(document.activeElement)) /** @type {HTMLElement | null} */ (lane.root.querySelector(`.hit[data-chunk="${CSS.escape(focus)}"]`))?.focus();
     }
@@ -185,9 +216,9 @@ export async function page({ query, signal, replace, go }) {
           replace(address());
         } else {
           replace(address());
-          lane.mark();
-          if (lane !== lanes[0]) return;
           lanes.forEach((l) => l.mark());
+          // Hits of other settings would be misread.
+          if (lane.asked) ask().catch(complain);
         }
       } });
       lane.mark = made.mark;
@@ -233,8 +264,11 @@ export async function page({ query, signal, replace, go }) {
     }
     turn += 1;
     const own = turn;
-    replace(address());
+    // Another question is another page to go back to.
+    if (lanes.some((l) => l.asked) && lanes[0].asked !== words) push(address());
+    else replace(address());
     document.title = `${words} · Cairn`;
+    localStorage.setItem('cairn.dataset', lanes[0]?.settings.datasetIds[0] ?? '');
     await Promise.all(lanes.map(async (lane) => {
       if (lane.settings.datasetIds.length === 0) return;
       const body = request(structuredClone(lane.settings), words);
@@ -325,10 +359,10 @@ export async function page({ query, signal, replace, go }) {
   if (datasets.length === 0) return [h('h1', null, 'Sandbox'), h('p', { class: 'notice' }, 'There is no dataset yet. ', h('a', { href: '/sandbox' }, 'Create one and add files.'))];
   return [
     h('h1', { class: 'unseen' }, 'Sandbox'),
-    h('form', { class: 'query', role: 'search', onsubmit: (/** @type {Event} */ e) => { e.preventDefault(); ask().catch(complain); } }, input, h('button', { class: 'primary' }, 'Search'), button('Export', save, { title: 'This run with settings, answers and candidates, as JSON' })),
+    h('form', { class: 'query', role: 'search', onsubmit: (/** @type {Event} */ e) => { e.preventDefault(); ask().then(() => /** @type {HTMLElement | null} */ (area.querySelector('.hit'))?.focus({ preventScroll: true })).catch(complain); } }, input, h('button', { class: 'primary' }, 'Search'), button('Export', save, { title: 'This run with settings, answers and candidates, as JSON' })),
     h('div', { class: 'top' },
       h('div', { class: 'key' }, h('span', null, h('i', { class: 'vector' }), 'meaning'), h('span', null, h('i', { class: 'keyword' }), 'words'), h('span', null, h('i', { class: 'i-final' }), 'score'), h('span', null, h('i', { class: 'i-least' }), 'threshold'), h('label', { class: 'check' }, h('input', { type: 'checkbox', checked: shortcuts, onchange: (/** @type {any} */ e) => { shortcuts = e.target.checked; localStorage.setItem('cairn.shortcuts', shortcuts ? 'on' : 'off'); } }), 'Keys: / query, j k hits, 2 1 0 label')),
-      h('div', { class: 'row' }, h('label', { class: 'check' }, h('input', { type: 'checkbox', onchange: (/** @type {any} */ e) => { grouped = e.target.checked; draw(); } }), 'Group by document'), h('label', { class: 'check' }, 'Labels go to ', into), h('a', { class: 'button', href: '/sandbox/evaluate' }, 'Evaluate'))),
+      h('div', { class: 'row' }, h('label', { class: 'check' }, h('input', { type: 'checkbox', checked: grouped, onchange: (/** @type {any} */ e) => { grouped = e.target.checked; replace(address()); draw(); } }), 'Group by document'), h('label', { class: 'check' }, 'Labels go to ', into), h('a', { class: 'button', href: '/sandbox/evaluate' }, 'Evaluate'))),
     overlap, area,
   ];
 }
