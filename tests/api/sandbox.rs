@@ -566,6 +566,7 @@ async fn long_lists_hold_few_elements() {
         .open(&format!("{}/sandbox/datasets/{dataset}", service.url))
         .await;
     browser.see("[role=tabpanel]", "240 of 240 files").await;
+    assert!(!browser.text(".grid").await.contains("Nothing here"));
     let rows = "return [document.querySelector('.grid').getAttribute('aria-rowcount'), document.querySelectorAll('.grid-body .grid-row').length]";
     let found = browser.eval(rows).await;
     assert_eq!(found[0], "241");

@@ -65,6 +65,7 @@ export function grid(label, columns, key) {
       next.set(key(item), { item, row });
     }
     for (const [id, { row }] of drawn) if (next.get(id)?.row !== row) row.remove();
+    body.querySelector(':scope > p')?.remove();
     // In the order in which they are seen; what stands right already is not moved, and keeps the focus.
     let at = body.firstElementChild;
     for (const { row } of next.values()) {
@@ -76,7 +77,7 @@ export function grid(label, columns, key) {
       put(body, h('p', { class: 'quiet' }, items.length ? 'Nothing matches the filter.' : 'Nothing here yet.'));
       drawn = new Map();
       body.style.height = 'auto';
-    } else if (body.firstElementChild?.tagName === 'P') body.firstElementChild.remove();
+    }
   };
   let waiting = false;
   view.addEventListener('scroll', () => {

@@ -31,8 +31,17 @@ export async function page({ path, query, signal, title }) {
   const list = h('div', { class: 'chunks', tabindex: '0', role: 'region', 'aria-label': 'Chunks' });
   const told = h('p', { class: 'quiet' });
 
+  const lost = h('div');
   const load = async () => {
-    chunks = await all(`${base}/chunks`, signal);
+    const [found, edits] = await Promise.all([all(`${base}/chunks`, signal), get(`${base}/edits`, signal)]);
+    chunks = found;
+    const orphans = edits.data.filter((/** @type {any} */ e) => e.orphaned);
+    put(lost, orphans.length > 0 && h('details', { class: 'notice' }, h('summary', null, `${counted(orphans.length, 'change')} by hand ${orphans.length === 1 ? 'has' : 'have'} lost the text: the document was cut otherwise since`), orphans.map((/** @type {any} */ e) => h('div', { class: 'card' },
+      h('small', null, e.kind, e.enabled ? '' : ', hidden'), e.original && h('p', null, h('small', null, 'Was: '), e.original), e.content && h('p', null, h('small', null, 'Should be: '), e.content),
+      button('Forget it', async () => {
+        await call('DELETE', `${base}/edits/${encodeURIComponent(e.id)}`);
+        await load();
+      }, { class: 'small' })))));
     draw();
   };
   const pick = (/** @type {string} */ chunk, /** @type {boolean} */ fromText) => {
@@ -130,6 +139,6 @@ export async function page({ path, query, signal, title }) {
             put(out, previewed(await post(`${base}/preview`, { chunkSize: Number(inputs.chunkSize.value), chunkOverlap: Number(inputs.chunkOverlap.value) })));
           }, { class: 'primary' }), out]).catch(complain);
         }))),
-    told, h('div', { class: 'split' }, source, list),
+    told, lost, h('div', { class: 'split' }, source, list),
   ];
 }
