@@ -146,6 +146,7 @@ pub async fn create(app: &App, caller: &Caller, kind: &'static Kind, given: &Bod
         "analytics_event" | "analytics_property" | "event_type" => {}
         "webhook" => {
             super::webhooks::endpoint(app, &body)?;
+            super::webhooks::may_hear(caller, &body)?;
             return super::webhooks::create(app, caller, body);
         }
         "asset" => return super::assets::intent(app, caller, body),
@@ -232,7 +233,16 @@ pub async fn update(
                 body.insert("published_at".to_owned(), json!(now.rfc3339()));
             }
         }
-        "webhook" => super::webhooks::endpoint(app, &body)?,
+        "webhook" => {
+            super::webhooks::endpoint(app, &body)?;
+            // Who only pauses an endpoint hears nothing new.
+            if ["url", "event_types"]
+                .iter()
+                .any(|f| old.get(*f) != body.get(*f))
+            {
+                super::webhooks::may_hear(caller, &body)?;
+            }
+        }
         name if name.starts_with("bi_") => super::bi::check(app, caller, kind, &body).await?,
         _ => {}
     }

@@ -15,7 +15,7 @@ use super::rules::{Body, invalid, text};
 use super::spec::{self, Kind};
 use super::store;
 use crate::app::App;
-use crate::auth::Caller;
+use crate::auth::{Area, Caller};
 use crate::clock::Time;
 use crate::db::{Tx, args};
 use crate::error::{Error, Result};
@@ -112,6 +112,29 @@ pub(super) fn endpoint(app: &App, body: &Body) -> Result<()> {
         return Err(invalid("url holds no name and no password"));
     }
     app.outgoing.guard.check(&address)
+}
+
+/// Refuses an endpoint that would be told of what its maker may not read.
+pub(super) fn may_hear(caller: &Caller, body: &Body) -> Result<()> {
+    let wanted: Vec<&str> = body
+        .get("event_types")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    for (key, category, _) in BUILT_IN {
+        if !wanted.contains(key) && !wanted.contains(&"*") {
+            continue;
+        }
+        let area = Area::ALL
+            .iter()
+            .find(|a| a.name() == *category)
+            .copied()
+            .unwrap_or(Area::Bi);
+        caller.need_unconfined(area.read())?;
+    }
+    Ok(())
 }
 
 /// The secret of an endpoint as lists show it.

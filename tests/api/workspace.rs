@@ -333,6 +333,22 @@ on_both! {
             let (status, ..) = call(&service, "POST", "/webhooks", Some(json!({"name": "x", "url": inside, "event_types": ["*"]})), None).await;
             assert!((400..500).contains(&status), "{inside}");
         }
+        // An endpoint is told of nothing that its maker may not read.
+        let hook = json!({"name": "x", "url": "https://hooks.example.com/x", "event_types": ["contact.created"]});
+        for (scopes, event, expected) in [(vec!["integrations:*"], "contact.created", StatusCode::FORBIDDEN), (vec!["integrations:*", "crm:read"], "contact.created", StatusCode::CREATED), (vec!["integrations:*", "crm:read"], "*", StatusCode::FORBIDDEN)] {
+            let key = service.key_with(&scopes, None).await;
+            let mut body = hook.clone();
+            body["event_types"] = json!([event]);
+            let (status, answer) = service.call_as(&key, Method::POST, "/v1/webhooks", Some(body)).await;
+            assert_eq!(status, expected, "{scopes:?} {event}: {answer}");
+            if status == StatusCode::CREATED {
+                let path = format!("/v1/webhooks/{}", text(&answer["data"]["id"]));
+                let paused = service.call_as(&key, Method::PATCH, &path, Some(json!({"status": "paused"}))).await;
+                assert_eq!(paused.0, StatusCode::OK, "{}", paused.1);
+                let more = service.call_as(&key, Method::PATCH, &path, Some(json!({"event_types": ["ticket.created"]}))).await;
+                assert_eq!(more.0, StatusCode::FORBIDDEN, "{}", more.1);
+            }
+        }
         // Questions reach only what the tenant has and the key may read.
         refused(&service, "POST", "/bi/queries/run", json!({"source": "api_keys"}), 400, "body_invalid").await;
         let limited = service.key_with(&["bi:*"], None).await;
