@@ -159,6 +159,15 @@ on_both! {
         assert_eq!(out.status(), StatusCode::NO_CONTENT);
         assert!(out.headers()["set-cookie"].to_str().expect("text").contains("Max-Age=0"));
         assert_eq!(as_owner(Method::GET).send().await.expect("an answer").status(), StatusCode::UNAUTHORIZED);
+        // Of two links the last one works, and all sessions can be ended at once.
+        use cairn::auth::sessions;
+        let before = sessions::link(&service.app, &tenant.id).await.expect("a link");
+        let last = sessions::link(&service.app, &tenant.id).await.expect("a link");
+        assert_eq!(sessions::begin_by_link(&service.app, &before).await.expect_err("replaced").code(), "link_used");
+        let begun = sessions::begin_by_link(&service.app, &last).await.expect("a session");
+        sessions::caller(&service.app, &begun.secret).await.expect("it holds");
+        assert_eq!(sessions::end_all(&service.app, &tenant.id).await.expect("ended"), 2);
+        assert_eq!(sessions::caller(&service.app, &begun.secret).await.expect_err("over").code(), "session_over");
         // What is stored opens nothing.
         let secret = owner.split_once('=').expect("a pair").1;
         let stored = hex::encode(sha2::Sha256::digest(secret.as_bytes()));
