@@ -13,7 +13,7 @@ use tempfile::TempDir;
 pub struct Browser {
     pub page: Client,
     driver: Child,
-    _profile: TempDir,
+    profile: TempDir,
 }
 
 /// How long the page may take for what is waited for.
@@ -67,7 +67,7 @@ impl Browser {
         Self {
             page,
             driver,
-            _profile: profile,
+            profile,
         }
     }
 
@@ -174,11 +174,13 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // A test that fails leaves no browser behind: the driver ends its browsers when it is asked to.
+        // A test that fails leaves no browser behind: its driver would.
         if let Ok(None) = self.driver.try_wait() {
-            let _ = Command::new("kill")
-                .args(["-TERM", &self.driver.id().to_string()])
+            let profile = self.profile.path().display().to_string();
+            let _ = Command::new("pkill")
+                .args(["-KILL", "-f", &profile])
                 .status();
+            let _ = self.driver.kill();
             let _ = self.driver.wait();
         }
     }
