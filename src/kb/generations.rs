@@ -400,6 +400,24 @@ pub async fn switch(
     let set_id = generation.set_id.as_str();
     let mut tx = app.db.begin().await?;
     index_log::hold(&mut tx, tenant_id, dataset_id).await?;
+    // A change that the generation has not taken up yet would be lost: once it is searched, nothing builds it aside any more.
+    let waiting: Option<(i64,)> = tx
+        .optional(
+            "SELECT COUNT(*) FROM jobs WHERE tenant_id = $1 AND group_id = $2 AND kind = 'build' AND status IN ('queued', 'running') AND payload LIKE $3",
+            args![
+                tenant_id,
+                format!("{dataset_id}/build"),
+                format!("%\"{set_id}\"%")
+            ],
+        )
+        .await?;
+    let waiting = waiting.map_or(0, |(count,)| count);
+    if waiting > 0 {
+        return Err(Error::conflict(
+            "generation_not_ready",
+            format!("{waiting} changes are being taken up"),
+        ));
+    }
     let live: Option<(String,)> = tx
         .optional(
             "UPDATE kb_generations SET status = 'previous', switched_on = $1 WHERE tenant_id = $2 AND dataset_id = $3 AND status = 'live' RETURNING set_id",
