@@ -1,13 +1,15 @@
-//! The client for addresses that other people chose: pages to crawl, receivers of webhooks. Only http and https; the address is checked after it is
-//! resolved and again on each redirect, which callers follow themselves; private and loopback ranges are refused unless the configuration allows them.
+//! HTTP clients. [`Outgoing`] reaches addresses that other people chose (pages to crawl, receivers of webhooks): only http and https; the address is
+//! checked after it is resolved and again on each redirect, which callers follow themselves; everything that is not the public internet is refused
+//! unless the configuration allows it. [`endpoint_client`] reaches endpoints that the operator configured.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipnet::IpNet;
+use iprfc::{IpNet, Ipv6Net, RFC6890};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::{Client, Url};
+use reqwest::redirect::Policy;
+use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Url};
 
 use crate::error::{Error, Result};
 
@@ -18,52 +20,37 @@ pub struct Guard {
     hosts: Vec<String>,
 }
 
-/// Ranges that are not the public internet, from the special-purpose registries of IANA for IPv4 and IPv6, multicast and reserved addresses.
-const SPECIAL: [&str; 31] = [
-    "0.0.0.0/8",
-    "10.0.0.0/8",
-    "100.64.0.0/10",
-    "127.0.0.0/8",
-    "169.254.0.0/16",
-    "172.16.0.0/12",
-    "192.0.0.0/24",
-    "192.0.2.0/24",
-    "192.31.196.0/24",
-    "192.52.193.0/24",
-    "192.88.99.0/24",
-    "192.168.0.0/16",
-    "192.175.48.0/24",
-    "198.18.0.0/15",
-    "198.51.100.0/24",
-    "203.0.113.0/24",
-    "224.0.0.0/4",
-    "240.0.0.0/4",
-    "::/128",
-    "::1/128",
-    "64:ff9b:1::/48",
-    "100::/64",
-    "2001::/23",
-    "2001:db8::/32",
-    "2620:4f:8000::/48",
-    "3fff::/20",
-    "5f00::/16",
-    "fc00::/7",
-    "fe80::/10",
-    "fec0::/10",
-    "ff00::/8",
-];
+/// The only IPv6 range from which IANA allocates global unicast addresses (RFC 4291, section 2.4). What lies outside, IPv4-compatible and
+/// IPv4-translated addresses among it, is refused whatever a registry says of it.
+const GLOBAL_UNICAST: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3);
+/// The well-known prefix of NAT64 (RFC 6052): networks without IPv4 reach IPv4 addresses through it.
+const NAT64: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0), 96);
 
-/// The IPv4 address that an IPv6 address carries: mapped, compatible, translated (RFC 6052), 6to4.
-fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
-    let s = address.segments();
-    let join = |high: u16, low: u16| Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
-    match s {
-        [0, 0, 0, 0, 0, 0xffff | 0, high, low] if high != 0 || low > 1 => Some(join(high, low)),
-        [0, 0, 0, 0, 0xffff, 0, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
-            Some(join(high, low))
+/// Returns the address at which a connection to `address` really arrives: the IPv4 address inside an IPv4-mapped or NAT64 address.
+fn destination(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V6(v6) if NAT64.contains(&v6) => {
+            let [.., a, b, c, d] = v6.octets();
+            Ipv4Addr::new(a, b, c, d).into()
         }
-        [0x2002, high, low, ..] => Some(join(high, low)),
-        _ => None,
+        IpAddr::V4(_) | IpAddr::V6(_) => address.to_canonical(),
+    }
+}
+
+/// Whether an address belongs to the public internet: not in IANA's special-purpose registries, not multicast, and, of IPv6, in the range of
+/// global unicast. 6to4 and Teredo, which carry IPv4 addresses, are in the registry and therefore never public.
+fn is_public(address: IpAddr) -> bool {
+    match destination(address) {
+        IpAddr::V4(v4) => {
+            !v4.is_multicast() && !RFC6890.ipv4_nets().iter().any(|net| net.contains(&v4))
+        }
+        IpAddr::V6(v6) => {
+            // ISATAP (RFC 5214): an IPv4 address in the interface identifier.
+            let isatap = matches!(v6.segments(), [_, _, _, _, 0 | 0x200, 0x5efe, ..]);
+            GLOBAL_UNICAST.contains(&v6)
+                && !isatap
+                && !RFC6890.ipv6_nets().iter().any(|net| net.contains(&v6))
+        }
     }
 }
 
@@ -93,23 +80,12 @@ impl Guard {
         Ok(guard)
     }
 
-    /// Whether an address may be reached.
+    /// Whether an address may be reached: it is public, or the configuration allows it in this or in its canonical form.
     #[must_use]
     pub fn permits(&self, address: IpAddr) -> bool {
-        if self.networks.iter().any(|n| n.contains(&address)) {
-            return true;
-        }
-        let inner = match address {
-            IpAddr::V6(v6) => embedded(v6).map(IpAddr::V4),
-            IpAddr::V4(_) => None,
-        };
-        if let Some(inner) = inner {
-            return self.permits(inner);
-        }
-        let special = SPECIAL
-            .iter()
-            .filter_map(|range| range.parse::<IpNet>().ok());
-        !special.into_iter().any(|range| range.contains(&address))
+        let destination = destination(address);
+        let allowed = |net: &IpNet| net.contains(&address) || net.contains(&destination);
+        self.networks.iter().any(allowed) || is_public(destination)
     }
 
     fn permits_host(&self, host: &str) -> bool {
@@ -184,17 +160,28 @@ impl Resolve for Guard {
     }
 }
 
-/// The client and its guard.
+/// The client for addresses of strangers. Its parts are private, so that no request leaves unchecked.
 #[derive(Debug, Clone)]
 pub struct Outgoing {
-    /// Follows no redirect; [`Guard::check`] comes before each request.
-    pub client: Client,
-    /// What may be reached.
-    pub guard: Guard,
+    client: Client,
+    guard: Guard,
 }
 
 /// Time for connecting.
 const CONNECT: Duration = Duration::from_secs(10);
+
+/// Starts a client for an endpoint that the operator configured (a language model, Docling, a renderer), which may be on a private network. It
+/// follows no redirect, so that the endpoint cannot lead Cairn anywhere else. Callers add their own time limit.
+#[must_use]
+pub fn endpoint_client() -> ClientBuilder {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that makes clients"
+    )]
+    Client::builder()
+        .redirect(Policy::none())
+        .connect_timeout(CONNECT)
+}
 
 impl Outgoing {
     /// A client that reaches the public internet and what `allowed` names, and gives up after `silence`.
@@ -203,13 +190,11 @@ impl Outgoing {
     /// `config_invalid`.
     pub fn new(allowed: &str, user_agent: &str, silence: Duration) -> Result<Self> {
         let guard = Guard::read(allowed)?;
-        let client = Client::builder()
+        let client = endpoint_client()
             .user_agent(user_agent)
-            .redirect(reqwest::redirect::Policy::none())
             .dns_resolver(Arc::new(guard.clone()))
             // A proxy would resolve names where the guard cannot see it.
             .no_proxy()
-            .connect_timeout(CONNECT)
             .read_timeout(silence)
             .pool_max_idle_per_host(8)
             .build()
@@ -220,6 +205,23 @@ impl Outgoing {
                 )
             })?;
         Ok(Self { client, guard })
+    }
+
+    /// Checks an address before it is stored or requested, see [`Guard::check`].
+    ///
+    /// # Errors
+    /// `address_refused`.
+    pub fn check(&self, url: &Url) -> Result<()> {
+        self.guard.check(url)
+    }
+
+    /// Starts a request to an address that may be reached. Redirects are answers like others: follow one by another request.
+    ///
+    /// # Errors
+    /// `address_refused`.
+    pub fn request(&self, method: Method, url: Url) -> Result<RequestBuilder> {
+        self.guard.check(&url)?;
+        Ok(self.client.request(method, url))
     }
 }
 
@@ -246,39 +248,104 @@ pub fn cause(error: &reqwest::Error) -> (&'static str, String) {
 
 #[cfg(test)]
 mod tests {
+    use iprfc::Ipv4Net;
+    use proptest::prelude::{any, prop_assert, proptest};
+    use proptest::sample::Index;
+
     use super::*;
 
+    /// An IPv4 address as it is, and inside every kind of IPv6 address that carries one.
+    fn forms(v4: Ipv4Addr) -> Vec<IpAddr> {
+        let [a, b, c, d] = v4.octets().map(u16::from);
+        let (high, low) = (a << 8 | b, c << 8 | d);
+        let v6 = |segments: [u16; 8]| IpAddr::V6(segments.into());
+        vec![
+            IpAddr::V4(v4),
+            v6([0, 0, 0, 0, 0, 0xffff, high, low]), // mapped
+            v6([0, 0, 0, 0, 0, 0, high, low]),      // compatible
+            v6([0, 0, 0, 0, 0xffff, 0, high, low]), // translated
+            v6([0x64, 0xff9b, 0, 0, 0, 0, high, low]), // NAT64
+            v6([0x64, 0xff9b, 1, 0, 0, 0, high, low]), // NAT64 of a network
+            v6([0x2002, high, low, 0, 0, 0, 0, 1]), // 6to4
+            v6([0x2001, 0, high, low, 0, 0, !0x7f00, !1]), // Teredo server
+            v6([0x2001, 0, 0x808, 0x808, 0, 0, !high, !low]), // Teredo client
+            v6([0xfe80, 0, 0, 0, 0, 0x5efe, high, low]), // ISATAP
+            v6([0x2606, 0x4700, 0, 0, 0x200, 0x5efe, high, low]),
+        ]
+    }
+
     #[test]
-    fn private_addresses_are_refused_in_every_dress() {
+    fn every_special_range_of_ipv4_is_refused_in_every_form() {
+        let guard = Guard::default();
+        let multicast = Ipv4Net::new_assert(Ipv4Addr::new(224, 0, 0, 0), 4);
+        for net in RFC6890.ipv4_nets().iter().chain([&multicast]) {
+            for address in [net.network(), net.broadcast()].into_iter().flat_map(forms) {
+                assert!(!guard.permits(address), "{address} of {net}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_special_range_of_ipv6_is_refused() {
+        let guard = Guard::default();
+        let more = ["fe80::/10", "fec0::/10", "ff00::/8", "4000::/2", "::/3"];
+        let more = more.map(|net| net.parse::<Ipv6Net>().expect("a network"));
+        for net in RFC6890.ipv6_nets().iter().chain(&more) {
+            for address in [net.network(), net.broadcast()] {
+                // The last mapped and NAT64 addresses carry 255.255.255.255, which is refused, too.
+                assert!(!guard.permits(address.into()), "{address} of {net}");
+            }
+        }
+    }
+
+    #[test]
+    fn public_addresses_are_reached_directly_mapped_and_through_nat64() {
         let guard = Guard::default();
         for address in [
-            "127.0.0.1",
-            "10.1.2.3",
-            "169.254.169.254",
-            "192.168.1.1",
-            "100.64.0.1",
-            "0.0.0.0",
-            "255.255.255.255",
-            "::1",
-            "::",
-            "::ffff:127.0.0.1",
-            "::127.0.0.1",
-            "64:ff9b::10.0.0.1",
-            "2002:7f00:1::",
-            "fe80::1",
-            "fd00::1",
-            "ff02::1",
+            "8.8.8.8",
+            "2606:4700::1111",
+            "::ffff:8.8.8.8",
+            "64:ff9b::8.8.8.8",
         ] {
-            assert!(
-                !guard.permits(address.parse().expect("an address")),
-                "{address}"
-            );
+            let address = address.parse().expect("an address");
+            assert!(guard.permits(address), "{address}");
         }
-        for address in ["8.8.8.8", "2606:4700::1111", "::ffff:8.8.8.8"] {
-            assert!(
-                guard.permits(address.parse().expect("an address")),
-                "{address}"
-            );
+    }
+
+    #[test]
+    fn an_allowed_network_is_reached_in_its_mapped_form() {
+        let guard = Guard::read("10.0.0.0/8, fd00::/8").expect("readable");
+        let permits = |address: &str| guard.permits(address.parse().expect("an address"));
+        assert!(permits("10.1.2.3") && permits("::ffff:10.1.2.3") && permits("fd00::1"));
+        assert!(!permits("::10.1.2.3") && !permits("2002:a01:203::") && !permits("fc00::1"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_address_inside_a_special_range_is_permitted(index in any::<Index>(), bits in any::<u32>()) {
+            let net = index.get(RFC6890.ipv4_nets());
+            let host = bits & u32::from(net.hostmask());
+            for address in forms(Ipv4Addr::from(u32::from(net.network()) | host)) {
+                prop_assert!(!Guard::default().permits(address), "{address} of {net}");
+            }
+        }
+
+        #[test]
+        fn what_is_permitted_is_public_ipv4_or_global_unicast(bits in any::<u128>(), prefix in any::<Index>()) {
+            // Half of the addresses begin like a special range.
+            let net = prefix.get(RFC6890.ipv6_nets());
+            let special = u128::from(net.network()) | bits & u128::from(net.hostmask());
+            for address in [bits, special].map(Ipv6Addr::from) {
+                if Guard::default().permits(address.into()) {
+                    match destination(address.into()) {
+                        IpAddr::V4(v4) => prop_assert!(
+                            !v4.is_private() && !v4.is_loopback() && !v4.is_link_local() && !v4.is_unspecified() && !v4.is_broadcast() && !v4.is_multicast(),
+                            "{address}"
+                        ),
+                        IpAddr::V6(v6) => prop_assert!(v6.segments()[0] >> 13 == 1, "{address}"),
+                    }
+                }
+            }
         }
     }
 
@@ -305,20 +372,14 @@ mod tests {
     #[tokio::test]
     async fn names_of_private_addresses_are_refused_when_they_are_resolved() {
         let outgoing = Outgoing::new("", "test", CONNECT).expect("a client");
-        let error = outgoing
-            .client
-            .get("http://localhost:9/")
-            .send()
-            .await
-            .expect_err("refused");
+        let url: Url = "http://localhost:9/".parse().expect("an address");
+        let request = outgoing.request(Method::GET, url.clone());
+        let request = request.expect("a name says nothing yet");
+        let error = request.send().await.expect_err("refused");
         assert_eq!(cause(&error).0, "address_refused");
         let outgoing = Outgoing::new("localhost", "test", CONNECT).expect("a client");
-        let error = outgoing
-            .client
-            .get("http://localhost:9/")
-            .send()
-            .await
-            .expect_err("nobody listens");
+        let request = outgoing.request(Method::GET, url).expect("allowed");
+        let error = request.send().await.expect_err("nobody listens");
         assert_eq!(cause(&error).0, "connection_failed");
     }
 }

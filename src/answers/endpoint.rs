@@ -2,7 +2,6 @@
 //! as a stream of pieces.
 
 use std::str::FromStr;
-use std::time::Duration;
 
 use async_stream::try_stream;
 use eventsource_stream::Eventsource;
@@ -15,6 +14,7 @@ use tokio_util::io::StreamReader;
 use super::{Passage, Question, Role, Turn, Usage};
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::outgoing::endpoint_client;
 
 /// How an endpoint is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,9 +100,7 @@ impl Endpoint {
                 "answer_url needs answer_model, the name of the model there",
             ));
         }
-        let client = Client::builder()
-            .connect_timeout(Duration::from_secs(10))
-            .redirect(reqwest::redirect::Policy::none())
+        let client = endpoint_client()
             .build()
             .map_err(|e| Error::internal(e.to_string()))?;
         Ok(Some(Self {

@@ -148,7 +148,6 @@ pub(super) async fn run(global: &Global, args: CrawlArgs) -> Result<Done> {
     let caller = app.local_caller(tenants::DEFAULT).await?;
     // What is wrong with the settings is said before anything is made.
     app.outgoing
-        .guard
         .check(&args.settings().checked(app.clock.now())?.start()?)?;
     let dataset = match datasets::by_name(&app, &caller, &args.dataset).await {
         Err(error) if error.kind() == Kind::NotFound => {

@@ -10,7 +10,7 @@ use cairn_ingest::crawl::address;
 use cairn_ingest::crawl::robots::{self, Robots};
 use futures::{Stream, StreamExt};
 use reqwest::header::{self, HeaderMap};
-use reqwest::{Response, StatusCode, Url};
+use reqwest::{Method, Response, StatusCode, Url};
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::Instant;
 
@@ -193,12 +193,11 @@ impl Fetcher {
         url: &Url,
         validators: &Validators,
     ) -> std::result::Result<Response, Failure> {
-        self.outgoing
-            .guard
-            .check(url)
+        let mut request = self
+            .outgoing
+            .request(Method::GET, url.clone())
             .map_err(|e| Failure("address_refused", e.public_message().to_owned(), false))?;
         self.requests.fetch_add(1, Ordering::Relaxed);
-        let mut request = self.outgoing.client.get(url.clone());
         if let Some(etag) = &validators.etag {
             request = request.header(header::IF_NONE_MATCH, etag);
         }
@@ -366,7 +365,7 @@ impl Fetcher {
 
     /// Asks for a page.
     pub(super) async fn get(&self, url: &Url, validators: &Validators) -> Result<Answer> {
-        if let Err(error) = self.outgoing.guard.check(url) {
+        if let Err(error) = self.outgoing.check(url) {
             return Ok(Answer::Failed(
                 "address_refused",
                 error.public_message().to_owned(),

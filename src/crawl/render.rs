@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::config::Config;
+use crate::outgoing::endpoint_client;
 
 #[derive(Debug, Deserialize)]
 struct Rendered {
@@ -18,7 +19,7 @@ struct Rendered {
 /// The page after its scripts ran, or a sentence about what went wrong.
 pub(super) async fn render(config: &Config, url: &str, limit: usize) -> Result<Bytes, String> {
     let timeout = Duration::from_secs(config.crawl_seconds);
-    let client = reqwest::Client::builder()
+    let client = endpoint_client()
         .timeout(timeout)
         .build()
         .map_err(|e| format!("the rendering endpoint cannot be used: {e}"))?;

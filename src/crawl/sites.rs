@@ -78,7 +78,7 @@ pub(super) async fn put_in(
     let now = app.clock.now();
     let settings = settings.checked(now)?;
     // Said at once, and not only by a crawl that finds nothing.
-    app.outgoing.guard.check(&settings.start()?)?;
+    app.outgoing.check(&settings.start()?)?;
     if settings.render && app.config.render_url.is_empty() {
         return Err(Error::unprocessable(
             "render_not_configured",

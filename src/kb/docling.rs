@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::outgoing::endpoint_client;
 
 /// Stands between pages in the answer.
 const PAGE_BREAK: &str = "<!-- cairn page break -->";
@@ -60,7 +61,7 @@ pub async fn convert(
         .text("to_formats", "md")
         .text("image_export_mode", "placeholder")
         .text("md_page_break_placeholder", PAGE_BREAK);
-    let client = reqwest::Client::builder()
+    let client = endpoint_client()
         .timeout(Duration::from_secs(config.docling_seconds))
         .build()
         .map_err(|e| unavailable(e.to_string()))?;

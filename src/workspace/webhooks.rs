@@ -7,6 +7,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, Mac};
+use reqwest::Method;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -111,7 +112,7 @@ pub(super) fn endpoint(app: &App, body: &Body) -> Result<()> {
     if !address.username().is_empty() || address.password().is_some() {
         return Err(invalid("url holds no name and no password"));
     }
-    app.outgoing.guard.check(&address)
+    app.outgoing.check(&address)
 }
 
 /// Refuses an endpoint that would be told of what its maker may not read.
@@ -643,16 +644,14 @@ async fn send(
     let Some(address) = address else {
         return Ok((None, Some("the endpoint has no address".to_owned())));
     };
-    if let Err(error) = app.outgoing.guard.check(&address) {
-        return Ok((None, Some(error.public_message().to_owned())));
-    }
+    let request = match app.outgoing.request(Method::POST, address) {
+        Ok(request) => request,
+        Err(error) => return Ok((None, Some(error.public_message().to_owned()))),
+    };
     let timestamp = app.clock.now().0 / 1000;
     let signed = signature(secret, &delivery.event_id, timestamp, &delivery.payload)
         .ok_or_else(|| Error::internal("a webhook secret is damaged"))?;
-    let request = app
-        .outgoing
-        .client
-        .post(address)
+    let request = request
         .timeout(Duration::from_secs(app.config.webhook_seconds))
         .header("content-type", "application/json")
         .header("webhook-id", &delivery.event_id)
