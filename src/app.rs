@@ -26,11 +26,12 @@ use crate::config::Config;
 use crate::db::{Db, args};
 use crate::error::{Error, Result};
 use crate::evaluation::history;
-use crate::events::Bell;
+use crate::events::{Bell, Feed};
 use crate::jobs::pool::Workers;
 use crate::jobs::{self, Lane, Task, pool, schedules};
 use crate::kb::ingestion::Runner;
 use crate::kb::parser::Parser;
+use crate::limits::Counts;
 use crate::outgoing::Outgoing;
 use crate::search;
 use crate::search::follower::{self, Positions};
@@ -55,6 +56,10 @@ pub struct App {
     pub(crate) signing_secret: OnceCell<String>,
     /// Rung after every commit.
     pub bell: Bell,
+    /// Open streams of events, by tenant.
+    pub streams: Counts<String>,
+    /// Events for the streams of this process.
+    pub feed: Feed,
     /// Checks keys.
     pub gate: Gate,
     /// Parses files.
@@ -195,6 +200,8 @@ impl App {
             blobs,
             signing_secret: OnceCell::new(),
             bell: Bell::default(),
+            feed: Feed::default(),
+            streams: Counts::default(),
             parser,
             search_memory: search::memory::Memory::default(),
             history: history::Queue::default(),
@@ -584,6 +591,10 @@ impl App {
             tasks.push(tokio::spawn({
                 let (app, stop) = (Arc::clone(&app), stop.clone());
                 async move { follower::run(&app, stop).await }
+            }));
+            tasks.push(tokio::spawn({
+                let (app, stop) = (Arc::clone(&app), stop.clone());
+                async move { app.feed.run(&app.db, &app.bell, stop).await }
             }));
             tasks.push(tokio::spawn(async move { history::run(&app, stop).await }));
         }

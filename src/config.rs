@@ -136,12 +136,32 @@ config! {
     upload_rows_mb: u64 = 1024;
     /// Largest body of any other request, in KiB.
     body_kb: usize = 1024;
-    /// Seconds a request may take; event streams and uploads are exempt from it.
+    /// Seconds a request may take once its body has arrived; event streams and uploads are exempt from it.
     request_seconds: u64 = 30;
-    /// Seconds an upload may take.
-    upload_seconds: u64 = 600;
-    /// Requests served at the same time; more wait.
+    /// Seconds an upload may take, its body included.
+    upload_seconds: u64 = 3600;
+    /// Requests worked on at the same time; more wait. A body counts once more for every 32 KiB: reading JSON takes many times its length.
     concurrency: usize = 256;
+    /// Uploads received at the same time; more wait.
+    uploads: usize = 32;
+    /// Streams of events open at the same time, of which one tenant has at most half.
+    event_streams: usize = 1000;
+    /// Open connections. When there are more, each new one is served a single request that has to come within 2 seconds.
+    connections: usize = 12_000;
+    /// Open connections of one address; loopback and `proxies` are exempt.
+    connections_per_address: usize = 512;
+    /// Proxies whose X-Forwarded-For is believed: addresses or networks, separated by commas.
+    proxies: String = String::new();
+    /// Seconds in which the whole head of a request has to arrive, and for which a connection without a request stays open.
+    head_seconds: u64 = 30;
+    /// Seconds after which a connection is closed whose client takes nothing of an answer.
+    stall_seconds: u64 = 60;
+    /// Bytes per second in which a body has to arrive, on average from its tenth second on; 0 for any.
+    body_rate: u64 = 1024;
+    /// MiB of bodies held in memory while they arrive, of all requests together; uploads go to the disk and do not count.
+    body_memory_mb: usize = 256;
+    /// Bodies without a key or a session that arrive at the same time, of which one address has at most a quarter.
+    anonymous_bodies: usize = 64;
     /// Requests per minute of a key that has no rate of its own; 0 for no limit.
     rate_per_minute: i64 = 6000;
     /// Requests per minute of all keys of a workspace together, at `/v1`; 0 for no limit.
@@ -233,6 +253,21 @@ impl Config {
         {
             return wrong(
                 "workers, search_candidates and concurrency must be at least 1, job_lease_seconds at least 3",
+            );
+        }
+        if self.uploads == 0
+            || self.event_streams == 0
+            || self.connections == 0
+            || self.connections_per_address == 0
+            || self.head_seconds == 0
+            || self.stall_seconds == 0
+            || self.request_seconds == 0
+            || self.upload_seconds == 0
+            || self.body_memory_mb * 1024 < self.body_kb
+            || self.anonymous_bodies == 0
+        {
+            return wrong(
+                "uploads, event_streams, connections, connections_per_address, anonymous_bodies and all times must be at least 1, and body_memory_mb at least one body (body_kb)",
             );
         }
         if self.crawls == 0 || self.crawl_page_mb == 0 || self.crawl_seconds == 0 {

@@ -22,6 +22,8 @@ pub enum Kind {
     Conflict,
     /// Larger than a limit.
     TooLarge,
+    /// The caller did not send in time.
+    TooSlow,
     /// Understood, but cannot be carried out with this configuration.
     Unprocessable,
     /// Too many requests; try again after the given seconds.
@@ -92,6 +94,11 @@ impl Error {
     /// Larger than a limit.
     pub fn too_large(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(Kind::TooLarge, code, message)
+    }
+
+    /// The caller did not send in time.
+    pub fn too_slow(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(Kind::TooSlow, code, message)
     }
 
     /// Understood, but cannot be carried out.

@@ -1,9 +1,11 @@
 //! What happened: typed events, stored in the transaction that caused them and replayable until they expire.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
+use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, Time};
 use crate::db::{Db, Tx, args};
@@ -136,6 +138,8 @@ impl Event {
 pub struct Stored {
     /// Position; a stream resumes after it.
     pub seq: i64,
+    /// Whose event it is.
+    pub tenant_id: String,
     /// Name of the event.
     pub topic: String,
     /// Dataset it is about.
@@ -164,7 +168,7 @@ pub async fn append(tx: &mut Tx, clock: &Clock, tenant_id: &str, event: &Event) 
 /// # Errors
 /// As the database says.
 pub async fn after(db: &Db, tenant_id: &str, seq: i64) -> Result<Vec<Stored>> {
-    db.all("SELECT seq, topic, dataset_id, payload FROM events WHERE tenant_id = $1 AND seq > $2 ORDER BY seq LIMIT 500", args![tenant_id, seq]).await
+    db.all("SELECT seq, tenant_id, topic, dataset_id, payload FROM events WHERE tenant_id = $1 AND seq > $2 ORDER BY seq LIMIT 500", args![tenant_id, seq]).await
 }
 
 /// The last position of all events.
@@ -189,6 +193,93 @@ pub async fn prune(db: &Db, now: Time, keep: Duration) -> Result<u64> {
     db.execute(
         "DELETE FROM events WHERE created_on < $1",
         args![now.minus(keep)],
+    )
+    .await
+}
+
+/// Hands every event to the streams of this process, read from the database once for all of them.
+#[derive(Debug)]
+pub struct Feed {
+    sender: broadcast::Sender<Arc<Stored>>,
+    /// The position after which the first stream wants events, while nobody has been served yet.
+    from: Mutex<Option<i64>>,
+}
+
+/// Events that a stream may be behind before it has to read them from the database.
+const BACKLOG: usize = 1024;
+
+impl Default for Feed {
+    fn default() -> Self {
+        Self {
+            sender: broadcast::Sender::new(BACKLOG),
+            from: Mutex::default(),
+        }
+    }
+}
+
+impl Feed {
+    fn from(&self) -> MutexGuard<'_, Option<i64>> {
+        self.from.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Subscribes to the events after a position of the log, which is returned with the receiver.
+    ///
+    /// # Errors
+    /// As the database says.
+    pub async fn subscribe(&self, db: &Db) -> Result<(broadcast::Receiver<Arc<Stored>>, i64)> {
+        let receiver = self.sender.subscribe();
+        let position = last(db).await?;
+        self.from().get_or_insert(position);
+        Ok((receiver, position))
+    }
+
+    /// Serves subscribers until `stop` fires.
+    pub async fn run(&self, db: &Db, bell: &Bell, stop: CancellationToken) {
+        let mut rings = bell.listen();
+        let mut position = None;
+        while !stop.is_cancelled() {
+            rings.mark_unchanged();
+            if self.sender.receiver_count() == 0 {
+                // Nobody is served, so the next one says where to go on.
+                position = None;
+                *self.from() = None;
+            } else if position.is_none() {
+                position = *self.from();
+            }
+            let mut more = false;
+            if let Some(after) = position {
+                match everybodys(db, after).await {
+                    Ok(stored) => {
+                        more = !stored.is_empty();
+                        for event in stored {
+                            position = Some(event.seq);
+                            // Without a receiver there is nobody to miss it.
+                            let _ = self.sender.send(Arc::new(event));
+                        }
+                    }
+                    Err(error) => {
+                        tracing::error!(error = %error, "events cannot be read; trying again");
+                    }
+                }
+            }
+            if more {
+                continue;
+            }
+            tokio::select! {
+                _ = rings.changed() => {}
+                // Other processes do not ring.
+                () = tokio::time::sleep(Duration::from_secs(1)) => {}
+                () = stop.cancelled() => {}
+            }
+        }
+    }
+}
+
+/// Events of all tenants after a position, at most 500.
+async fn everybodys(db: &Db, seq: i64) -> Result<Vec<Stored>> {
+    db.all(
+        "SELECT seq, tenant_id, topic, dataset_id, payload FROM events WHERE seq > $1 ORDER BY seq LIMIT 500",
+        args![seq],
     )
     .await
 }

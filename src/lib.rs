@@ -13,6 +13,7 @@ pub mod error;
 pub mod evaluation;
 pub mod events;
 pub mod jobs;
+pub mod limits;
 pub mod outgoing;
 pub mod page;
 

@@ -15,6 +15,8 @@ mod agents;
 mod answers;
 #[path = "api/ask.rs"]
 mod ask;
+#[path = "api/attack.rs"]
+mod attack;
 #[path = "api/command_line.rs"]
 mod command_line;
 #[path = "api/crash.rs"]

@@ -1,5 +1,6 @@
 //! HTTP: one router of all dialects, what every request passes through, and the OpenAPI document generated from the handlers.
 
+mod admission;
 pub mod agents;
 pub mod dashboard;
 mod extract;
@@ -8,17 +9,20 @@ pub(crate) mod kb;
 pub(crate) mod mcp;
 mod passage;
 mod sandbox;
+pub mod server;
+mod stream;
 mod system;
+pub(crate) mod upload;
 pub(crate) mod workspace;
 
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::DefaultBodyLimit;
-use axum::http::{HeaderName, Method, Uri};
+use axum::http::{HeaderName, Method, Uri, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use tower::limit::GlobalConcurrencyLimitLayer;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
@@ -26,11 +30,17 @@ use tower_http::cors::{AllowOrigin, CorsLayer};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
+use utoipa_swagger_ui::SwaggerUi;
+
+use admission::Admission;
 
 use crate::app::App;
 use crate::error::{Error, Result};
 pub use passage::request_id;
 pub use system::Metrics;
+
+/// Where the OpenAPI document is.
+const DOCUMENT: &str = "/openapi.json";
 
 /// State of every handler.
 #[derive(Debug, Clone)]
@@ -91,16 +101,19 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 pub fn router(app: Arc<App>, metrics: Metrics) -> Result<Router> {
     let (router, api) = routes().split_for_parts();
     let cors = cors(&app.config.cors_origins)?;
-    let json = axum::Json(api.clone());
+    let admission = Arc::new(Admission::new(&app.config));
+    // Written once: what a route holds is shared by its clones only if it is small or counted.
+    let json = Bytes::from(serde_json::to_vec(&api)?);
+    let json = move || {
+        let headers = [(header::CONTENT_TYPE, "application/json")];
+        std::future::ready((headers, json.clone()))
+    };
     #[expect(
         clippy::disallowed_methods,
         reason = "the document itself is not an operation of the document"
     )]
-    let router = router.route(
-        "/openapi.json",
-        axum::routing::get(move || std::future::ready(json.clone())),
-    );
-    let docs = utoipa_swagger_ui::SwaggerUi::new("/docs").url("/docs/openapi.json", api);
+    let router = router.route(DOCUMENT, axum::routing::get(json));
+    let docs = SwaggerUi::new("/docs").config(utoipa_swagger_ui::Config::from(DOCUMENT));
     let compress = CompressionLayer::new()
         .compress_when(DefaultPredicate::new().and(NotForContentType::new("text/event-stream")));
     Ok(router
@@ -111,8 +124,8 @@ pub fn router(app: Arc<App>, metrics: Metrics) -> Result<Router> {
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(app.config.body_kb << 10))
         .layer(CatchPanicLayer::custom(passage::panicked))
-        .layer(from_fn_with_state(Arc::clone(&app), passage::limit_time))
-        .layer(GlobalConcurrencyLimitLayer::new(app.config.concurrency))
+        .layer(from_fn(passage::shape_panics))
+        .layer(from_fn_with_state(admission, admission::admit))
         .layer(compress)
         .layer(cors)
         .layer(from_fn_with_state(Arc::clone(&app), passage::observe))

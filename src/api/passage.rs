@@ -1,7 +1,7 @@
-//! What every request passes through: an id, a span, metrics, a time limit, and headers that keep browsers careful.
+//! What every request passes through: an id, a span, metrics, and headers that keep browsers careful.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -74,41 +74,18 @@ pub(super) fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
     response
 }
 
+/// Gives the answer of a handler that panicked the shape of its dialect.
+pub(super) async fn shape_panics(request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let response = next.run(request).await;
+    shaped(route.as_ref().map_or("", MatchedPath::as_str), response)
+}
+
 fn shaped(route: &str, response: Response) -> Response {
     if response.extensions().get::<Panicked>().is_some() {
         return super::refuse(route, Error::internal("a handler panicked"));
     }
     response
-}
-
-/// Ends requests that take too long. Uploads have a limit of their own; event streams have none.
-pub(super) async fn limit_time(
-    State(app): State<Arc<App>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let route = request
-        .extensions()
-        .get::<MatchedPath>()
-        .map_or("", MatchedPath::as_str)
-        .to_owned();
-    let seconds = if route.ends_with("/events") {
-        return next.run(request).await;
-    } else if route.ends_with("/upload") {
-        app.config.upload_seconds
-    } else {
-        app.config.request_seconds
-    };
-    match tokio::time::timeout(Duration::from_secs(seconds), next.run(request)).await {
-        Ok(response) => shaped(&route, response),
-        Err(_) => super::refuse(
-            &route,
-            Error::unavailable(
-                "request_timeout",
-                format!("the request took longer than {seconds} seconds"),
-            ),
-        ),
-    }
 }
 
 /// Headers against sniffing and framing.

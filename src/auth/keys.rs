@@ -72,6 +72,10 @@ struct Row {
 }
 
 impl Row {
+    fn is_valid(&self, now: Time) -> bool {
+        self.revoked_on.is_none() && self.expires_on.is_none_or(|at| at > now)
+    }
+
     fn key(&self) -> Result<Key> {
         Ok(Key {
             id: self.id.clone(),
@@ -186,6 +190,20 @@ pub async fn revoke(db: &Db, clock: &Clock, tenant_id: &str, id: &str) -> Result
     }
 }
 
+/// Whether a key may still be used.
+///
+/// # Errors
+/// As the database says.
+pub(super) async fn is_valid(db: &Db, clock: &Clock, tenant_id: &str, id: &str) -> Result<bool> {
+    let row: Option<Row> = db
+        .optional(
+            select!("WHERE tenant_id = $1 AND id = $2"),
+            args![tenant_id, id],
+        )
+        .await?;
+    Ok(row.is_some_and(|row| row.is_valid(clock.now())))
+}
+
 /// Checks presented keys, with a rate limiter per key. The row is read on every request, so a revocation is effective at once.
 #[derive(Debug, Clone)]
 pub struct Gate {
@@ -244,7 +262,7 @@ impl Gate {
 
     async fn open(&self, db: &Db, clock: &Clock, row: Row) -> Result<Caller> {
         let now = clock.now();
-        if row.revoked_on.is_some() || row.expires_on.is_some_and(|at| at <= now) {
+        if !row.is_valid(now) {
             return Err(refused());
         }
         self.count(&row.id, row.rate_per_minute)?;
@@ -264,7 +282,7 @@ impl Gate {
             key_id: Some(row.id),
             scopes: key.scopes,
             dataset_ids: key.dataset_ids,
-            is_browser: false,
+            session: None,
         })
     }
 

@@ -15,7 +15,8 @@ pub struct Caller {
     key_id: Option<String>,
     scopes: Vec<String>,
     dataset_ids: Option<Vec<String>>,
-    is_browser: bool,
+    /// Hash of the session of a browser.
+    session: Option<String>,
 }
 
 impl Caller {
@@ -27,7 +28,7 @@ impl Caller {
             key_id: None,
             scopes: vec!["*".to_owned()],
             dataset_ids: None,
-            is_browser: false,
+            session: None,
         }
     }
 
@@ -87,7 +88,7 @@ impl Caller {
     /// Whether a person in the sandbox calls, not a program.
     #[must_use]
     pub fn is_browser(&self) -> bool {
-        self.is_browser
+        self.session.is_some()
     }
 
     /// Whether the caller has a scope.

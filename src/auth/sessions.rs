@@ -80,7 +80,7 @@ pub async fn begin_by_link(app: &App, secret: &str) -> Result<Begun> {
     if ours == 0 || expires_on <= app.clock.now() {
         return Err(used());
     }
-    begin(app, owner(tenant_id), None).await
+    begin(app, &tenant_id, None).await
 }
 
 /// Begins a session with an API key.
@@ -92,24 +92,23 @@ pub async fn begin_by_key(app: &App, key: &str) -> Result<Begun> {
         .gate
         .authenticate(&app.db, &app.clock, key.trim())
         .await?;
-    let key_id = caller.key_id.clone();
-    begin(app, caller, key_id).await
+    begin(app, caller.tenant(), caller.key_id()).await
 }
 
-async fn begin(app: &App, caller: Caller, key_id: Option<String>) -> Result<Begun> {
+async fn begin(app: &App, tenant_id: &str, key_id: Option<&str>) -> Result<Begun> {
     let secret = app.clock.secret();
     let lasts = Duration::from_secs(3600 * app.config.session_hours);
     let now = app.clock.now();
     app.db
         .execute(
             "INSERT INTO sessions (hash, tenant_id, key_id, created_on, expires_on) VALUES ($1, $2, $3, $4, $5)",
-            args![hash(&secret), caller.tenant(), key_id, now, now.plus(lasts)],
+            args![hash(&secret), tenant_id, key_id, now, now.plus(lasts)],
         )
         .await?;
     Ok(Begun {
+        caller: self::caller(app, &secret).await?,
         secret,
         lasts,
-        caller,
     })
 }
 
@@ -135,14 +134,37 @@ pub async fn caller(app: &App, secret: &str) -> Result<Caller> {
         Some(id) => {
             let caller = app.gate.admit(&app.db, &app.clock, &tenant_id, &id).await?;
             Ok(Caller {
-                is_browser: true,
+                session: Some(hash),
                 ..caller
             })
         }
         None => {
             app.gate.count(&hash, None)?;
-            Ok(owner(tenant_id))
+            Ok(owner(tenant_id, hash))
         }
+    }
+}
+
+/// Whether a caller who was admitted before still would be: its session has not ended, and its key was not revoked and has not expired.
+///
+/// # Errors
+/// As the database says.
+pub async fn is_valid(app: &App, caller: &Caller) -> Result<bool> {
+    if let Some(hash) = &caller.session {
+        let session: Option<(Time,)> = app
+            .db
+            .optional(
+                "SELECT expires_on FROM sessions WHERE tenant_id = $1 AND hash = $2",
+                args![caller.tenant(), hash],
+            )
+            .await?;
+        if session.is_none_or(|(expires_on,)| expires_on <= app.clock.now()) {
+            return Ok(false);
+        }
+    }
+    match caller.key_id().filter(|id| *id != OWNER) {
+        Some(id) => super::keys::is_valid(&app.db, &app.clock, caller.tenant(), id).await,
+        None => Ok(true),
     }
 }
 
@@ -199,12 +221,12 @@ pub(crate) async fn prune(app: &App) -> Result<u64> {
     Ok(sessions + links)
 }
 
-fn owner(tenant_id: String) -> Caller {
+fn owner(tenant_id: String, session: String) -> Caller {
     Caller {
         tenant_id,
         key_id: Some(OWNER.to_owned()),
         scopes: vec!["*".to_owned()],
         dataset_ids: None,
-        is_browser: true,
+        session: Some(session),
     }
 }

@@ -40,7 +40,7 @@ pub struct Stored {
 /// Blobs younger than this are never collected.
 const GRACE: Duration = Duration::from_secs(3600);
 /// Bytes kept of the start.
-const HEAD: usize = 8192;
+pub(crate) const HEAD: usize = 8192;
 
 impl Blobs {
     /// Opens the configured store: a directory, or `s3://bucket/prefix`.
@@ -99,10 +99,7 @@ impl Blobs {
                 outcome => {
                     upload.abort().await.map_err(store_error)?;
                     outcome?;
-                    return Err(Error::too_large(
-                        "file_too_large",
-                        format!("a file may have at most {limit} bytes"),
-                    ));
+                    return Err(too_large(limit));
                 }
             };
             size += piece.len() as u64;
@@ -254,6 +251,14 @@ impl Blobs {
         .await?;
         tx.commit().await
     }
+}
+
+/// Refuses a file that is larger than a limit.
+pub(crate) fn too_large(limit: u64) -> Error {
+    Error::too_large(
+        "file_too_large",
+        format!("a file may have at most {limit} bytes"),
+    )
 }
 
 fn key(tenant_id: &str, hash: &str) -> Key {

@@ -52,7 +52,7 @@ pub(super) struct Server {
     /// Opens the sandbox, once.
     pub(super) sandbox: String,
     stop: CancellationToken,
-    http: JoinHandle<std::io::Result<()>>,
+    http: JoinHandle<Result<()>>,
     tasks: Vec<JoinHandle<()>>,
     app: Arc<App>,
 }
@@ -78,12 +78,8 @@ impl Server {
         let stop = CancellationToken::new();
         let router = api::router(Arc::clone(app), api::Metrics::install()?)?;
         let http = tokio::spawn({
-            let stop = stop.clone();
-            async move {
-                axum::serve(listener, router)
-                    .with_graceful_shutdown(stop.cancelled_owned())
-                    .await
-            }
+            let (app, stop) = (Arc::clone(app), stop.clone());
+            async move { api::server::serve(listener, router, &app.config, stop).await }
         });
         app.embedder_with(output::downloads(json)).await?;
         app.engine().await?;

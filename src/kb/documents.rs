@@ -149,8 +149,6 @@ impl Document {
         dataset: &datasets::Dataset,
         file_name: &str,
         mime_type: &str,
-        blob_hash: &str,
-        size: u64,
     ) -> Self {
         Self {
             id: clock.id(),
@@ -159,8 +157,8 @@ impl Document {
             file_name: file_name.to_owned(),
             title: None,
             mime_type: mime_type.to_owned(),
-            size_bytes: i64::try_from(size).unwrap_or(i64::MAX),
-            blob_hash: blob_hash.to_owned(),
+            size_bytes: 0,
+            blob_hash: String::new(),
             text_hash: None,
             url: None,
             published_at: None,

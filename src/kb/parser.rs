@@ -83,7 +83,7 @@ impl Parser {
             ocr: self.ocr.as_deref(),
             ..Input::default()
         });
-        let room = self.room().await?;
+        let room = self.folder().await?;
         let parsed = if beginning.is_ok_and(cairn_ingest::Format::is_harmless) {
             let (file_name, mime_type) = (file_name.to_owned(), mime_type.to_owned());
             tokio::task::spawn_blocking(move || {
@@ -109,11 +109,15 @@ impl Parser {
         &self,
         converted: std::result::Result<Document, ParseError>,
     ) -> Result<std::result::Result<Parsed, ParseError>> {
-        let room = self.room().await?;
+        let room = self.folder().await?;
         Ok(converted.and_then(|document| self.fit(document, room)))
     }
 
-    async fn room(&self) -> Result<TempDir> {
+    /// A folder for files that are not stored yet; it goes with its contents when this is dropped.
+    ///
+    /// # Errors
+    /// As the file system says.
+    pub async fn folder(&self) -> Result<TempDir> {
         let scratch = self.scratch.clone();
         Ok(tokio::task::spawn_blocking(move || {
             std::fs::create_dir_all(&scratch)?;

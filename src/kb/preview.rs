@@ -1,11 +1,15 @@
 //! What chunks a file would have under other settings, without storing anything.
 
+use std::path::Path;
+
+use cairn_ingest::ParseError;
+
 use crate::app::App;
 use crate::auth::{Caller, Scope};
-use crate::blobs::Stored;
 use crate::error::{Error, Result};
 use crate::kb::datasets::{self, Cutting};
 use crate::kb::ingestion::{self, Prepared};
+use crate::kb::parser::Parsed;
 use crate::kb::{Dataset, Document, documents};
 
 /// The chunks of a document that is there, and the names of the files inside it.
@@ -22,10 +26,12 @@ pub async fn of_document(
     caller.need(Scope::KbRead)?;
     let dataset = datasets::settings(app, caller, dataset_id).await?;
     let document = documents::get(app, caller, dataset_id, document_id).await?;
-    cut(app, &dataset, document, cutting).await
+    let document = tried(document, &dataset, cutting)?;
+    let parsed = ingestion::parse(app, &document, &dataset).await?;
+    cut(app, &dataset, &document, parsed).await
 }
 
-/// The chunks of bytes that are stored but no document's.
+/// The chunks of a file that is no document's.
 ///
 /// # Errors
 /// As [`of_document`].
@@ -35,28 +41,20 @@ pub async fn of_file(
     dataset_id: &str,
     file_name: &str,
     mime_type: &str,
-    stored: &Stored,
+    path: &Path,
     cutting: &Cutting,
 ) -> Result<(Prepared, Vec<String>)> {
     caller.need(Scope::KbRead)?;
     let dataset = datasets::settings(app, caller, dataset_id).await?;
-    let document = Document::unsaved(
-        &app.clock,
-        &dataset,
-        file_name,
-        mime_type,
-        &stored.hash,
-        stored.size,
-    );
-    cut(app, &dataset, document, cutting).await
+    let document = Document::unsaved(&app.clock, &dataset, file_name, mime_type);
+    let document = tried(document, &dataset, cutting)?;
+    let bytes = tokio::fs::read(path).await?.into();
+    let parsed = ingestion::parse_bytes(app, &document, &dataset, bytes).await?;
+    cut(app, &dataset, &document, parsed).await
 }
 
-async fn cut(
-    app: &App,
-    dataset: &Dataset,
-    mut document: Document,
-    cutting: &Cutting,
-) -> Result<(Prepared, Vec<String>)> {
+/// A document with the settings to try.
+fn tried(mut document: Document, dataset: &Dataset, cutting: &Cutting) -> Result<Document> {
     cutting.check(
         document.chunk_size.unwrap_or(dataset.chunk_size),
         document.chunk_overlap.unwrap_or(dataset.chunk_overlap),
@@ -65,11 +63,18 @@ async fn cut(
     document.chunk_overlap = cutting.chunk_overlap.or(document.chunk_overlap);
     document.parse_type = cutting.parse_type.clone().or(document.parse_type);
     document.parser_engine = cutting.parser_engine.clone().or(document.parser_engine);
-    let parsed = ingestion::parse(app, &document, dataset)
-        .await?
-        .map_err(|e| {
-            Error::unprocessable("file_unreadable", format!("{} ({})", e.message, e.code))
-        })?;
+    Ok(document)
+}
+
+async fn cut(
+    app: &App,
+    dataset: &Dataset,
+    document: &Document,
+    parsed: std::result::Result<Parsed, ParseError>,
+) -> Result<(Prepared, Vec<String>)> {
+    let parsed = parsed.map_err(|e| {
+        Error::unprocessable("file_unreadable", format!("{} ({})", e.message, e.code))
+    })?;
     let parts = parsed
         .document
         .children
@@ -77,6 +82,6 @@ async fn cut(
         .map(|c| c.file_name.clone())
         .collect();
     // What the file gives by itself, without the edits of a document.
-    let prepared = ingestion::prepared(app, dataset, &document, parsed, Vec::new()).await?;
+    let prepared = ingestion::prepared(app, dataset, document, parsed, Vec::new()).await?;
     Ok((prepared, parts))
 }

@@ -5,75 +5,15 @@
 //! `CAIRN_TEST_KILLS` sets the number of kills (3 when absent).
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::support::process::Process;
 use crate::support::site::{Site, page};
 use crate::support::{program, text};
-
-struct Server {
-    child: Child,
-    url: String,
-    key: Option<String>,
-}
-
-impl Drop for Server {
-    /// A test that fails leaves no server behind.
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn serve(data: &Path) -> Server {
-    let mut child = Command::new(program())
-        .args(["serve", "--json", "--listen", "127.0.0.1:0"])
-        .args(["--set", "outgoing_allow=127.0.0.0/8", "--data-dir"])
-        .arg(data)
-        .env("CAIRN_LOG", "error")
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the program starts");
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().expect("piped"))
-        .read_line(&mut line)
-        .expect("it says where it listens");
-    let said: Value = serde_json::from_str(&line).expect("JSON");
-    Server {
-        child,
-        url: text(&said["url"]),
-        key: said["adminKey"].as_str().map(str::to_owned),
-    }
-}
-
-async fn call(
-    server: &Server,
-    key: &str,
-    method: reqwest::Method,
-    path: &str,
-    body: Option<Value>,
-) -> Option<Value> {
-    let mut request = reqwest::Client::new()
-        .request(method, format!("{}{path}", server.url))
-        .bearer_auth(key);
-    if let Some(body) = body {
-        request = request.json(&body);
-    }
-    request
-        .send()
-        .await
-        .ok()?
-        .error_for_status()
-        .ok()?
-        .json()
-        .await
-        .ok()
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killing_the_server_loses_and_doubles_nothing() {
@@ -82,17 +22,20 @@ async fn killing_the_server_loses_and_doubles_nothing() {
         .and_then(|n| n.parse().ok())
         .unwrap_or(3);
     let data = tempfile::tempdir().expect("temporary directory");
-    let mut server = serve(data.path());
-    let key = server.key.clone().expect("the first start gives a key");
-    let created = call(
-        &server,
-        &key,
-        reqwest::Method::POST,
-        "/kb/v1/datasets",
-        Some(json!({"name": "d"})),
-    )
-    .await
-    .expect("created");
+    let mut server = Process::start(data.path());
+    let key = server
+        .admin_key
+        .clone()
+        .expect("the first start gives a key");
+    let created = server
+        .call(
+            &key,
+            reqwest::Method::POST,
+            "/kb/v1/datasets",
+            Some(json!({"name": "d"})),
+        )
+        .await
+        .expect("created");
     let dataset = text(&created["id"]);
     let (mut files, mut gone) = (BTreeMap::new(), Vec::new());
     // A small repeatable generator: the moments differ, and a failure can be tried again.
@@ -129,8 +72,7 @@ async fn killing_the_server_loses_and_doubles_nothing() {
                 continue;
             };
             let path = format!("/kb/v1/datasets/{dataset}/documents/{id}");
-            let patch =
-                |body: Value| call(&server, &key, reqwest::Method::PATCH, &path, Some(body));
+            let patch = |body: Value| server.call(&key, reqwest::Method::PATCH, &path, Some(body));
             match roll(6) {
                 0 => {
                     // Whether it was done is unknown when nothing comes back.
@@ -154,8 +96,10 @@ async fn killing_the_server_loses_and_doubles_nothing() {
                     // Another generation: begun, switched to when it is ready, or removed.
                     let path = format!("/kb/v1/datasets/{dataset}/generations");
                     let body = json!({"chunkSize": 128 + 64 * roll(3)});
-                    call(&server, &key, reqwest::Method::POST, &path, Some(body)).await;
-                    let listed = call(&server, &key, reqwest::Method::GET, &path, None).await;
+                    server
+                        .call(&key, reqwest::Method::POST, &path, Some(body))
+                        .await;
+                    let listed = server.call(&key, reqwest::Method::GET, &path, None).await;
                     let others: Vec<i64> = listed
                         .iter()
                         .flat_map(|l| l["data"].as_array().into_iter().flatten())
@@ -164,14 +108,9 @@ async fn killing_the_server_loses_and_doubles_nothing() {
                         .collect();
                     if let Some(number) = others.first() {
                         let switch = format!("{path}/{number}/switch");
-                        call(
-                            &server,
-                            &key,
-                            reqwest::Method::POST,
-                            &switch,
-                            Some(json!({})),
-                        )
-                        .await;
+                        server
+                            .call(&key, reqwest::Method::POST, &switch, Some(json!({})))
+                            .await;
                     }
                     if others.len() > 1 {
                         let url = format!("{}{path}/{}", server.url, others[0]);
@@ -186,14 +125,14 @@ async fn killing_the_server_loses_and_doubles_nothing() {
                 }
                 _ => {
                     let body = json!({"content": format!("Added in round {round}.")});
-                    call(
-                        &server,
-                        &key,
-                        reqwest::Method::POST,
-                        &format!("{path}/chunks"),
-                        Some(body),
-                    )
-                    .await;
+                    server
+                        .call(
+                            &key,
+                            reqwest::Method::POST,
+                            &format!("{path}/chunks"),
+                            Some(body),
+                        )
+                        .await;
                 }
             }
         }
@@ -202,31 +141,32 @@ async fn killing_the_server_loses_and_doubles_nothing() {
         if round % 10 == 9 {
             healthy(data.path());
         }
-        server = serve(data.path());
+        server = Process::start(data.path());
     }
     assert!(!files.is_empty());
     for id in files.keys() {
         // A switch off may have been the last word before a kill.
         let path = format!("/kb/v1/datasets/{dataset}/documents/{id}");
-        call(
-            &server,
-            &key,
-            reqwest::Method::PATCH,
-            &path,
-            Some(json!({"enabled": true})),
-        )
-        .await;
+        server
+            .call(
+                &key,
+                reqwest::Method::PATCH,
+                &path,
+                Some(json!({"enabled": true})),
+            )
+            .await;
     }
     for id in &gone {
         let path = format!("/kb/v1/datasets/{dataset}/documents/{id}");
-        let found = call(&server, &key, reqwest::Method::GET, &path, None).await;
+        let found = server.call(&key, reqwest::Method::GET, &path, None).await;
         assert_eq!(found, None, "what was deleted stays deleted");
     }
     for id in files.keys() {
         let path = format!("/dashboard/v1/knowledge-base/datasets/{dataset}/files/{id}/status");
         let mut last = Value::Null;
         for _ in 0..600 {
-            last = call(&server, &key, reqwest::Method::GET, &path, None)
+            last = server
+                .call(&key, reqwest::Method::GET, &path, None)
                 .await
                 .expect("what was acknowledged is there");
             if last["status"] == "indexed" {
@@ -236,10 +176,7 @@ async fn killing_the_server_loses_and_doubles_nothing() {
         }
         assert_eq!(last["status"], "indexed", "{last}");
     }
-    Command::new("kill")
-        .args(["-TERM", &server.child.id().to_string()])
-        .status()
-        .expect("kill runs");
+    server.signal("-TERM");
     assert!(
         server.child.wait().expect("it ends").success(),
         "a termination is a clean end"
@@ -279,7 +216,7 @@ fn words(round: usize, file: usize) -> String {
 
 /// Uploads a file; gives its id when the upload was acknowledged.
 async fn send(
-    server: &Server,
+    server: &Process,
     key: &str,
     dataset: &str,
     name: &str,
@@ -308,25 +245,29 @@ async fn crawled(
     site: &Site,
 ) -> (BTreeMap<String, i64>, BTreeMap<String, Value>, usize) {
     let data = tempfile::tempdir().expect("temporary directory");
-    let mut server = serve(data.path());
-    let key = server.key.clone().expect("the first start gives a key");
-    let post = async |server: &Server, path: &str, body: Value| {
-        call(server, &key, reqwest::Method::POST, path, Some(body))
+    let mut server = Process::start(data.path());
+    let key = server
+        .admin_key
+        .clone()
+        .expect("the first start gives a key");
+    let post = async |server: &Process, path: &str, body: Value| {
+        server
+            .call(&key, reqwest::Method::POST, path, Some(body))
             .await
             .expect("an answer")
     };
     let dataset = text(&post(&server, "/kb/v1/datasets", json!({"name": "d"})).await["id"]);
     let base = format!("/kb/v1/datasets/{dataset}");
     let settings = json!({"startUrl": site.url, "requestsPerSecond": 25});
-    let put = call(
-        &server,
-        &key,
-        reqwest::Method::PUT,
-        &format!("{base}/sites"),
-        Some(settings),
-    )
-    .await
-    .expect("an answer");
+    let put = server
+        .call(
+            &key,
+            reqwest::Method::PUT,
+            &format!("{base}/sites"),
+            Some(settings),
+        )
+        .await
+        .expect("an answer");
     let crawl = text(
         &post(
             &server,
@@ -338,15 +279,13 @@ async fn crawled(
     site.asked();
     for moment in kills {
         tokio::time::sleep(Duration::from_millis(*moment)).await;
-        Command::new("kill")
-            .args(["-9", &server.child.id().to_string()])
-            .status()
-            .expect("kill runs");
+        server.signal("-9");
         server.child.wait().expect("it ends");
-        server = serve(data.path());
+        server = Process::start(data.path());
     }
     let get = async |path: String| {
-        call(&server, &key, reqwest::Method::GET, &path, None)
+        server
+            .call(&key, reqwest::Method::GET, &path, None)
             .await
             .expect("an answer")
     };
@@ -411,8 +350,8 @@ async fn a_crawl_that_is_killed_ends_like_an_undisturbed_one() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_that_is_cut_off_is_done_once() {
     let data = tempfile::tempdir().expect("a directory");
-    let mut server = serve(data.path());
-    let key = server.key.clone().expect("an admin key");
+    let mut server = Process::start(data.path());
+    let key = server.admin_key.clone().expect("an admin key");
     let send = async |url: String, name: String| -> Option<Value> {
         let request = reqwest::Client::new()
             .post(format!("{url}/v1/contacts"))
@@ -431,7 +370,7 @@ async fn a_write_that_is_cut_off_is_done_once() {
         };
         let (answer, ()) = tokio::join!(send(url, first), kill);
         server.child.wait().expect("an end");
-        server = serve(data.path());
+        server = Process::start(data.path());
         let again = send(server.url.clone(), name.clone())
             .await
             .expect("an answer");
@@ -440,7 +379,8 @@ async fn a_write_that_is_cut_off_is_done_once() {
             assert_eq!(answer, again, "the same answer");
         }
         let path = format!("/v1/contacts?query={}", name.to_lowercase());
-        let list = call(&server, &key, reqwest::Method::GET, &path, None)
+        let list = server
+            .call(&key, reqwest::Method::GET, &path, None)
             .await
             .expect("a list");
         assert_eq!(list["data"].as_array().map(Vec::len), Some(1), "{list}");

@@ -4,7 +4,8 @@ use std::io::Write;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::Multipart;
+use axum::body::Body;
+use axum::http::HeaderMap;
 use cairn::clock::Clock;
 use cairn::jobs::{self, Queued, Task};
 use reqwest::{Method, StatusCode};
@@ -327,7 +328,10 @@ async fn a_full_disk_stops_intake_and_work_until_there_is_room() {
 
 /// A Docling server that reads every file as two pages.
 async fn docling() -> String {
-    async fn convert(mut form: Multipart) -> Json<Value> {
+    async fn convert(headers: HeaderMap, body: Body) -> Json<Value> {
+        let kind = headers["content-type"].to_str().expect("a content type");
+        let boundary = multer::parse_boundary(kind).expect("a form");
+        let mut form = multer::Multipart::new(body.into_data_stream(), boundary);
         let (mut size, mut page_break) = (0, String::new());
         while let Some(field) = form.next_field().await.expect("a form") {
             match field.name().unwrap_or_default() {

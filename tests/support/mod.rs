@@ -2,6 +2,7 @@
 
 pub mod browser;
 mod postgres;
+pub mod process;
 pub mod site;
 
 use std::path::PathBuf;
@@ -99,7 +100,12 @@ impl Service {
             .await
             .expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
-        tokio::spawn(async move { axum::serve(listener, router).await.expect("serves") });
+        let (served, until) = (app.config.clone(), CancellationToken::new());
+        tokio::spawn(async move {
+            api::server::serve(listener, router, &served, until)
+                .await
+                .expect("serves");
+        });
         Self {
             app,
             url,

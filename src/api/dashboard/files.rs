@@ -3,12 +3,8 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::multipart::{Field, Multipart, MultipartError};
-use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{HeaderMap, StatusCode, header};
-use cairn_ingest::Input;
-use cairn_ingest::parse::detect;
-use futures::StreamExt;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
@@ -18,21 +14,17 @@ use utoipa_axum::routes;
 use super::datasets::FileRecord;
 use super::wire::{Auth, Body, Fault, Path, Problem, Query};
 use crate::api::Service;
-use crate::auth::{Caller, Scope};
-use crate::blobs::Stored;
+use crate::api::upload::{Target, check_length, receive};
+use crate::auth::Scope;
 use crate::error::{Error, Result};
-use crate::kb::datasets::{self, Cutting};
-use crate::kb::documents::{self, Added, DocumentPatch, Meeting, NewDocument};
+use crate::kb::datasets;
+use crate::kb::documents::{self, Added, DocumentPatch, NewDocument};
 
 pub(super) fn routes() -> OpenApiRouter<Service> {
-    // Uploads count their own bytes while they stream.
-    let upload = OpenApiRouter::new()
-        .routes(routes!(upload))
-        .layer(DefaultBodyLimit::disable());
     OpenApiRouter::new()
         .routes(routes!(remove, update))
         .routes(routes!(status))
-        .merge(upload)
+        .routes(routes!(upload))
 }
 
 /// An upload.
@@ -93,15 +85,6 @@ struct UploadedFile {
     error_message: Option<String>,
 }
 
-/// Longest field of a form that is no file, in bytes.
-const TEXT_FIELD: usize = 1 << 20;
-
-pub(crate) struct Received {
-    pub(crate) file_name: String,
-    pub(crate) mime_type: String,
-    pub(crate) stored: Stored,
-}
-
 /// Uploads files; ingestion goes on in the background. All files of a request are accepted, or none.
 #[utoipa::path(post, path = "/dashboard/v1/knowledge-base/datasets/{datasetId}/files/upload", tag = "dashboard", operation_id = "uploadFiles",
     security(("key" = [])), params(("datasetId" = String, Path), Waiting), request_body(content = UploadForm, content_type = "multipart/form-data"),
@@ -112,24 +95,15 @@ async fn upload(
     Path(dataset_id): Path<String>,
     Query(waiting): Query<Waiting>,
     headers: HeaderMap,
-    form: Result<Multipart, axum::extract::multipart::MultipartRejection>,
+    body: axum::body::Body,
 ) -> Result<(StatusCode, Json<Uploaded>), Problem> {
     caller.need(Scope::KbWrite)?;
     let app = &service.app;
     datasets::settings(app, &caller, &dataset_id).await?;
     let patience = waiting.patience()?;
     app.room()?;
-    let limit = app.config.upload_batch_mb << 20;
-    let announced = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|v| v.to_str().ok())
-        .and_then(|v| v.parse::<u64>().ok());
-    // The form itself adds some hundred bytes per file.
-    if announced.is_some_and(|n| n > limit + (1 << 20)) {
-        return Err(batch_too_large(&service).into());
-    }
-    let form = form.map_err(|e| Error::invalid("form_invalid", e.body_text()))?;
-    let form = receive(&service, &caller, form).await?;
+    check_length(app, &headers)?;
+    let form = receive(app, &headers, body, Target::Blobs(caller.tenant())).await?;
     if form.files.is_empty() {
         return Err(
             Error::invalid("files_missing", "send at least one file in the field files").into(),
@@ -199,16 +173,6 @@ impl Waiting {
     }
 }
 
-/// What an upload holds.
-#[derive(Default)]
-pub(crate) struct Form {
-    pub(crate) files: Vec<Received>,
-    pub(crate) cutting: Cutting,
-    metadata: Option<Value>,
-    external_ids: Option<String>,
-    meeting: Meeting,
-}
-
 /// One id per file, from a JSON array or, for a single file, the id itself.
 fn external_ids(text: Option<String>, files: usize) -> Result<Vec<Option<String>>> {
     let Some(text) = text else {
@@ -226,168 +190,6 @@ fn external_ids(text: Option<String>, files: usize) -> Result<Vec<Option<String>
             "externalIds must be a JSON array with one id (or null) per file",
         ))
     }
-}
-
-pub(crate) async fn receive(
-    service: &Service,
-    caller: &Caller,
-    mut form: Multipart,
-) -> Result<Form> {
-    let app = &service.app;
-    let (mut read, mut total) = (Form::default(), 0_u64);
-    while let Some(field) = form.next_field().await.map_err(|e| broken(&e))? {
-        let name = field.name().unwrap_or_default().to_owned();
-        match name.trim_end_matches("[]") {
-            "files" | "file" => {
-                if read.files.len() >= app.config.upload_files {
-                    return Err(Error::invalid(
-                        "too_many_files",
-                        format!(
-                            "an upload may have at most {} files",
-                            app.config.upload_files
-                        ),
-                    ));
-                }
-                let room = (app.config.upload_batch_mb << 20).saturating_sub(total);
-                let file = store(service, caller, field, room).await?;
-                total += file.stored.size;
-                read.files.push(file);
-            }
-            "chunkSize" => read.cutting.chunk_size = Some(number(&name, field).await?),
-            "chunkOverlap" => read.cutting.chunk_overlap = Some(number(&name, field).await?),
-            "parseType" => read.cutting.parse_type = Some(text(field).await?),
-            "parserEngine" => read.cutting.parser_engine = Some(text(field).await?),
-            "metadata" => {
-                let value = serde_json::from_str(&text(field).await?);
-                read.metadata = Some(value.map_err(|e| {
-                    Error::invalid("metadata_invalid", format!("metadata is not JSON: {e}"))
-                })?);
-            }
-            "externalIds" | "externalId" => read.external_ids = Some(text(field).await?),
-            "onDuplicate" => read.meeting.on_duplicate = text(field).await?.parse()?,
-            "versions" => {
-                read.meeting.versions = text(field).await?.parse().map_err(|_| {
-                    Error::invalid("versions_invalid", "versions must be true or false")
-                })?;
-            }
-            other => {
-                return Err(Error::invalid(
-                    "field_unknown",
-                    format!("the form has no field {other:?}"),
-                ));
-            }
-        }
-    }
-    Ok(read)
-}
-
-/// A file's name as its sender has it, with its folders (`guide/README.md`): files of one name in different folders are different files. Roots, `.` and `..` are left out, and of
-/// a path on a Windows drive, which old browsers send, everything but the last part.
-fn named(sent: &str) -> String {
-    let mut parts = sent
-        .split(['/', '\\'])
-        .filter(|part| !matches!(*part, "" | "." | ".."));
-    let is_drive = sent.as_bytes().get(1) == Some(&b':');
-    if is_drive || sent.starts_with("\\\\") {
-        parts.next_back().unwrap_or_default().to_owned()
-    } else {
-        parts.collect::<Vec<_>>().join("/")
-    }
-}
-
-async fn store(
-    service: &Service,
-    caller: &Caller,
-    field: Field<'_>,
-    room: u64,
-) -> Result<Received> {
-    let app = &service.app;
-    let limit = app.config.upload_file_mb << 20;
-    let file_name = named(field.file_name().unwrap_or_default());
-    if file_name.is_empty() {
-        return Err(Error::invalid(
-            "file_name_invalid",
-            "every file needs a name",
-        ));
-    }
-    let stated = field.content_type().map(ToOwned::to_owned);
-    let content = field.map(|piece| piece.map_err(|e| broken(&e)));
-    let stored = app
-        .blobs
-        .put(&app.db, caller.tenant(), content, limit.min(room))
-        .await
-        .map_err(|error| match error.code() {
-            "file_too_large" if room < limit => batch_too_large(service),
-            "file_too_large" => Error::invalid(
-                "file_too_large",
-                format!(
-                    "{file_name} is larger than {} MB",
-                    app.config.upload_file_mb
-                ),
-            ),
-            _ => error,
-        })?;
-    if stored.size == 0 {
-        return Err(Error::invalid(
-            "empty_file",
-            format!("{file_name} is empty"),
-        ));
-    }
-    let input = Input {
-        file_name: &file_name,
-        mime_type: stated.as_deref(),
-        bytes: &stored.head,
-        ocr: app.parser.ocr.as_deref(),
-        ..Input::default()
-    };
-    let format = detect(&input)
-        .map_err(|e| Error::invalid("unsupported_format", format!("{file_name}: {e}")))?;
-    Ok(Received {
-        mime_type: format.mime_type(&file_name).to_owned(),
-        file_name,
-        stored,
-    })
-}
-
-fn batch_too_large(service: &Service) -> Error {
-    Error::too_large(
-        "batch_too_large",
-        format!(
-            "an upload may have at most {} MB in all",
-            service.app.config.upload_batch_mb
-        ),
-    )
-}
-
-fn broken(error: &MultipartError) -> Error {
-    Error::invalid(
-        "form_invalid",
-        format!("the form broke off or is malformed: {}", error.body_text()),
-    )
-}
-
-/// A field that is no file, held in memory and therefore bounded.
-async fn text(mut field: Field<'_>) -> Result<String> {
-    let mut bytes = Vec::new();
-    while let Some(piece) = field.chunk().await.map_err(|e| broken(&e))? {
-        if bytes.len() + piece.len() > TEXT_FIELD {
-            return Err(Error::too_large(
-                "field_too_large",
-                "a field that is no file may have at most 1 MB",
-            ));
-        }
-        bytes.extend_from_slice(&piece);
-    }
-    String::from_utf8(bytes)
-        .map_err(|_| Error::invalid("form_invalid", "a field of the form is not UTF-8"))
-}
-
-async fn number(name: &str, field: Field<'_>) -> Result<i64> {
-    text(field)
-        .await?
-        .trim()
-        .parse()
-        .map_err(|_| Error::invalid("number_invalid", format!("{name} must be a whole number")))
 }
 
 fn per_file(metadata: Option<Value>, files: usize) -> Result<Vec<Value>> {
@@ -485,26 +287,4 @@ async fn status(
         error_message: document.error_message.clone(),
         file_id: document.id,
     }))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_keep_their_folders_and_lead_nowhere() {
-        for (sent, kept) in [
-            ("tides.pdf", "tides.pdf"),
-            ("guide/README.md", "guide/README.md"),
-            ("guide\\README.md", "guide/README.md"),
-            ("../../etc/passwd", "etc/passwd"),
-            ("/var/./x.txt", "var/x.txt"),
-            ("C:\\fakepath\\x.txt", "x.txt"),
-            ("\\\\server\\share\\x.txt", "x.txt"),
-            ("..", ""),
-            ("/", ""),
-        ] {
-            assert_eq!(named(sent), kept, "{sent}");
-        }
-    }
 }

@@ -1,9 +1,8 @@
 //! Chunks: reading them with what stands around them, changing them by hand, and trying other settings.
 
 use axum::Json;
-use axum::extract::multipart::{Multipart, MultipartRejection};
-use axum::extract::{DefaultBodyLimit, State};
-use axum::http::StatusCode;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -11,8 +10,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::api::Service;
-use crate::api::dashboard::files::receive;
 use crate::api::dashboard::wire::{Auth, Body, Fault, Pagination, Paging, Path, Problem, Query};
+use crate::api::upload::{Target, check_length, receive};
 use crate::auth::Scope;
 use crate::error::{Error, Result};
 use crate::kb::datasets::{self, Cutting};
@@ -28,12 +27,7 @@ pub(super) fn routes() -> OpenApiRouter<Service> {
         .routes(routes!(list_edits))
         .routes(routes!(forget))
         .routes(routes!(preview_document))
-        .merge(
-            // Files count their own bytes while they stream.
-            OpenApiRouter::new()
-                .routes(routes!(preview_file))
-                .layer(DefaultBodyLimit::disable()),
-        )
+        .routes(routes!(preview_file))
 }
 
 /// A chunk: `text[start..end] == content`, counted in Unicode characters, and `startByte`/`endByte` in UTF-8 bytes; an edited chunk has other
@@ -461,23 +455,26 @@ pub(super) async fn preview_file(
     State(service): State<Service>,
     Auth(caller): Auth,
     Path(dataset): Path<String>,
-    form: Result<Multipart, MultipartRejection>,
+    headers: HeaderMap,
+    body: axum::body::Body,
 ) -> Result<Json<Preview>, Problem> {
     caller.need(Scope::KbRead)?;
-    datasets::settings(&service.app, &caller, &dataset).await?;
-    service.app.room()?;
-    let form = form.map_err(|e| Error::invalid("form_invalid", e.body_text()))?;
-    let form = receive(&service, &caller, form).await?;
+    let app = &service.app;
+    datasets::settings(app, &caller, &dataset).await?;
+    app.room()?;
+    check_length(app, &headers)?;
+    let folder = app.parser.folder().await?;
+    let form = receive(app, &headers, body, Target::Folder(folder.path())).await?;
     let [file] = form.files.as_slice() else {
         return Err(Error::invalid("files_missing", "send one file in the field file").into());
     };
     let tried = preview::of_file(
-        &service.app,
+        app,
         &caller,
         &dataset,
         &file.file_name,
         &file.mime_type,
-        &file.stored,
+        &folder.path().join("0"),
         &form.cutting,
     )
     .await?;

@@ -58,5 +58,5 @@ pub(super) fn routes() -> OpenApiRouter<Service> {
         .routes(routes!(channel::conversations))
         .routes(routes!(channel::messages))
         .routes(routes!(channel::tasks))
-        .routes(routes!(events::stream))
+        .routes(routes!(events::listen))
 }

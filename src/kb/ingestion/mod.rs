@@ -11,6 +11,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use cairn_ingest::ParseError;
 use cairn_models::Priority;
 use futures::StreamExt;
@@ -307,6 +308,16 @@ pub(crate) async fn parse(
         .blobs
         .get(&document.tenant_id, &document.blob_hash)
         .await?;
+    parse_bytes(app, document, dataset, bytes).await
+}
+
+/// Reads bytes as those of a document.
+pub(crate) async fn parse_bytes(
+    app: &App,
+    document: &Document,
+    dataset: &Dataset,
+    bytes: Bytes,
+) -> Result<std::result::Result<Parsed, ParseError>> {
     let engine = document
         .parser_engine
         .as_ref()

@@ -1,0 +1,448 @@
+//! Decides when a request may be worked on. What is bounded: requests worked on at the same time, the time of each, and of bodies their pace, the
+//! memory that they take together, and how many come without a key.
+//!
+//! A request is counted as worked on only once its body is there, so clients that send slowly keep nobody waiting. The body itself waits for
+//! the turn, at its end: whatever reads it (an extractor, the Model Context Protocol's library) then goes on. Probes wait for nothing.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use http_body::{Frame, SizeHint};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{Instant, Sleep};
+
+use super::extract::session_secret;
+use super::server::ClientAddress;
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::limits::{Counted, Counts, Full};
+
+/// How long a request waits for its turn.
+const QUEUE: Duration = Duration::from_secs(10);
+/// How long a body may take to come up to its pace.
+const GRACE: Duration = Duration::from_secs(10);
+/// Bytes of a body that count as much as a request.
+const WEIGHT: u64 = 32 << 10;
+
+/// Routes that have to answer at once, whatever else goes on.
+pub(super) const PROBES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+/// Routes whose answers do not end.
+pub(super) const STREAMS: [&str; 1] = ["/kb/v1/events"];
+/// Routes whose bodies go to the disk while they arrive.
+pub(super) const UPLOADS: [&str; 4] = [
+    "/dashboard/v1/knowledge-base/datasets/{datasetId}/files/upload",
+    "/kb/v1/datasets/{datasetId}/preview/upload",
+    "/protected/data/folders/{id}/items/upload",
+    "/v1/files/{tenant}/{id}",
+];
+
+/// How requests of a route are bounded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Class {
+    /// By nothing.
+    Probe,
+    /// By the number of streams, which the handler knows.
+    Stream,
+    /// By the number of uploads and their pace.
+    Upload,
+    /// By everything.
+    Ordinary,
+}
+
+impl Class {
+    fn of(route: &str) -> Self {
+        if PROBES.contains(&route) {
+            Self::Probe
+        } else if STREAMS.contains(&route) {
+            Self::Stream
+        } else if UPLOADS.contains(&route) {
+            Self::Upload
+        } else {
+            Self::Ordinary
+        }
+    }
+}
+
+/// The limits, and what is taken of them.
+#[derive(Debug)]
+pub(super) struct Admission {
+    requests: Arc<Semaphore>,
+    concurrency: usize,
+    uploads: Arc<Semaphore>,
+    /// In KiB.
+    memory: Arc<Semaphore>,
+    anonymous: Counts<IpAddr>,
+    anonymous_bodies: usize,
+    body_rate: u64,
+    request_time: Duration,
+    upload_time: Duration,
+}
+
+impl Admission {
+    pub(super) fn new(config: &Config) -> Self {
+        let concurrency = config.concurrency.min(Semaphore::MAX_PERMITS);
+        Self {
+            requests: Arc::new(Semaphore::new(concurrency)),
+            concurrency,
+            uploads: Arc::new(Semaphore::new(config.uploads.min(Semaphore::MAX_PERMITS))),
+            memory: Arc::new(Semaphore::new(
+                (config.body_memory_mb << 10).min(Semaphore::MAX_PERMITS),
+            )),
+            anonymous: Counts::default(),
+            anonymous_bodies: config.anonymous_bodies,
+            body_rate: config.body_rate,
+            request_time: Duration::from_secs(config.request_seconds),
+            upload_time: Duration::from_secs(config.upload_seconds),
+        }
+    }
+
+    /// Waits for the turn of a request with a body of so many bytes.
+    async fn turn(&self, body: u64) -> Result<OwnedSemaphorePermit> {
+        let weight = 1 + usize::try_from(body / WEIGHT).unwrap_or(usize::MAX);
+        let weight = u32::try_from(weight.min(self.concurrency)).unwrap_or(u32::MAX);
+        wait(Arc::clone(&self.requests).acquire_many_owned(weight)).await
+    }
+
+    /// Counts a body that comes without a key.
+    fn anonymous(&self, request: &Request) -> Result<Counted<IpAddr>> {
+        let nowhere = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        let address = request.extensions().get::<ClientAddress>();
+        let address = address.map_or(nowhere, |client| client.0);
+        let own = self.anonymous_bodies.div_ceil(4);
+        let counted = self.anonymous.open(&address, self.anonymous_bodies, own);
+        counted.map_err(|full| match full {
+            Full::Key => Error::rate_limited(
+                "this address sends too many bodies without a key at the same time",
+            ),
+            Full::All => busy(),
+        })
+    }
+}
+
+async fn wait(
+    permit: impl Future<Output = std::result::Result<OwnedSemaphorePermit, tokio::sync::AcquireError>>,
+) -> Result<OwnedSemaphorePermit> {
+    match tokio::time::timeout(QUEUE, permit).await {
+        Ok(Ok(permit)) => Ok(permit),
+        Ok(Err(closed)) => Err(Error::internal("a limit was closed").with_source(closed)),
+        Err(_) => Err(busy()),
+    }
+}
+
+fn busy() -> Error {
+    Error::unavailable("too_busy", "the server has too much to do; try again")
+}
+
+/// How far the body of a request is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Nothing reads it.
+    Unread,
+    /// It is being read.
+    Arriving,
+    /// It was read to its end, at this time.
+    Arrived(Instant),
+}
+
+/// What the request's body and the middleware share.
+#[derive(Debug)]
+struct Ticket {
+    phase: watch::Sender<Phase>,
+    held: Mutex<Held>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    turn: Option<OwnedSemaphorePermit>,
+    memory: Option<OwnedSemaphorePermit>,
+    failure: Option<Error>,
+}
+
+impl Ticket {
+    fn new() -> Self {
+        Self {
+            phase: watch::Sender::new(Phase::Unread),
+            held: Mutex::default(),
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns when the request has taken longer than `time` since it began or, if its body was read, since that was there.
+    async fn overdue(&self, time: Duration) {
+        let began = Instant::now();
+        let mut phases = self.phase.subscribe();
+        loop {
+            let phase = *phases.borrow_and_update();
+            let until = match phase {
+                Phase::Unread => Some(began + time),
+                Phase::Arriving => None,
+                Phase::Arrived(at) => Some(at + time),
+            };
+            let passed = async {
+                match until {
+                    Some(until) => tokio::time::sleep_until(until).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = passed => return,
+                // The sender is this ticket, so there is always a next phase to wait for.
+                _ = phases.changed() => {}
+            }
+        }
+    }
+}
+
+/// A body that has to arrive at its pace and, unless it goes to the disk, counts towards the memory of bodies and waits for its turn at the end.
+struct Arriving {
+    body: Body,
+    ticket: Arc<Ticket>,
+    admission: Arc<Admission>,
+    /// Whether it counts and waits.
+    buffered: bool,
+    received: u64,
+    began: Option<Instant>,
+    late: Pin<Box<Sleep>>,
+    turn: Option<BoxFuture<'static, Result<OwnedSemaphorePermit>>>,
+    ended: bool,
+    _anonymous: Option<Counted<IpAddr>>,
+}
+
+impl Arriving {
+    fn fail(
+        &mut self,
+        error: Error,
+    ) -> Poll<Option<std::result::Result<Frame<Bytes>, axum::Error>>> {
+        self.ended = true;
+        let told = axum::Error::new(error.to_string());
+        self.ticket.held().failure = Some(error);
+        Poll::Ready(Some(Err(told)))
+    }
+
+    /// Counts what has arrived towards the memory of bodies.
+    fn hold(&mut self, bytes: usize) -> Result<()> {
+        let before = self.received.div_ceil(1024);
+        self.received += bytes as u64;
+        if !self.buffered {
+            return Ok(());
+        }
+        let more = u32::try_from(self.received.div_ceil(1024) - before).unwrap_or(u32::MAX);
+        let more = Arc::clone(&self.admission.memory)
+            .try_acquire_many_owned(more)
+            .map_err(|_| busy())?;
+        let mut held = self.ticket.held();
+        match &mut held.memory {
+            Some(memory) => memory.merge(more),
+            None => held.memory = Some(more),
+        }
+        Ok(())
+    }
+
+    /// When the body is late if nothing more arrives.
+    fn deadline(&self, began: Instant) -> Option<Instant> {
+        let rate = self.admission.body_rate;
+        (rate > 0).then(|| began + GRACE + Duration::from_secs(self.received / rate))
+    }
+}
+
+impl http_body::Body for Arriving {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<std::result::Result<Frame<Bytes>, axum::Error>>> {
+        let this = &mut *self;
+        if this.ended {
+            return Poll::Ready(None);
+        }
+        let began = *this.began.get_or_insert_with(|| {
+            this.ticket.phase.send_replace(Phase::Arriving);
+            Instant::now()
+        });
+        if this.turn.is_none() {
+            match Pin::new(&mut this.body).poll_frame(context) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    let bytes = frame.data_ref().map_or(0, Bytes::len);
+                    return match this.hold(bytes) {
+                        Ok(()) => Poll::Ready(Some(Ok(frame))),
+                        Err(error) => this.fail(error),
+                    };
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    this.ended = true;
+                    return Poll::Ready(Some(Err(error)));
+                }
+                Poll::Ready(None) => {
+                    this.ticket
+                        .phase
+                        .send_replace(Phase::Arrived(Instant::now()));
+                    if !this.buffered {
+                        this.ended = true;
+                        return Poll::Ready(None);
+                    }
+                    let (admission, bytes) = (Arc::clone(&this.admission), this.received);
+                    this.turn = Some(async move { admission.turn(bytes).await }.boxed());
+                }
+                Poll::Pending => {
+                    let Some(deadline) = this.deadline(began) else {
+                        return Poll::Pending;
+                    };
+                    if this.late.deadline() != deadline {
+                        this.late.as_mut().reset(deadline);
+                    }
+                    if this.late.as_mut().poll(context).is_pending() {
+                        return Poll::Pending;
+                    }
+                    let rate = this.admission.body_rate;
+                    let message = format!("the body arrived at less than {rate} bytes per second");
+                    return this.fail(Error::too_slow("body_too_slow", message));
+                }
+            }
+        }
+        let Some(turn) = &mut this.turn else {
+            return Poll::Ready(None);
+        };
+        match turn.poll_unpin(context) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Ok(permit)) => {
+                this.ended = true;
+                this.ticket.held().turn = Some(permit);
+                Poll::Ready(None)
+            }
+            Poll::Ready(Err(error)) => this.fail(error),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        // Its end has to be asked for: that is where it waits.
+        self.ended
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+fn has_body(headers: &HeaderMap) -> bool {
+    let length = headers.get(header::CONTENT_LENGTH);
+    headers.contains_key(header::TRANSFER_ENCODING) || length.is_some_and(|l| l != "0")
+}
+
+fn is_anonymous(headers: &HeaderMap) -> bool {
+    !headers.contains_key(header::AUTHORIZATION) && session_secret(headers).is_none()
+}
+
+/// Lets a request in when its turn has come, and ends it when it takes too long.
+pub(super) async fn admit(
+    State(admission): State<Arc<Admission>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("", MatchedPath::as_str)
+        .to_owned();
+    match Class::of(&route) {
+        Class::Probe | Class::Stream => next.run(request).await,
+        Class::Upload => {
+            let uploads = Arc::clone(&admission.uploads);
+            let _turn = match wait(uploads.acquire_owned()).await {
+                Ok(turn) => turn,
+                Err(error) => return super::refuse(&route, error),
+            };
+            let time = admission.upload_time;
+            answer(admission, &route, time, request, next, false, None).await
+        }
+        Class::Ordinary => {
+            let counted = if has_body(request.headers()) && is_anonymous(request.headers()) {
+                match admission.anonymous(&request) {
+                    Ok(counted) => Some(counted),
+                    Err(error) => return super::refuse(&route, error),
+                }
+            } else {
+                None
+            };
+            let time = admission.request_time;
+            answer(admission, &route, time, request, next, true, counted).await
+        }
+    }
+}
+
+async fn answer(
+    admission: Arc<Admission>,
+    route: &str,
+    time: Duration,
+    request: Request,
+    next: Next,
+    buffered: bool,
+    anonymous: Option<Counted<IpAddr>>,
+) -> Response {
+    let ticket = Arc::new(Ticket::new());
+    let has_body = has_body(request.headers());
+    let work = async {
+        if !has_body {
+            if buffered {
+                match admission.turn(0).await {
+                    Ok(permit) => ticket.held().turn = Some(permit),
+                    Err(error) => return super::refuse(route, error),
+                }
+            }
+            return next.run(request).await;
+        }
+        let (parts, body) = request.into_parts();
+        let body = Arriving {
+            body,
+            ticket: Arc::clone(&ticket),
+            admission: Arc::clone(&admission),
+            buffered,
+            received: 0,
+            began: None,
+            late: Box::pin(tokio::time::sleep(GRACE)),
+            turn: None,
+            ended: false,
+            _anonymous: anonymous,
+        };
+        next.run(Request::from_parts(parts, Body::new(body))).await
+    };
+    // An upload's time includes its body; any other request's begins when that is there.
+    let overdue = async {
+        if buffered {
+            ticket.overdue(time).await;
+        } else {
+            tokio::time::sleep(time).await;
+        }
+    };
+    let response = tokio::select! {
+        response = work => response,
+        () = overdue => {
+            let seconds = time.as_secs();
+            let message = format!("the request took longer than {seconds} seconds");
+            super::refuse(route, Error::unavailable("request_timeout", message))
+        }
+    };
+    // What was wrong with the body is told instead of what its reader made of that.
+    let Some(error) = ticket.held().failure.take() else {
+        return response;
+    };
+    let mut response = super::refuse(route, error);
+    response
+        .headers_mut()
+        .insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
+}

@@ -1,0 +1,167 @@
+//! Streams of events (SSE) that resume: first what is stored after the position that a client names, then what happens. A stream ends when
+//! its key or session does, and streams are counted.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::HeaderMap;
+use axum::response::Sse;
+use axum::response::sse::{Event as SseEvent, KeepAlive};
+use futures::Stream;
+use tokio::sync::broadcast::{Receiver, error::RecvError};
+use tokio::time::{Instant, MissedTickBehavior};
+
+use crate::app::App;
+use crate::auth::{Caller, sessions};
+use crate::error::{Error, Result};
+use crate::events::{self, Stored};
+use crate::limits::{Counted, Full};
+
+/// How often the key or session of a stream is looked at again.
+const RECHECK: Duration = Duration::from_secs(5);
+
+/// Which events a stream carries, of those of its tenant.
+pub(super) type Wanted = Box<dyn Fn(&Caller, &Stored) -> bool + Send + Sync>;
+
+/// Reads the position after which a client resumes: `Last-Event-ID`, or the parameter of clients that cannot set headers.
+///
+/// # Errors
+/// `last_event_id_invalid`.
+pub(super) fn resumes(headers: &HeaderMap, parameter: Option<i64>) -> Result<Option<i64>> {
+    let Some(header) = headers.get("last-event-id") else {
+        return Ok(parameter);
+    };
+    let position = header.to_str().ok().and_then(|text| text.parse().ok());
+    position.map(Some).ok_or_else(|| {
+        Error::invalid(
+            "last_event_id_invalid",
+            "Last-Event-ID must be an id that this stream gave",
+        )
+    })
+}
+
+/// Streams the wanted events of a caller's tenant after a position, or from now on.
+///
+/// # Errors
+/// `too_many_streams`; as the database says.
+pub(super) async fn of_events(
+    app: &Arc<App>,
+    caller: Caller,
+    after: Option<i64>,
+    wanted: Wanted,
+) -> Result<Sse<impl Stream<Item = Result<SseEvent, Infallible>> + use<>>> {
+    let most = app.config.event_streams;
+    let tenant = caller.tenant().to_owned();
+    let counted = app.streams.open(&tenant, most, most.div_ceil(2));
+    let counted = counted.map_err(|full| match full {
+        Full::Key => Error::rate_limited("this tenant has too many streams of events open"),
+        Full::All => Error::unavailable("too_many_streams", "too many streams of events are open"),
+    })?;
+    // The subscription starts before stored events are read, so nothing falls between.
+    let (live, now) = app.feed.subscribe(&app.db).await?;
+    let tail = Tail {
+        app: Arc::clone(app),
+        caller,
+        wanted,
+        after: after.unwrap_or(now),
+        stored: true,
+        ready: VecDeque::new(),
+        live,
+        checked: Instant::now(),
+        _counted: counted,
+    };
+    let stream = futures::stream::unfold(tail, |mut tail| async move {
+        let event = tail.next().await?;
+        let sent = SseEvent::default()
+            .id(event.seq.to_string())
+            .event(&event.topic)
+            .data(&event.payload);
+        Some((Ok(sent), tail))
+    });
+    Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))))
+}
+
+struct Tail {
+    app: Arc<App>,
+    caller: Caller,
+    wanted: Wanted,
+    /// The position up to which events were looked at.
+    after: i64,
+    /// Whether there may be events after it that have to be read from the database.
+    stored: bool,
+    ready: VecDeque<Arc<Stored>>,
+    live: Receiver<Arc<Stored>>,
+    checked: Instant,
+    _counted: Counted<String>,
+}
+
+impl Tail {
+    /// The next event; `None` when the caller may see no more.
+    async fn next(&mut self) -> Option<Arc<Stored>> {
+        let mut recheck = tokio::time::interval_at(self.checked + RECHECK, RECHECK);
+        recheck.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            if self.checked.elapsed() >= RECHECK {
+                if !self.may_go_on().await {
+                    return None;
+                }
+                self.checked = Instant::now();
+            }
+            if let Some(event) = self.ready.pop_front() {
+                return Some(event);
+            }
+            if self.stored {
+                self.read().await;
+                continue;
+            }
+            tokio::select! {
+                event = self.live.recv() => match event {
+                    Ok(event) => self.take(event),
+                    // This stream was slow: the database has what it missed.
+                    Err(RecvError::Lagged(_)) => self.stored = true,
+                    Err(RecvError::Closed) => return None,
+                },
+                _ = recheck.tick() => {}
+            }
+        }
+    }
+
+    fn take(&mut self, event: Arc<Stored>) {
+        if event.seq <= self.after {
+            return;
+        }
+        self.after = event.seq;
+        if event.tenant_id == self.caller.tenant() && (self.wanted)(&self.caller, &event) {
+            self.ready.push_back(event);
+        }
+    }
+
+    /// Reads the next stored events; the last page leads over to the live ones.
+    async fn read(&mut self) {
+        match events::after(&self.app.db, self.caller.tenant(), self.after).await {
+            Ok(stored) => {
+                self.stored = !stored.is_empty();
+                for event in stored {
+                    self.take(Arc::new(event));
+                }
+            }
+            Err(error) => {
+                tracing::error!(error = %error, "events cannot be read; trying again");
+                tokio::time::sleep(Duration::from_secs(2)).await;
+            }
+        }
+    }
+
+    async fn may_go_on(&self) -> bool {
+        match sessions::is_valid(&self.app, &self.caller).await {
+            Ok(valid) => valid,
+            Err(error) => {
+                // Whoever cannot be checked now is checked again soon.
+                tracing::error!(error = %error, "the key of a stream cannot be checked");
+                true
+            }
+        }
+    }
+}

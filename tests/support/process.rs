@@ -1,0 +1,102 @@
+//! The program in a process of its own: for tests that kill it, or that look at what it costs.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use reqwest::Method;
+use serde_json::Value;
+
+use super::{program, text};
+
+/// A running `cairn serve`.
+pub struct Process {
+    pub child: Child,
+    pub url: String,
+    /// Key of the first start.
+    pub admin_key: Option<String>,
+}
+
+impl Drop for Process {
+    /// A test that fails leaves no server behind.
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Process {
+    /// Starts a server on a free port.
+    pub fn start(data: &Path) -> Self {
+        Self::start_with(data, &[])
+    }
+
+    /// The same with settings, as `name=value`.
+    pub fn start_with(data: &Path, settings: &[&str]) -> Self {
+        let mut command = Command::new(program());
+        command.args(["serve", "--json", "--listen", "127.0.0.1:0"]);
+        for setting in ["outgoing_allow=127.0.0.0/8"].iter().chain(settings) {
+            command.args(["--set", setting]);
+        }
+        let mut child = command
+            .arg("--data-dir")
+            .arg(data)
+            .env("CAIRN_LOG", "error")
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("piped"))
+            .read_line(&mut line)
+            .expect("it says where it listens");
+        let said: Value = serde_json::from_str(&line).expect("JSON");
+        Self {
+            child,
+            url: text(&said["url"]),
+            admin_key: said["adminKey"].as_str().map(str::to_owned),
+        }
+    }
+
+    /// `host:port`.
+    pub fn address(&self) -> &str {
+        self.url.trim_start_matches("http://")
+    }
+
+    /// KiB of memory that the process holds now.
+    pub fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.expect("the process runs");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+        let number = line.and_then(|line| line.split_whitespace().nth(1));
+        number
+            .and_then(|n| n.parse().ok())
+            .expect("a number of KiB")
+    }
+
+    /// Calls an operation; `None` when it fails, or the server does not answer.
+    pub async fn call(
+        &self,
+        key: &str,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> Option<Value> {
+        let mut request = reqwest::Client::new()
+            .request(method, format!("{}{path}", self.url))
+            .bearer_auth(key);
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let answer = request.send().await.ok()?.error_for_status().ok()?;
+        answer.json().await.ok()
+    }
+
+    /// Sends a signal, as `kill` names it.
+    pub fn signal(&self, name: &str) {
+        Command::new("kill")
+            .args([name, &self.child.id().to_string()])
+            .status()
+            .expect("kill runs");
+    }
+}
