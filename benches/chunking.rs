@@ -30,11 +30,7 @@ fn tokens() -> Tokens {
     let directory = Cache::new(root, false)
         .pull(&manifest, &|_, _, _| {})
         .expect("the model can be had");
-    Tokens::from_bytes(
-        "bench",
-        &std::fs::read(directory.join("tokenizer.json")).expect("readable"),
-    )
-    .expect("a tokenizer")
+    Tokens::from_file("bench", &directory.join("tokenizer.json")).expect("a tokenizer")
 }
 
 fn bench(c: &mut Criterion) {
@@ -68,6 +64,7 @@ fn bench(c: &mut Criterion) {
             size: 254,
             overlap: 32,
             delimiter: String::new(),
+            most: usize::MAX,
         };
         group.bench_function(name, |b| {
             b.iter(|| chunk(black_box(&document), &starts, &options))

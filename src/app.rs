@@ -158,6 +158,8 @@ impl Engine {
     }
 }
 
+/// Files parsed at the same time beside those of the workers.
+const PREVIEWS: usize = 2;
 /// Bytes of text that [`App::read_pages`] holds.
 const READ_PAGES: u64 = 64 << 20;
 
@@ -184,14 +186,12 @@ impl App {
             db
         };
         let blobs = Blobs::open(&config.blob_url, &config.data_dir, clock.clone())?;
-        let parser = Parser {
-            program: std::env::current_exe()?,
-            memory_mb: config.parse_memory_mb,
-            time: Duration::from_secs(config.parse_seconds),
-            text_limit: config.parse_text_mb << 20,
-            scratch: config.data_dir.join("scratch"),
-            ocr: config.ocr.then(|| config.ocr_languages.clone()),
-        };
+        let parser = Parser::new(
+            std::env::current_exe()?,
+            config.data_dir.join("scratch"),
+            config.workers + PREVIEWS,
+            &config,
+        );
         Ok(Arc::new(Self {
             gate: Gate::new(config.rate_per_minute),
             query_vectors: Memory::builder().max_capacity(config.query_cache).build(),
@@ -619,10 +619,7 @@ fn load(config: &Config, cache: &Cache, report: &Report) -> Result<Loaded> {
     // Endpoints do not publish tokenizers: chunks are sized with the default model's.
     let manifest = cairn_models::resolve("all-MiniLM-L6-v2")?;
     let directory = cache.pull(&manifest, &progress)?;
-    let tokens = Tokens::from_bytes(
-        &manifest.name,
-        &std::fs::read(directory.join("tokenizer.json"))?,
-    )?;
+    let tokens = Tokens::from_file(&manifest.name, &directory.join("tokenizer.json"))?;
     let options = RemoteOptions {
         url: config.embedding_url.clone(),
         key: (!config.embedding_api_key.is_empty()).then(|| config.embedding_api_key.clone()),

@@ -92,6 +92,8 @@ config! {
     parse_seconds: u64 = 120;
     /// Largest normalised text of a file, in MiB.
     parse_text_mb: usize = 64;
+    /// Most chunks of a document.
+    document_chunks: usize = 100_000;
     /// Docling server (docling-serve) for the parser engine DOCLING, as `http://host:5001`; empty for none.
     docling_url: String = String::new();
     /// API key of the Docling server.

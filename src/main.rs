@@ -7,8 +7,8 @@ fn main() -> ExitCode {
     if let [_, command, task] = arguments.as_slice()
         && command == cairn::kb::parser::COMMAND
     {
-        // The parser's child: no runtime, no configuration, only its limits.
-        return ExitCode::from(u8::try_from(cairn::kb::parser::child(task)).unwrap_or(1));
+        // A parser process: no runtime, no configuration, only its limits.
+        return ExitCode::from(u8::try_from(cairn::kb::parser::child::run(task)).unwrap_or(1));
     }
     cairn::cli::main()
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::parse::{Input, ParseError};
+use crate::input::{Input, ParseError};
 
 /// A parsed file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,34 +131,73 @@ pub struct Page {
 }
 
 impl Document {
-    /// Titles of what encloses a position, outermost first: headings, and in source code the symbols.
-    #[must_use]
-    pub fn heading_path(&self, position: usize) -> Vec<String> {
-        if self.code.is_some() {
-            let before = self.symbols.partition_point(|s| s.start <= position);
-            return self.symbols[..before]
-                .iter()
-                .filter(|s| s.end > position)
-                .map(|s| s.title.clone())
-                .collect();
-        }
-        let before = self.headings.partition_point(|h| h.start <= position);
-        let (mut path, mut level) = (Vec::new(), u8::MAX);
-        for heading in self.headings[..before].iter().rev() {
-            if heading.level < level {
-                path.push(heading.title.clone());
-                level = heading.level;
-            }
-        }
-        path.reverse();
-        path
-    }
-
     /// The page that holds a position.
     #[must_use]
     pub fn page(&self, position: usize) -> Option<&Page> {
         let after = self.pages.partition_point(|p| p.start <= position);
         after.checked_sub(1).map(|i| &self.pages[i])
+    }
+}
+
+/// What encloses each position of a document: headings, and in source code the symbols.
+#[derive(Debug)]
+pub struct Outline<'d> {
+    document: &'d Document,
+    /// Of each heading or symbol, the one that encloses it.
+    parents: Vec<Option<usize>>,
+}
+
+impl<'d> Outline<'d> {
+    /// Reads the outline of a document.
+    #[must_use]
+    pub fn new(document: &'d Document) -> Self {
+        let mut parents = Vec::new();
+        let mut open: Vec<usize> = Vec::new();
+        if document.code.is_some() {
+            for (index, symbol) in document.symbols.iter().enumerate() {
+                while open
+                    .pop_if(|o| document.symbols[*o].end <= symbol.start)
+                    .is_some()
+                {}
+                parents.push(open.last().copied());
+                open.push(index);
+            }
+        } else {
+            for (index, heading) in document.headings.iter().enumerate() {
+                while open
+                    .pop_if(|o| document.headings[*o].level >= heading.level)
+                    .is_some()
+                {}
+                parents.push(open.last().copied());
+                open.push(index);
+            }
+        }
+        Self { document, parents }
+    }
+
+    /// Titles of what encloses a position, outermost first.
+    #[must_use]
+    pub fn path(&self, position: usize) -> Vec<String> {
+        let Document {
+            headings, symbols, ..
+        } = self.document;
+        let is_code = self.document.code.is_some();
+        let after = if is_code {
+            symbols.partition_point(|s| s.start <= position)
+        } else {
+            headings.partition_point(|h| h.start <= position)
+        };
+        let (mut path, mut next) = (Vec::new(), after.checked_sub(1));
+        while let Some(index) = next {
+            if !is_code {
+                path.push(headings[index].title.clone());
+            } else if symbols[index].end > position {
+                path.push(symbols[index].title.clone());
+            }
+            next = self.parents[index];
+        }
+        path.reverse();
+        path
     }
 }
 
@@ -219,8 +258,9 @@ mod tests {
             ],
             ..Document::default()
         };
-        assert_eq!(document.heading_path(25), ["Guide", "Install", "Linux"]);
-        assert_eq!(document.heading_path(35), ["Guide", "Use"]);
-        assert!(Document::default().heading_path(3).is_empty());
+        let outline = Outline::new(&document);
+        assert_eq!(outline.path(25), ["Guide", "Install", "Linux"]);
+        assert_eq!(outline.path(35), ["Guide", "Use"]);
+        assert!(Outline::new(&Document::default()).path(3).is_empty());
     }
 }

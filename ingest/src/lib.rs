@@ -5,8 +5,10 @@
 pub mod chunk;
 pub mod crawl;
 pub mod document;
+mod input;
 pub mod parse;
 
 pub use chunk::{Chunk, ChunkOptions, Strategy};
 pub use document::{Child, Document, Heading, Page, Symbol, Table};
-pub use parse::{Format, Input, ParseError, parse};
+pub use input::{Input, ParseError};
+pub use parse::{Format, parse};

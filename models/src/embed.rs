@@ -79,7 +79,8 @@ pub fn load_local(
     let (_, environment) = ensure_runtime(cache, runtime, progress)?;
     let read = |name: &str| cache.read_verified(&directory, &manifest.file(name));
     let tokenizer_file = read("tokenizer.json")?;
-    let tokens = Tokens::from_bytes(&manifest.name, &tokenizer_file)?;
+    let file = directory.join("tokenizer.json");
+    let tokens = Tokens::from_bytes(&manifest.name, &file, &tokenizer_file)?;
     let files = TokenizerFiles {
         tokenizer_file,
         config_file: read("config.json")?,
@@ -228,14 +229,12 @@ impl Embedder for Local {
             Priority::Query => &self.query_prefix,
             Priority::Bulk => &self.passage_prefix,
         };
-        let prefixed: Vec<String>;
-        let texts = if prefix.is_empty() {
-            texts
-        } else {
-            prefixed = texts.iter().map(|t| format!("{prefix}{t}")).collect();
-            &prefixed
-        };
-        self.inference.embed(texts, self.batches(texts)?, priority)
+        let texts = texts
+            .iter()
+            .map(|text| Ok(format!("{prefix}{}", self.tokens.readable(text)?)))
+            .collect::<Result<Vec<String>>>()?;
+        self.inference
+            .embed(&texts, self.batches(&texts)?, priority)
     }
 }
 

@@ -1,15 +1,26 @@
 //! Counts and places tokens exactly as the model sees them, without truncation.
 
-use tokenizers::Tokenizer;
+use std::borrow::Cow;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use tokenizers::{ModelWrapper, Tokenizer};
 
 use crate::{Error, Result};
 
 /// Texts are tokenised in pieces of about this many bytes, so that memory does not grow with the document.
 const PIECE: usize = 16 * 1024;
 
+/// A word that the model cannot read whole is read in parts of so many characters.
+const PART: usize = 50;
+
 /// A model's tokenizer for counting: no truncation, no padding.
 pub struct Tokens {
     tokenizer: Tokenizer,
+    /// Where it was read from.
+    file: PathBuf,
+    /// Longest word in characters that the model reads; it takes longer ones for a single unknown token.
+    longest_word: Option<usize>,
     /// Special tokens the model adds around a text.
     special: usize,
     /// The token that stands for what the vocabulary lacks.
@@ -28,8 +39,17 @@ impl Tokens {
     /// Reads a `tokenizer.json`.
     ///
     /// # Errors
-    /// [`Error::Load`] when the file is not a tokenizer.
-    pub fn from_bytes(model: &str, bytes: &[u8]) -> Result<Self> {
+    /// [`Error::Load`] when the file cannot be read, or is not a tokenizer.
+    pub fn from_file(model: &str, file: &Path) -> Result<Self> {
+        let bytes = std::fs::read(file).map_err(|e| Error::load(model, e))?;
+        Self::from_bytes(model, file, &bytes)
+    }
+
+    /// The same with the bytes of the file, which were verified.
+    ///
+    /// # Errors
+    /// [`Error::Load`] when they are not a tokenizer.
+    pub fn from_bytes(model: &str, file: &Path, bytes: &[u8]) -> Result<Self> {
         let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|e| Error::load(model, e))?;
         tokenizer.with_padding(None);
         tokenizer
@@ -42,11 +62,29 @@ impl Tokens {
         let unknown = ["[UNK]", "<unk>"]
             .into_iter()
             .find_map(|token| tokenizer.token_to_id(token));
+        let longest_word = match tokenizer.get_model() {
+            ModelWrapper::WordPiece(model) => Some(model.max_input_chars_per_word),
+            ModelWrapper::BPE(_) | ModelWrapper::WordLevel(_) | ModelWrapper::Unigram(_) => None,
+        };
         Ok(Self {
             tokenizer,
+            file: file.to_owned(),
+            longest_word,
             special,
             unknown,
         })
+    }
+
+    /// The file that it was read from, for other processes.
+    #[must_use]
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// Special tokens that the model adds around a text.
+    #[must_use]
+    pub fn special(&self) -> usize {
+        self.special
     }
 
     /// How well the vocabulary knows the words of a text: letters per piece, where letters that became the unknown token do not count. A model
@@ -58,10 +96,7 @@ impl Tokens {
     pub fn grasp(&self, text: &str) -> Result<Option<f32>> {
         let (mut letters, mut count) = (0.0, 0_usize);
         for piece in pieces(text) {
-            let encoding = self
-                .tokenizer
-                .encode(piece, false)
-                .map_err(|e| Error::Inference(e.to_string()))?;
+            let encoding = self.encoded(piece)?;
             for (id, (start, end)) in encoding.get_ids().iter().zip(encoding.get_offsets()) {
                 let weight: f32 = piece
                     .get(*start..*end)
@@ -87,23 +122,88 @@ impl Tokens {
         Ok(self.starts(text)?.len() + self.special)
     }
 
-    /// Byte offsets at which tokens start, ascending, without special tokens.
+    /// Byte offsets at which tokens start, ascending, without special tokens. Words that are too long for the model count as it reads them, in
+    /// [`readable`](Self::readable) parts.
     ///
     /// # Errors
     /// [`Error::Inference`] when the tokenizer refuses the text.
     pub fn starts(&self, text: &str) -> Result<Vec<usize>> {
         let mut starts = Vec::with_capacity(text.len() / 4);
-        let mut base = 0;
-        for piece in pieces(text) {
-            let encoding = self
-                .tokenizer
-                .encode(piece, false)
-                .map_err(|e| Error::Inference(e.to_string()))?;
-            starts.extend(encoding.get_offsets().iter().map(|(start, _)| base + start));
-            base += piece.len();
-        }
+        self.encode(text, |start, end, too_long| {
+            if too_long {
+                for part in parts(text, start, end) {
+                    let encoding = self.encoded(&text[part.clone()])?;
+                    let offsets = encoding.get_offsets().iter();
+                    starts.extend(offsets.map(|(at, _)| part.start + at));
+                }
+            } else {
+                starts.push(start);
+            }
+            Ok(())
+        })?;
         Ok(starts)
     }
+
+    /// The text as the model can read it: words that it would take for a single unknown token are taken apart by spaces.
+    ///
+    /// # Errors
+    /// [`Error::Inference`] when the tokenizer refuses the text.
+    pub fn readable<'t>(&self, text: &'t str) -> Result<Cow<'t, str>> {
+        let longest = self.longest_word.unwrap_or(usize::MAX);
+        if !text.split_whitespace().any(|word| word.len() > longest) {
+            return Ok(Cow::Borrowed(text));
+        }
+        let (mut out, mut at) = (String::with_capacity(text.len()), 0);
+        self.encode(text, |start, end, too_long| {
+            if too_long {
+                for part in parts(text, start, end).skip(1) {
+                    out.push_str(&text[at..part.start]);
+                    out.push(' ');
+                    at = part.start;
+                }
+            }
+            Ok(())
+        })?;
+        out.push_str(&text[at..]);
+        Ok(Cow::Owned(out))
+    }
+
+    /// Calls a function with the range of each token, and whether it is a word that is too long for the model.
+    fn encode(
+        &self,
+        text: &str,
+        mut token: impl FnMut(usize, usize, bool) -> Result<()>,
+    ) -> Result<()> {
+        let mut base = 0;
+        for piece in pieces(text) {
+            let encoding = self.encoded(piece)?;
+            for (id, (start, end)) in encoding.get_ids().iter().zip(encoding.get_offsets()) {
+                let characters = || piece[*start..*end].chars().count();
+                let too_long = Some(*id) == self.unknown
+                    && self
+                        .longest_word
+                        .is_some_and(|most| end - start > most && characters() > most);
+                token(base + start, base + end, too_long)?;
+            }
+            base += piece.len();
+        }
+        Ok(())
+    }
+
+    fn encoded(&self, text: &str) -> Result<tokenizers::Encoding> {
+        let encoding = self.tokenizer.encode(text, false);
+        encoding.map_err(|e| Error::Inference(e.to_string()))
+    }
+}
+
+/// The parts of a word that is too long for a model, as ranges.
+fn parts(text: &str, start: usize, end: usize) -> impl Iterator<Item = Range<usize>> {
+    let begin = text[start..end]
+        .char_indices()
+        .step_by(PART)
+        .map(move |(at, _)| start + at);
+    let ends = begin.clone().skip(1).chain([end]);
+    begin.zip(ends).map(|(start, end)| start..end)
 }
 
 /// What a letter weighs beside one of an alphabet.

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -79,7 +80,10 @@ fn connect(url: &str, dimensions: usize) -> Result<Loaded> {
         batch: 2,
         timeout: Duration::from_secs(10),
     };
-    RemoteEmbedder::connect(options, Tokens::from_bytes("test", TOKENIZER.as_bytes())?)
+    RemoteEmbedder::connect(
+        options,
+        Tokens::from_bytes("test", Path::new("none"), TOKENIZER.as_bytes())?,
+    )
 }
 
 /// Embeds a text as its length and 1, answering in reverse order as the protocol allows.

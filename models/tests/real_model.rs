@@ -91,3 +91,30 @@ fn token_starts_are_positions_in_the_text() {
         model.tokens().count(text).expect("counts")
     );
 }
+
+#[test]
+fn words_that_are_too_long_for_the_model_are_read_in_parts_and_counted_so() {
+    let model = load("all-MiniLM-L6-v2");
+    let word: String = ('a'..='z').cycle().take(5000).collect();
+    let starts = model.tokens().starts(&word).expect("counts");
+    // 100 parts of 50 letters: more than the single unknown token that the tokenizer makes of the word.
+    assert!(
+        starts.len() > 1000 && starts.is_sorted(),
+        "{}",
+        starts.len()
+    );
+    let readable = model.tokens().readable(&word).expect("reads");
+    assert_eq!(readable.split(' ').count(), 100);
+    assert_eq!(
+        model.tokens().count(&readable).expect("counts"),
+        model.tokens().count(&word).expect("counts")
+    );
+    let other: String = ('a'..='z').rev().cycle().take(300).collect();
+    let vectors = model.embed(&[word[..300].to_owned(), other], Priority::Bulk);
+    let vectors = vectors.expect("embeds");
+    assert!(cosine(&vectors[0], &vectors[1]) < 0.99, "both were read");
+    assert_eq!(
+        model.tokens().readable("short words").expect("reads"),
+        "short words"
+    );
+}

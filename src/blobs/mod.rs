@@ -122,7 +122,13 @@ impl Blobs {
     ///
     /// # Errors
     /// As the store says.
-    pub async fn put_bytes(&self, db: &Db, tenant_id: &str, content: Vec<u8>) -> Result<Stored> {
+    pub async fn put_bytes(
+        &self,
+        db: &Db,
+        tenant_id: &str,
+        content: impl Into<Bytes>,
+    ) -> Result<Stored> {
+        let content = content.into();
         let hash = hex::encode(Sha256::digest(&content));
         let stored = Stored {
             hash,

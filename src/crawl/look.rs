@@ -20,6 +20,7 @@ use crate::crawl::{Seen, render};
 use crate::error::{Error, Kind, Result};
 use crate::kb::datasets::Cutting;
 use crate::kb::documents::{self, Meeting, NewDocument};
+use crate::kb::parser::Given;
 
 /// Redirects on the way to a page.
 const HOPS: i64 = 10;
@@ -487,7 +488,12 @@ impl Visitor {
         let (hash, stored) = match content {
             Content::File(stored) => (stored.hash.clone(), stored),
             Content::Page(bytes) => {
-                let parsed = app.parser.parse(name, mime_type, bytes.clone()).await?;
+                let given = Given::File {
+                    file_name: name,
+                    mime_type,
+                    bytes: bytes.clone(),
+                };
+                let parsed = app.parser.read(given, None).await?;
                 let document = match parsed {
                     Ok(parsed) => parsed.document,
                     Err(error) => return Ok((Taken::Failed(error.code, error.message), None)),
@@ -502,7 +508,7 @@ impl Visitor {
                 }
                 let stored = app
                     .blobs
-                    .put_bytes(&app.db, &self.crawl.tenant_id, bytes.to_vec())
+                    .put_bytes(&app.db, &self.crawl.tenant_id, bytes)
                     .await?;
                 // Ingestion is about to ask for the same.
                 app.read_pages

@@ -736,21 +736,27 @@ pub(crate) async fn set_children(
     }
     let mut tx = app.db.begin().await?;
     index_log::hold(&mut tx, &parent.tenant_id, &parent.dataset_id).await?;
+    // It was read before a long step: by now it may be gone, replaced, hidden or described otherwise.
+    let now = load_in(&mut tx, &parent.tenant_id, &parent.id).await?;
+    let Some(parent) = now.filter(|now| now.job_id == parent.job_id) else {
+        return Ok(());
+    };
     let mut kept: HashSet<String> = HashSet::new();
-    for document in &new {
+    for mut document in new {
+        document.metadata = parent.metadata()?;
         let met = meet(
             app,
             &mut tx,
             &parent.tenant_id,
             &parent.dataset_id,
-            document,
-            Some(parent),
+            &document,
+            Some(&parent),
             Meeting::default(),
         )
         .await?;
         kept.insert(met.document.id);
     }
-    for child in children(&mut tx, parent).await? {
+    for child in children(&mut tx, &parent).await? {
         if !kept.contains(&child.id) {
             remove(app, &mut tx, &child).await?;
         }
@@ -1140,12 +1146,11 @@ pub(crate) struct Progress {
     pub chunks_embedded: Option<i64>,
 }
 
-/// Records progress and tells it; `false` when the document is gone.
+/// Records progress of a document's job and tells it; `false` when the document is gone, or another job has it by now.
 pub(crate) async fn progress(
     app: &App,
     tx: &mut Tx,
-    tenant_id: &str,
-    id: &str,
+    document: &Document,
     progress: &Progress,
 ) -> Result<bool> {
     let (code, message) = progress.error.clone().unzip();
@@ -1154,14 +1159,14 @@ pub(crate) async fn progress(
             concat!(
                 "UPDATE kb_documents SET status = $1, error_code = $2, error_message = $3, chunks_total = COALESCE($4, chunks_total),
                  chunks_embedded = COALESCE($5, chunks_embedded), embedding_since = CASE WHEN $4 IS NULL THEN embedding_since ELSE $6 END,
-                 updated_on = $6 WHERE tenant_id = $7 AND id = $8 RETURNING ",
+                 updated_on = $6 WHERE tenant_id = $7 AND id = $8 AND job_id = $9 RETURNING ",
                 columns!()
             ),
-            args![progress.status, code, message, progress.chunks_total, progress.chunks_embedded, app.clock.now(), tenant_id, id],
+            args![progress.status, code, message, progress.chunks_total, progress.chunks_embedded, app.clock.now(), &document.tenant_id, &document.id, &document.job_id],
         )
         .await?;
     let Some(row) = row else { return Ok(false) };
-    events::append(tx, &app.clock, tenant_id, &row.changed()).await?;
+    events::append(tx, &app.clock, &document.tenant_id, &row.changed()).await?;
     Ok(true)
 }
 
@@ -1208,7 +1213,10 @@ pub async fn retry(app: &App, caller: &Caller, job_id: &str) -> Result<jobs::Job
             chunks_embedded: Some(0),
             ..Progress::default()
         };
-        progress(app, &mut tx, caller.tenant(), &document_id, &waiting).await?;
+        let document = load_in(&mut tx, caller.tenant(), &document_id).await?;
+        if let Some(document) = document.filter(|d| d.job_id == job.id) {
+            progress(app, &mut tx, &document, &waiting).await?;
+        }
     }
     if let Task::Crawl { crawl_id } = job.task()? {
         crawls::requeue(&mut tx, caller.tenant(), &crawl_id).await?;

@@ -358,7 +358,8 @@ pub(crate) async fn failed(
         live_set: set_id.to_owned(),
         ..dataset
     };
-    ingestion::exchange_aside(app, &aside, &document, Err(error)).await
+    ingestion::exchange_aside(app, &aside, &document, Err(error)).await?;
+    Ok(())
 }
 
 /// Why a generation cannot be switched to yet; `None` when it can.

@@ -82,6 +82,6 @@ async fn cut(
         .map(|c| c.file_name.clone())
         .collect();
     // What the file gives by itself, without the edits of a document.
-    let prepared = ingestion::prepared(app, dataset, document, parsed, Vec::new()).await?;
+    let prepared = ingestion::unedited(app, dataset, document, parsed).await?;
     Ok((prepared, parts))
 }

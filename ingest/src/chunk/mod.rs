@@ -4,13 +4,16 @@
 //! inside a range, found by binary search, so that the splitter may ask as often as it likes.
 
 mod overlap;
+mod windows;
 
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
-use text_splitter::{ChunkConfig, ChunkSizer, CodeSplitter, MarkdownSplitter, TextSplitter};
+use text_splitter::{ChunkConfig, ChunkSizer, CodeSplitter, MarkdownSplitter};
 
-use crate::document::{Document, Page, Table};
+use crate::document::{Document, Outline, Page, Table};
+use crate::input::ParseError;
+use windows::naive;
 
 /// How the text is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +38,8 @@ pub struct ChunkOptions {
     pub overlap: usize,
     /// Where `Manual` cuts.
     pub delimiter: String,
+    /// Most chunks of a document.
+    pub most: usize,
 }
 
 /// A piece of a document.
@@ -57,7 +62,7 @@ pub struct Chunk {
 }
 
 /// Rows of a table.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableRows {
     /// Position of the table in the document, from 1.
     pub table: u32,
@@ -72,9 +77,15 @@ pub struct TableRows {
 /// Cuts a document. `token_starts` are the byte offsets of the tokens of `document.text`, ascending.
 ///
 /// Every character that is not white space is in some chunk, except the delimiters of `Manual`. No chunk exceeds `size`, together with the
-/// table header that it repeats; headers longer than half of that are not repeated.
-#[must_use]
-pub fn chunk(document: &Document, token_starts: &[usize], options: &ChunkOptions) -> Vec<Chunk> {
+/// table header that it repeats; headers longer than half of that are not repeated. Takes time in proportion to the text.
+///
+/// # Errors
+/// `too_many_chunks`.
+pub fn chunk(
+    document: &Document,
+    token_starts: &[usize],
+    options: &ChunkOptions,
+) -> Result<Vec<Chunk>, ParseError> {
     let text = document.text.as_str();
     let sizer = Sizer {
         base: text.as_ptr() as usize,
@@ -83,9 +94,7 @@ pub fn chunk(document: &Document, token_starts: &[usize], options: &ChunkOptions
     let body = options.size.saturating_sub(options.overlap).max(1);
     let whole = 0..text.len();
     let spans = match options.strategy {
-        Strategy::Manual => pieces(text, &options.delimiter)
-            .flat_map(|range| naive(text, range, body, &sizer))
-            .collect(),
+        Strategy::Manual => manual(text, body, &sizer, options)?,
         // A chunk has one page, so that a citation leads to it.
         Strategy::Naive | Strategy::Markdown if !document.pages.is_empty() => document
             .pages
@@ -105,13 +114,17 @@ pub fn chunk(document: &Document, token_starts: &[usize], options: &ChunkOptions
             structured(document, whole, body, options.strategy, &sizer)
         }
     };
+    if spans.len() > options.most {
+        return Err(too_many(options.most));
+    }
+    let outline = Outline::new(document);
     let mut lines = Lines::default();
     let mut chunks: Vec<Chunk> = Vec::with_capacity(spans.len());
     for (start, end) in spans {
         if text[start..end].trim().is_empty() {
             continue;
         }
-        let heading_path = document.heading_path(content_start(document, start, end));
+        let heading_path = outline.path(content_start(document, start, end));
         let table = table_rows(document, start, end, body, &sizer);
         let floor = chunks
             .last()
@@ -142,7 +155,35 @@ pub fn chunk(document: &Document, token_starts: &[usize], options: &ChunkOptions
             heading_path,
         });
     }
-    chunks
+    Ok(chunks)
+}
+
+fn too_many(most: usize) -> ParseError {
+    ParseError::new(
+        "too_many_chunks",
+        format!(
+            "the file would have more than {most} chunks; cut it into larger ones, or take the file apart"
+        ),
+    )
+}
+
+/// Cuts at the delimiter, and pieces that are too long further.
+fn manual(
+    text: &str,
+    size: usize,
+    sizer: &Sizer<'_>,
+    options: &ChunkOptions,
+) -> Result<Vec<(usize, usize)>, ParseError> {
+    let mut spans = Vec::new();
+    for range in pieces(text, &options.delimiter) {
+        if !text[range.clone()].trim().is_empty() {
+            spans.extend(naive(text, range, size, sizer));
+        }
+        if spans.len() > options.most {
+            return Err(too_many(options.most));
+        }
+    }
+    Ok(spans)
 }
 
 /// Counts lines by ascending offsets, each part of the text once.
@@ -178,13 +219,13 @@ fn structured(
     let text = document.text.as_str();
     let flow = |range: Range<usize>| match strategy {
         Strategy::Markdown => {
-            let base = range.start;
-            let config = ChunkConfig::new(size).with_sizer(sizer);
-            let cut = spans(MarkdownSplitter::new(config).chunk_indices(&text[range]));
-            let cut = cut
-                .into_iter()
-                .map(|(start, end)| (start + base, end + base));
-            merge_headings(document, cut.collect(), size, sizer)
+            let splitter = MarkdownSplitter::new(ChunkConfig::new(size).with_sizer(sizer));
+            let boundaries = windows::blocks(text, range.clone());
+            let cut = windows::structured(text, range, size, sizer, &boundaries, |part| {
+                let base = part.start;
+                spans(splitter.chunk_indices(&text[part]), base)
+            });
+            merge_headings(document, cut, size, sizer)
         }
         Strategy::Naive | Strategy::Manual => naive(text, range, size, sizer),
     };
@@ -294,7 +335,13 @@ fn symbols(document: &Document, size: usize, sizer: &Sizer<'_>) -> Vec<(usize, u
     let language = document.code.as_deref().and_then(crate::parse::language);
     let splitter = language.and_then(|language| CodeSplitter::new(language, config).ok());
     match splitter {
-        Some(splitter) => spans(splitter.chunk_indices(text)),
+        Some(splitter) => {
+            let boundaries: Vec<usize> = document.symbols.iter().map(|s| s.start).collect();
+            windows::structured(text, 0..text.len(), size, sizer, &boundaries, |part| {
+                let base = part.start;
+                spans(splitter.chunk_indices(&text[part]), base)
+            })
+        }
         None => naive(text, 0..text.len(), size, sizer),
     }
 }
@@ -319,16 +366,10 @@ impl ChunkSizer for &Sizer<'_> {
     }
 }
 
-fn spans<'t>(indices: impl Iterator<Item = (usize, &'t str)>) -> Vec<(usize, usize)> {
-    indices.map(|(at, piece)| (at, at + piece.len())).collect()
-}
-
-fn naive(text: &str, range: Range<usize>, size: usize, sizer: &Sizer<'_>) -> Vec<(usize, usize)> {
-    let splitter = TextSplitter::new(ChunkConfig::new(size).with_sizer(sizer));
-    let base = range.start;
-    spans(splitter.chunk_indices(&text[range]))
-        .into_iter()
-        .map(|(start, end)| (start + base, end + base))
+/// The pieces of a text that begins at `base`, as ranges.
+fn spans<'t>(indices: impl Iterator<Item = (usize, &'t str)>, base: usize) -> Vec<(usize, usize)> {
+    indices
+        .map(|(at, piece)| (base + at, base + at + piece.len()))
         .collect()
 }
 

@@ -5,7 +5,8 @@ use proptest::prelude::{
 };
 
 use super::*;
-use crate::parse::{Input, parse};
+use crate::input::Input;
+use crate::parse::parse;
 
 /// Stands in for a tokenizer: a token per word and per punctuation mark.
 fn token_starts(text: &str) -> Vec<usize> {
@@ -21,12 +22,18 @@ fn token_starts(text: &str) -> Vec<usize> {
     starts
 }
 
+/// Cuts what has few chunks.
+fn cut(document: &Document, token_starts: &[usize], options: &ChunkOptions) -> Vec<Chunk> {
+    chunk(document, token_starts, options).expect("not too many")
+}
+
 fn options(strategy: Strategy, size: usize, overlap: usize) -> ChunkOptions {
     ChunkOptions {
         strategy,
         size,
         overlap,
         delimiter: "\n---\n".to_owned(),
+        most: 100_000,
     }
 }
 
@@ -53,7 +60,7 @@ proptest! {
         let document = markdown(&text);
         let starts = token_starts(&document.text);
         let overlap = size * share / 8;
-        let chunks = chunk(&document, &starts, &options(strategy, size, overlap));
+        let chunks = cut(&document, &starts, &options(strategy, size, overlap));
         let mut covered = vec![false; document.text.len()];
         for chunk in &chunks {
             let shown = &document.text[chunk.start..chunk.end];
@@ -75,7 +82,7 @@ fn a_heading_stays_with_its_text_and_names_the_path() {
     let document = markdown(&format!(
         "# Guide\n\n{body}\n\n## Install\n\n{body}\n\n### Linux\n\n{body}\n"
     ));
-    let chunks = chunk(
+    let chunks = cut(
         &document,
         &token_starts(&document.text),
         &options(Strategy::Markdown, 40, 0),
@@ -91,7 +98,7 @@ fn a_heading_stays_with_its_text_and_names_the_path() {
 #[test]
 fn manual_cuts_exactly_at_the_delimiter() {
     let document = markdown("first piece\n---\nsecond piece\n---\nthird");
-    let chunks = chunk(
+    let chunks = cut(
         &document,
         &token_starts(&document.text),
         &options(Strategy::Manual, 64, 8),
@@ -107,7 +114,7 @@ fn manual_cuts_exactly_at_the_delimiter() {
 fn a_text_without_spaces_is_cut_all_the_same() {
     let document = markdown(&"中".repeat(500));
     let starts: Vec<usize> = document.text.char_indices().map(|(i, _)| i).collect();
-    let chunks = chunk(&document, &starts, &options(Strategy::Naive, 32, 0));
+    let chunks = cut(&document, &starts, &options(Strategy::Naive, 32, 0));
     assert!(chunks.len() >= 500 / 32 && chunks.iter().all(|c| c.tokens <= 32));
 }
 
@@ -139,7 +146,7 @@ fn a_chunk_has_one_page() {
         });
         document.text.push_str("\n\n");
     }
-    let chunks = chunk(
+    let chunks = cut(
         &document,
         &token_starts(&document.text),
         &options(Strategy::Markdown, 64, 0),
@@ -170,7 +177,7 @@ fn a_table_is_cut_between_rows_and_repeats_its_header() {
     let document = markdown(&format!(
         "# Stock\n\nWhat there is.\n\n| name | amount |\n| --- | --- |\n{rows}\nThat was all."
     ));
-    let chunks = chunk(
+    let chunks = cut(
         &document,
         &token_starts(&document.text),
         &options(Strategy::Markdown, 64, 8),
@@ -223,7 +230,7 @@ fn a_table_may_end_with_the_line_break_after_its_page() {
     }
     assert_eq!(document.tables.len(), 1);
     let starts = token_starts(&document.text);
-    let chunks = chunk(&document, &starts, &options(Strategy::Markdown, 12, 0));
+    let chunks = cut(&document, &starts, &options(Strategy::Markdown, 12, 0));
     assert!(chunks.len() > 1, "{chunks:?}");
 }
 
@@ -235,7 +242,7 @@ fn small_tables_lists_and_code_blocks_are_not_torn() {
     let filler = "Some words before it that fill most of the chunk, so that the next block does not fit any more.";
     for whole in [block, list, table] {
         let document = markdown(&format!("{filler}\n\n{whole}\n\n{filler}"));
-        let chunks = chunk(
+        let chunks = cut(
             &document,
             &token_starts(&document.text),
             &options(Strategy::Markdown, 40, 0),
@@ -265,7 +272,7 @@ fn code_is_cut_by_symbol_and_counts_lines() {
         ..Input::default()
     })
     .expect("parses");
-    let chunks = chunk(
+    let chunks = cut(
         &document,
         &token_starts(&document.text),
         &options(Strategy::Markdown, 50, 8),
@@ -282,4 +289,62 @@ fn code_is_cut_by_symbol_and_counts_lines() {
             ("gamma".to_owned(), Some((13, 17)))
         ]
     );
+}
+
+/// Bytes of text that the splitter is shown, over the bytes of the text: how often it looks at each.
+#[test]
+fn the_splitter_sees_each_part_of_a_long_line_a_few_times() {
+    let one_line = "The quick brown fox jumps over the lazy dog and runs on. ".repeat(20_000);
+    let document = markdown(&one_line);
+    let starts = token_starts(&document.text);
+    let mut shown = 0;
+    let sizer = Sizer {
+        base: document.text.as_ptr() as usize,
+        starts: &starts,
+    };
+    let whole = 0..document.text.len();
+    let cut = windows::structured(&document.text, whole, 100, &sizer, &[], |part| {
+        shown += part.len();
+        vec![(part.start, part.end)]
+    });
+    // Without a boundary everything but the last window is cut as plain text.
+    assert!(shown < 100_000, "{shown}");
+    assert!(cut.len() > 2_000);
+    assert_eq!(cut.first().map(|c| c.0), Some(0));
+}
+
+#[test]
+fn windows_cut_as_the_splitter_would_in_one_go() {
+    // Short enough for the splitter to be asked for all of it, and many windows long.
+    let text: String = (0..400)
+        .map(|n| {
+            format!(
+                "Sentence number {n} of this text says little. {}",
+                if n % 7 == 0 { "\n\n" } else { "" }
+            )
+        })
+        .collect();
+    let document = markdown(&text);
+    let starts = token_starts(&document.text);
+    let sizer = Sizer {
+        base: document.text.as_ptr() as usize,
+        starts: &starts,
+    };
+    let splitter = text_splitter::TextSplitter::new(ChunkConfig::new(10).with_sizer(&sizer));
+    let whole = spans(splitter.chunk_indices(&document.text), 0);
+    let windows = naive(&document.text, 0..document.text.len(), 10, &sizer);
+    assert_eq!(windows, whole);
+}
+
+#[test]
+fn too_many_chunks_are_refused_before_they_are_made() {
+    let document = markdown(&"x\n".repeat(10_000));
+    let starts = token_starts(&document.text);
+    let options = ChunkOptions {
+        delimiter: "\n".to_owned(),
+        most: 1000,
+        ..options(Strategy::Manual, 64, 0)
+    };
+    let error = chunk(&document, &starts, &options).expect_err("too many");
+    assert_eq!(error.code, "too_many_chunks");
 }

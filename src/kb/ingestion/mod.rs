@@ -28,13 +28,14 @@ use crate::jobs::pool::{Ending, Run};
 use crate::jobs::{self, Job, Task};
 use crate::kb::documents::{self, Progress};
 use crate::kb::edits::Edit;
-use crate::kb::parser::Parsed;
+use crate::kb::parser::{Given, Parsed};
 use crate::kb::{Chunk, Dataset, Document, docling, edits, generations, housekeeping};
 use crate::records::rows;
 use crate::workspace::{bi, export, webhooks};
 pub(crate) use prepare::measure;
 use prepare::prepare;
 pub use prepare::{Prepared, text_hash};
+use store::{Exchange, Stage};
 pub(crate) use store::{embedding as store_embedding, exchange_aside, stored_vector};
 
 /// Texts embedded per stored batch: small enough that little is repeated after a crash and a cancel is quick.
@@ -135,30 +136,23 @@ impl Run for Runner {
                 | Task::Housekeeping => return Ok(()),
             };
             let current = documents::load(&self.0.db, &job.tenant_id, &document_id).await?;
-            if current.is_none_or(|d| d.job_id != job.id) {
-                // Another job has the document now.
-                return Ok(());
+            match current.filter(|d| d.job_id == job.id) {
+                Some(document) => fail(&self.0, &document, error).await,
+                // It is gone, or another job has it now.
+                None => Ok(()),
             }
-            fail(&self.0, &job.tenant_id, &document_id, error).await
         })
     }
 }
 
-async fn fail(
-    app: &App,
-    tenant_id: &str,
-    document_id: &str,
-    error: (String, String),
-) -> Result<()> {
+async fn fail(app: &App, document: &Document, error: (String, String)) -> Result<()> {
     let failed = Progress {
         status: "error",
         error: Some(error),
         ..Progress::default()
     };
     // A document that is gone needs no error.
-    record(app, tenant_id, document_id, &failed)
-        .await
-        .map(|_| ())
+    record(app, document, &failed).await.map(|_| ())
 }
 
 async fn ingest(
@@ -185,95 +179,148 @@ async fn ingest(
     // A model that cannot be loaded is said before anything is done.
     app.embedder_of(&dataset.embedding_model).await?;
     let began = Instant::now();
-    step(
-        app,
-        tenant_id,
-        document_id,
-        &Progress {
-            status: "parsing",
-            ..Progress::default()
-        },
-    )
-    .await?;
+    let parsing = Progress {
+        status: "parsing",
+        ..Progress::default()
+    };
+    step(app, &document, &parsing).await?;
     let parsed = tokio::select! {
         parsed = parse(app, &document, &dataset) => parsed?,
         () = cancel.cancelled() => return Err(cancelled()),
     };
-    let parsed = match parsed {
+    let mut parsed = match parsed {
         Ok(parsed) => parsed,
         Err(error) => {
             // About the file, not about us: no retry would help.
             metrics::counter!("cairn_documents_failed_total", "code" => error.code.clone())
                 .increment(1);
-            return fail(app, tenant_id, document_id, (error.code, error.message)).await;
+            return fail(app, &document, (error.code, error.message)).await;
         }
     };
     unpack(app, &document, &parsed).await?;
-    let edits = edits::of_document(app, tenant_id, document_id).await?;
-    let mut prepared = prepared(app, &dataset, &document, parsed, edits).await?;
-    let text = app
+    let text = Bytes::from(std::mem::take(&mut parsed.document.text));
+    let stored = app
         .blobs
-        .put_bytes(
-            &app.db,
-            tenant_id,
-            std::mem::take(&mut prepared.text).into_bytes(),
-        )
+        .put_bytes(&app.db, tenant_id, text.clone())
         .await?;
+    let parsed = Arc::new(Read { parsed, text });
     let fresh = document.text_hash.is_none();
     if fresh && !worded {
-        store::exchange(
-            app,
-            &dataset,
-            &document,
-            &prepared,
-            &text.hash,
-            store::Stage::Words,
-        )
-        .await?;
+        let words = Step::Searched(&stored.hash, Stage::Words);
+        store_edited(app, &dataset, &document, &parsed, words, cancel).await?;
         if document.mime_type == rows::MIME {
             // Blocks come by the thousand: the words of all of them come before the first embedding.
             return documents::embed_later(app, &document).await;
         }
     }
-    embed(app, &dataset, &document, &prepared, cancel, Some(job)).await?;
-    store::exchange(
-        app,
-        &dataset,
-        &document,
-        &prepared,
-        &text.hash,
-        if fresh {
-            store::Stage::Vectors
-        } else {
-            store::Stage::Everything
-        },
-    )
-    .await?;
+    let stage = if fresh {
+        Stage::Vectors
+    } else {
+        Stage::Everything
+    };
+    let complete = Step::Searched(&stored.hash, stage);
+    store_edited(app, &dataset, &document, &parsed, complete, cancel).await?;
     metrics::histogram!("cairn_ingest_document_seconds").record(began.elapsed().as_secs_f64());
     metrics::counter!("cairn_documents_ingested_total").increment(1);
     Ok(())
 }
 
-/// Cuts what was read, with the tokenizer of the dataset's model, and makes the edits of people again.
-pub(crate) async fn prepared(
+/// A document that was read and cut; its text is apart.
+#[derive(Debug)]
+pub(crate) struct Read {
+    parsed: Parsed,
+    text: Bytes,
+}
+
+/// How a prepared document is stored.
+#[derive(Debug, Clone, Copy)]
+enum Step<'a> {
+    /// In the set that is searched, with the hash of its text.
+    Searched(&'a str, Stage),
+    /// In a set that is not.
+    Aside,
+}
+
+/// How often a document is prepared again because somebody edited it meanwhile.
+const EDITED: usize = 20;
+
+/// Prepares a document with the edits of people, embeds and stores it; again, as long as edits came meanwhile. Edits are read before the long steps, so
+/// whoever stores compares them with those that are there, in the transaction.
+async fn store_edited(
+    app: &Arc<App>,
+    dataset: &Dataset,
+    document: &Document,
+    read: &Arc<Read>,
+    step: Step<'_>,
+    cancel: &CancellationToken,
+) -> Result<()> {
+    for _ in 0..EDITED {
+        let edits = edits::of_document(app, &document.tenant_id, &document.id).await?;
+        let prepared = prepared(app, dataset, document, Arc::clone(read), edits).await?;
+        let outcome = match step {
+            Step::Searched(text, stage) => {
+                if stage != Stage::Words {
+                    embed(app, dataset, document, &prepared, cancel, true).await?;
+                }
+                store::exchange(app, dataset, document, &prepared, text, stage).await?
+            }
+            Step::Aside => {
+                embed(app, dataset, document, &prepared, cancel, false).await?;
+                store::exchange_aside(app, dataset, document, Ok(&prepared)).await?
+            }
+        };
+        if outcome == Exchange::Done {
+            return Ok(());
+        }
+    }
+    Err(Error::unavailable(
+        "edited_meanwhile",
+        "the document is edited faster than it can be ingested",
+    ))
+}
+
+/// The rows of what was read and cut, with the edits of people made again.
+async fn prepared(
     app: &App,
     dataset: &Dataset,
     document: &Document,
-    parsed: Parsed,
+    read: Arc<Read>,
     edits: Vec<Edit>,
 ) -> Result<Prepared> {
     let embedder = app.embedder_of(&dataset.embedding_model).await?;
     let (document, dataset) = (document.clone(), dataset.clone());
     tokio::task::spawn_blocking(move || {
+        let text = std::str::from_utf8(&read.text)
+            .map_err(|e| Error::internal("a text is damaged").with_source(e))?;
+        let pieces = read.parsed.pieces.as_ref();
+        let pieces = pieces.ok_or_else(|| Error::internal("a document was not cut"))?;
+        let parsed = &read.parsed.document;
         prepare(
             embedder.as_ref(),
             &dataset,
             &document,
-            parsed.document,
-            &edits,
+            parsed,
+            text,
+            pieces,
+            edits,
         )
     })
     .await?
+}
+
+/// The rows of what was read, without the edits of people.
+///
+/// # Errors
+/// As the model says.
+pub(crate) async fn unedited(
+    app: &App,
+    dataset: &Dataset,
+    document: &Document,
+    mut parsed: Parsed,
+) -> Result<Prepared> {
+    let text = std::mem::take(&mut parsed.document.text).into();
+    let read = Arc::new(Read { parsed, text });
+    prepared(app, dataset, document, read, Vec::new()).await
 }
 
 /// Builds a document for a generation that is not searched; `dataset` has the settings and the set of that generation.
@@ -287,15 +334,16 @@ pub(crate) async fn build(
         parsed = parse(app, document, dataset) => parsed?,
         () = cancel.cancelled() => return Err(cancelled()),
     };
-    let parsed = match parsed {
+    let mut parsed = match parsed {
         Ok(parsed) => parsed,
-        Err(error) => return store::exchange_aside(app, dataset, document, Err(&error)).await,
+        Err(error) => {
+            store::exchange_aside(app, dataset, document, Err(&error)).await?;
+            return Ok(());
+        }
     };
-    // Its own settings are the document's, whatever the generation says.
-    let edits = edits::of_document(app, &document.tenant_id, &document.id).await?;
-    let prepared = prepared(app, dataset, document, parsed, edits).await?;
-    embed(app, dataset, document, &prepared, cancel, None).await?;
-    store::exchange_aside(app, dataset, document, Ok(&prepared)).await
+    let text = std::mem::take(&mut parsed.document.text).into();
+    let read = Arc::new(Read { parsed, text });
+    store_edited(app, dataset, document, &read, Step::Aside, cancel).await
 }
 
 /// Reads a document's file with the engine that it or its dataset names.
@@ -322,21 +370,39 @@ pub(crate) async fn parse_bytes(
         .parser_engine
         .as_ref()
         .unwrap_or(&dataset.parser_engine);
-    let (name, mime_type) = (&document.file_name, &document.mime_type);
-    if mime_type == rows::MIME {
+    let embedder = app.embedder_of(&dataset.embedding_model).await?;
+    let cut = prepare::cut(
+        embedder.as_ref(),
+        dataset,
+        document,
+        app.config.document_chunks,
+    );
+    let (file_name, mime_type) = (&document.file_name, &document.mime_type);
+    let given = if mime_type == rows::MIME {
         // Our own writing, with the page of every row.
         let read = tokio::task::spawn_blocking(move || rows::parsed(&bytes)).await?;
-        let read = read
-            .map_err(|e| ParseError::new("file_damaged", format!("this is no block of rows: {e}")));
-        app.parser.accept(read).await
+        match read {
+            Ok(document) => Given::Document(document),
+            Err(error) => {
+                let message = format!("this is no block of rows: {error}");
+                return Ok(Err(ParseError::new("file_damaged", message)));
+            }
+        }
     } else if engine == "DOCLING" {
-        let converted = docling::convert(&app.config, name, mime_type, bytes).await?;
-        app.parser.accept(converted).await
+        match docling::convert(&app.config, file_name, mime_type, bytes).await? {
+            Ok(document) => Given::Document(document),
+            Err(error) => return Ok(Err(error)),
+        }
     } else if let Some(read) = app.read_pages.remove(&document.blob_hash) {
-        app.parser.accept(Ok(Arc::unwrap_or_clone(read))).await
+        Given::Document(Arc::unwrap_or_clone(read))
     } else {
-        app.parser.parse(name, mime_type, bytes).await
-    }
+        Given::File {
+            file_name,
+            mime_type,
+            bytes,
+        }
+    };
+    app.parser.read(given, Some(cut)).await
 }
 
 /// Archives and messages inside archives and messages are opened this deep.
@@ -380,14 +446,14 @@ async fn unpack(app: &App, document: &Document, parsed: &Parsed) -> Result<()> {
     documents::set_children(app, document, new).await
 }
 
-/// Embeds the texts that have no embedding yet, batch by batch. With `told`, the document tells how far it is.
+/// Embeds the texts that have no embedding yet, batch by batch. With `told`, it is the document's own job and tells how far it is.
 async fn embed(
     app: &Arc<App>,
     dataset: &Dataset,
     document: &Document,
     prepared: &Prepared,
     cancel: &CancellationToken,
-    told: Option<&Job>,
+    told: bool,
 ) -> Result<()> {
     // One chunk for each text; its words are put together only for the batch that needs them.
     let texts: HashMap<&str, &Chunk> = prepared
@@ -420,19 +486,14 @@ async fn embed(
     if missing.is_empty() {
         return Ok(());
     }
-    if told.is_some() {
-        step(
-            app,
-            &document.tenant_id,
-            &document.id,
-            &Progress {
-                status: "embedding",
-                chunks_total: Some(total),
-                chunks_embedded: Some(done),
-                ..Progress::default()
-            },
-        )
-        .await?;
+    if told {
+        let embedding = Progress {
+            status: "embedding",
+            chunks_total: Some(total),
+            chunks_embedded: Some(done),
+            ..Progress::default()
+        };
+        step(app, document, &embedding).await?;
     }
     let embedder = app.embedder_of(&dataset.embedding_model).await?;
     for batch in missing.chunks(BATCH) {
@@ -459,17 +520,17 @@ async fn embed(
             )
             .await?;
         }
-        if let Some(job) = told {
-            jobs::progressed(&mut tx, &document.tenant_id, &job.id).await?;
+        if told {
+            jobs::progressed(&mut tx, &document.tenant_id, &document.job_id).await?;
         }
         let last = done >= total;
-        if !last && told.is_some() {
+        if !last && told {
             let progress = Progress {
                 status: "embedding",
                 chunks_embedded: Some(done),
                 ..Progress::default()
             };
-            documents::progress(app, &mut tx, &document.tenant_id, &document.id, &progress).await?;
+            documents::progress(app, &mut tx, document, &progress).await?;
         }
         tx.commit().await?;
         app.bell.ring();
@@ -477,24 +538,19 @@ async fn embed(
     Ok(())
 }
 
-/// Records progress that the job cannot go on without: when the document is gone, there is nothing left to do.
-async fn step(app: &App, tenant_id: &str, document_id: &str, progress: &Progress) -> Result<()> {
-    if record(app, tenant_id, document_id, progress).await? {
+/// Records progress that the job cannot go on without: when the document is gone, or another job has it, there is nothing left to do.
+async fn step(app: &App, document: &Document, progress: &Progress) -> Result<()> {
+    if record(app, document, progress).await? {
         Ok(())
     } else {
         Err(cancelled())
     }
 }
 
-/// Records progress and tells it; `false` when the document is gone.
-async fn record(
-    app: &App,
-    tenant_id: &str,
-    document_id: &str,
-    progress: &Progress,
-) -> Result<bool> {
+/// Records progress and tells it; `false` when the document is gone, or another job has it.
+async fn record(app: &App, document: &Document, progress: &Progress) -> Result<bool> {
     let mut tx = app.db.begin_repeatable().await?;
-    let there = documents::progress(app, &mut tx, tenant_id, document_id, progress).await?;
+    let there = documents::progress(app, &mut tx, document, progress).await?;
     tx.commit().await?;
     app.bell.ring();
     Ok(there)

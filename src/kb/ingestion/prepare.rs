@@ -1,23 +1,20 @@
-//! From a parsed document to the rows of its chunks: cutting in the model's own tokens, context, hashes, offsets. Pure computation.
+//! From a document that was read and cut to the rows of its chunks: context, hashes, offsets, and the edits of people. Pure computation.
 
-use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 
-use cairn_ingest::chunk::{chunk, context};
-use cairn_ingest::{ChunkOptions, Strategy};
+use cairn_ingest::Strategy;
 use cairn_models::Embedder;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
 use crate::kb::edits::{self, Edit};
+use crate::kb::parser::{Context, Cut, Pieces};
 use crate::kb::{Chunk, Dataset, Document};
 
 /// A document ready to be stored.
 #[derive(Debug)]
 pub struct Prepared {
-    /// Normalised text.
-    pub text: String,
     /// Title found in the file.
     pub title: Option<String>,
     /// Address found in the file.
@@ -34,32 +31,13 @@ pub struct Prepared {
     pub chunks: Vec<Chunk>,
     /// Each edit by id, and whether its text is gone.
     pub edits: Vec<(String, bool)>,
+    /// The edits that were made again, as they were.
+    pub made: Vec<Edit>,
 }
 
-/// Tokens that a model adds around a text (`[CLS]`, `[SEP]`).
-const SPECIAL_TOKENS: usize = 2;
-/// Longest heading or title in a context, in characters.
-const CONTEXT_PART: usize = 120;
-/// Innermost headings kept in a context.
-const CONTEXT_DEPTH: usize = 3;
-
-/// Namespace of chunk ids.
-const NAMESPACE: Uuid = Uuid::from_u128(0x6361_6972_6e2d_6368_756e_6b2d_6964_0001);
-
-/// Cuts a parsed document with its own settings or the dataset's.
-///
-/// # Errors
-/// When the tokenizer refuses the text.
-pub fn prepare(
-    embedder: &dyn Embedder,
-    dataset: &Dataset,
-    document: &Document,
-    parsed: cairn_ingest::Document,
-    edits: &[Edit],
-) -> Result<Prepared> {
-    let size = usize::try_from(document.chunk_size.unwrap_or(dataset.chunk_size)).unwrap_or(256);
-    let overlap =
-        usize::try_from(document.chunk_overlap.unwrap_or(dataset.chunk_overlap)).unwrap_or(0);
+/// How a document is cut: by its own settings or the dataset's.
+#[must_use]
+pub fn cut(embedder: &dyn Embedder, dataset: &Dataset, document: &Document, most: usize) -> Cut {
     let strategy = match document
         .parse_type
         .as_deref()
@@ -69,39 +47,38 @@ pub fn prepare(
         "MANUAL" => Strategy::Manual,
         _ => Strategy::Markdown,
     };
-    let tokens = embedder.tokens();
-    let starts = tokens.starts(&parsed.text).map_err(Error::from)?;
-    let title = document
-        .title
-        .clone()
-        .or_else(|| parsed.title.clone())
-        .unwrap_or_else(|| stem(&document.file_name).to_owned());
-    // Title and headings are embedded with the content, so the size holds for both together.
-    let mut contexts: HashMap<Vec<String>, (String, usize)> = HashMap::new();
-    let mut reserve = 0;
-    let places = parsed.headings.iter().map(|h| h.start);
-    for position in places
-        .chain(parsed.symbols.iter().map(|s| s.start))
-        .chain([0])
-    {
-        let path = parsed.heading_path(position);
-        if let Entry::Vacant(entry) = contexts.entry(path) {
-            let text = short_context(&title, entry.key());
-            let count = tokens.starts(&text).map_err(Error::from)?.len();
-            reserve = reserve.max(count);
-            entry.insert((text, count));
-        }
-    }
-    let room = size.saturating_sub(reserve.min(size / 2) + SPECIAL_TOKENS);
-    let options = ChunkOptions {
+    Cut {
+        tokenizer: embedder.tokens().file().to_owned(),
         strategy,
-        size: room,
-        overlap: overlap.min(room / 2),
+        size: usize::try_from(document.chunk_size.unwrap_or(dataset.chunk_size)).unwrap_or(256),
+        overlap: usize::try_from(document.chunk_overlap.unwrap_or(dataset.chunk_overlap))
+            .unwrap_or(0),
         delimiter: dataset.delimiter.clone(),
-    };
-    let cuts = chunk(&parsed, &starts, &options);
+        title: document.title.clone(),
+        file_name: document.file_name.clone(),
+        most,
+    }
+}
+
+/// Namespace of chunk ids.
+const NAMESPACE: Uuid = Uuid::from_u128(0x6361_6972_6e2d_6368_756e_6b2d_6964_0001);
+
+/// Makes the rows of a document's chunks; `read` is what was read of it, without its text.
+///
+/// # Errors
+/// When the tokenizer refuses the text of an edit.
+pub fn prepare(
+    embedder: &dyn Embedder,
+    dataset: &Dataset,
+    document: &Document,
+    read: &cairn_ingest::Document,
+    text: &str,
+    pieces: &Pieces,
+    edits: Vec<Edit>,
+) -> Result<Prepared> {
+    let special = embedder.tokens().special();
     let mut characters = Characters {
-        text: &parsed.text,
+        text,
         byte: 0,
         character: 0,
     };
@@ -110,22 +87,42 @@ pub fn prepare(
         1 => String::new(),
         n => format!("~{n}"),
     };
+    let paths = pieces
+        .contexts
+        .iter()
+        .map(|context| serde_json::to_string(&context.path))
+        .collect::<Result<Vec<_>, _>>()?;
+    let by_anchor: HashMap<(&str, i64), &Edit> = edits
+        .iter()
+        .filter_map(|e| Some(((e.anchor_hash.as_deref()?, e.occurrence), e)))
+        .collect();
     let mut occurrences: HashMap<String, u32> = HashMap::new();
     let mut anchors: HashMap<String, i64> = HashMap::new();
     let mut found: HashSet<&str> = HashSet::new();
-    let mut chunks = Vec::with_capacity(cuts.len());
-    for (ordinal, cut) in (0_i64..).zip(cuts) {
-        let content = parsed.text[cut.start..cut.end].to_owned();
-        let (context, context_tokens) =
-            contexts.get(&cut.heading_path).cloned().unwrap_or_default();
-        let header = cut.table.as_ref().and_then(|t| t.header.clone());
-        let header = header.map(|h| parsed.text[h].trim_end().to_owned());
-        let context = match &header {
-            Some(header) if context.is_empty() => header.clone(),
-            Some(header) => format!("{context}\n\n{header}"),
-            None => context,
+    let mut chunks = Vec::with_capacity(pieces.chunks.len());
+    for (ordinal, piece) in (0_i64..).zip(&pieces.chunks) {
+        let (Some(content), Some(context)) = (
+            text.get(piece.start..piece.end),
+            pieces.contexts.get(piece.context),
+        ) else {
+            return Err(Error::internal("a chunk is no range of its document"));
         };
-        let count = cut.tokens + context_tokens + SPECIAL_TOKENS;
+        let content = content.to_owned();
+        let Context {
+            text: before,
+            tokens: context_tokens,
+            ..
+        } = context;
+        let header = piece.table.as_ref().and_then(|t| t.header.clone());
+        let header = header
+            .and_then(|range| text.get(range))
+            .map(|h| h.trim_end().to_owned());
+        let context = match &header {
+            Some(header) if before.is_empty() => header.clone(),
+            Some(header) => format!("{before}\n\n{header}"),
+            None => before.clone(),
+        };
+        let count = piece.tokens + context_tokens + special;
         let hash = text_hash(&context, &content);
         let occurrence = occurrences
             .entry(hash.clone())
@@ -139,29 +136,29 @@ pub fn prepare(
             &NAMESPACE,
             format!("{}{suffix}/{hash}/{occurrence}", document.id).as_bytes(),
         );
-        let start_char = characters.at(cut.start);
+        let start_char = characters.at(piece.start);
         let row = |number: u32| i64::from(number);
-        let page = cut.page.as_ref();
+        let page = piece.page.as_ref();
         let mut chunk = Chunk {
             id: id.to_string(),
             dataset_id: dataset.id.clone(),
             document_id: document.id.clone(),
             ordinal,
-            start_byte: i64::try_from(cut.start).unwrap_or(i64::MAX),
-            end_byte: i64::try_from(cut.end).unwrap_or(i64::MAX),
+            start_byte: i64::try_from(piece.start).unwrap_or(i64::MAX),
+            end_byte: i64::try_from(piece.end).unwrap_or(i64::MAX),
             start_char,
             end_char: start_char + i64::try_from(content.chars().count()).unwrap_or(i64::MAX),
             content,
             context,
-            heading_path: serde_json::to_string(&cut.heading_path)?,
+            heading_path: paths[piece.context].clone(),
             page: page.map(|p| i64::from(p.number)),
             page_label: page.and_then(|p| p.label.clone()),
-            table_number: cut.table.as_ref().map(|t| row(t.table)),
-            first_row: cut.table.as_ref().map(|t| row(t.first)),
-            last_row: cut.table.as_ref().map(|t| row(t.last)),
+            table_number: piece.table.as_ref().map(|t| row(t.table)),
+            first_row: piece.table.as_ref().map(|t| row(t.first)),
+            last_row: piece.table.as_ref().map(|t| row(t.last)),
             table_header: header,
-            first_line: cut.lines.map(|(first, _)| row(first)),
-            last_line: cut.lines.map(|(_, last)| row(last)),
+            first_line: piece.lines.map(|(first, _)| row(first)),
+            last_line: piece.lines.map(|(_, last)| row(last)),
             tokens: i64::try_from(count).unwrap_or(i64::MAX),
             truncated: count > embedder.spec().max_tokens,
             text_hash: hash,
@@ -170,16 +167,13 @@ pub fn prepare(
             set_id: dataset.live_set.clone(),
             edit_id: None,
         };
-        if !edits.is_empty() {
+        if !by_anchor.is_empty() {
             let anchor = edits::anchor(&chunk.content);
             let occurrence = anchors
                 .entry(anchor.clone())
                 .and_modify(|n| *n += 1)
                 .or_insert(0);
-            let edit = edits.iter().find(|e| {
-                e.anchor_hash.as_deref() == Some(anchor.as_str()) && e.occurrence == *occurrence
-            });
-            if let Some(edit) = edit {
+            if let Some(edit) = by_anchor.get(&(anchor.as_str(), *occurrence)) {
                 found.insert(&edit.id);
                 chunk.enabled = edit.enabled;
                 if let Some(content) = &edit.content {
@@ -222,15 +216,15 @@ pub fn prepare(
             .iter()
             .map(|e| (e.id.clone(), !found.contains(e.id.as_str())))
             .collect(),
-        title: document.title.clone().or(parsed.title),
-        url: document.url.clone().or(parsed.url),
-        published_at: parsed.published_at,
+        title: document.title.clone().or_else(|| read.title.clone()),
+        url: document.url.clone().or_else(|| read.url.clone()),
+        published_at: read.published_at.clone(),
         // Pages without text are none of those; the last one with text has its number.
-        pages: parsed.pages.last().map(|p| i64::from(p.number)),
-        engine: parsed.engine,
-        warnings: parsed.warnings,
-        text: parsed.text,
+        pages: read.pages.last().map(|p| i64::from(p.number)),
+        engine: read.engine.clone(),
+        warnings: read.warnings.clone(),
         chunks,
+        made: edits,
     })
 }
 
@@ -247,20 +241,6 @@ pub(crate) fn measure(embedder: &dyn Embedder, chunk: &mut Chunk) -> Result<()> 
     chunk.truncated = count > embedder.spec().max_tokens;
     chunk.text_hash = text_hash(&chunk.context, &chunk.content);
     Ok(())
-}
-
-fn stem(file_name: &str) -> &str {
-    let base = file_name.rsplit(['/', '\\']).next().unwrap_or(file_name);
-    base.rsplit_once('.').map_or(base, |(stem, _)| stem)
-}
-
-fn short_context(title: &str, path: &[String]) -> String {
-    let cut = |part: &str| part.chars().take(CONTEXT_PART).collect::<String>();
-    let inner: Vec<String> = path[path.len().saturating_sub(CONTEXT_DEPTH)..]
-        .iter()
-        .map(|p| cut(p))
-        .collect();
-    context(&cut(title), &inner)
 }
 
 /// SHA-256 over context and content, kept apart by a byte that no text holds.
@@ -306,13 +286,5 @@ mod tests {
             character: 0,
         };
         assert_eq!([0, 7, 2, 11].map(|b| characters.at(b)), [0, 4, 1, 8]);
-    }
-
-    #[test]
-    fn contexts_are_short_and_name_the_innermost_headings() {
-        let path = ["a", "b", "c", "d"].map(str::to_owned);
-        assert_eq!(short_context("Title", &path), "Title\nb\nc\nd");
-        assert!(short_context(&"x".repeat(500), &[]).len() == CONTEXT_PART);
-        assert_eq!(stem("folder/report.v2.pdf"), "report.v2");
     }
 }

@@ -23,6 +23,15 @@ pub(super) enum Stage {
     Everything,
 }
 
+/// What became of an exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exchange {
+    /// The rows are stored, or nobody wants them any more.
+    Done,
+    /// Somebody edited the document since it was prepared; nothing was changed.
+    Edited,
+}
+
 /// Makes the stored chunks those of `prepared`, and logs what changed for the indexes. Chunks with unchanged text keep their row and stay in the indexes.
 pub(super) async fn exchange(
     app: &App,
@@ -31,7 +40,7 @@ pub(super) async fn exchange(
     prepared: &Prepared,
     text_hash: &str,
     stage: Stage,
-) -> Result<()> {
+) -> Result<Exchange> {
     let tenant_id = document.tenant_id.as_str();
     let mut tx = app.db.begin_repeatable().await?;
     let live = index_log::hold(&mut tx, tenant_id, &dataset.id).await?;
@@ -44,8 +53,11 @@ pub(super) async fn exchange(
         )
         .await?;
     let Some((enabled,)) = current else {
-        return Ok(());
+        return Ok(Exchange::Done);
     };
+    if edits::of_document_in(&mut tx, tenant_id, &document.id).await? != prepared.made {
+        return Ok(Exchange::Edited);
+    }
     // A generation that became live meanwhile wants other chunks: the job runs again.
     if live.as_ref() != Some(&dataset.live_set) {
         return Err(Error::unavailable(
@@ -98,7 +110,7 @@ pub(super) async fn exchange(
     }
     tx.commit().await?;
     app.bell.ring();
-    Ok(())
+    Ok(Exchange::Done)
 }
 
 /// What of a chunk's row can change while its text stays the same.
@@ -209,7 +221,7 @@ pub(crate) async fn exchange_aside(
     dataset: &Dataset,
     document: &Document,
     prepared: std::result::Result<&Prepared, &cairn_ingest::ParseError>,
-) -> Result<()> {
+) -> Result<Exchange> {
     let (tenant_id, set_id) = (document.tenant_id.as_str(), dataset.live_set.as_str());
     let mut tx = app.db.begin_repeatable().await?;
     index_log::hold(&mut tx, tenant_id, &dataset.id).await?;
@@ -227,8 +239,13 @@ pub(crate) async fn exchange_aside(
         )
         .await?;
     let (Some(_), Some((enabled,))) = (aside, current) else {
-        return Ok(());
+        return Ok(Exchange::Done);
     };
+    if let Ok(prepared) = prepared
+        && edits::of_document_in(&mut tx, tenant_id, &document.id).await? != prepared.made
+    {
+        return Ok(Exchange::Edited);
+    }
     let (count, error) = match prepared {
         Ok(prepared) => {
             // Rows that a first ingestion left when the set was switched away from may have no vectors yet.
@@ -269,7 +286,7 @@ pub(crate) async fn exchange_aside(
     .await?;
     tx.commit().await?;
     app.bell.ring();
-    Ok(())
+    Ok(Exchange::Done)
 }
 
 /// Stores an embedding; one that is there already stays.

@@ -1,0 +1,139 @@
+//! The parser process: limits itself, then reads and cuts what it is asked to, one thing after the other, until its input ends.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use cairn_ingest::{Document, Input, ParseError};
+use cairn_models::Tokens;
+
+use super::cut::{Cut, Pieces, cut};
+use super::protocol::{self, Answer, Limits, Reply, Source, Task};
+use super::too_long;
+
+/// Largest file that may be unpacked.
+const CHILD_FILE: u64 = 1 << 30;
+/// Stack of the thread that parses: deeply nested pages are read recursively.
+const STACK: usize = 256 << 20;
+
+/// Tokenizers by their files.
+type Tokenizers = Mutex<HashMap<PathBuf, Arc<Tokens>>>;
+
+/// Runs the process; returns its exit code.
+#[must_use]
+pub fn run(argument: &str) -> i32 {
+    let outcome = (|| -> io::Result<()> {
+        let limits: Limits = serde_json::from_str(argument)?;
+        let memory = limits.memory_mb << 20;
+        rlimit::setrlimit(rlimit::Resource::AS, memory, memory)?;
+        rlimit::setrlimit(rlimit::Resource::CPU, limits.seconds, limits.seconds)?;
+        rlimit::setrlimit(rlimit::Resource::CORE, 0, 0)?;
+        rlimit::setrlimit(rlimit::Resource::FSIZE, CHILD_FILE, CHILD_FILE)?;
+        end_with_parent();
+        let tokenizers = Arc::new(Tokenizers::default());
+        let (mut input, mut out) = (io::stdin().lock(), io::stdout().lock());
+        while let Some((task, bytes)) = protocol::read::<Task>(&mut input)? {
+            let tokenizers = Arc::clone(&tokenizers);
+            let answer = std::thread::Builder::new()
+                .stack_size(STACK)
+                .spawn(move || answer(task, bytes, &tokenizers))?
+                .join()
+                .unwrap_or_else(|_| {
+                    Err(ParseError::new(
+                        "damaged_file",
+                        "the file is damaged in a way the parser cannot handle",
+                    ))
+                });
+            let (answer, text): (Answer, String) = match answer {
+                Ok((reply, text)) => (Ok(reply), text),
+                Err(error) => (Err(error), String::new()),
+            };
+            protocol::write(&mut out, &answer, text.as_bytes())?;
+        }
+        Ok(())
+    })();
+    i32::from(outcome.is_err())
+}
+
+/// Ends the process when the one that started it is gone, even in the middle of its work.
+fn end_with_parent() {
+    #[cfg(unix)]
+    {
+        let parent = std::os::unix::process::parent_id();
+        std::thread::spawn(move || {
+            // Nothing else could wake this thread.
+            let (_wake, never) = std::sync::mpsc::channel::<()>();
+            while std::os::unix::process::parent_id() == parent {
+                let _ = never.recv_timeout(Duration::from_secs(1));
+            }
+            std::process::exit(1);
+        });
+    }
+}
+
+fn answer(
+    task: Task,
+    bytes: Vec<u8>,
+    tokenizers: &Tokenizers,
+) -> Result<(Reply, String), ParseError> {
+    let mut document = match task.source {
+        Source::File {
+            file_name,
+            mime_type,
+            children,
+            ocr,
+        } => cairn_ingest::parse(&Input {
+            file_name: &file_name,
+            mime_type: Some(&mime_type),
+            bytes: &bytes,
+            children: Some(&children),
+            ocr: ocr.as_deref(),
+        })?,
+        Source::Document(document) => {
+            let text = String::from_utf8(bytes);
+            Document {
+                text: text.map_err(|e| ParseError::new("not_utf8", e.to_string()))?,
+                ..*document
+            }
+        }
+    };
+    if document.text.len() > task.text_limit {
+        return Err(too_long(task.text_limit));
+    }
+    let pieces = match &task.cut {
+        Some(how) => Some(pieces(&document, how, tokenizers)?),
+        None => None,
+    };
+    if pieces.is_some() {
+        // They were there for the cutting; of the pages only the number of the last is asked for.
+        document.headings = Vec::new();
+        document.tables = Vec::new();
+        document.symbols = Vec::new();
+        document.pages = document.pages.pop().into_iter().collect();
+    }
+    let text = std::mem::take(&mut document.text);
+    Ok((Reply { document, pieces }, text))
+}
+
+fn pieces(document: &Document, how: &Cut, tokenizers: &Tokenizers) -> Result<Pieces, ParseError> {
+    let tokens = {
+        let mut known = tokenizers.lock().unwrap_or_else(PoisonError::into_inner);
+        match known.get(&how.tokenizer) {
+            Some(tokens) => Arc::clone(tokens),
+            None => {
+                let read = Tokens::from_file("tokenizer", &how.tokenizer).map_err(|e| {
+                    ParseError::new(
+                        "tokenizer_missing",
+                        format!("the model's tokenizer cannot be read: {e}"),
+                    )
+                })?;
+                let tokens = Arc::new(read);
+                known.insert(how.tokenizer.clone(), Arc::clone(&tokens));
+                tokens
+            }
+        }
+    };
+    cut(document, &tokens, how)
+}
