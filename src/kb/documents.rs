@@ -418,7 +418,8 @@ pub(crate) async fn by_external_in(
     .await
 }
 
-/// Takes a page of a document out of search in the transaction that causes it; the caller sees to it that the document follows.
+/// Takes a page of a document out of search in the transaction that causes it; the caller replaces the document. Until then no job of it stores
+/// anything, since what that read still has the page.
 ///
 /// # Errors
 /// As the database says.
@@ -435,6 +436,16 @@ pub(crate) async fn remove_page_in(tx: &mut Tx, document: &Document, page: i64) 
         .map(|(id, set_id)| (set_id, Op::Delete, id))
         .collect();
     log(tx, document, ops).await?;
+    tx.execute(
+        "UPDATE jobs SET cancel_requested = TRUE WHERE tenant_id = $1 AND id = $2 AND status IN ('queued', 'running')",
+        args![&document.tenant_id, &document.job_id],
+    )
+    .await?;
+    tx.execute(
+        "UPDATE kb_documents SET job_id = '' WHERE tenant_id = $1 AND id = $2",
+        args![&document.tenant_id, &document.id],
+    )
+    .await?;
     Ok(())
 }
 

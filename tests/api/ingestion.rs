@@ -200,6 +200,59 @@ on_both! {
         assert_eq!(service.get(&format!("{path}/edits")).await["data"], json!([]));
     }
 
+    async fn edits_made_during_an_ingestion_survive_it(service: Service) {
+        let dataset = service.dataset("d").await;
+        let section = |name: &str, words: &str| format!("# {name}\n\n{words} {}\n\n", "and so on ".repeat(70));
+        let kept = [section("Heron", "Herons wait in shallow water."), section("Otter", "Otters sleep afloat.")].concat();
+        let file = service.add(&dataset, "animals.md", &kept).await;
+        let cut = chunks(&service, &dataset, &file).await;
+        let at = |n: usize| format!("/kb/v1/datasets/{dataset}/chunks/{}", text(&cut[n]["id"]));
+        // A new version keeps both sections and has many more, so it is embedded for a while.
+        let more: String = (0..60).map(|n| section(&format!("Animal {n}"), &format!("Number {n} of them was seen."))).collect();
+        let (status, body) = service.upload(&dataset, &[("animals.md", (kept + &more).as_bytes())], &[]).await;
+        assert_eq!((status, &body["uploadedFiles"][0]["outcome"]), (StatusCode::ACCEPTED, &json!("replaced")));
+        eventually!("it is being embedded", detail(&service, &dataset, &file).await["status"] == "embedding");
+        let (status, _) = service.call(Method::PATCH, &at(0), Some(json!({"enabled": false}))).await;
+        assert_eq!(status, StatusCode::OK);
+        let (status, _) = service.call(Method::PATCH, &at(1), Some(json!({"content": "Egrets stand in shallow water."}))).await;
+        assert_eq!(status, StatusCode::OK);
+        let added = service.post(&format!("/kb/v1/datasets/{dataset}/documents/{file}/chunks"), json!({"content": "Toads were seen in March."})).await;
+        assert_eq!(detail(&service, &dataset, &file).await["status"], "embedding", "the edits were made in time");
+        service.settled(&dataset, &file).await;
+        assert!(search(&service, &dataset, "herons shallow").await.iter().all(|h| h["content"] != cut[0]["content"]), "hidden");
+        assert_eq!(search(&service, &dataset, "egrets").await.len(), 1, "edited");
+        assert!(search(&service, &dataset, "otters afloat").await.iter().all(|h| h["content"] != cut[1]["content"]), "replaced");
+        assert_eq!(search(&service, &dataset, "toads march").await[0]["content"], added["content"]);
+        let edits = service.get(&format!("/kb/v1/datasets/{dataset}/documents/{file}/edits")).await;
+        let applied: Vec<bool> = edits["data"].as_array().expect("edits").iter().map(|e| e["orphaned"] == false).collect();
+        assert_eq!(applied, [true; 3], "{edits}");
+    }
+
+    async fn words_without_end_are_cut_into_pieces_that_the_model_reads(service: Service) {
+        let dataset = service.dataset("d").await;
+        let word: String = ('a'..='z').cycle().take(100_000).collect();
+        let file = service.add(&dataset, "word.txt", &word).await;
+        let cut = chunks(&service, &dataset, &file).await;
+        assert!(cut.len() > 50, "{}", cut.len());
+        for chunk in &cut {
+            let tokens = chunk["tokens"].as_i64().expect("a number");
+            assert!((2..=256).contains(&tokens) && chunk["truncated"] == false, "{chunk}");
+        }
+        let sum: i64 = cut.iter().filter_map(|c| c["tokens"].as_i64()).sum();
+        assert!(sum > 10_000, "{sum}");
+    }
+
+    async fn a_document_of_too_many_chunks_says_so(service: Service) {
+        let dataset = service.dataset("d").await;
+        let fields = [("parseType", "MANUAL")];
+        let (status, _) = service.call(Method::PATCH, &format!("/dashboard/v1/knowledge-base/datasets/{dataset}/config"), Some(json!({"delimiter": "\n"}))).await;
+        assert_eq!(status, StatusCode::OK);
+        let (_, body) = service.upload(&dataset, &[("lines.txt", "x\n".repeat(200_000).as_bytes())], &fields).await;
+        let file = text(&body["uploadedFiles"][0]["id"]);
+        assert_eq!(service.settled(&dataset, &file).await["status"], "error");
+        assert_eq!(detail(&service, &dataset, &file).await["errorCode"], "too_many_chunks");
+    }
+
     async fn files_of_one_name_in_different_folders_are_different_files(service: Service) {
         let dataset = service.dataset("d").await;
         for round in 0..2 {
