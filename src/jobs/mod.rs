@@ -365,6 +365,8 @@ pub enum Outcome {
     Cancelled,
     /// Given back unfinished because the worker stops; the attempt does not count.
     HandedBack,
+    /// Given back unfinished because others wait; the attempt does not count.
+    GaveWay,
 }
 
 /// Waiting time before the next attempt: 2, 4, 8 … seconds, at most 5 minutes.
@@ -398,6 +400,7 @@ pub async fn finish(
         Outcome::Dead(cause) => ("dead", now, 0, 1, Some(cause)),
         Outcome::Cancelled => ("cancelled", now, 0, 0, None),
         Outcome::HandedBack => ("queued", now, 1, 0, None),
+        Outcome::GaveWay => ("queued", now.plus(WAY), 1, 0, None),
     };
     let mut tx = db.begin_repeatable().await?;
     tx.execute(
@@ -407,6 +410,66 @@ pub async fn finish(
     )
     .await?;
     tx.commit().await
+}
+
+/// How long a due job waits before longer ones give way to it: a worker that is free would have taken it by then.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Whether a job that is running should give way: a job has been due for a while whose tenant, or whose group of the same tenant, has fewer running.
+///
+/// # Errors
+/// As the database says.
+pub async fn should_give_way(db: &Db, clock: &Clock, tenant_id: &str, id: &str) -> Result<bool> {
+    let now = clock.now();
+    let waiting: Option<(String,)> = db
+        .optional(
+            "WITH mine AS (SELECT tenant_id, group_id, lane FROM jobs WHERE id = $1 AND tenant_id = $2 AND status = 'running'),
+                 active AS (SELECT tenant_id, group_id FROM jobs WHERE status = 'running' AND lane = (SELECT lane FROM mine) AND lease_until >= $4)
+             SELECT q.tenant_id
+             FROM (SELECT DISTINCT tenant_id, group_id FROM jobs WHERE status = 'queued' AND lane = (SELECT lane FROM mine) AND run_at <= $3) q, mine
+             WHERE (q.tenant_id <> mine.tenant_id AND
+                    (SELECT COUNT(*) FROM active a WHERE a.tenant_id = q.tenant_id) < (SELECT COUNT(*) FROM active a WHERE a.tenant_id = mine.tenant_id))
+                OR (q.tenant_id = mine.tenant_id AND q.group_id <> mine.group_id AND
+                    (SELECT COUNT(*) FROM active a WHERE a.tenant_id = q.tenant_id AND a.group_id = q.group_id)
+                    < (SELECT COUNT(*) FROM active a WHERE a.tenant_id = mine.tenant_id AND a.group_id = mine.group_id))
+             LIMIT 1",
+            args![id, tenant_id, now.minus(PATIENCE), now],
+        )
+        .await?;
+    Ok(waiting.is_some())
+}
+
+/// What a job ends with that gives way; it goes on later, and no attempt is lost.
+#[must_use]
+pub fn gives_way() -> Error {
+    Error::unavailable(GIVES_WAY, "the job gave way to others and goes on after them")
+}
+
+const GIVES_WAY: &str = "gives_way";
+/// How long such a job waits: long enough that whoever it gave way to is first.
+const WAY: Duration = Duration::from_secs(1);
+
+/// Makes jobs due and leases end that a clock which has been set back since would keep waiting.
+///
+/// # Errors
+/// As the database says.
+pub async fn mend_clock(db: &Db, clock: &Clock, lease: Duration) -> Result<u64> {
+    /// Clocks of several machines differ by less.
+    const DIFFERENCE: Duration = Duration::from_secs(60);
+    let now = clock.now();
+    let due = db
+        .execute(
+            "UPDATE jobs SET run_at = $1, updated_on = $1 WHERE status = 'queued' AND updated_on > $2",
+            args![now, now.plus(DIFFERENCE)],
+        )
+        .await?;
+    let ended = db
+        .execute(
+            "UPDATE jobs SET lease_until = $1, updated_on = $1 WHERE status = 'running' AND lease_until > $2",
+            args![now.plus(lease), now.plus(lease + DIFFERENCE)],
+        )
+        .await?;
+    Ok(due + ended)
 }
 
 /// Asks a job to stop. A queued one is cancelled at once, a running one within its next heartbeat.

@@ -125,6 +125,16 @@ pub async fn run(
     let keeps_schedules = workers.lane == Lane::Work;
     tasks.spawn(async move {
         while keeps_schedules && !stop.is_cancelled() {
+            match super::mend_clock(&db, &clock, workers.lease).await {
+                Ok(0) => {}
+                Ok(jobs) => {
+                    tracing::warn!(jobs, "the clock was set back; jobs that waited for it go on");
+                    bell.ring();
+                }
+                Err(error) => {
+                    tracing::error!(error = %error, "the times of jobs cannot be checked; trying again")
+                }
+            }
             match schedules::run_due(&db, &clock, workers.attempts).await {
                 Ok(0) => {}
                 Ok(_) => bell.ring(),
@@ -164,7 +174,7 @@ async fn work(
         Outcome::Retry(cause) => {
             tracing::warn!(job.id = %job.id, job.kind = %job.kind, attempt = job.attempts, cause = %cause, "a job failed and will run again")
         }
-        Outcome::Done | Outcome::Cancelled | Outcome::HandedBack => {}
+        Outcome::Done | Outcome::Cancelled | Outcome::HandedBack | Outcome::GaveWay => {}
     }
     metrics::counter!("cairn_jobs_finished_total", "kind" => job.kind.clone(), "outcome" => label(&outcome)).increment(1);
     if let Err(error) = finish(db, clock, job, owner, &outcome).await {
@@ -229,6 +239,7 @@ async fn attempt(
             tokio::time::sleep(NO_SPACE).await;
             Outcome::HandedBack
         }
+        Err(error) if error.code() == super::GIVES_WAY => Outcome::GaveWay,
         Err(error) if error.is_retryable() && job.failures + 1 < job.max_attempts => {
             Outcome::Retry(error.to_string())
         }
@@ -291,5 +302,6 @@ fn label(outcome: &Outcome) -> &'static str {
         Outcome::Dead(_) => "dead",
         Outcome::Cancelled => "cancelled",
         Outcome::HandedBack => "handed_back",
+        Outcome::GaveWay => "gave_way",
     }
 }

@@ -77,6 +77,51 @@ on_both! {
         assert!(jobs::get(db, "another tenant", &id).await.is_err());
     }
 
+    async fn a_clock_that_is_set_back_keeps_no_job_waiting(service: Service) {
+        let service = idle(service).await;
+        let (db, clock) = (&service.app.db, &service.app.clock);
+        let running = enqueue(&service, "a", None, 3).await;
+        let owned = jobs::claim(db, clock, Lane::Work, "gone", LEASE).await.expect("claims").expect("one is due");
+        assert_eq!(owned.id, running);
+        let queued = enqueue(&service, "b", None, 3).await;
+        // As if everything had been written a day later than it is.
+        for statement in ["UPDATE jobs SET run_at = run_at + 86400000, updated_on = updated_on + 86400000", "UPDATE jobs SET lease_until = lease_until + 86400000 WHERE status = 'running'"] {
+            db.execute(statement, cairn::db::Args::default()).await.expect("changed");
+        }
+        assert!(jobs::claim(db, clock, Lane::Work, "b", LEASE).await.expect("claims").is_none());
+        assert_eq!(jobs::mend_clock(db, clock, Duration::ZERO).await.expect("mended"), 2);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        let mut claimed = Vec::new();
+        while let Some(job) = jobs::claim(db, clock, Lane::Work, "b", LEASE).await.expect("claims") {
+            claimed.push(job.id);
+        }
+        claimed.sort();
+        assert_eq!(claimed, [running, queued]);
+        assert_eq!(jobs::mend_clock(db, clock, LEASE).await.expect("nothing is left"), 0);
+    }
+
+    async fn a_long_job_gives_way_to_another_tenant_and_to_another_group(service: Service) {
+        let service = idle(service).await;
+        let (db, clock) = (&service.app.db, &service.app.clock);
+        let mine = enqueue(&service, "a", None, 3).await;
+        let job = jobs::claim(db, clock, Lane::Work, "w", LEASE).await.expect("claims").expect("one is due");
+        let asked = async || jobs::should_give_way(db, clock, &job.tenant_id, &mine).await.expect("asks");
+        assert!(!asked().await, "nobody waits");
+        enqueue(&service, "b", None, 3).await;
+        let waits = "UPDATE jobs SET run_at = run_at - 5000 WHERE status = 'queued'";
+        db.execute(waits, cairn::db::Args::default()).await.expect("changed");
+        assert!(!asked().await, "those of its own group take their turn after it");
+        for other in ["UPDATE jobs SET group_id = 'other' WHERE status = 'queued'", "UPDATE jobs SET tenant_id = (SELECT MAX(id) FROM tenants), group_id = '' WHERE status = 'queued'"] {
+            cairn::auth::tenants::create(db, clock, "another").await.ok();
+            db.execute(other, cairn::db::Args::default()).await.expect("changed");
+            assert!(asked().await, "{other}");
+        }
+        jobs::finish(db, clock, &job, "w", &jobs::Outcome::GaveWay).await.expect("recorded");
+        let next = jobs::claim(db, clock, Lane::Work, "w", LEASE).await.expect("claims").expect("one is due");
+        assert_ne!(next.id, mine);
+        assert_eq!(jobs::get(db, &job.tenant_id, &mine).await.expect("there").attempts, 0);
+    }
+
     async fn a_dead_workers_job_becomes_due_by_itself(service: Service) {
         let service = idle(service).await;
         let (db, clock) = (&service.app.db, &service.app.clock);

@@ -9,7 +9,7 @@ mod store;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use cairn_ingest::ParseError;
@@ -38,6 +38,8 @@ pub use prepare::{Prepared, text_hash};
 use store::{Exchange, Stage};
 pub(crate) use store::{embedding as store_embedding, exchange_aside, stored_vector};
 
+/// How long a document is embedded before others may have their turn.
+const TURN: Duration = Duration::from_secs(10);
 /// Texts embedded per stored batch: small enough that little is repeated after a crash and a cancel is quick.
 const BATCH: usize = 32;
 
@@ -496,9 +498,24 @@ async fn embed(
         step(app, document, &embedding).await?;
     }
     let embedder = app.embedder_of(&dataset.embedding_model).await?;
+    let mut turn = Instant::now();
     for batch in missing.chunks(BATCH) {
         if cancel.is_cancelled() {
             return Err(cancelled());
+        }
+        if told && turn.elapsed() > TURN {
+            turn = Instant::now();
+            // What is embedded is stored, so little is done twice.
+            if jobs::should_give_way(
+                &app.db,
+                &app.clock,
+                &document.tenant_id,
+                &document.job_id,
+            )
+            .await?
+            {
+                return Err(jobs::gives_way());
+            }
         }
         let input: Vec<String> = batch
             .iter()
