@@ -34,8 +34,9 @@ use crate::kb::parser::Parser;
 use crate::limits::Counts;
 use crate::outgoing::Outgoing;
 use crate::search;
-use crate::search::follower::{self, Positions};
+use crate::search::follower;
 use crate::search::keyword::KeywordStore;
+use crate::search::states::IndexStates;
 use crate::search::vector::{VectorIndex, VectorOptions};
 
 /// The application.
@@ -73,7 +74,7 @@ pub struct App {
     /// How well the models know the languages of datasets.
     pub grasps: search::alpha::Grasps,
     /// How far the indexes of this process are.
-    pub positions: Positions,
+    pub indexes: Arc<IndexStates>,
     /// Reaches addresses that others chose.
     pub outgoing: Outgoing,
     /// Pages that a crawl has just read, by the hash of their bytes, until ingestion asks for them.
@@ -138,10 +139,12 @@ impl Engine {
     /// # Errors
     /// As the store says.
     pub async fn flush(&self) -> Result<()> {
+        let mut outcome = Ok(());
         for (_, store) in self.open_vectors().await {
-            store.flush().await?;
+            // One that fails keeps no other from being flushed.
+            outcome = store.flush().await.and(outcome);
         }
-        Ok(())
+        outcome
     }
 
     /// Improves every open index, see [`VectorIndex::improve`] and [`KeywordStore::tidy`].
@@ -206,7 +209,7 @@ impl App {
             search_memory: search::memory::Memory::default(),
             history: history::Queue::default(),
             grasps: search::alpha::grasps(),
-            positions: Positions::default(),
+            indexes: Arc::default(),
             outgoing: Outgoing::new(
                 &config.outgoing_allow,
                 &config.crawl_agent(),
@@ -442,7 +445,10 @@ impl App {
                 self.check_dimensions(&spec.model, spec.dimensions).await?;
                 Ok(Engine {
                     embedder,
-                    keyword: Arc::new(KeywordStore::new(self.config.data_dir.join("keyword"))),
+                    keyword: Arc::new(KeywordStore::new(
+                        self.config.data_dir.join("keyword"),
+                        Arc::clone(&self.indexes),
+                    )),
                     stores: Mutex::new(BTreeMap::from([(spec.model, vectors)])),
                     _lock: lock,
                 })

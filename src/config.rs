@@ -186,6 +186,8 @@ config! {
     query_cache: u64 = 10_000;
     /// Vectors per segment, in kilobytes of data, above which the embedded engine builds a graph instead of scanning.
     vector_index_kb: usize = 100_000;
+    /// Whether /readyz says that the server is ready while indexes are being built, as after a start from a backup; searches say then what they lack.
+    ready_while_building: bool = false;
     /// Days for which embeddings that no chunk uses are kept, so that a text that comes back is not embedded again.
     embedding_cache_days: u64 = 30;
     /// Days for which a generation that was switched away from is kept, to switch back to.

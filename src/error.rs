@@ -36,6 +36,8 @@ pub enum Kind {
     Internal,
 }
 
+const INDEX_DAMAGED: &str = "index_damaged";
+
 /// A failure.
 #[derive(Debug)]
 pub struct Error {
@@ -119,6 +121,17 @@ impl Error {
     /// A fault of ours; `message` is for the log.
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(Kind::Internal, "internal", message)
+    }
+
+    /// What an index holds makes no sense: [`Kind::Internal`] with a code of its own, since building it anew helps.
+    pub fn damaged(message: impl Into<String>) -> Self {
+        Self::new(Kind::Internal, INDEX_DAMAGED, message)
+    }
+
+    /// Whether an index has to be built anew.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        self.code == INDEX_DAMAGED
     }
 
     /// Attaches the cause, for the log.

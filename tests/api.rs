@@ -27,6 +27,8 @@ mod crawl;
 mod dashboard;
 #[path = "api/evaluation.rs"]
 mod evaluation;
+#[path = "api/faults.rs"]
+mod faults;
 #[path = "api/generations.rs"]
 mod generations;
 #[path = "api/ingestion.rs"]

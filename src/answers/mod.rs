@@ -185,6 +185,9 @@ pub struct Completed {
     pub confident: bool,
     /// Whether every sentence with words cites a passage that supports it.
     pub grounded: bool,
+    /// What the search had to do without; absent when all is well.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub degraded: Vec<String>,
     /// Why the model ended, in its own word: `stop`, `length` and others.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finish: Option<String>,
@@ -287,6 +290,7 @@ pub async fn answer(
         model: endpoint.as_ref().map(|e| e.model().to_owned()),
         tracker: Tracker::default(),
         confident: !found.confidence.no_confident_answer,
+        degraded: found.degraded.clone(),
         search_ms: found.timings.total_ms,
         began,
         sentences: Vec::new(),
@@ -446,6 +450,7 @@ struct Making {
     citations: Vec<Cited>,
     model: Option<String>,
     confident: bool,
+    degraded: Vec<String>,
     search_ms: f64,
     began: Instant,
 }
@@ -522,6 +527,7 @@ impl Making {
             model: self.model.take().filter(|_| kind == Made::Generated),
             confident: self.confident,
             grounded,
+            degraded: std::mem::take(&mut self.degraded),
             finish,
             sentences: std::mem::take(&mut self.sentences),
             citations: std::mem::take(&mut self.citations),

@@ -78,11 +78,28 @@ fn describe() {
     metrics::describe_counter!("cairn_jobs_finished_total", "Jobs by kind and outcome.");
     metrics::describe_counter!(
         "cairn_index_errors_total",
-        "Failed attempts to follow the index log."
+        "Failed attempts to follow the index log, by index."
     );
     metrics::describe_gauge!(
         "cairn_index_lag_entries",
         "Entries of the index log that an index has not applied."
+    );
+    metrics::describe_gauge!(
+        "cairn_indexes_failing",
+        "Indexes that failed at their last attempt to follow; must be 0."
+    );
+    metrics::describe_gauge!(
+        "cairn_indexes_building",
+        "Indexes that are being built from the rows, or were not opened yet."
+    );
+    metrics::describe_counter!(
+        "cairn_search_degraded_total",
+        "Searches that had to do without vectors or a complete index."
+    );
+    metrics::describe_gauge!("cairn_connections", "Open connections.");
+    metrics::describe_counter!(
+        "cairn_connections_refused_total",
+        "Connections refused, by the limit that was reached."
     );
     metrics::describe_gauge!("cairn_jobs", "Jobs by status.");
     metrics_process::Collector::default().describe();
@@ -98,8 +115,11 @@ pub(super) fn routes() -> OpenApiRouter<Service> {
 /// State of the process.
 #[derive(Debug, Serialize, ToSchema)]
 struct Health {
-    /// `ok`, or `starting` while model and indexes are being opened.
+    /// `ok`; `starting` while model and indexes are being opened, `building` while an index does not have everything since the start.
     status: &'static str,
+    /// What is not as it should be; absent when all is well.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    degraded: Vec<String>,
     /// Version of the program.
     version: &'static str,
 }
@@ -109,35 +129,42 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Whether the process lives.
 #[utoipa::path(get, path = "/healthz", tag = "system", responses((status = 200, body = Health)))]
 async fn healthz() -> Json<Health> {
-    Json(Health {
-        status: "ok",
-        version: VERSION,
-    })
+    Json(Health::of("ok", Vec::new()))
 }
 
-/// Whether it can serve: the database answers, model and indexes are open.
+impl Health {
+    fn of(status: &'static str, degraded: Vec<String>) -> Self {
+        Self {
+            status,
+            degraded,
+            version: VERSION,
+        }
+    }
+}
+
+/// Whether it can serve: the database answers, model and indexes are open and, unless the configuration says otherwise, no index is being built.
 #[utoipa::path(get, path = "/readyz", tag = "system", responses((status = 200, body = Health), (status = 503, body = Fault)))]
 async fn readyz(State(service): State<Service>) -> std::result::Result<Response, Problem> {
-    let _: (i64,) = service
-        .app
+    let app = &service.app;
+    let live: Vec<(String,)> = app
         .db
-        .one("SELECT COUNT(*) FROM tenants", args![])
+        .all("SELECT live_set FROM kb_datasets", args![])
         .await?;
-    if !service.app.is_ready() {
-        return Ok((
-            StatusCode::SERVICE_UNAVAILABLE,
-            Json(Health {
-                status: "starting",
-                version: VERSION,
-            }),
-        )
-            .into_response());
-    }
-    Ok(Json(Health {
-        status: "ok",
-        version: VERSION,
-    })
-    .into_response())
+    let summary = app.indexes.summary(live.iter().map(|(set,)| set.as_str()));
+    let status = if !app.is_ready() {
+        "starting"
+    } else if summary.building > 0 {
+        "building"
+    } else {
+        "ok"
+    };
+    let is_ready = status == "ok" || (status == "building" && app.config.ready_while_building);
+    let code = if is_ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    Ok((code, Json(Health::of(status, summary.told()))).into_response())
 }
 
 /// Metrics in Prometheus' text format; wants a key with `system:read`.

@@ -173,6 +173,19 @@ impl Blobs {
         Ok(found.into_stream().map(|p| p.map_err(store_error)).boxed())
     }
 
+    /// Whether the bytes of a blob have its hash.
+    ///
+    /// # Errors
+    /// `blob_not_found`.
+    pub async fn is_sound(&self, tenant_id: &str, hash: &str) -> Result<bool> {
+        let mut pieces = self.stream(tenant_id, hash).await?;
+        let mut hasher = Sha256::new();
+        while let Some(piece) = pieces.next().await {
+            hasher.update(&piece?);
+        }
+        Ok(hex::encode(hasher.finalize()) == hash)
+    }
+
     /// The first bytes of a blob, for telling its format.
     ///
     /// # Errors

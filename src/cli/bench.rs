@@ -470,7 +470,7 @@ async fn plant(
         )
         .await?;
     loop {
-        let (keyword, vector) = app.positions.get(dataset_id);
+        let (keyword, vector) = app.indexes.positions(dataset_id);
         if keyword.min(vector) >= last {
             return Ok(());
         }

@@ -7,18 +7,24 @@ use super::{Done, Global, output};
 use crate::app::{App, Engine};
 use crate::db::args;
 use crate::error::{Error, Result};
+use crate::kb::documents;
 use crate::kb::index_log::{self, Head};
+use crate::kb::ingestion::stored_vector;
 use crate::search::drift::{self, Drift};
 use crate::search::follower;
+use crate::search::states::Index;
 
 #[derive(Debug, Args)]
 #[command(
     after_help = "The data directory must not be in use by a server. Exit code 0: everything agrees (or was repaired), 1: it does not."
 )]
 pub(super) struct DoctorArgs {
-    /// Build indexes that disagree with SQL anew
+    /// Build indexes that disagree with SQL anew, and embed and read again what is damaged
     #[arg(long)]
     repair: bool,
+    /// Read every stored file and text, and check that its bytes are those that were stored
+    #[arg(long)]
+    verify_blobs: bool,
 }
 
 /// What was found about a dataset.
@@ -36,12 +42,38 @@ struct Finding {
     doubled: usize,
     /// Documents whose source or text is not in the blob store.
     blobs_missing: usize,
+    /// Embeddings with another length than the model's, or with numbers that are none.
+    embeddings_damaged: usize,
+    /// Whether the bytes of the keyword index's files are not those that were written.
+    keyword_altered: bool,
+    /// Documents whose stored source or text has other bytes than its hash says; with `--verify-blobs`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    blobs_altered: Vec<String>,
+    /// Why an index could not follow.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    failing: Vec<String>,
     repaired: bool,
 }
 
 impl Finding {
     fn drift(&self) -> usize {
-        self.indexes.total() + self.damaged + self.stuck + self.doubled + self.blobs_missing
+        self.indexes.total()
+            + self.damaged
+            + self.stuck
+            + self.doubled
+            + self.blobs_missing
+            + self.embeddings_damaged
+            + usize::from(self.keyword_altered)
+            + self.blobs_altered.len()
+            + self.failing.len()
+    }
+
+    /// Whether building indexes anew, or embedding again, helps.
+    fn can_be_repaired(&self) -> bool {
+        self.indexes.total() > 0
+            || self.keyword_altered
+            || self.embeddings_damaged > 0
+            || !self.failing.is_empty()
     }
 }
 
@@ -51,11 +83,24 @@ pub(super) async fn run(global: &Global, args: DoctorArgs) -> Result<Done> {
     follower::catch_up(&app, engine).await?;
     let mut findings = Vec::new();
     for head in index_log::heads(&app.db).await? {
-        let mut finding = examine(&app, engine, &head).await?;
-        if args.repair && finding.indexes.total() > 0 {
-            follower::rebuild_keyword(&app, engine, &head).await?;
-            follower::rebuild_vector(&app, &head).await?;
-            finding = examine(&app, engine, &head).await?;
+        let mut finding = examine(&app, engine, &head, args.verify_blobs).await?;
+        if args.repair && finding.can_be_repaired() {
+            if finding.embeddings_damaged > 0 {
+                forget_damaged(&app, &head).await?;
+            }
+            if finding.keyword_altered {
+                engine.keyword.discard(&head.id, head.generation)?;
+            }
+            let now = index_log::heads(&app.db).await?;
+            let head = now.into_iter().find(|h| h.id == head.id).unwrap_or(head);
+            for index in Index::BOTH {
+                let position = match index {
+                    Index::Keyword => follower::rebuild_keyword(&app, engine, &head).await?,
+                    Index::Vector => follower::rebuild_vector(&app, &head).await?,
+                };
+                app.indexes.reached(&head.id, index, position, head.log_seq);
+            }
+            finding = examine(&app, engine, &head, args.verify_blobs).await?;
             finding.repaired = true;
         }
         findings.push(finding);
@@ -87,6 +132,8 @@ pub(super) async fn run(global: &Global, args: DoctorArgs) -> Result<Done> {
                     f.doubled.to_string(),
                     f.stuck.to_string(),
                     f.blobs_missing.to_string(),
+                    f.embeddings_damaged.to_string(),
+                    f.blobs_altered.len().to_string(),
                     if f.repaired { "repaired" } else { "" }.to_owned(),
                 ]
             })
@@ -95,12 +142,33 @@ pub(super) async fn run(global: &Global, args: DoctorArgs) -> Result<Done> {
             "{}",
             output::table(
                 &[
-                    "dataset", "chunks", "embedded", "keyword", "vector", "damaged", "doubled",
-                    "stuck", "no blob", ""
+                    "dataset",
+                    "chunks",
+                    "embedded",
+                    "keyword",
+                    "vector",
+                    "damaged",
+                    "doubled",
+                    "stuck",
+                    "no blob",
+                    "embeddings",
+                    "altered",
+                    ""
                 ],
                 &rows
             )
         );
+        for finding in &findings {
+            for cause in &finding.failing {
+                println!("{}: {cause}", finding.dataset_id);
+            }
+            for document in &finding.blobs_altered {
+                println!(
+                    "{}: the stored bytes of document {document} are not those that were stored; upload it again",
+                    finding.dataset_id
+                );
+            }
+        }
         println!("drift {drift}");
     }
     app.db.close().await;
@@ -121,7 +189,7 @@ struct ChunkRow {
     text_hash: String,
 }
 
-async fn examine(app: &App, engine: &Engine, head: &Head) -> Result<Finding> {
+async fn examine(app: &App, engine: &Engine, head: &Head, verify_blobs: bool) -> Result<Finding> {
     let rows: Vec<ChunkRow> = app
         .db
         .all(
@@ -146,15 +214,109 @@ async fn examine(app: &App, engine: &Engine, head: &Head) -> Result<Finding> {
         .db
         .one("SELECT COUNT(*) FROM (SELECT 1 AS one FROM kb_chunks WHERE set_id = $1 GROUP BY document_id, ordinal HAVING COUNT(*) > 1) twice", args![&head.id])
         .await?;
+    let index = engine
+        .keyword
+        .index(&head.id, head.generation, &head.language)?;
+    let keyword_altered = !tokio::task::spawn_blocking(move || index.is_sound()).await??;
+    let failing = Index::BOTH
+        .into_iter()
+        .filter_map(|index| app.indexes.failure(&head.id, index))
+        .map(|(cause, _)| cause);
+    let blobs_altered = if verify_blobs {
+        blobs_altered(app, head).await?
+    } else {
+        Vec::new()
+    };
     Ok(Finding {
         dataset_id: head.id.clone(),
         indexes: drift::of(app, engine, head).await?,
+        embeddings_damaged: damaged_embeddings(app, head).await?.len(),
+        keyword_altered,
+        blobs_altered,
+        failing: failing.collect(),
         damaged,
         stuck: usize::try_from(stuck).unwrap_or(0),
         doubled: usize::try_from(doubled).unwrap_or(0),
         blobs_missing: blobs_missing(app, head).await?,
         repaired: false,
     })
+}
+
+/// Hashes of texts whose embedding is damaged.
+async fn damaged_embeddings(app: &App, head: &Head) -> Result<Vec<String>> {
+    let length = usize::try_from(head.vector_size).unwrap_or(0);
+    let (mut found, mut after) = (Vec::new(), String::new());
+    loop {
+        let rows: Vec<(String, Vec<u8>)> = app
+            .db
+            .all(
+                "SELECT e.text_hash, e.vector FROM kb_embeddings e WHERE e.tenant_id = $1 AND e.model = $2 AND e.text_hash > $3
+                 AND EXISTS (SELECT 1 FROM kb_chunks c WHERE c.set_id = $4 AND c.text_hash = e.text_hash) ORDER BY e.text_hash LIMIT 1000",
+                args![&head.tenant_id, &head.embedding_model, &after, &head.id],
+            )
+            .await?;
+        let Some((last, _)) = rows.last() else {
+            return Ok(found);
+        };
+        after.clone_from(last);
+        found.extend(rows.into_iter().filter_map(|(hash, bytes)| {
+            let vector = stored_vector(&bytes);
+            let sound = bytes.len() == 4 * length && vector.iter().all(|v| v.is_finite());
+            (!sound).then_some(hash)
+        }));
+    }
+}
+
+/// Removes damaged embeddings, and has their documents embedded again.
+async fn forget_damaged(app: &App, head: &Head) -> Result<()> {
+    let hashes = damaged_embeddings(app, head).await?;
+    let documents: Vec<(String,)> = app
+        .db
+        .all_in(
+            "SELECT DISTINCT document_id FROM kb_chunks WHERE tenant_id = $1 AND set_id = $2 AND text_hash IN ($LIST)",
+            args![&head.tenant_id, &head.id],
+            &hashes,
+        )
+        .await?;
+    let mut tx = app.db.begin().await?;
+    for hash in &hashes {
+        tx.execute(
+            "DELETE FROM kb_embeddings WHERE tenant_id = $1 AND model = $2 AND text_hash = $3",
+            args![&head.tenant_id, &head.embedding_model, hash],
+        )
+        .await?;
+    }
+    for (id,) in documents {
+        documents::queue(app, &mut tx, &head.tenant_id, &head.dataset_id, &id).await?;
+    }
+    tx.commit().await
+}
+
+/// Documents whose stored source or text has other bytes than its hash says.
+async fn blobs_altered(app: &App, head: &Head) -> Result<Vec<String>> {
+    let rows: Vec<(String, String, Option<String>)> = app
+        .db
+        .all(
+            "SELECT id, blob_hash, text_hash FROM kb_documents WHERE dataset_id = $1 ORDER BY id",
+            args![&head.dataset_id],
+        )
+        .await?;
+    let mut altered = Vec::new();
+    for (id, source, text) in rows {
+        for hash in [Some(source), text].into_iter().flatten() {
+            match app.blobs.is_sound(&head.tenant_id, &hash).await {
+                // Those that are missing are counted already.
+                Ok(true) => {}
+                Err(error) if error.code() == "blob_not_found" => {}
+                Ok(false) => {
+                    altered.push(id.clone());
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(altered)
 }
 
 async fn blobs_missing(app: &App, head: &Head) -> Result<usize> {

@@ -216,6 +216,7 @@ async fn remote(
         &answer["facets"],
         answer["didYouMean"].as_str(),
         &answer["confidence"],
+        &answer["degraded"],
     );
     println!(
         "{} hits in {:.1} ms",
@@ -237,7 +238,7 @@ fn as_json(answer: &Answer, explain: bool) -> Result<Value> {
     };
     let results = answer.hits.iter().map(hit).collect::<Result<Vec<_>>>()?;
     Ok(
-        json!({"results": results, "candidates": answer.totals.candidates, "totals": answer.totals, "facets": answer.facets, "confidence": answer.confidence, "didYouMean": answer.did_you_mean, "searchMs": answer.timings.total_ms, "timings": answer.timings}),
+        json!({"results": results, "candidates": answer.totals.candidates, "totals": answer.totals, "facets": answer.facets, "confidence": answer.confidence, "didYouMean": answer.did_you_mean, "degraded": answer.degraded, "searchMs": answer.timings.total_ms, "timings": answer.timings}),
     )
 }
 
@@ -264,6 +265,7 @@ pub(super) fn print(answer: &Answer, explain: bool) {
         &json!(answer.facets),
         answer.did_you_mean.as_deref(),
         &json!(answer.confidence),
+        &json!(answer.degraded),
     );
     let t = answer.timings;
     println!(
@@ -278,7 +280,10 @@ pub(super) fn print(answer: &Answer, explain: bool) {
 }
 
 /// What an answer says beside its hits.
-fn beside(facets: &Value, meant: Option<&str>, confidence: &Value) {
+fn beside(facets: &Value, meant: Option<&str>, confidence: &Value, degraded: &Value) {
+    for trouble in degraded.as_array().into_iter().flatten() {
+        println!("not complete: {}", trouble.as_str().unwrap_or_default());
+    }
     for facet in facets.as_array().into_iter().flatten() {
         let values: Vec<String> = facet["values"]
             .as_array()

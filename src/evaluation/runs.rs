@@ -193,6 +193,12 @@ pub(super) async fn measure_all(
                 ..settings.request(query.text.clone(), vec![dataset_id.to_owned()])?
             };
             let answer = search::search(app, caller, &request).await?;
+            if let Some(trouble) = answer.degraded.first() {
+                return Err(Error::unavailable(
+                    "search_degraded",
+                    format!("nothing is measured while searches do without something: {trouble}"),
+                ));
+            }
             measured(&query, &answer)
         })
         .buffered(at_once)

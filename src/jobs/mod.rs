@@ -442,7 +442,10 @@ pub async fn should_give_way(db: &Db, clock: &Clock, tenant_id: &str, id: &str) 
 /// What a job ends with that gives way; it goes on later, and no attempt is lost.
 #[must_use]
 pub fn gives_way() -> Error {
-    Error::unavailable(GIVES_WAY, "the job gave way to others and goes on after them")
+    Error::unavailable(
+        GIVES_WAY,
+        "the job gave way to others and goes on after them",
+    )
 }
 
 const GIVES_WAY: &str = "gives_way";

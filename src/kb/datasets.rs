@@ -6,7 +6,7 @@ use crate::app::App;
 use crate::auth::{Area, Caller, Scope};
 use crate::clock::Time;
 use crate::crawl::sites;
-use crate::db::args;
+use crate::db::{Tx, args};
 use crate::error::{Error, Result};
 use crate::events::{self, Event};
 use crate::kb::{documents, generations};
@@ -242,7 +242,33 @@ pub(crate) async fn shelf(app: &App, tenant_id: &str, area: Area) -> Result<Data
     Err(Error::internal("a shelf could not be made"))
 }
 
+/// There is a dataset of that name already.
+pub(crate) fn exists(name: &str) -> Error {
+    Error::conflict(
+        "dataset_exists",
+        format!("there is a dataset named {name:?} already"),
+    )
+}
+
 async fn create_as(app: &App, caller: &Caller, id: &str, new: NewDataset) -> Result<Dataset> {
+    let mut tx = app.db.begin().await?;
+    create_in(app, &mut tx, caller, id, &new).await?;
+    tx.commit().await?;
+    app.bell.ring();
+    get(app, caller, id).await
+}
+
+/// Creates a dataset in the transaction that causes it.
+///
+/// # Errors
+/// Those of [`create`].
+pub(crate) async fn create_in(
+    app: &App,
+    tx: &mut Tx,
+    caller: &Caller,
+    id: &str,
+    new: &NewDataset,
+) -> Result<Dataset> {
     let name = checked_name(&new.name)?;
     let language = new
         .language
@@ -255,7 +281,6 @@ async fn create_as(app: &App, caller: &Caller, id: &str, new: NewDataset) -> Res
     let model = app.embedder().await?;
     let spec = model.spec();
     let now = app.clock.now();
-    let mut tx = app.db.begin().await?;
     let created = tx
         .execute(
             "INSERT INTO kb_datasets (id, tenant_id, name, description, language, embedding_provider, embedding_model, vector_size, chunk_size,
@@ -281,14 +306,11 @@ async fn create_as(app: &App, caller: &Caller, id: &str, new: NewDataset) -> Res
         )
         .await?;
     if created == 0 {
-        return Err(Error::conflict(
-            "dataset_exists",
-            format!("there is a dataset named {name:?} already"),
-        ));
+        return Err(exists(name));
     }
-    generations::first(&mut tx, caller.tenant(), id).await?;
+    generations::first(tx, caller.tenant(), id).await?;
     events::append(
-        &mut tx,
+        tx,
         &app.clock,
         caller.tenant(),
         &Event::DatasetChanged {
@@ -297,9 +319,7 @@ async fn create_as(app: &App, caller: &Caller, id: &str, new: NewDataset) -> Res
         },
     )
     .await?;
-    tx.commit().await?;
-    app.bell.ring();
-    get(app, caller, id).await
+    settings_in(tx, caller, id).await
 }
 
 macro_rules! columns {
@@ -345,17 +365,28 @@ pub async fn get(app: &App, caller: &Caller, id: &str) -> Result<Dataset> {
 /// # Errors
 /// `dataset_not_found`.
 pub async fn settings(app: &App, caller: &Caller, id: &str) -> Result<Dataset> {
-    let uncounted = concat!(
-        "SELECT ",
-        columns!(),
-        ", CAST(0 AS BIGINT) AS total_files, CAST(0 AS BIGINT) AS total_chunks, CAST(0 AS BIGINT) AS unfinished, CAST(0 AS BIGINT) AS failed
-         FROM kb_datasets d WHERE d.tenant_id = $1 AND d.id = $2"
-    );
-    one(app, caller, id, uncounted).await
+    one(app, caller, id, UNCOUNTED).await
+}
+
+const UNCOUNTED: &str = concat!(
+    "SELECT ",
+    columns!(),
+    ", CAST(0 AS BIGINT) AS total_files, CAST(0 AS BIGINT) AS total_chunks, CAST(0 AS BIGINT) AS unfinished, CAST(0 AS BIGINT) AS failed
+     FROM kb_datasets d WHERE d.tenant_id = $1 AND d.id = $2"
+);
+
+/// The same inside a transaction.
+async fn settings_in(tx: &mut Tx, caller: &Caller, id: &str) -> Result<Dataset> {
+    tx.optional(UNCOUNTED, args![caller.tenant(), id])
+        .await?
+        .ok_or_else(missing)
+}
+
+fn missing() -> Error {
+    Error::not_found("dataset_not_found", "there is no such dataset")
 }
 
 async fn one(app: &App, caller: &Caller, id: &str, sql: &'static str) -> Result<Dataset> {
-    let missing = || Error::not_found("dataset_not_found", "there is no such dataset");
     if !caller.sees(id) {
         return Err(missing());
     }
@@ -373,7 +404,10 @@ pub async fn by_name(app: &App, caller: &Caller, name: &str) -> Result<Dataset> 
     let found: Option<Dataset> = app
         .db
         .optional(
-            select!("WHERE d.tenant_id = $1 AND (d.name = $2 OR d.id = $2)"),
+            // A name that is another dataset's id does not stand for that one.
+            select!(
+                "WHERE d.tenant_id = $1 AND (d.name = $2 OR d.id = $2) ORDER BY CASE WHEN d.id = $2 THEN 0 ELSE 1 END LIMIT 1"
+            ),
             args![caller.tenant(), name],
         )
         .await?;

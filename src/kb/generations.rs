@@ -162,6 +162,7 @@ pub(crate) fn applied(dataset: &Dataset, generation: &Generation) -> Dataset {
         delimiter: generation.delimiter.clone(),
         generation: generation.number,
         live_set: generation.set_id.clone(),
+        log_seq: generation.log_seq,
         ..dataset.clone()
     }
 }
@@ -369,7 +370,7 @@ fn obstacle(app: &App, generation: &Generation) -> Option<String> {
     if left > 0 {
         return Some(format!("{left} documents are not built yet"));
     }
-    let (keyword, vector) = app.positions.get(&generation.set_id);
+    let (keyword, vector) = app.indexes.positions(&generation.set_id);
     if keyword.min(vector) < generation.log_seq {
         return Some("the indexes have not taken up all of it yet".to_owned());
     }

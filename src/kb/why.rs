@@ -6,6 +6,7 @@ use crate::db::args;
 use crate::error::Result;
 use crate::jobs;
 use crate::kb::{Document, datasets, documents};
+use crate::search::states::Index;
 
 /// The answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,7 +16,7 @@ pub struct Why {
     /// Whether vector search finds it.
     pub by_meaning: bool,
     /// Stable code: `searchable`, `disabled`, `chunks_disabled`, `queued`, `waiting_for_retry`, `no_worker`, `parsing`, `embedding`, `indexing`,
-    /// `cancelled`, or the code of the failure.
+    /// `index_failing`, `cancelled`, or the code of the failure.
     pub code: String,
     /// One sentence.
     pub reason: String,
@@ -37,7 +38,7 @@ pub async fn explain(app: &App, caller: &Caller, dataset_id: &str, id: &str) -> 
         )
         .await?;
     // A first ingestion is findable by words from its first exchange on; an earlier version by both until the new one is there.
-    let (keyword, _) = app.positions.get(&set_id);
+    let (keyword, _) = app.indexes.positions(&set_id);
     let has_version = document.text_hash.is_some();
     let by_words = document.enabled
         && shown > 0
@@ -137,10 +138,25 @@ async fn sentence(
                 ),
             )
         }
-        "stored" => say(
-            "indexing",
-            "Everything is stored, and the indexes are taking it up.".to_owned(),
-        ),
+        "stored" => {
+            let set = datasets::settings(app, caller, &document.dataset_id)
+                .await?
+                .live_set;
+            let failing = Index::BOTH.into_iter().find_map(|index| {
+                let (_, pause) = app.indexes.failure(&set, index)?;
+                Some(format!(
+                    "Everything is stored, but the {index} of this dataset fails to take it up; the log has the cause, and the next attempt follows in {} seconds.",
+                    pause.as_secs()
+                ))
+            });
+            match failing {
+                Some(reason) => say("index_failing", reason),
+                None => say(
+                    "indexing",
+                    "Everything is stored, and the indexes are taking it up.".to_owned(),
+                ),
+            }
+        }
         _ if chunks == 0 => say(
             "no_text",
             "It has no text that could be searched.".to_owned(),

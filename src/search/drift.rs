@@ -104,7 +104,7 @@ fn compare(expected: &BTreeSet<Uuid>, found: &[Uuid]) -> (usize, usize) {
 pub async fn export(app: &App, engine: &Engine) -> Result<()> {
     let mut found = Vec::new();
     for head in index_log::heads(&app.db).await? {
-        let (keyword, vector) = app.positions.get(&head.id);
+        let (keyword, vector) = app.indexes.positions(&head.id);
         if keyword.min(vector) == head.log_seq {
             found.push((of(app, engine, &head).await?, head));
         }

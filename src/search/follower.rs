@@ -1,8 +1,8 @@
 //! Follows the index log: applies every change to the keyword and the vector index, in order and repeatably, and marks documents as indexed
 //! once both have them. One follower per process that searches. An index whose position the log no longer reaches is built anew from SQL.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
@@ -10,7 +10,8 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::drift;
-use super::keyword::Change;
+use super::keyword::{Change, blocking};
+use super::states::Index;
 use super::vector::{Changes, Point, Scope};
 use crate::app::{App, Engine};
 use crate::db::args;
@@ -29,30 +30,6 @@ const FLUSH: Duration = Duration::from_secs(3);
 const QUIET: Duration = Duration::from_millis(400);
 /// Both are improved after this long without changes.
 const IDLE: Duration = Duration::from_secs(20);
-
-/// Positions up to which this process's indexes have each dataset.
-#[derive(Debug, Default)]
-pub struct Positions(Mutex<HashMap<String, (i64, i64)>>);
-
-impl Positions {
-    /// Keyword and vector position of a dataset.
-    #[must_use]
-    pub fn get(&self, dataset_id: &str) -> (i64, i64) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(dataset_id)
-            .copied()
-            .unwrap_or_default()
-    }
-
-    fn set(&self, dataset_id: &str, positions: (i64, i64)) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(dataset_id.to_owned(), positions);
-    }
-}
 
 /// Follows until `stop` fires, then flushes.
 pub async fn run(app: &Arc<App>, stop: CancellationToken) {
@@ -139,50 +116,107 @@ async fn improve(app: Arc<App>) {
     }
 }
 
-/// Applies everything the log has; `true` when there was something.
+/// Applies everything the log has; `true` when there was something. An index that fails is noted in the states and keeps no other waiting.
 ///
 /// # Errors
-/// As an index or the database says; what was applied stays applied.
+/// When the database does not say what there is to follow.
 pub async fn catch_up(app: &App, engine: &Engine) -> Result<bool> {
     let heads = index_log::heads(&app.db).await?;
     let ids: Vec<&str> = heads.iter().map(|h| h.id.as_str()).collect();
-    engine.keyword.keep_only(&ids)?;
-    for head in &heads {
-        app.vectors_of(&head.embedding_model, head.vector_size)
-            .await?;
+    app.indexes.keep_only(&ids);
+    if let Err(error) = engine.keyword.keep_only(&ids) {
+        tracing::error!(error = %error, "keyword indexes of datasets that are gone could not be removed");
     }
-    let mut vector_positions: HashMap<String, i64> = HashMap::new();
-    for (model, store) in engine.open_vectors().await {
-        let own = heads.iter().filter(|h| h.embedding_model == model);
-        store
-            .keep_only(&app.db, own.map(|h| h.id.clone()).collect())
-            .await?;
-        vector_positions.extend(store.applied(&app.db).await?);
-    }
+    let vectors = vector_positions(app, engine, &heads).await;
     let mut any = false;
     for head in &heads {
-        let keyword = keyword(app, engine, head).await?;
-        let vector = vector(
-            app,
-            head,
-            vector_positions.get(&head.id).copied().unwrap_or(0),
-        )
-        .await?;
-        let before = app.positions.get(&head.id);
-        if before != (keyword, vector) {
-            any = true;
-            app.positions.set(&head.id, (keyword, vector));
+        for index in Index::BOTH {
+            if !app.indexes.is_due(&head.id, index) {
+                continue;
+            }
+            let outcome = match index {
+                Index::Keyword => keyword(app, engine, head).await,
+                Index::Vector => match vectors.get(&head.id) {
+                    Some(position) => vector(app, head, *position).await,
+                    // Its store cannot be read, which was noted.
+                    None => continue,
+                },
+            };
+            match outcome {
+                Ok(position) => {
+                    any |= app.indexes.reached(&head.id, index, position, head.log_seq);
+                }
+                Err(error) => fails(app, &head.id, index, &error),
+            }
         }
+        let (keyword, vector) = app.indexes.positions(&head.id);
         if head.live {
             documents::mark_indexed(app, &head.dataset_id, keyword.min(vector)).await?;
         }
     }
     let lag: i64 = heads
         .iter()
-        .map(|h| h.log_seq - app.positions.get(&h.id).0.min(app.positions.get(&h.id).1))
+        .map(|h| {
+            let (keyword, vector) = app.indexes.positions(&h.id);
+            h.log_seq - keyword.min(vector)
+        })
         .sum();
+    let summary = app.indexes.summary(ids.into_iter());
     metrics::gauge!("cairn_index_lag_entries").set(lag as f64);
+    metrics::gauge!("cairn_indexes_failing").set(summary.failing as f64);
+    metrics::gauge!("cairn_indexes_building").set(summary.building as f64);
     Ok(any)
+}
+
+fn fails(app: &App, set: &str, index: Index, error: &Error) {
+    metrics::counter!("cairn_index_errors_total", "index" => index.name()).increment(1);
+    tracing::error!(set, %index, error = %error, "an index could not follow; it is tried again");
+    if error.is_damage() {
+        app.indexes.damaged(set, index);
+    } else {
+        app.indexes.failed(set, index, error);
+    }
+}
+
+/// The positions of the vector indexes, by set; those whose store cannot be read are noted as failing and left out.
+async fn vector_positions(app: &App, engine: &Engine, heads: &[Head]) -> HashMap<String, i64> {
+    let mut positions: HashMap<String, i64> = HashMap::new();
+    let models: BTreeMap<&str, i64> = heads
+        .iter()
+        .map(|h| (h.embedding_model.as_str(), h.vector_size))
+        .collect();
+    for (model, size) in models {
+        let own = || heads.iter().filter(|h| h.embedding_model == model);
+        let outcome = async {
+            let store = app.vectors_of(model, size).await?;
+            store
+                .keep_only(&app.db, own().map(|h| h.id.clone()).collect())
+                .await?;
+            store.applied(&app.db).await
+        };
+        match outcome.await {
+            Ok(applied) => {
+                positions.extend(own().map(|h| {
+                    let position = applied.get(&h.id).copied().unwrap_or(0);
+                    (h.id.clone(), position)
+                }));
+            }
+            Err(error) => {
+                for head in own().filter(|h| app.indexes.is_due(&h.id, Index::Vector)) {
+                    fails(app, &head.id, Index::Vector, &error);
+                }
+            }
+        }
+    }
+    // Stores of models that no dataset has any more.
+    for (model, store) in engine.open_vectors().await {
+        if heads.iter().all(|h| h.embedding_model != model)
+            && let Err(error) = store.keep_only(&app.db, Vec::new()).await
+        {
+            tracing::error!(model, error = %error, "vectors of datasets that are gone could not be removed");
+        }
+    }
+    positions
 }
 
 /// Whether the log leads from a position to its end. It does not when entries were pruned, or when the position is from another history.
@@ -192,14 +226,17 @@ fn reaches(head: &Head, position: i64) -> bool {
 }
 
 async fn keyword(app: &App, engine: &Engine, head: &Head) -> Result<i64> {
-    let (known, _) = app.positions.get(&head.id);
+    if app.indexes.is_damaged(&head.id, Index::Keyword) {
+        let (store, head) = (engine.keyword.clone(), head.clone());
+        tokio::task::spawn_blocking(move || store.discard(&head.id, head.generation)).await??;
+    }
+    let (known, _) = app.indexes.positions(&head.id);
     if known == head.log_seq && known > 0 {
         return Ok(known);
     }
     let index = {
         let (store, head) = (engine.keyword.clone(), head.clone());
-        tokio::task::spawn_blocking(move || store.index(&head.id, head.generation, &head.language))
-            .await??
+        blocking(move || store.index(&head.id, head.generation, &head.language)).await?
     };
     let mut position = index.applied()?;
     if !reaches(head, position) {
@@ -226,14 +263,14 @@ async fn keyword(app: &App, engine: &Engine, head: &Head) -> Result<i64> {
             .map(|id| change(id, rows.remove(id)))
             .collect::<Result<Vec<_>>>()?;
         let index = Arc::clone(&index);
-        tokio::task::spawn_blocking(move || index.apply(changes, last, false)).await??;
+        blocking(move || index.apply(changes, last, false)).await?;
         position = last;
     }
     Ok(position)
 }
 
 async fn vector(app: &App, head: &Head, mut position: i64) -> Result<i64> {
-    if !reaches(head, position) {
+    if app.indexes.is_damaged(&head.id, Index::Vector) || !reaches(head, position) {
         return rebuild_vector(app, head).await;
     }
     let store = app
@@ -328,12 +365,25 @@ async fn points(app: &App, head: &Head, ids: &[String]) -> Result<Vec<Point>> {
             ids,
         )
         .await?;
+    let size = usize::try_from(head.vector_size).unwrap_or(0);
     rows.into_iter()
         .map(|row| {
+            let vector = stored_vector(&row.vector);
+            // The store would refuse all of them, or never find this one.
+            if vector.len() != size || !vector.iter().all(|v| v.is_finite()) {
+                return Err(Error::unprocessable(
+                    "embedding_damaged",
+                    format!(
+                        "the embedding of chunk {} has {} numbers instead of {size}, or one that is none; `cairn doctor --repair` removes it",
+                        row.id,
+                        vector.len()
+                    ),
+                ));
+            }
             Ok(Point {
                 id: parse(&row.id)?,
                 document_id: row.document_id,
-                vector: stored_vector(&row.vector),
+                vector,
             })
         })
         .collect()
@@ -352,6 +402,19 @@ async fn visible(app: &App, head: &Head, after: &str) -> Result<Vec<String>> {
     Ok(rows.into_iter().map(|(id,)| id).collect())
 }
 
+/// How many chunks should be in the indexes.
+async fn visible_chunks(app: &App, head: &Head) -> Result<u64> {
+    let (count,): (i64,) = app
+        .db
+        .one(
+            "SELECT COUNT(*) FROM kb_chunks c JOIN kb_documents d ON d.id = c.document_id
+             WHERE c.tenant_id = $1 AND c.set_id = $2 AND d.enabled = TRUE AND c.enabled = TRUE",
+            args![&head.tenant_id, &head.id],
+        )
+        .await?;
+    Ok(u64::try_from(count).unwrap_or(0))
+}
+
 /// Builds the keyword index of a dataset anew from SQL. Changes made meanwhile are in the log after the position it starts from.
 ///
 /// # Errors
@@ -360,11 +423,13 @@ pub async fn rebuild_keyword(app: &App, engine: &Engine, head: &Head) -> Result<
     tracing::info!(dataset.id = %head.id, "building the keyword index anew");
     let store = engine.keyword.clone();
     let (id, generation, language) = (head.id.clone(), head.generation, head.language.clone());
-    let index =
-        tokio::task::spawn_blocking(move || store.index(&id, generation, &language)).await??;
+    let index = blocking(move || store.index(&id, generation, &language)).await?;
     let (mut after, mut clear) = (String::new(), true);
+    let (mut done, total) = (0, visible_chunks(app, head).await?);
     loop {
+        app.indexes.building(&head.id, Index::Keyword, done, total);
         let ids = visible(app, head, &after).await?;
+        done += ids.len() as u64;
         let last = ids.last().cloned();
         let rows = chunks::by_ids(app, &head.tenant_id, &ids).await?;
         let changes = rows
@@ -376,7 +441,7 @@ pub async fn rebuild_keyword(app: &App, engine: &Engine, head: &Head) -> Result<
             Arc::clone(&index),
             if last.is_some() { 0 } else { head.log_seq },
         );
-        tokio::task::spawn_blocking(move || index.apply(changes, seq, clear)).await??;
+        blocking(move || index.apply(changes, seq, clear)).await?;
         clear = false;
         match last {
             Some(last) => after = last,
@@ -395,8 +460,11 @@ pub async fn rebuild_vector(app: &App, head: &Head) -> Result<i64> {
         .await?;
     tracing::info!(dataset.id = %head.id, "building the vector index anew");
     let (mut after, mut clear) = (String::new(), true);
+    let (mut done, total) = (0, visible_chunks(app, head).await?);
     loop {
+        app.indexes.building(&head.id, Index::Vector, done, total);
         let ids = visible(app, head, &after).await?;
+        done += ids.len() as u64;
         let last = ids.last().cloned();
         let put = points(app, head, &ids).await?;
         let seq = if last.is_some() { 0 } else { head.log_seq };

@@ -19,6 +19,7 @@ pub mod request;
 pub mod rerank;
 mod retrieve;
 pub mod settings;
+pub mod states;
 pub mod syntax;
 pub mod vector;
 pub mod why_not;

@@ -62,6 +62,12 @@ pub async fn pool(app: &Arc<App>, caller: &Caller, request: &Request) -> Result<
     let fields = retrieve::fields_of(app, std::slice::from_ref(&dataset), &request).await?;
     let mut sources = [Source::prepare(app, engine, &request, dataset, &fields).await?];
     let found = gather(app, &request, &mut sources, request.top_k).await?;
+    if let Some(trouble) = sources[0].troubles(app, &request).first() {
+        return Err(Error::unavailable(
+            "search_degraded",
+            format!("nothing is tuned while searches do without something: {trouble}"),
+        ));
+    }
     let ([source], Some(found)) = (sources, found.into_iter().next()) else {
         return Err(Error::internal("a source gave no candidates"));
     };

@@ -156,6 +156,9 @@ pub struct Answer {
     pub trimmed: usize,
     /// Whether it was remembered.
     pub cached: bool,
+    /// What it had to do without: `vectors`, or an index that is not complete, as in `keyword index 40 % built`. Such an answer is neither complete nor
+    /// confident.
+    pub degraded: Vec<String>,
     /// How long it took.
     pub timings: Timings,
 }
@@ -251,9 +254,17 @@ pub async fn search(app: &Arc<App>, caller: &Caller, request: &Request) -> Resul
     let candidates = scored(request, &sources, &found);
     let mut totals = Totals {
         candidates: candidates.len(),
-        complete: found.iter().all(|f| f.complete),
+        complete: found.iter().all(|f| f.complete)
+            && !sources.iter().any(|s| s.is_behind(app, request)),
         ..Totals::default()
     };
+    let mut degraded: Vec<String> = Vec::new();
+    for trouble in sources.iter().flat_map(|s| s.troubles(app, request)) {
+        if !degraded.contains(&trouble) {
+            degraded.push(trouble);
+        }
+    }
+    totals.complete &= degraded.is_empty();
     let before_reranking = candidates.len();
     let (mut candidates, reranking) =
         super::rerank::apply(app, request, &sources, candidates).await?;
@@ -270,7 +281,8 @@ pub async fn search(app: &Arc<App>, caller: &Caller, request: &Request) -> Resul
         .collect();
     totals.documents = documents.len();
     let facets = facets(app, request, &sources, &candidates).await?;
-    let confidence = confidence(request.fusion, &sources, candidates.first());
+    let mut confidence = confidence(request.fusion, &sources, candidates.first());
+    confidence.no_confident_answer |= !degraded.is_empty();
     let chosen = choose::choose(app, request, &sources, candidates, cursor.as_ref()).await?;
     let paged = reranking.is_none();
     let mut next = chosen.next.filter(|_| paged);
@@ -314,6 +326,7 @@ pub async fn search(app: &Arc<App>, caller: &Caller, request: &Request) -> Resul
         tokens,
         trimmed,
         cached: false,
+        degraded,
         hits,
         timings: Timings {
             embed_ms: ms(prepared),
@@ -324,10 +337,11 @@ pub async fn search(app: &Arc<App>, caller: &Caller, request: &Request) -> Resul
         },
     };
     record(&answer);
-    let lasting = answer
-        .reranking
-        .as_ref()
-        .is_none_or(|r| r.outcome == "reranked");
+    let lasting = answer.degraded.is_empty()
+        && answer
+            .reranking
+            .as_ref()
+            .is_none_or(|r| r.outcome == "reranked");
     if let Some(key) = key.filter(|_| lasting) {
         app.search_memory
             .answers
@@ -344,6 +358,9 @@ fn record(answer: &Answer) {
     metrics::histogram!("cairn_search_seconds").record(answer.timings.total_ms / 1000.0);
     if answer.cached {
         metrics::counter!("cairn_search_remembered_total").increment(1);
+    }
+    if !answer.degraded.is_empty() {
+        metrics::counter!("cairn_search_degraded_total").increment(1);
     }
 }
 
@@ -394,7 +411,7 @@ fn memory_key(
     use std::fmt::Write as _;
     let mut key = format!("{}\n{request:?}", caller.tenant());
     for dataset in datasets {
-        let (keyword, vector) = app.positions.get(&dataset.live_set);
+        let (keyword, vector) = app.indexes.positions(&dataset.live_set);
         if request.generation.is_none() && keyword.min(vector) < dataset.log_seq {
             return Ok(None);
         }
@@ -416,7 +433,12 @@ pub(super) async fn gather(
     sources: &mut [Source],
     depth: usize,
 ) -> Result<Vec<Candidates>> {
-    let found = try_join_all(sources.iter().map(|s| s.candidates(app, request, depth))).await?;
+    let found = try_join_all(
+        sources
+            .iter_mut()
+            .map(|s| s.candidates_at_hand(app, request, depth)),
+    )
+    .await?;
     let asks_feedback = |s: &Source| request.feedback.or(s.defaults.feedback).unwrap_or(false);
     if !sources.iter().any(asks_feedback) {
         return Ok(found);
@@ -429,7 +451,12 @@ pub(super) async fn gather(
             source.widen(app, &best).await?;
         }
     }
-    try_join_all(sources.iter().map(|s| s.candidates(app, request, depth))).await
+    try_join_all(
+        sources
+            .iter_mut()
+            .map(|s| s.candidates_at_hand(app, request, depth)),
+    )
+    .await
 }
 
 /// Every candidate with its score, best first; equal ones by id.

@@ -72,6 +72,8 @@ pub struct Request {
     pub defaults: Option<Defaults>,
     /// Whether reranking may take as long as it takes.
     pub patient: bool,
+    /// Whether the search fails when vectors cannot be had, instead of going by words alone.
+    pub require_vectors: bool,
 }
 
 impl Request {
@@ -103,6 +105,7 @@ impl Request {
             cache: true,
             defaults: None,
             patient: false,
+            require_vectors: false,
         }
     }
 

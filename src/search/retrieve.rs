@@ -9,8 +9,9 @@ use uuid::Uuid;
 
 use super::alpha::{self, Weight};
 use super::blend::{Fusion, Raw};
-use super::keyword::{Analysed, Form, FormKind, KeywordIndex, QueryTerm};
+use super::keyword::{self, Analysed, Form, FormKind, KeywordIndex, QueryTerm};
 use super::request::{Defaults, MAX_CANDIDATES, Request};
+use super::states::Index;
 use super::syntax::{self, Parsed};
 use super::vector::{Scope as VectorScope, VectorIndex};
 use crate::app::{App, Engine};
@@ -169,7 +170,8 @@ pub(super) struct Source {
     pub defaults: Defaults,
     pub parsed: Parsed,
     pub index: Arc<KeywordIndex>,
-    pub store: Arc<VectorIndex>,
+    /// Absent: it cannot be had now.
+    pub store: Option<Arc<VectorIndex>>,
     pub scope: VectorScope,
     pub analysed: Analysed,
     pub vector: Option<Arc<Vec<f32>>>,
@@ -180,6 +182,10 @@ pub(super) struct Source {
     pub documents: Option<Arc<Vec<String>>>,
     /// Words that feedback added.
     pub added: Vec<String>,
+    /// Whether vectors were wanted and cannot be had.
+    without_vectors: bool,
+    /// Whether the keyword index was found damaged.
+    without_words: bool,
 }
 
 /// The candidates of one dataset.
@@ -222,28 +228,32 @@ impl Source {
         };
         let index = {
             let (store, dataset) = (engine.keyword.clone(), dataset.clone());
-            tokio::task::spawn_blocking(move || {
+            keyword::blocking(move || {
                 store.index(&dataset.live_set, dataset.generation, &dataset.language)
             })
-            .await??
+            .await?
         };
         let analysed = {
             let (index, parsed) = (Arc::clone(&index), parsed.clone());
-            tokio::task::spawn_blocking(move || index.analyse(&parsed)).await??
+            keyword::blocking(move || index.analyse(&parsed)).await?
         };
-        let vector = if weight.alpha > 0.0 && !parsed.text.is_empty() {
-            Some(query_vector(app, &dataset.embedding_model, &parsed.text).await?)
+        let wants_vectors = weight.alpha > 0.0 && !parsed.text.is_empty();
+        let store = app
+            .vectors_of(&dataset.embedding_model, dataset.vector_size)
+            .await;
+        let store = at_hand(store, request)?;
+        let vector = if wants_vectors && store.is_some() {
+            let vector = query_vector(app, &dataset.embedding_model, &parsed.text).await;
+            at_hand(vector, request)?
         } else {
             None
         };
+        let without_vectors = wants_vectors && vector.is_none();
         let filter = combined(request.filter.clone(), &parsed);
         let documents = match &filter {
             Some(filter) => Some(matching(app, &dataset, filter).await?),
             None => None,
         };
-        let store = app
-            .vectors_of(&dataset.embedding_model, dataset.vector_size)
-            .await?;
         let scope = VectorScope {
             tenant_id: dataset.tenant_id.clone(),
             dataset_id: dataset.live_set.clone(),
@@ -262,11 +272,84 @@ impl Source {
             filter,
             documents,
             added: Vec::new(),
+            without_vectors,
+            without_words: false,
         })
+    }
+
+    /// The indexes that the search looks into.
+    fn asked(&self, request: &Request) -> impl Iterator<Item = Index> {
+        let words = self.asks_words(request) && !self.without_words;
+        let vectors = self.vector.is_some();
+        Index::BOTH.into_iter().filter(move |index| match index {
+            Index::Keyword => words,
+            Index::Vector => vectors,
+        })
+    }
+
+    /// Whether an index that is asked lacks something.
+    pub(super) fn is_behind(&self, app: &App, request: &Request) -> bool {
+        let Dataset {
+            live_set, log_seq, ..
+        } = &self.dataset;
+        self.asked(request)
+            .any(|index| app.indexes.is_behind(live_set, index, *log_seq))
+    }
+
+    /// What the search has to do without.
+    pub(super) fn troubles(&self, app: &App, request: &Request) -> Vec<String> {
+        let Dataset {
+            live_set, log_seq, ..
+        } = &self.dataset;
+        let vectors = self.without_vectors.then(|| "vectors".to_owned());
+        let words = self
+            .without_words
+            .then(|| "keyword index damaged, about to be built anew".to_owned());
+        self.asked(request)
+            .filter_map(|index| app.indexes.trouble(live_set, index, *log_seq))
+            .chain(vectors)
+            .chain(words)
+            .collect()
+    }
+
+    /// The candidates, from one of the indexes when the other cannot be had.
+    pub(super) async fn candidates_at_hand(
+        &mut self,
+        app: &Arc<App>,
+        request: &Request,
+        deep: usize,
+    ) -> Result<Candidates> {
+        loop {
+            match self.candidates(app, request, deep).await {
+                Err(error)
+                    if is_away(&error) && self.vector.is_some() && !request.require_vectors =>
+                {
+                    tracing::warn!(error = %error, "a search goes by words alone");
+                    self.vector = None;
+                    self.without_vectors = true;
+                }
+                Err(error) if error.is_damage() && !self.without_words => {
+                    tracing::error!(set = %self.dataset.live_set, error = %error, "a keyword index is damaged; it is built anew");
+                    app.indexes.damaged(&self.dataset.live_set, Index::Keyword);
+                    app.bell.ring();
+                    if self.vector.is_none() || self.analysed.has_conditions() {
+                        return Err(Error::unavailable(
+                            "keyword_index_damaged",
+                            "the keyword index is damaged and is being built anew; try again in a moment",
+                        ));
+                    }
+                    self.without_words = true;
+                }
+                outcome => return outcome,
+            }
+        }
     }
 
     /// Whether the keyword list is needed.
     fn asks_words(&self, request: &Request) -> bool {
+        if self.without_words {
+            return false;
+        }
         self.weight.alpha < 1.0
             || request.fusion == Fusion::Rrf
             || self.analysed.has_conditions()
@@ -347,18 +430,18 @@ impl Source {
             self.analysed.clone(),
             self.documents.clone(),
         );
-        tokio::task::spawn_blocking(move || {
+        keyword::blocking(move || {
             index.search(&analysed, documents.as_deref().map(Vec::as_slice), limit)
         })
-        .await?
+        .await
     }
 
     async fn meaning(&self, limit: usize) -> Result<Ranked> {
-        let Some(vector) = &self.vector else {
+        let (Some(vector), Some(store)) = (&self.vector, &self.store) else {
             return Ok(Vec::new());
         };
         let documents = self.documents.as_ref().map(|d| d.to_vec());
-        self.store
+        store
             .search(&self.scope, vector.to_vec(), documents, limit)
             .await
     }
@@ -397,7 +480,7 @@ impl Source {
 
     /// Exact cosines of the candidates that only the keyword list had; those without an embedding are absent.
     pub(super) async fn cosines(&self, found: &HashMap<Uuid, Raw>) -> Result<HashMap<Uuid, f32>> {
-        let Some(vector) = &self.vector else {
+        let (Some(vector), Some(store)) = (&self.vector, &self.store) else {
             return Ok(HashMap::new());
         };
         let missing = found
@@ -405,9 +488,7 @@ impl Source {
             .filter(|(_, raw)| raw.cosine.is_none())
             .map(|(id, _)| *id)
             .collect();
-        self.store
-            .scores(&self.scope, vector.to_vec(), missing)
-            .await
+        store.scores(&self.scope, vector.to_vec(), missing).await
     }
 
     /// Exact BM25 of the candidates that only the vector list had.
@@ -425,7 +506,7 @@ impl Source {
             .map(|(id, _)| *id)
             .collect();
         let (index, analysed) = (Arc::clone(&self.index), self.analysed.clone());
-        tokio::task::spawn_blocking(move || index.scores(&analysed, &missing)).await?
+        keyword::blocking(move || index.scores(&analysed, &missing)).await
     }
 
     /// Candidates with what the query says they must have, and nothing that it says they must not; `None`: it says nothing.
@@ -438,8 +519,8 @@ impl Source {
         }
         let ids: Vec<Uuid> = found.keys().copied().collect();
         let (index, analysed) = (Arc::clone(&self.index), self.analysed.clone());
-        tokio::task::spawn_blocking(move || index.allowed(&analysed, &ids))
-            .await?
+        keyword::blocking(move || index.allowed(&analysed, &ids))
+            .await
             .map(Some)
     }
 
@@ -491,6 +572,25 @@ impl Source {
         }
         Ok(())
     }
+}
+
+/// What can be had, or nothing when the search may do without.
+fn at_hand<T>(outcome: Result<T>, request: &Request) -> Result<Option<T>> {
+    match outcome {
+        Err(error) if is_away(&error) && !request.require_vectors => {
+            tracing::warn!(error = %error, "a search goes by words alone");
+            Ok(None)
+        }
+        other => other.map(Some),
+    }
+}
+
+/// Whether an error says that vectors cannot be had now.
+fn is_away(error: &Error) -> bool {
+    matches!(
+        error.code(),
+        "vector_store_unavailable" | "model_unavailable"
+    )
 }
 
 fn ordered(mut list: Ranked) -> Ranked {

@@ -70,6 +70,9 @@ pub struct Settings {
     /// Only datasets that this agent role may use.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agent_role: Option<String>,
+    /// Answers with 503 when vectors cannot be had, instead of going by words alone and saying so in `degraded`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub require_vectors: Option<bool>,
 }
 
 /// Refuses fields that nothing knows.
@@ -135,6 +138,7 @@ impl Settings {
             feedback: request.feedback,
             max_tokens: request.max_tokens,
             agent_role: request.agent_role.clone(),
+            require_vectors: yes(request.require_vectors),
         }
     }
 
@@ -183,6 +187,7 @@ impl Settings {
             feedback: self.feedback,
             max_tokens: self.max_tokens,
             agent_role: self.agent_role.clone(),
+            require_vectors: self.require_vectors.unwrap_or(false),
             ..base
         })
     }

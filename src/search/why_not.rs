@@ -359,7 +359,7 @@ async fn in_search(
         answer.missing_terms = missing(source, chunk);
         answer
     };
-    let positions = app.positions.get(&source.dataset.live_set);
+    let positions = app.indexes.positions(&source.dataset.live_set);
     let behind = positions.0.min(positions.1) < source.dataset.log_seq;
     if behind && !source.index.has(&best)? {
         return Ok(complete(

@@ -33,6 +33,9 @@ pub(super) struct SearchRequest {
 pub(super) struct SearchResponse {
     results: Vec<SearchResult>,
     search_ms: f64,
+    /// What the answer had to do without; absent when all is well.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    degraded: Vec<String>,
 }
 
 /// A hit.
@@ -124,5 +127,6 @@ pub(super) async fn search(
     Ok(Json(SearchResponse {
         results: answer.hits.into_iter().map(Into::into).collect(),
         search_ms: answer.timings.total_ms,
+        degraded: answer.degraded,
     }))
 }

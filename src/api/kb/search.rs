@@ -72,6 +72,10 @@ pub(super) struct SearchResponse {
     trimmed: Option<usize>,
     /// Whether the answer was remembered; it is that of this moment all the same.
     cached: bool,
+    /// What the answer had to do without: `vectors`, or an index that is not complete, as in `keyword index 40 % built`. Such an answer is neither complete
+    /// nor confident. Absent when all is well.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    degraded: Vec<String>,
     search_ms: f64,
     /// How the query was understood in each dataset; with `explain`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -219,6 +223,7 @@ pub(super) async fn search(
         tokens: answer.tokens,
         trimmed: budgeted.then_some(answer.trimmed),
         cached: answer.cached,
+        degraded: answer.degraded,
         search_ms: answer.timings.total_ms,
         interpretations: explain.then_some(answer.interpretations),
         timings: explain.then_some(answer.timings),

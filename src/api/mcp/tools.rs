@@ -152,6 +152,9 @@ pub(super) async fn search(app: &Arc<App>, caller: &Caller, input: p::Search) ->
             "{left} hits did not fit into max_tokens; ask for more tokens, or for detail=ids"
         ));
     }
+    if !answer.degraded.is_empty() {
+        out["degraded"] = json!(answer.degraded);
+    }
     if let Some(words) = answer.did_you_mean {
         out["did_you_mean"] = json!(words);
     }

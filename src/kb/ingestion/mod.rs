@@ -506,13 +506,8 @@ async fn embed(
         if told && turn.elapsed() > TURN {
             turn = Instant::now();
             // What is embedded is stored, so little is done twice.
-            if jobs::should_give_way(
-                &app.db,
-                &app.clock,
-                &document.tenant_id,
-                &document.job_id,
-            )
-            .await?
+            if jobs::should_give_way(&app.db, &app.clock, &document.tenant_id, &document.job_id)
+                .await?
             {
                 return Err(jobs::gives_way());
             }

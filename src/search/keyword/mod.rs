@@ -4,6 +4,8 @@
 mod lookup;
 mod terms;
 
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,17 +13,20 @@ use std::time::Duration;
 use moka::sync::Cache;
 use serde::{Deserialize, Serialize};
 use tantivy::directory::MmapDirectory;
+use tantivy::directory::error::OpenReadError;
 use tantivy::indexer::LogMergePolicy;
 use tantivy::schema::{
     FAST, Field, IndexRecordOption, STRING, Schema, TextFieldIndexing, TextOptions,
 };
 use tantivy::tokenizer::PreTokenizedString;
 use tantivy::{
-    DocAddress, Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, TantivyDocument, Term,
+    DocAddress, Index, IndexReader, IndexWriter, ReloadPolicy, Searcher, TantivyDocument,
+    TantivyError, Term,
 };
 use uuid::Uuid;
 
 use super::analysis;
+use super::states::{Index as State, IndexStates};
 use crate::error::{Error, Result};
 
 pub use terms::{Analysed, Form, FormKind, QueryTerm};
@@ -39,6 +44,7 @@ const OPEN: u64 = 256;
 #[derive(Debug)]
 pub struct KeywordStore {
     root: PathBuf,
+    states: Arc<IndexStates>,
     open: Cache<(String, i64), Arc<KeywordIndex>>,
 }
 
@@ -99,9 +105,10 @@ pub enum Change {
 impl KeywordStore {
     /// Indexes below a directory.
     #[must_use]
-    pub fn new(root: PathBuf) -> Self {
+    pub fn new(root: PathBuf, states: Arc<IndexStates>) -> Self {
         Self {
             root,
+            states,
             open: Cache::builder()
                 .max_capacity(OPEN)
                 .time_to_idle(Duration::from_secs(3600))
@@ -109,7 +116,7 @@ impl KeywordStore {
         }
     }
 
-    /// The index of a dataset; created when it is not there, emptied when it was written by another analysis.
+    /// The index of a dataset; created when it is not there, emptied when it is damaged or was written by another version.
     ///
     /// # Errors
     /// When the directory cannot be read or written.
@@ -119,14 +126,42 @@ impl KeywordStore {
         generation: i64,
         language: &str,
     ) -> Result<Arc<KeywordIndex>> {
-        let path = self.root.join(dataset_id).join(generation.to_string());
+        let path = self.path(dataset_id, generation);
         self.open
             .try_get_with((dataset_id.to_owned(), generation), || {
-                KeywordIndex::open(&path, language).map(Arc::new)
+                let opened = match KeywordIndex::open(&path, language) {
+                    Err(error) if error.is_damage() => {
+                        tracing::error!(set = dataset_id, error = %error, "a keyword index is damaged; it is built anew");
+                        std::fs::remove_dir_all(&path)?;
+                        self.states.emptied(dataset_id, State::Keyword);
+                        KeywordIndex::open(&path, language)
+                    }
+                    other => other,
+                };
+                opened.map(Arc::new)
             })
-            .map_err(|e| {
+            .map_err(|e: Arc<Error>| {
                 Error::internal("a keyword index cannot be opened").with_source(e.to_string())
             })
+    }
+
+    fn path(&self, dataset_id: &str, generation: i64) -> PathBuf {
+        self.root.join(dataset_id).join(generation.to_string())
+    }
+
+    /// Removes an index that turned out to be damaged; the next one who asks for it gets an empty one.
+    ///
+    /// # Errors
+    /// When the directory cannot be removed.
+    pub fn discard(&self, dataset_id: &str, generation: i64) -> Result<()> {
+        self.open.invalidate(&(dataset_id.to_owned(), generation));
+        match std::fs::remove_dir_all(self.path(dataset_id, generation)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+            _ => {
+                self.states.emptied(dataset_id, State::Keyword);
+                Ok(())
+            }
+        }
     }
 
     /// Rewrites what holds deleted chunks, in every open index.
@@ -169,16 +204,12 @@ impl KeywordStore {
 impl KeywordIndex {
     fn open(path: &Path, language: &str) -> Result<Self> {
         std::fs::create_dir_all(path)?;
-        match Self::with_schema(path, language) {
-            // Written by an earlier version: the follower builds it anew.
-            Err(tantivy::TantivyError::SchemaError(_)) => {
-                std::fs::remove_dir_all(path)?;
-                std::fs::create_dir_all(path)?;
-                Self::with_schema(path, language)
-            }
-            other => other,
+        let opened = catch_unwind(AssertUnwindSafe(|| Self::with_schema(path, language)));
+        match opened {
+            Ok(opened) => opened.map_err(failed),
+            // Lengths in a file that was cut short lead anywhere.
+            Err(_) => Err(Error::damaged("the keyword index could not be opened")),
         }
-        .map_err(failed)
     }
 
     fn with_schema(path: &Path, language: &str) -> tantivy::Result<Self> {
@@ -341,6 +372,14 @@ impl KeywordIndex {
         *self.writer.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
+    /// Whether the bytes of all files are those that were written.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn is_sound(&self) -> Result<bool> {
+        Ok(self.index.validate_checksum().map_err(failed)?.is_empty())
+    }
+
     /// Ids of all chunks in the index.
     ///
     /// # Errors
@@ -356,6 +395,19 @@ impl KeywordIndex {
         }
         Ok(all)
     }
+}
+
+/// Works with an index off the async threads. What panics then holds nonsense.
+///
+/// # Errors
+/// As the work says; [`Error::damaged`] when it panics.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|e| {
+        Err(Error::damaged("the keyword index could not be read").with_source(e))
+    })
 }
 
 /// Reads chunk ids from the columns of each segment.
@@ -382,13 +434,40 @@ impl Ids {
     }
 }
 
-fn failed(error: tantivy::TantivyError) -> Error {
-    if let tantivy::TantivyError::IoError(io) = &error
-        && io.kind() == std::io::ErrorKind::StorageFull
-    {
-        return std::io::Error::from(std::io::ErrorKind::StorageFull).into();
+fn failed(error: TantivyError) -> Error {
+    let io = match &error {
+        TantivyError::IoError(io) => Some(io.kind()),
+        TantivyError::OpenReadError(OpenReadError::IoError { io_error, .. }) => {
+            Some(io_error.kind())
+        }
+        _ => None,
+    };
+    let is_damage = match io {
+        Some(io::ErrorKind::StorageFull) => {
+            return io::Error::from(io::ErrorKind::StorageFull).into();
+        }
+        Some(kind) => matches!(
+            kind,
+            io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
+        ),
+        // A schema that differs was written by another version.
+        None => matches!(
+            error,
+            TantivyError::DataCorruption(_)
+                | TantivyError::SchemaError(_)
+                | TantivyError::IncompatibleIndex(_)
+                | TantivyError::DeserializeError(_)
+                | TantivyError::OpenReadError(
+                    OpenReadError::FileDoesNotExist(_) | OpenReadError::IncompatibleIndex(_)
+                )
+        ),
+    };
+    let told = "the keyword index failed";
+    if is_damage {
+        Error::damaged(told).with_source(error)
+    } else {
+        Error::internal(told).with_source(error)
     }
-    Error::internal("the keyword index failed").with_source(error)
 }
 
 #[cfg(test)]
@@ -411,7 +490,7 @@ mod tests {
     #[test]
     fn scores_are_bm25_and_stay_below_the_bound() {
         let directory = tempfile::tempdir().expect("temporary directory");
-        let store = KeywordStore::new(directory.path().to_owned());
+        let store = KeywordStore::new(directory.path().to_owned(), Arc::default());
         let index = store.index("d", 1, "en").expect("opens");
         index
             .apply(

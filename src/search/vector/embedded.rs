@@ -12,12 +12,13 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use qdrant_edge::external::serde_json::json;
 use qdrant_edge::{
-    Condition, CreateIndex, Distance, EdgeConfig, EdgeOptimizersConfig, EdgeShard,
+    Condition, CountRequest, CreateIndex, Distance, EdgeConfig, EdgeOptimizersConfig, EdgeShard,
     EdgeVectorParams, FieldCondition, FieldIndexOperations, Filter, HasIdCondition, JsonPath,
     Match, NamedQuery, PayloadFieldSchema, PayloadSchemaType, PointId, PointInsertOperations,
     PointOperations, PointStruct, QueryEnum, QueryRequest, ScoringQuery, ScrollRequest,
     SearchParams, UpdateOperation, VectorInternal, WalOptions, WithPayloadInterface, WithVector,
 };
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{Changes, Scope};
@@ -45,6 +46,15 @@ struct Inner {
     /// Held by flushes and optimisations.
     maintenance: Mutex<()>,
     marks: Mutex<Marks>,
+}
+
+/// What is on disk after a flush.
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Flushed {
+    /// Position of each dataset's log.
+    positions: BTreeMap<String, i64>,
+    /// Points in the shard, which must all be there when it is opened again.
+    points: usize,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -257,7 +267,8 @@ impl Embedded {
             drop(shard);
             return self.reopen();
         }
-        save_marks(&self.0.path, &applied)?;
+        let points = points(&shard)?;
+        save_marks(&self.0.path, &applied, points)?;
         lock(&self.0.marks).flushed = applied;
         Ok(())
     }
@@ -290,9 +301,10 @@ impl Drop for Inner {
             .get_mut()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
+        let points = shard.as_ref().map_or(Ok(0), |shard| points(shard));
         // Dropping the shard flushes it.
         if catch_unwind(AssertUnwindSafe(|| drop(shard))).is_ok()
-            && let Err(error) = save_marks(&self.path, &applied)
+            && let Err(error) = points.and_then(|points| save_marks(&self.path, &applied, points))
         {
             tracing::warn!(error = %error, "the position of the vector store could not be saved; the next start repeats some work");
         }
@@ -321,20 +333,21 @@ fn load(
         .optimizers(optimizers)
         .wal_options(wal)
         .build();
-    let marks = path.join(WATERMARKS);
-    if marks.is_file() {
-        let flushed = serde_json::from_slice(&std::fs::read(&marks)?)?;
-        let shard = EdgeShard::load(path, Some(config)).map_err(|e| {
-            Error::unprocessable(
-                "vector_store_unavailable",
-                "the vector store cannot be opened; `cairn doctor --repair` builds it anew",
-            )
-            .with_source(first_line(&e))
-        })?;
-        return Ok((shard, flushed));
+    match existing(path, &config) {
+        Ok(Some(found)) => return Ok(found),
+        // No flush was ever completed: whatever is there holds nothing that the log does not.
+        Ok(None) => std::fs::remove_dir_all(path)?,
+        Err(error) if error.is_damage() => {
+            // The rows have everything that it had: it is built anew from them, and what is left of it stays for whoever wants to know why.
+            let aside = path.with_extension("damaged");
+            tracing::error!(error = %error, kept = %aside.display(), "the vector store is damaged; it is built anew");
+            if aside.exists() {
+                std::fs::remove_dir_all(&aside)?;
+            }
+            std::fs::rename(path, &aside)?;
+        }
+        Err(error) => return Err(error),
     }
-    // No flush was ever completed: whatever is there holds nothing that the log does not.
-    std::fs::remove_dir_all(path)?;
     std::fs::create_dir_all(path)?;
     let shard = EdgeShard::new(path, config).map_err(failed)?;
     for field in ["tenant", "dataset", "generation", "document"] {
@@ -349,14 +362,78 @@ fn load(
             .map_err(failed)?;
     }
     shard.flush();
-    save_marks(path, &BTreeMap::new())?;
+    save_marks(path, &BTreeMap::new(), 0)?;
     Ok((shard, BTreeMap::new()))
 }
 
-fn save_marks(path: &Path, marks: &BTreeMap<String, i64>) -> Result<()> {
+/// The store in a directory with the positions that were flushed; `None` when no flush was completed.
+fn existing(
+    path: &Path,
+    config: &EdgeConfig,
+) -> Result<Option<(EdgeShard, BTreeMap<String, i64>)>> {
+    let marks = path.join(WATERMARKS);
+    if !marks.is_file() {
+        return Ok(None);
+    }
+    let damaged =
+        |cause: String| Error::damaged("the vector store cannot be opened").with_source(cause);
+    let bytes = std::fs::read(&marks)?;
+    let flushed: Flushed = match serde_json::from_slice(&bytes) {
+        Ok(flushed) => flushed,
+        // Versions before counted no points.
+        Err(_) => Flushed {
+            positions: serde_json::from_slice(&bytes).map_err(|e| damaged(e.to_string()))?,
+            points: 0,
+        },
+    };
+    // The engine panics on some of what it does not expect.
+    let loaded = catch_unwind(AssertUnwindSafe(|| {
+        EdgeShard::load(path, Some(config.clone()))
+    }));
+    match loaded {
+        Ok(Ok(shard)) => {
+            let there = points(&shard)?;
+            if there < flushed.points {
+                return Err(damaged(format!(
+                    "{there} of {} points are there",
+                    flushed.points
+                )));
+            }
+            Ok(Some((shard, flushed.positions)))
+        }
+        Ok(Err(error)) => {
+            let cause = first_line(&error);
+            let elsewhere = ["No space left", "Permission denied", "Too many open files"];
+            if elsewhere.iter().any(|what| cause.contains(what)) {
+                Err(Error::unavailable(
+                    "vector_store_unavailable",
+                    "the vector store cannot be opened",
+                )
+                .with_source(cause))
+            } else {
+                Err(damaged(cause))
+            }
+        }
+        Err(_) => Err(damaged("the engine panicked".to_owned())),
+    }
+}
+
+fn points(shard: &EdgeShard) -> Result<usize> {
+    let all = CountRequest {
+        filter: None,
+        exact: true,
+    };
+    shard.count(all).map_err(failed)
+}
+
+fn save_marks(path: &Path, positions: &BTreeMap<String, i64>, points: usize) -> Result<()> {
     let (target, scratch) = (path.join(WATERMARKS), path.join("watermarks.new"));
     let file = std::fs::File::create(&scratch)?;
-    serde_json::to_writer(&file, marks)?;
+    let flushed = Flushed {
+        positions: positions.clone(),
+        points,
+    };
+    serde_json::to_writer(&file, &flushed)?;
     file.sync_all()?;
     std::fs::rename(&scratch, &target)?;
     Ok(())
@@ -480,6 +557,30 @@ mod tests {
             .scores(vec![0.0, 1.0], vec![Uuid::from_u128(2), Uuid::from_u128(9)])
             .expect("scores");
         assert!(single.len() == 1 && (single[&Uuid::from_u128(2)] - 0.8).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_damaged_store_is_put_aside_and_begins_empty() {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let path = directory.path().join("v");
+        let filled = || {
+            let store = Embedded::open(path.clone(), 2, 100_000).expect("opens");
+            store
+                .apply(&scope("a"), put(vec![point(1, "x", [1.0, 0.0])]), 5)
+                .expect("applies");
+            store.flush_pending().expect("flushes");
+        };
+        for damage in [
+            &(|p: &Path| std::fs::write(p.join(WATERMARKS), "{\"a\":")) as &dyn Fn(&Path) -> _,
+            &(|p: &Path| std::fs::remove_dir_all(p.join("segments"))),
+        ] {
+            filled();
+            damage(&path).expect("damaged");
+            let store = Embedded::open(path.clone(), 2, 100_000).expect("opens again");
+            assert_eq!(store.applied().get("a"), None, "to be built anew");
+            assert!(store.ids(&scope("a")).expect("reads").is_empty());
+            assert!(path.with_extension("damaged").is_dir());
+        }
     }
 
     #[test]

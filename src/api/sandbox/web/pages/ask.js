@@ -90,7 +90,7 @@ export async function page({ query, signal, replace, inside }) {
     });
     parts.push(letters.slice(at).join(''));
     put(said, done.kind === 'none' ? 'Nothing was found that answers this.' : parts);
-    put(about, done.kind === 'none' ? 'Ask in other words, or choose other datasets. ' : done.kind === 'generated' ? `Written by ${done.model}` : done.kind === 'extractive' ? 'Sentences of the passages, word by word' : '', done.kind !== 'none' && ` · ${done.grounded ? 'every sentence is supported by the passage that it cites' : 'not every sentence is supported by what it cites'} · ${done.confident ? 'confident' : 'not confident'}`, ` · ${ms(done.totalMs)}`);
+    put(about, done.degraded && h('strong', null, `Not complete: ${done.degraded.join('; ')}. `), done.kind === 'none' ? 'Ask in other words, or choose other datasets. ' : done.kind === 'generated' ? `Written by ${done.model}` : done.kind === 'extractive' ? 'Sentences of the passages, word by word' : '', done.kind !== 'none' && ` · ${done.grounded ? 'every sentence is supported by the passage that it cites' : 'not every sentence is supported by what it cites'} · ${done.confident ? 'confident' : 'not confident'}`, ` · ${ms(done.totalMs)}`);
     showSources(done.passages, done.citations);
   };
 

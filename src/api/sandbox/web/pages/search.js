@@ -105,6 +105,7 @@ export async function page({ query, signal, replace, push, go }) {
     return [
       lane.slid && h('p', { class: 'notice' }, 'Blended in this page from the raw lists; reranking, diversity and folding come with the next search. ', button('Search', ask, { class: 'small' })),
       answer.didYouMean && h('p', null, 'Did you mean ', button(answer.didYouMean, () => { input.value = answer.didYouMean; return ask(); }, { class: 'plain' }), '?'),
+      answer.degraded && h('p', { class: 'notice bad' }, `Not complete: ${answer.degraded.map((/** @type {string} */ d) => (d === 'vectors' ? 'vectors cannot be had now, so only words count' : d)).join('; ')}. Scores and order will change.`),
       trust(lane, c, best),
       stages.length > 0 && !answer.cached && timeline(stages),
       h('p', { class: 'quiet' }, h('small', null, answer.cached ? `Remembered answer, ${ms(answer.searchMs)}` : stages.map((s) => `${s.name} ${ms(s.ms)}`).join(' · '), ` · ${counted(answer.candidates, 'candidate')}, ${count(answer.totals.matching)} over the threshold in ${counted(answer.totals.documents, 'document')}`,

@@ -1,0 +1,408 @@
+//! What goes wrong on a machine: damaged indexes and rows, a start without indexes, crafted files. What fails is told, keeps nothing else waiting, and is
+//! built anew from the rows.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use cairn::auth::tenants;
+use cairn::db::Args;
+use cairn::kb::portable;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use zip::write::SimpleFileOptions;
+
+use crate::on_both;
+use crate::support::process::Process;
+use crate::support::{Engine, Service, program, text};
+
+/// Waits for a condition that comes by itself.
+macro_rules! eventually {
+    ($what:literal, $check:expr) => {{
+        let mut there = false;
+        for _ in 0..400 {
+            if $check {
+                there = true;
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert!(there, $what);
+    }};
+}
+
+on_both! {
+    async fn a_dataset_that_cannot_be_indexed_keeps_no_other_waiting(service: Service) {
+        let (broken, healthy) = (service.dataset("broken").await, service.dataset("healthy").await);
+        let file = service.add(&broken, "a.md", "Herons wait in shallow water.").await;
+        // The row of the vector is damaged, and then the document has to be indexed again.
+        service.app.db.execute("UPDATE kb_embeddings SET vector = $1", Args(vec![vec![0_u8; 8].into()])).await.expect("damaged");
+        let path = format!("/kb/v1/datasets/{broken}/documents/{file}");
+        for enabled in [false, true] {
+            service.call(Method::PATCH, &path, Some(json!({"enabled": enabled}))).await;
+        }
+        eventually!("the reason is told", service.get(&format!("{path}/why")).await["code"] == "index_failing");
+        let (status, ready) = service.call(Method::GET, "/readyz", None).await;
+        assert_eq!((status, &ready["degraded"]), (StatusCode::OK, &json!(["1 index failing"])));
+        service.add(&healthy, "b.md", "Otters sleep afloat.").await;
+        assert_eq!(service.search(json!({"query": "otters", "datasetIds": [healthy]})).await.len(), 1);
+        // Its words are found all the same, and the answer says what it lacks.
+        let answer = service.post("/kb/v1/search", json!({"query": "herons", "datasetIds": [broken]})).await;
+        assert_eq!(answer["results"].as_array().map(Vec::len), Some(1), "{answer}");
+        assert!(text(&answer["degraded"][0]).starts_with("vector index failing"), "{answer}");
+        assert_eq!((&answer["totals"]["complete"], &answer["confidence"]["noConfidentAnswer"]), (&json!(false), &json!(true)));
+    }
+}
+
+/// Starts a server with three files, and ends it again; gives the admin key and the dataset.
+async fn filled(data: &Path, files: usize) -> (String, String) {
+    let mut server = Process::start(data);
+    let key = server.admin_key.clone().expect("the first start");
+    let made = server
+        .call(
+            &key,
+            Method::POST,
+            "/kb/v1/datasets",
+            Some(json!({"name": "d"})),
+        )
+        .await;
+    let dataset = text(&made.expect("created")["id"]);
+    for n in 0..files {
+        let part = reqwest::multipart::Part::bytes(
+            format!("The puffin number {n} nests on a cliff.").into_bytes(),
+        );
+        let form = reqwest::multipart::Form::new().part("files", part.file_name(format!("{n}.md")));
+        let url = format!(
+            "{}/dashboard/v1/knowledge-base/datasets/{dataset}/files/upload?wait=indexed",
+            server.url
+        );
+        let answer = reqwest::Client::new()
+            .post(url)
+            .bearer_auth(&key)
+            .multipart(form)
+            .send()
+            .await
+            .expect("an answer");
+        assert_eq!(answer.status(), StatusCode::OK);
+    }
+    server.signal("-TERM");
+    assert!(server.child.wait().expect("it ends").success());
+    (key, dataset)
+}
+
+/// The first file below a directory whose name ends so.
+fn file(below: &Path, ending: &str) -> PathBuf {
+    let mut directories = vec![below.to_owned()];
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(&directory).expect("a directory") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                directories.push(path);
+            } else if path.to_string_lossy().ends_with(ending) {
+                return path;
+            }
+        }
+    }
+    panic!("no file ends with {ending}");
+}
+
+fn doctor(data: &Path, more: &[&str]) -> (Option<i32>, Value) {
+    let output = std::process::Command::new(program())
+        .args(["doctor", "--json", "--data-dir"])
+        .arg(data)
+        .args(more)
+        .env("CAIRN_LOG", "off")
+        .output()
+        .expect("doctor runs");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    // The report, and then the error where there is one.
+    let report = said.lines().next().unwrap_or_default();
+    (
+        output.status.code(),
+        serde_json::from_str(report).expect("JSON"),
+    )
+}
+
+async fn hits(server: &Process, key: &str, dataset: &str) -> Value {
+    let body = json!({"query": "puffin nests", "datasetIds": [dataset], "topK": 10});
+    let answer = server
+        .call(key, Method::POST, "/kb/v1/search", Some(body))
+        .await;
+    answer.expect("searches go on")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn damaged_indexes_are_built_anew_at_the_next_start() {
+    let data = tempfile::tempdir().expect("a directory");
+    let (key, dataset) = filled(data.path(), 3).await;
+    let (keyword, vectors) = (data.path().join("keyword"), data.path().join("vectors"));
+    let flip = |path: PathBuf| {
+        let mut bytes = std::fs::read(&path).expect("readable");
+        bytes.iter_mut().for_each(|b| *b = !*b);
+        std::fs::write(path, bytes).expect("written");
+    };
+    let damages: [(&str, Box<dyn Fn()>); 5] = [
+        (
+            "meta.json flipped",
+            Box::new(|| flip(file(&keyword, "meta.json"))),
+        ),
+        (
+            "meta.json empty",
+            Box::new(|| std::fs::write(file(&keyword, "meta.json"), "").expect("written")),
+        ),
+        (
+            "a dictionary cut short",
+            Box::new(|| std::fs::write(file(&keyword, ".term"), "short").expect("written")),
+        ),
+        (
+            "watermarks flipped",
+            Box::new(|| flip(file(&vectors, "watermarks.json"))),
+        ),
+        (
+            "segments gone",
+            Box::new(|| {
+                let models = std::fs::read_dir(&vectors).expect("a directory");
+                let model = models
+                    .flatten()
+                    .find(|m| !m.path().to_string_lossy().ends_with("damaged"));
+                std::fs::remove_dir_all(model.expect("a model").path().join("segments"))
+                    .expect("removed");
+            }),
+        ),
+    ];
+    for (what, damage) in damages {
+        damage();
+        let mut server = Process::start(data.path());
+        let mut last = Value::Null;
+        for _ in 0..200 {
+            last = hits(&server, &key, &dataset).await;
+            if last["totals"]["complete"] == true {
+                break;
+            }
+            assert!(last["degraded"].is_array(), "{what}: {last}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(
+            last["results"].as_array().map(Vec::len),
+            Some(3),
+            "{what}: {last}"
+        );
+        server.signal("-TERM");
+        server.child.wait().expect("it ends");
+        let (code, report) = doctor(data.path(), &[]);
+        assert_eq!(
+            (code, &report["drift"]),
+            (Some(0), &json!(0)),
+            "{what}: {report}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_doctor_sees_altered_bytes_and_repairs_what_can_be() {
+    let data = tempfile::tempdir().expect("a directory");
+    filled(data.path(), 3).await;
+    // A byte in the middle of a postings file, which no footer checks when it is opened.
+    let path = file(&data.path().join("keyword"), ".pos");
+    let mut bytes = std::fs::read(&path).expect("readable");
+    bytes[0] ^= 0xff;
+    std::fs::write(&path, bytes).expect("written");
+    let (code, report) = doctor(data.path(), &[]);
+    assert_eq!(
+        (code, &report["datasets"][0]["keywordAltered"]),
+        (Some(1), &json!(true)),
+        "{report}"
+    );
+    let (code, report) = doctor(data.path(), &["--repair"]);
+    assert_eq!(
+        (code, &report["datasets"][0]["repaired"]),
+        (Some(0), &json!(true)),
+        "{report}"
+    );
+
+    let blob = file(&data.path().join("blobs"), "");
+    std::fs::write(blob, "other bytes").expect("written");
+    assert_eq!(
+        doctor(data.path(), &[]).0,
+        Some(0),
+        "reading every blob is asked for"
+    );
+    let (code, report) = doctor(data.path(), &["--verify-blobs"]);
+    let altered = report["datasets"][0]["blobsAltered"].as_array();
+    assert_eq!(
+        (code, altered.map(Vec::len)),
+        (Some(1), Some(1)),
+        "{report}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_without_its_indexes_says_so_and_readiness_waits() {
+    let data = tempfile::tempdir().expect("a directory");
+    let (key, dataset) = filled(data.path(), 30).await;
+    for directory in ["keyword", "vectors"] {
+        std::fs::remove_dir_all(data.path().join(directory)).expect("removed, as in a backup");
+    }
+    let server = Process::start(data.path());
+    let mut ready = false;
+    for _ in 0..400 {
+        let status = reqwest::get(format!("{}/readyz", server.url))
+            .await
+            .expect("an answer")
+            .status();
+        let answer = hits(&server, &key, &dataset).await;
+        let found = answer["results"].as_array().map_or(0, Vec::len);
+        if answer["degraded"].is_array() {
+            assert_eq!(
+                (
+                    &answer["totals"]["complete"],
+                    &answer["confidence"]["noConfidentAnswer"]
+                ),
+                (&json!(false), &json!(true)),
+                "{answer}"
+            );
+        } else {
+            assert_eq!(found, 10, "what says nothing has everything: {answer}");
+        }
+        if status == StatusCode::OK {
+            assert_eq!(found, 10, "{answer}");
+            ready = true;
+            break;
+        }
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    }
+    assert!(ready);
+}
+
+/// An export with other contents.
+fn crafted(good: &Path, to: &Path, change: impl Fn(&mut BTreeMap<String, Vec<u8>>)) {
+    let mut archive =
+        zip::ZipArchive::new(std::fs::File::open(good).expect("opens")).expect("an archive");
+    let mut entries = BTreeMap::new();
+    for index in 0..archive.len() {
+        let mut entry = archive.by_index(index).expect("an entry");
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes).expect("readable");
+        let name = entry.name().expect("a name").into_owned();
+        entries.insert(name, bytes);
+    }
+    change(&mut entries);
+    let mut archive = zip::ZipWriter::new(std::fs::File::create(to).expect("creates"));
+    for (name, bytes) in entries {
+        archive
+            .start_file(name, SimpleFileOptions::default())
+            .expect("an entry");
+        archive.write_all(&bytes).expect("written");
+    }
+    archive.finish().expect("finished");
+}
+
+fn replace(entries: &mut BTreeMap<String, Vec<u8>>, entry: &str, from: &str, to: &str) {
+    let bytes = entries.get_mut(entry).expect("the entry");
+    let before = String::from_utf8(bytes.clone()).expect("text");
+    assert!(before.contains(from), "{entry} has no {from}: {before}");
+    *bytes = before.replacen(from, to, 1).into_bytes();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crafted_file_is_refused_and_leaves_nothing_behind() {
+    type Change = fn(&mut BTreeMap<String, Vec<u8>>);
+    let service = Service::start(Engine::Sqlite).await;
+    let dataset = service.dataset("d").await;
+    service
+        .add(
+            &dataset,
+            "a.md",
+            "# Herons\n\nHerons wait in shallow water.",
+        )
+        .await;
+    let caller = service
+        .app
+        .local_caller(tenants::DEFAULT)
+        .await
+        .expect("a caller");
+    let good = service.data.path().join("good.cairn");
+    portable::export(&service.app, &caller, &dataset, &good)
+        .await
+        .expect("exports");
+    let changes: [(&str, Change); 11] = [
+        ("a blob that is damaged", |e| {
+            let blob = e
+                .iter_mut()
+                .find(|(name, _)| name.starts_with("blobs/"))
+                .expect("a blob");
+            blob.1.push(b'x');
+        }),
+        ("a blob that is missing", |e| {
+            let name = e
+                .keys()
+                .find(|name| name.starts_with("blobs/"))
+                .expect("a blob")
+                .clone();
+            e.remove(&name);
+        }),
+        ("a path as a hash", |e| {
+            replace(
+                e,
+                "documents.jsonl",
+                "\"blob_hash\":\"",
+                "\"blob_hash\":\"../../../../etc/passwd",
+            )
+        }),
+        ("an unknown status", |e| {
+            replace(
+                e,
+                "documents.jsonl",
+                "\"status\":\"indexed\"",
+                "\"status\":\"wonderful\"",
+            )
+        }),
+        ("a span that is none", |e| {
+            replace(e, "chunks.jsonl", "\"start_byte\":0", "\"start_byte\":3")
+        }),
+        ("a text with another hash", |e| {
+            replace(e, "chunks.jsonl", "Herons wait", "Egrets wait")
+        }),
+        ("a chunk there twice", |e| {
+            let chunks = e.get_mut("chunks.jsonl").expect("the entry");
+            chunks.extend(chunks.clone());
+        }),
+        ("vectors of another length", |e| {
+            replace(e, "manifest.json", "\"vectorSize\":384", "\"vectorSize\":4");
+            let vectors = e.get_mut("embeddings.bin").expect("the entry");
+            vectors.truncate(32 + 16);
+        }),
+        ("a huge vector", |e| {
+            replace(
+                e,
+                "manifest.json",
+                "\"vectorSize\":384",
+                "\"vectorSize\":1099511627776",
+            )
+        }),
+        ("a vector of nonsense", |e| {
+            let vectors = e.get_mut("embeddings.bin").expect("the entry");
+            vectors[32..36].copy_from_slice(&f32::NAN.to_le_bytes());
+        }),
+        ("fewer vectors than told", |e| {
+            let vectors = e.get_mut("embeddings.bin").expect("the entry");
+            vectors.truncate(100);
+        }),
+    ];
+    let file = service.data.path().join("crafted.cairn");
+    for (what, change) in changes {
+        crafted(&good, &file, change);
+        let error = portable::import(&service.app, &caller, &file, Some("copy"))
+            .await
+            .expect_err(what);
+        assert_eq!(error.code(), "import_unreadable", "{what}: {error}");
+    }
+    // The good file under the same name, beside the dataset that it came from.
+    let copy = portable::import(&service.app, &caller, &good, Some("copy"))
+        .await
+        .expect("imports");
+    assert_eq!(copy.total_chunks, 1);
+    let listed = service.get("/kb/v1/datasets").await;
+    assert_eq!(listed["data"].as_array().map(Vec::len), Some(2), "{listed}");
+}
