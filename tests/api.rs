@@ -51,6 +51,8 @@ mod rows;
 mod sandbox;
 #[path = "api/search.rs"]
 mod search;
+#[path = "api/visibility.rs"]
+mod visibility;
 #[path = "api/why_not.rs"]
 mod why_not;
 #[path = "api/workspace.rs"]

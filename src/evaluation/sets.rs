@@ -430,7 +430,7 @@ pub async fn synthetic(
             app.db
                 .all(
                     "SELECT DISTINCT c.document_id, c.heading_path FROM kb_chunks c JOIN kb_documents d ON d.id = c.document_id
-                     WHERE c.tenant_id = $1 AND c.set_id = $2 AND d.enabled = TRUE AND c.heading_path <> '[]'",
+                     WHERE c.tenant_id = $1 AND c.set_id = $2 AND d.enabled = TRUE AND c.enabled = TRUE AND c.heading_path <> '[]'",
                     args![caller.tenant(), &dataset.live_set],
                 )
                 .await?

@@ -8,9 +8,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::app::App;
-use crate::auth::{Caller, Scope};
+use crate::auth::Caller;
 use crate::error::{Error, Result};
-use crate::kb::{Document, chunks, documents};
+use crate::kb::visible::{self, VisibleText};
+use crate::kb::{Document, chunks};
 
 /// A place in a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,37 +95,30 @@ pub struct Resolved {
     pub stale: bool,
 }
 
-/// The text of a document that the caller may search.
+/// The visible text of a document that the caller may read as a whole.
 pub(crate) async fn text_of(
     app: &App,
     caller: &Caller,
     dataset_id: &str,
     document_id: &str,
-) -> Result<(Document, String)> {
-    let document = documents::get(app, caller, dataset_id, document_id).await?;
+) -> Result<(Document, VisibleText)> {
+    let (document, text) = visible::text(app, caller, dataset_id, document_id).await?;
     if !caller.reads(dataset_id) {
         return Err(Error::forbidden(
             "scope_missing",
             "a key that may only search sees passages, not whole documents; this needs the scope kb:read",
         ));
     }
-    let hash = document
-        .text_hash
-        .as_ref()
-        .ok_or_else(|| Error::conflict("text_not_ready", "the file has not been parsed yet"))?;
-    let bytes = app.blobs.get(caller.tenant(), hash).await?;
-    let text = String::from_utf8(bytes.to_vec())
-        .map_err(|e| Error::internal("stored text is damaged").with_source(e))?;
     Ok((document, text))
 }
 
-/// Follows a citation. Who may only search is shown chunks that searches show; what people wrote into a chunk stands for the text that it replaces.
+/// Follows a citation to what searches show there: nothing that is hidden, and what people wrote in the place of what it replaces.
 ///
 /// # Errors
 /// `scope_missing`, `dataset_not_found`, `document_not_found`; `citation_outside` when the place is not in the text any more.
 pub async fn resolve(app: &App, caller: &Caller, citation: &Citation) -> Result<Resolved> {
-    caller.need(Scope::KbSearch)?;
-    let document = documents::get(app, caller, &citation.dataset_id, &citation.document_id).await?;
+    let (_, document) =
+        visible::document(app, caller, &citation.dataset_id, &citation.document_id).await?;
     let outside = || {
         Error::not_found(
             "citation_outside",
@@ -145,8 +139,7 @@ pub async fn resolve(app: &App, caller: &Caller, citation: &Citation) -> Result<
         ..citation.clone()
     };
     if let Some(chunk) = chunk.filter(|c| stale || !whole || c.origin != "parsed") {
-        let is_shown = chunk.enabled && document.enabled;
-        if !whole && !is_shown {
+        if !chunk.enabled {
             return Err(outside());
         }
         (now.start, now.end) = (chunk.start_char, chunk.end_char);
@@ -162,8 +155,8 @@ pub async fn resolve(app: &App, caller: &Caller, citation: &Citation) -> Result<
         usize::try_from(now.start).unwrap_or(0),
         usize::try_from(now.end).unwrap_or(0),
     );
-    let place: String = text.chars().skip(start).take(end - start).collect();
-    if end == start || place.chars().count() < end - start {
+    let place = text.slice(start..end);
+    if end == start || end > text.length() || place.trim().is_empty() {
         return Err(outside());
     }
     Ok(Resolved {
@@ -393,7 +386,13 @@ pub async fn verify(app: &App, caller: &Caller, quote: &str, source: &Source) ->
         cited = Some(here);
     }
     let (document, text) = text_of(app, caller, dataset_id, document_id).await?;
-    let found = compare(&quote, text).await?;
+    let (text, place) = text.joined();
+    let (mut found, words) = compare(&quote, text).await?;
+    found.range = found.range.map(|(start, end)| {
+        let range = place(start..end);
+        (range.start, range.end)
+    });
+    let found = (found, words);
     Ok(match cited {
         None => verified(found, &document, 0, None, false),
         Some(here) if here.found.verdict == Verdict::Near && found.0.verdict != Verdict::Exact => {

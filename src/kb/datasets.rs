@@ -460,6 +460,19 @@ pub async fn activity(
 /// `scope_missing`.
 pub async fn list(app: &App, caller: &Caller, page: &Page) -> Result<Listing<Dataset>> {
     caller.need(Scope::KbRead)?;
+    seen(app, caller, page).await
+}
+
+/// Datasets that the caller may search, also with a key that may do nothing else, by id.
+///
+/// # Errors
+/// `scope_missing`.
+pub async fn visible(app: &App, caller: &Caller, page: &Page) -> Result<Listing<Dataset>> {
+    caller.need(Scope::KbSearch)?;
+    seen(app, caller, page).await
+}
+
+async fn seen(app: &App, caller: &Caller, page: &Page) -> Result<Listing<Dataset>> {
     let rows: Vec<Dataset> = match caller.datasets() {
         None => {
             app.db
@@ -589,25 +602,6 @@ pub async fn delete(app: &App, caller: &Caller, id: &str) -> Result<()> {
     tx.commit().await?;
     app.bell.ring();
     Ok(())
-}
-
-/// Datasets that a search of everything takes, at most.
-const MOST_VISIBLE: i64 = 500;
-
-/// What the caller may search, also with a key that may do nothing else.
-///
-/// # Errors
-/// `scope_missing`.
-pub async fn visible(app: &App, caller: &Caller) -> Result<Vec<Dataset>> {
-    caller.need(Scope::KbSearch)?;
-    let rows: Vec<Dataset> = app
-        .db
-        .all(
-            select!("WHERE d.tenant_id = $1 ORDER BY d.id LIMIT $2"),
-            args![caller.tenant(), MOST_VISIBLE],
-        )
-        .await?;
-    Ok(rows.into_iter().filter(|d| caller.sees(&d.id)).collect())
 }
 
 /// What a re-index set going.

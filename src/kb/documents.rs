@@ -821,12 +821,15 @@ pub async fn get(app: &App, caller: &Caller, dataset_id: &str, id: &str) -> Resu
             args![caller.tenant(), dataset_id, id],
         )
         .await?
-        .ok_or_else(|| {
-            Error::not_found(
-                "document_not_found",
-                "there is no such file in this dataset",
-            )
-        })
+        .ok_or_else(missing)
+}
+
+/// There is no such document, or none that the caller may know of.
+pub(crate) fn missing() -> Error {
+    Error::not_found(
+        "document_not_found",
+        "there is no such file in this dataset",
+    )
 }
 
 /// A document by id alone, for jobs.

@@ -133,10 +133,22 @@ fn check(content: &str) -> Result<()> {
     Ok(())
 }
 
+/// How often a change is made anew because somebody else changed the same place meanwhile.
+const TRIES: usize = 5;
+
+fn too_often() -> Error {
+    Error::conflict(
+        "chunk_changed",
+        "the chunk was changed several times at this moment; read it again and repeat the change",
+    )
+}
+
 /// Changes a chunk; searches see it as soon as the indexes have applied it, well within a second.
 ///
+/// The chunk after one that is hidden or rewritten no longer repeats its end: what was taken out is in no other chunk.
+///
 /// # Errors
-/// `chunk_not_found`, `chunk_content_invalid`.
+/// `chunk_not_found`, `chunk_content_invalid`; `chunk_changed` when others change the chunk all the time.
 pub async fn update(
     app: &App,
     caller: &Caller,
@@ -145,22 +157,141 @@ pub async fn update(
     patch: ChunkPatch,
 ) -> Result<Chunk> {
     caller.need_write(dataset_id)?;
-    let mut chunk = chunks::get(app, caller, dataset_id, chunk_id).await?;
     if let Some(content) = &patch.content {
         check(content)?;
     }
+    for _ in 0..TRIES {
+        let before = Place::of(app, caller, dataset_id, chunk_id).await?;
+        if let Some(chunk) = change(app, caller, &before, &patch).await? {
+            return Ok(chunk);
+        }
+    }
+    Err(too_often())
+}
+
+/// A chunk and its neighbours among those that were parsed.
+#[derive(Debug, PartialEq)]
+struct Place {
+    chunk: Chunk,
+    previous: Option<Chunk>,
+    next: Option<Chunk>,
+}
+
+const PREVIOUS: &str = concat!(
+    "SELECT ",
+    chunks::columns!(""),
+    " FROM kb_chunks WHERE tenant_id = $1 AND document_id = $2 AND set_id = $3 AND ordinal < $4 AND origin <> 'added' ORDER BY ordinal DESC LIMIT 1"
+);
+const NEXT: &str = concat!(
+    "SELECT ",
+    chunks::columns!(""),
+    " FROM kb_chunks WHERE tenant_id = $1 AND document_id = $2 AND set_id = $3 AND ordinal > $4 AND origin <> 'added' ORDER BY ordinal LIMIT 1"
+);
+const THIS: &str = concat!(
+    "SELECT ",
+    chunks::columns!(""),
+    " FROM kb_chunks WHERE tenant_id = $1 AND id = $2"
+);
+
+impl Place {
+    async fn of(app: &App, caller: &Caller, dataset_id: &str, chunk_id: &str) -> Result<Self> {
+        let chunk = chunks::get(app, caller, dataset_id, chunk_id).await?;
+        let near = || {
+            args![
+                caller.tenant(),
+                &chunk.document_id,
+                &chunk.set_id,
+                chunk.ordinal
+            ]
+        };
+        Ok(Self {
+            previous: app.db.optional(PREVIOUS, near()).await?,
+            next: app.db.optional(NEXT, near()).await?,
+            chunk,
+        })
+    }
+
+    /// Whether it is still so, in a transaction that holds the dataset.
+    async fn stands(&self, tx: &mut Tx, tenant_id: &str) -> Result<bool> {
+        let chunk = &self.chunk;
+        let near = || args![tenant_id, &chunk.document_id, &chunk.set_id, chunk.ordinal];
+        let now: Option<Chunk> = tx.optional(THIS, args![tenant_id, &chunk.id]).await?;
+        Ok(now.as_ref() == Some(chunk)
+            && tx.optional::<Chunk>(PREVIOUS, near()).await? == self.previous
+            && tx.optional::<Chunk>(NEXT, near()).await? == self.next)
+    }
+}
+
+/// Whether what the file says there must not be read in the overlap of the chunk after it.
+fn is_withheld(chunk: &Chunk) -> bool {
+    chunk.origin != "added" && (!chunk.enabled || chunk.origin == "edited")
+}
+
+/// Takes out of a parsed chunk what it repeats of the one before it, when that is hidden or rewritten. Returns whether anything was taken out; the chunk
+/// has to be measured then.
+pub(crate) fn trim(chunk: &mut Chunk, previous: Option<&Chunk>) -> bool {
+    let is_shown = chunk.origin == "parsed" && chunk.enabled;
+    match previous.filter(|previous| is_shown && is_withheld(previous)) {
+        Some(previous) => start_at(chunk, previous.end_byte),
+        None => false,
+    }
+}
+
+/// Takes the overlap out of a parsed chunk, which is what stands before a byte of the text. Returns whether there was any.
+pub(crate) fn start_at(chunk: &mut Chunk, byte: i64) -> bool {
+    let repeated = usize::try_from(byte - chunk.start_byte).unwrap_or(0);
+    let Some((overlap, own)) = chunk.content.split_at_checked(repeated) else {
+        return false;
+    };
+    if overlap.is_empty() || own.is_empty() {
+        return false;
+    }
+    let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+    chunk.start_byte = byte;
+    chunk.start_char += count(overlap.chars().count());
+    chunk.first_line = chunk
+        .first_line
+        .map(|line| line + count(overlap.matches('\n').count()));
+    chunk.content = own.to_owned();
+    true
+}
+
+/// Makes a change; `None` when somebody else changed the place since it was read.
+async fn change(
+    app: &App,
+    caller: &Caller,
+    place: &Place,
+    patch: &ChunkPatch,
+) -> Result<Option<Chunk>> {
+    let mut chunk = place.chunk.clone();
     let (old_hash, was_enabled) = (chunk.text_hash.clone(), chunk.enabled);
     let parsed = parsed_content(app, caller, &chunk).await?;
-    if let Some(content) = patch.content {
-        chunk.content = content;
+    if let Some(content) = &patch.content {
+        chunk.content.clone_from(content);
     }
     chunk.enabled = patch.enabled.unwrap_or(chunk.enabled);
     let edited = chunk.content != parsed.content;
     if chunk.origin != "added" {
         chunk.origin = if edited { "edited" } else { "parsed" }.to_owned();
     }
+    trim(&mut chunk, place.previous.as_ref());
     let vector = measured(app, caller, &mut chunk).await?;
+    let mut following = match &place.next {
+        Some(next) => {
+            let mut next = next.clone();
+            if trim(&mut next, Some(&chunk)) {
+                let vector = measured(app, caller, &mut next).await?;
+                Some((next, vector))
+            } else {
+                None
+            }
+        }
+        None => None,
+    };
     let mut tx = begin(app, caller, &chunk).await?;
+    if !place.stands(&mut tx, caller.tenant()).await? {
+        return Ok(None);
+    }
     if chunk.origin == "added" {
         tx.execute(
             "UPDATE kb_chunk_edits SET content = $1, enabled = $2, updated_on = $3 WHERE tenant_id = $4 AND id = $5",
@@ -193,19 +324,20 @@ pub async fn update(
         )
         .await?;
     }
-    tx.execute(
-        "UPDATE kb_chunks SET content = $1, tokens = $2, truncated = $3, text_hash = $4, enabled = $5, origin = $6 WHERE tenant_id = $7 AND id = $8",
-        args![&chunk.content, chunk.tokens, chunk.truncated, &chunk.text_hash, chunk.enabled, &chunk.origin, caller.tenant(), &chunk.id],
-    )
-    .await?;
-    let ops = match (was_enabled, chunk.enabled) {
+    chunks::rewrite(&mut tx, caller.tenant(), &chunk).await?;
+    let mut ops = match (was_enabled, chunk.enabled) {
         (true, false) => vec![(Op::Delete, chunk.id.clone())],
         (false, true) => both(&chunk.id),
         (true, true) if chunk.text_hash != old_hash => both(&chunk.id),
         _ => Vec::new(),
     };
+    if let Some((next, vector)) = &mut following {
+        chunks::rewrite(&mut tx, caller.tenant(), next).await?;
+        keep_embedding(app, &mut tx, caller, next, vector.take()).await?;
+        ops.extend(both(&next.id));
+    }
     finish(app, caller, tx, &chunk, vector, &ops).await?;
-    Ok(chunk)
+    Ok(Some(chunk))
 }
 
 /// Adds a chunk that stands in no file, after the chunk of that ordinal or at the end.
@@ -229,50 +361,66 @@ pub async fn add(
             "the file has not been ingested yet",
         ));
     }
-    let set_id = datasets::settings(app, caller, dataset_id).await?.live_set;
-    let (last,): (i64,) = app
-        .db
-        .one(
-            "SELECT CAST(COALESCE(MAX(ordinal), -1) AS BIGINT) FROM kb_chunks WHERE tenant_id = $1 AND document_id = $2 AND set_id = $3",
-            args![caller.tenant(), document_id, &set_id],
-        )
-        .await?;
+    for _ in 0..TRIES {
+        let new = (content.clone(), after);
+        if let Some(chunk) = insert_after(app, caller, &document, new).await? {
+            return Ok(chunk);
+        }
+    }
+    Err(too_often())
+}
+
+const LAST: &str = "SELECT CAST(COALESCE(MAX(ordinal), -1) AS BIGINT) FROM kb_chunks WHERE tenant_id = $1 AND document_id = $2 AND set_id = $3";
+const AT: &str = concat!(
+    "SELECT ",
+    chunks::columns!(""),
+    " FROM kb_chunks WHERE tenant_id = $1 AND document_id = $2 AND set_id = $3 AND ordinal = $4"
+);
+
+/// Adds a chunk after an ordinal; `None` when somebody else changed the place since it was read.
+async fn insert_after(
+    app: &App,
+    caller: &Caller,
+    document: &documents::Document,
+    (content, after): (String, Option<i64>),
+) -> Result<Option<Chunk>> {
+    let tenant_id = caller.tenant();
+    let set_id = datasets::settings(app, caller, &document.dataset_id)
+        .await?
+        .live_set;
+    let of = || args![tenant_id, &document.id, &set_id];
+    let (last,): (i64,) = app.db.one(LAST, of()).await?;
     let after = after.unwrap_or(last).clamp(-1, last);
-    let before: Option<Chunk> = app
-        .db
-        .optional(
-            concat!(
-                "SELECT ",
-                chunks::columns!(""),
-                " FROM kb_chunks WHERE tenant_id = $1 AND document_id = $2 AND ordinal = $3 AND set_id = $4"
-            ),
-            args![caller.tenant(), document_id, after, &set_id],
-        )
-        .await?;
+    let at = || args![tenant_id, &document.id, &set_id, after];
+    let before: Option<Chunk> = app.db.optional(AT, at()).await?;
     let edit_id = app.clock.id();
-    let mut chunk = added(&document, &set_id, &edit_id, content, before.as_ref());
+    let mut chunk = added(document, &set_id, &edit_id, content, before.as_ref());
     chunk.ordinal = after + 1;
     let vector = measured(app, caller, &mut chunk).await?;
     let mut tx = begin(app, caller, &chunk).await?;
+    let now: Option<(i64,)> = tx.optional(LAST, of()).await?;
+    if now != Some((last,)) || tx.optional::<Chunk>(AT, at()).await? != before {
+        return Ok(None);
+    }
     tx.execute(
         "INSERT INTO kb_chunk_edits (id, tenant_id, document_id, occurrence, content, enabled, after_ordinal, orphaned, updated_on)
          VALUES ($1, $2, $3, 0, $4, TRUE, $5, FALSE, $6)",
-        args![&edit_id, caller.tenant(), document_id, &chunk.content, after, app.clock.now()],
+        args![&edit_id, tenant_id, &document.id, &chunk.content, after, app.clock.now()],
     )
     .await?;
     tx.execute(
         "UPDATE kb_chunks SET ordinal = ordinal + 1 WHERE tenant_id = $1 AND document_id = $2 AND ordinal > $3 AND set_id = $4",
-        args![caller.tenant(), document_id, after, &set_id],
+        args![tenant_id, &document.id, after, &set_id],
     )
     .await?;
-    chunks::insert(&mut tx, caller.tenant(), &chunk).await?;
+    chunks::insert(&mut tx, tenant_id, &chunk).await?;
     tx.execute(
         "UPDATE kb_documents SET chunks_count = chunks_count + 1 WHERE tenant_id = $1 AND id = $2",
-        args![caller.tenant(), document_id],
+        args![tenant_id, &document.id],
     )
     .await?;
     finish(app, caller, tx, &chunk, vector, &both(&chunk.id)).await?;
-    Ok(chunk)
+    Ok(Some(chunk))
 }
 
 /// An added chunk without its ordinal and measures: it stands where the chunk before it ends.
@@ -360,18 +508,23 @@ pub async fn take_back(
     let chunk = chunks::get(app, caller, dataset_id, chunk_id).await?;
     if chunk.origin == "added" {
         let mut tx = begin(app, caller, &chunk).await?;
-        for (statement, id) in [
-            (
-                "DELETE FROM kb_chunk_edits WHERE tenant_id = $1 AND id = $2",
-                chunk.edit_id.as_deref(),
-            ),
-            (
+        let gone = tx
+            .execute(
                 "DELETE FROM kb_chunks WHERE tenant_id = $1 AND id = $2",
-                Some(chunk.id.as_str()),
-            ),
-        ] {
-            tx.execute(statement, args![caller.tenant(), id]).await?;
+                args![caller.tenant(), &chunk.id],
+            )
+            .await?;
+        if gone == 0 {
+            return Err(Error::not_found(
+                "chunk_not_found",
+                "there is no such chunk",
+            ));
         }
+        tx.execute(
+            "DELETE FROM kb_chunk_edits WHERE tenant_id = $1 AND id = $2",
+            args![caller.tenant(), &chunk.edit_id],
+        )
+        .await?;
         tx.execute(
             "UPDATE kb_documents SET chunks_count = chunks_count - 1 WHERE tenant_id = $1 AND id = $2",
             args![caller.tenant(), &chunk.document_id],
@@ -426,7 +579,7 @@ pub async fn forget(
         Some(_) => {
             let mut tx = app.db.begin().await?;
             tx.execute(
-                "DELETE FROM kb_chunk_edits WHERE tenant_id = $1 AND id = $2",
+                "DELETE FROM kb_chunk_edits WHERE tenant_id = $1 AND id = $2 AND orphaned = TRUE",
                 args![caller.tenant(), edit_id],
             )
             .await?;
@@ -526,24 +679,7 @@ async fn finish(
     let document = documents::load_in(&mut tx, caller.tenant(), &chunk.document_id)
         .await?
         .ok_or_else(|| Error::not_found("chunk_not_found", "there is no such chunk"))?;
-    if let Some(vector) = vector {
-        let model: (String,) = tx
-            .optional(
-                "SELECT embedding_model FROM kb_datasets WHERE tenant_id = $1 AND id = $2",
-                args![caller.tenant(), &chunk.dataset_id],
-            )
-            .await?
-            .ok_or_else(|| Error::not_found("dataset_not_found", "there is no such dataset"))?;
-        store_embedding(
-            &mut tx,
-            caller.tenant(),
-            &model.0,
-            &chunk.text_hash,
-            &vector,
-            app.clock.now(),
-        )
-        .await?;
-    }
+    keep_embedding(app, &mut tx, caller, chunk, vector).await?;
     let ops = if document.enabled { ops } else { &[] };
     let seq = index_log::append(&mut tx, &chunk.set_id, ops).await?;
     tx.execute(
@@ -557,4 +693,26 @@ async fn finish(
     tx.commit().await?;
     app.bell.ring();
     Ok(())
+}
+
+/// Stores the embedding of a chunk, unless it is known already (`None`).
+async fn keep_embedding(
+    app: &App,
+    tx: &mut Tx,
+    caller: &Caller,
+    chunk: &Chunk,
+    vector: Option<Vec<f32>>,
+) -> Result<()> {
+    let Some(vector) = vector else {
+        return Ok(());
+    };
+    let (model,): (String,) = tx
+        .optional(
+            "SELECT embedding_model FROM kb_datasets WHERE tenant_id = $1 AND id = $2",
+            args![caller.tenant(), &chunk.dataset_id],
+        )
+        .await?
+        .ok_or_else(|| Error::not_found("dataset_not_found", "there is no such dataset"))?;
+    let now = app.clock.now();
+    store_embedding(tx, caller.tenant(), &model, &chunk.text_hash, &vector, now).await
 }

@@ -14,6 +14,7 @@ pub mod ingestion;
 pub mod parser;
 pub mod portable;
 pub mod preview;
+pub mod visible;
 pub mod why;
 
 pub use chunks::Chunk;

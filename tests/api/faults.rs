@@ -13,24 +13,9 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use zip::write::SimpleFileOptions;
 
-use crate::on_both;
 use crate::support::process::Process;
 use crate::support::{Engine, Service, program, text};
-
-/// Waits for a condition that comes by itself.
-macro_rules! eventually {
-    ($what:literal, $check:expr) => {{
-        let mut there = false;
-        for _ in 0..400 {
-            if $check {
-                there = true;
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        assert!(there, $what);
-    }};
-}
+use crate::{eventually, on_both};
 
 on_both! {
     async fn a_dataset_that_cannot_be_indexed_keeps_no_other_waiting(service: Service) {

@@ -12,8 +12,8 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use zip::write::SimpleFileOptions;
 
-use crate::on_both;
 use crate::support::{Engine, Service, text};
+use crate::{eventually, on_both};
 
 /// A zip file of the given entries.
 fn zipped(entries: &[(&str, &[u8])]) -> Vec<u8> {
@@ -72,21 +72,6 @@ async fn put(service: &Service, dataset: &str, name: &str, content: &str) -> Str
     let id = text(&body["uploadedFiles"][0]["id"]);
     service.settled(dataset, &id).await;
     id
-}
-
-/// Waits for a condition that comes by itself.
-macro_rules! eventually {
-    ($what:literal, $check:expr) => {{
-        let mut there = false;
-        for _ in 0..400 {
-            if $check {
-                there = true;
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(25)).await;
-        }
-        assert!(there, $what);
-    }};
 }
 
 on_both! {

@@ -44,6 +44,22 @@ macro_rules! on_both {
     )*};
 }
 
+/// Waits, 20 seconds at most, for a condition that comes by itself.
+#[macro_export]
+macro_rules! eventually {
+    ($what:literal, $check:expr) => {{
+        let mut there = false;
+        for _ in 0..400 {
+            if $check {
+                there = true;
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        assert!(there, $what);
+    }};
+}
+
 /// A running service with an admin key.
 pub struct Service {
     pub app: Arc<App>,

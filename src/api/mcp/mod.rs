@@ -31,7 +31,7 @@ use crate::app::App;
 use crate::auth::{Caller, Scope};
 use crate::error::{Error, Kind, Result};
 use crate::kb::{datasets, documents};
-use crate::page::Page;
+use crate::page::{self, Page};
 use parameters as p;
 
 /// Where it is served.
@@ -261,10 +261,11 @@ impl Mcp {
     )]
     async fn list_datasets(
         &self,
+        Parameters(input): Parameters<p::Listed>,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResult, ErrorData> {
         let caller = self.caller(&context)?;
-        answer(tools::list_datasets(&self.app, &caller).await)
+        answer(tools::list_datasets(&self.app, &caller, input).await)
     }
 
     #[tool(
@@ -371,36 +372,46 @@ fn refused(error: &Error) -> ErrorData {
 /// Documents of a page of resources.
 const RESOURCES: i64 = 100;
 
-/// Documents as resources, dataset by dataset; the cursor names the dataset and the place in it.
+/// Documents that can be read as resources, dataset by dataset; the cursor names the last dataset that was listed whole and the place in the next one.
 async fn resources(
     app: &Arc<App>,
     caller: &Caller,
     cursor: Option<&str>,
 ) -> Result<(Vec<Resource>, Option<String>)> {
     caller.need(Scope::KbRead)?;
-    let (from, place) = cursor.and_then(|c| c.split_once(' ')).unwrap_or_default();
-    let all = datasets::list(app, caller, &Page::read(Some(500), None, 500)?).await?;
-    for dataset in all.items.iter().filter(|d| d.id.as_str() >= from) {
-        let after = (dataset.id == from && !place.is_empty()).then_some(place);
-        let found = documents::list(
-            app,
-            caller,
-            &dataset.id,
-            &Page::read(Some(RESOURCES), after, RESOURCES)?,
-        )
-        .await?;
+    let (done, place) = cursor.and_then(|c| c.split_once(' ')).unwrap_or_default();
+    let (mut done, mut place) = (done.to_owned(), Some(place).filter(|p| !p.is_empty()));
+    loop {
+        let after = page::encode(&done);
+        let page = Page::read(
+            Some(1),
+            Some(&after)
+                .filter(|_| !done.is_empty())
+                .map(String::as_str),
+            1,
+        )?;
+        let listing = datasets::list(app, caller, &page).await?;
+        let Some(dataset) = listing.items.first() else {
+            // The key may not see a dataset that stands there, or there is no other.
+            match listing.next.as_deref().and_then(page::decode) {
+                Some(next) => done = next,
+                None => return Ok((Vec::new(), None)),
+            }
+            continue;
+        };
+        let page = Page::read(Some(RESOURCES), place.take(), RESOURCES)?;
+        let found = documents::list(app, caller, &dataset.id, &page).await?;
         if found.items.is_empty() {
+            done.clone_from(&dataset.id);
             continue;
         }
         let next = match found.next {
-            Some(next) => Some(format!("{} {next}", dataset.id)),
-            None => all
-                .items
-                .iter()
-                .find(|d| d.id > dataset.id)
-                .map(|d| format!("{} ", d.id)),
+            Some(next) => Some(format!("{done} {next}")),
+            None => listing.next.is_some().then(|| format!("{} ", dataset.id)),
         };
-        let resources = found.items.into_iter().map(|document| {
+        let readable = found.items.into_iter();
+        let readable = readable.filter(|d| d.enabled && d.text_hash.is_some());
+        let resources = readable.map(|document| {
             let mut resource = Resource::new(
                 format!("kb://{}/{}", dataset.id, document.id),
                 document.file_name,
@@ -411,7 +422,6 @@ async fn resources(
         });
         return Ok((resources.collect(), next));
     }
-    Ok((Vec::new(), None))
 }
 
 /// The routes: one, which speaks the protocol to whoever has a key. Without sessions, so any process can answer any request.

@@ -173,6 +173,13 @@ pub(super) struct Quote {
     pub document: Option<String>,
 }
 
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Listed {
+    /// `next_cursor` of the answer before.
+    pub cursor: Option<String>,
+}
+
 #[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct Question {
     /// The question.

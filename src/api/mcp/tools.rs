@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use regex::RegexBuilder;
+use regex::{Regex, RegexBuilder};
 use serde_json::{Map, Value, json};
 
 use super::parameters as p;
@@ -12,7 +12,9 @@ use crate::auth::{Caller, Scope, scopes};
 use crate::error::{Error, Result};
 use crate::kb::citations::{self, Citation, Source, Verdict};
 use crate::kb::filter::Filter;
+use crate::kb::visible::{self, Texts, VisibleText};
 use crate::kb::{Dataset, chunks, datasets, documents};
+use crate::page::Page;
 use crate::records::findings::{self, NewFinding};
 use crate::records::{self, Kind as RecordKind, Numbered, rows};
 use crate::search::{self, Hit, Request};
@@ -22,7 +24,9 @@ const CHARACTERS: usize = 4;
 /// Characters of a snippet.
 const SNIPPET: usize = 300;
 /// Datasets of a search.
-const DATASETS: usize = 50;
+const DATASETS: i64 = 50;
+/// Datasets of a page of their list.
+const LISTED: i64 = 200;
 
 fn within(
     name: &str,
@@ -116,15 +120,12 @@ fn fitting(hits: &[Hit], detail: p::Detail, budget: usize) -> (Vec<Value>, usize
 
 pub(super) async fn search(app: &Arc<App>, caller: &Caller, input: p::Search) -> Result<Value> {
     let budget = within("max_tokens", input.max_tokens, 2000, 200, 20_000)?;
-    let mut ids = Vec::new();
+    let (mut ids, mut all) = (Vec::new(), true);
     if input.datasets.is_empty() {
-        ids.extend(
-            visible(app, caller)
-                .await?
-                .into_iter()
-                .map(|d| d.id)
-                .take(DATASETS),
-        );
+        let page = Page::read(Some(DATASETS), None, DATASETS)?;
+        let listing = datasets::visible(app, caller, &page).await?;
+        all = listing.next.is_none();
+        ids.extend(listing.items.into_iter().map(|d| d.id));
     } else {
         for name in &input.datasets {
             ids.push(dataset(app, caller, name).await?.id);
@@ -152,6 +153,11 @@ pub(super) async fn search(app: &Arc<App>, caller: &Caller, input: p::Search) ->
             "{left} hits did not fit into max_tokens; ask for more tokens, or for detail=ids"
         ));
     }
+    if !all {
+        out["not_searched"] = json!(format!(
+            "only the first {DATASETS} datasets were searched; name those that matter in `datasets`"
+        ));
+    }
     if !answer.degraded.is_empty() {
         out["degraded"] = json!(answer.degraded);
     }
@@ -164,22 +170,15 @@ pub(super) async fn search(app: &Arc<App>, caller: &Caller, input: p::Search) ->
     Ok(out)
 }
 
-/// Every dataset that the caller may search, also with a key that may search only.
-async fn visible(app: &App, caller: &Caller) -> Result<Vec<Dataset>> {
-    caller.need(Scope::KbSearch)?;
-    datasets::visible(app, caller).await
-}
-
-/// The normalised text of a document that the caller may search.
+/// The visible text of a document that the caller may read.
 pub(super) async fn whole_text(
     app: &App,
     caller: &Caller,
     dataset_id: &str,
     document_id: &str,
 ) -> Result<String> {
-    Ok(citations::text_of(app, caller, dataset_id, document_id)
-        .await?
-        .1)
+    let (_, text) = citations::text_of(app, caller, dataset_id, document_id).await?;
+    Ok(text.joined().0)
 }
 
 pub(super) async fn read(app: &App, caller: &Caller, input: p::Read) -> Result<Value> {
@@ -209,7 +208,7 @@ pub(super) async fn read(app: &App, caller: &Caller, input: p::Read) -> Result<V
         }
     };
     let (document, text) = citations::text_of(app, caller, &dataset_id, &document_id).await?;
-    let length = text.chars().count();
+    let length = text.length();
     let start = input
         .start
         .or(place.map(|(start, _)| start))
@@ -222,7 +221,7 @@ pub(super) async fn read(app: &App, caller: &Caller, input: p::Read) -> Result<V
         .min(length)
         .max(start);
     let end = wanted.min(start + budget);
-    let part: String = text.chars().skip(start).take(end - start).collect();
+    let part = text.slice(start..end);
     let mut out = json!({
         "title": document.title.as_ref().unwrap_or(&document.file_name), "url": document.url, "length": length, "start": start, "end": end, "text": part,
     });
@@ -247,9 +246,8 @@ pub(super) async fn read(app: &App, caller: &Caller, input: p::Read) -> Result<V
 const HEADINGS: usize = 500;
 
 pub(super) async fn outline(app: &App, caller: &Caller, input: p::Document) -> Result<Value> {
-    caller.need(Scope::KbSearch)?;
     let dataset = dataset(app, caller, &input.dataset).await?;
-    let document = documents::get(app, caller, &dataset.id, &input.document).await?;
+    let (dataset, document) = visible::document(app, caller, &dataset.id, &input.document).await?;
     let places = chunks::outline(app, caller, &dataset, &document.id).await?;
     let (mut headings, mut before) = (Vec::new(), Vec::<String>::new());
     for (path, start) in places {
@@ -290,6 +288,51 @@ pub(super) async fn similar(app: &Arc<App>, caller: &Caller, input: p::Similar) 
 const GREP: Duration = Duration::from_secs(10);
 /// Characters of a line that are shown.
 const LINE: usize = 300;
+/// Bytes of a line that are looked at between two looks at the clock.
+const PIECE: usize = 64 << 10;
+
+/// A line that matches.
+struct Match {
+    number: usize,
+    /// Characters of the document's text before it.
+    start: usize,
+    text: String,
+}
+
+/// Lines of a text that match, at most `most`; `None` when the time ran out.
+fn matching(
+    text: &VisibleText,
+    pattern: &Regex,
+    most: usize,
+    deadline: Instant,
+) -> Option<Vec<Match>> {
+    let mut found = Vec::new();
+    for line in text.lines() {
+        let mut rest = line.text;
+        loop {
+            if Instant::now() > deadline {
+                return None;
+            }
+            let piece = &rest[..rest.floor_char_boundary(PIECE)];
+            if pattern.is_match(piece) {
+                found.push(Match {
+                    number: line.number,
+                    start: line.start,
+                    text: line.text.chars().take(LINE).collect(),
+                });
+                break;
+            }
+            rest = &rest[piece.len()..];
+            if rest.is_empty() {
+                break;
+            }
+        }
+        if found.len() == most {
+            break;
+        }
+    }
+    Some(found)
+}
 
 pub(super) async fn grep(app: &App, caller: &Caller, input: p::Grep) -> Result<Value> {
     caller.need(Scope::KbSearch)?;
@@ -299,8 +342,8 @@ pub(super) async fn grep(app: &App, caller: &Caller, input: p::Grep) -> Result<V
         .build()
         .map_err(|e| Error::invalid("pattern_invalid", e.to_string()))?;
     let dataset = dataset(app, caller, &input.dataset).await?;
-    let (began, mut matches, mut searched, mut cursor) =
-        (Instant::now(), Vec::new(), 0, String::new());
+    let deadline = Instant::now() + GREP;
+    let (mut matches, mut searched, mut cursor) = (Vec::new(), 0, String::new());
     let mut complete = true;
     'all: loop {
         let page = documents::texts_after(app, caller.tenant(), &dataset.id, &cursor, 100).await?;
@@ -308,33 +351,25 @@ pub(super) async fn grep(app: &App, caller: &Caller, input: p::Grep) -> Result<V
             break;
         };
         cursor.clone_from(last);
+        let ids: Vec<String> = page.iter().map(|(id, ..)| id.clone()).collect();
+        let mut texts = Texts::of(app, &dataset, &ids).await?;
         for (id, name, hash) in page {
-            let bytes = app.blobs.get(caller.tenant(), &hash).await?;
-            let pattern = pattern.clone();
-            let room = limit - matches.len();
-            let found = tokio::task::spawn_blocking(move || {
-                let text = String::from_utf8_lossy(&bytes);
-                let lines = text
-                    .lines()
-                    .enumerate()
-                    .filter(|(_, line)| pattern.is_match(line));
-                lines
-                    .take(room + 1)
-                    .map(|(number, line)| (number + 1, line.chars().take(LINE).collect::<String>()))
-                    .collect::<Vec<_>>()
-            })
-            .await?;
+            let text = texts.take(app, &dataset, &id, hash).await?;
+            let (pattern, room) = (pattern.clone(), limit - matches.len());
+            let found =
+                tokio::task::spawn_blocking(move || matching(&text, &pattern, room + 1, deadline))
+                    .await?;
+            let Some(found) = found else {
+                complete = false;
+                break 'all;
+            };
             searched += 1;
-            for (number, line) in found {
+            for line in found {
                 if matches.len() >= limit {
                     complete = false;
                     break 'all;
                 }
-                matches.push(json!({"document": id, "name": name, "line": number, "text": line}));
-            }
-            if began.elapsed() > GREP {
-                complete = false;
-                break 'all;
+                matches.push(json!({"document": id, "name": name, "line": line.number, "start": line.start, "text": line.text}));
             }
         }
     }
@@ -508,13 +543,19 @@ pub(super) async fn verify_quote(app: &App, caller: &Caller, input: p::Quote) ->
     }))
 }
 
-pub(super) async fn list_datasets(app: &App, caller: &Caller) -> Result<Value> {
-    let list: Vec<Value> = visible(app, caller)
-        .await?
+pub(super) async fn list_datasets(app: &App, caller: &Caller, input: p::Listed) -> Result<Value> {
+    let page = Page::read(Some(LISTED), input.cursor.as_deref(), LISTED)?;
+    let listing = datasets::visible(app, caller, &page).await?;
+    let list: Vec<Value> = listing
+        .items
         .into_iter()
         .map(|d| json!({"id": d.id, "name": d.name, "description": d.description, "documents": d.total_files}))
         .collect();
-    Ok(json!({"datasets": list}))
+    let mut out = json!({"datasets": list});
+    if let Some(next) = listing.next {
+        out["next_cursor"] = json!(next);
+    }
+    Ok(out)
 }
 
 pub(super) fn my_permissions(caller: &Caller) -> Value {

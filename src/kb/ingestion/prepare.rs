@@ -97,9 +97,10 @@ pub fn prepare(
         .filter_map(|e| Some(((e.anchor_hash.as_deref()?, e.occurrence), e)))
         .collect();
     let mut occurrences: HashMap<String, u32> = HashMap::new();
-    let mut anchors: HashMap<String, i64> = HashMap::new();
+    // An edit was made of a chunk with its overlap, or of one that had lost it because the chunk before is hidden or rewritten.
+    let (mut anchors, mut own_anchors) = (Anchors::default(), Anchors::default());
     let mut found: HashSet<&str> = HashSet::new();
-    let mut chunks = Vec::with_capacity(pieces.chunks.len());
+    let mut chunks: Vec<Chunk> = Vec::with_capacity(pieces.chunks.len());
     for (ordinal, piece) in (0_i64..).zip(&pieces.chunks) {
         let (Some(content), Some(context)) = (
             text.get(piece.start..piece.end),
@@ -168,12 +169,17 @@ pub fn prepare(
             edit_id: None,
         };
         if !by_anchor.is_empty() {
-            let anchor = edits::anchor(&chunk.content);
-            let occurrence = anchors
-                .entry(anchor.clone())
-                .and_modify(|n| *n += 1)
-                .or_insert(0);
-            if let Some(edit) = by_anchor.get(&(anchor.as_str(), *occurrence)) {
+            let mut own = chunk.clone();
+            if let Some(previous) = chunks.last() {
+                edits::start_at(&mut own, previous.end_byte);
+            }
+            let of_whole = anchors.find(&by_anchor, &chunk.content);
+            let of_own = own_anchors.find(&by_anchor, &own.content);
+            if of_whole.is_none() && of_own.is_some() {
+                measure(embedder, &mut own)?;
+                chunk = own;
+            }
+            if let Some(edit) = of_whole.or(of_own) {
                 found.insert(&edit.id);
                 chunk.enabled = edit.enabled;
                 if let Some(content) = &edit.content {
@@ -181,6 +187,9 @@ pub fn prepare(
                     chunk.origin = "edited".to_owned();
                     measure(embedder, &mut chunk)?;
                 }
+            }
+            if edits::trim(&mut chunk, chunks.last()) {
+                measure(embedder, &mut chunk)?;
             }
         }
         chunks.push(chunk);
@@ -226,6 +235,24 @@ pub fn prepare(
         chunks,
         made: edits,
     })
+}
+
+/// Contents of chunks, counted in their order.
+#[derive(Debug, Default)]
+struct Anchors(HashMap<String, i64>);
+
+impl Anchors {
+    /// Counts a content, and gives the edit that was made of it.
+    fn find<'e>(
+        &mut self,
+        edits: &HashMap<(&str, i64), &'e Edit>,
+        content: &str,
+    ) -> Option<&'e Edit> {
+        let anchor = edits::anchor(content);
+        let seen = self.0.entry(anchor.clone()).or_insert(-1);
+        *seen += 1;
+        edits.get(&(anchor.as_str(), *seen)).copied()
+    }
 }
 
 /// Counts and hashes a chunk whose words are not those of the file.
