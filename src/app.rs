@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -24,7 +24,8 @@ use crate::blobs::Blobs;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::db::{Db, args};
-use crate::error::{Error, Result};
+use crate::disk::{self, Disk};
+use crate::error::{Error, Kind, Result};
 use crate::evaluation::history;
 use crate::events::{Bell, Feed};
 use crate::jobs::pool::Workers;
@@ -33,6 +34,7 @@ use crate::kb::ingestion::Runner;
 use crate::kb::parser::Parser;
 use crate::limits::Counts;
 use crate::outgoing::Outgoing;
+use crate::seal::Sealer;
 use crate::search;
 use crate::search::follower;
 use crate::search::keyword::KeywordStore;
@@ -53,6 +55,8 @@ pub struct App {
     pub db: Db,
     /// Bytes.
     pub blobs: Blobs,
+    /// The disk of the data directory.
+    pub disk: Disk,
     /// What addresses of files are signed with.
     pub(crate) signing_secret: OnceCell<String>,
     /// Rung after every commit.
@@ -84,6 +88,8 @@ pub struct App {
     /// Models of datasets other than the configured one, loaded when first needed.
     others: Mutex<HashMap<String, Loaded>>,
     engine: OnceCell<Engine>,
+    sealer: OnceCell<Sealer>,
+    lock: OnceCell<File>,
     /// Texts embedded and milliseconds spent, for estimates.
     embedded: (AtomicU64, AtomicU64),
 }
@@ -112,8 +118,6 @@ pub struct Engine {
     pub keyword: Arc<KeywordStore>,
     /// Vector indexes, one per embedding model, opened when first needed.
     stores: Mutex<BTreeMap<String, Arc<VectorIndex>>>,
-    /// Keeps other processes away from the indexes of this data directory.
-    _lock: File,
 }
 
 impl std::fmt::Debug for Engine {
@@ -175,14 +179,16 @@ impl App {
     /// # Errors
     /// As the database or the file system says.
     pub async fn open(config: Config, clock: Clock) -> Result<Arc<Self>> {
-        std::fs::create_dir_all(&config.data_dir)?;
+        disk::private_directory(&config.data_dir)?;
+        let scratch = config.data_dir.join("scratch");
+        disk::private_directory(&scratch)?;
+        if let Some(path) = config.database_file() {
+            check_database(&path, &config.data_dir)?;
+            disk::private_file(&path)?;
+        }
         let db = {
             // Two programs that start at the same time (a server and `cairn keys create`) must not migrate the same database at once.
-            let guard = File::options()
-                .create(true)
-                .truncate(false)
-                .write(true)
-                .open(config.data_dir.join("migrate.lock"))?;
+            let guard = disk::private_file(&config.data_dir.join("migrate.lock"))?;
             let guard = tokio::task::spawn_blocking(move || guard.lock().map(|()| guard)).await??;
             let db = Db::open(&config.database(), config.database_connections).await?;
             drop(guard);
@@ -191,7 +197,7 @@ impl App {
         let blobs = Blobs::open(&config.blob_url, &config.data_dir, clock.clone())?;
         let parser = Parser::new(
             std::env::current_exe()?,
-            config.data_dir.join("scratch"),
+            scratch,
             config.workers + PREVIEWS,
             &config,
         );
@@ -201,6 +207,7 @@ impl App {
             clock,
             db,
             blobs,
+            disk: Disk::new(config.data_dir.clone(), config.min_free_mb),
             signing_secret: OnceCell::new(),
             bell: Bell::default(),
             feed: Feed::default(),
@@ -229,23 +236,42 @@ impl App {
             reranker: OnceCell::new(),
             others: Mutex::default(),
             engine: OnceCell::new(),
+            sealer: OnceCell::new(),
+            lock: OnceCell::new(),
             embedded: (AtomicU64::new(0), AtomicU64::new(0)),
         }))
     }
 
-    /// Whether the disk of the data directory has the room that is to stay free.
+    /// Seals and opens the secrets of the database; the key is opened at the first need.
     ///
     /// # Errors
-    /// `disk_full`.
-    pub fn room(&self) -> Result<()> {
-        let free = fs4::available_space(&self.config.data_dir)?;
-        if free >> 20 < self.config.min_free_mb {
-            return Err(Error::no_space(format!(
-                "the disk has only {} MiB left (min_free_mb is {}); free some space, and intake goes on by itself",
-                free >> 20,
-                self.config.min_free_mb
-            )));
-        }
+    /// Those of [`Sealer::open`].
+    pub async fn sealer(&self) -> Result<&Sealer> {
+        self.sealer
+            .get_or_try_init(|| Sealer::open(&self.config, &self.db, &self.clock))
+            .await
+    }
+
+    /// Keeps other processes from working on this data directory, as long as this one lives.
+    ///
+    /// # Errors
+    /// `data_dir_in_use`.
+    pub async fn lock(&self) -> Result<()> {
+        let lock = || async {
+            let path = &self.config.data_dir;
+            let file = disk::private_file(&path.join("lock"))?;
+            file.try_lock().map_err(|_| {
+                Error::conflict(
+                    "data_dir_in_use",
+                    format!(
+                        "another process uses {}; stop it, or talk to it with --url",
+                        path.display()
+                    ),
+                )
+            })?;
+            Ok::<_, Error>(file)
+        };
+        self.lock.get_or_try_init(lock).await?;
         Ok(())
     }
 
@@ -406,6 +432,7 @@ impl App {
             model,
             dimensions,
             index_above_kb: self.config.vector_index_kb,
+            disk: &self.disk,
             url: &self.config.qdrant_url,
             api_key: &self.config.qdrant_api_key,
         };
@@ -421,27 +448,22 @@ impl App {
     pub async fn engine(&self) -> Result<&Engine> {
         self.engine
             .get_or_try_init(|| async {
-                let lock = File::options()
-                    .create(true)
-                    .truncate(false)
-                    .write(true)
-                    .open(self.config.data_dir.join("lock"))?;
-                lock.try_lock().map_err(|_| {
-                    Error::conflict(
-                        "data_dir_in_use",
-                        format!(
-                            "another process uses {}; stop it, or talk to it with --url",
-                            self.config.data_dir.display()
-                        ),
-                    )
-                })?;
+                self.lock().await?;
                 if !self.db.is_shared() {
                     // Only one process works on this database, and it has just started: no lease has an owner.
                     jobs::free_all(&self.db).await?;
                 }
                 let embedder = self.embedder().await?;
                 let spec = embedder.spec().clone();
-                let vectors = self.open_vectors(&spec.model, spec.dimensions).await?;
+                let mut stores = BTreeMap::new();
+                match self.open_vectors(&spec.model, spec.dimensions).await {
+                    Ok(vectors) => drop(stores.insert(spec.model.clone(), vectors)),
+                    // Words are searched all the same, and vectors once there is room.
+                    Err(error) if error.kind() == Kind::NoSpace => {
+                        tracing::error!(error = %error, "the vector index waits for room on the disk");
+                    }
+                    Err(error) => return Err(error),
+                }
                 self.check_dimensions(&spec.model, spec.dimensions).await?;
                 Ok(Engine {
                     embedder,
@@ -449,8 +471,7 @@ impl App {
                         self.config.data_dir.join("keyword"),
                         Arc::clone(&self.indexes),
                     )),
-                    stores: Mutex::new(BTreeMap::from([(spec.model, vectors)])),
-                    _lock: lock,
+                    stores: Mutex::new(stores),
                 })
             })
             .await
@@ -606,6 +627,30 @@ impl App {
         }
         tasks
     }
+}
+
+/// Refuses to begin with a new database where there are files of another one, which is missing.
+fn check_database(path: &Path, data_dir: &Path) -> Result<()> {
+    if path.exists() {
+        return Ok(());
+    }
+    for name in ["blobs", "keyword", "vectors"] {
+        let used = data_dir
+            .join(name)
+            .read_dir()
+            .is_ok_and(|mut files| files.next().is_some());
+        if used {
+            return Err(Error::unprocessable(
+                "database_missing",
+                format!(
+                    "{} is missing, but {} holds files of it in {name}; bring it back from a backup, or give a directory that is empty",
+                    path.display(),
+                    data_dir.display()
+                ),
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn load(config: &Config, cache: &Cache, report: &Report) -> Result<Loaded> {

@@ -40,6 +40,9 @@ config! {
     allow_remote: bool = false;
     /// Database: empty for SQLite in the data directory, or `postgres://user:password@host/database`.
     database_url: String = String::new();
+    /// Key that the secrets in the database are encrypted with, 64 hexadecimal digits; empty for the file secret.key in the data directory, which is made
+    /// at the first need. Servers that share a database need the same one.
+    secret_key: String = String::new();
     /// Database connections.
     database_connections: u32 = 8;
     /// Where uploaded bytes are kept: empty for the data directory, or `s3://bucket/prefix` (credentials from the usual AWS_* variables).
@@ -201,7 +204,8 @@ config! {
 }
 
 /// Values that the log and `--print-config` never show.
-const SECRETS: [&str; 5] = [
+const SECRETS: [&str; 6] = [
+    "secret_key",
     "answer_api_key",
     "qdrant_api_key",
     "embedding_api_key",
@@ -329,6 +333,12 @@ impl Config {
         } else {
             self.database_url.clone()
         }
+    }
+
+    /// The file of an SQLite database.
+    #[must_use]
+    pub fn database_file(&self) -> Option<PathBuf> {
+        self.database().strip_prefix("sqlite:").map(PathBuf::from)
     }
 
     /// The name by which robots.txt may address the crawler.

@@ -9,6 +9,7 @@ pub mod clock;
 pub mod config;
 pub mod db;
 pub mod dice;
+pub mod disk;
 pub mod error;
 pub mod evaluation;
 pub mod events;
@@ -16,6 +17,7 @@ pub mod jobs;
 pub mod limits;
 pub mod outgoing;
 pub mod page;
+pub mod seal;
 
 pub mod answers;
 pub mod api;

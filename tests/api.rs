@@ -45,6 +45,8 @@ mod openapi;
 mod portable;
 #[path = "api/qdrant.rs"]
 mod qdrant;
+#[path = "api/rights.rs"]
+mod rights;
 #[path = "api/rows.rs"]
 mod rows;
 #[path = "api/sandbox.rs"]

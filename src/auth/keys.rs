@@ -9,7 +9,8 @@ use moka::sync::Cache;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::Caller;
+use super::sessions::OWNER;
+use super::{Caller, Scope};
 use crate::clock::{Clock, Time};
 use crate::db::{Db, args};
 use crate::error::{Error, Result};
@@ -38,6 +39,8 @@ pub struct Key {
     pub revoked_on: Option<Time>,
     /// Time of creation.
     pub created_on: Time,
+    /// The key that made it; `None`: the owner of the data directory.
+    pub created_by: Option<String>,
 }
 
 /// A key to create.
@@ -69,11 +72,26 @@ struct Row {
     last_used_on: Option<Time>,
     revoked_on: Option<Time>,
     created_on: Time,
+    created_by: Option<String>,
+    rate_of: Option<String>,
+    /// Rate of the key of `rate_of`.
+    rate_of_maker: Option<i64>,
 }
 
 impl Row {
     fn is_valid(&self, now: Time) -> bool {
         self.revoked_on.is_none() && self.expires_on.is_none_or(|at| at > now)
+    }
+
+    fn into_caller(self) -> Result<Caller> {
+        let key = self.key()?;
+        Ok(Caller {
+            tenant_id: self.tenant_id,
+            key_id: Some(self.id),
+            scopes: key.scopes,
+            dataset_ids: key.dataset_ids,
+            session: None,
+        })
     }
 
     fn key(&self) -> Result<Key> {
@@ -92,23 +110,99 @@ impl Row {
             last_used_on: self.last_used_on,
             revoked_on: self.revoked_on,
             created_on: self.created_on,
+            created_by: self.created_by.clone(),
         })
     }
 }
 
 macro_rules! select {
     ($rest:literal) => {
-        concat!("SELECT id, tenant_id, name, hash, hint, scopes, dataset_ids, expires_on, rate_per_minute, last_used_on, revoked_on, created_on FROM api_keys ", $rest)
+        concat!(
+            "SELECT k.id, k.tenant_id, k.name, k.hash, k.hint, k.scopes, k.dataset_ids, k.expires_on, k.rate_per_minute, k.last_used_on, k.revoked_on, k.created_on,
+             k.created_by, k.rate_of, m.rate_per_minute AS rate_of_maker FROM api_keys k LEFT JOIN api_keys m ON m.tenant_id = k.tenant_id AND m.id = k.rate_of ",
+            $rest
+        )
     };
 }
 
 const PREFIX: &str = "cairn_";
 
-/// Creates a key; the second part of the answer is the secret, which is never shown again.
+/// Creates a key for the owner of the data directory; the second part of the answer is the secret, which is never shown again.
 ///
 /// # Errors
 /// `name_missing`, `scope_unknown`, `rate_out_of_range`, `expiry_past`.
 pub async fn create(db: &Db, clock: &Clock, tenant_id: &str, new: NewKey) -> Result<(Key, String)> {
+    insert(db, clock, tenant_id, new, None).await
+}
+
+/// Creates a key for a caller. It has no scopes that the caller has not, ends no later than the caller's key, and its requests count against the caller's
+/// rate, too. The second part of the answer is the secret.
+///
+/// # Errors
+/// `scope_missing`, `expiry_too_late`, `rate_too_high`, and those of [`create`].
+pub async fn mint(
+    db: &Db,
+    clock: &Clock,
+    caller: &Caller,
+    mut new: NewKey,
+) -> Result<(Key, String)> {
+    caller.need_unconfined(Scope::KeysManage)?;
+    caller.need_all(&super::scopes::read(&new.scopes)?)?;
+    let Some(maker) = made_by(db, caller).await? else {
+        return insert(db, clock, caller.tenant(), new, None).await;
+    };
+    if let Some(end) = maker.expires_on {
+        if new.expires_on.is_some_and(|wanted| wanted > end) {
+            return Err(Error::invalid(
+                "expiry_too_late",
+                format!(
+                    "a key ends no later than the key that makes it, which is at {}",
+                    end.rfc3339()
+                ),
+            ));
+        }
+        new.expires_on = new.expires_on.or(Some(end));
+    }
+    if let Some(rate) = maker.rate_per_minute {
+        if new.rate_per_minute.is_some_and(|wanted| wanted > rate) {
+            return Err(Error::invalid(
+                "rate_too_high",
+                format!(
+                    "a key makes no more requests than the key that makes it: {rate} per minute"
+                ),
+            ));
+        }
+        new.rate_per_minute = new.rate_per_minute.or(Some(rate));
+    }
+    insert(db, clock, caller.tenant(), new, Some(&maker)).await
+}
+
+/// The key of a caller, unless it is the owner.
+async fn made_by(db: &Db, caller: &Caller) -> Result<Option<Row>> {
+    let Some(id) = caller.key_id().filter(|id| *id != OWNER) else {
+        return Ok(None);
+    };
+    row(db, caller.tenant(), id)
+        .await?
+        .ok_or_else(refused)
+        .map(Some)
+}
+
+async fn row(db: &Db, tenant_id: &str, id: &str) -> Result<Option<Row>> {
+    db.optional(
+        select!("WHERE k.tenant_id = $1 AND k.id = $2"),
+        args![tenant_id, id],
+    )
+    .await
+}
+
+async fn insert(
+    db: &Db,
+    clock: &Clock,
+    tenant_id: &str,
+    new: NewKey,
+    maker: Option<&Row>,
+) -> Result<(Key, String)> {
     let name = new.name.trim();
     if name.is_empty() || name.len() > 200 {
         return Err(Error::invalid(
@@ -130,6 +224,8 @@ pub async fn create(db: &Db, clock: &Clock, tenant_id: &str, new: NewKey) -> Res
         return Err(Error::invalid("expiry_past", "the expiry is in the past"));
     }
     let secret = format!("{PREFIX}{}", clock.secret());
+    // The nearest maker that has a rate of its own.
+    let counted = maker.filter(|m| m.rate_per_minute.is_some());
     let row = Row {
         id: clock.id(),
         tenant_id: tenant_id.to_owned(),
@@ -147,11 +243,27 @@ pub async fn create(db: &Db, clock: &Clock, tenant_id: &str, new: NewKey) -> Res
         last_used_on: None,
         revoked_on: None,
         created_on: now,
+        created_by: maker.map(|m| m.id.clone()),
+        rate_of: counted.map(|m| m.rate_of.clone().unwrap_or_else(|| m.id.clone())),
+        rate_of_maker: None,
     };
     db.execute(
-        "INSERT INTO api_keys (id, tenant_id, name, hash, hint, scopes, dataset_ids, expires_on, rate_per_minute, created_on)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-        args![&row.id, &row.tenant_id, &row.name, &row.hash, &row.hint, &row.scopes, &row.dataset_ids, row.expires_on, row.rate_per_minute, row.created_on],
+        "INSERT INTO api_keys (id, tenant_id, name, hash, hint, scopes, dataset_ids, expires_on, rate_per_minute, created_on, created_by, rate_of)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+        args![
+            &row.id,
+            &row.tenant_id,
+            &row.name,
+            &row.hash,
+            &row.hint,
+            &row.scopes,
+            &row.dataset_ids,
+            row.expires_on,
+            row.rate_per_minute,
+            row.created_on,
+            &row.created_by,
+            &row.rate_of
+        ],
     )
     .await?;
     Ok((row.key()?, secret))
@@ -164,7 +276,7 @@ pub async fn create(db: &Db, clock: &Clock, tenant_id: &str, new: NewKey) -> Res
 pub async fn list(db: &Db, tenant_id: &str, page: &Page) -> Result<Listing<Key>> {
     let rows: Vec<Row> = db
         .all(
-            select!("WHERE tenant_id = $1 AND id > $2 ORDER BY id LIMIT $3"),
+            select!("WHERE k.tenant_id = $1 AND k.id > $2 ORDER BY k.id LIMIT $3"),
             args![tenant_id, &page.after, page.fetch()],
         )
         .await?;
@@ -172,22 +284,83 @@ pub async fn list(db: &Db, tenant_id: &str, page: &Page) -> Result<Listing<Key>>
     Ok(page.listing(keys, |key| key.id.clone()))
 }
 
-/// Ends a key; it is refused from the next request on.
+/// Whether the keys that a key made end with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Made {
+    /// They go on.
+    GoOn,
+    /// They end, and the keys that they made.
+    EndToo,
+}
+
+/// Ends a key, which is refused from the next request on; returns the keys that it made, and these made, which are still active.
 ///
 /// # Errors
-/// `key_not_found`.
-pub async fn revoke(db: &Db, clock: &Clock, tenant_id: &str, id: &str) -> Result<()> {
-    let changed = db
-        .execute("UPDATE api_keys SET revoked_on = $1 WHERE tenant_id = $2 AND id = $3 AND revoked_on IS NULL", args![clock.now(), tenant_id, id])
-        .await?;
-    if changed == 0 {
-        Err(Error::not_found(
-            "key_not_found",
-            "there is no such active key",
-        ))
-    } else {
-        Ok(())
+/// `key_not_found`; `scope_missing` when the key has rights that the caller has not.
+pub async fn revoke(
+    db: &Db,
+    clock: &Clock,
+    caller: &Caller,
+    id: &str,
+    made: Made,
+) -> Result<Vec<Key>> {
+    caller.need_unconfined(Scope::KeysManage)?;
+    let missing = || Error::not_found("key_not_found", "there is no such active key");
+    let key = row(db, caller.tenant(), id).await?.ok_or_else(missing)?;
+    // Otherwise the right to manage keys would be the right to lock everybody out.
+    caller.need_all(&key.key()?.scopes)?;
+    let mut children: Vec<Key> = Vec::new();
+    let mut makers = vec![key.id.clone()];
+    while let Some(maker) = makers.pop() {
+        let rows: Vec<Row> = db
+            .all(
+                select!("WHERE k.tenant_id = $1 AND k.created_by = $2 ORDER BY k.id"),
+                args![caller.tenant(), &maker],
+            )
+            .await?;
+        for row in rows {
+            makers.push(row.id.clone());
+            if row.is_valid(clock.now()) {
+                children.push(row.key()?);
+            }
+        }
     }
+    let left = match made {
+        Made::GoOn => std::mem::take(&mut children),
+        Made::EndToo => Vec::new(),
+    };
+    // A key that has ended may still have made others, which end now.
+    if key.revoked_on.is_some() && children.is_empty() {
+        return Err(missing());
+    }
+    let mut tx = db.begin().await?;
+    for id in children.iter().map(|k| &k.id).chain([&key.id]) {
+        tx.execute(
+            "UPDATE api_keys SET revoked_on = $1 WHERE tenant_id = $2 AND id = $3 AND revoked_on IS NULL",
+            args![clock.now(), caller.tenant(), id],
+        )
+        .await?;
+    }
+    tx.commit().await?;
+    Ok(left)
+}
+
+/// The rights that a key has now, for what goes on without its requests; `None` when it has ended.
+///
+/// # Errors
+/// As the database says.
+pub async fn caller_of(
+    db: &Db,
+    clock: &Clock,
+    tenant_id: &str,
+    id: &str,
+) -> Result<Option<Caller>> {
+    if id == OWNER {
+        return Ok(Some(Caller::local(tenant_id)));
+    }
+    let row = row(db, tenant_id, id).await?;
+    let row = row.filter(|row| row.is_valid(clock.now()));
+    row.map(Row::into_caller).transpose()
 }
 
 /// Whether a key may still be used.
@@ -195,12 +368,7 @@ pub async fn revoke(db: &Db, clock: &Clock, tenant_id: &str, id: &str) -> Result
 /// # Errors
 /// As the database says.
 pub(super) async fn is_valid(db: &Db, clock: &Clock, tenant_id: &str, id: &str) -> Result<bool> {
-    let row: Option<Row> = db
-        .optional(
-            select!("WHERE tenant_id = $1 AND id = $2"),
-            args![tenant_id, id],
-        )
-        .await?;
+    let row = row(db, tenant_id, id).await?;
     Ok(row.is_some_and(|row| row.is_valid(clock.now())))
 }
 
@@ -232,7 +400,7 @@ impl Gate {
     pub async fn authenticate(&self, db: &Db, clock: &Clock, secret: &str) -> Result<Caller> {
         let presented = hash(secret);
         let row: Row = db
-            .optional(select!("WHERE hash = $1"), args![&presented])
+            .optional(select!("WHERE k.hash = $1"), args![&presented])
             .await?
             .ok_or_else(refused)?;
         // The look-up compares hashes, of which a caller cannot choose a prefix; this comparison leaves no doubt.
@@ -250,13 +418,7 @@ impl Gate {
         tenant_id: &str,
         id: &str,
     ) -> Result<Caller> {
-        let row = db
-            .optional(
-                select!("WHERE tenant_id = $1 AND id = $2"),
-                args![tenant_id, id],
-            )
-            .await?
-            .ok_or_else(refused)?;
+        let row = row(db, tenant_id, id).await?.ok_or_else(refused)?;
         self.open(db, clock, row).await
     }
 
@@ -266,6 +428,9 @@ impl Gate {
             return Err(refused());
         }
         self.count(&row.id, row.rate_per_minute)?;
+        if let Some(maker) = &row.rate_of {
+            self.count(maker, row.rate_of_maker)?;
+        }
         if row
             .last_used_on
             .is_none_or(|at| at < now.minus(Duration::from_secs(60)))
@@ -276,14 +441,7 @@ impl Gate {
             )
             .await?;
         }
-        let key = row.key()?;
-        Ok(Caller {
-            tenant_id: row.tenant_id,
-            key_id: Some(row.id),
-            scopes: key.scopes,
-            dataset_ids: key.dataset_ids,
-            session: None,
-        })
+        row.into_caller()
     }
 
     /// Counts a request of a key, or of a session without one.

@@ -148,12 +148,33 @@ impl Caller {
         }
     }
 
+    /// Demands every scope of a key, to hand them on or to take them away.
+    ///
+    /// # Errors
+    /// `scope_missing` names the first that the caller has not.
+    pub fn need_all(&self, granted: &[String]) -> Result<()> {
+        for scope in scopes::ALL.iter().copied() {
+            if granted.iter().any(|g| scopes::names(g, scope)) {
+                self.need_named(scope)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Demands a scope for the whole tenant: keys confined to datasets do not have it.
     ///
     /// # Errors
     /// `scope_missing`, `key_confined`.
     pub fn need_unconfined(&self, scope: Scope) -> Result<()> {
         self.need(scope)?;
+        self.refuse_confined()
+    }
+
+    /// Refuses keys confined to datasets, for what belongs to the whole tenant.
+    ///
+    /// # Errors
+    /// `key_confined`.
+    pub fn refuse_confined(&self) -> Result<()> {
         if self.dataset_ids.is_none() {
             Ok(())
         } else {

@@ -3,7 +3,7 @@
 //! Bytes are streamed to the store while they are hashed, under a temporary name, and then moved to their key. Every blob has a row
 //! that is touched before the bytes are looked at, so that collecting garbage never takes a blob that somebody is about to use.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 
 use crate::clock::Clock;
 use crate::db::{Db, args};
+use crate::disk;
 use crate::error::{Error, Result};
 
 /// The store.
@@ -24,6 +25,8 @@ use crate::error::{Error, Result};
 pub struct Blobs {
     store: Arc<dyn ObjectStore>,
     clock: Clock,
+    /// Directory of a store on this machine.
+    directory: Option<PathBuf>,
 }
 
 /// Bytes that were stored.
@@ -39,6 +42,8 @@ pub struct Stored {
 
 /// Blobs younger than this are never collected.
 const GRACE: Duration = Duration::from_secs(3600);
+/// Where bytes are while they come in.
+const INCOMING: &str = "incoming";
 /// Bytes kept of the start.
 pub(crate) const HEAD: usize = 8192;
 
@@ -48,11 +53,12 @@ impl Blobs {
     /// # Errors
     /// `blob_url_invalid`.
     pub fn open(url: &str, data_dir: &Path, clock: Clock) -> Result<Self> {
+        let mut directory = None;
         let store: Arc<dyn ObjectStore> = if url.is_empty() {
-            let root = data_dir.join("blobs");
-            std::fs::create_dir_all(&root)?;
+            let root = directory.insert(data_dir.join("blobs"));
+            disk::private_directory(root)?;
             Arc::new(
-                LocalFileSystem::new_with_prefix(&root)
+                LocalFileSystem::new_with_prefix(root)
                     .map_err(store_error)?
                     .with_fsync(true),
             )
@@ -68,7 +74,11 @@ impl Blobs {
                 object_store::parse_url_opts(&url, variables).map_err(|e| bad(&e))?;
             Arc::new(object_store::prefix::PrefixStore::new(store, prefix))
         };
-        Ok(Self { store, clock })
+        Ok(Self {
+            store,
+            clock,
+            directory,
+        })
     }
 
     /// Stores a stream; more than `limit` bytes are refused and leave nothing behind.
@@ -85,7 +95,7 @@ impl Blobs {
     where
         S: Stream<Item = Result<Bytes>> + Unpin + Send,
     {
-        let scratch = Key::from(format!("incoming/{}", self.clock.id()));
+        let scratch = Key::from(format!("{INCOMING}/{}", self.clock.id()));
         let mut upload = WriteMultipart::new(
             self.store
                 .put_multipart(&scratch)
@@ -239,6 +249,31 @@ impl Blobs {
         }
         tx.commit().await?;
         Ok(removed > 0)
+    }
+
+    /// Removes what uploads left that ended with their process and were not touched for so long. Returns how many there were.
+    ///
+    /// # Errors
+    /// As the store says.
+    pub async fn sweep(&self, older: Duration) -> Result<u64> {
+        if let Some(directory) = &self.directory {
+            let incoming = directory.join(INCOMING);
+            return Ok(tokio::task::spawn_blocking(move || disk::sweep(&incoming, older)).await??);
+        }
+        let before = self.clock.now().minus(older);
+        let mut found = self.store.list(Some(&Key::from(INCOMING)));
+        let mut removed = 0;
+        while let Some(object) = found.next().await {
+            let object = object.map_err(store_error)?;
+            if object.last_modified.timestamp_millis() < before.0 {
+                match self.store.delete(&object.location).await {
+                    Ok(()) => removed += 1,
+                    Err(object_store::Error::NotFound { .. }) => {}
+                    Err(error) => return Err(store_error(error)),
+                }
+            }
+        }
+        Ok(removed)
     }
 
     /// Blobs that nothing refers to, at most 1,000.

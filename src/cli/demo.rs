@@ -5,7 +5,8 @@ use clap::Args;
 use super::serve::Server;
 use super::{Done, Global, ingest, output, search};
 use crate::app::App;
-use crate::auth::keys::{self, NewKey};
+use crate::auth::Caller;
+use crate::auth::keys::{self, Made, NewKey};
 use crate::auth::tenants;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -134,7 +135,7 @@ pub(super) async fn run(global: &Global, args: DemoArgs) -> Result<Done> {
         },
     )
     .await?;
-    let key = demo_key(&app, caller.tenant(), &dataset.id).await?;
+    let key = demo_key(&app, &caller, &dataset.id).await?;
     if global.json {
         let first = answer.hits.first().map(|h| serde_json::json!({"fileName": h.file_name, "score": h.score, "explain": h.explanation}));
         println!(
@@ -174,10 +175,10 @@ pub(super) async fn run(global: &Global, args: DemoArgs) -> Result<Done> {
 }
 
 /// A key for this dataset only; the one of an earlier demo ends.
-async fn demo_key(app: &App, tenant_id: &str, dataset_id: &str) -> Result<String> {
+async fn demo_key(app: &App, caller: &Caller, dataset_id: &str) -> Result<String> {
     let old = keys::list(
         &app.db,
-        tenant_id,
+        caller.tenant(),
         &Page {
             limit: MAX_LIMIT,
             after: String::new(),
@@ -189,7 +190,7 @@ async fn demo_key(app: &App, tenant_id: &str, dataset_id: &str) -> Result<String
         .iter()
         .filter(|k| k.name == "demo" && k.revoked_on.is_none())
     {
-        keys::revoke(&app.db, &app.clock, tenant_id, &key.id).await?;
+        keys::revoke(&app.db, &app.clock, caller, &key.id, Made::EndToo).await?;
     }
     let new = NewKey {
         name: "demo".to_owned(),
@@ -197,5 +198,7 @@ async fn demo_key(app: &App, tenant_id: &str, dataset_id: &str) -> Result<String
         dataset_ids: Some(vec![dataset_id.to_owned()]),
         ..NewKey::default()
     };
-    Ok(keys::create(&app.db, &app.clock, tenant_id, new).await?.1)
+    Ok(keys::create(&app.db, &app.clock, caller.tenant(), new)
+        .await?
+        .1)
 }

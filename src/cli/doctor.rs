@@ -10,9 +10,11 @@ use crate::error::{Error, Result};
 use crate::kb::documents;
 use crate::kb::index_log::{self, Head};
 use crate::kb::ingestion::stored_vector;
+use crate::seal;
 use crate::search::drift::{self, Drift};
 use crate::search::follower;
 use crate::search::states::Index;
+use crate::workspace::{commit, webhooks};
 
 #[derive(Debug, Args)]
 #[command(
@@ -25,6 +27,9 @@ pub(super) struct DoctorArgs {
     /// Read every stored file and text, and check that its bytes are those that were stored
     #[arg(long)]
     verify_blobs: bool,
+    /// Give up the secrets whose key is lost: webhook endpoints are disabled, and need new secrets
+    #[arg(long)]
+    new_secret_key: bool,
 }
 
 /// What was found about a dataset.
@@ -79,6 +84,18 @@ impl Finding {
 
 pub(super) async fn run(global: &Global, args: DoctorArgs) -> Result<Done> {
     let app = global.app().await?;
+    app.lock().await?;
+    if args.new_secret_key {
+        let endpoints = webhooks::give_up_secrets(&app).await?;
+        commit::forget_answers(&app).await?;
+        seal::forget_key(&app.db).await?;
+        app.sealer().await?;
+        if !global.json {
+            println!(
+                "secrets are encrypted with another key; {endpoints} webhook endpoints were disabled"
+            );
+        }
+    }
     let engine = app.engine().await?;
     follower::catch_up(&app, engine).await?;
     let mut findings = Vec::new();

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 
 use super::{Done, Global, output};
 use crate::api::kb::{CreatedKey, KeyRecord, time};
-use crate::auth::keys::{self, NewKey};
+use crate::auth::keys::{self, Made, NewKey};
 use crate::auth::tenants;
 use crate::error::Result;
 use crate::kb::datasets;
@@ -50,6 +50,9 @@ enum Action {
     Revoke {
         /// Id of the key
         id: String,
+        /// End the keys that it made as well, and those that these made
+        #[arg(long)]
+        children: bool,
     },
 }
 
@@ -135,12 +138,23 @@ pub(super) async fn run(global: &Global, args: KeysArgs) -> Result<Done> {
                 );
             }
         }
-        Action::Revoke { id } => {
-            keys::revoke(&app.db, &app.clock, caller.tenant(), &id).await?;
+        Action::Revoke { id, children } => {
+            let made = if children { Made::EndToo } else { Made::GoOn };
+            let left = keys::revoke(&app.db, &app.clock, &caller, &id, made).await?;
             if global.json {
-                println!("{}", serde_json::json!({"id": id, "revoked": true}));
+                let left: Vec<&str> = left.iter().map(|k| k.id.as_str()).collect();
+                println!(
+                    "{}",
+                    serde_json::json!({"id": id, "revoked": true, "activeChildren": left})
+                );
             } else {
                 println!("key {id} is revoked");
+                for child in &left {
+                    println!("it made {} ({}), which still works", child.id, child.name);
+                }
+                if !left.is_empty() {
+                    println!("`cairn keys revoke {id} --children` ends them, too");
+                }
             }
         }
     }

@@ -9,6 +9,7 @@ use super::{Done, Global, output};
 use crate::app::App;
 use crate::auth::tenants;
 use crate::clock::Clock;
+use crate::disk;
 use crate::error::{Error, Result};
 use crate::kb::{datasets, portable};
 
@@ -164,13 +165,20 @@ pub(super) async fn backup(global: &Global, arguments: BackupArgs) -> Result<Don
             format!("{} is no data directory", config.data_dir.display()),
         ));
     }
-    let blobs = config.data_dir.join("blobs");
+    let (blobs, data_dir) = (config.data_dir.join("blobs"), config.data_dir.clone());
     let app = App::open(config, Clock::system()).await?;
-    std::fs::create_dir_all(&directory)?;
+    disk::private_directory(&directory)?;
     // The snapshot first: blobs are never changed, and none that it names is removed within the hour.
     let copy = directory.join("cairn.db");
     app.db.snapshot(&copy).await?;
+    disk::private_file(&copy)?;
     app.db.close().await;
+    // Without it nobody could read the secrets in the copy.
+    let secret_key = data_dir.join("secret.key");
+    if secret_key.is_file() {
+        disk::private_file(&directory.join("secret.key"))?;
+        std::fs::copy(&secret_key, directory.join("secret.key"))?;
+    }
     let to = directory.join("blobs");
     let (files, bytes) = tokio::task::spawn_blocking(move || copy_tree(&blobs, &to)).await??;
     let database = std::fs::metadata(&copy)?.len();

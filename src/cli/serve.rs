@@ -15,6 +15,8 @@ use crate::auth::tenants;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::kb::housekeeping;
+use crate::workspace::webhooks;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -68,6 +70,11 @@ impl Server {
             )
         })?;
         let address = listener.local_addr()?;
+        // Before anything is changed: the link and the jobs of a server that is running here stay as they are.
+        app.lock().await?;
+        app.sealer().await?;
+        webhooks::seal_all(app).await?;
+        housekeeping::sweep(app).await?;
         let admin_key = app.first_start().await?;
         let sandbox = super::sandbox::link(
             app,

@@ -17,6 +17,7 @@ pub(super) async fn run(global: &Global) -> Result<Done> {
             "workers of their own need a shared database: set database_url to PostgreSQL, or run `cairn serve`, which has workers",
         ));
     }
+    app.sealer().await?;
     app.ensure_tenant().await?;
     app.embedder_with(output::downloads(global.json)).await?;
     let stop = CancellationToken::new();

@@ -94,11 +94,18 @@ pub async fn undo(app: &App, caller: &Caller, dataset_id: &str) -> Result<Defaul
         .get(1)
         .map_or_else(|| "{}".to_owned(), |v| v.defaults.clone());
     let mut tx = app.db.begin().await?;
-    tx.execute(
-        "DELETE FROM kb_search_defaults WHERE tenant_id = $1 AND id = $2",
-        args![caller.tenant(), &last.id],
-    )
-    .await?;
+    let undone = tx
+        .execute(
+            "DELETE FROM kb_search_defaults WHERE tenant_id = $1 AND id = $2",
+            args![caller.tenant(), &last.id],
+        )
+        .await?;
+    if undone == 0 {
+        return Err(Error::conflict(
+            "defaults_changed",
+            "somebody else changed the defaults at this moment; look at them again",
+        ));
+    }
     put(&mut tx, caller, dataset_id, &before).await?;
     tx.commit().await?;
     Ok(serde_json::from_str(&before)?)

@@ -52,6 +52,16 @@ pub struct Asked {
     pub created_on: Time,
 }
 
+impl Asked {
+    /// Takes out the datasets that a caller may not know of.
+    fn confine(&mut self, caller: &Caller) -> Result<()> {
+        let mut remembered: Remembered = serde_json::from_str(&self.settings)?;
+        remembered.dataset_ids.retain(|id| caller.sees(id));
+        self.settings = serde_json::to_string(&remembered)?;
+        Ok(())
+    }
+}
+
 /// How it was asked.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -261,7 +271,11 @@ pub async fn list(
             args![caller.tenant(), dataset_id, before, hits, confident, page.fetch(), by, SANDBOX],
         )
         .await?;
-    Ok(page.listing(rows, |a| a.id.clone()))
+    let mut listing = page.listing(rows, |a| a.id.clone());
+    for asked in &mut listing.items {
+        asked.confine(caller)?;
+    }
+    Ok(listing)
 }
 
 /// Sets whether the queries of a dataset are remembered from now on.
@@ -346,11 +360,12 @@ pub async fn replay(
             args![caller.tenant(), dataset_id, id],
         )
         .await?;
-    let asked = asked.ok_or_else(|| {
+    let mut asked = asked.ok_or_else(|| {
         Error::not_found("query_not_found", "there is no such query in the history")
     })?;
+    asked.confine(caller)?;
     let remembered: Remembered = serde_json::from_str(&asked.settings)?;
-    // Datasets that are gone since, or that this key may not see, are left out.
+    // Datasets that are gone since are left out.
     let mut dataset_ids = Vec::new();
     for id in remembered.dataset_ids {
         match datasets::settings(app, caller, &id).await {

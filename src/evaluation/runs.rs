@@ -311,7 +311,16 @@ pub(super) async fn queue(
     .await?;
     tx.commit().await?;
     app.bell.ring();
-    get(app, caller, dataset_id, &id).await
+    queued(app, caller, &id).await
+}
+
+/// A run that the caller has begun, whether or not it may read others.
+async fn queued(app: &App, caller: &Caller, id: &str) -> Result<Run> {
+    by_id(app, caller.tenant(), id).await?.ok_or_else(missing)
+}
+
+fn missing() -> Error {
+    Error::not_found("run_not_found", "there is no such run")
 }
 
 /// Waits for a run, as long as a caller likes to; gives it as it is then.
@@ -323,7 +332,7 @@ pub async fn wait(app: &Arc<App>, caller: &Caller, run: Run, limit: Duration) ->
     let mut run = run;
     while run.status == "queued" && Instant::now() < until {
         tokio::time::sleep(POLL).await;
-        run = get(app, caller, &run.dataset_id, &run.id).await?;
+        run = queued(app, caller, &run.id).await?;
     }
     Ok(run)
 }
@@ -427,7 +436,7 @@ pub async fn get(app: &App, caller: &Caller, dataset_id: &str, id: &str) -> Resu
     by_id(app, caller.tenant(), id)
         .await?
         .filter(|run| run.dataset_id == dataset_id)
-        .ok_or_else(|| Error::not_found("run_not_found", "there is no such run"))
+        .ok_or_else(missing)
 }
 
 /// Two runs over the same queries.

@@ -107,6 +107,11 @@ async fn settings(app: &App, tenant_id: &str, dataset_id: &str) -> Result<Vec<Ge
 /// `dataset_not_found`.
 pub async fn list(app: &App, caller: &Caller, dataset_id: &str) -> Result<Vec<Generation>> {
     caller.need(Scope::KbRead)?;
+    all(app, caller, dataset_id).await
+}
+
+/// The same for whoever may change them.
+async fn all(app: &App, caller: &Caller, dataset_id: &str) -> Result<Vec<Generation>> {
     datasets::settings(app, caller, dataset_id).await?;
     app.db
         .all(
@@ -117,7 +122,7 @@ pub async fn list(app: &App, caller: &Caller, dataset_id: &str) -> Result<Vec<Ge
 }
 
 async fn get(app: &App, caller: &Caller, dataset_id: &str, number: i64) -> Result<Generation> {
-    numbered(list(app, caller, dataset_id).await?, number)
+    numbered(all(app, caller, dataset_id).await?, number)
 }
 
 fn numbered(all: Vec<Generation>, number: i64) -> Result<Generation> {

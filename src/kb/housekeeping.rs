@@ -4,12 +4,26 @@ use std::time::Duration;
 
 use crate::app::App;
 use crate::db::args;
+use crate::disk;
 use crate::error::Result;
 use crate::{events, jobs};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// Log entries kept per dataset, so that an index that was away for a while can catch up without being built anew.
 const KEEP_LOG: i64 = 100_000;
+
+/// Removes what was left by processes that were killed: uploads that were coming in, files that were being parsed. What is older than the longest upload, and
+/// than the parsing of a file, belongs to nobody. Returns how many there were.
+///
+/// # Errors
+/// As the blob store or the file system says.
+pub async fn sweep(app: &App) -> Result<u64> {
+    let longest = app.config.upload_seconds.max(10 * app.config.parse_seconds);
+    let older = Duration::from_secs(longest + 600);
+    let scratch = app.parser.scratch.clone();
+    let parsed = tokio::task::spawn_blocking(move || disk::sweep(&scratch, older)).await??;
+    Ok(parsed + app.blobs.sweep(older).await?)
+}
 
 /// Cleans up; each part is safe to repeat.
 ///
@@ -64,9 +78,18 @@ pub async fn run(app: &App) -> Result<()> {
         )
         .await?;
     let mut blobs = 0;
-    for (tenant_id, hash) in app.blobs.garbage(&app.db).await? {
-        blobs += u64::from(app.blobs.collect(&app.db, &tenant_id, &hash).await?);
+    loop {
+        let mut removed = 0;
+        for (tenant_id, hash) in app.blobs.garbage(&app.db).await? {
+            removed += u64::from(app.blobs.collect(&app.db, &tenant_id, &hash).await?);
+        }
+        blobs += removed;
+        // What was taken up again meanwhile is no garbage any more.
+        if removed == 0 {
+            break;
+        }
     }
+    let leftovers = sweep(app).await?;
     tracing::info!(
         events,
         jobs,
@@ -79,6 +102,7 @@ pub async fn run(app: &App) -> Result<()> {
         sessions,
         deliveries,
         blobs,
+        leftovers,
         "housekeeping removed what is no longer needed"
     );
     Ok(())

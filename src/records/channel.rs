@@ -52,8 +52,10 @@ const ID: usize = 200;
 /// Takes a push: keeps it, and tells it to those who listen.
 ///
 /// # Errors
-/// `push_empty`, `message_id_missing`, `id_too_long`, `task_status_unknown`, `message_too_long`, `record_busy`.
+/// `key_confined`, `push_empty`, `message_id_missing`, `id_too_long`, `task_status_unknown`, `message_too_long`, `record_busy`.
 pub async fn push(app: &App, caller: &Caller, mut push: Push) -> Result<Pushed> {
+    // Any key may push, but the channel belongs to the tenant and not to a dataset.
+    caller.refuse_confined()?;
     // PostgreSQL has no NUL in texts, and logs of terminals do.
     for text in [
         &mut push.message,

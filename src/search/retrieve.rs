@@ -589,7 +589,7 @@ fn at_hand<T>(outcome: Result<T>, request: &Request) -> Result<Option<T>> {
 fn is_away(error: &Error) -> bool {
     matches!(
         error.code(),
-        "vector_store_unavailable" | "model_unavailable"
+        "vector_store_unavailable" | "model_unavailable" | "disk_full"
     )
 }
 

@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::kb::datasets::{self, Cutting};
 use crate::kb::documents::NewDocument;
 use crate::records::Record;
+use crate::seal;
 
 /// How long a signed address holds.
 const HOLDS: Duration = Duration::from_secs(3600);
@@ -48,19 +49,26 @@ async fn secret(app: &App) -> Result<&str> {
     Ok(secret.await?)
 }
 
+/// What the key of addresses is sealed for.
+const PURPOSE: &str = "assets";
+
 async fn load_secret(app: &App) -> Result<String> {
     const READ: &str = "SELECT value FROM signing_keys WHERE name = 'assets'";
-    if let Some((value,)) = app.db.optional::<(String,)>(READ, args![]).await? {
-        return Ok(value);
+    let sealer = app.sealer().await?;
+    let stored: Option<(String,)> = app.db.optional(READ, args![]).await?;
+    if let Some((value,)) = stored.filter(|(value,)| seal::is_sealed(value)) {
+        return sealer.open_sealed(PURPOSE, &value);
     }
+    // None yet, or one from before it was encrypted: a new one ends the addresses that it signed, which hold for an hour.
     app.db
         .execute(
-            "INSERT INTO signing_keys (name, value) VALUES ('assets', $1) ON CONFLICT (name) DO NOTHING",
-            args![app.clock.secret()],
+            "INSERT INTO signing_keys (name, value) VALUES ('assets', $1) ON CONFLICT (name) DO UPDATE SET value = excluded.value
+             WHERE signing_keys.value NOT LIKE 'sealed:%'",
+            args![sealer.seal(PURPOSE, &app.clock.secret())?],
         )
         .await?;
     let (value,): (String,) = app.db.one(READ, args![]).await?;
-    Ok(value)
+    sealer.open_sealed(PURPOSE, &value)
 }
 
 fn sign(secret: &str, allows: Allows, tenant_id: &str, id: &str, expires: i64) -> Result<String> {

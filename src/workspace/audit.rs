@@ -51,7 +51,7 @@ struct Row {
     created_on: Time,
 }
 
-/// Changes of a thing, the newest first. Needs the right to manage keys.
+/// Changes of a thing, the newest first. Needs the right to manage keys, and to read such things.
 ///
 /// # Errors
 /// `scope_missing`, `entity_invalid`.
@@ -62,14 +62,16 @@ pub async fn list(
     page: &Page,
 ) -> Result<Listing<AuditEvent>> {
     caller.need_unconfined(Scope::KeysManage)?;
-    let id = Kind::of_id(entity_id)
-        .and_then(|kind| kind.id(entity_id))
-        .ok_or_else(|| {
-            Error::invalid(
-                "entity_invalid",
-                "entityId is an id of the workspace, such as con_…",
-            )
-        })?;
+    let kind = Kind::of_id(entity_id);
+    if let Some(kind) = kind {
+        caller.need(kind.area.read())?;
+    }
+    let id = kind.and_then(|kind| kind.id(entity_id)).ok_or_else(|| {
+        Error::invalid(
+            "entity_invalid",
+            "entityId is an id of the workspace, such as con_…",
+        )
+    })?;
     let before = if page.after.is_empty() {
         store::LAST
     } else {

@@ -20,6 +20,7 @@ use crate::jobs::{self, Task, schedules};
 use crate::kb::documents::{self, NewDocument};
 use crate::kb::index_log;
 use crate::records::{self, Record, Searchable};
+use crate::seal;
 
 /// Who asks for a change, and how.
 #[derive(Debug, Clone)]
@@ -49,8 +50,10 @@ pub struct Answer {
 #[derive(Debug, Default)]
 pub struct Plan {
     writes: Vec<Write>,
-    /// Secrets of new endpoints: they stand in no body.
-    pub(super) secrets: Vec<(&'static Kind, String, String)>,
+    /// Secrets of new endpoints by their ids: they stand in no body.
+    pub(super) secrets: Vec<(String, String)>,
+    /// Endpoints that hear something else, or elsewhere, for the caller.
+    pub(super) set_up: Vec<String>,
     /// A document to search, and the dataset for it.
     pub(super) document: Option<(String, NewDocument)>,
     /// Endpoints that are active again.
@@ -207,11 +210,14 @@ struct Done {
     request_hash: String,
     status: i64,
     answer: String,
+    key_id: Option<String>,
 }
 
 impl Done {
-    fn answer(self, hash: &str) -> Result<Answer> {
-        if self.request_hash != hash {
+    fn answer(self, caller: &Caller, hash: &str) -> Result<Answer> {
+        // What one key was answered, such as a secret that is shown once, is not for another.
+        let is_same = self.request_hash == hash && self.key_id.as_deref() == caller.key_id();
+        if !is_same {
             return Err(Error::conflict(
                 "idempotency_key_reused",
                 "this Idempotency-Key was used for another request; take a new one for each write",
@@ -226,7 +232,18 @@ impl Done {
     }
 }
 
-const DONE: &str = "SELECT request_hash, status, answer FROM idempotency_keys WHERE operation = $1 AND key = $2 AND tenant_id = $3 AND created_on >= $4";
+/// Forgets what was answered under idempotency keys.
+///
+/// # Errors
+/// As the database says.
+pub async fn forget_answers(app: &App) -> Result<()> {
+    app.db
+        .execute("DELETE FROM idempotency_keys", args![])
+        .await?;
+    Ok(())
+}
+
+const DONE: &str = "SELECT request_hash, status, answer, key_id FROM idempotency_keys WHERE operation = $1 AND key = $2 AND tenant_id = $3 AND created_on >= $4";
 
 /// Makes a plan and carries it out.
 ///
@@ -271,8 +288,11 @@ where
             .db
             .optional(DONE, args![request.operation, key, tenant_id, since])
             .await?;
-        if let Some(done) = done {
-            return done.answer(hash).map(Some);
+        if let Some(mut done) = done {
+            if seal::is_sealed(&done.answer) {
+                done.answer = app.sealer().await?.open_sealed(key, &done.answer)?;
+            }
+            return done.answer(request.caller, hash).map(Some);
         }
     }
     let plan = plan().await?;
@@ -282,8 +302,15 @@ where
         let text = Searchable::named(write.kind.name, write.kind.area, &write.after)?;
         ready.push(text.prepare(app, tenant_id).await?);
     }
+    let mut secrets = Vec::with_capacity(plan.secrets.len());
+    for (id, secret) in &plan.secrets {
+        secrets.push((id, webhooks::sealed(app, id, secret).await?));
+    }
+    let mut answer = serde_json::to_string(&(&plan.answer, request.request_id.as_str()))?;
+    if let Some((key, _)) = request.once.as_ref().filter(|_| !secrets.is_empty()) {
+        answer = app.sealer().await?.seal(key, &answer)?;
+    }
     let mut tx = app.db.begin().await?;
-    let answer = (&plan.answer, request.request_id.as_str());
     if let Some((key, hash)) = &request.once {
         tx.execute(
             "DELETE FROM idempotency_keys WHERE operation = $1 AND key = $2 AND tenant_id = $3 AND created_on < $4",
@@ -292,9 +319,9 @@ where
         .await?;
         let ours = tx
             .execute(
-                "INSERT INTO idempotency_keys (operation, key, tenant_id, request_hash, status, answer, created_on) VALUES ($1, $2, $3, $4, $5, $6, $7)
+                "INSERT INTO idempotency_keys (operation, key, tenant_id, request_hash, status, answer, created_on, key_id) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
                  ON CONFLICT (operation, key, tenant_id) DO NOTHING",
-                args![request.operation, key, tenant_id, hash, i64::from(plan.status.max(200)), serde_json::to_string(&answer)?, app.clock.now()],
+                args![request.operation, key, tenant_id, hash, i64::from(plan.status.max(200)), &answer, app.clock.now(), request.caller.key_id()],
             )
             .await?;
         if ours == 0 {
@@ -322,8 +349,12 @@ where
             .await?;
         }
     }
-    for (kind, id, secret) in &plan.secrets {
-        webhooks::keep_secret(&mut tx, tenant_id, kind, id, secret).await?;
+    let key_id = request.caller.key_id();
+    for (id, secret) in &secrets {
+        webhooks::keep_secret(&mut tx, tenant_id, id, secret, key_id).await?;
+    }
+    for id in &plan.set_up {
+        webhooks::set_by(&mut tx, tenant_id, id, key_id).await?;
     }
     for (write, ready) in plan.writes.iter().zip(&ready) {
         apply(app, &mut tx, request, write, ready.as_ref()).await?;

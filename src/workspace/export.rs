@@ -221,7 +221,7 @@ async fn spool(
 ) -> Result<(File, Columns)> {
     let scratch = app.parser.scratch.clone();
     let mut state = tokio::task::spawn_blocking(move || {
-        std::fs::create_dir_all(&scratch)?;
+        crate::disk::private_directory(&scratch)?;
         Ok::<_, Error>((tempfile::tempfile_in(scratch)?, Columns::default(), 0))
     })
     .await??;

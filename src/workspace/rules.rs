@@ -194,6 +194,7 @@ pub async fn update(
         .collect();
     links(app, caller, kind, &body).await?;
     let now = app.clock.now();
+    let mut is_set_up = false;
     match kind.name {
         "deal" => {
             if changed.contains_key("stage") {
@@ -234,12 +235,14 @@ pub async fn update(
             }
         }
         "webhook" => {
-            super::webhooks::endpoint(app, &body)?;
-            // Who only pauses an endpoint hears nothing new.
-            if ["url", "event_types"]
-                .iter()
-                .any(|f| old.get(*f) != body.get(*f))
-            {
+            // Who only pauses an endpoint hears nothing new; who sets it up again takes it over.
+            let is_active = after.status.as_deref() == Some("active");
+            is_set_up = (is_active && after.status != before.status)
+                || ["url", "event_types"]
+                    .iter()
+                    .any(|f| old.get(*f) != body.get(*f));
+            if is_set_up {
+                super::webhooks::endpoint(app, &body)?;
                 super::webhooks::may_hear(caller, &body)?;
             }
         }
@@ -249,6 +252,9 @@ pub async fn update(
     after.title = commit::title(kind, &body);
     after.body = Value::Object(body).to_string();
     let mut plan = Plan::default();
+    if is_set_up {
+        plan.set_up.push(after.id.clone());
+    }
     if kind.name == spec::WEBHOOK.name && after.status.as_deref() == Some("active") {
         plan.resumed.push(after.id.clone());
     }

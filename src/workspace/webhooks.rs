@@ -16,13 +16,14 @@ use super::rules::{Body, invalid, text};
 use super::spec::{self, Kind};
 use super::store;
 use crate::app::App;
-use crate::auth::{Area, Caller};
+use crate::auth::{Area, Caller, keys};
 use crate::clock::Time;
 use crate::db::{Tx, args};
 use crate::error::{Error, Result};
 use crate::jobs::{self, Task};
 use crate::outgoing;
 use crate::records::Record;
+use crate::seal;
 
 /// Event types that every workspace has: key, category, description.
 pub const BUILT_IN: &[(&str, &str, &str)] = &[
@@ -115,27 +116,50 @@ pub(super) fn endpoint(app: &App, body: &Body) -> Result<()> {
     app.outgoing.check(&address)
 }
 
+/// The area of the records that an event tells of; `None` for the test and for types that a workspace defines, which tell of no record.
+fn area_of(event: &str) -> Option<Area> {
+    let (noun, _) = event.split_once('.')?;
+    let kind = spec::ALL
+        .iter()
+        .find(|kind| kind.name.strip_prefix("crm_").unwrap_or(kind.name) == noun);
+    kind.map(|kind| kind.area)
+}
+
+/// Demands the right to read what an event tells of.
+fn need_event(caller: &Caller, event: &str) -> Result<()> {
+    area_of(event).map_or(Ok(()), |area| caller.need_unconfined(area.read()))
+}
+
 /// Refuses an endpoint that would be told of what its maker may not read.
 pub(super) fn may_hear(caller: &Caller, body: &Body) -> Result<()> {
-    let wanted: Vec<&str> = body
-        .get("event_types")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect();
-    for (key, category, _) in BUILT_IN {
-        if !wanted.contains(key) && !wanted.contains(&"*") {
-            continue;
+    let wanted = body.get("event_types").and_then(Value::as_array);
+    for event in wanted.into_iter().flatten().filter_map(Value::as_str) {
+        if event == "*" {
+            for kind in spec::ALL {
+                caller.need_unconfined(kind.area.read())?;
+            }
         }
-        let area = Area::ALL
-            .iter()
-            .find(|a| a.name() == *category)
-            .copied()
-            .unwrap_or(Area::Bi);
-        caller.need_unconfined(area.read())?;
+        need_event(caller, event)?;
     }
     Ok(())
+}
+
+/// Why an endpoint hears nothing any more: it acts for the key that set it up, and with no other rights.
+async fn muted(
+    app: &App,
+    tenant_id: &str,
+    set_by: Option<&str>,
+    event: &str,
+) -> Result<Option<&'static str>> {
+    let Some(id) = set_by else {
+        return Ok(None);
+    };
+    let caller = keys::caller_of(&app.db, &app.clock, tenant_id, id).await?;
+    Ok(match caller.map(|caller| need_event(&caller, event)) {
+        None => Some("the key that set the endpoint up has ended"),
+        Some(Err(_)) => Some("the key that set the endpoint up may not read this"),
+        Some(Ok(())) => None,
+    })
 }
 
 /// The secret of an endpoint as lists show it.
@@ -154,24 +178,95 @@ pub(super) fn create(app: &App, caller: &Caller, mut body: Body) -> Result<Plan>
     body.insert("signing_secret_preview".to_owned(), json!(preview(&secret)));
     let record = commit::draft(app, caller, spec::WEBHOOK, body, None);
     let mut plan = Plan::default();
-    plan.secrets
-        .push((spec::WEBHOOK, record.id.clone(), secret.clone()));
+    plan.secrets.push((record.id.clone(), secret.clone()));
     let mut shown = plan.add(spec::WEBHOOK, record)?;
     shown["signing_secret"] = json!(secret);
     Ok(plan.made(shown))
 }
 
-/// Keeps the secret of an endpoint.
+/// What the secret of an endpoint is sealed for.
+fn purpose(endpoint_id: &str) -> String {
+    format!("webhook/{endpoint_id}")
+}
+
+/// Encrypts the secret of an endpoint.
+pub(super) async fn sealed(app: &App, endpoint_id: &str, secret: &str) -> Result<String> {
+    app.sealer().await?.seal(&purpose(endpoint_id), secret)
+}
+
+/// Encrypts secrets from before they were.
+///
+/// # Errors
+/// As the database or the key says.
+pub async fn seal_all(app: &App) -> Result<()> {
+    let stored: Vec<(String, String, String)> = app
+        .db
+        .all(
+            "SELECT tenant_id, endpoint_id, secret FROM webhook_endpoints",
+            args![],
+        )
+        .await?;
+    for (tenant_id, id, secret) in stored {
+        if !seal::is_sealed(&secret) {
+            app.db
+                .execute(
+                    "UPDATE webhook_endpoints SET secret = $1 WHERE tenant_id = $2 AND endpoint_id = $3 AND secret = $4",
+                    args![sealed(app, &id, &secret).await?, tenant_id, &id, &secret],
+                )
+                .await?;
+        }
+    }
+    Ok(())
+}
+
+/// Gives the secrets of all endpoints up, whose key is lost: the endpoints are disabled, and their receivers need new ones. Returns how many there were.
+///
+/// # Errors
+/// As the database says.
+pub async fn give_up_secrets(app: &App) -> Result<usize> {
+    let endpoints: Vec<(String, String)> = app
+        .db
+        .all(
+            "SELECT r.tenant_id, r.id FROM records r JOIN webhook_endpoints e ON e.endpoint_id = r.id AND e.tenant_id = r.tenant_id WHERE r.status <> 'disabled'",
+            args![],
+        )
+        .await?;
+    for (tenant_id, id) in &endpoints {
+        let shown = spec::WEBHOOK.shown(id);
+        disable(app, tenant_id, &shown, "the key of its secret is lost").await?;
+    }
+    app.db
+        .execute("DELETE FROM webhook_endpoints", args![])
+        .await?;
+    Ok(endpoints.len())
+}
+
+/// Keeps the encrypted secret of an endpoint.
 pub(super) async fn keep_secret(
     tx: &mut Tx,
     tenant_id: &str,
-    _kind: &Kind,
     id: &str,
     secret: &str,
+    set_by: Option<&str>,
 ) -> Result<()> {
     tx.execute(
-        "INSERT INTO webhook_endpoints (endpoint_id, tenant_id, secret) VALUES ($1, $2, $3)",
-        args![id, tenant_id, secret],
+        "INSERT INTO webhook_endpoints (endpoint_id, tenant_id, secret, set_by) VALUES ($1, $2, $3, $4)",
+        args![id, tenant_id, secret, set_by],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Notes who said last where an endpoint is and what it hears.
+pub(super) async fn set_by(
+    tx: &mut Tx,
+    tenant_id: &str,
+    id: &str,
+    key_id: Option<&str>,
+) -> Result<()> {
+    tx.execute(
+        "UPDATE webhook_endpoints SET set_by = $1 WHERE tenant_id = $2 AND endpoint_id = $3",
+        args![key_id, tenant_id, id],
     )
     .await?;
     Ok(())
@@ -290,7 +385,12 @@ impl Delivery {
         }
     }
 
-    fn view(&self) -> Result<Value> {
+    /// The delivery as a caller sees it: what it tells is for those who may read that.
+    fn view(&self, caller: &Caller) -> Result<Value> {
+        let payload: Value = match need_event(caller, &self.event_type) {
+            Ok(()) => serde_json::from_str(&self.payload)?,
+            Err(_) => Value::Null,
+        };
         Ok(json!({
             "id": format!("whd_{}", self.id),
             "webhook_id": spec::WEBHOOK.shown(&self.endpoint_id),
@@ -301,7 +401,7 @@ impl Delivery {
             "next_attempt_at": self.next_attempt_on.map(Time::rfc3339),
             "response_status": self.response_status,
             "last_error": self.last_error,
-            "payload": serde_json::from_str::<Value>(&self.payload)?,
+            "payload": payload,
             "created_at": self.created_on.rfc3339(),
             "updated_at": self.updated_on.rfc3339(),
         }))
@@ -352,7 +452,7 @@ pub async fn deliveries(
     rows.truncate(wanted);
     let next = rows.last().filter(|_| more).map(|d| d.id.clone());
     Ok((
-        rows.iter().map(Delivery::view).collect::<Result<_>>()?,
+        rows.iter().map(|d| d.view(caller)).collect::<Result<_>>()?,
         next,
     ))
 }
@@ -373,7 +473,7 @@ pub async fn test(app: &App, caller: &Caller, webhook_id: &str) -> Result<Plan> 
     let data = json!({"webhook_id": webhook_id, "message": "This is a test."});
     let delivery = Delivery::new(app, caller.tenant(), &endpoint.id, None, TEST, &data);
     let mut plan = Plan::default();
-    plan.answer = delivery.view()?;
+    plan.answer = delivery.view(caller)?;
     plan.status = 202;
     plan.answer["created_at"] = json!(now.rfc3339());
     plan.deliveries.push(delivery);
@@ -419,7 +519,7 @@ async fn shown(app: &App, caller: &Caller, id: &str) -> Result<Value> {
     load(app, caller.tenant(), id)
         .await?
         .ok_or_else(|| Error::internal("a delivery is gone"))?
-        .view()
+        .view(caller)
 }
 
 /// Resumes what waited while an endpoint was paused.
@@ -525,13 +625,26 @@ pub(crate) async fn deliver(app: &App, tenant_id: &str, id: &str, attempt: i64) 
             .await;
         }
     }
-    let (secret,): (String,) = app
+    let kept: Option<(String, Option<String>)> = app
         .db
-        .one(
-            "SELECT secret FROM webhook_endpoints WHERE tenant_id = $1 AND endpoint_id = $2",
+        .optional(
+            "SELECT secret, set_by FROM webhook_endpoints WHERE tenant_id = $1 AND endpoint_id = $2",
             args![tenant_id, &endpoint.id],
         )
         .await?;
+    let Some((secret, set_by)) = kept else {
+        let reason = "its secret was given up; make another endpoint";
+        ended(app, &delivery, "failed", None, Some(reason)).await?;
+        return disable(app, tenant_id, &shown, reason).await;
+    };
+    let secret = app
+        .sealer()
+        .await?
+        .open_sealed(&purpose(&endpoint.id), &secret)?;
+    if let Some(reason) = muted(app, tenant_id, set_by.as_deref(), &delivery.event_type).await? {
+        ended(app, &delivery, "failed", None, Some(reason)).await?;
+        return disable(app, tenant_id, &shown, reason).await;
+    }
     let (status, error) = send(app, &endpoint, &delivery, &secret).await?;
     let now = app.clock.now();
     if error.is_none() {
@@ -587,7 +700,7 @@ pub(crate) async fn deliver(app: &App, tenant_id: &str, id: &str, attempt: i64) 
                 .and_then(|(at,)| at)
                 .is_some_and(|at| now.0 - at.0 >= GIVEN_UP);
             if long || status == Some(410) {
-                disable(app, tenant_id, &shown).await?;
+                disable(app, tenant_id, &shown, "it kept failing").await?;
             }
         }
     }
@@ -611,8 +724,8 @@ async fn ended(
     Ok(())
 }
 
-/// Switches off an endpoint that has failed for too long.
-async fn disable(app: &App, tenant_id: &str, shown: &str) -> Result<()> {
+/// Switches off an endpoint.
+async fn disable(app: &App, tenant_id: &str, shown: &str, reason: &str) -> Result<()> {
     let caller = Caller::local(tenant_id);
     let request = Request {
         caller: &caller,
@@ -625,10 +738,7 @@ async fn disable(app: &App, tenant_id: &str, shown: &str) -> Result<()> {
         super::rules::update(app, &caller, spec::WEBHOOK, shown, &body)
     })
     .await?;
-    tracing::warn!(
-        endpoint = shown,
-        "a webhook endpoint that kept failing was disabled"
-    );
+    tracing::warn!(endpoint = shown, reason, "a webhook endpoint was disabled");
     Ok(())
 }
 
@@ -705,6 +815,17 @@ mod tests {
             "{all}"
         );
         assert!(wait("d", 11).is_none() && wait("d", 1) != wait("e", 1));
+    }
+
+    #[test]
+    fn every_event_of_a_record_has_its_area() {
+        for kind in spec::ALL {
+            assert_eq!(area_of(&event_of(kind, "create")), Some(kind.area));
+        }
+        for (event, ..) in BUILT_IN {
+            assert!(area_of(event).is_some(), "{event}");
+        }
+        assert_eq!(area_of("order.shipped"), None, "one of a workspace's own");
     }
 
     #[test]

@@ -391,3 +391,179 @@ async fn a_crafted_file_is_refused_and_leaves_nothing_behind() {
     let listed = service.get("/kb/v1/datasets").await;
     assert_eq!(listed["data"].as_array().map(Vec::len), Some(2), "{listed}");
 }
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_their_owner_reads_the_files_of_a_data_directory() {
+    use std::os::unix::fs::PermissionsExt;
+    let parent = tempfile::tempdir().expect("a directory");
+    let data = parent.path().join("data");
+    filled(&data, 1).await;
+    let mode = |path: &Path| {
+        let metadata = std::fs::metadata(path).expect("there");
+        metadata.permissions().mode() & 0o777
+    };
+    // Directories keep everybody else out, and what is in the first one is closed by itself, too.
+    for name in ["", "blobs", "keyword", "vectors", "scratch"] {
+        assert_eq!(mode(&data.join(name)), 0o700, "{name}");
+    }
+    for name in ["cairn.db", "secret.key", "lock"] {
+        assert_eq!(mode(&data.join(name)), 0o600, "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_without_their_database_are_no_new_installation() {
+    let data = tempfile::tempdir().expect("a directory");
+    filled(data.path(), 1).await;
+    std::fs::rename(data.path().join("cairn.db"), data.path().join("kept")).expect("renamed");
+    let output = std::process::Command::new(program())
+        .args(["keys", "list", "--data-dir"])
+        .arg(data.path())
+        .output()
+        .expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        !output.status.success() && said.contains("cairn.db is missing"),
+        "{said}"
+    );
+    assert!(!data.path().join("cairn.db").exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_server_changes_nothing_of_the_first() {
+    let data = tempfile::tempdir().expect("a directory");
+    let server = Process::start(data.path());
+    let second = std::process::Command::new(program())
+        .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+        .arg(data.path())
+        .output()
+        .expect("it runs");
+    let said = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(
+        !second.status.success() && said.contains("another process uses"),
+        "{said}"
+    );
+    let link = server.sandbox.clone();
+    let client = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .expect("a client");
+    let answer = client.get(&link).send().await.expect("an answer");
+    let page = answer.text().await.expect("a body");
+    assert!(!page.contains("link_used"), "{link}: {page}");
+}
+
+/// Sets the time of the last change of a file or directory to long ago.
+fn age(path: &Path) {
+    let file = std::fs::File::open(path).expect("there");
+    file.set_modified(std::time::SystemTime::UNIX_EPOCH)
+        .expect("changed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_killed_processes_left_is_swept_at_the_next_start() {
+    let data = tempfile::tempdir().expect("a directory");
+    filled(data.path(), 1).await;
+    let (incoming, scratch) = (
+        data.path().join("blobs/incoming"),
+        data.path().join("scratch"),
+    );
+    std::fs::create_dir_all(&incoming).expect("made");
+    let (upload, parse) = (
+        incoming.join("01M8HFZP9YBKG50QHVG4CPGXZE#1"),
+        scratch.join(".tmpx"),
+    );
+    std::fs::write(&upload, "half").expect("written");
+    std::fs::create_dir(&parse).expect("made");
+    std::fs::write(parse.join("41"), "half").expect("written");
+    for path in [&upload, &parse] {
+        age(path);
+    }
+    let fresh = incoming.join("01M8HFZP9YBKG50QHVG4CPGXZF#1");
+    std::fs::write(&fresh, "coming in").expect("written");
+    let _server = Process::start(data.path());
+    assert!(!upload.exists() && !parse.exists() && fresh.exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn housekeeping_removes_every_blob_that_nothing_refers_to() {
+    let service = Service::start(Engine::Sqlite).await;
+    let tenant = service.app.local_caller("default").await.expect("a tenant");
+    for n in 0..1500 {
+        let args = vec![
+            tenant.tenant().to_owned().into(),
+            format!("{n:064x}").into(),
+        ];
+        let sql =
+            "INSERT INTO kb_blobs (tenant_id, hash, size_bytes, touched_on) VALUES ($1, $2, 1, 0)";
+        service
+            .app
+            .db
+            .execute(sql, Args(args))
+            .await
+            .expect("inserted");
+    }
+    cairn::kb::housekeeping::run(&service.app)
+        .await
+        .expect("runs");
+    let (left,): (i64,) = service
+        .app
+        .db
+        .one(
+            "SELECT COUNT(*) FROM kb_blobs WHERE touched_on = 0",
+            Args(Vec::new()),
+        )
+        .await
+        .expect("a number");
+    assert_eq!(left, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_starts_on_a_full_disk_and_searches_words() {
+    let data = tempfile::tempdir().expect("a directory");
+    let (key, dataset) = filled(data.path(), 3).await;
+    // More than any disk of a test machine has.
+    let server = Process::start_with(data.path(), &["min_free_mb=8796093022207"]);
+    let answer = hits(&server, &key, &dataset).await;
+    assert_eq!(
+        answer["results"].as_array().map(Vec::len),
+        Some(3),
+        "{answer}"
+    );
+    assert!(
+        !answer["degraded"].as_array().expect("a list").is_empty(),
+        "{answer}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_secret_key_is_told_and_can_be_given_up() {
+    let data = tempfile::tempdir().expect("a directory");
+    let (key, _) = filled(data.path(), 0).await;
+    let mut server = Process::start(data.path());
+    let hook =
+        json!({"name": "x", "url": "http://127.0.0.1:9/", "event_types": ["contact.created"]});
+    let made = server
+        .call(&key, Method::POST, "/v1/webhooks", Some(hook))
+        .await;
+    assert!(made.is_some());
+    server.signal("-TERM");
+    server.child.wait().expect("it ends");
+    std::fs::remove_file(data.path().join("secret.key")).expect("removed");
+    let output = std::process::Command::new(program())
+        .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+        .arg(data.path())
+        .output()
+        .expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        said.contains("secret.key") && said.contains("--new-secret-key"),
+        "{said}"
+    );
+    let (code, report) = doctor(data.path(), &["--new-secret-key"]);
+    assert_eq!(code, Some(0), "{report}");
+    let server = Process::start(data.path());
+    let listed = server.call(&key, Method::GET, "/v1/webhooks", None).await;
+    assert_eq!(listed.expect("a list")["data"][0]["status"], "disabled");
+}

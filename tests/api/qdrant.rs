@@ -1,5 +1,6 @@
 //! The same behaviour of both vector stores. The server's part runs where `CAIRN_TEST_QDRANT_URL` names one (gRPC), and says so otherwise.
 
+use cairn::disk::Disk;
 use cairn::search::vector::{Changes, Point, Scope, VectorIndex, VectorOptions};
 use reqwest::Method;
 use serde_json::json;
@@ -17,6 +18,7 @@ async fn behaves(url: &str) {
         dimensions: 3,
         index_above_kb: 100_000,
         url,
+        disk: &Disk::new(directory.path().to_owned(), 0),
         api_key: "",
     };
     let store = VectorIndex::open(directory.path(), options.clone())
@@ -166,6 +168,7 @@ async fn an_unreachable_server_is_a_clear_error_at_start() {
         dimensions: 3,
         index_above_kb: 1,
         url: "http://127.0.0.1:9",
+        disk: &Disk::new(directory.path().to_owned(), 0),
         api_key: "",
     };
     let error = VectorIndex::open(directory.path(), options)

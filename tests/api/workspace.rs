@@ -12,8 +12,8 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::on_both;
 use crate::support::{Engine, Service, text};
+use crate::{eventually, on_both};
 
 /// Calls an operation with an idempotency key, if there is one; gives status, whether it was replayed, and body.
 async fn call(
@@ -462,9 +462,8 @@ async fn receive(
     )
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn webhooks_are_signed_and_tried_again() {
-    let receiver = Receiver::default();
+/// A service that may send to this machine, and the address of a receiver.
+async fn sending(receiver: &Receiver) -> (Service, String) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
         .await
         .expect("a port");
@@ -478,6 +477,152 @@ async fn webhooks_are_signed_and_tried_again() {
         config.webhook_seconds = 1;
     })
     .await;
+    (service, url)
+}
+
+/// The data that a key is answered with, if it is.
+async fn done_as(
+    service: &Service,
+    key: &str,
+    method: Method,
+    path: &str,
+    body: Option<Value>,
+) -> Result<Value, (StatusCode, String)> {
+    let (status, answer) = service
+        .call_as(key, method, &format!("/v1{path}"), body)
+        .await;
+    if status.is_success() {
+        Ok(answer["data"].clone())
+    } else {
+        Err((status, text(&answer["error"]["reason"])))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_endpoint_hears_what_the_key_that_set_it_up_may_read_and_ends_with_it() {
+    let receiver = Receiver::default();
+    let (service, url) = sending(&receiver).await;
+    let body = |event: &str| Some(json!({"name": "x", "url": url, "event_types": [event]}));
+    let spy = service
+        .key_with(&["integrations:write", "integrations:read"], None)
+        .await;
+    for event in [
+        "contact.created",
+        "contact.updated",
+        "ticket_comment.updated",
+        "bi_dataset.created",
+        "bi_metric.updated",
+        "analytics_property.created",
+        "asset.updated",
+        "*",
+    ] {
+        let made = done_as(&service, &spy, Method::POST, "/webhooks", body(event)).await;
+        let refused = (StatusCode::FORBIDDEN, "scope_missing".to_owned());
+        assert_eq!(made, Err(refused), "{event}");
+    }
+    // One that may read contacts hears of them until its key ends.
+    let made = service
+        .post(
+            "/kb/v1/keys",
+            json!({"name": "hook", "scopes": ["integrations:write", "crm:read"]}),
+        )
+        .await;
+    let made_by = text(&made["key"]);
+    let webhook = done_as(
+        &service,
+        &made_by,
+        Method::POST,
+        "/webhooks",
+        body("contact.created"),
+    )
+    .await
+    .expect("made");
+    let path = format!("/webhooks/{}", text(&webhook["id"]));
+    let last = async || {
+        let all = done(&service, "GET", &format!("{path}/deliveries"), None).await;
+        all[0].clone()
+    };
+    done(&service, "POST", "/contacts", Some(json!({"name": "Jane"}))).await;
+    eventually!("it is told", last().await["status"] == "succeeded");
+    let revoked = format!("/kb/v1/keys/{}", text(&made["id"]));
+    service.call(Method::DELETE, &revoked, None).await;
+    done(&service, "POST", "/contacts", Some(json!({"name": "Joe"}))).await;
+    eventually!("it is told no more", last().await["status"] == "failed");
+    assert!(text(&last().await["last_error"]).contains("has ended"));
+    assert_eq!(receiver.got.lock().expect("got").len(), 1);
+    let found = done(&service, "GET", "/webhooks", None).await;
+    assert_eq!(found[0]["status"], "disabled");
+    // What was told is shown to those who may read it, and who sets it up again takes it over.
+    let log = format!("{path}/deliveries");
+    let seen = done_as(&service, &spy, Method::GET, &log, None)
+        .await
+        .expect("a list");
+    assert_eq!(
+        (&seen[1]["status"], &seen[1]["payload"]),
+        (&json!("succeeded"), &Value::Null)
+    );
+    let active = Some(json!({"status": "active"}));
+    assert!(
+        done_as(&service, &spy, Method::PATCH, &path, active.clone())
+            .await
+            .is_err()
+    );
+    done(&service, "PATCH", &path, active).await;
+    done(&service, "POST", "/contacts", Some(json!({"name": "Jim"}))).await;
+    eventually!("it is told again", last().await["status"] == "succeeded");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signing_secret_is_for_the_key_that_made_it_and_encrypted_where_it_is_kept() {
+    let service = Service::start(Engine::Sqlite).await;
+    let hook =
+        json!({"name": "x", "url": "https://example.com", "event_types": ["contact.created"]});
+    let ask = async |key: &str| -> (u16, Value) {
+        let request = service
+            .http
+            .post(format!("{}/v1/webhooks", service.url))
+            .bearer_auth(key)
+            .header("Idempotency-Key", "one")
+            .json(&hook);
+        let answer = request.send().await.expect("an answer");
+        (answer.status().as_u16(), answer.json().await.expect("JSON"))
+    };
+    let (status, made) = ask(&service.key).await;
+    let secret = text(&made["data"]["signing_secret"]);
+    assert_eq!(
+        (status, secret.starts_with("whsec_")),
+        (201, true),
+        "{made}"
+    );
+    assert_eq!(ask(&service.key).await.1["data"], made["data"]);
+    let other = service
+        .key_with(&["integrations:write", "crm:read"], None)
+        .await;
+    let (status, answer) = ask(&other).await;
+    assert_eq!(
+        (status, &answer["error"]["reason"]),
+        (409, &json!("idempotency_key_reused"))
+    );
+    for sql in [
+        "SELECT secret AS line FROM webhook_endpoints",
+        "SELECT answer AS line FROM idempotency_keys",
+        "SELECT body AS line FROM records",
+    ] {
+        let rows: Vec<(String,)> = service
+            .app
+            .db
+            .all(sql, cairn::db::Args(Vec::new()))
+            .await
+            .expect("rows");
+        assert!(!rows.is_empty(), "{sql}");
+        assert!(rows.iter().all(|(line,)| !line.contains(&secret)), "{sql}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn webhooks_are_signed_and_tried_again() {
+    let receiver = Receiver::default();
+    let (service, url) = sending(&receiver).await;
     let webhook = done(
         &service,
         "POST",

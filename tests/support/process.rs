@@ -15,6 +15,8 @@ pub struct Process {
     pub url: String,
     /// Key of the first start.
     pub admin_key: Option<String>,
+    /// Link that signs in once.
+    pub sandbox: String,
 }
 
 impl Drop for Process {
@@ -55,6 +57,7 @@ impl Process {
             child,
             url: text(&said["url"]),
             admin_key: said["adminKey"].as_str().map(str::to_owned),
+            sandbox: text(&said["sandbox"]),
         }
     }
 

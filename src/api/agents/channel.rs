@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use super::wire::{AgentFault, Auth, Body, One, Problem, View, one};
 use crate::api::Service;
 use crate::error::Result;
+use crate::records::Kind;
 use crate::records::channel::{self, Push};
 use crate::records::users;
 
@@ -69,12 +70,12 @@ pub(super) struct PushedRecord {
     conversation_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     message_id: Option<String>,
-    /// The task as it is now, when there was one.
+    /// The task as it is now, when there was one and the key may read tasks.
     #[serde(skip_serializing_if = "Option::is_none")]
     task: Option<View>,
 }
 
-/// Pushes a message or a task's progress to the user's app; any key may. The app hears it as `openclaw:message` and `agent-task-update` at `/kb/v1/events`.
+/// Pushes a message or a task's progress to the user's app; any key may that is not confined to datasets. The app hears it as `openclaw:message` and `agent-task-update` at `/kb/v1/events`.
 #[utoipa::path(post, path = "/protected/openclaw/webhook", tag = "agents", operation_id = "pushMessageOrTaskProgress", security(("key" = [])), request_body = PushRequest,
     responses((status = 200, body = One<PushedRecord>), (status = "4XX", body = AgentFault)))]
 pub(super) async fn push(
@@ -94,9 +95,15 @@ pub(super) async fn push(
     };
     let pushed = channel::push(&service.app, &caller, push).await?;
     let (conversation_id, message_id) = pushed.message.unzip();
+    let may_read = caller.may(Kind::AgentTask.area().read());
     Ok(one(PushedRecord {
         conversation_id,
         message_id,
-        task: pushed.task.as_ref().map(View::of).transpose()?,
+        task: pushed
+            .task
+            .as_ref()
+            .filter(|_| may_read)
+            .map(View::of)
+            .transpose()?,
     }))
 }

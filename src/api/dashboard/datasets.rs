@@ -212,6 +212,8 @@ pub(super) async fn update_config(
         delimiter: patch.delimiter,
         allowed_agent_roles: patch.allowed_agent_roles,
     };
+    // The answer shows the files, too: whoever may not read them is refused before anything is changed.
+    caller.need(Scope::KbRead)?;
     datasets::update(&service.app, &caller, &id, patch).await?;
     detail(&service, &caller, &id).await
 }

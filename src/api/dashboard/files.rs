@@ -101,7 +101,7 @@ async fn upload(
     let app = &service.app;
     datasets::settings(app, &caller, &dataset_id).await?;
     let patience = waiting.patience()?;
-    app.room()?;
+    app.disk.room()?;
     check_length(app, &headers)?;
     let form = receive(app, &headers, body, Target::Blobs(caller.tenant())).await?;
     if form.files.is_empty() {

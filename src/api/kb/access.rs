@@ -4,12 +4,12 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::api::Service;
 use crate::api::dashboard::wire::{Auth, Body, Fault, Pagination, Paging, Path, Problem, Query};
-use crate::auth::keys::{self, Key, NewKey};
-use crate::auth::{Caller, Scope, scopes};
+use crate::auth::Scope;
+use crate::auth::keys::{self, Key, Made, NewKey};
 use crate::clock::Time;
 use crate::error::{Error, Result};
 use crate::kb::datasets;
@@ -30,6 +30,8 @@ pub(crate) struct KeyRecord {
     last_used_on: Option<String>,
     revoked_on: Option<String>,
     created_on: String,
+    /// The key that made it; absent for the owner of the data directory.
+    created_by: Option<String>,
 }
 
 impl From<Key> for KeyRecord {
@@ -45,6 +47,7 @@ impl From<Key> for KeyRecord {
             last_used_on: key.last_used_on.map(Time::rfc3339),
             revoked_on: key.revoked_on.map(Time::rfc3339),
             created_on: key.created_on.rfc3339(),
+            created_by: key.created_by,
         }
     }
 }
@@ -106,7 +109,7 @@ impl CreatedKey {
     }
 }
 
-/// Creates a key. It cannot have scopes that the caller does not have.
+/// Creates a key. It has no scopes that the caller has not, ends no later than the caller's key, and counts against its rate, too.
 #[utoipa::path(post, path = "/kb/v1/keys", tag = "kb", security(("key" = [])), request_body = CreateKey,
     responses((status = 201, body = CreatedKey), (status = "4XX", body = Fault)))]
 pub(super) async fn create_key(
@@ -115,7 +118,6 @@ pub(super) async fn create_key(
     Body(body): Body<CreateKey>,
 ) -> Result<(StatusCode, Json<CreatedKey>), Problem> {
     caller.need_unconfined(Scope::KeysManage)?;
-    no_more_than(&caller, &body.scopes)?;
     for id in body.dataset_ids.iter().flatten() {
         datasets::settings(&service.app, &caller, id).await?;
     }
@@ -127,20 +129,8 @@ pub(super) async fn create_key(
         expires_on,
         rate_per_minute: body.rate_per_minute,
     };
-    let (key, secret) =
-        keys::create(&service.app.db, &service.app.clock, caller.tenant(), new).await?;
+    let (key, secret) = keys::mint(&service.app.db, &service.app.clock, &caller, new).await?;
     Ok((StatusCode::CREATED, Json(CreatedKey::new(key, secret))))
-}
-
-fn no_more_than(caller: &Caller, wanted: &[String]) -> Result<()> {
-    for granted in scopes::read(wanted)? {
-        for scope in scopes::ALL.iter().copied() {
-            if scopes::names(&granted, scope) {
-                caller.need_named(scope)?;
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Reads an RFC 3339 time.
@@ -157,16 +147,31 @@ pub(crate) fn time(text: &str) -> Result<Time> {
     })
 }
 
-/// Ends a key at once.
-#[utoipa::path(delete, path = "/kb/v1/keys/{keyId}", tag = "kb", security(("key" = [])), params(("keyId" = String, Path)),
+/// What else ends.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase")]
+#[into_params(parameter_in = Query)]
+pub(super) struct Revocation {
+    /// Whether the keys that it made end, too, and those that these made.
+    #[serde(default)]
+    children: bool,
+}
+
+/// Ends a key at once; `createdBy` in the list tells which keys it made. A key with rights that the caller has not cannot be ended.
+#[utoipa::path(delete, path = "/kb/v1/keys/{keyId}", tag = "kb", security(("key" = [])), params(("keyId" = String, Path), Revocation),
     responses((status = 204), (status = "4XX", body = Fault)))]
 pub(super) async fn revoke_key(
     State(service): State<Service>,
     Auth(caller): Auth,
     Path(id): Path<String>,
+    Query(revocation): Query<Revocation>,
 ) -> Result<StatusCode, Problem> {
-    caller.need_unconfined(Scope::KeysManage)?;
-    keys::revoke(&service.app.db, &service.app.clock, caller.tenant(), &id).await?;
+    let made = if revocation.children {
+        Made::EndToo
+    } else {
+        Made::GoOn
+    };
+    keys::revoke(&service.app.db, &service.app.clock, &caller, &id, made).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -461,7 +461,7 @@ pub(super) async fn preview_file(
     caller.need(Scope::KbRead)?;
     let app = &service.app;
     datasets::settings(app, &caller, &dataset).await?;
-    app.room()?;
+    app.disk.room()?;
     check_length(app, &headers)?;
     let folder = app.parser.folder().await?;
     let form = receive(app, &headers, body, Target::Folder(folder.path())).await?;

@@ -94,7 +94,7 @@ impl Run for Runner {
     }
 
     fn ready(&self) -> Result<()> {
-        self.0.room()
+        self.0.disk.room()
     }
 
     fn given_up<'a>(&'a self, job: &'a Job, ending: &'a Ending) -> BoxFuture<'a, Result<()>> {
@@ -404,7 +404,27 @@ pub(crate) async fn parse_bytes(
             bytes,
         }
     };
-    app.parser.read(given, Some(cut)).await
+    let mut read = app.parser.read(given, Some(cut)).await?;
+    if let Ok(parsed) = &mut read {
+        warn_of_depth(document, &mut parsed.document);
+    }
+    Ok(read)
+}
+
+/// Says which files are not read because they are nested too deep.
+fn warn_of_depth(document: &Document, read: &mut cairn_ingest::Document) {
+    let names: Vec<&str> = read.children.iter().map(|c| c.file_name.as_str()).collect();
+    if document.depth < MAX_DEPTH || names.is_empty() {
+        return;
+    }
+    let shown = names[..names.len().min(10)].join(", ");
+    let rest = match names.len() {
+        0..=10 => String::new(),
+        many => format!(" and {} more", many - 10),
+    };
+    read.warnings.push(format!(
+        "files left out: {shown}{rest}; files are read at most {MAX_DEPTH} levels inside others"
+    ));
 }
 
 /// Archives and messages inside archives and messages are opened this deep.

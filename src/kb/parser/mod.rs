@@ -182,7 +182,7 @@ impl Parser {
     pub async fn folder(&self) -> Result<TempDir> {
         let scratch = self.scratch.clone();
         Ok(tokio::task::spawn_blocking(move || {
-            std::fs::create_dir_all(&scratch)?;
+            crate::disk::private_directory(&scratch)?;
             TempDir::new_in(&scratch)
         })
         .await??)

@@ -116,7 +116,7 @@ pub async fn upload(
             return Ok(repeated(known));
         }
     }
-    app.room()?;
+    app.disk.room()?;
     let file = received(app, body).await?;
     let columns = folders::columns_of(&folder)?;
     let scratch = app.parser.scratch.clone();
@@ -273,7 +273,7 @@ async fn received(app: &App, body: impl Stream<Item = Result<Bytes>> + Send) -> 
     let limit = app.config.upload_rows_mb << 20;
     let scratch = app.parser.scratch.clone();
     let mut file = tokio::task::spawn_blocking(move || {
-        std::fs::create_dir_all(&scratch)?;
+        crate::disk::private_directory(&scratch)?;
         Ok::<_, Error>(BufWriter::with_capacity(
             PIECE,
             tempfile::tempfile_in(scratch)?,

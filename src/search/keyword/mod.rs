@@ -203,7 +203,7 @@ impl KeywordStore {
 
 impl KeywordIndex {
     fn open(path: &Path, language: &str) -> Result<Self> {
-        std::fs::create_dir_all(path)?;
+        crate::disk::private_directory(path)?;
         let opened = catch_unwind(AssertUnwindSafe(|| Self::with_schema(path, language)));
         match opened {
             Ok(opened) => opened.map_err(failed),

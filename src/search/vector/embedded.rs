@@ -22,10 +22,13 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{Changes, Scope};
+use crate::disk::Disk;
 use crate::error::{Error, Result};
 
 /// Points per update.
 const BATCH: usize = 256;
+/// Bytes of a segment of the write-ahead log.
+const WAL: u64 = 8 << 20;
 /// Beam of graph searches; recall on real embeddings is checked by `cairn bench`.
 const EF: usize = 256;
 const WATERMARKS: &str = "watermarks.json";
@@ -39,6 +42,7 @@ struct Inner {
     path: PathBuf,
     dimensions: usize,
     index_above_kb: usize,
+    disk: Disk,
     /// Empty only while the store is being dropped or opened again.
     shard: RwLock<Option<Arc<EdgeShard>>>,
     /// Held by updates and flushes.
@@ -68,7 +72,13 @@ struct Marks {
 }
 
 impl Embedded {
-    pub(super) fn open(path: PathBuf, dimensions: usize, index_above_kb: usize) -> Result<Self> {
+    pub(super) fn open(
+        path: PathBuf,
+        dimensions: usize,
+        index_above_kb: usize,
+        disk: Disk,
+    ) -> Result<Self> {
+        disk.room_for_indexes(WAL)?;
         let (shard, flushed) = load(&path, dimensions, index_above_kb)?;
         let marks = Marks {
             applied: flushed.clone(),
@@ -79,6 +89,7 @@ impl Embedded {
             path,
             dimensions,
             index_above_kb,
+            disk,
             shard: RwLock::new(Some(Arc::new(shard))),
             writes: Mutex::new(()),
             maintenance: Mutex::new(()),
@@ -102,6 +113,9 @@ impl Embedded {
 
     pub(super) fn apply(&self, scope: &Scope, changes: Changes, seq: i64) -> Result<()> {
         let _writing = lock(&self.0.writes);
+        // A vector and its payload, several times over: in the log, in its segment, in the indexes of its payload.
+        let growth = changes.put.len() * (self.0.dimensions * 4 + 512) * 3;
+        self.0.disk.room_for_indexes(WAL + growth as u64)?;
         let shard = self.shard()?;
         if changes.clear {
             shard
@@ -249,6 +263,11 @@ impl Embedded {
 
     pub(super) fn improve(&self) -> Result<()> {
         if std::mem::take(&mut lock(&self.0.marks).changed) {
+            // Segments are written anew before the old ones go.
+            if let Err(error) = self.0.disk.room_for_indexes(size(&self.0.path)?) {
+                lock(&self.0.marks).changed = true;
+                return Err(error);
+            }
             let _maintaining = lock(&self.0.maintenance);
             self.shard()?.optimize().map_err(failed)?;
         }
@@ -282,6 +301,7 @@ impl Embedded {
         // Dropping flushes once more and may panic again.
         let old = slot.take();
         let _ = catch_unwind(AssertUnwindSafe(|| drop(old)));
+        self.0.disk.room_for_indexes(WAL)?;
         let (fresh, flushed) = load(&self.0.path, self.0.dimensions, self.0.index_above_kb)?;
         *slot = Some(Arc::new(fresh));
         *lock(&self.0.marks) = Marks {
@@ -316,13 +336,13 @@ fn load(
     dimensions: usize,
     index_above_kb: usize,
 ) -> Result<(EdgeShard, BTreeMap<String, i64>)> {
-    std::fs::create_dir_all(path)?;
+    crate::disk::private_directory(path)?;
     let optimizers = EdgeOptimizersConfig {
         indexing_threshold: Some(index_above_kb),
         ..EdgeOptimizersConfig::default()
     };
     let wal = WalOptions {
-        segment_capacity: 8 << 20,
+        segment_capacity: WAL as usize,
         ..WalOptions::default()
     };
     let config = EdgeConfig::builder()
@@ -348,7 +368,7 @@ fn load(
         }
         Err(error) => return Err(error),
     }
-    std::fs::create_dir_all(path)?;
+    crate::disk::private_directory(path)?;
     let shard = EdgeShard::new(path, config).map_err(failed)?;
     for field in ["tenant", "dataset", "generation", "document"] {
         let index = CreateIndex {
@@ -416,6 +436,21 @@ fn existing(
         }
         Err(_) => Err(damaged("the engine panicked".to_owned())),
     }
+}
+
+/// Bytes of the files below a directory.
+fn size(path: &Path) -> Result<u64> {
+    let mut sum = 0;
+    for entry in ignore::WalkBuilder::new(path)
+        .standard_filters(false)
+        .build()
+    {
+        // Files come and go meanwhile.
+        if let Ok(metadata) = entry.and_then(|e| e.metadata()) {
+            sum += metadata.len();
+        }
+    }
+    Ok(sum)
 }
 
 fn points(shard: &EdgeShard) -> Result<usize> {
@@ -504,6 +539,10 @@ mod tests {
     use super::super::Point;
     use super::*;
 
+    fn disk() -> Disk {
+        Disk::new(std::env::temp_dir(), 0)
+    }
+
     fn scope(dataset: &str) -> Scope {
         Scope {
             tenant_id: "t".to_owned(),
@@ -530,7 +569,7 @@ mod tests {
     #[test]
     fn searches_stay_in_their_dataset_and_scores_are_cosines() {
         let directory = tempfile::tempdir().expect("temporary directory");
-        let store = Embedded::open(directory.path().join("v"), 2, 100_000).expect("opens");
+        let store = Embedded::open(directory.path().join("v"), 2, 100_000, disk()).expect("opens");
         store
             .apply(
                 &scope("a"),
@@ -564,7 +603,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("temporary directory");
         let path = directory.path().join("v");
         let filled = || {
-            let store = Embedded::open(path.clone(), 2, 100_000).expect("opens");
+            let store = Embedded::open(path.clone(), 2, 100_000, disk()).expect("opens");
             store
                 .apply(&scope("a"), put(vec![point(1, "x", [1.0, 0.0])]), 5)
                 .expect("applies");
@@ -576,7 +615,7 @@ mod tests {
         ] {
             filled();
             damage(&path).expect("damaged");
-            let store = Embedded::open(path.clone(), 2, 100_000).expect("opens again");
+            let store = Embedded::open(path.clone(), 2, 100_000, disk()).expect("opens again");
             assert_eq!(store.applied().get("a"), None, "to be built anew");
             assert!(store.ids(&scope("a")).expect("reads").is_empty());
             assert!(path.with_extension("damaged").is_dir());
@@ -588,7 +627,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("temporary directory");
         let path = directory.path().join("v");
         {
-            let store = Embedded::open(path.clone(), 2, 100_000).expect("opens");
+            let store = Embedded::open(path.clone(), 2, 100_000, disk()).expect("opens");
             store
                 .apply(&scope("a"), put(vec![point(1, "x", [1.0, 0.0])]), 5)
                 .expect("applies");
@@ -598,7 +637,7 @@ mod tests {
             store.flush_pending().expect("flushes");
             store.improve().expect("optimises");
         }
-        let store = Embedded::open(path, 2, 100_000).expect("opens again");
+        let store = Embedded::open(path, 2, 100_000, disk()).expect("opens again");
         assert_eq!(
             store.applied(),
             HashMap::from([("a".to_owned(), 5), ("b".to_owned(), 6)])

@@ -13,6 +13,7 @@ pub use embedded::Embedded;
 pub use server::Server;
 
 use crate::db::Db;
+use crate::disk::Disk;
 use crate::error::Result;
 
 /// Where vectors are.
@@ -57,6 +58,8 @@ pub struct VectorOptions<'a> {
     pub index_above_kb: usize,
     /// Server address; empty for the embedded engine.
     pub url: &'a str,
+    /// The disk of the data directory.
+    pub disk: &'a Disk,
     /// API key of the server.
     pub api_key: &'a str,
 }
@@ -90,8 +93,9 @@ impl VectorIndex {
         if options.url.is_empty() {
             let path = data_dir.join("vectors").join(slug(options.model));
             let (dimensions, above) = (options.dimensions, options.index_above_kb);
+            let disk = options.disk.clone();
             return Ok(Self::Embedded(
-                tokio::task::spawn_blocking(move || Embedded::open(path, dimensions, above))
+                tokio::task::spawn_blocking(move || Embedded::open(path, dimensions, above, disk))
                     .await??,
             ));
         }

@@ -2,10 +2,21 @@
 // API keys: made with the rights they need, shown once, ended at once.
 
 import { all, call, datasets as load, post } from '../lib/api.js';
-import { button, confirmed, dialog, field, form, h, put, table, toast } from '../lib/dom.js';
+import { button, dialog, field, form, h, put, table, toast } from '../lib/dom.js';
 import { ago, badge } from '../lib/format.js';
 
 const SCOPES = [['kb:search', 'search'], ['kb:read', 'search and read documents'], ['kb:write', 'upload, change, delete'], ['knowledge:*', 'post and read findings'], ['data:*', 'folders and rows'], ['projects:*', 'projects and tasks'], ['sales:*', 'campaigns and leads'], ['crm:*', 'contacts, deals, invoices'], ['support:*', 'tickets'], ['cms:*', 'content'], ['system:read', 'metrics'], ['keys:manage', 'make and end keys'], ['admin', 'everything']];
+
+/** @param {any} key */
+const isOver = (key) => key.revokedOn || (key.expiresOn && new Date(key.expiresOn) < new Date());
+
+/**
+ * The keys that a key made, and those that these made.
+ * @param {any[]} keys
+ * @param {string} id
+ * @returns {any[]}
+ */
+const madeBy = (keys, id) => keys.filter((k) => k.createdBy === id).flatMap((k) => [k, ...madeBy(keys, k.id)]);
 
 /** @param {import('../app.js').Context} context */
 export async function page({ signal }) {
@@ -15,11 +26,17 @@ export async function page({ signal }) {
     const keys = await all('/kb/v1/keys', signal);
     keys.reverse();
     put(out, table('Keys', ['Name', 'Begins with', 'Rights', 'Datasets', 'Last used', 'Expires', 'State', ''], keys.map((key) => {
-      const over = key.revokedOn || (key.expiresOn && new Date(key.expiresOn) < new Date());
+      const over = isOver(key);
       return [key.name, h('code', null, `${key.hint}…`), key.scopes.join(', '), key.datasetIds ? key.datasetIds.map((/** @type {string} */ id) => datasets.find((d) => d.id === id)?.name ?? id).join(', ') : 'all', ago(key.lastUsedOn), ago(key.expiresOn), badge(key.revokedOn ? 'revoked' : over ? 'expired' : 'active'),
         !over && button('Revoke', async () => {
-          if (!(await confirmed(`Programs that use “${key.name}” are refused from the next request on.`, 'Revoke'))) return;
-          await call('DELETE', `/kb/v1/keys/${key.id}`);
+          const children = madeBy(keys, key.id).filter((k) => !isOver(k));
+          const too = h('input', { type: 'checkbox', checked: true });
+          const sure = await dialog('Revoke', (close) => form(async () => close(true),
+            h('p', null, `Programs that use “${key.name}” are refused from the next request on.`),
+            children.length > 0 && h('p', null, h('label', { class: 'check' }, too, ` Revoke what it made, too: ${children.map((k) => k.name).join(', ')}`)),
+            h('p', { class: 'row end' }, button('Cancel', () => close(false)), h('button', { class: 'danger' }, 'Revoke'))));
+          if (!sure) return;
+          await call('DELETE', `/kb/v1/keys/${key.id}${children.length > 0 && too.checked ? '?children=true' : ''}`);
           await draw();
         }, { class: 'small danger', 'aria-label': `Revoke ${key.name}` })];
     }), 'No keys.'));
