@@ -15,7 +15,7 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
     SqliteSynchronous,
 };
-use sqlx::{AssertSqlSafe, FromRow, Postgres, SqlSafeStr, Sqlite, Transaction};
+use sqlx::{AssertSqlSafe, Connection, FromRow, Postgres, SqlSafeStr, Sqlite, Transaction};
 
 pub use value::{Args, Value};
 
@@ -104,6 +104,11 @@ impl Db {
                 .max_connections(1)
                 .idle_timeout(None)
                 .max_lifetime(None)
+                // A transaction that SQLite itself rolled back, on a full disk for instance, is one that sqlx believes open (0.9.0): such a connection
+                // would refuse every transaction after it.
+                .before_acquire(|connection, _| {
+                    Box::pin(async move { Ok(!connection.is_in_transaction()) })
+                })
                 .connect_with(options.clone())
                 .await
                 .map_err(unreachable)?;
@@ -384,3 +389,45 @@ macro_rules! args {
     ($($value:expr),* $(,)?) => { $crate::db::Args(vec![$($crate::db::Value::from($value)),*]) };
 }
 pub(crate) use args;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// SQLite rolls a transaction back by itself when a page of it finds no room.
+    #[tokio::test]
+    async fn a_full_disk_ends_the_transaction_and_no_other() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("cairn.db");
+        let db = Db::open(&format!("sqlite:{}", path.display()), 2)
+            .await
+            .expect("opens");
+        let (pages,): (i64,) = db.one("PRAGMA page_count", args![]).await.expect("a number");
+        assert!(pages > 0);
+        db.execute("PRAGMA max_page_count = 1", args![])
+            .await
+            .expect("set to what there is");
+        let large = "x".repeat(40 << 20);
+        let mut tx = db.begin().await.expect("begins");
+        let outcome = tx
+            .execute(
+                "INSERT INTO signing_keys (name, value) VALUES ('large', $1)",
+                args![&large],
+            )
+            .await;
+        let error = match outcome {
+            Ok(_) => tx.commit().await.expect_err("there is no room"),
+            Err(error) => {
+                drop(tx);
+                error
+            }
+        };
+        assert_eq!(error.code(), "disk_full");
+        db.execute(
+            "INSERT INTO signing_keys (name, value) VALUES ('small', 'x')",
+            args![],
+        )
+        .await
+        .expect("there is room for this, and a connection");
+    }
+}
