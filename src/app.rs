@@ -39,7 +39,7 @@ use crate::search;
 use crate::search::follower;
 use crate::search::keyword::KeywordStore;
 use crate::search::states::IndexStates;
-use crate::search::vector::{VectorIndex, VectorOptions};
+use crate::search::vector::{Cluster, Layout, VectorIndex, VectorOptions};
 
 /// The application.
 pub struct App {
@@ -57,6 +57,8 @@ pub struct App {
     pub blobs: Blobs,
     /// The disk of the data directory.
     pub disk: Disk,
+    /// The Qdrant servers, if there are any.
+    pub cluster: Option<Arc<Cluster>>,
     /// What addresses of files are signed with.
     pub(crate) signing_secret: OnceCell<String>,
     /// Rung after every commit.
@@ -207,6 +209,7 @@ impl App {
             clock,
             db,
             blobs,
+            cluster: Cluster::of(&config)?.map(Arc::new),
             disk: Disk::new(config.data_dir.clone(), config.min_free_mb),
             signing_secret: OnceCell::new(),
             bell: Bell::default(),
@@ -417,11 +420,18 @@ impl App {
     /// As the store says.
     pub async fn vectors_of(&self, model: &str, dimensions: i64) -> Result<Arc<VectorIndex>> {
         let engine = self.engine().await?;
+        let dimensions = usize::try_from(dimensions).unwrap_or(0);
         let mut stores = engine.stores.lock().await;
         if let Some(open) = stores.get(model) {
             return Ok(Arc::clone(open));
         }
-        let dimensions = usize::try_from(dimensions).unwrap_or(0);
+        if self.cluster.is_some() {
+            // A server that does not answer keeps nobody from the stores that are open.
+            drop(stores);
+            let opened = self.open_vectors(model, dimensions).await?;
+            let mut stores = engine.stores.lock().await;
+            return Ok(Arc::clone(stores.entry(model.to_owned()).or_insert(opened)));
+        }
         let opened = self.open_vectors(model, dimensions).await?;
         stores.insert(model.to_owned(), Arc::clone(&opened));
         Ok(opened)
@@ -433,10 +443,12 @@ impl App {
             dimensions,
             index_above_kb: self.config.vector_index_kb,
             disk: &self.disk,
-            url: &self.config.qdrant_url,
-            api_key: &self.config.qdrant_api_key,
+            cluster: self.cluster.clone().map(|cluster| {
+                let layout = Layout::of(&self.config, dimensions);
+                (cluster, layout)
+            }),
         };
-        VectorIndex::open(&self.config.data_dir, options)
+        VectorIndex::open(&self.config.data_dir, &self.db, options)
             .await
             .map(Arc::new)
     }
@@ -458,9 +470,12 @@ impl App {
                 let mut stores = BTreeMap::new();
                 match self.open_vectors(&spec.model, spec.dimensions).await {
                     Ok(vectors) => drop(stores.insert(spec.model.clone(), vectors)),
-                    // Words are searched all the same, and vectors once there is room.
-                    Err(error) if error.kind() == Kind::NoSpace => {
-                        tracing::error!(error = %error, "the vector index waits for room on the disk");
+                    // Words are searched all the same, and vectors once there is room, or a server answers.
+                    Err(error)
+                        if error.kind() == Kind::NoSpace
+                            || error.code() == "vector_store_unavailable" =>
+                    {
+                        tracing::error!(error = %error, "vectors cannot be searched yet");
                     }
                     Err(error) => return Err(error),
                 }

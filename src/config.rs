@@ -49,6 +49,18 @@ config! {
     blob_url: String = String::new();
     /// Qdrant server for vectors, as `http://host:6334` (gRPC); empty for the embedded engine.
     qdrant_url: String = String::new();
+    /// Several Qdrant servers of one cluster, joined by commas, instead of qdrant_url: they are asked in turn, and the next one when one does not answer.
+    qdrant_urls: String = String::new();
+    /// Copies of each shard of a collection that is made on the Qdrant servers; as many as there are servers at most.
+    qdrant_replication: u32 = 2;
+    /// Shards of such a collection; 0 for as many as the servers think right.
+    qdrant_shards: u32 = 0;
+    /// Whether such a collection keeps its vectors on disk and not in memory.
+    qdrant_on_disk: bool = false;
+    /// How such a collection makes vectors smaller for the first look at them: `none`, `scalar` (a quarter of the memory), `binary` (1,024 dimensions and more).
+    qdrant_quantization: String = "none".to_owned();
+    /// Seconds that a Qdrant server may take for a search, and twelve times as long for a change.
+    qdrant_seconds: u64 = 5;
     /// API key of the Qdrant server.
     qdrant_api_key: String = String::new();
     /// Embedding model of new datasets: a name from `cairn models list` or a directory.
@@ -278,6 +290,15 @@ impl Config {
                 "uploads, event_streams, connections, connections_per_address, anonymous_bodies and all times must be at least 1, and body_memory_mb at least one body (body_kb)",
             );
         }
+        if !["none", "scalar", "binary"].contains(&self.qdrant_quantization.as_str()) {
+            return wrong("qdrant_quantization must be none, scalar or binary");
+        }
+        if self.qdrant_replication == 0 || self.qdrant_seconds == 0 {
+            return wrong("qdrant_replication and qdrant_seconds must be at least 1");
+        }
+        if !self.qdrant_url.is_empty() && !self.qdrant_urls.is_empty() {
+            return wrong("give qdrant_url or qdrant_urls, not both");
+        }
         if self.crawls == 0 || self.crawl_page_mb == 0 || self.crawl_seconds == 0 {
             return wrong("crawls, crawl_page_mb and crawl_seconds must be at least 1");
         }
@@ -333,6 +354,15 @@ impl Config {
         } else {
             self.database_url.clone()
         }
+    }
+
+    /// The addresses of the Qdrant servers; none for the embedded engine.
+    pub fn qdrant_addresses(&self) -> impl Iterator<Item = &str> {
+        self.qdrant_urls
+            .split(',')
+            .chain([self.qdrant_url.as_str()])
+            .map(str::trim)
+            .filter(|url| !url.is_empty())
     }
 
     /// The file of an SQLite database.

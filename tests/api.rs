@@ -39,6 +39,8 @@ mod jobs;
 mod kb;
 #[path = "api/mcp.rs"]
 mod mcp;
+#[path = "api/memory.rs"]
+mod memory;
 #[path = "api/openapi.rs"]
 mod openapi;
 #[path = "api/portable.rs"]

@@ -446,3 +446,61 @@ async fn answer(
         .insert(header::CONNECTION, HeaderValue::from_static("close"));
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    /// Paths of the OpenAPI document that have such an operation.
+    fn paths(has: impl Fn(&Value) -> bool) -> BTreeSet<String> {
+        let document = serde_json::to_value(crate::api::openapi()).expect("JSON");
+        let paths = document["paths"].as_object().expect("paths");
+        let found = paths.iter().filter(|(_, item)| {
+            let mut operations = item.as_object().into_iter().flat_map(|o| o.values());
+            operations.any(&has)
+        });
+        found.map(|(path, _)| path.clone()).collect()
+    }
+
+    fn has_type(content: &Value, kind: &str) -> bool {
+        content
+            .get("content")
+            .is_some_and(|c| c.get(kind).is_some())
+    }
+
+    fn set(routes: &[&str]) -> BTreeSet<String> {
+        routes.iter().map(|&route| route.to_owned()).collect()
+    }
+
+    #[test]
+    fn streams_are_those_of_the_openapi_document() {
+        let endless = paths(|operation| {
+            let answer = &operation["responses"]["200"];
+            has_type(answer, "text/event-stream") && !has_type(answer, "application/json")
+        });
+        assert_eq!(endless, set(&STREAMS));
+    }
+
+    #[test]
+    fn uploads_are_those_of_the_openapi_document() {
+        let mut uploads = paths(|operation| {
+            let body = &operation["requestBody"];
+            ["multipart/form-data", "application/x-ndjson"]
+                .iter()
+                .any(|kind| has_type(body, kind))
+        });
+        // Signed addresses are no operations of the document.
+        uploads.insert("/v1/files/{tenant}/{id}".to_owned());
+        assert_eq!(uploads, set(&UPLOADS));
+    }
+
+    #[test]
+    fn probes_are_operations() {
+        let all = paths(|_| true);
+        assert!(set(&PROBES).is_subset(&all), "{all:?}");
+    }
+}

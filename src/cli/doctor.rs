@@ -14,6 +14,8 @@ use crate::seal;
 use crate::search::drift::{self, Drift};
 use crate::search::follower;
 use crate::search::states::Index;
+use crate::search::vector::cluster::NodeReport;
+use crate::search::vector::{CollectionReport, VectorIndex};
 use crate::workspace::{commit, webhooks};
 
 #[derive(Debug, Args)]
@@ -124,12 +126,17 @@ pub(super) async fn run(global: &Global, args: DoctorArgs) -> Result<Done> {
     }
     engine.flush().await?;
     let drift: usize = findings.iter().map(Finding::drift).sum();
+    let servers = servers(&app, engine).await?;
     if global.json {
-        println!(
-            "{}",
-            serde_json::json!({"model": engine.embedder.spec(), "drift": drift, "datasets": findings})
-        );
+        let mut report = serde_json::json!({"model": engine.embedder.spec(), "drift": drift, "datasets": findings});
+        if let Some(servers) = &servers {
+            report["vectorServers"] = serde_json::json!(servers);
+        }
+        println!("{report}");
     } else {
+        if let Some(servers) = &servers {
+            servers.print();
+        }
         println!(
             "model {} loads and gives {} dimensions; the database answers",
             engine.embedder.spec().model,
@@ -197,6 +204,49 @@ pub(super) async fn run(global: &Global, args: DoctorArgs) -> Result<Done> {
             "the data directory does not agree with itself; see above, and try --repair",
         ))
     }
+}
+
+/// What the Qdrant servers say of themselves and of their collections.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Servers {
+    nodes: Vec<NodeReport>,
+    collections: Vec<CollectionReport>,
+}
+
+impl Servers {
+    fn print(&self) {
+        for node in &self.nodes {
+            let version = node.version.as_deref().unwrap_or("no answer");
+            let problem = node.problem.as_deref().unwrap_or("fine");
+            println!("Qdrant server {}: {version}, {problem}", node.url);
+        }
+        for c in &self.collections {
+            println!(
+                "collection {}: {}, {} points, {} shards with {} copies each, of which {} answer",
+                c.collection, c.status, c.points, c.shards, c.replication, c.replicas_active
+            );
+            for note in &c.notes {
+                println!("collection {}: {note}", c.collection);
+            }
+        }
+    }
+}
+
+async fn servers(app: &App, engine: &Engine) -> Result<Option<Servers>> {
+    let Some(cluster) = &app.cluster else {
+        return Ok(None);
+    };
+    let mut collections = Vec::new();
+    for (_, store) in engine.open_vectors().await {
+        if let VectorIndex::Server(server) = &*store {
+            collections.push(server.report().await?);
+        }
+    }
+    Ok(Some(Servers {
+        nodes: cluster.report().await,
+        collections,
+    }))
 }
 
 #[derive(sqlx::FromRow)]

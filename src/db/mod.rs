@@ -402,7 +402,10 @@ mod tests {
         let db = Db::open(&format!("sqlite:{}", path.display()), 2)
             .await
             .expect("opens");
-        let (pages,): (i64,) = db.one("PRAGMA page_count", args![]).await.expect("a number");
+        let (pages,): (i64,) = db
+            .one("PRAGMA page_count", args![])
+            .await
+            .expect("a number");
         assert!(pages > 0);
         db.execute("PRAGMA max_page_count = 1", args![])
             .await

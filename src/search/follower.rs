@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::drift;
 use super::keyword::{Change, blocking};
 use super::states::Index;
+use super::vector::cluster::COLLECTION_MISSING;
 use super::vector::{Changes, Point, Scope};
 use crate::app::{App, Engine};
 use crate::db::args;
@@ -171,7 +172,7 @@ pub async fn catch_up(app: &App, engine: &Engine) -> Result<bool> {
 fn fails(app: &App, set: &str, index: Index, error: &Error) {
     metrics::counter!("cairn_index_errors_total", "index" => index.name()).increment(1);
     tracing::error!(set, %index, error = %error, "an index could not follow; it is tried again");
-    if error.is_damage() {
+    if error.is_damage() || error.code() == COLLECTION_MISSING {
         app.indexes.damaged(set, index);
     } else {
         app.indexes.failed(set, index, error);

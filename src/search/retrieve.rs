@@ -13,6 +13,7 @@ use super::keyword::{self, Analysed, Form, FormKind, KeywordIndex, QueryTerm};
 use super::request::{Defaults, MAX_CANDIDATES, Request};
 use super::states::Index;
 use super::syntax::{self, Parsed};
+use super::vector::cluster::COLLECTION_MISSING;
 use super::vector::{Scope as VectorScope, VectorIndex};
 use crate::app::{App, Engine};
 use crate::clock::Time;
@@ -325,6 +326,10 @@ impl Source {
                     if is_away(&error) && self.vector.is_some() && !request.require_vectors =>
                 {
                     tracing::warn!(error = %error, "a search goes by words alone");
+                    if error.code() == COLLECTION_MISSING {
+                        app.indexes.damaged(&self.dataset.live_set, Index::Vector);
+                        app.bell.ring();
+                    }
                     self.vector = None;
                     self.without_vectors = true;
                 }
@@ -589,7 +594,13 @@ fn at_hand<T>(outcome: Result<T>, request: &Request) -> Result<Option<T>> {
 fn is_away(error: &Error) -> bool {
     matches!(
         error.code(),
-        "vector_store_unavailable" | "model_unavailable" | "disk_full"
+        COLLECTION_MISSING
+            | "vector_store_unavailable"
+            | "vector_server_refused"
+            | "vector_server_version"
+            | "vector_dimensions"
+            | "model_unavailable"
+            | "disk_full"
     )
 }
 

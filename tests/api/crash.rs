@@ -1,6 +1,6 @@
-//! `kill -9` at random moments while files are uploaded, replaced, ingested again, switched off, edited and deleted, and generations built,
-//! switched and removed: after a restart everything
-//! acknowledged holds, nothing is stuck or doubled, both indexes agree with SQL.
+//! `kill -9` at random moments while files are uploaded, replaced, ingested again, switched off and deleted, their chunks
+//! changed, hidden and added, and generations built, switched and removed: after a restart everything acknowledged holds, edits included,
+//! nothing is stuck or doubled, both indexes agree with SQL.
 //!
 //! `CAIRN_TEST_KILLS` sets the number of kills (3 when absent).
 
@@ -37,7 +37,7 @@ async fn killing_the_server_loses_and_doubles_nothing() {
         .await
         .expect("created");
     let dataset = text(&created["id"]);
-    let (mut files, mut gone) = (BTreeMap::new(), Vec::new());
+    let (mut files, mut gone, mut edits) = (BTreeMap::new(), Vec::new(), Edits::new());
     // A small repeatable generator: the moments differ, and a failure can be tried again.
     let mut dice = 0x5DEE_CE66_u64;
     let mut roll = move |n: u64| {
@@ -73,7 +73,7 @@ async fn killing_the_server_loses_and_doubles_nothing() {
             };
             let path = format!("/kb/v1/datasets/{dataset}/documents/{id}");
             let patch = |body: Value| server.call(&key, reqwest::Method::PATCH, &path, Some(body));
-            match roll(6) {
+            match roll(9) {
                 0 => {
                     // Whether it was done is unknown when nothing comes back.
                     let answer = reqwest::Client::new()
@@ -123,7 +123,7 @@ async fn killing_the_server_loses_and_doubles_nothing() {
                         );
                     }
                 }
-                _ => {
+                5 => {
                     let body = json!({"content": format!("Added in round {round}.")});
                     server
                         .call(
@@ -133,6 +133,17 @@ async fn killing_the_server_loses_and_doubles_nothing() {
                             Some(body),
                         )
                         .await;
+                }
+                kind => {
+                    // While the document is being ingested, too.
+                    if kind == 6 {
+                        patch(json!({"reIngest": true})).await;
+                    }
+                    let change = match roll(2) {
+                        0 => json!({"enabled": false}),
+                        _ => json!({"content": format!("Rewritten in round {round}, {n}.")}),
+                    };
+                    edit(&server, &key, &dataset, &id, roll(8), change, &mut edits).await;
                 }
             }
         }
@@ -176,6 +187,11 @@ async fn killing_the_server_loses_and_doubles_nothing() {
         }
         assert_eq!(last["status"], "indexed", "{last}");
     }
+    for ((document, original), change) in &edits {
+        if let (true, Some(change)) = (files.contains_key(document), change) {
+            holds(&server, &key, &dataset, document, original, change).await;
+        }
+    }
     server.signal("-TERM");
     assert!(
         server.child.wait().expect("it ends").success(),
@@ -184,6 +200,90 @@ async fn killing_the_server_loses_and_doubles_nothing() {
     let report = healthy(data.path());
     for found in report["datasets"].as_array().expect("sets") {
         assert_eq!(found["chunks"], found["embedded"], "{report}");
+    }
+}
+
+/// Changes of chunks by document and original text; `None` when it is unknown whether the change was made.
+type Edits = BTreeMap<(String, String), Option<Value>>;
+
+/// Lists something of a document.
+async fn listed(
+    server: &Process,
+    key: &str,
+    dataset: &str,
+    document: &str,
+    what: &str,
+) -> Option<Vec<Value>> {
+    let path = format!("/kb/v1/datasets/{dataset}/documents/{document}/{what}");
+    let answer = server.call(key, reqwest::Method::GET, &path, None).await?;
+    answer["data"].as_array().cloned()
+}
+
+/// Changes one of the chunks that nobody changed before.
+async fn edit(
+    server: &Process,
+    key: &str,
+    dataset: &str,
+    document: &str,
+    nth: u64,
+    change: Value,
+    edits: &mut Edits,
+) {
+    let chunks = listed(server, key, dataset, document, "chunks?limit=500").await;
+    let chunk = chunks.into_iter().flatten().filter(|c| {
+        let known = (document.to_owned(), text(&c["content"]));
+        c["origin"] == "parsed" && c["enabled"] == true && !edits.contains_key(&known)
+    });
+    let Some(chunk) = chunk
+        .take(8)
+        .collect::<Vec<_>>()
+        .into_iter()
+        .cycle()
+        .nth(nth as usize)
+    else {
+        return;
+    };
+    let path = format!("/kb/v1/datasets/{dataset}/chunks/{}", text(&chunk["id"]));
+    let done = server
+        .call(key, reqwest::Method::PATCH, &path, Some(change.clone()))
+        .await;
+    let known = (document.to_owned(), text(&chunk["content"]));
+    edits.insert(known, done.map(|_| change));
+}
+
+/// Asserts that an acknowledged change of a chunk is kept, and applied wherever its text stands.
+async fn holds(
+    server: &Process,
+    key: &str,
+    dataset: &str,
+    document: &str,
+    original: &str,
+    change: &Value,
+) {
+    let kept = listed(server, key, dataset, document, "edits").await;
+    let kept = kept.expect("edits");
+    let kept: Vec<&Value> = kept
+        .iter()
+        // The text of a chunk beside a changed one begins without what both had.
+        .filter(|e| {
+            e["original"]
+                .as_str()
+                .is_some_and(|o| o.ends_with(original))
+        })
+        .collect();
+    assert!(
+        kept.iter().any(|e| match change["content"].as_str() {
+            Some(content) => e["content"] == content,
+            None => e["enabled"] == false,
+        }),
+        "{change} of {original:?} is lost: {kept:?}"
+    );
+    let chunks = listed(server, key, dataset, document, "chunks?limit=500").await;
+    for chunk in chunks.expect("chunks") {
+        assert!(
+            chunk["content"] != original || chunk["enabled"] == false,
+            "{change} is not applied to {chunk}"
+        );
     }
 }
 

@@ -13,7 +13,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use zip::write::SimpleFileOptions;
 
-use crate::support::process::Process;
+use crate::support::process::{Process, filled};
 use crate::support::{Engine, Service, program, text};
 use crate::{eventually, on_both};
 
@@ -38,42 +38,6 @@ on_both! {
         assert!(text(&answer["degraded"][0]).starts_with("vector index failing"), "{answer}");
         assert_eq!((&answer["totals"]["complete"], &answer["confidence"]["noConfidentAnswer"]), (&json!(false), &json!(true)));
     }
-}
-
-/// Starts a server with three files, and ends it again; gives the admin key and the dataset.
-async fn filled(data: &Path, files: usize) -> (String, String) {
-    let mut server = Process::start(data);
-    let key = server.admin_key.clone().expect("the first start");
-    let made = server
-        .call(
-            &key,
-            Method::POST,
-            "/kb/v1/datasets",
-            Some(json!({"name": "d"})),
-        )
-        .await;
-    let dataset = text(&made.expect("created")["id"]);
-    for n in 0..files {
-        let part = reqwest::multipart::Part::bytes(
-            format!("The puffin number {n} nests on a cliff.").into_bytes(),
-        );
-        let form = reqwest::multipart::Form::new().part("files", part.file_name(format!("{n}.md")));
-        let url = format!(
-            "{}/dashboard/v1/knowledge-base/datasets/{dataset}/files/upload?wait=indexed",
-            server.url
-        );
-        let answer = reqwest::Client::new()
-            .post(url)
-            .bearer_auth(&key)
-            .multipart(form)
-            .send()
-            .await
-            .expect("an answer");
-        assert_eq!(answer.status(), StatusCode::OK);
-    }
-    server.signal("-TERM");
-    assert!(server.child.wait().expect("it ends").success());
-    (key, dataset)
 }
 
 /// The first file below a directory whose name ends so.
@@ -120,7 +84,7 @@ async fn hits(server: &Process, key: &str, dataset: &str) -> Value {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn damaged_indexes_are_built_anew_at_the_next_start() {
     let data = tempfile::tempdir().expect("a directory");
-    let (key, dataset) = filled(data.path(), 3).await;
+    let (key, dataset) = filled(data.path(), 3, &[]).await;
     let (keyword, vectors) = (data.path().join("keyword"), data.path().join("vectors"));
     let flip = |path: PathBuf| {
         let mut bytes = std::fs::read(&path).expect("readable");
@@ -187,7 +151,7 @@ async fn damaged_indexes_are_built_anew_at_the_next_start() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_doctor_sees_altered_bytes_and_repairs_what_can_be() {
     let data = tempfile::tempdir().expect("a directory");
-    filled(data.path(), 3).await;
+    filled(data.path(), 3, &[]).await;
     // A byte in the middle of a postings file, which no footer checks when it is opened.
     let path = file(&data.path().join("keyword"), ".pos");
     let mut bytes = std::fs::read(&path).expect("readable");
@@ -225,7 +189,7 @@ async fn the_doctor_sees_altered_bytes_and_repairs_what_can_be() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_without_its_indexes_says_so_and_readiness_waits() {
     let data = tempfile::tempdir().expect("a directory");
-    let (key, dataset) = filled(data.path(), 30).await;
+    let (key, dataset) = filled(data.path(), 30, &[]).await;
     for directory in ["keyword", "vectors"] {
         std::fs::remove_dir_all(data.path().join(directory)).expect("removed, as in a backup");
     }
@@ -398,7 +362,7 @@ async fn only_their_owner_reads_the_files_of_a_data_directory() {
     use std::os::unix::fs::PermissionsExt;
     let parent = tempfile::tempdir().expect("a directory");
     let data = parent.path().join("data");
-    filled(&data, 1).await;
+    filled(&data, 1, &[]).await;
     let mode = |path: &Path| {
         let metadata = std::fs::metadata(path).expect("there");
         metadata.permissions().mode() & 0o777
@@ -415,7 +379,7 @@ async fn only_their_owner_reads_the_files_of_a_data_directory() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn files_without_their_database_are_no_new_installation() {
     let data = tempfile::tempdir().expect("a directory");
-    filled(data.path(), 1).await;
+    filled(data.path(), 1, &[]).await;
     std::fs::rename(data.path().join("cairn.db"), data.path().join("kept")).expect("renamed");
     let output = std::process::Command::new(program())
         .args(["keys", "list", "--data-dir"])
@@ -464,7 +428,7 @@ fn age(path: &Path) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_killed_processes_left_is_swept_at_the_next_start() {
     let data = tempfile::tempdir().expect("a directory");
-    filled(data.path(), 1).await;
+    filled(data.path(), 1, &[]).await;
     let (incoming, scratch) = (
         data.path().join("blobs/incoming"),
         data.path().join("scratch"),
@@ -522,7 +486,7 @@ async fn housekeeping_removes_every_blob_that_nothing_refers_to() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_starts_on_a_full_disk_and_searches_words() {
     let data = tempfile::tempdir().expect("a directory");
-    let (key, dataset) = filled(data.path(), 3).await;
+    let (key, dataset) = filled(data.path(), 3, &[]).await;
     // More than any disk of a test machine has.
     let server = Process::start_with(data.path(), &["min_free_mb=8796093022207"]);
     let answer = hits(&server, &key, &dataset).await;
@@ -540,7 +504,7 @@ async fn a_server_starts_on_a_full_disk_and_searches_words() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lost_secret_key_is_told_and_can_be_given_up() {
     let data = tempfile::tempdir().expect("a directory");
-    let (key, _) = filled(data.path(), 0).await;
+    let (key, _) = filled(data.path(), 0, &[]).await;
     let mut server = Process::start(data.path());
     let hook =
         json!({"name": "x", "url": "http://127.0.0.1:9/", "event_types": ["contact.created"]});

@@ -3,6 +3,7 @@
 pub mod browser;
 mod postgres;
 pub mod process;
+pub mod qdrant;
 pub mod site;
 
 use std::path::PathBuf;

@@ -103,3 +103,39 @@ impl Process {
             .expect("kill runs");
     }
 }
+
+/// Starts a server, gives it files, and ends it again; gives the admin key and the dataset.
+pub async fn filled(data: &Path, files: usize, settings: &[&str]) -> (String, String) {
+    let mut server = Process::start_with(data, settings);
+    let key = server.admin_key.clone().expect("the first start");
+    let made = server
+        .call(
+            &key,
+            Method::POST,
+            "/kb/v1/datasets",
+            Some(serde_json::json!({"name": "d"})),
+        )
+        .await;
+    let dataset = text(&made.expect("created")["id"]);
+    for n in 0..files {
+        let part = reqwest::multipart::Part::bytes(
+            format!("The puffin number {n} nests on a cliff.").into_bytes(),
+        );
+        let form = reqwest::multipart::Form::new().part("files", part.file_name(format!("{n}.md")));
+        let url = format!(
+            "{}/dashboard/v1/knowledge-base/datasets/{dataset}/files/upload?wait=indexed",
+            server.url
+        );
+        let answer = reqwest::Client::new()
+            .post(url)
+            .bearer_auth(&key)
+            .multipart(form)
+            .send()
+            .await
+            .expect("an answer");
+        assert_eq!(answer.status(), reqwest::StatusCode::OK);
+    }
+    server.signal("-TERM");
+    assert!(server.child.wait().expect("it ends").success());
+    (key, dataset)
+}

@@ -213,7 +213,7 @@ pub(super) async fn settings(
         embedding_model: spec.model,
         vector_size: spec.dimensions,
         max_tokens: spec.max_tokens,
-        vector_store: if app.config.qdrant_url.is_empty() {
+        vector_store: if app.cluster.is_none() {
             "embedded"
         } else {
             "server"

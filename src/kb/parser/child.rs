@@ -1,13 +1,15 @@
-//! The parser process: limits itself, then reads and cuts what it is asked to, one thing after the other, until its input ends.
+//! The parser process: limits itself, then reads and cuts what it is asked to, one thing after the other, until its input ends. With a file's name in its
+//! argument it reads a single file from its input and prints the document as JSON, for whoever wants to see what a parser makes of a file.
 
 use std::collections::HashMap;
-use std::io;
+use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use cairn_ingest::{Document, Input, ParseError};
 use cairn_models::Tokens;
+use serde::Deserialize;
 
 use super::cut::{Cut, Pieces, cut};
 use super::protocol::{self, Answer, Limits, Reply, Source, Task};
@@ -18,6 +20,42 @@ const CHILD_FILE: u64 = 1 << 30;
 /// Stack of the thread that parses: deeply nested pages are read recursively.
 const STACK: usize = 256 << 20;
 
+/// The process's argument.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Argument {
+    /// A single file comes on the input.
+    Single(Single),
+    /// Frames with tasks come on the input.
+    Many(Limits),
+}
+
+/// A file to read.
+#[derive(Debug, Deserialize)]
+struct Single {
+    #[serde(flatten)]
+    limits: Limits,
+    file_name: String,
+    mime_type: String,
+    children: PathBuf,
+    ocr: Option<String>,
+}
+
+impl Single {
+    fn task(self) -> Task {
+        Task {
+            source: Source::File {
+                file_name: self.file_name,
+                mime_type: self.mime_type,
+                children: self.children,
+                ocr: self.ocr,
+            },
+            cut: None,
+            text_limit: usize::MAX,
+        }
+    }
+}
+
 /// Tokenizers by their files.
 type Tokenizers = Mutex<HashMap<PathBuf, Arc<Tokens>>>;
 
@@ -25,7 +63,10 @@ type Tokenizers = Mutex<HashMap<PathBuf, Arc<Tokens>>>;
 #[must_use]
 pub fn run(argument: &str) -> i32 {
     let outcome = (|| -> io::Result<()> {
-        let limits: Limits = serde_json::from_str(argument)?;
+        let (limits, single) = match serde_json::from_str(argument)? {
+            Argument::Single(file) => (file.limits.clone(), Some(file)),
+            Argument::Many(limits) => (limits, None),
+        };
         let memory = limits.memory_mb << 20;
         rlimit::setrlimit(rlimit::Resource::AS, memory, memory)?;
         rlimit::setrlimit(rlimit::Resource::CPU, limits.seconds, limits.seconds)?;
@@ -34,18 +75,19 @@ pub fn run(argument: &str) -> i32 {
         end_with_parent();
         let tokenizers = Arc::new(Tokenizers::default());
         let (mut input, mut out) = (io::stdin().lock(), io::stdout().lock());
+        if let Some(file) = single {
+            let mut bytes = Vec::new();
+            input.read_to_end(&mut bytes)?;
+            let answer = isolated(file.task(), bytes, &tokenizers)?;
+            let document = answer.map(|(reply, text)| Document {
+                text,
+                ..reply.document
+            });
+            serde_json::to_writer(&mut out, &document)?;
+            return out.flush();
+        }
         while let Some((task, bytes)) = protocol::read::<Task>(&mut input)? {
-            let tokenizers = Arc::clone(&tokenizers);
-            let answer = std::thread::Builder::new()
-                .stack_size(STACK)
-                .spawn(move || answer(task, bytes, &tokenizers))?
-                .join()
-                .unwrap_or_else(|_| {
-                    Err(ParseError::new(
-                        "damaged_file",
-                        "the file is damaged in a way the parser cannot handle",
-                    ))
-                });
+            let answer = isolated(task, bytes, &tokenizers)?;
             let (answer, text): (Answer, String) = match answer {
                 Ok((reply, text)) => (Ok(reply), text),
                 Err(error) => (Err(error), String::new()),
@@ -55,6 +97,24 @@ pub fn run(argument: &str) -> i32 {
         Ok(())
     })();
     i32::from(outcome.is_err())
+}
+
+/// Answers a task on a thread with a large stack; a panic there is an error of the file.
+fn isolated(
+    task: Task,
+    bytes: Vec<u8>,
+    tokenizers: &Arc<Tokenizers>,
+) -> io::Result<Result<(Reply, String), ParseError>> {
+    let tokenizers = Arc::clone(tokenizers);
+    let thread = std::thread::Builder::new()
+        .stack_size(STACK)
+        .spawn(move || answer(task, bytes, &tokenizers))?;
+    Ok(thread.join().unwrap_or_else(|_| {
+        Err(ParseError::new(
+            "damaged_file",
+            "the file is damaged in a way the parser cannot handle",
+        ))
+    }))
 }
 
 /// Ends the process when the one that started it is gone, even in the middle of its work.

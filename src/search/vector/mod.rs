@@ -1,16 +1,19 @@
 //! Vector index: Qdrant's engine inside the process, or a Qdrant server. One store per embedding model, with the dataset and generation
 //! as indexed payload, in the same layout on both.
 
+pub mod cluster;
 mod embedded;
 mod server;
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use uuid::Uuid;
 
+pub use cluster::Cluster;
 pub use embedded::Embedded;
-pub use server::Server;
+pub use server::{CollectionReport, Layout, Quantization, Server};
 
 use crate::db::Db;
 use crate::disk::Disk;
@@ -56,12 +59,10 @@ pub struct VectorOptions<'a> {
     pub dimensions: usize,
     /// Kilobytes of vectors in a segment above which the embedded engine builds a graph.
     pub index_above_kb: usize,
-    /// Server address; empty for the embedded engine.
-    pub url: &'a str,
     /// The disk of the data directory.
     pub disk: &'a Disk,
-    /// API key of the server.
-    pub api_key: &'a str,
+    /// The servers, and how their collections are made; `None` for the embedded engine.
+    pub cluster: Option<(Arc<Cluster>, Layout)>,
 }
 
 /// A model's name as part of a directory or collection name.
@@ -88,18 +89,18 @@ impl VectorIndex {
     /// Opens the store of a model, creating it when it is not there.
     ///
     /// # Errors
-    /// `vector_store_unavailable`; `vector_dimensions` when the store holds vectors of another length.
-    pub async fn open(data_dir: &Path, options: VectorOptions<'_>) -> Result<Self> {
-        if options.url.is_empty() {
-            let path = data_dir.join("vectors").join(slug(options.model));
-            let (dimensions, above) = (options.dimensions, options.index_above_kb);
-            let disk = options.disk.clone();
-            return Ok(Self::Embedded(
-                tokio::task::spawn_blocking(move || Embedded::open(path, dimensions, above, disk))
-                    .await??,
-            ));
+    /// `vector_store_unavailable`, `disk_full`; `vector_dimensions` when the store holds vectors of another length; `vector_server_version`,
+    /// `vector_server_refused`.
+    pub async fn open(data_dir: &Path, db: &Db, options: VectorOptions<'_>) -> Result<Self> {
+        if let Some((cluster, layout)) = options.cluster {
+            let server = Server::open(cluster, options.model, layout, db).await?;
+            return Ok(Self::Server(server));
         }
-        Server::open(&options).await.map(Self::Server)
+        let path = data_dir.join("vectors").join(slug(options.model));
+        let (dimensions, above) = (options.dimensions, options.index_above_kb);
+        let disk = options.disk.clone();
+        let open = move || Embedded::open(path, dimensions, above, disk);
+        Ok(Self::Embedded(tokio::task::spawn_blocking(open).await??))
     }
 
     /// Positions of each dataset's log that searches see.

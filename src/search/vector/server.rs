@@ -1,86 +1,273 @@
 //! A Qdrant server or cluster behind the same seam. The position of each dataset's log is a row in SQL, written after the server has confirmed.
 
 use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
 
-use qdrant_client::Qdrant;
 use qdrant_client::qdrant::point_id::PointIdOptions;
+use qdrant_client::qdrant::points_selector::PointsSelectorOneOf;
 use qdrant_client::qdrant::{
-    Condition, CreateCollectionBuilder, CreateFieldIndexCollectionBuilder, DeletePointsBuilder,
-    Distance, FieldType, Filter, KeywordIndexParamsBuilder, PointId, PointStruct, PointsIdsList,
-    QueryPointsBuilder, ScoredPoint, ScrollPointsBuilder, SearchParamsBuilder, UpsertPointsBuilder,
+    BinaryQuantizationBuilder, CollectionParams, CollectionStatus, Condition,
+    CreateCollectionBuilder, CreateFieldIndexCollectionBuilder, DeletePointsBuilder, Distance,
+    FieldType, Filter, KeywordIndexParamsBuilder, PointId, PointStruct, PointsIdsList,
+    QuantizationSearchParamsBuilder, QueryPointsBuilder, ReplicaState, ScalarQuantizationBuilder,
+    ScoredPoint, ScrollPointsBuilder, SearchParamsBuilder, UpsertPointsBuilder,
     VectorParamsBuilder, vectors_config,
 };
+use qdrant_client::{Qdrant, QdrantError};
+use serde::Serialize;
 use uuid::Uuid;
 
-use super::{Changes, Scope, VectorOptions, collection};
+use super::cluster::{Cluster, For};
+use super::{Changes, Scope, collection};
+use crate::config::Config;
 use crate::db::{Db, args};
 use crate::error::{Error, Result};
 
 const BATCH: usize = 256;
 
 /// The collection of one model on a server.
+#[derive(Debug)]
 pub struct Server {
-    client: Qdrant,
+    cluster: Arc<Cluster>,
     collection: String,
+    layout: Layout,
 }
 
-impl std::fmt::Debug for Server {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Server")
-            .field("collection", &self.collection)
-            .finish_non_exhaustive()
+/// How a collection is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    /// Length of the vectors.
+    pub dimensions: usize,
+    /// Copies of each shard.
+    pub replication: u32,
+    /// Shards; 0 for as many as the server thinks right.
+    pub shards: u32,
+    /// Whether vectors stay on disk and are read from there.
+    pub on_disk: bool,
+    /// How vectors are made smaller for the first look at them.
+    pub quantization: Quantization,
+}
+
+/// See [`Layout::quantization`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quantization {
+    /// Not.
+    None,
+    /// A byte for a number: a quarter of the memory.
+    Scalar,
+    /// A bit for a number: for vectors of 1,024 numbers and more.
+    Binary,
+}
+
+impl Layout {
+    /// The configured layout for vectors of a length.
+    #[must_use]
+    pub fn of(config: &Config, dimensions: usize) -> Self {
+        Self {
+            dimensions,
+            replication: config.qdrant_replication,
+            shards: config.qdrant_shards,
+            on_disk: config.qdrant_on_disk,
+            quantization: match config.qdrant_quantization.as_str() {
+                "scalar" => Quantization::Scalar,
+                "binary" => Quantization::Binary,
+                _ => Quantization::None,
+            },
+        }
     }
 }
 
+/// What doctor says of a collection.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CollectionReport {
+    /// Its name.
+    pub collection: String,
+    /// Points, as the server counts them.
+    pub points: u64,
+    /// `green`, `yellow`, `red` or `grey`, as Qdrant calls them.
+    pub status: String,
+    /// Shards.
+    pub shards: u64,
+    /// Copies of each shard that it was made with.
+    pub replication: u32,
+    /// Copies of shards that answer.
+    pub replicas_active: usize,
+    /// Copies of shards that do not.
+    pub replicas_inactive: usize,
+    /// What the operator should know.
+    pub notes: Vec<String>,
+}
+
 impl Server {
-    pub(super) async fn open(options: &VectorOptions<'_>) -> Result<Self> {
-        let mut builder = Qdrant::from_url(options.url);
-        if !options.api_key.is_empty() {
-            builder = builder.api_key(options.api_key);
+    /// Opens the collection of a model, and makes it when it is not there.
+    pub(super) async fn open(
+        cluster: Arc<Cluster>,
+        model: &str,
+        layout: Layout,
+        db: &Db,
+    ) -> Result<Self> {
+        cluster.check_version().await?;
+        let server = Self {
+            cluster,
+            collection: collection(model),
+            layout,
+        };
+        server.ensure(db).await?;
+        Ok(server)
+    }
+
+    async fn reading<T, F>(&self, request: impl Fn(Qdrant) -> F) -> Result<T>
+    where
+        F: Future<Output = std::result::Result<T, QdrantError>>,
+    {
+        self.cluster.ask(For::Reading, request).await
+    }
+
+    async fn changing<T, F>(&self, request: impl Fn(Qdrant) -> F) -> Result<T>
+    where
+        F: Future<Output = std::result::Result<T, QdrantError>>,
+    {
+        self.cluster.ask(For::Changing, request).await
+    }
+
+    /// Makes the collection when it is not there, and forgets what was applied to one that is gone.
+    async fn ensure(&self, db: &Db) -> Result<()> {
+        let name = &self.collection;
+        let is_there = self
+            .reading(|client| async move { client.collection_exists(name).await })
+            .await?;
+        if is_there {
+            return self.check_dimensions().await;
         }
-        let client = builder.build().map_err(failed)?;
-        let collection = collection(options.model);
-        if client
-            .collection_exists(&collection)
-            .await
-            .map_err(failed)?
-        {
-            let info = client.collection_info(&collection).await.map_err(failed)?;
-            let found = info
-                .result
-                .and_then(|r| r.config)
-                .and_then(|c| c.params)
-                .and_then(|p| p.vectors_config)
-                .and_then(|v| v.config)
-                .and_then(|c| match c {
-                    vectors_config::Config::Params(params) => Some(params.size),
-                    vectors_config::Config::ParamsMap(_) => None,
-                });
-            if found != Some(options.dimensions as u64) {
-                return Err(Error::unprocessable(
-                    "vector_dimensions",
-                    format!(
-                        "collection {collection} holds vectors of {found:?} dimensions, the model gives {}",
-                        options.dimensions
-                    ),
-                ));
+        db.execute(
+            "DELETE FROM kb_watermarks WHERE store = $1",
+            args![&self.collection],
+        )
+        .await?;
+        let mut vectors = VectorParamsBuilder::new(self.layout.dimensions as u64, Distance::Cosine)
+            .on_disk(self.layout.on_disk);
+        match self.layout.quantization {
+            Quantization::None => {}
+            Quantization::Scalar => {
+                let scalar = ScalarQuantizationBuilder::default().always_ram(true);
+                vectors = vectors.quantization_config(scalar);
             }
-            return Ok(Self { client, collection });
+            Quantization::Binary => {
+                vectors = vectors.quantization_config(BinaryQuantizationBuilder::new(true));
+            }
         }
-        let vectors = VectorParamsBuilder::new(options.dimensions as u64, Distance::Cosine);
-        client
-            .create_collection(CreateCollectionBuilder::new(&collection).vectors_config(vectors))
-            .await
-            .map_err(failed)?;
+        let mut new = CreateCollectionBuilder::new(name)
+            .vectors_config(vectors)
+            .replication_factor(self.layout.replication)
+            .timeout(60);
+        if self.layout.shards > 0 {
+            new = new.shard_number(self.layout.shards);
+        }
+        let new = &new;
+        let made = self
+            .changing(|client| async move { client.create_collection(new.clone()).await })
+            .await;
+        if let Err(error) = made {
+            // Another server of ours, or an attempt whose answer was lost, may have made it.
+            let is_there = self
+                .reading(|client| async move { client.collection_exists(name).await })
+                .await?;
+            if !is_there {
+                return Err(error);
+            }
+        }
         for field in ["tenant", "dataset", "generation", "document"] {
             let parameters = KeywordIndexParamsBuilder::default().is_tenant(field == "dataset");
-            let index =
-                CreateFieldIndexCollectionBuilder::new(&collection, field, FieldType::Keyword)
-                    .field_index_params(parameters)
-                    .wait(true);
-            client.create_field_index(index).await.map_err(failed)?;
+            let index = &CreateFieldIndexCollectionBuilder::new(name, field, FieldType::Keyword)
+                .field_index_params(parameters)
+                .wait(true);
+            self.changing(|client| async move { client.create_field_index(index.clone()).await })
+                .await?;
         }
-        Ok(Self { client, collection })
+        self.check_dimensions().await
+    }
+
+    async fn check_dimensions(&self) -> Result<()> {
+        let found =
+            self.parameters()
+                .await?
+                .and_then(|p| match p.vectors_config.and_then(|v| v.config) {
+                    Some(vectors_config::Config::Params(params)) => Some(params.size),
+                    Some(vectors_config::Config::ParamsMap(_)) | None => None,
+                });
+        if found == Some(self.layout.dimensions as u64) {
+            return Ok(());
+        }
+        let found = found.map_or_else(
+            || "no plain vectors".to_owned(),
+            |n| format!("vectors of {n} dimensions"),
+        );
+        Err(Error::unprocessable(
+            "vector_dimensions",
+            format!(
+                "collection {} holds {found}, the model gives {}",
+                self.collection, self.layout.dimensions
+            ),
+        ))
+    }
+
+    async fn parameters(&self) -> Result<Option<CollectionParams>> {
+        let name = &self.collection;
+        let info = self
+            .reading(|client| async move { client.collection_info(name).await })
+            .await?;
+        Ok(info.result.and_then(|r| r.config).and_then(|c| c.params))
+    }
+
+    /// What the cluster says of the collection, for people.
+    ///
+    /// # Errors
+    /// As the server says.
+    pub async fn report(&self) -> Result<CollectionReport> {
+        let name = &self.collection;
+        let info = self
+            .reading(|client| async move { client.collection_info(name).await })
+            .await?
+            .result
+            .unwrap_or_default();
+        let shards = self
+            .reading(|client| async move { client.collection_cluster_info(name).await })
+            .await?;
+        let states = shards
+            .local_shards
+            .iter()
+            .map(|s| s.state)
+            .chain(shards.remote_shards.iter().map(|s| s.state));
+        let (active, inactive): (Vec<i32>, Vec<i32>) =
+            states.partition(|s| *s == ReplicaState::Active as i32);
+        let parameters = info.config.and_then(|c| c.params);
+        let replication = parameters.and_then(|p| p.replication_factor).unwrap_or(1);
+        let mut notes = Vec::new();
+        if replication < self.layout.replication {
+            notes.push(format!(
+                "it was made with {replication} copies of each shard, and qdrant_replication is {}: Qdrant makes no more by itself; replicate its shards, or build the datasets anew in an empty cluster",
+                self.layout.replication
+            ));
+        }
+        if !inactive.is_empty() {
+            notes.push(format!(
+                "{} copies of shards do not answer now",
+                inactive.len()
+            ));
+        }
+        let status = CollectionStatus::try_from(info.status).unwrap_or_default();
+        Ok(CollectionReport {
+            collection: self.collection.clone(),
+            points: info.points_count.unwrap_or(0),
+            status: status.as_str_name().to_lowercase(),
+            shards: shards.shard_count,
+            replication,
+            replicas_active: active.len(),
+            replicas_inactive: inactive.len(),
+            notes,
+        })
     }
 
     pub(super) async fn applied(&self, db: &Db) -> Result<HashMap<String, i64>> {
@@ -101,27 +288,15 @@ impl Server {
         seq: i64,
     ) -> Result<()> {
         if changes.clear {
-            self.client
-                .delete_points(
-                    DeletePointsBuilder::new(&self.collection)
-                        .points(filter(scope, None))
-                        .wait(true),
-                )
-                .await
-                .map_err(failed)?;
+            // It is built anew, perhaps because the collection is gone.
+            self.ensure(db).await?;
+            self.delete(filter(scope, None)).await?;
         }
         for ids in changes.delete.chunks(BATCH) {
             let ids = PointsIdsList {
                 ids: ids.iter().map(|id| PointId::from(id.to_string())).collect(),
             };
-            self.client
-                .delete_points(
-                    DeletePointsBuilder::new(&self.collection)
-                        .points(ids)
-                        .wait(true),
-                )
-                .await
-                .map_err(failed)?;
+            self.delete(ids).await?;
         }
         for points in changes.put.chunks(BATCH) {
             let points: Vec<PointStruct> = points
@@ -136,10 +311,9 @@ impl Server {
                     PointStruct::new(p.id.to_string(), p.vector.clone(), payload)
                 })
                 .collect();
-            self.client
-                .upsert_points(UpsertPointsBuilder::new(&self.collection, points).wait(true))
-                .await
-                .map_err(failed)?;
+            let put = &UpsertPointsBuilder::new(&self.collection, points).wait(true);
+            self.changing(|client| async move { client.upsert_points(put.clone()).await })
+                .await?;
         }
         let mut tx = db.begin_repeatable().await?;
         tx.execute(
@@ -148,6 +322,15 @@ impl Server {
         )
         .await?;
         tx.commit().await
+    }
+
+    async fn delete(&self, points: impl Into<PointsSelectorOneOf>) -> Result<()> {
+        let delete = &DeletePointsBuilder::new(&self.collection)
+            .points(points)
+            .wait(true);
+        self.changing(|client| async move { client.delete_points(delete.clone()).await })
+            .await?;
+        Ok(())
     }
 
     pub(super) async fn search(
@@ -186,16 +369,28 @@ impl Server {
         limit: usize,
         exact: bool,
     ) -> Result<Vec<(Uuid, f32)>> {
-        let parameters = SearchParamsBuilder::default()
+        let mut parameters = SearchParamsBuilder::default()
             .exact(exact)
             .hnsw_ef(256.max(limit as u64));
+        if self.layout.quantization != Quantization::None {
+            // Small vectors choose, and whole ones give the score.
+            let quantization = QuantizationSearchParamsBuilder::default()
+                .ignore(exact)
+                .rescore(true)
+                .oversampling(2.0);
+            parameters = parameters.quantization(quantization);
+        }
         let request = QueryPointsBuilder::new(&self.collection)
             .query(vector)
             .filter(filter)
             .limit(limit as u64)
             .params(parameters)
             .with_payload(false);
-        let found = self.client.query(request).await.map_err(failed)?.result;
+        let request = &request;
+        let found = self
+            .reading(|client| async move { client.query(request.clone()).await })
+            .await?
+            .result;
         Ok(found
             .into_iter()
             .filter_map(|point: ScoredPoint| Some((uuid(point.id?)?, point.score)))
@@ -213,7 +408,10 @@ impl Server {
             if let Some(offset) = offset {
                 request = request.offset(offset);
             }
-            let page = self.client.scroll(request).await.map_err(failed)?;
+            let request = &request;
+            let page = self
+                .reading(|client| async move { client.scroll(request.clone()).await })
+                .await?;
             all.extend(page.result.into_iter().filter_map(|p| uuid(p.id?)));
             match page.next_page_offset {
                 Some(next) => offset = Some(next),
@@ -229,15 +427,8 @@ impl Server {
             .into_keys()
             .filter(|id| !dataset_ids.contains(id))
         {
-            let only = Filter::must([Condition::matches("dataset", gone.clone())]);
-            self.client
-                .delete_points(
-                    DeletePointsBuilder::new(&self.collection)
-                        .points(only)
-                        .wait(true),
-                )
-                .await
-                .map_err(failed)?;
+            self.delete(Filter::must([Condition::matches("dataset", gone.clone())]))
+                .await?;
             db.execute(
                 "DELETE FROM kb_watermarks WHERE store = $1 AND dataset_id = $2",
                 args![&self.collection, &gone],
@@ -262,12 +453,4 @@ fn uuid(id: PointId) -> Option<Uuid> {
         PointIdOptions::Uuid(text) => text.parse().ok(),
         PointIdOptions::Num(_) => None,
     }
-}
-
-fn failed(error: qdrant_client::QdrantError) -> Error {
-    Error::unavailable(
-        "vector_store_unavailable",
-        "the vector server does not answer as expected",
-    )
-    .with_source(error)
 }

@@ -1,0 +1,323 @@
+//! Memory that the server takes for what clients send: every operation of the OpenAPI document is sent the largest bodies that it permits, of the kinds that grow
+//! most when they are read, and every upload as many bytes as it takes.
+
+use reqwest::Method;
+use serde_json::{Map, Value, json};
+
+use crate::support::process::Process;
+use crate::support::text;
+
+/// Largest body, in bytes; the default of `body_kb`, less what stands around.
+const BODY: usize = (1 << 20) - 1024;
+/// MiB by which the server may grow beyond what it holds at rest: the memory of bodies, their values, and what a request makes of them.
+const GROWTH: u64 = 256;
+/// MiB of an upload in this test.
+const UPLOAD: usize = 24;
+
+/// What a body is made for.
+struct Known {
+    dataset: String,
+    document: String,
+    chunk: String,
+    folder: String,
+}
+
+impl Known {
+    fn path(&self, path: &str) -> String {
+        let filled = path
+            .replace("{datasetId}", &self.dataset)
+            .replace("{documentId}", &self.document)
+            .replace("{fileId}", &self.document)
+            .replace("{chunkId}", &self.chunk)
+            .replace("{collection}", "reports")
+            .replace("{kind}", "email")
+            .replace("{number}", "1");
+        let filled = match filled.contains("/folders/{id}") {
+            true => filled.replace("{id}", &self.folder),
+            false => filled,
+        };
+        // What does not exist is looked for after the body was read.
+        filled
+            .split('/')
+            .map(|part| if part.starts_with('{') { "x" } else { part })
+            .collect::<Vec<_>>()
+            .join("/")
+    }
+
+    /// A small value that a field may have.
+    fn value(&self, name: &str, schema: &Value) -> Value {
+        match name {
+            "datasetIds" => return json!([self.dataset]),
+            "datasetId" => return json!(self.dataset),
+            "documentId" => return json!(self.document),
+            "chunkId" => return json!(self.chunk),
+            _ => {}
+        }
+        if let Some(first) = schema["enum"].as_array().and_then(|all| all.first()) {
+            return first.clone();
+        }
+        match kind(schema) {
+            "integer" | "number" => json!(1),
+            "boolean" => json!(true),
+            "array" => json!([]),
+            "object" => json!({}),
+            _ => json!("a@example.org"),
+        }
+    }
+}
+
+fn kind(schema: &Value) -> &str {
+    let kind = &schema["type"];
+    kind.as_str()
+        .or_else(|| kind.as_array().and_then(|all| all.first()?.as_str()))
+        .unwrap_or("object")
+}
+
+/// Follows a reference.
+fn resolved<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
+    let named = schema["$ref"].as_str().or_else(|| {
+        let any = schema["oneOf"].as_array().or(schema["anyOf"].as_array())?;
+        any.iter().find_map(|one| one["$ref"].as_str())
+    });
+    match named.and_then(|name| document.pointer(name.trim_start_matches('#'))) {
+        Some(found) => resolved(document, found),
+        None => schema,
+    }
+}
+
+/// Values as long as a body may be, and how they are called.
+fn greedy() -> Vec<(&'static str, Value)> {
+    let many = |bytes: usize, item: Value| Value::Array(vec![item; BODY / bytes]);
+    let fields: Map<String, Value> = (0..BODY / 11)
+        .map(|n| (format!("{n:x}"), json!(0)))
+        .collect();
+    vec![
+        ("words", json!("ab cd ".repeat(BODY / 6))),
+        ("one word", json!("x".repeat(BODY))),
+        ("lines", json!("a\n".repeat(BODY / 3))),
+        ("numbers", many(2, json!(0))),
+        ("texts", many(4, json!("a"))),
+        ("objects", many(8, json!({"a": 0}))),
+        ("fields", Value::Object(fields)),
+    ]
+}
+
+/// Bodies for an operation: in each one field is as long as may be, and so is one that is not known.
+fn bodies(document: &Value, known: &Known, schema: &Value) -> Vec<(String, Value)> {
+    let schema = resolved(document, schema);
+    let none = Map::new();
+    let properties = schema["properties"].as_object().unwrap_or(&none);
+    let required = schema["required"].as_array().into_iter().flatten();
+    let mut small = Map::new();
+    for name in required.filter_map(Value::as_str) {
+        let of = resolved(document, &properties[name]);
+        small.insert(name.to_owned(), known.value(name, of));
+    }
+    let mut all = Vec::new();
+    for (how, value) in greedy() {
+        if how == "fields" || how == "numbers" {
+            let mut body = small.clone();
+            body.insert("unknown".to_owned(), value.clone());
+            all.push((format!("unknown: {how}"), Value::Object(body)));
+        }
+        for (name, of) in properties {
+            let fits = match kind(resolved(document, of)) {
+                "string" => value.is_string(),
+                "array" => value.is_array(),
+                "object" => value.is_object() || how == "objects",
+                _ => false,
+            };
+            if fits {
+                let mut body = small.clone();
+                body.insert(name.clone(), value.clone());
+                all.push((format!("{name}: {how}"), Value::Object(body)));
+            }
+        }
+    }
+    all
+}
+
+/// KiB that the process holds at most since the last time it was asked, and begins anew.
+fn peak(server: &Process) -> u64 {
+    let of = format!("/proc/{}", server.child.id());
+    let status = std::fs::read_to_string(format!("{of}/status")).expect("the process runs");
+    std::fs::write(format!("{of}/clear_refs"), "5").expect("the peak can be forgotten");
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+    let number = line.and_then(|line| line.split_whitespace().nth(1));
+    number
+        .and_then(|n| n.parse().ok())
+        .expect("a number of KiB")
+}
+
+/// Sends a body; gives the answer's status.
+async fn send(
+    http: &reqwest::Client,
+    server: &Process,
+    key: &str,
+    (method, path): (&Method, &str),
+    (kind, body): (&str, Vec<u8>),
+) -> u16 {
+    let answer = http
+        .request(method.clone(), format!("{}{path}", server.url))
+        .bearer_auth(key)
+        .header("Content-Type", kind)
+        .body(body)
+        .send()
+        .await;
+    // A server that does not want more of a body may close before it took it.
+    answer.map_or(0, |a| a.status().as_u16())
+}
+
+/// A form with one file.
+fn form(name: &str, content: &[u8], fields: &[(&str, &str)]) -> Vec<u8> {
+    let mut body = Vec::with_capacity(content.len() + 1000);
+    for (field, value) in fields {
+        body.extend_from_slice(
+            format!("--b\r\nContent-Disposition: form-data; name=\"{field}\"\r\n\r\n{value}\r\n")
+                .as_bytes(),
+        );
+    }
+    body.extend_from_slice(
+        format!(
+            "--b\r\nContent-Disposition: form-data; name=\"files\"; filename=\"{name}\"\r\n\r\n"
+        )
+        .as_bytes(),
+    );
+    body.extend_from_slice(content);
+    body.extend_from_slice(b"\r\n--b--\r\n");
+    body
+}
+
+async fn known(server: &Process, key: &str) -> Known {
+    let post = async |path: &str, body: Value| {
+        let made = server.call(key, Method::POST, path, Some(body)).await;
+        made.expect("made")
+    };
+    let dataset = text(&post("/kb/v1/datasets", json!({"name": "d"})).await["id"]);
+    let folder = post("/protected/data/folders", json!({"title": "f"})).await;
+    let upload =
+        format!("/dashboard/v1/knowledge-base/datasets/{dataset}/files/upload?wait=indexed");
+    let answer = reqwest::Client::new()
+        .post(format!("{}{upload}", server.url))
+        .bearer_auth(key)
+        .header("Content-Type", "multipart/form-data; boundary=b")
+        // As many chunks as a batch of the model takes: what it needs for one is no growth.
+        .body(form(
+            "a.md",
+            "Puffins nest on cliffs. ".repeat(4000).as_bytes(),
+            &[],
+        ))
+        .send()
+        .await;
+    let answer: Value = answer.expect("an answer").json().await.expect("JSON");
+    let document = text(&answer["uploadedFiles"][0]["id"]);
+    let path = format!("/kb/v1/datasets/{dataset}/documents/{document}/chunks");
+    let chunks = server.call(key, Method::GET, &path, None).await;
+    Known {
+        chunk: text(&chunks.expect("chunks")["data"][0]["id"]),
+        folder: text(&folder["data"]["id"]),
+        dataset,
+        document,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_largest_bodies_of_all_operations_take_bounded_memory() {
+    let data = tempfile::tempdir().expect("a directory");
+    let batch = format!("upload_batch_mb={}", UPLOAD + 1);
+    let settings = [
+        "workers=1",
+        "embed_threads=1",
+        batch.as_str(),
+        "rate_per_minute=0",
+        "workspace_rate_per_minute=0",
+    ];
+    let server = Process::start_with(data.path(), &settings);
+    let key = server.admin_key.clone().expect("the first start");
+    let known = known(&server, &key).await;
+    let http = reqwest::Client::new();
+    let document: Value = {
+        let answer = http
+            .get(format!("{}/openapi.json", server.url))
+            .send()
+            .await;
+        answer.expect("an answer").json().await.expect("JSON")
+    };
+    peak(&server);
+    let rest = server.memory();
+    let mut seen = Vec::new();
+    let mut asked = 0;
+    for (path, item) in document["paths"].as_object().expect("paths") {
+        for (method, operation) in item.as_object().expect("operations") {
+            let content = &operation["requestBody"]["content"];
+            let Some(schema) = content.get("application/json").map(|c| &c["schema"]) else {
+                continue;
+            };
+            let method = Method::from_bytes(method.to_uppercase().as_bytes()).expect("a method");
+            for (how, body) in bodies(&document, &known, schema) {
+                let target = known.path(path);
+                let body = serde_json::to_vec(&body).expect("JSON");
+                assert!(body.len() <= 1 << 20, "{how}: {}", body.len());
+                let status = send(
+                    &http,
+                    &server,
+                    &key,
+                    (&method, &target),
+                    ("application/json", body),
+                )
+                .await;
+                let grown = peak(&server).saturating_sub(rest) >> 10;
+                asked += 1;
+                assert!(
+                    (200..500).contains(&status),
+                    "{method} {path} with {how}: {status}"
+                );
+                seen.push((grown, format!("{method} {path} with {how}: {status}")));
+            }
+        }
+    }
+    let megabytes = UPLOAD << 20;
+    let files = |name: &str, unit: &str| (name.to_owned(), unit.repeat(megabytes / unit.len()));
+    let contents = [
+        files("a.json", "[0,{\"a\":[]},0"),
+        files("a.txt", "a\n"),
+        files("a.csv", "1,2\n"),
+        files("b.txt", "x"),
+        files("noname", "{\"a\":[0,0,0,0,0,0]}\n"),
+    ];
+    for path in [
+        format!(
+            "/dashboard/v1/knowledge-base/datasets/{}/files/upload",
+            known.dataset
+        ),
+        format!("/kb/v1/datasets/{}/preview/upload", known.dataset),
+        format!("/protected/data/folders/{}/items/upload", known.folder),
+    ] {
+        for (name, content) in &contents {
+            let (kind, body) = match path.ends_with("items/upload") {
+                true => ("text/csv", content.as_bytes().to_vec()),
+                false => (
+                    "multipart/form-data; boundary=b",
+                    form(
+                        name,
+                        content.as_bytes(),
+                        &[("parseType", "MANUAL"), ("delimiter", "\n")],
+                    ),
+                ),
+            };
+            let status = send(&http, &server, &key, (&Method::POST, &path), (kind, body)).await;
+            let grown = peak(&server).saturating_sub(rest) >> 10;
+            asked += 1;
+            assert!((200..500).contains(&status), "{path} with {name}: {status}");
+            seen.push((grown, format!("{path} with {name}: {status}")));
+        }
+    }
+    seen.sort_unstable();
+    let worst = &seen[seen.len().saturating_sub(12)..];
+    println!("{asked} requests; the largest growths: {worst:#?}");
+    assert!(asked > 500, "{asked} requests");
+    assert!(
+        worst.iter().all(|(grown, _)| *grown <= GROWTH),
+        "MiB: {worst:#?}"
+    );
+}
