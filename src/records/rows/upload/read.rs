@@ -257,6 +257,9 @@ fn table<R: BufRead>(reader: &mut R, delimiter: Option<u8>) -> Result<(Table<'_,
 
 fn wrong(error: &csv::Error) -> Error {
     if let csv::ErrorKind::Io(io) = error.kind() {
+        if io.kind() == std::io::ErrorKind::FileTooLarge {
+            return too_large();
+        }
         return std::io::Error::new(io.kind(), io.to_string()).into();
     }
     if let csv::ErrorKind::Utf8 { err, .. } = error.kind() {
