@@ -10,13 +10,13 @@ use crate::error::{Error, Result};
 pub(super) async fn run(global: &Global) -> Result<Done> {
     let (config, _) = global.settings(&[])?;
     output::log(&config)?;
-    let app = App::open(config, Clock::system()).await?;
-    if !app.db.is_shared() {
+    if config.database_file().is_some() {
         return Err(Error::invalid(
             "database_not_shared",
             "workers of their own need a shared database: set database_url to PostgreSQL, or run `cairn serve`, which has workers",
         ));
     }
+    let app = App::open(config, Clock::system()).await?;
     app.sealer().await?;
     app.ensure_tenant().await?;
     app.embedder_with(output::downloads(global.json)).await?;

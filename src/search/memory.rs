@@ -8,6 +8,7 @@ use std::time::Duration;
 use moka::sync::Cache;
 
 use super::query::Answer;
+use super::vector::Among;
 
 /// Bytes of answers kept, nearly.
 const ANSWERS: u64 = 64 << 20;
@@ -22,7 +23,7 @@ pub struct Memory {
     /// Answers by everything that they depend on.
     pub answers: Cache<String, Arc<Answer>>,
     /// Documents that may satisfy a filter.
-    pub documents: Cache<String, Arc<Vec<String>>>,
+    pub documents: Cache<String, Arc<Among>>,
     /// Names of metadata fields.
     pub fields: Cache<String, Arc<HashSet<String>>>,
 }
@@ -37,7 +38,9 @@ impl Default for Memory {
                 .build(),
             documents: Cache::builder()
                 .max_capacity(DOCUMENTS)
-                .weigher(|key: &String, ids: &Arc<Vec<String>>| weight(key.len() + 50 * ids.len()))
+                .weigher(|key: &String, among: &Arc<Among>| {
+                    weight(key.len() + 50 * among.documents.len())
+                })
                 .time_to_live(AGE)
                 .build(),
             fields: Cache::builder()

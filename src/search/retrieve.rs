@@ -14,7 +14,7 @@ use super::request::{Defaults, MAX_CANDIDATES, Request};
 use super::states::Index;
 use super::syntax::{self, Parsed};
 use super::vector::cluster::COLLECTION_MISSING;
-use super::vector::{Scope as VectorScope, VectorIndex};
+use super::vector::{Among, Scope as VectorScope, VectorIndex};
 use crate::app::{App, Engine};
 use crate::clock::Time;
 use crate::db::args;
@@ -180,7 +180,7 @@ pub(super) struct Source {
     /// Filter of the request and of the query together.
     pub filter: Option<Filter>,
     /// Documents that may satisfy it; `None`: all.
-    pub documents: Option<Arc<Vec<String>>>,
+    pub documents: Option<Arc<Among>>,
     /// Words that feedback added.
     pub added: Vec<String>,
     /// Whether vectors were wanted and cannot be had.
@@ -436,7 +436,8 @@ impl Source {
             self.documents.clone(),
         );
         keyword::blocking(move || {
-            index.search(&analysed, documents.as_deref().map(Vec::as_slice), limit)
+            let documents = documents.as_deref().map(|among| among.documents.as_slice());
+            index.search(&analysed, documents, limit)
         })
         .await
     }
@@ -445,9 +446,8 @@ impl Source {
         let (Some(vector), Some(store)) = (&self.vector, &self.store) else {
             return Ok(Vec::new());
         };
-        let documents = self.documents.as_ref().map(|d| d.to_vec());
         store
-            .search(&self.scope, vector.to_vec(), documents, limit)
+            .search(&self.scope, vector.to_vec(), self.documents.clone(), limit)
             .await
     }
 
@@ -671,8 +671,16 @@ fn combined(filter: Option<Filter>, parsed: &Parsed) -> Option<Filter> {
     }
 }
 
+/// A document with the number of its chunks.
+#[derive(Debug, sqlx::FromRow)]
+struct Counted {
+    #[sqlx(flatten)]
+    row: DocumentRow,
+    chunks_count: i64,
+}
+
 /// Documents of the dataset that satisfy a filter, as far as they tell; remembered until something changes.
-async fn matching(app: &App, dataset: &Dataset, filter: &Filter) -> Result<Arc<Vec<String>>> {
+async fn matching(app: &App, dataset: &Dataset, filter: &Filter) -> Result<Arc<Among>> {
     let key = format!(
         "{}\n{}\n{}",
         dataset.id,
@@ -682,11 +690,11 @@ async fn matching(app: &App, dataset: &Dataset, filter: &Filter) -> Result<Arc<V
     if let Some(known) = app.search_memory.documents.get(&key) {
         return Ok(known);
     }
-    let rows: Vec<DocumentRow> = app
+    let rows: Vec<Counted> = app
         .db
         .all(
             concat!(
-                "SELECT ",
+                "SELECT chunks_count, ",
                 document_columns!(),
                 " FROM kb_documents WHERE tenant_id = $1 AND dataset_id = $2 AND enabled = TRUE"
             ),
@@ -695,13 +703,14 @@ async fn matching(app: &App, dataset: &Dataset, filter: &Filter) -> Result<Arc<V
         .await?;
     let filter = filter.clone();
     let ids = tokio::task::spawn_blocking(move || {
-        let mut ids = Vec::new();
-        for row in rows {
+        let mut among = Among::default();
+        for Counted { row, chunks_count } in rows {
             if filter.may_hold(&row.object()?).0 {
-                ids.push(row.id);
+                among.documents.push(row.id);
+                among.chunks += usize::try_from(chunks_count).unwrap_or(0);
             }
         }
-        Ok::<_, Error>(Arc::new(ids))
+        Ok::<_, Error>(Arc::new(among))
     })
     .await??;
     app.search_memory.documents.insert(key, Arc::clone(&ids));

@@ -6,6 +6,8 @@
 
 use std::io::{Cursor, Read};
 
+use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
+use encoding_rs::Encoding;
 use zip::ZipArchive;
 use zip::result::ZipError;
 
@@ -97,16 +99,20 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
         ..Document::default()
     };
     let (mut total, mut skipped) = (0_u64, Vec::<String>::new());
+    let encoding = names_encoding(&mut container);
     for index in 0..container.len() {
         let file = container.by_index(index).map_err(|e| match e {
             ZipError::UnsupportedArchive(cause) if cause.contains("Password") => super::locked(),
             other => damaged(&other.to_string()),
         })?;
         // Only names that stay inside the archive, and no bookkeeping of operating systems.
-        let Some(name) = file
-            .enclosed_name()
-            .map(|n| n.to_string_lossy().into_owned())
-        else {
+        let inside = file.enclosed_name();
+        let Some(name) = inside.map(|n| match encoding {
+            Some(encoding) if !is_marked_utf8(&file) => {
+                encoding.decode(file.name_raw()).0.replace('\\', "/")
+            }
+            _ => n.to_string_lossy().into_owned(),
+        }) else {
             skipped.push(file.name().map_or_else(
                 |_| "a file without a readable name".to_owned(),
                 std::borrow::Cow::into_owned,
@@ -172,6 +178,45 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
         .collect::<Vec<_>>()
         .join("\n");
     Ok(document)
+}
+
+/// The encoding of the names of an archive that does not say which: UTF-8 where all of them are, else what their letters look like. `None`: as marked, or
+/// ASCII.
+fn names_encoding(container: &mut Container<'_>) -> Option<&'static Encoding> {
+    let mut names = Vec::new();
+    for index in 0..container.len() {
+        if let Ok(file) = container.by_index_raw(index)
+            && !file.name_raw().is_ascii()
+            && !is_marked_utf8(&file)
+        {
+            names.extend_from_slice(file.name_raw());
+            names.push(b'\n');
+        }
+    }
+    if names.is_empty() {
+        return None;
+    }
+    if std::str::from_utf8(&names).is_ok() {
+        return Some(encoding_rs::UTF_8);
+    }
+    let mut detector = EncodingDetector::new(Iso2022JpDetection::Deny);
+    detector.feed(&names, true);
+    let guessed = detector.guess(None, Utf8Detection::Deny);
+    // DOS wrote Cyrillic in code page 866, which such short texts are hardly told by.
+    let letters = |encoding: &'static Encoding| {
+        let (text, _, replaced) = encoding.decode(&names);
+        let odd = text.chars().filter(|c| !c.is_ascii() && !c.is_alphabetic());
+        (replaced, odd.count())
+    };
+    let candidates = [guessed, encoding_rs::IBM866];
+    candidates
+        .into_iter()
+        .min_by_key(|encoding| letters(encoding))
+}
+
+/// Whether an entry says that its name is UTF-8, or has one of Unicode beside the other.
+fn is_marked_utf8<R: Read + ?Sized>(file: &zip::read::ZipFile<'_, R>) -> bool {
+    std::str::from_utf8(file.name_raw()).is_ok()
 }
 
 fn too_large() -> ParseError {

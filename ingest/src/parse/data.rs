@@ -17,13 +17,22 @@ pub(super) fn parse_json(input: &Input<'_>) -> Result<Document, ParseError> {
     let (decoded, warnings) = text::decode(input.bytes, None);
     let decoded = decoded.trim_start_matches('\u{feff}');
     let mut writer = Writer::default();
+    let quoted = with_long_numbers_as_text(decoded);
+    let decoded = quoted.as_ref();
     match serde_json::from_str::<Value>(decoded) {
         Ok(Value::Object(notebook)) if notebook.contains_key("nbformat") => {
             return notebook_cells(&Value::Object(notebook));
         }
         Ok(value) => records(&mut writer, &value),
-        // Several values, one per line or one after the other.
+        // Several values, one after the other, or one per line with lines that are none.
         Err(whole) => {
+            let all: Result<Vec<Value>, _> = serde_json::Deserializer::from_str(decoded)
+                .into_iter()
+                .collect();
+            if let Ok(values) = all {
+                values.iter().for_each(|value| writer.block(&lines(value)));
+                return Ok(finished(writer, warnings));
+            }
             let (mut read, mut bad) = (0, Vec::new());
             for (number, line) in decoded.lines().enumerate() {
                 if line.trim().is_empty() {
@@ -48,11 +57,53 @@ pub(super) fn parse_json(input: &Input<'_>) -> Result<Document, ParseError> {
             }
         }
     }
+    Ok(finished(writer, warnings))
+}
+
+fn finished(writer: Writer, warnings: Vec<String>) -> Document {
     let mut document = writer.finish("json");
     document.headings.clear();
     document.title = None;
     document.warnings.extend(warnings);
-    Ok(document)
+    document
+}
+
+/// Puts quotation marks around numbers that a binary number cannot hold as they are written: over 15 digits, of which none may be lost.
+fn with_long_numbers_as_text(json: &str) -> std::borrow::Cow<'_, str> {
+    const EXACT: usize = 15;
+    let bytes = json.as_bytes();
+    let (mut out, mut copied, mut at) = (String::new(), 0, 0);
+    while let Some(&byte) = bytes.get(at) {
+        if byte == b'"' {
+            at += 1;
+            while let Some(&inside) = bytes.get(at) {
+                at += 1 + usize::from(inside == b'\\');
+                if inside == b'"' {
+                    break;
+                }
+            }
+        } else if byte.is_ascii_digit() || byte == b'-' {
+            let rest = &bytes[at..];
+            let part = |b: &u8| b.is_ascii_digit() || b"+-.eE".contains(b);
+            let length = rest.iter().take_while(|b| part(b)).count();
+            let digits = rest[..length].iter().filter(|b| b.is_ascii_digit()).count();
+            if digits > EXACT {
+                out.push_str(&json[copied..at]);
+                out.push('"');
+                out.push_str(&json[at..at + length]);
+                out.push('"');
+                copied = at + length;
+            }
+            at += length;
+        } else {
+            at += 1;
+        }
+    }
+    if copied == 0 {
+        return json.into();
+    }
+    out.push_str(&json[copied..]);
+    out.into()
 }
 
 /// An outer array is its elements; an outer object is one record for each of its arrays of records, and one for the rest.
@@ -203,6 +254,23 @@ mod tests {
             document.text,
             "name: bolt\ntags: a, b\nsize:\n  mm: 5\n\nname: nut"
         );
+    }
+
+    #[test]
+    fn every_digit_of_a_number_stays() {
+        let document = parsed(r#"{"id":123456789012345678901234567890,"a":"1234567890123456789 \" 9","price":19.90,"x":-1.2345678901234567890e3}"#)
+            .expect("parses");
+        assert_eq!(
+            document.text,
+            "id: 123456789012345678901234567890\na: 1234567890123456789 \" 9\nprice: 19.9\nx: -1.2345678901234567890e3"
+        );
+    }
+
+    #[test]
+    fn values_may_stand_behind_each_other() {
+        let document =
+            parsed("{\n \"name\": \"alder\"\n}\n{\n \"name\": \"birch\"}").expect("parses");
+        assert_eq!(document.text, "name: alder\n\nname: birch");
     }
 
     #[test]

@@ -1,10 +1,16 @@
-//! Mail: MIME messages and Outlook's own files. The text of the message is the document; attachments become documents of their own.
+//! Mail: MIME messages (saved web pages are such, too), files of several, and Outlook's own files. The text of the message is the document; attachments become documents of their own.
 
-use mail_parser::{Address, MessageParser, MimeHeaders};
+use std::collections::HashSet;
+
+use mail_parser::mailbox::mbox::MessageIterator;
+use mail_parser::{Address, Message, MessageParser, MimeHeaders, PartType};
 
 use super::writer::Writer;
 use super::{Input, ParseError, damaged, detect, guarded, html};
 use crate::document::{Child, Document};
+
+/// Most messages of a file.
+const MOST_MESSAGES: usize = 10_000;
 
 /// What is read of a message, whichever way it is stored.
 #[derive(Default)]
@@ -34,12 +40,8 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
         .filter_map(|(name, value)| Some((name, value?)))
         .collect(),
         date,
-        plain: (0..message.text_body_count())
-            .filter_map(|i| message.body_text(i).map(std::borrow::Cow::into_owned))
-            .collect(),
-        html: (0..message.html_body_count())
-            .filter_map(|i| message.body_html(i).map(std::borrow::Cow::into_owned))
-            .collect(),
+        plain: written_in(&message, &message.text_body, false),
+        html: written_in(&message, &message.html_body, true),
         attachments: message
             .attachments()
             .enumerate()
@@ -61,6 +63,61 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
             .collect(),
     };
     write(input, letter, "mail-parser")
+}
+
+/// A file of messages: each becomes a document of its own.
+pub(super) fn parse_mailbox(input: &Input<'_>) -> Result<Document, ParseError> {
+    let mut document = Document {
+        engine: "mail-parser".to_owned(),
+        ..Document::default()
+    };
+    let mut subjects = Vec::new();
+    for (number, message) in (1..).zip(MessageIterator::new(input.bytes)) {
+        let message =
+            message.map_err(|_| damaged("its messages cannot be told from each other"))?;
+        if number > MOST_MESSAGES {
+            return Err(ParseError::new(
+                "archive_too_large",
+                format!("the file has more than {MOST_MESSAGES} messages"),
+            ));
+        }
+        let contents = message.unwrap_contents();
+        let subject = MessageParser::default()
+            .parse_headers(&contents)
+            .and_then(|m| m.subject().map(super::writer::one_line));
+        let subject = subject.filter(|s| !s.is_empty());
+        let title = subject.as_deref().unwrap_or("message");
+        let short: String = title.chars().take(80).collect();
+        let name = format!("{number:05} {}.eml", short.replace(['/', '\\'], "-"));
+        document
+            .children
+            .push(Child::store(input, &name, &contents)?);
+        subjects.push(title.to_owned());
+    }
+    if document.children.is_empty() {
+        return Err(damaged("it has no message"));
+    }
+    document.text = subjects.join("\n");
+    Ok(document)
+}
+
+/// The parts of a body that are HTML, or plain text; none that the library converted from the other.
+fn written_in(message: &Message<'_>, parts: &[u32], html: bool) -> Vec<String> {
+    parts
+        .iter()
+        .filter_map(|&id| message.part(id))
+        .filter_map(|part| match &part.body {
+            PartType::Html(text) if html => Some(text.to_string()),
+            PartType::Text(text) if !html => Some(text.to_string()),
+            PartType::Html(_)
+            | PartType::Text(_)
+            | PartType::Binary(_)
+            | PartType::InlineBinary(_)
+            | PartType::Message(_)
+            | PartType::Multipart(_) => None,
+        })
+        .filter(|text| !text.trim().is_empty())
+        .collect()
 }
 
 pub(super) fn parse_outlook(input: &Input<'_>) -> Result<Document, ParseError> {
@@ -94,14 +151,10 @@ pub(super) fn parse_outlook(input: &Input<'_>) -> Result<Document, ParseError> {
             ("Date", date.clone().unwrap_or_default()),
         ],
         date,
-        html: if message.body.trim().is_empty() {
-            super::given(Some(message.html.clone()))
-                .or_else(|| message.html_from_rtf())
-                .into_iter()
-                .collect()
-        } else {
-            Vec::new()
-        },
+        html: super::given(Some(message.html.clone()))
+            .or_else(|| message.html_from_rtf())
+            .into_iter()
+            .collect(),
         attachments: message
             .attachments
             .iter()
@@ -133,22 +186,21 @@ fn write(input: &Input<'_>, letter: Letter, engine: &str) -> Result<Document, Pa
         .map(|(name, value)| format!("{name}: {}", super::writer::one_line(value)))
         .collect();
     writer.block(&headers.join("\n"));
-    // Mail programs send both; the plain text is what the sender wrote, unless it is empty.
-    let plain: Vec<&String> = letter
-        .plain
-        .iter()
-        .filter(|t| !t.trim().is_empty())
-        .collect();
-    if plain.is_empty() {
-        for page in &letter.html {
-            match html::to_markdown(page) {
-                Ok(markdown) => writer.block(&markdown),
-                Err(e) => writer.warn(format!("a part of the message could not be read: {e}")),
-            }
+    let mut pages = Vec::new();
+    for page in &letter.html {
+        match html::to_markdown(page) {
+            Ok(markdown) => pages.push(markdown),
+            Err(_) => writer.warn("a part of the message is HTML that could not be read"),
         }
-    } else {
-        plain.into_iter().for_each(|text| writer.block(text));
     }
+    // Mail programs send both; the plain text is what the sender wrote, unless it only stands in for the other.
+    let plain = letter.plain.join("\n\n");
+    let parts = if says_as_much(&plain, &pages.join("\n\n")) {
+        &letter.plain
+    } else {
+        &pages
+    };
+    parts.iter().for_each(|text| writer.block(text));
     let mut children = Vec::new();
     for (name, bytes) in &letter.attachments {
         let inner = Input {
@@ -172,6 +224,24 @@ fn write(input: &Input<'_>, letter: Letter, engine: &str) -> Result<Document, Pa
     Ok(document)
 }
 
+/// Share of the words of a page that its plain text has, too.
+const SAME: f64 = 0.5;
+
+/// Whether a plain text says what the page beside it says: it has half of its words. Placeholders ("view this message in a browser") do not.
+fn says_as_much(plain: &str, page: &str) -> bool {
+    if plain.trim().is_empty() || page.trim().is_empty() {
+        return !plain.trim().is_empty();
+    }
+    let words = |text: &str| -> HashSet<String> {
+        let words = text.split(|c: char| !c.is_alphanumeric());
+        let long = words.filter(|w| w.chars().count() > 2);
+        long.map(str::to_lowercase).collect()
+    };
+    let (plain, page) = (words(plain), words(page));
+    let shared = page.intersection(&plain).count();
+    shared as f64 >= SAME * page.len() as f64
+}
+
 fn addresses(address: &Address<'_>) -> String {
     address
         .iter()
@@ -191,6 +261,61 @@ fn person(name: Option<&str>, email: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn message(parts: &[(&str, &str)]) -> String {
+        let mut eml = "From: a@example.org\r\nSubject: S\r\nMIME-Version: 1.0\r\nContent-Type: multipart/alternative; boundary=q\r\n\r\n".to_owned();
+        for (kind, text) in parts {
+            eml.push_str(&format!(
+                "--q\r\nContent-Type: text/{kind}; charset=utf-8\r\n\r\n{text}\r\n"
+            ));
+        }
+        eml.push_str("--q--\r\n");
+        eml
+    }
+
+    fn text(eml: &str) -> String {
+        let input = Input {
+            file_name: "a.eml",
+            bytes: eml.as_bytes(),
+            ..Input::default()
+        };
+        parse(&input).expect("parses").text
+    }
+
+    #[test]
+    fn a_text_that_only_stands_in_for_the_page_gives_way() {
+        let page = "<h1>Winter</h1><p>The Kestrel sails at seven.</p><table><tr><td>Gasket</td><td>40</td></tr></table>";
+        let stub = text(&message(&[
+            ("plain", "This needs a program that shows HTML."),
+            ("html", page),
+        ]));
+        assert!(
+            stub.contains("Kestrel") && stub.contains("| Gasket | 40 |"),
+            "{stub}"
+        );
+        let own = "Winter: the Kestrel sails at seven, with a gasket.";
+        assert!(text(&message(&[("plain", own), ("html", page)])).contains(own));
+        assert!(text(&message(&[("html", page)])).contains("# Winter\n\nThe Kestrel"));
+    }
+
+    #[test]
+    fn each_message_of_a_mailbox_is_a_document() {
+        let mbox = "From a@x Mon Mar  2 10:00:00 2026\nFrom: a@x\nSubject: One/two\n\nfirst\n\nFrom b@x Mon Mar  2 11:00:00 2026\nFrom: b@x\n\nsecond\n";
+        let directory = tempfile::tempdir().expect("a directory");
+        let document = crate::parse::parse(&Input {
+            file_name: "inbox",
+            bytes: mbox.as_bytes(),
+            children: Some(directory.path()),
+            ..Input::default()
+        })
+        .expect("parses");
+        let names: Vec<&str> = document
+            .children
+            .iter()
+            .map(|c| c.file_name.as_str())
+            .collect();
+        assert_eq!(names, ["00001 One-two.eml", "00002 message.eml"]);
+    }
 
     #[test]
     fn a_message_is_its_text_and_its_attachments_are_children() {

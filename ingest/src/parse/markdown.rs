@@ -9,8 +9,56 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
     let (text, warnings) = text::decode(input.bytes, None);
     Ok(Document {
         warnings,
-        ..from_text(normalise(&text), "markdown")
+        ..from_text(without_comments(&normalise(&text)), "markdown")
     })
+}
+
+/// Leaves out comments, which are not for readers; those in program texts stay.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "of many events only those of HTML matter"
+)]
+fn without_comments(text: &str) -> String {
+    let mut gone: Vec<std::ops::Range<usize>> = Vec::new();
+    let mut open: Option<usize> = None;
+    for (event, range) in Parser::new_ext(text, Options::ENABLE_TABLES).into_offset_iter() {
+        match event {
+            Event::Html(_) | Event::InlineHtml(_) => {
+                let mut at = range.start;
+                while at < range.end {
+                    match open {
+                        None => match text[at..range.end].find("<!--") {
+                            Some(found) => {
+                                open = Some(at + found);
+                                at += found + 4;
+                            }
+                            None => break,
+                        },
+                        Some(start) => match text[at..range.end].find("-->") {
+                            Some(found) => {
+                                gone.push(start..at + found + 3);
+                                open = None;
+                                at += found + 3;
+                            }
+                            None => break,
+                        },
+                    }
+                }
+            }
+            Event::End(TagEnd::HtmlBlock) => open = None,
+            _ => {}
+        }
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut at = 0;
+    for comment in gone {
+        out.push_str(&text[at..comment.start]);
+        // A comment alone on its lines leaves no empty line behind.
+        let alone = out.is_empty() || out.ends_with('\n');
+        at = comment.end + usize::from(alone && text[comment.end..].starts_with('\n'));
+    }
+    out.push_str(&text[at..]);
+    out
 }
 
 /// Reads the structure of Markdown text. Front matter is taken out of the text; its title counts.

@@ -1,5 +1,7 @@
 //! Lightweight markup as Markdown: reStructuredText, `AsciiDoc`, Org and LaTeX. What has no counterpart stays as it is written.
 
+use unicode_normalization::UnicodeNormalization;
+
 use super::writer::one_line;
 use super::{Input, ParseError, markdown, text};
 use crate::document::{Document, normalise};
@@ -448,8 +450,28 @@ fn org_links(line: &str) -> String {
     out
 }
 
+/// Environments of LaTeX whose text is shown as it is written.
+const VERBATIM: [&str; 5] = ["verbatim", "lstlisting", "minted", "Verbatim", "code}"];
+
 fn latex(source: &str) -> (Option<String>, String) {
-    let without_comments: Vec<&str> = source.lines().map(uncommented).collect();
+    let mut verbatim = false;
+    let without_comments: Vec<&str> = source
+        .lines()
+        .map(|line| {
+            let begins = VERBATIM
+                .iter()
+                .any(|name| line.contains(&format!("\\begin{{{name}")));
+            let ends = VERBATIM
+                .iter()
+                .any(|name| line.contains(&format!("\\end{{{name}")));
+            verbatim = (verbatim || begins) && !ends;
+            if verbatim && !begins {
+                line
+            } else {
+                uncommented(line)
+            }
+        })
+        .collect();
     let source = without_comments.join("\n");
     let title = argument(&source, "\\title").map(|t| plain_latex(&t));
     let body = match source.split_once("\\begin{document}") {
@@ -460,28 +482,18 @@ fn latex(source: &str) -> (Option<String>, String) {
     let mut verbatim = false;
     for line in body.lines() {
         let trimmed = line.trim();
-        let opens = [
-            "\\begin{verbatim",
-            "\\begin{lstlisting",
-            "\\begin{minted",
-            "\\begin{Verbatim",
-            "\\begin{code}",
-        ];
-        let closes = [
-            "\\end{verbatim",
-            "\\end{lstlisting",
-            "\\end{minted",
-            "\\end{Verbatim",
-            "\\end{code}",
-        ];
+        let at = |command: &str| {
+            let rest = trimmed.strip_prefix(command);
+            rest.is_some_and(|rest| VERBATIM.iter().any(|name| rest.starts_with(name)))
+        };
         if verbatim {
-            if closes.iter().any(|c| trimmed.starts_with(c)) {
+            if at("\\end{") {
                 out.push("```".to_owned());
                 verbatim = false;
             } else {
                 out.push(line.to_owned());
             }
-        } else if opens.iter().any(|o| trimmed.starts_with(o)) {
+        } else if at("\\begin{") {
             out.push("```".to_owned());
             verbatim = true;
         } else if let Some((level, title, rest)) = latex_heading(trimmed) {
@@ -557,6 +569,116 @@ fn argument(source: &str, command: &str) -> Option<String> {
     None
 }
 
+type Characters<'a> = std::iter::Peekable<std::str::Chars<'a>>;
+
+/// Letters that are commands.
+fn special_letter(word: &str) -> Option<&'static str> {
+    Some(match word {
+        "ss" => "ß",
+        "SS" => "ẞ",
+        "ae" => "æ",
+        "AE" => "Æ",
+        "oe" => "œ",
+        "OE" => "Œ",
+        "aa" => "å",
+        "AA" => "Å",
+        "o" => "ø",
+        "O" => "Ø",
+        "l" => "ł",
+        "L" => "Ł",
+        "i" => "ı",
+        "j" => "ȷ",
+        "dh" => "ð",
+        "DH" => "Ð",
+        "th" => "þ",
+        "TH" => "Þ",
+        "dj" => "đ",
+        "DJ" => "Đ",
+        "ng" => "ŋ",
+        "NG" => "Ŋ",
+        "S" => "§",
+        "P" => "¶",
+        "copyright" => "©",
+        "pounds" => "£",
+        "euro" | "texteuro" => "€",
+        "textdegree" => "°",
+        "dots" | "ldots" | "textellipsis" => "…",
+        "textendash" => "–",
+        "textemdash" => "—",
+        "textbackslash" => "\\",
+        "textasciitilde" => "~",
+        "TeX" => "TeX",
+        "LaTeX" => "LaTeX",
+        _ => return None,
+    })
+}
+
+/// The combining mark of an accent command.
+fn accent_mark(command: char) -> Option<char> {
+    Some(match command {
+        '`' => '\u{300}',
+        '\'' => '\u{301}',
+        '^' => '\u{302}',
+        '"' => '\u{308}',
+        '~' => '\u{303}',
+        '=' => '\u{304}',
+        '.' => '\u{307}',
+        'u' => '\u{306}',
+        'v' => '\u{30c}',
+        'H' => '\u{30b}',
+        'c' => '\u{327}',
+        'k' => '\u{328}',
+        'r' => '\u{30a}',
+        'd' => '\u{323}',
+        'b' => '\u{331}',
+        _ => return None,
+    })
+}
+
+/// Passes over `{}`.
+fn skip_empty_group(characters: &mut Characters<'_>) {
+    let mut ahead = characters.clone();
+    if ahead.next() == Some('{') && ahead.next() == Some('}') {
+        *characters = ahead;
+    }
+}
+
+/// Writes the letter that follows an accent, in braces or not, with its mark, as one character where there is one.
+fn accented(characters: &mut Characters<'_>, mark: char, out: &mut String) {
+    while characters.next_if_eq(&' ').is_some() {}
+    let braced = characters.next_if_eq(&'{').is_some();
+    let mut letter = String::new();
+    match characters.next() {
+        Some('\\') => {
+            let mut word = String::new();
+            while let Some(c) = characters.next_if(char::is_ascii_alphabetic) {
+                word.push(c);
+            }
+            // A dotless i under an accent is an i.
+            letter.push_str(match word.as_str() {
+                "i" => "i",
+                "j" => "j",
+                other => special_letter(other).unwrap_or_default(),
+            });
+            if !braced {
+                skip_empty_group(characters);
+            }
+        }
+        Some('}') | None => return,
+        Some(c) => letter.push(c),
+    }
+    letter.push(mark);
+    out.extend(letter.nfc());
+    if braced {
+        for c in characters.by_ref() {
+            if c == '}' {
+                break;
+            }
+            out.push(c);
+        }
+    }
+}
+
 /// Commands that format give their text; those that only point or set something go; formulas stay.
 fn plain_latex(line: &str) -> String {
     const SILENT: [&str; 14] = [
@@ -590,8 +712,23 @@ fn plain_latex(line: &str) -> String {
                 while let Some(letter) = characters.next_if(char::is_ascii_alphabetic) {
                     word.push(letter);
                 }
-                if word.is_empty() {
+                if let Some(letter) = special_letter(&word) {
+                    out.push_str(letter);
+                    // The space behind a command only ends it.
+                    if characters.next_if_eq(&' ').is_none() {
+                        skip_empty_group(&mut characters);
+                    }
+                } else if let [accent] = word.as_bytes()
+                    && let Some(mark) = accent_mark(char::from(*accent))
+                {
+                    accented(&mut characters, mark, &mut out);
+                } else if word.is_empty() {
                     match characters.next() {
+                        Some(accent) if accent_mark(accent).is_some() => {
+                            if let Some(mark) = accent_mark(accent) {
+                                accented(&mut characters, mark, &mut out);
+                            }
+                        }
                         Some('\\') => out.push(' '),
                         Some(escaped @ ('%' | '$' | '&' | '#' | '_' | '{' | '}')) => {
                             out.push(escaped)
@@ -714,6 +851,16 @@ mod tests {
             document.text.contains("See the site.")
                 && document.text.contains("```rust\nfn main() {}\n```")
                 && !document.text.contains("ID:")
+        );
+    }
+
+    #[test]
+    fn letters_with_marks_are_letters() {
+        assert_eq!(
+            plain_latex(
+                r#"Stra\ss e, M\"uller, M{\"u}ller, caf\'e, Fran\c{c}ois, \AA rhus, {\L}\'od\'z, \v{C}apek, na\"{\i}ve, \o{}re, 5\,\% \v Capek"#
+            ),
+            "Straße, Müller, Müller, café, François, Århus, Łódź, Čapek, naïve, øre, 5 % Čapek"
         );
     }
 

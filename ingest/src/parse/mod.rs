@@ -10,13 +10,17 @@ mod markdown;
 mod markup;
 mod ocr;
 mod office;
+mod old_office;
+mod ooxml;
 mod opendocument;
 mod pdf;
 mod rtf;
 mod sheet;
+mod slides;
 mod subtitles;
 mod text;
 mod tree;
+mod word;
 mod writer;
 mod xml;
 
@@ -63,6 +67,8 @@ pub enum Format {
     Rtf,
     /// A MIME message.
     Mail,
+    /// Messages in one file, one after the other.
+    Mailbox,
     /// A message in Outlook's own format.
     OutlookMail,
     /// JSON, JSON lines, and Jupyter notebooks.
@@ -116,7 +122,7 @@ const fn entry(
     }
 }
 
-const FORMATS: [Entry; 34] = [
+const FORMATS: [Entry; 35] = [
     entry(
         Format::Pdf,
         "application/pdf",
@@ -244,7 +250,20 @@ const FORMATS: [Entry; 34] = [
         None,
         sheet::parse_csv,
     ),
-    entry(Format::Mail, "message/rfc822", &["eml"], None, mail::parse),
+    entry(
+        Format::Mail,
+        "message/rfc822",
+        &["eml", "mht", "mhtml"],
+        None,
+        mail::parse,
+    ),
+    entry(
+        Format::Mailbox,
+        "application/mbox",
+        &["mbox"],
+        None,
+        mail::parse_mailbox,
+    ),
     entry(
         Format::Json,
         "application/json",
@@ -407,7 +426,9 @@ pub fn detect(input: &Input<'_>) -> Result<Format, ParseError> {
             .or(named.map(|e| e.format))
             .ok_or_else(|| unsupported(&extension, "an OLE container"));
     }
-    if let Some(kind) = infer::get(head).filter(|_| !readable)
+    // Some formats are told by two letters, with which texts in old encodings begin, too.
+    let legacy = !readable && text::is_legacy(head);
+    if let Some(kind) = infer::get(head).filter(|_| !readable && !legacy)
         && !matches!(kind.matcher_type(), infer::MatcherType::Text)
     {
         if kind.matcher_type() == infer::MatcherType::Image && input.ocr.is_some() {
@@ -471,6 +492,9 @@ fn sniff(bytes: &[u8], head: &[u8]) -> Format {
     }
     if start.starts_with("WEBVTT") {
         return Format::Subtitles;
+    }
+    if start.starts_with("From ") && start.contains("\nFrom:") {
+        return Format::Mailbox;
     }
     let headers = start
         .lines()

@@ -47,7 +47,7 @@ fn blocks(writer: &mut Writer, element: &Element, slides: &mut u32) {
                 // Pictures with text in them stand inside paragraphs.
                 frames(writer, child, slides);
             }
-            "list" => list(writer, child, 0),
+            "list" => list(writer, child, 0, slides),
             "table" => writer.table(&rows(child)),
             "page" => {
                 *slides += 1;
@@ -108,16 +108,21 @@ fn frame(writer: &mut Writer, element: &Element, slides: &mut u32) {
     }
 }
 
-fn list(writer: &mut Writer, element: &Element, depth: usize) {
+fn list(writer: &mut Writer, element: &Element, depth: usize, slides: &mut u32) {
     for item in element
         .elements()
         .filter(|e| e.name == "list-item" || e.name == "list-header")
     {
         for part in item.elements() {
             match part.name.as_str() {
-                "list" => list(writer, part, depth + 1),
-                "p" | "h" => writer.item(depth, "-", &inline(part)),
-                _ => {}
+                "list" => list(writer, part, depth + 1, slides),
+                "p" | "h" => {
+                    writer.item(depth, "-", &inline(part));
+                    frames(writer, part, slides);
+                }
+                // Tables and sections in an item stand behind its text.
+                "table" => writer.table(&rows(part)),
+                _ => blocks(writer, part, slides),
             }
         }
     }
@@ -143,7 +148,8 @@ fn cells(row: &Element) -> Vec<String> {
         .elements()
         .filter(|e| e.name == "table-cell" || e.name == "covered-table-cell")
     {
-        let parts: Vec<String> = cell.elements().map(inline).collect();
+        let mut parts = Vec::new();
+        lines(cell, &mut parts);
         // Sheets repeat empty cells to the right margin; a few stand for all.
         let repeated = cell
             .attribute("number-columns-repeated")
@@ -153,6 +159,30 @@ fn cells(row: &Element) -> Vec<String> {
         cells.extend(std::iter::repeat_n(parts.join(" "), repeated));
     }
     cells
+}
+
+/// The paragraphs of a cell, those of its lists, boxes and tables in it, too.
+fn lines(element: &Element, into: &mut Vec<String>) {
+    for child in element.elements() {
+        match child.name.as_str() {
+            "p" | "h" => {
+                into.push(inline(child));
+                boxes(child, into);
+            }
+            "annotation" | "tracked-changes" => {}
+            _ => lines(child, into),
+        }
+    }
+}
+
+fn boxes(paragraph: &Element, into: &mut Vec<String>) {
+    for child in paragraph.elements() {
+        if child.name == "text-box" {
+            lines(child, into);
+        } else {
+            boxes(child, into);
+        }
+    }
 }
 
 /// The text of a paragraph; notes stand in brackets, what is only drawn is left out.

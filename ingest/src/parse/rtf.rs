@@ -1,5 +1,7 @@
 //! Rich Text Format. The crates for it drop paragraphs and know no code pages, so the few control words that carry text are read here.
 
+use std::collections::HashMap;
+
 use encoding_rs::{Encoding, WINDOWS_1252};
 
 use super::writer::Writer;
@@ -10,8 +12,7 @@ use crate::document::Document;
 const MAX_DEPTH: usize = 1000;
 
 /// Groups whose content is not text of the document.
-const SILENT: [&str; 25] = [
-    "fonttbl",
+const SILENT: [&str; 24] = [
     "colortbl",
     "stylesheet",
     "info",
@@ -41,8 +42,12 @@ const SILENT: [&str; 25] = [
 #[derive(Clone)]
 struct State {
     silent: bool,
+    /// Whether this is the table of fonts.
+    fonts: bool,
     hidden: bool,
     encoding: &'static Encoding,
+    /// The code page of the font in use, when it has one of its own.
+    font: Option<&'static Encoding>,
     /// Bytes that follow a `\u` and repeat it for old readers.
     skip_after_unicode: usize,
     outline: Option<usize>,
@@ -50,6 +55,10 @@ struct State {
 }
 
 struct Reader {
+    /// Code pages of fonts by their number, and the font that is being described.
+    fonts: HashMap<i64, &'static Encoding>,
+    described: i64,
+    default_font: i64,
     writer: Writer,
     paragraph: String,
     bytes: Vec<u8>,
@@ -62,13 +71,18 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
     let source = input.bytes;
     let mut state = State {
         silent: false,
+        fonts: false,
         hidden: false,
         encoding: WINDOWS_1252,
+        font: None,
         skip_after_unicode: 1,
         outline: None,
         in_table: false,
     };
     let mut reader = Reader {
+        fonts: HashMap::new(),
+        described: 0,
+        default_font: 0,
         writer: Writer::default(),
         paragraph: String::new(),
         bytes: Vec::new(),
@@ -214,7 +228,24 @@ impl Reader {
                     state.encoding = encoding;
                 }
             }
-            "fcharset" => {}
+            "deff" => self.default_font = number.unwrap_or(0),
+            "f" if state.fonts => self.described = number.unwrap_or(0),
+            "f" => state.font = self.fonts.get(&number.unwrap_or(0)).copied(),
+            "plain" => state.font = self.fonts.get(&self.default_font).copied(),
+            "fcharset" if state.fonts => {
+                if let Some(encoding) = number.and_then(charset) {
+                    self.fonts.insert(self.described, encoding);
+                }
+            }
+            "cpg" if state.fonts => {
+                if let Some(encoding) = number.and_then(code_page) {
+                    self.fonts.insert(self.described, encoding);
+                }
+            }
+            "fonttbl" => {
+                state.silent = true;
+                state.fonts = true;
+            }
             "emdash" => self.text(state, "—"),
             "endash" => self.text(state, "–"),
             "lquote" => self.text(state, "‘"),
@@ -261,7 +292,7 @@ impl Reader {
     /// Decodes the bytes collected under the code page that held for them.
     fn flush(&mut self, state: &State) {
         if !self.bytes.is_empty() {
-            let (text, _, _) = state.encoding.decode(&self.bytes);
+            let (text, _, _) = state.font.unwrap_or(state.encoding).decode(&self.bytes);
             self.paragraph.push_str(&text);
             self.bytes.clear();
         }
@@ -291,6 +322,28 @@ impl Reader {
     }
 }
 
+/// The code page of a font's character set (`\fcharset`); none for those that are the document's own.
+fn charset(number: i64) -> Option<&'static Encoding> {
+    code_page(match number {
+        77 => 10000,
+        128 => 932,
+        129 => 949,
+        130 => 949,
+        134 => 936,
+        136 => 950,
+        161 => 1253,
+        162 => 1254,
+        163 => 1258,
+        177 => 1255,
+        178 => 1256,
+        186 => 1257,
+        204 => 1251,
+        222 => 874,
+        238 => 1250,
+        _ => return None,
+    })
+}
+
 fn code_page(number: i64) -> Option<&'static Encoding> {
     let label = match number {
         932 => "shift_jis".to_owned(),
@@ -307,6 +360,18 @@ fn code_page(number: i64) -> Option<&'static Encoding> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_font_has_its_own_characters() {
+        let rtf = r"{\rtf1\ansi\ansicpg1252\deff0{\fonttbl{\f0\fcharset0 Arial;}{\f1\fcharset204 Arial;}{\f2\fcharset161 Arial;}}\f0 a \f1\'cf\'f0 {\f2\'c1}\'e8 \plain\'e4\par}";
+        let document = parse(&Input {
+            file_name: "a.rtf",
+            bytes: rtf.as_bytes(),
+            ..Input::default()
+        })
+        .expect("parses");
+        assert_eq!(document.text, "a Пр Αи ä");
+    }
 
     #[test]
     fn text_headings_tables_and_characters_are_read() {

@@ -1,51 +1,104 @@
-//! Spreadsheets of Excel and `OpenDocument`, and comma-separated values: each sheet is a heading and a table.
+//! Spreadsheets of Excel and `OpenDocument`: each sheet is a heading, its tables, its text boxes and its comments, all as a person sees them.
+//! Values that are not shown because a sheet, row or column is hidden are read, too, and named as hidden in the text and in the warnings.
 
-use std::io::Cursor;
-
-use calamine::{Data, Range, Reader, open_workbook_auto_from_rs};
+mod binary;
+mod csv;
+mod format;
+mod grid;
+mod hidden;
+mod layout;
+mod ods;
+mod stream;
+mod xlsx;
 
 use super::writer::Writer;
-use super::{Input, ParseError, damaged, guarded, text};
+use super::{Input, ParseError, container, guarded};
 use crate::document::Document;
+pub(super) use csv::parse_csv;
+use grid::Grid;
+
+/// A sheet as it is written.
+#[derive(Debug, Default)]
+struct Sheet {
+    name: String,
+    hidden: bool,
+    grid: Grid,
+    /// First and last column of each hidden range, from 0.
+    hidden_columns: Vec<(u32, u32)>,
+    /// Texts of boxes and diagrams, and titles of charts.
+    texts: Vec<String>,
+    comments: Vec<Comment>,
+    /// Whether there was more than is read.
+    cut: bool,
+}
+
+/// A comment or note of a cell.
+#[derive(Debug)]
+struct Comment {
+    /// Name of the cell: `B2`.
+    cell: String,
+    text: String,
+}
+
+/// Collects the sheets of a workbook.
+#[derive(Debug, Default)]
+struct Output {
+    writer: Writer,
+    /// Sheets without anything to read.
+    empty: Vec<String>,
+    hidden: Vec<String>,
+    /// About how many bytes all cells take.
+    size: usize,
+}
 
 pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
     if is_encrypted(input.bytes) {
         return Err(super::locked());
     }
-    let bytes = input.bytes;
     guarded(|| {
-        let mut workbook = open_workbook_auto_from_rs(Cursor::new(bytes)).map_err(|e| {
-            let cause = e.to_string();
-            if cause.to_lowercase().contains("password") {
-                super::locked()
-            } else {
-                damaged(&cause)
+        let mut output = Output::default();
+        let engine = match kind(input.bytes) {
+            Kind::Ods => {
+                ods::read(input.bytes, &mut output)?;
+                "ods"
             }
-        })?;
-        let mut writer = Writer::default();
-        let mut empty = Vec::new();
-        for name in workbook.sheet_names() {
-            match workbook.worksheet_range(&name) {
-                Ok(range) if range.used_cells().next().is_none() => {
-                    empty.push(name);
-                }
-                Ok(range) => {
-                    writer.heading(2, &name);
-                    write(&mut writer, &range);
-                }
-                Err(e) => writer.warn(format!("the sheet {name} could not be read: {e}")),
+            Kind::Xlsx => {
+                xlsx::read(input.bytes, &mut output)?;
+                "xlsx"
             }
-        }
-        if !empty.is_empty() {
-            // Their names are all they say.
-            empty.iter().for_each(|name| writer.heading(2, name));
-            writer.warn(format!("sheets without values: {}", empty.join(", ")));
-        }
-        Ok(Document {
-            title: None,
-            ..writer.finish("calamine")
-        })
+            Kind::Binary => {
+                binary::read(input.bytes, &mut output)?;
+                "calamine"
+            }
+        };
+        Ok(output.finish(engine))
     })?
+}
+
+enum Kind {
+    Ods,
+    Xlsx,
+    Binary,
+}
+
+/// The kind of a workbook by what its container holds.
+fn kind(bytes: &[u8]) -> Kind {
+    let Some(container) = Some(bytes)
+        .filter(|b| b.starts_with(super::ZIP))
+        .and_then(|b| container::open(b).ok())
+    else {
+        return Kind::Binary;
+    };
+    let mut kind = Kind::Xlsx;
+    for name in container.file_names().flatten() {
+        if name.eq_ignore_ascii_case("xl/workbook.bin") {
+            return Kind::Binary;
+        }
+        if name == "content.xml" {
+            kind = Kind::Ods;
+        }
+    }
+    kind
 }
 
 /// An encrypted workbook of the XML kind is an OLE container with the encrypted package inside.
@@ -57,138 +110,89 @@ fn is_encrypted(bytes: &[u8]) -> bool {
     bytes.starts_with(&super::OLE) && bytes.windows(name.len()).any(|w| w == name)
 }
 
-/// A sheet as tables: rows that are empty divide one from the next, and a row with a single cell above a table is its caption.
-fn write(writer: &mut Writer, range: &Range<Data>) {
-    let mut rows: Vec<Vec<String>> = Vec::new();
-    for row in range.rows() {
-        let cells: Vec<String> = row.iter().map(cell).collect();
-        if cells.iter().any(|c| !c.trim().is_empty()) {
-            rows.push(cells);
-        } else {
-            block(writer, std::mem::take(&mut rows));
+impl Output {
+    fn warn(&mut self, warning: String) {
+        self.writer.warn(warning);
+    }
+
+    /// Writes a sheet.
+    ///
+    /// # Errors
+    /// `text_too_long` when the sheets together are longer than any document may be.
+    fn sheet(&mut self, mut sheet: Sheet) -> Result<(), ParseError> {
+        self.size += sheet.grid.size();
+        if sheet.cut || self.size > grid::MAX_TEXT {
+            return Err(ParseError::new(
+                "text_too_long",
+                format!(
+                    "the text of the file is longer than {} MiB",
+                    grid::MAX_TEXT >> 20
+                ),
+            ));
+        }
+        sheet.grid.finish();
+        let name = &sheet.name;
+        self.writer.heading(2, name);
+        if sheet.hidden {
+            self.writer.paragraph("This sheet is hidden.");
+            self.hidden.push(name.clone());
+        }
+        if sheet.grid.is_empty() && sheet.texts.is_empty() && sheet.comments.is_empty() {
+            // Its name is all it says.
+            self.empty.push(name.clone());
+            return Ok(());
+        }
+        if let Some(hidden) = hidden::describe(&sheet.grid, &sheet.hidden_columns) {
+            self.writer
+                .paragraph(&format!("Hidden in this sheet: {hidden}."));
+            self.writer
+                .warn(format!("hidden in the sheet {name}, but read: {hidden}"));
+        }
+        layout::write(&mut self.writer, &sheet.grid);
+        for text in &sheet.texts {
+            self.writer.paragraph(text);
+        }
+        for comment in &sheet.comments {
+            self.writer.item(
+                0,
+                "-",
+                &format!("Comment on {}: {}", comment.cell, comment.text),
+            );
+        }
+        Ok(())
+    }
+
+    fn finish(mut self, engine: &str) -> Document {
+        if !self.hidden.is_empty() {
+            self.writer.warn(format!(
+                "hidden sheets, but read: {}",
+                self.hidden.join(", ")
+            ));
+        }
+        if !self.empty.is_empty() {
+            self.writer
+                .warn(format!("sheets without values: {}", self.empty.join(", ")));
+        }
+        Document {
+            title: None,
+            ..self.writer.finish(engine)
         }
     }
-    block(writer, rows);
 }
 
-fn block(writer: &mut Writer, mut rows: Vec<Vec<String>>) {
-    let filled = |row: &Vec<String>| row.iter().filter(|c| !c.trim().is_empty()).count();
-    while rows.len() > 1 && filled(&rows[0]) == 1 && rows.iter().any(|r| filled(r) > 1) {
-        writer.paragraph(&rows.remove(0).concat());
+/// Letters of a column that is counted from 0: `A`, `B`, … `AA`.
+fn column_name(column: u32) -> String {
+    let mut letters = Vec::new();
+    let mut rest = column + 1;
+    while rest > 0 {
+        rest -= 1;
+        letters.push(char::from(
+            b'A' + u8::try_from(rest % 26).unwrap_or_default(),
+        ));
+        rest /= 26;
     }
-    // Columns that are empty throughout only indent the table.
-    let first = rows
-        .iter()
-        .filter_map(|r| r.iter().position(|c| !c.trim().is_empty()))
-        .min()
-        .unwrap_or(0);
-    for row in &mut rows {
-        row.drain(..first.min(row.len()));
-    }
-    if rows.len() == 1 && filled(&rows[0]) == 1 {
-        writer.paragraph(&rows[0].concat());
-    } else {
-        writer.table(&rows);
-    }
-}
-
-fn cell(data: &Data) -> String {
-    match data {
-        Data::Empty => String::new(),
-        Data::String(text) | Data::DateTimeIso(text) | Data::DurationIso(text) => text.clone(),
-        Data::Int(number) => number.to_string(),
-        // Fifteen digits are what a sheet computes with; more are noise of the binary form.
-        Data::Float(number) => {
-            let short = format!("{number:.15e}").parse::<f64>().unwrap_or(*number);
-            let rounded = (short * 1e9).round() / 1e9;
-            if short.abs() < 1e6 {
-                rounded.to_string()
-            } else {
-                short.to_string()
-            }
-        }
-        Data::Bool(value) => value.to_string(),
-        Data::DateTime(time) => time
-            .as_datetime()
-            .map_or_else(
-                || time.as_f64().to_string(),
-                |t| t.format("%Y-%m-%d %H:%M:%S").to_string(),
-            )
-            .trim_end_matches(" 00:00:00")
-            .to_owned(),
-        Data::Error(error) => error.to_string(),
-    }
-}
-
-/// Comma-separated values; the delimiter is the one that divides the first lines most evenly.
-pub(super) fn parse_csv(input: &Input<'_>) -> Result<Document, ParseError> {
-    let (decoded, warnings) = text::decode(input.bytes, None);
-    let decoded = decoded.trim_start_matches('\u{feff}');
-    let mut reader = csv::ReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .delimiter(delimiter(decoded))
-        .from_reader(decoded.as_bytes());
-    let mut rows: Vec<Vec<String>> = Vec::new();
-    for record in reader.records() {
-        let record = record.map_err(|e| damaged(&e.to_string()))?;
-        rows.push(record.iter().map(ToOwned::to_owned).collect());
-    }
-    let mut writer = Writer::default();
-    writer.table(&rows);
-    let mut document = writer.finish("csv");
-    document.warnings.extend(warnings);
-    Ok(document)
-}
-
-fn delimiter(text: &str) -> u8 {
-    let lines: Vec<&str> = text
-        .lines()
-        .filter(|l| !l.trim().is_empty())
-        .take(20)
-        .collect();
-    let evenness = |delimiter: char| {
-        let counts: Vec<usize> = lines.iter().map(|l| l.matches(delimiter).count()).collect();
-        let least = counts.iter().copied().min().unwrap_or(0);
-        (least, counts.iter().sum::<usize>())
-    };
-    [b',', b'\t', b';', b'|']
-        .into_iter()
-        .rev()
-        .max_by_key(|d| evenness(char::from(*d)))
-        .unwrap_or(b',')
+    letters.iter().rev().collect()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn csv(text: &str) -> String {
-        parse_csv(&Input {
-            file_name: "t.csv",
-            bytes: text.as_bytes(),
-            ..Input::default()
-        })
-        .expect("parses")
-        .text
-    }
-
-    #[test]
-    fn values_become_a_table_whatever_divides_them() {
-        let expected = "| name | size |\n| --- | --- |\n| a, b | 2 |";
-        assert_eq!(csv("name,size\n\"a, b\",2\n"), expected);
-        assert_eq!(csv("name;size\na, b;2\n"), expected);
-        assert_eq!(csv("name\tsize\na, b\t2"), expected);
-        assert_eq!(
-            csv("1,2\na,b,c"),
-            "| 1 | 2 |  |\n| --- | --- | --- |\n| a | b | c |"
-        );
-    }
-
-    #[test]
-    fn numbers_are_written_as_people_see_them() {
-        assert_eq!(cell(&Data::Float(0.1 + 0.2)), "0.3");
-        assert_eq!(cell(&Data::Float(2500.0)), "2500");
-        assert_eq!(cell(&Data::Float(12_345_678_901.5)), "12345678901.5");
-    }
-}
+mod tests;

@@ -20,7 +20,7 @@ struct Cue {
 pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
     let (decoded, warnings) = text::decode(input.bytes, None);
     let decoded = crate::document::normalise(&decoded);
-    let cues: Vec<Cue> = decoded.split("\n\n").filter_map(cue).collect();
+    let cues: Vec<Cue> = blocks(&decoded).iter().filter_map(|b| cue(b)).collect();
     let mut writer = Writer::default();
     let mut passage = String::new();
     let (mut last, mut marked): (Option<&Cue>, Option<f64>) = (None, None);
@@ -50,6 +50,46 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
     let mut document = writer.finish("subtitles");
     document.warnings.extend(warnings);
     Ok(document)
+}
+
+/// The cues, each with its time first. A cue goes on to the next line of times, without the number or name above that; blank lines in it are its own. What
+/// stands before the first (a header, styles) is none.
+fn blocks(text: &str) -> Vec<String> {
+    let lines: Vec<&str> = text.lines().collect();
+    let starts: Vec<usize> = (0..lines.len()).filter(|&at| is_times(lines[at])).collect();
+    let mut blocks = Vec::with_capacity(starts.len());
+    for (nth, &start) in starts.iter().enumerate() {
+        let mut end = starts.get(nth + 1).copied().unwrap_or(lines.len());
+        if end < lines.len() && end > start + 1 && !lines[end - 1].trim().is_empty() {
+            // A number or a name of the next cue stands alone behind a blank line.
+            let alone = end < start + 3 || lines[end - 2].trim().is_empty();
+            let number = lines[end - 1].trim().chars().all(|c| c.is_ascii_digit());
+            if alone || number {
+                end -= 1;
+            }
+        }
+        let mut block = String::new();
+        for line in &lines[start..end] {
+            let blank_before = block.ends_with("\n\n");
+            // Notes and styles of WebVTT between cues.
+            if blank_before
+                && ["NOTE", "STYLE", "REGION"]
+                    .iter()
+                    .any(|k| line.starts_with(k))
+            {
+                break;
+            }
+            block.push_str(line.trim_end());
+            block.push('\n');
+        }
+        blocks.push(block);
+    }
+    blocks
+}
+
+fn is_times(line: &str) -> bool {
+    line.split_once("-->")
+        .is_some_and(|(start, end)| seconds(start).is_some() && seconds(end).is_some())
 }
 
 fn cue(block: &str) -> Option<Cue> {
@@ -141,5 +181,16 @@ mod tests {
         })
         .expect("parses");
         assert_eq!(document.text, "[00:00:01] One two three");
+        let srt = "1\n00:00:01,000 --> 00:00:05,000\nCaptain first.\n\nThen the engineer.\n \n2\n00:00:05,100 --> 00:00:08,000\nThe end.";
+        let document = parse(&Input {
+            file_name: "a.srt",
+            bytes: srt.as_bytes(),
+            ..Input::default()
+        })
+        .expect("parses");
+        assert_eq!(
+            document.text,
+            "[00:00:01] Captain first. Then the engineer. The end."
+        );
     }
 }

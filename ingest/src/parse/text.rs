@@ -23,7 +23,7 @@ pub(super) fn decode(bytes: &[u8], hint: Option<&'static Encoding>) -> (String, 
         .map(|(e, _)| e)
         .or_else(|| utf16_without_mark(bytes))
         .unwrap_or_else(|| {
-            if std::str::from_utf8(bytes).is_ok() {
+            if is_mostly_utf8(bytes) {
                 return UTF_8;
             }
             hint.unwrap_or_else(|| {
@@ -42,6 +42,18 @@ pub(super) fn decode(bytes: &[u8], hint: Option<&'static Encoding>) -> (String, 
         Vec::new()
     };
     (text.into_owned(), warnings)
+}
+
+/// Whether bytes are UTF-8, apart from a few damaged places: an encoding of single bytes hardly ever gives several valid sequences of UTF-8, so
+/// one place that is wrong among ten that are right, or one cut off at the end, is damage.
+fn is_mostly_utf8(bytes: &[u8]) -> bool {
+    let (mut valid, mut damaged) = (0_usize, 0_usize);
+    for chunk in bytes.utf8_chunks() {
+        valid += chunk.valid().chars().filter(|c| !c.is_ascii()).count();
+        damaged += usize::from(!chunk.invalid().is_empty());
+    }
+    let cut_off = std::str::from_utf8(bytes).is_err_and(|error| error.error_len().is_none());
+    damaged == 0 || valid >= 10 * damaged || valid > 0 && damaged == 1 && (cut_off || valid >= 2)
 }
 
 /// UTF-16 of mostly Latin text has a zero in every other byte.
@@ -70,6 +82,20 @@ pub(super) fn is_utf8(head: &[u8]) -> bool {
     }
 }
 
+/// Whether the bytes are text in an encoding of the time before Unicode: no control character but those of texts, mostly ASCII or letters of the guessed encoding.
+pub(super) fn is_legacy(head: &[u8]) -> bool {
+    let odd = |b: &u8| matches!(b, 0..=8 | 11 | 14..=31 | 127);
+    if head.is_empty() || head.iter().any(odd) {
+        return false;
+    }
+    let mut detector = EncodingDetector::new(Iso2022JpDetection::Deny);
+    detector.feed(head, false);
+    let (text, _, replaced) = detector.guess(None, Utf8Detection::Deny).decode(head);
+    let plain = |c: &char| c.is_alphanumeric() || c.is_whitespace() || c.is_ascii_punctuation();
+    let count = text.chars().count();
+    !replaced && text.chars().filter(plain).count() * 20 >= count * 19
+}
+
 /// Whether the bytes are no text in any encoding: control characters that no text file holds.
 pub(super) fn looks_binary(head: &[u8]) -> bool {
     if Encoding::for_bom(head).is_some() || utf16_without_mark(head).is_some() {
@@ -96,6 +122,19 @@ mod tests {
         let chinese = "检索系统把精确的词频统计与稠密向量结合起来,从而得到更好的排序结果。";
         let (gb, ..) = encoding_rs::GB18030.encode(chinese);
         assert_eq!(decode(&gb, None).0, chinese);
+    }
+
+    #[test]
+    fn a_damaged_byte_does_not_change_the_encoding() {
+        let text = "Gerät größer, Übergänge";
+        for broken in [
+            [text.as_bytes(), b"\xff", text.as_bytes()].concat(),
+            [text.as_bytes(), b" \xc3"].concat(),
+        ] {
+            let (decoded, warnings) = decode(&broken, None);
+            assert!(decoded.starts_with(text), "{decoded}");
+            assert_eq!(warnings.len(), 1);
+        }
     }
 
     #[test]

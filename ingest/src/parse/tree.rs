@@ -75,6 +75,16 @@ impl Element {
 
 /// Reads a whole file; unknown entities stay as they are written.
 pub(super) fn read(xml: &str) -> Result<Element, ParseError> {
+    read_each(xml, "", &mut |_| Ok(()))
+}
+
+/// Reads a file whose elements of the name `parent` may have more children than fit in memory as a tree: each child
+/// element is handed over when it is complete, and is not in the tree that is returned.
+pub(super) fn read_each(
+    xml: &str,
+    parent: &str,
+    each: &mut dyn FnMut(Element) -> Result<(), ParseError>,
+) -> Result<Element, ParseError> {
     let mut reader = Reader::from_str(xml);
     reader.config_mut().check_end_names = false;
     let mut open: Vec<Element> = vec![Element::default()];
@@ -92,14 +102,14 @@ pub(super) fn read(xml: &str) -> Result<Element, ParseError> {
                 continue;
             }
             Event::Empty(start) => {
-                append(&mut open, Node::Element(element(&start)));
+                close(&mut open, element(&start), parent, each)?;
                 continue;
             }
             Event::End(_) => {
                 if open.len() > 1
                     && let Some(done) = open.pop()
                 {
-                    append(&mut open, Node::Element(done));
+                    close(&mut open, done, parent, each)?;
                 }
                 continue;
             }
@@ -125,7 +135,7 @@ pub(super) fn read(xml: &str) -> Result<Element, ParseError> {
     }
     while open.len() > 1 {
         if let Some(done) = open.pop() {
-            append(&mut open, Node::Element(done));
+            close(&mut open, done, parent, each)?;
         }
     }
     open.pop()
@@ -133,9 +143,23 @@ pub(super) fn read(xml: &str) -> Result<Element, ParseError> {
         .ok_or_else(|| damaged("it has no XML element"))
 }
 
-fn append(open: &mut [Element], node: Node) {
-    if let Some(last) = open.last_mut() {
-        last.children.push(node);
+/// Hands an element that is complete to the receiver or to the element around it.
+fn close(
+    open: &mut [Element],
+    mut done: Element,
+    parent: &str,
+    each: &mut dyn FnMut(Element) -> Result<(), ParseError>,
+) -> Result<(), ParseError> {
+    // Most elements have one child or none, and a vector has room for four.
+    done.children.shrink_to_fit();
+    done.attributes.shrink_to_fit();
+    match open.last_mut() {
+        Some(last) if !last.name.is_empty() && last.name == parent => each(done),
+        Some(last) => {
+            last.children.push(Node::Element(done));
+            Ok(())
+        }
+        None => Ok(()),
     }
 }
 

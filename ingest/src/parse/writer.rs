@@ -65,8 +65,16 @@ impl Writer {
         self.block(&format!("{fence}{language}\n{}\n{fence}", text.trim_end()));
     }
 
-    /// A table; its first row is the header. Rows of different length are filled up.
+    /// A table; its first row with a value is the header. Rows of different length are filled up.
     pub(super) fn table(&mut self, rows: &[Vec<String>]) {
+        let first = rows
+            .iter()
+            .position(|row| row.iter().any(|c| !c.trim().is_empty()));
+        self.table_with_header(rows.get(first.unwrap_or(0)..).unwrap_or_default());
+    }
+
+    /// A table whose first row is the header, even when that is empty.
+    pub(super) fn table_with_header(&mut self, rows: &[Vec<String>]) {
         let used = |row: &Vec<String>| {
             row.iter()
                 .rposition(|c| !c.trim().is_empty())
@@ -83,7 +91,11 @@ impl Writer {
         }
         let columns = columns.min(MAX_COLUMNS);
         self.gap("\n\n");
-        for (number, row) in rows.iter().filter(|r| used(r) > 0).enumerate() {
+        let filled = rows
+            .iter()
+            .enumerate()
+            .filter(|(n, row)| *n == 0 || used(row) > 0);
+        for (number, (_, row)) in filled.enumerate() {
             if number > 0 {
                 self.text.push('\n');
             }

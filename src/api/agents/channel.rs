@@ -70,7 +70,7 @@ pub(super) struct PushedRecord {
     conversation_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     message_id: Option<String>,
-    /// The task as it is now, when there was one and the key may read tasks.
+    /// The task as it is now, when there was one and the key began it or may read tasks.
     #[serde(skip_serializing_if = "Option::is_none")]
     task: Option<View>,
 }
@@ -102,7 +102,7 @@ pub(super) async fn push(
         task: pushed
             .task
             .as_ref()
-            .filter(|_| may_read)
+            .filter(|task| may_read || task.author.as_deref() == caller.key_id())
             .map(View::of)
             .transpose()?,
     }))

@@ -12,16 +12,17 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use qdrant_edge::external::serde_json::json;
 use qdrant_edge::{
-    Condition, CountRequest, CreateIndex, Distance, EdgeConfig, EdgeOptimizersConfig, EdgeShard,
-    EdgeVectorParams, FieldCondition, FieldIndexOperations, Filter, HasIdCondition, JsonPath,
-    Match, NamedQuery, PayloadFieldSchema, PayloadSchemaType, PointId, PointInsertOperations,
-    PointOperations, PointStruct, QueryEnum, QueryRequest, ScoringQuery, ScrollRequest,
-    SearchParams, UpdateOperation, VectorInternal, WalOptions, WithPayloadInterface, WithVector,
+    AcornSearchParams, Condition, CountRequest, CreateIndex, Distance, EdgeConfig,
+    EdgeOptimizersConfig, EdgeShard, EdgeVectorParams, FieldCondition, FieldIndexOperations,
+    Filter, HasIdCondition, JsonPath, Match, NamedQuery, PayloadFieldSchema, PayloadSchemaType,
+    PointId, PointInsertOperations, PointOperations, PointStruct, QueryEnum, QueryRequest,
+    ScoringQuery, ScrollRequest, SearchParams, UpdateOperation, VectorInternal, WalOptions,
+    WithPayloadInterface, WithVector,
 };
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Changes, Scope};
+use super::{Among, Changes, EF, FILTERED_EFFORT, Scope};
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 
@@ -29,8 +30,6 @@ use crate::error::{Error, Result};
 const BATCH: usize = 256;
 /// Bytes of a segment of the write-ahead log.
 const WAL: u64 = 8 << 20;
-/// Beam of graph searches; recall on real embeddings is checked by `cairn bench`.
-const EF: usize = 256;
 const WATERMARKS: &str = "watermarks.json";
 
 /// The store of one model.
@@ -156,10 +155,16 @@ impl Embedded {
         &self,
         scope: &Scope,
         vector: Vec<f32>,
-        documents: Option<Vec<String>>,
+        among: Option<&Among>,
         limit: usize,
     ) -> Result<Vec<(Uuid, f32)>> {
-        self.query(vector, filter(scope, documents), limit, false)
+        let exact = among.is_some_and(|among| among.is_exact(vector.len()));
+        let effort = match among {
+            Some(_) => EF * FILTERED_EFFORT,
+            None => EF,
+        };
+        let documents = among.map(|among| among.documents.clone());
+        self.query(vector, filter(scope, documents), limit, exact, effort)
     }
 
     pub(super) fn scores(&self, vector: Vec<f32>, ids: Vec<Uuid>) -> Result<HashMap<Uuid, f32>> {
@@ -169,7 +174,8 @@ impl Embedded {
                 .map(PointId::Uuid)
                 .collect::<ahash::AHashSet<_>>(),
         )));
-        Ok(self.query(vector, only, limit, true)?.into_iter().collect())
+        let scores = self.query(vector, only, limit, true, EF)?;
+        Ok(scores.into_iter().collect())
     }
 
     fn query(
@@ -178,6 +184,7 @@ impl Embedded {
         filter: Filter,
         limit: usize,
         exact: bool,
+        effort: usize,
     ) -> Result<Vec<(Uuid, f32)>> {
         let request = QueryRequest {
             prefetches: Vec::new(),
@@ -190,8 +197,13 @@ impl Embedded {
             limit,
             offset: 0,
             params: Some(SearchParams {
-                hnsw_ef: Some(EF.max(limit)),
+                hnsw_ef: Some(effort.max(limit)),
                 exact,
+                // Goes on through points that the filter does not let pass.
+                acorn: (effort > EF).then_some(AcornSearchParams {
+                    enable: true,
+                    max_selectivity: None,
+                }),
                 ..SearchParams::default()
             }),
             with_vector: WithVector::Bool(false),
@@ -536,7 +548,7 @@ fn failed(error: qdrant_edge::OperationError) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Point;
+    use super::super::{EXACT_NUMBERS, Point};
     use super::*;
 
     fn disk() -> Disk {
@@ -589,13 +601,103 @@ mod tests {
         );
         assert!((hits[1].1 - 0.6).abs() < 1e-6);
         let only = store
-            .search(&scope("a"), vec![1.0, 0.0], Some(vec!["y".to_owned()]), 10)
+            .search(
+                &scope("a"),
+                vec![1.0, 0.0],
+                Some(&Among {
+                    documents: vec!["y".to_owned()],
+                    chunks: 1,
+                }),
+                10,
+            )
             .expect("searches");
         assert_eq!(only.len(), 1);
         let single = store
             .scores(vec![0.0, 1.0], vec![Uuid::from_u128(2), Uuid::from_u128(9)])
             .expect("scores");
         assert!(single.len() == 1 && (single[&Uuid::from_u128(2)] - 0.8).abs() < 1e-6);
+    }
+
+    /// Vectors around a few hundred centres, as embeddings of texts about a few hundred subjects are (`SplitMix64`).
+    fn clustered(count: usize, dimensions: usize) -> Vec<Vec<f32>> {
+        let mut state = 7_u64;
+        let mut number = move || {
+            state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+            let mut z = state;
+            z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+            ((z ^ (z >> 31)) >> 40) as f32 / (1_u64 << 24) as f32 - 0.5
+        };
+        let centres: Vec<Vec<f32>> = (0..300)
+            .map(|_| (0..dimensions).map(|_| number()).collect())
+            .collect();
+        (0..count)
+            .map(|n| {
+                let centre = &centres[(n * 7919) % centres.len()];
+                let vector: Vec<f32> = centre.iter().map(|x| x + 0.8 * number()).collect();
+                let length = vector.iter().map(|x| x * x).sum::<f32>().sqrt();
+                vector.into_iter().map(|x| x / length).collect()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_filter_loses_no_right_hit_whatever_passes_it() {
+        const COUNT: usize = 20_000;
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let store = Embedded::open(directory.path().join("v"), 32, 100, disk()).expect("opens");
+        let vectors = clustered(COUNT + 20, 32);
+        for (part, chunk) in vectors[..COUNT].chunks(5000).enumerate() {
+            let points = chunk.iter().enumerate().map(|(n, vector)| {
+                let id = part * 5000 + n;
+                Point {
+                    id: Uuid::from_u128(id as u128),
+                    document_id: format!("d{}", id / 10),
+                    vector: vector.clone(),
+                }
+            });
+            store
+                .apply(&scope("a"), put(points.collect()), part as i64 + 1)
+                .expect("applies");
+        }
+        store.flush_pending().expect("flushes");
+        store.improve().expect("builds the graph");
+        let order: Vec<Vec<usize>> = vectors[COUNT..]
+            .iter()
+            .map(|query| {
+                let score = |v: &Vec<f32>| v.iter().zip(query).map(|(a, b)| a * b).sum::<f32>();
+                let scores: Vec<f32> = vectors[..COUNT].iter().map(score).collect();
+                let mut order: Vec<usize> = (0..COUNT).collect();
+                order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
+                order
+            })
+            .collect();
+        // Of 100 documents.
+        for share in [2, 13, 50, 90, 100] {
+            let passes = |document: usize| document * 37 % 100 < share;
+            let documents: Vec<String> = (0..COUNT / 10)
+                .filter(|d| passes(*d))
+                .map(|d| format!("d{d}"))
+                .collect();
+            // Once compared one by one, and once through the graph.
+            for chunks in [documents.len() * 10, EXACT_NUMBERS] {
+                let among = Among {
+                    documents: documents.clone(),
+                    chunks,
+                };
+                let mut right = 0;
+                for (query, order) in vectors[COUNT..].iter().zip(&order) {
+                    let passing = order.iter().filter(|id| passes(**id / 10));
+                    let best: Vec<u128> = passing.take(10).map(|id| *id as u128).collect();
+                    let found = store
+                        .search(&scope("a"), query.clone(), Some(&among), 10)
+                        .expect("searches");
+                    let found = found.iter().filter(|(id, _)| best.contains(&id.as_u128()));
+                    right += found.count();
+                }
+                assert!(right >= 198, "{right} of 200 with {share} % passing");
+            }
+        }
     }
 
     #[test]

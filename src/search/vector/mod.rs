@@ -50,6 +50,30 @@ pub struct Scope {
     pub generation: i64,
 }
 
+/// Documents among whose chunks a search looks.
+#[derive(Debug, Clone, Default)]
+pub struct Among {
+    /// Their ids.
+    pub documents: Vec<String>,
+    /// About how many chunks they have.
+    pub chunks: usize,
+}
+
+/// Most numbers that a filtered search compares one by one: 200,000 vectors of 384 dimensions. A graph in which most points are not wanted loses its
+/// connections and with them right hits, so it is used only where there are more.
+const EXACT_NUMBERS: usize = 200_000 * 384;
+/// Beam of graph searches; recall on real embeddings is checked by `cairn bench`.
+const EF: usize = 256;
+/// Times as many points of the graph are looked at in a search that is filtered.
+const FILTERED_EFFORT: usize = 4;
+
+impl Among {
+    /// Whether every vector is compared.
+    fn is_exact(&self, dimensions: usize) -> bool {
+        self.chunks.saturating_mul(dimensions) <= EXACT_NUMBERS
+    }
+}
+
 /// How a store is opened.
 #[derive(Debug, Clone)]
 pub struct VectorOptions<'a> {
@@ -136,16 +160,18 @@ impl VectorIndex {
         &self,
         scope: &Scope,
         vector: Vec<f32>,
-        documents: Option<Vec<String>>,
+        among: Option<Arc<Among>>,
         limit: usize,
     ) -> Result<Vec<(Uuid, f32)>> {
         match self {
             Self::Embedded(store) => {
                 let (store, scope) = (store.clone(), scope.clone());
-                tokio::task::spawn_blocking(move || store.search(&scope, vector, documents, limit))
-                    .await?
+                tokio::task::spawn_blocking(move || {
+                    store.search(&scope, vector, among.as_deref(), limit)
+                })
+                .await?
             }
-            Self::Server(store) => store.search(scope, vector, documents, limit).await,
+            Self::Server(store) => store.search(scope, vector, among.as_deref(), limit).await,
         }
     }
 

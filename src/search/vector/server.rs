@@ -19,7 +19,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::cluster::{Cluster, For};
-use super::{Changes, Scope, collection};
+use super::{Among, Changes, EF, FILTERED_EFFORT, Scope, collection};
 use crate::config::Config;
 use crate::db::{Db, args};
 use crate::error::{Error, Result};
@@ -337,10 +337,16 @@ impl Server {
         &self,
         scope: &Scope,
         vector: Vec<f32>,
-        documents: Option<Vec<String>>,
+        among: Option<&Among>,
         limit: usize,
     ) -> Result<Vec<(Uuid, f32)>> {
-        self.query(vector, filter(scope, documents), limit, false)
+        let exact = among.is_some_and(|among| among.is_exact(vector.len()));
+        let effort = match among {
+            Some(_) => EF * FILTERED_EFFORT,
+            None => EF,
+        };
+        let documents = among.map(|among| among.documents.clone());
+        self.query(vector, filter(scope, documents), limit, exact, effort)
             .await
     }
 
@@ -356,7 +362,7 @@ impl Server {
             ids.into_iter().map(|id| PointId::from(id.to_string())),
         ));
         Ok(self
-            .query(vector, only, limit, true)
+            .query(vector, only, limit, true, EF)
             .await?
             .into_iter()
             .collect())
@@ -368,10 +374,11 @@ impl Server {
         filter: Filter,
         limit: usize,
         exact: bool,
+        effort: usize,
     ) -> Result<Vec<(Uuid, f32)>> {
         let mut parameters = SearchParamsBuilder::default()
             .exact(exact)
-            .hnsw_ef(256.max(limit as u64));
+            .hnsw_ef(effort.max(limit) as u64);
         if self.layout.quantization != Quantization::None {
             // Small vectors choose, and whole ones give the score.
             let quantization = QuantizationSearchParamsBuilder::default()

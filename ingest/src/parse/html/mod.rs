@@ -1,7 +1,13 @@
 //! Web pages: encoding from the page itself, main content by a port of Readability, then Markdown.
 //!
-//! Pages on which Readability finds no article (or next to none of the visible text) are taken whole, without navigation and scripts.
+//! Where Readability takes one of several blocks that stand beside each other, all of them are taken. Pages on which it finds no article (or next to none of
+//! the visible text) are taken whole, without navigation and scripts, or their main part where they mark one.
 
+mod content;
+mod prepare;
+mod tables;
+
+use dom_query::Document as Page;
 use dom_smoothie::{Config, Readability};
 use encoding_rs::Encoding;
 use htmd::element_handler::Handlers;
@@ -40,23 +46,35 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
     let damaged = |e: &dyn std::fmt::Display| {
         ParseError::new("damaged_file", format!("the page could not be read: {e}"))
     };
-    let whole = to_markdown(&html).map_err(|e| damaged(&e))?;
+    let page = Page::from(html);
+    prepare::prepare(&page);
+    let html = page.html();
+    let marked = content::main_part(&page);
+    let whole = converted(marked.as_deref().unwrap_or(&html)).map_err(|e| damaged(&e))?;
     let mut reader =
-        Readability::new(html.as_str(), None, Some(Config::default())).map_err(|e| damaged(&e))?;
+        Readability::new(&*html, None, Some(Config::default())).map_err(|e| damaged(&e))?;
     let metadata = reader.get_article_metadata(reader.parse_json_ld());
-    let article = reader.parse().ok();
-    let content = match &article {
-        Some(article) => to_markdown(&article.content).map_err(|e| damaged(&e))?,
+    let article = reader.parse().ok().map(|article| article.content);
+    // A short article that stands elsewhere is one of the links beside a page of few words.
+    let inside = |article: &str| {
+        let part = marked.as_deref().filter(|_| article.len() < LEAST_LENGTH);
+        part.is_none_or(|part| content::stands_in(article, part))
+    };
+    let chosen = match article.as_deref().filter(|article| inside(article)) {
+        Some(article) => {
+            let widened = content::widened(&page, article);
+            converted(widened.as_deref().unwrap_or(article)).map_err(|e| damaged(&e))?
+        }
         None => String::new(),
     };
-    let length = content.trim().len();
+    let length = chosen.trim().len();
     let trusted =
         length >= LEAST_LENGTH || length as f64 >= LEAST_SHARE * whole.trim().len() as f64;
-    if !trusted {
+    if !trusted && marked.is_none() {
         warnings.push("no main content stands out, so the whole page was taken".to_owned());
     }
     let mut document = markdown::from_text(
-        normalise(if trusted { &content } else { &whole }),
+        normalise(if trusted { &chosen } else { &whole }),
         "dom_smoothie",
     );
     let given =
@@ -69,13 +87,22 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
     Ok(document)
 }
 
+/// Converts the HTML of a message to Markdown.
 pub(super) fn to_markdown(html: &str) -> std::io::Result<String> {
+    let page = Page::from(html);
+    prepare::prepare(&page);
+    converted(&page.html())
+}
+
+/// Converts HTML that was prepared.
+fn converted(html: &str) -> std::io::Result<String> {
     // A link is its text: addresses and pictures would be noise in every chunk.
     HtmlToMarkdown::builder()
         .skip_tags(NOT_CONTENT.to_vec())
         .add_handler(vec!["a"], |handlers: &dyn Handlers, element: Element| {
             Some(handlers.walk_children(element.node))
         })
+        .add_handler(vec!["table"], tables::handle)
         .build()
         .convert(html)
 }
@@ -103,10 +130,10 @@ fn declared(bytes: &[u8]) -> Option<&'static Encoding> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn parse_html(html: &str) -> Document {
+    pub(super) fn parse_html(html: &str) -> Document {
         parse(&Input {
             file_name: "page.html",
             bytes: html.as_bytes(),

@@ -1,0 +1,33 @@
+//! The pictures of scanned pages, for text recognition.
+
+use unpdf::{Error, ParseOptions};
+
+use super::super::{ParseError, damaged, guarded, locked};
+
+/// Returns the largest picture of each page that has one, by page number.
+///
+/// # Errors
+/// `password_required`, `damaged_file`.
+pub(super) fn read(bytes: &[u8]) -> Result<Vec<(u32, Vec<u8>)>, ParseError> {
+    let options = ParseOptions::new()
+        .with_parallel(false)
+        .with_resources(true);
+    let parsed =
+        guarded(|| unpdf::parse_bytes_with_options(bytes, options))?.map_err(|e| match e {
+            Error::Encrypted | Error::InvalidPassword => locked(),
+            _ => damaged("its pictures cannot be read"),
+        })?;
+    Ok(parsed
+        .pages
+        .into_iter()
+        .filter_map(|page| {
+            let largest = page.images.into_iter().max_by_key(|(_, picture)| {
+                (
+                    picture.width.zip(picture.height).map(|(w, h)| w * h),
+                    picture.data.len(),
+                )
+            });
+            Some((page.number, largest?.1.data))
+        })
+        .collect())
+}
