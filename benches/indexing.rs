@@ -1,5 +1,7 @@
 //! Applying changes to the keyword index: one chunk with its commit, and a thousand.
 
+use std::sync::Arc;
+
 use cairn::search::keyword::{Change, KeywordStore};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use uuid::Uuid;
@@ -22,7 +24,7 @@ fn changes(from: u128, count: u128) -> Vec<Change> {
 
 fn bench(c: &mut Criterion) {
     let directory = tempfile::tempdir().expect("temporary directory");
-    let index = KeywordStore::new(directory.path().to_owned())
+    let index = KeywordStore::new(directory.path().to_owned(), Arc::default())
         .index("bench", 1, "en")
         .expect("opens");
     let mut group = c.benchmark_group("indexing");

@@ -1,6 +1,8 @@
 //! The keyword side of a search among 20,000 chunks: analysis, two hundred candidates, exact scores of single chunks.
 //! Whole searches with the model and the vectors are measured by `cairn bench`.
 
+use std::sync::Arc;
+
 use std::hint::black_box;
 
 use cairn::search::keyword::{Change, KeywordStore};
@@ -13,7 +15,7 @@ fn bench(c: &mut Criterion) {
         .split_whitespace()
         .collect();
     let directory = tempfile::tempdir().expect("temporary directory");
-    let index = KeywordStore::new(directory.path().to_owned())
+    let index = KeywordStore::new(directory.path().to_owned(), Arc::default())
         .index("bench", 1, "en")
         .expect("opens");
     let changes = (0..20_000_u128).map(|n| {

@@ -49,7 +49,7 @@ config! {
     blob_url: String = String::new();
     /// Qdrant server for vectors, as `http://host:6334` (gRPC); empty for the embedded engine.
     qdrant_url: String = String::new();
-    /// Several Qdrant servers of one cluster, joined by commas, instead of qdrant_url: they are asked in turn, and the next one when one does not answer.
+    /// Several Qdrant servers of one cluster, joined by commas, instead of `qdrant_url`: they are asked in turn, and the next one when one does not answer.
     qdrant_urls: String = String::new();
     /// Copies of each shard of a collection that is made on the Qdrant servers; as many as there are servers at most.
     qdrant_replication: u32 = 2;

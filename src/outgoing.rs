@@ -172,7 +172,6 @@ const CONNECT: Duration = Duration::from_secs(10);
 
 /// Starts a client for an endpoint that the operator configured (a language model, Docling, a renderer), which may be on a private network. It
 /// follows no redirect, so that the endpoint cannot lead Cairn anywhere else. Callers add their own time limit.
-#[must_use]
 pub fn endpoint_client() -> ClientBuilder {
     #[expect(
         clippy::disallowed_methods,

@@ -157,6 +157,10 @@ fn broken(error: &dyn std::fmt::Display) -> Error {
 }
 
 /// An error of the form's reader, or the one of ours that it carries.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "of the many variants of foreign enums only some are told apart"
+)]
 fn failed(error: multer::Error) -> Error {
     match error {
         multer::Error::StreamReadFailed(inner) => match inner.downcast::<Error>() {

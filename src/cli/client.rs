@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::Remote;
 use crate::error::{Error, Result};
+use crate::outgoing;
 
 /// A server and a key.
 pub(super) struct Client {
@@ -22,8 +23,7 @@ impl Client {
         let key = remote.key.clone().ok_or_else(|| {
             Error::invalid("key_missing", "--url needs an API key: --key or CAIRN_KEY")
         })?;
-        let http = Http::builder()
-            .connect_timeout(std::time::Duration::from_secs(10))
+        let http = outgoing::endpoint_client()
             .build()
             .map_err(|e| unreachable(&e))?;
         Ok(Some(Self {

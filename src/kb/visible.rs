@@ -160,7 +160,6 @@ impl VisibleText {
     }
 
     /// All that is shown, and a function that tells where a range of its characters stands in the file's text.
-    #[must_use]
     pub fn joined(&self) -> (String, impl Fn(Range<usize>) -> Range<usize> + use<>) {
         let mut all = String::new();
         let mut places: Vec<(usize, Range<usize>, bool)> = Vec::new();

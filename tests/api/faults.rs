@@ -81,6 +81,9 @@ async fn hits(server: &Process, key: &str, dataset: &str) -> Value {
     answer.expect("searches go on")
 }
 
+/// What becomes of a data directory, and its name.
+type Damage<'a> = (&'static str, Box<dyn Fn() + 'a>);
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn damaged_indexes_are_built_anew_at_the_next_start() {
     let data = tempfile::tempdir().expect("a directory");
@@ -91,7 +94,7 @@ async fn damaged_indexes_are_built_anew_at_the_next_start() {
         bytes.iter_mut().for_each(|b| *b = !*b);
         std::fs::write(path, bytes).expect("written");
     };
-    let damages: [(&str, Box<dyn Fn()>); 5] = [
+    let damages: [Damage<'_>; 5] = [
         (
             "meta.json flipped",
             Box::new(|| flip(file(&keyword, "meta.json"))),

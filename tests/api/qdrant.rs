@@ -8,7 +8,7 @@ use cairn::config::Config;
 use cairn::disk::Disk;
 use cairn::error::Result;
 use cairn::search::vector::{
-    Changes, Cluster, Layout, Point, Scope, VectorIndex, VectorOptions, collection,
+    Among, Changes, Cluster, Layout, Point, Scope, VectorIndex, VectorOptions, collection,
 };
 use qdrant_client::qdrant::quantization_config::Quantization;
 use reqwest::{Method, StatusCode};
@@ -101,7 +101,10 @@ async fn behaves(url: &str) {
         .search(
             &scope("a"),
             vec![1.0, 0.0, 0.0],
-            Some(vec!["y".to_owned()]),
+            Some(Arc::new(Among {
+                documents: vec!["y".to_owned()],
+                chunks: 1,
+            })),
             10,
         )
         .await

@@ -1,5 +1,9 @@
 //! A small Qdrant: the part of its gRPC interface that Cairn uses, in memory, by several servers that share their points as a cluster does, and that fail as
 //! they are told.
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a peer that knows only what it is asked for"
+)]
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

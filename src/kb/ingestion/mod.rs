@@ -384,7 +384,7 @@ pub(crate) async fn parse_bytes(
         // Our own writing, with the page of every row.
         let read = tokio::task::spawn_blocking(move || rows::parsed(&bytes)).await?;
         match read {
-            Ok(document) => Given::Document(document),
+            Ok(document) => Given::Document(Box::new(document)),
             Err(error) => {
                 let message = format!("this is no block of rows: {error}");
                 return Ok(Err(ParseError::new("file_damaged", message)));
@@ -392,11 +392,11 @@ pub(crate) async fn parse_bytes(
         }
     } else if engine == "DOCLING" {
         match docling::convert(&app.config, file_name, mime_type, bytes).await? {
-            Ok(document) => Given::Document(document),
+            Ok(document) => Given::Document(Box::new(document)),
             Err(error) => return Ok(Err(error)),
         }
     } else if let Some(read) = app.read_pages.remove(&document.blob_hash) {
-        Given::Document(Arc::unwrap_or_clone(read))
+        Given::Document(Box::new(Arc::unwrap_or_clone(read)))
     } else {
         Given::File {
             file_name,

@@ -82,7 +82,7 @@ pub enum Given<'a> {
         bytes: Bytes,
     },
     /// A document that something else has read.
-    Document(Document),
+    Document(Box<Document>),
 }
 
 #[derive(Debug)]
@@ -156,7 +156,7 @@ impl Parser {
             }
             Given::Document(mut document) => {
                 let text = std::mem::take(&mut document.text);
-                (Source::Document(Box::new(document)), text.into(), true)
+                (Source::Document(document), text.into(), true)
             }
         };
         let task = Task {

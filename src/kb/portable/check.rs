@@ -226,17 +226,17 @@ fn documents(source: &mut Source) -> Result<Vec<Document>> {
 /// Where a chunk stands in the text of its document, with the hash of what stands there.
 type Span = (usize, usize, String);
 
+/// Spans by the text that they have to be in.
+type Spans = HashMap<String, Vec<Span>>;
+
 /// Ids of the chunks, and of each text the spans that have to be in it.
-fn chunks(
-    source: &mut Source,
-    documents: &[Document],
-) -> Result<(Vec<String>, HashMap<String, Vec<Span>>)> {
+fn chunks(source: &mut Source, documents: &[Document]) -> Result<(Vec<String>, Spans)> {
     let texts: HashMap<&str, Option<&String>> = documents
         .iter()
         .map(|d| (d.id.as_str(), d.text_hash.as_ref()))
         .collect();
     let (mut ids, mut seen) = (Vec::new(), HashSet::new());
-    let mut spans: HashMap<String, Vec<Span>> = HashMap::new();
+    let mut spans = Spans::new();
     source.rows("chunks.jsonl", |chunk: Chunk| {
         let wrong = |what: &str| Err(unreadable(&format!("chunk {}: {what}", chunk.id)));
         let Ok(id) = chunk.id.parse::<Uuid>() else {

@@ -434,6 +434,10 @@ impl Ids {
     }
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "of the many variants of foreign enums only some are told apart"
+)]
 fn failed(error: TantivyError) -> Error {
     let io = match &error {
         TantivyError::IoError(io) => Some(io.kind()),

@@ -311,6 +311,10 @@ impl Failure {
 }
 
 /// What an error says, in a line.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "of the many variants of foreign enums only some are told apart"
+)]
 fn said(error: &QdrantError) -> String {
     let text = match error {
         QdrantError::ResponseError { status }

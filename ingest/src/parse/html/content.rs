@@ -58,7 +58,7 @@ pub(super) fn main_part(page: &Document) -> Option<String> {
         .find_map(|names| {
             let marked = page.select(names);
             match marked.nodes() {
-                [only] => Some(only.clone()),
+                [only] => Some(*only),
                 _ => None,
             }
         })?;

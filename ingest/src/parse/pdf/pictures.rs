@@ -1,4 +1,8 @@
 //! The pictures of scanned pages, for text recognition.
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "of the many variants of foreign enums only some are told apart"
+)]
 
 use unpdf::{Error, ParseOptions};
 
