@@ -1,7 +1,9 @@
 //! The extractors of a dialect: what they take is the same everywhere, and what they refuse is answered in the dialect's own shape.
 
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequest, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, StatusCode, header};
 
 use super::Service;
 use crate::auth::{Caller, sessions};
@@ -129,6 +131,27 @@ macro_rules! problem {
     };
 }
 
+/// Reads the body of a request, and takes off the byte order mark that some programs of Windows write before JSON.
+///
+/// # Errors
+/// `body_too_large`, `body_invalid`.
+pub(crate) async fn without_mark(request: Request) -> Result<Request> {
+    let (parts, body) = request.into_parts();
+    let limited = Request::from_parts(parts.clone(), body);
+    let bytes = Bytes::from_request(limited, &()).await.map_err(|error| {
+        if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            Error::too_large("body_too_large", "the body is larger than allowed")
+        } else {
+            Error::invalid("body_invalid", error.body_text())
+        }
+    })?;
+    let bytes = match bytes.strip_prefix(b"\xEF\xBB\xBF") {
+        Some(rest) => bytes.slice_ref(rest),
+        None => bytes,
+    };
+    Ok(Request::from_parts(parts, Body::from(bytes)))
+}
+
 /// Makes `Body` of a dialect.
 macro_rules! body {
     ($problem:ty) => {
@@ -145,21 +168,16 @@ macro_rules! body {
                 request: ::axum::extract::Request,
                 state: &S,
             ) -> ::std::result::Result<Self, $problem> {
+                let request = match $crate::api::extract::without_mark(request).await {
+                    Ok(request) => request,
+                    Err(error) => return Err(error.into()),
+                };
                 match <axum::Json<T> as ::axum::extract::FromRequest<S>>::from_request(
                     request, state,
                 )
                 .await
                 {
                     Ok(axum::Json(value)) => Ok(Self(value)),
-                    Err(::axum::extract::rejection::JsonRejection::BytesRejection(e))
-                        if e.status() == ::axum::http::StatusCode::PAYLOAD_TOO_LARGE =>
-                    {
-                        Err($crate::error::Error::too_large(
-                            "body_too_large",
-                            "the body is larger than allowed",
-                        )
-                        .into())
-                    }
                     Err(::axum::extract::rejection::JsonRejection::MissingJsonContentType(_)) => {
                         Err($crate::error::Error::invalid(
                             "content_type_wrong",

@@ -27,6 +27,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
 use tower_http::cors::{AllowOrigin, CorsLayer};
+use utoipa::openapi::RefOr;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
@@ -80,12 +81,50 @@ impl Modify for Bearer {
 }
 
 fn routes() -> OpenApiRouter<Service> {
-    OpenApiRouter::with_openapi(Document::openapi())
+    let mut router = OpenApiRouter::with_openapi(Document::openapi())
         .merge(dashboard::routes())
         .merge(kb::routes())
         .merge(agents::routes())
         .merge(workspace::routes())
-        .merge(system::routes())
+        .merge(system::routes());
+    describe_responses(router.get_openapi_mut());
+    router
+}
+
+/// Describes the responses that say nothing of themselves, by their status: the format requires a description, and generators refuse documents without.
+fn describe_responses(api: &mut utoipa::openapi::OpenApi) {
+    let items = api.paths.paths.values_mut();
+    let operations = items.flat_map(|item| {
+        [
+            &mut item.get,
+            &mut item.put,
+            &mut item.post,
+            &mut item.delete,
+            &mut item.patch,
+        ]
+    });
+    for operation in operations.flatten() {
+        for (status, response) in &mut operation.responses.responses {
+            let RefOr::T(response) = response else {
+                continue;
+            };
+            if response.description.is_empty() {
+                response.description = match status.as_str() {
+                    "200" => "Done, or what was asked for",
+                    "201" => "Made",
+                    "202" => "Taken; the work goes on",
+                    "204" => "Done; there is nothing to say",
+                    "507" => "The disk is too full",
+                    other if other.starts_with('5') => "It failed on the server's side",
+                    other if other.starts_with('4') => {
+                        "The request cannot be fulfilled; the body says why"
+                    }
+                    _ => "The answer",
+                }
+                .to_owned();
+            }
+        }
+    }
 }
 
 /// The OpenAPI document.
@@ -116,7 +155,9 @@ pub fn router(app: Arc<App>, metrics: Metrics) -> Result<Router> {
     let docs = SwaggerUi::new("/docs").config(utoipa_swagger_ui::Config::from(DOCUMENT));
     let compress = CompressionLayer::new()
         .compress_when(DefaultPredicate::new().and(NotForContentType::new("text/event-stream")));
+    let (agents, _) = agents::routes().split_for_parts();
     Ok(router
+        .nest(agents::BEFORE, agents)
         .merge(mcp::router(&app))
         .merge(docs)
         .merge(sandbox::router())
@@ -135,7 +176,7 @@ pub fn router(app: Arc<App>, metrics: Metrics) -> Result<Router> {
 
 /// An error in the shape of the dialect that a path belongs to.
 pub(crate) fn refuse(path: &str, error: Error) -> Response {
-    if path.starts_with(agents::PREFIX) {
+    if agents::owns(path) {
         agents::wire::Problem(error).into_response()
     } else if path.starts_with(workspace::PREFIX) {
         workspace::wire::Problem(error).into_response()

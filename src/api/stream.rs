@@ -33,6 +33,10 @@ pub(super) fn resumes(headers: &HeaderMap, parameter: Option<i64>) -> Result<Opt
     let Some(header) = headers.get("last-event-id") else {
         return Ok(parameter);
     };
+    // A browser sends an empty one when it has seen no event with an id.
+    if header.as_bytes().trim_ascii().is_empty() {
+        return Ok(parameter);
+    }
     let position = header.to_str().ok().and_then(|text| text.parse().ok());
     position.map(Some).ok_or_else(|| {
         Error::invalid(

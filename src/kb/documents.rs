@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+use unicode_normalization::{UnicodeNormalization, is_nfc};
 
 use crate::app::App;
 use crate::auth::{Caller, Scope};
@@ -323,10 +324,16 @@ pub async fn add(
     app: &App,
     caller: &Caller,
     dataset_id: &str,
-    new: Vec<NewDocument>,
+    mut new: Vec<NewDocument>,
     meeting: Meeting,
 ) -> Result<Vec<Added>> {
     caller.need_write(dataset_id)?;
+    // File systems write accents as one character or as two; it is one name.
+    for document in &mut new {
+        if !is_nfc(&document.file_name) {
+            document.file_name = document.file_name.nfc().collect();
+        }
+    }
     let dataset = datasets::settings(app, caller, dataset_id).await?;
     for document in &new {
         document

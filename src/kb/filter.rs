@@ -1,5 +1,6 @@
 //! Filters over the metadata of documents: a tree of and, or, not and comparisons, evaluated on the JSON object of each document.
 
+use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -292,20 +293,43 @@ fn is_of_chunk(field: &str) -> bool {
     matches!(field, "$heading" | "$page")
 }
 
-/// Numbers are equal by value (1 and 1.0), everything else as JSON.
+/// Numbers are equal by value (1 and 1.0), times as moments, everything else as JSON.
 fn same(a: &Value, b: &Value) -> bool {
-    match (a.as_f64(), b.as_f64()) {
-        (Some(a), Some(b)) => a == b,
-        _ => a == b,
-    }
+    a == b || compare(a, b) == Some(std::cmp::Ordering::Equal)
 }
 
 fn compare(a: &Value, b: &Value) -> Option<std::cmp::Ordering> {
     match (a, b) {
-        (Value::Number(a), Value::Number(b)) => a.as_f64()?.partial_cmp(&b.as_f64()?),
-        (Value::String(a), Value::String(b)) => Some(a.cmp(b)),
+        (Value::Number(a), Value::Number(b)) => match (whole(a), whole(b)) {
+            (Some(a), Some(b)) => Some(a.cmp(&b)),
+            _ => a.as_f64()?.partial_cmp(&b.as_f64()?),
+        },
+        (Value::String(a), Value::String(b)) => match (moment(a), moment(b)) {
+            (Some(a), Some(b)) => Some(a.cmp(&b)),
+            _ => Some(a.cmp(b)),
+        },
         _ => None,
     }
+}
+
+/// A number without fraction; above 2^53 a binary fraction does not hold all of them.
+fn whole(number: &serde_json::Number) -> Option<i128> {
+    number
+        .as_i64()
+        .map(i128::from)
+        .or_else(|| number.as_u64().map(i128::from))
+}
+
+/// The moment that a text names: a time of RFC 3339 in any offset, or a day, which begins at midnight UTC.
+fn moment(text: &str) -> Option<DateTime<Utc>> {
+    if text.as_bytes().get(4) != Some(&b'-') {
+        return None;
+    }
+    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
+        return Some(time.to_utc());
+    }
+    let day = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
+    Some(day.and_hms_opt(0, 0, 0)?.and_utc())
 }
 
 #[cfg(test)]
@@ -317,6 +341,24 @@ mod tests {
     fn holds(filter: Value) -> bool {
         let object = json!({"lang": "de", "year": 2024, "tags": ["a", "b"], "author": {"name": "Ada Lovelace"}, "gone": null});
         Filter::read(&filter).expect("valid").holds(&object)
+    }
+
+    #[test]
+    fn times_are_compared_as_moments_and_large_numbers_exactly() {
+        let object = json!({"at": "2026-03-01T01:00:00+02:00", "day": "2026-03-01", "id": 9_007_199_254_740_993_i64});
+        for (field, op, value, expected) in [
+            ("at", "lt", json!("2026-03-01T00:00:00Z"), true),
+            ("at", "eq", json!("2026-02-28T23:00:00Z"), true),
+            ("at", "lt", json!("2026-03-01"), true),
+            ("day", "gte", json!("2026-03-01T00:00:00Z"), true),
+            ("day", "gt", json!("2026-02-30x"), true),
+            ("id", "eq", json!(9_007_199_254_740_992_i64), false),
+            ("id", "gt", json!(9_007_199_254_740_992_i64), true),
+        ] {
+            let filter = json!({"field": field, "op": op, "value": value});
+            let read = Filter::read(&filter).expect("valid");
+            assert_eq!(read.holds(&object), expected, "{filter}");
+        }
     }
 
     #[test]

@@ -50,7 +50,57 @@ pub struct Column {
 /// Columns of a folder.
 pub(crate) const MOST_COLUMNS: usize = 500;
 
-/// Reads columns as callers write them: `"name"`, `["name", "type"]`, or `{"name", "type", "required"}`; a list that is wrapped once more is unwrapped.
+/// Types of fields whose values are lists or objects, and those whose values are texts; in lower case. Beside our own names these are those of SmartSaaS.
+const JSON_TYPES: [&str; 19] = [
+    "json",
+    "object",
+    "array",
+    "multicheck",
+    "tags",
+    "images",
+    "daterange",
+    "group",
+    "location",
+    "dataset",
+    "product_select",
+    "data_items",
+    "template_select",
+    "crm_item_select",
+    "customer_datas",
+    "team",
+    "user_stores",
+    "user_select",
+    "timeslider",
+];
+const TEXT_TYPES: [&str; 24] = [
+    "text",
+    "string",
+    "textarea",
+    "multiline",
+    "email",
+    "password",
+    "url",
+    "website",
+    "phone",
+    "mobile",
+    "dropdown",
+    "select",
+    "country",
+    "currency",
+    "color",
+    "image",
+    "barcode",
+    "city",
+    "address",
+    "sign",
+    "time",
+    "uuid",
+    "enum",
+    "file",
+];
+
+/// Reads columns as callers write them: `"name"`, `["name", "type"]`, or `{"name", "type", "required"}`, in a list or as the `fields` of an object; a list that
+/// is wrapped once more is unwrapped.
 ///
 /// # Errors
 /// `schema_invalid`.
@@ -63,8 +113,16 @@ pub fn columns(given: &Value) -> Result<Vec<Column>> {
             ),
         )
     };
-    let Value::Array(list) = given else {
-        return Err(invalid("dataSchema must be a list".to_owned()));
+    let list = match given {
+        Value::Array(list) => list,
+        // As the scripts of SmartSaaS write it, with what else they keep in a schema.
+        Value::Object(schema) => match schema.get("fields") {
+            Some(Value::Array(list)) => list,
+            _ => return Err(invalid("dataSchema has no list of fields".to_owned())),
+        },
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
+            return Err(invalid("dataSchema must be a list".to_owned()));
+        }
     };
     // A list of columns inside a list.
     if let [Value::Array(inner)] = list.as_slice()
@@ -104,11 +162,11 @@ pub fn columns(given: &Value) -> Result<Vec<Column>> {
             }
         };
         let kind = match kind.to_lowercase().as_str() {
-            "text" | "string" => ColumnType::Text,
-            "number" | "integer" | "float" => ColumnType::Number,
-            "boolean" | "bool" => ColumnType::Boolean,
+            "number" | "integer" | "float" | "price" | "slider" => ColumnType::Number,
+            "boolean" | "bool" | "checkbox" => ColumnType::Boolean,
             "date" | "datetime" => ColumnType::Date,
-            "json" | "object" | "array" => ColumnType::Json,
+            other if JSON_TYPES.contains(&other) => ColumnType::Json,
+            other if TEXT_TYPES.contains(&other) => ColumnType::Text,
             other => return Err(invalid(format!("{other:?} is no type"))),
         };
         if name.trim().is_empty() || found.iter().any(|c| c.name == name) {

@@ -1,6 +1,6 @@
 //! From text to keyword terms. Words are runs of letters, digits, marks and `_`, lower-cased, without stop words, stemmed by the dataset's language.
 //! Identifiers and versions are indexed whole and in parts (`HTTP_PROXY`, `getUserName`, `x.y.z`, `C++`); scripts that do not space
-//! their words become pairs of characters. A term with diacritics has a folded twin, by which it is found without them, a little later.
+//! their words become pairs of characters, and Han characters also stand alone. A term with diacritics has a folded twin, by which it is found without them, a little later.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -9,13 +9,14 @@ use tantivy::tokenizer::{
     AsciiFoldingFilter, Language, RawTokenizer, Stemmer, StopWordFilter, TextAnalyzer, Token,
     TokenStream, Tokenizer,
 };
-use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
+use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
+use unicode_segmentation::UnicodeSegmentation;
 
 use crate::error::{Error, Result};
 
 /// Changes with every change of the analysis: indexes written with another version are built anew.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// Tokens longer than this many bytes (base64, minified code) are not indexed.
 const LONGEST: usize = 200;
@@ -137,13 +138,77 @@ static ANALYSERS: LazyLock<HashMap<&'static str, TextAnalyzer>> = LazyLock::new(
 /// The tokens of a text in a language, without folded twins: those that a query asks for.
 #[must_use]
 pub fn tokens(language: &str, text: &str) -> Vec<Token> {
+    let composed = Composed::of(text);
+    let read = composed.as_ref().map_or(text, |c| c.text.as_str());
     let mut analyser = ANALYSERS[known(language)].clone();
-    let mut stream = analyser.token_stream(text);
+    let mut stream = analyser.token_stream(read);
     let mut tokens = Vec::new();
     while stream.advance() {
-        tokens.push(stream.token().clone());
+        let mut token = stream.token().clone();
+        if let Some(composed) = &composed {
+            (token.offset_from, token.offset_to) =
+                composed.place(token.offset_from, token.offset_to);
+        }
+        tokens.push(token);
     }
     tokens
+}
+
+/// A text in the form in which it is cut into words: composed (NFC), half- and full-width forms as ordinary ones, without characters of no width inside
+/// words. Users of the tokens see the places in their own text.
+struct Composed {
+    text: String,
+    /// Of each piece that may differ: where it starts in this text, and where it starts and ends in the other.
+    pieces: Vec<(usize, usize, usize)>,
+}
+
+impl Composed {
+    /// `None` for a text that is in this form already.
+    fn of(text: &str) -> Option<Self> {
+        let odd = |c: char| is_zero_width(c) || is_width_form(c);
+        if text.is_ascii() || !text.contains(odd) && is_nfc_quick(text.chars()) == IsNormalized::Yes
+        {
+            return None;
+        }
+        let mut composed = Self {
+            text: String::with_capacity(text.len()),
+            pieces: Vec::new(),
+        };
+        for (at, cluster) in text.grapheme_indices(true) {
+            let start = composed.text.len();
+            let visible = cluster.chars().filter(|c| !is_zero_width(*c));
+            if cluster.contains(is_width_form) {
+                composed.text.extend(visible.nfkc());
+            } else {
+                composed.text.extend(visible.nfc());
+            }
+            if composed.text.len() > start {
+                composed.pieces.push((start, at, at + cluster.len()));
+            }
+        }
+        Some(composed)
+    }
+
+    /// Where a range of this text stands in the other.
+    fn place(&self, from: usize, to: usize) -> (usize, usize) {
+        let piece = |at: usize| {
+            let after = self.pieces.partition_point(|(start, ..)| *start <= at);
+            self.pieces.get(after.saturating_sub(1))
+        };
+        let start = piece(from).map_or(0, |(_, start, _)| *start);
+        let end = piece(to.saturating_sub(1)).map_or(start, |(.., end)| *end);
+        (start, end.max(start))
+    }
+}
+
+/// Characters that only say where a line may be broken, or nothing.
+fn is_zero_width(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{200b}' | '\u{2060}' | '\u{feff}')
+}
+
+/// Half-width kana and Hangul, full-width letters and digits.
+fn is_width_form(c: char) -> bool {
+    matches!(c, '\u{ff01}'..='\u{ffee}')
 }
 
 /// The tokens of a text in a language with the folded twins: those that are indexed.
@@ -166,11 +231,37 @@ pub fn indexed(language: &str, text: &str) -> Vec<Token> {
                 ..token.clone()
             })
         });
+        let characters = single_characters(text, &token, all.last());
         all.push(token);
         all.extend(twin);
         all.extend(typed);
+        all.extend(characters);
     }
     all
+}
+
+/// The Han characters of a pair that the pair before does not have: each is a word of its own, too.
+fn single_characters(text: &str, pair: &Token, before: Option<&Token>) -> Vec<Token> {
+    let is_han = |c: char| matches!(u32::from(c), 0x3400..=0x4DBF | 0x4E00..=0x9FFF | 0xF900..=0xFAFF | 0x20000..=0x3FFFF);
+    if pair.text.chars().count() != 2 || !pair.text.chars().all(is_unspaced) {
+        return Vec::new();
+    }
+    let mut at = pair.offset_from;
+    let seen = before.map_or(0, |token| token.offset_to);
+    let mut singles = Vec::new();
+    for c in text[pair.offset_from..pair.offset_to].chars() {
+        let end = at + c.len_utf8();
+        if is_han(c) && end > seen {
+            singles.push(Token {
+                text: c.to_string(),
+                offset_from: at,
+                offset_to: end,
+                ..pair.clone()
+            });
+        }
+        at = end;
+    }
+    singles
 }
 
 /// The folded twin of a term that has diacritics.
@@ -209,10 +300,45 @@ fn without_diacritics(term: &str) -> String {
     });
     let mut folding = FOLDING.clone();
     let mut stream = folding.token_stream(term);
-    if stream.advance() {
+    let latin = if stream.advance() {
         stream.token().text.clone()
     } else {
         term.to_owned()
+    };
+    if latin.is_ascii() {
+        return latin;
+    }
+    let mut plain = String::with_capacity(latin.len());
+    let mut base = ' ';
+    for c in latin.nfd() {
+        if !is_combining_mark(c) {
+            base = c;
+            plain.push(match c {
+                'أ' | 'إ' | 'آ' | 'ٱ' => 'ا',
+                'ى' => 'ي',
+                'ة' => 'ه',
+                'ς' => 'σ',
+                other => other,
+            });
+        } else if !is_optional_mark(base, c) {
+            plain.push(c);
+        }
+    }
+    plain.retain(|c| c != TATWEEL);
+    plain.nfc().collect()
+}
+
+/// Stretches Arabic words.
+const TATWEEL: char = '\u{640}';
+
+/// Whether a mark may be left out in writing: accents of Latin, Greek and Cyrillic (but й is a letter of its own), points of Hebrew and Arabic. Vowel signs
+/// of other scripts are letters.
+fn is_optional_mark(base: char, mark: char) -> bool {
+    match u32::from(base) {
+        0x0041..=0x024F | 0x1E00..=0x1EFF | 0x0370..=0x03FF | 0x1F00..=0x1FFF => true,
+        0x0400..=0x052F => mark != '\u{306}',
+        0x0590..=0x05FF | 0x0600..=0x06FF | 0x0750..=0x077F => true,
+        _ => false,
     }
 }
 
@@ -350,6 +476,15 @@ impl Scanner<'_> {
             let after = self.position;
             self.position = first_position;
             self.push(start, at + suffix, 0);
+            // `v1.2.3` is the version 1.2.3.
+            let number = whole
+                .strip_prefix(['v', 'V'])
+                .filter(|n| dotted && n.starts_with(|c: char| c.is_ascii_digit()));
+            if let Some(number) = number {
+                self.push(start + 1, at + suffix, 0);
+                let first = number.find('.').unwrap_or(number.len());
+                self.push(start + 1, start + 1 + first, 0);
+            }
             self.position = after;
         }
         at + suffix
@@ -375,6 +510,8 @@ impl Scanner<'_> {
             .nfkc()
             .flat_map(char::to_lowercase)
             .collect();
+        // Turkish İ in lower case is an i, whose dot needs no mark.
+        let text = text.replace("i\u{307}", "i");
         if text.len() <= LONGEST && text.chars().any(|c| c != '_') {
             self.tokens.push(Token {
                 offset_from: from,
@@ -521,6 +658,8 @@ mod tests {
                 "2",
                 "3",
                 "v1.2.3",
+                "1.2.3",
+                "1",
                 "cve",
                 "2024",
                 "1234",
@@ -549,6 +688,47 @@ mod tests {
         );
         assert_eq!(terms("en", "中"), ["中"]);
         assert_eq!(terms("none", "हिन्दी खोज"), ["हिन्दी", "खोज"]);
+    }
+
+    #[test]
+    fn ways_of_writing_the_same_characters_are_one() {
+        let pairs = ["デー", "ータ"];
+        assert_eq!(terms("none", "データ"), pairs);
+        assert_eq!(terms("none", "ﾃﾞｰﾀ"), pairs);
+        assert_eq!(terms("none", "テ\u{3099}ータ"), pairs);
+        assert_eq!(terms("none", "한국"), terms("none", "한국"));
+        assert_eq!(terms("none", "Ｃａｆｅ\u{301}"), ["café"]);
+        let broken = "Kraft\u{200b}fahr\u{ad}zeug";
+        assert_eq!(terms("none", broken), ["kraftfahrzeug"]);
+        let token = &tokens("none", &format!("x {broken} y"))[1];
+        assert_eq!((token.offset_from, token.offset_to), (2, 2 + broken.len()));
+    }
+
+    #[test]
+    fn han_characters_are_found_alone() {
+        let all: Vec<String> = indexed("none", "喝茶。茶叶")
+            .into_iter()
+            .map(|t| t.text)
+            .collect();
+        assert_eq!(all, ["喝茶", "喝", "茶", "茶叶", "茶", "叶"]);
+        assert_eq!(terms("none", "喝茶叶"), ["喝茶", "茶叶"]);
+    }
+
+    #[test]
+    fn marks_that_are_not_always_written_are_folded() {
+        for (written, plain) in [
+            ("ёлка", "елка"),
+            ("за\u{301}мок", "замок"),
+            ("μέλι", "μελι"),
+            ("שָׁלוֹם", "שלום"),
+            ("أَحْمَد", "احمد"),
+        ] {
+            assert_eq!(folded(written), Some(twin_of_plain(plain)), "{written}");
+            assert_eq!(shown(&twin_of_plain(written)), plain);
+        }
+        assert_eq!(folded("край"), None, "й is a letter");
+        assert_eq!(folded("हिन्दी"), None, "vowel signs are letters");
+        assert_eq!(terms("none", "İSTANBUL"), ["istanbul"]);
     }
 
     #[test]

@@ -109,7 +109,7 @@ pub struct Interpretation {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Confidence {
-    /// Score of the best hit, 0 without hits.
+    /// Score of the best hit, 0 without hits; with `rrf` and `minmax`, whose scores are relative to the query, the one that it has in a blend.
     pub score: f32,
     /// From which score on an answer counts as confident.
     pub threshold: f32,
@@ -156,6 +156,8 @@ pub struct Answer {
     pub trimmed: usize,
     /// Whether it was remembered.
     pub cached: bool,
+    /// Whether nothing was found by the query's operators, so that it was read as plain words.
+    pub read_as_plain: bool,
     /// What it had to do without: `vectors`, or an index that is not complete, as in `keyword index 40 % built`. Such an answer is neither complete nor
     /// confident.
     pub degraded: Vec<String>,
@@ -252,6 +254,15 @@ pub async fn search(app: &Arc<App>, caller: &Caller, request: &Request) -> Resul
     let found = gather(app, request, &mut sources, depth).await?;
     let retrieved = began.elapsed();
     let candidates = scored(request, &sources, &found);
+    if candidates.is_empty() && cursor.is_none() && may_be_plain(&sources) {
+        let plain = Request {
+            plain: true,
+            ..request.clone()
+        };
+        let mut answer = Box::pin(search(app, caller, &plain)).await?;
+        answer.read_as_plain = !answer.hits.is_empty();
+        return Ok(answer);
+    }
     let mut totals = Totals {
         candidates: candidates.len(),
         complete: found.iter().all(|f| f.complete)
@@ -281,7 +292,7 @@ pub async fn search(app: &Arc<App>, caller: &Caller, request: &Request) -> Resul
         .collect();
     totals.documents = documents.len();
     let facets = facets(app, request, &sources, &candidates).await?;
-    let mut confidence = confidence(request.fusion, &sources, candidates.first());
+    let mut confidence = confidence(request.fusion, &sources, &candidates);
     confidence.no_confident_answer |= !degraded.is_empty();
     let chosen = choose::choose(app, request, &sources, candidates, cursor.as_ref()).await?;
     let paged = reranking.is_none();
@@ -326,6 +337,7 @@ pub async fn search(app: &Arc<App>, caller: &Caller, request: &Request) -> Resul
         tokens,
         trimmed,
         cached: false,
+        read_as_plain: false,
         degraded,
         hits,
         timings: Timings {
@@ -459,6 +471,15 @@ pub(super) async fn gather(
     .await
 }
 
+/// Whether what was read as operators may have been meant as words: `-name` and `type:warning` in a text that was pasted.
+fn may_be_plain(sources: &[Source]) -> bool {
+    sources.iter().any(|source| {
+        let parsed = &source.parsed;
+        let conditions = parsed.without.len() + parsed.fields.len();
+        conditions > 0 && !parsed.text.is_empty()
+    })
+}
+
 /// Every candidate with its score, best first; equal ones by id.
 pub(super) fn scored(
     request: &Request,
@@ -500,26 +521,36 @@ pub(super) fn sort(candidates: &mut [Candidate]) {
     });
 }
 
-fn confidence(fusion: Fusion, sources: &[Source], best: Option<&Candidate>) -> Confidence {
+/// Candidates among which the best one is looked for where their order says nothing absolute.
+const HEAD: usize = 10;
+
+/// Whether the best candidate is good enough, by a score that is absolute: that of the blend, whatever the order is made of.
+fn confidence(fusion: Fusion, sources: &[Source], candidates: &[Candidate]) -> Confidence {
+    let absolute = |c: &Candidate| match (fusion, c.rerank) {
+        (Fusion::Blend, _) | (_, Some(_)) => c.value(),
+        (Fusion::Rrf | Fusion::Minmax, None) => {
+            let source = &sources[c.source];
+            blend::absolute(&c.raw, source.analysed.bound, source.weight.alpha).score
+        }
+    };
+    let head = candidates.iter().take(match fusion {
+        Fusion::Blend => 1,
+        Fusion::Rrf | Fusion::Minmax => HEAD,
+    });
+    let best = head.max_by(|a, b| absolute(a).total_cmp(&absolute(b)));
     let defaults = |c: &Candidate| sources[c.source].defaults;
     let of = best.map_or_else(
         || sources.first().map(|s| s.defaults).unwrap_or_default(),
         defaults,
     );
-    // Scores that are relative to the query say nothing of the answer.
-    let confident_from = if fusion == Fusion::Blend {
-        of.confident_from
-    } else {
-        Some(0.0)
-    };
     let (score, threshold) = (
-        best.map_or(0.0, Candidate::value),
-        confident_from.unwrap_or(CONFIDENT_FROM),
+        best.map_or(0.0, absolute),
+        of.confident_from.unwrap_or(CONFIDENT_FROM),
     );
     Confidence {
         score,
         threshold,
-        calibrated: fusion == Fusion::Blend && confident_from.is_some(),
+        calibrated: of.confident_from.is_some(),
         no_confident_answer: best.is_none() || score < threshold,
     }
 }

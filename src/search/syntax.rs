@@ -66,6 +66,10 @@ impl Parsed {
 /// Reads a query. `is_field` tells which names are fields of the metadata; others than those and the built-in ones are plain words.
 #[must_use]
 pub fn parse(query: &str, is_field: &dyn Fn(&str) -> bool) -> Parsed {
+    if is_pasted(query, is_field) {
+        return Parsed::plain(query);
+    }
+    let question = is_question(query);
     let mut parsed = Parsed::default();
     let (mut words, mut stems): (Vec<&str>, Vec<usize>) = (Vec::new(), Vec::new());
     let (mut rest, mut operators) = (query.trim_start(), 0);
@@ -96,7 +100,7 @@ pub fn parse(query: &str, is_field: &dyn Fn(&str) -> bool) -> Parsed {
                 value: value.to_owned(),
                 negated: sign == Some('-'),
             }),
-            (Some('-'), Clause::Word(word)) if is_wordlike(word) => {
+            (Some('-'), Clause::Word(word)) if is_wordlike(word) && !question => {
                 parsed.without.push(word.to_owned());
             }
             (Some('+'), Clause::Word(word)) if is_wordlike(word) => {
@@ -125,6 +129,40 @@ pub fn parse(query: &str, is_field: &dyn Fn(&str) -> bool) -> Parsed {
         return Parsed::plain(query);
     }
     parsed
+}
+
+/// Words with which questions begin, in some languages.
+const QUESTIONS: [&str; 36] = [
+    "what", "how", "why", "when", "which", "who", "whose", "where", "does", "do", "did", "is",
+    "are", "can", "could", "should", "will", "was", "wie", "warum", "wann", "welche", "welcher",
+    "welches", "wer", "wo", "comment", "pourquoi", "quand", "quel", "quelle", "qué", "cómo",
+    "cuál", "perché", "come",
+];
+
+/// Whether a query is a question in prose: in it `-name` is the flag of a program and no exclusion.
+fn is_question(query: &str) -> bool {
+    let words: Vec<&str> = query.split_whitespace().collect();
+    let first = words.first().map_or_else(String::new, |w| w.to_lowercase());
+    words.len() > 2 && (QUESTIONS.contains(&first.as_str()) || query.trim_end().ends_with('?'))
+}
+
+/// Whether a query is a line from somewhere else, not one that somebody typed with conditions: it has `name:value` for several names of which not all are fields.
+fn is_pasted(query: &str, is_field: &dyn Fn(&str) -> bool) -> bool {
+    let names = query.split_whitespace().filter_map(|word| {
+        let (name, value) = word.trim_start_matches(['+', '-']).split_once(':')?;
+        let named = name
+            .chars()
+            .all(|c| c.is_alphanumeric() || matches!(c, '_' | '.'));
+        let begins = value.chars().next().is_some_and(char::is_alphanumeric);
+        (named && begins && !name.is_empty()).then_some(name)
+    });
+    let known = |name: &&str| {
+        let lower = name.to_lowercase();
+        is_field(name) || BUILT_IN.iter().any(|(known, _)| *known == lower)
+    };
+    let names: Vec<&str> = names.collect();
+    let strange = names.iter().filter(|name| !known(name)).count();
+    strange > 0 && names.len() > strange
 }
 
 enum Clause<'a> {
@@ -234,9 +272,12 @@ mod tests {
             "what does --verbose do",
             "an unclosed \" quote",
             "a - b + c",
+            "what is find -name",
+            "does tar -xzf unpack?",
             "note: this",
             "5 * 3 and f* x",
             "error:404",
+            "error:404 at file:main.rs line:12 type:warning",
             "\"\" empty",
         ] {
             assert_eq!(read(query), Parsed::plain(query), "{query}");

@@ -851,3 +851,54 @@ async fn changes_at_the_same_time_are_all_kept() {
     }
     assert_eq!(hits[0]["documentMetadata"]["kind"], "row", "{hits:?}");
 }
+
+/// The requests of the public scripts for this system, as they send them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_scripts_of_its_clients_work() {
+    let service = Service::start(Engine::Sqlite).await;
+    let schema = json!({"fields": [
+        {"name": "city", "title": "City", "type": "dropDown", "validation": {"required": true}},
+        {"name": "price", "type": "price"},
+        {"name": "labels", "type": "tags"}
+    ], "meta": {"designedBy": "ai"}});
+    let body = json!({"dataTitle": "harbour_fees", "dataSchema": schema});
+    let made = service.post("/api/protected/data/folders", body).await;
+    let folder = text(&made["_id"]);
+    assert_eq!(made["data"]["_id"], made["_id"], "{made}");
+    assert_eq!(made["data"]["dataSchema"], schema, "as it was sent");
+    let listed = service.get("/api/protected/data/folders?limit=100").await;
+    assert_eq!(listed["data"][0]["dataTitle"], "harbour_fees", "{listed}");
+    let items = format!("/api/protected/data/folders/{folder}/items");
+    let row = json!({"city": "Skagen", "price": 12.5, "labels": ["a"]});
+    for sent in [row.clone(), json!({"data": row})] {
+        let made = service.post(&items, sent).await;
+        assert_eq!(made["data"]["data"], row, "{made}");
+    }
+    let (status, _) = service
+        .call(Method::POST, &items, Some(json!({"price": "not a number"})))
+        .await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    let webhook = "/api/protected/openclaw/webhook";
+    let ping = json!({"event": "ping", "source": "openclaw", "timestamp": "2026-01-01T00:00:00Z", "payload": {"n": 1}});
+    let pushed = service.post(webhook, ping).await;
+    assert_eq!(pushed["data"]["conversationId"], "events", "{pushed}");
+    for (kind, body) in [
+        ("business-plans", json!({"title": "Pier"})),
+        (
+            "knowledge",
+            json!({"title": "Tides", "content": "They lag."}),
+        ),
+    ] {
+        let made = service.post(&format!("/api/protected/{kind}"), body).await;
+        let path = format!("/api/protected/{kind}/{}", text(&made["_id"]));
+        let found = service.get(&path).await;
+        assert_eq!(found["data"]["_id"], made["_id"], "{found}");
+    }
+    let (status, answer) = service
+        .call(Method::GET, "/api/protected/nothing", None)
+        .await;
+    assert_eq!(
+        (status, &answer["success"]),
+        (StatusCode::NOT_FOUND, &json!(false))
+    );
+}

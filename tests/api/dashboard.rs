@@ -184,6 +184,49 @@ async fn sizes_over_the_limits_are_refused_while_streaming() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reranking_without_a_reranker_is_told() {
+    let service = Service::start(Engine::Sqlite).await;
+    let dataset = service.dataset("d").await;
+    service
+        .add(&dataset, "a.txt", "Puffins nest on cliffs.")
+        .await;
+    let body = json!({"query": "puffins", "datasetIds": [dataset], "rerank": true});
+    let answer = service.post(&format!("{BASE}/search"), body).await;
+    assert_eq!(answer["rerank"], "notConfigured", "{answer}");
+    assert_eq!(answer["results"].as_array().map(Vec::len), Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_may_begin_with_a_byte_order_mark() {
+    let service = Service::start(Engine::Sqlite).await;
+    let dataset = service.dataset("d").await;
+    let body = format!("\u{feff}{}", json!({"query": "x", "datasetIds": [dataset]}));
+    let answer = reqwest::Client::new()
+        .post(format!("{}{BASE}/search", service.url))
+        .bearer_auth(&service.key)
+        .header("Content-Type", "application/json")
+        .body(body)
+        .send()
+        .await
+        .expect("an answer");
+    assert_eq!(answer.status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn event_streams_pass_proxies_and_begin_anew_without_an_id() {
+    let service = Service::start(Engine::Sqlite).await;
+    let answer = reqwest::Client::new()
+        .get(format!("{}/kb/v1/events", service.url))
+        .bearer_auth(&service.key)
+        .header("Last-Event-ID", "")
+        .send()
+        .await
+        .expect("an answer");
+    assert_eq!(answer.status(), 200);
+    assert_eq!(answer.headers()["x-accel-buffering"], "no");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn searches_are_checked() {
     let service = Service::start(Engine::Sqlite).await;
     let dataset = service.dataset("d").await;
@@ -218,11 +261,6 @@ async fn searches_are_checked() {
             json!({"query": "x", "datasetIds": [dataset], "minScore": -0.1}),
             400,
             "min_score_out_of_range",
-        ),
-        (
-            json!({"query": "x", "datasetIds": [dataset], "rerank": true}),
-            422,
-            "reranker_not_configured",
         ),
         (
             json!({"query": "x", "datasetIds": ["01ARZ3NDEKTSV4RRFFQ69G5FAV"]}),
@@ -265,4 +303,17 @@ async fn searches_are_checked() {
             .await;
         assert_eq!(status, StatusCode::OK, "{odd:?}: {body}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_is_one_name_however_its_accents_are_written() {
+    let service = Service::start(Engine::Sqlite).await;
+    let dataset = service.dataset("d").await;
+    let first = service
+        .add(&dataset, "caf\u{e9}.md", "The menu of spring.")
+        .await;
+    let second = service
+        .add(&dataset, "cafe\u{301}.md", "The menu of autumn.")
+        .await;
+    assert_eq!(first, second, "a new version");
 }

@@ -98,6 +98,25 @@ fn events_are_documented_as_they_are_sent() {
 }
 
 #[test]
+fn operations_have_unique_ids_and_responses_are_described() {
+    let document = serde_json::to_value(cairn::api::openapi()).expect("JSON");
+    let mut ids = std::collections::HashSet::new();
+    for (path, item) in document["paths"].as_object().expect("paths") {
+        for (method, operation) in item.as_object().expect("operations") {
+            let id = operation["operationId"].as_str().expect("an id");
+            assert!(ids.insert(id.to_owned()), "{id} is there twice");
+            for (status, response) in operation["responses"].as_object().expect("responses") {
+                let described = response["description"].as_str();
+                assert!(
+                    described.is_some_and(|d| !d.trim().is_empty()),
+                    "{method} {path} {status}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn every_handler_is_documented() {
     let document = serde_json::to_value(cairn::api::openapi()).expect("JSON");
     for (method, path) in CONTRACT {

@@ -99,7 +99,8 @@ on_both! {
         let (status, answer) = service.call_as(&key, Method::POST, "/protected/openclaw/webhook", Some(push.clone())).await;
         assert_eq!(status, StatusCode::FORBIDDEN, "{answer}");
         assert_eq!(service.get("/kb/v1/conversations").await["data"], json!([]));
-        // Any other key may push, and is told of the task what it may read.
+        // Any other key may push, and is told of the tasks of others only what it may read.
+        service.post("/protected/openclaw/webhook", push.clone()).await;
         let key = service.key_with(&["kb:search"], None).await;
         let (status, answer) = service.call_as(&key, Method::POST, "/protected/openclaw/webhook", Some(push)).await;
         assert_eq!((status, answer["data"].get("task")), (StatusCode::OK, None), "{answer}");

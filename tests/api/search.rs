@@ -239,3 +239,50 @@ async fn a_filter_does_not_stand_for_words_that_nothing_has() {
         assert_eq!(hits.len(), wanted, "{query}: {hits:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nonsense_is_not_answered_with_confidence_whatever_the_fusion() {
+    let service = Service::start(Engine::Sqlite).await;
+    let dataset = filled(&service).await;
+    for fusion in ["blend", "rrf", "minmax"] {
+        for (query, unsure) in [
+            ("qwxz vbnkl plomf", true),
+            ("largest animals that feed on krill", false),
+        ] {
+            let body = json!({"query": query, "datasetIds": [dataset], "fusion": fusion});
+            let answer = service.post("/kb/v1/search", body).await;
+            assert_eq!(
+                answer["confidence"]["noConfidentAnswer"], unsure,
+                "{fusion}, {query}: {}",
+                answer["confidence"]
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_finds_nothing_as_operators_is_read_as_words() {
+    let service = Service::start(Engine::Sqlite).await;
+    let dataset = service.dataset("d").await;
+    service
+        .add(
+            &dataset,
+            "a.txt",
+            "Use find with -name to list files of a type:warning kind.",
+        )
+        .await;
+    for (query, plain) in [
+        ("find -name", true),
+        ("list type:warning", true),
+        ("find list", false),
+    ] {
+        let body = json!({"query": query, "datasetIds": [dataset], "hybridAlpha": 0.0});
+        let answer = service.post("/kb/v1/search", body).await;
+        assert_eq!(
+            answer["results"].as_array().map(Vec::len),
+            Some(1),
+            "{query}"
+        );
+        assert_eq!(answer["readAsPlain"] == true, plain, "{query}");
+    }
+}

@@ -124,6 +124,7 @@ impl Robots {
     /// Reads a robots.txt for the crawler with a product token such as `CairnBot`. Nothing is an error: what is no rule is skipped.
     #[must_use]
     pub fn parse(body: &[u8], token: &str) -> Self {
+        let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
         let text = String::from_utf8_lossy(&body[..body.len().min(LIMIT)]);
         let mut reader = Reader {
             token,

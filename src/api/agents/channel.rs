@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::wire::{AgentFault, Auth, Body, One, Problem, View, one};
@@ -43,6 +44,9 @@ pub(super) async fn users(
     Ok(one(records.collect()))
 }
 
+/// The conversation of events that are no message.
+const EVENTS: &str = "events";
+
 /// A message, a piece of one, how far a task is, or both.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -58,6 +62,32 @@ pub(super) struct PushRequest {
     /// `started`, `in_progress` or `done`.
     status: Option<String>,
     summary: Option<String>,
+    /// Something else that happened, as `ping` or `cron`; it becomes a message of the conversation `events`.
+    event: Option<String>,
+    /// Who says so.
+    source: Option<String>,
+    /// What goes with it.
+    #[schema(value_type = Option<Object>)]
+    payload: Option<Value>,
+}
+
+impl PushRequest {
+    /// The message that an event becomes.
+    fn event_message(&self) -> Option<String> {
+        let event = self
+            .event
+            .as_deref()
+            .map(str::trim)
+            .filter(|e| !e.is_empty())?;
+        let source = self.source.as_deref().map(|s| format!(" from {s}"));
+        let payload = self.payload.as_ref().map(|p| format!(": {p}"));
+        Some(
+            [Some(event.to_owned()), source, payload]
+                .into_iter()
+                .flatten()
+                .collect(),
+        )
+    }
 }
 
 /// What a push became.
@@ -83,11 +113,15 @@ pub(super) async fn push(
     Auth(caller): Auth,
     Body(body): Body<PushRequest>,
 ) -> Result<Json<One<PushedRecord>>, Problem> {
+    let speaks = body.message.is_some() || body.chunk.is_some() || body.task_id.is_some();
+    let event = body.event_message().filter(|_| !speaks);
     let push = Push {
-        message: body.message,
+        conversation_id: body
+            .conversation_id
+            .or_else(|| event.as_ref().map(|_| EVENTS.to_owned())),
+        message: body.message.or(event),
         chunk: body.chunk,
         message_id: body.message_id,
-        conversation_id: body.conversation_id,
         done: body.done.unwrap_or(false),
         task_id: body.task_id,
         status: body.status,

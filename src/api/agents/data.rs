@@ -10,10 +10,11 @@ use serde_json::{Map, Value, json};
 use utoipa::{IntoParams, ToSchema};
 
 use super::wire::{
-    AgentFault, Auth, Body, Fields, ListQuery, Many, One, Path, Problem, Query, View, created,
-    many, one, removed,
+    AgentFault, Auth, Body, Fields, HasId, ListQuery, Many, One, Path, Problem, Query, View,
+    created, many, one, removed,
 };
 use crate::api::Service;
+use crate::app::App;
 use crate::auth::Caller;
 use crate::error::{Error, Result};
 use crate::records::rows::{self, Format, Row, RowView, RowsUploaded, Source, Upload};
@@ -150,6 +151,12 @@ pub(super) struct RowRecord {
     row: RowView,
 }
 
+impl HasId for RowRecord {
+    fn id(&self) -> &str {
+        &self.twin
+    }
+}
+
 impl RowRecord {
     fn of(folder_id: &str, row: Row) -> Self {
         Self {
@@ -169,11 +176,31 @@ pub(super) async fn append(
     Path(id): Path<String>,
     Body(row): Body<Map<String, Value>>,
 ) -> Result<(StatusCode, Json<One<RowRecord>>), Problem> {
+    let row = unwrapped(&service.app, &caller, &id, row).await?;
     let row = rows::append(&service.app, &caller, &id, vec![row])
         .await?
         .pop()
         .ok_or_else(|| Error::internal("an append gave no row"))?;
     Ok(created(RowRecord::of(&id, row)))
+}
+
+/// The row inside `{"data": {…}}`, unless the folder has a column of that name.
+async fn unwrapped(
+    app: &App,
+    caller: &Caller,
+    folder: &str,
+    mut row: Map<String, Value>,
+) -> Result<Map<String, Value>> {
+    if row.len() != 1 || !row.get("data").is_some_and(Value::is_object) {
+        return Ok(row);
+    }
+    let folder = records::load(&app.db, caller.tenant(), Kind::Folder, folder).await?;
+    let columns = folder.as_ref().map(folders::columns_of).transpose()?;
+    let named = columns.iter().flatten().any(|c| c.name == "data");
+    match row.remove("data") {
+        Some(Value::Object(inner)) if !named => Ok(inner),
+        other => Ok(other.map(|v| ("data".to_owned(), v)).into_iter().collect()),
+    }
 }
 
 /// How to take an upload of rows.

@@ -8,11 +8,12 @@ use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use super::wire::{
-    AgentFault, Auth, Body, Fields, ListQuery, Many, One, Problem, Query, View, created, many,
+    AgentFault, Auth, Body, Fields, HasId, ListQuery, Many, One, Path, Problem, Query, View,
+    created, many, one,
 };
 use crate::api::Service;
 use crate::auth::Caller;
-use crate::error::Result;
+use crate::error::{Kind as ErrorKind, Result};
 use crate::records::findings::{self, Duplicate, NewFinding};
 use crate::records::{self, Filter, Kind};
 
@@ -28,6 +29,24 @@ pub(super) async fn list(
     let kinds = [Kind::Article, Kind::Finding];
     let found = records::list(&service.app, &caller, &kinds, &Filter::default(), &page).await?;
     Ok(many(&found, &page)?)
+}
+
+/// An article or a finding.
+#[utoipa::path(get, path = "/protected/knowledge/{id}", tag = "agents", operation_id = "getKnowledge", security(("key" = [])), params(("id" = String, Path)),
+    responses((status = 200, body = One<View>), (status = "4XX", body = AgentFault)))]
+pub(super) async fn knowledge(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path(id): Path<String>,
+) -> Result<Json<One<View>>, Problem> {
+    let article = records::get(&service.app, &caller, Kind::Article, &id).await;
+    let found = match article {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            records::get(&service.app, &caller, Kind::Finding, &id).await?
+        }
+        other => other?,
+    };
+    Ok(one(View::of(&found)?))
 }
 
 /// A stored text, with earlier ones that say nearly the same.
@@ -60,6 +79,12 @@ impl From<Duplicate> for DuplicateRecord {
             title: d.title,
             similarity: d.similarity,
         }
+    }
+}
+
+impl HasId for Posted {
+    fn id(&self) -> &str {
+        &self.record.id
     }
 }
 

@@ -34,8 +34,23 @@ use utoipa_axum::routes;
 
 use super::Service;
 
-/// What the paths of this dialect begin with.
-pub(super) const PREFIX: &str = "/protected";
+/// What the paths of this dialect begin with, and before that, for clients whose base address is that of the host.
+const PREFIX: &str = "/protected";
+/// See [`PREFIX`].
+pub(super) const BEFORE: &str = "/api";
+
+/// Whether a path belongs to this dialect.
+pub(super) fn owns(path: &str) -> bool {
+    canonical(path).starts_with(PREFIX)
+}
+
+/// A route of this dialect as the OpenAPI document has it; other routes stay as they are.
+pub(super) fn canonical(route: &str) -> &str {
+    match route.strip_prefix(BEFORE) {
+        Some(rest) if rest.starts_with(PREFIX) => rest,
+        _ => route,
+    }
+}
 
 pub(super) fn routes() -> OpenApiRouter<Service> {
     OpenApiRouter::new()
@@ -49,8 +64,10 @@ pub(super) fn routes() -> OpenApiRouter<Service> {
         .routes(routes!(data::export))
         .routes(routes!(data::row, data::update_row, data::remove_row))
         .routes(routes!(knowledge::list, knowledge::add))
+        .routes(routes!(knowledge::knowledge))
         .routes(routes!(knowledge::research))
         .routes(routes!(plans::list, plans::create, plans::remove))
+        .routes(routes!(plans::plan, plans::remove_named))
         .routes(routes!(projects::list, projects::create))
         .routes(routes!(projects::detail))
         .routes(routes!(projects::completed))

@@ -9,8 +9,8 @@ use serde_json::{Map, Value};
 use utoipa::IntoParams;
 
 use super::wire::{
-    AgentFault, Auth, Body, Fields, ListQuery, Many, One, Problem, Query, View, created, many,
-    removed,
+    AgentFault, Auth, Body, Fields, ListQuery, Many, One, Path, Problem, Query, View, created,
+    many, one, removed,
 };
 use crate::api::Service;
 use crate::error::{Error, Result};
@@ -48,6 +48,30 @@ pub(super) async fn create(
     Ok(created(View::of(
         &records::create(&service.app, &caller, new).await?,
     )?))
+}
+
+/// A business plan.
+#[utoipa::path(get, path = "/protected/business-plans/{id}", tag = "agents", operation_id = "getBusinessPlan", security(("key" = [])), params(("id" = String, Path)),
+    responses((status = 200, body = One<View>), (status = "4XX", body = AgentFault)))]
+pub(super) async fn plan(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path(id): Path<String>,
+) -> Result<Json<One<View>>, Problem> {
+    let found = records::get(&service.app, &caller, Kind::BusinessPlan, &id).await?;
+    Ok(one(View::of(&found)?))
+}
+
+/// Removes a business plan for good.
+#[utoipa::path(delete, path = "/protected/business-plans/{id}", tag = "agents", operation_id = "deleteBusinessPlanById", security(("key" = [])), params(("id" = String, Path)),
+    responses((status = 200, body = One<Value>), (status = "4XX", body = AgentFault)))]
+pub(super) async fn remove_named(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path(id): Path<String>,
+) -> Result<Json<One<Value>>, Problem> {
+    records::delete(&service.app, &caller, Kind::BusinessPlan, &id).await?;
+    Ok(removed(&id))
 }
 
 /// Which plan.

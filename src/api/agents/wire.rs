@@ -41,21 +41,47 @@ crate::api::extract::body!(Problem);
 pub struct One<T> {
     /// `true`.
     pub success: bool,
+    /// Of what was made: a sentence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<&'static str>,
     /// What was asked for.
     pub data: T,
+    /// Of what was made: its id, for those who look for it here.
+    #[serde(rename = "_id", skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+}
+
+/// Something with an id.
+pub trait HasId {
+    /// Its id.
+    fn id(&self) -> &str;
+}
+
+impl HasId for View {
+    fn id(&self) -> &str {
+        &self.id
+    }
 }
 
 /// An answer with a thing that was asked for.
 pub fn one<T>(data: T) -> Json<One<T>> {
     Json(One {
         success: true,
+        message: None,
         data,
+        id: None,
     })
 }
 
 /// An answer with a thing that was made.
-pub fn created<T>(data: T) -> (StatusCode, Json<One<T>>) {
-    (StatusCode::CREATED, one(data))
+pub fn created<T: HasId>(data: T) -> (StatusCode, Json<One<T>>) {
+    let made = One {
+        success: true,
+        message: Some("Data posted"),
+        id: Some(data.id().to_owned()),
+        data,
+    };
+    (StatusCode::CREATED, Json(made))
 }
 
 /// A record as agents see it: its own fields beside these, which win.
@@ -112,6 +138,10 @@ impl View {
     pub fn of(record: &Record) -> Result<Self> {
         let mut more = record.body()?;
         more.retain(|name, _| !OWN.contains(&name.as_str()));
+        if record.kind == Kind::Folder.name() {
+            more.entry("dataTitle")
+                .or_insert_with(|| Value::from(record.title.as_str()));
+        }
         Ok(Self {
             twin: record.id.clone(),
             id: record.id.clone(),

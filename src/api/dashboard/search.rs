@@ -36,6 +36,9 @@ pub(super) struct SearchResponse {
     /// What the answer had to do without; absent when all is well.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     degraded: Vec<String>,
+    /// `notConfigured` when reranking was asked for and there is no reranker: the order is that of the blend.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rerank: Option<&'static str>,
 }
 
 /// A hit.
@@ -115,10 +118,12 @@ pub(super) async fn search(
     if top_k > 20 {
         return Err(Error::invalid("top_k_out_of_range", "topK must be between 1 and 20").into());
     }
+    let asked = body.rerank == Some(true);
+    let without = asked && service.app.config.reranker.is_empty();
     let request = Request {
         top_k,
         alpha: body.hybrid_alpha,
-        rerank: body.rerank,
+        rerank: body.rerank.filter(|_| !without),
         min_score: body.min_score,
         ..Request::new(body.query, body.dataset_ids)
     };
@@ -128,5 +133,6 @@ pub(super) async fn search(
         results: answer.hits.into_iter().map(Into::into).collect(),
         search_ms: answer.timings.total_ms,
         degraded: answer.degraded,
+        rerank: without.then_some("notConfigured"),
     }))
 }

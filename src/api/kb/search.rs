@@ -72,6 +72,9 @@ pub(super) struct SearchResponse {
     trimmed: Option<usize>,
     /// Whether the answer was remembered; it is that of this moment all the same.
     cached: bool,
+    /// Whether nothing was found by the query's operators (`-word`, `field:value`), so that it was read as plain words. Absent when not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    read_as_plain: bool,
     /// What the answer had to do without: `vectors`, or an index that is not complete, as in `keyword index 40 % built`. Such an answer is neither complete
     /// nor confident. Absent when all is well.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -223,6 +226,7 @@ pub(super) async fn search(
         tokens: answer.tokens,
         trimmed: budgeted.then_some(answer.trimmed),
         cached: answer.cached,
+        read_as_plain: answer.read_as_plain,
         degraded: answer.degraded,
         search_ms: answer.timings.total_ms,
         interpretations: explain.then_some(answer.interpretations),

@@ -158,6 +158,10 @@ pub(super) async fn search(app: &Arc<App>, caller: &Caller, input: p::Search) ->
             "only the first {DATASETS} datasets were searched; name those that matter in `datasets`"
         ));
     }
+    if answer.read_as_plain {
+        out["note"] =
+            json!("nothing was found by the query's operators, so it was read as plain words");
+    }
     if !answer.degraded.is_empty() {
         out["degraded"] = json!(answer.degraded);
     }

@@ -6,7 +6,7 @@ mod pictures;
 mod text;
 
 use super::writer::{Writer, one_line};
-use super::{Input, ParseError, damaged, guarded, locked, ocr};
+use super::{Input, ParseError, guarded, locked, ocr};
 use crate::document::{Document, Heading, normalise};
 use headings::Headings;
 use text::{Bookmark, Kind, Page, Read, Trouble};
@@ -63,11 +63,17 @@ fn refused(trouble: Trouble) -> ParseError {
             "password_required",
             "the PDF is encrypted in a way that cannot be read; save it without encryption and upload it again",
         ),
-        Trouble::Damaged => damaged("no page of the PDF could be read"),
-        Trouble::Compression(names) => damaged(&format!(
-            "the pages of the PDF are compressed in a way that cannot be read ({})",
-            names.join(", ")
-        )),
+        Trouble::Damaged => ParseError::new(
+            "damaged_file",
+            "the PDF is damaged: none of its pages can be read",
+        ),
+        Trouble::Compression(names) => ParseError::new(
+            "damaged_file",
+            format!(
+                "the pages of the PDF are compressed in a way that cannot be read ({})",
+                names.join(", ")
+            ),
+        ),
         Trouble::UnknownCharacters(fonts) => ParseError::new(
             "no_text",
             format!(
