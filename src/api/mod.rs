@@ -15,6 +15,7 @@ mod system;
 pub(crate) mod upload;
 pub(crate) mod workspace;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Router;
@@ -27,8 +28,9 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
 use tower_http::cors::{AllowOrigin, CorsLayer};
-use utoipa::openapi::RefOr;
+use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{PathItem, RefOr};
 use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
@@ -88,22 +90,13 @@ fn routes() -> OpenApiRouter<Service> {
         .merge(workspace::routes())
         .merge(system::routes());
     describe_responses(router.get_openapi_mut());
+    name_operations(router.get_openapi_mut());
     router
 }
 
 /// Describes the responses that say nothing of themselves, by their status: the format requires a description, and generators refuse documents without.
 fn describe_responses(api: &mut utoipa::openapi::OpenApi) {
-    let items = api.paths.paths.values_mut();
-    let operations = items.flat_map(|item| {
-        [
-            &mut item.get,
-            &mut item.put,
-            &mut item.post,
-            &mut item.delete,
-            &mut item.patch,
-        ]
-    });
-    for operation in operations.flatten() {
+    for (_, operation) in api.paths.paths.values_mut().flat_map(operations) {
         for (status, response) in &mut operation.responses.responses {
             let RefOr::T(response) = response else {
                 continue;
@@ -122,6 +115,45 @@ fn describe_responses(api: &mut utoipa::openapi::OpenApi) {
                     _ => "The answer",
                 }
                 .to_owned();
+            }
+        }
+    }
+}
+
+/// The operations of a path with their methods.
+fn operations(item: &mut PathItem) -> impl Iterator<Item = (&'static str, &mut Operation)> {
+    [
+        ("get", &mut item.get),
+        ("put", &mut item.put),
+        ("post", &mut item.post),
+        ("delete", &mut item.delete),
+        ("patch", &mut item.patch),
+    ]
+    .into_iter()
+    .filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
+}
+
+/// Names the operations that share their id with others by method and path, as in `getKbV1DatasetsDatasetIdDocuments`: generators make functions of ids.
+fn name_operations(api: &mut utoipa::openapi::OpenApi) {
+    let mut counts: HashMap<String, usize> = HashMap::new();
+    for item in api.paths.paths.values_mut() {
+        for (_, operation) in operations(item) {
+            let id = operation.operation_id.clone().unwrap_or_default();
+            *counts.entry(id).or_default() += 1;
+        }
+    }
+    for (path, item) in &mut api.paths.paths {
+        for (method, operation) in operations(item) {
+            let id = operation.operation_id.clone().unwrap_or_default();
+            if counts.get(&id).is_some_and(|count| *count > 1) {
+                let words = path.split(|c: char| !c.is_alphanumeric());
+                let mut named = method.to_owned();
+                for word in words {
+                    let mut letters = word.chars();
+                    named.extend(letters.next().map(|first| first.to_ascii_uppercase()));
+                    named.push_str(letters.as_str());
+                }
+                operation.operation_id = Some(named);
             }
         }
     }
