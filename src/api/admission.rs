@@ -15,8 +15,8 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
-use futures::FutureExt;
 use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
 use http_body::{Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, Sleep};
@@ -256,6 +256,35 @@ impl Arriving {
     fn deadline(&self, began: Instant) -> Option<Instant> {
         let rate = self.admission.body_rate;
         (rate > 0).then(|| began + GRACE + Duration::from_secs(self.received / rate))
+    }
+}
+
+/// How much of a body that nobody wants any more is read, and for how long: a client that is still sending when its connection is closed may lose the answer.
+const UNWANTED: u64 = 4 << 20;
+const LINGER: Duration = Duration::from_secs(2);
+
+impl Drop for Arriving {
+    fn drop(&mut self) {
+        if self.ended || self.began.is_none() {
+            return;
+        }
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        let mut rest = std::mem::take(&mut self.body).into_data_stream();
+        runtime.spawn(async move {
+            let read = async {
+                let mut left = UNWANTED;
+                while let Some(Ok(piece)) = rest.next().await {
+                    left = left.saturating_sub(piece.len() as u64);
+                    if left == 0 {
+                        break;
+                    }
+                }
+            };
+            // What does not end in this time is cut off with the connection.
+            let _ = tokio::time::timeout(LINGER, read).await;
+        });
     }
 }
 

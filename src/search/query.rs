@@ -471,12 +471,11 @@ pub(super) async fn gather(
     .await
 }
 
-/// Whether what was read as operators may have been meant as words: `-name` and `type:warning` in a text that was pasted.
+/// Whether what was read as exclusions may have been meant as words: `-name` in a command.
 fn may_be_plain(sources: &[Source]) -> bool {
     sources.iter().any(|source| {
         let parsed = &source.parsed;
-        let conditions = parsed.without.len() + parsed.fields.len();
-        conditions > 0 && !parsed.text.is_empty()
+        !parsed.text.is_empty() && !parsed.without.is_empty() && parsed.fields.is_empty()
     })
 }
 

@@ -205,7 +205,27 @@ fn field<'a>(rest: &'a str, is_field: &dyn Fn(&str) -> bool) -> Option<(Clause<'
     };
     let (value, after) = quoted(value).unwrap_or_else(|| word(value));
     let begins = value.chars().next().is_some_and(char::is_alphanumeric);
-    begins.then_some((Clause::Field(field, value), after))
+    let fits = field != "$mimeType" || is_type(value);
+    (begins && fits).then_some((Clause::Field(field, value), after))
+}
+
+/// Whether a value can be a type of files: an extension that is known, or a part of a media type. `type:warning` in a log is none.
+fn is_type(value: &str) -> bool {
+    const FAMILIES: [&str; 9] = [
+        "text",
+        "application",
+        "image",
+        "message",
+        "markdown",
+        "plain",
+        "word",
+        "excel",
+        "sheet",
+    ];
+    let lower = value.to_lowercase();
+    lower.contains('/')
+        || FAMILIES.contains(&lower.as_str())
+        || cairn_ingest::Format::extensions().contains(&lower.as_str())
 }
 
 fn word(rest: &str) -> (&str, &str) {
@@ -277,6 +297,7 @@ mod tests {
             "note: this",
             "5 * 3 and f* x",
             "error:404",
+            "list type:warning",
             "error:404 at file:main.rs line:12 type:warning",
             "\"\" empty",
         ] {

@@ -273,7 +273,7 @@ async fn what_finds_nothing_as_operators_is_read_as_words() {
         .await;
     for (query, plain) in [
         ("find -name", true),
-        ("list type:warning", true),
+        ("list type:warning", false),
         ("find list", false),
     ] {
         let body = json!({"query": query, "datasetIds": [dataset], "hybridAlpha": 0.0});

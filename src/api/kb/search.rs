@@ -72,7 +72,7 @@ pub(super) struct SearchResponse {
     trimmed: Option<usize>,
     /// Whether the answer was remembered; it is that of this moment all the same.
     cached: bool,
-    /// Whether nothing was found by the query's operators (`-word`, `field:value`), so that it was read as plain words. Absent when not.
+    /// Whether nothing was found because of what the query excludes (`-word`), so that it was read as plain words. Absent when not.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     read_as_plain: bool,
     /// What the answer had to do without: `vectors`, or an index that is not complete, as in `keyword index 40 % built`. Such an answer is neither complete
