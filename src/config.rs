@@ -101,7 +101,7 @@ config! {
     job_attempts: i64 = 5;
     /// Seconds without a sign of life after which a job is given to another worker.
     job_lease_seconds: u64 = 30;
-    /// Memory limit of the process that parses a file, in MiB of address space.
+    /// Memory that the process which parses a file may take, in MiB of address space beyond the program itself.
     parse_memory_mb: u64 = 2048;
     /// Time limit for parsing a file, in seconds.
     parse_seconds: u64 = 120;

@@ -67,7 +67,8 @@ pub fn run(argument: &str) -> i32 {
             Argument::Single(file) => (file.limits.clone(), Some(file)),
             Argument::Many(limits) => (limits, None),
         };
-        let memory = limits.memory_mb << 20;
+        // The program itself, which is large with all its symbols, is no part of what a file may take.
+        let memory = (limits.memory_mb << 20).saturating_add(address_space());
         rlimit::setrlimit(rlimit::Resource::AS, memory, memory)?;
         rlimit::setrlimit(rlimit::Resource::CPU, limits.seconds, limits.seconds)?;
         rlimit::setrlimit(rlimit::Resource::CORE, 0, 0)?;
@@ -97,6 +98,14 @@ pub fn run(argument: &str) -> i32 {
         Ok(())
     })();
     i32::from(outcome.is_err())
+}
+
+/// Bytes of address space that the process takes now; 0 where that is not told.
+fn address_space() -> u64 {
+    let told = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = told.lines().find_map(|line| line.strip_prefix("VmSize:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kib.unwrap_or(0) << 10
 }
 
 /// Answers a task on a thread with a large stack; a panic there is an error of the file.

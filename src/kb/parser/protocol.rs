@@ -11,7 +11,7 @@ use super::cut::{Cut, Pieces};
 /// Limits that a process sets on itself, as its only argument.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Limits {
-    /// Address space in MiB.
+    /// Address space in MiB, beyond that of the program.
     pub memory_mb: u64,
     /// Processor time in seconds.
     pub seconds: u64,
