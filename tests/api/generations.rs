@@ -230,3 +230,39 @@ async fn another_model_is_built_beside_and_both_can_be_searched() {
     switch(&service, &dataset, 1).await;
     assert_eq!(by_meaning(&[&dataset]).await.len(), 7);
 }
+
+/// A document is found by meaning as a whole or not yet, also when it is switched off and on before its first ingestion is complete.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_document_that_is_not_complete_has_no_vectors_in_the_index() {
+    use cairn::kb::index_log;
+    use cairn::search::drift;
+
+    let service = Service::start(Engine::Sqlite).await;
+    let dataset = service.dataset("d").await;
+    let document = service
+        .add(&dataset, "a.md", "Puffins nest on cliffs.")
+        .await;
+    // As it is while its chunks are embedded.
+    let set = "UPDATE kb_documents SET text_hash = NULL WHERE id = $1";
+    let args = cairn::db::Args(vec![document.as_str().into()]);
+    service.app.db.execute(set, args).await.expect("set");
+    let path = format!("/kb/v1/datasets/{dataset}/documents/{document}");
+    for enabled in [false, true] {
+        let (status, body) = service
+            .call(Method::PATCH, &path, Some(json!({"enabled": enabled})))
+            .await;
+        assert_eq!(status, StatusCode::OK, "{body}");
+    }
+    crate::eventually!("both indexes have followed", {
+        let heads = index_log::heads(&service.app.db).await.expect("heads");
+        heads.iter().all(|head| {
+            let (keyword, vector) = service.app.indexes.positions(&head.id);
+            keyword.min(vector) == head.log_seq
+        })
+    });
+    let engine = service.app.engine().await.expect("open");
+    for head in index_log::heads(&service.app.db).await.expect("heads") {
+        let found = drift::of(&service.app, engine, &head).await.expect("drift");
+        assert_eq!(found.total(), 0, "{found:?}");
+    }
+}
