@@ -45,10 +45,13 @@ pub async fn of(app: &App, engine: &Engine, head: &Head) -> Result<Drift> {
     let rows: Vec<(String, bool)> = app
         .db
         .all(
-            "SELECT c.id, EXISTS (SELECT 1 FROM kb_embeddings e WHERE e.tenant_id = c.tenant_id AND e.model = $2 AND e.text_hash = c.text_hash)
-                 AND d.text_hash IS NOT NULL
-                 AND ($3 = TRUE OR EXISTS (SELECT 1 FROM kb_generation_documents b WHERE b.document_id = d.id AND b.set_id = c.set_id)) AS embedded
-             FROM kb_chunks c JOIN kb_documents d ON d.id = c.document_id WHERE c.set_id = $1 AND d.enabled = TRUE AND c.enabled = TRUE",
+            concat!(
+                "SELECT c.id, EXISTS (SELECT 1 FROM kb_embeddings e WHERE e.tenant_id = c.tenant_id AND e.model = $2 AND e.text_hash = c.text_hash)
+                 AND ",
+                document_is_complete!(),
+                " AS embedded
+             FROM kb_chunks c JOIN kb_documents d ON d.id = c.document_id WHERE c.set_id = $1 AND d.enabled = TRUE AND c.enabled = TRUE"
+            ),
             args![&head.id, &head.embedding_model, head.live],
         )
         .await?;

@@ -362,9 +362,12 @@ async fn points(app: &App, head: &Head, ids: &[String]) -> Result<Vec<Point>> {
     let rows: Vec<VectorRow> = app
         .db
         .all_in(
-            "SELECT c.id, c.document_id, e.vector FROM kb_chunks c JOIN kb_documents d ON d.id = c.document_id JOIN kb_embeddings e
-             ON e.tenant_id = c.tenant_id AND e.model = $2 AND e.text_hash = c.text_hash WHERE c.tenant_id = $1 AND d.text_hash IS NOT NULL
-             AND ($3 = TRUE OR EXISTS (SELECT 1 FROM kb_generation_documents b WHERE b.document_id = d.id AND b.set_id = c.set_id)) AND c.id IN ($LIST)",
+            concat!(
+                "SELECT c.id, c.document_id, e.vector FROM kb_chunks c JOIN kb_documents d ON d.id = c.document_id JOIN kb_embeddings e
+             ON e.tenant_id = c.tenant_id AND e.model = $2 AND e.text_hash = c.text_hash WHERE c.tenant_id = $1 AND ",
+                document_is_complete!(),
+                " AND c.id IN ($LIST)"
+            ),
             args![&head.tenant_id, &head.embedding_model, head.live],
             ids,
         )

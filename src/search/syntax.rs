@@ -156,12 +156,11 @@ fn is_pasted(query: &str, is_field: &dyn Fn(&str) -> bool) -> bool {
         let begins = value.chars().next().is_some_and(char::is_alphanumeric);
         (named && begins && !name.is_empty()).then_some(name)
     });
-    let known = |name: &&str| {
-        let lower = name.to_lowercase();
-        is_field(name) || BUILT_IN.iter().any(|(known, _)| *known == lower)
-    };
     let names: Vec<&str> = names.collect();
-    let strange = names.iter().filter(|name| !known(name)).count();
+    let strange = names
+        .iter()
+        .filter(|name| field_named(name, is_field).is_none())
+        .count();
     strange > 0 && names.len() > strange
 }
 
@@ -192,17 +191,21 @@ fn quoted(rest: &str) -> Option<(&str, &str)> {
         .then_some((phrase, after))
 }
 
+/// The name in filters of a field of the metadata, or of a built-in one.
+fn field_named(name: &str, is_field: &dyn Fn(&str) -> bool) -> Option<String> {
+    if is_field(name) {
+        return Some(name.to_owned());
+    }
+    let lower = name.to_lowercase();
+    let built_in = BUILT_IN.iter().find(|(known, _)| *known == lower)?;
+    Some(built_in.1.to_owned())
+}
+
 fn field<'a>(rest: &'a str, is_field: &dyn Fn(&str) -> bool) -> Option<(Clause<'a>, &'a str)> {
     let end = rest.find(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '.')))?;
     let name = &rest[..end];
     let value = rest[end..].strip_prefix(':')?;
-    let field = if is_field(name) {
-        name.to_owned()
-    } else {
-        let lower = name.to_lowercase();
-        let built_in = BUILT_IN.iter().find(|(known, _)| *known == lower)?;
-        built_in.1.to_owned()
-    };
+    let field = field_named(name, is_field)?;
     let (value, after) = quoted(value).unwrap_or_else(|| word(value));
     let begins = value.chars().next().is_some_and(char::is_alphanumeric);
     let fits = field != "$mimeType" || is_type(value);

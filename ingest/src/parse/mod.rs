@@ -8,6 +8,7 @@ mod html;
 mod mail;
 mod markdown;
 mod markup;
+mod numerals;
 mod ocr;
 mod office;
 mod old_office;
@@ -520,10 +521,7 @@ fn sniff(bytes: &[u8], head: &[u8]) -> Format {
 
 /// What an OLE container holds, by the names of its streams.
 fn ole(bytes: &[u8]) -> Option<Format> {
-    let has = |name: &str| {
-        let wide: Vec<u8> = name.encode_utf16().flat_map(u16::to_le_bytes).collect();
-        bytes.windows(wide.len()).any(|w| w == wide)
-    };
+    let has = |name| has_stream(bytes, name);
     if has("WordDocument") {
         Some(Format::Word)
     } else if has("PowerPoint Document") {
@@ -535,6 +533,12 @@ fn ole(bytes: &[u8]) -> Option<Format> {
     } else {
         None
     }
+}
+
+/// Whether an OLE container has a stream of a name.
+fn has_stream(bytes: &[u8], name: &str) -> bool {
+    let wide: Vec<u8> = name.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    bytes.windows(wide.len()).any(|w| w == wide)
 }
 
 fn unsupported(extension: &str, kind: &str) -> ParseError {

@@ -1,7 +1,7 @@
 //! Word and `PowerPoint`: those in XML are read here; the old binary ones by a crate. Slides are pages; comments and deleted text are left out.
 
 use super::ooxml::package::Package;
-use super::{Input, OLE, ParseError, damaged, old_office, slides, word};
+use super::{Input, OLE, ParseError, damaged, has_stream, old_office, slides, word};
 use crate::document::Document;
 
 pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
@@ -25,11 +25,6 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
             "it holds neither a text of Word nor a presentation",
         )),
     }
-}
-
-fn has_stream(bytes: &[u8], name: &str) -> bool {
-    let wide: Vec<u8> = name.encode_utf16().flat_map(u16::to_le_bytes).collect();
-    bytes.windows(wide.len()).any(|w| w == wide)
 }
 
 /// Returns the local name of the first element of a part.

@@ -103,11 +103,7 @@ fn kind(bytes: &[u8]) -> Kind {
 
 /// An encrypted workbook of the XML kind is an OLE container with the encrypted package inside.
 fn is_encrypted(bytes: &[u8]) -> bool {
-    let name: Vec<u8> = "EncryptedPackage"
-        .encode_utf16()
-        .flat_map(u16::to_le_bytes)
-        .collect();
-    bytes.starts_with(&super::OLE) && bytes.windows(name.len()).any(|w| w == name)
+    bytes.starts_with(&super::OLE) && super::has_stream(bytes, "EncryptedPackage")
 }
 
 impl Output {

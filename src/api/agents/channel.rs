@@ -79,14 +79,14 @@ impl PushRequest {
             .as_deref()
             .map(str::trim)
             .filter(|e| !e.is_empty())?;
-        let source = self.source.as_deref().map(|s| format!(" from {s}"));
-        let payload = self.payload.as_ref().map(|p| format!(": {p}"));
-        Some(
-            [Some(event.to_owned()), source, payload]
-                .into_iter()
-                .flatten()
-                .collect(),
-        )
+        let mut message = event.to_owned();
+        if let Some(source) = &self.source {
+            message.push_str(&format!(" from {source}"));
+        }
+        if let Some(payload) = &self.payload {
+            message.push_str(&format!(": {payload}"));
+        }
+        Some(message)
     }
 }
 

@@ -22,7 +22,7 @@ use qdrant_edge::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Among, Changes, EF, FILTERED_EFFORT, Scope};
+use super::{Among, Changes, Effort, Scope};
 use crate::disk::Disk;
 use crate::error::{Error, Result};
 
@@ -158,13 +158,9 @@ impl Embedded {
         among: Option<&Among>,
         limit: usize,
     ) -> Result<Vec<(Uuid, f32)>> {
-        let exact = among.is_some_and(|among| among.is_exact(vector.len()));
-        let effort = match among {
-            Some(_) => EF * FILTERED_EFFORT,
-            None => EF,
-        };
+        let effort = Effort::of(among, vector.len());
         let documents = among.map(|among| among.documents.clone());
-        self.query(vector, filter(scope, documents), limit, exact, effort)
+        self.query(vector, filter(scope, documents), limit, effort)
     }
 
     pub(super) fn scores(&self, vector: Vec<f32>, ids: Vec<Uuid>) -> Result<HashMap<Uuid, f32>> {
@@ -174,7 +170,7 @@ impl Embedded {
                 .map(PointId::Uuid)
                 .collect::<ahash::AHashSet<_>>(),
         )));
-        let scores = self.query(vector, only, limit, true, EF)?;
+        let scores = self.query(vector, only, limit, Effort::EXACT)?;
         Ok(scores.into_iter().collect())
     }
 
@@ -183,8 +179,7 @@ impl Embedded {
         vector: Vec<f32>,
         filter: Filter,
         limit: usize,
-        exact: bool,
-        effort: usize,
+        effort: Effort,
     ) -> Result<Vec<(Uuid, f32)>> {
         let request = QueryRequest {
             prefetches: Vec::new(),
@@ -197,10 +192,9 @@ impl Embedded {
             limit,
             offset: 0,
             params: Some(SearchParams {
-                hnsw_ef: Some(effort.max(limit)),
-                exact,
-                // Goes on through points that the filter does not let pass.
-                acorn: (effort > EF).then_some(AcornSearchParams {
+                hnsw_ef: Some(effort.ef.max(limit)),
+                exact: effort.exact,
+                acorn: effort.through.then_some(AcornSearchParams {
                     enable: true,
                     max_selectivity: None,
                 }),

@@ -67,10 +67,39 @@ const EF: usize = 256;
 /// Times as many points of the graph are looked at in a search that is filtered.
 const FILTERED_EFFORT: usize = 4;
 
-impl Among {
+/// How thoroughly a store is searched.
+#[derive(Debug, Clone, Copy)]
+struct Effort {
     /// Whether every vector is compared.
-    fn is_exact(&self, dimensions: usize) -> bool {
-        self.chunks.saturating_mul(dimensions) <= EXACT_NUMBERS
+    exact: bool,
+    /// Beam of the graph search.
+    ef: usize,
+    /// Whether the graph search goes on through points that the filter does not let pass.
+    through: bool,
+}
+
+impl Effort {
+    /// Every vector is compared.
+    const EXACT: Self = Self {
+        exact: true,
+        ef: EF,
+        through: false,
+    };
+
+    /// The effort of a search with vectors of so many dimensions, among some documents or all.
+    fn of(among: Option<&Among>, dimensions: usize) -> Self {
+        match among {
+            Some(among) => Self {
+                exact: among.chunks.saturating_mul(dimensions) <= EXACT_NUMBERS,
+                ef: EF * FILTERED_EFFORT,
+                through: true,
+            },
+            None => Self {
+                exact: false,
+                ef: EF,
+                through: false,
+            },
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::cluster::{Cluster, For};
-use super::{Among, Changes, EF, FILTERED_EFFORT, Scope, collection};
+use super::{Among, Changes, Effort, Scope, collection};
 use crate::config::Config;
 use crate::db::{Db, args};
 use crate::error::{Error, Result};
@@ -340,13 +340,9 @@ impl Server {
         among: Option<&Among>,
         limit: usize,
     ) -> Result<Vec<(Uuid, f32)>> {
-        let exact = among.is_some_and(|among| among.is_exact(vector.len()));
-        let effort = match among {
-            Some(_) => EF * FILTERED_EFFORT,
-            None => EF,
-        };
+        let effort = Effort::of(among, vector.len());
         let documents = among.map(|among| among.documents.clone());
-        self.query(vector, filter(scope, documents), limit, exact, effort)
+        self.query(vector, filter(scope, documents), limit, effort)
             .await
     }
 
@@ -362,7 +358,7 @@ impl Server {
             ids.into_iter().map(|id| PointId::from(id.to_string())),
         ));
         Ok(self
-            .query(vector, only, limit, true, EF)
+            .query(vector, only, limit, Effort::EXACT)
             .await?
             .into_iter()
             .collect())
@@ -373,16 +369,15 @@ impl Server {
         vector: Vec<f32>,
         filter: Filter,
         limit: usize,
-        exact: bool,
-        effort: usize,
+        effort: Effort,
     ) -> Result<Vec<(Uuid, f32)>> {
         let mut parameters = SearchParamsBuilder::default()
-            .exact(exact)
-            .hnsw_ef(effort.max(limit) as u64);
+            .exact(effort.exact)
+            .hnsw_ef(effort.ef.max(limit) as u64);
         if self.layout.quantization != Quantization::None {
             // Small vectors choose, and whole ones give the score.
             let quantization = QuantizationSearchParamsBuilder::default()
-                .ignore(exact)
+                .ignore(effort.exact)
                 .rescore(true)
                 .oversampling(2.0);
             parameters = parameters.quantization(quantization);

@@ -50,7 +50,6 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
     prepare::prepare(&page);
     let html = page.html();
     let marked = content::main_part(&page);
-    let whole = converted(marked.as_deref().unwrap_or(&html)).map_err(|e| damaged(&e))?;
     let mut reader =
         Readability::new(&*html, None, Some(Config::default())).map_err(|e| damaged(&e))?;
     let metadata = reader.get_article_metadata(reader.parse_json_ld());
@@ -68,15 +67,20 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
         None => String::new(),
     };
     let length = chosen.trim().len();
-    let trusted =
-        length >= LEAST_LENGTH || length as f64 >= LEAST_SHARE * whole.trim().len() as f64;
-    if !trusted && marked.is_none() {
-        warnings.push("no main content stands out, so the whole page was taken".to_owned());
-    }
-    let mut document = markdown::from_text(
-        normalise(if trusted { &chosen } else { &whole }),
-        "dom_smoothie",
-    );
+    let text = if length >= LEAST_LENGTH {
+        chosen
+    } else {
+        let whole = converted(marked.as_deref().unwrap_or(&html)).map_err(|e| damaged(&e))?;
+        if length as f64 >= LEAST_SHARE * whole.trim().len() as f64 {
+            chosen
+        } else {
+            if marked.is_none() {
+                warnings.push("no main content stands out, so the whole page was taken".to_owned());
+            }
+            whole
+        }
+    };
+    let mut document = markdown::from_text(normalise(&text), "dom_smoothie");
     let given =
         |value: Option<String>| value.map(|v| v.trim().to_owned()).filter(|v| !v.is_empty());
     document.title = given(Some(metadata.title)).or(document.title);

@@ -192,7 +192,7 @@ fn script(mark: char, part: &str) -> String {
     }
 }
 
-/// What a script belongs to, in braces where it is more than a number or a letter at its end.
+/// Puts the base of a script in braces where it is more than a number or a letter at its end.
 fn base(part: &str) -> String {
     let simple = part.chars().all(char::is_alphanumeric)
         || part.ends_with([')', ']', '}', '|'])

@@ -1,5 +1,7 @@
 //! Numbers of lists in letters, Roman signs and digits.
 
+use crate::parse::numerals;
+
 /// Returns a number in a format of lists of Word; those that are not known are decimal.
 pub(in crate::parse) fn formatted(number: u32, format: &str) -> String {
     match format {
@@ -16,49 +18,21 @@ pub(in crate::parse) fn formatted(number: u32, format: &str) -> String {
     }
 }
 
-/// `a` to `z`, then `aa` to `zz`, as Word counts.
+/// Largest number that lists write in Roman signs, and most letters of one.
+const LARGEST: u32 = 5000;
+const LETTERS: usize = 21;
+
 fn letters(number: u32, first: char) -> String {
-    let Some(index) = number.checked_sub(1) else {
-        return String::new();
-    };
-    let letter = char::from_u32(u32::from(first) + index % 26).unwrap_or(first);
-    let times = usize::try_from(index / 26).unwrap_or(0).min(20) + 1;
-    letter.to_string().repeat(times)
+    numerals::letters(number, first, LETTERS)
+}
+
+fn roman(number: u32) -> String {
+    numerals::roman(number, LARGEST)
 }
 
 fn alphabet(number: u32, first: char) -> String {
     let index = number.saturating_sub(1) % 32;
     char::from_u32(u32::from(first) + index).map_or_else(|| number.to_string(), String::from)
-}
-
-fn roman(number: u32) -> String {
-    const SIGNS: [(u32, &str); 13] = [
-        (1000, "M"),
-        (900, "CM"),
-        (500, "D"),
-        (400, "CD"),
-        (100, "C"),
-        (90, "XC"),
-        (50, "L"),
-        (40, "XL"),
-        (10, "X"),
-        (9, "IX"),
-        (5, "V"),
-        (4, "IV"),
-        (1, "I"),
-    ];
-    if number > 5000 {
-        return number.to_string();
-    }
-    let mut rest = number;
-    let mut text = String::new();
-    for (value, sign) in SIGNS {
-        while rest >= value {
-            text.push_str(sign);
-            rest -= value;
-        }
-    }
-    text
 }
 
 /// Returns a number as automatic numbers of slides write it: `alphaLcParenR`, `romanUcPeriod`.

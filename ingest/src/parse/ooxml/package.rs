@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 
 use super::{child, truth};
+use crate::document::Document;
 use crate::input::ParseError;
 use crate::parse::container::{self, Container};
 use crate::parse::tree::{self, Element};
+use crate::parse::writer::Writer;
 use crate::parse::{damaged, given};
 
 /// Most bytes of a part that is read as one tree.
@@ -18,7 +20,7 @@ pub(in crate::parse) struct Package<'a> {
     entries: HashMap<String, String>,
 }
 
-/// What a part refers to.
+/// The relationships of a part.
 #[derive(Debug, Default)]
 pub(in crate::parse) struct Relations(Vec<Relation>);
 
@@ -170,8 +172,28 @@ impl<'a> Package<'a> {
         Relations(relations.collect())
     }
 
+    /// Finishes a document of this package: its text with warnings, and its properties.
+    pub(in crate::parse) fn finish(
+        &mut self,
+        mut writer: Writer,
+        warnings: &[String],
+        engine: &str,
+    ) -> Document {
+        for warning in warnings {
+            writer.warn(warning.clone());
+        }
+        let properties = self.properties();
+        let document = writer.finish(engine);
+        Document {
+            title: properties.title.or(document.title),
+            language: properties.language,
+            published_at: properties.created,
+            ..document
+        }
+    }
+
     /// Returns a title, a language and a time of creation from the properties of the document.
-    pub(in crate::parse) fn properties(&mut self) -> Properties {
+    fn properties(&mut self) -> Properties {
         let part = self
             .relations("")
             .of_kind("core-properties")

@@ -7,7 +7,7 @@ const EXTENSIONS: [&str; 18] = [
     "ico", "eps", "pdf", "mp4", "mov",
 ];
 
-/// What programs add to the descriptions that they guess.
+/// Sentences that programs add to descriptions that they generate.
 const GUESSED: [&str; 8] = [
     "Description automatically generated",
     "AI-generated content may be incorrect.",

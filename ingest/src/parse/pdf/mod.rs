@@ -6,7 +6,7 @@ mod pictures;
 mod text;
 
 use super::writer::{Writer, one_line};
-use super::{Input, ParseError, guarded, locked, ocr};
+use super::{Input, ParseError, locked, ocr};
 use crate::document::{Document, Heading, normalise};
 use headings::Headings;
 use text::{Bookmark, Kind, Page, Read, Trouble};
@@ -20,7 +20,7 @@ const NAMED: usize = 20;
 const ENGINE: &str = "hayro";
 
 pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
-    let read = guarded(|| text::read(input.bytes))?.map_err(refused)?;
+    let read = text::read(input.bytes).map_err(refused)?;
     let mut document = written(&read.pages);
     document.title = read.title.as_deref().and_then(sensible_title);
     document.warnings = warnings(&read);

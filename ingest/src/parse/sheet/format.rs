@@ -160,7 +160,7 @@ fn conditioned(sections: &[Section], value: f64) -> Option<(&Section, bool)> {
 mod tests {
     use super::*;
 
-    fn shown(code: &str, value: f64) -> String {
+    pub(super) fn shown(code: &str, value: f64) -> String {
         let mut out = String::new();
         Format::new(code).number(value, false, &mut out);
         out.split_whitespace().collect::<Vec<_>>().join(" ")

@@ -77,15 +77,7 @@ pub(super) fn parse(mut package: Package<'_>, main: &str) -> Result<Document, Pa
     if !hidden.is_empty() {
         writer.warn(format!("slides that are hidden: {}", hidden.join(", ")));
     }
-    for warning in &reader.warnings {
-        writer.warn(warning.clone());
-    }
-    let properties = reader.package.properties();
-    let mut document = writer.finish("slides");
-    document.title = properties.title.or(document.title);
-    document.language = properties.language;
-    document.published_at = properties.created;
-    Ok(document)
+    Ok(reader.package.finish(writer, &reader.warnings, "slides"))
 }
 
 /// Reads the slides of a presentation.

@@ -55,15 +55,7 @@ pub(super) fn parse(package: Package<'_>, main: &str, xml: &str) -> Result<Docum
     for block in blocks {
         block.write(&mut writer);
     }
-    for warning in &reader.warnings {
-        writer.warn(warning.clone());
-    }
-    let properties = reader.package.properties();
-    let mut document = writer.finish("word");
-    document.title = properties.title.or(document.title);
-    document.language = properties.language;
-    document.published_at = properties.created;
-    Ok(document)
+    Ok(reader.package.finish(writer, &reader.warnings, "word"))
 }
 
 /// Parts of the headers and footers that a section begins to use.

@@ -25,7 +25,7 @@ const PUSH_BUTTON: u32 = 1 << 16;
 const MOST: usize = 20_000;
 const ANCESTORS: usize = 16;
 
-/// What the annotations of a page add to it.
+/// The text of a page's annotations.
 #[derive(Default)]
 pub(crate) struct Annotations {
     /// Text that stands among the text of the page.

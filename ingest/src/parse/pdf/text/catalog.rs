@@ -10,6 +10,7 @@ use hayro_syntax::object::{Array, Dict, Name, Object, ObjectIdentifier, String a
 use hayro_syntax::page::Page;
 
 use super::streams::text_string;
+use crate::parse::numerals;
 
 /// Bounds of trees that a hostile file may tie into rings.
 const DEPTH: usize = 16;
@@ -81,41 +82,17 @@ fn numbers<'a>(node: &Dict<'a>, depth: usize, into: &mut BTreeMap<u32, Dict<'a>>
     }
 }
 
-fn roman(mut value: u32) -> String {
-    const NUMERALS: [(u32, &str); 13] = [
-        (1000, "M"),
-        (900, "CM"),
-        (500, "D"),
-        (400, "CD"),
-        (100, "C"),
-        (90, "XC"),
-        (50, "L"),
-        (40, "XL"),
-        (10, "X"),
-        (9, "IX"),
-        (5, "V"),
-        (4, "IV"),
-        (1, "I"),
-    ];
-    if value > 10_000 {
-        return value.to_string();
-    }
-    let mut out = String::new();
-    for (size, numeral) in NUMERALS {
-        while value >= size {
-            out.push_str(numeral);
-            value -= size;
-        }
-    }
-    out
+/// Largest number that labels write in Roman signs, and most letters of one.
+const LARGEST: u32 = 10_000;
+const LETTERS: usize = 32;
+
+fn roman(value: u32) -> String {
+    numerals::roman(value, LARGEST)
 }
 
-/// A to Z, then AA to ZZ, as the format has it.
+/// A to Z, then AA to ZZ, as the format has it; 0 is A.
 fn alphabetic(value: u32) -> String {
-    let index = value.saturating_sub(1);
-    let letter = char::from(b'A' + u8::try_from(index % 26).unwrap_or(0));
-    let times = usize::try_from(index / 26 + 1).unwrap_or(1).min(32);
-    std::iter::repeat_n(letter, times).collect()
+    numerals::letters(value.max(1), 'A', LETTERS)
 }
 
 /// The outline in its order.

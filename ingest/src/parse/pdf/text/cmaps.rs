@@ -19,7 +19,7 @@ use super::streams;
 #[derive(Debug)]
 pub(crate) struct Encoding {
     map: Option<CMap>,
-    /// What the name of the `CMap` tells about the codes.
+    /// The character set that the name of the `CMap` implies.
     charset: Option<Charset>,
     vertical: bool,
 }
@@ -158,7 +158,7 @@ pub(crate) fn system_family(descendant: &Dict<'_>) -> Option<CidFamily> {
     Some(CidFamily::from_registry_ordering(&registry, &ordering))
 }
 
-/// What `/ToUnicode` says.
+/// The `/ToUnicode` map of a font.
 #[derive(Debug)]
 pub(crate) enum ToUnicode {
     Absent,

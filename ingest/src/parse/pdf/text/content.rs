@@ -28,7 +28,7 @@ const GLYPHS: usize = 1_000_000;
 const OPERATORS: usize = 30_000_000;
 const SAVED: usize = 4_096;
 
-/// What the operators of a page showed.
+/// The glyphs and lines that a content stream draws.
 #[derive(Default)]
 pub(crate) struct Shown {
     pub glyphs: Vec<Glyph>,

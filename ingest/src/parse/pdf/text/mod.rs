@@ -37,7 +37,7 @@ use self::content::Interpreter;
 use self::fonts::Fonts;
 use self::layers::Layers;
 
-/// What a file says.
+/// The text and structure of a file.
 #[derive(Debug, Default)]
 pub struct Read {
     pub title: Option<String>,

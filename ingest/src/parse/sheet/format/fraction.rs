@@ -163,13 +163,7 @@ fn nearest(value: f64, limit: f64) -> (f64, f64) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Format;
-
-    fn shown(code: &str, value: f64) -> String {
-        let mut out = String::new();
-        Format::new(code).number(value, false, &mut out);
-        out.split_whitespace().collect::<Vec<_>>().join(" ")
-    }
+    use super::super::tests::shown;
 
     #[test]
     fn fractions_are_the_nearest_ones() {
