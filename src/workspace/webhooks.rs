@@ -634,16 +634,14 @@ pub(crate) async fn deliver(app: &App, tenant_id: &str, id: &str, attempt: i64) 
         .await?;
     let Some((secret, set_by)) = kept else {
         let reason = "its secret was given up; make another endpoint";
-        ended(app, &delivery, "failed", None, Some(reason)).await?;
-        return disable(app, tenant_id, &shown, reason).await;
+        return give_up(app, &delivery, &shown, (None, Some(reason)), reason).await;
     };
     let secret = app
         .sealer()
         .await?
         .open_sealed(&purpose(&endpoint.id), &secret)?;
     if let Some(reason) = muted(app, tenant_id, set_by.as_deref(), &delivery.event_type).await? {
-        ended(app, &delivery, "failed", None, Some(reason)).await?;
-        return disable(app, tenant_id, &shown, reason).await;
+        return give_up(app, &delivery, &shown, (None, Some(reason)), reason).await;
     }
     let (status, error) = send(app, &endpoint, &delivery, &secret).await?;
     let now = app.clock.now();
@@ -688,7 +686,6 @@ pub(crate) async fn deliver(app: &App, tenant_id: &str, id: &str, attempt: i64) 
             app.bell.ring();
         }
         None => {
-            ended(app, &delivery, "failed", status, error.as_deref()).await?;
             let since: Option<(Option<Time>,)> = app
                 .db
                 .optional(
@@ -699,8 +696,11 @@ pub(crate) async fn deliver(app: &App, tenant_id: &str, id: &str, attempt: i64) 
             let long = since
                 .and_then(|(at,)| at)
                 .is_some_and(|at| now.0 - at.0 >= GIVEN_UP);
+            let outcome = (status, error.as_deref());
             if long || status == Some(410) {
-                disable(app, tenant_id, &shown, "it kept failing").await?;
+                give_up(app, &delivery, &shown, outcome, "it kept failing").await?;
+            } else {
+                ended(app, &delivery, "failed", outcome.0, outcome.1).await?;
             }
         }
     }
@@ -722,6 +722,18 @@ async fn ended(
         )
         .await?;
     Ok(())
+}
+
+/// Switches off an endpoint, and ends the delivery that showed why. In this order: a process that dies in between leaves a delivery that is looked at again.
+async fn give_up(
+    app: &App,
+    delivery: &Delivery,
+    shown: &str,
+    (response, error): (Option<i64>, Option<&str>),
+    reason: &str,
+) -> Result<()> {
+    disable(app, &delivery.tenant_id, shown, reason).await?;
+    ended(app, delivery, "failed", response, error).await
 }
 
 /// Switches off an endpoint.
