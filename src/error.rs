@@ -1,6 +1,7 @@
 //! The one error of the service: a kind for the edge, a stable code for programs, a message for people, a source for the log.
 
 use std::fmt;
+use std::time::Duration;
 
 /// Result of everything below `api`.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -36,6 +37,19 @@ pub enum Kind {
     Internal,
 }
 
+/// Facts about a failure that a program can act on, beside its code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Detail {
+    /// The scope that the caller lacks.
+    Scope(&'static str),
+    /// Names of wrong fields of the request, each with a sentence.
+    Fields(Vec<(String, String)>),
+    /// How long to wait before the next attempt.
+    RetryAfter(Duration),
+    /// The idempotency key that was used for another request.
+    IdempotencyKey(String),
+}
+
 const INDEX_DAMAGED: &str = "index_damaged";
 
 /// A failure.
@@ -44,6 +58,7 @@ pub struct Error {
     kind: Kind,
     code: &'static str,
     message: String,
+    detail: Option<Box<Detail>>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -53,6 +68,7 @@ impl Error {
             kind,
             code,
             message: message.into(),
+            detail: None,
             source: None,
         }
     }
@@ -132,6 +148,19 @@ impl Error {
     #[must_use]
     pub fn is_damage(&self) -> bool {
         self.code == INDEX_DAMAGED
+    }
+
+    /// Attaches a fact for programs.
+    #[must_use]
+    pub fn with_detail(mut self, detail: Detail) -> Self {
+        self.detail = Some(Box::new(detail));
+        self
+    }
+
+    /// The fact for programs, if there is one.
+    #[must_use]
+    pub fn detail(&self) -> Option<&Detail> {
+        self.detail.as_deref()
     }
 
     /// Attaches the cause, for the log.

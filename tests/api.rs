@@ -55,6 +55,8 @@ mod rows;
 mod sandbox;
 #[path = "api/search.rs"]
 mod search;
+#[path = "api/slab5.rs"]
+mod slab5;
 #[path = "api/visibility.rs"]
 mod visibility;
 #[path = "api/why_not.rs"]

@@ -125,7 +125,8 @@ macro_rules! problem {
 
         impl ::axum::response::IntoResponse for Problem {
             fn into_response(self) -> ::axum::response::Response {
-                $crate::api::fault::response(&self.0, $envelope)
+                let envelope: fn(&$crate::error::Error) -> _ = $envelope;
+                $crate::api::fault::response(&self.0, envelope(&self.0))
             }
         }
     };

@@ -6,7 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::request_id;
-use crate::error::{Error, Kind};
+use crate::error::{Detail, Error, Kind};
 
 /// An error as callers see it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -20,6 +20,33 @@ pub struct FaultBody {
     message: String,
     /// Id to look for in the log.
     request_id: String,
+}
+
+impl From<&Error> for FaultBody {
+    fn from(error: &Error) -> Self {
+        Self {
+            code: status(error.kind()).1,
+            reason: error.code().to_owned(),
+            message: error.public_message().to_owned(),
+            request_id: request_id(),
+        }
+    }
+}
+
+/// Seconds after which a refused request may be repeated, when nothing more is known.
+const RETRY_AFTER: u64 = 5;
+
+/// Seconds after which a request may be repeated; `None` when repeating it does not help.
+pub(crate) fn retry_after(error: &Error) -> Option<u64> {
+    let known = match error.detail() {
+        Some(Detail::RetryAfter(wait)) => Some(wait.as_millis().div_ceil(1000).max(1)),
+        _ => None,
+    };
+    matches!(error.kind(), Kind::RateLimited | Kind::Unavailable).then(|| {
+        known
+            .and_then(|seconds| u64::try_from(seconds).ok())
+            .unwrap_or(RETRY_AFTER)
+    })
 }
 
 fn status(kind: Kind) -> (StatusCode, &'static str) {
@@ -41,28 +68,19 @@ fn status(kind: Kind) -> (StatusCode, &'static str) {
 }
 
 /// The answer to an error, in a dialect's envelope; what is our fault is logged.
-pub(crate) fn response<T: Serialize>(
-    error: &Error,
-    envelope: impl FnOnce(FaultBody) -> T,
-) -> Response {
-    let (status, code) = status(error.kind());
+pub(crate) fn response(error: &Error, body: impl Serialize) -> Response {
+    let (status, _) = status(error.kind());
     if matches!(
         error.kind(),
         Kind::Internal | Kind::Unavailable | Kind::NoSpace
     ) {
         tracing::error!(error = %error, "the request failed on our side");
     }
-    let body = FaultBody {
-        code,
-        reason: error.code().to_owned(),
-        message: error.public_message().to_owned(),
-        request_id: request_id(),
-    };
-    let mut response = (status, axum::Json(envelope(body))).into_response();
-    if matches!(error.kind(), Kind::RateLimited | Kind::Unavailable) {
+    let mut response = (status, axum::Json(body)).into_response();
+    if let Some(seconds) = retry_after(error) {
         response
             .headers_mut()
-            .insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+            .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     if error.kind() == Kind::Unauthorized {
         response

@@ -4,16 +4,17 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use moka::sync::Cache;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::sessions::OWNER;
-use super::{Caller, Scope};
+use super::{Area, Caller, MODULE_DISABLED, Scope, tenants};
 use crate::clock::{Clock, Time};
 use crate::db::{Db, args};
-use crate::error::{Error, Result};
+use crate::error::{Detail, Error, Result};
 use crate::page::{Listing, Page};
 
 /// A key as it can be shown: without its secret.
@@ -76,6 +77,8 @@ struct Row {
     rate_of: Option<String>,
     /// Rate of the key of `rate_of`.
     rate_of_maker: Option<i64>,
+    /// Modules that are off in the workspace.
+    modules_off: String,
 }
 
 impl Row {
@@ -90,6 +93,7 @@ impl Row {
             key_id: Some(self.id),
             scopes: key.scopes,
             dataset_ids: key.dataset_ids,
+            modules_off: tenants::areas(&self.modules_off),
             session: None,
         })
     }
@@ -119,7 +123,8 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT k.id, k.tenant_id, k.name, k.hash, k.hint, k.scopes, k.dataset_ids, k.expires_on, k.rate_per_minute, k.last_used_on, k.revoked_on, k.created_on,
-             k.created_by, k.rate_of, m.rate_per_minute AS rate_of_maker FROM api_keys k LEFT JOIN api_keys m ON m.tenant_id = k.tenant_id AND m.id = k.rate_of ",
+             k.created_by, k.rate_of, m.rate_per_minute AS rate_of_maker, t.modules_off
+             FROM api_keys k JOIN tenants t ON t.id = k.tenant_id LEFT JOIN api_keys m ON m.tenant_id = k.tenant_id AND m.id = k.rate_of ",
             $rest
         )
     };
@@ -219,6 +224,21 @@ async fn insert(
             "ratePerMinute must be between 1 and 1000000",
         ));
     }
+    let scopes = super::scopes::read(&new.scopes)?;
+    let modules_off = tenants::modules_off(db, tenant_id).await?;
+    for area in tenants::areas(&modules_off) {
+        // A wildcard covers what is on; naming what is off is a mistake.
+        if scopes
+            .iter()
+            .any(|s| s == area.read().name() || s == area.write().name())
+        {
+            let module = Area::module(area).unwrap_or_default();
+            return Err(Error::invalid(
+                MODULE_DISABLED,
+                format!("the module {module} is not enabled in this workspace; enable it first"),
+            ));
+        }
+    }
     let now = clock.now();
     if new.expires_on.is_some_and(|at| at <= now) {
         return Err(Error::invalid("expiry_past", "the expiry is in the past"));
@@ -232,7 +252,7 @@ async fn insert(
         name: name.to_owned(),
         hash: hash(&secret),
         hint: secret.chars().take(PREFIX.len() + 6).collect(),
-        scopes: serde_json::to_string(&super::scopes::read(&new.scopes)?)?,
+        scopes: serde_json::to_string(&scopes)?,
         dataset_ids: new
             .dataset_ids
             .as_ref()
@@ -246,6 +266,7 @@ async fn insert(
         created_by: maker.map(|m| m.id.clone()),
         rate_of: counted.map(|m| m.rate_of.clone().unwrap_or_else(|| m.id.clone())),
         rate_of_maker: None,
+        modules_off,
     };
     db.execute(
         "INSERT INTO api_keys (id, tenant_id, name, hash, hint, scopes, dataset_ids, expires_on, rate_per_minute, created_on, created_by, rate_of)
@@ -453,9 +474,12 @@ impl Gate {
         let limiter = self.limiters.get_with((id.to_owned(), rate.get()), || {
             Arc::new(RateLimiter::direct(Quota::per_minute(rate)))
         });
-        limiter.check().map_err(|_| {
+        limiter.check().map_err(|refused| {
             Error::rate_limited(format!(
                 "this key may make {rate} requests per minute; slow down"
+            ))
+            .with_detail(Detail::RetryAfter(
+                refused.wait_time_from(DefaultClock::default().now()),
             ))
         })
     }

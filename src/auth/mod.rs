@@ -5,7 +5,7 @@ pub mod scopes;
 pub mod sessions;
 pub mod tenants;
 
-use crate::error::{Error, Result};
+use crate::error::{Detail, Error, Result};
 pub use scopes::{Area, Scope};
 
 /// An authenticated caller. Only [`keys::Gate`], [`sessions`] and [`Caller::local`] make one.
@@ -15,9 +15,14 @@ pub struct Caller {
     key_id: Option<String>,
     scopes: Vec<String>,
     dataset_ids: Option<Vec<String>>,
+    /// Areas whose module is off in the workspace.
+    modules_off: Vec<Area>,
     /// Hash of the session of a browser.
     session: Option<String>,
 }
+
+/// The code of the refusal when a module is off.
+pub(crate) const MODULE_DISABLED: &str = "module_disabled";
 
 impl Caller {
     /// The owner of the data directory, who needs no key: the command line.
@@ -28,6 +33,7 @@ impl Caller {
             key_id: None,
             scopes: vec!["*".to_owned()],
             dataset_ids: None,
+            modules_off: Vec::new(),
             session: None,
         }
     }
@@ -91,19 +97,43 @@ impl Caller {
         self.session.is_some()
     }
 
-    /// Whether the caller has a scope.
+    /// Whether the module of an area is on in the caller's workspace.
+    #[must_use]
+    pub fn has_module(&self, area: Area) -> bool {
+        !self.modules_off.contains(&area)
+    }
+
+    /// The module that a scope belongs to, when it is off.
+    fn module_off(&self, scope: Scope) -> Option<&'static str> {
+        if self.modules_off.is_empty() {
+            return None;
+        }
+        Area::of_scope(scope)
+            .filter(|area| !self.has_module(*area))
+            .and_then(Area::module)
+    }
+
+    /// Whether the caller has a scope, and the module that it belongs to is on.
     #[must_use]
     pub fn may(&self, scope: Scope) -> bool {
-        self.scopes
-            .iter()
-            .any(|granted| scopes::covers(granted, scope))
+        self.module_off(scope).is_none()
+            && self
+                .scopes
+                .iter()
+                .any(|granted| scopes::covers(granted, scope))
     }
 
     /// Demands a scope.
     ///
     /// # Errors
-    /// `scope_missing` names it.
+    /// `scope_missing` names it; `module_disabled` when its module is off.
     pub fn need(&self, scope: Scope) -> Result<()> {
+        if let Some(module) = self.module_off(scope) {
+            return Err(Error::forbidden(
+                MODULE_DISABLED,
+                format!("the module {module} is not enabled in this workspace"),
+            ));
+        }
         if self.may(scope) {
             Ok(())
         } else {
@@ -191,4 +221,5 @@ fn missing(scope: Scope) -> Error {
         "scope_missing",
         format!("this key needs the scope {}", scope.name()),
     )
+    .with_detail(Detail::Scope(scope.name()))
 }

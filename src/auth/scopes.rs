@@ -177,6 +177,36 @@ impl Area {
         }
     }
 
+    /// The module of the workspace that it is; `None` for areas that cannot be switched off.
+    #[must_use]
+    pub fn module(self) -> Option<&'static str> {
+        match self {
+            Self::Activity => Some("activity_log"),
+            Self::Tasks => Some("tasks"),
+            Self::Crm => Some("crm"),
+            Self::Support => Some("support"),
+            Self::Cms => Some("cms"),
+            Self::Assets => Some("assets"),
+            Self::Integrations => Some("integrations"),
+            Self::Analytics => Some("analytics_governance"),
+            Self::Bi => Some("bi"),
+            Self::Knowledge
+            | Self::Data
+            | Self::Projects
+            | Self::Plans
+            | Self::Sales
+            | Self::Templates => None,
+        }
+    }
+
+    /// The area that a scope is about.
+    #[must_use]
+    pub fn of_scope(scope: Scope) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|area| area.read() == scope || area.write() == scope)
+    }
+
     /// What reading it needs.
     #[must_use]
     pub fn read(self) -> Scope {

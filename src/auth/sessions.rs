@@ -223,6 +223,7 @@ pub(crate) async fn prune(app: &App) -> Result<u64> {
 
 fn owner(tenant_id: String, session: String) -> Caller {
     Caller {
+        modules_off: Vec::new(),
         tenant_id,
         key_id: Some(OWNER.to_owned()),
         scopes: vec!["*".to_owned()],

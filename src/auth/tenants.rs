@@ -1,5 +1,6 @@
 //! Tenants: the owners of everything.
 
+use super::{Area, Caller, Scope};
 use crate::clock::{Clock, Time};
 use crate::db::{Db, args};
 use crate::error::{Error, Result};
@@ -81,4 +82,80 @@ pub async fn create_first(db: &Db, clock: &Clock) -> Result<Option<Tenant>> {
     } else {
         create(db, clock, DEFAULT).await.map(Some)
     }
+}
+
+/// Reads the areas of a list of modules that are off.
+pub(super) fn areas(modules_off: &str) -> Vec<Area> {
+    let is_off = |area: &Area| modules_off.split(',').any(|name| name == area.name());
+    Area::ALL.into_iter().filter(is_off).collect()
+}
+
+/// The modules of a tenant that are off, as they are stored.
+pub(super) async fn modules_off(db: &Db, tenant_id: &str) -> Result<String> {
+    let found: Option<(String,)> = db
+        .optional(
+            "SELECT modules_off FROM tenants WHERE id = $1",
+            args![tenant_id],
+        )
+        .await?;
+    Ok(found.map(|(off,)| off).unwrap_or_default())
+}
+
+/// Lists the modules of the caller's workspace, and whether each is on.
+///
+/// # Errors
+/// `scope_missing`.
+pub async fn modules(db: &Db, caller: &Caller) -> Result<Vec<(&'static str, bool)>> {
+    caller.need_unconfined(Scope::KeysManage)?;
+    let off = areas(&modules_off(db, caller.tenant()).await?);
+    Ok(Area::ALL
+        .into_iter()
+        .filter_map(|area| Some((area.module()?, !off.contains(&area))))
+        .collect())
+}
+
+/// Switches a module of the caller's workspace on or off; its records stay as they are. Holds from the next request on.
+///
+/// # Errors
+/// `scope_missing`, `module_unknown`.
+pub async fn set_module(db: &Db, caller: &Caller, module: &str, on: bool) -> Result<()> {
+    caller.need_unconfined(Scope::KeysManage)?;
+    let area = Area::ALL
+        .into_iter()
+        .find(|area| area.module() == Some(module))
+        .ok_or_else(|| {
+            let known: Vec<&str> = Area::ALL.into_iter().filter_map(Area::module).collect();
+            Error::not_found(
+                "module_unknown",
+                format!(
+                    "there is no module {module:?}; modules are {}",
+                    known.join(", ")
+                ),
+            )
+        })?;
+    let mut tx = db.begin().await?;
+    // Locks the row, so that two changes at the same time both count.
+    tx.execute(
+        "UPDATE tenants SET modules_off = modules_off WHERE id = $1",
+        args![caller.tenant()],
+    )
+    .await?;
+    let stored: Option<(String,)> = tx
+        .optional(
+            "SELECT modules_off FROM tenants WHERE id = $1",
+            args![caller.tenant()],
+        )
+        .await?;
+    let mut off = areas(&stored.map(|(off,)| off).unwrap_or_default());
+    off.retain(|other| *other != area);
+    if !on {
+        off.push(area);
+    }
+    let names: Vec<&str> = off.into_iter().map(Area::name).collect();
+    tx.execute(
+        "UPDATE tenants SET modules_off = $1 WHERE id = $2",
+        args![names.join(","), caller.tenant()],
+    )
+    .await?;
+    tx.commit().await
 }

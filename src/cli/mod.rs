@@ -10,6 +10,7 @@ mod ingest;
 mod keys;
 mod mcp;
 mod models;
+mod modules;
 mod output;
 mod portable;
 mod records;
@@ -91,6 +92,8 @@ enum Command {
     Sandbox(sandbox::SandboxArgs),
     /// Create, list and revoke API keys
     Keys(keys::KeysArgs),
+    /// List the modules of a workspace, and switch them on and off
+    Modules(modules::ModulesArgs),
     /// List, fetch and verify models
     Models(models::ModelsArgs),
     /// Check that database, indexes, blobs and model agree; repair what does not
@@ -183,6 +186,7 @@ async fn dispatch(cli: Cli) -> Result<Done> {
         Command::Mcp(args) => mcp::run(&global, args).await,
         Command::Sandbox(args) => sandbox::run(&global, args).await,
         Command::Keys(args) => keys::run(&global, args).await,
+        Command::Modules(args) => modules::run(&global, args).await,
         Command::Models(args) => models::run(&global, args).await,
         Command::Doctor(args) => doctor::run(&global, args).await,
         Command::Export(args) => portable::export(&global, args).await,

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::spec::{Field, Kind, Type};
-use crate::error::{Error, Result};
+use crate::error::{Detail, Error, Result};
 
 /// Largest amount, so that sums of many stay exact: a hundred trillion of a currency with two decimals.
 const MOST_CENTS: i64 = 10_000_000_000_000_000;
@@ -17,29 +17,59 @@ fn invalid(message: String) -> Error {
     Error::invalid("body_invalid", message)
 }
 
+/// The error of fields that are wrong, which names all of them.
+fn wrong(fields: Vec<(String, String)>) -> Error {
+    let message = fields.iter().map(|(_, message)| message.as_str());
+    invalid(message.collect::<Vec<_>>().join("; ")).with_detail(Detail::Fields(fields))
+}
+
 /// Checks what was sent for a new record (`whole`) or for a change of one: fields of the kind hold what they should, others are kept as they come. Null is
 /// absence.
 ///
 /// # Errors
-/// `body_invalid` names the field.
+/// `body_invalid` names every field that is wrong.
 pub(super) fn body(kind: &Kind, body: &Map<String, Value>, whole: bool) -> Result<()> {
+    let mut bad: Vec<(String, String)> = Vec::new();
+    let mut note = |name: &str, message: String| bad.push((name.to_owned(), message));
     for field in kind.fields {
         match body.get(field.name) {
             None if !whole => {}
             None | Some(Value::Null) if field.required => {
-                return Err(invalid(format!("{} is missing", field.name)));
+                note(field.name, format!("{} is missing", field.name));
             }
             None | Some(Value::Null) => {}
-            Some(value) => holds(field, value)?,
+            Some(value) => {
+                if let Err(error) = holds(field, value) {
+                    note(field.name, error.public_message().to_owned());
+                }
+            }
         }
     }
     if let Some(status) = body.get("status").filter(|s| !s.is_null()) {
-        let Some(life) = kind.life else {
-            return Err(invalid("this kind of record has no status".to_owned()));
-        };
-        if !status.as_str().is_some_and(|s| life.all.contains(&s)) {
-            return Err(invalid(format!("status is one of {}", life.all.join(", "))));
+        match kind.life {
+            None => note("status", "this kind of record has no status".to_owned()),
+            Some(life) if !status.as_str().is_some_and(|s| life.all.contains(&s)) => {
+                note(
+                    "status",
+                    format!("status is one of {}", life.all.join(", ")),
+                );
+            }
+            Some(_) => {}
         }
+    }
+    match body.get("custom_fields") {
+        None | Some(Value::Null) => {}
+        Some(Value::Object(fields)) => {
+            if let Err(error) = custom(fields) {
+                note("custom_fields", error.public_message().to_owned());
+            }
+        }
+        // Kinds that declare the field have noted it above.
+        Some(_) if kind.field("custom_fields").is_some() => {}
+        Some(_) => note("custom_fields", "custom_fields is an object".to_owned()),
+    }
+    if !bad.is_empty() {
+        return Err(wrong(bad));
     }
     if body
         .values()
@@ -50,11 +80,7 @@ pub(super) fn body(kind: &Kind, body: &Map<String, Value>, whole: bool) -> Resul
             crate::records::DEEPEST
         )));
     }
-    match body.get("custom_fields") {
-        None | Some(Value::Null) => Ok(()),
-        Some(Value::Object(fields)) => custom(fields),
-        Some(_) => Err(invalid("custom_fields is an object".to_owned())),
-    }
+    Ok(())
 }
 
 /// What is worked out here, and not taken from callers.
@@ -91,7 +117,10 @@ const OWN: [&str; 24] = [
 /// `body_invalid` names the field.
 pub(super) fn own(given: &Map<String, Value>) -> Result<()> {
     match OWN.iter().find(|name| given.contains_key(**name)) {
-        Some(name) => Err(invalid(format!("{name} is not for callers to set"))),
+        Some(name) => Err(wrong(vec![(
+            (*name).to_owned(),
+            format!("{name} is not for callers to set"),
+        )])),
         None => Ok(()),
     }
 }

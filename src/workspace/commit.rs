@@ -15,7 +15,7 @@ use crate::app::App;
 use crate::auth::Caller;
 use crate::clock::Time;
 use crate::db::{Tx, args};
-use crate::error::{Error, Result};
+use crate::error::{Detail, Error, Result};
 use crate::jobs::{self, Task, schedules};
 use crate::kb::documents::{self, NewDocument};
 use crate::kb::index_log;
@@ -66,6 +66,8 @@ pub struct Plan {
     pub(super) schedules: Vec<(Task, Option<String>)>,
     /// Events to tell, beside those of the records.
     pub events: Vec<(String, Value)>,
+    /// Records that the plan has read and that must be as they were when it is carried out.
+    pub(super) relied_on: Vec<Record>,
     /// What to answer.
     pub answer: Value,
     /// HTTP status of the answer; 200 when 0.
@@ -214,14 +216,15 @@ struct Done {
 }
 
 impl Done {
-    fn answer(self, caller: &Caller, hash: &str) -> Result<Answer> {
+    fn answer(self, caller: &Caller, key: &str, hash: &str) -> Result<Answer> {
         // What one key was answered, such as a secret that is shown once, is not for another.
         let is_same = self.request_hash == hash && self.key_id.as_deref() == caller.key_id();
         if !is_same {
             return Err(Error::conflict(
                 "idempotency_key_reused",
-                "this Idempotency-Key was used for another request; take a new one for each write",
-            ));
+                "this idempotency key was used for another request; take a new one for each write",
+            )
+            .with_detail(Detail::IdempotencyKey(key.to_owned())));
         }
         let (data, request_id): (Value, String) = serde_json::from_str(&self.answer)?;
         Ok(Answer {
@@ -292,7 +295,7 @@ where
             if seal::is_sealed(&done.answer) {
                 done.answer = app.sealer().await?.open_sealed(key, &done.answer)?;
             }
-            return done.answer(request.caller, hash).map(Some);
+            return done.answer(request.caller, key, hash).map(Some);
         }
     }
     let plan = plan().await?;
@@ -331,6 +334,9 @@ where
     }
     // All records and keys are held before the first text is published, so that two plans never wait for each other.
     let mut is_stale = false;
+    for record in &plan.relied_on {
+        is_stale = is_stale || !records::hold_in(&mut tx, record, record.updated_on).await?;
+    }
     for write in &plan.writes {
         is_stale = is_stale || !hold(&mut tx, write).await?;
     }

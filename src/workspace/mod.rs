@@ -8,6 +8,7 @@ mod check;
 pub mod commit;
 pub mod content;
 pub mod export;
+mod linked;
 mod money;
 mod parquet;
 pub mod rules;

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::commit::{self, Plan};
 use super::spec::{self, Kind, Type};
-use super::{check, money, store};
+use super::{check, linked, money, store};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::clock::Time;
@@ -107,6 +107,8 @@ pub async fn create(app: &App, caller: &Caller, kind: &'static Kind, given: &Bod
     check::body(kind, &body, true)?;
     links(app, caller, kind, &body).await?;
     let mut plan = Plan::default();
+    plan.relied_on
+        .extend(linked::fill(app, caller, kind, &mut body, given, None).await?);
     match kind.name {
         "crm_lead" => {
             if text(&body, "status").is_some_and(|s| s == "converted") {
@@ -193,6 +195,7 @@ pub async fn update(
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
     links(app, caller, kind, &body).await?;
+    let company = linked::fill(app, caller, kind, &mut body, given, Some(&old)).await?;
     let now = app.clock.now();
     let mut is_set_up = false;
     match kind.name {
@@ -252,6 +255,7 @@ pub async fn update(
     after.title = commit::title(kind, &body);
     after.body = Value::Object(body).to_string();
     let mut plan = Plan::default();
+    plan.relied_on.extend(company);
     if is_set_up {
         plan.set_up.push(after.id.clone());
     }
@@ -435,6 +439,9 @@ pub async fn convert(app: &App, caller: &Caller, id: &str, given: &Body) -> Resu
         }
         for (name, id) in &links {
             deal.insert((*name).to_owned(), json!(id));
+        }
+        if let Some(name) = body.get("company_name") {
+            deal.insert("company_name".to_owned(), name.clone());
         }
         if deal.contains_key("amount_cents") {
             deal.entry("currency").or_insert(json!(CURRENCY));

@@ -271,6 +271,7 @@ kinds! {
     EVENT_TYPE = "event_type", "iet", Integrations, "key", None, [KEY, field("category", Type::Line(50)).required().filter(), DESCRIPTION];
     WEBHOOK = "webhook", "wh", Integrations, "name", Some(Life { all: &["active", "paused", "disabled"], moves: &[] }), [
         NAME, field("url", Type::Url).required(), field("event_types", Type::Words(100)).required().filter(), DESCRIPTION,
+        field("max_attempts", Type::Integer(1, 20)),
     ];
     ANALYTICS_EVENT = "analytics_event", "evt", Analytics, "name", None, [
         field("name", Type::Key).required(), DESCRIPTION, field("owner", LINE).filter(), field("properties", Type::Words(200)),

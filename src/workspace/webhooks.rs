@@ -1,6 +1,6 @@
 //! Webhooks. What happens is written as a delivery for each endpoint that wants it, in the transaction that causes it, and sent by jobs: signed as Standard Webhooks
-//! (`webhook-id`, `webhook-timestamp`, `webhook-signature`), tried again for about a day, logged. `webhook-id` is that of the event: the same at every attempt, so
-//! that a receiver can tell what it has seen.
+//! (`webhook-id`, `webhook-timestamp`, `webhook-signature`) and, beside that, as Slab5 signs (`x-slab5-signature`), tried again for about a day or up to the
+//! endpoint's `max_attempts`, logged. `webhook-id` is that of the event: the same at every attempt, so that a receiver can tell what it has seen.
 
 use std::time::Duration;
 
@@ -93,10 +93,14 @@ pub const BUILT_IN: &[(&str, &str, &str)] = &[
     ),
 ];
 
+/// States of a delivery.
+pub const STATES: [&str; 4] = ["pending", "retrying", "succeeded", "failed"];
 /// What the sending of a test is called.
 const TEST: &str = "webhook.test";
-/// Waiting times between attempts, in seconds: about a day in all.
+/// Waiting times between attempts, in seconds: about a day in all. Further attempts wait as long as the last of these.
 const WAITS: [u64; 10] = [5, 30, 120, 600, 1800, 3600, 7200, 14_400, 21_600, 32_400];
+/// Attempts for a delivery when the endpoint does not say.
+const ATTEMPTS: i64 = 11;
 /// An endpoint that has failed for this long is disabled, in milliseconds.
 const GIVEN_UP: i64 = 20 * 60 * 60 * 1000;
 
@@ -170,6 +174,13 @@ fn preview(secret: &str) -> String {
         head.unwrap_or_default(),
         tail.unwrap_or_default()
     )
+}
+
+/// Attempts for a delivery to an endpoint.
+fn max_attempts(endpoint: &Record) -> Result<i64> {
+    let given = endpoint.body()?.get("max_attempts").and_then(Value::as_i64);
+    // Older endpoints may hold anything.
+    Ok(given.filter(|n| *n >= 1).unwrap_or(ATTEMPTS))
 }
 
 /// A plan that makes an endpoint. Its secret is answered this once.
@@ -386,7 +397,7 @@ impl Delivery {
     }
 
     /// The delivery as a caller sees it: what it tells is for those who may read that.
-    fn view(&self, caller: &Caller) -> Result<Value> {
+    fn view(&self, caller: &Caller, max_attempts: i64) -> Result<Value> {
         let payload: Value = match need_event(caller, &self.event_type) {
             Ok(()) => serde_json::from_str(&self.payload)?,
             Err(_) => Value::Null,
@@ -398,8 +409,11 @@ impl Delivery {
             "event_type": self.event_type,
             "status": self.status,
             "attempt_count": self.attempt_count,
+            "max_attempts": max_attempts,
+            "signature_header": SIGNATURE,
             "next_attempt_at": self.next_attempt_on.map(Time::rfc3339),
             "response_status": self.response_status,
+            "last_status_code": self.response_status,
             "last_error": self.last_error,
             "payload": payload,
             "created_at": self.created_on.rfc3339(),
@@ -447,12 +461,15 @@ pub async fn deliveries(
             args![&endpoint.id, caller.tenant(), before.unwrap_or(store::LAST), event_type, status, limit + 1],
         )
         .await?;
+    let most = max_attempts(&endpoint)?;
     let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
     let more = rows.len() > wanted;
     rows.truncate(wanted);
     let next = rows.last().filter(|_| more).map(|d| d.id.clone());
     Ok((
-        rows.iter().map(|d| d.view(caller)).collect::<Result<_>>()?,
+        rows.iter()
+            .map(|d| d.view(caller, most))
+            .collect::<Result<_>>()?,
         next,
     ))
 }
@@ -473,7 +490,7 @@ pub async fn test(app: &App, caller: &Caller, webhook_id: &str) -> Result<Plan> 
     let data = json!({"webhook_id": webhook_id, "message": "This is a test."});
     let delivery = Delivery::new(app, caller.tenant(), &endpoint.id, None, TEST, &data);
     let mut plan = Plan::default();
-    plan.answer = delivery.view(caller)?;
+    plan.answer = delivery.view(caller, max_attempts(&endpoint)?)?;
     plan.status = 202;
     plan.answer["created_at"] = json!(now.rfc3339());
     plan.deliveries.push(delivery);
@@ -512,14 +529,10 @@ pub async fn replay(
     attempt_at(app, &mut tx, caller.tenant(), &endpoint.id, (id, 0), None).await?;
     tx.commit().await?;
     app.bell.ring();
-    shown(app, caller, id).await
-}
-
-async fn shown(app: &App, caller: &Caller, id: &str) -> Result<Value> {
     load(app, caller.tenant(), id)
         .await?
         .ok_or_else(|| Error::internal("a delivery is gone"))?
-        .view(caller)
+        .view(caller, max_attempts(&endpoint)?)
 }
 
 /// Resumes what waited while an endpoint was paused.
@@ -554,10 +567,25 @@ pub fn signature(secret: &str, id: &str, timestamp: i64, body: &str) -> Option<S
     ))
 }
 
-/// How long after an attempt the next one comes; spread by a fifth, the same for the same delivery.
-fn wait(delivery_id: &str, attempts: i64) -> Option<Duration> {
+/// The header of Slab5's signature.
+const SIGNATURE: &str = "x-slab5-signature";
+
+/// The signature of Slab5: `t=` seconds since 1970, `v1=` HMAC-SHA256 in hexadecimal over time, `.` and body, with the whole secret as the key.
+#[must_use]
+pub fn slab5_signature(secret: &str, timestamp: i64, body: &str) -> Option<String> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).ok()?;
+    mac.update(format!("{timestamp}.{body}").as_bytes());
+    let digest = hex::encode(mac.finalize().into_bytes());
+    Some(format!("t={timestamp},v1={digest}"))
+}
+
+/// Returns how long after so many attempts of at most `most` the next one comes, `None` after the last; spread by a fifth, the same for the same delivery.
+fn wait(delivery_id: &str, attempts: i64, most: i64) -> Option<Duration> {
+    if attempts >= most {
+        return None;
+    }
     let at = usize::try_from(attempts - 1).ok()?;
-    let seconds = *WAITS.get(at)?;
+    let seconds = WAITS.get(at).or(WAITS.last())?;
     let dice = Sha256::digest(format!("{delivery_id}/{attempts}"));
     let spread = u64::from(dice[0]) * 400 / 255;
     Some(Duration::from_millis(seconds * (800 + spread)))
@@ -662,8 +690,9 @@ pub(crate) async fn deliver(app: &App, tenant_id: &str, id: &str, attempt: i64) 
         )
         .await?;
     let attempts = delivery.attempt_count + 1;
+    let most = max_attempts(&endpoint)?;
     // A receiver that says it is gone is not asked again.
-    match wait(id, attempts).filter(|_| status != Some(410)) {
+    match wait(id, attempts, most).filter(|_| status != Some(410)) {
         Some(wait) => {
             let at = now.plus(wait);
             let mut tx = app.db.begin().await?;
@@ -771,14 +800,21 @@ async fn send(
         Err(error) => return Ok((None, Some(error.public_message().to_owned()))),
     };
     let timestamp = app.clock.now().0 / 1000;
-    let signed = signature(secret, &delivery.event_id, timestamp, &delivery.payload)
-        .ok_or_else(|| Error::internal("a webhook secret is damaged"))?;
+    let damaged = || Error::internal("a webhook secret is damaged");
+    let signed =
+        signature(secret, &delivery.event_id, timestamp, &delivery.payload).ok_or_else(damaged)?;
+    let slab5 = slab5_signature(secret, timestamp, &delivery.payload).ok_or_else(damaged)?;
     let request = request
         .timeout(Duration::from_secs(app.config.webhook_seconds))
         .header("content-type", "application/json")
         .header("webhook-id", &delivery.event_id)
         .header("webhook-timestamp", timestamp.to_string())
         .header("webhook-signature", signed)
+        .header("user-agent", "Slab5-Webhooks/1.0")
+        .header(SIGNATURE, slab5)
+        .header("x-slab5-delivery-id", format!("whd_{}", delivery.id))
+        .header("x-slab5-event-id", &delivery.event_id)
+        .header("x-slab5-event-type", &delivery.event_type)
         .body(delivery.payload.clone());
     Ok(match request.send().await {
         Ok(response) => {
@@ -820,6 +856,7 @@ mod tests {
 
     #[test]
     fn attempts_spread_over_a_day() {
+        let wait = |id, attempts| super::wait(id, attempts, ATTEMPTS);
         let waits: Vec<Duration> = (1..=10).filter_map(|n| wait("d", n)).collect();
         let all: u64 = waits.iter().map(Duration::as_secs).sum();
         assert!(
@@ -827,6 +864,27 @@ mod tests {
             "{all}"
         );
         assert!(wait("d", 11).is_none() && wait("d", 1) != wait("e", 1));
+    }
+
+    #[test]
+    fn an_endpoint_says_how_many_attempts_there_are() {
+        let waits = |most| {
+            (1..most + 5)
+                .filter(|n| wait("d", *n, most).is_some())
+                .count()
+        };
+        assert_eq!((waits(1), waits(3), waits(20)), (0, 2, 19));
+    }
+
+    #[test]
+    fn slab5_signs_time_and_body_with_the_whole_secret() {
+        // Computed by `printf '1614265330.{"test": 2432232314}' | openssl dgst -sha256 -hmac whsec_abc`.
+        assert_eq!(
+            slab5_signature("whsec_abc", 1_614_265_330, "{\"test\": 2432232314}").as_deref(),
+            Some(
+                "t=1614265330,v1=3075f08702f794f559658202f591dbeb734f6e037e13281e23556c79588c3a64"
+            )
+        );
     }
 
     #[test]

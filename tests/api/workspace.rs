@@ -668,6 +668,25 @@ async fn webhooks_are_signed_and_tried_again() {
         &body,
     );
     assert_eq!(Some(word("webhook-signature")), expected);
+    let signed = word("x-slab5-signature");
+    let (time, _) = signed.split_once(',').expect("time and digest");
+    let time = time.trim_start_matches("t=").parse().expect("a time");
+    assert_eq!(
+        Some(signed),
+        cairn::workspace::webhooks::slab5_signature(&secret, time, &body)
+    );
+    assert_eq!(
+        (
+            word("x-slab5-delivery-id"),
+            word("x-slab5-event-type"),
+            word("user-agent")
+        ),
+        (
+            text(&all[0]["id"]),
+            "contact.created".to_owned(),
+            "Slab5-Webhooks/1.0".to_owned()
+        )
+    );
     let told: Value = serde_json::from_str(&body).expect("JSON");
     assert_eq!(
         (&told["type"], &told["data"]["name"]),
@@ -761,4 +780,35 @@ async fn webhooks_are_signed_and_tried_again() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     panic!("the endpoint is not disabled");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_delivery_ends_after_the_attempts_of_its_endpoint() {
+    let receiver = Receiver::default();
+    let (service, url) = sending(&receiver).await;
+    let hook =
+        json!({"name": "once", "url": url, "event_types": ["contact.created"], "max_attempts": 1});
+    let webhook = done(&service, "POST", "/webhooks", Some(hook)).await;
+    receiver.answers.lock().expect("answers").push(500);
+    done(&service, "POST", "/contacts", Some(json!({"name": "Jane"}))).await;
+    let path = format!("/webhooks/{}/deliveries", text(&webhook["id"]));
+    let mut ended = Value::Null;
+    eventually!("the delivery did not end", {
+        ended = done(&service, "GET", &path, None).await[0].clone();
+        ended["status"] == "failed"
+    });
+    assert_eq!(
+        (
+            &ended["attempt_count"],
+            &ended["max_attempts"],
+            &ended["last_status_code"],
+            &ended["signature_header"]
+        ),
+        (
+            &json!(1),
+            &json!(1),
+            &json!(500),
+            &json!("x-slab5-signature")
+        )
+    );
 }

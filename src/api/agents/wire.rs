@@ -20,7 +20,7 @@ pub struct AgentFault {
 
 crate::api::extract::problem!(|error| AgentFault {
     success: false,
-    error,
+    error: error.into(),
 });
 
 /// The key as `Bearer <key>`, or alone.

@@ -13,7 +13,9 @@ pub struct Fault {
     error: FaultBody,
 }
 
-crate::api::extract::problem!(|error| Fault { error });
+crate::api::extract::problem!(|error| Fault {
+    error: error.into()
+});
 
 crate::api::extract::extractors!(Problem, secret);
 crate::api::extract::body!(Problem);

@@ -8,8 +8,8 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::api::Service;
 use crate::api::dashboard::wire::{Auth, Body, Fault, Pagination, Paging, Path, Problem, Query};
-use crate::auth::Scope;
 use crate::auth::keys::{self, Key, Made, NewKey};
+use crate::auth::{Caller, Scope, tenants};
 use crate::clock::Time;
 use crate::error::{Error, Result};
 use crate::kb::datasets;
@@ -232,4 +232,56 @@ pub(super) async fn settings(
         max_top_k: request::MAX_TOP_K,
         max_query_characters: request::MAX_QUERY,
     }))
+}
+
+/// A module of the workspace.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Module {
+    name: &'static str,
+    enabled: bool,
+}
+
+/// Modules of the workspace.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Modules {
+    data: Vec<Module>,
+}
+
+/// Whether a module is to be on.
+#[derive(Debug, Deserialize, ToSchema)]
+pub(super) struct SetModule {
+    enabled: bool,
+}
+
+async fn modules(service: &Service, caller: &Caller) -> Result<Json<Modules>, Problem> {
+    let modules = tenants::modules(&service.app.db, caller).await?;
+    let data = modules.into_iter();
+    Ok(Json(Modules {
+        data: data
+            .map(|(name, enabled)| Module { name, enabled })
+            .collect(),
+    }))
+}
+
+/// Lists the modules of the workspace API (`/v1`), and whether each is on.
+#[utoipa::path(get, path = "/kb/v1/modules", tag = "kb", security(("key" = [])),
+    responses((status = 200, body = Modules), (status = "4XX", body = Fault)))]
+pub(super) async fn list_modules(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+) -> Result<Json<Modules>, Problem> {
+    modules(&service, &caller).await
+}
+
+/// Switches a module on or off. What is off refuses its operations and is not searched; its records stay.
+#[utoipa::path(put, path = "/kb/v1/modules/{module}", tag = "kb", security(("key" = [])), params(("module" = String, Path, description = "Its name")), request_body = SetModule,
+    responses((status = 200, body = Modules), (status = "4XX", body = Fault)))]
+pub(super) async fn set_module(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path(module): Path<String>,
+    Body(given): Body<SetModule>,
+) -> Result<Json<Modules>, Problem> {
+    tenants::set_module(&service.app.db, &caller, &module, given.enabled).await?;
+    modules(&service, &caller).await
 }

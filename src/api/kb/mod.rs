@@ -48,6 +48,8 @@ pub(super) fn routes() -> OpenApiRouter<Service> {
         .routes(routes!(access::list_keys, access::create_key))
         .routes(routes!(access::revoke_key))
         .routes(routes!(access::settings))
+        .routes(routes!(access::list_modules))
+        .routes(routes!(access::set_module))
         .routes(routes!(session::show, session::begin, session::end))
         .routes(routes!(jobs::list))
         .routes(routes!(jobs::get))

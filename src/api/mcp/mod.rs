@@ -27,6 +27,7 @@ use rmcp::{
 };
 use serde_json::{Value, json};
 
+use super::workspace;
 use crate::app::App;
 use crate::auth::{Caller, Scope};
 use crate::error::{Error, Kind, Result};
@@ -63,13 +64,18 @@ impl Mcp {
     }
 
     fn caller(&self, context: &RequestContext<RoleServer>) -> Result<Caller, ErrorData> {
-        if let Some(caller) = &self.local {
-            return Ok(caller.clone());
+        match &self.local {
+            Some(caller) => Ok(caller.clone()),
+            None => caller_of(context),
         }
-        let parts = context.extensions.get::<axum::http::request::Parts>();
-        let caller = parts.and_then(|p| p.extensions.get::<Caller>()).cloned();
-        caller.ok_or_else(|| ErrorData::internal_error("the request has no caller", None))
     }
+}
+
+/// The caller that a request over HTTP names.
+pub(super) fn caller_of(context: &RequestContext<RoleServer>) -> Result<Caller, ErrorData> {
+    let parts = context.extensions.get::<axum::http::request::Parts>();
+    let caller = parts.and_then(|p| p.extensions.get::<Caller>()).cloned();
+    caller.ok_or_else(|| ErrorData::internal_error("the request has no caller", None))
 }
 
 /// A tool's answer: what it found, or why not, so that the model can do better.
@@ -362,7 +368,7 @@ impl ServerHandler for Mcp {
     }
 }
 
-fn refused(error: &Error) -> ErrorData {
+pub(super) fn refused(error: &Error) -> ErrorData {
     ErrorData::invalid_request(
         error.public_message().to_owned(),
         Some(json!({"reason": error.code()})),
@@ -424,8 +430,28 @@ async fn resources(
     }
 }
 
-/// The routes: one, which speaks the protocol to whoever has a key. Without sessions, so any process can answer any request.
+/// The routes, which speak the protocol to whoever has a key: the knowledge base, and the workspace. Without sessions, so any process can answer any request.
 pub(super) fn router(app: &Arc<App>) -> axum::Router<super::Service> {
+    let (knowledge, workspace) = (Arc::clone(app), Arc::clone(app));
+    axum::Router::new()
+        .nest_service(
+            workspace::tools::PATH,
+            transport(app, move || {
+                workspace::tools::Workspace(Arc::clone(&workspace))
+            }),
+        )
+        .nest_service(
+            PATH,
+            transport(app, move || Mcp::new(Arc::clone(&knowledge), None)),
+        )
+        .layer(from_fn_with_state(Arc::clone(app), authenticate))
+}
+
+/// The protocol over HTTP, with a server for each request.
+fn transport<H: ServerHandler>(
+    app: &App,
+    server: impl Fn() -> H + Send + Sync + 'static,
+) -> StreamableHttpService<H, NeverSessionManager> {
     let hosts: Vec<String> = app
         .config
         .mcp_hosts
@@ -444,15 +470,11 @@ pub(super) fn router(app: &Arc<App>) -> axum::Router<super::Service> {
         let own = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
         config = config.with_allowed_hosts(hosts.into_iter().chain(own));
     }
-    let server = Arc::clone(app);
-    let service = StreamableHttpService::new(
-        move || Ok(Mcp::new(Arc::clone(&server), None)),
+    StreamableHttpService::new(
+        move || Ok(server()),
         Arc::new(NeverSessionManager::default()),
         config,
-    );
-    axum::Router::new()
-        .nest_service(PATH, service)
-        .layer(from_fn_with_state(Arc::clone(app), authenticate))
+    )
 }
 
 /// Lets requests with a key through, and tells the tools whose it is.

@@ -12,6 +12,7 @@ use utoipa::{PartialSchema, ToSchema};
 use super::operations::{ALL, Does, Operation, Special};
 use super::wire::WorkspaceFault;
 use crate::workspace::spec::{self, Kind};
+use crate::workspace::webhooks;
 
 fn plain(kind: Type) -> ObjectBuilder {
     ObjectBuilder::new().schema_type(SchemaType::Type(kind))
@@ -57,9 +58,18 @@ fn schema(field: &spec::Field) -> Schema {
     }
 }
 
+/// The member that makes a write safe to repeat; the header of the same name wins.
+fn idempotency_key() -> Schema {
+    plain(Type::String)
+        .min_length(Some(1))
+        .max_length(Some(255))
+        .build()
+        .into()
+}
+
 /// What a body holds; `whole` when what is required must be there.
 fn body(kind: &Kind, whole: bool) -> Schema {
-    let mut object = plain(Type::Object);
+    let mut object = plain(Type::Object).property("idempotency_key", idempotency_key());
     for field in kind.fields {
         object = object.property(field.name, schema(field));
         if whole && field.required {
@@ -71,6 +81,96 @@ fn body(kind: &Kind, whole: bool) -> Schema {
         object = object.property("status", status.build());
     }
     object.build().into()
+}
+
+/// Members of a body that belong to no kind.
+fn members(special: Special) -> &'static [(&'static str, Type)] {
+    match special {
+        Special::ConvertLead => &[
+            ("create_deal", Type::Boolean),
+            ("deal_name", Type::String),
+            ("amount_cents", Type::Integer),
+            ("currency", Type::String),
+        ],
+        Special::CompleteUpload => &[
+            ("byte_size", Type::Integer),
+            ("checksum_sha256", Type::String),
+        ],
+        Special::ValidateEvent => &[("name", Type::String), ("properties", Type::Object)],
+        Special::RunQuery => &[
+            ("source", Type::String),
+            ("dataset_id", Type::String),
+            ("report_id", Type::String),
+            ("metric_id", Type::String),
+            ("query", Type::Object),
+        ],
+        Special::UpdateBi => &[
+            ("name", Type::String),
+            ("description", Type::String),
+            ("status", Type::String),
+        ],
+        Special::Workspace
+        | Special::AddMessage
+        | Special::AddComment
+        | Special::SearchEntries
+        | Special::OpenUpload
+        | Special::GetAsset
+        | Special::EventTypes
+        | Special::TestWebhook
+        | Special::UpdateWebhook
+        | Special::Deliveries
+        | Special::ReplayDelivery
+        | Special::ArchiveBi => &[],
+    }
+}
+
+/// The schema of the body that an operation takes.
+pub(super) fn request(operation: &Operation) -> Schema {
+    if let Some(kind) = operation.kind() {
+        let whole = !matches!(
+            operation.does,
+            Does::Update(_) | Does::Special(Special::UpdateWebhook)
+        );
+        return body(kind, whole);
+    }
+    let mut object = plain(Type::Object);
+    if operation.writes() {
+        object = object.property("idempotency_key", idempotency_key());
+    }
+    if let Does::Special(special) = operation.does {
+        for (name, holds) in members(special) {
+            object = object.property(*name, plain(holds.clone()).build());
+        }
+    }
+    object.build().into()
+}
+
+/// The schema of a parameter of the query string.
+pub(super) fn parameter(operation: &Operation, name: &str) -> Schema {
+    let words = |words: &[&'static str]| -> Schema {
+        plain(Type::String)
+            .enum_values(Some(words.iter().copied()))
+            .build()
+            .into()
+    };
+    let kind = operation.kind();
+    match name {
+        "limit" => plain(Type::Integer)
+            .minimum(Some(1))
+            .maximum(Some(100))
+            .build()
+            .into(),
+        "status" if matches!(operation.does, Does::Special(Special::Deliveries)) => {
+            words(&webhooks::STATES)
+        }
+        "status" => match kind.and_then(|k| k.life) {
+            Some(life) => words(life.all),
+            None => plain(Type::String).build().into(),
+        },
+        _ => kind
+            .and_then(|k| k.field(name))
+            .map_or_else(|| plain(Type::String).build().into(), schema),
+    }
 }
 
 fn answer(operation: &Operation) -> Schema {
@@ -145,7 +245,7 @@ pub(super) fn write(api: &mut OpenApi) {
                     .content("application/json", json(fault.clone()))
                     .build(),
             );
-        for name in operation.path.split(['{', '}']).skip(1).step_by(2) {
+        for name in operation.path_parameters() {
             item = item.parameter(
                 ParameterBuilder::new()
                     .name(name)
@@ -155,30 +255,12 @@ pub(super) fn write(api: &mut OpenApi) {
             );
         }
         for name in operation.parameters() {
-            let field = operation.kind().and_then(|k| k.field(name));
-            let schema: Schema = match name {
-                "limit" => plain(Type::Integer)
-                    .minimum(Some(1))
-                    .maximum(Some(100))
-                    .build()
-                    .into(),
-                "status" => operation
-                    .kind()
-                    .and_then(|k| k.life)
-                    .map_or_else(
-                        || plain(Type::String),
-                        |l| plain(Type::String).enum_values(Some(l.all.iter().copied())),
-                    )
-                    .build()
-                    .into(),
-                _ => field.map_or_else(|| plain(Type::String).build().into(), schema),
-            };
             item = item.parameter(
                 ParameterBuilder::new()
                     .name(name)
                     .parameter_in(ParameterIn::Query)
                     .required(Required::False)
-                    .schema(Some(schema)),
+                    .schema(Some(parameter(operation, name))),
             );
         }
         if operation.writes() {
@@ -191,16 +273,9 @@ pub(super) fn write(api: &mut OpenApi) {
             );
         }
         if operation.has_body() {
-            let whole = !matches!(
-                operation.does,
-                Does::Update(_) | Does::Special(Special::UpdateWebhook)
-            );
-            let schema = operation
-                .kind()
-                .map_or_else(|| plain(Type::Object).build().into(), |k| body(k, whole));
             item = item.request_body(Some(
                 RequestBodyBuilder::new()
-                    .content("application/json", json(schema))
+                    .content("application/json", json(request(operation)))
                     .build(),
             ));
         }

@@ -3,11 +3,15 @@
 //! The table in `operations` is the dialect: routes, behaviour and OpenAPI come from it; fields and rules are those of [`crate::workspace`]. Where the contract is silent
 //! (methods, statuses, errors, most schemas), this holds:
 //! - the contract's prefix is lost: it is `/v1`; lists are GET, new things POST (201), changes PATCH, archiving DELETE, a queued test 202; BI archives by DELETE
-//! - errors are `{"error": {"code", "reason", "message", "requestId"}, "request_id"}`; an unknown query parameter is an error, an unknown field of a body is kept
+//! - errors are `{"error": {"code", "message", "request_id", "docs_url", "reason", …}, "request_id"}` with the codes of Slab5's public documentation, and where they
+//!   apply `required_scope`, `field_errors`, `retry_after_seconds`, `idempotency_key`; an unknown query parameter is an error, an unknown field of a body is kept
 //! - lists go from the newest to the oldest, 25 at a time when `limit` is absent; `query` asks for words of a record, all of them, the last one perhaps begun;
 //!   values of filters have no case; `custom_fields` of a body is what `custom_field_key` and `custom_field_value` ask for
 //! - ids in the query string that repeat the path must be the same
-//! - `Idempotency-Key` works for every write, per operation; the answer is kept for 24 hours and comes again as it was, with `Idempotent-Replayed: true`
+//! - `Idempotency-Key`, or `idempotency_key` in the body, works for every write, per operation (the header wins); the answer is kept for 24 hours and comes again as
+//!   it was, with `Idempotent-Replayed: true`
+//! - a module that is not enabled refuses its operations; its records stay
+//! - what is linked to a company shows its name as `company_name` unless it has one of its own, and `query` finds it by that name
 //! - `getWorkspace` needs any one of its scopes
 //! - leads begin as `new`, deals in the stage `new`, invoices as `sent` (no operation could send them), journal entries as `posted`
 //! - an amount without a currency is in USD; payments are in the currency of their invoice, and never more than is left to pay
@@ -18,9 +22,11 @@ mod document;
 mod files;
 mod operations;
 mod rate;
+pub(super) mod tools;
 pub mod wire;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
@@ -32,8 +38,9 @@ use serde_json::{Map, Value, json};
 use utoipa_axum::router::OpenApiRouter;
 
 use super::{Service, request_id};
+use crate::app::App;
 use crate::auth::{Area, Caller};
-use crate::error::{Error, Result};
+use crate::error::{Detail, Error, Result};
 use crate::kb::datasets;
 use crate::kb::filter::Filter;
 use crate::page;
@@ -102,68 +109,98 @@ async fn serve(
 ) -> Result<Response, Problem> {
     let rates = service.app.rates.take(caller.tenant())?;
     allowed(operation, &caller)?;
-    let asked = Asked::read(operation, path, query.as_deref())?;
+    let named = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+    let query = query.unwrap_or_default();
+    let asked = Asked::read(
+        operation,
+        path.iter().map(named).collect(),
+        url::form_urlencoded::parse(query.as_bytes()).into_owned(),
+    )?;
     let body = body.map_err(|e| match e.status() {
         axum::http::StatusCode::PAYLOAD_TOO_LARGE => {
             Error::too_large("body_too_large", "the body is larger than allowed")
         }
         _ => Error::invalid("body_invalid", "the body could not be read"),
     })?;
-    let given = if operation.has_body() {
+    let mut given = if operation.has_body() {
         object(operation, &body)?
     } else {
         Map::new()
     };
+    let key = take_key(headers.get("idempotency-key"), &mut given)?;
     let base = base(&headers);
+    let done = perform(operation, &service.app, &caller, &asked, &given, key).await?;
+    let mut more = rates;
+    if done.replayed {
+        more.insert(REPLAYED, HeaderValue::from_static("true"));
+    }
+    let request_id = done.request_id;
+    Ok(match done.data {
+        Data::One(data) => {
+            let data = addressed(data, &base);
+            wire::respond(done.status, One { data, request_id }, more)
+        }
+        Data::Many(list, next_cursor) => {
+            let many = Many {
+                data: list.into_iter().map(|v| addressed(v, &base)).collect(),
+                request_id,
+                next_cursor,
+            };
+            wire::respond(done.status, many, more)
+        }
+    })
+}
+
+/// What an operation answers, before it is put into an envelope.
+struct Performed {
+    /// HTTP status.
+    status: u16,
+    data: Data,
+    /// The request that did it: an earlier one when it is replayed.
+    request_id: String,
+    replayed: bool,
+}
+
+enum Data {
+    One(Value),
+    /// A page, with the cursor of the next one.
+    Many(Vec<Value>, Option<String>),
+}
+
+/// Carries out an operation: what HTTP and MCP have in common.
+async fn perform(
+    operation: &'static Operation,
+    app: &Arc<App>,
+    caller: &Caller,
+    asked: &Asked,
+    given: &Map<String, Value>,
+    key: Option<String>,
+) -> Result<Performed> {
     if operation.writes() {
-        let key = idempotency_key(&headers)?;
-        let full: Vec<(&str, &str)> = path.iter().collect();
-        let hash = commit::hash(operation.method, &format!("{full:?}"), &body);
+        let path: BTreeMap<&String, &String> = asked.path.iter().collect();
+        let body = serde_json::to_vec(given)?;
+        let hash = commit::hash(operation.method, &format!("{path:?}"), &body);
         let request = Request {
-            caller: &caller,
+            caller,
             operation: operation.id,
             request_id: request_id(),
             once: key.map(|key| (key, hash)),
         };
-        let answer = commit::carry_out(&service.app, &request, || {
-            plan(operation, &service, &caller, &asked, &given)
-        })
-        .await?;
-        let mut more = rates;
-        let id = match answer.replayed {
-            Some(id) => {
-                more.insert(REPLAYED, HeaderValue::from_static("true"));
-                id
-            }
-            None => request.request_id,
-        };
-        let one = One {
-            data: addressed(answer.data, &base),
-            request_id: id,
-        };
-        return Ok(wire::respond(answer.status, one, more));
+        let answer =
+            commit::carry_out(app, &request, || plan(operation, app, caller, asked, given)).await?;
+        return Ok(Performed {
+            status: answer.status,
+            data: Data::One(answer.data),
+            replayed: answer.replayed.is_some(),
+            request_id: answer.replayed.unwrap_or(request.request_id),
+        });
     }
-    let (data, next) = read(operation, &service, &caller, &asked, &given).await?;
-    let response = match data {
-        Data::One(data) => wire::respond(
-            200,
-            One {
-                data: addressed(data, &base),
-                request_id: request_id(),
-            },
-            rates,
-        ),
-        Data::Many(list) => wire::respond(
-            200,
-            Many {
-                data: list.into_iter().map(|v| addressed(v, &base)).collect(),
-                request_id: request_id(),
-                next_cursor: next.map(|id| page::encode(&id)),
-            },
-            rates,
-        ),
-    };
-    Ok(response)
+    Ok(Performed {
+        status: 200,
+        data: read(operation, app, caller, asked, given).await?,
+        request_id: request_id(),
+        replayed: false,
+    })
 }
 
 /// Refuses those who have none of the scopes.
@@ -184,16 +221,26 @@ fn object(operation: &Operation, body: &Bytes) -> Result<Map<String, Value>> {
         .map_err(|e| Error::invalid("body_invalid", format!("the body is no JSON object: {e}")))
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>> {
-    let Some(value) = headers.get("idempotency-key") else {
-        return Ok(None);
+/// Takes the idempotency key from the header or, without one there, from the body, which never keeps it.
+fn take_key(
+    header: Option<&HeaderValue>,
+    given: &mut Map<String, Value>,
+) -> Result<Option<String>> {
+    let in_body = given
+        .shift_remove("idempotency_key")
+        .filter(|v| !v.is_null());
+    let key = match (header, &in_body) {
+        (None, None) => return Ok(None),
+        (Some(header), _) => header.to_str().ok(),
+        (None, Some(member)) => member.as_str(),
     };
-    let key = value.to_str().map(str::trim).unwrap_or_default();
-    if key.is_empty() || key.len() > 255 {
-        return Err(Error::invalid(
-            "idempotency_key_invalid",
-            "Idempotency-Key has 1 to 255 visible characters",
-        ));
+    let key = key.map(str::trim).unwrap_or_default();
+    let is_visible = key.chars().all(|c| !c.is_control());
+    if key.is_empty() || key.len() > 255 || !is_visible {
+        let message = "an idempotency key has 1 to 255 visible characters";
+        let field = ("idempotency_key".to_owned(), message.to_owned());
+        return Err(Error::invalid("idempotency_key_invalid", message)
+            .with_detail(Detail::Fields(vec![field])));
     }
     Ok(Some(key.to_owned()))
 }
@@ -233,15 +280,15 @@ struct Asked {
 }
 
 impl Asked {
-    fn read(operation: &Operation, path: &RawPathParams, query: Option<&str>) -> Result<Self> {
-        let path: HashMap<String, String> = path
-            .iter()
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect();
+    fn read(
+        operation: &Operation,
+        path: HashMap<String, String>,
+        query: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self> {
         let known = operation.parameters();
         let mut given: HashMap<String, String> = HashMap::new();
-        for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
-            if let Some(of_path) = path.get(name.as_ref()) {
+        for (name, value) in query {
+            if let Some(of_path) = path.get(&name) {
                 // The contract repeats some ids.
                 if *of_path != value {
                     return Err(Error::invalid(
@@ -253,7 +300,7 @@ impl Asked {
             }
             let ignored =
                 matches!(operation.does, Does::Special(Special::GetAsset)) && name == "cursor";
-            if !ignored && !known.contains(&name.as_ref()) {
+            if !ignored && !known.contains(&name.as_str()) {
                 return Err(Error::invalid(
                     "parameter_unknown",
                     format!("there is no parameter {name:?} here"),
@@ -266,7 +313,7 @@ impl Asked {
                 ));
             }
             if !value.is_empty() {
-                given.insert(name.into_owned(), value.into_owned());
+                given.insert(name, value);
             }
         }
         let limit = match given.remove("limit") {
@@ -386,12 +433,12 @@ fn misplaced(operation: &Operation) -> Error {
 /// What a write does.
 async fn plan(
     operation: &Operation,
-    service: &Service,
+    app: &App,
     caller: &Caller,
     asked: &Asked,
     given: &Map<String, Value>,
 ) -> Result<Plan> {
-    let (app, id) = (&service.app, asked.id());
+    let id = asked.id();
     match operation.does {
         Does::Create(kind) => rules::create(app, caller, kind, given).await,
         Does::Update(kind) => rules::update(app, caller, kind, id, given).await,
@@ -428,20 +475,16 @@ async fn plan(
     }
 }
 
-enum Data {
-    One(Value),
-    Many(Vec<Value>),
-}
-
-/// What a reading operation answers, and where its list goes on.
+/// What a reading operation answers.
 async fn read(
     operation: &Operation,
-    service: &Service,
+    app: &Arc<App>,
     caller: &Caller,
     asked: &Asked,
     given: &Map<String, Value>,
-) -> Result<(Data, Option<String>)> {
-    let (app, tenant_id, id) = (&service.app, caller.tenant(), asked.id());
+) -> Result<Data> {
+    let (tenant_id, id) = (caller.tenant(), asked.id());
+    let many = |list, next: Option<String>| Data::Many(list, next.map(|id| page::encode(&id)));
     Ok(match operation.does {
         Does::List(kind) => {
             let wanted = asked.wanted(kind, None)?;
@@ -455,28 +498,31 @@ async fn read(
                     shown
                 });
             }
-            (Data::Many(list), next)
+            many(list, next)
         }
         Does::ListOfTicket(kind) => {
             let ticket = store::load(app, tenant_id, spec::TICKET, id).await?;
             let wanted = asked.wanted(kind, Some(ticket.id))?;
             let (records, next) = store::list(app, tenant_id, kind, &wanted).await?;
             let list = records.iter().map(|r| commit::view(kind, r));
-            (Data::Many(list.collect::<Result<_>>()?), next)
+            many(list.collect::<Result<_>>()?, next)
         }
         Does::Special(special) => match special {
-            Special::Workspace => (Data::One(workspace(service, caller).await?), None),
-            Special::SearchEntries => (Data::Many(entries(service, caller, asked).await?), None),
-            Special::GetAsset => (Data::One(assets::get(app, caller, id).await?), None),
-            Special::EventTypes => event_types(service, caller, asked).await?,
+            Special::Workspace => Data::One(workspace(app, caller).await?),
+            Special::SearchEntries => many(entries(app, caller, asked).await?, None),
+            Special::GetAsset => Data::One(assets::get(app, caller, id).await?),
+            Special::EventTypes => {
+                let (list, next) = event_types(app, caller, asked).await?;
+                many(list, next)
+            }
             Special::Deliveries => {
                 let word = |name: &str| asked.query.get(name).map(String::as_str);
                 if let Some(status) = word("status")
-                    && !["pending", "retrying", "succeeded", "failed"].contains(&status)
+                    && !webhooks::STATES.contains(&status)
                 {
                     return Err(Error::invalid(
                         "parameter_invalid",
-                        "status is one of pending, retrying, succeeded, failed",
+                        format!("status is one of {}", webhooks::STATES.join(", ")),
                     ));
                 }
                 let (list, next) = webhooks::deliveries(
@@ -489,19 +535,19 @@ async fn read(
                     asked.limit,
                 )
                 .await?;
-                (Data::Many(list), next)
+                many(list, next)
             }
             Special::ReplayDelivery => {
                 let delivery = asked.path.get("delivery_id").map_or("", String::as_str);
                 let shown = webhooks::replay(app, caller, id, delivery).await?;
-                (Data::One(shown), None)
+                Data::One(shown)
             }
             Special::ValidateEvent => {
                 let mut verdict = content::validate(app, caller, given).await?;
                 verdict["request_id"] = json!(request_id());
-                (Data::One(verdict), None)
+                Data::One(verdict)
             }
-            Special::RunQuery => (Data::One(bi::run(app, caller, given).await?), None),
+            Special::RunQuery => Data::One(bi::run(app, caller, given).await?),
             Special::ConvertLead
             | Special::AddMessage
             | Special::AddComment
@@ -516,35 +562,28 @@ async fn read(
     })
 }
 
-async fn workspace(service: &Service, caller: &Caller) -> Result<Value> {
-    let (name,): (String,) = service
-        .app
+async fn workspace(app: &App, caller: &Caller) -> Result<Value> {
+    let (name,): (String,) = app
         .db
         .one(
             "SELECT name FROM tenants WHERE id = $1",
             crate::db::args![caller.tenant()],
         )
         .await?;
-    let modules = [
-        "activity_log",
-        "tasks",
-        "crm",
-        "support",
-        "cms",
-        "assets",
-        "integrations",
-        "analytics_governance",
-        "bi",
-    ];
+    let modules: Vec<&str> = Area::ALL
+        .into_iter()
+        .filter(|area| caller.has_module(*area))
+        .filter_map(Area::module)
+        .collect();
     Ok(json!({"id": format!("wrk_{}", caller.tenant()), "name": name, "enabled_modules": modules}))
 }
 
 /// Event types by key: those of every workspace, then its own.
 async fn event_types(
-    service: &Service,
+    app: &App,
     caller: &Caller,
     asked: &Asked,
-) -> Result<(Data, Option<String>)> {
+) -> Result<(Vec<Value>, Option<String>)> {
     let matches = |key: &str, category: &str, description: &str| {
         let has = |q: &String| {
             let q = q.to_lowercase();
@@ -563,19 +602,18 @@ async fn event_types(
         }
     }
     let wanted = asked.wanted(spec::EVENT_TYPE, None)?;
-    let (records, next) =
-        store::list(&service.app, caller.tenant(), spec::EVENT_TYPE, &wanted).await?;
+    let (records, next) = store::list(app, caller.tenant(), spec::EVENT_TYPE, &wanted).await?;
     for record in &records {
         let mut shown = commit::view(spec::EVENT_TYPE, record)?;
         shown["built_in"] = json!(false);
         list.push(shown);
     }
-    Ok((Data::Many(list), next))
+    Ok((list, next))
 }
 
 /// Entries that a search finds, the best first; those that were written a moment ago, and are not in the index yet, come after them by their words.
-async fn entries(service: &Service, caller: &Caller, asked: &Asked) -> Result<Vec<Value>> {
-    let (app, tenant_id) = (&service.app, caller.tenant());
+async fn entries(app: &Arc<App>, caller: &Caller, asked: &Asked) -> Result<Vec<Value>> {
+    let tenant_id = caller.tenant();
     let query = asked
         .query
         .get("query")

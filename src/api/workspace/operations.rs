@@ -727,6 +727,11 @@ impl Operation {
             )
     }
 
+    /// Names of the parameters of the path.
+    pub(super) fn path_parameters(&self) -> impl Iterator<Item = &'static str> {
+        self.path.split(['{', '}']).skip(1).step_by(2)
+    }
+
     /// The kind that it is about, if it is about one.
     pub(super) fn kind(&self) -> Option<&'static Kind> {
         match self.does {

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName};
+use governor::clock::{Clock as _, DefaultClock};
 use governor::middleware::StateInformationMiddleware;
 use governor::state::{InMemoryState, NotKeyed};
-use governor::{Quota, RateLimiter, clock::DefaultClock};
+use governor::{Quota, RateLimiter};
 use moka::sync::Cache;
 
 use super::wire::number;
-use crate::error::{Error, Result};
+use crate::error::{Detail, Error, Result};
 
 type Limiter = RateLimiter<NotKeyed, InMemoryState, DefaultClock, StateInformationMiddleware>;
 
@@ -52,9 +53,12 @@ impl Rates {
         let left = limiter
             .check()
             .map(|state| state.remaining_burst_capacity())
-            .map_err(|_| {
+            .map_err(|refused| {
                 Error::rate_limited(format!(
                     "this workspace may make {rate} requests per minute; slow down"
+                ))
+                .with_detail(Detail::RetryAfter(
+                    refused.wait_time_from(DefaultClock::default().now()),
                 ))
             })?;
         // A request comes back every 60 s / rate: so long until all of them are there again.

@@ -1,0 +1,65 @@
+//! `cairn modules`: what the workspace API of a tenant offers. Works while a server runs on the data directory.
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::{Done, Global, output};
+use crate::auth::tenants;
+use crate::error::Result;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cairn modules list
+  cairn modules disable support     calls of the module are refused from the next one on; its records stay
+  cairn modules enable support")]
+pub(super) struct ModulesArgs {
+    #[command(subcommand)]
+    action: Action,
+    /// Tenant whose workspace it is
+    #[arg(long, global = true, default_value = tenants::DEFAULT)]
+    tenant: String,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// List modules
+    List,
+    /// Switch a module on
+    Enable {
+        /// Name of the module
+        module: String,
+    },
+    /// Switch a module off; its records stay
+    Disable {
+        /// Name of the module
+        module: String,
+    },
+}
+
+pub(super) async fn run(global: &Global, args: ModulesArgs) -> Result<Done> {
+    let app = global.app().await?;
+    let caller = app.local_caller(&args.tenant).await?;
+    match &args.action {
+        Action::List => {}
+        Action::Enable { module } => tenants::set_module(&app.db, &caller, module, true).await?,
+        Action::Disable { module } => tenants::set_module(&app.db, &caller, module, false).await?,
+    }
+    let modules = tenants::modules(&app.db, &caller).await?;
+    if global.json {
+        let records = modules
+            .iter()
+            .map(|(name, on)| json!({"name": name, "enabled": on}));
+        println!("{}", serde_json::to_string(&records.collect::<Vec<_>>())?);
+    } else {
+        let rows: Vec<Vec<String>> = modules
+            .iter()
+            .map(|(name, on)| {
+                let state = if *on { "enabled" } else { "disabled" };
+                vec![(*name).to_owned(), state.to_owned()]
+            })
+            .collect();
+        println!("{}", output::table(&["module", "state"], &rows));
+    }
+    app.db.close().await;
+    Ok(Done::All)
+}
