@@ -146,6 +146,8 @@ pub struct Stored {
     pub dataset_id: Option<String>,
     /// JSON of the [`Event`].
     pub payload: String,
+    /// The key that caused it, where that is kept.
+    pub author: Option<String>,
 }
 
 /// Appends an event to the transaction that causes it.
@@ -153,11 +155,25 @@ pub struct Stored {
 /// # Errors
 /// As the database says.
 pub async fn append(tx: &mut Tx, clock: &Clock, tenant_id: &str, event: &Event) -> Result<()> {
+    append_by(tx, clock, tenant_id, event, None).await
+}
+
+/// Appends an event that a key caused, which may read it by that.
+///
+/// # Errors
+/// As the database says.
+pub async fn append_by(
+    tx: &mut Tx,
+    clock: &Clock,
+    tenant_id: &str,
+    event: &Event,
+    author: Option<&str>,
+) -> Result<()> {
     let seq = tx.count("events", 1).await?;
     let payload = serde_json::to_string(event)?;
     tx.execute(
-        "INSERT INTO events (seq, tenant_id, dataset_id, topic, payload, created_on) VALUES ($1, $2, $3, $4, $5, $6)",
-        args![seq, tenant_id, event.dataset_id(), event.topic(), payload, clock.now()],
+        "INSERT INTO events (seq, tenant_id, dataset_id, topic, payload, created_on, author) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        args![seq, tenant_id, event.dataset_id(), event.topic(), payload, clock.now(), author],
     )
     .await?;
     Ok(())
@@ -168,7 +184,7 @@ pub async fn append(tx: &mut Tx, clock: &Clock, tenant_id: &str, event: &Event) 
 /// # Errors
 /// As the database says.
 pub async fn after(db: &Db, tenant_id: &str, seq: i64) -> Result<Vec<Stored>> {
-    db.all("SELECT seq, tenant_id, topic, dataset_id, payload FROM events WHERE tenant_id = $1 AND seq > $2 ORDER BY seq LIMIT 500", args![tenant_id, seq]).await
+    db.all("SELECT seq, tenant_id, topic, dataset_id, payload, author FROM events WHERE tenant_id = $1 AND seq > $2 ORDER BY seq LIMIT 500", args![tenant_id, seq]).await
 }
 
 /// The last position of all events.
@@ -278,7 +294,7 @@ impl Feed {
 /// Events of all tenants after a position, at most 500.
 async fn everybodys(db: &Db, seq: i64) -> Result<Vec<Stored>> {
     db.all(
-        "SELECT seq, tenant_id, topic, dataset_id, payload FROM events WHERE seq > $1 ORDER BY seq LIMIT 500",
+        "SELECT seq, tenant_id, topic, dataset_id, payload, author FROM events WHERE seq > $1 ORDER BY seq LIMIT 500",
         args![seq],
     )
     .await

@@ -57,6 +57,8 @@ mod sandbox;
 mod search;
 #[path = "api/slab5.rs"]
 mod slab5;
+#[path = "api/smartsaas.rs"]
+mod smartsaas;
 #[path = "api/visibility.rs"]
 mod visibility;
 #[path = "api/why_not.rs"]

@@ -87,6 +87,7 @@ fn routes() -> OpenApiRouter<Service> {
         .merge(dashboard::routes())
         .merge(kb::routes())
         .merge(agents::routes())
+        .merge(agents::app_routes())
         .merge(workspace::routes())
         .merge(system::routes());
     describe_responses(router.get_openapi_mut());

@@ -195,7 +195,8 @@ async fn say(app: &App, tx: &mut Tx, caller: &Caller, push: &Push) -> Result<(St
         chunk: push.chunk.clone(),
         done,
     };
-    events::append(tx, &app.clock, caller.tenant(), &event).await?;
+    let author = caller.key_id();
+    events::append_by(tx, &app.clock, caller.tenant(), &event, author).await?;
     Ok((conversation, message_id))
 }
 
@@ -274,7 +275,8 @@ async fn write_task(
         status: record.status.clone().unwrap_or_default(),
         summary: push.summary.clone(),
     };
-    events::append(tx, &app.clock, caller.tenant(), &event).await?;
+    let author = caller.key_id();
+    events::append_by(tx, &app.clock, caller.tenant(), &event, author).await?;
     Ok(Some(record))
 }
 

@@ -17,8 +17,8 @@ use crate::search::{self, Request, near};
 pub struct NewFinding {
     /// Title; the first line of the text when absent.
     pub title: Option<String>,
-    /// The text.
-    pub text: String,
+    /// The texts under their names, such as `content`, `findings` and `summary`; the first is the main one.
+    pub texts: Vec<(&'static str, String)>,
     /// Everything else that is kept: source, url, sources and what the agent adds.
     pub more: Map<String, Value>,
     /// The record whose place it takes.
@@ -54,7 +54,8 @@ pub async fn post(
     new: NewFinding,
 ) -> Result<(Record, Vec<Duplicate>)> {
     caller.need_unconfined(Scope::KnowledgeWrite)?;
-    let text = new.text.trim();
+    let text = joined(new.texts.iter().map(|(_, text)| text.as_str()));
+    let text = text.as_str();
     if text.is_empty() && new.title.as_deref().is_none_or(|t| t.trim().is_empty()) {
         return Err(Error::invalid(
             "text_missing",
@@ -68,8 +69,10 @@ pub async fn post(
     };
     let duplicates = duplicates(app, caller, text, superseded.as_ref()).await?;
     let mut body = new.more;
-    if !text.is_empty() {
-        body.insert("content".to_owned(), json!(text));
+    for (name, text) in &new.texts {
+        if !text.trim().is_empty() {
+            body.insert((*name).to_owned(), json!(text.trim()));
+        }
     }
     let now = app.clock.now();
     let mut record = Record {
@@ -123,6 +126,28 @@ async fn either(app: &App, tenant_id: &str, id: &str) -> Result<(Kind, Record)> 
     ))
 }
 
+/// Names of the texts of an article or a finding.
+pub const TEXTS: [&str; 3] = ["findings", "content", "summary"];
+
+/// Several texts as one, to compare them as a whole.
+fn joined<'a>(texts: impl Iterator<Item = &'a str>) -> String {
+    let texts: Vec<&str> = texts.map(str::trim).filter(|t| !t.is_empty()).collect();
+    texts.join("\n\n")
+}
+
+/// What was posted as an earlier record, without its sources and what else stands in the document that search finds; `None` for documents that nobody posted.
+async fn posted(app: &App, tenant_id: &str, record_id: &str) -> Result<Option<String>> {
+    match either(app, tenant_id, record_id).await {
+        Ok((_, record)) => {
+            let body = record.body()?;
+            let texts = TEXTS.iter().filter_map(|name| body.get(*name)?.as_str());
+            Ok(Some(joined(texts)))
+        }
+        Err(error) if error.code() == "record_not_found" => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Texts on the shelf that say nearly the same: the closest by words and meaning, compared as a whole.
 async fn duplicates(
     app: &Arc<App>,
@@ -153,15 +178,24 @@ async fn duplicates(
         if superseded.is_some_and(|(_, old)| old.document_id.as_ref() == Some(&document.id)) {
             continue;
         }
-        let Some(hash) = &document.text_hash else {
-            continue;
+        let metadata = document.metadata()?;
+        let record_id = metadata["recordId"].as_str();
+        let of_record = match record_id {
+            Some(id) => posted(app, caller.tenant(), id).await?,
+            None => None,
         };
-        let bytes = app.blobs.get(caller.tenant(), hash).await?;
-        let similarity = near::resemblance(text, &String::from_utf8_lossy(&bytes));
+        let earlier = match (of_record, &document.text_hash) {
+            (Some(text), _) => text,
+            (None, Some(hash)) => {
+                let bytes = app.blobs.get(caller.tenant(), hash).await?;
+                String::from_utf8_lossy(&bytes).into_owned()
+            }
+            (None, None) => continue,
+        };
+        let similarity = near::resemblance(text, &earlier);
         if similarity >= NEARLY {
-            let metadata = document.metadata()?;
             found.push(Duplicate {
-                record_id: metadata["recordId"].as_str().map(str::to_owned),
+                record_id: record_id.map(str::to_owned),
                 title: document.title.clone().unwrap_or(document.file_name),
                 document_id: document.id,
                 similarity,

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::app::App;
 use crate::auth::{Area, Caller};
+use crate::db::args;
 use crate::error::{Error, Result};
 use crate::records::{self, Kind, NewRecord, Record, rows};
 
@@ -45,6 +46,32 @@ pub struct Column {
     pub kind: ColumnType,
     /// Whether every row has it.
     pub required: bool,
+}
+
+/// Returns the id of a folder that is named by its id or by its exact title, for clients that know folders by title. What names no folder is returned as it is.
+///
+/// # Errors
+/// `folder_ambiguous` when several folders have the title.
+pub async fn id_of(app: &App, caller: &Caller, named: &str) -> Result<String> {
+    let is_id = named.len() == 26 && named.bytes().all(|b| b.is_ascii_alphanumeric());
+    let knows = caller.may(Area::Data.read()) || caller.may(Area::Data.write());
+    if is_id || !knows || named.contains('\0') {
+        return Ok(named.to_owned());
+    }
+    let mut found: Vec<(String,)> = app
+        .db
+        .all(
+            "SELECT id FROM records WHERE tenant_id = $1 AND kind = 'folder' AND title = $2 ORDER BY id LIMIT 2",
+            args![caller.tenant(), named],
+        )
+        .await?;
+    if found.len() > 1 {
+        return Err(Error::conflict(
+            "folder_ambiguous",
+            format!("several folders are called {named:?}; use the id of one"),
+        ));
+    }
+    Ok(found.pop().map_or_else(|| named.to_owned(), |(id,)| id))
 }
 
 /// Columns of a folder.

@@ -318,6 +318,55 @@ pub(crate) async fn change(
     ))
 }
 
+/// Changes of a record's own fields; what is absent stays.
+#[derive(Debug, Clone, Default)]
+pub struct Changes {
+    /// Title.
+    pub title: Option<String>,
+    /// Fields to set; null removes one.
+    pub body: Map<String, Value>,
+}
+
+impl Changes {
+    /// Applies the changes to a record.
+    ///
+    /// # Errors
+    /// `title_too_long`.
+    pub(crate) fn apply(&self, record: &mut Record) -> Result<()> {
+        if let Some(title) = &self.title {
+            record.title = titled(Some(title), "", &record.title)?;
+        }
+        let mut body = record.body()?;
+        for (name, value) in &self.body {
+            if value.is_null() {
+                body.remove(name);
+            } else {
+                body.insert(name.clone(), value.clone());
+            }
+        }
+        record.body = Value::Object(body).to_string();
+        Ok(())
+    }
+}
+
+/// Changes a record of a kind that has no rules of its own.
+///
+/// # Errors
+/// `scope_missing`, `record_not_found`, `title_too_long`, `record_busy`.
+pub async fn update(
+    app: &App,
+    caller: &Caller,
+    kind: Kind,
+    id: &str,
+    changes: Changes,
+) -> Result<Record> {
+    caller.need_unconfined(kind.area().write())?;
+    change(app, caller.tenant(), kind, id, |record| {
+        changes.apply(record)
+    })
+    .await
+}
+
 pub(crate) async fn update_in(
     app: &App,
     tx: &mut Tx,

@@ -8,7 +8,7 @@ use crate::app::App;
 use crate::auth::{Area, Caller};
 use crate::db::args;
 use crate::error::{Error, Result};
-use crate::records::{self, Filter, Kind, Listed, NewRecord, Numbered, Record, SortBy, titled};
+use crate::records::{self, Filter, Kind, Listed, NewRecord, Numbered, Record, SortBy};
 
 /// Statuses that count as completed.
 pub const COMPLETED: [&str; 2] = ["completed", "done"];
@@ -170,23 +170,54 @@ pub async fn update_task(
         ));
     }
     let word = status(patch.status.as_deref())?;
+    let changes = records::Changes {
+        title: patch.title,
+        body: patch.body,
+    };
     records::change(app, caller.tenant(), Kind::Task, id, |task| {
-        if let Some(title) = &patch.title {
-            task.title = titled(Some(title), "", &task.title)?;
-        }
         task.status = word.clone().or_else(|| task.status.take());
-        let mut body = task.body()?;
-        for (name, value) in &patch.body {
-            if value.is_null() {
-                body.remove(name);
-            } else {
-                body.insert(name.clone(), value.clone());
-            }
-        }
-        task.body = Value::Object(body).to_string();
-        Ok(())
+        changes.apply(task)
     })
     .await
+}
+
+/// Changes a task of a project, whatever work package it stands in; without anything to change, the task is returned as it is.
+///
+/// # Errors
+/// `record_not_found`, and those of [`update_task`].
+pub async fn update_task_of(
+    app: &App,
+    caller: &Caller,
+    project_id: &str,
+    id: &str,
+    patch: TaskPatch,
+) -> Result<Record> {
+    caller.need_unconfined(Area::Projects.write())?;
+    project(app, caller, project_id).await?;
+    let missing = || Error::not_found("record_not_found", "there is no such task in this project");
+    let task = records::load(&app.db, caller.tenant(), Kind::Task, id)
+        .await?
+        .ok_or_else(missing)?;
+    let package_id = task.parent_id.clone().unwrap_or_default();
+    let package = records::load(&app.db, caller.tenant(), Kind::WorkPackage, &package_id).await?;
+    package
+        .filter(|package| package.parent_id.as_deref() == Some(project_id))
+        .ok_or_else(missing)?;
+    if patch.title.is_none() && patch.status.is_none() && patch.body.is_empty() {
+        return Ok(task);
+    }
+    update_task(app, caller, project_id, &package_id, id, patch).await
+}
+
+/// The id of a team member: an id, or an object that names one.
+fn member_id(member: &Value) -> Option<&str> {
+    match member {
+        Value::String(id) => Some(id),
+        Value::Object(fields) => ["userId", "id", "_id"]
+            .iter()
+            .find_map(|name| fields.get(*name)?.as_str()),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => None,
+    }
 }
 
 /// A project with all that it holds.
@@ -305,8 +336,14 @@ pub async fn add_team(
             _ => Vec::new(),
         };
         for member in &members {
-            if !team.contains(member) {
-                team.push(member.clone());
+            let known = team.iter_mut().find(|other| {
+                *other == member || member_id(member).is_some_and(|id| member_id(other) == Some(id))
+            });
+            match known {
+                // An object says more than an id, such as another role.
+                Some(other) if member.is_object() => *other = member.clone(),
+                Some(_) => {}
+                None => team.push(member.clone()),
             }
         }
         body.insert("teamMembers".to_owned(), Value::Array(team));

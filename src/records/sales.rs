@@ -146,6 +146,211 @@ fn stage_of(body: &Map<String, Value>, stages: &[String]) -> Result<usize> {
     }
 }
 
+/// The position of a stage that is named by its name, by the id that it was given at the campaign's creation, or by its position.
+fn position(campaign: &Record, named: &Value) -> Result<usize> {
+    let stages = stages(campaign)?;
+    let word = match named {
+        Value::String(word) => word.trim().to_owned(),
+        Value::Number(number) => number.to_string(),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => String::new(),
+    };
+    let by_name = stages.iter().position(|s| s.eq_ignore_ascii_case(&word));
+    let body = campaign.body()?;
+    let given = body.get("stages").and_then(Value::as_array);
+    let by_id = || {
+        given?.iter().position(|stage| {
+            let id = ["_id", "id", "stageId"]
+                .iter()
+                .find_map(|name| stage.get(*name)?.as_str());
+            id == Some(word.as_str())
+        })
+    };
+    let by_number = || word.parse().ok().filter(|i| *i < stages.len());
+    by_name.or_else(by_id).or_else(by_number).ok_or_else(|| {
+        Error::invalid(
+            "stage_invalid",
+            format!(
+                "a stage of this campaign is one of {}, or its position from 0",
+                stages.join(", ")
+            ),
+        )
+    })
+}
+
+/// A lead with its campaign, if it has one.
+#[derive(Debug)]
+pub struct PlacedLead {
+    /// The lead.
+    pub lead: Record,
+    /// Its campaign.
+    pub campaign: Option<Record>,
+}
+
+impl PlacedLead {
+    /// Position and name of its stage.
+    ///
+    /// # Errors
+    /// When a row is damaged.
+    pub fn stage(&self) -> Result<Option<(usize, String)>> {
+        let Some(campaign) = &self.campaign else {
+            return Ok(None);
+        };
+        let at: usize = self
+            .lead
+            .status
+            .as_deref()
+            .unwrap_or("0")
+            .parse()
+            .unwrap_or(0);
+        Ok(stages(campaign)?.into_iter().nth(at).map(|name| (at, name)))
+    }
+}
+
+async fn campaign(app: &App, caller: &Caller, id: &str) -> Result<Record> {
+    records::load(&app.db, caller.tenant(), Kind::Campaign, id)
+        .await?
+        .ok_or_else(|| Error::not_found("record_not_found", "there is no such campaign"))
+}
+
+/// Adds a lead, to a stage of a campaign (the first when none is named) or to none.
+///
+/// # Errors
+/// `scope_missing`, `record_not_found`, `stage_invalid`, and those of [`records::create`].
+pub async fn create_lead(
+    app: &App,
+    caller: &Caller,
+    campaign_id: Option<&str>,
+    stage: Option<&Value>,
+    mut new: NewRecord,
+) -> Result<PlacedLead> {
+    caller.need_unconfined(Area::Sales.write())?;
+    let campaign = match campaign_id {
+        Some(id) => Some(campaign(app, caller, id).await?),
+        None => None,
+    };
+    if let Some(campaign) = &campaign {
+        let at = stage.map_or(Ok(0), |stage| position(campaign, stage))?;
+        new.parent_id = Some(campaign.id.clone());
+        new.status = Some(at.to_string());
+    } else if stage.is_some() {
+        return Err(Error::invalid(
+            "campaign_missing",
+            "a stage belongs to a campaign: send campaignId with it",
+        ));
+    }
+    let lead = records::create(app, caller, new).await?;
+    Ok(PlacedLead { lead, campaign })
+}
+
+/// Puts a lead into a stage of a campaign, the first when none is named; it leaves the campaign that it was in.
+///
+/// # Errors
+/// `scope_missing`, `record_not_found`, `stage_invalid`, `record_busy`.
+pub async fn place_lead(
+    app: &App,
+    caller: &Caller,
+    lead_id: &str,
+    campaign_id: &str,
+    stage: Option<&Value>,
+) -> Result<PlacedLead> {
+    caller.need_unconfined(Area::Sales.write())?;
+    let campaign = campaign(app, caller, campaign_id).await?;
+    let at = stage.map_or(Ok(0), |stage| position(&campaign, stage))?;
+    let lead = records::change(app, caller.tenant(), Kind::Lead, lead_id, |lead| {
+        lead.parent_id = Some(campaign.id.clone());
+        lead.status = Some(at.to_string());
+        Ok(())
+    })
+    .await?;
+    Ok(PlacedLead {
+        lead,
+        campaign: Some(campaign),
+    })
+}
+
+/// Moves a lead to another stage of its campaign. With `from`, it must be in that stage.
+///
+/// # Errors
+/// `scope_missing`, `record_not_found`, `stage_invalid`, `record_busy`; `campaign_missing` for a lead without a campaign, `stage_changed` when it is elsewhere.
+pub async fn move_lead(
+    app: &App,
+    caller: &Caller,
+    lead_id: &str,
+    from: Option<&Value>,
+    to: &Value,
+) -> Result<PlacedLead> {
+    caller.need_unconfined(Area::Sales.write())?;
+    let lead = records::load(&app.db, caller.tenant(), Kind::Lead, lead_id)
+        .await?
+        .ok_or_else(|| Error::not_found("record_not_found", "there is no such lead"))?;
+    let Some(campaign_id) = lead.parent_id else {
+        return Err(Error::conflict(
+            "campaign_missing",
+            "this lead is in no campaign; add it to one first",
+        ));
+    };
+    let campaign = campaign(app, caller, &campaign_id).await?;
+    let to = position(&campaign, to)?;
+    let from = from.map(|from| position(&campaign, from)).transpose()?;
+    let lead = records::change(app, caller.tenant(), Kind::Lead, lead_id, |lead| {
+        let here: Option<usize> = lead.status.as_deref().and_then(|s| s.parse().ok());
+        let is_elsewhere = from.is_some_and(|from| here.unwrap_or(0) != from);
+        if is_elsewhere || lead.parent_id.as_ref() != Some(&campaign_id) {
+            return Err(Error::conflict(
+                "stage_changed",
+                "this lead is in another stage by now",
+            ));
+        }
+        lead.status = Some(to.to_string());
+        Ok(())
+    })
+    .await?;
+    Ok(PlacedLead {
+        lead,
+        campaign: Some(campaign),
+    })
+}
+
+/// Changes a campaign: what is sent replaces what is there, and null removes it. Stages that have leads cannot be removed.
+///
+/// # Errors
+/// `scope_missing`, `record_not_found`, `stage_invalid`, `title_too_long`, `record_busy`.
+pub async fn update_campaign(
+    app: &App,
+    caller: &Caller,
+    id: &str,
+    status: Option<String>,
+    changes: records::Changes,
+) -> Result<Record> {
+    caller.need_unconfined(Area::Sales.write())?;
+    let taken: Vec<(Option<String>,)> = app
+        .db
+        .all(
+            "SELECT DISTINCT status FROM records WHERE tenant_id = $1 AND kind = 'lead' AND parent_id = $2",
+            args![caller.tenant(), id],
+        )
+        .await?;
+    let last = taken
+        .iter()
+        .filter_map(|(status,)| status.as_deref()?.parse::<usize>().ok())
+        .max();
+    records::change(app, caller.tenant(), Kind::Campaign, id, |campaign| {
+        changes.apply(campaign)?;
+        if let Some(status) = &status {
+            campaign.status = Some(status.clone());
+        }
+        let count = stages(campaign)?.len();
+        if last.is_some_and(|last| last >= count) {
+            return Err(Error::invalid(
+                "stage_invalid",
+                "a stage that has leads cannot be removed; move them first",
+            ));
+        }
+        Ok(())
+    })
+    .await
+}
+
 /// Leads of a campaign, of one stage or all.
 ///
 /// # Errors

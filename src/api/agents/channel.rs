@@ -4,11 +4,11 @@ use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
-use super::wire::{AgentFault, Auth, Body, One, Problem, View, one};
+use super::wire::{AgentFault, Auth, Body, One, Problem, Query, View, one};
 use crate::api::Service;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::records::Kind;
 use crate::records::channel::{self, Push};
 use crate::records::users;
@@ -26,21 +26,48 @@ pub(super) struct UserRecord {
     created_at: String,
 }
 
-/// Lists the people of the key's company.
-#[utoipa::path(get, path = "/protected/users", tag = "agents", operation_id = "listUsers", security(("key" = [])),
+/// Which part of the list of people.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase")]
+#[into_params(parameter_in = Query, rename_all = "camelCase")]
+pub(super) struct PeopleQuery {
+    /// From 1; all people when neither is given.
+    page: Option<usize>,
+    /// People of a page, 1 to 1000; 20 when only `page` is given.
+    page_size: Option<usize>,
+}
+
+/// Lists the people of the key's company, the oldest first.
+#[utoipa::path(get, path = "/protected/users", tag = "agents", operation_id = "listUsers", security(("key" = [])), params(PeopleQuery),
     responses((status = 200, body = One<Vec<UserRecord>>), (status = "4XX", body = AgentFault)))]
 pub(super) async fn users(
     State(service): State<Service>,
     Auth(caller): Auth,
+    Query(query): Query<PeopleQuery>,
 ) -> Result<Json<One<Vec<UserRecord>>>, Problem> {
     let found = users::list(&service.app, &caller).await?;
-    let records = found.into_iter().map(|user| UserRecord {
-        id: user.id,
-        name: user.name,
-        email: user.email,
-        role: user.role,
-        created_at: user.created_on.rfc3339(),
-    });
+    let (skip, take) = match (query.page, query.page_size) {
+        (None, None) => (0, found.len()),
+        (page, size) => {
+            let (page, size) = (page.unwrap_or(1), size.unwrap_or(20));
+            if page == 0 || !(1..=1000).contains(&size) {
+                let message = "page counts from 1, and pageSize is between 1 and 1000";
+                return Err(Error::invalid("parameter_invalid", message).into());
+            }
+            ((page - 1).saturating_mul(size), size)
+        }
+    };
+    let records = found
+        .into_iter()
+        .skip(skip)
+        .take(take)
+        .map(|user| UserRecord {
+            id: user.id,
+            name: user.name,
+            email: user.email,
+            role: user.role,
+            created_at: user.created_on.rfc3339(),
+        });
     Ok(one(records.collect()))
 }
 

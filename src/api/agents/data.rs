@@ -18,7 +18,7 @@ use crate::app::App;
 use crate::auth::Caller;
 use crate::error::{Error, Result};
 use crate::records::rows::{self, Format, Row, RowView, RowsUploaded, Source, Upload};
-use crate::records::{self, Filter, Kind, NewRecord, Record, folders};
+use crate::records::{self, Filter, Kind, NewRecord, Numbered, Record, folders};
 
 /// Lists folders, each with the number of its rows.
 #[utoipa::path(get, path = "/protected/data/folders", tag = "agents", operation_id = "listDataFolders", security(("key" = [])), params(ListQuery),
@@ -29,14 +29,14 @@ pub(super) async fn list(
     Query(query): Query<ListQuery>,
 ) -> Result<Json<Many>, Problem> {
     let page = query.numbered()?;
-    let found = records::list(
-        &service.app,
-        &caller,
-        &[Kind::Folder],
-        &Filter::default(),
-        &page,
-    )
-    .await?;
+    let filter = Filter {
+        parent_id: match query.parent() {
+            Some(parent) => Some(folders::id_of(&service.app, &caller, &parent).await?),
+            None => None,
+        },
+        ..Filter::default()
+    };
+    let found = records::list(&service.app, &caller, &[Kind::Folder], &filter, &page).await?;
     let ids: Vec<String> = found.items.iter().map(|f| f.id.clone()).collect();
     let counts = rows::counts(&service.app, &caller, &ids).await?;
     let mut answer = many(&found, &page)?;
@@ -98,8 +98,92 @@ pub(super) async fn folder(
     Auth(caller): Auth,
     Path(id): Path<String>,
 ) -> Result<Json<One<View>>, Problem> {
+    let id = folders::id_of(&service.app, &caller, &id).await?;
     let folder = records::get(&service.app, &caller, Kind::Folder, &id).await?;
     Ok(one(told(&service, &caller, &folder).await?))
+}
+
+/// The part of a folder's content that is asked for.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase")]
+#[into_params(parameter_in = Query, rename_all = "camelCase")]
+pub(super) struct ContentQuery {
+    /// Only rows whose field `type` is this, such as `document` or `invoice`.
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    /// Rows of a page, 1 to 1000; 100 when absent.
+    limit: Option<usize>,
+    /// `nextCursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// A folder with its rows.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct FolderContent {
+    folder: View,
+    /// Folders that stand in it, at most 100.
+    folders: Vec<View>,
+    items: Vec<RowRecord>,
+    /// Absent on the last page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
+}
+
+/// A folder with what it holds: its folders, and its rows in the order of appending.
+#[utoipa::path(get, path = "/protected/data/folders/{id}/content", tag = "agents", operation_id = "getDataFolderContent", security(("key" = [])), params(("id" = String, Path), ContentQuery),
+    responses((status = 200, body = One<FolderContent>), (status = "4XX", body = AgentFault)))]
+pub(super) async fn content(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path(id): Path<String>,
+    Query(query): Query<ContentQuery>,
+) -> Result<Json<One<FolderContent>>, Problem> {
+    let id = folders::id_of(&service.app, &caller, &id).await?;
+    let folder = records::get(&service.app, &caller, Kind::Folder, &id).await?;
+    let question = rows::Query {
+        filter: query
+            .kind
+            .filter(|kind| !kind.is_empty())
+            .map(|kind| json!({"field": "type", "op": "eq", "value": kind})),
+        limit: query.limit,
+        cursor: query.cursor,
+        ..rows::Query::default()
+    };
+    let found = rows::query(&service.app, &caller, &id, &question).await?;
+    let page = Numbered {
+        limit: 100,
+        ..Numbered::default()
+    };
+    let inside = Filter {
+        parent_id: Some(id.clone()),
+        ..Filter::default()
+    };
+    let inside = records::list(&service.app, &caller, &[Kind::Folder], &inside, &page).await?;
+    Ok(one(FolderContent {
+        folder: told(&service, &caller, &folder).await?,
+        folders: inside.items.iter().map(View::of).collect::<Result<_>>()?,
+        items: found
+            .rows
+            .into_iter()
+            .map(|row| RowRecord::of(&id, row))
+            .collect(),
+        next_cursor: found.next_cursor,
+    }))
+}
+
+/// The columns of a folder, as they were sent.
+#[utoipa::path(get, path = "/protected/data/folders/{id}/schema", tag = "agents", operation_id = "getDataFolderSchema", security(("key" = [])), params(("id" = String, Path)),
+    responses((status = 200, body = One<Value>), (status = "4XX", body = AgentFault)))]
+pub(super) async fn schema(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path(id): Path<String>,
+) -> Result<Json<One<Value>>, Problem> {
+    let id = folders::id_of(&service.app, &caller, &id).await?;
+    let folder = records::get(&service.app, &caller, Kind::Folder, &id).await?;
+    let schema = folder.body().map_err(Problem::from)?.remove("dataSchema");
+    Ok(one(schema.unwrap_or_else(|| json!({"fields": []}))))
 }
 
 /// Changes a folder: what is sent replaces what is there, and null removes it. `searchText` says what of its rows is searched: a template such as
@@ -112,6 +196,7 @@ pub(super) async fn update(
     Path(id): Path<String>,
     Body(body): Body<Map<String, Value>>,
 ) -> Result<Json<One<View>>, Problem> {
+    let id = folders::id_of(&service.app, &caller, &id).await?;
     let mut fields = Fields(body);
     let title = fields.first(&["title", "name", "dataTitle"])?;
     let parent_id = match fields.0.get("parentId") {
@@ -136,6 +221,7 @@ pub(super) async fn remove(
     Auth(caller): Auth,
     Path(id): Path<String>,
 ) -> Result<Json<One<Value>>, Problem> {
+    let id = folders::id_of(&service.app, &caller, &id).await?;
     rows::remove_folder(&service.app, &caller, &id).await?;
     Ok(removed(&id))
 }
@@ -176,6 +262,7 @@ pub(super) async fn append(
     Path(id): Path<String>,
     Body(row): Body<Map<String, Value>>,
 ) -> Result<(StatusCode, Json<One<RowRecord>>), Problem> {
+    let id = folders::id_of(&service.app, &caller, &id).await?;
     let row = unwrapped(&service.app, &caller, &id, row).await?;
     let row = rows::append(&service.app, &caller, &id, vec![row])
         .await?
@@ -289,6 +376,7 @@ pub(super) async fn upload(
     headers: HeaderMap,
     body: axum::body::Body,
 ) -> Result<(StatusCode, Json<One<RowsUploaded>>), Problem> {
+    let id = folders::id_of(&service.app, &caller, &id).await?;
     let upload = Upload {
         source: source(&query, &headers)?,
         batch: query.batch,
@@ -337,6 +425,7 @@ pub(super) async fn query(
     Path(id): Path<String>,
     Body(question): Body<rows::Query>,
 ) -> Result<Json<One<Found>>, Problem> {
+    let id = folders::id_of(&service.app, &caller, &id).await?;
     let answer = rows::query(&service.app, &caller, &id, &question).await?;
     let rows: Vec<RowRecord> = answer
         .rows
@@ -371,6 +460,7 @@ pub(super) async fn export(
     Path(id): Path<String>,
     Query(query): Query<ExportQuery>,
 ) -> Result<Response, Problem> {
+    let id = folders::id_of(&service.app, &caller, &id).await?;
     let format: Format = query.format.as_deref().unwrap_or("jsonl").parse()?;
     let (mime, ending) = match format {
         Format::Csv => ("text/csv; charset=utf-8", "csv"),
@@ -394,6 +484,7 @@ pub(super) async fn row(
     Auth(caller): Auth,
     Path((id, row_id)): Path<(String, String)>,
 ) -> Result<Json<One<RowRecord>>, Problem> {
+    let id = folders::id_of(&service.app, &caller, &id).await?;
     let row = rows::get(&service.app, &caller, &id, &row_id).await?;
     Ok(one(RowRecord::of(&id, row)))
 }
@@ -407,6 +498,7 @@ pub(super) async fn update_row(
     Path((id, row_id)): Path<(String, String)>,
     Body(fields): Body<Map<String, Value>>,
 ) -> Result<Json<One<RowRecord>>, Problem> {
+    let id = folders::id_of(&service.app, &caller, &id).await?;
     let row = rows::change(&service.app, &caller, &id, &row_id, Some(fields)).await?;
     Ok(one(RowRecord::of(&id, row)))
 }
@@ -419,6 +511,7 @@ pub(super) async fn remove_row(
     Auth(caller): Auth,
     Path((id, row_id)): Path<(String, String)>,
 ) -> Result<Json<One<Value>>, Problem> {
+    let id = folders::id_of(&service.app, &caller, &id).await?;
     rows::change(&service.app, &caller, &id, &row_id, None).await?;
     Ok(removed(&row_id))
 }

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::wire::{
@@ -98,29 +98,15 @@ async fn post(
     let title = fields.first(&["title", "name"])?;
     let supersedes = fields.text("supersedes")?;
     let mut texts = Vec::new();
-    for name in ["findings", "content", "summary"] {
+    for name in findings::TEXTS {
         texts.extend(fields.text(name)?.map(|text| (name, text)));
     }
     if let Some(sources) = fields.list("sources")? {
         fields.0.insert("sources".to_owned(), Value::Array(sources));
     }
-    let text = if texts.is_empty() {
-        String::new()
-    } else {
-        texts.remove(0).1
-    };
-    for (name, text) in texts {
-        // "content" is where the main text is kept.
-        let name = if name == "content" {
-            "moreContent"
-        } else {
-            name
-        };
-        fields.0.insert(name.to_owned(), json!(text));
-    }
     let new = NewFinding {
         title,
-        text,
+        texts,
         more: fields.0,
         supersedes,
     };

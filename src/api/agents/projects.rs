@@ -12,7 +12,7 @@ use super::wire::{
     many, one,
 };
 use crate::api::Service;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::records::projects::{self, TaskPatch};
 use crate::records::{self, Filter, Kind};
 
@@ -172,15 +172,50 @@ pub(super) async fn update_task(
     Path((project_id, package_id, id)): Path<(String, String, String)>,
     Body(body): Body<Map<String, Value>>,
 ) -> Result<Json<One<View>>, Problem> {
-    let mut fields = Fields(body);
-    let patch = TaskPatch {
-        title: fields.first(&["title", "name"])?,
-        status: fields.text("status")?,
-        body: fields.0,
-    };
+    let patch = task_patch(body)?;
     let task =
         projects::update_task(&service.app, &caller, &project_id, &package_id, &id, patch).await?;
     Ok(one(View::of(&task)?))
+}
+
+/// Changes a task of a project, whatever work package it stands in: its status, its title, `assigned_to`, any field; null removes one.
+#[utoipa::path(patch, path = "/protected/projects/{projectId}/tasks/{taskId}", tag = "agents", operation_id = "updateProjectTask", security(("key" = [])), params(("projectId" = String, Path), ("taskId" = String, Path)), request_body = Object,
+    responses((status = 200, body = One<View>), (status = "4XX", body = AgentFault)))]
+pub(super) async fn update_task_of(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path((project_id, id)): Path<(String, String)>,
+    Body(body): Body<Map<String, Value>>,
+) -> Result<Json<One<View>>, Problem> {
+    let patch = task_patch(body)?;
+    let task = projects::update_task_of(&service.app, &caller, &project_id, &id, patch).await?;
+    Ok(one(View::of(&task)?))
+}
+
+fn task_patch(body: Map<String, Value>) -> Result<TaskPatch> {
+    let mut fields = Fields(body);
+    Ok(TaskPatch {
+        title: fields.first(&["title", "name"])?,
+        status: fields.text("status")?,
+        body: fields.0,
+    })
+}
+
+/// Adds one person to a project: `userId`, perhaps with a `role`; answers with the project and its whole team.
+#[utoipa::path(post, path = "/protected/projects/{projectId}/team", tag = "agents", operation_id = "addProjectTeamMember", security(("key" = [])), params(("projectId" = String, Path)), request_body = Object,
+    responses((status = 200, body = One<View>), (status = "4XX", body = AgentFault)))]
+pub(super) async fn add_member(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path(project_id): Path<String>,
+    Body(body): Body<Map<String, Value>>,
+) -> Result<Json<One<View>>, Problem> {
+    if !body.get("userId").is_some_and(Value::is_string) {
+        return Err(Error::invalid("team_member_missing", "send userId").into());
+    }
+    let members = vec![Value::Object(body)];
+    let project = projects::add_team(&service.app, &caller, &project_id, members).await?;
+    Ok(one(View::of(&project)?))
 }
 
 /// Adds people to a project: `teamMember`, or `teamMembers`; answers with the project and its whole team.

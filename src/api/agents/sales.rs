@@ -12,9 +12,10 @@ use super::wire::{
     numbered, one,
 };
 use crate::api::Service;
+use crate::auth::Caller;
 use crate::error::{Error, Result};
-use crate::records::sales::{self, Funnel, Question};
-use crate::records::{self, Filter, Kind};
+use crate::records::sales::{self, Funnel, PlacedLead, Question};
+use crate::records::{self, Filter, Kind, NewRecord};
 
 /// Lists campaigns.
 #[utoipa::path(get, path = "/protected/sales/campaigns", tag = "agents", operation_id = "listSalesCampaigns", security(("key" = [])), params(ListQuery),
@@ -45,12 +46,151 @@ pub(super) async fn create_campaign(
     Body(body): Body<Map<String, Value>>,
 ) -> Result<(StatusCode, Json<One<View>>), Problem> {
     let new = Fields(body).record(Kind::Campaign)?;
-    let (campaign, leads) = sales::create_campaign(&service.app, &caller, new).await?;
+    add_campaign(&service, &caller, new).await
+}
+
+async fn add_campaign(
+    service: &Service,
+    caller: &Caller,
+    new: NewRecord,
+) -> Result<(StatusCode, Json<One<View>>), Problem> {
+    let (campaign, leads) = sales::create_campaign(&service.app, caller, new).await?;
     let mut view = View::of(&campaign)?;
     view.more
         .insert("stages".to_owned(), json!(sales::stages(&campaign)?));
     view.more.insert("leadsCount".to_owned(), json!(leads));
     Ok(created(view))
+}
+
+/// Creates a campaign, which stands in `campaign`, or changes the one of `id`.
+#[utoipa::path(post, path = "/protected/sales/create-campaign", tag = "agents", operation_id = "createOrUpdateSalesCampaign", security(("key" = [])), request_body = Object,
+    responses((status = 201, body = One<View>), (status = 200, body = One<View>), (status = "4XX", body = AgentFault)))]
+pub(super) async fn put_campaign(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Body(mut body): Body<Map<String, Value>>,
+) -> Result<(StatusCode, Json<One<View>>), Problem> {
+    let id = body.get("id").and_then(Value::as_str).map(str::to_owned);
+    let fields = match body.remove("campaign") {
+        Some(Value::Object(campaign)) => campaign,
+        Some(_) => {
+            return Err(Error::invalid("field_invalid", "campaign must be an object").into());
+        }
+        None => {
+            body.remove("id");
+            body
+        }
+    };
+    let new = Fields(fields).record(Kind::Campaign)?;
+    let Some(id) = id.filter(|id| !id.trim().is_empty()) else {
+        return add_campaign(&service, &caller, new).await;
+    };
+    let mut changes = records::Changes {
+        title: new.title,
+        body: new.body,
+    };
+    // Leads come with a campaign only when it is made.
+    if changes.body.remove("leads").is_some() {
+        let message = "leads of a campaign that is there are added one by one";
+        return Err(Error::invalid("leads_invalid", message).into());
+    }
+    let campaign = sales::update_campaign(&service.app, &caller, &id, new.status, changes).await?;
+    Ok((StatusCode::OK, one(View::of(&campaign)?)))
+}
+
+/// A lead with the stage that it is in.
+fn placed(placed: &PlacedLead) -> Result<View> {
+    let mut view = View::of(&placed.lead)?;
+    let mut note = |name: &str, value: Value| view.more.insert(name.to_owned(), value);
+    if let Some((at, name)) = placed.stage()? {
+        note("campaignId", json!(placed.lead.parent_id));
+        note("stageIndex", json!(at));
+        note("stage", json!(name));
+    }
+    Ok(view)
+}
+
+/// Takes out where a lead is to be.
+fn place(fields: &mut Fields) -> Option<Value> {
+    ["stageId", "stageIndex", "stage"]
+        .iter()
+        .find_map(|name| fields.0.remove(*name))
+        .filter(|stage| !stage.is_null())
+}
+
+/// Adds a lead (`name`, `email`, `phone`, `company`, and what else is wanted) to a campaign (`campaignId`), in its first stage or in `stageId`.
+#[utoipa::path(post, path = "/api/sales/create-lead", tag = "agents", operation_id = "createSalesLead", security(("key" = [])), request_body = Object,
+    responses((status = 201, body = One<View>), (status = "4XX", body = AgentFault)))]
+pub(super) async fn create_lead(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Body(body): Body<Map<String, Value>>,
+) -> Result<(StatusCode, Json<One<View>>), Problem> {
+    let mut fields = Fields(body);
+    let campaign_id = fields.text("campaignId")?;
+    let stage = place(&mut fields);
+    let name = fields.0.get("name").cloned();
+    let mut new = fields.record(Kind::Lead)?;
+    new.body.extend(name.map(|name| ("name".to_owned(), name)));
+    // The status of a lead is its stage.
+    new.status = None;
+    let title = ["email", "company"]
+        .iter()
+        .find_map(|n| new.body.get(*n)?.as_str());
+    new.title = new.title.or_else(|| title.map(str::to_owned));
+    let lead = sales::create_lead(
+        &service.app,
+        &caller,
+        campaign_id.as_deref(),
+        stage.as_ref(),
+        new,
+    )
+    .await?;
+    Ok(created(placed(&lead)?))
+}
+
+/// Puts a lead (`leadId`) into a campaign (`campaignId`), in its first stage or in `stageId`; it leaves the campaign that it was in.
+#[utoipa::path(post, path = "/api/sales/funnel/add-lead", tag = "agents", operation_id = "addLeadToCampaign", security(("key" = [])), request_body = Object,
+    responses((status = 200, body = One<View>), (status = "4XX", body = AgentFault)))]
+pub(super) async fn add_lead(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Body(body): Body<Map<String, Value>>,
+) -> Result<Json<One<View>>, Problem> {
+    let mut fields = Fields(body);
+    let missing = |name| Error::invalid("field_missing", format!("send {name}"));
+    let lead_id = fields.text("leadId")?.ok_or_else(|| missing("leadId"))?;
+    let campaign_id = fields
+        .text("campaignId")?
+        .ok_or_else(|| missing("campaignId"))?;
+    let stage = place(&mut fields);
+    let lead = sales::place_lead(
+        &service.app,
+        &caller,
+        &lead_id,
+        &campaign_id,
+        stage.as_ref(),
+    )
+    .await?;
+    Ok(one(placed(&lead)?))
+}
+
+/// Moves a lead (`leadId`) to another stage of its campaign (`toStageId`: name, id or position); with `fromStageId` only if it is in that one.
+#[utoipa::path(post, path = "/api/sales/funnel/move-lead", tag = "agents", operation_id = "moveLead", security(("key" = [])), request_body = Object,
+    responses((status = 200, body = One<View>), (status = "4XX", body = AgentFault)))]
+pub(super) async fn move_lead(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Body(body): Body<Map<String, Value>>,
+) -> Result<Json<One<View>>, Problem> {
+    let mut fields = Fields(body);
+    let missing = |name| Error::invalid("field_missing", format!("send {name}"));
+    let lead_id = fields.text("leadId")?.ok_or_else(|| missing("leadId"))?;
+    let mut stage = |name: &str| fields.0.remove(name).filter(|v| !v.is_null());
+    let from = stage("fromStageId");
+    let to = stage("toStageId").ok_or_else(|| missing("toStageId"))?;
+    let lead = sales::move_lead(&service.app, &caller, &lead_id, from.as_ref(), &to).await?;
+    Ok(one(placed(&lead)?))
 }
 
 /// A stage of a funnel.

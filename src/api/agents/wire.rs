@@ -227,9 +227,18 @@ pub struct ListQuery {
     sort_by: Option<String>,
     /// `asc` or `desc` (when absent).
     sort_order: Option<String>,
+    /// Of folders: only those in this one.
+    parent_id: Option<String>,
 }
 
 impl ListQuery {
+    /// The record that holds those that are listed.
+    #[must_use]
+    pub fn parent(&self) -> Option<String> {
+        let parent = self.parent_id.as_deref().map(str::trim);
+        parent.filter(|id| !id.is_empty()).map(str::to_owned)
+    }
+
     /// The part of the list.
     ///
     /// # Errors
@@ -369,7 +378,14 @@ impl Fields {
     /// # Errors
     /// `field_invalid`, `status_invalid`.
     pub fn record(mut self, kind: Kind) -> Result<NewRecord> {
-        let title = self.first(&["title", "name"])?;
+        let title = match self.first(&["title", "name"])? {
+            Some(title) => Some(title),
+            // The app's own models name their titles; they stay where their clients look for them.
+            None => ["campaign_title", "work_package_title", "task_title"]
+                .iter()
+                .find_map(|name| self.0.get(*name)?.as_str())
+                .map(str::to_owned),
+        };
         let status = self.text("status")?;
         if let Some(tags) = self.list("tags")? {
             self.0.insert("tags".to_owned(), Value::Array(tags));

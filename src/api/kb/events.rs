@@ -28,7 +28,7 @@ pub(super) struct EventQuery {
     last_event_id: Option<i64>,
 }
 
-/// Streams events; `id` is the position to resume after, `event` the topic, `data` the event as JSON.
+/// Streams events: those of the tenant to keys with `kb:read`, and to others that are confined to no dataset what they caused themselves. `id` is the position to resume after, `event` the topic, `data` the event as JSON.
 #[utoipa::path(get, path = "/kb/v1/events", tag = "kb", security(("key" = [])), params(EventQuery),
     responses((status = 200, body = Event, content_type = "text/event-stream"), (status = "4XX", body = Fault)))]
 pub(super) async fn listen(
@@ -37,7 +37,11 @@ pub(super) async fn listen(
     Query(query): Query<EventQuery>,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = Result<SseEvent, Infallible>>>, Problem> {
-    caller.need(Scope::KbRead)?;
+    let reads = caller.may(Scope::KbRead);
+    if !reads {
+        // An agent that only pushes may hear how that went.
+        caller.refuse_confined()?;
+    }
     let after = stream::resumes(&headers, query.last_event_id)?;
     let topics: Option<Vec<String>> = query
         .topics
@@ -45,8 +49,16 @@ pub(super) async fn listen(
     let only = query.dataset_id;
     let wanted = move |caller: &Caller, event: &Stored| {
         let dataset = event.dataset_id.as_deref();
-        topics.as_ref().is_none_or(|t| t.contains(&event.topic))
-            && only.as_deref().is_none_or(|id| dataset == Some(id))
+        let is_own = caller.key_id().is_some() && event.author.as_deref() == caller.key_id();
+        if !topics.as_ref().is_none_or(|t| t.contains(&event.topic))
+            || !only.as_deref().is_none_or(|id| dataset == Some(id))
+        {
+            return false;
+        }
+        if is_own && dataset.is_none() {
+            return true;
+        }
+        caller.may(Scope::KbRead)
             && (event.topic != "agent-task-update" || caller.may(Scope::ProjectsRead))
             // What is about no dataset is for those who are confined to none.
             && dataset.map_or(caller.datasets().is_none(), |id| caller.sees(id))

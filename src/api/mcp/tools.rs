@@ -404,7 +404,7 @@ pub(super) async fn post_finding(
     }
     let new = NewFinding {
         title: input.title,
-        text: input.findings,
+        texts: vec![("findings", input.findings)],
         more,
         supersedes: input.supersedes,
     };
@@ -419,7 +419,7 @@ pub(super) async fn add_knowledge(
 ) -> Result<Value> {
     let new = NewFinding {
         title: input.title,
-        text: input.content,
+        texts: vec![("content", input.content)],
         more: Map::new(),
         supersedes: input.supersedes,
     };
