@@ -69,44 +69,6 @@ impl Client {
         ))
     }
 
-    /// Sends a message of the Model Context Protocol; gives the messages that come back, none for a notification.
-    pub(super) async fn exchange(&self, path: &str, message: String) -> Result<Vec<String>> {
-        let response = self
-            .post(path)
-            .header("content-type", "application/json")
-            .header("accept", "application/json, text/event-stream")
-            .body(message)
-            .send()
-            .await
-            .map_err(|e| unreachable(&e))?;
-        let status = response.status();
-        let stream = response
-            .headers()
-            .get("content-type")
-            .and_then(|v| v.to_str().ok())
-            .is_some_and(|v| v.starts_with("text/event-stream"));
-        let body = response.text().await.map_err(|e| unreachable(&e))?;
-        if !status.is_success() {
-            return Err(Error::unprocessable(
-                "server_refused",
-                format!("the server answered {status}: {body}"),
-            ));
-        }
-        if stream {
-            let data = body.lines().filter_map(|l| l.strip_prefix("data:"));
-            return Ok(data
-                .map(|d| d.trim().to_owned())
-                .filter(|d| !d.is_empty())
-                .collect());
-        }
-        let one = body.trim().to_owned();
-        Ok(if one.is_empty() {
-            Vec::new()
-        } else {
-            vec![one]
-        })
-    }
-
     /// Every item of a paged list.
     pub(super) async fn all(&self, path: &str) -> Result<Vec<Value>> {
         let (mut all, mut cursor) = (Vec::new(), None::<String>);
@@ -151,7 +113,7 @@ impl Client {
     }
 }
 
-fn unreachable(error: &reqwest::Error) -> Error {
+pub(super) fn unreachable(error: &reqwest::Error) -> Error {
     Error::unavailable(
         "server_unreachable",
         format!("the server cannot be reached: {error}"),

@@ -1,12 +1,19 @@
 //! `cairn mcp`: the Model Context Protocol over standard input and output, for clients that start their servers themselves.
 
+use std::pin::pin;
+use std::sync::OnceLock;
+use std::time::Duration;
+
 use clap::Args;
+use futures::{StreamExt, stream};
+use reqwest::{Response, StatusCode};
 use rmcp::ServiceExt;
 use rmcp::transport::stdio;
+use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio_util::sync::CancellationToken;
 
-use super::client::Client;
+use super::client::{Client, unreachable};
 use super::{Done, Global, Remote, output};
 use crate::api::mcp::Mcp;
 use crate::auth::tenants;
@@ -53,19 +60,170 @@ pub(super) async fn run(global: &Global, args: McpArgs) -> Result<Done> {
     served.map(|()| Done::All)
 }
 
-/// Passes messages on to a server, one line each, and its answers back.
+/// Messages that are passed on at the same time.
+const AT_ONCE: usize = 8;
+/// Times that a message is sent to a server that is busy or cannot be reached.
+const TRIES: u32 = 6;
+/// Longest wait between two of them.
+const LONGEST_WAIT: Duration = Duration::from_secs(20);
+
+/// Passes messages on to a server, one line each, and its answers back. Whatever goes wrong with one message is the answer to it; only the end of the input
+/// ends the relay.
 async fn relay(client: &Client) -> Result<Done> {
-    let mut lines = BufReader::new(tokio::io::stdin()).lines();
+    let relay = Relay {
+        client,
+        version: OnceLock::new(),
+    };
+    let lines = BufReader::new(tokio::io::stdin()).split(b'\n');
+    let lines = stream::unfold(lines, |mut lines| async {
+        match lines.next_segment().await {
+            Ok(Some(line)) => Some((Ok(line), lines)),
+            Ok(None) => None,
+            Err(error) => Some((Err(error), lines)),
+        }
+    });
+    let answers = lines
+        .map(|line| async { Ok::<_, Error>(relay.answers(&line?).await) })
+        .buffer_unordered(AT_ONCE);
+    let mut answers = pin!(answers);
     let mut out = tokio::io::stdout();
-    while let Some(line) = lines.next_line().await? {
-        if line.trim().is_empty() {
-            continue;
+    while let Some(answers) = answers.next().await {
+        for answer in answers? {
+            out.write_all(format!("{answer}\n").as_bytes()).await?;
         }
-        for answer in client.exchange("/mcp", line).await? {
-            out.write_all(answer.as_bytes()).await?;
-            out.write_all(b"\n").await?;
-            out.flush().await?;
-        }
+        out.flush().await?;
     }
     Ok(Done::All)
+}
+
+struct Relay<'a> {
+    client: &'a Client,
+    /// The version of the protocol that client and server agreed on.
+    version: OnceLock<String>,
+}
+
+impl Relay<'_> {
+    /// Returns the messages that a line from the client leads to; none for a notification.
+    async fn answers(&self, line: &[u8]) -> Vec<Value> {
+        if line.trim_ascii().is_empty() {
+            return Vec::new();
+        }
+        let message: Value = match serde_json::from_slice(line) {
+            Ok(message) => message,
+            Err(error) => {
+                return vec![failed(
+                    &Value::Null,
+                    PARSE_ERROR,
+                    &format!("the line is no JSON: {error}"),
+                )];
+            }
+        };
+        let answers = match self.exchange(&message).await {
+            Ok(answers) => answers,
+            Err(error) if message.get("id").is_some_and(|id| !id.is_null()) => {
+                vec![failed(&message["id"], SERVER_ERROR, error.public_message())]
+            }
+            Err(error) => {
+                // Nobody waits for the answer to a notification.
+                tracing::warn!(error = %error, "a notification was not passed on");
+                Vec::new()
+            }
+        };
+        if message["method"] == "initialize"
+            && let Some(version) = answers
+                .iter()
+                .find_map(|a| a["result"]["protocolVersion"].as_str())
+        {
+            self.version.get_or_init(|| version.to_owned());
+        }
+        answers
+    }
+
+    /// Sends a message, again when the server is busy or has not been reached; what may have been carried out is not repeated.
+    async fn exchange(&self, message: &Value) -> Result<Vec<Value>> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let mut request = self
+                .client
+                .post("/mcp")
+                .header("accept", "application/json, text/event-stream")
+                .json(message);
+            if let Some(version) = self.version.get() {
+                request = request.header("mcp-protocol-version", version);
+            }
+            let backoff = Duration::from_millis(250) * 2_u32.pow(tries);
+            match request.send().await {
+                Ok(response) => {
+                    let status = response.status();
+                    let is_busy = status == StatusCode::TOO_MANY_REQUESTS
+                        || status == StatusCode::SERVICE_UNAVAILABLE;
+                    if !is_busy || tries == TRIES {
+                        return read(response).await;
+                    }
+                    let asked = response
+                        .headers()
+                        .get("retry-after")
+                        .and_then(|v| v.to_str().ok()?.parse().ok())
+                        .map(Duration::from_secs);
+                    tokio::time::sleep(asked.unwrap_or(backoff).min(LONGEST_WAIT)).await;
+                }
+                Err(error) if error.is_connect() && tries < TRIES => {
+                    tokio::time::sleep(backoff.min(LONGEST_WAIT)).await;
+                }
+                Err(error) => return Err(unreachable(&error)),
+            }
+        }
+    }
+}
+
+/// Reads the messages of an answer.
+async fn read(response: Response) -> Result<Vec<Value>> {
+    let status = response.status();
+    let is_stream = response
+        .headers()
+        .get("content-type")
+        .and_then(|v| v.to_str().ok())
+        .is_some_and(|v| v.starts_with("text/event-stream"));
+    let body = response.text().await.map_err(|e| unreachable(&e))?;
+    if !status.is_success() {
+        let fault: Option<Value> = serde_json::from_str(&body).ok();
+        let reason = fault
+            .as_ref()
+            .and_then(|fault| fault["error"]["message"].as_str())
+            .unwrap_or("no reason given");
+        return Err(Error::unprocessable(
+            "server_refused",
+            format!("the server answered {status}: {reason}"),
+        ));
+    }
+    let parts: Vec<&str> = if is_stream {
+        body.lines()
+            .filter_map(|line| line.strip_prefix("data:"))
+            .collect()
+    } else {
+        vec![&body]
+    };
+    parts
+        .into_iter()
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+        .map(|part| {
+            serde_json::from_str(part).map_err(|_| {
+                Error::unprocessable(
+                    "server_refused",
+                    "the server answered something that is no message of the protocol; is it Cairn?",
+                )
+            })
+        })
+        .collect()
+}
+
+/// Code of JSON-RPC for what is no JSON.
+const PARSE_ERROR: i64 = -32700;
+/// Code of JSON-RPC for what the server's side could not do.
+const SERVER_ERROR: i64 = -32000;
+
+fn failed(id: &Value, code: i64, message: &str) -> Value {
+    json!({"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": message}})
 }

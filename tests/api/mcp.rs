@@ -1,6 +1,8 @@
 //! The Model Context Protocol, over HTTP and over standard input: every tool, resources, the prompt, keys and scopes.
 
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use reqwest::StatusCode;
@@ -432,6 +434,102 @@ async fn over_stdio(arguments: &[&str], messages: &[Value]) -> Vec<Value> {
         .expect("a status");
     assert!(status.success(), "{status}");
     answers
+}
+
+/// A server that answers what it is told to, one after the other, and then that it is well.
+async fn moody(answers: Vec<(u16, &'static str)>) -> (String, Arc<AtomicUsize>) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let handler = move || {
+        let n = count.fetch_add(1, Ordering::SeqCst);
+        let (status, body) = answers.get(n).copied().unwrap_or((
+            200,
+            "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"well\":true}}",
+        ));
+        let status = StatusCode::from_u16(status).expect("a status");
+        std::future::ready((status, [("retry-after", "1")], body))
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let router = axum::Router::new().route("/mcp", axum::routing::post(handler));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    (url, asked)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_relay_waits_for_a_server_that_is_busy() {
+    let (url, asked) = moody(vec![(429, "{}"), (503, "{}")]).await;
+    let ping = json!({"jsonrpc": "2.0", "id": 1, "method": "ping"});
+    let answers = over_stdio(&["--url", &url, "--key", "k"], &[ping]).await;
+    assert_eq!(answers[0]["result"]["well"], true, "{answers:?}");
+    assert_eq!(asked.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_relay_answers_what_a_server_refuses_and_goes_on() {
+    let refusals = vec![
+        (
+            401,
+            "{\"error\": {\"message\": \"the API key is not valid\"}}",
+        ),
+        (200, "<html>a proxy</html>"),
+    ];
+    let (url, _) = moody(refusals).await;
+    let ping = |id: u64| json!({"jsonrpc": "2.0", "id": id, "method": "ping"});
+    let answers = over_stdio(&["--url", &url, "--key", "k"], &[ping(7), ping(8), ping(1)]).await;
+    let message = |at: usize| text(&answers[at]["error"]["message"]);
+    assert!(
+        message(0).contains("the API key is not valid"),
+        "{answers:?}"
+    );
+    assert!(message(1).contains("is it Cairn?"), "{answers:?}");
+    assert_eq!(
+        (
+            &answers[0]["id"],
+            &answers[1]["id"],
+            &answers[2]["result"]["well"]
+        ),
+        (&json!(7), &json!(8), &json!(true))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_line_that_is_no_message_ends_no_conversation() {
+    let (url, _) = moody(Vec::new()).await;
+    let data = tempfile::tempdir().expect("temporary directory");
+    let path = data.path().to_string_lossy().into_owned();
+    for arguments in [vec!["--url", &url, "--key", "k"], vec!["--data-dir", &path]] {
+        let mut child = tokio::process::Command::new(program())
+            .arg("mcp")
+            .args(&arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the program starts");
+        let mut input = child.stdin.take().expect("piped");
+        let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        let hello = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"protocolVersion": VERSION, "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}});
+        let sent = format!("{{\"half\n\u{fffd}\n\n{hello}\n");
+        input.write_all(sent.as_bytes()).await.expect("writes");
+        let mut seen = Vec::new();
+        while !seen
+            .iter()
+            .any(|answer: &Value| answer["result"].is_object())
+        {
+            let line = tokio::time::timeout(Duration::from_secs(60), lines.next_line());
+            let line = line.await.expect("in time").expect("reads");
+            let line = line.unwrap_or_else(|| panic!("{arguments:?} ended: {seen:?}"));
+            seen.push(serde_json::from_str(&line).expect("JSON"));
+        }
+        // The library that speaks for the data directory skips such lines.
+        if arguments[0] == "--url" {
+            assert_eq!(seen[0]["error"]["code"], -32700, "{seen:?}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
