@@ -156,7 +156,7 @@ pub enum Made {
     Generated,
     /// Sentences of the passages, word by word.
     Extractive,
-    /// Nobody: nothing was found.
+    /// Nobody: nothing was found, or nothing that is likely an answer.
     None,
 }
 
@@ -183,7 +183,7 @@ pub struct Completed {
     pub model: Option<String>,
     /// Whether the best passage is good enough to be an answer, by the dataset's threshold.
     pub confident: bool,
-    /// Whether every sentence with words cites a passage that supports it.
+    /// Whether the best passage reaches the dataset's threshold, and every sentence with words cites a passage that supports it.
     pub grounded: bool,
     /// What the search had to do without; absent when all is well.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -290,6 +290,7 @@ pub async fn answer(
         model: endpoint.as_ref().map(|e| e.model().to_owned()),
         tracker: Tracker::default(),
         confident: !found.confidence.no_confident_answer,
+        is_relevant: found.confidence.score >= found.confidence.threshold,
         degraded: found.degraded.clone(),
         search_ms: found.timings.total_ms,
         began,
@@ -305,6 +306,11 @@ pub async fn answer(
             return;
         }
         let Some(endpoint) = endpoint else {
+            // Sentences word by word support themselves, so nothing but the search can tell that they answer another question.
+            if !making.is_relevant {
+                yield making.completed(Made::None, None, None);
+                return;
+            }
             match extract::pick(&app, &question.text, &making.passages).await {
                 Ok(text) => {
                     for piece in text {
@@ -450,6 +456,8 @@ struct Making {
     citations: Vec<Cited>,
     model: Option<String>,
     confident: bool,
+    /// Whether the best passage reaches the dataset's threshold, also where an incomplete index leaves doubts.
+    is_relevant: bool,
     degraded: Vec<String>,
     search_ms: f64,
     began: Instant,
@@ -516,7 +524,8 @@ impl Making {
         finish: Option<String>,
         usage: Option<Usage>,
     ) -> AnswerEvent {
-        let grounded = !self.sentences.is_empty()
+        let grounded = self.is_relevant
+            && !self.sentences.is_empty()
             && self
                 .sentences
                 .iter()

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::sets::{self, Labels, Query};
 use super::statistics::{self, Interval, Outcome, Reliability};
-use super::tune;
+use super::tune::{self, Apply};
 use crate::app::App;
 use crate::auth::{Caller, Scope};
 use crate::clock::Time;
@@ -68,6 +68,9 @@ pub struct Summary {
     pub no_answer_accuracy: Option<f64>,
     /// Share of the answerable ones that got a confident answer.
     pub answer_accuracy: Option<f64>,
+    /// Mean share of the best ten hits that are judged; measures over hits that nobody has judged are too low. Absent in runs from before it was counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judged_at_10: Option<f64>,
     /// Median latency in milliseconds.
     pub p50_ms: f64,
     /// 95th percentile.
@@ -92,6 +95,9 @@ pub struct Measured {
     pub best_is_answer: bool,
     /// Whether the answer was confident.
     pub confident: bool,
+    /// Share of the best ten hits that are judged, whatever the grade.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judged_at_10: Option<f64>,
     /// Latency in milliseconds.
     pub milliseconds: f64,
 }
@@ -138,6 +144,13 @@ pub(super) fn ranking<'a>(hits: impl Iterator<Item = Passage<'a>>, labels: &Labe
     .collect()
 }
 
+/// The share of the best ten of a ranking that are judged; `None` when there are no hits.
+fn judged_share(ranked: &[String], judged: &Judgements) -> Option<f64> {
+    let head = &ranked[..ranked.len().min(10)];
+    let known = head.iter().filter(|id| judged.contains_key(*id)).count();
+    (!head.is_empty()).then(|| known as f64 / head.len() as f64)
+}
+
 fn measured(query: &Query, answer: &Answer) -> Result<Measured> {
     let labels = query.labels()?;
     let (judged, answerable) = judgements(&labels);
@@ -161,6 +174,7 @@ fn measured(query: &Query, answer: &Answer) -> Result<Measured> {
         best_score: answer.hits.first().map_or(0.0, |h| f64::from(h.score)),
         best_is_answer: best.is_some_and(|g| *g > 0),
         confident: !answer.confidence.no_confident_answer,
+        judged_at_10: judged_share(&ranked, &judged),
         milliseconds: answer.timings.total_ms,
     })
 }
@@ -218,7 +232,10 @@ pub fn summary(all: &[Measured]) -> Summary {
     let measures: Vec<Measures> = answerable.iter().map(|m| m.measures).collect();
     let mut times: Vec<f64> = all.iter().map(|m| m.milliseconds).collect();
     times.sort_by(f64::total_cmp);
+    let judged: Vec<f64> = answerable.iter().filter_map(|m| m.judged_at_10).collect();
     Summary {
+        judged_at_10: (!judged.is_empty())
+            .then(|| judged.iter().sum::<f64>() / judged.len() as f64),
         answerable: answerable.len(),
         unanswerable: unanswerable.len(),
         measures: measure::mean(&measures),
@@ -348,7 +365,7 @@ pub(crate) async fn execute(app: &Arc<App>, tenant_id: &str, run_id: &str) -> Re
     }
     let queries = sets::queries(app, &caller, &run.dataset_id, &run.query_set_id).await?;
     let (measures, queries) = if run.kind == "tuning" {
-        let apply: bool = serde_json::from_str(&run.configuration)?;
+        let apply: Apply = serde_json::from_str(&run.configuration)?;
         let tuning = tune::tune(app, &caller, &run.dataset_id, &queries, apply).await?;
         (serde_json::to_string(&tuning)?, "[]".to_owned())
     } else {

@@ -63,6 +63,8 @@ pub struct Query {
     pub text: String,
     /// JSON of [`Labels`].
     pub labels: String,
+    /// Whether it was made from a title or heading.
+    pub generated: bool,
     /// Time of creation.
     pub created_on: Time,
 }
@@ -117,7 +119,7 @@ pub async fn queries(
     let set = get(app, caller, dataset_id, set).await?;
     app.db
         .all(
-            "SELECT id, text, labels, created_on FROM kb_queries WHERE tenant_id = $1 AND query_set_id = $2 ORDER BY id",
+            "SELECT id, text, labels, generated, created_on FROM kb_queries WHERE tenant_id = $1 AND query_set_id = $2 ORDER BY id",
             args![caller.tenant(), &set.id],
         )
         .await
@@ -180,6 +182,8 @@ pub struct NewQuery {
     pub text: String,
     /// Labels by ids of documents or chunks, passages, or external ids or file names of documents.
     pub labels: Labels,
+    /// Whether it was made from a title or heading; what a person labels, too, is no longer.
+    pub generated: bool,
 }
 
 /// Adds queries; gives how many are new, and the names among the labels that stand for no document.
@@ -217,12 +221,12 @@ pub async fn add(
         if !query.labels.is_empty() && !query.labels.keys().any(|name| known.contains_key(name)) {
             continue;
         }
-        let labels: Labels = query
-            .labels
-            .into_iter()
-            .filter_map(|(name, grade)| Some((known.get(&name)?.clone(), grade)))
+        let named = query.labels.iter();
+        let labels: Labels = named
+            .filter_map(|(name, grade)| Some((known.get(name)?.clone(), *grade)))
             .collect();
-        added += usize::from(upsert(app, &mut tx, caller, &set.id, &query.text, labels).await?);
+        let query = NewQuery { labels, ..query };
+        added += usize::from(upsert(app, &mut tx, caller, &set.id, query).await?);
     }
     let total = usize::try_from(count)
         .unwrap_or(usize::MAX)
@@ -313,28 +317,34 @@ async fn upsert(
     tx: &mut Tx,
     caller: &Caller,
     set_id: &str,
-    text: &str,
-    labels: Labels,
+    new: NewQuery,
 ) -> Result<bool> {
+    let text = new.text.trim();
     let there: Option<Query> = tx
         .optional(
-            "SELECT id, text, labels, created_on FROM kb_queries WHERE tenant_id = $1 AND query_set_id = $2 AND text = $3",
-            args![caller.tenant(), set_id, text.trim()],
+            "SELECT id, text, labels, generated, created_on FROM kb_queries WHERE tenant_id = $1 AND query_set_id = $2 AND text = $3",
+            args![caller.tenant(), set_id, text],
         )
         .await?;
     let Some(there) = there else {
         tx.execute(
-            "INSERT INTO kb_queries (id, tenant_id, query_set_id, text, labels, created_on) VALUES ($1, $2, $3, $4, $5, $6)",
-            args![app.clock.id(), caller.tenant(), set_id, text.trim(), serde_json::to_string(&labels)?, app.clock.now()],
+            "INSERT INTO kb_queries (id, tenant_id, query_set_id, text, labels, created_on, generated) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+            args![app.clock.id(), caller.tenant(), set_id, text, serde_json::to_string(&new.labels)?, app.clock.now(), new.generated],
         )
         .await?;
         return Ok(true);
     };
     let mut merged = there.labels()?;
-    merged.extend(labels);
+    merged.extend(new.labels);
+    let generated = there.generated && new.generated;
     tx.execute(
-        "UPDATE kb_queries SET labels = $1 WHERE tenant_id = $2 AND id = $3",
-        args![serde_json::to_string(&merged)?, caller.tenant(), &there.id],
+        "UPDATE kb_queries SET labels = $1, generated = $4 WHERE tenant_id = $2 AND id = $3",
+        args![
+            serde_json::to_string(&merged)?,
+            caller.tenant(),
+            &there.id,
+            generated
+        ],
     )
     .await?;
     Ok(false)
@@ -465,6 +475,7 @@ pub async fn synthetic(
             Some(NewQuery {
                 text,
                 labels: Labels::from([(owner?, 2)]),
+                generated: true,
             })
         })
         .collect();
@@ -516,7 +527,11 @@ pub fn from_csv(bytes: &[u8]) -> Result<Vec<NewQuery>> {
     }
     Ok(found
         .into_iter()
-        .map(|(text, labels)| NewQuery { text, labels })
+        .map(|(text, labels)| NewQuery {
+            text,
+            labels,
+            generated: false,
+        })
         .collect())
 }
 
@@ -582,6 +597,7 @@ pub fn from_trec(topics: &str, qrels: &str) -> Result<Vec<NewQuery>> {
             Some(NewQuery {
                 text,
                 labels: labels.remove(id.as_str())?,
+                generated: false,
             })
         })
         .collect())
@@ -598,6 +614,7 @@ mod tests {
         let expected = |text: &str, labels: &[(&str, i64)]| NewQuery {
             text: text.to_owned(),
             labels: labels.iter().map(|(d, g)| ((*d).to_owned(), *g)).collect(),
+            generated: false,
         };
         assert_eq!(
             found,

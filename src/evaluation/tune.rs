@@ -1,6 +1,7 @@
 //! Auto-tuning: the best settings for one half of the labelled queries, reported on the other half. Candidates are taken once per query, so that
 //! trying every weight costs no searches.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
@@ -59,6 +60,18 @@ pub struct Tuning {
     pub applied: bool,
 }
 
+/// When what tuning finds becomes the dataset's defaults.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Apply {
+    /// Never: it is only reported.
+    Never,
+    /// When it is better on the other half by more than chance: the interval of the gain lies above 0.
+    CertainGain,
+    /// Unless it is worse there on average.
+    UnlessWorse,
+}
+
 /// A point of the curve.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -79,7 +92,7 @@ pub struct Tried {
     pub ndcg_at_10: f64,
 }
 
-/// Queues the tuning of a query set; with `apply`, the settings become the dataset's defaults, unless they are worse on the other half.
+/// Queues the tuning of a query set.
 ///
 /// # Errors
 /// `dataset_not_found`, `query_set_not_found`, `labels_missing`.
@@ -88,11 +101,11 @@ pub async fn start(
     caller: &Caller,
     dataset_id: &str,
     set: &str,
-    apply: bool,
+    apply: Apply,
 ) -> Result<Run> {
     let queries = sets::queries(app, caller, dataset_id, set).await?;
     answerable(&queries)?;
-    let configuration = apply.to_string();
+    let configuration = serde_json::to_string(&apply)?;
     runs::queue(
         app,
         caller,
@@ -131,7 +144,7 @@ pub(super) async fn tune(
     caller: &Caller,
     dataset_id: &str,
     all: &[Query],
-    apply: bool,
+    apply: Apply,
 ) -> Result<Tuning> {
     let (tuning, testing) = halves(&answerable(all)?);
     let pools = Pools::take(app, caller, dataset_id, &tuning, false).await?;
@@ -180,13 +193,31 @@ pub(super) async fn tune(
         .map(|(b, a)| a.measures.ndcg_at_10 - b.measures.ndcg_at_10)
         .collect();
     let gain = tokio::task::spawn_blocking(move || statistics::interval(&differences)).await?;
-    // The threshold is part of the settings: it is calibrated with them, over all queries.
-    let calibrated = runs::calibration(&everything);
+    // The threshold is part of the settings: it is calibrated with them, over all queries that people asked. Titles and headings score higher than questions.
+    let by_people: HashSet<&str> = all
+        .iter()
+        .filter(|q| !q.generated)
+        .map(|q| q.id.as_str())
+        .collect();
+    let asked: Vec<Measured> = everything
+        .into_iter()
+        .filter(|m| by_people.contains(m.query_id.as_str()))
+        .collect();
+    let calibrated = runs::calibration(&asked).confident_from.map(|t| t as f32);
     let chosen = Defaults {
-        confident_from: calibrated.confident_from.map(|t| t as f32),
+        confident_from: calibrated.or(in_force.confident_from),
         ..best.defaults
     };
-    let applied = apply && gain.mean >= 0.0;
+    // The threshold alone changes no ranking, so there is no gain to be sure of.
+    let ranks_alike = Defaults {
+        confident_from: chosen.confident_from,
+        ..in_force
+    } == chosen;
+    let applied = match apply {
+        Apply::Never => false,
+        Apply::CertainGain => gain.low > 0.0 || ranks_alike,
+        Apply::UnlessWorse => gain.mean >= 0.0,
+    };
     if applied {
         let reason = format!(
             "tuned on {} queries; nDCG@10 on {} others {:+.4} ({:+.4} to {:+.4})",

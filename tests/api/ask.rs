@@ -398,3 +398,28 @@ async fn without_a_model_the_best_sentences_answer() {
         );
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_model_nothing_is_said_about_what_no_passage_answers() {
+    let service = Service::start(Engine::Sqlite).await;
+    let dataset = service.dataset("north").await;
+    service.add(&dataset, "skagen.md", TEXT).await;
+    for question in [
+        "flurb quandle zib wub",
+        "How do I configure two factor authentication for the mail server?",
+    ] {
+        let (status, done) = service
+            .call(
+                Method::POST,
+                "/kb/v1/answer",
+                Some(json!({"question": question, "datasetIds": [dataset], "stream": false})),
+            )
+            .await;
+        assert_eq!(
+            (status, &done["kind"], &done["grounded"], &done["answer"]),
+            (StatusCode::OK, &json!("none"), &json!(false), &json!("")),
+            "{question}: {done}"
+        );
+        assert!(!done["passages"].as_array().expect("passages").is_empty());
+    }
+}

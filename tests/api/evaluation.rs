@@ -51,6 +51,43 @@ async fn labelled(service: &Service) -> (String, String) {
 }
 
 on_both! {
+    async fn a_threshold_never_comes_from_generated_queries(service: Service) {
+        let (dataset, _) = labelled(&service).await;
+        let sets = format!("/kb/v1/datasets/{dataset}/query-sets");
+        let set = text(&service.post(&sets, json!({"name": "titles"})).await["id"]);
+        let made = service.post(&format!("{sets}/{set}/synthetic"), json!({"from": "titles"})).await;
+        assert_eq!(made["added"], 12, "{made}");
+        // Queries that nothing answers, which would be enough to tell answers from the rest.
+        let tune = async || service.post(&format!("{sets}/{set}/tune"), json!({"apply": true, "allowUncertainGain": true})).await["tuning"].clone();
+        let generated = tune().await;
+        assert_eq!((generated["applied"].as_bool(), generated["defaults"].get("confidentFrom")), (Some(true), None), "{generated}");
+        let asked = json!({"queries": [
+            {"text": "what happens at the apiary", "labels": {"apiary.md": 2}},
+            {"text": "quantum chromodynamics lattice", "labels": {}},
+        ]});
+        service.post(&format!("{sets}/{set}/queries"), asked).await;
+        let by_people = tune().await;
+        assert!(by_people["defaults"]["confidentFrom"].is_number(), "{by_people}");
+    }
+
+    async fn a_gain_that_may_be_chance_is_not_applied(service: Service) {
+        let (dataset, set) = labelled(&service).await;
+        service.call(Method::PUT, &format!("/kb/v1/datasets/{dataset}/search-defaults"), Some(json!({"hybridAlpha": 0.55}))).await;
+        let tuning = service.post(&format!("/kb/v1/datasets/{dataset}/query-sets/{set}/tune"), json!({"apply": true})).await["tuning"].clone();
+        let low = tuning["gain"]["low"].as_f64().expect("an interval");
+        assert_eq!(tuning["applied"], json!(low > 0.0), "{tuning}");
+        let in_force = service.get(&format!("/kb/v1/datasets/{dataset}/search-defaults")).await["defaults"].clone();
+        assert_eq!(in_force == json!({"hybridAlpha": 0.55}), low <= 0.0, "{in_force}");
+    }
+
+    async fn a_run_tells_how_much_of_it_is_judged(service: Service) {
+        let (dataset, set) = labelled(&service).await;
+        let run = service.post(&format!("/kb/v1/datasets/{dataset}/query-sets/{set}/runs"), json!({"name": "judged", "configuration": {}})).await;
+        // Every query has one judged document of twelve, which stands among the best ten of them.
+        let judged = run["summary"]["judgedAt10"].as_f64().expect("a share");
+        assert!((0.05..=0.2).contains(&judged), "{judged}");
+    }
+
     async fn configurations_are_measured_compared_and_tuned(service: Service) {
         let (dataset, set) = labelled(&service).await;
         let runs = format!("/kb/v1/datasets/{dataset}/query-sets/{set}/runs");
@@ -76,7 +113,7 @@ on_both! {
         assert!(calibration["confidentFrom"].as_f64().is_some_and(|t| (0.3..0.9).contains(&t)), "{calibration}");
         assert!(calibration["accuracy"].as_f64().expect("a share") > 0.8);
 
-        let tuning = service.post(&format!("/kb/v1/datasets/{dataset}/query-sets/{set}/tune"), json!({"apply": true})).await;
+        let tuning = service.post(&format!("/kb/v1/datasets/{dataset}/query-sets/{set}/tune"), json!({"apply": true, "allowUncertainGain": true})).await;
         let tuned = &tuning["tuning"];
         assert_eq!(tuned["tunedOn"].as_u64().zip(tuned["testedOn"].as_u64()).map(|(a, b)| a + b), Some(24));
         assert_eq!((tuned["alphaCurve"].as_array().map(Vec::len), &tuned["applied"]), (Some(21), &json!(true)), "{tuned}");

@@ -17,7 +17,7 @@ use crate::evaluation::defaults;
 use crate::evaluation::history::{self, Asked, By, Moved, Remembered, Shown, Which};
 use crate::evaluation::runs::{self, Calibration, Compared, Measured, Run, Summary};
 use crate::evaluation::sets::{self, Items, Labels, NewQuery, QuerySet};
-use crate::evaluation::tune::{self, Tuning};
+use crate::evaluation::tune::{self, Apply, Tuning};
 use crate::page::Page;
 use crate::search::settings::{self, Strict};
 use crate::search::{Defaults, Settings};
@@ -311,6 +311,7 @@ pub(super) async fn feedback(
     let query = NewQuery {
         text: body.query,
         labels: Labels::from([(target, body.grade)]),
+        generated: false,
     };
     sets::feedback(&service.app, &caller, &body.dataset_id, query).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -390,6 +391,8 @@ pub(super) struct QueryRecord {
     text: String,
     /// From document id, or passage (`document@start-end`, in characters), to grade: 0 no answer, 1 useful, 2 an answer.
     labels: Labels,
+    /// Whether it was made from a title or heading.
+    generated: bool,
     created_on: String,
 }
 
@@ -419,6 +422,7 @@ pub(super) async fn get_set(
                 labels: q.labels()?,
                 id: q.id,
                 text: q.text,
+                generated: q.generated,
                 created_on: q.created_on.rfc3339(),
             })
         })
@@ -494,6 +498,7 @@ pub(super) async fn add_queries(
         .map(|q| NewQuery {
             text: q.text,
             labels: q.labels,
+            generated: false,
         })
         .collect();
     Ok(add(&service, &caller, &dataset, &set, queries).await?)
@@ -719,10 +724,14 @@ pub(super) async fn create_run(
 
 /// Whether to apply what is found.
 #[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct TuneRequest {
-    /// Make the best settings the dataset's defaults, unless they are worse on the other half of the queries.
+    /// Make the best settings the dataset's defaults, if they are better on the other half of the queries by more than chance.
     #[serde(default)]
     apply: bool,
+    /// With `apply`: apply them also when the gain may be chance, unless they are worse.
+    #[serde(default)]
+    allow_uncertain_gain: bool,
     /// Seconds to wait for the result, 0 to 25; 20 when absent.
     #[serde(rename = "waitSeconds")]
     wait_seconds: Option<u64>,
@@ -738,7 +747,12 @@ pub(super) async fn tune_set(
     Path((dataset, set)): Path<(String, String)>,
     Body(body): Body<TuneRequest>,
 ) -> Result<(StatusCode, Json<RunRecord>), Problem> {
-    let run = tune::start(&service.app, &caller, &dataset, &set, body.apply).await?;
+    let apply = match (body.apply, body.allow_uncertain_gain) {
+        (false, _) => Apply::Never,
+        (true, false) => Apply::CertainGain,
+        (true, true) => Apply::UnlessWorse,
+    };
+    let run = tune::start(&service.app, &caller, &dataset, &set, apply).await?;
     Ok(answered(&service, &caller, run, body.wait_seconds).await?)
 }
 

@@ -103,14 +103,14 @@ export async function page({ query, signal, replace }) {
     if (!isLast() || own !== set) return;
     picked = picked.filter((id) => list.some((/** @type {any} */ r) => r.id === id));
     const both = button('Compare the two', compare, { disabled: picked.length !== 2 });
-    put(runs, table('Runs', ['Choose', 'Run', 'State', 'nDCG@10', 'Recall@10', 'MRR@10', 'Hit@1', 'p50', 'p95', 'When', ''], list.map((/** @type {any} */ run) => {
+    put(runs, table('Runs', ['Choose', 'Run', 'State', 'nDCG@10', 'Recall@10', 'MRR@10', 'Hit@1', 'Judged@10', 'p50', 'p95', 'When', ''], list.map((/** @type {any} */ run) => {
       const m = run.summary?.measures;
       return [run.summary && !run.tuning && h('input', { type: 'checkbox', checked: picked.includes(run.id), 'aria-label': `Choose ${run.name} to compare`, onchange: (/** @type {any} */ e) => {
         picked = e.target.checked ? [...picked, run.id].slice(-2) : picked.filter((id) => id !== run.id);
         both.toggleAttribute('disabled', picked.length !== 2);
         for (const box of runs.querySelectorAll('input[type=checkbox]')) /** @type {any} */ (box).checked = picked.includes(/** @type {any} */ (box).dataset.run);
       }, 'data-run': run.id }), [run.name || 'Run', run.configuration && h('div', null, h('small', { class: 'mono' }, JSON.stringify({ ...run.configuration, topK: undefined })))], [badge(run.status), run.error && h('small', null, ` ${run.error}`), ['queued', 'running'].includes(run.status) && h('progress', { 'aria-label': 'Running' })],
-      number(m?.ndcg_at_10), number(m?.recall_at_10), number(m?.mrr_at_10), number(m?.hit_at_1), run.summary ? ms(run.summary.p50Ms) : '–', run.summary ? ms(run.summary.p95Ms) : '–', ago(run.createdOn),
+      number(m?.ndcg_at_10), number(m?.recall_at_10), number(m?.mrr_at_10), number(m?.hit_at_1), run.summary?.judgedAt10 === undefined ? '–' : `${Math.round(100 * run.summary.judgedAt10)} %`, run.summary ? ms(run.summary.p50Ms) : '–', run.summary ? ms(run.summary.p95Ms) : '–', ago(run.createdOn),
       button('Delete', async () => { await call('DELETE', `${base()}/runs/${run.id}`); await drawRuns(); }, { class: 'small plain', 'aria-label': `Delete run ${run.name}` })];
     }), 'No runs yet: choose settings above and press Run.'), list.length > 1 && h('p', null, both));
     clearTimeout(timer);
