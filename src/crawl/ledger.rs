@@ -372,12 +372,12 @@ pub(super) async fn memory(db: &Db, crawl: &Crawl, url: &str) -> Result<Option<M
     .await
 }
 
-/// The page that had a content when it was last seen, and has a document.
+/// The page that had a content when it was last seen, and has a document; a copy of another page owns nothing.
 pub(super) async fn owner(db: &Db, crawl: &Crawl, content_hash: &str) -> Result<Option<String>> {
     let row: Option<(String,)> = db
         .optional(
             "SELECT p.url FROM kb_site_pages p JOIN kb_documents d ON d.id = p.document_id
-             WHERE p.site_id = $1 AND p.tenant_id = $2 AND p.content_hash = $3 AND p.gone_since IS NULL ORDER BY p.url LIMIT 1",
+             WHERE p.site_id = $1 AND p.tenant_id = $2 AND p.content_hash = $3 AND p.gone_since IS NULL AND p.copy_of IS NULL ORDER BY p.url LIMIT 1",
             args![&crawl.site_id, &crawl.tenant_id, content_hash],
         )
         .await?;

@@ -43,6 +43,12 @@ enum Taken {
     Skipped(&'static str, String),
 }
 
+/// The document that a page has from before, and the content that it was made of.
+struct Held {
+    document_id: String,
+    content_hash: Option<String>,
+}
+
 impl Visitor {
     /// Asks for an address and decides what becomes of it.
     pub(super) async fn look(&self, url: &Url, row: &Seen) -> Result<Outcome> {
@@ -54,7 +60,12 @@ impl Visitor {
             _ => None,
         };
         // What is there in part is still the page's, and goes when the page does.
-        let held = memory.as_ref().and_then(|m| m.document_id.clone());
+        let held = memory.as_ref().and_then(|m| {
+            Some(Held {
+                document_id: m.document_id.clone()?,
+                content_hash: m.content_hash.clone(),
+            })
+        });
         let copy = memory
             .clone()
             .filter(|m| known.is_none() && m.copy_of.is_some() && !row.forced);
@@ -268,7 +279,7 @@ impl Visitor {
         url: &Url,
         row: &Seen,
         known: Option<Memory>,
-        held: Option<String>,
+        held: Option<Held>,
         head: &Head,
         bytes: Bytes,
     ) -> Result<Outcome> {
@@ -410,7 +421,7 @@ impl Visitor {
         url: &Url,
         row: &Seen,
         known: Option<Memory>,
-        held: Option<String>,
+        held: Option<Held>,
         head: &Head,
         stored: Stored,
     ) -> Result<Outcome> {
@@ -600,7 +611,7 @@ impl Visitor {
         url: &Url,
         taken: Taken,
         hash: Option<String>,
-        held: Option<String>,
+        held: Option<Held>,
         head: &Head,
         bytes: u64,
         content_type: String,
@@ -633,7 +644,7 @@ impl Visitor {
                 }
             }
             Taken::Unchanged => {
-                memory.document_id = held;
+                memory.document_id = held.map(|h| h.document_id);
                 let mut outcome = Outcome::of(
                     "unchanged",
                     "same_content",
@@ -644,23 +655,24 @@ impl Visitor {
             }
             Taken::Copy(other) => {
                 // What was known keeps its document until the end of the crawl decides.
-                memory.document_id = held;
                 let mut outcome = Outcome::skipped("duplicate", format!("a copy of {other}"));
                 outcome.verdict.other_url = Some(other.clone());
                 memory.copy_of = Some(other);
-                if memory.document_id.is_some() {
-                    // What the server says now is about another text than that of the document.
-                    memory.content_hash = None;
+                if let Some(held) = held {
+                    // The document is that of an earlier text: if the page is taken after all, it tells whether that has changed. What the server says now is
+                    // about another one.
+                    memory.document_id = Some(held.document_id);
+                    memory.content_hash = held.content_hash;
                     (memory.etag, memory.last_modified) = (None, None);
                 }
                 outcome
             }
             Taken::Skipped(code, reason) => {
-                memory.document_id = held;
+                memory.document_id = held.map(|h| h.document_id);
                 Outcome::skipped(code, reason)
             }
             Taken::Failed(code, reason) => {
-                memory.document_id = held;
+                memory.document_id = held.map(|h| h.document_id);
                 Outcome::of("failed", &code, reason)
             }
         };

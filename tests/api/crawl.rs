@@ -1210,3 +1210,83 @@ async fn a_page_that_came_back_stays() {
         "{back}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pages_that_call_each_other_canonical_stay_as_they_are() {
+    let service = service().await;
+    let site = Site::start(vec![
+        ("/", page("the heron colony", &["/a", "/b", "/c"])),
+        (
+            "/a",
+            page_with("reed warblers", &[], "<link rel=canonical href='/b'>"),
+        ),
+        (
+            "/b",
+            page_with("river otters", &[], "<link rel=canonical href='/c'>"),
+        ),
+        (
+            "/c",
+            page_with("kingfishers", &[], "<link rel=canonical href='/a'>"),
+        ),
+    ])
+    .await;
+    let dataset = service.dataset("web").await;
+    let wanted = settings(&site.url, json!({}));
+    let (first, _) = crawl(&service, &dataset, wanted.clone()).await;
+    assert_eq!(first["pagesNew"], 4, "each has a text of its own: {first}");
+    let ids = async || {
+        let listed = service
+            .get(&format!("/kb/v1/datasets/{dataset}/documents"))
+            .await;
+        let mut ids: Vec<(String, Value)> = listed["data"]
+            .as_array()
+            .expect("documents")
+            .iter()
+            .map(|d| (text(&d["id"]), d["version"].clone()))
+            .collect();
+        ids.sort_by(|a, b| a.0.cmp(&b.0));
+        ids
+    };
+    let before = ids().await;
+    for _ in 0..3 {
+        // Without it, the server would say by itself that nothing has changed.
+        site.make_noise();
+        let (again, seen) = crawl(&service, &dataset, wanted.clone()).await;
+        assert_eq!(
+            (
+                &again["pagesUnchanged"],
+                &again["pagesChanged"],
+                &again["pagesNew"]
+            ),
+            (&json!(4), &json!(0), &json!(0)),
+            "{seen:#?}"
+        );
+        assert_eq!(ids().await, before);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_page_that_becomes_a_copy_gives_its_document_up() {
+    let service = service().await;
+    let site = Site::start(vec![
+        ("/", page("the heron colony", &["/print"])),
+        ("/print", page("reed warblers", &[])),
+    ])
+    .await;
+    let dataset = service.dataset("web").await;
+    let wanted = settings(&site.url, json!({}));
+    crawl(&service, &dataset, wanted.clone()).await;
+    site.set("/", page("the heron colony", &["/print", "/reeds"]));
+    site.set(
+        "/print",
+        page_with("reed warblers", &[], "<link rel=canonical href='/reeds'>"),
+    );
+    site.set("/reeds", page("reed warblers", &[]));
+    let (_, seen) = crawl(&service, &dataset, wanted.clone()).await;
+    assert_eq!(verdict(&seen, "/print"), "skipped duplicate");
+    assert_eq!(seen["/reeds"]["verdict"], "new", "{seen:#?}");
+    let listed = service
+        .get(&format!("/kb/v1/datasets/{dataset}/documents"))
+        .await;
+    assert_eq!(listed["data"].as_array().map(Vec::len), Some(2), "{listed}");
+}

@@ -88,6 +88,8 @@ fn xml(text: &str) -> Option<Sitemap> {
     reader.config_mut().allow_dangling_amp = true;
     let mut found = Sitemap::default();
     let (mut is_sitemap, mut is_index) = (false, false);
+    // The prefix that the root has stands for the name space of sitemaps.
+    let mut root_prefix: Option<String> = None;
     // The element whose text is read, and what was read of the current entry.
     let mut field: Option<Field> = None;
     let (mut address, mut modified) = (String::new(), String::new());
@@ -99,15 +101,20 @@ fn xml(text: &str) -> Option<Sitemap> {
         match event {
             Event::Start(element) => {
                 let name = element.name();
+                let prefix = name.prefix().map(|p| p.as_ref().to_owned());
+                if !is_sitemap {
+                    root_prefix.clone_from(&prefix);
+                }
                 let local = name.local_name();
                 match local.as_ref() {
                     "urlset" => is_sitemap = true,
                     "sitemapindex" => (is_sitemap, is_index) = (true, true),
-                    "url" | "sitemap" => (address, modified) = Default::default(),
-                    // Pictures and videos have a `loc` of their own, in their name spaces.
-                    "loc" if name.prefix().is_none() => field = Some(Field::Address),
-                    "lastmod" if name.prefix().is_none() => field = Some(Field::Modified),
                     _ if !is_sitemap => return None,
+                    // Pictures and videos have a `loc` of their own, in their name spaces.
+                    _ if prefix != root_prefix => {}
+                    "url" | "sitemap" => (address, modified) = Default::default(),
+                    "loc" => field = Some(Field::Address),
+                    "lastmod" => field = Some(Field::Modified),
                     _ => {}
                 }
             }
@@ -119,6 +126,8 @@ fn xml(text: &str) -> Option<Sitemap> {
                     .map_or_else(|_| raw.clone(), std::borrow::Cow::into_owned);
                 append(field, &mut address, &mut modified, &known);
             }
+            Event::End(element)
+                if element.name().prefix().map(|p| p.as_ref().to_owned()) != root_prefix => {}
             Event::End(element) => match element.name().local_name().as_ref() {
                 "loc" | "lastmod" => field = None,
                 "url" | "sitemap" => {
@@ -230,6 +239,22 @@ mod tests {
             assert_eq!(pages[0].modified, Some(1_767_319_445_000));
             assert_eq!(pages[1].modified, Some(1_767_398_399_000));
         }
+    }
+
+    #[test]
+    fn the_name_space_may_have_a_prefix() {
+        let list = b"<?xml version='1.0'?><sm:urlset xmlns:sm='http://www.sitemaps.org/schemas/sitemap/0.9' xmlns:image='http://www.google.com/schemas/sitemap-image/1.1'>\
+            <sm:url><sm:loc>https://a.test/1</sm:loc><sm:lastmod>2026-01-02</sm:lastmod><image:image><image:loc>https://a.test/1.png</image:loc></image:image></sm:url>\
+            <sm:url><sm:loc>https://a.test/2</sm:loc></sm:url></sm:urlset>";
+        let pages = parse(list).expect("a sitemap").pages;
+        let addresses: Vec<&str> = pages.iter().map(|p| p.address.as_str()).collect();
+        assert_eq!(addresses, ["https://a.test/1", "https://a.test/2"]);
+        assert!(pages[0].modified.is_some());
+        let index = b"<s:sitemapindex xmlns:s='x'><s:sitemap><s:loc>https://a.test/1.xml</s:loc></s:sitemap></s:sitemapindex>";
+        assert_eq!(
+            parse(index).expect("an index").sitemaps,
+            ["https://a.test/1.xml"]
+        );
     }
 
     #[test]

@@ -9,7 +9,7 @@ import { grid } from '../lib/table.js';
 /** Settings that a form shows; the others keep what they have. */
 /** @type {[string, string, 'number' | 'list' | 'flag' | 'text', string?][]} */
 const FIELDS = [
-  ['maxPages', 'Pages at most', 'number'], ['maxDepth', 'Links away at most', 'number'], ['requestsPerSecond', 'Requests per second', 'number'], ['urlPathFilter', 'Paths begin with', 'text'],
+  ['maxPages', 'Pages at most', 'number'], ['maxDepth', 'Links away at most', 'number'], ['requestsPerSecond', 'Requests per second', 'number'], ['urlPathFilter', 'Paths begin with', 'text', 'empty: the whole website'],
   ['include', 'Only', 'list', 'patterns: /docs/**'], ['exclude', 'Not', 'list', 'patterns, separated by commas'], ['files', 'PDF and office files, too', 'flag'], ['sitemaps', 'Find pages through sitemaps', 'flag'],
   ['removeVanished', 'Remove pages that vanish', 'flag'], ['render', 'Render with a browser', 'flag'],
 ];
@@ -25,6 +25,17 @@ export async function sites(dataset, signal) {
     const now = site?.settings ?? {};
     const start = h('input', { type: 'url', required: true, value: now.startUrl ?? '', placeholder: 'https://example.com/docs/', readonly: Boolean(site) });
     const inputs = Object.fromEntries(FIELDS.map(([name, , kind]) => [name, kind === 'flag' ? h('input', { type: 'checkbox', checked: now[name] ?? ['sitemaps', 'removeVanished'].includes(name) }) : h('input', { type: kind === 'number' ? 'number' : 'text', step: 'any', value: kind === 'list' ? (now[name] ?? []).join(', ') : now[name] ?? '' })]));
+    // A website that is added begins with the folder of its first address: whoever names https://example.com/docs/ means the documentation.
+    if (!site) {
+      let own = false;
+      inputs.urlPathFilter.addEventListener('input', () => { own = true; });
+      start.addEventListener('input', () => {
+        if (own) return;
+        const path = URL.canParse(start.value) ? new URL(start.value).pathname : '/';
+        const folder = path.slice(0, path.lastIndexOf('/') + 1);
+        inputs.urlPathFilter.value = folder === '/' ? '' : folder;
+      });
+    }
     const saved = await dialog(site ? 'Settings of the website' : 'Add a website', (close) => form(async () => {
       /** @type {any} */
       const body = { ...now, startUrl: start.value };
