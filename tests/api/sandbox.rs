@@ -775,3 +775,29 @@ async fn every_page_tells_its_story_and_axe_finds_nothing_serious() {
     browser.see("h1", "Sign in").await;
     browser.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_website_is_confined_to_the_folder_of_its_first_address() {
+    let service = Service::start(Engine::Sqlite).await;
+    let dataset = service.dataset("web").await;
+    let browser = signed_in(&service, 1300, 900).await;
+    browser
+        .open(&format!(
+            "{}/sandbox/datasets/{dataset}?tab=crawl",
+            service.url
+        ))
+        .await;
+    browser.press("Add a website").await;
+    browser
+        .write(
+            "dialog input[type=url]",
+            "https://example.com/docs/guide.html",
+        )
+        .await;
+    let filled = browser
+        .eval("return [...document.querySelectorAll('dialog input')].map((i) => i.value)")
+        .await;
+    let values = filled.as_array().expect("values");
+    assert!(values.contains(&json!("/docs/")), "{filled}");
+    browser.close().await;
+}
