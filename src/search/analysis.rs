@@ -1,4 +1,5 @@
 //! From text to keyword terms. Words are runs of letters, digits, marks and `_`, lower-cased, without stop words, stemmed by the dataset's language.
+//! Stop words are kept apart: they count only where a query asks for nothing else, and in phrases and conditions.
 //! Identifiers and versions are indexed whole and in parts (`HTTP_PROXY`, `getUserName`, `x.y.z`, `C++`); scripts that do not space
 //! their words become pairs of characters, and Han characters also stand alone. A term with diacritics has a folded twin, by which it is found without them, a little later.
 
@@ -16,7 +17,7 @@ use unicode_segmentation::UnicodeSegmentation;
 use crate::error::{Error, Result};
 
 /// Changes with every change of the analysis: indexes written with another version are built anew.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 
 /// Tokens longer than this many bytes (base64, minified code) are not indexed.
 const LONGEST: usize = 200;
@@ -51,6 +52,8 @@ const UNRECOGNISED: &str = "en";
 const STOP_WORDS_IN: usize = 12;
 /// Before a folded term; no text has it.
 const FOLDED: char = '\u{1}';
+/// Before a stop word; no text has it.
+const STOP: char = '\u{2}';
 
 /// Refuses languages that no analysis is known for.
 ///
@@ -211,6 +214,34 @@ fn is_width_form(c: char) -> bool {
     matches!(c, '\u{ff01}'..='\u{ffee}')
 }
 
+/// The stop words of a text in a language, marked as such and at their positions among all words; none where the language's stop words are not known.
+#[must_use]
+pub fn stop_words(language: &str, text: &str) -> Vec<Token> {
+    let language = known(language);
+    if language == "none" {
+        return Vec::new();
+    }
+    let kept = tokens(language, text);
+    let mut kept = kept.iter().map(|t| (t.offset_from, t.offset_to)).peekable();
+    let mut stops = Vec::new();
+    for mut token in tokens("none", text) {
+        let place = (token.offset_from, token.offset_to);
+        if kept.peek() == Some(&place) {
+            kept.next();
+        } else {
+            token.text.insert(0, STOP);
+            stops.push(token);
+        }
+    }
+    stops
+}
+
+/// The word of a marked stop word; `None` for other terms.
+#[must_use]
+pub fn as_stop_word(term: &str) -> Option<&str> {
+    term.strip_prefix(STOP)
+}
+
 /// The tokens of a text in a language with the folded twins: those that are indexed.
 #[must_use]
 pub fn indexed(language: &str, text: &str) -> Vec<Token> {
@@ -283,7 +314,7 @@ pub fn twin_of_plain(term: &str) -> String {
 /// A term as people may see it.
 #[must_use]
 pub fn shown(term: &str) -> &str {
-    term.trim_start_matches(FOLDED)
+    term.trim_start_matches([FOLDED, STOP])
 }
 
 /// Whether a term is a folded twin.
@@ -625,6 +656,28 @@ mod tests {
         assert_eq!(indexed, ["málaga", &twin_of_plain("malaga"), "bay"]);
         assert_eq!(folded("straße"), Some(twin_of_plain("strasse")));
         assert_eq!(folded("plain"), None);
+    }
+
+    #[test]
+    fn stop_words_are_kept_apart_at_their_positions() {
+        let of = |language: &str, text: &str| -> Vec<(String, usize)> {
+            let found = stop_words(language, text).into_iter();
+            found
+                .map(|t| (shown(&t.text).to_owned(), t.position))
+                .collect()
+        };
+        assert_eq!(
+            of("en", "To be, or not to see"),
+            [
+                ("to".to_owned(), 0),
+                ("be".to_owned(), 1),
+                ("or".to_owned(), 2),
+                ("not".to_owned(), 3),
+                ("to".to_owned(), 4)
+            ]
+        );
+        assert_eq!(of("none", "to be"), []);
+        assert_eq!(of("de", "Der IT-Leiter"), [("der".to_owned(), 0)]);
     }
 
     #[test]

@@ -26,8 +26,11 @@ pub fn highlight(
     terms: &HashSet<&str>,
 ) -> (Vec<Range>, Vec<String>) {
     let (mut bytes, mut met) = (Vec::new(), Vec::new());
+    let has_stops = terms.iter().any(|t| analysis::as_stop_word(t).is_some());
     for language in languages {
-        for token in analysis::indexed(language, content) {
+        let stops = has_stops.then(|| analysis::stop_words(language, content));
+        let tokens = analysis::indexed(language, content);
+        for token in tokens.into_iter().chain(stops.into_iter().flatten()) {
             if terms.contains(token.text.as_str()) {
                 bytes.push((token.offset_from, token.offset_to));
                 if !met.contains(&token.text) {

@@ -419,6 +419,7 @@ fn missing(source: &Source, chunk: &Chunk) -> Vec<String> {
         has.extend(
             super::analysis::indexed(language, &text)
                 .into_iter()
+                .chain(super::analysis::stop_words(language, &text))
                 .map(|t| t.text),
         );
     }

@@ -54,6 +54,30 @@ async fn names(service: &Service, body: Value) -> Vec<String> {
 }
 
 on_both! {
+    async fn stop_words_are_found_where_they_are_meant(service: Service) {
+        let dataset = service.dataset("lines").await;
+        for (name, text) in [
+            ("hamlet.md", "To be, or not to be, that is the question."),
+            ("help.md", "IT is run by Ravi, who is to be found in the cellar."),
+            ("hafen.md", "Frau Müller aus Köln prüft die Größe der Brücke und der Straße am Hafen."),
+        ] {
+            service.add(&dataset, name, text).await;
+        }
+        let ask = async |query: &str| names(&service, json!({"query": query, "datasetIds": [dataset], "topK": 20})).await;
+        assert_eq!(ask("\"to be or not to be\"").await, ["hamlet.md"]);
+        assert_eq!(ask("\"is to be\"").await, ["help.md"], "in this order");
+        assert_eq!(ask("+IT").await, ["help.md"]);
+        assert_eq!(ask("+IT Ravi").await, ["help.md"]);
+        assert_eq!(ask("+der Straße").await, ["hafen.md"]);
+        assert!(!ask("Köln question -or").await.contains(&"hamlet.md".to_owned()));
+        // A query of nothing else has scores, and says which words it found.
+        let hits = service.search(json!({"query": "who is it", "datasetIds": [dataset], "hybridAlpha": 0.0, "explain": true})).await;
+        assert_eq!(text(&hits[0]["fileName"]), "help.md");
+        assert!(hits[0]["score"].as_f64().is_some_and(|s| s > 0.0), "{}", hits[0]);
+        let shown = hits[0]["explain"].to_string();
+        assert!(shown.contains("\"who\"") && !shown.contains("\\u0002"), "{shown}");
+    }
+
     async fn operators_choose_hits(service: Service) {
         let dataset = filled(&service).await;
         let ask = async |query: &str| names(&service, json!({"query": query, "datasetIds": [dataset], "topK": 20})).await;

@@ -115,7 +115,7 @@ impl KeywordIndex {
                 let rarity = idf(chunks, most) / idf(chunks, form.df).max(f32::MIN_POSITIVE);
                 let factor = word.weight * form.weight * rarity;
                 let term: Box<dyn Query> = Box::new(TermQuery::new(
-                    Term::from_field_text(self.fields.body, &form.term),
+                    self.term(&form.term),
                     IndexRecordOption::WithFreqs,
                 ));
                 if (factor - 1.0).abs() < f32::EPSILON {
@@ -144,7 +144,7 @@ impl KeywordIndex {
             let ways = ways.iter().map(|way| {
                 let terms: Vec<(usize, Term)> = way
                     .iter()
-                    .map(|(at, text)| (*at, Term::from_field_text(self.fields.body, text)))
+                    .map(|(at, text)| (*at, self.term(text)))
                     .collect();
                 let query: Box<dyn Query> = match &terms[..] {
                     [(_, one)] => Box::new(TermQuery::new(one.clone(), IndexRecordOption::Basic)),

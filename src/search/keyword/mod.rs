@@ -74,6 +74,8 @@ struct Fields {
     /// In which the body was analysed.
     language: Field,
     body: Field,
+    /// Stop words of the body, at its positions and without a length.
+    stops: Field,
 }
 
 /// Stored with each commit.
@@ -225,7 +227,11 @@ impl KeywordIndex {
             language: schema.add_text_field("language", STRING),
             body: schema.add_text_field(
                 "body",
-                TextOptions::default().set_indexing_options(indexing),
+                TextOptions::default().set_indexing_options(indexing.clone()),
+            ),
+            stops: schema.add_text_field(
+                "stops",
+                TextOptions::default().set_indexing_options(indexing.set_fieldnorms(false)),
             ),
         };
         let directory = MmapDirectory::open(path)?;
@@ -324,6 +330,15 @@ impl KeywordIndex {
                     row.add_text(fields.document, document_id);
                     let language = analysis::language_of(&self.language, &text);
                     row.add_text(fields.language, language);
+                    let mut stops = analysis::stop_words(language, &text);
+                    for token in &mut stops {
+                        token.text = analysis::shown(&token.text).to_owned();
+                    }
+                    let stops = PreTokenizedString {
+                        text: String::new(),
+                        tokens: stops,
+                    };
+                    row.add_pre_tokenized_text(fields.stops, stops);
                     let tokens = analysis::indexed(language, &text);
                     row.add_pre_tokenized_text(fields.body, PreTokenizedString { text, tokens });
                     writer.add_document(row).map_err(failed)?;
@@ -340,6 +355,14 @@ impl KeywordIndex {
         })?);
         commit.commit().map_err(failed)?;
         Ok(())
+    }
+
+    /// A term of a query as the index has it: stop words stand in a field of their own.
+    fn term(&self, text: &str) -> Term {
+        match analysis::as_stop_word(text) {
+            Some(word) => Term::from_field_text(self.fields.stops, word),
+            None => Term::from_field_text(self.fields.body, text),
+        }
     }
 
     /// Rewrites the segments that hold deleted chunks, which until then count in document frequencies; gives their number.

@@ -156,6 +156,8 @@ impl KeywordIndex {
                 guessed += 1;
                 self.guess(&searcher, term)?;
             }
+            // The mark of a stop word is for the index only.
+            term.term = analysis::shown(&term.term).to_owned();
         }
         for prefix in &query.prefixes {
             terms.push(self.prefix(&searcher, &prefix.to_lowercase())?);
@@ -256,9 +258,7 @@ impl KeywordIndex {
     }
 
     fn df(&self, searcher: &Searcher, term: &str) -> Result<u64> {
-        searcher
-            .doc_freq(&Term::from_field_text(self.fields.body, term))
-            .map_err(failed)
+        searcher.doc_freq(&self.term(term)).map_err(failed)
     }
 
     fn form(&self, searcher: &Searcher, term: String, kind: FormKind, weight: f32) -> Result<Form> {
@@ -335,7 +335,11 @@ impl KeywordIndex {
     ) -> Result<Vec<Sequence>> {
         let mut all: Vec<Sequence> = Vec::new();
         for language in languages {
-            let tokens = analysis::tokens(language, text);
+            let mut tokens = analysis::tokens(language, text);
+            if tokens.is_empty() {
+                // Nothing but stop words: they are what is meant.
+                tokens = analysis::stop_words(language, text);
+            }
             let first = tokens.first().map_or(0, |t| t.position);
             let mut ways: Vec<Sequence> = vec![Vec::new()];
             for token in tokens {
@@ -425,13 +429,30 @@ fn most_frequent(counts: HashMap<String, u64>, limit: usize) -> Vec<(String, u64
     all
 }
 
-/// The words of a text, each as the languages stem it. A stop word of the first language, or of the one that the text is recognised as, is none.
+/// The words of a text, each as the languages stem it. A stop word of the first language, or of the one that the text is recognised as, is none, unless there is
+/// nothing else.
 fn words(text: &str, languages: &[&'static str]) -> Vec<Vec<String>> {
+    let found = words_with(text, languages, &analysis::tokens);
+    if !found.is_empty() {
+        return found;
+    }
+    words_with(text, languages, &|language, text| {
+        let mut all = analysis::tokens(language, text);
+        all.extend(analysis::stop_words(language, text));
+        all
+    })
+}
+
+fn words_with(
+    text: &str,
+    languages: &[&'static str],
+    tokens: &dyn Fn(&str, &str) -> Vec<Token>,
+) -> Vec<Vec<String>> {
     let place = |t: &Token| (t.offset_from, t.offset_to);
     let by_language: Vec<HashMap<(usize, usize), String>> = languages
         .iter()
         .map(|language| {
-            let tokens = analysis::tokens(language, text);
+            let tokens = tokens(language, text);
             tokens.into_iter().map(|t| (place(&t), t.text)).collect()
         })
         .collect();
