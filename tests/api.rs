@@ -25,6 +25,8 @@ mod crash;
 mod crawl;
 #[path = "api/dashboard.rs"]
 mod dashboard;
+#[path = "api/days.rs"]
+mod days;
 #[path = "api/evaluation.rs"]
 mod evaluation;
 #[path = "api/faults.rs"]
