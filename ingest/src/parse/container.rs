@@ -11,7 +11,7 @@ use encoding_rs::Encoding;
 use zip::ZipArchive;
 use zip::result::ZipError;
 
-use super::{Format, Input, ParseError, damaged, detect};
+use super::{Format, Input, ParseError, causes, damaged, detect};
 use crate::document::{Child, Document};
 
 /// Most bytes of one entry after decompression.
@@ -24,20 +24,32 @@ const MAX_FILES: usize = 10_000;
 pub(super) type Container<'a> = ZipArchive<Cursor<&'a [u8]>>;
 
 pub(super) fn open(bytes: &[u8]) -> Result<Container<'_>, ParseError> {
-    ZipArchive::new(Cursor::new(bytes))
-        .map_err(|e| damaged(&format!("its zip container cannot be read ({e})")))
+    ZipArchive::new(Cursor::new(bytes)).map_err(|e| {
+        damaged(&format!(
+            "its zip container cannot be read: {}",
+            causes::of_zip(&e)
+        ))
+    })
 }
 
 /// An entry of a container by its path.
 pub(super) fn entry(container: &mut Container<'_>, path: &str) -> Result<Vec<u8>, ParseError> {
     let file = container.by_name(path).map_err(|e| match e {
         ZipError::UnsupportedArchive(cause) if cause.contains("Password") => super::locked(),
-        other => damaged(&format!("{path} is missing in it ({other})")),
+        other => damaged(&format!(
+            "{path} in it cannot be read: {}",
+            causes::of_zip(&other)
+        )),
     })?;
     let mut bytes = Vec::new();
     file.take(MAX_ENTRY + 1)
         .read_to_end(&mut bytes)
-        .map_err(|e| damaged(&format!("{path} in it cannot be read ({e})")))?;
+        .map_err(|e| {
+            damaged(&format!(
+                "{path} in it cannot be read: {}",
+                causes::of_io(&e)
+            ))
+        })?;
     if bytes.len() as u64 > MAX_ENTRY {
         return Err(too_large());
     }
@@ -103,7 +115,10 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
     for index in 0..container.len() {
         let file = container.by_index(index).map_err(|e| match e {
             ZipError::UnsupportedArchive(cause) if cause.contains("Password") => super::locked(),
-            other => damaged(&other.to_string()),
+            other => damaged(&format!(
+                "a file in it cannot be read: {}",
+                causes::of_zip(&other)
+            )),
         })?;
         // Only names that stay inside the archive, and no bookkeeping of operating systems.
         let inside = file.enclosed_name();
@@ -129,7 +144,12 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
         let mut bytes = Vec::new();
         file.take(left.min(MAX_ENTRY) + 1)
             .read_to_end(&mut bytes)
-            .map_err(|e| damaged(&format!("{name} in it cannot be read ({e})")))?;
+            .map_err(|e| {
+                damaged(&format!(
+                    "{name} in it cannot be read: {}",
+                    causes::of_io(&e)
+                ))
+            })?;
         total += bytes.len() as u64;
         if bytes.len() as u64 > MAX_ENTRY || total > MAX_TOTAL {
             return Err(too_large());

@@ -122,8 +122,8 @@ fn written_in(message: &Message<'_>, parts: &[u32], html: bool) -> Vec<String> {
 
 pub(super) fn parse_outlook(input: &Input<'_>) -> Result<Document, ParseError> {
     let bytes = input.bytes;
-    let message =
-        guarded(|| msg_parser::Outlook::from_slice(bytes))?.map_err(|e| damaged(&e.to_string()))?;
+    let message = guarded(|| msg_parser::Outlook::from_slice(bytes))?
+        .map_err(|_| damaged("it is no message of Outlook, or is cut short"))?;
     let people = |people: &[msg_parser::Person]| {
         people
             .iter()

@@ -1,5 +1,6 @@
 //! Parsers, one file per format. Adding a format: a variant of [`Format`], a line in [`FORMATS`], a file with `parse`.
 
+mod causes;
 mod code;
 mod container;
 mod data;

@@ -15,7 +15,7 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
     let bytes = input.bytes;
     let parsed = guarded(|| undoc::parse_bytes(bytes))?.map_err(|e| match e {
         Error::Encrypted => super::locked(),
-        other => damaged(&first_line(&other.to_string())),
+        _ => damaged("it cannot be read as a document of Word or PowerPoint from before 2007"),
     })?;
     let slides = matches!(parsed.format, FormatType::Pptx | FormatType::Ppt);
     let mut writer = Writer::default();
@@ -41,10 +41,6 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
     document.title = super::given(parsed.metadata.title).or(document.title);
     document.published_at = super::given(parsed.metadata.created);
     Ok(document)
-}
-
-fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().to_owned()
 }
 
 fn write(writer: &mut Writer, block: &Block, slides: bool) {

@@ -4,7 +4,7 @@ use quick_xml::Reader;
 use quick_xml::escape::{resolve_html5_entity, resolve_xml_entity};
 use quick_xml::events::{BytesStart, Event};
 
-use super::{ParseError, damaged};
+use super::{ParseError, causes, damaged};
 
 /// Deepest nesting that is read.
 const MAX_DEPTH: usize = 256;
@@ -89,9 +89,12 @@ pub(super) fn read_each(
     reader.config_mut().check_end_names = false;
     let mut open: Vec<Element> = vec![Element::default()];
     loop {
-        let event = reader
-            .read_event()
-            .map_err(|e| damaged(&format!("its XML is not well formed: {e}")))?;
+        let event = reader.read_event().map_err(|e| {
+            damaged(&format!(
+                "its XML is not well formed: {}",
+                causes::of_xml(&e)
+            ))
+        })?;
         let text = match event {
             Event::Eof => break,
             Event::Start(start) => {

@@ -26,7 +26,7 @@ pub(super) fn read(bytes: &[u8], output: &mut Output) -> Result<(), ParseError> 
         if cause.to_lowercase().contains("password") {
             locked()
         } else {
-            damaged(&cause)
+            damaged("its workbook cannot be read as one of Excel")
         }
     })?;
     let formats = Formats::new();

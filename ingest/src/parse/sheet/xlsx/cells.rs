@@ -9,6 +9,7 @@ use quick_xml::events::{BytesStart, Event};
 use super::package::Package;
 use super::strings::Strings;
 use super::styles::Style;
+use crate::parse::causes;
 use crate::parse::sheet::format::{general, serial};
 use crate::parse::sheet::grid::Kind;
 use crate::parse::sheet::stream::{attribute, is_true, position, resolve, unescape, value};
@@ -107,7 +108,7 @@ pub(super) fn read(
         let event = match reader.read_event_into(&mut buffer) {
             Ok(event) => event,
             Err(e) => {
-                found.failure = Some(e.to_string());
+                found.failure = Some(causes::of_xml(&e).to_owned());
                 break;
             }
         };
