@@ -104,14 +104,19 @@ impl<'a> Package<'a> {
         parts.into_iter().map(|(_, part)| part.clone()).collect()
     }
 
-    /// Returns the XML of a part.
-    pub(in crate::parse) fn xml(&mut self, part: &str) -> Result<String, ParseError> {
+    /// Returns the bytes of a part.
+    pub(in crate::parse) fn bytes(&mut self, part: &str) -> Result<Vec<u8>, ParseError> {
         let entry = self
             .entries
             .get(&part_name(part))
             .cloned()
             .ok_or_else(|| damaged(&format!("{part} is missing in it")))?;
-        let bytes = container::entry(&mut self.container, &entry)?;
+        container::entry(&mut self.container, &entry)
+    }
+
+    /// Returns the XML of a part.
+    pub(in crate::parse) fn xml(&mut self, part: &str) -> Result<String, ParseError> {
+        let bytes = self.bytes(part)?;
         let utf16 =
             encoding_rs::Encoding::for_bom(&bytes).filter(|(e, _)| *e != encoding_rs::UTF_8);
         if utf16.is_some() {

@@ -1,11 +1,13 @@
-//! The binary formats of Excel (XLS, XLSB), read by calamine, which tells dates and durations from other numbers. Of XLS files the number
-//! formats are read beside it; XLSB files have none.
+//! The binary formats of Excel (XLS, XLSB), read by calamine, which tells dates and durations from other numbers. Number formats and what is hidden are read
+//! beside it.
 
 #![expect(
     clippy::wildcard_enum_match_arm,
     reason = "of the many variants of foreign enums only some are told apart"
 )]
 
+mod looks;
+mod parts;
 mod records;
 
 use std::io::Cursor;
@@ -18,7 +20,7 @@ use super::format::{Format, general, serial};
 use super::grid::{Grid, Kind};
 use super::{Output, Sheet};
 use crate::parse::{ParseError, damaged, locked};
-use records::{Look, Looks, Style};
+use looks::{Look, Looks, Style};
 
 pub(super) fn read(bytes: &[u8], output: &mut Output) -> Result<(), ParseError> {
     let mut workbook = open_workbook_auto_from_rs(Cursor::new(bytes)).map_err(|e| {
@@ -30,7 +32,9 @@ pub(super) fn read(bytes: &[u8], output: &mut Output) -> Result<(), ParseError> 
         }
     })?;
     let formats = Formats::new();
-    let mut looks = records::read(bytes).unwrap_or_default();
+    let mut looks = records::read(bytes)
+        .or_else(|| parts::read(bytes))
+        .unwrap_or_default();
     let mut sheets = std::mem::take(&mut looks.sheets);
     let all = workbook.sheets_metadata().to_vec();
     // Sheets are told by their place; without the same number of them none is.
@@ -58,7 +62,7 @@ pub(super) fn read(bytes: &[u8], output: &mut Output) -> Result<(), ParseError> 
                     ..Sheet::default()
                 })?;
             }
-            Err(e) => output.warn(format!("the sheet {name} could not be read: {e}")),
+            Err(_) => output.warn(format!("the sheet {name} is damaged and was left out")),
         }
     }
     Ok(())

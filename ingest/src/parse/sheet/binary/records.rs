@@ -1,11 +1,10 @@
 //! What calamine does not tell of an XLS file: number formats, bold letters, hidden rows and columns. Reads the records of the workbook's
 //! stream one after another; whatever does not fit is left out, and the values are then shown without a format.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::io::{Cursor, Read};
-use std::rc::Rc;
 
-use crate::parse::sheet::format::{Format, builtin};
+use super::looks::{Formats, Look, Looks, Style};
 
 /// Types of records (MS-XLS 2.3).
 const FORMULA: u16 = 0x0006;
@@ -23,49 +22,6 @@ const ROW: u16 = 0x0208;
 const RK: u16 = 0x027E;
 const FORMAT: u16 = 0x041E;
 const BEGINNING: u16 = 0x0809;
-
-/// The style of a cell.
-#[derive(Debug, Clone)]
-pub(super) struct Style {
-    pub(super) format: Rc<Format>,
-    pub(super) bold: bool,
-}
-
-/// How the cells of a sheet are shown.
-#[derive(Debug, Default)]
-pub(super) struct Look {
-    /// Row, column and style of each cell, in order.
-    cells: Vec<(u16, u16, u16)>,
-    hidden_rows: HashSet<u16>,
-    pub(super) hidden_columns: Vec<(u32, u32)>,
-}
-
-/// How the cells of a workbook are shown.
-#[derive(Debug, Default)]
-pub(super) struct Looks {
-    styles: Vec<Style>,
-    /// In the order of the sheets.
-    pub(super) sheets: Vec<Look>,
-    pub(super) date1904: bool,
-}
-
-impl Looks {
-    /// The style of a cell of a sheet.
-    pub(super) fn style(&self, look: &Look, row: u32, column: u32) -> Option<&Style> {
-        let key = (u16::try_from(row).ok()?, u16::try_from(column).ok()?);
-        let found = look
-            .cells
-            .binary_search_by_key(&key, |(row, column, _)| (*row, *column));
-        let (_, _, style) = look.cells.get(found.ok()?)?;
-        self.styles.get(usize::from(*style))
-    }
-}
-
-impl Look {
-    pub(super) fn is_hidden(&self, row: u32) -> bool {
-        u16::try_from(row).is_ok_and(|row| self.hidden_rows.contains(&row))
-    }
-}
 
 /// Reads an XLS file; nothing for other files.
 pub(super) fn read(bytes: &[u8]) -> Option<Looks> {
@@ -133,20 +89,11 @@ fn from_stream(stream: &[u8]) -> Looks {
             _ => {}
         }
     }
-    let mut formats: HashMap<u16, Rc<Format>> = HashMap::new();
+    let mut formats = Formats::new(codes);
     for (font, id) in styles {
-        let id = id.unwrap_or_default();
-        let format = formats.entry(id).or_insert_with(|| {
-            // Built-in formats are written, too; those of dates follow the reader's computer all the same.
-            let code = codes
-                .get(&id)
-                .map(String::as_str)
-                .filter(|_| id != 14 && id != 22);
-            Rc::new(Format::new(code.unwrap_or(builtin(u32::from(id)))))
-        });
         let bold = bold.get(usize::from(font.unwrap_or_default())).copied();
         looks.styles.push(Style {
-            format: Rc::clone(format),
+            format: formats.get(id.unwrap_or_default()),
             bold: bold.unwrap_or(false),
         });
     }
@@ -190,9 +137,7 @@ fn sheet(stream: &[u8], place: usize) -> Look {
             }
         }
     }
-    if !look.cells.is_sorted() {
-        look.cells.sort_unstable();
-    }
+    look.sort();
     look
 }
 
@@ -200,17 +145,17 @@ fn cell(kind: u16, data: &[u8], look: &mut Look) -> Option<()> {
     match kind {
         FORMULA | NUMBER | RK | LABEL | SHARED_STRING => {
             look.cells
-                .push((u16_at(data, 0)?, u16_at(data, 2)?, u16_at(data, 4)?));
+                .push((u16_at(data, 0)?.into(), u16_at(data, 2)?, u16_at(data, 4)?));
         }
         MULTIPLE_RK => {
             let (row, first) = (u16_at(data, 0)?, u16_at(data, 2)?);
             let each = data.get(4..data.len().checked_sub(2)?)?.chunks_exact(6);
             for (column, styled) in (first..=u16::MAX).zip(each) {
-                look.cells.push((row, column, u16_at(styled, 0)?));
+                look.cells.push((row.into(), column, u16_at(styled, 0)?));
             }
         }
         ROW if u16_at(data, 12)? & 0x20 != 0 => {
-            look.hidden_rows.insert(u16_at(data, 0)?);
+            look.hidden_rows.insert(u16_at(data, 0)?.into());
         }
         COLUMNS if u16_at(data, 8)? & 1 != 0 => {
             look.hidden_columns
