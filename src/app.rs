@@ -12,13 +12,11 @@ use cairn_models::{
 };
 use moka::sync::Cache as Memory;
 use tokio::sync::{Mutex, OnceCell};
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
-use crate::answers::Endpoint;
-use crate::api::workspace::Rates;
+use crate::answers::endpoint::Endpoint;
 use crate::auth::Caller;
 use crate::auth::keys::{self, Gate, NewKey};
+use crate::auth::sessions::Sessions;
 use crate::auth::tenants::{self, Tenant};
 use crate::blobs::Blobs;
 use crate::clock::Clock;
@@ -26,18 +24,16 @@ use crate::config::Config;
 use crate::db::{Db, args};
 use crate::disk::{self, Disk};
 use crate::error::{Error, Kind, Result};
-use crate::evaluation::history;
+use crate::evaluation::queue::Queue;
 use crate::events::{Bell, Feed};
-use crate::jobs::pool::Workers;
-use crate::jobs::{self, Lane, Task, pool, schedules};
-use crate::kb::ingestion::Runner;
+use crate::jobs::{self, Task, schedules};
 use crate::kb::parser::Parser;
 use crate::limits::Counts;
 use crate::outgoing::Outgoing;
+use crate::rates::Rates;
 use crate::seal::Sealer;
-use crate::search;
-use crate::search::follower;
 use crate::search::keyword::KeywordStore;
+use crate::search::memory;
 use crate::search::states::IndexStates;
 use crate::search::vector::{Cluster, Layout, VectorIndex, VectorOptions};
 
@@ -74,11 +70,11 @@ pub struct App {
     /// Vectors of recent queries.
     pub query_vectors: Memory<String, Arc<Vec<f32>>>,
     /// What searches remember until something changes.
-    pub search_memory: search::memory::Memory,
+    pub search_memory: memory::Memory,
     /// Queries on their way to the history.
-    pub history: history::Queue,
+    pub history: Queue,
     /// How well the models know the languages of datasets.
-    pub grasps: search::alpha::Grasps,
+    pub grasps: memory::Grasps,
     /// How far the indexes of this process are.
     pub indexes: Arc<IndexStates>,
     /// Reaches addresses that others chose.
@@ -176,6 +172,17 @@ const READ_PAGES: u64 = 64 << 20;
 pub type Report = Arc<dyn Fn(&str, u64, Option<u64>) + Send + Sync>;
 
 impl App {
+    /// What sessions of browsers are read and written with.
+    #[must_use]
+    pub fn sessions(&self) -> Sessions<'_> {
+        Sessions {
+            db: &self.db,
+            clock: &self.clock,
+            gate: &self.gate,
+            lasts: Duration::from_secs(3600 * self.config.session_hours),
+        }
+    }
+
     /// Opens database and blobs; creates the data directory when it is not there.
     ///
     /// # Errors
@@ -216,9 +223,9 @@ impl App {
             feed: Feed::default(),
             streams: Counts::default(),
             parser,
-            search_memory: search::memory::Memory::default(),
-            history: history::Queue::default(),
-            grasps: search::alpha::grasps(),
+            search_memory: memory::Memory::default(),
+            history: Queue::default(),
+            grasps: memory::grasps(),
             indexes: Arc::default(),
             outgoing: Outgoing::new(
                 &config.outgoing_allow,
@@ -598,49 +605,6 @@ impl App {
         } else {
             texts as f64 * 1000.0 / millis as f64
         }
-    }
-
-    /// Starts the workers and, with `follow`, the follower of the index log. Both end when `stop` fires.
-    #[must_use]
-    pub fn start(self: &Arc<Self>, follow: bool, stop: &CancellationToken) -> Vec<JoinHandle<()>> {
-        let handler = Arc::new(Runner(Arc::clone(self)));
-        let lanes = [
-            (Lane::Work, self.config.workers),
-            (Lane::Crawl, self.config.crawls),
-            (Lane::Send, self.config.senders),
-        ];
-        let mut tasks: Vec<JoinHandle<()>> = lanes
-            .into_iter()
-            .map(|(lane, count)| {
-                let workers = Workers {
-                    count,
-                    lease: Duration::from_secs(self.config.job_lease_seconds),
-                    attempts: self.config.job_attempts,
-                    lane,
-                };
-                tokio::spawn(pool::run(
-                    self.db.clone(),
-                    self.clock.clone(),
-                    self.bell.clone(),
-                    Arc::clone(&handler) as Arc<dyn pool::Run>,
-                    workers,
-                    stop.clone(),
-                ))
-            })
-            .collect();
-        if follow {
-            let (app, stop) = (Arc::clone(self), stop.clone());
-            tasks.push(tokio::spawn({
-                let (app, stop) = (Arc::clone(&app), stop.clone());
-                async move { follower::run(&app, stop).await }
-            }));
-            tasks.push(tokio::spawn({
-                let (app, stop) = (Arc::clone(&app), stop.clone());
-                async move { app.feed.run(&app.db, &app.bell, stop).await }
-            }));
-            tasks.push(tokio::spawn(async move { history::run(&app, stop).await }));
-        }
-        tasks
     }
 }
 

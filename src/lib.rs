@@ -17,12 +17,15 @@ pub mod jobs;
 pub mod limits;
 pub mod outgoing;
 pub mod page;
+mod rates;
 pub mod seal;
 
 pub mod answers;
 pub mod api;
 pub mod app;
+pub mod background;
 pub mod crawl;
+pub mod housekeeping;
 pub mod kb;
 pub mod records;
 pub mod search;

@@ -39,6 +39,8 @@ mod ingestion;
 mod jobs;
 #[path = "api/kb.rs"]
 mod kb;
+#[path = "api/layers.rs"]
+mod layers;
 #[path = "api/mcp.rs"]
 mod mcp;
 #[path = "api/memory.rs"]

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio_util::codec::{FramedRead, LinesCodec};
 use tokio_util::io::StreamReader;
 
-use super::{Passage, Question, Role, Turn, Usage};
+use super::parts::{Passage, Question, Role, Turn, Usage};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::outgoing::endpoint_client;

@@ -3,8 +3,9 @@
 //!
 //! `sentences` finds sentences and their markers, `support` checks them, `endpoint` speaks to the model, `extract` picks sentences.
 
-mod endpoint;
+pub mod endpoint;
 mod extract;
+pub mod parts;
 mod sentences;
 mod support;
 
@@ -12,99 +13,24 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::{Stream, StreamExt};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::app::App;
 use crate::auth::Caller;
 use crate::error::{Error, Result};
-use crate::kb::citations::Citation;
-use crate::search::{self, Hit, Request};
+use crate::kb::citation::Citation;
+use crate::search::{self, Hit};
 use endpoint::Piece;
 pub use endpoint::{Endpoint, Protocol};
+pub use parts::{Mode, Passage, Question, Role, Turn, Usage};
 use sentences::Tracker;
 pub use support::Verdict;
-
-/// A question.
-#[derive(Debug, Clone)]
-pub struct Question {
-    /// What is asked.
-    pub text: String,
-    /// How to search for it; its query is that of the question.
-    pub search: Request,
-    /// Who answers.
-    pub mode: Mode,
-    /// What was said before, oldest first.
-    pub history: Vec<Turn>,
-}
-
-/// Who answers.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// The model, and without one the best sentences.
-    #[default]
-    Auto,
-    /// The model.
-    Generate,
-    /// The best sentences.
-    Extract,
-}
-
-/// Something that was said.
-#[derive(Debug, Clone, Deserialize, Serialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Turn {
-    /// Who said it.
-    pub role: Role,
-    /// What.
-    pub content: String,
-}
-
-/// Who said something.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// Who asks.
-    User,
-    /// Who answers.
-    Assistant,
-}
 
 /// Turns of a history.
 const TURNS: usize = 20;
 /// Characters of all turns.
 const SAID: usize = 40_000;
-
-/// A passage that was found.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Passage {
-    /// The number by which the answer cites it, from 1.
-    pub number: usize,
-    /// Its place.
-    pub citation: String,
-    /// Its dataset.
-    pub dataset_id: String,
-    /// Its document.
-    pub document_id: String,
-    /// Its chunk.
-    pub chunk_id: String,
-    /// Title of the document, or its file's name.
-    pub title: String,
-    /// Address of the document.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub url: Option<String>,
-    /// Headings above it.
-    pub heading_path: Vec<String>,
-    /// What it says.
-    pub text: String,
-    /// Score of the search.
-    pub score: f32,
-    /// Where it stands; absent when the text is not that of the place, because it was edited by hand or joined from neighbours.
-    #[serde(skip)]
-    place: Option<Citation>,
-}
 
 /// A citation that was checked.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -158,16 +84,6 @@ pub enum Made {
     Extractive,
     /// Nobody: nothing was found, or nothing that is likely an answer.
     None,
-}
-
-/// Tokens that the endpoint counted.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Usage {
-    /// Of what it was given.
-    pub input_tokens: u64,
-    /// Of what it wrote.
-    pub output_tokens: u64,
 }
 
 /// A whole answer.
@@ -256,7 +172,7 @@ pub async fn answer(
     caller: &Caller,
     question: Question,
 ) -> Result<(
-    search::query::Answer,
+    search::Answer,
     impl Stream<Item = AnswerEvent> + Send + use<>,
 )> {
     let said: usize = question

@@ -50,7 +50,7 @@ pub(super) async fn caller(
                 format!("changes with a session's cookie need the header {OWN_PAGE}"),
             ));
         }
-        return sessions::caller(app, &session).await;
+        return sessions::caller(app.sessions(), &session).await;
     };
     let header = header.to_str().map_err(|_| missing())?;
     let secret = secret(header).ok_or_else(missing)?;

@@ -159,7 +159,7 @@ impl Tail {
     }
 
     async fn may_go_on(&self) -> bool {
-        match sessions::is_valid(&self.app, &self.caller).await {
+        match sessions::is_valid(self.app.sessions(), &self.caller).await {
             Ok(valid) => valid,
             Err(error) => {
                 // Whoever cannot be checked now is checked again soon.

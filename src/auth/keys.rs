@@ -10,8 +10,7 @@ use moka::sync::Cache;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::sessions::OWNER;
-use super::{Area, Caller, MODULE_DISABLED, Scope, tenants};
+use super::{Area, Caller, MODULE_DISABLED, OWNER, Scope, tenants};
 use crate::clock::{Clock, Time};
 use crate::db::{Db, args};
 use crate::error::{Detail, Error, Result};

@@ -21,6 +21,9 @@ pub struct Caller {
     session: Option<String>,
 }
 
+/// Who acts in a session that a link began, where keys have their id.
+pub const OWNER: &str = "owner";
+
 /// The code of the refusal when a module is off.
 pub(crate) const MODULE_DISABLED: &str = "module_disabled";
 

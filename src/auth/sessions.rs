@@ -4,17 +4,28 @@
 
 use std::time::Duration;
 
-use super::Caller;
+use super::keys::Gate;
 use super::keys::hash;
-use crate::app::App;
-use crate::clock::Time;
-use crate::db::args;
+use super::{Caller, OWNER};
+use crate::clock::{Clock, Time};
+use crate::db::{Db, args};
 use crate::error::{Error, Result};
 
 /// How long a link may be used, once.
 pub const LINK_HOLDS: Duration = Duration::from_secs(12 * 3600);
-/// Who acts in a session that a link began, where keys have their id.
-pub const OWNER: &str = "owner";
+
+/// What sessions are read and written with.
+#[derive(Debug, Clone, Copy)]
+pub struct Sessions<'a> {
+    /// Records.
+    pub db: &'a Db,
+    /// Times and secrets.
+    pub clock: &'a Clock,
+    /// Checks the keys behind sessions.
+    pub gate: &'a Gate,
+    /// How long a session lasts.
+    pub lasts: Duration,
+}
 
 /// A session that has begun.
 #[derive(Debug)]
@@ -31,19 +42,25 @@ pub struct Begun {
 ///
 /// # Errors
 /// As the database says.
-pub async fn link(app: &App, tenant_id: &str) -> Result<String> {
-    let secret = app.clock.secret();
+pub async fn link(sessions: Sessions<'_>, tenant_id: &str) -> Result<String> {
+    let secret = sessions.clock.secret();
     // The link that was shown last is the only one that works.
-    app.db
+    sessions
+        .db
         .execute(
             "DELETE FROM sign_in_links WHERE tenant_id = $1",
             args![tenant_id],
         )
         .await?;
-    app.db
+    sessions
+        .db
         .execute(
             "INSERT INTO sign_in_links (hash, tenant_id, expires_on) VALUES ($1, $2, $3)",
-            args![hash(&secret), tenant_id, app.clock.now().plus(LINK_HOLDS)],
+            args![
+                hash(&secret),
+                tenant_id,
+                sessions.clock.now().plus(LINK_HOLDS)
+            ],
         )
         .await?;
     Ok(secret)
@@ -53,7 +70,7 @@ pub async fn link(app: &App, tenant_id: &str) -> Result<String> {
 ///
 /// # Errors
 /// `link_used` when it was used already, is too old, or never was.
-pub async fn begin_by_link(app: &App, secret: &str) -> Result<Begun> {
+pub async fn begin_by_link(sessions: Sessions<'_>, secret: &str) -> Result<Begun> {
     let used = || {
         Error::unauthorized(
             "link_used",
@@ -61,7 +78,7 @@ pub async fn begin_by_link(app: &App, secret: &str) -> Result<Begun> {
         )
     };
     let hash = hash(secret);
-    let (tenant_id, expires_on): (String, Time) = app
+    let (tenant_id, expires_on): (String, Time) = sessions
         .db
         .optional(
             "SELECT tenant_id, expires_on FROM sign_in_links WHERE hash = $1",
@@ -70,43 +87,43 @@ pub async fn begin_by_link(app: &App, secret: &str) -> Result<Begun> {
         .await?
         .ok_or_else(used)?;
     // Of two who come at the same time, one removes it.
-    let ours = app
+    let ours = sessions
         .db
         .execute(
             "DELETE FROM sign_in_links WHERE tenant_id = $1 AND hash = $2",
             args![&tenant_id, &hash],
         )
         .await?;
-    if ours == 0 || expires_on <= app.clock.now() {
+    if ours == 0 || expires_on <= sessions.clock.now() {
         return Err(used());
     }
-    begin(app, &tenant_id, None).await
+    begin(sessions, &tenant_id, None).await
 }
 
 /// Begins a session with an API key.
 ///
 /// # Errors
 /// `key_invalid`, `rate_limited`.
-pub async fn begin_by_key(app: &App, key: &str) -> Result<Begun> {
-    let caller = app
+pub async fn begin_by_key(sessions: Sessions<'_>, key: &str) -> Result<Begun> {
+    let caller = sessions
         .gate
-        .authenticate(&app.db, &app.clock, key.trim())
+        .authenticate(sessions.db, sessions.clock, key.trim())
         .await?;
-    begin(app, caller.tenant(), caller.key_id()).await
+    begin(sessions, caller.tenant(), caller.key_id()).await
 }
 
-async fn begin(app: &App, tenant_id: &str, key_id: Option<&str>) -> Result<Begun> {
-    let secret = app.clock.secret();
-    let lasts = Duration::from_secs(3600 * app.config.session_hours);
-    let now = app.clock.now();
-    app.db
+async fn begin(sessions: Sessions<'_>, tenant_id: &str, key_id: Option<&str>) -> Result<Begun> {
+    let secret = sessions.clock.secret();
+    let lasts = sessions.lasts;
+    let now = sessions.clock.now();
+    sessions.db
         .execute(
             "INSERT INTO sessions (hash, tenant_id, key_id, created_on, expires_on) VALUES ($1, $2, $3, $4, $5)",
             args![hash(&secret), tenant_id, key_id, now, now.plus(lasts)],
         )
         .await?;
     Ok(Begun {
-        caller: self::caller(app, &secret).await?,
+        caller: self::caller(sessions, &secret).await?,
         secret,
         lasts,
     })
@@ -116,10 +133,10 @@ async fn begin(app: &App, tenant_id: &str, key_id: Option<&str>) -> Result<Begun
 ///
 /// # Errors
 /// `session_over`; `key_invalid` when the key that signed in has ended; `rate_limited`.
-pub async fn caller(app: &App, secret: &str) -> Result<Caller> {
+pub async fn caller(sessions: Sessions<'_>, secret: &str) -> Result<Caller> {
     let over = || Error::unauthorized("session_over", "the session is over; sign in again");
     let hash = hash(secret);
-    let (tenant_id, key_id, expires_on): (String, Option<String>, Time) = app
+    let (tenant_id, key_id, expires_on): (String, Option<String>, Time) = sessions
         .db
         .optional(
             "SELECT tenant_id, key_id, expires_on FROM sessions WHERE hash = $1",
@@ -127,19 +144,22 @@ pub async fn caller(app: &App, secret: &str) -> Result<Caller> {
         )
         .await?
         .ok_or_else(over)?;
-    if expires_on <= app.clock.now() {
+    if expires_on <= sessions.clock.now() {
         return Err(over());
     }
     match key_id {
         Some(id) => {
-            let caller = app.gate.admit(&app.db, &app.clock, &tenant_id, &id).await?;
+            let caller = sessions
+                .gate
+                .admit(sessions.db, sessions.clock, &tenant_id, &id)
+                .await?;
             Ok(Caller {
                 session: Some(hash),
                 ..caller
             })
         }
         None => {
-            app.gate.count(&hash, None)?;
+            sessions.gate.count(&hash, None)?;
             Ok(owner(tenant_id, hash))
         }
     }
@@ -149,21 +169,21 @@ pub async fn caller(app: &App, secret: &str) -> Result<Caller> {
 ///
 /// # Errors
 /// As the database says.
-pub async fn is_valid(app: &App, caller: &Caller) -> Result<bool> {
+pub async fn is_valid(sessions: Sessions<'_>, caller: &Caller) -> Result<bool> {
     if let Some(hash) = &caller.session {
-        let session: Option<(Time,)> = app
+        let session: Option<(Time,)> = sessions
             .db
             .optional(
                 "SELECT expires_on FROM sessions WHERE tenant_id = $1 AND hash = $2",
                 args![caller.tenant(), hash],
             )
             .await?;
-        if session.is_none_or(|(expires_on,)| expires_on <= app.clock.now()) {
+        if session.is_none_or(|(expires_on,)| expires_on <= sessions.clock.now()) {
             return Ok(false);
         }
     }
     match caller.key_id().filter(|id| *id != OWNER) {
-        Some(id) => super::keys::is_valid(&app.db, &app.clock, caller.tenant(), id).await,
+        Some(id) => super::keys::is_valid(sessions.db, sessions.clock, caller.tenant(), id).await,
         None => Ok(true),
     }
 }
@@ -172,8 +192,9 @@ pub async fn is_valid(app: &App, caller: &Caller) -> Result<bool> {
 ///
 /// # Errors
 /// As the database says.
-pub async fn end(app: &App, caller: &Caller, secret: &str) -> Result<()> {
-    app.db
+pub async fn end(sessions: Sessions<'_>, caller: &Caller, secret: &str) -> Result<()> {
+    sessions
+        .db
         .execute(
             "DELETE FROM sessions WHERE tenant_id = $1 AND hash = $2",
             args![caller.tenant(), hash(secret)],
@@ -186,14 +207,16 @@ pub async fn end(app: &App, caller: &Caller, secret: &str) -> Result<()> {
 ///
 /// # Errors
 /// As the database says.
-pub async fn end_all(app: &App, tenant_id: &str) -> Result<u64> {
-    app.db
+pub async fn end_all(sessions: Sessions<'_>, tenant_id: &str) -> Result<u64> {
+    sessions
+        .db
         .execute(
             "DELETE FROM sign_in_links WHERE tenant_id = $1",
             args![tenant_id],
         )
         .await?;
-    app.db
+    sessions
+        .db
         .execute(
             "DELETE FROM sessions WHERE tenant_id = $1",
             args![tenant_id],
@@ -205,20 +228,20 @@ pub async fn end_all(app: &App, tenant_id: &str) -> Result<u64> {
 ///
 /// # Errors
 /// As the database says.
-pub(crate) async fn prune(app: &App) -> Result<u64> {
-    let now = app.clock.now();
-    let sessions = app
+pub(crate) async fn prune(sessions: Sessions<'_>) -> Result<u64> {
+    let now = sessions.clock.now();
+    let ended = sessions
         .db
         .execute("DELETE FROM sessions WHERE expires_on <= $1", args![now])
         .await?;
-    let links = app
+    let links = sessions
         .db
         .execute(
             "DELETE FROM sign_in_links WHERE expires_on <= $1",
             args![now],
         )
         .await?;
-    Ok(sessions + links)
+    Ok(ended + links)
 }
 
 fn owner(tenant_id: String, session: String) -> Caller {

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Done, Global, ingest, output};
 use crate::app::App;
 use crate::auth::{Caller, tenants};
+use crate::background;
 use crate::clock::Clock;
 use crate::db::args;
 use crate::dice::Dice;
@@ -21,9 +22,9 @@ use crate::error::{Error, Result};
 use crate::evaluation::statistics::percentile;
 use crate::kb::datasets::{self, Cutting, NewDataset};
 use crate::kb::documents::{self, Meeting, NewDocument};
+use crate::kb::embeddings;
 use crate::kb::filter::Filter;
 use crate::kb::index_log::{self, Op};
-use crate::kb::ingestion::{store_embedding, stored_vector};
 use crate::search::{self, Request};
 
 #[derive(Debug, Args)]
@@ -66,7 +67,7 @@ pub(super) async fn run(global: &Global, args: BenchArgs) -> Result<Done> {
     let opened = opened.elapsed();
     let caller = app.local_caller(tenants::DEFAULT).await?;
     let stop = CancellationToken::new();
-    let tasks = app.start(true, &stop);
+    let tasks = background::start(&app, true, &stop);
     let outcome = measure(&app, &caller, global, &args, &directory, opened).await;
     stop.cancel();
     for task in tasks {
@@ -432,7 +433,7 @@ async fn plant(
             let content: String = (0..8)
                 .map(|_| format!("{}. ", sentences[dice.below(sentences.len())]))
                 .collect();
-            let mut vector = stored_vector(&real[dice.below(real.len())].0);
+            let mut vector = embeddings::vector_of(&real[dice.below(real.len())].0);
             vector.iter_mut().for_each(|v| *v += 0.03 * dice.noise());
             let norm = vector.iter().map(|v| v * v).sum::<f32>().sqrt();
             vector.iter_mut().for_each(|v| *v /= norm);
@@ -447,7 +448,7 @@ async fn plant(
                 args![&id, caller.tenant(), dataset_id, &document_id, i64::try_from(n).unwrap_or(0) + 1000, length, content, &hash],
             )
             .await?;
-            store_embedding(
+            embeddings::store(
                 &mut tx,
                 caller.tenant(),
                 &model,

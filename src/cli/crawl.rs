@@ -14,6 +14,7 @@ use super::{Done, Global, Remote, output};
 use crate::api::kb::crawls::{CrawlRecord, PageVerdict};
 use crate::app::App;
 use crate::auth::{Caller, tenants};
+use crate::background;
 use crate::crawl::{Schedule, Settings, crawls, sites};
 use crate::error::{Error, Kind, Result};
 use crate::kb::datasets::{self, NewDataset};
@@ -161,7 +162,7 @@ pub(super) async fn run(global: &Global, args: CrawlArgs) -> Result<Done> {
     };
     app.engine().await?;
     let stop = CancellationToken::new();
-    let tasks = app.start(true, &stop);
+    let tasks = background::start(&app, true, &stop);
     let place = Place::Here {
         app: Arc::clone(&app),
         caller,

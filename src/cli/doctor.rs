@@ -8,8 +8,8 @@ use crate::app::{App, Engine};
 use crate::db::args;
 use crate::error::{Error, Result};
 use crate::kb::documents;
+use crate::kb::embeddings;
 use crate::kb::index_log::{self, Head};
-use crate::kb::ingestion::stored_vector;
 use crate::seal;
 use crate::search::drift::{self, Drift};
 use crate::search::follower;
@@ -267,7 +267,7 @@ async fn examine(app: &App, engine: &Engine, head: &Head, verify_blobs: bool) ->
         .await?;
     let damaged = rows
         .iter()
-        .filter(|r| crate::kb::ingestion::text_hash(&r.context, &r.content) != r.text_hash)
+        .filter(|r| embeddings::text_hash(&r.context, &r.content) != r.text_hash)
         .count();
     let (stuck,): (i64,) = app
         .db
@@ -327,7 +327,7 @@ async fn damaged_embeddings(app: &App, head: &Head) -> Result<Vec<String>> {
         };
         after.clone_from(last);
         found.extend(rows.into_iter().filter_map(|(hash, bytes)| {
-            let vector = stored_vector(&bytes);
+            let vector = embeddings::vector_of(&bytes);
             let sound = bytes.len() == 4 * length && vector.iter().all(|v| v.is_finite());
             (!sound).then_some(hash)
         }));

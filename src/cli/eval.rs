@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Done, Global, ingest, output};
 use crate::app::App;
 use crate::auth::{Caller, tenants};
+use crate::background;
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::evaluation::statistics::{self, Interval, percentile};
@@ -99,7 +100,7 @@ pub(super) async fn run(global: &Global, args: EvalArgs) -> Result<Done> {
     app.engine().await?;
     let caller = app.local_caller(tenants::DEFAULT).await?;
     let stop = CancellationToken::new();
-    let tasks = app.start(true, &stop);
+    let tasks = background::start(&app, true, &stop);
     let outcome = evaluate(&app, &caller, global, &args, &queries).await;
     stop.cancel();
     for task in tasks {

@@ -17,6 +17,7 @@ use super::client::Client;
 use super::{Done, Global, Remote, output};
 use crate::app::App;
 use crate::auth::{Caller, tenants};
+use crate::background;
 use crate::error::{Error, Kind, Result};
 use crate::kb::datasets::{self, Cutting, NewDataset};
 use crate::kb::documents::{self, Meeting, NewDocument};
@@ -98,7 +99,7 @@ pub(super) async fn run(global: &Global, args: IngestArgs) -> Result<Done> {
             let dataset = find_or_create(&app, &caller, &args).await?;
             app.engine().await?;
             let stop = CancellationToken::new();
-            let tasks = app.start(true, &stop);
+            let tasks = background::start(&app, true, &stop);
             let outcomes = direct(
                 &app,
                 &caller,

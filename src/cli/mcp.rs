@@ -17,6 +17,7 @@ use super::client::{Client, unreachable};
 use super::{Done, Global, Remote, output};
 use crate::api::mcp::Mcp;
 use crate::auth::tenants;
+use crate::background;
 use crate::error::{Error, Result};
 
 #[derive(Debug, Args)]
@@ -40,7 +41,7 @@ pub(super) async fn run(global: &Global, args: McpArgs) -> Result<Done> {
     let caller = app.local_caller(tenants::DEFAULT).await?;
     app.engine().await?;
     let stop = CancellationToken::new();
-    let tasks = app.start(true, &stop);
+    let tasks = background::start(&app, true, &stop);
     let broken = |e: &dyn std::fmt::Display| {
         Error::unavailable(
             "mcp_failed",

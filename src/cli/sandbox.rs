@@ -34,7 +34,7 @@ pub(super) async fn run(global: &Global, args: SandboxArgs) -> Result<Done> {
     let app = global.app().await?;
     if args.sign_out {
         let tenant = tenants::by_name(&app.db, &args.tenant).await?;
-        let ended = sessions::end_all(&app, &tenant.id).await?;
+        let ended = sessions::end_all(app.sessions(), &tenant.id).await?;
         if global.json {
             println!("{}", serde_json::json!({"sessionsEnded": ended}));
         } else {
@@ -75,7 +75,7 @@ pub(super) fn reached(listen: &str) -> Result<String> {
 /// A link to the sandbox of a server. Its secret is in the fragment, which browsers keep to themselves: it stands in no log.
 pub(super) async fn link(app: &Arc<App>, address: &str, tenant: &str) -> Result<String> {
     let tenant = tenants::by_name(&app.db, tenant).await?;
-    let secret = sessions::link(app, &tenant.id).await?;
+    let secret = sessions::link(app.sessions(), &tenant.id).await?;
     Ok(format!(
         "{}/sandbox#enter={secret}",
         address.trim_end_matches('/')

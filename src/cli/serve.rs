@@ -12,10 +12,11 @@ use super::{Done, Global, output};
 use crate::api;
 use crate::app::App;
 use crate::auth::tenants;
+use crate::background;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::kb::housekeeping;
+use crate::housekeeping;
 use crate::workspace::webhooks;
 
 #[derive(Debug, Args)]
@@ -93,7 +94,7 @@ impl Server {
         if !app.config.reranker.is_empty() {
             app.reranker_with(output::downloads(json)).await?;
         }
-        let tasks = app.start(true, &stop);
+        let tasks = background::start(&app, true, &stop);
         Ok(Self {
             address,
             admin_key,

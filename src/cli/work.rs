@@ -4,6 +4,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Done, Global, output, serve};
 use crate::app::App;
+use crate::background;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 
@@ -21,7 +22,7 @@ pub(super) async fn run(global: &Global) -> Result<Done> {
     app.ensure_tenant().await?;
     app.embedder_with(output::downloads(global.json)).await?;
     let stop = CancellationToken::new();
-    let tasks = app.start(false, &stop);
+    let tasks = background::start(&app, false, &stop);
     tracing::info!(workers = app.config.workers, "working");
     serve::signal().await;
     stop.cancel();

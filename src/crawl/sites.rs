@@ -277,8 +277,23 @@ async fn forget(tx: &mut Tx, site: &Site) -> Result<()> {
     Ok(())
 }
 
+/// Removes a dataset with its documents, chunks and websites. Searches miss it at once; the indexes drop it when they notice.
+///
+/// # Errors
+/// `dataset_not_found`.
+pub async fn delete_dataset(app: &App, caller: &Caller, id: &str) -> Result<()> {
+    caller.need_write(id)?;
+    let dataset = datasets::settings(app, caller, id).await?;
+    let mut tx = app.db.begin().await?;
+    forget_all(&mut tx, caller.tenant(), id).await?;
+    datasets::delete_in(app, &mut tx, caller, &dataset).await?;
+    tx.commit().await?;
+    app.bell.ring();
+    Ok(())
+}
+
 /// Removes every site of a dataset that is about to go.
-pub(crate) async fn forget_all(tx: &mut Tx, tenant_id: &str, dataset_id: &str) -> Result<()> {
+async fn forget_all(tx: &mut Tx, tenant_id: &str, dataset_id: &str) -> Result<()> {
     let sites: Vec<Site> = tx
         .all(
             concat!(

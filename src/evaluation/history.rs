@@ -2,12 +2,12 @@
 //! ask again and see what changed.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::queue::Asked;
 use crate::app::App;
 use crate::auth::{Caller, Scope};
 use crate::clock::Time;
@@ -17,8 +17,6 @@ use crate::kb::datasets;
 use crate::page::{Listing, Page};
 use crate::search::{self, Answer, Request, Settings};
 
-/// Queries that wait to be written; more than that are not remembered.
-const WAITING: usize = 4096;
 /// Queries written together.
 const BATCH: usize = 256;
 /// Hits that are remembered of an answer.
@@ -26,31 +24,6 @@ const RESULTS: usize = 20;
 
 /// Stands for the key of queries that people try in the sandbox.
 pub const SANDBOX: &str = "sandbox";
-
-/// A remembered query.
-#[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
-pub struct Asked {
-    /// Id.
-    pub id: String,
-    /// The dataset.
-    pub dataset_id: String,
-    /// Id of the key; empty for the command line, [`SANDBOX`] for people who try something there.
-    pub key_id: String,
-    /// The query.
-    pub text: String,
-    /// JSON of [`Remembered`].
-    pub settings: String,
-    /// JSON array of [`Shown`].
-    pub results: String,
-    /// Hits of this dataset.
-    pub hits: i64,
-    /// Whether the answer was confident.
-    pub confident: bool,
-    /// Latency.
-    pub milliseconds: f64,
-    /// When.
-    pub created_on: Time,
-}
 
 impl Asked {
     /// Takes out the datasets that a caller may not know of.
@@ -83,23 +56,6 @@ pub struct Shown {
     pub document_id: String,
     /// Its score.
     pub score: f32,
-}
-
-/// Queries on their way to the database, so that no search waits for a write.
-#[derive(Debug)]
-pub struct Queue {
-    sender: mpsc::Sender<(String, Asked)>,
-    receiver: Mutex<Option<mpsc::Receiver<(String, Asked)>>>,
-}
-
-impl Default for Queue {
-    fn default() -> Self {
-        let (sender, receiver) = mpsc::channel(WAITING);
-        Self {
-            sender,
-            receiver: Mutex::new(Some(receiver)),
-        }
-    }
 }
 
 /// Remembers a query in the background, for each dataset that had hits; one without any hit for all of them. Further pages are the same query.
@@ -150,12 +106,7 @@ pub fn record(app: &App, caller: &Caller, request: &Request, answer: &Answer) {
             milliseconds: answer.timings.total_ms,
             created_on: app.clock.now(),
         };
-        if app
-            .history
-            .sender
-            .try_send((caller.tenant().to_owned(), asked))
-            .is_err()
-        {
+        if !app.history.push(caller.tenant(), asked) {
             metrics::counter!("cairn_queries_not_remembered_total").increment(1);
         }
     }
@@ -163,13 +114,7 @@ pub fn record(app: &App, caller: &Caller, request: &Request, answer: &Answer) {
 
 /// Writes what is waiting, until `stop` fires and nothing is left.
 pub async fn run(app: &Arc<App>, stop: CancellationToken) {
-    let receiver = app
-        .history
-        .receiver
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .take();
-    let Some(mut receiver) = receiver else {
+    let Some(mut receiver) = app.history.reader() else {
         tracing::error!("the query history is written by another task already");
         return;
     };

@@ -1,86 +1,15 @@
-//! Citations: an address for a place in a document, and the question whether a sentence really stands in one.
+//! Citations: what stands at the address of a place in a document, and the question whether a sentence really stands in one.
 //!
-//! `kb://DATASET/DOCUMENT@VERSION#CHUNK:START-END`: characters of the document's normalised text; the chunk may be missing. A citation of an older version
-//! still resolves, and says that it is stale; when its chunk has outlived the change, the place is the chunk's place of today.
+//! A citation of an older version still resolves, and says that it is stale; when its chunk has outlived the change, the place is the chunk's place of today.
 
 use std::collections::{HashMap, HashSet};
-use std::fmt;
-use std::str::FromStr;
 
 use crate::app::App;
 use crate::auth::Caller;
 use crate::error::{Error, Result};
+use crate::kb::citation::Citation;
 use crate::kb::visible::{self, VisibleText};
 use crate::kb::{Document, chunks};
-
-/// A place in a document.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Citation {
-    /// The dataset.
-    pub dataset_id: String,
-    /// The document.
-    pub document_id: String,
-    /// Version of the document.
-    pub version: i64,
-    /// The chunk.
-    pub chunk_id: Option<String>,
-    /// First character.
-    pub start: i64,
-    /// The character after the last one.
-    pub end: i64,
-}
-
-impl fmt::Display for Citation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "kb://{}/{}@{}#",
-            self.dataset_id, self.document_id, self.version
-        )?;
-        if let Some(chunk) = &self.chunk_id {
-            write!(f, "{chunk}:")?;
-        }
-        write!(f, "{}-{}", self.start, self.end)
-    }
-}
-
-impl FromStr for Citation {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        let read = || {
-            let (dataset, rest) = text.trim().strip_prefix("kb://")?.split_once('/')?;
-            let (document, rest) = rest.split_once('@')?;
-            let (version, place) = rest.split_once('#')?;
-            let (chunk, range) = match place.rsplit_once(':') {
-                Some((chunk, range)) => (Some(chunk.to_owned()), range),
-                None => (None, place),
-            };
-            let (start, end) = range.split_once('-')?;
-            let (start, end) = (start.parse().ok()?, end.parse().ok()?);
-            let is_id = |id: &str| !id.is_empty() && !id.contains('\0');
-            let valid = is_id(dataset)
-                && is_id(document)
-                && chunk.as_deref().is_none_or(is_id)
-                && (0..=end).contains(&start)
-                && (start < end || chunk.is_some());
-            valid.then_some(Self {
-                dataset_id: dataset.to_owned(),
-                document_id: document.to_owned(),
-                version: version.parse().ok()?,
-                chunk_id: chunk,
-                start,
-                end,
-            })
-        };
-        read().ok_or_else(|| {
-            Error::invalid(
-                "citation_invalid",
-                "a citation looks like kb://dataset/document@version#chunk:start-end, the chunk may be missing",
-            )
-        })
-    }
-}
 
 /// What a citation leads to.
 #[derive(Debug)]

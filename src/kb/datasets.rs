@@ -5,11 +5,9 @@ use std::collections::HashMap;
 use crate::app::App;
 use crate::auth::{Area, Caller, Scope};
 use crate::clock::Time;
-use crate::crawl::sites;
 use crate::db::{Tx, args};
 use crate::error::{Error, Result};
 use crate::events::{self, Event};
-use crate::kb::{documents, generations};
 use crate::page::{Listing, Page};
 use crate::search::analysis;
 
@@ -308,7 +306,7 @@ pub(crate) async fn create_in(
     if created == 0 {
         return Err(exists(name));
     }
-    generations::first(tx, caller.tenant(), id).await?;
+    first_generation(tx, caller.tenant(), id).await?;
     events::append(
         tx,
         &app.clock,
@@ -565,15 +563,17 @@ pub async fn update(app: &App, caller: &Caller, id: &str, patch: DatasetPatch) -
     get(app, caller, id).await
 }
 
-/// Removes a dataset with its documents and chunks. Searches miss it at once; the indexes drop it when they notice.
+/// Removes a dataset with its documents and chunks, in the transaction that removes what feeds it. Searches miss it at once; the indexes drop it when they notice.
 ///
 /// # Errors
-/// `dataset_not_found`.
-pub async fn delete(app: &App, caller: &Caller, id: &str) -> Result<()> {
-    caller.need_write(id)?;
-    let dataset = settings(app, caller, id).await?;
-    let mut tx = app.db.begin().await?;
-    sites::forget_all(&mut tx, caller.tenant(), id).await?;
+/// As the database says.
+pub(crate) async fn delete_in(
+    app: &App,
+    tx: &mut Tx,
+    caller: &Caller,
+    dataset: &Dataset,
+) -> Result<()> {
+    let id = dataset.id.as_str();
     for statement in [
         "DELETE FROM kb_query_history WHERE tenant_id = $1 AND dataset_id = $2",
         "DELETE FROM kb_eval_runs WHERE tenant_id = $1 AND dataset_id = $2",
@@ -591,58 +591,27 @@ pub async fn delete(app: &App, caller: &Caller, id: &str) -> Result<()> {
         tx.execute(statement, args![caller.tenant(), id]).await?;
     }
     events::append(
-        &mut tx,
+        tx,
         &app.clock,
         caller.tenant(),
         &Event::DatasetDeleted {
-            dataset_id: dataset.id,
+            dataset_id: dataset.id.clone(),
         },
     )
+    .await
+}
+
+/// Adds the first generation of a new dataset.
+async fn first_generation(tx: &mut Tx, tenant_id: &str, dataset_id: &str) -> Result<()> {
+    tx.execute(
+        "INSERT INTO kb_generations (set_id, tenant_id, dataset_id, number, status, embedding_provider, embedding_model, vector_size, chunk_size,
+         chunk_overlap, parse_type, parser_engine, delimiter, log_seq, created_on)
+         SELECT id, tenant_id, id, generation, 'live', embedding_provider, embedding_model, vector_size, chunk_size, chunk_overlap, parse_type,
+         parser_engine, delimiter, 0, created_on FROM kb_datasets WHERE tenant_id = $1 AND id = $2",
+        args![tenant_id, dataset_id],
+    )
     .await?;
-    tx.commit().await?;
-    app.bell.ring();
     Ok(())
-}
-
-/// What a re-index set going.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Reindex {
-    /// Documents queued.
-    pub jobs_queued: i64,
-    /// Estimate from the number of chunks and the speed measured in this process, at least 1 when anything was queued.
-    pub estimated_minutes: i64,
-}
-
-/// Queues every document of a dataset for ingestion with the current settings.
-///
-/// # Errors
-/// `dataset_not_found`.
-pub async fn reindex(app: &App, caller: &Caller, id: &str) -> Result<Reindex> {
-    caller.need(Scope::KbWrite)?;
-    let dataset = get(app, caller, id).await?;
-    let mut tx = app.db.begin().await?;
-    let documents: Vec<(String,)> = tx
-        .all(
-            "SELECT id FROM kb_documents WHERE tenant_id = $1 AND dataset_id = $2 ORDER BY id",
-            args![caller.tenant(), id],
-        )
-        .await?;
-    for (document_id,) in &documents {
-        documents::queue(app, &mut tx, caller.tenant(), id, document_id).await?;
-    }
-    tx.commit().await?;
-    app.bell.ring();
-    let jobs_queued = i64::try_from(documents.len()).unwrap_or(i64::MAX);
-    let seconds = dataset.total_chunks as f64 / app.embedding_rate().max(1.0);
-    let estimated_minutes = if jobs_queued == 0 {
-        0
-    } else {
-        ((seconds / 60.0).ceil() as i64).max(1)
-    };
-    Ok(Reindex {
-        jobs_queued,
-        estimated_minutes,
-    })
 }
 
 fn checked_name(name: &str) -> Result<&str> {

@@ -10,15 +10,14 @@ use crate::app::App;
 use crate::auth::{Caller, Scope};
 use crate::blobs::Stored;
 use crate::clock::{Clock, Time};
-use crate::crawl::crawls;
 use crate::db::{Db, Tx, args};
 use crate::error::{Error, Result};
 use crate::events::{self, Event};
 use crate::jobs::{self, Task};
 use crate::kb::datasets::{self, Cutting};
 use crate::kb::index_log::{self, Op};
+use crate::kb::row_blocks;
 use crate::page::{Listing, Page};
-use crate::records::rows;
 
 /// A document.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow, Serialize, Deserialize)]
@@ -666,7 +665,7 @@ async fn replace(app: &App, tx: &mut Tx, there: &Document, new: &NewDocument) ->
 /// With whom a document's job takes turns: its dataset, and rows with their folder, so that a million of them leave the other records their turns.
 fn group<'a>(dataset_id: &'a str, new: &'a NewDocument) -> &'a str {
     match &new.external_id {
-        Some(id) if new.mime_type == rows::MIME => rows::folder_of(id),
+        Some(id) if new.mime_type == row_blocks::MIME => row_blocks::folder_of(id),
         _ => dataset_id,
     }
 }
@@ -676,7 +675,10 @@ fn group<'a>(dataset_id: &'a str, new: &'a NewDocument) -> &'a str {
 /// # Errors
 /// As the database says.
 pub(crate) async fn embed_later(app: &App, document: &Document) -> Result<()> {
-    let folder = document.external_id.as_deref().map_or("", rows::folder_of);
+    let folder = document
+        .external_id
+        .as_deref()
+        .map_or("", row_blocks::folder_of);
     let task = Task::Ingest {
         document_id: document.id.clone(),
         worded: true,
@@ -1218,33 +1220,68 @@ pub(crate) async fn mark_indexed(app: &App, dataset_id: &str, applied: i64) -> R
     Ok(rows.len())
 }
 
-/// Runs a dead or cancelled job again; the document it was about waits for it.
+/// What a re-index set going.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reindex {
+    /// Documents queued.
+    pub jobs_queued: i64,
+    /// Estimate from the number of chunks and the speed measured in this process, at least 1 when anything was queued.
+    pub estimated_minutes: i64,
+}
+
+/// Queues every document of a dataset for ingestion with the current settings.
 ///
 /// # Errors
-/// `job_not_found`, `job_not_dead`.
-pub async fn retry(app: &App, caller: &Caller, job_id: &str) -> Result<jobs::Job> {
+/// `dataset_not_found`.
+pub async fn reindex(app: &App, caller: &Caller, id: &str) -> Result<Reindex> {
     caller.need(Scope::KbWrite)?;
-    let job = jobs::get(&app.db, caller.tenant(), job_id).await?;
+    let dataset = datasets::get(app, caller, id).await?;
     let mut tx = app.db.begin().await?;
-    jobs::retry(&mut tx, &app.clock, caller.tenant(), job_id).await?;
-    if let Task::Ingest { document_id, .. } = job.task()? {
-        let waiting = Progress {
-            status: "pending",
-            chunks_total: Some(0),
-            chunks_embedded: Some(0),
-            ..Progress::default()
-        };
-        let document = load_in(&mut tx, caller.tenant(), &document_id).await?;
-        if let Some(document) = document.filter(|d| d.job_id == job.id) {
-            progress(app, &mut tx, &document, &waiting).await?;
-        }
-    }
-    if let Task::Crawl { crawl_id } = job.task()? {
-        crawls::requeue(&mut tx, caller.tenant(), &crawl_id).await?;
+    let documents: Vec<(String,)> = tx
+        .all(
+            "SELECT id FROM kb_documents WHERE tenant_id = $1 AND dataset_id = $2 ORDER BY id",
+            args![caller.tenant(), id],
+        )
+        .await?;
+    for (document_id,) in &documents {
+        queue(app, &mut tx, caller.tenant(), id, document_id).await?;
     }
     tx.commit().await?;
     app.bell.ring();
-    jobs::get(&app.db, caller.tenant(), job_id).await
+    let jobs_queued = i64::try_from(documents.len()).unwrap_or(i64::MAX);
+    let seconds = dataset.total_chunks as f64 / app.embedding_rate().max(1.0);
+    let estimated_minutes = if jobs_queued == 0 {
+        0
+    } else {
+        ((seconds / 60.0).ceil() as i64).max(1)
+    };
+    Ok(Reindex {
+        jobs_queued,
+        estimated_minutes,
+    })
+}
+
+/// Lets the document of a job that runs again wait for it.
+///
+/// # Errors
+/// As the database says.
+pub(crate) async fn waits_again(
+    app: &App,
+    tx: &mut Tx,
+    job: &jobs::Job,
+    document_id: &str,
+) -> Result<()> {
+    let waiting = Progress {
+        status: "pending",
+        chunks_total: Some(0),
+        chunks_embedded: Some(0),
+        ..Progress::default()
+    };
+    let document = load_in(tx, &job.tenant_id, document_id).await?;
+    if let Some(document) = document.filter(|d| d.job_id == job.id) {
+        progress(app, tx, &document, &waiting).await?;
+    }
+    Ok(())
 }
 
 /// Waits until documents, and what is inside them, can be found or have failed; `false` when that takes longer than `patience`.

@@ -11,9 +11,9 @@ use crate::clock::Time;
 use crate::db::{Tx, args};
 use crate::error::{Error, Result};
 use crate::events;
+use crate::kb::embeddings;
 use crate::kb::index_log::{self, Op};
-use crate::kb::ingestion::{self, store_embedding, text_hash};
-use crate::kb::{Chunk, chunks, datasets, documents, generations};
+use crate::kb::{Chunk, builds, chunks, datasets, documents};
 
 /// Longest content of a chunk that is written by hand, in bytes.
 pub const MAX_CONTENT: usize = 64 << 10;
@@ -47,7 +47,7 @@ const OF_DOCUMENT: &str = "SELECT id, anchor_hash, occurrence, anchor_text, cont
 /// The key by which a parsed content is found again.
 #[must_use]
 pub fn anchor(content: &str) -> String {
-    text_hash("", content)
+    embeddings::text_hash("", content)
 }
 
 /// Edits of a document, oldest first.
@@ -646,7 +646,7 @@ async fn parsed_content(app: &App, caller: &Caller, chunk: &Chunk) -> Result<Par
 async fn measured(app: &App, caller: &Caller, chunk: &mut Chunk) -> Result<Option<Vec<f32>>> {
     let dataset = datasets::settings(app, caller, &chunk.dataset_id).await?;
     let embedder = app.embedder_of(&dataset.embedding_model).await?;
-    ingestion::measure(embedder.as_ref(), chunk)?;
+    embeddings::measure(embedder.as_ref(), chunk)?;
     if !chunk.enabled {
         return Ok(None);
     }
@@ -689,7 +689,7 @@ async fn finish(
     )
     .await?;
     events::append(&mut tx, &app.clock, caller.tenant(), &document.changed()).await?;
-    generations::follow(app, &mut tx, &document).await?;
+    builds::follow(app, &mut tx, &document).await?;
     tx.commit().await?;
     app.bell.ring();
     Ok(())
@@ -714,5 +714,5 @@ async fn keep_embedding(
         .await?
         .ok_or_else(|| Error::not_found("dataset_not_found", "there is no such dataset"))?;
     let now = app.clock.now();
-    store_embedding(tx, caller.tenant(), &model, &chunk.text_hash, &vector, now).await
+    embeddings::store(tx, caller.tenant(), &model, &chunk.text_hash, &vector, now).await
 }

@@ -4,7 +4,6 @@
 //! While a set is not searched it follows the documents: whatever is uploaded, replaced or edited is built for it too, and what is deleted or
 //! switched off leaves every set in the same transaction.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::app::App;
@@ -13,11 +12,8 @@ use crate::clock::Time;
 use crate::db::{Tx, args};
 use crate::error::{Error, Result};
 use crate::events::{self, Event};
-use crate::jobs::{self, Queued, Task};
 use crate::kb::datasets::{self, Cutting, Dataset};
-use crate::kb::{Document, documents, index_log, ingestion};
-use crate::search::measure::{self, Measures};
-use crate::search::{self, Request};
+use crate::kb::{builds, documents, index_log, ingestion};
 
 /// A generation.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
@@ -172,19 +168,6 @@ pub(crate) fn applied(dataset: &Dataset, generation: &Generation) -> Dataset {
     }
 }
 
-/// Adds the first generation of a new dataset.
-pub(crate) async fn first(tx: &mut Tx, tenant_id: &str, dataset_id: &str) -> Result<()> {
-    tx.execute(
-        "INSERT INTO kb_generations (set_id, tenant_id, dataset_id, number, status, embedding_provider, embedding_model, vector_size, chunk_size,
-         chunk_overlap, parse_type, parser_engine, delimiter, log_seq, created_on)
-         SELECT id, tenant_id, id, generation, 'live', embedding_provider, embedding_model, vector_size, chunk_size, chunk_overlap, parse_type,
-         parser_engine, delimiter, 0, created_on FROM kb_datasets WHERE tenant_id = $1 AND id = $2",
-        args![tenant_id, dataset_id],
-    )
-    .await?;
-    Ok(())
-}
-
 /// What differs from the settings of the dataset; absent fields stay.
 #[derive(Debug, Clone, Default)]
 pub struct NewGeneration {
@@ -258,7 +241,7 @@ pub async fn build(
         )
         .await?;
     for (document_id,) in documents {
-        enqueue(
+        builds::enqueue(
             app,
             &mut tx,
             caller.tenant(),
@@ -271,57 +254,6 @@ pub async fn build(
     tx.commit().await?;
     app.bell.ring();
     get(app, caller, dataset_id, number).await
-}
-
-async fn enqueue(
-    app: &App,
-    tx: &mut Tx,
-    tenant_id: &str,
-    dataset_id: &str,
-    document_id: &str,
-    set_id: &str,
-) -> Result<()> {
-    let task = Task::Build {
-        document_id: document_id.to_owned(),
-        set_id: set_id.to_owned(),
-    };
-    // Builds wait behind uploads of the same dataset: somebody may wait for those.
-    jobs::enqueue(
-        tx,
-        &app.clock,
-        tenant_id,
-        &task,
-        Queued {
-            group: &format!("{dataset_id}/build"),
-            dedupe_key: None,
-            max_attempts: app.config.job_attempts,
-            run_at: None,
-        },
-    )
-    .await?;
-    Ok(())
-}
-
-/// Lets every set that is not searched take a document up as it is now. Called in the transaction of the change.
-pub(crate) async fn follow(app: &App, tx: &mut Tx, document: &Document) -> Result<()> {
-    let others: Vec<(String,)> = tx
-        .all(
-            "SELECT set_id FROM kb_generations WHERE tenant_id = $1 AND dataset_id = $2 AND status <> 'live'",
-            args![&document.tenant_id, &document.dataset_id],
-        )
-        .await?;
-    for (set_id,) in others {
-        enqueue(
-            app,
-            tx,
-            &document.tenant_id,
-            &document.dataset_id,
-            &document.id,
-            &set_id,
-        )
-        .await?;
-    }
-    Ok(())
 }
 
 /// The job: one document for one set.
@@ -545,57 +477,4 @@ pub async fn prune(app: &App, before: Time) -> Result<usize> {
         tx.commit().await?;
     }
     Ok(old.len())
-}
-
-/// A query with the documents that answer it.
-#[derive(Debug, Clone)]
-pub struct Labelled {
-    /// The query.
-    pub query: String,
-    /// Documents that answer it.
-    pub documents: HashSet<String>,
-}
-
-/// Measures a generation on labelled queries with the default settings of search, by documents.
-///
-/// # Errors
-/// `generation_not_found`, `queries_missing`, and those of search.
-pub async fn measure(
-    app: &Arc<App>,
-    caller: &Caller,
-    dataset_id: &str,
-    number: i64,
-    queries: &[Labelled],
-) -> Result<Measures> {
-    caller.need(Scope::KbRead)?;
-    let dataset = datasets::settings(app, caller, dataset_id).await?;
-    at(app, caller, &dataset, number).await?;
-    if queries.is_empty() {
-        return Err(Error::invalid(
-            "queries_missing",
-            "give at least one query with the documents that answer it",
-        ));
-    }
-    let mut all = Vec::with_capacity(queries.len());
-    for labelled in queries {
-        let request = Request {
-            top_k: 50,
-            generation: Some(number),
-            ..Request::new(labelled.query.clone(), vec![dataset_id.to_owned()])
-        };
-        let answer = search::search(app, caller, &request).await?;
-        let mut ranked: Vec<String> = Vec::new();
-        for hit in answer.hits {
-            if !ranked.contains(&hit.chunk.document_id) {
-                ranked.push(hit.chunk.document_id);
-            }
-        }
-        let judged = labelled
-            .documents
-            .iter()
-            .map(|id| (id.clone(), 1))
-            .collect();
-        all.push(measure::measure(&ranked, &judged));
-    }
-    Ok(measure::mean(&all))
 }

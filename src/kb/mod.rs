@@ -1,19 +1,22 @@
 //! The knowledge base: datasets, documents and chunks with their rules and SQL, their ingestion, and the log from which the indexes follow.
 
+pub(crate) mod builds;
 pub mod chunks;
+pub mod citation;
 pub mod citations;
 pub mod datasets;
 pub mod docling;
 pub mod documents;
 pub mod edits;
+pub mod embeddings;
 pub mod filter;
 pub mod generations;
-pub mod housekeeping;
 pub mod index_log;
 pub mod ingestion;
 pub mod parser;
 pub mod portable;
 pub mod preview;
+pub mod row_blocks;
 pub mod visible;
 pub mod why;
 

@@ -5,9 +5,6 @@
 //! weight depends on nothing else, so the score of a chunk does not depend on other candidates.
 
 use std::sync::Arc;
-use std::time::Duration;
-
-use moka::sync::Cache;
 
 use crate::app::App;
 use crate::db::args;
@@ -43,18 +40,6 @@ impl Weight {
             reason: format!("{alpha}: the request says so"),
         }
     }
-}
-
-/// What was measured of datasets, for a while.
-pub type Grasps = Cache<String, f32>;
-
-/// An empty memory of what was measured.
-#[must_use]
-pub fn grasps() -> Grasps {
-    Cache::builder()
-        .max_capacity(10_000)
-        .time_to_live(Duration::from_secs(600))
-        .build()
 }
 
 /// The weight for a query, where neither the request nor the dataset has one.

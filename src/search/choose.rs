@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
+use super::candidate::{Candidate, Cursor};
 use super::near;
-use super::query::{Candidate, Cursor};
 use super::request::Request;
 use super::retrieve::{self, Source};
 use crate::app::App;

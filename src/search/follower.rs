@@ -17,8 +17,8 @@ use super::vector::{Changes, Point, Scope};
 use crate::app::{App, Engine};
 use crate::db::args;
 use crate::error::{Error, Result};
+use crate::kb::embeddings;
 use crate::kb::index_log::{self, Entry, Head};
-use crate::kb::ingestion::stored_vector;
 use crate::kb::{Chunk, chunks, documents};
 
 /// Log entries applied with one commit.
@@ -375,7 +375,7 @@ async fn points(app: &App, head: &Head, ids: &[String]) -> Result<Vec<Point>> {
     let size = usize::try_from(head.vector_size).unwrap_or(0);
     rows.into_iter()
         .map(|row| {
-            let vector = stored_vector(&row.vector);
+            let vector = embeddings::vector_of(&row.vector);
             // The store would refuse all of them, or never find this one.
             if vector.len() != size || !vector.iter().all(|v| v.is_finite()) {
                 return Err(Error::unprocessable(

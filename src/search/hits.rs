@@ -4,9 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::analysis;
+use super::answer::{Hit, Passage};
 use super::choose::Chosen;
-use super::explain::Explanation;
-use super::highlight::{Range, highlight};
+use super::highlight::highlight;
 use super::keyword::FormKind;
 use super::query::explained;
 use super::request::Request;
@@ -15,86 +15,38 @@ use crate::app::App;
 use crate::auth::Caller;
 use crate::db::args;
 use crate::error::{Error, Result};
-use crate::kb::{Chunk, chunks};
-use crate::records::rows;
+use crate::kb::{Chunk, chunks, row_blocks};
 
 /// Chunks of a section that are looked at on each side, and its longest text in characters.
 const SECTION_REACH: i64 = 50;
 const SECTION_LENGTH: usize = 20_000;
 
-/// A hit.
-#[derive(Debug, Clone)]
-pub struct Hit {
-    /// The chunk.
-    pub chunk: Chunk,
-    /// Name of its document.
-    pub file_name: String,
-    /// Title of its document.
-    pub title: Option<String>,
-    /// Address of its document.
-    pub url: Option<String>,
-    /// Publication time of its document.
-    pub published_at: Option<String>,
-    /// Version of its document.
-    pub version: i64,
-    /// Metadata of its document, as JSON.
-    pub metadata: String,
-    /// Final score.
-    pub score: f32,
-    /// `vector`, `keyword` or `hybrid`: in which candidate list it was.
-    pub rank_source: &'static str,
-    /// How many candidates that say nearly the same were folded into it.
-    pub folded: usize,
-    /// Query terms in the content.
-    pub highlights: Vec<Range>,
-    /// The chunk with its neighbours.
-    pub expanded: Option<Passage>,
-    /// The section that the chunk is in.
-    pub section: Option<Passage>,
-    /// What the score is made of.
-    pub explanation: Explanation,
-}
-
-/// Neighbouring chunks as one text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Passage {
-    /// The text, without what chunks repeat of the one before.
-    pub text: String,
-    /// Range in the document's normalised text, in Unicode characters.
-    pub start: i64,
-    /// After the last character.
-    pub end: i64,
-    /// The chunks in order.
-    pub chunk_ids: Vec<String>,
-}
-
-impl Passage {
-    fn of(chunks: &[&Chunk]) -> Self {
-        let mut passage = Self {
-            text: String::new(),
-            start: chunks.first().map_or(0, |c| c.start_char),
-            end: 0,
-            chunk_ids: Vec::new(),
+/// Joins neighbouring chunks.
+fn passage_of(chunks: &[&Chunk]) -> Passage {
+    let mut passage = Passage {
+        text: String::new(),
+        start: chunks.first().map_or(0, |c| c.start_char),
+        end: 0,
+        chunk_ids: Vec::new(),
+    };
+    for chunk in chunks {
+        // What is written by hand is no span of the text: it stands whole.
+        let repeated = if chunk.origin == "parsed" {
+            usize::try_from(passage.end - chunk.start_char).unwrap_or(0)
+        } else {
+            0
         };
-        for chunk in chunks {
-            // What is written by hand is no span of the text: it stands whole.
-            let repeated = if chunk.origin == "parsed" {
-                usize::try_from(passage.end - chunk.start_char).unwrap_or(0)
-            } else {
-                0
-            };
-            let new: String = chunk.content.chars().skip(repeated).collect();
-            if !passage.text.is_empty() && chunk.start_char > passage.end {
-                passage.text.push_str("\n\n");
-            } else if repeated == 0 && !passage.text.is_empty() && chunk.origin != "parsed" {
-                passage.text.push('\n');
-            }
-            passage.text.push_str(&new);
-            passage.end = passage.end.max(chunk.end_char);
-            passage.chunk_ids.push(chunk.id.clone());
+        let new: String = chunk.content.chars().skip(repeated).collect();
+        if !passage.text.is_empty() && chunk.start_char > passage.end {
+            passage.text.push_str("\n\n");
+        } else if repeated == 0 && !passage.text.is_empty() && chunk.origin != "parsed" {
+            passage.text.push('\n');
         }
-        passage
+        passage.text.push_str(&new);
+        passage.end = passage.end.max(chunk.end_char);
+        passage.chunk_ids.push(chunk.id.clone());
     }
+    passage
 }
 
 /// The hits, the tokens they have when there is a budget, and how many it left out.
@@ -159,7 +111,7 @@ pub(super) async fn assemble(
             url: document.url.clone(),
             published_at: document.published_at.clone(),
             version: document.version,
-            metadata: rows::lead_back(&document.metadata, &chunk)?,
+            metadata: row_blocks::lead_back(&document.metadata, &chunk)?,
             score: candidate.value(),
             rank_source: match (candidate.raw.vector_rank, candidate.raw.keyword_rank) {
                 (Some(_), Some(_)) => "hybrid",
@@ -208,7 +160,7 @@ async fn passages(
             .iter()
             .filter(|c| (c.ordinal - chunk.ordinal).abs() <= expand)
             .collect();
-        Passage::of(&within)
+        passage_of(&within)
     });
     let section = request.section.then(|| {
         let own = near.iter().position(|c| c.id == chunk.id).unwrap_or(0);
@@ -226,7 +178,7 @@ async fn passages(
                 within.pop();
             }
         }
-        Passage::of(&within)
+        passage_of(&within)
     });
     Ok((expanded, section))
 }

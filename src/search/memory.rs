@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use moka::sync::Cache;
 
-use super::query::Answer;
+use super::answer::Answer;
 use super::vector::Among;
 
 /// Bytes of answers kept, nearly.
@@ -49,6 +49,18 @@ impl Default for Memory {
                 .build(),
         }
     }
+}
+
+/// What was measured of datasets' languages, for a while, by the set of chunks that is searched.
+pub type Grasps = Cache<String, f32>;
+
+/// An empty memory of what was measured.
+#[must_use]
+pub fn grasps() -> Grasps {
+    Cache::builder()
+        .max_capacity(10_000)
+        .time_to_live(AGE)
+        .build()
 }
 
 fn weight(bytes: usize) -> u32 {

@@ -10,7 +10,9 @@ macro_rules! document_is_complete {
 
 pub mod alpha;
 pub mod analysis;
+pub mod answer;
 pub mod blend;
+mod candidate;
 mod choose;
 pub mod drift;
 pub mod explain;
@@ -32,11 +34,11 @@ pub mod syntax;
 pub mod vector;
 pub mod why_not;
 
+pub use answer::{Answer, Hit, Passage};
 pub use blend::Fusion;
 pub use explain::Explanation;
-pub use hits::{Hit, Passage};
 pub use pool::candidates;
-pub use query::{Answer, search};
+pub use query::search;
 pub use request::{Defaults, Request};
 pub use settings::Settings;
 pub use why_not::why_not;

@@ -8,196 +8,28 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures::future::try_join_all;
-use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::analysis;
+use super::answer::{Answer, Confidence, Facet, FacetValue, Interpretation, Timings, Totals};
 use super::blend::{self, Fusion, Raw, Score, Spread};
+use super::candidate::{Candidate, Cursor};
 use super::choose;
-use super::explain::{Explanation, Reranked};
-use super::hits::{self, Hit};
-use super::request::{MAX_TOP_K, Request};
-use super::retrieve::{self, Candidates, Place, Source};
-use super::syntax::Parsed;
+use super::explain::Explanation;
+use super::hits;
+use super::request::Request;
+use super::retrieve::{self, Candidates, Source};
 use crate::app::App;
 use crate::auth::{Caller, Scope};
 use crate::error::{Error, Result};
 use crate::kb::{datasets, filter, generations};
-use crate::page;
 
 /// Best score from which an answer counts as confident, where the dataset has no other threshold. Measured: see `README.md`.
 pub const CONFIDENT_FROM: f32 = 0.55;
 /// Values of a facet that are shown.
 const FACET_VALUES: usize = 50;
-
-/// How long each stage took, in milliseconds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Timings {
-    /// Reading and analysing the query, embedding it (0 when it was remembered), and finding the documents that satisfy the filter.
-    pub embed_ms: f64,
-    /// Both candidate lists and the completion of scores.
-    pub retrieve_ms: f64,
-    /// The cross-encoder.
-    pub rerank_ms: f64,
-    /// Blending, choosing, reading rows, highlights.
-    pub assemble_ms: f64,
-    /// Everything.
-    pub total_ms: f64,
-}
-
-/// How many there are.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Totals {
-    /// Distinct candidates that were scored: the best of each list, in the filter.
-    pub candidates: usize,
-    /// Those of them with at least `minScore`; after reranking, of those that were reranked. Facets count these.
-    pub matching: usize,
-    /// Documents that these belong to.
-    pub documents: usize,
-    /// Whether no list reached its limit: then the candidates are all chunks that have a word of the query, and all that have a vector.
-    pub complete: bool,
-}
-
-/// How often each value of a field occurs among the matching candidates.
-#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
-pub struct Facet {
-    /// The field.
-    pub field: String,
-    /// Its values, most frequent first.
-    pub values: Vec<FacetValue>,
-    /// Values that are not shown.
-    pub others: usize,
-}
-
-/// A value of a field.
-#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
-pub struct FacetValue {
-    /// The value; null stands for documents without the field.
-    pub value: Value,
-    /// Chunks.
-    pub chunks: usize,
-    /// Documents.
-    pub documents: usize,
-}
-
-/// How the query was understood in a dataset.
-#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Interpretation {
-    /// The dataset.
-    pub dataset_id: String,
-    /// The query, read.
-    #[serde(flatten)]
-    pub parsed: Parsed,
-    /// Weight of the vectors.
-    pub alpha: f32,
-    /// Why it is that.
-    pub alpha_reason: String,
-    /// Words that feedback added.
-    pub added: Vec<String>,
-    /// Lengths of the vector and keyword lists.
-    pub vector_candidates: usize,
-    /// See above.
-    pub keyword_candidates: usize,
-}
-
-/// Whether the best hit is good enough to be an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Confidence {
-    /// Score of the best hit, 0 without hits; with `rrf` and `minmax`, whose scores are relative to the query, the one that it has in a blend.
-    pub score: f32,
-    /// From which score on an answer counts as confident.
-    pub threshold: f32,
-    /// Whether that was set or calibrated for the dataset, not taken from the general one.
-    pub calibrated: bool,
-    /// The best hit is below the threshold, or there is none.
-    pub no_confident_answer: bool,
-}
-
-/// What the cross-encoder did.
-#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Reranking {
-    /// `reranked`; or `outOfTime`, or `notConfigured` where only the dataset's default asks for it: then the order is that of the blend.
-    pub outcome: &'static str,
-    /// The model.
-    pub model: String,
-    /// Candidates that it was to order.
-    pub candidates: usize,
-}
-
-/// An answer.
-#[derive(Debug, Clone)]
-pub struct Answer {
-    /// Hits, best first.
-    pub hits: Vec<Hit>,
-    /// How many there are.
-    pub totals: Totals,
-    /// Counts of values.
-    pub facets: Vec<Facet>,
-    /// How the query was understood, per dataset.
-    pub interpretations: Vec<Interpretation>,
-    /// The query with known words in the place of unknown ones.
-    pub did_you_mean: Option<String>,
-    /// Whether the best hit is good enough.
-    pub confidence: Confidence,
-    /// What the cross-encoder did, when it was asked.
-    pub reranking: Option<Reranking>,
-    /// Cursor of the next page.
-    pub next: Option<String>,
-    /// Tokens of all hits, when there is a budget.
-    pub tokens: Option<usize>,
-    /// Hits that the budget left out.
-    pub trimmed: usize,
-    /// Whether it was remembered.
-    pub cached: bool,
-    /// Whether nothing was found by the query's operators, so that it was read as plain words.
-    pub read_as_plain: bool,
-    /// What it had to do without: `vectors`, or an index that is not complete, as in `keyword index 40 % built`. Such an answer is neither complete nor
-    /// confident.
-    pub degraded: Vec<String>,
-    /// How long it took.
-    pub timings: Timings,
-}
-
-impl Answer {
-    /// Roughly the memory that it takes.
-    pub(super) fn bytes(&self) -> usize {
-        let passage = |p: &Option<super::Passage>| p.as_ref().map_or(0, |p| p.text.len());
-        let hit = |h: &Hit| {
-            1000 + h.chunk.content.len()
-                + h.chunk.context.len()
-                + h.metadata.len()
-                + 200 * h.explanation.terms.len()
-                + passage(&h.expanded)
-                + passage(&h.section)
-        };
-        1000 + self.hits.iter().map(hit).sum::<usize>()
-    }
-}
-
-/// A scored candidate.
-#[derive(Debug, Clone)]
-pub(super) struct Candidate {
-    pub id: Uuid,
-    pub raw: Raw,
-    pub score: Score,
-    pub rerank: Option<Reranked>,
-    pub place: Place,
-    pub source: usize,
-}
-
-impl Candidate {
-    /// The final score.
-    pub(super) fn value(&self) -> f32 {
-        self.rerank.map_or(self.score.score, |r| r.score)
-    }
-}
 
 /// Searches.
 ///
@@ -614,84 +446,6 @@ async fn facets(
         }
     };
     Ok(request.facets.iter().map(facet).collect())
-}
-
-/// What a search asks, without how much of it is shown.
-fn fingerprint(request: &Request) -> String {
-    let asked = Request {
-        cursor: None,
-        top_k: 1,
-        max_tokens: None,
-        facets: Vec::new(),
-        expand: 0,
-        section: false,
-        cache: true,
-        ..request.clone()
-    };
-    let digest = Sha256::digest(format!("{asked:?}").as_bytes());
-    hex::encode(&digest[..6])
-}
-
-/// Where a page ended: everything before it in the order of scores and ids was shown.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Cursor {
-    pub score: f32,
-    pub id: Uuid,
-    /// Hits on the pages before.
-    pub seen: usize,
-    /// Hits of the first page, on which the number of candidates depends.
-    pub depth: usize,
-}
-
-impl Cursor {
-    pub(super) fn read(text: &str, request: &Request) -> Result<Self> {
-        let bad = || Error::invalid("cursor_invalid", "the cursor is not one that a search gave");
-        let text = page::decode(text).ok_or_else(bad)?;
-        let mut parts = text.split(' ');
-        let (Some(bits), Some(id), Some(seen), Some(depth), Some(print), None) = (
-            parts.next(),
-            parts.next(),
-            parts.next(),
-            parts.next(),
-            parts.next(),
-            parts.next(),
-        ) else {
-            return Err(bad());
-        };
-        let cursor = Self {
-            score: f32::from_bits(bits.parse().map_err(|_| bad())?),
-            id: id.parse().map_err(|_| bad())?,
-            seen: seen.parse().map_err(|_| bad())?,
-            depth: depth.parse().map_err(|_| bad())?,
-        };
-        if cursor.depth > MAX_TOP_K || !cursor.score.is_finite() {
-            return Err(bad());
-        }
-        if print != fingerprint(request) {
-            return Err(Error::invalid(
-                "cursor_invalid",
-                "the cursor is that of another query, or of one with other settings",
-            ));
-        }
-        Ok(cursor)
-    }
-
-    pub(super) fn write(&self, request: &Request) -> String {
-        page::encode(&format!(
-            "{} {} {} {} {}",
-            self.score.to_bits(),
-            self.id.simple(),
-            self.seen,
-            self.depth,
-            fingerprint(request)
-        ))
-    }
-
-    /// Whether a candidate was on a page before.
-    pub(super) fn is_behind(&self, candidate: &Candidate) -> bool {
-        let value = candidate.value();
-        value > self.score || (value == self.score && candidate.id <= self.id)
-    }
 }
 
 /// Explains the score of a candidate.

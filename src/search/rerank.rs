@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::answer::Reranking;
+use super::candidate::Candidate;
 use super::explain::Reranked;
-use super::query::{Candidate, Reranking, sort};
+use super::query::sort;
 use super::request::Request;
 use super::retrieve::Source;
 use crate::app::App;

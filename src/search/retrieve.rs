@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::alpha::{self, Weight};
 use super::blend::{Fusion, Raw};
+use super::candidate::Place;
 use super::keyword::{self, Analysed, Form, FormKind, KeywordIndex, QueryTerm};
 use super::request::{Defaults, MAX_CANDIDATES, Request};
 use super::states::Index;
@@ -19,9 +20,9 @@ use crate::app::{App, Engine};
 use crate::clock::Time;
 use crate::db::args;
 use crate::error::{Error, Result};
+use crate::kb::Dataset;
+use crate::kb::embeddings;
 use crate::kb::filter::Filter;
-use crate::kb::ingestion::stored_vector;
-use crate::kb::{Chunk, Dataset};
 
 /// Chunks with a raw score, best first.
 type Ranked = Vec<(Uuid, f32)>;
@@ -35,37 +36,6 @@ const FEEDBACK_WORDS: usize = 8;
 const FEEDBACK_WEIGHT: f32 = 0.25;
 /// Weight of the mean of these chunks' vectors beside the query's (Rocchio 1971).
 const FEEDBACK_VECTOR: f32 = 0.3;
-
-/// Where a candidate stands.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
-pub struct Place {
-    /// The chunk.
-    pub id: String,
-    /// Its document.
-    pub document_id: String,
-    /// JSON array of headings.
-    pub heading_path: String,
-    /// Page on which it starts.
-    pub page: Option<i64>,
-    /// Range in the document's text, in characters.
-    pub start_char: i64,
-    /// After the last character.
-    pub end_char: i64,
-}
-
-impl Place {
-    /// Where a chunk stands.
-    pub(super) fn of(chunk: &Chunk) -> Self {
-        Self {
-            id: chunk.id.clone(),
-            document_id: chunk.document_id.clone(),
-            heading_path: chunk.heading_path.clone(),
-            page: chunk.page,
-            start_char: chunk.start_char,
-            end_char: chunk.end_char,
-        }
-    }
-}
 
 /// What a condition can ask of a document.
 #[derive(Debug, Clone, sqlx::FromRow)]
@@ -643,7 +613,7 @@ pub(super) async fn vectors(
         .await?;
     Ok(rows
         .into_iter()
-        .map(|(id, bytes)| (id, stored_vector(&bytes)))
+        .map(|(id, bytes)| (id, embeddings::vector_of(&bytes)))
         .collect())
 }
 

@@ -8,10 +8,11 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::blend::Raw;
+use super::candidate::{Candidate, Place};
 use super::choose;
-use super::query::{self, Candidate};
+use super::query;
 use super::request::{MAX_CANDIDATES, MAX_TOP_K, Request};
-use super::retrieve::{self, Place, Source};
+use super::retrieve::{self, Source};
 use super::syntax::Parsed;
 use crate::app::App;
 use crate::auth::{Caller, Scope};
@@ -586,7 +587,7 @@ async fn cut(
     app: &Arc<App>,
     asked: &Asked<'_>,
     rank: usize,
-    answer: &query::Answer,
+    answer: &super::Answer,
 ) -> Result<(Cause, String, String)> {
     let (request, sources, candidates) = (asked.request, asked.sources, &asked.candidates);
     let candidate = candidates[rank].clone();

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
+use super::body::{Body, forbidden, invalid, text};
 use super::commit::{self, Plan};
-use super::rules::{Body, forbidden, invalid, text};
 use super::{spec, store};
 use crate::app::App;
 use crate::auth::{Area, Caller};

@@ -8,8 +8,8 @@ use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, stream};
 use serde_json::{Value, json};
 
+use super::body::{Body, invalid, text};
 use super::commit::{self, Plan, Request};
-use super::rules::{Body, invalid, text};
 use super::spec::{self, Kind, Type};
 use super::{assets, store};
 use crate::app::App;

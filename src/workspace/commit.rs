@@ -8,9 +8,9 @@ use std::future::Future;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
+use super::deliveries;
 use super::spec::Kind;
 use super::store::{self, Facets};
-use super::webhooks;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::clock::Time;
@@ -59,7 +59,7 @@ pub struct Plan {
     /// Endpoints that are active again.
     pub(super) resumed: Vec<String>,
     /// Deliveries beside those of events.
-    pub(super) deliveries: Vec<webhooks::Delivery>,
+    pub(super) deliveries: Vec<deliveries::Delivery>,
     /// Jobs that begin with it.
     pub(super) jobs: Vec<Task>,
     /// Schedules: a task and its cron expression; without one the schedule ends.
@@ -307,7 +307,7 @@ where
     }
     let mut secrets = Vec::with_capacity(plan.secrets.len());
     for (id, secret) in &plan.secrets {
-        secrets.push((id, webhooks::sealed(app, id, secret).await?));
+        secrets.push((id, deliveries::sealed(app, id, secret).await?));
     }
     let mut answer = serde_json::to_string(&(&plan.answer, request.request_id.as_str()))?;
     if let Some((key, _)) = request.once.as_ref().filter(|_| !secrets.is_empty()) {
@@ -357,10 +357,10 @@ where
     }
     let key_id = request.caller.key_id();
     for (id, secret) in &secrets {
-        webhooks::keep_secret(&mut tx, tenant_id, id, secret, key_id).await?;
+        deliveries::keep_secret(&mut tx, tenant_id, id, secret, key_id).await?;
     }
     for id in &plan.set_up {
-        webhooks::set_by(&mut tx, tenant_id, id, key_id).await?;
+        deliveries::set_by(&mut tx, tenant_id, id, key_id).await?;
     }
     for (write, ready) in plan.writes.iter().zip(&ready) {
         apply(app, &mut tx, request, write, ready.as_ref()).await?;
@@ -369,10 +369,10 @@ where
         documents::add_in(app, &mut tx, tenant_id, dataset_id, document).await?;
     }
     for endpoint_id in &plan.resumed {
-        webhooks::resume(app, &mut tx, tenant_id, endpoint_id).await?;
+        deliveries::resume(app, &mut tx, tenant_id, endpoint_id).await?;
     }
     for delivery in &plan.deliveries {
-        webhooks::deliver_later(app, &mut tx, delivery).await?;
+        deliveries::deliver_later(app, &mut tx, delivery).await?;
     }
     for task in &plan.jobs {
         let queued = jobs::Queued {
@@ -390,7 +390,7 @@ where
         }
     }
     for (event, data) in &plan.events {
-        webhooks::tell(app, &mut tx, tenant_id, event, data).await?;
+        deliveries::tell(app, &mut tx, tenant_id, event, data).await?;
     }
     tx.commit().await?;
     app.bell.ring();
@@ -478,6 +478,6 @@ async fn apply(
         ],
     )
     .await?;
-    let event = webhooks::event_of(kind, action);
-    webhooks::tell(app, tx, &record.tenant_id, &event, &view(kind, &record)?).await
+    let event = deliveries::event_of(kind, action);
+    deliveries::tell(app, tx, &record.tenant_id, &event, &view(kind, &record)?).await
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::rules::{Body, invalid, text};
+use super::body::{Body, invalid, text};
 use super::{spec, store};
 use crate::app::App;
 use crate::auth::Caller;

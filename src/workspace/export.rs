@@ -15,8 +15,8 @@ use serde_json::{Map, Value, json};
 use tokio_util::io::ReaderStream;
 
 use super::bi::{self, Source};
+use super::body::{Body, invalid, text};
 use super::commit::{self, Plan, Request};
-use super::rules::{Body, invalid, text};
 use super::{assets, parquet, spec, store};
 use crate::app::App;
 use crate::auth::Caller;

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::rules::text;
+use super::body::text;
 use super::spec::{self, Kind};
 use super::store;
 use crate::app::App;

@@ -4,9 +4,11 @@
 pub mod assets;
 pub mod audit;
 pub mod bi;
+mod body;
 mod check;
 pub mod commit;
 pub mod content;
+mod deliveries;
 pub mod export;
 mod linked;
 mod money;

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
+use super::body::{Body, CURRENCY, forbidden, invalid, text};
 use super::commit::{self, Plan};
-use super::rules::{Body, CURRENCY, forbidden, invalid, text};
 use super::{spec, store};
 use crate::app::App;
 use crate::auth::Caller;

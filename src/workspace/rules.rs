@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
+use super::body::{Body, CURRENCY, forbidden, invalid, text};
 use super::commit::{self, Plan};
 use super::spec::{self, Kind, Type};
 use super::{check, linked, money, store};
@@ -13,24 +14,6 @@ use crate::clock::Time;
 use crate::error::{Error, Result};
 use crate::records::Record;
 
-/// A body.
-pub(super) type Body = Map<String, Value>;
-
-pub(super) fn invalid(message: impl Into<String>) -> Error {
-    Error::invalid("body_invalid", message.into())
-}
-
-/// Something that a rule forbids.
-pub(super) fn forbidden(code: &'static str, message: impl Into<String>) -> Error {
-    Error::unprocessable(code, message.into())
-}
-
-pub(super) fn text<'a>(body: &'a Body, name: &str) -> Option<&'a str> {
-    body.get(name).and_then(Value::as_str)
-}
-
-/// Currency of money that names none.
-pub(super) const CURRENCY: &str = "USD";
 /// Stages that every workspace has beside its own.
 pub(super) const STAGES: [&str; 7] = [
     "new",

@@ -11,16 +11,16 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::body::{Body, invalid, text};
 use super::commit::{self, Plan, Request};
-use super::rules::{Body, invalid, text};
-use super::spec::{self, Kind};
+use super::deliveries::{Delivery, attempt_at, purpose, resume, sealed};
+use super::spec;
 use super::store;
 use crate::app::App;
 use crate::auth::{Area, Caller, keys};
 use crate::clock::Time;
-use crate::db::{Tx, args};
+use crate::db::args;
 use crate::error::{Error, Result};
-use crate::jobs::{self, Task};
 use crate::outgoing;
 use crate::records::Record;
 use crate::seal;
@@ -103,12 +103,6 @@ const WAITS: [u64; 10] = [5, 30, 120, 600, 1800, 3600, 7200, 14_400, 21_600, 32_
 const ATTEMPTS: i64 = 11;
 /// An endpoint that has failed for this long is disabled, in milliseconds.
 const GIVEN_UP: i64 = 20 * 60 * 60 * 1000;
-
-/// The event of a change.
-pub(super) fn event_of(kind: &Kind, action: &str) -> String {
-    let noun = kind.name.strip_prefix("crm_").unwrap_or(kind.name);
-    format!("{noun}.{action}d")
-}
 
 /// Checks an endpoint: its address must be one that may be reached.
 pub(super) fn endpoint(app: &App, body: &Body) -> Result<()> {
@@ -195,16 +189,6 @@ pub(super) fn create(app: &App, caller: &Caller, mut body: Body) -> Result<Plan>
     Ok(plan.made(shown))
 }
 
-/// What the secret of an endpoint is sealed for.
-fn purpose(endpoint_id: &str) -> String {
-    format!("webhook/{endpoint_id}")
-}
-
-/// Encrypts the secret of an endpoint.
-pub(super) async fn sealed(app: &App, endpoint_id: &str, secret: &str) -> Result<String> {
-    app.sealer().await?.seal(&purpose(endpoint_id), secret)
-}
-
 /// Encrypts secrets from before they were.
 ///
 /// # Errors
@@ -252,117 +236,6 @@ pub async fn give_up_secrets(app: &App) -> Result<usize> {
     Ok(endpoints.len())
 }
 
-/// Keeps the encrypted secret of an endpoint.
-pub(super) async fn keep_secret(
-    tx: &mut Tx,
-    tenant_id: &str,
-    id: &str,
-    secret: &str,
-    set_by: Option<&str>,
-) -> Result<()> {
-    tx.execute(
-        "INSERT INTO webhook_endpoints (endpoint_id, tenant_id, secret, set_by) VALUES ($1, $2, $3, $4)",
-        args![id, tenant_id, secret, set_by],
-    )
-    .await?;
-    Ok(())
-}
-
-/// Notes who said last where an endpoint is and what it hears.
-pub(super) async fn set_by(
-    tx: &mut Tx,
-    tenant_id: &str,
-    id: &str,
-    key_id: Option<&str>,
-) -> Result<()> {
-    tx.execute(
-        "UPDATE webhook_endpoints SET set_by = $1 WHERE tenant_id = $2 AND endpoint_id = $3",
-        args![key_id, tenant_id, id],
-    )
-    .await?;
-    Ok(())
-}
-
-/// Writes an event for every active endpoint that wants it.
-pub(super) async fn tell(
-    app: &App,
-    tx: &mut Tx,
-    tenant_id: &str,
-    event: &str,
-    data: &Value,
-) -> Result<()> {
-    let endpoints: Vec<(String,)> = tx
-        .all(
-            "SELECT r.id FROM records r JOIN record_facets f ON f.record_id = r.id AND f.tenant_id = r.tenant_id
-             WHERE f.kind = 'webhook' AND f.name = 'event_types' AND f.value IN ($1, '*') AND f.tenant_id = $2 AND r.status IN ('active', 'paused') GROUP BY r.id",
-            args![event, tenant_id],
-        )
-        .await?;
-    if endpoints.is_empty() {
-        return Ok(());
-    }
-    let event_id = format!("msg_{}", app.clock.id());
-    for (endpoint_id,) in endpoints {
-        let delivery = Delivery::new(app, tenant_id, &endpoint_id, Some(&event_id), event, data);
-        deliver_later(app, tx, &delivery).await?;
-    }
-    Ok(())
-}
-
-/// Writes a delivery and its job.
-pub(super) async fn deliver_later(app: &App, tx: &mut Tx, delivery: &Delivery) -> Result<()> {
-    let d = delivery;
-    tx.execute(
-        "INSERT INTO webhook_deliveries (id, tenant_id, endpoint_id, event_id, event_type, payload, status, attempt_count, next_attempt_on, created_on, updated_on)
-         VALUES ($1, $2, $3, $4, $5, $6, 'pending', 0, $7, $7, $7)",
-        args![&d.id, &d.tenant_id, &d.endpoint_id, &d.event_id, &d.event_type, &d.payload, d.created_on],
-    )
-    .await?;
-    attempt_at(app, tx, &d.tenant_id, &d.endpoint_id, (&d.id, 0), None).await
-}
-
-/// Queues an attempt, the one after so many; a second time it is the same job.
-async fn attempt_at(
-    app: &App,
-    tx: &mut Tx,
-    tenant_id: &str,
-    endpoint_id: &str,
-    (delivery_id, attempt): (&str, i64),
-    run_at: Option<Time>,
-) -> Result<()> {
-    let task = Task::Deliver {
-        delivery_id: delivery_id.to_owned(),
-        attempt,
-    };
-    let key = format!("deliver/{delivery_id}/{attempt}");
-    let queued = jobs::Queued {
-        group: endpoint_id,
-        dedupe_key: Some(&key),
-        max_attempts: app.config.job_attempts,
-        run_at,
-    };
-    jobs::enqueue(tx, &app.clock, tenant_id, &task, queued).await?;
-    Ok(())
-}
-
-/// A delivery.
-#[derive(Debug, sqlx::FromRow)]
-pub(super) struct Delivery {
-    id: String,
-    tenant_id: String,
-    endpoint_id: String,
-    event_id: String,
-    event_type: String,
-    payload: String,
-    status: String,
-    attempt_count: i64,
-    next_attempt_on: Option<Time>,
-    response_status: Option<i64>,
-    last_error: Option<String>,
-    created_on: Time,
-    updated_on: Time,
-}
-
 macro_rules! columns {
     () => {
         "id, tenant_id, endpoint_id, event_id, event_type, payload, status, attempt_count, next_attempt_on, response_status, last_error, created_on, updated_on"
@@ -370,32 +243,6 @@ macro_rules! columns {
 }
 
 impl Delivery {
-    fn new(
-        app: &App,
-        tenant_id: &str,
-        endpoint_id: &str,
-        event_id: Option<&str>,
-        event: &str,
-        data: &Value,
-    ) -> Self {
-        let now = app.clock.now();
-        Self {
-            id: app.clock.id(),
-            tenant_id: tenant_id.to_owned(),
-            endpoint_id: endpoint_id.to_owned(),
-            event_id: event_id.map_or_else(|| format!("msg_{}", app.clock.id()), str::to_owned),
-            event_type: event.to_owned(),
-            payload: json!({"type": event, "timestamp": now.rfc3339(), "data": data}).to_string(),
-            status: "pending".to_owned(),
-            attempt_count: 0,
-            next_attempt_on: Some(now),
-            response_status: None,
-            last_error: None,
-            created_on: now,
-            updated_on: now,
-        }
-    }
-
     /// The delivery as a caller sees it: what it tells is for those who may read that.
     fn view(&self, caller: &Caller, max_attempts: i64) -> Result<Value> {
         let payload: Value = match need_event(caller, &self.event_type) {
@@ -533,26 +380,6 @@ pub async fn replay(
         .await?
         .ok_or_else(|| Error::internal("a delivery is gone"))?
         .view(caller, max_attempts(&endpoint)?)
-}
-
-/// Resumes what waited while an endpoint was paused.
-pub(super) async fn resume(
-    app: &App,
-    tx: &mut Tx,
-    tenant_id: &str,
-    endpoint_id: &str,
-) -> Result<()> {
-    let waiting: Vec<(String, i64)> = tx
-        .all(
-            "UPDATE webhook_deliveries SET next_attempt_on = $1
-             WHERE endpoint_id = $2 AND tenant_id = $3 AND status IN ('pending', 'retrying') AND next_attempt_on IS NULL RETURNING id, attempt_count",
-            args![app.clock.now(), endpoint_id, tenant_id],
-        )
-        .await?;
-    for (id, attempt) in waiting {
-        attempt_at(app, tx, tenant_id, endpoint_id, (&id, attempt), None).await?;
-    }
-    Ok(())
 }
 
 /// The signature of Standard Webhooks: HMAC-SHA256 over id, time and body, with the bytes behind `whsec_`.
@@ -837,6 +664,7 @@ async fn send(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::workspace::deliveries::event_of;
 
     #[test]
     fn signatures_are_those_of_the_standard() {

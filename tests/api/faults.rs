@@ -471,9 +471,7 @@ async fn housekeeping_removes_every_blob_that_nothing_refers_to() {
             .await
             .expect("inserted");
     }
-    cairn::kb::housekeeping::run(&service.app)
-        .await
-        .expect("runs");
+    cairn::housekeeping::run(&service.app).await.expect("runs");
     let (left,): (i64,) = service
         .app
         .db

@@ -178,7 +178,7 @@ on_both! {
         assert_eq!(schedules::run_due(db, clock, 3).await.expect("runs"), 0);
         let job = jobs::claim(db, clock, Lane::Work, "a", LEASE).await.expect("claims").expect("it was enqueued");
         assert_eq!(job.task().expect("known"), Task::Housekeeping);
-        cairn::kb::housekeeping::run(&service.app).await.expect("cleans");
+        cairn::housekeeping::run(&service.app).await.expect("cleans");
     }
 
     async fn failures_are_retried_bounded_and_end_as_dead_letters(service: Service) {

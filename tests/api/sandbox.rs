@@ -141,7 +141,7 @@ on_both! {
 
         // A link works once, also for two at the same time.
         let tenant = cairn::auth::tenants::by_name(&service.app.db, "default").await.expect("the tenant");
-        let link = cairn::auth::sessions::link(&service.app, &tenant.id).await.expect("a link");
+        let link = cairn::auth::sessions::link(service.app.sessions(), &tenant.id).await.expect("a link");
         let enter = || service.http.post(&session).header("x-forwarded-proto", "https").json(&json!({"link": link})).send();
         let (one, two) = tokio::join!(enter(), enter());
         let (one, two) = (one.expect("an answer"), two.expect("an answer"));
@@ -161,13 +161,13 @@ on_both! {
         assert_eq!(as_owner(Method::GET).send().await.expect("an answer").status(), StatusCode::UNAUTHORIZED);
         // Of two links the last one works, and all sessions can be ended at once.
         use cairn::auth::sessions;
-        let before = sessions::link(&service.app, &tenant.id).await.expect("a link");
-        let last = sessions::link(&service.app, &tenant.id).await.expect("a link");
-        assert_eq!(sessions::begin_by_link(&service.app, &before).await.expect_err("replaced").code(), "link_used");
-        let begun = sessions::begin_by_link(&service.app, &last).await.expect("a session");
-        sessions::caller(&service.app, &begun.secret).await.expect("it holds");
-        assert_eq!(sessions::end_all(&service.app, &tenant.id).await.expect("ended"), 2);
-        assert_eq!(sessions::caller(&service.app, &begun.secret).await.expect_err("over").code(), "session_over");
+        let before = sessions::link(service.app.sessions(), &tenant.id).await.expect("a link");
+        let last = sessions::link(service.app.sessions(), &tenant.id).await.expect("a link");
+        assert_eq!(sessions::begin_by_link(service.app.sessions(), &before).await.expect_err("replaced").code(), "link_used");
+        let begun = sessions::begin_by_link(service.app.sessions(), &last).await.expect("a session");
+        sessions::caller(service.app.sessions(), &begun.secret).await.expect("it holds");
+        assert_eq!(sessions::end_all(service.app.sessions(), &tenant.id).await.expect("ended"), 2);
+        assert_eq!(sessions::caller(service.app.sessions(), &begun.secret).await.expect_err("over").code(), "session_over");
         // What is stored opens nothing.
         let secret = owner.split_once('=').expect("a pair").1;
         let stored = hex::encode(sha2::Sha256::digest(secret.as_bytes()));
@@ -207,7 +207,7 @@ async fn signed_in(service: &Service, width: u32, height: u32) -> Browser {
     let tenant = cairn::auth::tenants::by_name(&service.app.db, "default")
         .await
         .expect("the tenant");
-    let link = cairn::auth::sessions::link(&service.app, &tenant.id)
+    let link = cairn::auth::sessions::link(service.app.sessions(), &tenant.id)
         .await
         .expect("a link");
     let browser = Browser::start(width, height).await;

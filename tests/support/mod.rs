@@ -111,7 +111,7 @@ impl Service {
             .expect("an empty database gives an admin key");
         app.engine().await.expect("model and indexes open");
         let stop = CancellationToken::new();
-        let tasks = app.start(true, &stop);
+        let tasks = cairn::background::start(&app, true, &stop);
         let router = api::router(Arc::clone(&app), Metrics::none()).expect("a router");
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
             .await

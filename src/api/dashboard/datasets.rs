@@ -234,7 +234,7 @@ pub(super) async fn reindex(
     Auth(caller): Auth,
     Path(id): Path<String>,
 ) -> Result<(StatusCode, Json<ReindexQueued>), Problem> {
-    let queued = datasets::reindex(&service.app, &caller, &id).await?;
+    let queued = documents::reindex(&service.app, &caller, &id).await?;
     Ok((
         StatusCode::ACCEPTED,
         Json(ReindexQueued {

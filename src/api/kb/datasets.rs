@@ -14,6 +14,7 @@ use crate::api::Service;
 use crate::api::dashboard::wire::{Auth, Body, Fault, Pagination, Paging, Path, Problem, Query};
 use crate::api::dashboard::{DatasetSummary, FileRecord};
 use crate::auth::Scope;
+use crate::crawl::sites;
 use crate::error::Result;
 use crate::kb::chunks;
 use crate::kb::datasets::{self, Cutting, NewDataset};
@@ -143,7 +144,7 @@ pub(super) async fn remove(
     Auth(caller): Auth,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    datasets::delete(&service.app, &caller, &id).await?;
+    sites::delete_dataset(&service.app, &caller, &id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -13,8 +13,9 @@ use utoipa_axum::routes;
 use crate::api::Service;
 use crate::api::dashboard::wire::{Auth, Body, Fault, Path, Problem};
 use crate::error::{Error, Result};
+use crate::evaluation::generations::{self as compared, Labelled};
 use crate::kb::datasets::{self, Cutting};
-use crate::kb::generations::{self, Generation, Labelled, NewGeneration};
+use crate::kb::generations::{self, Generation, NewGeneration};
 use crate::search::measure::Measures;
 
 pub(super) fn routes() -> OpenApiRouter<Service> {
@@ -214,8 +215,8 @@ pub(super) async fn compare(
         .collect();
     let number = parsed(&number)?;
     Ok(Json(Comparison {
-        generation: generations::measure(app, &caller, &dataset, number, &queries).await?,
-        live: generations::measure(app, &caller, &dataset, live, &queries).await?,
+        generation: compared::measure(app, &caller, &dataset, number, &queries).await?,
+        live: compared::measure(app, &caller, &dataset, live, &queries).await?,
     }))
 }
 

@@ -8,9 +8,9 @@ use utoipa::{IntoParams, ToSchema};
 use crate::api::Service;
 use crate::api::dashboard::wire::{Auth, Fault, Pagination, Path, Problem, Query};
 use crate::auth::Scope;
+use crate::background;
 use crate::error::{Error, Result};
 use crate::jobs::{self, Job, Task};
-use crate::kb::documents;
 use crate::page::Page;
 
 /// A job.
@@ -166,6 +166,6 @@ pub(super) async fn retry(
 ) -> Result<Json<JobRecord>, Problem> {
     caller.need_unconfined(Scope::KbWrite)?;
     Ok(Json(
-        documents::retry(&service.app, &caller, &id).await?.into(),
+        background::retry(&service.app, &caller, &id).await?.into(),
     ))
 }

@@ -72,8 +72,8 @@ pub(super) async fn begin(
 ) -> Result<Response, Problem> {
     let app = &service.app;
     let begun = match (body.key, body.link) {
-        (Some(key), None) => sessions::begin_by_key(app, &key).await?,
-        (None, Some(link)) => sessions::begin_by_link(app, &link).await?,
+        (Some(key), None) => sessions::begin_by_key(app.sessions(), &key).await?,
+        (None, Some(link)) => sessions::begin_by_link(app.sessions(), &link).await?,
         _ => return Err(Error::invalid("body_invalid", "give either key or link").into()),
     };
     let answer = Json(record(&service, &begun.caller).await?);
@@ -90,7 +90,7 @@ pub(super) async fn end(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     if let Some(secret) = session_secret(&headers) {
-        sessions::end(&service.app, &caller, &secret).await?;
+        sessions::end(service.app.sessions(), &caller, &secret).await?;
     }
     let gone = set(&headers, String::new(), Duration::ZERO)?;
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, gone)]).into_response())

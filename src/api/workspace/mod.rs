@@ -49,7 +49,6 @@ use crate::workspace::commit::{self, Plan, Request};
 use crate::workspace::spec::{self, Kind};
 use crate::workspace::{assets, bi, content, rules, store, webhooks};
 use operations::{ALL, Does, Operation, Special};
-pub(crate) use rate::Rates;
 use wire::{Auth, Many, One, Problem};
 
 /// What the paths of this dialect begin with.
@@ -107,7 +106,7 @@ async fn serve(
     headers: HeaderMap,
     body: std::result::Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
-    let rates = service.app.rates.take(caller.tenant())?;
+    let rates = rate::headers(service.app.rates.take(caller.tenant())?);
     allowed(operation, &caller)?;
     let named = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
     let query = query.unwrap_or_default();

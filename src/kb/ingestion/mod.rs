@@ -15,135 +15,38 @@ use bytes::Bytes;
 use cairn_ingest::ParseError;
 use cairn_models::Priority;
 use futures::StreamExt;
-use futures::future::BoxFuture;
 use tokio_util::io::ReaderStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
-use crate::crawl;
 use crate::db::args;
 use crate::error::{Error, Result};
-use crate::evaluation::runs;
-use crate::jobs::pool::{Ending, Run};
-use crate::jobs::{self, Job, Task};
+use crate::jobs::{self, Job};
 use crate::kb::documents::{self, Progress};
 use crate::kb::edits::Edit;
 use crate::kb::parser::{Given, Parsed};
-use crate::kb::{Chunk, Dataset, Document, docling, edits, generations, housekeeping};
-use crate::records::rows;
-use crate::workspace::{bi, export, webhooks};
-pub(crate) use prepare::measure;
+use crate::kb::{Chunk, Dataset, Document, docling, edits, embeddings, row_blocks};
+pub use prepare::Prepared;
 use prepare::prepare;
-pub use prepare::{Prepared, text_hash};
+pub(crate) use store::exchange_aside;
 use store::{Exchange, Stage};
-pub(crate) use store::{embedding as store_embedding, exchange_aside, stored_vector};
 
 /// How long a document is embedded before others may have their turn.
 const TURN: Duration = Duration::from_secs(10);
 /// Texts embedded per stored batch: small enough that little is repeated after a crash and a cancel is quick.
 const BATCH: usize = 32;
 
-/// Runs every task of the queue.
-#[derive(Debug)]
-pub struct Runner(pub Arc<App>);
-
-impl Run for Runner {
-    fn run<'a>(&'a self, job: &'a Job, cancel: &'a CancellationToken) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move {
-            match job.task()? {
-                Task::Ingest {
-                    document_id,
-                    worded,
-                } => ingest(&self.0, job, &document_id, worded, cancel).await,
-                Task::ShowRows { folder_id } => rows::show(&self.0, job, &folder_id, cancel).await,
-                Task::ClearRows { folder_id } => {
-                    rows::clear(&self.0, job, &folder_id, cancel).await
-                }
-                Task::Build {
-                    document_id,
-                    set_id,
-                } => {
-                    let tenant_id = &job.tenant_id;
-                    generations::build_document(&self.0, tenant_id, &document_id, &set_id, cancel)
-                        .await
-                }
-                Task::Evaluate { run_id } => {
-                    let app = &self.0;
-                    tokio::select! {
-                        outcome = runs::execute(app, &job.tenant_id, &run_id) => outcome,
-                        () = cancel.cancelled() => Err(Error::unavailable("cancelled", "the evaluation was cancelled")),
-                    }
-                }
-                Task::Crawl { crawl_id } => crawl::run(&self.0, job, &crawl_id, cancel).await,
-                Task::Recrawl { site_id } => {
-                    crawl::recrawl(&self.0, &job.tenant_id, &site_id).await
-                }
-                Task::Deliver {
-                    delivery_id,
-                    attempt,
-                } => webhooks::deliver(&self.0, &job.tenant_id, &delivery_id, attempt).await,
-                Task::Export { export_id } => {
-                    export::run(&self.0, &job.tenant_id, &export_id).await
-                }
-                Task::Artifact { artifact_id } => {
-                    bi::artifact(&self.0, &job.tenant_id, &artifact_id).await
-                }
-                Task::Housekeeping => housekeeping::run(&self.0).await,
-            }
-        })
-    }
-
-    fn ready(&self) -> Result<()> {
-        self.0.disk.room()
-    }
-
-    fn given_up<'a>(&'a self, job: &'a Job, ending: &'a Ending) -> BoxFuture<'a, Result<()>> {
-        Box::pin(async move {
-            let task = job.task()?;
-            let error = match ending {
-                Ending::Failed(error) => (error.code().to_owned(), error.public_message().to_owned()),
-                Ending::WorkerDied => ("worker_died".to_owned(), "ingestion was interrupted too often; retry it, and see the log if it happens again".to_owned()),
-                Ending::Cancelled => ("cancelled".to_owned(), "ingestion was cancelled".to_owned()),
-            };
-            let document_id = match task {
-                Task::Ingest { document_id, .. } => document_id,
-                Task::Build {
-                    document_id,
-                    set_id,
-                } => {
-                    let error = ParseError::new(&error.0, error.1);
-                    let tenant_id = &job.tenant_id;
-                    return generations::failed(&self.0, tenant_id, &document_id, &set_id, &error)
-                        .await;
-                }
-                Task::Evaluate { run_id } => {
-                    return runs::failed(&self.0, &job.tenant_id, &run_id, &error.1).await;
-                }
-                Task::Crawl { crawl_id } => {
-                    let cancelled = matches!(ending, Ending::Cancelled);
-                    return crawl::failed(&self.0, &job.tenant_id, &crawl_id, cancelled, &error.1)
-                        .await;
-                }
-                Task::Deliver { delivery_id, .. } => {
-                    return webhooks::given_up(&self.0, &job.tenant_id, &delivery_id, &error.1)
-                        .await;
-                }
-                Task::Export { export_id } => {
-                    return export::failed(&self.0, &job.tenant_id, &export_id, &error.1).await;
-                }
-                Task::ShowRows { .. }
-                | Task::ClearRows { .. }
-                | Task::Artifact { .. }
-                | Task::Recrawl { .. }
-                | Task::Housekeeping => return Ok(()),
-            };
-            let current = documents::load(&self.0.db, &job.tenant_id, &document_id).await?;
-            match current.filter(|d| d.job_id == job.id) {
-                Some(document) => fail(&self.0, &document, error).await,
-                // It is gone, or another job has it now.
-                None => Ok(()),
-            }
-        })
+/// Notes why the ingestion of a document failed for good, unless the document is gone or another job has it now.
+pub(crate) async fn failed(
+    app: &App,
+    job: &Job,
+    document_id: &str,
+    error: (String, String),
+) -> Result<()> {
+    let current = documents::load(&app.db, &job.tenant_id, document_id).await?;
+    match current.filter(|d| d.job_id == job.id) {
+        Some(document) => fail(app, &document, error).await,
+        None => Ok(()),
     }
 }
 
@@ -157,7 +60,11 @@ async fn fail(app: &App, document: &Document, error: (String, String)) -> Result
     record(app, document, &failed).await.map(|_| ())
 }
 
-async fn ingest(
+/// Ingests a document; the job of [`Task::Ingest`](crate::jobs::Task::Ingest).
+///
+/// # Errors
+/// Those that another attempt may not have; what is wrong with the file becomes the state of the document.
+pub(crate) async fn ingest(
     app: &Arc<App>,
     job: &Job,
     document_id: &str,
@@ -210,7 +117,7 @@ async fn ingest(
     if fresh && !worded {
         let words = Step::Searched(&stored.hash, Stage::Words);
         store_edited(app, &dataset, &document, &parsed, words, cancel).await?;
-        if document.mime_type == rows::MIME {
+        if document.mime_type == row_blocks::MIME {
             // Blocks come by the thousand: the words of all of them come before the first embedding.
             return documents::embed_later(app, &document).await;
         }
@@ -380,9 +287,9 @@ pub(crate) async fn parse_bytes(
         app.config.document_chunks,
     );
     let (file_name, mime_type) = (&document.file_name, &document.mime_type);
-    let given = if mime_type == rows::MIME {
+    let given = if mime_type == row_blocks::MIME {
         // Our own writing, with the page of every row.
-        let read = tokio::task::spawn_blocking(move || rows::parsed(&bytes)).await?;
+        let read = tokio::task::spawn_blocking(move || row_blocks::parsed(&bytes)).await?;
         match read {
             Ok(document) => Given::Document(Box::new(document)),
             Err(error) => {
@@ -542,7 +449,7 @@ async fn embed(
         done += i64::try_from(vectors.len()).unwrap_or(0);
         let mut tx = app.db.begin_repeatable().await?;
         for ((hash, _), vector) in batch.iter().zip(&vectors) {
-            store::embedding(
+            embeddings::store(
                 &mut tx,
                 &document.tenant_id,
                 &dataset.embedding_model,

@@ -4,13 +4,12 @@ use std::collections::{HashMap, HashSet};
 
 use cairn_ingest::Strategy;
 use cairn_models::Embedder;
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
 use crate::kb::edits::{self, Edit};
 use crate::kb::parser::{Context, Cut, Pieces};
-use crate::kb::{Chunk, Dataset, Document};
+use crate::kb::{Chunk, Dataset, Document, embeddings};
 
 /// A document ready to be stored.
 #[derive(Debug)]
@@ -124,7 +123,7 @@ pub fn prepare(
             None => before.clone(),
         };
         let count = piece.tokens + context_tokens + special;
-        let hash = text_hash(&context, &content);
+        let hash = embeddings::text_hash(&context, &content);
         let occurrence = occurrences
             .entry(hash.clone())
             .and_modify(|n| *n += 1)
@@ -176,7 +175,7 @@ pub fn prepare(
             let of_whole = anchors.find(&by_anchor, &chunk.content);
             let of_own = own_anchors.find(&by_anchor, &own.content);
             if of_whole.is_none() && of_own.is_some() {
-                measure(embedder, &mut own)?;
+                embeddings::measure(embedder, &mut own)?;
                 chunk = own;
             }
             if let Some(edit) = of_whole.or(of_own) {
@@ -185,11 +184,11 @@ pub fn prepare(
                 if let Some(content) = &edit.content {
                     chunk.content.clone_from(content);
                     chunk.origin = "edited".to_owned();
-                    measure(embedder, &mut chunk)?;
+                    embeddings::measure(embedder, &mut chunk)?;
                 }
             }
             if edits::trim(&mut chunk, chunks.last()) {
-                measure(embedder, &mut chunk)?;
+                embeddings::measure(embedder, &mut chunk)?;
             }
         }
         chunks.push(chunk);
@@ -213,7 +212,7 @@ pub fn prepare(
             before,
         );
         chunk.enabled = edit.enabled;
-        measure(embedder, &mut chunk)?;
+        embeddings::measure(embedder, &mut chunk)?;
         chunks.insert(place, chunk);
         found.insert(&edit.id);
     }
@@ -253,31 +252,6 @@ impl Anchors {
         *seen += 1;
         edits.get(&(anchor.as_str(), *seen)).copied()
     }
-}
-
-/// Counts and hashes a chunk whose words are not those of the file.
-///
-/// # Errors
-/// When the tokenizer refuses the text.
-pub(crate) fn measure(embedder: &dyn Embedder, chunk: &mut Chunk) -> Result<()> {
-    let count = embedder
-        .tokens()
-        .count(&chunk.indexed_text())
-        .map_err(Error::from)?;
-    chunk.tokens = i64::try_from(count).unwrap_or(i64::MAX);
-    chunk.truncated = count > embedder.spec().max_tokens;
-    chunk.text_hash = text_hash(&chunk.context, &chunk.content);
-    Ok(())
-}
-
-/// SHA-256 over context and content, kept apart by a byte that no text holds.
-#[must_use]
-pub fn text_hash(context: &str, content: &str) -> String {
-    let mut hasher = Sha256::new();
-    hasher.update(context.as_bytes());
-    hasher.update([0]);
-    hasher.update(content.as_bytes());
-    hex::encode(hasher.finalize())
 }
 
 /// Turns ascending byte offsets into character offsets in one pass over the text; a step back (overlap) is counted backwards.

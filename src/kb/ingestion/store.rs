@@ -4,13 +4,12 @@ use std::collections::HashMap;
 
 use super::Prepared;
 use crate::app::App;
-use crate::clock::Time;
 use crate::db::{Tx, args};
 use crate::error::{Error, Result};
 use crate::events;
 use crate::jobs;
 use crate::kb::index_log::{self, Op};
-use crate::kb::{Chunk, Dataset, Document, chunks, documents, edits, generations};
+use crate::kb::{Chunk, Dataset, Document, builds, chunks, documents, edits};
 
 /// How much of a new version is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,7 +100,7 @@ pub(super) async fn exchange(
     .await?;
     jobs::progressed(&mut tx, tenant_id, &document.job_id).await?;
     if stage != Stage::Words {
-        generations::follow(app, &mut tx, document).await?;
+        builds::follow(app, &mut tx, document).await?;
     }
     if stage == Stage::Words
         && let Some(row) = documents::load_in(&mut tx, tenant_id, &document.id).await?
@@ -287,29 +286,4 @@ pub(crate) async fn exchange_aside(
     tx.commit().await?;
     app.bell.ring();
     Ok(Exchange::Done)
-}
-
-/// Stores an embedding; one that is there already stays.
-pub(crate) async fn embedding(
-    tx: &mut Tx,
-    tenant_id: &str,
-    model: &str,
-    text_hash: &str,
-    vector: &[f32],
-    now: Time,
-) -> Result<()> {
-    let bytes: Vec<u8> = vector.iter().flat_map(|v| v.to_le_bytes()).collect();
-    tx.execute(
-        "INSERT INTO kb_embeddings (tenant_id, model, text_hash, vector, created_on) VALUES ($1, $2, $3, $4, $5)
-         ON CONFLICT (text_hash, model, tenant_id) DO NOTHING",
-        args![tenant_id, model, text_hash, bytes, now],
-    )
-    .await?;
-    Ok(())
-}
-
-/// A vector from the bytes that [`embedding`] stores.
-pub(crate) fn stored_vector(bytes: &[u8]) -> Vec<f32> {
-    let (floats, _) = bytes.as_chunks::<4>();
-    floats.iter().map(|b| f32::from_le_bytes(*b)).collect()
 }

@@ -14,7 +14,7 @@ use zip::ZipArchive;
 use super::{FORMAT, Manifest};
 use crate::error::{Error, Result};
 use crate::kb::edits::{self, Edit};
-use crate::kb::ingestion::{stored_vector, text_hash};
+use crate::kb::embeddings;
 use crate::kb::{Chunk, Document};
 
 /// Longest line of an entry in bytes.
@@ -253,7 +253,7 @@ fn chunks(source: &mut Source, documents: &[Document]) -> Result<(Vec<String>, S
         {
             return wrong("its origin or headings are damaged");
         }
-        if text_hash(&chunk.context, &chunk.content) != chunk.text_hash {
+        if embeddings::text_hash(&chunk.context, &chunk.content) != chunk.text_hash {
             return wrong("its text has another hash");
         }
         // Without a text the document is not complete and is ingested again.
@@ -337,7 +337,10 @@ fn embeddings(source: &mut Source, manifest: &Manifest, dimensions: usize) -> Re
         entry
             .read_exact(&mut record)
             .map_err(|e| unreadable(&format!("embeddings.bin: vector {number}: {e}")))?;
-        let length: f32 = stored_vector(&record[HASH..]).iter().map(|v| v * v).sum();
+        let length: f32 = embeddings::vector_of(&record[HASH..])
+            .iter()
+            .map(|v| v * v)
+            .sum();
         if (length.sqrt() - 1.0).abs() > UNIT || !length.is_finite() {
             return Err(unreadable(&format!(
                 "embeddings.bin: vector {number} does not have length 1"

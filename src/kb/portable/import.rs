@@ -17,8 +17,8 @@ use crate::db::{Tx, args};
 use crate::error::{Error, Kind, Result};
 use crate::kb::datasets::{self, Cutting, Dataset, NewDataset};
 use crate::kb::edits::Edit;
+use crate::kb::embeddings;
 use crate::kb::index_log::{self, Op};
-use crate::kb::ingestion::{store_embedding, stored_vector};
 use crate::kb::{Chunk, Document, chunks, documents, edits};
 
 /// Rows read at a time.
@@ -180,9 +180,9 @@ async fn store_vectors(app: &App, caller: &Caller, checked: Checked) -> Result<C
         let mut tx = app.db.begin_repeatable().await?;
         for record in batch.chunks_exact(record) {
             let (hash, vector) = record.split_at(HASH);
-            let (hash, vector) = (hex::encode(hash), stored_vector(vector));
+            let (hash, vector) = (hex::encode(hash), embeddings::vector_of(vector));
             let now = app.clock.now();
-            store_embedding(&mut tx, caller.tenant(), &model, &hash, &vector, now).await?;
+            embeddings::store(&mut tx, caller.tenant(), &model, &hash, &vector, now).await?;
         }
         tx.commit().await?;
     }

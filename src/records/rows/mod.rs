@@ -25,7 +25,7 @@ pub use export::{Format, export};
 pub(crate) use export::{cell, csv_line};
 pub use query::{Aggregate, Answer, Operation, Query, Sort, query};
 pub(crate) use query::{all, blocks, over};
-pub(crate) use shown::{MIME, check_text, folder_of, lead_back, parsed, show};
+pub(crate) use shown::{check_text, show};
 pub use upload::{RowsUploaded, Source, Upload, upload};
 
 /// Rows of a block.

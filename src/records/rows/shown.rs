@@ -2,7 +2,6 @@
 //! that every hit and every citation leads to one row. What is said of a row is the folder's choice (`searchText`).
 
 use minijinja::{Environment, UndefinedBehavior};
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -14,20 +13,9 @@ use crate::error::{Error, Result};
 use crate::jobs::{self, Job};
 use crate::kb::datasets::{self, Cutting};
 use crate::kb::documents::{self, NewDocument};
-use crate::kb::{Chunk, index_log};
+use crate::kb::index_log;
+use crate::kb::row_blocks::{Line, MIME};
 use crate::records::searchable;
-use cairn_ingest::document::{Page, normalise};
-
-/// Type of a block's file: a line of JSON for each row.
-pub(crate) const MIME: &str = "application/vnd.cairn.rows+jsonl";
-
-/// A line of such a file.
-#[derive(Debug, Serialize, Deserialize)]
-struct Line {
-    position: i64,
-    id: String,
-    text: String,
-}
 
 /// What a folder says of its rows.
 enum Says<'a> {
@@ -171,13 +159,6 @@ fn external_id(folder_id: &str, first_seq: i64) -> String {
     format!("{folder_id}~{first_seq}")
 }
 
-/// The folder in such an id.
-pub(crate) fn folder_of(external_id: &str) -> &str {
-    external_id
-        .split_once('~')
-        .map_or(external_id, |(id, _)| id)
-}
-
 /// Shows search every block of a folder that has changed; the job of [`jobs::Task::ShowRows`].
 ///
 /// # Errors
@@ -314,61 +295,6 @@ fn written(block: &Block, setting: Option<&Value>) -> Result<(Option<Vec<u8>>, i
     Ok(((!file.is_empty()).then_some(file), last))
 }
 
-/// Reads the file of a block.
-///
-/// # Errors
-/// When it is damaged.
-pub(crate) fn parsed(bytes: &[u8]) -> Result<cairn_ingest::Document> {
-    let mut document = cairn_ingest::Document {
-        engine: "rows".to_owned(),
-        ..cairn_ingest::Document::default()
-    };
-    let mut failed: Vec<i64> = Vec::new();
-    for line in bytes.split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
-        #[derive(Deserialize)]
-        struct Told {
-            #[serde(flatten)]
-            line: Line,
-            failed: Option<String>,
-        }
-        let told: Told = serde_json::from_slice(line)?;
-        let start = document.text.len();
-        document.text.push_str(normalise(&told.line.text).trim());
-        document.text.push_str("\n\n");
-        document.pages.push(Page {
-            start,
-            end: document.text.len(),
-            number: u32::try_from(told.line.position).unwrap_or(u32::MAX),
-            label: Some(told.line.id),
-        });
-        if told.failed.is_some() {
-            failed.push(told.line.position);
-        }
-    }
-    if let Some(first) = failed.first() {
-        document.warnings.push(format!(
-            "{} rows could not be said as the folder's searchText wants, the first of them row {first}; all their fields are searched instead",
-            failed.len()
-        ));
-    }
-    Ok(document)
-}
-
-/// The metadata of a hit: that of its document, and for a row also the row's id.
-///
-/// # Errors
-/// When the metadata is damaged.
-pub(crate) fn lead_back(metadata: &str, chunk: &Chunk) -> Result<String> {
-    match &chunk.page_label {
-        Some(row) if Area::of_shelf(&chunk.dataset_id) == Some(Area::Data) => {
-            let mut metadata: Map<String, Value> = serde_json::from_str(metadata)?;
-            metadata.insert("recordId".to_owned(), json!(row));
-            Ok(Value::Object(metadata).to_string())
-        }
-        _ => Ok(metadata.to_owned()),
-    }
-}
-
 /// Takes all blocks of a folder out of search at once; what is left of them is cleared away later.
 pub(super) async fn hide_all(tx: &mut Tx, tenant_id: &str, folder_id: &str) -> Result<()> {
     let shelf = Area::Data.shelf(tenant_id);
@@ -498,7 +424,7 @@ mod tests {
                 .to_owned(),
         };
         let (file, last) = written(&block, None).expect("written");
-        let document = parsed(&file.expect("a file")).expect("readable");
+        let document = crate::kb::row_blocks::parsed(&file.expect("a file")).expect("readable");
         assert_eq!((document.text.as_str(), last), ("a: one\n\na: two\n\n", 9));
         let labels: Vec<(u32, Option<&str>)> = document
             .pages

@@ -3,9 +3,14 @@
 use std::time::Duration;
 
 use crate::app::App;
+use crate::auth::sessions;
+use crate::crawl::crawls;
 use crate::db::args;
 use crate::disk;
 use crate::error::Result;
+use crate::evaluation::history;
+use crate::kb::{generations, index_log};
+use crate::workspace::commit;
 use crate::{events, jobs};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -38,7 +43,7 @@ pub async fn run(app: &App) -> Result<()> {
     )
     .await?;
     let jobs = jobs::prune(&app.db, now.minus(7 * DAY)).await?;
-    let log = super::index_log::prune(&app.db, KEEP_LOG).await?;
+    let log = index_log::prune(&app.db, KEEP_LOG).await?;
     let embeddings = app
         .db
         .execute(
@@ -47,27 +52,27 @@ pub async fn run(app: &App) -> Result<()> {
             args![now.minus(DAY * u32::try_from(app.config.embedding_cache_days).unwrap_or(u32::MAX))],
         )
         .await?;
-    let generations = super::generations::prune(
+    let generations = generations::prune(
         app,
         now.minus(DAY * u32::try_from(app.config.generation_days).unwrap_or(u32::MAX)),
     )
     .await?;
-    let queries = crate::evaluation::history::prune(
+    let queries = history::prune(
         app,
         now.minus(DAY * u32::try_from(app.config.query_history_days).unwrap_or(u32::MAX)),
     )
     .await?;
-    let reports = crate::crawl::crawls::prune(
+    let reports = crawls::prune(
         app,
         now.minus(DAY * u32::try_from(app.config.crawl_report_days).unwrap_or(u32::MAX)),
     )
     .await?;
-    let sessions = crate::auth::sessions::prune(app).await?;
+    let sessions = sessions::prune(app.sessions()).await?;
     let answers = app
         .db
         .execute(
             "DELETE FROM idempotency_keys WHERE created_on < $1",
-            args![now.0 - crate::workspace::commit::KEPT],
+            args![now.0 - commit::KEPT],
         )
         .await?;
     let deliveries = app

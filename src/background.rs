@@ -1,0 +1,178 @@
+//! What happens without a request: workers that carry out jobs, the follower of the index log, the writer of the query history. Stands above all areas: nothing
+//! below knows what a job does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cairn_ingest::ParseError;
+use futures::future::BoxFuture;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+use crate::auth::{Caller, Scope};
+use crate::error::{Error, Result};
+use crate::evaluation::{history, runs};
+use crate::jobs::pool::{self, Ending, Run, Workers};
+use crate::jobs::{self, Job, Lane, Task};
+use crate::kb::{documents, generations, ingestion};
+use crate::records::rows;
+use crate::search::follower;
+use crate::workspace::{bi, export, webhooks};
+use crate::{crawl, housekeeping};
+
+/// Starts the workers and, with `follow`, the follower of the index log. All of them end when `stop` fires.
+#[must_use]
+pub fn start(app: &Arc<App>, follow: bool, stop: &CancellationToken) -> Vec<JoinHandle<()>> {
+    let handler = Arc::new(Runner(Arc::clone(app)));
+    let lanes = [
+        (Lane::Work, app.config.workers),
+        (Lane::Crawl, app.config.crawls),
+        (Lane::Send, app.config.senders),
+    ];
+    let mut tasks: Vec<JoinHandle<()>> = lanes
+        .into_iter()
+        .map(|(lane, count)| {
+            let workers = Workers {
+                count,
+                lease: Duration::from_secs(app.config.job_lease_seconds),
+                attempts: app.config.job_attempts,
+                lane,
+            };
+            tokio::spawn(pool::run(
+                app.db.clone(),
+                app.clock.clone(),
+                app.bell.clone(),
+                Arc::clone(&handler) as Arc<dyn pool::Run>,
+                workers,
+                stop.clone(),
+            ))
+        })
+        .collect();
+    if follow {
+        let (app, stop) = (Arc::clone(app), stop.clone());
+        tasks.push(tokio::spawn({
+            let (app, stop) = (Arc::clone(&app), stop.clone());
+            async move { follower::run(&app, stop).await }
+        }));
+        tasks.push(tokio::spawn({
+            let (app, stop) = (Arc::clone(&app), stop.clone());
+            async move { app.feed.run(&app.db, &app.bell, stop).await }
+        }));
+        tasks.push(tokio::spawn(async move { history::run(&app, stop).await }));
+    }
+    tasks
+}
+
+/// Runs a dead or cancelled job again; the document or the crawl that it is about waits for it.
+///
+/// # Errors
+/// `job_not_found`, `job_not_dead`, `crawl_running`.
+pub async fn retry(app: &App, caller: &Caller, job_id: &str) -> Result<Job> {
+    caller.need(Scope::KbWrite)?;
+    let job = jobs::get(&app.db, caller.tenant(), job_id).await?;
+    let mut tx = app.db.begin().await?;
+    jobs::retry(&mut tx, &app.clock, caller.tenant(), job_id).await?;
+    match job.task()? {
+        Task::Ingest { document_id, .. } => {
+            documents::waits_again(app, &mut tx, &job, &document_id).await?;
+        }
+        Task::Crawl { crawl_id } => {
+            crawl::crawls::requeue(&mut tx, caller.tenant(), &crawl_id).await?;
+        }
+        Task::ShowRows { .. }
+        | Task::ClearRows { .. }
+        | Task::Build { .. }
+        | Task::Evaluate { .. }
+        | Task::Recrawl { .. }
+        | Task::Deliver { .. }
+        | Task::Export { .. }
+        | Task::Artifact { .. }
+        | Task::Housekeeping => {}
+    }
+    tx.commit().await?;
+    app.bell.ring();
+    jobs::get(&app.db, caller.tenant(), job_id).await
+}
+
+/// Carries out every task of the queue.
+#[derive(Debug)]
+struct Runner(Arc<App>);
+
+impl Run for Runner {
+    fn run<'a>(&'a self, job: &'a Job, cancel: &'a CancellationToken) -> BoxFuture<'a, Result<()>> {
+        let (app, tenant_id) = (&self.0, job.tenant_id.as_str());
+        Box::pin(async move {
+            match job.task()? {
+                Task::Ingest {
+                    document_id,
+                    worded,
+                } => ingestion::ingest(app, job, &document_id, worded, cancel).await,
+                Task::ShowRows { folder_id } => rows::show(app, job, &folder_id, cancel).await,
+                Task::ClearRows { folder_id } => rows::clear(app, job, &folder_id, cancel).await,
+                Task::Build {
+                    document_id,
+                    set_id,
+                } => {
+                    generations::build_document(app, tenant_id, &document_id, &set_id, cancel).await
+                }
+                Task::Evaluate { run_id } => tokio::select! {
+                    outcome = runs::execute(app, tenant_id, &run_id) => outcome,
+                    () = cancel.cancelled() => Err(Error::unavailable("cancelled", "the evaluation was cancelled")),
+                },
+                Task::Crawl { crawl_id } => crawl::run(app, job, &crawl_id, cancel).await,
+                Task::Recrawl { site_id } => crawl::recrawl(app, tenant_id, &site_id).await,
+                Task::Deliver {
+                    delivery_id,
+                    attempt,
+                } => webhooks::deliver(app, tenant_id, &delivery_id, attempt).await,
+                Task::Export { export_id } => export::run(app, tenant_id, &export_id).await,
+                Task::Artifact { artifact_id } => bi::artifact(app, tenant_id, &artifact_id).await,
+                Task::Housekeeping => housekeeping::run(app).await,
+            }
+        })
+    }
+
+    fn ready(&self) -> Result<()> {
+        self.0.disk.room()
+    }
+
+    fn given_up<'a>(&'a self, job: &'a Job, ending: &'a Ending) -> BoxFuture<'a, Result<()>> {
+        let (app, tenant_id) = (&self.0, job.tenant_id.as_str());
+        Box::pin(async move {
+            let error = match ending {
+                Ending::Failed(error) => (error.code().to_owned(), error.public_message().to_owned()),
+                Ending::WorkerDied => ("worker_died".to_owned(), "ingestion was interrupted too often; retry it, and see the log if it happens again".to_owned()),
+                Ending::Cancelled => ("cancelled".to_owned(), "ingestion was cancelled".to_owned()),
+            };
+            match job.task()? {
+                Task::Ingest { document_id, .. } => {
+                    ingestion::failed(app, job, &document_id, error).await
+                }
+                Task::Build {
+                    document_id,
+                    set_id,
+                } => {
+                    let error = ParseError::new(&error.0, error.1);
+                    generations::failed(app, tenant_id, &document_id, &set_id, &error).await
+                }
+                Task::Evaluate { run_id } => runs::failed(app, tenant_id, &run_id, &error.1).await,
+                Task::Crawl { crawl_id } => {
+                    let cancelled = matches!(ending, Ending::Cancelled);
+                    crawl::failed(app, tenant_id, &crawl_id, cancelled, &error.1).await
+                }
+                Task::Deliver { delivery_id, .. } => {
+                    webhooks::given_up(app, tenant_id, &delivery_id, &error.1).await
+                }
+                Task::Export { export_id } => {
+                    export::failed(app, tenant_id, &export_id, &error.1).await
+                }
+                Task::ShowRows { .. }
+                | Task::ClearRows { .. }
+                | Task::Artifact { .. }
+                | Task::Recrawl { .. }
+                | Task::Housekeeping => Ok(()),
+            }
+        })
+    }
+}

@@ -1,0 +1,80 @@
+//! How many requests a workspace may make in a minute.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use governor::clock::{Clock as _, DefaultClock};
+use governor::middleware::StateInformationMiddleware;
+use governor::state::{InMemoryState, NotKeyed};
+use governor::{Quota, RateLimiter};
+use moka::sync::Cache;
+
+use crate::error::{Detail, Error, Result};
+
+type Limiter = RateLimiter<NotKeyed, InMemoryState, DefaultClock, StateInformationMiddleware>;
+
+/// The rates of workspaces.
+#[derive(Debug)]
+pub(crate) struct Rates {
+    limiters: Cache<String, Arc<Limiter>>,
+    rate: Option<NonZeroU32>,
+}
+
+/// What is left of a minute's requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Left {
+    /// Requests of a minute.
+    pub limit: u32,
+    /// Requests that may be made at once.
+    pub remaining: u32,
+    /// Seconds until all of them are there again.
+    pub reset: u64,
+}
+
+impl Rates {
+    /// So many requests per minute for each workspace; 0 is no limit.
+    pub(crate) fn new(per_minute: u32) -> Self {
+        Self {
+            limiters: Cache::builder()
+                .max_capacity(100_000)
+                .time_to_idle(Duration::from_secs(600))
+                .build(),
+            rate: NonZeroU32::new(per_minute),
+        }
+    }
+
+    /// Takes one request and returns what is left; `None` without a limit.
+    ///
+    /// # Errors
+    /// `rate_limited`.
+    pub(crate) fn take(&self, tenant_id: &str) -> Result<Option<Left>> {
+        let Some(rate) = self.rate else {
+            return Ok(None);
+        };
+        let limiter = self.limiters.get_with(tenant_id.to_owned(), || {
+            Arc::new(
+                RateLimiter::direct(Quota::per_minute(rate))
+                    .with_middleware::<StateInformationMiddleware>(),
+            )
+        });
+        let remaining = limiter
+            .check()
+            .map(|state| state.remaining_burst_capacity())
+            .map_err(|refused| {
+                Error::rate_limited(format!(
+                    "this workspace may make {rate} requests per minute; slow down"
+                ))
+                .with_detail(Detail::RetryAfter(
+                    refused.wait_time_from(DefaultClock::default().now()),
+                ))
+            })?;
+        // A request comes back every 60 s / rate: so long until all of them are there again.
+        let used = u64::from(rate.get() - remaining.min(rate.get()));
+        Ok(Some(Left {
+            limit: rate.get(),
+            remaining,
+            reset: (used * 60).div_ceil(u64::from(rate.get())),
+        }))
+    }
+}
