@@ -94,7 +94,7 @@ impl Server {
         if !app.config.reranker.is_empty() {
             app.reranker_with(output::downloads(json)).await?;
         }
-        let tasks = background::start(&app, true, &stop);
+        let tasks = background::start(app, true, &stop);
         Ok(Self {
             address,
             admin_key,

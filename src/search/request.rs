@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Fusion;
+use super::blend::Fusion;
 use crate::error::{Error, Result};
 use crate::kb::filter::Filter;
 

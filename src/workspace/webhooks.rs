@@ -17,7 +17,7 @@ use super::deliveries::{Delivery, attempt_at, purpose, resume, sealed};
 use super::spec;
 use super::store;
 use crate::app::App;
-use crate::auth::{Area, Caller, keys};
+use crate::auth::{Area, Caller, MODULE_DISABLED, keys};
 use crate::clock::Time;
 use crate::db::args;
 use crate::error::{Error, Result};
@@ -142,20 +142,31 @@ pub(super) fn may_hear(caller: &Caller, body: &Body) -> Result<()> {
     Ok(())
 }
 
-/// Why an endpoint hears nothing any more: it acts for the key that set it up, and with no other rights.
+/// Why an endpoint is told nothing.
+enum Muted {
+    /// It never will be again.
+    ForGood(&'static str),
+    /// A module is off, and may be on again.
+    Module,
+}
+
+/// Whether, and why, an endpoint is told nothing: it acts for the key that set it up, and with no other rights.
 async fn muted(
     app: &App,
     tenant_id: &str,
     set_by: Option<&str>,
     event: &str,
-) -> Result<Option<&'static str>> {
+) -> Result<Option<Muted>> {
     let Some(id) = set_by else {
         return Ok(None);
     };
     let caller = keys::caller_of(&app.db, &app.clock, tenant_id, id).await?;
     Ok(match caller.map(|caller| need_event(&caller, event)) {
-        None => Some("the key that set the endpoint up has ended"),
-        Some(Err(_)) => Some("the key that set the endpoint up may not read this"),
+        None => Some(Muted::ForGood("the key that set the endpoint up has ended")),
+        Some(Err(error)) if error.code() == MODULE_DISABLED => Some(Muted::Module),
+        Some(Err(_)) => Some(Muted::ForGood(
+            "the key that set the endpoint up may not read this",
+        )),
         Some(Ok(())) => None,
     })
 }
@@ -495,8 +506,16 @@ pub(crate) async fn deliver(app: &App, tenant_id: &str, id: &str, attempt: i64) 
         .sealer()
         .await?
         .open_sealed(&purpose(&endpoint.id), &secret)?;
-    if let Some(reason) = muted(app, tenant_id, set_by.as_deref(), &delivery.event_type).await? {
-        return give_up(app, &delivery, &shown, (None, Some(reason)), reason).await;
+    match muted(app, tenant_id, set_by.as_deref(), &delivery.event_type).await? {
+        None => {}
+        Some(Muted::ForGood(reason)) => {
+            return give_up(app, &delivery, &shown, (None, Some(reason)), reason).await;
+        }
+        // The endpoint goes on with what belongs to other modules.
+        Some(Muted::Module) => {
+            let reason = "the module that this belongs to is not enabled";
+            return ended(app, &delivery, "failed", None, Some(reason)).await;
+        }
     }
     let (status, error) = send(app, &endpoint, &delivery, &secret).await?;
     let now = app.clock.now();

@@ -812,3 +812,37 @@ async fn a_delivery_ends_after_the_attempts_of_its_endpoint() {
         )
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_endpoint_outlives_a_module_that_is_off_for_a_while() {
+    let receiver = Receiver::default();
+    let (service, url) = sending(&receiver).await;
+    let hook = json!({"name": "ops", "url": url, "event_types": ["contact.created"]});
+    let webhook = done(&service, "POST", "/webhooks", Some(hook)).await;
+    let path = format!("/webhooks/{}/deliveries", text(&webhook["id"]));
+    let mut last = Value::Null;
+    receiver.answers.lock().expect("answers").push(500);
+    done(&service, "POST", "/contacts", Some(json!({"name": "Jane"}))).await;
+    eventually!("it was not tried", {
+        last = done(&service, "GET", &path, None).await[0].clone();
+        last["status"] == "retrying"
+    });
+    let set = async |on: bool| {
+        let module = "/kb/v1/modules/crm";
+        let body = json!({"enabled": on});
+        service.call(Method::PUT, module, Some(body)).await
+    };
+    set(false).await;
+    // The next attempt comes after five seconds, more or less.
+    eventually!("it was not ended", {
+        last = done(&service, "GET", &path, None).await[0].clone();
+        last["status"] == "failed"
+    });
+    assert!(text(&last["last_error"]).contains("not enabled"), "{last}");
+    set(true).await;
+    done(&service, "POST", "/contacts", Some(json!({"name": "Joe"}))).await;
+    eventually!(
+        "the endpoint is told nothing any more",
+        receiver.got.lock().expect("got").len() == 2
+    );
+}

@@ -51,7 +51,7 @@ pub(super) async fn listen(
         let dataset = event.dataset_id.as_deref();
         let is_own = caller.key_id().is_some() && event.author.as_deref() == caller.key_id();
         if !topics.as_ref().is_none_or(|t| t.contains(&event.topic))
-            || !only.as_deref().is_none_or(|id| dataset == Some(id))
+            || only.as_deref().is_some_and(|id| dataset != Some(id))
         {
             return false;
         }

@@ -75,10 +75,7 @@ fn input(operation: &Operation) -> Result<Map<String, Value>> {
         schema["properties"] = json!({});
     }
     schema["required"] = Value::Array(required);
-    match schema {
-        Value::Object(map) => Ok(map),
-        _ => Err(Error::internal("the schema of a tool is no object")),
-    }
+    Ok(serde_json::from_value(schema)?)
 }
 
 fn tool(operation: &'static Operation) -> Result<Tool> {
