@@ -98,6 +98,12 @@ impl Clock {
         Time(i64::try_from(millis).unwrap_or(i64::MAX))
     }
 
+    /// Whether a text may be an id that [`Clock::id`] gave: 26 letters and digits.
+    #[must_use]
+    pub fn is_id(text: &str) -> bool {
+        text.len() == 26 && text.bytes().all(|b| b.is_ascii_alphanumeric())
+    }
+
     /// A new id: a ULID, unique and ascending within a process.
     #[must_use]
     pub fn id(&self) -> String {

@@ -140,7 +140,7 @@ pub enum AnswerEvent {
     Citation(Cited),
     /// The whole answer; the last event.
     Completed(Box<Completed>),
-    /// It failed; the last event. What was said before is incomplete.
+    /// It failed; the last event. The answer so far is incomplete.
     Error {
         /// Stable word.
         reason: &'static str,

@@ -9,17 +9,17 @@ use crate::search::request::Request;
 /// A question.
 #[derive(Debug, Clone)]
 pub struct Question {
-    /// What is asked.
+    /// Text of the question.
     pub text: String,
     /// How to search for it; its query is that of the question.
     pub search: Request,
-    /// Who answers.
+    /// Whether the model answers, or the best sentences.
     pub mode: Mode,
-    /// What was said before, oldest first.
+    /// Earlier turns of the conversation, oldest first.
     pub history: Vec<Turn>,
 }
 
-/// Who answers.
+/// Part that writes the answer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
@@ -32,23 +32,23 @@ pub enum Mode {
     Extract,
 }
 
-/// Something that was said.
+/// A turn of the conversation.
 #[derive(Debug, Clone, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Turn {
-    /// Who said it.
+    /// Speaker of the turn.
     pub role: Role,
-    /// What.
+    /// Text of the turn.
     pub content: String,
 }
 
-/// Who said something.
+/// Speaker of a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Who asks.
+    /// The one who asks.
     User,
-    /// Who answers.
+    /// The one who answers.
     Assistant,
 }
 

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::app::App;
 use crate::auth::{Area, Caller};
+use crate::clock::Clock;
 use crate::db::args;
 use crate::error::{Error, Result};
 use crate::records::{self, Kind, NewRecord, Record, rows};
@@ -53,9 +54,8 @@ pub struct Column {
 /// # Errors
 /// `folder_ambiguous` when several folders have the title.
 pub async fn id_of(app: &App, caller: &Caller, named: &str) -> Result<String> {
-    let is_id = named.len() == 26 && named.bytes().all(|b| b.is_ascii_alphanumeric());
     let knows = caller.may(Area::Data.read()) || caller.may(Area::Data.write());
-    if is_id || !knows || named.contains('\0') {
+    if Clock::is_id(named) || !knows || named.contains('\0') {
         return Ok(named.to_owned());
     }
     let mut found: Vec<(String,)> = app
@@ -298,30 +298,18 @@ const DEEPEST: usize = 64;
 pub async fn update(app: &App, caller: &Caller, id: &str, changes: Changes) -> Result<Record> {
     caller.need_unconfined(Area::Data.write())?;
     checked(&changes.body)?;
-    let title = changes
-        .title
-        .map(|t| records::titled(Some(&t), "", "folder"))
-        .transpose()?;
+    let fields = records::Changes {
+        title: changes.title,
+        body: changes.body,
+    };
     if let Some(Some(parent)) = &changes.parent_id {
         outside(app, caller.tenant(), id, parent).await?;
     }
     records::change(app, caller.tenant(), Kind::Folder, id, |folder| {
-        if let Some(title) = &title {
-            folder.title.clone_from(title);
-        }
         if let Some(parent_id) = &changes.parent_id {
             folder.parent_id.clone_from(parent_id);
         }
-        let mut body = folder.body()?;
-        for (name, value) in &changes.body {
-            if value.is_null() {
-                body.shift_remove(name);
-            } else {
-                body.insert(name.clone(), value.clone());
-            }
-        }
-        folder.body = Value::Object(body).to_string();
-        Ok(())
+        fields.apply(folder)
     })
     .await
 }

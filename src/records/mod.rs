@@ -339,7 +339,7 @@ impl Changes {
         let mut body = record.body()?;
         for (name, value) in &self.body {
             if value.is_null() {
-                body.remove(name);
+                body.shift_remove(name);
             } else {
                 body.insert(name.clone(), value.clone());
             }

@@ -140,6 +140,12 @@ pub struct TaskPatch {
     pub body: Map<String, Value>,
 }
 
+impl TaskPatch {
+    fn is_empty(&self) -> bool {
+        self.title.is_none() && self.status.is_none() && self.body.is_empty()
+    }
+}
+
 /// Changes a task.
 ///
 /// # Errors
@@ -163,12 +169,17 @@ pub async fn update_task(
                 "there is no such task in this work package",
             )
         })?;
-    if patch.title.is_none() && patch.status.is_none() && patch.body.is_empty() {
+    if patch.is_empty() {
         return Err(Error::invalid(
             "change_missing",
             "send at least one field to change, such as status",
         ));
     }
+    change_task(app, caller, id, patch).await
+}
+
+/// Changes a task whose place was checked.
+async fn change_task(app: &App, caller: &Caller, id: &str, patch: TaskPatch) -> Result<Record> {
     let word = status(patch.status.as_deref())?;
     let changes = records::Changes {
         title: patch.title,
@@ -184,7 +195,7 @@ pub async fn update_task(
 /// Changes a task of a project, whatever work package it stands in; without anything to change, the task is returned as it is.
 ///
 /// # Errors
-/// `record_not_found`, and those of [`update_task`].
+/// `scope_missing`, `parent_not_found`, `record_not_found`, `status_invalid`, `title_too_long`.
 pub async fn update_task_of(
     app: &App,
     caller: &Caller,
@@ -203,10 +214,10 @@ pub async fn update_task_of(
     package
         .filter(|package| package.parent_id.as_deref() == Some(project_id))
         .ok_or_else(missing)?;
-    if patch.title.is_none() && patch.status.is_none() && patch.body.is_empty() {
+    if patch.is_empty() {
         return Ok(task);
     }
-    update_task(app, caller, project_id, &package_id, id, patch).await
+    change_task(app, caller, id, patch).await
 }
 
 /// The id of a team member: an id, or an object that names one.

@@ -22,7 +22,11 @@ const MOST: usize = 200;
 /// # Errors
 /// When the row is damaged.
 pub fn stages(campaign: &Record) -> Result<Vec<String>> {
-    let body = campaign.body()?;
+    Ok(stages_in(&campaign.body()?))
+}
+
+/// The stages that the body of a campaign names, or the usual ones.
+fn stages_in(body: &Map<String, Value>) -> Vec<String> {
     let named = |stage: &Value| match stage {
         Value::String(name) => Some(name.clone()),
         Value::Object(map) => ["name", "title"]
@@ -35,11 +39,11 @@ pub fn stages(campaign: &Record) -> Result<Vec<String>> {
         .and_then(Value::as_array)
         .map(|list| list.iter().filter_map(named).collect())
         .unwrap_or_default();
-    Ok(if given.is_empty() {
+    if given.is_empty() {
         STAGES.map(str::to_owned).to_vec()
     } else {
         given
-    })
+    }
 }
 
 /// Creates a campaign, with the leads in its `leads` field, each an object with an optional `stageIndex`.
@@ -62,21 +66,7 @@ pub async fn create_campaign(
         }
     };
     // What is wrong with a lead is said before anything is written.
-    let probe = Record {
-        id: String::new(),
-        tenant_id: String::new(),
-        kind: String::new(),
-        parent_id: None,
-        external_id: None,
-        title: String::new(),
-        status: None,
-        body: Value::Object(new.body.clone()).to_string(),
-        document_id: None,
-        author: None,
-        created_on: Time(0),
-        updated_on: Time(0),
-    };
-    let stages = stages(&probe)?;
+    let stages = stages_in(&new.body);
     let mut ready = Vec::new();
     for lead in leads {
         let Value::Object(body) = lead else { continue };
@@ -148,14 +138,14 @@ fn stage_of(body: &Map<String, Value>, stages: &[String]) -> Result<usize> {
 
 /// The position of a stage that is named by its name, by the id that it was given at the campaign's creation, or by its position.
 fn position(campaign: &Record, named: &Value) -> Result<usize> {
-    let stages = stages(campaign)?;
+    let body = campaign.body()?;
+    let stages = stages_in(&body);
     let word = match named {
         Value::String(word) => word.trim().to_owned(),
         Value::Number(number) => number.to_string(),
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => String::new(),
     };
     let by_name = stages.iter().position(|s| s.eq_ignore_ascii_case(&word));
-    let body = campaign.body()?;
     let given = body.get("stages").and_then(Value::as_array);
     let by_id = || {
         given?.iter().position(|stage| {
@@ -195,15 +185,15 @@ impl PlacedLead {
         let Some(campaign) = &self.campaign else {
             return Ok(None);
         };
-        let at: usize = self
-            .lead
-            .status
-            .as_deref()
-            .unwrap_or("0")
-            .parse()
-            .unwrap_or(0);
+        let at = stage_at(&self.lead);
         Ok(stages(campaign)?.into_iter().nth(at).map(|name| (at, name)))
     }
+}
+
+/// The position of a lead's stage, which is its status.
+fn stage_at(lead: &Record) -> usize {
+    let status = lead.status.as_deref();
+    status.and_then(|s| s.parse().ok()).unwrap_or(0)
 }
 
 async fn campaign(app: &App, caller: &Caller, id: &str) -> Result<Record> {
@@ -293,8 +283,7 @@ pub async fn move_lead(
     let to = position(&campaign, to)?;
     let from = from.map(|from| position(&campaign, from)).transpose()?;
     let lead = records::change(app, caller.tenant(), Kind::Lead, lead_id, |lead| {
-        let here: Option<usize> = lead.status.as_deref().and_then(|s| s.parse().ok());
-        let is_elsewhere = from.is_some_and(|from| here.unwrap_or(0) != from);
+        let is_elsewhere = from.is_some_and(|from| stage_at(lead) != from);
         if is_elsewhere || lead.parent_id.as_ref() != Some(&campaign_id) {
             return Err(Error::conflict(
                 "stage_changed",

@@ -217,11 +217,14 @@ fn is_width_form(c: char) -> bool {
 /// The stop words of a text in a language, marked as such and at their positions among all words; none where the language's stop words are not known.
 #[must_use]
 pub fn stop_words(language: &str, text: &str) -> Vec<Token> {
-    let language = known(language);
-    if language == "none" {
+    stop_words_beside(&tokens(language, text), language, text)
+}
+
+/// The stop words of a text beside the tokens that it has in a language.
+fn stop_words_beside(kept: &[Token], language: &str, text: &str) -> Vec<Token> {
+    if known(language) == "none" {
         return Vec::new();
     }
-    let kept = tokens(language, text);
     let mut kept = kept.iter().map(|t| (t.offset_from, t.offset_to)).peekable();
     let mut stops = Vec::new();
     for mut token in tokens("none", text) {
@@ -245,8 +248,21 @@ pub fn as_stop_word(term: &str) -> Option<&str> {
 /// The tokens of a text in a language with the folded twins: those that are indexed.
 #[must_use]
 pub fn indexed(language: &str, text: &str) -> Vec<Token> {
+    with_twins(language, text, tokens(language, text))
+}
+
+/// The tokens that are indexed of a text in a language, and its stop words apart.
+#[must_use]
+pub fn indexed_apart(language: &str, text: &str) -> (Vec<Token>, Vec<Token>) {
+    let kept = tokens(language, text);
+    let stops = stop_words_beside(&kept, language, text);
+    (with_twins(language, text, kept), stops)
+}
+
+/// Adds to tokens what else they are found by.
+fn with_twins(language: &str, text: &str, kept: Vec<Token>) -> Vec<Token> {
     let mut all = Vec::new();
-    for token in tokens(language, text) {
+    for token in kept {
         let twin = folded(&token.text).map(|text| Token {
             text,
             ..token.clone()

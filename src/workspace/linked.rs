@@ -5,9 +5,6 @@ use serde_json::{Map, Value, json};
 
 use super::body::text;
 use super::spec::{self, Kind};
-use super::store;
-use crate::app::App;
-use crate::auth::Caller;
 use crate::error::Result;
 use crate::records::Record;
 
@@ -17,17 +14,16 @@ const LINK: &str = "company_id";
 const NAME: &str = "company_name";
 
 /// Fills in the name of the company that a record is linked to, and returns the company, on which the plan relies then. `given` is what the caller sent,
-/// `old` the record before the change.
+/// `old` the record before the change, `found` what its links lead to.
 ///
 /// # Errors
-/// `record_not_found` when there is no such company.
-pub(super) async fn fill(
-    app: &App,
-    caller: &Caller,
+/// When a row is damaged.
+pub(super) fn fill(
     kind: &Kind,
     body: &mut Map<String, Value>,
     given: &Map<String, Value>,
     old: Option<&Map<String, Value>>,
+    found: Vec<Record>,
 ) -> Result<Option<Record>> {
     if kind.field(LINK).is_none() || given.get(NAME).is_some_and(|name| !name.is_null()) {
         return Ok(None);
@@ -43,9 +39,14 @@ pub(super) async fn fill(
         }
         return Ok(None);
     };
-    let company = store::load(app, caller.tenant(), spec::COMPANY, id).await?;
-    body.insert(NAME.to_owned(), json!(name_of(&company)?));
-    Ok(Some(company))
+    let is_company = |record: &Record| {
+        record.kind == spec::COMPANY.name && spec::COMPANY.shown(&record.id) == id
+    };
+    let company = found.into_iter().find(is_company);
+    if let Some(company) = &company {
+        body.insert(NAME.to_owned(), json!(name_of(company)?));
+    }
+    Ok(company)
 }
 
 /// The name of a company as it was given; titles are cut.

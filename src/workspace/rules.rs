@@ -36,8 +36,12 @@ fn kind_of(related: &str) -> &str {
     }
 }
 
-/// Checks that everything a body points to is there.
-async fn links(app: &App, caller: &Caller, kind: &Kind, body: &Body) -> Result<()> {
+/// Loads everything that a body points to.
+///
+/// # Errors
+/// `record_not_found` names the field that leads nowhere; `body_invalid`.
+async fn links(app: &App, caller: &Caller, kind: &Kind, body: &Body) -> Result<Vec<Record>> {
+    let mut found = Vec::new();
     for field in kind.fields {
         let Type::Link(kinds) = field.holds else {
             continue;
@@ -59,7 +63,7 @@ async fn links(app: &App, caller: &Caller, kind: &Kind, body: &Body) -> Result<(
                 "related_resource_id is no id of related_resource_type",
             ));
         }
-        store::load(app, caller.tenant(), target, id)
+        let record = store::load(app, caller.tenant(), target, id)
             .await
             .map_err(|e| match e.code() {
                 "record_not_found" => Error::not_found(
@@ -68,6 +72,7 @@ async fn links(app: &App, caller: &Caller, kind: &Kind, body: &Body) -> Result<(
                 ),
                 _ => e,
             })?;
+        found.push(record);
     }
     if kind.field("related_resource_id").is_some()
         && text(body, "related_resource_type").is_some()
@@ -77,7 +82,7 @@ async fn links(app: &App, caller: &Caller, kind: &Kind, body: &Body) -> Result<(
             "related_resource_type and related_resource_id come together",
         ));
     }
-    Ok(())
+    Ok(found)
 }
 
 /// A plan that makes a record.
@@ -88,10 +93,10 @@ pub async fn create(app: &App, caller: &Caller, kind: &'static Kind, given: &Bod
     let mut body = given.clone();
     check::own(given)?;
     check::body(kind, &body, true)?;
-    links(app, caller, kind, &body).await?;
+    let found = links(app, caller, kind, &body).await?;
     let mut plan = Plan::default();
     plan.relied_on
-        .extend(linked::fill(app, caller, kind, &mut body, given, None).await?);
+        .extend(linked::fill(kind, &mut body, given, None, found)?);
     match kind.name {
         "crm_lead" => {
             if text(&body, "status").is_some_and(|s| s == "converted") {
@@ -177,8 +182,8 @@ pub async fn update(
         .filter(|(name, value)| old.get(*name) != Some(value))
         .map(|(name, value)| (name.clone(), value.clone()))
         .collect();
-    links(app, caller, kind, &body).await?;
-    let company = linked::fill(app, caller, kind, &mut body, given, Some(&old)).await?;
+    let found = links(app, caller, kind, &body).await?;
+    let company = linked::fill(kind, &mut body, given, Some(&old), found)?;
     let now = app.clock.now();
     let mut is_set_up = false;
     match kind.name {

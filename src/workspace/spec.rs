@@ -1,6 +1,7 @@
 //! What a workspace holds: every kind of thing as a table of its fields. Bodies are checked against it, lists filter by it, the OpenAPI document is written from it.
 
 use crate::auth::Area;
+use crate::clock::Clock;
 
 /// What a field holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -326,7 +327,7 @@ impl Kind {
     #[must_use]
     pub fn id<'a>(&self, shown: &'a str) -> Option<&'a str> {
         let id = shown.strip_prefix(self.prefix)?.strip_prefix('_')?;
-        (id.len() == 26 && id.bytes().all(|b| b.is_ascii_alphanumeric())).then_some(id)
+        Clock::is_id(id).then_some(id)
     }
 
     /// A field.

@@ -9,57 +9,18 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
-use crate::support::{Engine, Service, program, text};
-
-const VERSION: &str = "2025-06-18";
+use crate::support::{Engine, MCP_VERSION, Service, program, text};
 
 async fn send(service: &Service, key: &str, message: &Value) -> (StatusCode, Value) {
-    let request = reqwest::Client::new()
-        .post(format!("{}/mcp", service.url))
-        .header("accept", "application/json, text/event-stream")
-        .header("mcp-protocol-version", VERSION)
-        .bearer_auth(key)
-        .json(message);
-    let response = request.send().await.expect("an answer");
-    let status = response.status();
-    let body = response.text().await.expect("a body");
-    let last = body
-        .lines()
-        .rev()
-        .find_map(|l| l.strip_prefix("data:"))
-        .unwrap_or(&body);
-    (
-        status,
-        serde_json::from_str(last.trim()).unwrap_or(Value::Null),
-    )
+    service.mcp("/mcp", key, message).await
 }
 
 async fn ask(service: &Service, key: &str, method: &str, params: Value) -> Value {
-    let (status, answer) = send(
-        service,
-        key,
-        &json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}),
-    )
-    .await;
-    assert_eq!(status, StatusCode::OK, "{method}: {answer}");
-    answer
+    service.mcp_call("/mcp", key, method, params).await
 }
 
-/// What a tool answers, and whether it is an error.
 async fn tool(service: &Service, key: &str, name: &str, arguments: Value) -> (Value, bool) {
-    let answer = ask(
-        service,
-        key,
-        "tools/call",
-        json!({"name": name, "arguments": arguments}),
-    )
-    .await;
-    let result = &answer["result"];
-    assert!(result.is_object(), "{name}: {answer}");
-    (
-        result["structuredContent"].clone(),
-        result["isError"] == true,
-    )
+    service.mcp_tool("/mcp", key, name, arguments).await
 }
 
 async fn fine(service: &Service, key: &str, name: &str, arguments: Value) -> Value {
@@ -77,7 +38,7 @@ async fn every_tool_answers() {
     let document = service.add(&dataset, "skagen.md", TEXT).await;
     service.add(&dataset, "other.md", "# Lighthouses\n\nA lighthouse is a tower with a lamp that guides ships at night, and it is seen from many miles away.").await;
     let key = service.key.clone();
-    let hello = json!({"protocolVersion": VERSION, "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}});
+    let hello = json!({"protocolVersion": MCP_VERSION, "capabilities": {}, "clientInfo": {"name": "test", "version": "1"}});
     let answer = ask(&service, &key, "initialize", hello).await;
     assert_eq!(answer["result"]["serverInfo"]["name"], "cairn", "{answer}");
     assert!(
@@ -512,7 +473,7 @@ async fn a_line_that_is_no_message_ends_no_conversation() {
             .expect("the program starts");
         let mut input = child.stdin.take().expect("piped");
         let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-        let hello = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"protocolVersion": VERSION, "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}});
+        let hello = json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"protocolVersion": MCP_VERSION, "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}});
         let sent = format!("{{\"half\n\u{fffd}\n\n{hello}\n");
         input.write_all(sent.as_bytes()).await.expect("writes");
         let mut seen = Vec::new();
@@ -538,7 +499,7 @@ async fn clients_may_start_it_themselves() {
     let dataset = service.dataset("north").await;
     service.add(&dataset, "skagen.md", TEXT).await;
     let messages = [
-        json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"protocolVersion": VERSION, "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}}),
+        json!({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"protocolVersion": MCP_VERSION, "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}}),
         json!({"jsonrpc": "2.0", "method": "notifications/initialized"}),
         json!({"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {"name": "search", "arguments": {"query": "lighthouse"}}}),
     ];

@@ -32,35 +32,8 @@ async fn fault(
     (status.as_u16(), answer["error"].clone())
 }
 
-/// The result of a tool at `/mcp/slab5`, and whether it is an error.
 async fn tool(service: &Service, key: &str, name: &str, arguments: Value) -> (Value, bool) {
-    let answer = rpc(
-        service,
-        key,
-        "tools/call",
-        json!({"name": name, "arguments": arguments}),
-    )
-    .await;
-    let result = &answer["result"];
-    assert!(result.is_object(), "{name}: {answer}");
-    (
-        result["structuredContent"].clone(),
-        result["isError"] == true,
-    )
-}
-
-async fn rpc(service: &Service, key: &str, method: &str, params: Value) -> Value {
-    let response = service
-        .http
-        .post(format!("{}/mcp/slab5", service.url))
-        .header("accept", "application/json, text/event-stream")
-        .header("mcp-protocol-version", "2025-06-18")
-        .bearer_auth(key)
-        .json(&json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}))
-        .send()
-        .await
-        .expect("an answer");
-    response.json().await.expect("JSON")
+    service.mcp_tool("/mcp/slab5", key, name, arguments).await
 }
 
 on_both! {
@@ -127,8 +100,16 @@ on_both! {
         assert_eq!(done(&service, Method::GET, "/support/tickets?query=polaris", Value::Null).await[0]["id"], ticket["id"]);
     }
 
+    async fn a_tool_answers_with_addresses_that_can_be_called(service: Service) {
+        let arguments = json!({"asset_type": "document", "file_name": "sky.md", "mime_type": "text/markdown"});
+        let (asset, wrong) = tool(&service, &service.key, "create_asset_upload_intent", arguments).await;
+        assert!(!wrong, "{asset}");
+        let sent = service.http.put(text(&asset["data"]["upload_url"])).body("# Sky").send().await.expect("an answer");
+        assert_eq!(sent.status(), StatusCode::OK);
+    }
+
     async fn every_operation_is_a_tool_with_the_same_rules(service: Service) {
-        let listed = rpc(&service, &service.key, "tools/list", json!({})).await;
+        let listed = service.mcp_call("/mcp/slab5", &service.key, "tools/list", json!({})).await;
         let tools = listed["result"]["tools"].as_array().expect("tools").clone();
         let document = service.get("/openapi.json").await;
         let operations: usize = document["paths"].as_object().expect("paths").iter().filter(|(path, _)| path.starts_with("/v1/"))

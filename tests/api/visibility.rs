@@ -246,23 +246,7 @@ async fn walk(service: &Service, key: &str, known: &Known) -> (Vec<(String, Valu
 /// Everything that the tools and resources of the Model Context Protocol give a key.
 async fn walk_tools(service: &Service, key: &str, known: &Known) -> Vec<(String, Value)> {
     let ask = async |method: &str, params: Value| -> Value {
-        let message = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
-        let request = service
-            .http
-            .post(format!("{}/mcp", service.url))
-            .header("accept", "application/json, text/event-stream")
-            .header("mcp-protocol-version", "2025-06-18")
-            .bearer_auth(key)
-            .json(&message);
-        let body = request
-            .send()
-            .await
-            .expect("an answer")
-            .text()
-            .await
-            .expect("a body");
-        let last = body.lines().rev().find_map(|l| l.strip_prefix("data:"));
-        serde_json::from_str(last.unwrap_or(&body).trim()).expect("JSON")
+        service.mcp_call("/mcp", key, method, params).await
     };
     let listed = ask("tools/list", json!({})).await;
     let mut answers = Vec::new();

@@ -73,6 +73,9 @@ pub struct Service {
     _database: Option<postgres::Database>,
 }
 
+/// Version of the Model Context Protocol that the tests speak.
+pub const MCP_VERSION: &str = "2025-06-18";
+
 /// The `cairn` program, which is also the parser's child.
 pub fn program() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_cairn"))
@@ -176,6 +179,49 @@ impl Service {
             } else {
                 serde_json::from_str(&text).unwrap_or(Value::String(text))
             },
+        )
+    }
+
+    /// Sends a JSON-RPC message to the MCP endpoint at `path`. Returns the status, and the message that answers: the body, or the last event of the stream.
+    pub async fn mcp(&self, path: &str, key: &str, message: &Value) -> (StatusCode, Value) {
+        let request = self
+            .http
+            .post(format!("{}{path}", self.url))
+            .header("accept", "application/json, text/event-stream")
+            .header("mcp-protocol-version", MCP_VERSION)
+            .bearer_auth(key)
+            .json(message);
+        let response = request.send().await.expect("an answer");
+        let status = response.status();
+        let body = response.text().await.expect("a body");
+        let last = body.lines().rev().find_map(|l| l.strip_prefix("data:"));
+        let answer = serde_json::from_str(last.unwrap_or(&body).trim());
+        (status, answer.unwrap_or(Value::Null))
+    }
+
+    /// Calls a method of the MCP endpoint at `path`. Returns the whole answer, which came with status 200.
+    pub async fn mcp_call(&self, path: &str, key: &str, method: &str, params: Value) -> Value {
+        let message = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
+        let (status, answer) = self.mcp(path, key, &message).await;
+        assert_eq!(status, StatusCode::OK, "{method}: {answer}");
+        answer
+    }
+
+    /// Calls a tool of the MCP endpoint at `path`. Returns its result, and whether that is an error.
+    pub async fn mcp_tool(
+        &self,
+        path: &str,
+        key: &str,
+        name: &str,
+        arguments: Value,
+    ) -> (Value, bool) {
+        let params = json!({"name": name, "arguments": arguments});
+        let answer = self.mcp_call(path, key, "tools/call", params).await;
+        let result = &answer["result"];
+        assert!(result.is_object(), "{name}: {answer}");
+        (
+            result["structuredContent"].clone(),
+            result["isError"] == true,
         )
     }
 

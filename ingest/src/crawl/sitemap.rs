@@ -243,8 +243,10 @@ mod tests {
 
     #[test]
     fn the_name_space_may_have_a_prefix() {
-        let list = b"<?xml version='1.0'?><sm:urlset xmlns:sm='http://www.sitemaps.org/schemas/sitemap/0.9' xmlns:image='http://www.google.com/schemas/sitemap-image/1.1'>\
-            <sm:url><sm:loc>https://a.test/1</sm:loc><sm:lastmod>2026-01-02</sm:lastmod><image:image><image:loc>https://a.test/1.png</image:loc></image:image></sm:url>\
+        let list = b"<?xml version='1.0'?><sm:urlset xmlns:sm='http://www.sitemaps.org/schemas/sitemap/0.9'\
+            \x20xmlns:image='http://www.google.com/schemas/sitemap-image/1.1'>\
+            <sm:url><sm:loc>https://a.test/1</sm:loc><sm:lastmod>2026-01-02</sm:lastmod>\
+            <image:image><image:loc>https://a.test/1.png</image:loc></image:image></sm:url>\
             <sm:url><sm:loc>https://a.test/2</sm:loc></sm:url></sm:urlset>";
         let pages = parse(list).expect("a sitemap").pages;
         let addresses: Vec<&str> = pages.iter().map(|p| p.address.as_str()).collect();

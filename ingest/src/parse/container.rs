@@ -34,22 +34,11 @@ pub(super) fn open(bytes: &[u8]) -> Result<Container<'_>, ParseError> {
 
 /// An entry of a container by its path.
 pub(super) fn entry(container: &mut Container<'_>, path: &str) -> Result<Vec<u8>, ParseError> {
-    let file = container.by_name(path).map_err(|e| match e {
-        ZipError::UnsupportedArchive(cause) if cause.contains("Password") => super::locked(),
-        other => damaged(&format!(
-            "{path} in it cannot be read: {}",
-            causes::of_zip(&other)
-        )),
-    })?;
+    let file = container.by_name(path).map_err(|e| refused(path, &e))?;
     let mut bytes = Vec::new();
     file.take(MAX_ENTRY + 1)
         .read_to_end(&mut bytes)
-        .map_err(|e| {
-            damaged(&format!(
-                "{path} in it cannot be read: {}",
-                causes::of_io(&e)
-            ))
-        })?;
+        .map_err(|e| unreadable(path, causes::of_io(&e)))?;
     if bytes.len() as u64 > MAX_ENTRY {
         return Err(too_large());
     }
@@ -113,13 +102,9 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
     let (mut total, mut skipped) = (0_u64, Vec::<String>::new());
     let encoding = names_encoding(&mut container);
     for index in 0..container.len() {
-        let file = container.by_index(index).map_err(|e| match e {
-            ZipError::UnsupportedArchive(cause) if cause.contains("Password") => super::locked(),
-            other => damaged(&format!(
-                "a file in it cannot be read: {}",
-                causes::of_zip(&other)
-            )),
-        })?;
+        let file = container
+            .by_index(index)
+            .map_err(|e| refused("a file", &e))?;
         // Only names that stay inside the archive, and no bookkeeping of operating systems.
         let inside = file.enclosed_name();
         let Some(name) = inside.map(|n| match encoding {
@@ -144,12 +129,7 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
         let mut bytes = Vec::new();
         file.take(left.min(MAX_ENTRY) + 1)
             .read_to_end(&mut bytes)
-            .map_err(|e| {
-                damaged(&format!(
-                    "{name} in it cannot be read: {}",
-                    causes::of_io(&e)
-                ))
-            })?;
+            .map_err(|e| unreadable(&name, causes::of_io(&e)))?;
         total += bytes.len() as u64;
         if bytes.len() as u64 > MAX_ENTRY || total > MAX_TOTAL {
             return Err(too_large());
@@ -248,4 +228,16 @@ fn too_large() -> ParseError {
             MAX_TOTAL >> 20
         ),
     )
+}
+
+/// Returns the error for an entry that the container does not open: locked where a password is missing, else damaged.
+fn refused(name: &str, error: &ZipError) -> ParseError {
+    match error {
+        ZipError::UnsupportedArchive(cause) if cause.contains("Password") => super::locked(),
+        other => unreadable(name, causes::of_zip(other)),
+    }
+}
+
+fn unreadable(name: &str, cause: &str) -> ParseError {
+    damaged(&format!("{name} in it cannot be read: {cause}"))
 }

@@ -158,11 +158,8 @@ pub(super) async fn add_lead(
     Body(body): Body<Map<String, Value>>,
 ) -> Result<Json<One<View>>, Problem> {
     let mut fields = Fields(body);
-    let missing = |name| Error::invalid("field_missing", format!("send {name}"));
-    let lead_id = fields.text("leadId")?.ok_or_else(|| missing("leadId"))?;
-    let campaign_id = fields
-        .text("campaignId")?
-        .ok_or_else(|| missing("campaignId"))?;
+    let lead_id = fields.required("leadId")?;
+    let campaign_id = fields.required("campaignId")?;
     let stage = place(&mut fields);
     let lead = sales::place_lead(
         &service.app,
@@ -184,11 +181,10 @@ pub(super) async fn move_lead(
     Body(body): Body<Map<String, Value>>,
 ) -> Result<Json<One<View>>, Problem> {
     let mut fields = Fields(body);
-    let missing = |name| Error::invalid("field_missing", format!("send {name}"));
-    let lead_id = fields.text("leadId")?.ok_or_else(|| missing("leadId"))?;
+    let lead_id = fields.required("leadId")?;
     let mut stage = |name: &str| fields.0.remove(name).filter(|v| !v.is_null());
     let from = stage("fromStageId");
-    let to = stage("toStageId").ok_or_else(|| missing("toStageId"))?;
+    let to = stage("toStageId").ok_or_else(|| Error::invalid("field_missing", "send toStageId"))?;
     let lead = sales::move_lead(&service.app, &caller, &lead_id, from.as_ref(), &to).await?;
     Ok(one(placed(&lead)?))
 }

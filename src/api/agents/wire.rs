@@ -319,6 +319,15 @@ impl Fields {
         }
     }
 
+    /// Takes a text out that has to be there.
+    ///
+    /// # Errors
+    /// `field_missing`, and as [`Fields::text`].
+    pub fn required(&mut self, name: &str) -> Result<String> {
+        self.text(name)?
+            .ok_or_else(|| Error::invalid("field_missing", format!("send {name}")))
+    }
+
     /// Takes the first of some texts out that is there; the others stay what they were.
     ///
     /// # Errors

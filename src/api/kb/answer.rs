@@ -25,10 +25,10 @@ pub(super) struct AnswerRequest {
     /// What is asked.
     question: String,
     dataset_ids: Vec<String>,
-    /// Who answers: `auto` when absent.
+    /// Whether the model answers, or the best sentences: `auto` when absent.
     #[serde(default)]
     mode: Mode,
-    /// What was said before, oldest first: at most 20 turns.
+    /// Earlier turns of the conversation, oldest first: at most 20.
     #[serde(default)]
     history: Vec<Turn>,
     /// Whether the answer comes as events while it is made (when absent), or whole.

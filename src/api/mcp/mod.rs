@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::header;
+use axum::http::request::Parts;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use rmcp::handler::server::router::prompt::PromptRouter;
@@ -73,9 +74,14 @@ impl Mcp {
 
 /// The caller that a request over HTTP names.
 pub(super) fn caller_of(context: &RequestContext<RoleServer>) -> Result<Caller, ErrorData> {
-    let parts = context.extensions.get::<axum::http::request::Parts>();
-    let caller = parts.and_then(|p| p.extensions.get::<Caller>()).cloned();
+    let caller = parts_of(context)?.extensions.get::<Caller>().cloned();
     caller.ok_or_else(|| ErrorData::internal_error("the request has no caller", None))
+}
+
+/// Returns the head of the HTTP request that a message came with.
+pub(super) fn parts_of(context: &RequestContext<RoleServer>) -> Result<&Parts, ErrorData> {
+    let parts = context.extensions.get::<Parts>();
+    parts.ok_or_else(|| ErrorData::internal_error("the message came without a request", None))
 }
 
 /// A tool's answer: what it found, or why not, so that the model can do better.

@@ -40,6 +40,7 @@ use utoipa_axum::router::OpenApiRouter;
 use super::{Service, request_id};
 use crate::app::App;
 use crate::auth::{Area, Caller};
+use crate::clock::Clock;
 use crate::error::{Detail, Error, Result};
 use crate::kb::datasets;
 use crate::kb::filter::Filter;
@@ -127,21 +128,18 @@ async fn serve(
         Map::new()
     };
     let key = take_key(headers.get("idempotency-key"), &mut given)?;
-    let base = base(&headers);
     let done = perform(operation, &service.app, &caller, &asked, &given, key).await?;
+    let done = done.addressed(&base(&headers));
     let mut more = rates;
     if done.replayed {
         more.insert(REPLAYED, HeaderValue::from_static("true"));
     }
     let request_id = done.request_id;
     Ok(match done.data {
-        Data::One(data) => {
-            let data = addressed(data, &base);
-            wire::respond(done.status, One { data, request_id }, more)
-        }
+        Data::One(data) => wire::respond(done.status, One { data, request_id }, more),
         Data::Many(list, next_cursor) => {
             let many = Many {
-                data: list.into_iter().map(|v| addressed(v, &base)).collect(),
+                data: list,
                 request_id,
                 next_cursor,
             };
@@ -160,6 +158,20 @@ struct Performed {
     replayed: bool,
 }
 
+impl Performed {
+    /// Makes addresses of this service whole, as seen from where the request came to.
+    fn addressed(mut self, base: &str) -> Self {
+        self.data = match self.data {
+            Data::One(data) => Data::One(addressed(data, base)),
+            Data::Many(list, next) => {
+                let list = list.into_iter().map(|data| addressed(data, base));
+                Data::Many(list.collect(), next)
+            }
+        };
+        self
+    }
+}
+
 enum Data {
     One(Value),
     /// A page, with the cursor of the next one.
@@ -176,14 +188,18 @@ async fn perform(
     key: Option<String>,
 ) -> Result<Performed> {
     if operation.writes() {
-        let path: BTreeMap<&String, &String> = asked.path.iter().collect();
-        let body = serde_json::to_vec(given)?;
-        let hash = commit::hash(operation.method, &format!("{path:?}"), &body);
+        let once = match key {
+            Some(key) => {
+                let (path, body) = (format!("{:?}", asked.path), serde_json::to_vec(given)?);
+                Some((key, commit::hash(operation.method, &path, &body)))
+            }
+            None => None,
+        };
         let request = Request {
             caller,
             operation: operation.id,
             request_id: request_id(),
-            once: key.map(|key| (key, hash)),
+            once,
         };
         let answer =
             commit::carry_out(app, &request, || plan(operation, app, caller, asked, given)).await?;
@@ -272,7 +288,7 @@ fn addressed(mut data: Value, base: &str) -> Value {
 
 /// Parameters of path and query string.
 struct Asked {
-    path: HashMap<String, String>,
+    path: BTreeMap<String, String>,
     query: HashMap<String, String>,
     limit: i64,
     before: Option<String>,
@@ -281,7 +297,7 @@ struct Asked {
 impl Asked {
     fn read(
         operation: &Operation,
-        path: HashMap<String, String>,
+        path: BTreeMap<String, String>,
         query: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self> {
         let known = operation.parameters();
@@ -329,7 +345,7 @@ impl Asked {
             .remove("cursor")
             .map(|cursor| {
                 page::decode(&cursor)
-                    .filter(|id| id.len() == 26 && id.bytes().all(|b| b.is_ascii_alphanumeric()))
+                    .filter(|id| Clock::is_id(id))
                     .ok_or_else(page::foreign)
             })
             .transpose()?;

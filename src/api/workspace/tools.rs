@@ -1,8 +1,7 @@
 //! The workspace for MCP clients, at `/mcp/slab5`: every operation is a tool, named after the operation in snake case (`createContact` is `create_contact`). Its
 //! arguments are the parameters of path and query string and the members of the body; what it does, checks and answers is that of the HTTP operation.
 
-use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use heck::ToSnakeCase;
@@ -16,7 +15,7 @@ use serde_json::{Map, Value, json};
 
 use super::operations::{ALL, Operation};
 use super::wire::{Many, One, WorkspaceFault};
-use super::{Asked, Data, allowed, document, perform, take_key};
+use super::{Asked, Data, allowed, base, document, perform, take_key};
 use crate::api::mcp;
 use crate::app::App;
 use crate::auth::Caller;
@@ -113,10 +112,11 @@ async fn call(
     caller: &Caller,
     operation: &'static Operation,
     mut given: Map<String, Value>,
+    base: &str,
 ) -> Result<Value> {
     app.rates.take(caller.tenant())?;
     allowed(operation, caller)?;
-    let mut path: HashMap<String, String> = HashMap::new();
+    let mut path: BTreeMap<String, String> = BTreeMap::new();
     for name in operation.path_parameters() {
         let value = given
             .shift_remove(name)
@@ -135,6 +135,7 @@ async fn call(
     }
     let asked = Asked::read(operation, path, query)?;
     let done = perform(operation, app, caller, &asked, &given, key).await?;
+    let done = done.addressed(base);
     let request_id = done.request_id;
     Ok(match done.data {
         Data::One(data) => serde_json::to_value(One { data, request_id })?,
@@ -175,11 +176,12 @@ impl ServerHandler for Workspace {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let caller = mcp::caller_of(&context)?;
-        let name: &Cow<'static, str> = &request.name;
+        let name = &request.name;
         let operation = operation(name)
             .ok_or_else(|| ErrorData::invalid_params(format!("there is no tool {name:?}"), None))?;
         let given = request.arguments.unwrap_or_default();
-        let result = match call(&self.0, &caller, operation, given).await {
+        let base = base(&mcp::parts_of(&context)?.headers);
+        let result = match call(&self.0, &caller, operation, given, &base).await {
             Ok(value) => CallToolResult::structured(value),
             Err(error) => {
                 if error.kind() == Kind::Internal {

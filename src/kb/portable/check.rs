@@ -12,6 +12,7 @@ use uuid::Uuid;
 use zip::ZipArchive;
 
 use super::{FORMAT, Manifest};
+use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::kb::edits::{self, Edit};
 use crate::kb::embeddings;
@@ -175,10 +176,6 @@ fn is_hash(text: &str) -> bool {
             .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
-fn is_id(text: &str) -> bool {
-    text.len() == 26 && text.bytes().all(|b| b.is_ascii_alphanumeric())
-}
-
 fn documents(source: &mut Source) -> Result<Vec<Document>> {
     const STATES: [&str; 6] = [
         "pending",
@@ -191,7 +188,7 @@ fn documents(source: &mut Source) -> Result<Vec<Document>> {
     let (mut documents, mut ids) = (Vec::<Document>::new(), HashSet::new());
     source.rows("documents.jsonl", |document: Document| {
         let wrong = |what: &str| Err(unreadable(&format!("document {}: {what}", document.id)));
-        if !is_id(&document.id) || !ids.insert(document.id.clone()) {
+        if !Clock::is_id(&document.id) || !ids.insert(document.id.clone()) {
             return wrong("its id is none, or there twice");
         }
         if !STATES.contains(&document.status.as_str()) {
@@ -285,7 +282,10 @@ fn edits(source: &mut Source, documents: &[Document]) -> Result<Vec<(String, Edi
     let known: HashSet<&str> = documents.iter().map(|d| d.id.as_str()).collect();
     let (mut edits, mut ids) = (Vec::<(String, Edit)>::new(), HashSet::new());
     source.rows("edits.jsonl", |(document, edit): (String, Edit)| {
-        if !known.contains(document.as_str()) || !is_id(&edit.id) || !ids.insert(edit.id.clone()) {
+        if !known.contains(document.as_str())
+            || !Clock::is_id(&edit.id)
+            || !ids.insert(edit.id.clone())
+        {
             return Err(unreadable(&format!(
                 "edit {} is there twice, or of no document",
                 edit.id

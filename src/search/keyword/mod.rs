@@ -330,7 +330,7 @@ impl KeywordIndex {
                     row.add_text(fields.document, document_id);
                     let language = analysis::language_of(&self.language, &text);
                     row.add_text(fields.language, language);
-                    let mut stops = analysis::stop_words(language, &text);
+                    let (tokens, mut stops) = analysis::indexed_apart(language, &text);
                     for token in &mut stops {
                         token.text = analysis::shown(&token.text).to_owned();
                     }
@@ -339,7 +339,6 @@ impl KeywordIndex {
                         tokens: stops,
                     };
                     row.add_pre_tokenized_text(fields.stops, stops);
-                    let tokens = analysis::indexed(language, &text);
                     row.add_pre_tokenized_text(fields.body, PreTokenizedString { text, tokens });
                     writer.add_document(row).map_err(failed)?;
                 }

@@ -1,9 +1,10 @@
-//! What calamine does not tell of an XLSB file: number formats, bold letters, hidden rows and columns. Its parts are records (MS-XLSB 2.1.4), each with a type and
-//! a length of up to two and four bytes of seven bits; whatever does not fit is left out, and the values are then shown without a format.
+//! What calamine does not tell of an XLSB file: number formats, bold letters, hidden rows and columns. Its parts are records (MS-XLSB 2.1.4), each with a
+//! type and a length of up to two and four bytes of seven bits; whatever does not fit is left out, and the values are then shown without a format.
 
 use std::collections::HashMap;
 
 use super::looks::{Formats, Look, Looks, Style};
+use super::records::u16_at;
 use crate::parse::ooxml::package::Package;
 
 /// Types of records (MS-XLSB 2.3).
@@ -72,11 +73,6 @@ fn number(bytes: &[u8], most: usize) -> Option<(u32, &[u8])> {
         }
     }
     None
-}
-
-fn u16_at(data: &[u8], at: usize) -> Option<u16> {
-    let bytes = data.get(at..at.checked_add(2)?)?;
-    Some(u16::from_le_bytes(bytes.try_into().ok()?))
 }
 
 fn u32_at(data: &[u8], at: usize) -> Option<u32> {
@@ -242,7 +238,9 @@ mod tests {
             record(144, &[]),
             record(132, &[]),
         ];
-        let relations = "<Relationships xmlns='http://schemas.openxmlformats.org/package/2006/relationships'><Relationship Id='rId1' Type='http://schemas.openxmlformats.org/officeDocument/2006/relationships/worksheet' Target='worksheets/sheet1.bin'/></Relationships>";
+        let relations = "<Relationships xmlns='http://schemas.openxmlformats.org/package/2006/relationships'>\
+            <Relationship Id='rId1' Type='http://schemas.openxmlformats.org/officeDocument/2006/relationships/worksheet'\
+            \x20Target='worksheets/sheet1.bin'/></Relationships>";
         let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
         for (name, bytes) in [
             ("[Content_Types].xml", b"<Types/>".to_vec()),
