@@ -1,4 +1,4 @@
-//! What everything shares: configuration, database, blobs, the bell, and, opened when first needed, the model and the indexes.
+//! What everything shares: configuration, database, blobs, the commit signal, and, opened when first needed, the model and the indexes.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -21,11 +21,11 @@ use crate::auth::tenants::{self, Tenant};
 use crate::blobs::Blobs;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::db::{Db, args};
+use crate::db::{Db, Tx, args};
 use crate::disk::{self, Disk};
 use crate::error::{Error, Kind, Result};
 use crate::evaluation::queue::Queue;
-use crate::events::{Bell, Feed};
+use crate::events::{CommitSignal, Feed};
 use crate::jobs::{self, Task, schedules};
 use crate::kb::parser::Parser;
 use crate::limits::Counts;
@@ -57,8 +57,8 @@ pub struct App {
     pub cluster: Option<Arc<Cluster>>,
     /// What addresses of files are signed with.
     pub(crate) signing_secret: OnceCell<String>,
-    /// Rung after every commit.
-    pub bell: Bell,
+    /// Notified after every commit, see [`App::commit`].
+    pub commits: CommitSignal,
     /// Open streams of events, by tenant.
     pub streams: Counts<String>,
     /// Events for the streams of this process.
@@ -74,7 +74,7 @@ pub struct App {
     /// Queries on their way to the history.
     pub history: Queue,
     /// How well the models know the languages of datasets.
-    pub grasps: memory::Grasps,
+    pub vocabulary_fits: memory::VocabularyFits,
     /// How far the indexes of this process are.
     pub indexes: Arc<IndexStates>,
     /// Reaches addresses that others chose.
@@ -172,7 +172,17 @@ const READ_PAGES: u64 = 64 << 20;
 pub type Report = Arc<dyn Fn(&str, u64, Option<u64>) + Send + Sync>;
 
 impl App {
-    /// What sessions of browsers are read and written with.
+    /// Commits a transaction and notifies those in this process who wait for commits: workers, the follower of the index log, streams.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn commit(&self, tx: Tx) -> Result<()> {
+        tx.commit().await?;
+        self.commits.notify();
+        Ok(())
+    }
+
+    /// Returns the parts that sessions of browsers are read and written with.
     #[must_use]
     pub fn sessions(&self) -> Sessions<'_> {
         Sessions {
@@ -219,13 +229,13 @@ impl App {
             cluster: Cluster::of(&config)?.map(Arc::new),
             disk: Disk::new(config.data_dir.clone(), config.min_free_mb),
             signing_secret: OnceCell::new(),
-            bell: Bell::default(),
+            commits: CommitSignal::default(),
             feed: Feed::default(),
             streams: Counts::default(),
             parser,
             search_memory: memory::Memory::default(),
             history: Queue::default(),
-            grasps: memory::grasps(),
+            vocabulary_fits: memory::vocabulary_fits(),
             indexes: Arc::default(),
             outgoing: Outgoing::new(
                 &config.outgoing_allow,

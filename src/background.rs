@@ -14,7 +14,7 @@ use crate::auth::{Caller, Scope};
 use crate::error::{Error, Result};
 use crate::evaluation::{history, runs};
 use crate::jobs::pool::{self, Ending, Run, Workers};
-use crate::jobs::{self, Job, Lane, Task};
+use crate::jobs::{self, Job, Queue, Task};
 use crate::kb::{documents, generations, ingestion};
 use crate::records::rows;
 use crate::search::follower;
@@ -26,9 +26,9 @@ use crate::{crawl, housekeeping};
 pub fn start(app: &Arc<App>, follow: bool, stop: &CancellationToken) -> Vec<JoinHandle<()>> {
     let handler = Arc::new(Runner(Arc::clone(app)));
     let lanes = [
-        (Lane::Work, app.config.workers),
-        (Lane::Crawl, app.config.crawls),
-        (Lane::Send, app.config.senders),
+        (Queue::Work, app.config.workers),
+        (Queue::Crawl, app.config.crawls),
+        (Queue::Send, app.config.senders),
     ];
     let mut tasks: Vec<JoinHandle<()>> = lanes
         .into_iter()
@@ -42,7 +42,7 @@ pub fn start(app: &Arc<App>, follow: bool, stop: &CancellationToken) -> Vec<Join
             tokio::spawn(pool::run(
                 app.db.clone(),
                 app.clock.clone(),
-                app.bell.clone(),
+                app.commits.clone(),
                 Arc::clone(&handler) as Arc<dyn pool::Run>,
                 workers,
                 stop.clone(),
@@ -57,7 +57,7 @@ pub fn start(app: &Arc<App>, follow: bool, stop: &CancellationToken) -> Vec<Join
         }));
         tasks.push(tokio::spawn({
             let (app, stop) = (Arc::clone(&app), stop.clone());
-            async move { app.feed.run(&app.db, &app.bell, stop).await }
+            async move { app.feed.run(&app.db, &app.commits, stop).await }
         }));
         tasks.push(tokio::spawn(async move { history::run(&app, stop).await }));
     }
@@ -90,8 +90,7 @@ pub async fn retry(app: &App, caller: &Caller, job_id: &str) -> Result<Job> {
         | Task::Artifact { .. }
         | Task::Housekeeping => {}
     }
-    tx.commit().await?;
-    app.bell.ring();
+    app.commit(tx).await?;
     jobs::get(&app.db, caller.tenant(), job_id).await
 }
 
@@ -106,8 +105,8 @@ impl Run for Runner {
             match job.task()? {
                 Task::Ingest {
                     document_id,
-                    worded,
-                } => ingestion::ingest(app, job, &document_id, worded, cancel).await,
+                    text_indexed,
+                } => ingestion::ingest(app, job, &document_id, text_indexed, cancel).await,
                 Task::ShowRows { folder_id } => rows::show(app, job, &folder_id, cancel).await,
                 Task::ClearRows { folder_id } => rows::clear(app, job, &folder_id, cancel).await,
                 Task::Build {
@@ -134,7 +133,7 @@ impl Run for Runner {
     }
 
     fn ready(&self) -> Result<()> {
-        self.0.disk.room()
+        self.0.disk.ensure_free_space()
     }
 
     fn given_up<'a>(&'a self, job: &'a Job, ending: &'a Ending) -> BoxFuture<'a, Result<()>> {

@@ -29,7 +29,7 @@ impl Disk {
     ///
     /// # Errors
     /// `disk_full`.
-    pub fn room(&self) -> Result<()> {
+    pub fn ensure_free_space(&self) -> Result<()> {
         self.need(self.spare, "free some space, and intake goes on by itself")
     }
 
@@ -38,7 +38,7 @@ impl Disk {
     ///
     /// # Errors
     /// `disk_full`.
-    pub fn room_for_indexes(&self, bytes: u64) -> Result<()> {
+    pub fn ensure_index_space(&self, bytes: u64) -> Result<()> {
         self.need(
             (self.spare / 4).saturating_add(bytes),
             "free some space, and indexing goes on by itself",

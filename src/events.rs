@@ -250,11 +250,11 @@ impl Feed {
     }
 
     /// Serves subscribers until `stop` fires.
-    pub async fn run(&self, db: &Db, bell: &Bell, stop: CancellationToken) {
-        let mut rings = bell.listen();
+    pub async fn run(&self, db: &Db, commits: &CommitSignal, stop: CancellationToken) {
+        let mut commits_seen = commits.subscribe();
         let mut position = None;
         while !stop.is_cancelled() {
-            rings.mark_unchanged();
+            commits_seen.mark_unchanged();
             if self.sender.receiver_count() == 0 {
                 // Nobody is served, so the next one says where to go on.
                 position = None;
@@ -282,7 +282,7 @@ impl Feed {
                 continue;
             }
             tokio::select! {
-                _ = rings.changed() => {}
+                _ = commits_seen.changed() => {}
                 // Other processes do not ring.
                 () = tokio::time::sleep(Duration::from_secs(1)) => {}
                 () = stop.cancelled() => {}
@@ -302,23 +302,23 @@ async fn everybodys(db: &Db, seq: i64) -> Result<Vec<Stored>> {
 
 /// Wakes those in this process who wait for a commit; the stored rows stay the truth.
 #[derive(Debug, Clone)]
-pub struct Bell(watch::Sender<u64>);
+pub struct CommitSignal(watch::Sender<u64>);
 
-impl Default for Bell {
+impl Default for CommitSignal {
     fn default() -> Self {
         Self(watch::channel(0).0)
     }
 }
 
-impl Bell {
+impl CommitSignal {
     /// Call after a commit.
-    pub fn ring(&self) {
+    pub fn notify(&self) {
         self.0.send_modify(|n| *n = n.wrapping_add(1));
     }
 
     /// A listener that sees every ring from now on.
     #[must_use]
-    pub fn listen(&self) -> watch::Receiver<u64> {
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.0.subscribe()
     }
 }

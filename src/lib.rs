@@ -8,7 +8,6 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod db;
-pub mod dice;
 pub mod disk;
 pub mod error;
 pub mod evaluation;

@@ -93,7 +93,7 @@ impl Tokens {
     ///
     /// # Errors
     /// [`Error::Inference`] when the tokenizer refuses the text.
-    pub fn grasp(&self, text: &str) -> Result<Option<f32>> {
+    pub fn vocabulary_fit(&self, text: &str) -> Result<Option<f32>> {
         let (mut letters, mut count) = (0.0, 0_usize);
         for piece in pieces(text) {
             let encoding = self.encoded(piece)?;

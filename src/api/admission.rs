@@ -61,7 +61,7 @@ enum Class {
 
 impl Class {
     fn of(route: &str) -> Self {
-        let route = super::agents::canonical(route);
+        let route = super::smartsaas::canonical(route);
         if PROBES.contains(&route) {
             Self::Probe
         } else if STREAMS.contains(&route) {

@@ -29,7 +29,7 @@ pub(super) fn session_secret(headers: &HeaderMap) -> Option<String> {
 /// The caller behind the `Authorization` header, or behind the cookie of a browser that is signed in.
 ///
 /// # Errors
-/// `key_missing`, `key_invalid`, `session_over`, `rate_limited`; `page_unknown` for changes that do not come from our own pages.
+/// `key_missing`, `key_invalid`, `session_expired`, `rate_limited`; `page_unknown` for changes that do not come from our own pages.
 pub(super) async fn caller(
     parts: &Parts,
     service: &Service,
@@ -55,6 +55,12 @@ pub(super) async fn caller(
     let header = header.to_str().map_err(|_| missing())?;
     let secret = secret(header).ok_or_else(missing)?;
     app.gate.authenticate(&app.db, &app.clock, secret).await
+}
+
+/// Returns the secret of `Authorization: Bearer <key>`.
+pub(crate) fn bearer(header: &str) -> Option<&str> {
+    let (scheme, secret) = header.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| secret.trim())
 }
 
 /// Makes `Auth`, `Query` and `Path` of a dialect from its problem type and the function that finds the secret in the `Authorization` header.

@@ -1,19 +1,20 @@
 //! HTTP: one router of all dialects, what every request passes through, and the OpenAPI document generated from the handlers.
 
 mod admission;
-pub mod agents;
-pub mod dashboard;
 mod extract;
 pub(crate) mod fault;
-pub(crate) mod kb;
+pub mod leadmetrics;
 pub(crate) mod mcp;
+pub(crate) mod native;
+mod paging;
 mod passage;
 mod sandbox;
 pub mod server;
+pub(crate) mod slab5;
+pub mod smartsaas;
 mod stream;
 mod system;
 pub(crate) mod upload;
-pub(crate) mod workspace;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -84,11 +85,11 @@ impl Modify for Bearer {
 
 fn routes() -> OpenApiRouter<Service> {
     let mut router = OpenApiRouter::with_openapi(Document::openapi())
-        .merge(dashboard::routes())
-        .merge(kb::routes())
-        .merge(agents::routes())
-        .merge(agents::app_routes())
-        .merge(workspace::routes())
+        .merge(leadmetrics::routes())
+        .merge(native::routes())
+        .merge(smartsaas::routes())
+        .merge(smartsaas::app_routes())
+        .merge(slab5::routes())
         .merge(system::routes());
     describe_responses(router.get_openapi_mut());
     name_operations(router.get_openapi_mut());
@@ -188,9 +189,9 @@ pub fn router(app: Arc<App>, metrics: Metrics) -> Result<Router> {
     let docs = SwaggerUi::new("/docs").config(utoipa_swagger_ui::Config::from(DOCUMENT));
     let compress = CompressionLayer::new()
         .compress_when(DefaultPredicate::new().and(NotForContentType::new("text/event-stream")));
-    let (agents, _) = agents::routes().split_for_parts();
+    let (agents, _) = smartsaas::routes().split_for_parts();
     Ok(router
-        .nest(agents::BEFORE, agents)
+        .nest(smartsaas::BEFORE, agents)
         .merge(mcp::router(&app))
         .merge(docs)
         .merge(sandbox::router())
@@ -209,12 +210,12 @@ pub fn router(app: Arc<App>, metrics: Metrics) -> Result<Router> {
 
 /// An error in the shape of the dialect that a path belongs to.
 pub(crate) fn refuse(path: &str, error: Error) -> Response {
-    if agents::owns(path) {
-        agents::wire::Problem(error).into_response()
-    } else if path.starts_with(workspace::PREFIX) {
-        workspace::wire::Problem(error).into_response()
+    if smartsaas::owns(path) {
+        smartsaas::wire::Problem(error).into_response()
+    } else if path.starts_with(slab5::PREFIX) {
+        slab5::wire::Problem(error).into_response()
     } else {
-        dashboard::wire::Problem(error).into_response()
+        leadmetrics::wire::Problem(error).into_response()
     }
 }
 

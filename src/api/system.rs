@@ -11,7 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Service;
-use super::dashboard::wire::{Auth, Fault, Problem};
+use super::native::wire::{Auth, Fault, Problem};
 use crate::auth::Scope;
 use crate::db::args;
 use crate::error::{Error, Result};
@@ -164,7 +164,7 @@ async fn readyz(State(service): State<Service>) -> std::result::Result<Response,
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    Ok((code, Json(Health::of(status, summary.told()))).into_response())
+    Ok((code, Json(Health::of(status, summary.summaries()))).into_response())
 }
 
 /// Metrics in Prometheus' text format; wants a key with `system:read`.

@@ -17,8 +17,8 @@ use tokio::io::AsyncWriteExt;
 use crate::app::App;
 use crate::blobs::{self, Stored};
 use crate::error::{Error, Result};
-use crate::kb::datasets::Cutting;
-use crate::kb::documents::Meeting;
+use crate::kb::datasets::ChunkSettings;
+use crate::kb::documents::UploadPolicy;
 
 /// Longest field of a form that is no file, in bytes.
 const TEXT_FIELD: usize = 1 << 20;
@@ -48,10 +48,10 @@ pub(crate) struct Received {
 #[derive(Debug, Default)]
 pub(crate) struct Form {
     pub(crate) files: Vec<Received>,
-    pub(crate) cutting: Cutting,
+    pub(crate) chunk_settings: ChunkSettings,
     pub(crate) metadata: Option<Value>,
     pub(crate) external_ids: Option<String>,
-    pub(crate) meeting: Meeting,
+    pub(crate) meeting: UploadPolicy,
 }
 
 /// Parts of a form, whose reader cannot be made to hold more than [`HEAD`] and one piece of the body.
@@ -229,10 +229,12 @@ pub(crate) async fn receive(
             ));
         }
         match name {
-            "chunkSize" => form.cutting.chunk_size = Some(parts.number(name, field).await?),
-            "chunkOverlap" => form.cutting.chunk_overlap = Some(parts.number(name, field).await?),
-            "parseType" => form.cutting.parse_type = Some(parts.text(field).await?),
-            "parserEngine" => form.cutting.parser_engine = Some(parts.text(field).await?),
+            "chunkSize" => form.chunk_settings.chunk_size = Some(parts.number(name, field).await?),
+            "chunkOverlap" => {
+                form.chunk_settings.chunk_overlap = Some(parts.number(name, field).await?)
+            }
+            "parseType" => form.chunk_settings.parse_type = Some(parts.text(field).await?),
+            "parserEngine" => form.chunk_settings.parser_engine = Some(parts.text(field).await?),
             "metadata" => {
                 let value = serde_json::from_str(&parts.text(field).await?);
                 form.metadata = Some(value.map_err(|e| {

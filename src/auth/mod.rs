@@ -74,7 +74,7 @@ impl Caller {
                 .into_iter()
                 .any(|scope| self.scopes.iter().any(|s| scopes::names(s, scope)))
         };
-        match Area::of_shelf(dataset_id) {
+        match Area::of_dataset(dataset_id) {
             // What agents have found out belongs to the knowledge base.
             Some(Area::Knowledge) => self.may(Scope::KnowledgeRead) || in_knowledge_base(),
             Some(area) => self.may(area.read()),
@@ -147,21 +147,21 @@ impl Caller {
     /// Whether the caller may read the documents of a dataset as a whole, and not only search them.
     #[must_use]
     pub fn reads(&self, dataset_id: &str) -> bool {
-        let by_area = Area::of_shelf(dataset_id).is_some_and(|area| self.may(area.read()));
+        let by_area = Area::of_dataset(dataset_id).is_some_and(|area| self.may(area.read()));
         self.sees(dataset_id) && (by_area || self.may(Scope::KbRead))
     }
 
     /// Demands the right to change a dataset by hand. Shelves follow the records of their area, so nobody changes them but through these.
     ///
     /// # Errors
-    /// `scope_missing`, `shelf_kept`.
+    /// `scope_missing`, `dataset_managed`.
     pub fn need_write(&self, dataset_id: &str) -> Result<()> {
         self.need(Scope::KbWrite)?;
-        let is_shelf = Area::of_shelf(dataset_id)
-            .is_some_and(|area| area.shelf(&self.tenant_id) == dataset_id);
-        if self.key_id.is_some() && is_shelf && self.sees(dataset_id) {
+        let is_area_dataset = Area::of_dataset(dataset_id)
+            .is_some_and(|area| area.dataset_id(&self.tenant_id) == dataset_id);
+        if self.key_id.is_some() && is_area_dataset && self.sees(dataset_id) {
             return Err(Error::conflict(
-                "shelf_kept",
+                "dataset_managed",
                 "this dataset follows what agents write; change their records instead",
             ));
         }

@@ -253,13 +253,13 @@ impl Area {
 
     /// The id of the dataset that holds its texts. No other dataset's id has a tilde, so that an id alone tells who may see it.
     #[must_use]
-    pub fn shelf(self, tenant_id: &str) -> String {
+    pub fn dataset_id(self, tenant_id: &str) -> String {
         format!("{}~{tenant_id}", self.name())
     }
 
     /// The area whose shelf a dataset is.
     #[must_use]
-    pub fn of_shelf(dataset_id: &str) -> Option<Self> {
+    pub fn of_dataset(dataset_id: &str) -> Option<Self> {
         let (name, _) = dataset_id.split_once('~')?;
         Self::ALL.into_iter().find(|area| area.name() == name)
     }
@@ -322,7 +322,9 @@ pub fn read(given: &[String]) -> Result<Vec<String>> {
             let known = known.join(", ");
             return Err(Error::invalid(
                 "scope_unknown",
-                format!("{word:?} is no scope; scopes are {known}, wildcards like kb:*, and admin"),
+                format!(
+                    "{word:?} is an unknown scope; scopes are {known}, wildcards like kb:*, and admin"
+                ),
             ));
         }
         if !scopes.iter().any(|s| s == scope) {
@@ -382,8 +384,8 @@ mod tests {
                 && !covers("keys:manage", Scope::KbSearch)
         );
         for area in Area::ALL {
-            assert_eq!(Area::of_shelf(&area.shelf("01ABC")), Some(area));
+            assert_eq!(Area::of_dataset(&area.dataset_id("01ABC")), Some(area));
         }
-        assert_eq!(Area::of_shelf("01ABC"), None);
+        assert_eq!(Area::of_dataset("01ABC"), None);
     }
 }

@@ -69,11 +69,11 @@ pub async fn link(sessions: Sessions<'_>, tenant_id: &str) -> Result<String> {
 /// Begins a session with the secret of a link.
 ///
 /// # Errors
-/// `link_used` when it was used already, is too old, or never was.
+/// `link_consumed` when it was used already, is too old, or never was.
 pub async fn begin_by_link(sessions: Sessions<'_>, secret: &str) -> Result<Begun> {
     let used = || {
         Error::unauthorized(
-            "link_used",
+            "link_consumed",
             "this link was used already or is too old; `cairn sandbox` prints another one",
         )
     };
@@ -132,9 +132,9 @@ async fn begin(sessions: Sessions<'_>, tenant_id: &str, key_id: Option<&str>) ->
 /// The caller behind the secret of a cookie.
 ///
 /// # Errors
-/// `session_over`; `key_invalid` when the key that signed in has ended; `rate_limited`.
+/// `session_expired`; `key_invalid` when the key that signed in has ended; `rate_limited`.
 pub async fn caller(sessions: Sessions<'_>, secret: &str) -> Result<Caller> {
-    let over = || Error::unauthorized("session_over", "the session is over; sign in again");
+    let over = || Error::unauthorized("session_expired", "the session is over; sign in again");
     let hash = hash(secret);
     let (tenant_id, key_id, expires_on): (String, Option<String>, Time) = sessions
         .db

@@ -17,15 +17,15 @@ use crate::auth::{Caller, tenants};
 use crate::background;
 use crate::clock::Clock;
 use crate::db::args;
-use crate::dice::Dice;
 use crate::error::{Error, Result};
 use crate::evaluation::statistics::percentile;
-use crate::kb::datasets::{self, Cutting, NewDataset};
-use crate::kb::documents::{self, Meeting, NewDocument};
+use crate::kb::datasets::{self, ChunkSettings, NewDataset};
+use crate::kb::documents::{self, NewDocument, UploadPolicy};
 use crate::kb::embeddings;
 use crate::kb::filter::Filter;
 use crate::kb::index_log::{self, Op};
 use crate::search::{self, Request};
+use fastrand::Rng;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -93,7 +93,7 @@ async fn measure(
         .map(str::trim)
         .filter(|s| s.split_whitespace().count() > 5)
         .collect();
-    let mut dice = Dice(7);
+    let mut random = Rng::with_seed(7);
     let idle_memory = memory();
     let dataset = datasets::create(
         app,
@@ -110,7 +110,7 @@ async fn measure(
 
     // Ingestion against the model alone, on the same texts.
     let texts: Vec<String> = (0..args.documents)
-        .map(|n| document(&mut dice, &sentences, n))
+        .map(|n| document(&mut random, &sentences, n))
         .collect();
     let began = Instant::now();
     let mut added = Vec::new();
@@ -121,7 +121,7 @@ async fn measure(
                 caller,
                 &dataset.id,
                 vec![upload(app, caller, &format!("bench-{n}.txt"), text).await?],
-                Meeting::default(),
+                UploadPolicy::default(),
             )
             .await?
             .into_iter()
@@ -155,7 +155,7 @@ async fn measure(
         app,
         caller,
         &dataset.id,
-        &mut dice,
+        &mut random,
         &sentences,
         args.chunks.saturating_sub(rows.len()),
     )
@@ -168,7 +168,7 @@ async fn measure(
     for n in 0..args.searches {
         let query = format!(
             "{} {n}",
-            sentences[dice.below(sentences.len())]
+            sentences[random.usize(..sentences.len())]
                 .split_whitespace()
                 .take(8)
                 .collect::<Vec<_>>()
@@ -338,11 +338,11 @@ async fn features(
 }
 
 /// A document of about eight chunks.
-fn document(dice: &mut Dice, sentences: &[&str], n: usize) -> String {
+fn document(random: &mut Rng, sentences: &[&str], n: usize) -> String {
     let mut text = format!("Report number {n} of the bench.\n\n");
     while text.split_whitespace().count() < 1100 {
-        text.push_str(sentences[dice.below(sentences.len())]);
-        text.push_str(if dice.below(6) == 0 { ".\n\n" } else { ". " });
+        text.push_str(sentences[random.usize(..sentences.len())]);
+        text.push_str(if random.u8(..6) == 0 { ".\n\n" } else { ". " });
     }
     text
 }
@@ -360,7 +360,7 @@ async fn upload(app: &App, caller: &Caller, name: &str, text: &str) -> Result<Ne
         url: None,
         source: "upload",
         metadata: json!({}),
-        cutting: Cutting::default(),
+        chunk_settings: ChunkSettings::default(),
         external_id: None,
     })
 }
@@ -385,7 +385,7 @@ async fn first_hits(
         "Heliotropes grow on the southern slope behind the observatory.",
     )
     .await?;
-    documents::add(app, caller, dataset_id, vec![new], Meeting::default()).await?;
+    documents::add(app, caller, dataset_id, vec![new], UploadPolicy::default()).await?;
     let mut times = [Duration::ZERO; 2];
     for (time, alpha) in times.iter_mut().zip([0.0, 1.0]) {
         while search::search(app, caller, &request(alpha))
@@ -411,7 +411,7 @@ async fn plant(
     app: &Arc<App>,
     caller: &Caller,
     dataset_id: &str,
-    dice: &mut Dice,
+    random: &mut Rng,
     sentences: &[&str],
     count: usize,
 ) -> Result<()> {
@@ -431,10 +431,12 @@ async fn plant(
         let mut ops = Vec::new();
         for n in start..(start + 1000).min(count) {
             let content: String = (0..8)
-                .map(|_| format!("{}. ", sentences[dice.below(sentences.len())]))
+                .map(|_| format!("{}. ", sentences[random.usize(..sentences.len())]))
                 .collect();
-            let mut vector = embeddings::vector_of(&real[dice.below(real.len())].0);
-            vector.iter_mut().for_each(|v| *v += 0.03 * dice.noise());
+            let mut vector = embeddings::vector_of(&real[random.usize(..real.len())].0);
+            vector
+                .iter_mut()
+                .for_each(|v| *v += 0.03 * (2.0 * random.f32() - 1.0));
             let norm = vector.iter().map(|v| v * v).sum::<f32>().sqrt();
             vector.iter_mut().for_each(|v| *v /= norm);
             let (id, hash) = (
@@ -460,8 +462,7 @@ async fn plant(
             ops.extend([(Op::Text, id.clone()), (Op::Vector, id)]);
         }
         index_log::append(&mut tx, dataset_id, &ops).await?;
-        tx.commit().await?;
-        app.bell.ring();
+        app.commit(tx).await?;
     }
     let (last,): (i64,) = app
         .db

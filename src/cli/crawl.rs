@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::client::Client;
 use super::{Done, Global, Remote, output};
-use crate::api::kb::crawls::{CrawlRecord, PageVerdict};
+use crate::api::native::crawls::{CrawlRecord, PageVerdict};
 use crate::app::App;
 use crate::auth::{Caller, tenants};
 use crate::background;
@@ -307,10 +307,10 @@ async fn follow(global: &Global, args: &CrawlArgs, place: &Place) -> Result<Done
     }
     bar.finish_and_clear();
     let pages = place.pages(&id).await?;
-    tell(global, args, &crawl, &pages)
+    report(global, args, &crawl, &pages)
 }
 
-fn tell(global: &Global, args: &CrawlArgs, crawl: &Value, pages: &[Value]) -> Result<Done> {
+fn report(global: &Global, args: &CrawlArgs, crawl: &Value, pages: &[Value]) -> Result<Done> {
     let failed = number(crawl, "pagesFailed");
     if global.json {
         println!("{}", json!({"crawl": crawl, "pages": pages}));

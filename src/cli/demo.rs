@@ -11,8 +11,8 @@ use crate::auth::tenants;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
-use crate::kb::datasets::{self, Cutting, NewDataset};
-use crate::kb::documents::{self, Meeting, NewDocument};
+use crate::kb::datasets::{self, ChunkSettings, NewDataset};
+use crate::kb::documents::{self, NewDocument, UploadPolicy};
 use crate::page::{MAX_LIMIT, Page};
 use crate::search::Request;
 
@@ -104,10 +104,17 @@ pub(super) async fn run(global: &Global, args: DemoArgs) -> Result<Done> {
             url: None,
             source: "upload",
             metadata: serde_json::json!({"demo": true}),
-            cutting: Cutting::default(),
+            chunk_settings: ChunkSettings::default(),
             external_id: None,
         };
-        let met = documents::add(&app, &caller, &dataset.id, vec![new], Meeting::default()).await?;
+        let met = documents::add(
+            &app,
+            &caller,
+            &dataset.id,
+            vec![new],
+            UploadPolicy::default(),
+        )
+        .await?;
         added.extend(
             met.into_iter()
                 .filter(|m| m.outcome != "unchanged")

@@ -23,8 +23,8 @@ use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::evaluation::statistics::{self, Interval, percentile};
 use crate::evaluation::tune;
-use crate::kb::datasets::{self, Cutting, NewDataset};
-use crate::kb::documents::{self, Meeting, NewDocument};
+use crate::kb::datasets::{self, ChunkSettings, NewDataset};
+use crate::kb::documents::{self, NewDocument, UploadPolicy};
 use crate::kb::{Dataset, Document};
 use crate::search::measure::{Judgements, Measures, mean, measure};
 use crate::search::{self, Fusion, Request, pool};
@@ -306,7 +306,7 @@ async fn tuned(
         };
         let pool = pool::pool(app, caller, &request).await?;
         let values = tune::weights().map(|alpha| {
-            let ordered = tune::ordered(&pool, alpha.unwrap_or(pool.suited), usize::MAX);
+            let ordered = tune::ordered(&pool, alpha.unwrap_or(pool.automatic_alpha), usize::MAX);
             let mut seen = HashSet::new();
             let ranking: Vec<String> = ordered
                 .into_iter()
@@ -447,7 +447,7 @@ async fn load(
     );
     let dataset = match datasets::by_name(app, caller, &name).await {
         Err(error) if error.kind() == Kind::NotFound => {
-            let cutting = Cutting {
+            let chunk_settings = ChunkSettings {
                 chunk_size: Some(args.chunk_size),
                 chunk_overlap: Some(0),
                 parse_type: Some("NAIVE".to_owned()),
@@ -459,7 +459,7 @@ async fn load(
                 NewDataset {
                     name,
                     language: Some(args.language.clone()),
-                    cutting,
+                    chunk_settings,
                     ..NewDataset::default()
                 },
             )
@@ -498,7 +498,7 @@ async fn load(
             url: None,
             source: "upload",
             metadata: serde_json::json!({}),
-            cutting: Cutting::default(),
+            chunk_settings: ChunkSettings::default(),
             external_id: None,
         });
         if batch.len() == 200 {
@@ -526,6 +526,6 @@ async fn added(
     dataset_id: &str,
     batch: Vec<NewDocument>,
 ) -> Result<Vec<String>> {
-    let met = documents::add(app, caller, dataset_id, batch, Meeting::default()).await?;
+    let met = documents::add(app, caller, dataset_id, batch, UploadPolicy::default()).await?;
     Ok(met.into_iter().map(|m| m.document.id).collect())
 }

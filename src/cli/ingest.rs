@@ -19,8 +19,8 @@ use crate::app::App;
 use crate::auth::{Caller, tenants};
 use crate::background;
 use crate::error::{Error, Kind, Result};
-use crate::kb::datasets::{self, Cutting, NewDataset};
-use crate::kb::documents::{self, Meeting, NewDocument};
+use crate::kb::datasets::{self, ChunkSettings, NewDataset};
+use crate::kb::documents::{self, NewDocument, UploadPolicy};
 use crate::kb::{Dataset, Document};
 use crate::page::Page;
 
@@ -84,9 +84,9 @@ pub(super) async fn run(global: &Global, args: IngestArgs) -> Result<Done> {
             Error::invalid("metadata_invalid", format!("--metadata is not JSON: {e}"))
         })?,
     };
-    let meeting = Meeting {
+    let meeting = UploadPolicy {
         on_duplicate: args.on_duplicate.parse()?,
-        ..Meeting::default()
+        ..UploadPolicy::default()
     };
     let (sources, skipped) = collect(&args.paths, global.settings(&[])?.0.ocr)?;
     let began = Instant::now();
@@ -227,7 +227,7 @@ fn kind(
 async fn find_or_create(app: &Arc<App>, caller: &Caller, args: &IngestArgs) -> Result<Dataset> {
     match datasets::by_name(app, caller, &args.dataset).await {
         Err(error) if error.kind() == Kind::NotFound => {
-            let cutting = Cutting {
+            let chunk_settings = ChunkSettings {
                 chunk_size: args.chunk_size,
                 chunk_overlap: args.chunk_overlap,
                 parse_type: args.parse_type.as_ref().map(|t| t.to_uppercase()),
@@ -236,7 +236,7 @@ async fn find_or_create(app: &Arc<App>, caller: &Caller, args: &IngestArgs) -> R
             let new = NewDataset {
                 name: args.dataset.clone(),
                 language: Some(args.language.clone()),
-                cutting,
+                chunk_settings,
                 ..NewDataset::default()
             };
             datasets::create(app, caller, new).await
@@ -274,7 +274,7 @@ async fn direct(
     dataset: &Dataset,
     sources: Vec<Source>,
     metadata: &Value,
-    meeting: Meeting,
+    meeting: UploadPolicy,
     json: bool,
 ) -> Result<Vec<Outcome>> {
     let (mut outcomes, mut waiting) = (Vec::new(), Vec::new());
@@ -319,7 +319,7 @@ async fn direct(
             url: None,
             source: "upload",
             metadata: metadata.clone(),
-            cutting: Cutting::default(),
+            chunk_settings: ChunkSettings::default(),
             external_id: None,
         };
         for met in documents::add(app, caller, &dataset.id, vec![new], meeting).await? {
@@ -361,9 +361,9 @@ pub(super) async fn wait(
         json,
         "ingesting {percent}% {wide_bar} {msg} {elapsed}",
     );
-    let mut rings = app.bell.listen();
+    let mut commits_seen = app.commits.subscribe();
     loop {
-        rings.mark_unchanged();
+        commits_seen.mark_unchanged();
         let current = documents::with_parts(app, caller, dataset_id, ids).await?;
         bar.set_length(100 * current.len() as u64);
         let done = current
@@ -388,7 +388,7 @@ pub(super) async fn wait(
         // Not more than five looks a second, however often something happens.
         tokio::time::sleep(Duration::from_millis(200)).await;
         tokio::select! {
-            _ = rings.changed() => {}
+            _ = commits_seen.changed() => {}
             () = tokio::time::sleep(Duration::from_secs(1)) => {}
         }
     }

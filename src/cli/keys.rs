@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 
 use super::{Done, Global, output};
-use crate::api::kb::{CreatedKey, KeyRecord, time};
+use crate::api::native::{CreatedKey, KeyRecord, time};
 use crate::auth::keys::{self, Made, NewKey};
 use crate::auth::tenants;
 use crate::error::Result;

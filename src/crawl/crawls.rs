@@ -7,7 +7,7 @@ use crate::crawl::{Seen, Settings, Site, ledger, sites};
 use crate::db::{Tx, args};
 use crate::error::{Error, Result};
 use crate::events::{self, Event};
-use crate::jobs::{self, Queued, Task};
+use crate::jobs::{self, EnqueueOptions, Task};
 use crate::kb::datasets;
 use crate::page::{Listing, Page};
 
@@ -113,8 +113,7 @@ pub async fn start(
     let site = sites::get(app, caller, dataset_id, site_id).await?;
     let mut tx = app.db.begin().await?;
     let crawl = start_in(app, &mut tx, &site, at).await?;
-    tx.commit().await?;
-    app.bell.ring();
+    app.commit(tx).await?;
     Ok(crawl)
 }
 
@@ -133,8 +132,7 @@ pub async fn start_with(
     // A start that is refused leaves the settings as they were.
     let site = sites::put_in(app, &mut tx, caller, dataset_id, settings).await?;
     let crawl = start_in(app, &mut tx, &site, at).await?;
-    tx.commit().await?;
-    app.bell.ring();
+    app.commit(tx).await?;
     Ok(crawl)
 }
 
@@ -179,7 +177,7 @@ pub(super) async fn start_in(
         &Task::Crawl {
             crawl_id: id.clone(),
         },
-        Queued {
+        EnqueueOptions {
             group: &site.dataset_id,
             dedupe_key: None,
             max_attempts: app.config.job_attempts,
@@ -318,7 +316,7 @@ pub async fn cancel(app: &App, caller: &Caller, dataset_id: &str, id: &str) -> R
         let message = Some("the crawl was cancelled");
         move_to(app, caller.tenant(), id, "cancelled", message).await?;
     }
-    app.bell.ring();
+    app.commits.notify();
     get(app, caller, dataset_id, id).await
 }
 
@@ -346,8 +344,7 @@ pub(super) async fn move_to(
     if let Some(crawl) = &row {
         events::append(&mut tx, &app.clock, tenant_id, &crawl.changed()).await?;
     }
-    tx.commit().await?;
-    app.bell.ring();
+    app.commit(tx).await?;
     Ok(row)
 }
 

@@ -38,7 +38,7 @@ pub(crate) async fn recrawl(app: &App, tenant_id: &str, site_id: &str) -> Result
         Err(error) if error.code() == "crawl_running" => {}
         Err(error) => return Err(error),
     }
-    app.bell.ring();
+    app.commits.notify();
     Ok(())
 }
 
@@ -60,7 +60,7 @@ pub(crate) async fn failed(
     let counts = ledger::count(&app.db, &crawl.id).await?;
     let mut tx = app.db.begin_repeatable().await?;
     let (requests, bytes) = (crawl.requests, crawl.bytes_received);
-    ledger::tally(&mut tx, &crawl, counts, requests, bytes).await?;
+    ledger::update_counters(&mut tx, &crawl, counts, requests, bytes).await?;
     tx.commit().await?;
     let (status, message) = if cancelled {
         ("cancelled", "the crawl was cancelled")
@@ -107,15 +107,15 @@ async fn steps(visitor: &Arc<Visitor>) -> Result<()> {
     }
     rounds(visitor).await?;
     // What is known is asked for, too, or it could never be found gone; unless the site as a whole did not answer.
-    visitor.tell().await?;
+    visitor.report_progress().await?;
     let crawl = current(visitor).await?;
     if crawl.pages_crawled > 0 {
-        let unmet = ledger::unmet(&visitor.app.db, &visitor.crawl).await?;
+        let unvisited_pages = ledger::unvisited_pages(&visitor.app.db, &visitor.crawl).await?;
         let deepest = i64::from(visitor.settings.max_depth);
-        let unmet = unmet
+        let unvisited_pages = unvisited_pages
             .into_iter()
             .filter_map(|(url, depth)| Some(found(&url.parse().ok()?, depth.min(deepest))));
-        visitor.note(unmet.collect()).await?;
+        visitor.note(unvisited_pages.collect()).await?;
         rounds(visitor).await?;
     }
     wait_for_ingestion(visitor).await?;
@@ -218,7 +218,7 @@ async fn rounds(visitor: &Arc<Visitor>) -> Result<()> {
     let mut refills = 0;
     loop {
         // With more addresses than places, those that were found first come first.
-        let room = visitor.room();
+        let room = visitor.remaining_pages();
         let batch = if visitor.is_tight() && room > 0 {
             room.min(BATCH)
         } else {
@@ -230,13 +230,17 @@ async fn rounds(visitor: &Arc<Visitor>) -> Result<()> {
             pending = ledger::pending(db, &crawl.id, batch).await?;
         }
         if pending.is_empty() {
-            if refills >= REFILLS || visitor.room() <= 0 || visitor.fetcher.is_exhausted() {
+            if refills >= REFILLS
+                || visitor.remaining_pages() <= 0
+                || visitor.fetcher.is_exhausted()
+            {
                 return Ok(());
             }
             let mut tx = db.begin_repeatable().await?;
-            let taken_up = ledger::take_up(&mut tx, crawl, visitor.room()).await?;
+            let requeued =
+                ledger::requeue_skipped(&mut tx, crawl, visitor.remaining_pages()).await?;
             tx.commit().await?;
-            if taken_up == 0 {
+            if requeued == 0 {
                 return Ok(());
             }
             refills += 1;
@@ -275,19 +279,19 @@ async fn rounds(visitor: &Arc<Visitor>) -> Result<()> {
 /// Waits until every page that was handed over is searchable or has failed.
 async fn wait_for_ingestion(visitor: &Visitor) -> Result<()> {
     let app = &visitor.app;
-    let mut rings = app.bell.listen();
+    let mut commits_seen = app.commits.subscribe();
     loop {
-        rings.mark_unchanged();
+        commits_seen.mark_unchanged();
         let mut tx = app.db.begin_repeatable().await?;
         let waiting = ledger::settle_ingested(&mut tx, &visitor.crawl).await?;
         tx.commit().await?;
-        visitor.tell().await?;
+        visitor.report_progress().await?;
         if waiting == 0 {
             return Ok(());
         }
         // Not more than twice a second, however often something happens.
         tokio::time::sleep(Duration::from_millis(500)).await;
-        let _ = tokio::time::timeout(Duration::from_secs(1), rings.changed()).await;
+        let _ = tokio::time::timeout(Duration::from_secs(1), commits_seen.changed()).await;
     }
 }
 
@@ -320,7 +324,7 @@ async fn remove_vanished(visitor: &Visitor) -> Result<()> {
 }
 
 async fn finish(visitor: &Visitor) -> Result<()> {
-    visitor.tell().await?;
+    visitor.report_progress().await?;
     let crawl = current(visitor).await?;
     let (status, message) = if crawl.pages_indexed > 0 {
         ("completed", None)

@@ -288,7 +288,7 @@ pub(super) async fn count(db: &Db, crawl_id: &str) -> Result<Counts> {
 }
 
 /// Writes the counts down.
-pub(super) async fn tally(
+pub(super) async fn update_counters(
     tx: &mut Tx,
     crawl: &Crawl,
     rows: Counts,
@@ -341,7 +341,7 @@ pub(super) async fn force_copies(tx: &mut Tx, crawl: &Crawl) -> Result<u64> {
 }
 
 /// The first addresses that were left out because there were enough are visited after all; gives their number.
-pub(super) async fn take_up(tx: &mut Tx, crawl: &Crawl, count: i64) -> Result<u64> {
+pub(super) async fn requeue_skipped(tx: &mut Tx, crawl: &Crawl, count: i64) -> Result<u64> {
     tx.execute(
         "UPDATE kb_crawl_urls SET state = 'pending', verdict = NULL, code = NULL, reason = NULL WHERE crawl_id = $1 AND url IN
          (SELECT url FROM kb_crawl_urls WHERE crawl_id = $1 AND code = 'limit' ORDER BY seq LIMIT $2)",
@@ -385,7 +385,7 @@ pub(super) async fn owner(db: &Db, crawl: &Crawl, content_hash: &str) -> Result<
 }
 
 /// Pages with documents that the crawl has not met.
-pub(super) async fn unmet(db: &Db, crawl: &Crawl) -> Result<Vec<(String, i64)>> {
+pub(super) async fn unvisited_pages(db: &Db, crawl: &Crawl) -> Result<Vec<(String, i64)>> {
     db.all(
         "SELECT p.url, p.depth FROM kb_site_pages p WHERE p.site_id = $1 AND p.tenant_id = $2 AND p.document_id IS NOT NULL
          AND NOT EXISTS (SELECT 1 FROM kb_crawl_urls u WHERE u.crawl_id = $3 AND u.url = p.url) ORDER BY p.url",
@@ -426,7 +426,7 @@ pub(super) async fn follow_move(tx: &mut Tx, crawl: &Crawl, from: &Url, to: &str
     let Ok(target) = to.parse::<Url>() else {
         return Ok(());
     };
-    index_log::hold(tx, &crawl.tenant_id, &crawl.dataset_id).await?;
+    index_log::lock_dataset(tx, &crawl.tenant_id, &crawl.dataset_id).await?;
     let (old_id, new_id) = (external_id(from), external_id(&target));
     // The new address may have been met before the old one, as a copy of it.
     tx.execute(

@@ -18,8 +18,8 @@ use crate::crawl::ledger::{self, Found, Memory, Verdict};
 use crate::crawl::visit::{Outcome, Visitor};
 use crate::crawl::{Seen, render};
 use crate::error::{Error, Kind, Result};
-use crate::kb::datasets::Cutting;
-use crate::kb::documents::{self, Meeting, NewDocument};
+use crate::kb::datasets::ChunkSettings;
+use crate::kb::documents::{self, NewDocument, UploadPolicy};
 use crate::kb::parser::Given;
 
 /// Redirects on the way to a page.
@@ -30,7 +30,7 @@ const TRUST: Duration = Duration::from_secs(7 * 24 * 3600);
 const LINKS: usize = 2000;
 
 /// What a page became.
-enum Taken {
+enum PageOutcome {
     /// A document: new or changed.
     Document(String, &'static str),
     /// The document that was there.
@@ -51,12 +51,12 @@ struct Held {
 
 impl Visitor {
     /// Asks for an address and decides what becomes of it.
-    pub(super) async fn look(&self, url: &Url, row: &Seen) -> Result<Outcome> {
+    pub(super) async fn process_page(&self, url: &Url, row: &Seen) -> Result<Outcome> {
         let now = self.app.clock.now();
         let memory = ledger::memory(&self.app.db, &self.crawl, url.as_str()).await?;
         // Only what is there in full counts as known; a copy is known as one.
         let known = match &memory {
-            Some(m) if self.document_stands(m).await? => memory.clone(),
+            Some(m) if self.document_exists(m).await? => memory.clone(),
             _ => None,
         };
         // What is there in part is still the page's, and goes when the page does.
@@ -171,7 +171,7 @@ impl Visitor {
     }
 
     /// Whether the document of a page is there and not broken.
-    async fn document_stands(&self, memory: &Memory) -> Result<bool> {
+    async fn document_exists(&self, memory: &Memory) -> Result<bool> {
         let Some(id) = &memory.document_id else {
             return Ok(false);
         };
@@ -386,11 +386,11 @@ impl Visitor {
         let name = address::file_name(url, "html");
         let (taken, hash) = if let Some(word) = &directives.noindex {
             (
-                Taken::Skipped("noindex", format!("the page says {word}")),
+                PageOutcome::Skipped("noindex", format!("the page says {word}")),
                 None,
             )
         } else if let (Some(canonical), false) = (canonical, row.forced) {
-            (Taken::Copy(canonical.into()), None)
+            (PageOutcome::Copy(canonical.into()), None)
         } else {
             self.take(
                 url,
@@ -447,13 +447,13 @@ impl Visitor {
         });
         let (taken, hash) = match (&directives.noindex, detected) {
             (Some(word), _) if self.settings.respect_meta => (
-                Taken::Skipped("noindex", format!("its X-Robots-Tag says {word}")),
+                PageOutcome::Skipped("noindex", format!("its X-Robots-Tag says {word}")),
                 None,
             ),
-            (_, Err(error)) => (Taken::Skipped("type", error.to_string()), None),
+            (_, Err(error)) => (PageOutcome::Skipped("type", error.to_string()), None),
             (_, Ok(format)) if !is_wanted(format) => {
                 let reason = format!("{} is no document", format.mime_type(last));
-                (Taken::Skipped("type", reason), None)
+                (PageOutcome::Skipped("type", reason), None)
             }
             (_, Ok(format)) => {
                 let name = address::file_name(url, if last.contains('.') { "" } else { "txt" });
@@ -494,7 +494,7 @@ impl Visitor {
         mime_type: &str,
         shown: String,
         content: Content,
-    ) -> Result<(Taken, Option<String>)> {
+    ) -> Result<(PageOutcome, Option<String>)> {
         let app = &self.app;
         let (hash, stored) = match content {
             Content::File(stored) => (stored.hash.clone(), stored),
@@ -507,15 +507,17 @@ impl Visitor {
                 let parsed = app.parser.read(given, None).await?;
                 let document = match parsed {
                     Ok(parsed) => parsed.document,
-                    Err(error) => return Ok((Taken::Failed(error.code, error.message), None)),
+                    Err(error) => {
+                        return Ok((PageOutcome::Failed(error.code, error.message), None));
+                    }
                 };
                 let hash = content_hash(&document);
                 if known.is_some_and(|k| k.content_hash.as_ref() == Some(&hash)) {
-                    self.own(&hash, url);
-                    return Ok((Taken::Unchanged, Some(hash)));
+                    self.claim_content(&hash, url);
+                    return Ok((PageOutcome::Unchanged, Some(hash)));
                 }
                 if let Some(other) = self.other_owner(&hash, url, row).await? {
-                    return Ok((Taken::Copy(other), Some(hash)));
+                    return Ok((PageOutcome::Copy(other), Some(hash)));
                 }
                 let stored = app
                     .blobs
@@ -528,11 +530,11 @@ impl Visitor {
             }
         };
         if known.is_some_and(|k| k.content_hash.as_ref() == Some(&hash)) {
-            self.own(&hash, url);
-            return Ok((Taken::Unchanged, Some(hash)));
+            self.claim_content(&hash, url);
+            return Ok((PageOutcome::Unchanged, Some(hash)));
         }
         if let Some(other) = self.other_owner(&hash, url, row).await? {
-            return Ok((Taken::Copy(other), Some(hash)));
+            return Ok((PageOutcome::Copy(other), Some(hash)));
         }
         let new = NewDocument {
             file_name: name.to_owned(),
@@ -542,7 +544,7 @@ impl Visitor {
             url: Some(shown),
             source: "website_crawl",
             metadata: serde_json::json!({}),
-            cutting: Cutting::default(),
+            chunk_settings: ChunkSettings::default(),
             external_id: Some(ledger::external_id(url)),
         };
         let caller = Caller::local(&self.crawl.tenant_id);
@@ -551,14 +553,14 @@ impl Visitor {
             &caller,
             &self.crawl.dataset_id,
             vec![new],
-            Meeting::default(),
+            UploadPolicy::default(),
         )
         .await
         {
             // About this page, and nothing that another attempt would change.
             Err(error) if error.kind() == Kind::Invalid => {
                 return Ok((
-                    Taken::Failed(error.code().to_owned(), error.to_string()),
+                    PageOutcome::Failed(error.code().to_owned(), error.to_string()),
                     Some(hash),
                 ));
             }
@@ -573,10 +575,13 @@ impl Visitor {
         } else {
             "changed"
         };
-        Ok((Taken::Document(added.document.id, verdict), Some(hash)))
+        Ok((
+            PageOutcome::Document(added.document.id, verdict),
+            Some(hash),
+        ))
     }
 
-    fn own(&self, hash: &str, url: &Url) {
+    fn claim_content(&self, hash: &str, url: &Url) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state
             .owners
@@ -609,7 +614,7 @@ impl Visitor {
     fn conclude(
         &self,
         url: &Url,
-        taken: Taken,
+        taken: PageOutcome,
         hash: Option<String>,
         held: Option<Held>,
         head: &Head,
@@ -631,7 +636,7 @@ impl Visitor {
             gone_since: None,
         };
         let mut outcome = match taken {
-            Taken::Document(id, verdict) => {
+            PageOutcome::Document(id, verdict) => {
                 memory.document_id = Some(id.clone());
                 Outcome {
                     verdict: Verdict {
@@ -643,7 +648,7 @@ impl Visitor {
                     ..Outcome::default()
                 }
             }
-            Taken::Unchanged => {
+            PageOutcome::Unchanged => {
                 memory.document_id = held.map(|h| h.document_id);
                 let mut outcome = Outcome::of(
                     "unchanged",
@@ -653,7 +658,7 @@ impl Visitor {
                 outcome.verdict.document_id.clone_from(&memory.document_id);
                 outcome
             }
-            Taken::Copy(other) => {
+            PageOutcome::Copy(other) => {
                 // What was known keeps its document until the end of the crawl decides.
                 let mut outcome = Outcome::skipped("duplicate", format!("a copy of {other}"));
                 outcome.verdict.other_url = Some(other.clone());
@@ -667,11 +672,11 @@ impl Visitor {
                 }
                 outcome
             }
-            Taken::Skipped(code, reason) => {
+            PageOutcome::Skipped(code, reason) => {
                 memory.document_id = held.map(|h| h.document_id);
                 Outcome::skipped(code, reason)
             }
-            Taken::Failed(code, reason) => {
+            PageOutcome::Failed(code, reason) => {
                 memory.document_id = held.map(|h| h.document_id);
                 Outcome::of("failed", &code, reason)
             }

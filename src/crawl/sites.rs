@@ -248,8 +248,7 @@ pub async fn delete(
     };
     let mut tx = app.db.begin().await?;
     forget(&mut tx, &site).await?;
-    tx.commit().await?;
-    app.bell.ring();
+    app.commit(tx).await?;
     let mut removed = 0;
     for (document_id,) in pages {
         match documents::delete(app, caller, dataset_id, &document_id).await {
@@ -287,8 +286,7 @@ pub async fn delete_dataset(app: &App, caller: &Caller, id: &str) -> Result<()> 
     let mut tx = app.db.begin().await?;
     forget_all(&mut tx, caller.tenant(), id).await?;
     datasets::delete_in(app, &mut tx, caller, &dataset).await?;
-    tx.commit().await?;
-    app.bell.ring();
+    app.commit(tx).await?;
     Ok(())
 }
 

@@ -145,7 +145,7 @@ impl Visitor {
     }
 
     /// Pages that may still be taken.
-    pub(super) fn room(&self) -> i64 {
+    pub(super) fn remaining_pages(&self) -> i64 {
         i64::from(self.settings.max_pages) - self.taken.load(Ordering::Relaxed)
     }
 
@@ -280,7 +280,7 @@ impl Visitor {
                     .to_owned(),
             ))
         } else {
-            self.look(&url, &row).await
+            self.process_page(&url, &row).await
         };
         let is_taken = outcome
             .as_ref()
@@ -331,7 +331,7 @@ impl Visitor {
             due
         };
         if is_time {
-            self.tell().await?;
+            self.report_progress().await?;
         }
         if self.is_tight() {
             // Who comes first is told by the order of finding, and not by the walk.
@@ -367,12 +367,12 @@ impl Visitor {
     }
 
     /// Counts, and tells how far the crawl is when that is news.
-    pub(super) async fn tell(&self) -> Result<()> {
+    pub(super) async fn report_progress(&self) -> Result<()> {
         let (requests, bytes) = self.fetcher.spent();
         let counts = ledger::count(&self.app.db, &self.crawl.id).await?;
         let before = super::crawls::load(&self.app, &self.crawl.tenant_id, &self.crawl.id).await?;
         let mut tx = self.app.db.begin_repeatable().await?;
-        ledger::tally(&mut tx, &self.crawl, counts, requests, bytes).await?;
+        ledger::update_counters(&mut tx, &self.crawl, counts, requests, bytes).await?;
         tx.commit().await?;
         let after = super::crawls::load(&self.app, &self.crawl.tenant_id, &self.crawl.id).await?;
         let (Some(before), Some(after)) = (before, after) else {
@@ -382,7 +382,7 @@ impl Visitor {
             let mut tx = self.app.db.begin_repeatable().await?;
             events::append(&mut tx, &self.app.clock, &after.tenant_id, &after.changed()).await?;
             tx.commit().await?;
-            self.app.bell.ring();
+            self.app.commits.notify();
         }
         Ok(())
     }

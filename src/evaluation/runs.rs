@@ -15,7 +15,7 @@ use crate::auth::{Caller, Scope};
 use crate::clock::Time;
 use crate::db::args;
 use crate::error::{Error, Result};
-use crate::jobs::{self, Queued, Task};
+use crate::jobs::{self, EnqueueOptions, Task};
 use crate::kb::{datasets, generations};
 use crate::search::measure::{self, Judgements, Measures};
 use crate::search::{self, Answer, Defaults, Request, Settings};
@@ -318,7 +318,7 @@ pub(super) async fn queue(
         &app.clock,
         caller.tenant(),
         &Task::Evaluate { run_id: id.clone() },
-        Queued {
+        EnqueueOptions {
             group: dataset_id,
             dedupe_key: None,
             max_attempts: app.config.job_attempts,
@@ -326,8 +326,7 @@ pub(super) async fn queue(
         },
     )
     .await?;
-    tx.commit().await?;
-    app.bell.ring();
+    app.commit(tx).await?;
     queued(app, caller, &id).await
 }
 

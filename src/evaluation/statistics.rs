@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::dice::Dice;
+use fastrand::Rng;
 
 /// Resamples of the bootstrap.
 const RESAMPLES: usize = 5000;
@@ -30,9 +30,9 @@ pub fn interval(differences: &[f64]) -> Interval {
         };
     }
     let mean = differences.iter().sum::<f64>() / n as f64;
-    let mut random = Dice(0x9E37_79B9_7F4A_7C15);
+    let mut random = Rng::with_seed(0x9E37_79B9_7F4A_7C15);
     let mut means: Vec<f64> = (0..RESAMPLES)
-        .map(|_| (0..n).map(|_| differences[random.below(n)]).sum::<f64>() / n as f64)
+        .map(|_| (0..n).map(|_| differences[random.usize(..n)]).sum::<f64>() / n as f64)
         .collect();
     means.sort_by(f64::total_cmp);
     let at = |share: f64| means[((means.len() - 1) as f64 * share).round() as usize];

@@ -381,7 +381,7 @@ impl Pools {
     /// Mean nDCG@10 with a weight (`None`: the one that suits each query) and so many candidates of each list.
     fn ndcg(&self, alpha: Option<f32>, candidates: usize) -> f64 {
         let each = self.0.iter().map(|(labels, judged, pool)| {
-            let ranked = ordered(pool, alpha.unwrap_or(pool.suited), candidates);
+            let ranked = ordered(pool, alpha.unwrap_or(pool.automatic_alpha), candidates);
             measure::measure(&ranking(ranked.into_iter(), labels), judged)
         });
         measure::mean(&each.collect::<Vec<Measures>>()).ndcg_at_10

@@ -24,7 +24,8 @@ pub enum Task {
         document_id: String,
         /// Whether its words are found already, and only its embeddings are missing.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-        worded: bool,
+        #[serde(alias = "worded")]
+        text_indexed: bool,
     },
     /// Show search the rows of a folder that have changed.
     ShowRows {
@@ -97,10 +98,10 @@ impl Task {
     }
 
     /// Which workers do it.
-    fn lane(&self) -> Lane {
+    fn lane(&self) -> Queue {
         match self {
-            Self::Crawl { .. } => Lane::Crawl,
-            Self::Deliver { .. } => Lane::Send,
+            Self::Crawl { .. } => Queue::Crawl,
+            Self::Deliver { .. } => Queue::Send,
             Self::Ingest { .. }
             | Self::ShowRows { .. }
             | Self::ClearRows { .. }
@@ -109,14 +110,14 @@ impl Task {
             | Self::Build { .. }
             | Self::Evaluate { .. }
             | Self::Recrawl { .. }
-            | Self::Housekeeping => Lane::Work,
+            | Self::Housekeeping => Queue::Work,
         }
     }
 }
 
 /// Workers are divided, so that jobs that wait for others never keep those waiting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lane {
+pub enum Queue {
     /// What keeps this machine busy.
     Work,
     /// What waits for the network.
@@ -125,7 +126,7 @@ pub enum Lane {
     Send,
 }
 
-impl Lane {
+impl Queue {
     fn name(self) -> &'static str {
         match self {
             Self::Work => "work",
@@ -191,7 +192,7 @@ macro_rules! columns {
 
 /// How a job is queued.
 #[derive(Debug, Clone, Copy)]
-pub struct Queued<'a> {
+pub struct EnqueueOptions<'a> {
     /// Jobs of one group take turns with those of the tenant's other groups; a dataset, or empty.
     pub group: &'a str,
     /// At most one unfinished job has this key.
@@ -211,7 +212,7 @@ pub async fn enqueue(
     clock: &Clock,
     tenant_id: &str,
     task: &Task,
-    queued: Queued<'_>,
+    queued: EnqueueOptions<'_>,
 ) -> Result<String> {
     if let Some(key) = queued.dedupe_key {
         let existing: Option<(String,)> =
@@ -246,12 +247,12 @@ pub async fn enqueue(
 ///
 /// # Errors
 /// As the database says.
-pub async fn rouse(
+pub async fn ensure_queued(
     tx: &mut Tx,
     clock: &Clock,
     tenant_id: &str,
     task: &Task,
-    queued: Queued<'_>,
+    queued: EnqueueOptions<'_>,
 ) -> Result<()> {
     // The change holds the job in PostgreSQL, so that it is claimed after this transaction ends.
     let waiting = tx
@@ -274,7 +275,7 @@ pub async fn rouse(
 pub async fn claim(
     db: &Db,
     clock: &Clock,
-    lane: Lane,
+    lane: Queue,
     owner: &str,
     lease: Duration,
 ) -> Result<Option<Job>> {

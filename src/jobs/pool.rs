@@ -7,11 +7,11 @@ use futures::future::BoxFuture;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{Job, Lane, Outcome, claim, finish, renew, schedules};
+use super::{Job, Outcome, Queue, claim, finish, renew, schedules};
 use crate::clock::Clock;
 use crate::db::Db;
 use crate::error::{Error, Kind, Result};
-use crate::events::Bell;
+use crate::events::CommitSignal;
 
 /// What the workers do with a job.
 pub trait Run: Send + Sync {
@@ -51,7 +51,7 @@ pub struct Workers {
     /// Attempts of scheduled jobs.
     pub attempts: i64,
     /// Which jobs they take.
-    pub lane: Lane,
+    pub lane: Queue,
 }
 
 /// Times per allowed failure that a job may be interrupted without getting on: more often, and it is what takes its workers down.
@@ -67,24 +67,24 @@ const POLL: Duration = Duration::from_secs(1);
 pub async fn run(
     db: Db,
     clock: Clock,
-    bell: Bell,
+    commits: CommitSignal,
     handler: Arc<dyn Run>,
     workers: Workers,
     stop: CancellationToken,
 ) {
     let mut tasks = JoinSet::new();
     for _ in 0..workers.count {
-        let (db, clock, bell, handler, workers, stop) = (
+        let (db, clock, commits, handler, workers, stop) = (
             db.clone(),
             clock.clone(),
-            bell.clone(),
+            commits.clone(),
             Arc::clone(&handler),
             workers.clone(),
             stop.clone(),
         );
         tasks.spawn(async move {
             let owner = clock.id();
-            let mut rings = bell.listen();
+            let mut commits_seen = commits.subscribe();
             let mut waiting = false;
             while !stop.is_cancelled() {
                 if let Err(error) = handler.ready() {
@@ -104,11 +104,11 @@ pub async fn run(
                 match claim(&db, &clock, workers.lane, &owner, workers.lease).await {
                     Ok(Some(job)) => {
                         work(&db, &clock, &handler, &workers, &owner, &job, &stop).await;
-                        bell.ring();
+                        commits.notify();
                     }
                     Ok(None) => {
                         tokio::select! {
-                            _ = rings.changed() => {}
+                            _ = commits_seen.changed() => {}
                             () = tokio::time::sleep(POLL) => {}
                             () = stop.cancelled() => {}
                         }
@@ -122,14 +122,14 @@ pub async fn run(
         });
     }
     // Once is enough.
-    let keeps_schedules = workers.lane == Lane::Work;
+    let keeps_schedules = workers.lane == Queue::Work;
     tasks.spawn(async move {
         while keeps_schedules && !stop.is_cancelled() {
             match super::mend_clock(&db, &clock, workers.lease).await {
                 Ok(0) => {}
                 Ok(jobs) => {
                     tracing::warn!(jobs, "the clock was set back; jobs that waited for it go on");
-                    bell.ring();
+                    commits.notify();
                 }
                 Err(error) => {
                     tracing::error!(error = %error, "the times of jobs cannot be checked; trying again")
@@ -137,7 +137,7 @@ pub async fn run(
             }
             match schedules::run_due(&db, &clock, workers.attempts).await {
                 Ok(0) => {}
-                Ok(_) => bell.ring(),
+                Ok(_) => commits.notify(),
                 Err(error) => {
                     tracing::error!(error = %error, "schedules cannot be read; trying again")
                 }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use crate::clock::{Clock, Time};
 use crate::db::{Db, Tx, args};
 use crate::error::{Error, Result};
-use crate::jobs::{Queued, Task, enqueue};
+use crate::jobs::{EnqueueOptions, Task, enqueue};
 
 #[derive(Debug, sqlx::FromRow)]
 struct Due {
@@ -97,7 +97,7 @@ pub async fn run_due(db: &Db, clock: &Clock, max_attempts: i64) -> Result<usize>
                 clock,
                 &schedule.tenant_id,
                 &task,
-                Queued {
+                EnqueueOptions {
                     group: "",
                     dedupe_key: Some(&key),
                     max_attempts,

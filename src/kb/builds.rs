@@ -4,7 +4,7 @@ use super::Document;
 use crate::app::App;
 use crate::db::{Tx, args};
 use crate::error::Result;
-use crate::jobs::{self, Queued, Task};
+use crate::jobs::{self, EnqueueOptions, Task};
 
 /// Queues the build of a document for a set that is not searched.
 ///
@@ -28,7 +28,7 @@ pub(crate) async fn enqueue(
         &app.clock,
         tenant_id,
         &task,
-        Queued {
+        EnqueueOptions {
             group: &format!("{dataset_id}/build"),
             dedupe_key: None,
             max_attempts: app.config.job_attempts,

@@ -1,4 +1,4 @@
-//! Datasets: a set of documents with one embedding model, one way of cutting and one keyword analysis.
+//! Datasets: a set of documents with one embedding model, one way of chunk_settings and one keyword analysis.
 
 use std::collections::HashMap;
 
@@ -90,7 +90,7 @@ impl Dataset {
 
 /// How documents are cut; absent fields take the default or stay as they are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Cutting {
+pub struct ChunkSettings {
     /// Most tokens of a chunk, 128 to 2048.
     pub chunk_size: Option<i64>,
     /// 0 to 512 and less than the size.
@@ -101,7 +101,7 @@ pub struct Cutting {
     pub parser_engine: Option<String>,
 }
 
-impl Cutting {
+impl ChunkSettings {
     /// Checks ranges, against the dataset's values where only one of two is given.
     ///
     /// # Errors
@@ -157,7 +157,7 @@ pub struct NewDataset {
     /// Keyword analysis; auto when absent.
     pub language: Option<String>,
     /// How documents are cut.
-    pub cutting: Cutting,
+    pub chunk_settings: ChunkSettings,
     /// Where `MANUAL` cuts; a line of three dashes when absent.
     pub delimiter: Option<String>,
     /// Agent roles; empty for all.
@@ -172,7 +172,7 @@ pub struct DatasetPatch {
     /// New description.
     pub description: Option<String>,
     /// Holds for documents ingested from now on.
-    pub cutting: Cutting,
+    pub chunk_settings: ChunkSettings,
     /// Where `MANUAL` cuts.
     pub delimiter: Option<String>,
     /// Agent roles.
@@ -189,7 +189,7 @@ pub const DELIMITER: &str = "\n---\n";
 /// Creates a dataset for the configured embedding model.
 ///
 /// # Errors
-/// `name_missing`, `dataset_exists`, `language_unknown`, and those of [`Cutting::check`].
+/// `name_missing`, `dataset_exists`, `language_unknown`, and those of [`ChunkSettings::check`].
 pub async fn create(app: &App, caller: &Caller, new: NewDataset) -> Result<Dataset> {
     caller.need_unconfined(Scope::KbWrite)?;
     create_as(app, caller, &app.clock.id(), new).await
@@ -199,8 +199,8 @@ pub async fn create(app: &App, caller: &Caller, new: NewDataset) -> Result<Datas
 ///
 /// # Errors
 /// As the database says.
-pub(crate) async fn shelf(app: &App, tenant_id: &str, area: Area) -> Result<Dataset> {
-    let (caller, id) = (Caller::local(tenant_id), area.shelf(tenant_id));
+pub(crate) async fn area_dataset(app: &App, tenant_id: &str, area: Area) -> Result<Dataset> {
+    let (caller, id) = (Caller::local(tenant_id), area.dataset_id(tenant_id));
     match settings(app, &caller, &id).await {
         Err(error) if error.code() == "dataset_not_found" => {}
         found => return found,
@@ -251,8 +251,7 @@ pub(crate) fn exists(name: &str) -> Error {
 async fn create_as(app: &App, caller: &Caller, id: &str, new: NewDataset) -> Result<Dataset> {
     let mut tx = app.db.begin().await?;
     create_in(app, &mut tx, caller, id, &new).await?;
-    tx.commit().await?;
-    app.bell.ring();
+    app.commit(tx).await?;
     get(app, caller, id).await
 }
 
@@ -274,7 +273,7 @@ pub(crate) async fn create_in(
         .unwrap_or(analysis::AUTO)
         .to_lowercase();
     analysis::check_language(&language)?;
-    new.cutting.check(CHUNK_SIZE, CHUNK_OVERLAP)?;
+    new.chunk_settings.check(CHUNK_SIZE, CHUNK_OVERLAP)?;
     let delimiter = checked_delimiter(new.delimiter.as_deref().unwrap_or(DELIMITER))?;
     let model = app.embedder().await?;
     let spec = model.spec();
@@ -293,10 +292,10 @@ pub(crate) async fn create_in(
                 &spec.provider,
                 &spec.model,
                 i64::try_from(spec.dimensions).unwrap_or(0),
-                new.cutting.chunk_size.unwrap_or(CHUNK_SIZE),
-                new.cutting.chunk_overlap.unwrap_or(CHUNK_OVERLAP),
-                new.cutting.parse_type.as_deref().unwrap_or("MARKDOWN"),
-                new.cutting.parser_engine.as_deref().unwrap_or("NODE_NATIVE"),
+                new.chunk_settings.chunk_size.unwrap_or(CHUNK_SIZE),
+                new.chunk_settings.chunk_overlap.unwrap_or(CHUNK_OVERLAP),
+                new.chunk_settings.parse_type.as_deref().unwrap_or("MARKDOWN"),
+                new.chunk_settings.parser_engine.as_deref().unwrap_or("NODE_NATIVE"),
                 delimiter,
                 serde_json::to_string(&new.allowed_agent_roles)?,
                 now,
@@ -508,7 +507,7 @@ pub async fn update(app: &App, caller: &Caller, id: &str, patch: DatasetPatch) -
     let dataset = settings(app, caller, id).await?;
     let name = checked_name(patch.name.as_deref().unwrap_or(&dataset.name))?;
     patch
-        .cutting
+        .chunk_settings
         .check(dataset.chunk_size, dataset.chunk_overlap)?;
     let delimiter = checked_delimiter(patch.delimiter.as_deref().unwrap_or(&dataset.delimiter))?;
     let roles = patch
@@ -536,10 +535,10 @@ pub async fn update(app: &App, caller: &Caller, id: &str, patch: DatasetPatch) -
         args![
             name,
             &patch.description,
-            patch.cutting.chunk_size,
-            patch.cutting.chunk_overlap,
-            &patch.cutting.parse_type,
-            &patch.cutting.parser_engine,
+            patch.chunk_settings.chunk_size,
+            patch.chunk_settings.chunk_overlap,
+            &patch.chunk_settings.parse_type,
+            &patch.chunk_settings.parser_engine,
             delimiter,
             roles,
             app.clock.now(),
@@ -558,8 +557,7 @@ pub async fn update(app: &App, caller: &Caller, id: &str, patch: DatasetPatch) -
         },
     )
     .await?;
-    tx.commit().await?;
-    app.bell.ring();
+    app.commit(tx).await?;
     get(app, caller, id).await
 }
 
@@ -641,10 +639,10 @@ mod tests {
 
     #[test]
     fn ranges_are_checked_against_what_stays() {
-        let cut = |size, overlap| Cutting {
+        let cut = |size, overlap| ChunkSettings {
             chunk_size: size,
             chunk_overlap: overlap,
-            ..Cutting::default()
+            ..ChunkSettings::default()
         };
         assert!(
             cut(None, None).check(256, 32).is_ok()

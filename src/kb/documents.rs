@@ -14,7 +14,7 @@ use crate::db::{Db, Tx, args};
 use crate::error::{Error, Result};
 use crate::events::{self, Event};
 use crate::jobs::{self, Task};
-use crate::kb::datasets::{self, Cutting};
+use crate::kb::datasets::{self, ChunkSettings};
 use crate::kb::index_log::{self, Op};
 use crate::kb::row_blocks;
 use crate::page::{Listing, Page};
@@ -193,8 +193,8 @@ impl Document {
 
     /// Its own settings.
     #[must_use]
-    pub fn cutting(&self) -> Cutting {
-        Cutting {
+    pub fn chunk_settings(&self) -> ChunkSettings {
+        ChunkSettings {
             chunk_size: self.chunk_size,
             chunk_overlap: self.chunk_overlap,
             parse_type: self.parse_type.clone(),
@@ -243,7 +243,7 @@ pub struct NewDocument {
     /// JSON object, filterable in search.
     pub metadata: serde_json::Value,
     /// Overrides of the dataset's settings.
-    pub cutting: Cutting,
+    pub chunk_settings: ChunkSettings,
     /// The caller's own id for it: a document with this id is replaced.
     pub external_id: Option<String>,
 }
@@ -289,14 +289,14 @@ impl std::str::FromStr for OnDuplicate {
 
 /// How an upload meets what is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Meeting {
+pub struct UploadPolicy {
     /// For identical bytes under another name.
     pub on_duplicate: OnDuplicate,
     /// Whether a file of the same name is a new version of the document that has it.
     pub versions: bool,
 }
 
-impl Default for Meeting {
+impl Default for UploadPolicy {
     fn default() -> Self {
         Self {
             on_duplicate: OnDuplicate::Keep,
@@ -318,13 +318,13 @@ pub struct Added {
 /// Adds documents and queues their ingestion, all or none; once this returns, nothing of it can be lost.
 ///
 /// # Errors
-/// `dataset_not_found`, `metadata_invalid`, `file_name_invalid`, `external_id_invalid`, and those of [`Cutting::check`].
+/// `dataset_not_found`, `metadata_invalid`, `file_name_invalid`, `external_id_invalid`, and those of [`ChunkSettings::check`].
 pub async fn add(
     app: &App,
     caller: &Caller,
     dataset_id: &str,
     mut new: Vec<NewDocument>,
-    meeting: Meeting,
+    meeting: UploadPolicy,
 ) -> Result<Vec<Added>> {
     caller.need_write(dataset_id)?;
     // File systems write accents as one character or as two; it is one name.
@@ -336,7 +336,7 @@ pub async fn add(
     let dataset = datasets::settings(app, caller, dataset_id).await?;
     for document in &new {
         document
-            .cutting
+            .chunk_settings
             .check(dataset.chunk_size, dataset.chunk_overlap)?;
         if !document.metadata.is_object() {
             return Err(Error::invalid(
@@ -360,7 +360,7 @@ pub async fn add(
     }
     let mut tx = app.db.begin().await?;
     // Two uploads cannot both find that a name is free.
-    index_log::hold(&mut tx, caller.tenant(), dataset_id).await?;
+    index_log::lock_dataset(&mut tx, caller.tenant(), dataset_id).await?;
     let mut added = Vec::with_capacity(new.len());
     for document in new {
         added.push(
@@ -376,8 +376,7 @@ pub async fn add(
             .await?,
         );
     }
-    tx.commit().await?;
-    app.bell.ring();
+    app.commit(tx).await?;
     Ok(added)
 }
 
@@ -392,8 +391,8 @@ pub(crate) async fn add_in(
     dataset_id: &str,
     new: &NewDocument,
 ) -> Result<Document> {
-    index_log::hold(tx, tenant_id, dataset_id).await?;
-    let meeting = Meeting::default();
+    index_log::lock_dataset(tx, tenant_id, dataset_id).await?;
+    let meeting = UploadPolicy::default();
     Ok(meet(app, tx, tenant_id, dataset_id, new, None, meeting)
         .await?
         .document)
@@ -430,7 +429,7 @@ pub(crate) async fn by_external_in(
 /// # Errors
 /// As the database says.
 pub(crate) async fn remove_page_in(tx: &mut Tx, document: &Document, page: i64) -> Result<()> {
-    index_log::hold(tx, &document.tenant_id, &document.dataset_id).await?;
+    index_log::lock_dataset(tx, &document.tenant_id, &document.dataset_id).await?;
     let chunks: Vec<(String, String)> = tx
         .all(
             "DELETE FROM kb_chunks WHERE tenant_id = $1 AND document_id = $2 AND page = $3 RETURNING id, set_id",
@@ -479,7 +478,7 @@ async fn meet(
     dataset_id: &str,
     new: &NewDocument,
     parent: Option<&Document>,
-    meeting: Meeting,
+    meeting: UploadPolicy,
 ) -> Result<Added> {
     let parent_id = parent.map(|p| p.id.as_str());
     let same_name: Option<Document> = match &new.external_id {
@@ -503,7 +502,8 @@ async fn meet(
         let as_it_is = there.blob_hash == new.stored.hash
             && there.status != "error"
             && there.file_name == new.file_name.trim()
-            && (new.cutting == Cutting::default() || new.cutting == there.cutting())
+            && (new.chunk_settings == ChunkSettings::default()
+                || new.chunk_settings == there.chunk_settings())
             && (new
                 .metadata
                 .as_object()
@@ -580,10 +580,10 @@ async fn meet(
                 &new.url,
                 new.source,
                 new.metadata.to_string(),
-                new.cutting.chunk_size,
-                new.cutting.chunk_overlap,
-                &new.cutting.parse_type,
-                &new.cutting.parser_engine,
+                new.chunk_settings.chunk_size,
+                new.chunk_settings.chunk_overlap,
+                &new.chunk_settings.parse_type,
+                &new.chunk_settings.parser_engine,
                 &job_id,
                 now,
                 &new.external_id,
@@ -638,10 +638,10 @@ async fn replace(app: &App, tx: &mut Tx, there: &Document, new: &NewDocument) ->
                 &new.stored.hash,
                 &new.url,
                 metadata,
-                new.cutting.chunk_size,
-                new.cutting.chunk_overlap,
-                &new.cutting.parse_type,
-                &new.cutting.parser_engine,
+                new.chunk_settings.chunk_size,
+                new.chunk_settings.chunk_overlap,
+                &new.chunk_settings.parse_type,
+                &new.chunk_settings.parser_engine,
                 &job_id,
                 app.clock.now(),
                 &there.tenant_id,
@@ -681,10 +681,10 @@ pub(crate) async fn embed_later(app: &App, document: &Document) -> Result<()> {
         .map_or("", row_blocks::folder_of);
     let task = Task::Ingest {
         document_id: document.id.clone(),
-        worded: true,
+        text_indexed: true,
     };
     let group = format!("{folder}~vectors");
-    let queued = jobs::Queued {
+    let queued = jobs::EnqueueOptions {
         group: &group,
         dedupe_key: None,
         max_attempts: app.config.job_attempts,
@@ -700,8 +700,7 @@ pub(crate) async fn embed_later(app: &App, document: &Document) -> Result<()> {
         .await?;
     // Otherwise a later version has a job already.
     if ours == 1 {
-        tx.commit().await?;
-        app.bell.ring();
+        app.commit(tx).await?;
     }
     Ok(())
 }
@@ -715,14 +714,14 @@ async fn enqueue(
 ) -> Result<String> {
     let task = Task::Ingest {
         document_id: document_id.to_owned(),
-        worded: false,
+        text_indexed: false,
     };
     jobs::enqueue(
         tx,
         &app.clock,
         tenant_id,
         &task,
-        jobs::Queued {
+        jobs::EnqueueOptions {
             group,
             dedupe_key: None,
             max_attempts: app.config.job_attempts,
@@ -755,7 +754,7 @@ pub(crate) async fn set_children(
         }
     }
     let mut tx = app.db.begin().await?;
-    index_log::hold(&mut tx, &parent.tenant_id, &parent.dataset_id).await?;
+    index_log::lock_dataset(&mut tx, &parent.tenant_id, &parent.dataset_id).await?;
     // It was read before a long step: by now it may be gone, replaced, hidden or described otherwise.
     let now = load_in(&mut tx, &parent.tenant_id, &parent.id).await?;
     let Some(parent) = now.filter(|now| now.job_id == parent.job_id) else {
@@ -771,7 +770,7 @@ pub(crate) async fn set_children(
             &parent.dataset_id,
             &document,
             Some(&parent),
-            Meeting::default(),
+            UploadPolicy::default(),
         )
         .await?;
         kept.insert(met.document.id);
@@ -781,8 +780,7 @@ pub(crate) async fn set_children(
             remove(app, &mut tx, &child).await?;
         }
     }
-    tx.commit().await?;
-    app.bell.ring();
+    app.commit(tx).await?;
     Ok(())
 }
 
@@ -799,7 +797,7 @@ async fn children(tx: &mut Tx, parent: &Document) -> Result<Vec<Document>> {
 }
 
 /// A document with everything inside it, itself first.
-async fn family(tx: &mut Tx, document: &Document) -> Result<Vec<Document>> {
+async fn descendants(tx: &mut Tx, document: &Document) -> Result<Vec<Document>> {
     let mut found = vec![document.clone()];
     let mut next = 0;
     while let Some(parent) = found.get(next).cloned() {
@@ -1009,7 +1007,7 @@ pub async fn update(
     }
     let mut tx = app.db.begin().await?;
     if let Some(metadata) = &patch.metadata {
-        index_log::hold(&mut tx, caller.tenant(), dataset_id).await?;
+        index_log::lock_dataset(&mut tx, caller.tenant(), dataset_id).await?;
         tx.execute(
             "UPDATE kb_documents SET metadata = $1, updated_on = $2 WHERE tenant_id = $3 AND id = $4",
             args![metadata.to_string(), app.clock.now(), caller.tenant(), id],
@@ -1017,21 +1015,20 @@ pub async fn update(
         .await?;
     }
     if let Some(enabled) = patch.enabled.filter(|enabled| *enabled != document.enabled) {
-        for member in family(&mut tx, &document).await? {
+        for member in descendants(&mut tx, &document).await? {
             switch(app, &mut tx, &member, enabled).await?;
         }
     }
     if patch.re_ingest {
         queue(app, &mut tx, caller.tenant(), dataset_id, id).await?;
     }
-    tx.commit().await?;
-    app.bell.ring();
+    app.commit(tx).await?;
     get(app, caller, dataset_id, id).await
 }
 
 /// Logs changes of a document's chunks, each in the log of its set; gives the position in the set that is searched.
 async fn log(tx: &mut Tx, document: &Document, ops: Vec<(String, Op, String)>) -> Result<i64> {
-    let live = index_log::hold(tx, &document.tenant_id, &document.dataset_id)
+    let live = index_log::lock_dataset(tx, &document.tenant_id, &document.dataset_id)
         .await?
         .unwrap_or_default();
     let mut sets: BTreeMap<String, Vec<(Op, String)>> =
@@ -1051,7 +1048,7 @@ async fn log(tx: &mut Tx, document: &Document, ops: Vec<(String, Op, String)>) -
 
 /// Hidden chunks leave both indexes and come back from their rows; the flag itself is effective at the next query.
 async fn switch(app: &App, tx: &mut Tx, document: &Document, enabled: bool) -> Result<()> {
-    index_log::hold(tx, &document.tenant_id, &document.dataset_id).await?;
+    index_log::lock_dataset(tx, &document.tenant_id, &document.dataset_id).await?;
     let chunks: Vec<(String, String)> = tx
         .all(
             "SELECT id, set_id FROM kb_chunks WHERE tenant_id = $1 AND document_id = $2 AND enabled = TRUE",
@@ -1096,15 +1093,14 @@ pub async fn delete(app: &App, caller: &Caller, dataset_id: &str, id: &str) -> R
     let document = get(app, caller, dataset_id, id).await?;
     let mut tx = app.db.begin().await?;
     let removed = remove(app, &mut tx, &document).await?;
-    tx.commit().await?;
-    app.bell.ring();
+    app.commit(tx).await?;
     Ok(removed)
 }
 
 async fn remove(app: &App, tx: &mut Tx, document: &Document) -> Result<i64> {
     let mut removed = 0;
-    index_log::hold(tx, &document.tenant_id, &document.dataset_id).await?;
-    let family = family(tx, document).await?;
+    index_log::lock_dataset(tx, &document.tenant_id, &document.dataset_id).await?;
+    let family = descendants(tx, document).await?;
     // Jobs before documents and the counter of events, in the order in which embedding holds them.
     for member in &family {
         tx.execute(
@@ -1215,8 +1211,7 @@ pub(crate) async fn mark_indexed(app: &App, dataset_id: &str, applied: i64) -> R
     for row in &rows {
         events::append(&mut tx, &app.clock, &row.tenant_id, &row.changed()).await?;
     }
-    tx.commit().await?;
-    app.bell.ring();
+    app.commit(tx).await?;
     Ok(rows.len())
 }
 
@@ -1246,8 +1241,7 @@ pub async fn reindex(app: &App, caller: &Caller, id: &str) -> Result<Reindex> {
     for (document_id,) in &documents {
         queue(app, &mut tx, caller.tenant(), id, document_id).await?;
     }
-    tx.commit().await?;
-    app.bell.ring();
+    app.commit(tx).await?;
     let jobs_queued = i64::try_from(documents.len()).unwrap_or(i64::MAX);
     let seconds = dataset.total_chunks as f64 / app.embedding_rate().max(1.0);
     let estimated_minutes = if jobs_queued == 0 {
@@ -1296,9 +1290,9 @@ pub async fn settled(
     patience: Duration,
 ) -> Result<bool> {
     let deadline = Instant::now() + patience;
-    let mut rings = app.bell.listen();
+    let mut commits_seen = app.commits.subscribe();
     loop {
-        rings.mark_unchanged();
+        commits_seen.mark_unchanged();
         let current = with_parts(app, caller, dataset_id, ids).await?;
         if current
             .iter()
@@ -1314,7 +1308,7 @@ pub async fn settled(
         tokio::time::sleep(Duration::from_millis(100).min(left)).await;
         let pause = left.min(Duration::from_secs(1));
         // Another process may do the work and ring no bell here.
-        let _ = tokio::time::timeout(pause, rings.changed()).await;
+        let _ = tokio::time::timeout(pause, commits_seen.changed()).await;
     }
 }
 

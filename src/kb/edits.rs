@@ -484,7 +484,7 @@ pub(crate) fn added(
 /// Begins a change of a chunk. Refused when another generation became the one that is searched since the chunk was read.
 async fn begin(app: &App, caller: &Caller, chunk: &Chunk) -> Result<Tx> {
     let mut tx = app.db.begin().await?;
-    let live = index_log::hold(&mut tx, caller.tenant(), &chunk.dataset_id).await?;
+    let live = index_log::lock_dataset(&mut tx, caller.tenant(), &chunk.dataset_id).await?;
     if live.as_ref() != Some(&chunk.set_id) {
         return Err(Error::conflict(
             "generation_switched",
@@ -690,8 +690,7 @@ async fn finish(
     .await?;
     events::append(&mut tx, &app.clock, caller.tenant(), &document.changed()).await?;
     builds::follow(app, &mut tx, &document).await?;
-    tx.commit().await?;
-    app.bell.ring();
+    app.commit(tx).await?;
     Ok(())
 }
 

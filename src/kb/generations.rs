@@ -12,7 +12,7 @@ use crate::clock::Time;
 use crate::db::{Tx, args};
 use crate::error::{Error, Result};
 use crate::events::{self, Event};
-use crate::kb::datasets::{self, Cutting, Dataset};
+use crate::kb::datasets::{self, ChunkSettings, Dataset};
 use crate::kb::{builds, documents, index_log, ingestion};
 
 /// A generation.
@@ -172,7 +172,7 @@ pub(crate) fn applied(dataset: &Dataset, generation: &Generation) -> Dataset {
 #[derive(Debug, Clone, Default)]
 pub struct NewGeneration {
     /// How documents are cut.
-    pub cutting: Cutting,
+    pub chunk_settings: ChunkSettings,
     /// Where `MANUAL` cuts.
     pub delimiter: Option<String>,
     /// Model of its vectors; the one that this installation is configured for when absent.
@@ -182,7 +182,7 @@ pub struct NewGeneration {
 /// Begins to build a generation. The dataset is searched as it is meanwhile.
 ///
 /// # Errors
-/// `dataset_not_found`, `generation_exists` while another one is being built, `model_mismatch`, those of [`Cutting::check`].
+/// `dataset_not_found`, `generation_exists` while another one is being built, `model_mismatch`, those of [`ChunkSettings::check`].
 pub async fn build(
     app: &App,
     caller: &Caller,
@@ -191,7 +191,7 @@ pub async fn build(
 ) -> Result<Generation> {
     caller.need(Scope::KbWrite)?;
     let dataset = datasets::settings(app, caller, dataset_id).await?;
-    new.cutting
+    new.chunk_settings
         .check(dataset.chunk_size, dataset.chunk_overlap)?;
     let embedder = match &new.embedding_model {
         Some(model) => app.embedder_of(model).await?,
@@ -225,10 +225,10 @@ pub async fn build(
             &spec.provider,
             &spec.model,
             i64::try_from(spec.dimensions).unwrap_or(0),
-            new.cutting.chunk_size.unwrap_or(dataset.chunk_size),
-            new.cutting.chunk_overlap.unwrap_or(dataset.chunk_overlap),
-            new.cutting.parse_type.as_ref().unwrap_or(&dataset.parse_type),
-            new.cutting.parser_engine.as_ref().unwrap_or(&dataset.parser_engine),
+            new.chunk_settings.chunk_size.unwrap_or(dataset.chunk_size),
+            new.chunk_settings.chunk_overlap.unwrap_or(dataset.chunk_overlap),
+            new.chunk_settings.parse_type.as_ref().unwrap_or(&dataset.parse_type),
+            new.chunk_settings.parser_engine.as_ref().unwrap_or(&dataset.parser_engine),
             new.delimiter.as_ref().unwrap_or(&dataset.delimiter),
             app.clock.now()
         ],
@@ -251,8 +251,7 @@ pub async fn build(
         )
         .await?;
     }
-    tx.commit().await?;
-    app.bell.ring();
+    app.commit(tx).await?;
     get(app, caller, dataset_id, number).await
 }
 
@@ -338,7 +337,7 @@ pub async fn switch(
     let (tenant_id, now) = (caller.tenant(), app.clock.now());
     let set_id = generation.set_id.as_str();
     let mut tx = app.db.begin().await?;
-    index_log::hold(&mut tx, tenant_id, dataset_id).await?;
+    index_log::lock_dataset(&mut tx, tenant_id, dataset_id).await?;
     // A change that the generation has not taken up yet would be lost: once it is searched, nothing builds it aside any more.
     let waiting: Option<(i64,)> = tx
         .optional(
@@ -418,8 +417,7 @@ pub async fn switch(
         name: datasets::settings(app, caller, dataset_id).await?.name,
     };
     events::append(&mut tx, &app.clock, tenant_id, &event).await?;
-    tx.commit().await?;
-    app.bell.ring();
+    app.commit(tx).await?;
     get(app, caller, dataset_id, number).await
 }
 
@@ -438,8 +436,7 @@ pub async fn remove(app: &App, caller: &Caller, dataset_id: &str, number: i64) -
     }
     let mut tx = app.db.begin().await?;
     drop_set(&mut tx, caller.tenant(), &generation.set_id).await?;
-    tx.commit().await?;
-    app.bell.ring();
+    app.commit(tx).await?;
     Ok(())
 }
 

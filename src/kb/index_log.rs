@@ -41,7 +41,11 @@ pub struct Entry {
 ///
 /// # Errors
 /// As the database says.
-pub async fn hold(tx: &mut Tx, tenant_id: &str, dataset_id: &str) -> Result<Option<String>> {
+pub async fn lock_dataset(
+    tx: &mut Tx,
+    tenant_id: &str,
+    dataset_id: &str,
+) -> Result<Option<String>> {
     let live: Option<(String,)> = tx
         .optional(
             "UPDATE kb_datasets SET version = version + 1 WHERE tenant_id = $1 AND id = $2 RETURNING live_set",

@@ -7,7 +7,7 @@ use cairn_ingest::ParseError;
 use crate::app::App;
 use crate::auth::{Caller, Scope};
 use crate::error::{Error, Result};
-use crate::kb::datasets::{self, Cutting};
+use crate::kb::datasets::{self, ChunkSettings};
 use crate::kb::ingestion::{self, Prepared};
 use crate::kb::parser::Parsed;
 use crate::kb::{Dataset, Document, documents};
@@ -15,18 +15,18 @@ use crate::kb::{Dataset, Document, documents};
 /// The chunks of a document that is there, and the names of the files inside it.
 ///
 /// # Errors
-/// `document_not_found`; those of [`Cutting::check`]; as the parser says of the file.
+/// `document_not_found`; those of [`ChunkSettings::check`]; as the parser says of the file.
 pub async fn of_document(
     app: &App,
     caller: &Caller,
     dataset_id: &str,
     document_id: &str,
-    cutting: &Cutting,
+    chunk_settings: &ChunkSettings,
 ) -> Result<(Prepared, Vec<String>)> {
     caller.need(Scope::KbRead)?;
     let dataset = datasets::settings(app, caller, dataset_id).await?;
     let document = documents::get(app, caller, dataset_id, document_id).await?;
-    let document = tried(document, &dataset, cutting)?;
+    let document = tried(document, &dataset, chunk_settings)?;
     let parsed = ingestion::parse(app, &document, &dataset).await?;
     cut(app, &dataset, &document, parsed).await
 }
@@ -42,27 +42,34 @@ pub async fn of_file(
     file_name: &str,
     mime_type: &str,
     path: &Path,
-    cutting: &Cutting,
+    chunk_settings: &ChunkSettings,
 ) -> Result<(Prepared, Vec<String>)> {
     caller.need(Scope::KbRead)?;
     let dataset = datasets::settings(app, caller, dataset_id).await?;
     let document = Document::unsaved(&app.clock, &dataset, file_name, mime_type);
-    let document = tried(document, &dataset, cutting)?;
+    let document = tried(document, &dataset, chunk_settings)?;
     let bytes = tokio::fs::read(path).await?.into();
     let parsed = ingestion::parse_bytes(app, &document, &dataset, bytes).await?;
     cut(app, &dataset, &document, parsed).await
 }
 
 /// A document with the settings to try.
-fn tried(mut document: Document, dataset: &Dataset, cutting: &Cutting) -> Result<Document> {
-    cutting.check(
+fn tried(
+    mut document: Document,
+    dataset: &Dataset,
+    chunk_settings: &ChunkSettings,
+) -> Result<Document> {
+    chunk_settings.check(
         document.chunk_size.unwrap_or(dataset.chunk_size),
         document.chunk_overlap.unwrap_or(dataset.chunk_overlap),
     )?;
-    document.chunk_size = cutting.chunk_size.or(document.chunk_size);
-    document.chunk_overlap = cutting.chunk_overlap.or(document.chunk_overlap);
-    document.parse_type = cutting.parse_type.clone().or(document.parse_type);
-    document.parser_engine = cutting.parser_engine.clone().or(document.parser_engine);
+    document.chunk_size = chunk_settings.chunk_size.or(document.chunk_size);
+    document.chunk_overlap = chunk_settings.chunk_overlap.or(document.chunk_overlap);
+    document.parse_type = chunk_settings.parse_type.clone().or(document.parse_type);
+    document.parser_engine = chunk_settings
+        .parser_engine
+        .clone()
+        .or(document.parser_engine);
     Ok(document)
 }
 

@@ -73,9 +73,9 @@ pub(crate) fn parsed(bytes: &[u8]) -> Result<cairn_ingest::Document> {
 ///
 /// # Errors
 /// When the metadata is damaged.
-pub(crate) fn lead_back(metadata: &str, chunk: &Chunk) -> Result<String> {
+pub(crate) fn attach_record_id(metadata: &str, chunk: &Chunk) -> Result<String> {
     match &chunk.page_label {
-        Some(row) if Area::of_shelf(&chunk.dataset_id) == Some(Area::Data) => {
+        Some(row) if Area::of_dataset(&chunk.dataset_id) == Some(Area::Data) => {
             let mut metadata: Map<String, Value> = serde_json::from_str(metadata)?;
             metadata.insert("recordId".to_owned(), json!(row));
             Ok(Value::Object(metadata).to_string())

@@ -103,7 +103,7 @@ pub async fn push(app: &App, caller: &Caller, mut push: Push) -> Result<Pushed> 
             "status must be started, in_progress or done",
         ));
     }
-    let shelf = datasets::shelf(app, caller.tenant(), Kind::AgentTask.area())
+    let dataset = datasets::area_dataset(app, caller.tenant(), Kind::AgentTask.area())
         .await?
         .id;
     // Both parts of a push, or none: who tries again does not say the same twice.
@@ -116,7 +116,7 @@ pub async fn push(app: &App, caller: &Caller, mut push: Push) -> Result<Pushed> 
         let task = match task {
             Some(draft) => {
                 // Changes of the shelf come one after the other, and with them those of its tasks.
-                index_log::hold(&mut tx, caller.tenant(), &shelf).await?;
+                index_log::lock_dataset(&mut tx, caller.tenant(), &dataset).await?;
                 match write_task(app, &mut tx, caller, draft, &push).await? {
                     Some(record) => Some(record),
                     None => continue,
@@ -129,8 +129,7 @@ pub async fn push(app: &App, caller: &Caller, mut push: Push) -> Result<Pushed> 
         } else {
             None
         };
-        tx.commit().await?;
-        app.bell.ring();
+        app.commit(tx).await?;
         return Ok(Pushed { message, task });
     }
     Err(Error::conflict(

@@ -108,8 +108,7 @@ pub async fn post(
         records::update_in(app, &mut tx, old, None).await?;
     }
     let record = records::insert(app, &mut tx, record, ready.as_ref()).await?;
-    tx.commit().await?;
-    app.bell.ring();
+    app.commit(tx).await?;
     Ok((record, duplicates))
 }
 
@@ -158,11 +157,11 @@ async fn duplicates(
     if text.is_empty() {
         return Ok(Vec::new());
     }
-    let shelf = datasets::shelf(app, caller.tenant(), Area::Knowledge).await?;
+    let dataset = datasets::area_dataset(app, caller.tenant(), Area::Knowledge).await?;
     // What is there already is compared for whoever writes, also one who may not read it: only ids and titles are told.
     let local = Caller::local(caller.tenant());
     let query: String = text.chars().take(1000).collect();
-    let mut request = Request::new(query, vec![shelf.id.clone()]);
+    let mut request = Request::new(query, vec![dataset.id.clone()]);
     request.plain = true;
     request.top_k = CANDIDATES;
     request.per_document = Some(1);
@@ -174,7 +173,7 @@ async fn duplicates(
         .iter()
         .map(|h| h.chunk.document_id.clone())
         .collect();
-    for document in documents::by_ids(app, &local, &shelf.id, &ids).await? {
+    for document in documents::by_ids(app, &local, &dataset.id, &ids).await? {
         if superseded.is_some_and(|(_, old)| old.document_id.as_ref() == Some(&document.id)) {
             continue;
         }

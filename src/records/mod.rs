@@ -214,8 +214,7 @@ pub async fn create(app: &App, caller: &Caller, new: NewRecord) -> Result<Record
         .await?;
     let mut tx = app.db.begin().await?;
     let record = insert(app, &mut tx, record, ready.as_ref()).await?;
-    tx.commit().await?;
-    app.bell.ring();
+    app.commit(tx).await?;
     Ok(record)
 }
 
@@ -301,15 +300,14 @@ pub(crate) async fn change(
             .prepare(app, tenant_id)
             .await?;
         let mut tx = app.db.begin().await?;
-        if !hold_in(&mut tx, &record, seen).await? {
+        if !lock_record(&mut tx, &record, seen).await? {
             continue;
         }
         if kind == Kind::Folder {
             rows::follow(app, &mut tx, &before, &record).await?;
         }
         let record = update_in(app, &mut tx, record, ready.as_ref()).await?;
-        tx.commit().await?;
-        app.bell.ring();
+        app.commit(tx).await?;
         return Ok(record);
     }
     Err(Error::conflict(
@@ -440,7 +438,7 @@ pub(crate) async fn load_named(
 }
 
 /// Makes a record that was last changed at `seen` the one that this transaction changes; `false` when somebody else was faster.
-pub(crate) async fn hold_in(tx: &mut Tx, after: &Record, seen: Time) -> Result<bool> {
+pub(crate) async fn lock_record(tx: &mut Tx, after: &Record, seen: Time) -> Result<bool> {
     let ours = tx
         .execute(
             "UPDATE records SET updated_on = $1 WHERE tenant_id = $2 AND id = $3 AND updated_on = $4",
@@ -461,8 +459,7 @@ pub async fn delete(app: &App, caller: &Caller, kind: Kind, id: &str) -> Result<
         .ok_or_else(not_found)?;
     let mut tx = app.db.begin().await?;
     delete_in(app, &mut tx, &record).await?;
-    tx.commit().await?;
-    app.bell.ring();
+    app.commit(tx).await?;
     Ok(())
 }
 

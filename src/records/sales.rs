@@ -106,8 +106,7 @@ pub async fn create_campaign(
     for (lead, text) in drafts.into_iter().zip(&texts) {
         records::insert(app, &mut tx, lead, text.as_ref()).await?;
     }
-    tx.commit().await?;
-    app.bell.ring();
+    app.commit(tx).await?;
     Ok((campaign, count))
 }
 

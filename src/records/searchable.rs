@@ -8,7 +8,7 @@ use crate::auth::Area;
 use crate::blobs::Stored;
 use crate::db::Tx;
 use crate::error::Result;
-use crate::kb::datasets::{self, Cutting};
+use crate::kb::datasets::{self, ChunkSettings};
 use crate::kb::documents::{self, Document, NewDocument};
 use crate::records::{Kind, Record};
 
@@ -110,7 +110,7 @@ impl Searchable {
         } else {
             self.text
         };
-        let dataset = datasets::shelf(app, tenant_id, self.area).await?;
+        let dataset = datasets::area_dataset(app, tenant_id, self.area).await?;
         let stored: Stored = app
             .blobs
             .put_bytes(&app.db, tenant_id, text.into_bytes())
@@ -135,7 +135,7 @@ impl Searchable {
                     "published_content"
                 },
                 metadata: Value::Object(self.metadata),
-                cutting: Cutting::default(),
+                chunk_settings: ChunkSettings::default(),
                 external_id: Some(self.id),
             },
         }))

@@ -12,7 +12,7 @@ use crate::page;
 
 /// Where a candidate stands.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
-pub struct Place {
+pub struct ChunkLocation {
     /// The chunk.
     pub id: String,
     /// Its document.
@@ -27,7 +27,7 @@ pub struct Place {
     pub end_char: i64,
 }
 
-impl Place {
+impl ChunkLocation {
     /// Where a chunk stands.
     pub(super) fn of(chunk: &Chunk) -> Self {
         Self {
@@ -48,7 +48,7 @@ pub(super) struct Candidate {
     pub raw: Raw,
     pub score: Score,
     pub rerank: Option<Reranked>,
-    pub place: Place,
+    pub place: ChunkLocation,
     pub source: usize,
 }
 

@@ -66,12 +66,12 @@ pub struct Reranked {
 
 impl Explanation {
     /// With its sentence.
-    pub(super) fn told(mut self) -> Self {
-        self.sentence = self.tell();
+    pub(super) fn with_sentence(mut self) -> Self {
+        self.sentence = self.render();
         self
     }
 
-    fn tell(&self) -> String {
+    fn render(&self) -> String {
         let words = match (self.matched_terms.len(), self.bm25) {
             (_, None) => "words did not count".to_owned(),
             (0, Some(bm25)) if bm25 > 0.0 => {

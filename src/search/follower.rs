@@ -37,7 +37,7 @@ pub async fn run(app: &Arc<App>, stop: CancellationToken) {
     let mut improving: Option<JoinHandle<()>> = None;
     // Rounds in a row that had something to apply.
     let mut busy = 0_u32;
-    let mut rings = app.bell.listen();
+    let mut commits_seen = app.commits.subscribe();
     let (mut flushed, mut changed, mut failures) = (Instant::now(), Instant::now(), 0_u32);
     // The change after which the indexes were last improved; a start counts as one.
     let mut improved = changed
@@ -82,11 +82,11 @@ pub async fn run(app: &Arc<App>, stop: CancellationToken) {
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             // Nothing more is coming: what came last need not wait.
-            () = quiet(rings.clone()), if failures == 0 => {}
+            () = quiet(commits_seen.clone()), if failures == 0 => {}
             () = stop.cancelled() => break,
         }
         tokio::select! {
-            _ = rings.changed() => {}
+            _ = commits_seen.changed() => {}
             () = tokio::time::sleep(Duration::from_secs(1)) => {}
             () = stop.cancelled() => break,
         }
@@ -95,8 +95,8 @@ pub async fn run(app: &Arc<App>, stop: CancellationToken) {
 }
 
 /// Returns after [`QUIET`] without a ring. Listens with ears of its own: a ring that is heard here must still wake the follower.
-async fn quiet(mut rings: tokio::sync::watch::Receiver<u64>) {
-    while let Ok(Ok(())) = tokio::time::timeout(QUIET, rings.changed()).await {}
+async fn quiet(mut commits_seen: tokio::sync::watch::Receiver<u64>) {
+    while let Ok(Ok(())) = tokio::time::timeout(QUIET, commits_seen.changed()).await {}
 }
 
 async fn flush(app: &App) {
@@ -555,10 +555,10 @@ mod tests {
 
     #[tokio::test]
     async fn waiting_for_quiet_loses_no_ring() {
-        let bell = crate::events::Bell::default();
-        let rings = bell.listen();
-        bell.ring();
-        quiet(rings.clone()).await;
-        assert!(rings.has_changed().expect("the bell is there"));
+        let commits = crate::events::CommitSignal::default();
+        let commits_seen = commits.subscribe();
+        commits.notify();
+        quiet(commits_seen.clone()).await;
+        assert!(commits_seen.has_changed().expect("the bell is there"));
     }
 }

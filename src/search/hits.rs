@@ -111,7 +111,7 @@ pub(super) async fn assemble(
             url: document.url.clone(),
             published_at: document.published_at.clone(),
             version: document.version,
-            metadata: row_blocks::lead_back(&document.metadata, &chunk)?,
+            metadata: row_blocks::attach_record_id(&document.metadata, &chunk)?,
             score: candidate.value(),
             rank_source: match (candidate.raw.vector_rank, candidate.raw.keyword_rank) {
                 (Some(_), Some(_)) => "hybrid",

@@ -52,11 +52,11 @@ impl Default for Memory {
 }
 
 /// What was measured of datasets' languages, for a while, by the set of chunks that is searched.
-pub type Grasps = Cache<String, f32>;
+pub type VocabularyFits = Cache<String, f32>;
 
 /// An empty memory of what was measured.
 #[must_use]
-pub fn grasps() -> Grasps {
+pub fn vocabulary_fits() -> VocabularyFits {
     Cache::builder()
         .max_capacity(10_000)
         .time_to_live(AGE)

@@ -20,7 +20,7 @@ use crate::kb::{Chunk, chunks};
 #[derive(Debug, Clone)]
 pub struct Pool {
     /// Weight of the vectors that suits model and query.
-    pub suited: f32,
+    pub automatic_alpha: f32,
     /// The largest BM25 that the query could reach.
     pub bound: f32,
     /// The candidates.
@@ -86,7 +86,7 @@ pub async fn pool(app: &Arc<App>, caller: &Caller, request: &Request) -> Result<
         })
     };
     Ok(Pool {
-        suited: source.weight.alpha,
+        automatic_alpha: source.weight.alpha,
         bound: source.analysed.bound,
         items: found.found.into_iter().filter_map(item).collect(),
     })

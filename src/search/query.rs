@@ -409,7 +409,7 @@ async fn facets(
             let Some(document) = objects.get(&candidate.place.document_id) else {
                 continue;
             };
-            let own = retrieve::of_place(field, &candidate.place);
+            let own = retrieve::of_location(field, &candidate.place);
             let value = own.as_ref().or_else(|| filter::value_at(document, field));
             let values = match value {
                 Some(Value::Array(values)) => values.as_slice(),
@@ -481,5 +481,5 @@ pub(super) fn explained(
         truncated,
         sentence: String::new(),
     }
-    .told()
+    .with_sentence()
 }

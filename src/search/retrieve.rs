@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::alpha::{self, Weight};
 use super::blend::{Fusion, Raw};
-use super::candidate::Place;
+use super::candidate::ChunkLocation;
 use super::keyword::{self, Analysed, Form, FormKind, KeywordIndex, QueryTerm};
 use super::request::{Defaults, MAX_CANDIDATES, Request};
 use super::states::Index;
@@ -112,7 +112,7 @@ impl DocumentRow {
 }
 
 /// A field that belongs to the chunk.
-pub(super) fn of_place(field: &str, place: &Place) -> Option<Value> {
+pub(super) fn of_location(field: &str, place: &ChunkLocation) -> Option<Value> {
     match field {
         "$heading" => {
             let headings: Vec<String> =
@@ -125,11 +125,11 @@ pub(super) fn of_place(field: &str, place: &Place) -> Option<Value> {
 }
 
 /// The same with the fields of a chunk.
-pub(super) fn with_place(document: &Value, place: &Place) -> Value {
+pub(super) fn with_location(document: &Value, place: &ChunkLocation) -> Value {
     let mut object = document.clone();
     if let Value::Object(object) = &mut object {
         for field in ["$heading", "$page"] {
-            object.extend(of_place(field, place).map(|value| (field.to_owned(), value)));
+            object.extend(of_location(field, place).map(|value| (field.to_owned(), value)));
         }
     }
     object
@@ -162,7 +162,7 @@ pub(super) struct Source {
 /// The candidates of one dataset.
 pub(super) struct Candidates {
     pub found: HashMap<Uuid, Raw>,
-    pub places: HashMap<Uuid, Place>,
+    pub places: HashMap<Uuid, ChunkLocation>,
     /// Whether both lists ended before their limit: then these are all chunks with a word of the query, or a vector.
     pub complete: bool,
     /// Length of the vector and keyword lists.
@@ -195,7 +195,7 @@ impl Source {
                 alpha,
                 reason: format!("{alpha}: the default of the dataset"),
             },
-            (None, None) => alpha::suited(app, &dataset, &parsed.text).await?,
+            (None, None) => alpha::automatic_alpha(app, &dataset, &parsed.text).await?,
         };
         let index = {
             let (store, dataset) = (engine.keyword.clone(), dataset.clone());
@@ -298,7 +298,7 @@ impl Source {
                     tracing::warn!(error = %error, "a search goes by words alone");
                     if error.code() == COLLECTION_MISSING {
                         app.indexes.damaged(&self.dataset.live_set, Index::Vector);
-                        app.bell.ring();
+                        app.commits.notify();
                     }
                     self.vector = None;
                     self.without_vectors = true;
@@ -306,7 +306,7 @@ impl Source {
                 Err(error) if error.is_damage() && !self.without_words => {
                     tracing::error!(set = %self.dataset.live_set, error = %error, "a keyword index is damaged; it is built anew");
                     app.indexes.damaged(&self.dataset.live_set, Index::Keyword);
-                    app.bell.ring();
+                    app.commits.notify();
                     if self.vector.is_none() || self.analysed.has_conditions() {
                         return Err(Error::unavailable(
                             "keyword_index_damaged",
@@ -353,8 +353,10 @@ impl Source {
         let enough = if sifted { wanted } else { deep };
         let mut limit = wanted;
         loop {
-            let (words, meaning) =
-                tokio::try_join!(self.words(request, limit), self.meaning(limit))?;
+            let (words, meaning) = tokio::try_join!(
+                self.keyword_candidates(request, limit),
+                self.vector_candidates(limit)
+            )?;
             let full = words.len() == limit || meaning.len() == limit;
             let lists = (meaning.len(), words.len());
             let mut found: HashMap<Uuid, Raw> = HashMap::with_capacity(words.len() + meaning.len());
@@ -396,7 +398,7 @@ impl Source {
         }
     }
 
-    async fn words(&self, request: &Request, limit: usize) -> Result<Ranked> {
+    async fn keyword_candidates(&self, request: &Request, limit: usize) -> Result<Ranked> {
         if !self.asks_words(request) {
             return Ok(Vec::new());
         }
@@ -412,7 +414,7 @@ impl Source {
         .await
     }
 
-    async fn meaning(&self, limit: usize) -> Result<Ranked> {
+    async fn vector_candidates(&self, limit: usize) -> Result<Ranked> {
         let (Some(vector), Some(store)) = (&self.vector, &self.store) else {
             return Ok(Vec::new());
         };
@@ -423,9 +425,13 @@ impl Source {
 
     /// Where the candidates stand that SQL still has and shows, and that satisfy the filter: deletion and disabling hold at the very next query,
     /// whatever the indexes have seen.
-    async fn places(&self, app: &App, found: &HashMap<Uuid, Raw>) -> Result<HashMap<Uuid, Place>> {
+    async fn places(
+        &self,
+        app: &App,
+        found: &HashMap<Uuid, Raw>,
+    ) -> Result<HashMap<Uuid, ChunkLocation>> {
         let ids: Vec<String> = found.keys().map(Uuid::to_string).collect();
-        let rows: Vec<Place> = app
+        let rows: Vec<ChunkLocation> = app
             .db
             .all_in(
                 "SELECT c.id, c.document_id, c.heading_path, c.page, c.start_char, c.end_char FROM kb_chunks c JOIN kb_documents d ON d.id = c.document_id
@@ -444,7 +450,7 @@ impl Source {
             let holds = asking.is_none_or(|filter| {
                 objects
                     .get(&row.document_id)
-                    .is_some_and(|document| filter.holds(&with_place(document, &row)))
+                    .is_some_and(|document| filter.holds(&with_location(document, &row)))
             });
             if holds && let Ok(id) = row.id.parse() {
                 places.insert(id, row);
@@ -512,9 +518,10 @@ impl Source {
         }
         let (index, known) = (Arc::clone(&self.index), self.analysed.clone());
         let texts: Vec<String> = chunks.iter().map(|c| c.content.clone()).collect();
-        let words =
-            tokio::task::spawn_blocking(move || index.telling(&texts, &known, FEEDBACK_WORDS))
-                .await??;
+        let words = tokio::task::spawn_blocking(move || {
+            index.expansion_terms(&texts, &known, FEEDBACK_WORDS)
+        })
+        .await??;
         self.added = words.iter().map(|(term, ..)| term.clone()).collect();
         let terms = words.into_iter().map(|(term, df, idf)| QueryTerm {
             forms: vec![Form {

@@ -86,7 +86,7 @@ pub struct Summary {
 impl Summary {
     /// Sentences for people; empty when all is well.
     #[must_use]
-    pub fn told(&self) -> Vec<String> {
+    pub fn summaries(&self) -> Vec<String> {
         let indexes = |n: usize| match n {
             1 => "1 index".to_owned(),
             n => format!("{n} indexes"),

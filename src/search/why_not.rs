@@ -8,7 +8,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::blend::Raw;
-use super::candidate::{Candidate, Place};
+use super::candidate::{Candidate, ChunkLocation};
 use super::choose;
 use super::query;
 use super::request::{MAX_CANDIDATES, MAX_TOP_K, Request};
@@ -377,7 +377,7 @@ async fn in_search(
         candidates: query::scored(request, &sources, &found),
     };
     let document_id = whole.then_some(chunk.document_id.as_str());
-    placed(app, caller, &asked, best, document_id, raw)
+    explain_rank(app, caller, &asked, best, document_id, raw)
         .await
         .map(complete)
 }
@@ -394,7 +394,10 @@ async fn filtered(app: &App, source: &Source, own: &mut Vec<Chunk>) -> Result<Op
         let Some(document) = objects.get(&chunk.document_id) else {
             return false;
         };
-        let clause = filter.failing(&retrieve::with_place(document, &Place::of(chunk)));
+        let clause = filter.failing(&retrieve::with_location(
+            document,
+            &ChunkLocation::of(chunk),
+        ));
         let holds = clause.is_none();
         failing = failing.take().or(clause);
         holds
@@ -489,7 +492,7 @@ impl Asked<'_> {
 }
 
 /// Where a chunk stands among the candidates, and what keeps it from being shown.
-async fn placed(
+async fn explain_rank(
     app: &Arc<App>,
     caller: &Caller,
     asked: &Asked<'_>,
@@ -533,7 +536,7 @@ async fn placed(
         ));
     }
     let Some(rank) = at else {
-        return deeper(app, request, sources, id, raw)
+        return explain_missing(app, request, sources, id, raw)
             .await
             .map(|(sentence, remedy)| base(Cause::NotACandidate, sentence).remedy(remedy));
     };
@@ -691,7 +694,7 @@ fn more(request: &Request, rank: usize) -> String {
 }
 
 /// How deep the lists would have to be for a chunk to be a candidate.
-async fn deeper(
+async fn explain_missing(
     app: &Arc<App>,
     request: &Request,
     sources: &[Source],

@@ -17,7 +17,7 @@ use crate::blobs::Stored;
 use crate::clock::Time;
 use crate::db::{Tx, args};
 use crate::error::{Error, Result};
-use crate::kb::datasets::{self, Cutting};
+use crate::kb::datasets::{self, ChunkSettings};
 use crate::kb::documents::NewDocument;
 use crate::records::Record;
 use crate::seal;
@@ -315,9 +315,9 @@ async fn searched(
         return Ok(None);
     };
     let mime_type = format.mime_type(&file_name).to_owned();
-    let shelf = datasets::shelf(app, tenant_id, Area::Assets).await?;
+    let dataset = datasets::area_dataset(app, tenant_id, Area::Assets).await?;
     Ok(Some((
-        shelf.id,
+        dataset.id,
         NewDocument {
             file_name,
             mime_type,
@@ -330,7 +330,7 @@ async fn searched(
             url: None,
             source: "published_content",
             metadata: json!({"kind": "asset", "recordId": shown}),
-            cutting: Cutting::default(),
+            chunk_settings: ChunkSettings::default(),
             external_id: Some(format!("{}~file", asset.id)),
         },
     )))

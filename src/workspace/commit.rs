@@ -335,7 +335,7 @@ where
     // All records and keys are held before the first text is published, so that two plans never wait for each other.
     let mut is_stale = false;
     for record in &plan.relied_on {
-        is_stale = is_stale || !records::hold_in(&mut tx, record, record.updated_on).await?;
+        is_stale = is_stale || !records::lock_record(&mut tx, record, record.updated_on).await?;
     }
     for write in &plan.writes {
         is_stale = is_stale || !hold(&mut tx, write).await?;
@@ -347,7 +347,8 @@ where
     for write in &plan.writes {
         let document = write.before.as_ref().and_then(|b| b.document_id.as_ref());
         if let Some(document_id) = document {
-            index_log::hold(&mut tx, tenant_id, &write.kind.area.shelf(tenant_id)).await?;
+            index_log::lock_dataset(&mut tx, tenant_id, &write.kind.area.dataset_id(tenant_id))
+                .await?;
             tx.execute(
                 "UPDATE jobs SET cancel_requested = cancel_requested WHERE tenant_id = $1 AND id IN (SELECT job_id FROM kb_documents WHERE tenant_id = $1 AND id = $2)",
                 args![tenant_id, document_id],
@@ -375,7 +376,7 @@ where
         deliveries::deliver_later(app, &mut tx, delivery).await?;
     }
     for task in &plan.jobs {
-        let queued = jobs::Queued {
+        let queued = jobs::EnqueueOptions {
             group: "",
             dedupe_key: None,
             max_attempts: app.config.job_attempts,
@@ -392,8 +393,7 @@ where
     for (event, data) in &plan.events {
         deliveries::tell(app, &mut tx, tenant_id, event, data).await?;
     }
-    tx.commit().await?;
-    app.bell.ring();
+    app.commit(tx).await?;
     Ok(Some(Answer {
         status: plan.status.max(200),
         data: plan.answer,
@@ -406,7 +406,7 @@ async fn hold(tx: &mut Tx, write: &Write) -> Result<bool> {
     let (kind, after) = (write.kind, &write.after);
     let mut old_keys = BTreeSet::new();
     if let Some(before) = &write.before {
-        if !records::hold_in(tx, after, before.updated_on).await? {
+        if !records::lock_record(tx, after, before.updated_on).await? {
             return Ok(false);
         }
         old_keys = store::keys(kind, &before.body()?);

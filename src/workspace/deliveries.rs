@@ -108,7 +108,7 @@ pub(super) async fn attempt_at(
         attempt,
     };
     let key = format!("deliver/{delivery_id}/{attempt}");
-    let queued = jobs::Queued {
+    let queued = jobs::EnqueueOptions {
         group: endpoint_id,
         dedupe_key: Some(&key),
         max_attempts: app.config.job_attempts,

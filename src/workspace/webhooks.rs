@@ -385,8 +385,7 @@ pub async fn replay(
         });
     }
     attempt_at(app, &mut tx, caller.tenant(), &endpoint.id, (id, 0), None).await?;
-    tx.commit().await?;
-    app.bell.ring();
+    app.commit(tx).await?;
     load(app, caller.tenant(), id)
         .await?
         .ok_or_else(|| Error::internal("a delivery is gone"))?
@@ -475,8 +474,7 @@ pub(crate) async fn deliver(app: &App, tenant_id: &str, id: &str, attempt: i64) 
             if now.status.as_deref() == Some("active") {
                 let mut tx = app.db.begin().await?;
                 resume(app, &mut tx, tenant_id, &endpoint.id).await?;
-                tx.commit().await?;
-                app.bell.ring();
+                app.commit(tx).await?;
             }
             return Ok(());
         }
@@ -557,8 +555,7 @@ pub(crate) async fn deliver(app: &App, tenant_id: &str, id: &str, attempt: i64) 
                 Some(at),
             )
             .await?;
-            tx.commit().await?;
-            app.bell.ring();
+            app.commit(tx).await?;
         }
         None => {
             let since: Option<(Option<Time>,)> = app

@@ -686,7 +686,7 @@ async fn shelves_are_kept_and_passages_are_all_that_searching_shows() {
         let (status, answer) = service.call_as(&writer, method, &path, body).await;
         assert_eq!(
             (status, &answer["error"]["reason"]),
-            (StatusCode::CONFLICT, &json!("shelf_kept")),
+            (StatusCode::CONFLICT, &json!("dataset_managed")),
             "{path}: {answer}"
         );
     }

@@ -418,7 +418,7 @@ async fn a_second_server_changes_nothing_of_the_first() {
         .expect("a client");
     let answer = client.get(&link).send().await.expect("an answer");
     let page = answer.text().await.expect("a body");
-    assert!(!page.contains("link_used"), "{link}: {page}");
+    assert!(!page.contains("link_consumed"), "{link}: {page}");
 }
 
 /// Sets the time of the last change of a file or directory to long ago.

@@ -7,7 +7,7 @@ use axum::Json;
 use axum::body::Body;
 use axum::http::HeaderMap;
 use cairn::clock::Clock;
-use cairn::jobs::{self, Queued, Task};
+use cairn::jobs::{self, EnqueueOptions, Task};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use zip::write::SimpleFileOptions;
@@ -329,13 +329,13 @@ on_both! {
         let mut tx = db.begin().await.expect("a transaction");
         for (tenant, group, count) in [(&own, "big", 5), (&own, "small", 1), (&other, "third", 1)] {
             for n in 0..count {
-                let task = Task::Ingest { document_id: format!("{group}-{n}"), worded: false };
-                jobs::enqueue(&mut tx, &clock, tenant, &task, Queued { group, dedupe_key: None, max_attempts: 3, run_at: None }).await.expect("queued");
+                let task = Task::Ingest { document_id: format!("{group}-{n}"), text_indexed: false };
+                jobs::enqueue(&mut tx, &clock, tenant, &task, EnqueueOptions { group, dedupe_key: None, max_attempts: 3, run_at: None }).await.expect("queued");
             }
         }
         tx.commit().await.expect("committed");
         let mut order = Vec::new();
-        while let Some(job) = jobs::claim(db, &clock, jobs::Lane::Work, "w", Duration::from_secs(60)).await.expect("claims") {
+        while let Some(job) = jobs::claim(db, &clock, jobs::Queue::Work, "w", Duration::from_secs(60)).await.expect("claims") {
             if let Task::Ingest { document_id, .. } = job.task().expect("a task") {
                 order.push(document_id);
             }

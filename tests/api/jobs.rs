@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cairn::error::{Error, Result};
 use cairn::jobs::pool::{self, Ending, Run, Workers};
-use cairn::jobs::{self, Job, Lane, Task, schedules};
+use cairn::jobs::{self, Job, Queue, Task, schedules};
 use cairn::page::Page;
 use futures::future::BoxFuture;
 use reqwest::Method;
@@ -33,14 +33,14 @@ async fn enqueue(service: &Service, document: &str, key: Option<&str>, attempts:
     let mut tx = service.app.db.begin().await.expect("a transaction");
     let task = Task::Ingest {
         document_id: document.to_owned(),
-        worded: false,
+        text_indexed: false,
     };
     let id = jobs::enqueue(
         &mut tx,
         &service.app.clock,
         &tenant,
         &task,
-        jobs::Queued {
+        jobs::EnqueueOptions {
             group: "",
             dedupe_key: key,
             max_attempts: attempts,
@@ -64,9 +64,9 @@ on_both! {
         let service = idle(service).await;
         let (db, clock) = (&service.app.db, &service.app.clock);
         let id = enqueue(&service, "d", None, 3).await;
-        let job = jobs::claim(db, clock, Lane::Work, "a", LEASE).await.expect("claims").expect("one is due");
+        let job = jobs::claim(db, clock, Queue::Work, "a", LEASE).await.expect("claims").expect("one is due");
         assert_eq!((job.id.as_str(), job.attempts), (id.as_str(), 1));
-        assert!(jobs::claim(db, clock, Lane::Work, "b", LEASE).await.expect("claims").is_none(), "the lease holds");
+        assert!(jobs::claim(db, clock, Queue::Work, "b", LEASE).await.expect("claims").is_none(), "the lease holds");
         assert_eq!(jobs::renew(db, clock, &job, "b", LEASE).await.expect("asks"), None, "not b's lease");
         jobs::finish(db, clock, &job, "b", &jobs::Outcome::Done).await.expect("ignored");
         assert_eq!(jobs::get(db, &job.tenant_id, &id).await.expect("there").status, "running");
@@ -81,18 +81,18 @@ on_both! {
         let service = idle(service).await;
         let (db, clock) = (&service.app.db, &service.app.clock);
         let running = enqueue(&service, "a", None, 3).await;
-        let owned = jobs::claim(db, clock, Lane::Work, "gone", LEASE).await.expect("claims").expect("one is due");
+        let owned = jobs::claim(db, clock, Queue::Work, "gone", LEASE).await.expect("claims").expect("one is due");
         assert_eq!(owned.id, running);
         let queued = enqueue(&service, "b", None, 3).await;
         // As if everything had been written a day later than it is.
         for statement in ["UPDATE jobs SET run_at = run_at + 86400000, updated_on = updated_on + 86400000", "UPDATE jobs SET lease_until = lease_until + 86400000 WHERE status = 'running'"] {
             db.execute(statement, cairn::db::Args::default()).await.expect("changed");
         }
-        assert!(jobs::claim(db, clock, Lane::Work, "b", LEASE).await.expect("claims").is_none());
+        assert!(jobs::claim(db, clock, Queue::Work, "b", LEASE).await.expect("claims").is_none());
         assert_eq!(jobs::mend_clock(db, clock, Duration::ZERO).await.expect("mended"), 2);
         tokio::time::sleep(Duration::from_millis(5)).await;
         let mut claimed = Vec::new();
-        while let Some(job) = jobs::claim(db, clock, Lane::Work, "b", LEASE).await.expect("claims") {
+        while let Some(job) = jobs::claim(db, clock, Queue::Work, "b", LEASE).await.expect("claims") {
             claimed.push(job.id);
         }
         claimed.sort();
@@ -104,7 +104,7 @@ on_both! {
         let service = idle(service).await;
         let (db, clock) = (&service.app.db, &service.app.clock);
         let mine = enqueue(&service, "a", None, 3).await;
-        let job = jobs::claim(db, clock, Lane::Work, "w", LEASE).await.expect("claims").expect("one is due");
+        let job = jobs::claim(db, clock, Queue::Work, "w", LEASE).await.expect("claims").expect("one is due");
         let asked = async || jobs::should_give_way(db, clock, &job.tenant_id, &mine).await.expect("asks");
         assert!(!asked().await, "nobody waits");
         enqueue(&service, "b", None, 3).await;
@@ -117,7 +117,7 @@ on_both! {
             assert!(asked().await, "{other}");
         }
         jobs::finish(db, clock, &job, "w", &jobs::Outcome::GaveWay).await.expect("recorded");
-        let next = jobs::claim(db, clock, Lane::Work, "w", LEASE).await.expect("claims").expect("one is due");
+        let next = jobs::claim(db, clock, Queue::Work, "w", LEASE).await.expect("claims").expect("one is due");
         assert_ne!(next.id, mine);
         assert_eq!(jobs::get(db, &job.tenant_id, &mine).await.expect("there").attempts, 0);
     }
@@ -126,12 +126,12 @@ on_both! {
         let service = idle(service).await;
         let (db, clock) = (&service.app.db, &service.app.clock);
         enqueue(&service, "d", None, 3).await;
-        jobs::claim(db, clock, Lane::Work, "dead", Duration::ZERO).await.expect("claims").expect("one is due");
+        jobs::claim(db, clock, Queue::Work, "dead", Duration::ZERO).await.expect("claims").expect("one is due");
         tokio::time::sleep(Duration::from_millis(5)).await;
-        let job = jobs::claim(db, clock, Lane::Work, "alive", LEASE).await.expect("claims").expect("the lease has passed");
+        let job = jobs::claim(db, clock, Queue::Work, "alive", LEASE).await.expect("claims").expect("the lease has passed");
         assert_eq!(job.attempts, 2);
         assert_eq!(jobs::free_all(db).await.expect("freed"), 1);
-        assert_eq!(jobs::claim(db, clock, Lane::Work, "third", LEASE).await.expect("claims").map(|j| j.attempts), Some(3));
+        assert_eq!(jobs::claim(db, clock, Queue::Work, "third", LEASE).await.expect("claims").map(|j| j.attempts), Some(3));
     }
 
     async fn interruptions_are_bounded_but_progress_forgives_them(service: Service) {
@@ -139,14 +139,14 @@ on_both! {
         let (db, clock) = (&service.app.db, &service.app.clock);
         enqueue(&service, "d", None, 2).await;
         let interrupted = async || {
-            let job = jobs::claim(db, clock, Lane::Work, "a", LEASE).await.expect("claims").expect("one is due");
+            let job = jobs::claim(db, clock, Queue::Work, "a", LEASE).await.expect("claims").expect("one is due");
             jobs::free_all(db).await.expect("freed");
             job
         };
         for n in 0..4 {
             assert_eq!(interrupted().await.interruptions(), n);
         }
-        let job = jobs::claim(db, clock, Lane::Work, "a", LEASE).await.expect("claims").expect("one is due");
+        let job = jobs::claim(db, clock, Queue::Work, "a", LEASE).await.expect("claims").expect("one is due");
         let mut tx = db.begin().await.expect("a transaction");
         jobs::progressed(&mut tx, &job.tenant_id, &job.id).await.expect("noted");
         tx.commit().await.expect("committed");
@@ -159,7 +159,7 @@ on_both! {
         let (db, clock) = (&service.app.db, &service.app.clock);
         let first = enqueue(&service, "d", Some("same"), 3).await;
         assert_eq!(enqueue(&service, "d", Some("same"), 3).await, first);
-        let job = jobs::claim(db, clock, Lane::Work, "a", LEASE).await.expect("claims").expect("one is due");
+        let job = jobs::claim(db, clock, Queue::Work, "a", LEASE).await.expect("claims").expect("one is due");
         jobs::finish(db, clock, &job, "a", &jobs::Outcome::Done).await.expect("recorded");
         assert_ne!(enqueue(&service, "d", Some("same"), 3).await, first);
         assert_eq!(jobs::prune(db, clock.now().plus(LEASE)).await.expect("pruned"), 1);
@@ -176,7 +176,7 @@ on_both! {
         db.execute("UPDATE job_schedules SET next_run = 0", cairn::db::Args::default()).await.expect("moved");
         assert_eq!(schedules::run_due(db, clock, 3).await.expect("runs"), 1);
         assert_eq!(schedules::run_due(db, clock, 3).await.expect("runs"), 0);
-        let job = jobs::claim(db, clock, Lane::Work, "a", LEASE).await.expect("claims").expect("it was enqueued");
+        let job = jobs::claim(db, clock, Queue::Work, "a", LEASE).await.expect("claims").expect("it was enqueued");
         assert_eq!(job.task().expect("known"), Task::Housekeeping);
         cairn::housekeeping::run(&service.app).await.expect("cleans");
     }
@@ -255,12 +255,12 @@ async fn run_pool(service: &Service, handler: Arc<dyn Run>, body: impl AsyncFnOn
         count: 1,
         lease: LEASE,
         attempts: 2,
-        lane: Lane::Work,
+        lane: Queue::Work,
     };
     let pool = tokio::spawn(pool::run(
         app.db.clone(),
         app.clock.clone(),
-        app.bell.clone(),
+        app.commits.clone(),
         handler,
         workers,
         stop.clone(),

@@ -8,9 +8,7 @@ use regex::Regex;
 /// Layers from the lowest to the highest; a module imports its own layer and those below. The longest prefix of a module's path says where it stands. The map in
 /// `README.md` says the same.
 const LAYERS: [&[&str]; 11] = [
-    &[
-        "error", "clock", "page", "dice", "limits", "config", "rates",
-    ],
+    &["error", "clock", "page", "limits", "config", "rates"],
     &[
         "disk", "db", "blobs", "seal", "outgoing", "jobs", "events", "auth",
     ],

@@ -150,7 +150,7 @@ on_both! {
         assert!(good.headers()["set-cookie"].to_str().expect("text").contains("Secure"));
         let owner = cookie(&good);
         let told: Value = bad.json().await.expect("JSON");
-        assert_eq!(told["error"]["reason"], "link_used");
+        assert_eq!(told["error"]["reason"], "link_consumed");
         let as_owner = |method: Method| service.http.request(method, &session).header("cookie", &owner).header("x-cairn-sandbox", "1");
         let shown: Value = as_owner(Method::GET).send().await.expect("an answer").json().await.expect("JSON");
         assert_eq!((&shown["keyId"], &shown["scopes"]), (&json!("owner"), &json!(["*"])));
@@ -163,11 +163,11 @@ on_both! {
         use cairn::auth::sessions;
         let before = sessions::link(service.app.sessions(), &tenant.id).await.expect("a link");
         let last = sessions::link(service.app.sessions(), &tenant.id).await.expect("a link");
-        assert_eq!(sessions::begin_by_link(service.app.sessions(), &before).await.expect_err("replaced").code(), "link_used");
+        assert_eq!(sessions::begin_by_link(service.app.sessions(), &before).await.expect_err("replaced").code(), "link_consumed");
         let begun = sessions::begin_by_link(service.app.sessions(), &last).await.expect("a session");
         sessions::caller(service.app.sessions(), &begun.secret).await.expect("it holds");
         assert_eq!(sessions::end_all(service.app.sessions(), &tenant.id).await.expect("ended"), 2);
-        assert_eq!(sessions::caller(service.app.sessions(), &begun.secret).await.expect_err("over").code(), "session_over");
+        assert_eq!(sessions::caller(service.app.sessions(), &begun.secret).await.expect_err("over").code(), "session_expired");
         // What is stored opens nothing.
         let secret = owner.split_once('=').expect("a pair").1;
         let stored = hex::encode(sha2::Sha256::digest(secret.as_bytes()));

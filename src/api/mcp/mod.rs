@@ -28,7 +28,7 @@ use rmcp::{
 };
 use serde_json::{Value, json};
 
-use super::workspace;
+use super::slab5;
 use crate::app::App;
 use crate::auth::{Caller, Scope};
 use crate::error::{Error, Kind, Result};
@@ -441,10 +441,8 @@ pub(super) fn router(app: &Arc<App>) -> axum::Router<super::Service> {
     let (knowledge, workspace) = (Arc::clone(app), Arc::clone(app));
     axum::Router::new()
         .nest_service(
-            workspace::tools::PATH,
-            transport(app, move || {
-                workspace::tools::Workspace(Arc::clone(&workspace))
-            }),
+            slab5::tools::PATH,
+            transport(app, move || slab5::tools::Workspace(Arc::clone(&workspace))),
         )
         .nest_service(
             PATH,

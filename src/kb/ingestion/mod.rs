@@ -68,7 +68,7 @@ pub(crate) async fn ingest(
     app: &Arc<App>,
     job: &Job,
     document_id: &str,
-    worded: bool,
+    text_indexed: bool,
     cancel: &CancellationToken,
 ) -> Result<()> {
     let tenant_id = job.tenant_id.as_str();
@@ -114,7 +114,7 @@ pub(crate) async fn ingest(
         .await?;
     let parsed = Arc::new(Read { parsed, text });
     let fresh = document.text_hash.is_none();
-    if fresh && !worded {
+    if fresh && !text_indexed {
         let words = Step::Searched(&stored.hash, Stage::Words);
         store_edited(app, &dataset, &document, &parsed, words, cancel).await?;
         if document.mime_type == row_blocks::MIME {
@@ -367,7 +367,7 @@ async fn unpack(app: &App, document: &Document, parsed: &Parsed) -> Result<()> {
                 url: None,
                 source: documents::known_source(&document.source),
                 metadata: document.metadata()?,
-                cutting: document.cutting(),
+                chunk_settings: document.chunk_settings(),
                 external_id: None,
             });
         }
@@ -471,8 +471,7 @@ async fn embed(
             };
             documents::progress(app, &mut tx, document, &progress).await?;
         }
-        tx.commit().await?;
-        app.bell.ring();
+        app.commit(tx).await?;
     }
     Ok(())
 }
@@ -490,8 +489,7 @@ async fn step(app: &App, document: &Document, progress: &Progress) -> Result<()>
 async fn record(app: &App, document: &Document, progress: &Progress) -> Result<bool> {
     let mut tx = app.db.begin_repeatable().await?;
     let there = documents::progress(app, &mut tx, document, progress).await?;
-    tx.commit().await?;
-    app.bell.ring();
+    app.commit(tx).await?;
     Ok(there)
 }
 

@@ -42,7 +42,7 @@ pub(super) async fn exchange(
 ) -> Result<Exchange> {
     let tenant_id = document.tenant_id.as_str();
     let mut tx = app.db.begin_repeatable().await?;
-    let live = index_log::hold(&mut tx, tenant_id, &dataset.id).await?;
+    let live = index_log::lock_dataset(&mut tx, tenant_id, &dataset.id).await?;
     // Visibility may have changed since the job began; the row also tells whether the document still exists
     // and no later job has it.
     let current: Option<(bool,)> = tx
@@ -107,8 +107,7 @@ pub(super) async fn exchange(
     {
         events::append(&mut tx, &app.clock, tenant_id, &row.changed()).await?;
     }
-    tx.commit().await?;
-    app.bell.ring();
+    app.commit(tx).await?;
     Ok(Exchange::Done)
 }
 
@@ -223,7 +222,7 @@ pub(crate) async fn exchange_aside(
 ) -> Result<Exchange> {
     let (tenant_id, set_id) = (document.tenant_id.as_str(), dataset.live_set.as_str());
     let mut tx = app.db.begin_repeatable().await?;
-    index_log::hold(&mut tx, tenant_id, &dataset.id).await?;
+    index_log::lock_dataset(&mut tx, tenant_id, &dataset.id).await?;
     // Without this row, the set is gone or searched by now.
     let aside: Option<(i64,)> = tx
         .optional(
@@ -283,7 +282,6 @@ pub(crate) async fn exchange_aside(
         ],
     )
     .await?;
-    tx.commit().await?;
-    app.bell.ring();
+    app.commit(tx).await?;
     Ok(Exchange::Done)
 }

@@ -114,7 +114,7 @@ async fn write(app: &App, dataset: &Dataset, sink: &Sink) -> Result<Manifest> {
     let deflate = CompressionMethod::Deflated;
     let tenant_id = dataset.tenant_id.as_str();
     let mut tx = app.db.begin().await?;
-    index_log::hold(&mut tx, tenant_id, &dataset.id).await?;
+    index_log::lock_dataset(&mut tx, tenant_id, &dataset.id).await?;
     let mut manifest = Manifest {
         format: FORMAT,
         cairn: env!("CARGO_PKG_VERSION").to_owned(),

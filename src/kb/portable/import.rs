@@ -15,7 +15,7 @@ use crate::app::App;
 use crate::auth::{Caller, Scope};
 use crate::db::{Tx, args};
 use crate::error::{Error, Kind, Result};
-use crate::kb::datasets::{self, Cutting, Dataset, NewDataset};
+use crate::kb::datasets::{self, ChunkSettings, Dataset, NewDataset};
 use crate::kb::edits::Edit;
 use crate::kb::embeddings;
 use crate::kb::index_log::{self, Op};
@@ -51,10 +51,9 @@ pub async fn import(
     let id = app.clock.id();
     let mut tx = app.db.begin().await?;
     let dataset = datasets::create_in(app, &mut tx, caller, &id, &new).await?;
-    index_log::hold(&mut tx, caller.tenant(), &dataset.id).await?;
+    index_log::lock_dataset(&mut tx, caller.tenant(), &dataset.id).await?;
     store_rows(app, &mut tx, &dataset, &names, checked).await?;
-    tx.commit().await?;
-    app.bell.ring();
+    app.commit(tx).await?;
     datasets::get(app, caller, &dataset.id).await
 }
 
@@ -63,7 +62,7 @@ fn new_dataset(manifest: &Manifest, name: Option<&str>) -> NewDataset {
         name: name.unwrap_or(&manifest.name).to_owned(),
         description: manifest.description.clone(),
         language: Some(manifest.language.clone()),
-        cutting: Cutting {
+        chunk_settings: ChunkSettings {
             chunk_size: Some(manifest.chunk_size),
             chunk_overlap: Some(manifest.chunk_overlap),
             parse_type: Some(manifest.parse_type.clone()),

@@ -169,8 +169,7 @@ pub async fn append(
         });
     }
     writer.finish().await?;
-    tx.commit().await?;
-    app.bell.ring();
+    app.commit(tx).await?;
     Ok(appended)
 }
 
@@ -196,12 +195,12 @@ async fn rouse(app: &App, tx: &mut Tx, tenant_id: &str, folder_id: &str) -> Resu
     let task = Task::ShowRows {
         folder_id: folder_id.to_owned(),
     };
-    jobs::rouse(tx, &app.clock, tenant_id, &task, turns(app, folder_id)).await
+    jobs::ensure_queued(tx, &app.clock, tenant_id, &task, turns(app, folder_id)).await
 }
 
 /// Jobs of a folder's rows take turns with those of others.
-fn turns<'a>(app: &App, folder_id: &'a str) -> jobs::Queued<'a> {
-    jobs::Queued {
+fn turns<'a>(app: &App, folder_id: &'a str) -> jobs::EnqueueOptions<'a> {
+    jobs::EnqueueOptions {
         group: folder_id,
         dedupe_key: None,
         max_attempts: app.config.job_attempts,
@@ -324,7 +323,7 @@ pub(crate) async fn follow(app: &App, tx: &mut Tx, before: &Record, now: &Record
     if same {
         return Ok(());
     }
-    index_log::hold(tx, &now.tenant_id, &Area::Data.shelf(&now.tenant_id)).await?;
+    index_log::lock_dataset(tx, &now.tenant_id, &Area::Data.dataset_id(&now.tenant_id)).await?;
     tx.execute(
         "UPDATE row_blocks SET version = version + 1 WHERE folder_id = $1 AND tenant_id = $2",
         args![&now.id, &now.tenant_id],
@@ -396,7 +395,12 @@ pub async fn change(
     hold(app, &mut tx, caller.tenant(), folder_id).await?;
     if fields.is_none() {
         // Before the block, in the order of those who show it.
-        index_log::hold(&mut tx, caller.tenant(), &Area::Data.shelf(caller.tenant())).await?;
+        index_log::lock_dataset(
+            &mut tx,
+            caller.tenant(),
+            &Area::Data.dataset_id(caller.tenant()),
+        )
+        .await?;
     }
     let (sql, args) = block_of(caller.tenant(), folder_id, id)?;
     let block: Option<Block> = tx.optional(sql, args).await?;
@@ -468,8 +472,7 @@ pub async fn change(
     )
     .await?;
     rouse(app, &mut tx, caller.tenant(), folder_id).await?;
-    tx.commit().await?;
-    app.bell.ring();
+    app.commit(tx).await?;
     Ok(row)
 }
 
@@ -530,8 +533,7 @@ pub async fn remove_folder(app: &App, caller: &Caller, folder_id: &str) -> Resul
         folder_id: folder_id.to_owned(),
     };
     jobs::enqueue(&mut tx, &app.clock, tenant_id, &task, turns(app, folder_id)).await?;
-    tx.commit().await?;
-    app.bell.ring();
+    app.commit(tx).await?;
     Ok(())
 }
 
@@ -548,7 +550,7 @@ pub(crate) async fn clear(
     let tenant_id = job.tenant_id.as_str();
     while !cancel.is_cancelled() {
         let mut tx = app.db.begin().await?;
-        index_log::hold(&mut tx, tenant_id, &Area::Data.shelf(tenant_id)).await?;
+        index_log::lock_dataset(&mut tx, tenant_id, &Area::Data.dataset_id(tenant_id)).await?;
         let blocks: Vec<(i64, String)> = tx
             .all(
                 "SELECT first_seq, body FROM row_blocks WHERE folder_id = $1 AND tenant_id = $2 ORDER BY first_seq DESC LIMIT 2",
@@ -567,8 +569,7 @@ pub(crate) async fn clear(
             .await?;
         }
         jobs::progressed(&mut tx, tenant_id, &job.id).await?;
-        tx.commit().await?;
-        app.bell.ring();
+        app.commit(tx).await?;
     }
     Err(Error::unavailable("cancelled", "the job was cancelled"))
 }

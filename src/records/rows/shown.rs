@@ -1,4 +1,4 @@
-//! Rows in search. A block is a document on the data shelf whose pages are its rows: the number of a page is the position of the row, its label the row's id, so
+//! Rows in search. A block is a document on the data dataset whose pages are its rows: the number of a page is the position of the row, its label the row's id, so
 //! that every hit and every citation leads to one row. What is said of a row is the folder's choice (`searchText`).
 
 use minijinja::{Environment, UndefinedBehavior};
@@ -11,7 +11,7 @@ use crate::auth::Area;
 use crate::db::{Tx, args};
 use crate::error::{Error, Result};
 use crate::jobs::{self, Job};
-use crate::kb::datasets::{self, Cutting};
+use crate::kb::datasets::{self, ChunkSettings};
 use crate::kb::documents::{self, NewDocument};
 use crate::kb::index_log;
 use crate::kb::row_blocks::{Line, MIME};
@@ -186,7 +186,7 @@ pub(crate) async fn show(
             return Ok(());
         };
         let body = folder.body()?;
-        let shelf = datasets::shelf(app, tenant_id, Area::Data).await?;
+        let dataset = datasets::area_dataset(app, tenant_id, Area::Data).await?;
         let (first, version) = (block.first_seq, block.version);
         let setting = body.get("searchText").cloned();
         let (file, last, block) = tokio::task::spawn_blocking(move || {
@@ -202,16 +202,16 @@ pub(crate) async fn show(
                 url: None,
                 source: "published_content",
                 metadata: json!({"kind": "row", "folderId": folder_id, "tags": body.get("dataTags")}),
-                cutting: Cutting {
+                chunk_settings: ChunkSettings {
                     chunk_overlap: Some(0),
-                    ..Cutting::default()
+                    ..ChunkSettings::default()
                 },
                 external_id: Some(external_id(folder_id, first)),
             }),
             None => None,
         };
         let mut tx = app.db.begin().await?;
-        index_log::hold(&mut tx, tenant_id, &shelf.id).await?;
+        index_log::lock_dataset(&mut tx, tenant_id, &dataset.id).await?;
         // Removed meanwhile: nothing of it may come back.
         let there: Option<(String,)> = tx
             .optional(
@@ -233,15 +233,14 @@ pub(crate) async fn show(
             older(app, &mut tx, tenant_id, &block.body).await?;
             match new {
                 Some(new) => {
-                    documents::add_in(app, &mut tx, tenant_id, &shelf.id, &new).await?;
+                    documents::add_in(app, &mut tx, tenant_id, &dataset.id, &new).await?;
                 }
                 None => {
                     remove(app, &mut tx, tenant_id, &external_id(folder_id, first)).await?;
                 }
             }
             jobs::progressed(&mut tx, tenant_id, &job.id).await?;
-            tx.commit().await?;
-            app.bell.ring();
+            app.commit(tx).await?;
         }
     }
     // There is more to do.
@@ -297,11 +296,11 @@ fn written(block: &Block, setting: Option<&Value>) -> Result<(Option<Vec<u8>>, i
 
 /// Takes all blocks of a folder out of search at once; what is left of them is cleared away later.
 pub(super) async fn hide_all(tx: &mut Tx, tenant_id: &str, folder_id: &str) -> Result<()> {
-    let shelf = Area::Data.shelf(tenant_id);
-    index_log::hold(tx, tenant_id, &shelf).await?;
+    let dataset = Area::Data.dataset_id(tenant_id);
+    index_log::lock_dataset(tx, tenant_id, &dataset).await?;
     tx.execute(
         "UPDATE kb_documents SET enabled = FALSE WHERE tenant_id = $1 AND dataset_id = $2 AND external_id LIKE $3",
-        args![tenant_id, &shelf, format!("{folder_id}~%")],
+        args![tenant_id, &dataset, format!("{folder_id}~%")],
     )
     .await?;
     Ok(())
@@ -318,9 +317,9 @@ pub(super) async fn hide(
     gone: bool,
 ) -> Result<()> {
     if gone {
-        let shelf = Area::Data.shelf(tenant_id);
+        let dataset = Area::Data.dataset_id(tenant_id);
         let id = external_id(folder_id, first_seq);
-        if let Some(document) = documents::by_external_in(tx, tenant_id, &shelf, &id).await? {
+        if let Some(document) = documents::by_external_in(tx, tenant_id, &dataset, &id).await? {
             documents::remove_page_in(tx, &document, row.seq).await?;
         }
         remove(app, tx, tenant_id, &row.id).await?;
@@ -352,8 +351,8 @@ async fn older(app: &App, tx: &mut Tx, tenant_id: &str, body: &str) -> Result<()
 }
 
 async fn remove(app: &App, tx: &mut Tx, tenant_id: &str, external_id: &str) -> Result<()> {
-    let shelf = Area::Data.shelf(tenant_id);
-    match documents::by_external_in(tx, tenant_id, &shelf, external_id).await? {
+    let dataset = Area::Data.dataset_id(tenant_id);
+    match documents::by_external_in(tx, tenant_id, &dataset, external_id).await? {
         Some(document) => documents::remove_in(app, tx, tenant_id, &document.id).await,
         None => Ok(()),
     }

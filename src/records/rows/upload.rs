@@ -116,7 +116,7 @@ pub async fn upload(
             return Ok(repeated(known));
         }
     }
-    app.disk.room()?;
+    app.disk.ensure_free_space()?;
     let file = received(app, body).await?;
     let columns = folders::columns_of(&folder)?;
     let scratch = app.parser.scratch.clone();
@@ -233,8 +233,7 @@ pub async fn upload(
         (done.first_position, done.last_position) = (Some(first), Some(last));
         writer.finish().await?;
     }
-    tx.commit().await?;
-    app.bell.ring();
+    app.commit(tx).await?;
     Ok(done)
 }
 

@@ -187,7 +187,7 @@ impl KeywordIndex {
     ///
     /// # Errors
     /// When the index cannot be read.
-    pub fn telling(
+    pub fn expansion_terms(
         &self,
         texts: &[String],
         query: &Analysed,

@@ -77,7 +77,7 @@ impl Embedded {
         index_above_kb: usize,
         disk: Disk,
     ) -> Result<Self> {
-        disk.room_for_indexes(WAL)?;
+        disk.ensure_index_space(WAL)?;
         let (shard, flushed) = load(&path, dimensions, index_above_kb)?;
         let marks = Marks {
             applied: flushed.clone(),
@@ -114,7 +114,7 @@ impl Embedded {
         let _writing = lock(&self.0.writes);
         // A vector and its payload, several times over: in the log, in its segment, in the indexes of its payload.
         let growth = changes.put.len() * (self.0.dimensions * 4 + 512) * 3;
-        self.0.disk.room_for_indexes(WAL + growth as u64)?;
+        self.0.disk.ensure_index_space(WAL + growth as u64)?;
         let shard = self.shard()?;
         if changes.clear {
             shard
@@ -270,7 +270,7 @@ impl Embedded {
     pub(super) fn improve(&self) -> Result<()> {
         if std::mem::take(&mut lock(&self.0.marks).changed) {
             // Segments are written anew before the old ones go.
-            if let Err(error) = self.0.disk.room_for_indexes(size(&self.0.path)?) {
+            if let Err(error) = self.0.disk.ensure_index_space(size(&self.0.path)?) {
                 lock(&self.0.marks).changed = true;
                 return Err(error);
             }
@@ -307,7 +307,7 @@ impl Embedded {
         // Dropping flushes once more and may panic again.
         let old = slot.take();
         let _ = catch_unwind(AssertUnwindSafe(|| drop(old)));
-        self.0.disk.room_for_indexes(WAL)?;
+        self.0.disk.ensure_index_space(WAL)?;
         let (fresh, flushed) = load(&self.0.path, self.0.dimensions, self.0.index_above_kb)?;
         *slot = Some(Arc::new(fresh));
         *lock(&self.0.marks) = Marks {

@@ -11,13 +11,13 @@ use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::api::Service;
-use crate::api::dashboard::wire::{Auth, Body, Fault, Pagination, Paging, Path, Problem, Query};
-use crate::api::dashboard::{DatasetSummary, FileRecord};
+use crate::api::leadmetrics::{DatasetSummary, FileRecord};
+use crate::api::native::wire::{Auth, Body, Fault, Pagination, Paging, Path, Problem, Query};
 use crate::auth::Scope;
 use crate::crawl::sites;
 use crate::error::Result;
 use crate::kb::chunks;
-use crate::kb::datasets::{self, Cutting, NewDataset};
+use crate::kb::datasets::{self, ChunkSettings, NewDataset};
 use crate::kb::documents::{self, DocumentPatch};
 use crate::kb::{Dataset, Document, why};
 use crate::page::Page;
@@ -118,7 +118,7 @@ pub(super) async fn create(
     Auth(caller): Auth,
     Body(body): Body<CreateDataset>,
 ) -> Result<(StatusCode, Json<DatasetSummary>), Problem> {
-    let cutting = Cutting {
+    let chunk_settings = ChunkSettings {
         chunk_size: body.chunk_size,
         chunk_overlap: body.chunk_overlap,
         parse_type: body.parse_type,
@@ -128,7 +128,7 @@ pub(super) async fn create(
         name: body.name,
         description: body.description,
         language: body.language,
-        cutting,
+        chunk_settings,
         delimiter: body.delimiter,
         allowed_agent_roles: body.allowed_agent_roles,
     };

@@ -6,11 +6,11 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::wire::{Auth, Body, Fault, Path, Problem};
+use super::wire::{Auth, Body, DashboardFault, Path, Problem};
 use crate::api::Service;
 use crate::auth::{Caller, Scope};
 use crate::error::Result;
-use crate::kb::datasets::{self, Cutting, DatasetPatch};
+use crate::kb::datasets::{self, ChunkSettings, DatasetPatch};
 use crate::kb::{Dataset, Document, documents};
 use crate::page::{MAX_LIMIT, Page};
 use crate::search::vector;
@@ -114,7 +114,7 @@ pub(super) struct DatasetList {
 
 /// Lists the datasets of the tenant.
 #[utoipa::path(get, path = "/dashboard/v1/knowledge-base/datasets", tag = "dashboard", operation_id = "listDatasets", security(("key" = [])),
-    responses((status = 200, body = DatasetList), (status = "4XX", body = Fault)))]
+    responses((status = 200, body = DatasetList), (status = "4XX", body = DashboardFault)))]
 pub(super) async fn list(
     State(service): State<Service>,
     Auth(caller): Auth,
@@ -131,7 +131,7 @@ pub(super) async fn list(
 
 /// Shows a dataset with its settings and files.
 #[utoipa::path(get, path = "/dashboard/v1/knowledge-base/datasets/{datasetId}", tag = "dashboard", operation_id = "getDataset", security(("key" = [])),
-    params(("datasetId" = String, Path)), responses((status = 200, body = DatasetDetail), (status = "4XX", body = Fault)))]
+    params(("datasetId" = String, Path)), responses((status = 200, body = DatasetDetail), (status = "4XX", body = DashboardFault)))]
 pub(super) async fn get(
     State(service): State<Service>,
     Auth(caller): Auth,
@@ -192,14 +192,14 @@ pub(super) struct ConfigPatch {
 /// Changes settings; files that are there already are not ingested again.
 #[utoipa::path(patch, path = "/dashboard/v1/knowledge-base/datasets/{datasetId}/config", tag = "dashboard", operation_id = "updateDatasetConfig",
     security(("key" = [])), params(("datasetId" = String, Path)), request_body = ConfigPatch,
-    responses((status = 200, body = DatasetDetail), (status = "4XX", body = Fault)))]
+    responses((status = 200, body = DatasetDetail), (status = "4XX", body = DashboardFault)))]
 pub(super) async fn update_config(
     State(service): State<Service>,
     Auth(caller): Auth,
     Path(id): Path<String>,
     Body(patch): Body<ConfigPatch>,
 ) -> Result<Json<DatasetDetail>, Problem> {
-    let cutting = Cutting {
+    let chunk_settings = ChunkSettings {
         chunk_size: patch.chunk_size,
         chunk_overlap: patch.chunk_overlap,
         parse_type: patch.parse_type,
@@ -208,7 +208,7 @@ pub(super) async fn update_config(
     let patch = DatasetPatch {
         name: patch.name,
         description: patch.description,
-        cutting,
+        chunk_settings,
         delimiter: patch.delimiter,
         allowed_agent_roles: patch.allowed_agent_roles,
     };
@@ -228,7 +228,7 @@ pub(super) struct ReindexQueued {
 
 /// Queues every file for ingestion with the current settings.
 #[utoipa::path(post, path = "/dashboard/v1/knowledge-base/datasets/{datasetId}/re-index", tag = "dashboard", operation_id = "reindexDataset",
-    security(("key" = [])), params(("datasetId" = String, Path)), responses((status = 202, body = ReindexQueued), (status = "4XX", body = Fault)))]
+    security(("key" = [])), params(("datasetId" = String, Path)), responses((status = 202, body = ReindexQueued), (status = "4XX", body = DashboardFault)))]
 pub(super) async fn reindex(
     State(service): State<Service>,
     Auth(caller): Auth,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::api::Service;
-use crate::api::dashboard::wire::{Auth, Body, Fault, Problem, Query};
+use crate::api::native::wire::{Auth, Body, Fault, Problem, Query};
 use crate::error::{Error, Result};
 use crate::kb::citations::{self, Source, Verdict};
 

@@ -10,8 +10,8 @@ use utoipa::ToSchema;
 
 use super::chunks::{LineRecord, TableRecord};
 use crate::api::Service;
-use crate::api::dashboard::SearchMetadata;
-use crate::api::dashboard::wire::{Auth, Body, Fault, Problem};
+use crate::api::leadmetrics::SearchMetadata;
+use crate::api::native::wire::{Auth, Body, Fault, Problem};
 use crate::error::{Error, Result};
 use crate::evaluation::history;
 use crate::kb::citation::Citation;

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::api::Service;
-use crate::api::dashboard::wire::{Auth, Body, Fault, Problem};
 use crate::api::extract::{COOKIE, session_secret};
+use crate::api::native::wire::{Auth, Body, Fault, Problem};
 use crate::auth::sessions;
 use crate::auth::{Caller, tenants};
 use crate::error::{Error, Result};

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::api::Service;
-use crate::api::dashboard::wire::{Auth, Body, Fault, Path, Problem};
+use crate::api::native::wire::{Auth, Body, Fault, Path, Problem};
 use crate::records::users::{self, User};
 
 /// A person.

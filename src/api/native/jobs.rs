@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::api::Service;
-use crate::api::dashboard::wire::{Auth, Fault, Pagination, Path, Problem, Query};
+use crate::api::native::wire::{Auth, Fault, Pagination, Path, Problem, Query};
 use crate::auth::Scope;
 use crate::background;
 use crate::error::{Error, Result};
@@ -152,7 +152,7 @@ pub(super) async fn cancel(
 ) -> Result<Json<JobRecord>, Problem> {
     caller.need_unconfined(Scope::KbWrite)?;
     let job = jobs::cancel(&service.app.db, &service.app.clock, caller.tenant(), &id).await?;
-    service.app.bell.ring();
+    service.app.commits.notify();
     Ok(Json(job.into()))
 }
 

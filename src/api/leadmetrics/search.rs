@@ -5,7 +5,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::wire::{Auth, Body, Fault, Problem};
+use super::wire::{Auth, Body, DashboardFault, Problem};
 use crate::api::Service;
 use crate::error::{Error, Result};
 use crate::evaluation::history;
@@ -108,7 +108,7 @@ impl From<Hit> for SearchResult {
 
 /// Searches one or more datasets.
 #[utoipa::path(post, path = "/dashboard/v1/knowledge-base/search", tag = "dashboard", operation_id = "searchKnowledge", security(("key" = [])),
-    request_body = SearchRequest, responses((status = 200, body = SearchResponse), (status = "4XX", body = Fault)))]
+    request_body = SearchRequest, responses((status = 200, body = SearchResponse), (status = "4XX", body = DashboardFault)))]
 pub(super) async fn search(
     State(service): State<Service>,
     Auth(caller): Auth,

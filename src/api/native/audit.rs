@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::api::Service;
-use crate::api::dashboard::wire::{Auth, Fault, Problem, Query};
+use crate::api::native::wire::{Auth, Fault, Problem, Query};
 use crate::page::Page;
 use crate::workspace::audit::{self, AuditEvent};
 

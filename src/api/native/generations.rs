@@ -11,10 +11,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::api::Service;
-use crate::api::dashboard::wire::{Auth, Body, Fault, Path, Problem};
+use crate::api::native::wire::{Auth, Body, Fault, Path, Problem};
 use crate::error::{Error, Result};
 use crate::evaluation::generations::{self as compared, Labelled};
-use crate::kb::datasets::{self, Cutting};
+use crate::kb::datasets::{self, ChunkSettings};
 use crate::kb::generations::{self, Generation, NewGeneration};
 use crate::search::measure::Measures;
 
@@ -120,7 +120,7 @@ pub(super) async fn build(
     Body(body): Body<BuildRequest>,
 ) -> Result<(StatusCode, Json<GenerationRecord>), Problem> {
     let new = NewGeneration {
-        cutting: Cutting {
+        chunk_settings: ChunkSettings {
             chunk_size: body.chunk_size,
             chunk_overlap: body.chunk_overlap,
             parse_type: body.parse_type,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::api::Service;
-use crate::api::dashboard::wire::{Auth, Body, Fault, Pagination, Paging, Path, Problem, Query};
+use crate::api::native::wire::{Auth, Body, Fault, Pagination, Paging, Path, Problem, Query};
 use crate::auth::keys::{self, Key, Made, NewKey};
 use crate::auth::{Caller, Scope, tenants};
 use crate::clock::Time;

@@ -6,9 +6,9 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::wire::{Auth, Body, Fault, Path, Problem};
+use super::wire::{Auth, Body, DashboardFault, Path, Problem};
 use crate::api::Service;
-use crate::api::kb::time;
+use crate::api::native::time;
 use crate::auth::Scope;
 use crate::crawl::{Crawl, Settings, crawls, sites};
 use crate::error::Result;
@@ -49,7 +49,7 @@ fn status(crawl: &Crawl) -> String {
 
 /// Shows the crawl settings of a dataset: those of the site that was set up or crawled last.
 #[utoipa::path(get, path = "/dashboard/v1/knowledge-base/datasets/{datasetId}/crawl", tag = "dashboard", operation_id = "getCrawlConfig",
-    security(("key" = [])), params(("datasetId" = String, Path)), responses((status = 200, body = CrawlConfig), (status = "4XX", body = Fault)))]
+    security(("key" = [])), params(("datasetId" = String, Path)), responses((status = 200, body = CrawlConfig), (status = "4XX", body = DashboardFault)))]
 pub(super) async fn config(
     State(service): State<Service>,
     Auth(caller): Auth,
@@ -114,7 +114,7 @@ pub(super) struct CrawlQueued {
 /// Starts a crawl. Settings that only `/kb/v1` knows stay as they are when the dataset has a site with this start.
 #[utoipa::path(post, path = "/dashboard/v1/knowledge-base/datasets/{datasetId}/crawl", tag = "dashboard", operation_id = "startCrawl",
     security(("key" = [])), params(("datasetId" = String, Path)), request_body = CrawlRequest,
-    responses((status = 202, body = CrawlQueued), (status = "4XX", body = Fault)))]
+    responses((status = 202, body = CrawlQueued), (status = "4XX", body = DashboardFault)))]
 pub(super) async fn start(
     State(service): State<Service>,
     Auth(caller): Auth,
@@ -166,7 +166,7 @@ pub(super) struct CrawlStatus {
 /// Shows how far a crawl is.
 #[utoipa::path(get, path = "/dashboard/v1/knowledge-base/datasets/{datasetId}/crawl/{crawlJobId}/status", tag = "dashboard", operation_id = "getCrawlStatus",
     security(("key" = [])), params(("datasetId" = String, Path), ("crawlJobId" = String, Path)),
-    responses((status = 200, body = CrawlStatus), (status = "4XX", body = Fault)))]
+    responses((status = 200, body = CrawlStatus), (status = "4XX", body = DashboardFault)))]
 pub(super) async fn progress(
     State(service): State<Service>,
     Auth(caller): Auth,

@@ -11,7 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::api::Service;
-use crate::api::dashboard::wire::{Auth, Body, Fault, Pagination, Path, Problem, Query};
+use crate::api::native::wire::{Auth, Body, Fault, Pagination, Path, Problem, Query};
 use crate::error::{Error, Result};
 use crate::evaluation::defaults;
 use crate::evaluation::history::{self, By, Moved, Remembered, Shown, Which};

@@ -634,8 +634,8 @@ async fn entries(app: &Arc<App>, caller: &Caller, asked: &Asked) -> Result<Vec<V
         .get("query")
         .ok_or_else(|| Error::invalid("query_missing", "say what to search for: query"))?;
     let limit = usize::try_from(asked.limit).unwrap_or(25);
-    let shelf = datasets::shelf(app, tenant_id, Area::Cms).await?;
-    let mut request = search::Request::new(query.clone(), vec![shelf.id]);
+    let dataset = datasets::area_dataset(app, tenant_id, Area::Cms).await?;
+    let mut request = search::Request::new(query.clone(), vec![dataset.id]);
     request.top_k = limit;
     request.plain = true;
     request.per_document = Some(1);

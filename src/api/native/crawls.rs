@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 
 use super::access::time;
 use crate::api::Service;
-use crate::api::dashboard::wire::{Auth, Body, Fault, Pagination, Paging, Path, Problem, Query};
+use crate::api::native::wire::{Auth, Body, Fault, Pagination, Paging, Path, Problem, Query};
 use crate::auth::Scope;
 use crate::clock::Time;
 use crate::crawl::{Crawl, Schedule, Seen, Settings, Site, crawls, sites};

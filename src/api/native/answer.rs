@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 use crate::answers::{self, AnswerEvent, Completed, Mode, Question, Turn};
 use crate::api::Service;
-use crate::api::dashboard::wire::{Auth, Body, Fault, Problem};
+use crate::api::native::wire::{Auth, Body, Fault, Problem};
 use crate::evaluation::history;
 use crate::search::{Settings, settings};
 

@@ -12,7 +12,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::datasets::FileRecord;
-use super::wire::{Auth, Body, Fault, Path, Problem, Query};
+use super::wire::{Auth, Body, DashboardFault, Path, Problem, Query};
 use crate::api::Service;
 use crate::api::upload::{Target, check_length, receive};
 use crate::auth::Scope;
@@ -88,7 +88,7 @@ struct UploadedFile {
 /// Uploads files; ingestion goes on in the background. All files of a request are accepted, or none.
 #[utoipa::path(post, path = "/dashboard/v1/knowledge-base/datasets/{datasetId}/files/upload", tag = "dashboard", operation_id = "uploadFiles",
     security(("key" = [])), params(("datasetId" = String, Path), Waiting), request_body(content = UploadForm, content_type = "multipart/form-data"),
-    responses((status = 202, body = Uploaded), (status = 200, description = "Every file is indexed or has failed.", body = Uploaded), (status = "4XX", body = Fault), (status = 507, description = "The disk is full.", body = Fault)))]
+    responses((status = 202, body = Uploaded), (status = 200, description = "Every file is indexed or has failed.", body = Uploaded), (status = "4XX", body = DashboardFault), (status = 507, description = "The disk is full.", body = DashboardFault)))]
 async fn upload(
     State(service): State<Service>,
     Auth(caller): Auth,
@@ -101,7 +101,7 @@ async fn upload(
     let app = &service.app;
     datasets::settings(app, &caller, &dataset_id).await?;
     let patience = waiting.patience()?;
-    app.disk.room()?;
+    app.disk.ensure_free_space()?;
     check_length(app, &headers)?;
     let form = receive(app, &headers, body, Target::Blobs(caller.tenant())).await?;
     if form.files.is_empty() {
@@ -124,7 +124,7 @@ async fn upload(
             url: None,
             source: "upload",
             metadata,
-            cutting: form.cutting.clone(),
+            chunk_settings: form.chunk_settings.clone(),
             external_id,
         })
         .collect();
@@ -215,7 +215,7 @@ struct Deleted {
 /// Deletes a file with its chunks and vectors, for good.
 #[utoipa::path(delete, path = "/dashboard/v1/knowledge-base/datasets/{datasetId}/files/{fileId}", tag = "dashboard", operation_id = "deleteFile",
     security(("key" = [])), params(("datasetId" = String, Path), ("fileId" = String, Path)),
-    responses((status = 200, body = Deleted), (status = "4XX", body = Fault)))]
+    responses((status = 200, body = Deleted), (status = "4XX", body = DashboardFault)))]
 async fn remove(
     State(service): State<Service>,
     Auth(caller): Auth,
@@ -241,7 +241,7 @@ struct FilePatch {
 /// Switches a file on or off, or ingests it again.
 #[utoipa::path(patch, path = "/dashboard/v1/knowledge-base/datasets/{datasetId}/files/{fileId}", tag = "dashboard", operation_id = "updateFile",
     security(("key" = [])), params(("datasetId" = String, Path), ("fileId" = String, Path)), request_body = FilePatch,
-    responses((status = 200, body = FileRecord), (status = "4XX", body = Fault)))]
+    responses((status = 200, body = FileRecord), (status = "4XX", body = DashboardFault)))]
 async fn update(
     State(service): State<Service>,
     Auth(caller): Auth,
@@ -272,7 +272,7 @@ struct FileStatus {
 /// Shows how far the ingestion of a file is.
 #[utoipa::path(get, path = "/dashboard/v1/knowledge-base/datasets/{datasetId}/files/{fileId}/status", tag = "dashboard", operation_id = "getFileStatus",
     security(("key" = [])), params(("datasetId" = String, Path), ("fileId" = String, Path)),
-    responses((status = 200, body = FileStatus), (status = "4XX", body = Fault)))]
+    responses((status = 200, body = FileStatus), (status = "4XX", body = DashboardFault)))]
 async fn status(
     State(service): State<Service>,
     Auth(caller): Auth,

@@ -50,7 +50,7 @@ async fn upload(
         &signed.signature,
     )
     .await?;
-    app.disk.room()?;
+    app.disk.ensure_free_space()?;
     let limit = app.config.upload_file_mb << 20;
     let pieces = body.into_data_stream().map(|piece| {
         piece

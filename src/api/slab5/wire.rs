@@ -118,13 +118,7 @@ impl From<&Error> for WorkspaceFault {
 
 crate::api::extract::problem!(|error| WorkspaceFault::from(error));
 
-/// The secret of `Authorization: Bearer <key>`.
-fn secret(header: &str) -> Option<&str> {
-    let (scheme, secret) = header.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| secret.trim())
-}
-
-crate::api::extract::extractors!(Problem, secret);
+crate::api::extract::extractors!(Problem, crate::api::extract::bearer);
 
 /// An answer with one thing.
 #[derive(Debug, Serialize)]

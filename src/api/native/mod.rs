@@ -1,4 +1,4 @@
-//! `/kb/v1`: what Cairn adds to the contracts, in the style of the dashboard dialect (its envelope, faults and extractors).
+//! `/kb/v1`: what Cairn adds to the contracts.
 
 mod access;
 mod answer;
@@ -15,6 +15,7 @@ mod jobs;
 mod people;
 mod search;
 mod session;
+pub mod wire;
 
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;

@@ -6,7 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::api::Service;
-use crate::api::dashboard::wire::{Auth, Fault, Pagination, Paging, Path, Problem, Query};
+use crate::api::native::wire::{Auth, Fault, Pagination, Paging, Path, Problem, Query};
 use crate::error::Result;
 use crate::records::channel::{self, Conversation, Message};
 use crate::records::{self, Filter, Kind, Numbered, Record};

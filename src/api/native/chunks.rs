@@ -10,11 +10,11 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::api::Service;
-use crate::api::dashboard::wire::{Auth, Body, Fault, Pagination, Paging, Path, Problem, Query};
+use crate::api::native::wire::{Auth, Body, Fault, Pagination, Paging, Path, Problem, Query};
 use crate::api::upload::{Target, check_length, receive};
 use crate::auth::Scope;
 use crate::error::{Error, Result};
-use crate::kb::datasets::{self, Cutting};
+use crate::kb::datasets::{self, ChunkSettings};
 use crate::kb::edits::{self, ChunkPatch, Edit};
 use crate::kb::ingestion::Prepared;
 use crate::kb::{Chunk, chunks, preview};
@@ -405,13 +405,13 @@ pub(super) async fn preview_document(
     Body(trial): Body<Trial>,
 ) -> Result<Json<Preview>, Problem> {
     caller.need(Scope::KbRead)?;
-    let cutting = Cutting {
+    let chunk_settings = ChunkSettings {
         chunk_size: trial.chunk_size,
         chunk_overlap: trial.chunk_overlap,
         parse_type: trial.parse_type,
         parser_engine: trial.parser_engine,
     };
-    let tried = preview::of_document(&service.app, &caller, &dataset, &id, &cutting).await?;
+    let tried = preview::of_document(&service.app, &caller, &dataset, &id, &chunk_settings).await?;
     Ok(Json(tried.into()))
 }
 
@@ -461,7 +461,7 @@ pub(super) async fn preview_file(
     caller.need(Scope::KbRead)?;
     let app = &service.app;
     datasets::settings(app, &caller, &dataset).await?;
-    app.disk.room()?;
+    app.disk.ensure_free_space()?;
     check_length(app, &headers)?;
     let folder = app.parser.folder().await?;
     let form = receive(app, &headers, body, Target::Folder(folder.path())).await?;
@@ -475,7 +475,7 @@ pub(super) async fn preview_file(
         &file.file_name,
         &file.mime_type,
         &folder.path().join("0"),
-        &form.cutting,
+        &form.chunk_settings,
     )
     .await?;
     Ok(Json(tried.into()))

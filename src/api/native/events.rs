@@ -9,7 +9,7 @@ use futures::Stream;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use crate::api::dashboard::wire::{Auth, Fault, Problem, Query};
+use crate::api::native::wire::{Auth, Fault, Problem, Query};
 use crate::api::{Service, stream};
 use crate::auth::{Caller, Scope};
 use crate::events::{Event, Stored};

@@ -1,30 +1,10 @@
-//! Envelope, faults, extractors and authentication of the dashboard dialect; `/kb/v1` speaks it, too.
+//! Parts of lists by cursor, as `/kb/v1` and the dashboard dialect ask for and answer them.
 
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::api::fault::FaultBody;
 use crate::error::Result;
 use crate::page::Page;
-
-/// An error as callers see it.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Fault {
-    error: FaultBody,
-}
-
-crate::api::extract::problem!(|error| Fault {
-    error: error.into()
-});
-
-crate::api::extract::extractors!(Problem, secret);
-crate::api::extract::body!(Problem);
-
-/// The secret of `Authorization: Bearer <key>`.
-fn secret(header: &str) -> Option<&str> {
-    let (scheme, secret) = header.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| secret.trim())
-}
 
 /// Which part of a list.
 #[derive(Debug, Deserialize, IntoParams)]

@@ -1,0 +1,20 @@
+//! Faults, extractors, lists and authentication of the dashboard dialect.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::api::extract::{bearer, body, extractors, problem};
+use crate::api::fault::FaultBody;
+pub use crate::api::paging::{Pagination, Paging};
+
+/// An error as callers see it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct DashboardFault {
+    error: FaultBody,
+}
+
+problem!(|error| DashboardFault {
+    error: error.into()
+});
+extractors!(Problem, bearer);
+body!(Problem);

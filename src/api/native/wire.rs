@@ -1,0 +1,20 @@
+//! Faults, extractors, lists and authentication of `/kb/v1`.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::api::extract::{bearer, body, extractors, problem};
+use crate::api::fault::FaultBody;
+pub use crate::api::paging::{Pagination, Paging};
+
+/// An error as callers see it.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Fault {
+    error: FaultBody,
+}
+
+problem!(|error| Fault {
+    error: error.into()
+});
+extractors!(Problem, bearer);
+body!(Problem);
