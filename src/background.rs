@@ -11,14 +11,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::auth::{Caller, Scope};
+use crate::bi::{self, export};
+use crate::data::rows;
 use crate::error::{Error, Result};
 use crate::evaluation::{history, runs};
 use crate::jobs::pool::{self, Ending, Run, Workers};
 use crate::jobs::{self, Job, Queue, Task};
 use crate::kb::{documents, generations, ingestion};
-use crate::records::rows;
 use crate::search::follower;
-use crate::workspace::{bi, export, webhooks};
+use crate::webhooks::send;
 use crate::{crawl, housekeeping};
 
 /// Starts the workers and, with `follow`, the follower of the index log. All of them end when `stop` fires.
@@ -107,7 +108,7 @@ impl Run for Runner {
                     document_id,
                     text_indexed,
                 } => ingestion::ingest(app, job, &document_id, text_indexed, cancel).await,
-                Task::ShowRows { folder_id } => rows::show(app, job, &folder_id, cancel).await,
+                Task::ShowRows { folder_id } => rows::index(app, job, &folder_id, cancel).await,
                 Task::ClearRows { folder_id } => rows::clear(app, job, &folder_id, cancel).await,
                 Task::Build {
                     document_id,
@@ -124,7 +125,7 @@ impl Run for Runner {
                 Task::Deliver {
                     delivery_id,
                     attempt,
-                } => webhooks::deliver(app, tenant_id, &delivery_id, attempt).await,
+                } => send::deliver(app, tenant_id, &delivery_id, attempt).await,
                 Task::Export { export_id } => export::run(app, tenant_id, &export_id).await,
                 Task::Artifact { artifact_id } => bi::artifact(app, tenant_id, &artifact_id).await,
                 Task::Housekeeping => housekeeping::run(app).await,
@@ -161,7 +162,7 @@ impl Run for Runner {
                     crawl::failed(app, tenant_id, &crawl_id, cancelled, &error.1).await
                 }
                 Task::Deliver { delivery_id, .. } => {
-                    webhooks::given_up(app, tenant_id, &delivery_id, &error.1).await
+                    send::given_up(app, tenant_id, &delivery_id, &error.1).await
                 }
                 Task::Export { export_id } => {
                     export::failed(app, tenant_id, &export_id, &error.1).await

@@ -10,7 +10,7 @@ use crate::disk;
 use crate::error::Result;
 use crate::evaluation::history;
 use crate::kb::{generations, index_log};
-use crate::workspace::commit;
+use crate::records::idempotency;
 use crate::{events, jobs};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -72,7 +72,7 @@ pub async fn run(app: &App) -> Result<()> {
         .db
         .execute(
             "DELETE FROM idempotency_keys WHERE created_on < $1",
-            args![now.0 - commit::KEPT],
+            args![now.0 - idempotency::KEPT],
         )
         .await?;
     let deliveries = app

@@ -51,6 +51,8 @@ mod openapi;
 mod portable;
 #[path = "api/qdrant.rs"]
 mod qdrant;
+#[path = "api/records.rs"]
+mod records;
 #[path = "api/rights.rs"]
 mod rights;
 #[path = "api/rows.rs"]

@@ -63,8 +63,8 @@ pub(crate) fn bearer(header: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| secret.trim())
 }
 
-/// Makes `Auth`, `Query` and `Path` of a dialect from its problem type and the function that finds the secret in the `Authorization` header.
-macro_rules! extractors {
+/// Makes `Auth` of a dialect from its problem type and the function that finds the secret in the `Authorization` header.
+macro_rules! auth {
     ($problem:ty, $secret:path) => {
         /// The caller behind the `Authorization` header.
         #[derive(Debug)]
@@ -73,11 +73,21 @@ macro_rules! extractors {
         impl ::axum::extract::FromRequestParts<$crate::api::Service> for Auth {
             type Rejection = $problem;
 
-            async fn from_request_parts(parts: &mut ::axum::http::request::Parts, service: &$crate::api::Service) -> ::std::result::Result<Self, $problem> {
-                Ok(Self($crate::api::extract::caller(parts, service, $secret).await?))
+            async fn from_request_parts(
+                parts: &mut ::axum::http::request::Parts,
+                service: &$crate::api::Service,
+            ) -> ::std::result::Result<Self, $problem> {
+                Ok(Self(
+                    $crate::api::extract::caller(parts, service, $secret).await?,
+                ))
             }
         }
+    };
+}
 
+/// Makes `Query` and `Path` of a dialect from its problem type.
+macro_rules! parameters {
+    ($problem:ty) => {
         /// Parameters of the query string.
         #[derive(Debug)]
         pub struct Query<T>(pub T);
@@ -201,4 +211,4 @@ macro_rules! body {
     };
 }
 
-pub(crate) use {body, extractors, problem};
+pub(crate) use {auth, body, parameters, problem};

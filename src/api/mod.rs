@@ -1,11 +1,14 @@
 //! HTTP: one router of all dialects, what every request passes through, and the OpenAPI document generated from the handlers.
 
 mod admission;
+mod dialect;
+mod document;
 mod extract;
 pub(crate) mod fault;
 pub mod leadmetrics;
 pub(crate) mod mcp;
 pub(crate) mod native;
+mod operation;
 mod paging;
 mod passage;
 mod sandbox;
@@ -214,8 +217,10 @@ pub(crate) fn refuse(path: &str, error: Error) -> Response {
         smartsaas::wire::Problem(error).into_response()
     } else if path.starts_with(slab5::PREFIX) {
         slab5::wire::Problem(error).into_response()
-    } else {
+    } else if path.starts_with(leadmetrics::PREFIX) {
         leadmetrics::wire::Problem(error).into_response()
+    } else {
+        native::wire::Problem(error).into_response()
     }
 }
 

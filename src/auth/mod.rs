@@ -1,6 +1,7 @@
 //! Who calls, and what they may do: tenants, keys, scopes, and the [`Caller`] that every domain function asks for.
 
 pub mod keys;
+pub mod people;
 pub mod scopes;
 pub mod sessions;
 pub mod tenants;

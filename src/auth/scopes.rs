@@ -257,11 +257,17 @@ impl Area {
         format!("{}~{tenant_id}", self.name())
     }
 
+    /// Returns an area by its name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|area| area.name() == name)
+    }
+
     /// The area whose shelf a dataset is.
     #[must_use]
     pub fn of_dataset(dataset_id: &str) -> Option<Self> {
         let (name, _) = dataset_id.split_once('~')?;
-        Self::ALL.into_iter().find(|area| area.name() == name)
+        Self::named(name)
     }
 }
 

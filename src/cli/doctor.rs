@@ -10,13 +10,14 @@ use crate::error::{Error, Result};
 use crate::kb::documents;
 use crate::kb::embeddings;
 use crate::kb::index_log::{self, Head};
+use crate::records::idempotency;
 use crate::seal;
 use crate::search::drift::{self, Drift};
 use crate::search::follower;
 use crate::search::states::Index;
 use crate::search::vector::cluster::NodeReport;
 use crate::search::vector::{CollectionReport, VectorIndex};
-use crate::workspace::{commit, webhooks};
+use crate::webhooks;
 
 #[derive(Debug, Args)]
 #[command(
@@ -89,7 +90,7 @@ pub(super) async fn run(global: &Global, args: DoctorArgs) -> Result<Done> {
     app.lock().await?;
     if args.new_secret_key {
         let endpoints = webhooks::give_up_secrets(&app).await?;
-        commit::forget_answers(&app).await?;
+        idempotency::forget_all(&app).await?;
         seal::forget_key(&app.db).await?;
         app.sealer().await?;
         if !global.json {

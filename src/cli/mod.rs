@@ -235,6 +235,7 @@ impl Global {
     /// The application of such a command.
     async fn app(&self) -> Result<Arc<App>> {
         let app = App::open(self.quiet_settings()?, Clock::system()).await?;
+        crate::crm::migration::run(&app).await?;
         app.ensure_tenant().await?;
         Ok(app)
     }

@@ -7,11 +7,15 @@ use sha2::{Digest, Sha256};
 
 use super::client::Client;
 use super::{Done, Global, Remote, output};
+use crate::api::slab5::LEAD_FIELDS;
 use crate::auth::{Caller, tenants};
+use crate::crm;
 use crate::error::{Error, Kind as Failure, Result};
-use crate::workspace::commit::{self, Request};
-use crate::workspace::rules;
-use crate::workspace::spec::{self, Kind, Type};
+use crate::records::Request;
+use crate::records::kind::{FieldType, Kind};
+use crate::records::{Once, idempotency};
+use crate::records::{check, execute, write};
+use crate::support;
 
 /// How to read a file.
 #[derive(Debug)]
@@ -32,11 +36,11 @@ pub(super) struct Import {
 
 fn kind(name: &str) -> Result<(&'static Kind, &'static str)> {
     match name {
-        "contacts" => Ok((spec::CONTACT, "/v1/contacts")),
-        "companies" => Ok((spec::COMPANY, "/v1/companies")),
-        "leads" => Ok((spec::LEAD, "/v1/leads")),
-        "deals" => Ok((spec::DEAL, "/v1/deals")),
-        "tickets" => Ok((spec::TICKET, "/v1/support/tickets")),
+        "contacts" => Ok((&crm::CONTACT, "/v1/contacts")),
+        "companies" => Ok((&crm::COMPANY, "/v1/companies")),
+        "leads" => Ok((&crm::LEAD, "/v1/leads")),
+        "deals" => Ok((&crm::DEAL, "/v1/deals")),
+        "tickets" => Ok((&support::TICKET, "/v1/support/tickets")),
         other => Err(Error::invalid(
             "kind_unknown",
             format!("--as is contacts, companies, leads, deals or tickets, not {other:?}"),
@@ -60,7 +64,7 @@ fn targets(kind: &Kind, headers: &csv::StringRecord, map: &[String]) -> Result<V
         told.push((column.trim(), field.trim()));
     }
     let known = |name: &str| {
-        kind.fields.iter().any(|f| f.name == name) || name == "status" && kind.life.is_some()
+        kind.fields.iter().any(|f| f.name == name) || name == "status" && kind.statuses().is_some()
     };
     headers
         .iter()
@@ -106,9 +110,9 @@ fn body(kind: &Kind, targets: &[String], record: &csv::StringRecord) -> Result<M
             .fields
             .iter()
             .find(|f| f.name == target)
-            .map(|f| f.holds)
+            .map(|f| f.field_type)
         {
-            Some(Type::Integer(..) | Type::Cents) => {
+            Some(FieldType::Integer(..) | FieldType::Cents) => {
                 let whole: i64 = text.parse().map_err(|_| {
                     Error::invalid(
                         "body_invalid",
@@ -117,7 +121,9 @@ fn body(kind: &Kind, targets: &[String], record: &csv::StringRecord) -> Result<M
                 })?;
                 json!(whole)
             }
-            Some(Type::Flag) => json!(matches!(text.to_lowercase().as_str(), "true" | "yes" | "1")),
+            Some(FieldType::Flag) => {
+                json!(matches!(text.to_lowercase().as_str(), "true" | "yes" | "1"))
+            }
             _ => json!(text),
         };
         body.insert(target.clone(), value);
@@ -126,6 +132,16 @@ fn body(kind: &Kind, targets: &[String], record: &csv::StringRecord) -> Result<M
         body.insert("custom_fields".to_owned(), Value::Object(custom));
     }
     Ok(body)
+}
+
+/// Checks the fields of a row, as the server does.
+fn checked(kind: &Kind, body: &Map<String, Value>) -> Result<()> {
+    let fields = if kind.is(&crm::LEAD) {
+        &LEAD_FIELDS
+    } else {
+        kind
+    };
+    check::body(fields, body, true)
 }
 
 /// Where rows go.
@@ -147,9 +163,16 @@ impl Sink {
                     caller,
                     operation: "import",
                     request_id: String::new(),
-                    once: Some((once.to_owned(), commit::hash("IMPORT", kind.name, &text))),
+                    once: Some(Once {
+                        key: once.to_owned(),
+                        request_hash: idempotency::hash("IMPORT", kind.name, &text),
+                    }),
                 };
-                commit::carry_out(app, &request, || rules::create(app, caller, kind, body)).await?;
+                checked(kind, body)?;
+                execute(app, &request, || {
+                    write::create(app, caller, kind, body.into())
+                })
+                .await?;
             }
         }
         Ok(())
@@ -208,7 +231,7 @@ pub(super) async fn run(global: &Global, import: Import) -> Result<Done> {
     for (number, record) in records.into_iter().enumerate() {
         let outcome = match body(kind, &targets, &record) {
             Err(error) => Err(error),
-            Ok(body) if import.dry_run => crate::workspace::checked(kind, &body),
+            Ok(body) if import.dry_run => checked(kind, &body),
             Ok(body) => {
                 // The same row of the same place is imported once, however often the file is.
                 let mark = Sha256::digest(format!("{}/{number}/{}", kind.name, json!(body)));
@@ -279,18 +302,18 @@ mod tests {
     fn columns_find_their_fields() {
         let headers = csv::StringRecord::from(vec!["Name", "E-Mail", "Job Title", "Tier", "Skip"]);
         let map = ["E-Mail=email".to_owned(), "Skip=-".to_owned()];
-        let targets = targets(spec::CONTACT, &headers, &map).expect("targets");
+        let targets = targets(&crm::CONTACT, &headers, &map).expect("targets");
         assert_eq!(targets, ["name", "email", "job_title", "custom:Tier", "-"]);
         let row = csv::StringRecord::from(vec!["Jane", "j@a.com", "", "Gold", "x"]);
         assert_eq!(
-            Value::Object(body(spec::CONTACT, &targets, &row).expect("a body")),
+            Value::Object(body(&crm::CONTACT, &targets, &row).expect("a body")),
             json!({"name": "Jane", "email": "j@a.com", "custom_fields": {"Tier": "Gold"}})
         );
-        assert!(super::targets(spec::CONTACT, &headers, &["Nowhere=name".to_owned()]).is_err());
+        assert!(super::targets(&crm::CONTACT, &headers, &["Nowhere=name".to_owned()]).is_err());
         let amount = csv::StringRecord::from(vec!["x", "12.5"]);
         assert!(
             body(
-                spec::DEAL,
+                &crm::DEAL,
                 &["name".to_owned(), "amount_cents".to_owned()],
                 &amount
             )

@@ -15,9 +15,10 @@ use crate::auth::tenants;
 use crate::background;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::crm::migration;
 use crate::error::{Error, Result};
 use crate::housekeeping;
-use crate::workspace::webhooks;
+use crate::webhooks;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -73,6 +74,7 @@ impl Server {
         let address = listener.local_addr()?;
         // Before anything is changed: the link and the jobs of a server that is running here stay as they are.
         app.lock().await?;
+        migration::run(app).await?;
         app.sealer().await?;
         webhooks::seal_all(app).await?;
         housekeeping::sweep(app).await?;

@@ -18,6 +18,7 @@ pub(super) async fn run(global: &Global) -> Result<Done> {
         ));
     }
     let app = App::open(config, Clock::system()).await?;
+    crate::crm::migration::run(&app).await?;
     app.sealer().await?;
     app.ensure_tenant().await?;
     app.embedder_with(output::downloads(global.json)).await?;

@@ -7,7 +7,7 @@ use regex::Regex;
 
 /// Layers from the lowest to the highest; a module imports its own layer and those below. The longest prefix of a module's path says where it stands. The map in
 /// `README.md` says the same.
-const LAYERS: [&[&str]; 11] = [
+const LAYERS: [&[&str]; 15] = [
     &["error", "clock", "page", "limits", "config", "rates"],
     &[
         "disk", "db", "blobs", "seal", "outgoing", "jobs", "events", "auth",
@@ -56,7 +56,11 @@ const LAYERS: [&[&str]; 11] = [
     ],
     &["search"],
     &["records", "crawl", "evaluation", "answers"],
-    &["workspace"],
+    &["crm", "content", "knowledge", "data", "analytics"],
+    &["support"],
+    &["work", "assets"],
+    &["bi", "webhooks", "channel"],
+    &["kinds"],
     &["background", "housekeeping"],
     &["api"],
     &["cli"],

@@ -661,7 +661,7 @@ async fn webhooks_are_signed_and_tried_again() {
     );
     let (headers, body) = receiver.got.lock().expect("got")[0].clone();
     let word = |name: &str| headers[name].to_str().expect("text").to_owned();
-    let expected = cairn::workspace::webhooks::signature(
+    let expected = cairn::webhooks::send::signature(
         &secret,
         &word("webhook-id"),
         word("webhook-timestamp").parse().expect("a time"),
@@ -673,7 +673,7 @@ async fn webhooks_are_signed_and_tried_again() {
     let time = time.trim_start_matches("t=").parse().expect("a time");
     assert_eq!(
         Some(signed),
-        cairn::workspace::webhooks::slab5_signature(&secret, time, &body)
+        cairn::webhooks::send::slab5_signature(&secret, time, &body)
     );
     assert_eq!(
         (

@@ -112,6 +112,29 @@ impl Service {
             .await
             .expect("starts")
             .expect("an empty database gives an admin key");
+        Self::serve(app, key, data, database).await
+    }
+
+    /// Serves a data directory that is there, as `cairn serve` does after an upgrade; `key` is one of its keys.
+    pub async fn upgraded(data: TempDir, key: String) -> Self {
+        let config = Config {
+            data_dir: data.path().to_owned(),
+            workers: 2,
+            ..Config::default()
+        };
+        let app = App::open_with_parser(config, Clock::system(), program())
+            .await
+            .expect("opens");
+        cairn::crm::migration::run(&app).await.expect("migrates");
+        Self::serve(app, key, data, None).await
+    }
+
+    async fn serve(
+        app: Arc<App>,
+        key: String,
+        data: TempDir,
+        database: Option<postgres::Database>,
+    ) -> Self {
         app.engine().await.expect("model and indexes open");
         let stop = CancellationToken::new();
         let tasks = cairn::background::start(&app, true, &stop);

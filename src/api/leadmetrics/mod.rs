@@ -26,6 +26,9 @@ use super::Service;
 pub(super) use datasets::{DatasetSummary, FileRecord};
 pub(super) use search::SearchMetadata;
 
+/// What the paths of this dialect begin with.
+pub(super) const PREFIX: &str = "/dashboard/v1/";
+
 pub(super) fn routes() -> OpenApiRouter<Service> {
     OpenApiRouter::new()
         .routes(routes!(datasets::list))

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::api::extract::{bearer, body, extractors, problem};
+use crate::api::extract::{auth, bearer, body, parameters, problem};
 use crate::api::fault::FaultBody;
 pub use crate::api::paging::{Pagination, Paging};
 
@@ -16,5 +16,6 @@ pub struct DashboardFault {
 problem!(|error| DashboardFault {
     error: error.into()
 });
-extractors!(Problem, bearer);
+auth!(Problem, bearer);
+parameters!(Problem);
 body!(Problem);

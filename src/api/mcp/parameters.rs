@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::records::rows::{Aggregate, Sort};
+use crate::data::rows::{Aggregate, Sort};
 
 /// How much of each hit is wanted.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]

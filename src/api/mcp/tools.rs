@@ -7,17 +7,22 @@ use regex::{Regex, RegexBuilder};
 use serde_json::{Map, Value, json};
 
 use super::parameters as p;
+use crate::api::request_id;
 use crate::app::App;
 use crate::auth::{Caller, Scope, scopes};
+use crate::data::FOLDER;
+use crate::data::rows;
 use crate::error::{Error, Result};
 use crate::kb::citation::Citation;
 use crate::kb::citations::{self, Source, Verdict};
 use crate::kb::filter::Filter;
 use crate::kb::visible::{self, Texts, VisibleText};
 use crate::kb::{Dataset, chunks, datasets, documents};
+use crate::knowledge::findings::{self, NewFinding};
+use crate::knowledge::{ARTICLE, FINDING};
 use crate::page::Page;
-use crate::records::findings::{self, NewFinding};
-use crate::records::{self, Kind as RecordKind, Numbered, rows};
+use crate::records::store::{self, Numbered};
+use crate::records::{self, Kind as RecordKind, Record};
 use crate::search::{self, Hit, Request};
 
 /// Characters per token, on the safe side for English; other languages have fewer characters per token, so budgets hold in tokens of the reader only roughly.
@@ -381,12 +386,34 @@ pub(super) async fn grep(app: &App, caller: &Caller, input: p::Grep) -> Result<V
     Ok(json!({"matches": matches, "documents_searched": searched, "complete": complete}))
 }
 
-fn stored(record: &records::Record, duplicates: Vec<findings::Duplicate>) -> Value {
-    let duplicates: Vec<Value> = duplicates
-        .into_iter()
-        .map(|d| json!({"id": d.record_id, "title": d.title, "similarity": d.similarity}))
-        .collect();
-    json!({"id": record.id, "title": record.title, "document": record.document_id, "duplicates": duplicates})
+/// Shows a stored text.
+fn stored(_: &RecordKind, record: &Record) -> Result<Value> {
+    Ok(json!({"id": record.id, "title": record.title, "document": record.document_id}))
+}
+
+/// Stores an article or a finding; answers with it and the near-duplicates of it.
+async fn store_text(
+    app: &Arc<App>,
+    caller: &Caller,
+    (operation, kind): (&'static str, &'static RecordKind),
+    new: NewFinding,
+) -> Result<Value> {
+    let request = records::Request {
+        request_id: request_id(),
+        ..records::Request::internal(caller, operation)
+    };
+    let answer = records::execute(app, &request, || async {
+        let (mut plan, duplicates) = findings::post(app, caller, kind, new.clone()).await?;
+        let duplicates: Vec<Value> = duplicates
+            .into_iter()
+            .map(|d| json!({"id": d.record_id, "title": d.title, "similarity": d.similarity}))
+            .collect();
+        plan.shown
+            .insert("duplicates".to_owned(), json!(duplicates));
+        Ok(plan.viewed(stored))
+    })
+    .await?;
+    Ok(answer.data)
 }
 
 pub(super) async fn post_finding(
@@ -409,8 +436,7 @@ pub(super) async fn post_finding(
         more,
         supersedes: input.supersedes,
     };
-    let (record, duplicates) = findings::post(app, caller, RecordKind::Finding, new).await?;
-    Ok(stored(&record, duplicates))
+    store_text(app, caller, ("post_finding", &FINDING), new).await
 }
 
 pub(super) async fn add_knowledge(
@@ -424,14 +450,21 @@ pub(super) async fn add_knowledge(
         more: Map::new(),
         supersedes: input.supersedes,
     };
-    let (record, duplicates) = findings::post(app, caller, RecordKind::Article, new).await?;
-    Ok(stored(&record, duplicates))
+    store_text(app, caller, ("add_knowledge", &ARTICLE), new).await
 }
 
 pub(super) async fn append_rows(app: &App, caller: &Caller, input: p::Rows) -> Result<Value> {
-    let rows = rows::append(app, caller, &input.folder, input.rows).await?;
-    let ids: Vec<String> = rows.into_iter().map(|row| row.id).collect();
-    Ok(json!({"appended": ids}))
+    let request = records::Request {
+        request_id: request_id(),
+        ..records::Request::internal(caller, "append_rows")
+    };
+    let plan = || {
+        rows::append(app, caller, &input.folder, input.rows.clone(), |_, rows| {
+            let ids: Vec<String> = rows.into_iter().map(|row| row.id).collect();
+            Ok(json!({"appended": ids}))
+        })
+    };
+    Ok(records::execute(app, &request, plan).await?.data)
 }
 
 pub(super) async fn query_dataset(
@@ -446,14 +479,9 @@ pub(super) async fn query_dataset(
             limit: 100,
             ..Numbered::default()
         };
-        let found = records::list(
-            app,
-            caller,
-            &[RecordKind::Folder],
-            &records::Filter::default(),
-            &page,
-        )
-        .await?;
+        caller.need_unconfined(FOLDER.area.read())?;
+        let filter = store::Filter::default();
+        let found = store::numbered(app, caller.tenant(), &[&FOLDER], &filter, &page).await?;
         let mut list = Vec::new();
         for folder in &found.items {
             list.push(json!({"id": folder.id, "title": folder.title, "columns": folder.body()?.get("dataSchema")}));

@@ -1,14 +1,19 @@
-//! The audit of the workspace.
+//! The audit of records.
 
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::api::Service;
 use crate::api::native::wire::{Auth, Fault, Problem, Query};
+use crate::auth::Scope;
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+use crate::kinds;
 use crate::page::Page;
-use crate::workspace::audit::{self, AuditEvent};
+use crate::records::audit::{self, Entry};
 
 /// Whose changes.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -16,12 +21,51 @@ use crate::workspace::audit::{self, AuditEvent};
 #[serde(rename_all = "camelCase")]
 #[into_params(rename_all = "camelCase")]
 pub(super) struct AuditQuery {
-    /// The thing, as `con_…`, `deal_…`.
+    /// The record, as `con_…`, `deal_…`, or by the id that SmartSaaS shows.
     entity_id: String,
     /// 1 to 500; 50 when absent.
     limit: Option<i64>,
     /// `nextCursor` of the page before.
     cursor: Option<String>,
+}
+
+/// A change.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct AuditEvent {
+    id: String,
+    /// Kind of the record.
+    entity_kind: String,
+    entity_id: String,
+    /// `create`, `update`, `delete`; of rows in folders `append_rows`, `update_row`, `delete_row`.
+    action: String,
+    /// The key that asked for it; absent for the service itself.
+    actor: Option<String>,
+    /// The operation that did it.
+    operation: String,
+    /// The request, as in the log.
+    request_id: String,
+    /// Field to [before, after].
+    #[schema(value_type = Object)]
+    changes: Value,
+    created_on: String,
+}
+
+impl AuditEvent {
+    fn of(entry: Entry) -> Result<Self> {
+        let kind = kinds::named(&entry.entity_kind);
+        Ok(Self {
+            id: entry.id,
+            entity_id: kind.map_or(entry.entity_id.clone(), |k| k.public_id(&entry.entity_id)),
+            entity_kind: entry.entity_kind,
+            action: entry.action,
+            actor: entry.actor,
+            operation: entry.operation,
+            request_id: entry.request_id,
+            changes: serde_json::from_str(&entry.changes)?,
+            created_on: entry.created_on.rfc3339(),
+        })
+    }
 }
 
 /// Changes.
@@ -34,7 +78,7 @@ pub(super) struct AuditEvents {
     next_cursor: Option<String>,
 }
 
-/// Lists the changes of a thing of the workspace, the newest first: who, by which operation and request, which fields from what to what.
+/// Lists the changes of a record, the newest first: who, by which operation and request, which fields from what to what.
 #[utoipa::path(get, path = "/kb/v1/audit", tag = "workspace", security(("key" = [])), params(AuditQuery),
     responses((status = 200, body = AuditEvents), (status = "4XX", body = Fault)))]
 pub(super) async fn list(
@@ -43,9 +87,33 @@ pub(super) async fn list(
     Query(query): Query<AuditQuery>,
 ) -> Result<Json<AuditEvents>, Problem> {
     let page = Page::read(query.limit, query.cursor.as_deref(), 50)?;
-    let listing = audit::list(&service.app, &caller, &query.entity_id, &page).await?;
+    caller.need_unconfined(Scope::KeysManage)?;
+    let kind = kinds::of_id(&query.entity_id);
+    if let Some(kind) = kind {
+        caller.need(kind.area.read())?;
+    }
+    let id = match kind {
+        Some(kind) => kind.row_id(&query.entity_id),
+        None => Some(query.entity_id.as_str()).filter(|id| Clock::is_id(id)),
+    };
+    let id = id.ok_or_else(|| {
+        Error::invalid(
+            "entity_invalid",
+            "entityId is the id of a record, such as con_…",
+        )
+    })?;
+    let listing = audit::list(&service.app, caller.tenant(), id, &page).await?;
+    for entry in &listing.items {
+        if let Some(kind) = kinds::named(&entry.entity_kind) {
+            caller.need(kind.area.read())?;
+        }
+    }
     Ok(Json(AuditEvents {
-        data: listing.items,
+        data: listing
+            .items
+            .into_iter()
+            .map(AuditEvent::of)
+            .collect::<Result<_>>()?,
         next_cursor: listing.next,
     }))
 }

@@ -1,4 +1,4 @@
-//! What agents told their user, to read afterwards; while it happens it is streamed by `/kb/v1/events`.
+//! What agents have pushed to their user, to read afterwards; `/kb/v1/events` streams it as it comes.
 
 use axum::Json;
 use axum::extract::State;
@@ -7,9 +7,11 @@ use utoipa::ToSchema;
 
 use crate::api::Service;
 use crate::api::native::wire::{Auth, Fault, Pagination, Paging, Path, Problem, Query};
+use crate::channel::{self, Conversation, Message};
 use crate::error::Result;
-use crate::records::channel::{self, Conversation, Message};
-use crate::records::{self, Filter, Kind, Numbered, Record};
+use crate::records::Record;
+use crate::records::store::{self, Filter, Numbered};
+use crate::work::AGENT_TASK;
 
 /// A conversation.
 #[derive(Debug, Serialize, ToSchema)]
@@ -153,8 +155,9 @@ pub(super) async fn tasks(
         limit: 100,
         ..Numbered::default()
     };
-    let kinds = [Kind::AgentTask];
-    let found = records::list(&service.app, &caller, &kinds, &Filter::default(), &page).await?;
+    caller.need_unconfined(AGENT_TASK.area.read())?;
+    let (tenant_id, filter) = (caller.tenant(), Filter::default());
+    let found = store::numbered(&service.app, tenant_id, &[&AGENT_TASK], &filter, &page).await?;
     Ok(Json(AgentTasks {
         data: found.items.into_iter().map(Into::into).collect(),
     }))

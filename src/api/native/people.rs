@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use crate::api::Service;
 use crate::api::native::wire::{Auth, Body, Fault, Path, Problem};
-use crate::records::users::{self, User};
+use crate::auth::people::{self, User};
 
 /// A person.
 #[derive(Debug, Serialize, ToSchema)]
@@ -57,7 +57,7 @@ pub(super) async fn list(
     State(service): State<Service>,
     Auth(caller): Auth,
 ) -> Result<Json<People>, Problem> {
-    let users = users::list(&service.app, &caller).await?;
+    let users = people::list(&service.app.db, &service.app.clock, &caller).await?;
     Ok(Json(People {
         data: users.into_iter().map(Into::into).collect(),
     }))
@@ -71,7 +71,14 @@ pub(super) async fn add(
     Auth(caller): Auth,
     Body(body): Body<NewPerson>,
 ) -> Result<(StatusCode, Json<PersonRecord>), Problem> {
-    let user = users::add(&service.app, &caller, &body.name, body.email.as_deref()).await?;
+    let user = people::add(
+        &service.app.db,
+        &service.app.clock,
+        &caller,
+        &body.name,
+        body.email.as_deref(),
+    )
+    .await?;
     Ok((StatusCode::CREATED, Json(user.into())))
 }
 
@@ -83,6 +90,6 @@ pub(super) async fn remove(
     Auth(caller): Auth,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    users::remove(&service.app, &caller, &id).await?;
+    people::remove(&service.app.db, &service.app.clock, &caller, &id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

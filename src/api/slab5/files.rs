@@ -11,8 +11,9 @@ use serde_json::json;
 
 use super::wire::{One, Path, Problem, Query};
 use crate::api::{Service, request_id};
+use crate::assets::{self, Allows};
 use crate::error::Error;
-use crate::workspace::assets::{self, Allows};
+use crate::kinds;
 
 /// What an address is signed with.
 #[derive(Debug, Deserialize)]
@@ -91,7 +92,9 @@ async fn download(
         &signed.signature,
     )
     .await?;
-    let (hash, size, name, mime) = assets::file(app, &tenant, &id).await?;
+    let missing = || Error::not_found("record_not_found", "there is no such file");
+    let kind = kinds::of_id(&id).ok_or_else(missing)?;
+    let (hash, size, name, mime) = assets::file(app, &tenant, kind, &id).await?;
     let mut response = Body::from_stream(app.blobs.stream(&tenant, &hash).await?).into_response();
     let headers = response.headers_mut();
     // What strangers have uploaded is never shown as a page of this service.

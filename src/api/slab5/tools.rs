@@ -13,10 +13,12 @@ use rmcp::service::RequestContext;
 use rmcp::{ErrorData, RoleServer, ServerHandler};
 use serde_json::{Map, Value, json};
 
-use super::operations::{ALL, Operation};
-use super::wire::{Many, One, WorkspaceFault};
-use super::{Asked, Data, allowed, base, document, perform, take_key};
-use crate::api::mcp;
+use super::operations::ALL;
+use super::wire::WorkspaceFault;
+use super::{DIALECT, envelope};
+use crate::api::dialect::{base, take_key};
+use crate::api::operation::{Call, Operation, perform};
+use crate::api::{document, mcp};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::error::{Error, Kind, Result};
@@ -54,13 +56,14 @@ fn operation(name: &str) -> Option<&'static Operation> {
 /// The schema of a tool's arguments.
 fn input(operation: &Operation) -> Result<Map<String, Value>> {
     let mut schema = if operation.has_body() {
-        serde_json::to_value(document::request(operation))?
+        serde_json::to_value(document::request(&DIALECT, operation))?
     } else {
         json!({"type": "object"})
     };
     let mut required: Vec<Value> = schema["required"].as_array().cloned().unwrap_or_default();
-    for name in operation.parameters() {
-        schema["properties"][name] = serde_json::to_value(document::parameter(operation, name))?;
+    for name in document::parameters(operation) {
+        schema["properties"][name] =
+            serde_json::to_value(document::parameter(&DIALECT, operation, name))?;
     }
     for name in operation.path_parameters() {
         schema["properties"][name] = json!({"type": "string"});
@@ -115,7 +118,7 @@ async fn call(
     base: &str,
 ) -> Result<Value> {
     app.rates.take(caller.tenant())?;
-    allowed(operation, caller)?;
+    operation.allow(caller)?;
     let mut path: BTreeMap<String, String> = BTreeMap::new();
     for name in operation.path_parameters() {
         let value = given
@@ -123,7 +126,7 @@ async fn call(
             .ok_or_else(|| Error::invalid("parameter_missing", format!("{name} is missing")))?;
         path.insert(name.to_owned(), plain(name, &value)?);
     }
-    let key = take_key(None, &mut given)?;
+    let key = take_key(None, DIALECT.key_member, &mut given)?;
     let mut query: Vec<(String, String)> = Vec::new();
     if !operation.has_body() {
         for (name, value) in std::mem::take(&mut given) {
@@ -133,18 +136,16 @@ async fn call(
             }
         }
     }
-    let asked = Asked::read(operation, path, query)?;
-    let done = perform(operation, app, caller, &asked, &given, key).await?;
-    let done = done.addressed(base);
-    let request_id = done.request_id;
-    Ok(match done.data {
-        Data::One(data) => serde_json::to_value(One { data, request_id })?,
-        Data::Many(data, next_cursor) => serde_json::to_value(Many {
-            data,
-            request_id,
-            next_cursor,
-        })?,
-    })
+    let query = (DIALECT.query)(operation, &path, query)?;
+    let call = Call {
+        app,
+        caller,
+        operation,
+        path: &path,
+        query: &query,
+        body: &given,
+    };
+    envelope(perform(call, key, DIALECT.view).await?, base)
 }
 
 impl ServerHandler for Workspace {
@@ -210,7 +211,10 @@ mod tests {
                 Some(operation.id)
             );
             let properties = &tool.input_schema["properties"];
-            for name in operation.path_parameters().chain(operation.parameters()) {
+            for name in operation
+                .path_parameters()
+                .chain(document::parameters(operation))
+            {
                 assert!(properties[name].is_object(), "{} {name}", tool.name);
             }
         }

@@ -1,7 +1,6 @@
 //! Envelope, faults and limits of the workspace dialect.
 
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::http::HeaderValue;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -118,7 +117,7 @@ impl From<&Error> for WorkspaceFault {
 
 crate::api::extract::problem!(|error| WorkspaceFault::from(error));
 
-crate::api::extract::extractors!(Problem, crate::api::extract::bearer);
+crate::api::extract::parameters!(Problem);
 
 /// An answer with one thing.
 #[derive(Debug, Serialize)]
@@ -133,14 +132,6 @@ pub(super) struct Many {
     pub data: Vec<Value>,
     pub request_id: String,
     pub next_cursor: Option<String>,
-}
-
-/// An answer that says how much may still be asked in this minute.
-pub(super) fn respond(status: u16, body: impl Serialize, more: HeaderMap) -> Response {
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
-    let mut response = (status, axum::Json(body)).into_response();
-    response.headers_mut().extend(more);
-    response
 }
 
 /// A whole number as a header.

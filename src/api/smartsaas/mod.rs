@@ -24,20 +24,34 @@
 //! - `company:*` stands for users, data, knowledge, business plans, sales and templates, `organiser:*` for projects, `integrations:*` for data and knowledge, `admin:*` for all
 //! - of `message` and `chunk` in one push the chunk follows the message; a push with neither, and without a task, is an error; a task may go back in its status
 
-mod channel;
 mod data;
 mod knowledge;
-mod plans;
+mod names;
+mod operations;
+mod people;
 mod projects;
+mod records;
 mod sales;
 mod schemas;
+mod streams;
 mod templates;
 pub mod wire;
 
+use std::collections::{BTreeMap, HashMap};
+
+use axum::http::HeaderMap;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Service;
+use super::dialect::{self, Dialect};
+use super::document::{self, Describe, one_of, plain};
+use super::operation::{Answers, Operation};
+use crate::error::Result;
+use wire::AgentFault;
 
 /// What the paths of this dialect begin with, and before that, for clients whose base address is that of the host.
 const PREFIX: &str = "/protected";
@@ -57,57 +71,84 @@ pub(super) fn canonical(route: &str) -> &str {
     }
 }
 
+const fn dialect(prefix: &'static str, operations: &'static [Operation]) -> Dialect {
+    Dialect {
+        tag: "agents",
+        prefix,
+        operations,
+        secret: wire::secret,
+        admit: |_, _| Ok(HeaderMap::new()),
+        query,
+        needs_json: true,
+        key_member: None,
+        view: wire::view,
+        envelope: wire::envelope,
+        fault: wire::fault,
+        describe: Describe {
+            fault: "AgentFault",
+            schemas,
+            answer,
+            parameter,
+        },
+    }
+}
+
+static AGENTS: Dialect = dialect(PREFIX, operations::AGENTS);
+static APP: Dialect = dialect(BEFORE, operations::APP);
+
 pub(super) fn routes() -> OpenApiRouter<Service> {
-    OpenApiRouter::new()
-        .routes(routes!(channel::users))
-        .routes(routes!(channel::push))
-        .routes(routes!(data::list, data::create))
-        .routes(routes!(data::folder, data::update, data::remove))
-        .routes(routes!(data::content))
-        .routes(routes!(data::schema))
-        .routes(routes!(data::append))
-        .routes(routes!(data::upload))
-        .routes(routes!(data::query))
-        .routes(routes!(data::export))
-        .routes(routes!(data::row, data::update_row, data::remove_row))
-        .routes(routes!(knowledge::list, knowledge::add))
-        .routes(routes!(knowledge::knowledge))
-        .routes(routes!(knowledge::research))
-        .routes(routes!(plans::list, plans::create, plans::remove))
-        .routes(routes!(plans::plan, plans::remove_named))
-        .routes(routes!(projects::list, projects::create))
-        .routes(routes!(projects::detail))
-        .routes(routes!(projects::completed))
-        .routes(routes!(projects::packages, projects::add_package))
-        .routes(routes!(projects::tasks, projects::add_task))
-        .routes(routes!(projects::update_task))
-        .routes(routes!(projects::update_task_of))
-        .routes(routes!(projects::add_team))
-        .routes(routes!(projects::add_member))
-        .routes(routes!(sales::campaigns, sales::create_campaign))
-        .routes(routes!(sales::put_campaign))
-        .routes(routes!(sales::crm, sales::query_crm))
-        .routes(routes!(sales::funnel, sales::query_funnel))
-        .routes(routes!(sales::forecasts, sales::create_forecast))
-        .routes(routes!(sales::analytics))
-        .routes(routes!(templates::list, templates::create))
-        .routes(routes!(templates::update_email))
-        .routes(routes!(templates::update_webpage))
-        .routes(routes!(schemas::folder))
-        .routes(routes!(schemas::project))
-        .routes(routes!(schemas::package))
-        .routes(routes!(schemas::task))
-        .routes(routes!(schemas::knowledge))
-        .routes(routes!(schemas::plan))
-        .routes(routes!(schemas::campaign))
-        .routes(routes!(schemas::forecast))
-        .routes(routes!(schemas::template))
+    dialect::routes(&AGENTS)
+        .routes(routes!(streams::upload))
+        .routes(routes!(streams::export))
 }
 
 /// The operations of the app itself that scripts of agents call; they have one address.
 pub(super) fn app_routes() -> OpenApiRouter<Service> {
-    OpenApiRouter::new()
-        .routes(routes!(sales::create_lead))
-        .routes(routes!(sales::add_lead))
-        .routes(routes!(sales::move_lead))
+    dialect::routes(&APP)
+}
+
+/// Reads the query string: unknown parameters are ignored.
+fn query(
+    _: &Operation,
+    _: &BTreeMap<String, String>,
+    given: Vec<(String, String)>,
+) -> Result<HashMap<String, String>> {
+    Ok(given.into_iter().collect())
+}
+
+fn schemas() -> Vec<(String, RefOr<Schema>)> {
+    let mut schemas = vec![("AgentFault".to_owned(), AgentFault::schema())];
+    <AgentFault as ToSchema>::schemas(&mut schemas);
+    schemas
+}
+
+fn answer(operation: &Operation) -> Schema {
+    let mut object = plain(Type::Object)
+        .property("success", plain(Type::Boolean).build())
+        .property("data", document::data(operation))
+        .required("success")
+        .required("data");
+    if operation.success == 201 {
+        object = object
+            .property("message", plain(Type::String).build())
+            .property("_id", plain(Type::String).build());
+    }
+    if operation.answers == Answers::Many {
+        let mut pages = plain(Type::Object);
+        for name in ["page", "limit", "total", "pages"] {
+            pages = pages.property(name, plain(Type::Integer).build());
+        }
+        object = object.property("pagination", pages.build());
+    }
+    object.build().into()
+}
+
+fn parameter(_: &Operation, name: &str) -> Option<Schema> {
+    match name {
+        "page" | "limit" | "pageSize" => Some(plain(Type::Integer).minimum(Some(1)).build().into()),
+        "sortBy" => Some(one_of(&["updatedAt", "createdAt", "title"])),
+        "sortOrder" => Some(one_of(&["asc", "desc"])),
+        "filterType" => Some(one_of(&["day", "week", "month"])),
+        _ => None,
+    }
 }

@@ -1,371 +1,180 @@
 //! Campaigns, leads, the funnel, forecasts, analytics.
 
-use axum::Json;
-use axum::extract::State;
-use axum::http::StatusCode;
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use utoipa::{IntoParams, ToSchema};
 
-use super::wire::{
-    AgentFault, Auth, Body, Fields, ListQuery, Many, One, Problem, Query, View, created, many,
-    numbered, one,
-};
-use crate::api::Service;
-use crate::auth::Caller;
+use super::names;
+use super::wire::{Fields, numbered, page, view};
+use crate::api::operation::{Call, Data};
+use crate::auth::Area;
+use crate::crm::campaigns::{self, Funnel, NewLead, Question};
+use crate::crm::{FORECAST, LEAD};
+use crate::data::rows;
 use crate::error::{Error, Result};
-use crate::records::sales::{self, Funnel, PlacedLead, Question};
-use crate::records::{self, Filter, Kind, NewRecord};
+use crate::records::plan::Plan;
+use crate::records::write::{New, Patch};
 
-/// Lists campaigns.
-#[utoipa::path(get, path = "/protected/sales/campaigns", tag = "agents", operation_id = "listSalesCampaigns", security(("key" = [])), params(ListQuery),
-    responses((status = 200, body = Many), (status = "4XX", body = AgentFault)))]
-pub(super) async fn campaigns(
-    State(service): State<Service>,
-    Auth(caller): Auth,
-    Query(query): Query<ListQuery>,
-) -> Result<Json<Many>, Problem> {
-    let page = query.numbered()?;
-    let found = records::list(
-        &service.app,
-        &caller,
-        &[Kind::Campaign],
-        &Filter::default(),
-        &page,
-    )
-    .await?;
-    Ok(many(&found, &page)?)
-}
-
-/// Creates a campaign, with its `stages` in order and its first `leads`.
-#[utoipa::path(post, path = "/protected/sales/campaigns", tag = "agents", operation_id = "createSalesCampaign", security(("key" = [])), request_body = Object,
-    responses((status = 201, body = One<View>), (status = "4XX", body = AgentFault)))]
-pub(super) async fn create_campaign(
-    State(service): State<Service>,
-    Auth(caller): Auth,
-    Body(body): Body<Map<String, Value>>,
-) -> Result<(StatusCode, Json<One<View>>), Problem> {
-    let new = Fields(body).record(Kind::Campaign)?;
-    add_campaign(&service, &caller, new).await
-}
-
-async fn add_campaign(
-    service: &Service,
-    caller: &Caller,
-    new: NewRecord,
-) -> Result<(StatusCode, Json<One<View>>), Problem> {
-    let (campaign, leads) = sales::create_campaign(&service.app, caller, new).await?;
-    let mut view = View::of(&campaign)?;
-    view.more
-        .insert("stages".to_owned(), json!(sales::stages(&campaign)?));
-    view.more.insert("leadsCount".to_owned(), json!(leads));
-    Ok(created(view))
-}
-
-/// Creates a campaign, which stands in `campaign`, or changes the one of `id`.
-#[utoipa::path(post, path = "/protected/sales/create-campaign", tag = "agents", operation_id = "createOrUpdateSalesCampaign", security(("key" = [])), request_body = Object,
-    responses((status = 201, body = One<View>), (status = 200, body = One<View>), (status = "4XX", body = AgentFault)))]
-pub(super) async fn put_campaign(
-    State(service): State<Service>,
-    Auth(caller): Auth,
-    Body(mut body): Body<Map<String, Value>>,
-) -> Result<(StatusCode, Json<One<View>>), Problem> {
-    let id = body.get("id").and_then(Value::as_str).map(str::to_owned);
-    let fields = match body.remove("campaign") {
-        Some(Value::Object(campaign)) => campaign,
-        Some(_) => {
-            return Err(Error::invalid("field_invalid", "campaign must be an object").into());
-        }
-        None => {
-            body.remove("id");
-            body
-        }
-    };
-    let new = Fields(fields).record(Kind::Campaign)?;
-    let Some(id) = id.filter(|id| !id.trim().is_empty()) else {
-        return add_campaign(&service, &caller, new).await;
-    };
-    let mut changes = records::Changes {
-        title: new.title,
-        body: new.body,
-    };
-    // Leads come with a campaign only when it is made.
-    if changes.body.remove("leads").is_some() {
-        let message = "leads of a campaign that is there are added one by one";
-        return Err(Error::invalid("leads_invalid", message).into());
-    }
-    let campaign = sales::update_campaign(&service.app, &caller, &id, new.status, changes).await?;
-    Ok((StatusCode::OK, one(View::of(&campaign)?)))
-}
-
-/// A lead with the stage that it is in.
-fn placed(placed: &PlacedLead) -> Result<View> {
-    let mut view = View::of(&placed.lead)?;
-    let mut note = |name: &str, value: Value| view.more.insert(name.to_owned(), value);
-    if let Some((at, name)) = placed.stage()? {
-        note("campaignId", json!(placed.lead.parent_id));
-        note("stageIndex", json!(at));
-        note("stage", json!(name));
-    }
-    Ok(view)
-}
-
-/// Takes out where a lead is to be.
-fn place(fields: &mut Fields) -> Option<Value> {
+/// Takes out the stage that a lead is to be in.
+fn stage(fields: &mut Fields) -> Option<Value> {
     ["stageId", "stageIndex", "stage"]
         .iter()
-        .find_map(|name| fields.0.remove(*name))
+        .find_map(|name| fields.0.shift_remove(*name))
         .filter(|stage| !stage.is_null())
 }
 
-/// Adds a lead (`name`, `email`, `phone`, `company`, and what else is wanted) to a campaign (`campaignId`), in its first stage or in `stageId`.
-#[utoipa::path(post, path = "/api/sales/create-lead", tag = "agents", operation_id = "createSalesLead", security(("key" = [])), request_body = Object,
-    responses((status = 201, body = One<View>), (status = "4XX", body = AgentFault)))]
-pub(super) async fn create_lead(
-    State(service): State<Service>,
-    Auth(caller): Auth,
-    Body(body): Body<Map<String, Value>>,
-) -> Result<(StatusCode, Json<One<View>>), Problem> {
+/// Reads a lead.
+fn lead(body: Map<String, Value>) -> Result<NewLead> {
     let mut fields = Fields(body);
-    let campaign_id = fields.text("campaignId")?;
-    let stage = place(&mut fields);
-    let name = fields.0.get("name").cloned();
-    let mut new = fields.record(Kind::Lead)?;
-    new.body.extend(name.map(|name| ("name".to_owned(), name)));
+    let stage = stage(&mut fields);
+    let title = fields.text("title")?;
     // The status of a lead is its stage.
-    new.status = None;
-    let title = ["email", "company"]
-        .iter()
-        .find_map(|n| new.body.get(*n)?.as_str());
-    new.title = new.title.or_else(|| title.map(str::to_owned));
-    let lead = sales::create_lead(
-        &service.app,
-        &caller,
-        campaign_id.as_deref(),
-        stage.as_ref(),
-        new,
-    )
-    .await?;
-    Ok(created(placed(&lead)?))
+    fields.0.shift_remove("status");
+    let mut body = fields.0;
+    names::to_canonical(&LEAD, &mut body);
+    let word = |name: &str| body.get(name).and_then(Value::as_str).map(str::to_owned);
+    let title = title.or_else(|| {
+        ["name", "email", "company_name"]
+            .into_iter()
+            .find_map(word)
+            .filter(|t| !t.trim().is_empty())
+    });
+    Ok(NewLead {
+        new: New {
+            title: Some(title.unwrap_or_else(|| "lead".to_owned())),
+            body,
+            area: Some(Area::Sales.name().to_owned()),
+            ..New::default()
+        },
+        stage,
+    })
 }
 
-/// Puts a lead (`leadId`) into a campaign (`campaignId`), in its first stage or in `stageId`; it leaves the campaign that it was in.
-#[utoipa::path(post, path = "/api/sales/funnel/add-lead", tag = "agents", operation_id = "addLeadToCampaign", security(("key" = [])), request_body = Object,
-    responses((status = 200, body = One<View>), (status = "4XX", body = AgentFault)))]
-pub(super) async fn add_lead(
-    State(service): State<Service>,
-    Auth(caller): Auth,
-    Body(body): Body<Map<String, Value>>,
-) -> Result<Json<One<View>>, Problem> {
-    let mut fields = Fields(body);
-    let lead_id = fields.required("leadId")?;
-    let campaign_id = fields.required("campaignId")?;
-    let stage = place(&mut fields);
-    let lead = sales::place_lead(
-        &service.app,
-        &caller,
-        &lead_id,
-        &campaign_id,
-        stage.as_ref(),
-    )
-    .await?;
-    Ok(one(placed(&lead)?))
+pub(super) async fn create_campaign(call: Call<'_>) -> Result<Plan> {
+    campaign(call, call.body.clone()).await
 }
 
-/// Moves a lead (`leadId`) to another stage of its campaign (`toStageId`: name, id or position); with `fromStageId` only if it is in that one.
-#[utoipa::path(post, path = "/api/sales/funnel/move-lead", tag = "agents", operation_id = "moveLead", security(("key" = [])), request_body = Object,
-    responses((status = 200, body = One<View>), (status = "4XX", body = AgentFault)))]
-pub(super) async fn move_lead(
-    State(service): State<Service>,
-    Auth(caller): Auth,
-    Body(body): Body<Map<String, Value>>,
-) -> Result<Json<One<View>>, Problem> {
-    let mut fields = Fields(body);
-    let lead_id = fields.required("leadId")?;
-    let mut stage = |name: &str| fields.0.remove(name).filter(|v| !v.is_null());
-    let from = stage("fromStageId");
-    let to = stage("toStageId").ok_or_else(|| Error::invalid("field_missing", "send toStageId"))?;
-    let lead = sales::move_lead(&service.app, &caller, &lead_id, from.as_ref(), &to).await?;
-    Ok(one(placed(&lead)?))
+async fn campaign(call: Call<'_>, mut body: Map<String, Value>) -> Result<Plan> {
+    let invalid = || {
+        Error::invalid(
+            "leads_invalid",
+            "leads must be a list of at most 200 objects",
+        )
+    };
+    let leads = match body.shift_remove("leads") {
+        None => Vec::new(),
+        Some(Value::Array(list)) => list
+            .into_iter()
+            .map(|given| match given {
+                Value::Object(body) => lead(body),
+                _ => Err(invalid()),
+            })
+            .collect::<Result<_>>()?,
+        Some(_) => return Err(invalid()),
+    };
+    let new = Fields(body).record()?;
+    campaigns::create(call.app, call.caller, new, leads).await
 }
 
-/// A stage of a funnel.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-struct Stage {
-    /// Its position, from 0.
-    stage_index: usize,
-    name: String,
-    leads: i64,
-}
-
-/// How many leads of a campaign are in each stage.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct FunnelRecord {
-    campaign_id: String,
-    title: String,
-    leads: i64,
-    stages: Vec<Stage>,
-}
-
-impl From<Funnel> for FunnelRecord {
-    fn from(funnel: Funnel) -> Self {
-        Self {
-            campaign_id: funnel.campaign.id,
-            title: funnel.campaign.title,
-            leads: funnel.stages.iter().map(|(_, n)| n).sum(),
-            stages: funnel
-                .stages
-                .into_iter()
-                .enumerate()
-                .map(|(stage_index, (name, leads))| Stage {
-                    stage_index,
-                    name,
-                    leads,
-                })
-                .collect(),
+/// Creates a campaign, or changes the one that `id` names.
+pub(super) async fn put_campaign(call: Call<'_>) -> Result<Plan> {
+    let mut body = call.body.clone();
+    let id = body.get("id").and_then(Value::as_str).map(str::to_owned);
+    let fields = match body.shift_remove("campaign") {
+        Some(Value::Object(campaign)) => campaign,
+        Some(_) => {
+            return Err(Error::invalid(
+                "field_invalid",
+                "campaign must be an object",
+            ));
         }
+        None => {
+            body.shift_remove("id");
+            body
+        }
+    };
+    let Some(id) = id.filter(|id| !id.trim().is_empty()) else {
+        return campaign(call, fields).await;
+    };
+    // Leads come with a campaign only when it is created.
+    if fields.contains_key("leads") {
+        return Err(Error::invalid(
+            "leads_invalid",
+            "leads of a campaign that is there are added one by one",
+        ));
     }
+    let new = Fields(fields).record()?;
+    let patch = Patch {
+        title: new.title,
+        status: new.status,
+        body: new.body,
+        ..Patch::default()
+    };
+    campaigns::update(call.app, call.caller, &id, patch).await
 }
 
-/// Shows the campaigns with the number of their leads per stage.
-#[utoipa::path(get, path = "/protected/sales/crm", tag = "agents", operation_id = "getSalesCrm", security(("key" = [])),
-    responses((status = 200, body = One<Vec<FunnelRecord>>), (status = "4XX", body = AgentFault)))]
-pub(super) async fn crm(
-    State(service): State<Service>,
-    Auth(caller): Auth,
-) -> Result<Json<One<Vec<FunnelRecord>>>, Problem> {
-    let funnels = sales::funnels(&service.app, &caller, None).await?;
-    Ok(one(funnels.into_iter().map(Into::into).collect()))
+pub(super) async fn create_lead(call: Call<'_>) -> Result<Plan> {
+    let mut fields = Fields(call.body.clone());
+    let campaign_id = fields.text("campaignId")?;
+    let lead = lead(fields.0)?;
+    campaigns::add_lead(call.app, call.caller, campaign_id.as_deref(), lead).await
 }
 
-/// Pages through the leads of a campaign (`campaignId`), of one stage (`stageIndex`) or all.
-#[utoipa::path(post, path = "/protected/sales/crm", tag = "agents", operation_id = "querySalesCrm", security(("key" = [])), request_body = Object,
-    responses((status = 200, body = Many), (status = "4XX", body = AgentFault)))]
-pub(super) async fn query_crm(
-    State(service): State<Service>,
-    Auth(caller): Auth,
-    Body(body): Body<Map<String, Value>>,
-) -> Result<Json<Many>, Problem> {
-    let mut fields = Fields(body);
+/// Returns the id of a lead's row: agents may know a lead by its id in another dialect.
+fn lead_id(given: &str) -> &str {
+    LEAD.row_id(given).unwrap_or(given)
+}
+
+pub(super) async fn add_lead(call: Call<'_>) -> Result<Plan> {
+    let mut fields = Fields(call.body.clone());
+    let lead = fields.required("leadId")?;
+    let campaign = fields.required("campaignId")?;
+    let stage = stage(&mut fields);
+    let (lead, stage) = (lead_id(&lead), stage.as_ref());
+    campaigns::place_lead(call.app, call.caller, lead, &campaign, stage).await
+}
+
+pub(super) async fn move_lead(call: Call<'_>) -> Result<Plan> {
+    let mut fields = Fields(call.body.clone());
+    let lead = fields.required("leadId")?;
+    let stage = |name: &str| call.body.get(name).filter(|v| !v.is_null());
+    let to = stage("toStageId").ok_or_else(|| Error::invalid("field_missing", "send toStageId"))?;
+    let from = stage("fromStageId");
+    campaigns::move_lead(call.app, call.caller, lead_id(&lead), from, to).await
+}
+
+fn funnel_json(funnel: Funnel) -> Value {
+    let leads: i64 = funnel.stages.iter().map(|(_, n)| n).sum();
+    let stages = funnel.stages.into_iter().enumerate();
+    let stages =
+        stages.map(|(at, (name, leads))| json!({"stageIndex": at, "name": name, "leads": leads}));
+    json!({
+        "campaignId": funnel.campaign.id,
+        "title": funnel.campaign.title,
+        "leads": leads,
+        "stages": stages.collect::<Vec<_>>()
+    })
+}
+
+/// Shows the funnel of one campaign, which the query string or the body names, or of all.
+pub(super) async fn funnels(call: Call<'_>) -> Result<Data> {
+    let in_body = Fields(call.body.clone()).text("campaignId")?;
+    let id = call.query("campaignId").or(in_body.as_deref());
+    let funnels = campaigns::funnels(call.app, call.caller, id).await?;
+    let shown = funnels.into_iter().map(funnel_json);
+    Ok(Data::One(Value::Array(shown.collect())))
+}
+
+pub(super) async fn leads(call: Call<'_>) -> Result<Data> {
+    let mut fields = Fields(call.body.clone());
     let campaign_id = fields
         .text("campaignId")?
         .ok_or_else(|| Error::invalid("campaign_missing", "say which campaign: campaignId"))?;
     // The contract's sample counts from 0.
-    let page = fields.number("page")?.unwrap_or(1).max(1);
+    let number = fields.number("page")?.unwrap_or(1).max(1);
     let limit = fields.number("limit")?.filter(|n| *n != 0).unwrap_or(10);
-    let page = numbered(page, limit, None, None)?;
+    let paging = numbered(number, limit, None, None)?;
     let stage = fields.number("stageIndex")?;
-    let (_, found) = sales::leads(&service.app, &caller, &campaign_id, stage, &page).await?;
-    Ok(many(&found, &page)?)
-}
-
-/// Which campaign.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(rename_all = "camelCase")]
-#[into_params(parameter_in = Query, rename_all = "camelCase")]
-pub(super) struct FunnelQuery {
-    /// One campaign; all when absent.
-    campaign_id: Option<String>,
-}
-
-/// Shows how many leads are in each stage.
-#[utoipa::path(get, path = "/protected/sales/funnel", tag = "agents", operation_id = "getSalesFunnel", security(("key" = [])), params(FunnelQuery),
-    responses((status = 200, body = One<Vec<FunnelRecord>>), (status = "4XX", body = AgentFault)))]
-pub(super) async fn funnel(
-    State(service): State<Service>,
-    Auth(caller): Auth,
-    Query(query): Query<FunnelQuery>,
-) -> Result<Json<One<Vec<FunnelRecord>>>, Problem> {
-    let funnels = sales::funnels(&service.app, &caller, query.campaign_id.as_deref()).await?;
-    Ok(one(funnels.into_iter().map(Into::into).collect()))
-}
-
-/// The same, with `campaignId` in the body.
-#[utoipa::path(post, path = "/protected/sales/funnel", tag = "agents", operation_id = "querySalesFunnel", security(("key" = [])), request_body = Object,
-    responses((status = 200, body = One<Vec<FunnelRecord>>), (status = "4XX", body = AgentFault)))]
-pub(super) async fn query_funnel(
-    State(service): State<Service>,
-    Auth(caller): Auth,
-    Body(body): Body<Map<String, Value>>,
-) -> Result<Json<One<Vec<FunnelRecord>>>, Problem> {
-    let campaign_id = Fields(body).text("campaignId")?;
-    let funnels = sales::funnels(&service.app, &caller, campaign_id.as_deref()).await?;
-    Ok(one(funnels.into_iter().map(Into::into).collect()))
-}
-
-/// Lists forecasts.
-#[utoipa::path(get, path = "/protected/sales/forecasts", tag = "agents", operation_id = "listSalesForecasts", security(("key" = [])), params(ListQuery),
-    responses((status = 200, body = Many), (status = "4XX", body = AgentFault)))]
-pub(super) async fn forecasts(
-    State(service): State<Service>,
-    Auth(caller): Auth,
-    Query(query): Query<ListQuery>,
-) -> Result<Json<Many>, Problem> {
-    let page = query.numbered()?;
-    let found = records::list(
-        &service.app,
-        &caller,
-        &[Kind::Forecast],
-        &Filter::default(),
-        &page,
-    )
-    .await?;
-    Ok(many(&found, &page)?)
-}
-
-/// Creates a forecast: any JSON object.
-#[utoipa::path(post, path = "/protected/sales/forecasts", tag = "agents", operation_id = "createSalesForecast", security(("key" = [])), request_body = Object,
-    responses((status = 201, body = One<View>), (status = "4XX", body = AgentFault)))]
-pub(super) async fn create_forecast(
-    State(service): State<Service>,
-    Auth(caller): Auth,
-    Body(body): Body<Map<String, Value>>,
-) -> Result<(StatusCode, Json<One<View>>), Problem> {
-    let new = Fields(body).record(Kind::Forecast)?;
-    Ok(created(View::of(
-        &records::create(&service.app, &caller, new).await?,
-    )?))
-}
-
-/// What to count.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(rename_all = "camelCase")]
-#[into_params(parameter_in = Query, rename_all = "camelCase")]
-pub(super) struct AnalyticsQuery {
-    /// First day, as 2026-04-01 or RFC 3339.
-    start_date: Option<String>,
-    /// Last day.
-    end_date: Option<String>,
-    /// `day` (when absent), `week` or `month`.
-    filter_type: Option<String>,
-    /// A forecast to show beside it.
-    forecast_id: Option<String>,
-    /// Rows of folders to show beside it, separated by commas, at most 100.
-    data_item_ids: Option<String>,
-}
-
-/// Counts of a day, week or month.
-#[derive(Debug, Serialize, ToSchema)]
-struct BucketRecord {
-    /// Its first day.
-    date: String,
-    campaigns: i64,
-    leads: i64,
-    /// Leads in the last stage of their campaign.
-    won: i64,
-}
-
-/// What happened when.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct AnalyticsRecord {
-    filter_type: String,
-    buckets: Vec<BucketRecord>,
-    forecast: Option<View>,
-    #[schema(value_type = Vec<Object>)]
-    data_items: Vec<Value>,
+    let (_, listed) = campaigns::leads(call.app, call.caller, &campaign_id, stage, &paging).await?;
+    page(&LEAD, &listed, paging)
 }
 
 fn day(name: &str, given: Option<&str>) -> Result<Option<chrono::NaiveDate>> {
@@ -384,42 +193,35 @@ fn day(name: &str, given: Option<&str>) -> Result<Option<chrono::NaiveDate>> {
         })
 }
 
-/// Counts campaigns and leads by the time of their creation.
-#[utoipa::path(get, path = "/protected/sales/analytics", tag = "agents", operation_id = "getSalesAnalytics", security(("key" = [])), params(AnalyticsQuery),
-    responses((status = 200, body = One<AnalyticsRecord>), (status = "4XX", body = AgentFault)))]
-pub(super) async fn analytics(
-    State(service): State<Service>,
-    Auth(caller): Auth,
-    Query(query): Query<AnalyticsQuery>,
-) -> Result<Json<One<AnalyticsRecord>>, Problem> {
-    let ids = query.data_item_ids.unwrap_or_default();
+/// Rows of folders that are shown beside analytics.
+const ROWS: usize = 100;
+
+pub(super) async fn analytics(call: Call<'_>) -> Result<Data> {
     let question = Question {
-        from: day("startDate", query.start_date.as_deref())?,
-        to: day("endDate", query.end_date.as_deref())?,
-        bucket: query.filter_type.unwrap_or_else(|| "day".to_owned()),
-        forecast_id: query.forecast_id,
-        row_ids: ids
-            .split(',')
-            .map(str::trim)
-            .filter(|id| !id.is_empty())
-            .take(100)
-            .map(str::to_owned)
-            .collect(),
+        from: day("startDate", call.query("startDate"))?,
+        to: day("endDate", call.query("endDate"))?,
+        bucket: call.query("filterType").unwrap_or("day").to_owned(),
+        forecast_id: call.query("forecastId").map(str::to_owned),
     };
-    let found = sales::analytics(&service.app, &caller, &question).await?;
-    Ok(one(AnalyticsRecord {
-        filter_type: question.bucket,
-        buckets: found
-            .buckets
-            .into_iter()
-            .map(|(date, b)| BucketRecord {
-                date: date.to_string(),
-                campaigns: b.campaigns,
-                leads: b.leads,
-                won: b.won,
-            })
-            .collect(),
-        forecast: found.forecast.as_ref().map(View::of).transpose()?,
-        data_items: found.rows,
-    }))
+    let found = campaigns::analytics(call.app, call.caller, &question).await?;
+    let buckets = found.buckets.into_iter().map(|(date, b)| {
+        json!({"date": date.to_string(), "campaigns": b.campaigns, "leads": b.leads, "won": b.won})
+    });
+    let forecast = found.forecast.as_ref().map(|f| view(&FORECAST, f));
+    // Rows belong to another area.
+    let mut items = Vec::new();
+    if call.caller.may(Area::Data.read()) {
+        let ids = call.query("dataItemIds").unwrap_or_default().split(',');
+        let ids = ids.map(str::trim).filter(|id| !id.is_empty()).take(ROWS);
+        let ids: Vec<String> = ids.map(str::to_owned).collect();
+        for row in rows::by_ids(call.app, call.caller, &ids).await? {
+            items.push(json!({"id": row.id, "data": row.data}));
+        }
+    }
+    Ok(Data::One(json!({
+        "filterType": question.bucket,
+        "buckets": buckets.collect::<Vec<_>>(),
+        "forecast": forecast.transpose()?,
+        "dataItems": items
+    })))
 }

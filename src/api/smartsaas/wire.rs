@@ -1,14 +1,18 @@
-//! Envelope, faults, extractors, lists and authentication of the agents dialect.
+//! Envelope, faults, extractors, records and parts of lists as the dialect has them.
 
-use axum::Json;
-use axum::http::StatusCode;
-use serde::{Deserialize, Serialize};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use crate::api::fault::FaultBody;
+use crate::api::operation::{Call, Data, Performed};
+use crate::crm::LEAD;
+use crate::data::FOLDER;
 use crate::error::{Error, Result};
-use crate::records::{Kind, Listed, NewRecord, Numbered, Record, SortBy, projects};
+use crate::records::store::{Listed, Numbered, SortBy};
+use crate::records::write::{New, Patch};
+use crate::records::{Kind, Record};
 
 /// An error as agents see it.
 #[derive(Debug, Serialize, ToSchema)]
@@ -24,7 +28,7 @@ crate::api::extract::problem!(|error| AgentFault {
 });
 
 /// The key as `Bearer <key>`, or alone.
-fn secret(header: &str) -> Option<&str> {
+pub(super) fn secret(header: &str) -> Option<&str> {
     let header = header.trim();
     let alone = match header.split_once(' ') {
         Some((scheme, key)) if scheme.eq_ignore_ascii_case("bearer") => key.trim(),
@@ -33,8 +37,12 @@ fn secret(header: &str) -> Option<&str> {
     (!alone.is_empty()).then_some(alone)
 }
 
-crate::api::extract::extractors!(Problem, secret);
-crate::api::extract::body!(Problem);
+crate::api::extract::auth!(Problem, secret);
+crate::api::extract::parameters!(Problem);
+
+pub(super) fn fault(error: Error) -> Response {
+    Problem(error).into_response()
+}
 
 /// An answer.
 #[derive(Debug, Serialize, ToSchema)]
@@ -51,69 +59,38 @@ pub struct One<T> {
     pub id: Option<String>,
 }
 
-/// Something with an id.
-pub trait HasId {
-    /// Its id.
-    fn id(&self) -> &str;
-}
-
-impl HasId for View {
-    fn id(&self) -> &str {
-        &self.id
-    }
-}
-
-/// An answer with a thing that was asked for.
-pub fn one<T>(data: T) -> Json<One<T>> {
-    Json(One {
+/// An answer with what was asked for.
+pub fn one<T>(data: T) -> One<T> {
+    One {
         success: true,
         message: None,
         data,
         id: None,
+    }
+}
+
+/// Puts what came of an operation into the envelope.
+pub(super) fn envelope(done: Performed, _: &str) -> Result<Value> {
+    let is_made = done.status == 201;
+    Ok(match done.data {
+        Data::One(data) => {
+            let id = data["_id"].as_str().filter(|_| is_made).map(str::to_owned);
+            serde_json::to_value(One {
+                message: is_made.then_some("Data posted"),
+                id,
+                ..one(data)
+            })?
+        }
+        Data::Page(list, page, total) => {
+            let pages = total.div_euclid(page.limit) + i64::from(total % page.limit > 0);
+            json!({
+                "success": true,
+                "data": list,
+                "pagination": {"page": page.page, "limit": page.limit, "total": total, "pages": pages}
+            })
+        }
+        Data::Many(list, _) => json!({"success": true, "data": list}),
     })
-}
-
-/// An answer with a thing that was made.
-pub fn created<T: HasId>(data: T) -> (StatusCode, Json<One<T>>) {
-    let made = One {
-        success: true,
-        message: Some("Data posted"),
-        id: Some(data.id().to_owned()),
-        data,
-    };
-    (StatusCode::CREATED, Json(made))
-}
-
-/// A record as agents see it: its own fields beside these, which win.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = AgentRecord)]
-#[serde(rename_all = "camelCase")]
-pub struct View {
-    /// The same as `id`, for those who look for it there.
-    #[serde(rename = "_id")]
-    twin: String,
-    /// Id.
-    pub id: String,
-    /// What it is: `article`, `finding`, `project`, …
-    kind: String,
-    /// What it is called.
-    title: String,
-    /// Where it is in its life, for kinds that have one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    status: Option<String>,
-    /// The record that holds it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    parent_id: Option<String>,
-    /// The key that wrote it.
-    created_by: Option<String>,
-    created_at: String,
-    updated_at: String,
-    /// The document by which search finds it.
-    document_id: Option<String>,
-    /// Everything that was sent.
-    #[serde(flatten)]
-    #[schema(value_type = Object)]
-    pub more: Map<String, Value>,
 }
 
 /// Names that a record's own fields cannot take.
@@ -130,141 +107,84 @@ const OWN: [&str; 10] = [
     "documentId",
 ];
 
-impl View {
-    /// A record as agents see it.
-    ///
-    /// # Errors
-    /// When the row is damaged.
-    pub fn of(record: &Record) -> Result<Self> {
-        let mut more = record.body()?;
-        more.retain(|name, _| !OWN.contains(&name.as_str()));
-        if record.kind == Kind::Folder.name() {
-            more.entry("dataTitle")
-                .or_insert_with(|| Value::from(record.title.as_str()));
+/// Shows a record: its own fields beside those that every record has.
+///
+/// # Errors
+/// When the row is damaged.
+pub(super) fn view(kind: &Kind, record: &Record) -> Result<Value> {
+    let is_lead = kind.is(&LEAD);
+    let mut json = Map::new();
+    json.insert("_id".to_owned(), json!(record.id));
+    json.insert("id".to_owned(), json!(record.id));
+    let name = if is_lead { "lead" } else { kind.name };
+    json.insert("kind".to_owned(), json!(name));
+    json.insert("title".to_owned(), json!(record.title));
+    // The status of a lead is its stage.
+    let status = if is_lead {
+        &record.stage
+    } else {
+        &record.status
+    };
+    for (name, value) in [("status", status), ("parentId", &record.parent_id)] {
+        if let Some(value) = value {
+            json.insert(name.to_owned(), json!(value));
         }
-        Ok(Self {
-            twin: record.id.clone(),
-            id: record.id.clone(),
-            kind: record.kind.clone(),
-            title: record.title.clone(),
-            status: record.status.clone(),
-            parent_id: record.parent_id.clone(),
-            created_by: record.author.clone(),
-            created_at: record.created_on.rfc3339(),
-            updated_at: record.updated_on.rfc3339(),
-            document_id: record.document_id.clone(),
-            more,
-        })
     }
-}
-
-impl View {
-    /// The same without a field of the agent's own whose name the answer needs.
-    #[must_use]
-    pub fn without(mut self, name: &str) -> Self {
-        self.more.remove(name);
-        self
+    json.insert("createdBy".to_owned(), json!(record.author));
+    json.insert("createdAt".to_owned(), json!(record.created_on.rfc3339()));
+    json.insert("updatedAt".to_owned(), json!(record.updated_on.rfc3339()));
+    json.insert("documentId".to_owned(), json!(record.document_id));
+    let mut body = record.body()?;
+    super::names::to_wire(kind, &mut body);
+    body.retain(|name, _| !OWN.contains(&name.as_str()));
+    json.extend(body);
+    if kind.is(&FOLDER) {
+        json.entry("dataTitle")
+            .or_insert_with(|| Value::from(record.title.as_str()));
     }
+    Ok(Value::Object(json))
 }
 
-/// Which part of a list.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct Pages {
-    /// From 1.
-    page: i64,
-    /// Of a page.
-    limit: i64,
-    /// In all.
-    total: i64,
-    /// Pages in all.
-    pages: i64,
-}
-
-/// A list.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = AgentRecords)]
-pub struct Many {
-    /// `true`.
-    success: bool,
-    data: Vec<View>,
-    pagination: Pages,
-}
-
-impl Many {
-    /// The records, to add to them.
-    pub fn views(&mut self) -> &mut [View] {
-        &mut self.data
-    }
-}
-
-/// A list of records.
+/// Returns a numbered page of records as they are shown.
 ///
 /// # Errors
 /// When a row is damaged.
-pub fn many(listed: &Listed, page: &Numbered) -> Result<Json<Many>> {
-    Ok(Json(Many {
-        success: true,
-        data: listed.items.iter().map(View::of).collect::<Result<_>>()?,
-        pagination: Pages {
-            page: page.page,
-            limit: page.limit,
-            total: listed.total,
-            pages: listed.total.div_euclid(page.limit) + i64::from(listed.total % page.limit > 0),
-        },
-    }))
+pub(super) fn page(kind: &Kind, listed: &Listed, page: Numbered) -> Result<Data> {
+    let shown = listed.items.iter().map(|record| view(kind, record));
+    Ok(Data::Page(
+        shown.collect::<Result<_>>()?,
+        page,
+        listed.total,
+    ))
 }
 
-/// Page, number and order of a list.
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query, rename_all = "camelCase")]
-#[serde(rename_all = "camelCase")]
-pub struct ListQuery {
-    /// From 1.
-    page: Option<String>,
-    /// 1 to 100; 10 when absent.
-    limit: Option<String>,
-    /// `updatedAt` (when absent), `createdAt` or `title`.
-    sort_by: Option<String>,
-    /// `asc` or `desc` (when absent).
-    sort_order: Option<String>,
-    /// Of folders: only those in this one.
-    parent_id: Option<String>,
-}
+/// Names of the parameters of a numbered list.
+pub(super) const PAGING: &[&str] = &["page", "limit", "sortBy", "sortOrder"];
 
-impl ListQuery {
-    /// The record that holds those that are listed.
-    #[must_use]
-    pub fn parent(&self) -> Option<String> {
-        let parent = self.parent_id.as_deref().map(str::trim);
-        parent.filter(|id| !id.is_empty()).map(str::to_owned)
-    }
-
-    /// The part of the list.
-    ///
-    /// # Errors
-    /// `parameter_invalid`.
-    pub fn numbered(&self) -> Result<Numbered> {
-        let wrong = |message: &str| Error::invalid("parameter_invalid", message.to_owned());
-        let number = |text: &Option<String>, otherwise: i64| match text.as_deref().map(str::trim) {
-            None | Some("") => Ok(otherwise),
-            Some(text) => text
-                .parse::<i64>()
-                .map_err(|_| wrong("page and limit must be whole numbers")),
-        };
-        numbered(
-            number(&self.page, 1)?,
-            number(&self.limit, 10)?,
-            self.sort_by.as_deref(),
-            self.sort_order.as_deref(),
-        )
-    }
-}
-
-/// A part of a list from its numbers.
+/// Reads the part of a list that is asked for: `page` from 1, `limit` from 1 to 100 (10 when absent), `sortBy`, `sortOrder`.
 ///
 /// # Errors
 /// `parameter_invalid`.
-pub fn numbered(
+pub(super) fn paging(call: Call<'_>) -> Result<Numbered> {
+    let number = |name: &str, otherwise: i64| match call.query(name).map(str::trim) {
+        None | Some("") => Ok(otherwise),
+        Some(text) => text.parse::<i64>().map_err(|_| {
+            Error::invalid("parameter_invalid", "page and limit must be whole numbers")
+        }),
+    };
+    numbered(
+        number("page", 1)?,
+        number("limit", 10)?,
+        call.query("sortBy"),
+        call.query("sortOrder"),
+    )
+}
+
+/// Returns a part of a list from its numbers.
+///
+/// # Errors
+/// `parameter_invalid`.
+pub(super) fn numbered(
     page: i64,
     limit: i64,
     sort_by: Option<&str>,
@@ -296,9 +216,9 @@ pub fn numbered(
     })
 }
 
-/// A JSON object as agents send it, taken apart.
-#[derive(Debug, Default)]
-pub struct Fields(pub Map<String, Value>);
+/// A JSON object as agents send it, to take apart.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Fields(pub Map<String, Value>);
 
 impl Fields {
     /// Takes a text out; blank counts as none.
@@ -381,12 +301,30 @@ impl Fields {
     }
 }
 
+/// Longest status, in characters.
+const STATUS: usize = 60;
+
+/// Checks a status.
+///
+/// # Errors
+/// `status_invalid`.
+fn status(given: Option<String>) -> Result<Option<String>> {
+    let given = given.map(|word| word.trim().to_owned());
+    match given {
+        Some(word) if !(1..=STATUS).contains(&word.chars().count()) => Err(Error::invalid(
+            "status_invalid",
+            format!("a status has 1 to {STATUS} characters"),
+        )),
+        word => Ok(word),
+    }
+}
+
 impl Fields {
-    /// A record of a kind: its title and status apart, everything else as its body.
+    /// Returns a new record: its title and status apart, everything else as its fields.
     ///
     /// # Errors
     /// `field_invalid`, `status_invalid`.
-    pub fn record(mut self, kind: Kind) -> Result<NewRecord> {
+    pub fn record(mut self) -> Result<New> {
         let title = match self.first(&["title", "name"])? {
             Some(title) => Some(title),
             // The app's own models name their titles; they stay where their clients look for them.
@@ -395,21 +333,28 @@ impl Fields {
                 .find_map(|name| self.0.get(*name)?.as_str())
                 .map(str::to_owned),
         };
-        let status = self.text("status")?;
+        let status = status(self.text("status")?)?;
         if let Some(tags) = self.list("tags")? {
             self.0.insert("tags".to_owned(), Value::Array(tags));
         }
-        Ok(NewRecord {
-            kind,
-            parent_id: None,
+        Ok(New {
             title,
-            status: projects::status(status.as_deref())?,
+            status,
             body: self.0,
+            ..New::default()
         })
     }
-}
 
-/// Something that was removed.
-pub fn removed(id: &str) -> Json<One<Value>> {
-    one(json!({"id": id, "deleted": true}))
+    /// Returns a change: title and status apart, everything else as fields.
+    ///
+    /// # Errors
+    /// `field_invalid`, `status_invalid`.
+    pub fn patch(mut self) -> Result<Patch> {
+        Ok(Patch {
+            title: self.first(&["title", "name"])?,
+            status: status(self.text("status")?)?,
+            body: self.0,
+            ..Patch::default()
+        })
+    }
 }

@@ -1,0 +1,225 @@
+//! Dialects: how a contract authenticates, names, wraps and refuses. The router of a dialect is made from its table of operations.
+
+use std::collections::{BTreeMap, HashMap};
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodFilter, MethodRouter, on};
+use serde_json::{Map, Value};
+use utoipa_axum::router::OpenApiRouter;
+
+use super::operation::{Call, Operation, Performed, perform};
+use super::{Service, document, extract};
+use crate::app::App;
+use crate::auth::Caller;
+use crate::error::{Detail, Error, Result};
+use crate::records::plan::View;
+
+/// How a contract speaks.
+pub(super) struct Dialect {
+    /// Tag of its operations in the documentation.
+    pub tag: &'static str,
+    /// What its paths begin with.
+    pub prefix: &'static str,
+    /// Its operations.
+    pub operations: &'static [Operation],
+    /// Finds the secret in the `Authorization` header.
+    pub secret: fn(&str) -> Option<&str>,
+    /// Admits a caller; returns headers for the answer.
+    pub admit: fn(&App, &Caller) -> Result<HeaderMap>,
+    /// Reads the query string; the parameters of the path are known.
+    pub query: fn(
+        &Operation,
+        &BTreeMap<String, String>,
+        Vec<(String, String)>,
+    ) -> Result<HashMap<String, String>>,
+    /// Whether bodies need the content type of JSON.
+    pub needs_json: bool,
+    /// The member of a body that may hold the idempotency key; it is taken out.
+    pub key_member: Option<&'static str>,
+    /// Shows a record.
+    pub view: View,
+    /// Puts what came of an operation into the envelope; the second argument is the address that the request came to.
+    pub envelope: fn(Performed, &str) -> Result<Value>,
+    /// Answers with an error.
+    pub fault: fn(Error) -> Response,
+    /// Describes answers and errors in the documentation.
+    pub describe: document::Describe,
+}
+
+impl std::fmt::Debug for Dialect {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Dialect")
+            .field("tag", &self.tag)
+            .finish_non_exhaustive()
+    }
+}
+
+const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+
+/// Returns the router of a dialect, with its documentation.
+pub(super) fn routes(dialect: &'static Dialect) -> OpenApiRouter<Service> {
+    let mut by_path: Vec<(&'static str, MethodRouter<Service>)> = Vec::new();
+    for operation in dialect.operations {
+        let filter = match operation.method {
+            "POST" => MethodFilter::POST,
+            "PUT" => MethodFilter::PUT,
+            "PATCH" => MethodFilter::PATCH,
+            "DELETE" => MethodFilter::DELETE,
+            _ => MethodFilter::GET,
+        };
+        let handler = move |State(service): State<Service>, request: Request| async move {
+            match serve(dialect, operation, &service, request).await {
+                Ok(response) => response,
+                Err(error) => (dialect.fault)(error),
+            }
+        };
+        match by_path.iter_mut().find(|(path, _)| *path == operation.path) {
+            Some((_, router)) => *router = std::mem::take(router).on(filter, handler),
+            None => by_path.push((operation.path, on(filter, handler))),
+        }
+    }
+    let mut router = axum::Router::new();
+    for (path, methods) in by_path {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "these routes are documented from the same table"
+        )]
+        {
+            router = router.route(&format!("{}{path}", dialect.prefix), methods);
+        }
+    }
+    let mut router = OpenApiRouter::from(router);
+    document::write(router.get_openapi_mut(), dialect);
+    router
+}
+
+async fn serve(
+    dialect: &'static Dialect,
+    operation: &'static Operation,
+    service: &Service,
+    request: Request,
+) -> Result<Response> {
+    let (mut parts, body) = request.into_parts();
+    let caller = extract::caller(&parts, service, dialect.secret).await?;
+    let mut more = (dialect.admit)(&service.app, &caller)?;
+    operation.allow(&caller)?;
+    let path = path(&mut parts, service).await?;
+    let given = parts.uri.query().unwrap_or_default();
+    let given = url::form_urlencoded::parse(given.as_bytes()).into_owned();
+    let query = (dialect.query)(operation, &path, given.collect())?;
+    let base = base(&parts.headers);
+    let key = parts.headers.get("idempotency-key").cloned();
+    let mut body = if operation.has_body() {
+        object(
+            dialect,
+            operation,
+            service,
+            Request::from_parts(parts, body),
+        )
+        .await?
+    } else {
+        Map::new()
+    };
+    let key = take_key(key.as_ref(), dialect.key_member, &mut body)?;
+    let call = Call {
+        app: &service.app,
+        caller: &caller,
+        operation,
+        path: &path,
+        query: &query,
+        body: &body,
+    };
+    let done = perform(call, key, dialect.view).await?;
+    if done.is_replayed {
+        more.insert(REPLAYED, HeaderValue::from_static("true"));
+    }
+    let status = StatusCode::from_u16(done.status).unwrap_or(StatusCode::OK);
+    let envelope = (dialect.envelope)(done, &base)?;
+    let mut response = (status, axum::Json(envelope)).into_response();
+    response.headers_mut().extend(more);
+    Ok(response)
+}
+
+/// Reads the parameters of the path.
+async fn path(parts: &mut Parts, service: &Service) -> Result<BTreeMap<String, String>> {
+    let path = RawPathParams::from_request_parts(parts, service).await;
+    let path = path.map_err(|e| Error::invalid("path_invalid", e.body_text()))?;
+    let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+    Ok(path.iter().map(owned).collect())
+}
+
+/// Reads the body as an object; one that may be absent is an empty one then.
+async fn object(
+    dialect: &Dialect,
+    operation: &Operation,
+    service: &Service,
+    request: Request,
+) -> Result<Map<String, Value>> {
+    let content_type = request.headers().get(header::CONTENT_TYPE).cloned();
+    let content_type = content_type.as_ref().and_then(|v| v.to_str().ok());
+    let is_json = content_type.is_some_and(|mime| {
+        let mime = mime.split(';').next().unwrap_or_default().trim();
+        mime.eq_ignore_ascii_case("application/json") || mime.ends_with("+json")
+    });
+    let request = extract::without_mark(request).await?;
+    let bytes = Bytes::from_request(request, service)
+        .await
+        .map_err(|e| Error::invalid("body_invalid", e.body_text()))?;
+    if bytes.is_empty() && operation.is_body_optional {
+        return Ok(Map::new());
+    }
+    if dialect.needs_json && !is_json {
+        return Err(Error::invalid(
+            "content_type_wrong",
+            "send the body with Content-Type: application/json",
+        ));
+    }
+    serde_json::from_slice(&bytes)
+        .map_err(|e| Error::invalid("body_invalid", format!("the body is no JSON object: {e}")))
+}
+
+/// Takes the idempotency key from the header or, without one there, from the body, which never keeps it.
+///
+/// # Errors
+/// `idempotency_key_invalid`.
+pub(super) fn take_key(
+    header: Option<&HeaderValue>,
+    member: Option<&str>,
+    body: &mut Map<String, Value>,
+) -> Result<Option<String>> {
+    let in_body = member
+        .and_then(|name| body.shift_remove(name))
+        .filter(|v| !v.is_null());
+    let key = match (header, &in_body) {
+        (None, None) => return Ok(None),
+        (Some(header), _) => header.to_str().ok(),
+        (None, Some(member)) => member.as_str(),
+    };
+    let key = key.map(str::trim).unwrap_or_default();
+    let is_visible = key.chars().all(|c| !c.is_control());
+    if key.is_empty() || key.len() > 255 || !is_visible {
+        let message = "an idempotency key has 1 to 255 visible characters";
+        let field = ("idempotency_key".to_owned(), message.to_owned());
+        return Err(Error::invalid("idempotency_key_invalid", message)
+            .with_detail(Detail::Fields(vec![field])));
+    }
+    Ok(Some(key.to_owned()))
+}
+
+/// Returns the address that a request came to; empty when it does not say.
+pub(super) fn base(headers: &HeaderMap) -> String {
+    let word = |name: &str| {
+        headers.get(name).and_then(|v| v.to_str().ok()).filter(|v| {
+            !v.is_empty()
+                && v.bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"-.:[]_".contains(&b))
+        })
+    };
+    let host = word("x-forwarded-host").or(word(header::HOST.as_str()));
+    let scheme = word("x-forwarded-proto").unwrap_or("http");
+    host.map_or_else(String::new, |host| format!("{scheme}://{host}"))
+}

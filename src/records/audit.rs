@@ -1,0 +1,130 @@
+//! The audit: every change of a record leaves an entry, in its own transaction.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value, json};
+
+use super::body::Body;
+use super::kind::Kind;
+use super::record::Record;
+use super::request::Request;
+use super::store;
+use crate::app::App;
+use crate::clock::Time;
+use crate::db::{Tx, args};
+use crate::error::Result;
+use crate::page::{Listing, Page};
+
+/// A change of a record.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Entry {
+    pub id: String,
+    pub entity_kind: String,
+    pub entity_id: String,
+    /// `create`, `update`, `delete`, or what an operation calls it.
+    pub action: String,
+    /// The key that asked for it; absent for the service itself.
+    pub actor: Option<String>,
+    pub operation: String,
+    /// The request, as in the log.
+    pub request_id: String,
+    /// JSON object: field to `[before, after]`.
+    pub changes: String,
+    pub created_on: Time,
+}
+
+/// Bytes of JSON of a value that an entry holds whole; of longer ones it holds the beginning of the text and the size.
+const VALUE: usize = 4096;
+
+/// Returns a value as entries hold it.
+fn excerpt(value: Option<&Value>) -> Value {
+    let Some(value) = value else {
+        return Value::Null;
+    };
+    let json = value.to_string();
+    if json.len() <= VALUE {
+        return value.clone();
+    }
+    let text = value.as_str().unwrap_or(&json);
+    let beginning: String = text.chars().take(500).collect();
+    json!({"excerpt": beginning, "bytes": json.len()})
+}
+
+/// Returns the fields that differ, each with its values before and after.
+pub(super) fn changes(
+    before: Option<&Record>,
+    old: &Body,
+    after: Option<&Record>,
+    new: &Body,
+) -> Map<String, Value> {
+    let mut changes = Map::new();
+    let names: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    for name in names {
+        let (old, new) = (old.get(name), new.get(name));
+        if old != new {
+            changes.insert(name.clone(), json!([excerpt(old), excerpt(new)]));
+        }
+    }
+    let columns: [(&str, fn(&Record) -> Option<&String>); 3] = [
+        ("status", |r| r.status.as_ref()),
+        ("stage", |r| r.stage.as_ref()),
+        ("parent_id", |r| r.parent_id.as_ref()),
+    ];
+    for (name, column) in columns {
+        let (old, new) = (before.and_then(column), after.and_then(column));
+        if old != new {
+            changes.insert(name.to_owned(), json!([old, new]));
+        }
+    }
+    changes
+}
+
+/// Writes an entry.
+pub(crate) async fn write(
+    app: &App,
+    tx: &mut Tx,
+    request: &Request<'_>,
+    (kind, id): (&Kind, &str),
+    action: &str,
+    changes: Map<String, Value>,
+) -> Result<()> {
+    tx.execute(
+        "INSERT INTO audit_events (id, tenant_id, entity_kind, entity_id, action, actor, operation, request_id, changes, created_on)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        args![
+            app.clock.id(),
+            request.caller.tenant(),
+            kind.name,
+            id,
+            action,
+            request.caller.key_id().map(str::to_owned),
+            request.operation,
+            &request.request_id,
+            Value::Object(changes).to_string(),
+            app.clock.now()
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Returns the changes of a record by the id of its row, the newest first.
+///
+/// # Errors
+/// Those of the database.
+pub async fn list(app: &App, tenant_id: &str, id: &str, page: &Page) -> Result<Listing<Entry>> {
+    let before = if page.after.is_empty() {
+        store::LAST
+    } else {
+        &page.after
+    };
+    let rows: Vec<Entry> = app
+        .db
+        .all(
+            "SELECT id, entity_kind, entity_id, action, actor, operation, request_id, changes, created_on FROM audit_events
+             WHERE entity_id = $1 AND tenant_id = $2 AND id < $3 ORDER BY id DESC LIMIT $4",
+            args![id, tenant_id, before, page.fetch()],
+        )
+        .await?;
+    Ok(page.listing(rows, |row| row.id.clone()))
+}
