@@ -18,6 +18,13 @@ use crate::auth::Caller;
 use crate::error::{Detail, Error, Result};
 use crate::records::plan::View;
 
+/// Reads a query string, with the operation and the parameters of its path.
+pub(super) type ReadQuery = fn(
+    &Operation,
+    &BTreeMap<String, String>,
+    Vec<(String, String)>,
+) -> Result<HashMap<String, String>>;
+
 /// How a contract speaks.
 pub(super) struct Dialect {
     /// Tag of its operations in the documentation.
@@ -31,11 +38,7 @@ pub(super) struct Dialect {
     /// Admits a caller; returns headers for the answer.
     pub admit: fn(&App, &Caller) -> Result<HeaderMap>,
     /// Reads the query string; the parameters of the path are known.
-    pub query: fn(
-        &Operation,
-        &BTreeMap<String, String>,
-        Vec<(String, String)>,
-    ) -> Result<HashMap<String, String>>,
+    pub query: ReadQuery,
     /// Whether bodies need the content type of JSON.
     pub needs_json: bool,
     /// The member of a body that may hold the idempotency key; it is taken out.

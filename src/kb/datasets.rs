@@ -1,4 +1,4 @@
-//! Datasets: a set of documents with one embedding model, one way of chunk_settings and one keyword analysis.
+//! Datasets: a set of documents with one embedding model, one way of chunking and one keyword analysis.
 
 use std::collections::HashMap;
 

@@ -50,6 +50,13 @@ fn excerpt(value: Option<&Value>) -> Value {
     json!({"excerpt": beginning, "bytes": json.len()})
 }
 
+/// Returns the columns that entries show beside the fields.
+fn columns(record: Option<&Record>) -> [Option<&String>; 3] {
+    record.map_or([None; 3], |r| {
+        [&r.status, &r.stage, &r.parent_id].map(Option::as_ref)
+    })
+}
+
 /// Returns the fields that differ, each with its values before and after.
 pub(super) fn changes(
     before: Option<&Record>,
@@ -65,13 +72,9 @@ pub(super) fn changes(
             changes.insert(name.clone(), json!([excerpt(old), excerpt(new)]));
         }
     }
-    let columns: [(&str, fn(&Record) -> Option<&String>); 3] = [
-        ("status", |r| r.status.as_ref()),
-        ("stage", |r| r.stage.as_ref()),
-        ("parent_id", |r| r.parent_id.as_ref()),
-    ];
-    for (name, column) in columns {
-        let (old, new) = (before.and_then(column), after.and_then(column));
+    let (old, new) = (columns(before), columns(after));
+    let names = ["status", "stage", "parent_id"];
+    for (name, (old, new)) in names.into_iter().zip(old.into_iter().zip(new)) {
         if old != new {
             changes.insert(name.to_owned(), json!([old, new]));
         }

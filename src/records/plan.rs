@@ -39,7 +39,7 @@ enum Reply {
     /// The record of a write, by its position.
     Written(usize),
     /// A record that stays as it is.
-    Unchanged(&'static Kind, Record),
+    Unchanged(&'static Kind, Box<Record>),
     /// Any data.
     Data(Value),
 }
@@ -183,7 +183,7 @@ impl Plan {
         let offset = self.writes.len();
         self.reply = match other.reply {
             Reply::Written(at) => Reply::Written(at + offset),
-            reply => reply,
+            reply @ (Reply::Unchanged(..) | Reply::Data(_)) => reply,
         };
         self.status = other.status;
         self.writes.append(&mut other.writes);
@@ -204,7 +204,7 @@ impl Plan {
     /// Answers with a record that stays as it is.
     #[must_use]
     pub fn unchanged(mut self, kind: &'static Kind, record: Record) -> Self {
-        (self.status, self.reply) = (200, Reply::Unchanged(kind, record));
+        (self.status, self.reply) = (200, Reply::Unchanged(kind, Box::new(record)));
         self
     }
 

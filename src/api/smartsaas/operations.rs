@@ -1,5 +1,7 @@
 //! The operations of the dialect.
 
+use std::future::ready;
+
 use Scope::*;
 
 use super::wire::PAGING;
@@ -130,15 +132,15 @@ pub(super) static AGENTS: &[Operation] = &[
         .of(&WEBPAGE_TEMPLATE)
         .success(200),
     // Bodies.
-    Operation::get("/data/get-dataset-schema", "getDatasetSchema", &[], |c| Box::pin(schemas::show(c)), "Shows the body of a new folder."),
-    Operation::get("/projects/get-project-schema", "getProjectSchema", &[], |c| Box::pin(schemas::show(c)), "Shows the body of a new project."),
-    Operation::get("/projects/get-workpackage-schema", "getWorkPackageSchema", &[], |c| Box::pin(schemas::show(c)), "Shows the body of a new work package."),
-    Operation::get("/projects/get-task-schema", "getTaskSchema", &[], |c| Box::pin(schemas::show(c)), "Shows the body of a new task."),
-    Operation::get("/knowledge/schema", "getKnowledgeSchema", &[], |c| Box::pin(schemas::show(c)), "Shows the body of a new article."),
-    Operation::get("/business-plans/schema", "getBusinessPlanSchema", &[], |c| Box::pin(schemas::show(c)), "Shows the body of a new business plan."),
-    Operation::get("/sales/campaigns/schema", "getCampaignSchema", &[], |c| Box::pin(schemas::show(c)), "Shows the body of a new campaign."),
-    Operation::get("/sales/forecasts/schema", "getForecastSchema", &[], |c| Box::pin(schemas::show(c)), "Shows the body of a new forecast."),
-    Operation::get("/templates/{kind}/schema", "getTemplateSchema", &[], |c| Box::pin(schemas::template(c)), "Shows the body of a new template of a kind."),
+    Operation::get("/data/get-dataset-schema", "getDatasetSchema", &[], |c| Box::pin(ready(schemas::show(c))), "Shows the body of a new folder."),
+    Operation::get("/projects/get-project-schema", "getProjectSchema", &[], |c| Box::pin(ready(schemas::show(c))), "Shows the body of a new project."),
+    Operation::get("/projects/get-workpackage-schema", "getWorkPackageSchema", &[], |c| Box::pin(ready(schemas::show(c))), "Shows the body of a new work package."),
+    Operation::get("/projects/get-task-schema", "getTaskSchema", &[], |c| Box::pin(ready(schemas::show(c))), "Shows the body of a new task."),
+    Operation::get("/knowledge/schema", "getKnowledgeSchema", &[], |c| Box::pin(ready(schemas::show(c))), "Shows the body of a new article."),
+    Operation::get("/business-plans/schema", "getBusinessPlanSchema", &[], |c| Box::pin(ready(schemas::show(c))), "Shows the body of a new business plan."),
+    Operation::get("/sales/campaigns/schema", "getCampaignSchema", &[], |c| Box::pin(ready(schemas::show(c))), "Shows the body of a new campaign."),
+    Operation::get("/sales/forecasts/schema", "getForecastSchema", &[], |c| Box::pin(ready(schemas::show(c))), "Shows the body of a new forecast."),
+    Operation::get("/templates/{kind}/schema", "getTemplateSchema", &[], |c| Box::pin(ready(schemas::template(c))), "Shows the body of a new template of a kind."),
 ];
 
 /// Those of the app itself.

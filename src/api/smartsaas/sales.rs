@@ -65,7 +65,11 @@ async fn campaign(call: Call<'_>, mut body: Map<String, Value>) -> Result<Plan> 
             .into_iter()
             .map(|given| match given {
                 Value::Object(body) => lead(body),
-                _ => Err(invalid()),
+                Value::Null
+                | Value::Bool(_)
+                | Value::Number(_)
+                | Value::String(_)
+                | Value::Array(_) => Err(invalid()),
             })
             .collect::<Result<_>>()?,
         Some(_) => return Err(invalid()),

@@ -109,7 +109,7 @@ fn schema(operation: &str, fields: &[&str]) -> Value {
     json!({"operation": operation, "fields": fields.collect::<Vec<_>>()})
 }
 
-pub(super) async fn show(call: Call<'_>) -> Result<Data> {
+pub(super) fn show(call: Call<'_>) -> Result<Data> {
     let id = call.operation.id;
     let body = BODIES.iter().find(|(shown_by, ..)| *shown_by == id);
     let (_, operation, fields) =
@@ -117,7 +117,7 @@ pub(super) async fn show(call: Call<'_>) -> Result<Data> {
     Ok(Data::One(schema(operation, fields)))
 }
 
-pub(super) async fn template(call: Call<'_>) -> Result<Data> {
+pub(super) fn template(call: Call<'_>) -> Result<Data> {
     templates::kind(call.id())?;
     let fields = [
         "title:string",

@@ -176,7 +176,7 @@ fn answer(
         None => None,
     };
     if pieces.is_some() {
-        // They were there for the chunk_settings; of the pages only the number of the last is asked for.
+        // They were there for the chunking; of the pages only the number of the last is asked for.
         document.headings = Vec::new();
         document.tables = Vec::new();
         document.symbols = Vec::new();

@@ -1,4 +1,4 @@
-//! Parsing and chunk_settings in processes of the same program, with limits on memory, time and output: a hostile file ends its own process and becomes an error
+//! Parsing and chunking in processes of the same program, with limits on memory, time and output: a hostile file ends its own process and becomes an error
 //! with a sentence. A process that reads what needs a fragile parser serves one file; one that only reads and cuts plain text stays for the next.
 //! The files inside an archive or a message are unpacked into a folder of their own.
 

@@ -12,7 +12,7 @@ use hayro_syntax::page::Page;
 use super::streams::text_string;
 use crate::parse::numerals;
 
-/// Bounds of trees that a hostile file may tie into commits_seen.
+/// Bounds of trees that a hostile file may tie into rings.
 const DEPTH: usize = 16;
 const ENTRIES: usize = 20_000;
 
