@@ -4,8 +4,9 @@ use clap::Args;
 use serde::Serialize;
 
 use super::{Done, Global, output};
-use crate::app::{App, Engine};
+use crate::app::App;
 use crate::db::args;
+use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::kb::documents;
 use crate::kb::embeddings;

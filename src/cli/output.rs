@@ -8,8 +8,8 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use tracing_subscriber::EnvFilter;
 
-use crate::app::Report;
 use crate::config::Config;
+use crate::engine::Report;
 use crate::error::{Error, Result};
 
 /// Sends logs to standard error, as text or JSON.

@@ -6,8 +6,9 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::vector::Scope;
-use crate::app::{App, Engine};
+use crate::app::App;
 use crate::db::args;
+use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::kb::index_log::{self, Head};
 

@@ -36,7 +36,7 @@ const LAYERS: [&[&str]; 15] = [
         "answers::parts",
         "evaluation::queue",
     ],
-    &["app"],
+    &["app", "engine"],
     &[
         "kb::builds",
         "kb::chunks",
