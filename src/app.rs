@@ -10,7 +10,7 @@ use tokio::sync::OnceCell;
 
 use crate::answers::endpoint::Endpoint;
 use crate::auth::Caller;
-use crate::auth::keys::{self, Gate, NewKey};
+use crate::auth::keys::{self, Gate};
 use crate::auth::sessions::Sessions;
 use crate::auth::tenants::{self, Tenant};
 use crate::blobs::Blobs;
@@ -257,12 +257,7 @@ impl App {
         let Some(tenant) = self.ensure_tenant().await? else {
             return Ok(None);
         };
-        let admin = NewKey {
-            name: "admin".to_owned(),
-            scopes: vec!["admin".to_owned()],
-            ..NewKey::default()
-        };
-        let (_, secret) = keys::create(&self.db, &self.clock, &tenant.id, admin).await?;
+        let secret = keys::create_admin(&self.db, &self.clock, &tenant.id).await?;
         Ok(Some(secret))
     }
 

@@ -139,6 +139,20 @@ pub async fn create(db: &Db, clock: &Clock, tenant_id: &str, new: NewKey) -> Res
     insert(db, clock, tenant_id, new, None).await
 }
 
+/// Creates the admin key of a new tenant. Returns its secret, which is never shown again.
+///
+/// # Errors
+/// Those of the database.
+pub async fn create_admin(db: &Db, clock: &Clock, tenant_id: &str) -> Result<String> {
+    let admin = NewKey {
+        name: "admin".to_owned(),
+        scopes: vec!["admin".to_owned()],
+        ..NewKey::default()
+    };
+    let (_, secret) = create(db, clock, tenant_id, admin).await?;
+    Ok(secret)
+}
+
 /// Creates a key for a caller. It has no scopes that the caller has not, ends no later than the caller's key, and its requests count against the caller's
 /// rate, too. The second part of the answer is the secret.
 ///

@@ -34,6 +34,8 @@ scopes! {
     KbSearch = "kb:search";
     /// Create, list and revoke keys.
     KeysManage = "keys:manage";
+    /// Create and list the tenants of the installation, with a key of its first tenant.
+    TenantsManage = "tenants:manage";
     /// Jobs, settings, metrics of the installation.
     SystemRead = "system:read";
     /// People of the tenant.

@@ -1,9 +1,11 @@
 //! Tenants: the owners of everything.
 
+use super::keys;
 use super::{Area, Caller, Scope};
 use crate::clock::{Clock, Time};
 use crate::db::{Db, args};
 use crate::error::{Error, Result};
+use crate::page::{Listing, Page};
 
 /// An owner.
 #[derive(Debug, Clone, sqlx::FromRow)]
@@ -19,11 +21,64 @@ pub struct Tenant {
 /// Name of the tenant that the first start creates.
 pub const DEFAULT: &str = "default";
 
+/// Longest name, in characters.
+const NAME: usize = 64;
+
+/// Demands the right to manage the tenants of the installation. It belongs to the owner of the data directory, and to keys of the first tenant with the scope.
+///
+/// # Errors
+/// `scope_missing`, `tenant_not_operator`.
+pub async fn need_operator(db: &Db, caller: &Caller) -> Result<()> {
+    caller.need_unconfined(Scope::TenantsManage)?;
+    let (first,): (String,) = db
+        .one("SELECT id FROM tenants ORDER BY id LIMIT 1", args![])
+        .await?;
+    if first == caller.tenant() {
+        Ok(())
+    } else {
+        Err(Error::forbidden(
+            "tenant_not_operator",
+            "tenants are managed with a key of the first tenant",
+        ))
+    }
+}
+
+/// Returns a page of the tenants, the oldest first.
+///
+/// # Errors
+/// Those of the database.
+pub async fn list(db: &Db, page: &Page) -> Result<Listing<Tenant>> {
+    let tenants: Vec<Tenant> = db
+        .all(
+            "SELECT id, name, created_on FROM tenants WHERE id > $1 ORDER BY id LIMIT $2",
+            args![&page.after, page.fetch()],
+        )
+        .await?;
+    Ok(page.listing(tenants, |tenant| tenant.id.clone()))
+}
+
+/// Creates a tenant and its admin key, whose secret is returned once.
+///
+/// # Errors
+/// `tenant_name_invalid`, `tenant_exists`.
+pub async fn create_with_key(db: &Db, clock: &Clock, name: &str) -> Result<(Tenant, String)> {
+    let tenant = create(db, clock, name).await?;
+    let secret = keys::create_admin(db, clock, &tenant.id).await?;
+    Ok((tenant, secret))
+}
+
 /// Creates a tenant.
 ///
 /// # Errors
-/// `tenant_exists`.
+/// `tenant_name_invalid`, `tenant_exists`.
 pub async fn create(db: &Db, clock: &Clock, name: &str) -> Result<Tenant> {
+    let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if name.is_empty() || name.len() > NAME || !name.chars().all(is_plain) {
+        return Err(Error::invalid(
+            "tenant_name_invalid",
+            format!("a tenant's name has 1 to {NAME} lower-case letters, digits and dashes"),
+        ));
+    }
     let tenant = Tenant {
         id: clock.id(),
         name: name.to_owned(),

@@ -17,6 +17,7 @@ mod records;
 mod sandbox;
 mod search;
 mod serve;
+mod tenants;
 mod work;
 
 use std::path::PathBuf;
@@ -92,6 +93,8 @@ enum Command {
     Sandbox(sandbox::SandboxArgs),
     /// Create, list and revoke API keys
     Keys(keys::KeysArgs),
+    /// Create and list tenants
+    Tenants(tenants::TenantsArgs),
     /// List the modules of a workspace, and switch them on and off
     Modules(modules::ModulesArgs),
     /// List, fetch and verify models
@@ -186,6 +189,7 @@ async fn dispatch(cli: Cli) -> Result<Done> {
         Command::Mcp(args) => mcp::run(&global, args).await,
         Command::Sandbox(args) => sandbox::run(&global, args).await,
         Command::Keys(args) => keys::run(&global, args).await,
+        Command::Tenants(args) => tenants::run(&global, args).await,
         Command::Modules(args) => modules::run(&global, args).await,
         Command::Models(args) => models::run(&global, args).await,
         Command::Doctor(args) => doctor::run(&global, args).await,

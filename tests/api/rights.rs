@@ -274,3 +274,25 @@ async fn a_key_that_may_only_write_is_never_refused_after_the_change() {
     }
     assert!(changed >= 8, "{changed} were done");
 }
+
+on_both! {
+    async fn tenants_are_made_by_the_first_one_only(service: Service) {
+        let (status, made) = service.call(Method::POST, "/kb/v1/tenants", Some(json!({"name": "acme"}))).await;
+        assert_eq!(status, StatusCode::CREATED, "{made}");
+        let theirs = text(&made["key"]);
+        let names: Vec<String> = service.get("/kb/v1/tenants").await["data"].as_array().expect("tenants").iter().map(|t| text(&t["name"])).collect();
+        assert_eq!(names, ["default", "acme"]);
+        let (status, refused) = service.call_as(&theirs, Method::GET, "/kb/v1/tenants", None).await;
+        assert_eq!((status, &refused["error"]["reason"]), (StatusCode::FORBIDDEN, &json!("tenant_not_operator")));
+        service.dataset("ours").await;
+        let (_, seen) = service.call_as(&theirs, Method::GET, "/kb/v1/datasets", None).await;
+        assert_eq!(seen["data"], json!([]), "the new tenant sees nothing of the first");
+        for (name, status, reason) in [("acme", StatusCode::CONFLICT, "tenant_exists"), ("Ac me", StatusCode::BAD_REQUEST, "tenant_name_invalid")] {
+            let (got, refused) = service.call(Method::POST, "/kb/v1/tenants", Some(json!({"name": name}))).await;
+            assert_eq!((got, &refused["error"]["reason"]), (status, &json!(reason)));
+        }
+        let reader = service.key_with(&["kb:read"], None).await;
+        let (status, refused) = service.call_as(&reader, Method::POST, "/kb/v1/tenants", Some(json!({"name": "b"}))).await;
+        assert_eq!((status, &refused["error"]["reason"]), (StatusCode::FORBIDDEN, &json!("scope_missing")));
+    }
+}

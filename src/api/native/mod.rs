@@ -15,6 +15,7 @@ mod jobs;
 mod people;
 mod search;
 mod session;
+mod tenants;
 pub mod wire;
 
 use utoipa_axum::router::OpenApiRouter;
@@ -46,6 +47,7 @@ pub(super) fn routes() -> OpenApiRouter<Service> {
         .routes(routes!(audit::list))
         .routes(routes!(people::list, people::add))
         .routes(routes!(people::remove))
+        .routes(routes!(tenants::list, tenants::create))
         .routes(routes!(access::list_keys, access::create_key))
         .routes(routes!(access::revoke_key))
         .routes(routes!(access::settings))

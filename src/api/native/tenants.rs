@@ -1,0 +1,88 @@
+//! Tenants of the installation, for its operator.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::api::Service;
+use crate::api::native::wire::{Auth, Body, Fault, Pagination, Paging, Problem, Query};
+use crate::auth::tenants::{self, Tenant};
+
+/// A tenant.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct TenantRecord {
+    id: String,
+    name: String,
+    created_on: String,
+}
+
+impl From<Tenant> for TenantRecord {
+    fn from(tenant: Tenant) -> Self {
+        Self {
+            id: tenant.id,
+            name: tenant.name,
+            created_on: tenant.created_on.rfc3339(),
+        }
+    }
+}
+
+/// A page of tenants.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Tenants {
+    data: Vec<TenantRecord>,
+    pagination: Pagination,
+}
+
+/// Lists the tenants of the installation, the oldest first. Needs a key of the first tenant with `tenants:manage`.
+#[utoipa::path(get, path = "/kb/v1/tenants", tag = "kb", operation_id = "listTenants", security(("key" = [])), params(Paging),
+    responses((status = 200, body = Tenants), (status = "4XX", body = Fault)))]
+pub(super) async fn list(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Query(paging): Query<Paging>,
+) -> Result<Json<Tenants>, Problem> {
+    let db = &service.app.db;
+    tenants::need_operator(db, &caller).await?;
+    let found = tenants::list(db, &paging.page(50)?).await?;
+    Ok(Json(Tenants {
+        data: found.items.into_iter().map(Into::into).collect(),
+        pagination: found.next.into(),
+    }))
+}
+
+/// A tenant to create.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewTenant {
+    /// 1 to 64 lower-case letters, digits and dashes; unique in the installation.
+    name: String,
+}
+
+/// A new tenant with its admin key, which is never shown again.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct CreatedTenant {
+    #[serde(flatten)]
+    tenant: TenantRecord,
+    key: String,
+}
+
+/// Creates a tenant with an admin key. Needs a key of the first tenant with `tenants:manage`.
+#[utoipa::path(post, path = "/kb/v1/tenants", tag = "kb", operation_id = "createTenant", security(("key" = [])), request_body = NewTenant,
+    responses((status = 201, body = CreatedTenant), (status = "4XX", body = Fault)))]
+pub(super) async fn create(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Body(body): Body<NewTenant>,
+) -> Result<(StatusCode, Json<CreatedTenant>), Problem> {
+    let app = &service.app;
+    tenants::need_operator(&app.db, &caller).await?;
+    let (tenant, key) = tenants::create_with_key(&app.db, &app.clock, &body.name).await?;
+    let created = CreatedTenant {
+        tenant: tenant.into(),
+        key,
+    };
+    Ok((StatusCode::CREATED, Json(created)))
+}

@@ -1,0 +1,74 @@
+//! `cairn tenants`: the tenants of a data directory. Works while a server runs on it.
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::{Done, Global, output};
+use crate::auth::tenants;
+use crate::error::Result;
+use crate::page::Page;
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cairn tenants create acme --json      a tenant and its admin key, which is shown only once
+  cairn tenants list
+  cairn keys create --tenant acme --name ci --scope kb:read")]
+pub(super) struct TenantsArgs {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Create a tenant and print its admin key; the key is shown only once
+    Create {
+        /// Name: lower-case letters, digits and dashes
+        name: String,
+    },
+    /// List tenants, the oldest first
+    List,
+}
+
+/// Tenants read at a time.
+const PAGE: i64 = 500;
+
+pub(super) async fn run(global: &Global, args: TenantsArgs) -> Result<Done> {
+    let app = global.app().await?;
+    match args.action {
+        Action::Create { name } => {
+            let (tenant, key) = tenants::create_with_key(&app.db, &app.clock, &name).await?;
+            if global.json {
+                let record = json!({"id": tenant.id, "name": tenant.name, "key": key});
+                println!("{record}");
+            } else {
+                println!("{key}\n\nThe admin key of the tenant {name}. It is shown only now.");
+            }
+        }
+        Action::List => {
+            let mut all = Vec::new();
+            let mut page = Page::read(Some(PAGE), None, PAGE)?;
+            loop {
+                let found = tenants::list(&app.db, &page).await?;
+                all.extend(found.items);
+                match found.next {
+                    Some(cursor) => page = Page::read(Some(PAGE), Some(&cursor), PAGE)?,
+                    None => break,
+                }
+            }
+            if global.json {
+                let records = all.iter().map(|tenant| {
+                    json!({"id": tenant.id, "name": tenant.name, "createdOn": tenant.created_on.rfc3339()})
+                });
+                println!("{}", serde_json::to_string(&records.collect::<Vec<_>>())?);
+            } else {
+                let rows: Vec<Vec<String>> = all
+                    .iter()
+                    .map(|t| vec![t.name.clone(), t.id.clone(), t.created_on.rfc3339()])
+                    .collect();
+                println!("{}", output::table(&["name", "id", "created"], &rows));
+            }
+        }
+    }
+    app.db.close().await;
+    Ok(Done::All)
+}
