@@ -54,7 +54,7 @@ const DOCUMENTS: [(&str, &str); 14] = [
         "src/records/README.md",
         include_str!("../records/README.md"),
     ),
-    ("src/workspace/README.md", include_str!("../crm/README.md")),
+    ("src/crm/README.md", include_str!("../crm/README.md")),
     (
         "src/answers/README.md",
         include_str!("../answers/README.md"),
