@@ -30,188 +30,188 @@ macro_rules! config {
 }
 
 config! {
-    /// Directory of everything Cairn stores on this machine: the SQLite database, blobs, both indexes.
+    /// Data directory: SQLite database, blobs, keyword and vector indexes.
     data_dir: PathBuf = PathBuf::from("cairn-data");
-    /// Address to listen on, as host:port. Port 0 takes a free one.
+    /// Listen address, as host:port. Port 0 selects a free port.
     listen: String = "127.0.0.1:7700".to_owned();
-    /// Hours after which a browser that is signed in has to sign in again.
+    /// Lifetime of a browser session, in hours.
     session_hours: u64 = 168;
-    /// Permits an address other than loopback. Cairn speaks plain HTTP: put a TLS proxy in front.
+    /// Allow listening on a non-loopback address. Cairn serves plain HTTP: use a TLS proxy in front of it.
     allow_remote: bool = false;
-    /// Database: empty for SQLite in the data directory, or `postgres://user:password@host/database`.
+    /// Database URL: empty for SQLite in the data directory, or `postgres://user:password@host/database`.
     database_url: String = String::new();
-    /// Key that the secrets in the database are encrypted with, 64 hexadecimal digits; empty for the file secret.key in the data directory, which is made
-    /// at the first need. Servers that share a database need the same one.
+    /// Encryption key for secrets in the database, 64 hexadecimal digits; empty for the file secret.key in the data directory, which is created
+    /// when first needed. Servers that share a database need the same key.
     secret_key: String = String::new();
-    /// Database connections.
+    /// Maximum number of database connections.
     database_connections: u32 = 8;
-    /// Where uploaded bytes are kept: empty for the data directory, or `s3://bucket/prefix` (credentials from the usual AWS_* variables).
+    /// Blob storage: empty for the data directory, or `s3://bucket/prefix` (credentials from the standard AWS_* variables).
     blob_url: String = String::new();
-    /// Qdrant server for vectors, as `http://host:6334` (gRPC); empty for the embedded engine.
+    /// Qdrant server for vectors, as `http://host:6334` (gRPC); empty for the embedded vector engine.
     qdrant_url: String = String::new();
-    /// Several Qdrant servers of one cluster, joined by commas, instead of `qdrant_url`: they are asked in turn, and the next one when one does not answer.
+    /// Qdrant servers of one cluster, comma-separated, instead of `qdrant_url`. Requests are distributed round-robin and retried on the next server on failure.
     qdrant_urls: String = String::new();
-    /// Copies of each shard of a collection that is made on the Qdrant servers; as many as there are servers at most.
+    /// Replication factor of new Qdrant collections; at most the number of servers.
     qdrant_replication: u32 = 2;
-    /// Shards of such a collection; 0 for as many as the servers think right.
+    /// Shards of new Qdrant collections; 0 for the server default.
     qdrant_shards: u32 = 0;
-    /// Whether such a collection keeps its vectors on disk and not in memory.
+    /// Store the vectors of new Qdrant collections on disk instead of in memory.
     qdrant_on_disk: bool = false;
-    /// How such a collection makes vectors smaller for the first look at them: `none`, `scalar` (a quarter of the memory), `binary` (1,024 dimensions and more).
+    /// Quantization of new Qdrant collections: `none`, `scalar` (a quarter of the memory) or `binary` (for 1,024 dimensions and more).
     qdrant_quantization: String = "none".to_owned();
-    /// Seconds that a Qdrant server may take for a search, and twelve times as long for a change.
+    /// Timeout for Qdrant searches, in seconds; changes have twelve times as long.
     qdrant_seconds: u64 = 5;
     /// API key of the Qdrant server.
     qdrant_api_key: String = String::new();
-    /// Embedding model of new datasets: a name from `cairn models list` or a directory.
+    /// Embedding model for new datasets: a name from `cairn models list`, or a directory.
     model: String = "all-MiniLM-L6-v2".to_owned();
-    /// Directory of downloaded models and ONNX Runtime; empty for cairn/models in the user's cache directory.
+    /// Directory for downloaded models and ONNX Runtime; empty for cairn/models in the user's cache directory.
     models_dir: PathBuf = PathBuf::new();
-    /// Path of an ONNX Runtime library (1.24 or later); empty to find or fetch one.
+    /// Path of an ONNX Runtime library (1.24 or later); empty to find or download one.
     onnxruntime: PathBuf = PathBuf::new();
-    /// Never fetches models or libraries; what is missing is an error.
+    /// Never download models or libraries; missing files are an error.
     offline: bool = false;
-    /// Threads of the embedding model; 0 for all cores.
+    /// Threads for the embedding model; 0 for all cores.
     embed_threads: usize = 0;
-    /// OpenAI-compatible embedding endpoint, up to and including /v1; empty for a local model. `model` is then the name it knows.
+    /// OpenAI-compatible embedding endpoint, up to and including /v1; empty for a local model. `model` is then the model name at the endpoint.
     embedding_url: String = String::new();
-    /// Bearer token of the embedding endpoint.
+    /// API key for the embedding endpoint, sent as a bearer token.
     embedding_api_key: String = String::new();
-    /// Length of the vectors of the embedding endpoint.
+    /// Vector dimensions of the embedding endpoint.
     embedding_dimensions: usize = 1536;
-    /// Longest input of the embedding endpoint in tokens.
+    /// Maximum input of the embedding endpoint, in tokens.
     embedding_max_tokens: usize = 8191;
-    /// Language model that answers questions: base address of its endpoint, as in `https://host/v1`, or `http://127.0.0.1:11434` for Ollama; empty for none.
+    /// Base URL of the language model for answers, such as `https://host/v1`, or `http://127.0.0.1:11434` for Ollama; empty for none.
     answer_url: String = String::new();
-    /// How that endpoint is spoken to: `openai`, `anthropic` or `ollama`.
+    /// API protocol of the language model endpoint: `openai`, `anthropic` or `ollama`.
     answer_protocol: String = "openai".to_owned();
-    /// Name of the model there.
+    /// Name of the language model at the endpoint.
     answer_model: String = String::new();
-    /// Its key.
+    /// API key for the language model endpoint.
     answer_api_key: String = String::new();
-    /// Most tokens of an answer.
+    /// Maximum length of an answer, in tokens.
     answer_max_tokens: u32 = 1024;
-    /// Most tokens of the passages that the model is given, as the dataset's model counts.
+    /// Maximum length of the passages sent to the language model, in tokens of the dataset's embedding model.
     answer_context_tokens: usize = 4000;
-    /// Seconds that the language model may take for an answer.
+    /// Timeout for an answer of the language model, in seconds.
     answer_seconds: u64 = 120;
-    /// Jobs that run at the same time in this process.
+    /// Concurrent jobs in this process.
     workers: usize = 4;
-    /// Failures of a job before it is given up as dead; it may be interrupted by a dying worker three times as often without getting on.
+    /// Failures after which a job becomes a dead letter. A job interrupted by worker crashes without progress has three times as many attempts.
     job_attempts: i64 = 5;
-    /// Seconds without a sign of life after which a job is given to another worker.
+    /// Seconds without a heartbeat after which a job is assigned to another worker.
     job_lease_seconds: u64 = 30;
-    /// Memory that the process which parses a file may take, in MiB of address space beyond the program itself.
+    /// Memory limit of a parser process, in MiB of address space beyond the program itself.
     parse_memory_mb: u64 = 2048;
     /// Time limit for parsing a file, in seconds.
     parse_seconds: u64 = 120;
-    /// Largest normalised text of a file, in MiB.
+    /// Maximum extracted text of a file after normalisation, in MiB.
     parse_text_mb: usize = 64;
-    /// Most chunks of a document.
+    /// Maximum number of chunks per document.
     document_chunks: usize = 100_000;
-    /// Docling server (docling-serve) for the parser engine DOCLING, as `http://host:5001`; empty for none.
+    /// Docling server (docling-serve) for the DOCLING parser engine, as `http://host:5001`; empty for none.
     docling_url: String = String::new();
-    /// API key of the Docling server.
+    /// API key for the Docling server.
     docling_api_key: String = String::new();
-    /// Seconds that the Docling server may take for a file.
+    /// Timeout of the Docling server per file, in seconds.
     docling_seconds: u64 = 300;
-    /// Reads scanned PDF and pictures with an installed tesseract.
+    /// Run OCR on scanned PDF files and images with an installed tesseract.
     ocr: bool = false;
-    /// Languages of tesseract, joined by plus signs; each needs its installed data.
+    /// Tesseract languages, joined by plus signs; the data of each language must be installed.
     ocr_languages: String = "eng".to_owned();
-    /// MiB that stay free on the disk of the data directory: with less, uploads are refused and ingestion waits.
+    /// Minimum free disk space of the data directory, in MiB; below it, uploads are rejected and ingestion pauses.
     min_free_mb: u64 = 256;
-    /// Crawls that run at the same time in this process.
+    /// Concurrent crawls in this process.
     crawls: usize = 2;
-    /// How the crawler names itself: a product name (by which robots.txt may address it), a slash, a version.
+    /// User agent of the crawler: a product name (matched in robots.txt), a slash and a version.
     crawl_user_agent: String = "CairnBot/0.1".to_owned();
-    /// Address or mailbox of whoever runs the crawler, sent with its name, for webmasters.
+    /// Contact URL or email address for webmasters, sent with the user agent.
     crawl_contact: String = String::new();
-    /// Largest page that is crawled, in MiB, unpacked; linked files may be as large as uploads.
+    /// Maximum size of a crawled page, in MiB, decompressed; linked files have the upload limit.
     crawl_page_mb: usize = 10;
-    /// Seconds for an answer to a crawler's request, and again for its body.
+    /// Timeout of crawler requests, in seconds, for the response headers and again for the body.
     crawl_seconds: u64 = 30;
-    /// Minutes after which a crawl takes nothing new.
+    /// Minutes after which a crawl fetches no new pages.
     crawl_minutes: u64 = 360;
-    /// Endpoint that renders pages whose text is made by scripts (see README, Crawling); empty for none.
+    /// Rendering endpoint for JavaScript pages (see README, Crawling); empty for none.
     render_url: String = String::new();
-    /// Days for which the report of a crawl, with every address, is kept.
+    /// Retention of crawl reports, in days.
     crawl_report_days: u64 = 90;
-    /// Where outgoing requests (crawls) may go beside the public internet: networks, addresses and host names, separated by commas, as in 127.0.0.0/8,intranet.example.
+    /// Allowed targets of outgoing requests (crawls) besides the public internet: comma-separated networks, addresses and host names, such as 127.0.0.0/8,intranet.example.
     outgoing_allow: String = String::new();
-    /// Largest number of files in an upload.
+    /// Maximum number of files per upload.
     upload_files: usize = 20;
-    /// Largest file of an upload, in MiB.
+    /// Maximum size of an uploaded file, in MiB.
     upload_file_mb: u64 = 50;
-    /// Largest upload in all, in MiB.
+    /// Maximum total size of an upload, in MiB.
     upload_batch_mb: u64 = 200;
-    /// Webhooks that are sent at the same time by this process.
+    /// Concurrent webhook deliveries in this process.
     senders: usize = 4;
-    /// Seconds that the receiver of a webhook may take.
+    /// Timeout of a webhook delivery, in seconds.
     webhook_seconds: u64 = 15;
-    /// Largest upload of rows of a folder, in MiB.
+    /// Maximum size of a row upload to a folder, in MiB.
     upload_rows_mb: u64 = 1024;
-    /// Largest body of any other request, in KiB.
+    /// Maximum body of any other request, in KiB.
     body_kb: usize = 1024;
-    /// Seconds a request may take once its body has arrived; event streams and uploads are exempt from it.
+    /// Request timeout, in seconds, after the body has been received; event streams and uploads are exempt.
     request_seconds: u64 = 30;
-    /// Seconds an upload may take, its body included.
+    /// Timeout of an upload, in seconds, including its body.
     upload_seconds: u64 = 3600;
-    /// Requests worked on at the same time; more wait. A body counts once more for every 32 KiB: reading JSON takes many times its length.
+    /// Concurrent requests; further requests wait. Each 32 KiB of body counts as one more request, since parsing JSON needs many times its size.
     concurrency: usize = 256;
-    /// Uploads received at the same time; more wait.
+    /// Concurrent uploads; further uploads wait.
     uploads: usize = 32;
-    /// Streams of events open at the same time, of which one tenant has at most half.
+    /// Maximum number of open event streams; one tenant may use at most half of them.
     event_streams: usize = 1000;
-    /// Open connections. When there are more, each new one is served a single request that has to come within 2 seconds.
+    /// Maximum number of open connections. Connections beyond it may send one request, within 2 seconds.
     connections: usize = 12_000;
-    /// Open connections of one address; loopback and `proxies` are exempt.
+    /// Maximum number of open connections per address; loopback and `proxies` are exempt.
     connections_per_address: usize = 512;
-    /// Proxies whose X-Forwarded-For is believed: addresses or networks, separated by commas.
+    /// Trusted proxies whose X-Forwarded-For header is used: comma-separated addresses or networks.
     proxies: String = String::new();
-    /// Seconds in which the whole head of a request has to arrive, and for which a connection without a request stays open.
+    /// Timeout for receiving request headers, and for idle connections, in seconds.
     head_seconds: u64 = 30;
-    /// Seconds after which a connection is closed whose client takes nothing of an answer.
+    /// Seconds after which a connection is closed if the client reads nothing of the response.
     stall_seconds: u64 = 60;
-    /// Bytes per second in which a body has to arrive, on average from its tenth second on; 0 for any.
+    /// Minimum average transfer rate of a request body, in bytes per second, checked after ten seconds; 0 for no minimum.
     body_rate: u64 = 1024;
-    /// MiB of bodies held in memory while they arrive, of all requests together; uploads go to the disk and do not count.
+    /// Memory for request bodies being received, in MiB, for all requests together; uploads are written to disk and do not count.
     body_memory_mb: usize = 256;
-    /// Bodies without a key or a session that arrive at the same time, of which one address has at most a quarter.
+    /// Concurrent request bodies from unauthenticated clients; one address may use at most a quarter of them.
     anonymous_bodies: usize = 64;
-    /// Requests per minute of a key that has no rate of its own; 0 for no limit.
+    /// Default rate limit of a key, in requests per minute; 0 for no limit.
     rate_per_minute: i64 = 6000;
-    /// Requests per minute of all keys of a workspace together, at `/v1`; 0 for no limit.
+    /// Rate limit of a workspace at `/v1`, in requests per minute for all its keys; 0 for no limit.
     workspace_rate_per_minute: u32 = 12_000;
-    /// Host names under which MCP clients reach the server beside localhost, separated by commas; * for any. Others are refused, against DNS rebinding.
+    /// Host names allowed for MCP clients besides localhost, comma-separated; * for any. Others are rejected to prevent DNS rebinding.
     mcp_hosts: String = String::new();
-    /// Origins that browsers may call from, separated by commas; * for all, empty for none.
+    /// Allowed CORS origins, comma-separated; * for all, empty for none.
     cors_origins: String = String::new();
-    /// Candidates taken from each index before blending.
+    /// Candidates retrieved from each index before fusion.
     search_candidates: usize = 200;
-    /// Cross-encoder for `rerank`: a name from `cairn models list`, or a directory; empty for none.
+    /// Cross-encoder for reranking: a name from `cairn models list`, or a directory; empty for none.
     reranker: String = String::new();
-    /// Candidates that the cross-encoder orders.
+    /// Candidates reranked by the cross-encoder.
     rerank_candidates: usize = 50;
-    /// Milliseconds for that, per search; when they run out, the order of the blend stands.
+    /// Time limit for reranking a search, in milliseconds; when it is exceeded, the original order is kept.
     rerank_budget_ms: u64 = 3000;
-    /// Days for which queries are remembered; 0 remembers none.
+    /// Retention of the query history, in days; 0 disables it.
     query_history_days: u64 = 30;
-    /// Query vectors kept in memory.
+    /// Number of query vectors cached in memory.
     query_cache: u64 = 10_000;
-    /// Vectors per segment, in kilobytes of data, above which the embedded engine builds a graph instead of scanning.
+    /// Segment size, in kilobytes of vectors, above which the embedded engine builds an HNSW graph instead of scanning.
     vector_index_kb: usize = 100_000;
-    /// Whether /readyz says that the server is ready while indexes are being built, as after a start from a backup; searches say then what they lack.
+    /// Report ready on /readyz while indexes are being built, for example after starting from a backup; searches then report missing parts as degraded.
     ready_while_building: bool = false;
-    /// Days for which embeddings that no chunk uses are kept, so that a text that comes back is not embedded again.
+    /// Retention of unused embeddings, in days, so that reappearing texts are not embedded again.
     embedding_cache_days: u64 = 30;
-    /// Days for which a generation that was switched away from is kept, to switch back to.
+    /// Retention of a replaced generation, in days, for switching back.
     generation_days: u64 = 7;
-    /// Days that events can be replayed.
+    /// Retention of events for replay, in days.
     event_days: u64 = 7;
-    /// Log filter, as in `info` or `cairn=debug,warn`.
+    /// Log filter, such as `info` or `cairn=debug,warn`.
     log: String = "info".to_owned();
-    /// Log lines as text or json.
+    /// Log format: text or json.
     log_format: String = "text".to_owned();
 }
 
@@ -236,7 +236,7 @@ impl Config {
             if !file.is_file() {
                 return Err(Error::invalid(
                     "config_invalid",
-                    format!("there is no configuration file {}", file.display()),
+                    format!("no such configuration file: {}", file.display()),
                 ));
             }
             figment = figment.merge(Toml::file_exact(file));
@@ -287,7 +287,7 @@ impl Config {
             || self.anonymous_bodies == 0
         {
             return wrong(
-                "uploads, event_streams, connections, connections_per_address, anonymous_bodies and all times must be at least 1, and body_memory_mb at least one body (body_kb)",
+                "uploads, event_streams, connections, connections_per_address, anonymous_bodies and all timeouts must be at least 1, and body_memory_mb must hold at least one body (body_kb)",
             );
         }
         if !["none", "scalar", "binary"].contains(&self.qdrant_quantization.as_str()) {
@@ -297,13 +297,13 @@ impl Config {
             return wrong("qdrant_replication and qdrant_seconds must be at least 1");
         }
         if !self.qdrant_url.is_empty() && !self.qdrant_urls.is_empty() {
-            return wrong("give qdrant_url or qdrant_urls, not both");
+            return wrong("set qdrant_url or qdrant_urls, not both");
         }
         if self.crawls == 0 || self.crawl_page_mb == 0 || self.crawl_seconds == 0 {
             return wrong("crawls, crawl_page_mb and crawl_seconds must be at least 1");
         }
         if self.crawl_token().is_empty() {
-            return wrong("crawl_user_agent must begin with a name of letters, - and _");
+            return wrong("crawl_user_agent must begin with a product name of letters, - and _");
         }
         if !self.database_url.is_empty()
             && !self.database_url.starts_with("postgres")

@@ -32,13 +32,13 @@ use fastrand::Rng;
   cairn bench
   cairn bench --documents 400 --chunks 100000 --json")]
 pub(super) struct BenchArgs {
-    /// Documents to ingest, of about eight chunks each
+    /// Documents to ingest, about eight chunks each
     #[arg(long, default_value_t = 60, value_name = "N")]
     documents: usize,
-    /// Chunks to search among; those beyond the ingested ones get varied copies of real embeddings
+    /// Chunks to search; those not ingested use perturbed copies of real embeddings
     #[arg(long, default_value_t = 20_000, value_name = "N")]
     chunks: usize,
-    /// Searches to time
+    /// Number of timed searches
     #[arg(long, default_value_t = 300, value_name = "N")]
     searches: usize,
 }
@@ -218,25 +218,25 @@ async fn measure(
         opened.as_secs_f64() * 1000.0
     );
     println!(
-        "upload to first hit         {:>10.0} ms by words, {:.0} ms by meaning",
+        "upload to first hit         {:>10.0} ms keyword, {:.0} ms semantic",
         first_keyword.as_secs_f64() * 1000.0,
         first_vector.as_secs_f64() * 1000.0
     );
     println!(
-        "ingestion                   {ingest_rate:>10.1} chunks/s ({} chunks), {:.0} % of the model alone ({raw_rate:.1}/s)",
+        "ingestion                   {ingest_rate:>10.1} chunks/s ({} chunks), {:.0}% of the model alone ({raw_rate:.1}/s)",
         rows.len(),
         100.0 * ingest_rate / raw_rate
     );
     println!(
-        "search among {counted:>9} chunks: {a50:.1} / {a95:.1} / {a99:.1} ms (p50/p95/p99), without embedding the query {b50:.1} / {b95:.1} / {b99:.1} ms"
+        "search among {counted:>9} chunks: {a50:.1} / {a95:.1} / {a99:.1} ms (p50/p95/p99), excluding query embedding {b50:.1} / {b95:.1} / {b99:.1} ms"
     );
     let added: Vec<String> = features
         .iter()
         .map(|(name, _, ratio)| format!("{name} {ratio:.2}"))
         .collect();
-    println!("times as long with          {}", added.join(", "));
+    println!("relative search time        {}", added.join(", "));
     println!(
-        "building that index         {:>10.1} s, improving it {:.1} s",
+        "building the index          {:>10.1} s, optimising it {:.1} s",
         planted.as_secs_f64(),
         optimised.as_secs_f64()
     );
@@ -396,7 +396,7 @@ async fn first_hits(
             if began.elapsed() > Duration::from_secs(60) {
                 return Err(Error::unavailable(
                     "bench_failed",
-                    "a document could not be found within a minute",
+                    "the document was not searchable within a minute",
                 ));
             }
             tokio::time::sleep(Duration::from_millis(2)).await;

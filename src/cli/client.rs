@@ -21,7 +21,10 @@ impl Client {
             return Ok(None);
         };
         let key = remote.key.clone().ok_or_else(|| {
-            Error::invalid("key_missing", "--url needs an API key: --key or CAIRN_KEY")
+            Error::invalid(
+                "key_missing",
+                "--url requires an API key: set --key or CAIRN_KEY",
+            )
         })?;
         let http = outgoing::endpoint_client()
             .build()
@@ -65,7 +68,7 @@ impl Client {
             .to_owned();
         Err(Error::unprocessable(
             "server_refused",
-            format!("the server answered {status}: {message}"),
+            format!("the server returned {status}: {message}"),
         ))
     }
 
@@ -116,6 +119,6 @@ impl Client {
 pub(super) fn unreachable(error: &reqwest::Error) -> Error {
     Error::unavailable(
         "server_unreachable",
-        format!("the server cannot be reached: {error}"),
+        format!("cannot reach the server: {error}"),
     )
 }

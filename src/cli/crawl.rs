@@ -28,62 +28,62 @@ use crate::page::Page;
   cairn crawl http://127.0.0.1:8000 --dataset local --set outgoing_allow=127.0.0.0/8
   cairn crawl https://example.com --dataset web --url http://127.0.0.1:7700 --key cairn_… --schedule weekly
 
-Crawling again fetches only what may have changed and embeds only what did. Pages that are gone leave the dataset. robots.txt, robots directives and
-nofollow are obeyed. Private and loopback addresses are refused unless outgoing_allow permits them. The dataset is created when there is none.
-Exit code 1 means that nothing was indexed (with the reason), 3 that some pages failed.")]
+A repeated crawl fetches only pages that may have changed and embeds only changed content. Missing pages are removed from the dataset. robots.txt, robots
+directives and nofollow are respected. Private and loopback addresses are rejected unless outgoing_allow permits them. The dataset is created if it does
+not exist. Exit code 1: nothing was indexed (the reason is printed); 3: some pages failed.")]
 pub(super) struct CrawlArgs {
-    /// Where to begin
+    /// Start URL
     #[arg(value_name = "URL")]
     start: String,
-    /// Dataset, by name or id
+    /// Dataset name or ID
     #[arg(long, value_name = "NAME")]
     dataset: String,
-    /// Pages at most
+    /// Maximum number of pages
     #[arg(long, default_value_t = 200, value_name = "N")]
     max_pages: u32,
-    /// Links followed from the start at most
+    /// Maximum link depth from the start URL
     #[arg(long, default_value_t = 3, value_name = "N")]
     depth: u32,
-    /// What the paths of pages begin with, as /blog
+    /// Path prefix of pages, for example /blog
     #[arg(long, value_name = "PREFIX")]
     path: Option<String>,
-    /// A further host: docs.example.com or *.example.com; may be repeated
+    /// Additional host: docs.example.com or *.example.com; repeatable
     #[arg(long, value_name = "HOST")]
     host: Vec<String>,
-    /// Another origin under which the site names itself; may be repeated
+    /// Alternative origin of the same site; repeatable
     #[arg(long, value_name = "ORIGIN")]
     alias: Vec<String>,
-    /// Pattern that paths must match, as /docs/**; may be repeated
+    /// Crawl only paths that match this pattern, for example /docs/**; repeatable
     #[arg(long, value_name = "GLOB")]
     include: Vec<String>,
-    /// Pattern that paths must not match; may be repeated
+    /// Skip paths that match this pattern; repeatable
     #[arg(long, value_name = "GLOB")]
     exclude: Vec<String>,
-    /// Takes linked PDF and office files, too
+    /// Also index linked PDF and Office files
     #[arg(long)]
     files: bool,
-    /// Requests per second and host
+    /// Requests per second per host
     #[arg(long, default_value_t = 5.0, value_name = "N")]
     rate: f64,
-    /// Requests at the same time
+    /// Concurrent requests
     #[arg(long, default_value_t = 4, value_name = "N")]
     concurrency: u32,
-    /// Does not look for sitemaps
+    /// Do not use sitemaps
     #[arg(long)]
     no_sitemaps: bool,
-    /// Does not obey robots.txt, robots directives and nofollow: for sites of your own
+    /// Ignore robots.txt, robots directives and nofollow; use only for your own sites
     #[arg(long)]
     ignore_robots: bool,
-    /// Keeps pages that are gone
+    /// Keep documents of pages that no longer exist
     #[arg(long)]
     keep_vanished: bool,
-    /// Has pages rendered by the configured endpoint (setting `render_url`)
+    /// Render pages with the configured endpoint (setting `render_url`)
     #[arg(long)]
     render: bool,
-    /// Crawls again by itself, as long as a server runs: manual, weekly, monthly, or a cron expression in UTC
+    /// Recrawl schedule, applied while a server runs: manual, weekly, monthly or a cron expression in UTC
     #[arg(long, value_name = "WHEN")]
     schedule: Option<String>,
-    /// Prints what became of every address
+    /// Print the result for every URL
     #[arg(long)]
     report: bool,
     #[command(flatten)]
@@ -336,7 +336,7 @@ fn report(global: &Global, args: &CrawlArgs, crawl: &Value, pages: &[Value]) -> 
                 entry.0 += 1;
             }
             for ((verdict, code), (count, example)) in reasons {
-                println!("{verdict:<8} {count:>5}  {code} (as {example})");
+                println!("{verdict:<8} {count:>5}  {code} (e.g. {example})");
             }
         }
         let took = crawl_seconds(crawl);

@@ -23,10 +23,10 @@ pub(super) struct DemoArgs {
     /// Address to listen on, as host:port [default: 127.0.0.1:7700]
     #[arg(long, value_name = "HOST:PORT")]
     listen: Option<String>,
-    /// The search to run
+    /// Search query
     #[arg(long, default_value = QUERY)]
     query: String,
-    /// Stop after the search instead of serving on
+    /// Exit after the search instead of serving the API
     #[arg(long)]
     once: bool,
 }
@@ -154,11 +154,11 @@ pub(super) async fn run(global: &Global, args: DemoArgs) -> Result<Done> {
         );
         search::print(&answer, true);
         if let Some(admin) = &server.admin_key {
-            println!("\nAdmin key of this data directory, shown only now:\n  {admin}");
+            println!("\nAdmin key (shown only once):\n  {admin}");
         }
         let url = format!("http://{}", server.address);
         println!(
-            "\nServing at {url}, documentation at {url}/docs. Try it in a browser; this link signs in once:\n\n  {}\n\nOr search it from the command line:\n",
+            "\nServing at {url} (API documentation: {url}/docs). Open the sandbox with this one-time sign-in link:\n\n  {}\n\nOr search from the command line:\n",
             server.sandbox
         );
         println!("  curl -s {url}/kb/v1/search -H 'Authorization: Bearer {key}' \\");
@@ -168,7 +168,7 @@ pub(super) async fn run(global: &Global, args: DemoArgs) -> Result<Done> {
             dataset.id
         );
         if !args.once {
-            println!("Stop it with Ctrl-C.");
+            println!("Press Ctrl-C to stop.");
         }
     }
     if args.once {

@@ -22,16 +22,16 @@ use crate::webhooks;
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The data directory must not be in use by a server. Exit code 0: everything agrees (or was repaired), 1: it does not."
+    after_help = "The data directory must not be in use by a server. Exit code 0: consistent (or repaired); 1: inconsistent."
 )]
 pub(super) struct DoctorArgs {
-    /// Build indexes that disagree with SQL anew, and embed and read again what is damaged
+    /// Rebuild indexes that differ from SQL, and re-ingest documents with damaged embeddings
     #[arg(long)]
     repair: bool,
-    /// Read every stored file and text, and check that its bytes are those that were stored
+    /// Verify the checksum of every stored file and text
     #[arg(long)]
     verify_blobs: bool,
-    /// Give up the secrets whose key is lost: webhook endpoints are disabled, and need new secrets
+    /// Discard secrets whose key is lost: webhook endpoints are disabled and need new secrets
     #[arg(long)]
     new_secret_key: bool,
 }
@@ -95,9 +95,7 @@ pub(super) async fn run(global: &Global, args: DoctorArgs) -> Result<Done> {
         seal::forget_key(&app.db).await?;
         app.sealer().await?;
         if !global.json {
-            println!(
-                "secrets are encrypted with another key; {endpoints} webhook endpoints were disabled"
-            );
+            println!("created a new secret key; {endpoints} webhook endpoints disabled");
         }
     }
     let engine = app.engine().await?;
@@ -140,7 +138,7 @@ pub(super) async fn run(global: &Global, args: DoctorArgs) -> Result<Done> {
             servers.print();
         }
         println!(
-            "model {} loads and gives {} dimensions; the database answers",
+            "model {}: OK, {} dimensions; database: OK",
             engine.embedder.spec().model,
             engine.embedder.spec().dimensions
         );
@@ -174,11 +172,11 @@ pub(super) async fn run(global: &Global, args: DoctorArgs) -> Result<Done> {
                     "keyword",
                     "vector",
                     "damaged",
-                    "doubled",
+                    "duplicates",
                     "stuck",
-                    "no blob",
+                    "missing blobs",
                     "embeddings",
-                    "altered",
+                    "altered blobs",
                     ""
                 ],
                 &rows
@@ -190,7 +188,7 @@ pub(super) async fn run(global: &Global, args: DoctorArgs) -> Result<Done> {
             }
             for document in &finding.blobs_altered {
                 println!(
-                    "{}: the stored bytes of document {document} are not those that were stored; upload it again",
+                    "{}: the stored content of document {document} is corrupted; upload it again",
                     finding.dataset_id
                 );
             }
@@ -203,7 +201,7 @@ pub(super) async fn run(global: &Global, args: DoctorArgs) -> Result<Done> {
     } else {
         Err(Error::unprocessable(
             "drift_found",
-            "the data directory does not agree with itself; see above, and try --repair",
+            "the data directory is inconsistent; see the report above, then try --repair",
         ))
     }
 }
@@ -219,13 +217,13 @@ struct Servers {
 impl Servers {
     fn print(&self) {
         for node in &self.nodes {
-            let version = node.version.as_deref().unwrap_or("no answer");
-            let problem = node.problem.as_deref().unwrap_or("fine");
+            let version = node.version.as_deref().unwrap_or("unreachable");
+            let problem = node.problem.as_deref().unwrap_or("OK");
             println!("Qdrant server {}: {version}, {problem}", node.url);
         }
         for c in &self.collections {
             println!(
-                "collection {}: {}, {} points, {} shards with {} copies each, of which {} answer",
+                "collection {}: {}, {} points, {} shards with {} replicas each, {} replicas active",
                 c.collection, c.status, c.points, c.shards, c.replication, c.replicas_active
             );
             for note in &c.notes {

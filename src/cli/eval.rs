@@ -32,27 +32,27 @@ use crate::search::{self, Fusion, Request, pool};
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   cairn eval collections/scifact
-  cairn eval collections/scifact --fail-below 0.7      a gate: fails when the default blend has less nDCG@10
+  cairn eval collections/scifact --fail-below 0.7      fail if nDCG@10 of the default blend is lower
   cairn eval collections/germanquad --language de --json")]
 pub(super) struct EvalArgs {
-    /// Folder of the collection
+    /// Collection directory
     dir: PathBuf,
-    /// Keyword analysis: two-letter code, none, or auto
+    /// Language for keyword analysis: two-letter code, none or auto
     #[arg(long, default_value = "auto", value_name = "CODE")]
     language: String,
-    /// Weight of the vectors in the blend [default: what suits model and query]
+    /// Semantic weight in the blend [default: chosen by model and query]
     #[arg(long, value_name = "0..1")]
     alpha: Option<f32>,
-    /// Tokens per chunk, 128 to 2048
+    /// Chunk size in tokens, 128 to 2048
     #[arg(long, default_value_t = 2048, value_name = "N")]
     chunk_size: i64,
-    /// Leave titles out: they are then neither embedded nor indexed
+    /// Do not embed or index titles
     #[arg(long)]
     no_titles: bool,
-    /// Fail when nDCG@10 of the default blend is below this
+    /// Fail if nDCG@10 of the default blend is below this value
     #[arg(long, value_name = "0..1")]
     fail_below: Option<f64>,
-    /// Measure only the first N queries
+    /// Evaluate only the first N queries
     #[arg(long, value_name = "N")]
     queries: Option<usize>,
 }
@@ -197,7 +197,7 @@ async fn evaluate(
         return gate(args, &rows);
     }
     println!(
-        "{}: {} documents, {} chunks, {} queries, model {}, ready in {loaded:.1} s\n",
+        "{}: {} documents, {} chunks, {} queries, model {}, loaded in {loaded:.1} s\n",
         args.dir.display(),
         dataset.total_files,
         dataset.total_chunks,
@@ -234,16 +234,16 @@ async fn evaluate(
         )
     );
     println!(
-        "\nLatency is of ten hits without embedding the query, which takes {:.1} ms (p50), {:.1} ms (p95).",
+        "\nLatency is for ten hits and excludes query embedding: {:.1} ms (p50), {:.1} ms (p95).",
         percentile(&embed, 0.5),
         percentile(&embed, 0.95)
     );
     println!(
-        "Tuned on {} queries, the vectors weigh {}; on the other {}, nDCG@10 is {:.4} instead of {:.4} ({:+.4}, 95 % interval {:+.4} to {:+.4}).",
+        "Tuned on {} queries: semantic weight {}. On the other {} queries: nDCG@10 {:.4}, before {:.4} ({:+.4}, 95% confidence interval {:+.4} to {:+.4}).",
         tuned.tuned_on,
         tuned
             .alpha
-            .map_or_else(|| "what suits each query".to_owned(), |a| format!("{a:.2}")),
+            .map_or_else(|| "automatic".to_owned(), |a| format!("{a:.2}")),
         tuned.tested_on,
         tuned.after,
         tuned.before,
@@ -368,7 +368,7 @@ fn lines(dir: &Path, name: &str) -> Result<impl Iterator<Item = Result<String>>>
         return Err(Error::invalid(
             "collection_incomplete",
             format!(
-                "there is neither {} nor {}",
+                "neither {} nor {} exists",
                 plain.display(),
                 zipped.display()
             ),
@@ -412,7 +412,7 @@ fn read_queries(args: &EvalArgs) -> Result<Vec<(String, String, Judgements)>> {
     if queries.is_empty() {
         Err(Error::invalid(
             "collection_incomplete",
-            "no query has a judgement",
+            "no query has relevance judgements",
         ))
     } else {
         Ok(queries)

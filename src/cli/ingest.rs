@@ -30,32 +30,32 @@ use crate::page::Page;
   cairn ingest docs/ --dataset docs --language de --chunk-size 400
   cairn ingest docs/ --dataset docs --url http://127.0.0.1:7700 --key cairn_…
 
-Folders are walked with their ignore files respected; files of unsupported types in them are skipped. The dataset is created when there is none.
-A file of the same name is a new version: it replaces the old one once it is complete. Files of one call that share a name are called by their paths. Files inside archives and mail are counted as files.
-Exit code 3 means that some files could not be ingested; each is named with its reason.")]
+Folders are read recursively; ignore files are respected and unsupported file types are skipped. The dataset is created if it does not exist.
+A file with an existing name replaces the old version once it is fully indexed. Files in one call that share a name are stored under their full paths. Files inside archives and emails count as files.
+Exit code 3: some files could not be ingested; each is listed with the reason.")]
 pub(super) struct IngestArgs {
-    /// Files and folders
+    /// Files and folders to ingest
     #[arg(required = true)]
     paths: Vec<PathBuf>,
-    /// Dataset, by name or id
+    /// Dataset name or ID
     #[arg(long, value_name = "NAME")]
     dataset: String,
-    /// Keyword analysis of a new dataset: two-letter code or none
+    /// Language for keyword analysis of a new dataset: two-letter code, none or auto
     #[arg(long, default_value = "auto", value_name = "CODE")]
     language: String,
-    /// Tokens per chunk of a new dataset, 128 to 2048
+    /// Chunk size of a new dataset in tokens, 128 to 2048
     #[arg(long, value_name = "N")]
     chunk_size: Option<i64>,
-    /// Tokens repeated between chunks of a new dataset, 0 to 512
+    /// Chunk overlap of a new dataset in tokens, 0 to 512
     #[arg(long, value_name = "N")]
     chunk_overlap: Option<i64>,
-    /// How a new dataset cuts: naive, markdown or manual
+    /// Chunking of a new dataset
     #[arg(long, value_name = "KIND", value_parser = ["naive", "markdown", "manual"])]
     parse_type: Option<String>,
-    /// What happens with a file whose bytes are in the dataset under another name
+    /// Handling of a file whose content already exists under another name
     #[arg(long, default_value = "keep", value_name = "WHAT", value_parser = ["skip", "link", "replace", "keep"])]
     on_duplicate: String,
-    /// Metadata of the files, as a JSON object; filterable in search
+    /// File metadata as a JSON object, usable in search filters
     #[arg(long, value_name = "JSON")]
     metadata: Option<String>,
     #[command(flatten)]
@@ -81,7 +81,10 @@ pub(super) async fn run(global: &Global, args: IngestArgs) -> Result<Done> {
     let metadata: Value = match &args.metadata {
         None => json!({}),
         Some(text) => serde_json::from_str(text).map_err(|e| {
-            Error::invalid("metadata_invalid", format!("--metadata is not JSON: {e}"))
+            Error::invalid(
+                "metadata_invalid",
+                format!("--metadata is not valid JSON: {e}"),
+            )
         })?,
     };
     let meeting = UploadPolicy {
@@ -144,7 +147,7 @@ fn collect(paths: &[PathBuf], pictures: bool) -> Result<(Vec<Source>, Vec<String
         if !path.is_dir() {
             return Err(Error::invalid(
                 "path_missing",
-                format!("there is no file or folder {}", path.display()),
+                format!("no such file or folder: {}", path.display()),
             ));
         }
         let mut walk: Vec<PathBuf> = ignore::WalkBuilder::new(path)

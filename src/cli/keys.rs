@@ -19,38 +19,38 @@ use crate::page::Page;
 pub(super) struct KeysArgs {
     #[command(subcommand)]
     action: Action,
-    /// Tenant the keys belong to
+    /// Tenant of the keys
     #[arg(long, global = true, default_value = tenants::DEFAULT)]
     tenant: String,
 }
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Create a key and print it; it is shown only once
+    /// Create a key and print it; the key is shown only once
     Create {
-        /// Name, to tell keys apart
+        /// Key name
         #[arg(long, default_value = "cli")]
         name: String,
-        /// kb:read, kb:write, kb:search, keys:manage, system:read, wildcards like kb:*, or admin; may be repeated or separated by commas
+        /// Scope: kb:read, kb:write, kb:search, keys:manage, system:read, wildcards like kb:*, or admin; repeatable or comma-separated
         #[arg(long, required = true, value_name = "SCOPE")]
         scope: Vec<String>,
-        /// Confine the key to a dataset, by name or id; may be repeated
+        /// Restrict the key to a dataset, by name or ID; repeatable
         #[arg(long, value_name = "NAME")]
         dataset: Vec<String>,
-        /// End of its life, as 2027-01-31T00:00:00Z
+        /// Expiry time, for example 2027-01-31T00:00:00Z
         #[arg(long, value_name = "TIME")]
         expires: Option<String>,
-        /// Requests per minute
+        /// Rate limit in requests per minute
         #[arg(long, value_name = "N")]
         rate: Option<i64>,
     },
     /// List keys
     List,
-    /// End a key at once
+    /// Revoke a key immediately
     Revoke {
-        /// Id of the key
+        /// Key ID
         id: String,
-        /// End the keys that it made as well, and those that these made
+        /// Also revoke all keys created with it, directly or indirectly
         #[arg(long)]
         children: bool,
     },
@@ -83,7 +83,7 @@ pub(super) async fn run(global: &Global, args: KeysArgs) -> Result<Done> {
                 println!("{}", serde_json::to_string(&CreatedKey::new(key, secret))?);
             } else {
                 println!(
-                    "{secret}\n\nKey {} ({}) with {}. It is shown only now.",
+                    "{secret}\n\nKey {} ({}) with scopes {}. The key is shown only once.",
                     key.id,
                     key.name,
                     key.scopes.join(", ")
@@ -148,12 +148,15 @@ pub(super) async fn run(global: &Global, args: KeysArgs) -> Result<Done> {
                     serde_json::json!({"id": id, "revoked": true, "activeChildren": left})
                 );
             } else {
-                println!("key {id} is revoked");
+                println!("key {id} revoked");
                 for child in &left {
-                    println!("it made {} ({}), which still works", child.id, child.name);
+                    println!(
+                        "created by this key and still active: {} ({})",
+                        child.id, child.name
+                    );
                 }
                 if !left.is_empty() {
-                    println!("`cairn keys revoke {id} --children` ends them, too");
+                    println!("run `cairn keys revoke {id} --children` to revoke them as well");
                 }
             }
         }

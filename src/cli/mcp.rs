@@ -22,11 +22,11 @@ use crate::error::{Error, Result};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  cairn mcp                                                      the data directory of this folder, with all rights
-  cairn mcp --url http://127.0.0.1:7700 --key cairn_…            a running server, with the rights of a key
+  cairn mcp                                                      use ./cairn-data with full access
+  cairn mcp --url http://127.0.0.1:7700 --key cairn_…            use a running server with the scopes of the key
 
-As a client's configuration: {\"mcpServers\": {\"cairn\": {\"command\": \"cairn\", \"args\": [\"mcp\", \"--url\", \"http://127.0.0.1:7700\", \"--key\", \"cairn_…\"]}}}
-A server speaks the same protocol over HTTP at /mcp, with the key as Authorization: Bearer <key>.")]
+Client configuration: {\"mcpServers\": {\"cairn\": {\"command\": \"cairn\", \"args\": [\"mcp\", \"--url\", \"http://127.0.0.1:7700\", \"--key\", \"cairn_…\"]}}}
+A running server also provides MCP over HTTP at /mcp; send the key as Authorization: Bearer <key>.")]
 pub(super) struct McpArgs {
     #[command(flatten)]
     remote: Remote,
@@ -45,7 +45,7 @@ pub(super) async fn run(global: &Global, args: McpArgs) -> Result<Done> {
     let broken = |e: &dyn std::fmt::Display| {
         Error::unavailable(
             "mcp_failed",
-            format!("the client cannot be spoken with: {e}"),
+            format!("cannot communicate with the client: {e}"),
         )
     };
     let server = Mcp::new(app.clone(), Some(caller));
@@ -115,7 +115,7 @@ impl Relay<'_> {
                 return vec![failed(
                     &Value::Null,
                     PARSE_ERROR,
-                    &format!("the line is no JSON: {error}"),
+                    &format!("the line is not valid JSON: {error}"),
                 )];
             }
         };
@@ -126,7 +126,7 @@ impl Relay<'_> {
             }
             Err(error) => {
                 // Nobody waits for the answer to a notification.
-                tracing::warn!(error = %error, "a notification was not passed on");
+                tracing::warn!(error = %error, "a notification was not forwarded");
                 Vec::new()
             }
         };
@@ -195,7 +195,7 @@ async fn read(response: Response) -> Result<Vec<Value>> {
             .unwrap_or("no reason given");
         return Err(Error::unprocessable(
             "server_refused",
-            format!("the server answered {status}: {reason}"),
+            format!("the server returned {status}: {reason}"),
         ));
     }
     let parts: Vec<&str> = if is_stream {
@@ -213,7 +213,7 @@ async fn read(response: Response) -> Result<Vec<Value>> {
             serde_json::from_str(part).map_err(|_| {
                 Error::unprocessable(
                     "server_refused",
-                    "the server answered something that is no message of the protocol; is it Cairn?",
+                    "the server response is not an MCP message; is it Cairn?",
                 )
             })
         })

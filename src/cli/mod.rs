@@ -31,22 +31,22 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 
-/// A self-hosted knowledge base with hybrid retrieval: upload documents, search them by words and meaning, see why each hit is one.
+/// Self-hosted knowledge base with hybrid (keyword and semantic) search and score explanations.
 #[derive(Debug, Parser)]
 #[command(
     name = "cairn",
     version,
     propagate_version = true,
     after_help = "Examples:
-  cairn demo                                     try it: ingest Cairn's own documentation and search it
+  cairn demo                                     ingest Cairn's documentation and search it
   cairn serve                                    serve on 127.0.0.1:7700 from ./cairn-data
   cairn ingest ~/papers --dataset papers         ingest a folder
   cairn crawl https://example.com --dataset web  crawl a website
-  cairn search \"how are scores blended\"          search everything
+  cairn search \"how are scores blended\"          search all datasets
   cairn keys create --name ci --scope kb:read --json
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done in part.
-Every setting can be given as CAIRN_NAME, in a file (--config), or with --set name=value; `cairn serve --print-config` shows all."
+Exit codes: 0 success, 1 failure, 2 usage error, 3 partial success.
+Settings can be set with CAIRN_NAME variables, a file (--config) or --set name=value; `cairn serve --print-config` lists all settings."
 )]
 struct Cli {
     #[command(flatten)]
@@ -57,16 +57,16 @@ struct Cli {
 
 #[derive(Debug, Args)]
 struct Global {
-    /// TOML file with settings
+    /// Configuration file (TOML)
     #[arg(long, global = true, value_name = "FILE", env = "CAIRN_CONFIG")]
     config: Option<PathBuf>,
-    /// Directory of everything Cairn stores [default: cairn-data]
+    /// Data directory [default: cairn-data]
     #[arg(long, global = true, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Any setting, as name=value; may be repeated
+    /// Override a setting; repeatable
     #[arg(long = "set", global = true, value_name = "NAME=VALUE")]
     set: Vec<String>,
-    /// Print JSON for programs instead of text for people
+    /// Print JSON instead of text
     #[arg(long, global = true)]
     json: bool,
 }
@@ -75,9 +75,9 @@ struct Global {
 enum Command {
     /// Serve the HTTP API, with workers and indexes in the same process
     Serve(serve::ServeArgs),
-    /// Run only workers, on a shared PostgreSQL database
+    /// Run workers only, on a shared PostgreSQL database
     Work,
-    /// Ingest Cairn's own documentation, run a search, explain it, and keep serving
+    /// Ingest Cairn's documentation, run and explain a search, then serve the API
     Demo(demo::DemoArgs),
     /// Ingest files and folders into a dataset
     Ingest(ingest::IngestArgs),
@@ -85,29 +85,29 @@ enum Command {
     Crawl(crawl::CrawlArgs),
     /// Search datasets
     Search(search::SearchArgs),
-    /// Measure retrieval on a collection in BEIR layout
+    /// Evaluate retrieval on a collection in BEIR format
     Eval(eval::EvalArgs),
-    /// Speak the Model Context Protocol over standard input and output
+    /// Run a Model Context Protocol (MCP) server over stdio
     Mcp(mcp::McpArgs),
-    /// Print a link that opens the sandbox in a browser, once
+    /// Print a one-time sign-in link for the sandbox
     Sandbox(sandbox::SandboxArgs),
     /// Create, list and revoke API keys
     Keys(keys::KeysArgs),
     /// Create and list tenants
     Tenants(tenants::TenantsArgs),
-    /// List the modules of a workspace, and switch them on and off
+    /// List, enable and disable workspace modules
     Modules(modules::ModulesArgs),
-    /// List, fetch and verify models
+    /// List, download and verify models
     Models(models::ModelsArgs),
-    /// Check that database, indexes, blobs and model agree; repair what does not
+    /// Check the consistency of database, indexes, blobs and model, and repair indexes
     Doctor(doctor::DoctorArgs),
-    /// Write a dataset to one file: sources, chunks, vectors, settings
+    /// Export a dataset to one file: sources, chunks, vectors, settings
     Export(portable::ExportArgs),
-    /// Read a dataset from such a file, or contacts, companies, leads, deals, tickets from CSV
+    /// Import an exported dataset, or contacts, companies, leads, deals or tickets from CSV
     Import(portable::ImportArgs),
-    /// Copy a whole data directory, also while a server uses it
+    /// Back up a data directory, even while a server uses it
     Backup(portable::BackupArgs),
-    /// Measure ingestion and search on this machine
+    /// Benchmark ingestion and search on this machine
     Bench(bench::BenchArgs),
 }
 
@@ -144,7 +144,7 @@ pub fn main() -> ExitCode {
         .install_default()
         .is_err()
     {
-        eprintln!("cairn: a TLS provider was chosen already");
+        eprintln!("cairn: a TLS provider is already installed");
     }
     let cli = Cli::parse();
     let json = cli.global.json;
@@ -217,7 +217,7 @@ impl Global {
                     .find(|(field, _)| *field == name.trim())?;
                 Some((*field, value.to_owned()))
             });
-            flags.push(known.ok_or_else(|| Error::invalid("config_invalid", format!("--set {pair}: there is no such setting; `cairn serve --print-config` shows all")))?);
+            flags.push(known.ok_or_else(|| Error::invalid("config_invalid", format!("--set {pair}: unknown setting; `cairn serve --print-config` lists all settings")))?);
         }
         flags.extend(
             more.iter()

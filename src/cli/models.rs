@@ -20,16 +20,16 @@ pub(super) struct ModelsArgs {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// List the models that can be chosen by name
+    /// List available models
     List,
-    /// Fetch and verify a model and ONNX Runtime
+    /// Download and verify a model and ONNX Runtime
     Pull {
-        /// Name or directory; the configured model when absent
+        /// Model name or directory [default: the configured model]
         name: Option<String>,
     },
-    /// Check the files of a model against their checksums
+    /// Verify the files of a model against their checksums
     Verify {
-        /// Name or directory; the configured model when absent
+        /// Model name or directory [default: the configured model]
         name: Option<String>,
     },
 }
@@ -53,7 +53,7 @@ pub(super) async fn run(global: &Global, args: ModelsArgs) -> Result<Done> {
                     let pinned = if m.files.iter().all(|f| f.sha256.is_some()) {
                         "pinned"
                     } else {
-                        "at first download"
+                        "on first download"
                     };
                     vec![
                         format!("{}{mark}", m.name),
@@ -72,7 +72,7 @@ pub(super) async fn run(global: &Global, args: ModelsArgs) -> Result<Done> {
                         "model",
                         "dimensions",
                         "tokens",
-                        "here",
+                        "downloaded",
                         "checksums",
                         "licence"
                     ],
@@ -80,7 +80,7 @@ pub(super) async fn run(global: &Global, args: ModelsArgs) -> Result<Done> {
                 )
             );
             println!(
-                "\n* configured. Models are kept in {}.",
+                "\n* configured model. Models are stored in {}.",
                 cache.root().display()
             );
         }
@@ -101,7 +101,7 @@ pub(super) async fn run(global: &Global, args: ModelsArgs) -> Result<Done> {
                 );
             } else {
                 println!(
-                    "{} is here, verified and loads: {} dimensions, {} tokens ({})",
+                    "{} downloaded and verified: {} dimensions, {} tokens ({})",
                     spec.model,
                     spec.dimensions,
                     spec.max_tokens,
@@ -118,7 +118,7 @@ pub(super) async fn run(global: &Global, args: ModelsArgs) -> Result<Done> {
             if global.json {
                 println!("{}", json!({"model": manifest.name, "verified": true}));
             } else {
-                println!("{}: every file is what it should be", manifest.name);
+                println!("{}: all files verified", manifest.name);
             }
         }
     }

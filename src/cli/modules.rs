@@ -10,12 +10,12 @@ use crate::error::Result;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   cairn modules list
-  cairn modules disable support     calls of the module are refused from the next one on; its records stay
+  cairn modules disable support     reject requests to the module; its records are kept
   cairn modules enable support")]
 pub(super) struct ModulesArgs {
     #[command(subcommand)]
     action: Action,
-    /// Tenant whose workspace it is
+    /// Tenant of the workspace
     #[arg(long, global = true, default_value = tenants::DEFAULT)]
     tenant: String,
 }
@@ -24,14 +24,14 @@ pub(super) struct ModulesArgs {
 enum Action {
     /// List modules
     List,
-    /// Switch a module on
+    /// Enable a module
     Enable {
-        /// Name of the module
+        /// Module name
         module: String,
     },
-    /// Switch a module off; its records stay
+    /// Disable a module; its records are kept
     Disable {
-        /// Name of the module
+        /// Module name
         module: String,
     },
 }

@@ -33,7 +33,7 @@ pub(super) fn log(config: &Config) -> Result<()> {
             .with_target(false)
             .try_init()
     };
-    outcome.map_err(|e| Error::internal("logging cannot be set up").with_source(e.to_string()))
+    outcome.map_err(|e| Error::internal("cannot set up logging").with_source(e.to_string()))
 }
 
 /// A bar on standard error; invisible for programs and without a terminal.
@@ -60,12 +60,12 @@ pub(super) fn downloads(json: bool) -> Report {
                 bar.finish_and_clear();
             }
             if !json && !std::io::stderr().is_terminal() {
-                eprintln!("fetching {name}");
+                eprintln!("downloading {name}");
             }
             let bar = bar(
                 total.unwrap_or(0),
                 json,
-                "fetching {msg} {bytes}/{total_bytes} {wide_bar} {bytes_per_sec}",
+                "downloading {msg} {bytes}/{total_bytes} {wide_bar} {bytes_per_sec}",
             );
             bar.set_message(name.to_owned());
             *current = Some((name.to_owned(), bar));

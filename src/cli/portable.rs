@@ -18,15 +18,15 @@ use crate::kb::{datasets, portable};
   cairn export --dataset work --out work.cairn
   cairn import work.cairn --data-dir elsewhere
 
-A server may use the data directory meanwhile; changes of the dataset wait while its rows are read.")]
+Can run while a server uses the data directory; writes to the dataset wait while its rows are read.")]
 pub(super) struct ExportArgs {
-    /// Dataset, by name or id
+    /// Dataset name or ID
     #[arg(long, value_name = "NAME")]
     dataset: String,
-    /// File to write
+    /// Output file
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Replace the file if it is there
+    /// Overwrite an existing file
     #[arg(long)]
     force: bool,
 }
@@ -38,26 +38,26 @@ pub(super) struct ExportArgs {
   cairn import people.csv --as contacts --map 'E-Mail=email' --map 'Firm=company_name' --dry-run
   cairn import people.csv --as contacts --errors refused.csv --url http://127.0.0.1:7700 --key cairn_…
 
-Of a dataset nothing is embedded again: the file has the vectors. The installation must run the model that made them. A server that uses the data directory
-follows within a second.")]
+A dataset file contains the vectors, so nothing is embedded again. The configured model must be the one that created them. A running server shows the
+imported dataset within a second.")]
 pub(super) struct ImportArgs {
-    /// File that `cairn export` wrote; with --as, a CSV file with a line of names
+    /// File written by `cairn export`; with --as, a CSV file with a header row
     file: PathBuf,
-    /// What the rows of a CSV file are: contacts, companies, leads, deals, tickets
+    /// Record type of the CSV rows: contacts, companies, leads, deals or tickets
     #[arg(long = "as", value_name = "KIND")]
     kind: Option<String>,
-    /// Where a column of the CSV file goes; `custom:NAME` makes a custom field, `-` leaves it out. Columns named like a field find it; others become custom fields
+    /// Map a CSV column to a field; `custom:NAME` creates a custom field, `-` skips the column. By default, columns map to fields of the same name and others become custom fields
     #[arg(long, value_name = "COLUMN=FIELD", requires = "kind")]
     map: Vec<String>,
-    /// Check the rows only
+    /// Validate the rows without importing them
     #[arg(long, requires = "kind")]
     dry_run: bool,
-    /// CSV file for rows that were refused, with the reason
+    /// Write rejected rows and the reasons to this CSV file
     #[arg(long, value_name = "FILE", requires = "kind")]
     errors: Option<PathBuf>,
     #[command(flatten)]
     remote: super::Remote,
-    /// Name of the new dataset, instead of the one in the file
+    /// Name of the new dataset [default: the name in the file]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
 }
@@ -65,9 +65,9 @@ pub(super) struct ImportArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   cairn backup /backups/2026-11-22
-  cairn serve --data-dir /backups/2026-11-22      a backup is a data directory
+  cairn serve --data-dir /backups/2026-11-22      a backup is a complete data directory
 
-Holds the database (a snapshot of one moment) and the blobs. Indexes are built anew from them at the first start, without the model.")]
+Contains a consistent snapshot of the database and the blobs. Indexes are rebuilt from it at the first start, without running the model.")]
 pub(super) struct BackupArgs {
     /// Directory to create
     directory: PathBuf,
@@ -78,7 +78,7 @@ pub(super) async fn export(global: &Global, args: ExportArgs) -> Result<Done> {
         return Err(Error::invalid(
             "file_exists",
             format!(
-                "{} is there already; --force replaces it",
+                "{} already exists; use --force to overwrite it",
                 args.out.display()
             ),
         ));
@@ -122,7 +122,7 @@ pub(super) async fn import(global: &Global, args: ImportArgs) -> Result<Done> {
     if args.remote.url.is_some() {
         return Err(Error::invalid(
             "url_unsupported",
-            "a dataset is imported into a data directory; --url is for --as",
+            "--url is only supported with --as; datasets are imported into a data directory",
         ));
     }
     let app = global.app().await?;
@@ -149,20 +149,20 @@ pub(super) async fn backup(global: &Global, arguments: BackupArgs) -> Result<Don
     if !config.database_url.is_empty() || !config.blob_url.is_empty() {
         return Err(Error::unprocessable(
             "backup_unsupported",
-            "this copies a data directory with its own database and blobs; back PostgreSQL and S3 up with their own tools",
+            "backup only supports SQLite and local blobs; back up PostgreSQL and S3 with their own tools",
         ));
     }
     let directory = arguments.directory;
     if directory.exists() && directory.read_dir()?.next().is_some() {
         return Err(Error::invalid(
             "directory_not_empty",
-            format!("{} is there already and not empty", directory.display()),
+            format!("{} already exists and is not empty", directory.display()),
         ));
     }
     if !config.data_dir.join("cairn.db").is_file() {
         return Err(Error::invalid(
             "data_dir_empty",
-            format!("{} is no data directory", config.data_dir.display()),
+            format!("{} is not a data directory", config.data_dir.display()),
         ));
     }
     let (blobs, data_dir) = (config.data_dir.join("blobs"), config.data_dir.clone());
@@ -189,7 +189,7 @@ pub(super) async fn backup(global: &Global, arguments: BackupArgs) -> Result<Don
         );
     } else {
         println!(
-            "{}: database {:.1} MB, {files} blobs with {:.1} MB",
+            "{}: database {:.1} MB, {files} blobs ({:.1} MB)",
             directory.display(),
             database as f64 / 1e6,
             bytes as f64 / 1e6

@@ -43,7 +43,7 @@ fn kind(name: &str) -> Result<(&'static Kind, &'static str)> {
         "tickets" => Ok((&support::TICKET, "/v1/support/tickets")),
         other => Err(Error::invalid(
             "kind_unknown",
-            format!("--as is contacts, companies, leads, deals or tickets, not {other:?}"),
+            format!("--as must be contacts, companies, leads, deals or tickets, not {other:?}"),
         )),
     }
 }
@@ -53,7 +53,10 @@ fn targets(kind: &Kind, headers: &csv::StringRecord, map: &[String]) -> Result<V
     let mut told: Vec<(&str, &str)> = Vec::new();
     for pair in map {
         let (column, field) = pair.split_once('=').ok_or_else(|| {
-            Error::invalid("map_invalid", format!("--map {pair}: write Column=field"))
+            Error::invalid(
+                "map_invalid",
+                format!("--map {pair}: expected COLUMN=FIELD"),
+            )
         })?;
         if !headers.iter().any(|h| h.trim() == column.trim()) {
             return Err(Error::invalid(
@@ -74,7 +77,7 @@ fn targets(kind: &Kind, headers: &csv::StringRecord, map: &[String]) -> Result<V
                 if !known(field) && !field.starts_with("custom:") && *field != "-" {
                     return Err(Error::invalid(
                         "map_invalid",
-                        format!("there is no field {field:?}; custom:NAME makes a custom field, and - leaves the column out"),
+                        format!("unknown field {field:?}; use custom:NAME for a custom field, or - to skip the column"),
                     ));
                 }
                 return Ok((*field).to_owned());
@@ -116,7 +119,7 @@ fn body(kind: &Kind, targets: &[String], record: &csv::StringRecord) -> Result<M
                 let whole: i64 = text.parse().map_err(|_| {
                     Error::invalid(
                         "body_invalid",
-                        format!("{target} is a whole number, not {text:?}"),
+                        format!("{target} must be a whole number, not {text:?}"),
                     )
                 })?;
                 json!(whole)
@@ -279,7 +282,7 @@ pub(super) async fn run(global: &Global, import: Import) -> Result<Done> {
         } else {
             "imported"
         };
-        println!("{added} rows {verb}, {} refused", refused.len());
+        println!("{added} rows {verb}, {} rejected", refused.len());
         for (record, why) in refused.iter().take(10) {
             println!(
                 "  {}: {why}",

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The link works once, within 12 hours, and gives all rights of the tenant. Those who have a key can sign in with it at /sandbox.
+    after_help = "The link can be used once within 12 hours and grants full access to the tenant. To sign in with an API key instead, open /sandbox.
 
 Examples:
   cairn sandbox
@@ -19,10 +19,10 @@ Examples:
   cairn sandbox --address https://cairn.example.com"
 )]
 pub(super) struct SandboxArgs {
-    /// Where browsers reach the server [default: the address that `listen` names]
+    /// Base URL of the server for browsers [default: the `listen` address]
     #[arg(long, value_name = "URL")]
     address: Option<String>,
-    /// End all sessions of browsers instead, and the link that was printed last
+    /// End all browser sessions and invalidate the last link instead of printing a new one
     #[arg(long)]
     sign_out: bool,
     /// Tenant to sign in to
@@ -38,7 +38,7 @@ pub(super) async fn run(global: &Global, args: SandboxArgs) -> Result<Done> {
         if global.json {
             println!("{}", serde_json::json!({"sessionsEnded": ended}));
         } else {
-            println!("{ended} sessions were ended.");
+            println!("{ended} sessions ended.");
         }
         return Ok(Done::All);
     }
@@ -61,7 +61,7 @@ pub(super) fn reached(listen: &str) -> Result<String> {
     if port == "0" {
         return Err(Error::invalid(
             "address_missing",
-            "the server takes any free port; say with --address where it is",
+            "the server listens on a random port; set its URL with --address",
         ));
     }
     let host = match host {

@@ -23,51 +23,51 @@ use crate::search::{self, Answer, Explanation, Fusion, Hit, Settings, follower};
   cairn search '\"refund policy\" -draft team:billing' --per-document 1 --expand 1
   cairn search \"refund policy\" --url http://127.0.0.1:7700 --key cairn_…")]
 pub(super) struct SearchArgs {
-    /// What to look for
+    /// Search query
     query: String,
-    /// Dataset to search, by name or id; may be repeated [default: all]
+    /// Dataset name or ID; repeatable [default: all datasets]
     #[arg(long, value_name = "NAME")]
     dataset: Vec<String>,
-    /// Hits wanted, 1 to 100
+    /// Maximum number of hits, 1 to 100
     #[arg(long, default_value_t = 5, value_name = "N")]
     top_k: usize,
-    /// Weight of meaning against words: 0 words only, 1 meaning only [default: what suits model and query]
+    /// Semantic weight: 0 keyword only, 1 semantic only [default: chosen by model and query]
     #[arg(long, value_name = "0..1")]
     alpha: Option<f32>,
-    /// Leave out hits below this score
+    /// Minimum score of a hit
     #[arg(long, value_name = "0..1")]
     min_score: Option<f32>,
-    /// How both lists are blended
+    /// Fusion of keyword and semantic results
     #[arg(long, default_value = "blend", value_parser = ["blend", "rrf", "minmax"])]
     fusion: String,
-    /// Condition on document metadata, as JSON: {"field":"year","op":"gte","value":2024}
+    /// Metadata filter as JSON: {"field":"year","op":"gte","value":2024}
     #[arg(long, value_name = "JSON")]
     filter: Option<String>,
-    /// Most hits of one document
+    /// Maximum number of hits per document
     #[arg(long, value_name = "N")]
     per_document: Option<usize>,
-    /// Prefer different hits: 1 looks at the score only, 0 at difference only
+    /// Diversity (MMR): 1 ranks by score only, 0 by difference only
     #[arg(long, value_name = "0..1")]
     mmr: Option<f32>,
-    /// Show each hit with so many neighbours on each side
+    /// Include N neighbouring chunks on each side of a hit
     #[arg(long, value_name = "N")]
     expand: Option<usize>,
-    /// Count the values of a field over the matching candidates; may be repeated
+    /// Count the values of a field among matching candidates; repeatable
     #[arg(long, value_name = "FIELD")]
     facet: Vec<String>,
-    /// Leave out hits from the end until all have at most so many tokens
+    /// Token budget: drop the lowest-ranked hits beyond N tokens in total
     #[arg(long, value_name = "N")]
     max_tokens: Option<usize>,
-    /// Order the head by the configured cross-encoder
+    /// Rerank the top candidates with the configured cross-encoder
     #[arg(long)]
     rerank: bool,
-    /// Widen the query by what its best chunks have in common
+    /// Expand the query with terms from its best chunks (pseudo-relevance feedback)
     #[arg(long)]
     feedback: bool,
-    /// Take the query as words only, without operators
+    /// Treat the query as plain text, without operators
     #[arg(long)]
     plain: bool,
-    /// Show what each score is made of
+    /// Show how each score is calculated
     #[arg(long)]
     explain: bool,
     #[command(flatten)]
@@ -102,7 +102,9 @@ fn settings(args: &SearchArgs) -> Result<Settings> {
         .as_deref()
         .map(serde_json::from_str)
         .transpose()
-        .map_err(|e| Error::invalid("filter_invalid", format!("--filter is not JSON: {e}")))?;
+        .map_err(|e| {
+            Error::invalid("filter_invalid", format!("--filter is not valid JSON: {e}"))
+        })?;
     let yes = |flag: bool| flag.then_some(true);
     Ok(Settings {
         top_k: Some(args.top_k),
@@ -147,7 +149,7 @@ async fn dataset_ids(app: &Arc<App>, caller: &Caller, names: &[String]) -> Resul
     if ids.is_empty() {
         Err(Error::not_found(
             "dataset_not_found",
-            "there is no dataset yet; `cairn ingest PATH --dataset NAME` makes one",
+            "there is no dataset yet; `cairn ingest PATH --dataset NAME` creates one",
         ))
     } else {
         Ok(ids)
@@ -205,7 +207,7 @@ async fn remote(
             let e = &hit["explain"];
             println!("     {}", e["sentence"].as_str().unwrap_or_default());
             println!(
-                "     {:.3} = {} × {} meaning + {} × {} words",
+                "     {:.3} = {} × {} semantic + {} × {} keyword",
                 score, e["vectorWeight"], e["vectorScore"], e["keywordWeight"], e["keywordScore"]
             );
         }
@@ -269,7 +271,7 @@ pub(super) fn print(answer: &Answer, explain: bool) {
     );
     let t = answer.timings;
     println!(
-        "{} hits from {} candidates in {:.1} ms (query {:.1}, indexes {:.1}, rows {:.1})",
+        "{} hits from {} candidates in {:.1} ms (embed {:.1}, retrieve {:.1}, assemble {:.1})",
         answer.hits.len(),
         answer.totals.candidates,
         t.total_ms,
@@ -282,7 +284,10 @@ pub(super) fn print(answer: &Answer, explain: bool) {
 /// What an answer says beside its hits.
 fn beside(facets: &Value, meant: Option<&str>, confidence: &Value, degraded: &Value) {
     for trouble in degraded.as_array().into_iter().flatten() {
-        println!("not complete: {}", trouble.as_str().unwrap_or_default());
+        println!(
+            "incomplete results: {}",
+            trouble.as_str().unwrap_or_default()
+        );
     }
     for facet in facets.as_array().into_iter().flatten() {
         let values: Vec<String> = facet["values"]
@@ -335,26 +340,26 @@ fn excerpt(content: &str) {
 /// The explanation in words.
 fn sentences(score: f32, e: &Explanation) -> Vec<String> {
     let rank = |rank: Option<usize>| {
-        rank.map_or_else(|| "not in the list".to_owned(), |r| format!("rank {r}"))
+        rank.map_or_else(|| "not retrieved".to_owned(), |r| format!("rank {r}"))
     };
     let mut lines = vec![e.sentence.clone()];
     let vector = match (e.vector_score, e.cosine) {
         (Some(part), Some(cosine)) => format!(
-            "{:.1} × {part:.3} meaning (cosine {cosine:.3}, {})",
+            "{:.1} × {part:.3} semantic (cosine {cosine:.3}, {})",
             e.vector_weight,
             rank(e.vector_rank)
         ),
-        _ if e.vector_pending => "meaning: embedding is still being computed".to_owned(),
-        _ => "meaning: not asked".to_owned(),
+        _ if e.vector_pending => "semantic: embedding in progress".to_owned(),
+        _ => "semantic: not searched".to_owned(),
     };
     let keyword = match (e.keyword_score, e.bm25) {
         (Some(part), Some(bm25)) => format!(
-            "{:.1} × {part:.3} words (BM25 {bm25:.2} of at most {:.2}, {})",
+            "{:.1} × {part:.3} keyword (BM25 {bm25:.2} of max {:.2}, {})",
             e.keyword_weight,
             e.bm25_bound,
             rank(e.keyword_rank)
         ),
-        _ => "words: not asked".to_owned(),
+        _ => "keyword: not searched".to_owned(),
     };
     lines.push(format!("{score:.3} = {vector} + {keyword}"));
     if !e.matched_terms.is_empty() {
@@ -362,13 +367,13 @@ fn sentences(score: f32, e: &Explanation) -> Vec<String> {
             .terms
             .iter()
             .filter(|t| e.matched_terms.contains(&t.term))
-            .map(|t| format!("{} (in {}, weight {:.2})", t.term, t.df, t.idf))
+            .map(|t| format!("{} (df {}, idf {:.2})", t.term, t.df, t.idf))
             .collect();
-        lines.push(format!("words found: {}", terms.join(", ")));
+        lines.push(format!("matched terms: {}", terms.join(", ")));
     }
     if e.truncated {
         lines.push(
-            "the end of this chunk is beyond the model's limit and not in its vector".to_owned(),
+            "the end of this chunk exceeds the model's input limit and is not embedded".to_owned(),
         );
     }
     lines

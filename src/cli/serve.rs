@@ -29,7 +29,7 @@ pub(super) struct ServeArgs {
     /// Address to listen on, as host:port [default: 127.0.0.1:7700]
     #[arg(long, value_name = "HOST:PORT")]
     pub(super) listen: Option<String>,
-    /// Print every setting with its value, meaning and origin, and stop
+    /// Print all settings with value, description and origin, then exit
     #[arg(long)]
     print_config: bool,
 }
@@ -118,13 +118,13 @@ impl Server {
             return;
         }
         if let Some(key) = &self.admin_key {
-            println!(
-                "A tenant and an admin key were created. The key is shown only now:\n\n  {key}\n"
-            );
+            println!("Created a tenant and an admin key. The key is shown only once:\n\n  {key}\n");
         }
-        println!("Cairn serves at {url} (documentation at {url}/docs). Stop it with Ctrl-C.");
         println!(
-            "Open the sandbox in a browser; this link signs in once, within 12 hours:\n\n  {}\n",
+            "Cairn is running at {url} (API documentation: {url}/docs). Press Ctrl-C to stop."
+        );
+        println!(
+            "Open the sandbox with this one-time sign-in link, valid for 12 hours:\n\n  {}\n",
             self.sandbox
         );
     }
@@ -140,7 +140,7 @@ impl Server {
             () = signal() => {}
             () = self.stop.cancelled() => {}
         }
-        tracing::info!("stopping: finishing requests and handing back jobs");
+        tracing::info!("shutting down: finishing requests and requeuing jobs");
         self.stop.cancel();
         // Event streams never end by themselves.
         if tokio::time::timeout(std::time::Duration::from_secs(5), self.http)
@@ -173,7 +173,7 @@ async fn address(config: &Config) -> Result<SocketAddr> {
         return Err(Error::invalid(
             "config_invalid",
             format!(
-                "{address} can be reached from other machines, and Cairn speaks plain HTTP; set allow_remote if a TLS proxy stands in front"
+                "{address} is reachable from other machines, but Cairn serves plain HTTP; set allow_remote if it runs behind a TLS proxy"
             ),
         ));
     }

@@ -10,7 +10,7 @@ use crate::page::Page;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  cairn tenants create acme --json      a tenant and its admin key, which is shown only once
+  cairn tenants create acme --json      create a tenant and print its admin key once
   cairn tenants list
   cairn keys create --tenant acme --name ci --scope kb:read")]
 pub(super) struct TenantsArgs {
@@ -22,10 +22,10 @@ pub(super) struct TenantsArgs {
 enum Action {
     /// Create a tenant and print its admin key; the key is shown only once
     Create {
-        /// Name: lower-case letters, digits and dashes
+        /// Tenant name: lowercase letters, digits and dashes
         name: String,
     },
-    /// List tenants, the oldest first
+    /// List tenants, oldest first
     List,
 }
 
@@ -41,7 +41,7 @@ pub(super) async fn run(global: &Global, args: TenantsArgs) -> Result<Done> {
                 let record = json!({"id": tenant.id, "name": tenant.name, "key": key});
                 println!("{record}");
             } else {
-                println!("{key}\n\nThe admin key of the tenant {name}. It is shown only now.");
+                println!("{key}\n\nAdmin key of tenant {name}. The key is shown only once.");
             }
         }
         Action::List => {

@@ -14,7 +14,7 @@ pub(super) async fn run(global: &Global) -> Result<Done> {
     if config.database_file().is_some() {
         return Err(Error::invalid(
             "database_not_shared",
-            "workers of their own need a shared database: set database_url to PostgreSQL, or run `cairn serve`, which has workers",
+            "`cairn work` requires a shared database: set database_url to PostgreSQL, or run `cairn serve`, which includes workers",
         ));
     }
     let app = App::open(config, Clock::system()).await?;
@@ -24,7 +24,7 @@ pub(super) async fn run(global: &Global) -> Result<Done> {
     app.embedder_with(output::downloads(global.json)).await?;
     let stop = CancellationToken::new();
     let tasks = background::start(&app, false, &stop);
-    tracing::info!(workers = app.config.workers, "working");
+    tracing::info!(workers = app.config.workers, "workers started");
     serve::signal().await;
     stop.cancel();
     for task in tasks {

@@ -248,7 +248,7 @@ async fn from_an_empty_service_to_a_labelled_query_and_a_measured_run() {
             .contains("enter")
     );
 
-    browser.press("Create the first dataset").await;
+    browser.press("Create dataset").await;
     browser.write("dialog input", "harbour").await;
     browser.press("Create").await;
     browser.see("h1", "harbour").await;
@@ -284,7 +284,7 @@ async fn from_an_empty_service_to_a_labelled_query_and_a_measured_run() {
         .await
         .expect("an input for files");
     input.send_keys(&paths.join("\n")).await.expect("files");
-    browser.see("body", "4 files taken").await;
+    browser.see("body", "4 files uploaded").await;
     browser.see("[role=tabpanel]", "4 of 4 files").await;
     let end = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
     while browser.eval("return [...document.querySelectorAll('.grid .badge')].filter(b => b.textContent === 'indexed').length").await != 4 {
@@ -361,7 +361,7 @@ async fn from_an_empty_service_to_a_labelled_query_and_a_measured_run() {
     );
 
     // Why not?
-    browser.press("Why is something not among the hits?").await;
+    browser.press("Missing a result?").await;
     browser.write(".why-not input", "bread.md").await;
     browser.press("Why not?").await;
     browser.see(".why-not .notice", "rank").await;
@@ -395,7 +395,7 @@ async fn from_an_empty_service_to_a_labelled_query_and_a_measured_run() {
     browser.press("Evaluation").await;
     browser.see("#main", "when does the ferry leave").await;
     browser.see("#main", "1 × grade 2").await;
-    browser.press("Known items").await;
+    browser.press("Generate from titles").await;
     browser.see("#main", "4 queries with their labels").await;
     browser.press("Run").await;
     browser.see("#main", "done").await;
@@ -413,11 +413,11 @@ async fn from_an_empty_service_to_a_labelled_query_and_a_measured_run() {
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
     browser.eval("const boxes = [...document.querySelectorAll('#main input[data-run]')]; boxes[1].click(); boxes[0].click()").await;
-    browser.press("Compare the two").await;
+    browser.press("Compare selected").await;
     browser.see("#main", "worse.").await;
     assert!(browser.text("body").await.contains("3 lost"));
     // More labels from a file: tuning on four queries would be guessing.
-    browser.press("Find the best settings").await;
+    browser.press("Tune settings").await;
     browser.see("#toasts", "tuning needs at least").await;
     browser.press("Import").await;
     let questions = [
@@ -441,10 +441,10 @@ async fn from_an_empty_service_to_a_labelled_query_and_a_measured_run() {
         .await;
     browser.press("Import").await;
     browser.see("#main", "34 queries with their labels").await;
-    browser.press("Find the best settings").await;
-    browser.see("#main", "The best settings found").await;
+    browser.press("Tune settings").await;
+    browser.see("#main", "Best settings found").await;
     browser.press("Apply").await;
-    browser.see("#main", "applied: these are").await;
+    browser.see("#main", "applied as dataset defaults").await;
     let id = text(&service.get("/kb/v1/datasets").await["data"][0]["id"]);
     let defaults = service
         .get(&format!("/kb/v1/datasets/{id}/search-defaults"))
@@ -658,12 +658,12 @@ async fn every_page_tells_its_story_and_axe_finds_nothing_serious() {
         (
             format!("/sandbox/datasets/{dataset}?tab=crawl"),
             "[role=tabpanel]",
-            "No website feeds this dataset yet",
+            "No websites yet",
         ),
         (
             format!("/sandbox/datasets/{dataset}?tab=configuration"),
             "[role=tabpanel]",
-            "How files are read and cut",
+            "Parsing and chunking",
         ),
         (
             format!("/sandbox/datasets/{dataset}?tab=generations"),
@@ -688,7 +688,7 @@ async fn every_page_tells_its_story_and_axe_finds_nothing_serious() {
         (
             format!("/sandbox/evaluate?dataset={dataset}"),
             "#main",
-            "no labelled queries yet",
+            "No labelled queries yet",
         ),
         (
             format!("/sandbox/history?dataset={dataset}"),

@@ -42,7 +42,7 @@ function header() {
     h('a', { class: 'brand', href: '/sandbox' }, h('img', { src: '/sandbox/icon.svg', alt: '', width: 26, height: 26 }), 'Cairn'),
     session && h('nav', { 'aria-label': 'Pages' }, Object.entries(PAGES).filter(([, p]) => !p.hidden).map(([name, p]) => h('a', { href: name ? `/sandbox/${name}` : '/sandbox', 'aria-current': name === at ? 'page' : null }, p.title))),
     h('div', { class: 'end' },
-      h('button', { type: 'button', class: 'plain', 'aria-label': `Theme: ${theme()}; change to ${next}`, title: `Theme: ${theme()}`, onclick: () => { localStorage.setItem('cairn.theme', next); wear(); header(); } }, { auto: '◐', light: '☀', dark: '☾' }[/** @type {'auto'} */ (theme())]),
+      h('button', { type: 'button', class: 'plain', 'aria-label': `Theme: ${theme()}; switch to ${next}`, title: `Theme: ${theme()}`, onclick: () => { localStorage.setItem('cairn.theme', next); wear(); header(); } }, { auto: '◐', light: '☀', dark: '☾' }[/** @type {'auto'} */ (theme())]),
       session && h('a', { href: '/docs' }, 'API'),
       session && button('Sign out', async () => {
         await call('DELETE', '/kb/v1/session').catch((error) => {
@@ -90,7 +90,7 @@ async function show() {
   if (!session) return put(main, signIn());
   const [first = '', ...path] = place();
   const page = PAGES[first];
-  if (!page) return put(main, h('h1', null, 'There is no such page'), h('p', null, h('a', { href: '/sandbox' }, 'To the overview')));
+  if (!page) return put(main, h('h1', null, 'Page not found'), h('p', null, h('a', { href: '/sandbox' }, 'Back to overview')));
   document.title = `${page.title} · Cairn`;
   const context = {
     session, path, query: new URLSearchParams(location.search), signal, go,
@@ -106,7 +106,7 @@ async function show() {
     },
     title: (/** @type {string} */ text) => { document.title = `${text} · Cairn`; },
   };
-  put(main, h('p', { class: 'quiet' }, 'Loading …'));
+  put(main, h('p', { class: 'quiet' }, 'Loading…'));
   try {
     const loaded = await page.load();
     const made = await loaded.page(context);
@@ -129,9 +129,9 @@ function signIn() {
     } catch (error) {
       put(said, failure(error));
     }
-  } }, h('h1', null, 'Sign in'), field('API key', key, 'It is exchanged for a cookie that scripts cannot read, and is not kept.'), said,
+  } }, h('h1', null, 'Sign in'), field('API key', key, 'Exchanged for an HttpOnly session cookie. The key itself is not stored.'), said,
   h('p', { class: 'row' }, h('button', { class: 'primary' }, 'Sign in')),
-  h('p', { class: 'quiet' }, 'No key at hand? ', h('code', null, 'cairn sandbox'), ' prints a link that signs in once, and so does ', h('code', null, 'cairn serve'), ' at its start.'));
+  h('p', { class: 'quiet' }, 'No key? ', h('code', null, 'cairn sandbox'), ' prints a one-time sign-in link. ', h('code', null, 'cairn serve'), ' also prints one at startup.'));
   return form;
 }
 

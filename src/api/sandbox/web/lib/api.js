@@ -8,7 +8,7 @@ export class Refusal extends Error {
    * @param {any} body
    */
   constructor(status, body) {
-    super(body?.error?.message ?? `The server answered ${status}.`);
+    super(body?.error?.message ?? `The server returned status ${status}.`);
     this.status = status;
     /** @type {string} */
     this.reason = body?.error?.reason ?? '';

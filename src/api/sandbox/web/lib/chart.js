@@ -20,7 +20,7 @@ export function line(points, about) {
   const near = about.mark === undefined ? null : points.reduce((a, b) => (Math.abs(b.x - (about.mark ?? 0)) < Math.abs(a.x - (about.mark ?? 0)) ? b : a), points[0]);
   const best = near ?? points.reduce((a, b) => (b.y > a.y ? b : a), points[0]);
   const grid = [0, 0.25, 0.5, 0.75, 1].map((t) => y0 + t * (y1 - y0));
-  return svg('svg', { class: 'chart', viewBox: `0 0 ${width} ${height}`, role: 'img', 'aria-label': `${about.title}. Chosen: ${best.label}.` },
+  return svg('svg', { class: 'chart', viewBox: `0 0 ${width} ${height}`, role: 'img', 'aria-label': `${about.title}. Selected: ${best.label}.` },
     grid.map((y) => [svg('line', { class: 'rule', x1: left, x2: width - 12, y1: py(y), y2: py(y) }), svg('text', { x: left - 6, y: py(y) + 4, 'text-anchor': 'end' }, y.toFixed(2))]),
     points.filter((_, i) => i % Math.ceil(points.length / 11) === 0).map((p) => svg('text', { x: px(p.x), y: height - 14, 'text-anchor': 'middle' }, p.x.toFixed(1))),
     svg('text', { x: width - 12, y: height - 1, 'text-anchor': 'end' }, about.x),

@@ -262,7 +262,7 @@ export function tabs(label, all, first, page, changed) {
         if (focus) tab.focus();
       }
     }
-    put(panel, h('p', { class: 'quiet' }, 'Loading …'));
+    put(panel, h('p', { class: 'quiet' }, 'Loading…'));
     try {
       const body = await all.find((t) => t.name === name)?.body(signal);
       if (!signal.aborted) put(panel, body);
@@ -292,7 +292,7 @@ export function tabs(label, all, first, page, changed) {
 export function failure(error) {
   if (error?.name !== 'AbortError') console.error(error);
   return h('div', { class: 'notice bad', role: 'alert' }, h('strong', null, error?.message ?? String(error)),
-    error?.requestId && h('small', null, ` Request ${error.requestId}`));
+    error?.requestId && h('small', null, ` Request ID: ${error.requestId}`));
 }
 
 /**

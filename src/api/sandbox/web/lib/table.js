@@ -74,7 +74,7 @@ export function grid(label, columns, key) {
     }
     drawn = next;
     if (shown.length === 0) {
-      put(body, h('p', { class: 'quiet' }, items.length ? 'Nothing matches the filter.' : 'Nothing here yet.'));
+      put(body, h('p', { class: 'quiet' }, items.length ? 'No results match the filter.' : 'Nothing here yet.'));
       drawn = new Map();
       body.style.height = 'auto';
     }

@@ -9,9 +9,9 @@ import { grid } from '../lib/table.js';
 /** Settings that a form shows; the others keep what they have. */
 /** @type {[string, string, 'number' | 'list' | 'flag' | 'text', string?][]} */
 const FIELDS = [
-  ['maxPages', 'Pages at most', 'number'], ['maxDepth', 'Links away at most', 'number'], ['requestsPerSecond', 'Requests per second', 'number'], ['urlPathFilter', 'Paths begin with', 'text', 'empty: the whole website'],
-  ['include', 'Only', 'list', 'patterns: /docs/**'], ['exclude', 'Not', 'list', 'patterns, separated by commas'], ['files', 'PDF and office files, too', 'flag'], ['sitemaps', 'Find pages through sitemaps', 'flag'],
-  ['removeVanished', 'Remove pages that vanish', 'flag'], ['render', 'Render with a browser', 'flag'],
+  ['maxPages', 'Max pages', 'number'], ['maxDepth', 'Max depth', 'number'], ['requestsPerSecond', 'Requests per second', 'number'], ['urlPathFilter', 'Path prefix', 'text', 'leave blank for the whole site'],
+  ['include', 'Include', 'list', 'comma-separated patterns: /docs/**'], ['exclude', 'Exclude', 'list', 'comma-separated patterns'], ['files', 'Index PDF and Office files', 'flag'], ['sitemaps', 'Use sitemaps', 'flag'],
+  ['removeVanished', 'Remove missing pages', 'flag'], ['render', 'Render with a browser', 'flag'],
 ];
 
 /** @param {string} dataset @param {AbortSignal} signal */
@@ -36,7 +36,7 @@ export async function sites(dataset, signal) {
         inputs.urlPathFilter.value = folder === '/' ? '' : folder;
       });
     }
-    const saved = await dialog(site ? 'Settings of the website' : 'Add a website', (close) => form(async () => {
+    const saved = await dialog(site ? 'Website settings' : 'Add a website', (close) => form(async () => {
       /** @type {any} */
       const body = { ...now, startUrl: start.value };
       for (const [name, , kind] of FIELDS) {
@@ -47,13 +47,13 @@ export async function sites(dataset, signal) {
         else delete body[name];
       }
       close(await call('PUT', base, body));
-    }, field('Address where it begins', start), h('div', { class: 'fields' }, FIELDS.map(([name, label, kind, hint]) => (kind === 'flag' ? h('p', null, h('label', { class: 'check' }, inputs[name], label)) : field(label, inputs[name], hint)))), h('p', { class: 'row end' }, h('button', { class: 'primary' }, 'Save'))));
+    }, field('Start URL', start), h('div', { class: 'fields' }, FIELDS.map(([name, label, kind, hint]) => (kind === 'flag' ? h('p', null, h('label', { class: 'check' }, inputs[name], label)) : field(label, inputs[name], hint)))), h('p', { class: 'row end' }, h('button', { class: 'primary' }, 'Save'))));
     if (saved) await draw();
   };
   const plan = async (/** @type {any} */ site) => {
-    const kind = select([['manual', 'by hand only'], ['weekly', 'weekly'], ['monthly', 'monthly'], ['cron', 'cron']], site.schedule);
+    const kind = select([['manual', 'manual'], ['weekly', 'weekly'], ['monthly', 'monthly'], ['cron', 'cron']], site.schedule);
     const cron = h('input', { value: site.cron ?? '', placeholder: '30 4 * * 1' });
-    const wanted = await dialog('Schedule', (close) => [field('Again', kind), field('Cron, in UTC', cron, 'with “cron” only: minute hour day month weekday'), h('p', { class: 'row end' }, h('button', { type: 'button', class: 'primary', onclick: () => close({ schedule: kind.value, cron: kind.value === 'cron' ? cron.value : undefined }) }, 'Save'))]);
+    const wanted = await dialog('Schedule', (close) => [field('Frequency', kind), field('Cron expression (UTC)', cron, 'for “cron” only: minute hour day month weekday'), h('p', { class: 'row end' }, h('button', { type: 'button', class: 'primary', onclick: () => close({ schedule: kind.value, cron: kind.value === 'cron' ? cron.value : undefined }) }, 'Save'))]);
     if (!wanted) return;
     if (wanted.schedule === 'manual') await call('DELETE', `${base}/${site.id}/schedule`);
     else await call('PUT', `${base}/${site.id}/schedule`, wanted);
@@ -63,36 +63,36 @@ export async function sites(dataset, signal) {
   const draw = async () => {
     const [list, crawls] = await Promise.all([all(base, signal), all(crawlsAt, signal)]);
     crawls.reverse();
-    put(out, table('Websites', ['Begins at', 'Schedule', 'Limits', ''], list.map((site) => [site.settings.startUrl, site.cron ? `${site.schedule} (${site.cron})` : site.schedule, `${count(site.settings.maxPages)} pages, ${site.settings.maxDepth} links away, ${site.settings.requestsPerSecond}/s`,
+    put(out, table('Websites', ['Start URL', 'Schedule', 'Limits', ''], list.map((site) => [site.settings.startUrl, site.cron ? `${site.schedule} (${site.cron})` : site.schedule, `${count(site.settings.maxPages)} pages, depth ${site.settings.maxDepth}, ${site.settings.requestsPerSecond}/s`,
       h('div', { class: 'row' }, button('Crawl now', async () => { await post(`${base}/${site.id}/crawls`); await draw(); }, { class: 'small primary' }), button('Settings', () => edit(site), { class: 'small' }), button('Schedule', () => plan(site), { class: 'small' }),
         button('Remove', async () => {
-          if (!(await confirmed('The website is removed with its schedule and the history of its crawls. Its documents stay.', 'Remove'))) return;
+          if (!(await confirmed('Remove the website with its schedule and crawl history? Its documents are kept.', 'Remove'))) return;
           await call('DELETE', `${base}/${site.id}`);
           await draw();
-        }, { class: 'small danger' }))]), 'No website feeds this dataset yet.'),
+        }, { class: 'small danger' }))]), 'No websites yet.'),
     h('p', null, button('Add a website', () => edit(null))),
     h('h2', null, 'Crawls'),
-    table('Crawls', ['Begun', 'State', 'Pages', 'New', 'Changed', 'Unchanged', 'Skipped', 'Failed', 'Removed', ''], crawls.slice(0, 50).map((c) => [ago(c.startedOn ?? c.createdOn), [badge(c.status), c.errorMessage && h('small', null, ` ${c.errorMessage}`)], `${count(c.pagesCrawled)}, ${bytes(c.bytesReceived)}`, count(c.pagesNew), count(c.pagesChanged), count(c.pagesUnchanged), count(c.pagesSkipped), count(c.pagesFailed), count(c.pagesRemoved),
-      h('div', { class: 'row' }, button('Verdicts', () => verdicts(c), { class: 'small' }), ['queued', 'running'].includes(c.status) && button('Stop', async () => { await post(`${crawlsAt}/${c.id}/cancel`); await draw(); }, { class: 'small danger' }))]), 'Nothing was crawled yet.'));
+    table('Crawls', ['Started', 'State', 'Pages', 'New', 'Changed', 'Unchanged', 'Skipped', 'Failed', 'Removed', ''], crawls.slice(0, 50).map((c) => [ago(c.startedOn ?? c.createdOn), [badge(c.status), c.errorMessage && h('small', null, ` ${c.errorMessage}`)], `${count(c.pagesCrawled)}, ${bytes(c.bytesReceived)}`, count(c.pagesNew), count(c.pagesChanged), count(c.pagesUnchanged), count(c.pagesSkipped), count(c.pagesFailed), count(c.pagesRemoved),
+      h('div', { class: 'row' }, button('Report', () => verdicts(c), { class: 'small' }), ['queued', 'running'].includes(c.status) && button('Stop', async () => { await post(`${crawlsAt}/${c.id}/cancel`); await draw(); }, { class: 'small danger' }))]), 'No crawls yet.'));
   };
 
   const verdicts = async (/** @type {any} */ crawl) => {
     const kind = select([['', 'all verdicts'], ...['new', 'changed', 'unchanged', 'skipped', 'failed', 'pending'].map((v) => /** @type {[string, string]} */ ([v, v]))], '', (v) => list.filter((p) => !v || (p.verdict ?? 'pending') === v));
-    const list = grid('Verdicts', [
-      { title: 'Address', width: 'minmax(16rem, 3fr)', sort: (p) => p.url, cell: (p) => h('span', { title: p.url }, p.url) },
+    const list = grid('Crawl report', [
+      { title: 'URL', width: 'minmax(16rem, 3fr)', sort: (p) => p.url, cell: (p) => h('span', { title: p.url }, p.url) },
       { title: 'Verdict', width: '7rem', sort: (p) => p.verdict ?? 'pending', cell: (p) => badge(p.verdict ?? p.state) },
-      { title: 'Why', width: 'minmax(12rem, 2fr)', sort: (p) => p.reason ?? '', cell: (p) => h('span', { title: p.reason ?? '' }, p.reason ?? '') },
+      { title: 'Reason', width: 'minmax(12rem, 2fr)', sort: (p) => p.reason ?? '', cell: (p) => h('span', { title: p.reason ?? '' }, p.reason ?? '') },
       { title: 'HTTP', width: '4rem', sort: (p) => p.httpStatus ?? 0, cell: (p) => p.httpStatus ?? '' },
       { title: 'Size', width: '5rem', sort: (p) => p.bytes, cell: (p) => bytes(p.bytes) },
       { title: 'Time', width: '5rem', sort: (p) => p.millis, cell: (p) => ms(p.millis) },
       { title: 'Document', width: '6rem', cell: (p) => p.documentId && h('a', { href: `/sandbox/documents/${dataset}/${encodeURIComponent(p.documentId)}` }, 'open') },
     ], (/** @type {any} */ p) => p.url);
     const told = h('span', { class: 'quiet' });
-    put(report, h('h2', null, `What became of every address of ${crawl.startUrl}`), h('p', { class: 'row' }, h('label', { class: 'check' }, h('span', { class: 'unseen' }, 'Verdict'), kind), told), list.view);
+    put(report, h('h2', null, `Crawl report for ${crawl.startUrl}`), h('p', { class: 'row' }, h('label', { class: 'check' }, h('span', { class: 'unseen' }, 'Verdict'), kind), told), list.view);
     report.scrollIntoView({ behavior: 'smooth' });
     await all(`${crawlsAt}/${crawl.id}/pages`, signal, (items) => {
       list.set([...items]);
-      put(told, counted(items.length, 'address', 'addresses'));
+      put(told, counted(items.length, 'URL'));
     });
   };
 

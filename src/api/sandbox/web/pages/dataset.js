@@ -8,8 +8,8 @@ import { grid } from '../lib/table.js';
 import { sites } from './crawl.js';
 
 /** How documents are cut, for forms. */
-const PARSE = [['', 'as the dataset'], ['NAIVE', 'plain: by size'], ['MARKDOWN', 'markdown: by headings'], ['MANUAL', 'manual: by the delimiter']];
-const ENGINES = [['NODE_NATIVE', 'built in'], ['DOCLING', 'docling']];
+const PARSE = [['', 'dataset default'], ['NAIVE', 'naive: by size'], ['MARKDOWN', 'markdown: by headings'], ['MANUAL', 'manual: by delimiter']];
+const ENGINES = [['NODE_NATIVE', 'built-in'], ['DOCLING', 'Docling']];
 
 /** @param {import('../app.js').Context} context */
 export async function page({ path, query, signal, go, replace, title }) {
@@ -18,9 +18,9 @@ export async function page({ path, query, signal, go, replace, title }) {
   title(dataset.name);
   return [
     h('div', { class: 'top' },
-      h('div', null, h('h1', null, dataset.name), h('p', { class: 'quiet' }, dataset.description, dataset.description && h('br'), `${dataset.embeddingModel} · chunks of ${dataset.chunkSize} tokens, overlap ${dataset.chunkOverlap}`)),
+      h('div', null, h('h1', null, dataset.name), h('p', { class: 'quiet' }, dataset.description, dataset.description && h('br'), `${dataset.embeddingModel} · chunk size ${dataset.chunkSize} tokens, overlap ${dataset.chunkOverlap}`)),
       h('div', { class: 'row' }, h('a', { class: 'button', href: `/sandbox/search?dataset=${id}` }, 'Search'), h('a', { class: 'button', href: `/sandbox/evaluate?dataset=${id}` }, 'Evaluate'), h('a', { class: 'button', href: `/sandbox/history?dataset=${id}` }, 'History'))),
-    tabs('Parts of the dataset', [
+    tabs('Dataset sections', [
       { name: 'files', title: 'Files', body: (own) => files(dataset, own) },
       { name: 'crawl', title: 'Websites', body: (own) => sites(id, own) },
       { name: 'configuration', title: 'Configuration', body: (own) => configuration(dataset, own, go) },
@@ -36,8 +36,8 @@ async function files(dataset, signal) {
   const base = `/kb/v1/datasets/${dataset.id}/documents`;
   /** @type {Map<string, any>} */
   const known = new Map();
-  const state = select([['', 'all states'], ['indexed', 'indexed'], ['pending', 'waiting'], ['at work', 'at work'], ['error', 'failed'], ['disabled', 'disabled']], '', () => sift());
-  const name = h('input', { type: 'search', placeholder: 'Name', 'aria-label': 'Filter by name', oninput: () => sift() });
+  const state = select([['', 'all states'], ['indexed', 'indexed'], ['pending', 'pending'], ['at work', 'processing'], ['error', 'failed'], ['disabled', 'disabled']], '', () => sift());
+  const name = h('input', { type: 'search', placeholder: 'Filter by name', 'aria-label': 'Filter by name', oninput: () => sift() });
   const told = h('span', { role: 'status', class: 'quiet' });
 
   const change = (/** @type {any} */ d, /** @type {any} */ body, /** @type {string} */ said) => async () => {
@@ -48,11 +48,11 @@ async function files(dataset, signal) {
   };
   const why = (/** @type {any} */ d) => async () => {
     const [reason, detail] = await Promise.all([get(`${base}/${encodeURIComponent(d.id)}/why`), get(`${base}/${encodeURIComponent(d.id)}`)]);
-    const facts = { Searchable: `by words: ${reason.byWords ? 'yes' : 'no'}, by meaning: ${reason.byMeaning ? 'yes' : 'no'}`, Engine: detail.engine, Pages: detail.pages, Version: detail.version, Source: detail.source, Address: detail.url, Type: detail.mimeType, 'SHA-256': detail.sha256, 'Also known as': detail.aliases.join(', '), Warnings: detail.warnings.join('; '), Metadata: JSON.stringify(detail.metadata) };
+    const facts = { Searchable: `keyword: ${reason.byWords ? 'yes' : 'no'}, semantic: ${reason.byMeaning ? 'yes' : 'no'}`, Engine: detail.engine, Pages: detail.pages, Version: detail.version, Source: detail.source, URL: detail.url, Type: detail.mimeType, 'SHA-256': detail.sha256, Aliases: detail.aliases.join(', '), Warnings: detail.warnings.join('; '), Metadata: JSON.stringify(detail.metadata) };
     await dialog(d.fileName, () => [h('p', { class: 'notice' }, h('strong', null, reason.reason)), h('dl', { class: 'facts' }, Object.entries(facts).filter(([, v]) => v).map(([k, v]) => [h('dt', null, k), h('dd', null, String(v))]))]);
   };
   const remove = (/** @type {any} */ d) => async () => {
-    if (!(await confirmed(`“${d.fileName}” is removed with its chunks and vectors, for good.`, 'Delete'))) return;
+    if (!(await confirmed(`Permanently delete “${d.fileName}” with its chunks and vectors?`, 'Delete'))) return;
     await call('DELETE', `${base}/${encodeURIComponent(d.id)}`);
     known.delete(d.id);
     refresh();
@@ -60,14 +60,14 @@ async function files(dataset, signal) {
 
   const list = grid('Files', [
     { title: 'Name', width: 'minmax(14rem, 3fr)', sort: (d) => d.fileName.toLowerCase(), cell: (d) => h('a', { href: `/sandbox/documents/${dataset.id}/${encodeURIComponent(d.id)}`, title: d.fileName }, d.fileName) },
-    { title: 'State', width: 'minmax(9rem, 1.2fr)', sort: (d) => d.status, cell: (d) => [badge(d.status), atWork(d) && [` ${d.progress} %`, d.etaSeconds !== null && d.etaSeconds !== undefined && ` · ${duration(d.etaSeconds)}`], d.errorMessage && h('small', { title: d.errorMessage }, ` ${d.errorMessage}`)] },
+    { title: 'State', width: 'minmax(9rem, 1.2fr)', sort: (d) => d.status, cell: (d) => [badge(d.status), atWork(d) && [` ${d.progress}%`, d.etaSeconds !== null && d.etaSeconds !== undefined && ` · ${duration(d.etaSeconds)}`], d.errorMessage && h('small', { title: d.errorMessage }, ` ${d.errorMessage}`)] },
     { title: 'Chunks', width: '5rem', sort: (d) => d.chunksCount, cell: (d) => count(d.chunksCount) },
     { title: 'Size', width: '5.5rem', sort: (d) => d.fileSizeBytes, cell: (d) => bytes(d.fileSizeBytes) },
     { title: 'Added', width: '7.5rem', sort: (d) => d.createdOn, cell: (d) => ago(d.createdOn) },
     { title: 'Actions', width: '17rem', cell: (d) => [
-      button('Why', why(d), { class: 'small plain', 'aria-label': `Why is ${d.fileName} searchable, or not` }),
+      button('Info', why(d), { class: 'small plain', 'aria-label': `Info about ${d.fileName}` }),
       button(d.enabled ? 'Disable' : 'Enable', change(d, { enabled: !d.enabled }, d.enabled ? 'disabled' : 'enabled'), { class: 'small plain', 'aria-label': `${d.enabled ? 'Disable' : 'Enable'} ${d.fileName}` }),
-      button('Re-ingest', change(d, { reIngest: true }, 'queued again'), { class: 'small plain', 'aria-label': `Re-ingest ${d.fileName}` }),
+      button('Re-ingest', change(d, { reIngest: true }, 'queued'), { class: 'small plain', 'aria-label': `Re-ingest ${d.fileName}` }),
       button('Delete', remove(d), { class: 'small plain danger', 'aria-label': `Delete ${d.fileName}` })] },
   ], (/** @type {any} */ d) => d.id);
 
@@ -114,7 +114,7 @@ async function files(dataset, signal) {
   await load();
 
   return [upload(dataset, () => load().catch(complain)), h('div', { class: 'row' }, h('div', { class: 'grow' }, name), h('label', { class: 'check' }, h('span', { class: 'unseen' }, 'Filter by state'), state), told, button('Re-ingest all', async () => {
-    if (!(await confirmed('Every file is read, cut and indexed again with the settings of now. Searches go on meanwhile.', 'Re-ingest all'))) return;
+    if (!(await confirmed('Parse, chunk and index every file again with the current settings? Searches keep working meanwhile.', 'Re-ingest all'))) return;
     const queued = await post(`/dashboard/v1/knowledge-base/datasets/${dataset.id}/re-index`);
     toast(`${counted(queued.jobsQueued, 'file')} queued, about ${queued.estimatedMinutes} min.`);
   })), h('p'), list.view];
@@ -144,7 +144,7 @@ function upload(dataset, done) {
   const overlap = h('input', { type: 'number', min: 0, max: 2048, placeholder: String(dataset.chunkOverlap) });
   const parse = select(/** @type {any} */ (PARSE), '');
   const metadata = h('textarea', { rows: 2, spellcheck: 'false', placeholder: '{"year": 2026}' });
-  const double = select([['skip', 'skip it'], ['link', 'skip it, remember the name'], ['replace', 'replace it'], ['keep', 'keep both']], 'skip');
+  const double = select([['skip', 'skip'], ['link', 'skip, add the name as an alias'], ['replace', 'replace'], ['keep', 'keep both']], 'skip');
   const said = h('div', { role: 'status' });
   const pick = h('input', { type: 'file', multiple: true, class: 'unseen', tabindex: '-1', 'aria-label': 'Choose files', onchange: () => send([...pick.files].map(alone)).catch(complain) });
 
@@ -162,7 +162,7 @@ function upload(dataset, done) {
     /** @type {any[]} */
     const results = [];
     const bar = h('progress', { max: chosen.length, value: 0, 'aria-label': 'Uploading' });
-    put(said, h('p', null, `Uploading ${counted(chosen.length, 'file')} …`), bar);
+    put(said, h('p', null, `Uploading ${counted(chosen.length, 'file')}…`), bar);
     for (let at = 0; at < chosen.length;) {
       let [end, weight] = [at, 0];
       while (end < chosen.length && end - at < 20 && (end === at || weight + chosen[end].file.size < 150e6)) weight += chosen[end++].file.size;
@@ -190,8 +190,8 @@ function upload(dataset, done) {
     pick.value = '';
     const other = results.filter((r) => r.outcome !== 'created');
     const fresh = results.length - other.length;
-    put(said, h('p', { class: `notice ${other.some((r) => r.outcome === 'refused') ? 'bad' : 'good'}` }, `${counted(fresh, 'file')} taken; the list below shows how far they are.`),
-      other.length > 0 && table('What happened to the other files', ['File', 'Outcome', ''], other.map((r) => [r.fileName, badge(r.outcome), r.errorMessage ?? ''])));
+    put(said, h('p', { class: `notice ${other.some((r) => r.outcome === 'refused') ? 'bad' : 'good'}` }, `${counted(fresh, 'file')} uploaded. The list below shows their progress.`),
+      other.length > 0 && table('Other files', ['File', 'Outcome', 'Message'], other.map((r) => [r.fileName, badge(r.outcome), r.errorMessage ?? ''])));
     done();
   };
   const zone = h('div', { class: 'drop',
@@ -207,8 +207,8 @@ function upload(dataset, done) {
       if (found.length) send(found).catch(complain);
     } },
     h('p', null, 'Drop files or folders here, or ', h('button', { type: 'button', onclick: () => pick.click() }, 'choose files'), pick),
-    h('details', null, h('summary', null, 'Settings for these files'), h('div', { class: 'fields' }, field('Chunk size in tokens', size), field('Overlap', overlap), field('Cut as', parse), field('When it is there already', double), field('Metadata (JSON)', metadata)),
-      button('Preview the chunks of a file', () => preview(dataset, options()))));
+    h('details', null, h('summary', null, 'Upload settings'), h('div', { class: 'fields' }, field('Chunk size (tokens)', size), field('Overlap (tokens)', overlap), field('Chunking', parse), field('Duplicates', double), field('Metadata (JSON)', metadata)),
+      button('Preview chunks', () => preview(dataset, options()))));
   return h('section', { 'aria-label': 'Upload' }, zone, said);
 }
 
@@ -216,7 +216,7 @@ function upload(dataset, done) {
 async function preview(dataset, form) {
   const input = h('input', { type: 'file', 'aria-label': 'File to preview' });
   const out = h('div');
-  await dialog('Chunks that a file would have', () => [h('p', null, 'Nothing is stored.'), h('p', null, input), button('Show', async () => {
+  await dialog('Preview chunks', () => [h('p', null, 'Nothing is stored.'), h('p', null, input), button('Preview', async () => {
     if (!input.files?.length) return;
     const body = new FormData();
     for (const name of ['chunkSize', 'chunkOverlap', 'parseType']) if (form.get(name)) body.set(name, /** @type {string} */ (form.get(name)));
@@ -227,7 +227,7 @@ async function preview(dataset, form) {
 }
 
 /** @param {any} found */
-export const previewed = (found) => [h('p', null, `${counted(found.totalChunks, 'chunk')}, read by ${found.engine}. `, found.warnings.join('; ')),
+export const previewed = (found) => [h('p', null, `${counted(found.totalChunks, 'chunk')}, parsed by ${found.engine}. `, found.warnings.join('; ')),
   found.chunks.slice(0, 100).map((/** @type {any} */ c) => h('div', { class: `card chunk c${c.ordinal % 4}` }, h('small', null, `${counted(c.tokens, 'token')} · characters ${c.start}–${c.end}`, c.headingPath.length > 0 && ` · ${c.headingPath.join(' › ')}`), h('p', null, c.content)))];
 
 /** A text whose line breaks can be seen in a line. @param {string} text */
@@ -243,12 +243,12 @@ async function configuration(dataset, signal, go) {
   };
   const defaults = h('div');
   const base = `/kb/v1/datasets/${dataset.id}/search-defaults`;
-  const names = /** @type {const} */ ([['hybridAlpha', 'Weight of meaning (alpha)'], ['minScore', 'Threshold (minScore)'], ['candidates', 'Candidates'], ['mmr', 'Diversity (MMR)'], ['confidentFrom', 'Confident from']]);
+  const names = /** @type {const} */ ([['hybridAlpha', 'Semantic weight (alpha)'], ['minScore', 'Threshold (minScore)'], ['candidates', 'Candidates'], ['mmr', 'Diversity (MMR)'], ['confidentFrom', 'Confidence threshold']]);
   const draw = async () => {
     const { defaults: now, history } = await get(base, signal);
     const own = Object.fromEntries(names.map(([name]) => [name, h('input', { type: 'number', step: 'any', value: now[name] ?? '' })]));
-    put(defaults, h('div', { class: 'fields' }, names.map(([name, label]) => field(label, own[name], 'empty: what Cairn takes'))),
-      h('div', { class: 'row' }, button('Save the defaults', async () => {
+    put(defaults, h('div', { class: 'fields' }, names.map(([name, label]) => field(label, own[name], 'leave blank for the default'))),
+      h('div', { class: 'row' }, button('Save defaults', async () => {
         const body = { ...now };
         for (const [name] of names) {
           if (own[name].value === '') delete body[name];
@@ -257,17 +257,17 @@ async function configuration(dataset, signal, go) {
         await call('PUT', base, body);
         toast('Saved.');
         await draw();
-      }, { class: 'primary' }), history.length > 0 && button('Undo the last change', async () => {
+      }, { class: 'primary' }), history.length > 0 && button('Undo last change', async () => {
         await post(`${base}/undo`);
         await draw();
       })),
-      table('Earlier defaults', ['When', 'Why', 'Defaults'], history.map((/** @type {any} */ v) => [ago(v.createdOn), v.reason, h('code', null, JSON.stringify(v.defaults))]), 'They were never changed.'));
+      table('Previous defaults', ['When', 'Reason', 'Defaults'], history.map((/** @type {any} */ v) => [ago(v.createdOn), v.reason, h('code', null, JSON.stringify(v.defaults))]), 'No changes yet.'));
   };
   await draw();
   return [
-    h('h2', null, 'How files are read and cut'),
-    h('p', { class: 'quiet' }, 'Files that are there already stay as they are until they are ingested again; a generation cuts all of them anew beside the live one.'),
-    h('div', { class: 'fields' }, field('Name', inputs.name), field('Description', inputs.description), field('Chunk size in tokens', inputs.chunkSize), field('Overlap', inputs.chunkOverlap), field('Cut as', inputs.parseType), field('Parser', inputs.parserEngine), field('Delimiter', inputs.delimiter, '\\n is a line break'), field('Agent roles that may use it', inputs.allowedAgentRoles, 'empty: all')),
+    h('h2', null, 'Parsing and chunking'),
+    h('p', { class: 'quiet' }, 'Changes apply to new files. Existing files keep their chunks until they are re-ingested. To re-chunk all files without affecting live searches, build a generation.'),
+    h('div', { class: 'fields' }, field('Name', inputs.name), field('Description', inputs.description), field('Chunk size (tokens)', inputs.chunkSize), field('Overlap (tokens)', inputs.chunkOverlap), field('Chunking', inputs.parseType), field('Parser', inputs.parserEngine), field('Delimiter', inputs.delimiter, '\\n is a line break'), field('Allowed agent roles', inputs.allowedAgentRoles, 'comma-separated; leave blank to allow all')),
     button('Save', async () => {
       /** @type {Record<string, any>} */
       const now = {
@@ -279,10 +279,10 @@ async function configuration(dataset, signal, go) {
       Object.assign(dataset, await call('PATCH', `/dashboard/v1/knowledge-base/datasets/${dataset.id}/config`, changed));
       toast('Saved.');
     }, { class: 'primary' }),
-    h('h2', null, 'What searches take when they name nothing'), defaults,
-    h('h2', null, 'Delete'),
-    button('Delete this dataset', async () => {
-      if (!(await confirmed(`“${dataset.name}” is removed with ${counted(dataset.totalFiles, 'document')}, for good.`, 'Delete the dataset'))) return;
+    h('h2', null, 'Search defaults'), defaults,
+    h('h2', null, 'Delete dataset'),
+    button('Delete dataset', async () => {
+      if (!(await confirmed(`Permanently delete “${dataset.name}” with ${counted(dataset.totalFiles, 'document')}?`, 'Delete dataset'))) return;
       await call('DELETE', `/kb/v1/datasets/${dataset.id}`);
       go('/sandbox');
     }, { class: 'danger' }),
@@ -298,27 +298,27 @@ async function generations(id, signal) {
   let timer = null;
   const draw = async () => {
     const list = (await get(base, signal)).data;
-    put(out, table('Generations', ['Number', 'State', 'Model', 'Chunks', 'Cutting', 'Documents', ''], list.map((/** @type {any} */ g) => [
+    put(out, table('Generations', ['Number', 'State', 'Model', 'Chunks', 'Chunking', 'Documents', ''], list.map((/** @type {any} */ g) => [
       g.number, [badge(g.status), g.status === 'building' && h('progress', { max: g.documentsTotal, value: g.documentsReady, 'aria-label': 'Building' }), g.etaSeconds ? ` ${duration(g.etaSeconds)}` : null], g.embeddingModel, count(g.chunks), `${g.chunkSize} tokens, overlap ${g.chunkOverlap}, ${g.parseType}`,
       `${count(g.documentsReady)} of ${count(g.documentsTotal)}${g.documentsFailed ? `, ${g.documentsFailed} failed` : ''}`,
       g.status === 'live' ? null : h('div', { class: 'row' },
         button('Compare', async () => {
           const sets = (await get(`/kb/v1/datasets/${id}/query-sets`, signal)).data;
-          if (sets.length === 0) throw new Error('There are no labelled queries yet: label some in the sandbox.');
+          if (sets.length === 0) throw new Error('No labelled queries yet. Label some hits in the sandbox first.');
           const detail = await get(`/kb/v1/datasets/${id}/query-sets/${sets[0].id}`, signal);
           const queries = detail.data.map((/** @type {any} */ q) => ({ query: q.text, documentIds: [...new Set(Object.entries(q.labels).filter(([, grade]) => Number(grade) > 0).map(([what]) => what.split('@')[0]))] })).filter((/** @type {any} */ q) => q.documentIds.length);
           const found = await post(`${base}/${g.number}/compare`, { queries }, signal);
           const measures = Object.keys(found.live);
-          put(compared, h('h2', null, `Generation ${g.number} beside the live one, on “${sets[0].name}”`), table('Comparison', ['Measure', 'Live', `Generation ${g.number}`], measures.map((m) => [m, number(found.live[m]), number(found.generation[m])])));
+          put(compared, h('h2', null, `Generation ${g.number} compared with live, on “${sets[0].name}”`), table('Comparison', ['Metric', 'Live', `Generation ${g.number}`], measures.map((m) => [m, number(found.live[m]), number(found.generation[m])])));
         }, { class: 'small' }),
-        g.status !== 'building' && button('Switch to it', async () => {
-          if (g.documentsFailed && !(await confirmed(`${counted(g.documentsFailed, 'document')} could not be built for generation ${g.number}: searches would not find ${g.documentsFailed === 1 ? 'it' : 'them'} any more.`, 'Switch all the same'))) return;
+        g.status !== 'building' && button('Switch', async () => {
+          if (g.documentsFailed && !(await confirmed(`${counted(g.documentsFailed, 'document')} failed to build in generation ${g.number}. Searches will no longer find ${g.documentsFailed === 1 ? 'it' : 'them'}.`, 'Switch anyway'))) return;
           await post(`${base}/${g.number}/switch`);
-          toast(`Generation ${g.number} is searched now; the one before stays to go back to.`);
+          toast(`Generation ${g.number} is now live. The previous one is kept for rollback.`);
           await draw();
         }, { class: 'small' }),
         button('Remove', async () => {
-          if (!(await confirmed(`Generation ${g.number} is removed.`, 'Remove'))) return;
+          if (!(await confirmed(`Remove generation ${g.number}?`, 'Remove'))) return;
           await call('DELETE', `${base}/${g.number}`);
           await draw();
         }, { class: 'small danger' })),
@@ -332,9 +332,9 @@ async function generations(id, signal) {
   } catch (error) {
     return failure(error);
   }
-  const inputs = { chunkSize: h('input', { type: 'number' }), chunkOverlap: h('input', { type: 'number' }), parseType: select(/** @type {any} */ (PARSE), ''), embeddingModel: h('input', { placeholder: 'as now' }) };
-  return [h('p', { class: 'quiet' }, 'A generation is one choice of model and cutting. A new one is built beside the live one; searches go on with that until you switch, in one step, and back if you like. What was edited or hidden by hand is done again in it where a chunk has the same text; other edits stay in the generation in which they were made, and the document lists them.'), out, compared,
-    h('h2', null, 'Build another'), h('div', { class: 'fields' }, field('Chunk size in tokens', inputs.chunkSize), field('Overlap', inputs.chunkOverlap), field('Cut as', inputs.parseType), field('Model', inputs.embeddingModel)),
+  const inputs = { chunkSize: h('input', { type: 'number' }), chunkOverlap: h('input', { type: 'number' }), parseType: select(/** @type {any} */ (PARSE), ''), embeddingModel: h('input', { placeholder: 'current model' }) };
+  return [h('p', { class: 'quiet' }, 'A generation is the dataset indexed with one model and one chunking configuration. A new generation is built alongside the live one. Searches use the live generation until you switch; switching is atomic and can be reverted. Manual edits and hidden chunks are carried over where a chunk has the same text. Other edits stay in the generation where they were made and are listed on the document page.'), out, compared,
+    h('h2', null, 'New generation'), h('div', { class: 'fields' }, field('Chunk size (tokens)', inputs.chunkSize), field('Overlap (tokens)', inputs.chunkOverlap), field('Chunking', inputs.parseType), field('Embedding model', inputs.embeddingModel)),
     button('Build', async () => {
       /** @type {Record<string, any>} */
       const body = {};

@@ -27,7 +27,7 @@ export async function page({ path, query, signal, title }) {
   let chosen = query.get('chunk');
   const range = /^(\d+)-(\d+)$/.exec(query.get('at') ?? '');
   const at = range ? { start: Number(range[1]), end: Number(range[2]) } : null;
-  const source = h('div', { class: 'source', tabindex: '0', role: 'region', 'aria-label': 'Text of the document' });
+  const source = h('div', { class: 'source', tabindex: '0', role: 'region', 'aria-label': 'Document text' });
   const list = h('div', { class: 'chunks', tabindex: '0', role: 'region', 'aria-label': 'Chunks' });
   const told = h('p', { class: 'quiet' });
 
@@ -36,9 +36,9 @@ export async function page({ path, query, signal, title }) {
     const [found, edits] = await Promise.all([all(`${base}/chunks`, signal), get(`${base}/edits`, signal)]);
     chunks = found;
     const orphans = edits.data.filter((/** @type {any} */ e) => e.orphaned);
-    put(lost, orphans.length > 0 && h('details', { class: 'notice' }, h('summary', null, `${counted(orphans.length, 'change')} by hand ${orphans.length === 1 ? 'has' : 'have'} lost the text: the document was cut otherwise since`), orphans.map((/** @type {any} */ e) => h('div', { class: 'card' },
-      h('small', null, e.kind, e.enabled ? '' : ', hidden'), e.original && h('p', null, h('small', null, 'Was: '), e.original), e.content && h('p', null, h('small', null, 'Should be: '), e.content),
-      button('Forget it', async () => {
+    put(lost, orphans.length > 0 && h('details', { class: 'notice' }, h('summary', null, `${counted(orphans.length, 'manual edit')} could not be reapplied after the document was re-chunked`), orphans.map((/** @type {any} */ e) => h('div', { class: 'card' },
+      h('small', null, e.kind, e.enabled ? '' : ', hidden'), e.original && h('p', null, h('small', null, 'Original: '), e.original), e.content && h('p', null, h('small', null, 'Edited: '), e.content),
+      button('Discard', async () => {
         await call('DELETE', `${base}/edits/${encodeURIComponent(e.id)}`);
         await load();
       }, { class: 'small' })))));
@@ -62,7 +62,7 @@ export async function page({ path, query, signal, title }) {
     const middle = Math.max(0, chunks.findIndex((c) => (chosen ? c.id === chosen : at && c.start <= at.start && c.end > at.start)));
     const from = Math.max(0, Math.min(beginning ?? middle - CHUNKS / 2, chunks.length - CHUNKS));
     const shown = chunks.slice(from, from + CHUNKS);
-    put(told, counted(chunks.length, 'chunk'), shown.length < chunks.length && [`, ${from + 1} to ${from + shown.length} shown `, from > 0 && button('Earlier', () => turn(from - CHUNKS), { class: 'small' }), ' ', from + shown.length < chunks.length && button('Later', () => turn(from + CHUNKS), { class: 'small' })]);
+    put(told, counted(chunks.length, 'chunk'), shown.length < chunks.length && [`, showing ${from + 1} to ${from + shown.length} `, from > 0 && button('Previous', () => turn(from - CHUNKS), { class: 'small' }), ' ', from + shown.length < chunks.length && button('Next', () => turn(from + CHUNKS), { class: 'small' })]);
     // Spans may overlap: each letter belongs to the last chunk that begins before it.
     const parsed = shown.filter((c) => c.origin !== 'added').sort((a, b) => a.start - b.start);
     const first = Math.max(0, (parsed[0]?.start ?? 0) - (from > 0 ? 200 : Infinity));
@@ -82,9 +82,9 @@ export async function page({ path, query, signal, title }) {
       place = Math.max(place, end);
     });
     if (place < last) spans.push(part(place, last));
-    put(source, text ? spans : h('p', { class: 'quiet' }, 'There is no text yet.'));
+    put(source, text ? spans : h('p', { class: 'quiet' }, 'No text yet.'));
     put(list, shown.map((chunk) => h('article', { class: `card chunk c${chunk.ordinal % 4} ${chunk.enabled ? '' : 'off'}`, 'data-chunk': chunk.id },
-      h('div', { class: 'row' }, h('button', { type: 'button', class: 'plain small', 'aria-label': `Show chunk ${chunk.ordinal + 1} in the text`, onclick: () => pick(chunk.id, false) }, `Chunk ${chunk.ordinal + 1}`), chunk.origin !== 'parsed' && badge(chunk.origin), !chunk.enabled && badge('hidden'), chunk.truncated && h('span', { class: 'badge busy', title: 'The model reads less than the whole chunk' }, 'cut by the model')),
+      h('div', { class: 'row' }, h('button', { type: 'button', class: 'plain small', 'aria-label': `Show chunk ${chunk.ordinal + 1} in the text`, onclick: () => pick(chunk.id, false) }, `Chunk ${chunk.ordinal + 1}`), chunk.origin !== 'parsed' && badge(chunk.origin), !chunk.enabled && badge('hidden'), chunk.truncated && h('span', { class: 'badge busy', title: 'The chunk exceeds the input limit of the embedding model' }, 'truncated')),
       h('small', null, [counted(chunk.tokens, 'token'), chunk.pageLabel ? `page ${chunk.pageLabel}` : chunk.pageNumber ? `page ${chunk.pageNumber}` : null, chunk.headingPath.join(' › ') || null].filter(Boolean).join(' · ')),
       h('p', { tabindex: '0', role: 'group', 'aria-label': `Text of chunk ${chunk.ordinal + 1}` }, chunk.content),
       h('div', { class: 'row' },
@@ -92,9 +92,9 @@ export async function page({ path, query, signal, title }) {
         button(chunk.enabled ? 'Hide' : 'Show', async () => {
           await call('PATCH', `${own}/${encodeURIComponent(chunk.id)}`, { enabled: !chunk.enabled });
           await load();
-        }, { class: 'small', 'aria-label': `${chunk.enabled ? 'Hide' : 'Show'} chunk ${chunk.ordinal + 1} in searches` }),
-        chunk.origin !== 'parsed' && button('Take back', async () => {
-          if (!(await confirmed(chunk.origin === 'added' ? 'The added chunk is removed.' : 'The chunk gets its own words back.', 'Take back'))) return;
+        }, { class: 'small', 'aria-label': `${chunk.enabled ? 'Hide' : 'Show'} chunk ${chunk.ordinal + 1} in search results` }),
+        chunk.origin !== 'parsed' && button('Revert', async () => {
+          if (!(await confirmed(chunk.origin === 'added' ? 'Remove the added chunk?' : 'Restore the original text of the chunk?', 'Revert'))) return;
           await call('DELETE', `${own}/${encodeURIComponent(chunk.id)}`);
           await load();
         }, { class: 'small' })))));
@@ -115,7 +115,7 @@ export async function page({ path, query, signal, title }) {
     if (content === undefined || content === chunk.content) return;
     const changed = await call('PATCH', `${own}/${encodeURIComponent(chunk.id)}`, { content });
     chosen = changed.id;
-    toast('Saved. The change stays when the file is ingested again.');
+    toast('Saved. The edit is kept when the file is re-ingested.');
     await load();
   };
 
@@ -123,19 +123,19 @@ export async function page({ path, query, signal, title }) {
   requestAnimationFrame(() => requestAnimationFrame(() => !signal.aborted && draw()));
   return [
     h('div', { class: 'top' },
-      h('div', null, h('h1', null, document_.title || document_.fileName), h('p', { class: 'quiet' }, badge(document_.status), ' ', document_.fileName, ' ', document_.url && /^https?:/.test(document_.url) && h('a', { href: document_.url, rel: 'noreferrer noopener', target: '_blank' }, 'address')), document_.errorMessage && h('p', { class: 'notice bad' }, document_.errorMessage)),
-      h('div', { class: 'row' }, h('a', { class: 'button', href: `/sandbox/datasets/${dataset}` }, 'To the dataset'),
-        button('Add a chunk', async () => {
-          const content = await write('A chunk that stands in no file', '', 'Add');
+      h('div', null, h('h1', null, document_.title || document_.fileName), h('p', { class: 'quiet' }, badge(document_.status), ' ', document_.fileName, ' ', document_.url && /^https?:/.test(document_.url) && h('a', { href: document_.url, rel: 'noreferrer noopener', target: '_blank' }, 'source URL')), document_.errorMessage && h('p', { class: 'notice bad' }, document_.errorMessage)),
+      h('div', { class: 'row' }, h('a', { class: 'button', href: `/sandbox/datasets/${dataset}` }, 'Back to dataset'),
+        button('Add chunk', async () => {
+          const content = await write('Add chunk', '', 'Add');
           if (!content) return;
           const made = await post(`${base}/chunks`, { content });
           chosen = made.id;
           await load();
         }),
-        button('Cut otherwise', async () => {
+        button('Preview chunking', async () => {
           const inputs = { chunkSize: h('input', { type: 'number', value: 256 }), chunkOverlap: h('input', { type: 'number', value: 32 }) };
           const out = h('div');
-          await dialog('The same document under other settings', () => [h('p', null, 'Nothing is stored.'), h('div', { class: 'fields' }, field('Chunk size in tokens', inputs.chunkSize), field('Overlap', inputs.chunkOverlap)), button('Show', async () => {
+          await dialog('Preview chunking', () => [h('p', null, 'Nothing is stored.'), h('div', { class: 'fields' }, field('Chunk size (tokens)', inputs.chunkSize), field('Overlap (tokens)', inputs.chunkOverlap)), button('Preview', async () => {
             put(out, previewed(await post(`${base}/preview`, { chunkSize: Number(inputs.chunkSize.value), chunkOverlap: Number(inputs.chunkOverlap.value) })));
           }, { class: 'primary' }), out]).catch(complain);
         }))),

@@ -8,12 +8,12 @@ import { ago, badge, count, counted, ms } from '../lib/format.js';
 import { PRESETS } from '../search/settings.js';
 
 /** The set of queries made of titles. */
-const KNOWN = 'known items';
+const KNOWN = 'generated from titles';
 
 /** @param {import('../app.js').Context} context */
 export async function page({ query, signal, replace }) {
   const datasets = await load(signal);
-  if (datasets.length === 0) return [h('h1', null, 'Evaluation'), h('p', { class: 'notice' }, 'There is no dataset yet. ', h('a', { href: '/sandbox' }, 'Create one.'))];
+  if (datasets.length === 0) return [h('h1', null, 'Evaluation'), h('p', { class: 'notice' }, 'No datasets yet. ', h('a', { href: '/sandbox' }, 'Create one.'))];
   let dataset = query.get('dataset') ?? localStorage.getItem('cairn.dataset') ?? datasets[0].id;
   if (!datasets.some((d) => d.id === dataset)) dataset = datasets[0].id;
   let set = query.get('set') ?? '';
@@ -49,27 +49,27 @@ export async function page({ query, signal, replace }) {
           await drawAll();
         }
       }),
-      set && button('Import', bring), set && button('From the history', remember), button('Known items', async () => {
+      set && button('Import', bring), set && button('From history', remember), button('Generate from titles', async () => {
         // A set of their own: they are easier than what people ask.
         const own = list.find((/** @type {any} */ s) => s.name === KNOWN) ?? (await post(`${base()}/query-sets`, { name: KNOWN }));
         set = own.id;
         const { added } = await post(`${base()}/query-sets/${set}/synthetic`, { from: 'titles' });
-        toast(`${counted(added, 'query', 'queries')} made of titles that only one document has.`);
+        toast(`${counted(added, 'query', 'queries')} generated from unique document titles.`);
         await drawAll();
-      }, { title: 'A set of queries made of titles that only one document has: for the time before there are labels' }),
-      set && button('Delete the set', async () => {
-        if (!(await confirmed('The set is removed with its queries and runs.', 'Delete'))) return;
+      }, { title: 'Create a query set from unique document titles, for use before labels exist' }),
+      set && button('Delete set', async () => {
+        if (!(await confirmed('Delete the query set with its queries and runs?', 'Delete'))) return;
         await call('DELETE', `${base()}/query-sets/${set}`);
         set = '';
         await drawAll();
       }, { class: 'danger' })),
-    list.length === 0 && h('p', { class: 'notice' }, 'There are no labelled queries yet. Search in the ', h('a', { href: `/sandbox/search?dataset=${dataset}` }, 'sandbox'), ' and label hits with the keys 2, 1 and 0; or create a set here and import one.'));
+    list.length === 0 && h('p', { class: 'notice' }, 'No labelled queries yet. Search in the ', h('a', { href: `/sandbox/search?dataset=${dataset}` }, 'sandbox'), ' and label hits with the keys 2, 1 and 0, or create a query set here and import labels.'));
   };
 
   const bring = async () => {
     const csv = h('textarea', { rows: 8, placeholder: 'query,document,grade\nwhy do tides lag,tides.pdf,2' });
     const file = h('input', { type: 'file', accept: '.csv,text/csv', onchange: async () => { csv.value = await file.files[0].text(); } });
-    const text = await dialog('Import labels', (close) => [h('p', null, 'CSV with the columns query, document (id, external id or file name) and grade (0 no answer, 1 useful, 2 an answer).'), field('File', file), field('Or its content', csv), h('p', { class: 'row end' }, h('button', { type: 'button', class: 'primary', onclick: () => close(csv.value) }, 'Import'))]);
+    const text = await dialog('Import labels', (close) => [h('p', null, 'CSV with the columns query, document (ID, external ID or file name) and grade (0 not relevant, 1 useful, 2 answer).'), field('CSV file', file), field('Or paste CSV', csv), h('p', { class: 'row end' }, h('button', { type: 'button', class: 'primary', onclick: () => close(csv.value) }, 'Import'))]);
     if (!text) return;
     const { added, unknown } = await post(`${base()}/query-sets/${set}/import`, { csv: text });
     toast(`${counted(added, 'query', 'queries')} added${unknown.length ? `; unknown: ${unknown.slice(0, 5).join(', ')}` : ''}.`, unknown.length ? 'bad' : 'good');
@@ -79,7 +79,7 @@ export async function page({ query, signal, replace }) {
     const asked = (await get(`${base()}/queries?limit=100`, signal)).data;
     const unique = [...new Map(asked.map((/** @type {any} */ a) => [a.query, a])).values()];
     const boxes = unique.map((a) => h('input', { type: 'checkbox', value: a.query }));
-    const chosen = await dialog('Queries that were asked', (close) => [h('p', null, 'They are added without labels that answer them; label hits in the sandbox.'), unique.map((a, i) => h('p', null, h('label', { class: 'check' }, boxes[i], a.query))), h('p', { class: 'row end' }, h('button', { type: 'button', class: 'primary', onclick: () => close(boxes.filter((b) => b.checked).map((b) => b.value)) }, 'Add'))]);
+    const chosen = await dialog('Query history', (close) => [h('p', null, 'Queries are added without labels. Label their hits in the sandbox.'), unique.map((a, i) => h('p', null, h('label', { class: 'check' }, boxes[i], a.query))), h('p', { class: 'row end' }, h('button', { type: 'button', class: 'primary', onclick: () => close(boxes.filter((b) => b.checked).map((b) => b.value)) }, 'Add'))]);
     if (!chosen?.length) return;
     await post(`${base()}/query-sets/${set}/queries`, { queries: chosen.map((/** @type {string} */ text) => ({ text, labels: {} })) });
     await drawAll();
@@ -91,7 +91,7 @@ export async function page({ query, signal, replace }) {
     if (!isLast()) return;
     put(queries, h('details', { open: detail.data.length <= 10 }, h('summary', null, `${counted(detail.data.length, 'query', 'queries')} with their labels`), table('Queries', ['Query', 'Labels', ''], detail.data.slice(0, 500).map((/** @type {any} */ q) => {
       const grades = Object.values(q.labels).map(Number);
-      return [h('a', { href: lane({}, q.text) }, q.text), grades.some((g) => g > 0) ? [2, 1, 0].map((g) => { const n = grades.filter((x) => x === g).length; return n ? `${n} × grade ${g}; ` : ''; }).join('') : 'nothing answers it', button('Remove', async () => { await call('DELETE', `${base()}/query-sets/${set}/queries/${q.id}`); await drawAll(); }, { class: 'small plain', 'aria-label': `Remove ${q.text}` })];
+      return [h('a', { href: lane({}, q.text) }, q.text), grades.some((g) => g > 0) ? [2, 1, 0].map((g) => { const n = grades.filter((x) => x === g).length; return n ? `${n} × grade ${g}; ` : ''; }).join('') : 'no positive labels', button('Remove', async () => { await call('DELETE', `${base()}/query-sets/${set}/queries/${q.id}`); await drawAll(); }, { class: 'small plain', 'aria-label': `Remove ${q.text}` })];
     }), 'No queries yet.')));
   };
 
@@ -102,17 +102,17 @@ export async function page({ query, signal, replace }) {
     const list = (await get(`${base()}/query-sets/${set}/runs`, signal)).data;
     if (!isLast() || own !== set) return;
     picked = picked.filter((id) => list.some((/** @type {any} */ r) => r.id === id));
-    const both = button('Compare the two', compare, { disabled: picked.length !== 2 });
-    put(runs, table('Runs', ['Choose', 'Run', 'State', 'nDCG@10', 'Recall@10', 'MRR@10', 'Hit@1', 'Judged@10', 'p50', 'p95', 'When', ''], list.map((/** @type {any} */ run) => {
+    const both = button('Compare selected', compare, { disabled: picked.length !== 2 });
+    put(runs, table('Runs', ['Select', 'Run', 'State', 'nDCG@10', 'Recall@10', 'MRR@10', 'Hit@1', 'Judged@10', 'p50', 'p95', 'When', ''], list.map((/** @type {any} */ run) => {
       const m = run.summary?.measures;
-      return [run.summary && !run.tuning && h('input', { type: 'checkbox', checked: picked.includes(run.id), 'aria-label': `Choose ${run.name} to compare`, onchange: (/** @type {any} */ e) => {
+      return [run.summary && !run.tuning && h('input', { type: 'checkbox', checked: picked.includes(run.id), 'aria-label': `Select ${run.name} to compare`, onchange: (/** @type {any} */ e) => {
         picked = e.target.checked ? [...picked, run.id].slice(-2) : picked.filter((id) => id !== run.id);
         both.toggleAttribute('disabled', picked.length !== 2);
         for (const box of runs.querySelectorAll('input[type=checkbox]')) /** @type {any} */ (box).checked = picked.includes(/** @type {any} */ (box).dataset.run);
       }, 'data-run': run.id }), [run.name || 'Run', run.configuration && h('div', null, h('small', { class: 'mono' }, JSON.stringify({ ...run.configuration, topK: undefined })))], [badge(run.status), run.error && h('small', null, ` ${run.error}`), ['queued', 'running'].includes(run.status) && h('progress', { 'aria-label': 'Running' })],
-      number(m?.ndcg_at_10), number(m?.recall_at_10), number(m?.mrr_at_10), number(m?.hit_at_1), run.summary?.judgedAt10 === undefined ? '–' : `${Math.round(100 * run.summary.judgedAt10)} %`, run.summary ? ms(run.summary.p50Ms) : '–', run.summary ? ms(run.summary.p95Ms) : '–', ago(run.createdOn),
+      number(m?.ndcg_at_10), number(m?.recall_at_10), number(m?.mrr_at_10), number(m?.hit_at_1), run.summary?.judgedAt10 === undefined ? '–' : `${Math.round(100 * run.summary.judgedAt10)}%`, run.summary ? ms(run.summary.p50Ms) : '–', run.summary ? ms(run.summary.p95Ms) : '–', ago(run.createdOn),
       button('Delete', async () => { await call('DELETE', `${base()}/runs/${run.id}`); await drawRuns(); }, { class: 'small plain', 'aria-label': `Delete run ${run.name}` })];
-    }), 'No runs yet: choose settings above and press Run.'), list.length > 1 && h('p', null, both));
+    }), 'No runs yet. Choose settings above and press Run.'), list.length > 1 && h('p', null, both));
     clearTimeout(timer);
     if (list.some((/** @type {any} */ r) => ['queued', 'running'].includes(r.status))) timer = setTimeout(() => !signal.aborted && drawRuns().catch(complain), 1000);
     const best = list.find((/** @type {any} */ r) => r.tuning);
@@ -126,26 +126,26 @@ export async function page({ query, signal, replace }) {
     const sure = i.low > 0 || i.high < 0;
     const rows = (/** @type {any[]} */ list) => list.map((d) => [h('a', { href: `/sandbox/search?${new URLSearchParams([['q', d.text], ['lane', JSON.stringify({ ...first.configuration, datasetIds: [dataset] })], ['lane', JSON.stringify({ ...second.configuration, datasetIds: [dataset] })]])}`, title: 'Open both in lanes' }, d.text), d.before.toFixed(3), d.after.toFixed(3)]);
     put(compared, h('h2', null, `From “${first.name || 'Run'}” to “${second.name || 'Run'}”`),
-      h('p', { class: `notice ${sure ? (i.mean > 0 ? 'good' : 'bad') : ''}` }, h('strong', null, `${i.mean >= 0 ? '+' : ''}${i.mean.toFixed(3)} nDCG@10`), ` (95 % interval ${i.low.toFixed(3)} to ${i.high.toFixed(3)}) over ${counted(found.queries, 'query', 'queries')}: `, sure ? (i.mean > 0 ? 'better.' : 'worse.') : 'the difference may be chance.'),
-      h('div', { class: 'split' }, h('div', null, h('h3', null, `${found.wins.length} won`), table('Won', ['Query', first.name || 'From', second.name || 'To'], rows(found.wins), 'None.')), h('div', null, h('h3', null, `${found.losses.length} lost`), table('Lost', ['Query', first.name || 'From', second.name || 'To'], rows(found.losses), 'None.'))), h('p', { class: 'quiet' }, `${count(found.ties)} the same.`));
+      h('p', { class: `notice ${sure ? (i.mean > 0 ? 'good' : 'bad') : ''}` }, h('strong', null, `${i.mean >= 0 ? '+' : ''}${i.mean.toFixed(3)} nDCG@10`), ` (95% confidence interval ${i.low.toFixed(3)} to ${i.high.toFixed(3)}) over ${counted(found.queries, 'query', 'queries')}: `, sure ? (i.mean > 0 ? 'better.' : 'worse.') : 'not statistically significant.'),
+      h('div', { class: 'split' }, h('div', null, h('h3', null, `${found.wins.length} won`), table('Won', ['Query', first.name || 'From', second.name || 'To'], rows(found.wins), 'None.')), h('div', null, h('h3', null, `${found.losses.length} lost`), table('Lost', ['Query', first.name || 'From', second.name || 'To'], rows(found.losses), 'None.'))), h('p', { class: 'quiet' }, `${count(found.ties)} unchanged.`));
     compared.scrollIntoView({ behavior: 'smooth', block: 'nearest' });
   };
 
   const showTuning = (/** @type {any} */ run) => {
     const t = run.tuning;
     const sure = t.gain.low > 0;
-    put(tuned, h('div', { class: 'card' }, h('h3', null, 'The best settings found ', ago(run.createdOn)),
-      h('p', null, h('code', null, JSON.stringify(t.defaults)), t.applied ? ' – applied: these are the defaults of the dataset.' : ' – not applied.'),
-      h('p', null, `On the other half (${counted(t.testedOn, 'query', 'queries')}): nDCG@10 ${t.before.ndcg_at_10.toFixed(3)} → ${t.after.ndcg_at_10.toFixed(3)}, gain ${t.gain.mean.toFixed(3)} (${t.gain.low.toFixed(3)} to ${t.gain.high.toFixed(3)})${sure ? '.' : '; this may be chance.'}`),
-      t.alphaCurve.length > 1 && line(t.alphaCurve.map((/** @type {any} */ p) => ({ x: p.alpha, y: p.ndcgAt10, label: `alpha ${p.alpha.toFixed(2)}: nDCG@10 ${p.ndcgAt10.toFixed(3)}` })), { title: `nDCG@10 by alpha, on the ${t.tunedOn} queries that were tuned on`, x: 'alpha', y: 'nDCG@10', mark: t.defaults.hybridAlpha }),
+    put(tuned, h('div', { class: 'card' }, h('h3', null, 'Best settings found ', ago(run.createdOn)),
+      h('p', null, h('code', null, JSON.stringify(t.defaults)), t.applied ? ' – applied as dataset defaults.' : ' – not applied.'),
+      h('p', null, `On the held-out half (${counted(t.testedOn, 'query', 'queries')}): nDCG@10 ${t.before.ndcg_at_10.toFixed(3)} → ${t.after.ndcg_at_10.toFixed(3)}, gain ${t.gain.mean.toFixed(3)} (${t.gain.low.toFixed(3)} to ${t.gain.high.toFixed(3)})${sure ? '.' : '; not statistically significant.'}`),
+      t.alphaCurve.length > 1 && line(t.alphaCurve.map((/** @type {any} */ p) => ({ x: p.alpha, y: p.ndcgAt10, label: `alpha ${p.alpha.toFixed(2)}: nDCG@10 ${p.ndcgAt10.toFixed(3)}` })), { title: `nDCG@10 by alpha, on the ${t.tunedOn} tuning queries`, x: 'alpha', y: 'nDCG@10', mark: t.defaults.hybridAlpha }),
       h('div', { class: 'row' }, !t.applied && button('Apply', async () => {
         await call('PUT', `${base()}/search-defaults`, t.defaults);
-        toast('These are the defaults of the dataset now.');
+        toast('Applied as dataset defaults.');
         t.applied = true;
         showTuning(run);
-      }, { class: 'primary' }), button('Undo the last change of defaults', async () => {
+      }, { class: 'primary' }), button('Undo last change', async () => {
         const { defaults } = await post(`${base()}/search-defaults/undo`);
-        toast(`Defaults are ${JSON.stringify(defaults)} again.`);
+        toast(`Defaults restored: ${JSON.stringify(defaults)}`);
       }))));
   };
 
@@ -164,24 +164,24 @@ export async function page({ query, signal, replace }) {
     }
   });
 
-  const name = h('input', { placeholder: 'named after the settings' });
+  const name = h('input', { placeholder: 'defaults to the preset name' });
   const json = h('textarea', { rows: 2, spellcheck: 'false', 'aria-label': 'Settings as JSON' }, query.get('settings') ?? '{}');
   const preset = select(PRESETS.map(([label], i) => /** @type {[string, string]} */ ([String(i), label])), '0', (at) => { json.value = JSON.stringify(PRESETS[Number(at)][1]); });
   await drawAll();
   return [
     h('div', { class: 'top' }, h('h1', null, 'Evaluation'), h('label', { class: 'check' }, 'Dataset ', select(datasets.map((d) => [d.id, d.name]), dataset, (v) => { dataset = v; set = ''; picked = []; drawAll().catch(complain); }))),
     h('h2', null, 'Query set'), sets, queries,
-    h('h2', null, 'Run settings over the set'),
-    h('div', { class: 'fields' }, field('Preset', preset), field('Settings (JSON)', json, 'as in a lane: {"hybridAlpha": 0.3}'), field('Name', name)),
+    h('h2', null, 'Run evaluation'),
+    h('div', { class: 'fields' }, field('Preset', preset), field('Settings (JSON)', json, 'search settings: {"hybridAlpha": 0.3}'), field('Name', name)),
     h('div', { class: 'row' }, button('Run', async () => {
       if (!set) throw new Error('Choose or create a query set first.');
       await post(`${base()}/query-sets/${set}/runs`, { name: name.value || PRESETS[Number(preset.value)][0], configuration: JSON.parse(json.value || '{}'), waitSeconds: 0 }, signal);
       await drawRuns();
-    }, { class: 'primary' }), button('Find the best settings', async () => {
+    }, { class: 'primary' }), button('Tune settings', async () => {
       if (!set) throw new Error('Choose or create a query set first.');
       await post(`${base()}/query-sets/${set}/tune`, { apply: false, waitSeconds: 0 }, signal);
       await drawRuns();
-    }, { title: 'Tunes on one half of the labelled queries and reports on the other' })),
+    }, { title: 'Tunes on half of the labelled queries and evaluates on the other half' })),
     tuned, h('h2', null, 'Runs'), runs, compared,
   ];
 }

@@ -15,14 +15,14 @@ export async function page({ query, signal, replace }) {
     const page = await get(`/kb/v1/jobs?limit=100${status === 'all' ? '' : `&status=${status}`}${cursor && `&cursor=${encodeURIComponent(cursor)}`}`, signal);
     if (!isLast()) return;
     at = cursor;
-    put(out, table('Jobs', ['Job', 'State', 'Attempts', 'Last error', 'Created', 'Changed', ''], page.data.map((/** @type {any} */ job) => [
+    put(out, table('Jobs', ['Job', 'State', 'Attempts', 'Last error', 'Created', 'Updated', ''], page.data.map((/** @type {any} */ job) => [
       job.kind.replaceAll('_', ' '), [badge(job.status), job.cancelRequested && ' stopping'], `${job.attempts} of ${job.maxAttempts}`, job.lastError ?? '', ago(job.createdOn), ago(job.updatedOn),
-      h('div', { class: 'row' }, ['dead', 'cancelled'].includes(job.status) && button('Retry', async () => { await post(`/kb/v1/jobs/${job.id}/retry`); toast('Queued again.'); await draw(); }, { class: 'small' }), ['queued', 'running'].includes(job.status) && button('Cancel', async () => { await post(`/kb/v1/jobs/${job.id}/cancel`); await draw(); }, { class: 'small danger' }))]),
-    status === 'dead' ? 'No dead letters: every job did its work.' : 'No such jobs.'),
+      h('div', { class: 'row' }, ['dead', 'cancelled'].includes(job.status) && button('Retry', async () => { await post(`/kb/v1/jobs/${job.id}/retry`); toast('Queued.'); await draw(); }, { class: 'small' }), ['queued', 'running'].includes(job.status) && button('Cancel', async () => { await post(`/kb/v1/jobs/${job.id}/cancel`); await draw(); }, { class: 'small danger' }))]),
+    status === 'dead' ? 'No dead letters.' : 'No matching jobs.'),
     page.pagination.nextCursor && button('Next page', () => draw(page.pagination.nextCursor)), at && button('First page', () => draw('')));
   });
   await draw();
   events({ topics: ['document_changed', 'crawl_changed'] }, signal, calmly(() => draw().catch(complain), 1000));
   return [h('div', { class: 'top' }, h('h1', null, 'Jobs'), h('label', { class: 'check' }, 'Show ', select([['dead', 'dead letters'], ['running', 'running'], ['queued', 'queued'], ['done', 'done'], ['cancelled', 'cancelled'], ['all', 'all']], status, (v) => { status = v; draw('').catch(complain); }))),
-    h('p', { class: 'quiet' }, 'A job that fails is tried again with growing pauses; one that fails to the end is a dead letter, and waits here.'), out];
+    h('p', { class: 'quiet' }, 'Failed jobs are retried with increasing delays. Jobs that exhaust their attempts become dead letters and can be retried here.'), out];
 }

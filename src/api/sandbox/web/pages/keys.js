@@ -5,7 +5,7 @@ import { all, call, datasets as load, post } from '../lib/api.js';
 import { button, dialog, field, form, h, put, table, toast } from '../lib/dom.js';
 import { ago, badge } from '../lib/format.js';
 
-const SCOPES = [['kb:search', 'search'], ['kb:read', 'search and read documents'], ['kb:write', 'upload, change, delete'], ['knowledge:*', 'post and read findings'], ['data:*', 'folders and rows'], ['projects:*', 'projects and tasks'], ['sales:*', 'campaigns and leads'], ['crm:*', 'contacts, deals, invoices'], ['support:*', 'tickets'], ['cms:*', 'content'], ['system:read', 'metrics'], ['keys:manage', 'make and end keys'], ['admin', 'everything']];
+const SCOPES = [['kb:search', 'search'], ['kb:read', 'search and read documents'], ['kb:write', 'upload, change, delete'], ['knowledge:*', 'create and read findings'], ['data:*', 'folders and rows'], ['projects:*', 'projects and tasks'], ['sales:*', 'campaigns and leads'], ['crm:*', 'contacts, deals, invoices'], ['support:*', 'tickets'], ['cms:*', 'content'], ['system:read', 'metrics'], ['keys:manage', 'create and revoke keys'], ['admin', 'full access']];
 
 /** @param {any} key */
 const isOver = (key) => key.revokedOn || (key.expiresOn && new Date(key.expiresOn) < new Date());
@@ -25,15 +25,15 @@ export async function page({ signal }) {
   const draw = async () => {
     const keys = await all('/kb/v1/keys', signal);
     keys.reverse();
-    put(out, table('Keys', ['Name', 'Begins with', 'Rights', 'Datasets', 'Last used', 'Expires', 'State', ''], keys.map((key) => {
+    put(out, table('Keys', ['Name', 'Prefix', 'Scopes', 'Datasets', 'Last used', 'Expires', 'State', ''], keys.map((key) => {
       const over = isOver(key);
       return [key.name, h('code', null, `${key.hint}…`), key.scopes.join(', '), key.datasetIds ? key.datasetIds.map((/** @type {string} */ id) => datasets.find((d) => d.id === id)?.name ?? id).join(', ') : 'all', ago(key.lastUsedOn), ago(key.expiresOn), badge(key.revokedOn ? 'revoked' : over ? 'expired' : 'active'),
         !over && button('Revoke', async () => {
           const children = madeBy(keys, key.id).filter((k) => !isOver(k));
           const too = h('input', { type: 'checkbox', checked: true });
-          const sure = await dialog('Revoke', (close) => form(async () => close(true),
-            h('p', null, `Programs that use “${key.name}” are refused from the next request on.`),
-            children.length > 0 && h('p', null, h('label', { class: 'check' }, too, ` Revoke what it made, too: ${children.map((k) => k.name).join(', ')}`)),
+          const sure = await dialog('Revoke key', (close) => form(async () => close(true),
+            h('p', null, `Requests with “${key.name}” will be rejected immediately.`),
+            children.length > 0 && h('p', null, h('label', { class: 'check' }, too, ` Also revoke the keys it created: ${children.map((k) => k.name).join(', ')}`)),
             h('p', { class: 'row end' }, button('Cancel', () => close(false)), h('button', { class: 'danger' }, 'Revoke'))));
           if (!sure) return;
           await call('DELETE', `/kb/v1/keys/${key.id}${children.length > 0 && too.checked ? '?children=true' : ''}`);
@@ -46,14 +46,14 @@ export async function page({ signal }) {
     const scopes = SCOPES.map(([scope, said]) => /** @type {const} */ ([scope, h('input', { type: 'checkbox', value: scope, checked: scope === 'kb:read' }), said]));
     const sets = datasets.map((d) => /** @type {const} */ ([d, h('input', { type: 'checkbox', value: d.id })]));
     const expires = h('input', { type: 'date' });
-    const rate = h('input', { type: 'number', min: 1, placeholder: 'as configured' });
+    const rate = h('input', { type: 'number', min: 1, placeholder: 'server default' });
     const made = await dialog('New key', (close) => form(async () => {
       const own = sets.filter(([, box]) => box.checked).map(([d]) => d.id);
       close(await post('/kb/v1/keys', { name: name.value, scopes: scopes.filter(([, box]) => box.checked).map(([scope]) => scope), datasetIds: own.length ? own : undefined, expiresOn: expires.value ? `${expires.value}T00:00:00Z` : undefined, ratePerMinute: rate.value ? Number(rate.value) : undefined }));
-    }, field('Name', name, 'to tell keys apart'), h('fieldset', null, h('legend', null, 'Rights'), scopes.map(([scope, box, said]) => h('p', null, h('label', { class: 'check' }, box, h('code', null, scope), ` ${said}`)))),
-    h('details', null, h('summary', null, 'Confine it to datasets'), sets.map(([d, box]) => h('p', null, h('label', { class: 'check' }, box, d.name)))), field('Ends on', expires), field('Requests per minute', rate), h('p', { class: 'row end' }, h('button', { class: 'primary' }, 'Create'))));
+    }, field('Name', name, 'for example, the client that uses the key'), h('fieldset', null, h('legend', null, 'Scopes'), scopes.map(([scope, box, said]) => h('p', null, h('label', { class: 'check' }, box, h('code', null, scope), ` ${said}`)))),
+    h('details', null, h('summary', null, 'Restrict to datasets'), sets.map(([d, box]) => h('p', null, h('label', { class: 'check' }, box, d.name)))), field('Expires on', expires), field('Requests per minute', rate), h('p', { class: 'row end' }, h('button', { class: 'primary' }, 'Create'))));
     if (!made) return;
-    await dialog('The key, shown only now', () => [h('p', null, 'Keep it where secrets are kept; it cannot be shown again.'), h('pre', { tabindex: '0' }, made.key), button('Copy', async () => { await navigator.clipboard.writeText(made.key); toast('Copied.'); }, { class: 'primary' })]);
+    await dialog('New API key', () => [h('p', null, 'Copy the key and store it securely. It will not be shown again.'), h('pre', { tabindex: '0' }, made.key), button('Copy', async () => { await navigator.clipboard.writeText(made.key); toast('Copied.'); }, { class: 'primary' })]);
     await draw();
   };
   await draw();

@@ -17,15 +17,15 @@ export async function page({ session, signal, go }) {
     put(list, sets.map((set) => h('section', { class: 'card' },
       h('h2', null, h('a', { href: `/sandbox/datasets/${set.id}` }, set.name), ' ', badge(set.status)),
       set.description && h('p', { class: 'quiet' }, set.description),
-      h('p', null, counted(set.totalFiles, 'document'), ' · ', counted(set.totalChunks, 'chunk'), ' · ', bytes(set.sizeBytes), set.filesFailed > 0 && [' · ', h('span', { class: 'badge bad' }, `${set.filesFailed} failed`)], h('br'), h('small', null, set.embeddingModel, set.changedOn ? [' · changed ', ago(set.changedOn)] : ' · empty')),
+      h('p', null, counted(set.totalFiles, 'document'), ' · ', counted(set.totalChunks, 'chunk'), ' · ', bytes(set.sizeBytes), set.filesFailed > 0 && [' · ', h('span', { class: 'badge bad' }, `${set.filesFailed} failed`)], h('br'), h('small', null, set.embeddingModel, set.changedOn ? [' · updated ', ago(set.changedOn)] : ' · empty')),
       h('p', { class: 'row' }, h('a', { class: 'button', href: `/sandbox/search?dataset=${set.id}` }, 'Search'), h('a', { class: 'button', href: `/sandbox/datasets/${set.id}` }, 'Files')))),
-    sets.length === 0 && h('section', { class: 'card' }, h('h2', null, 'Nothing here yet'), h('p', null, 'A dataset holds documents that are searched together. Create one, then drop files on it.'),
-      h('p', null, button('Create the first dataset', create, { class: 'primary' }))));
+    sets.length === 0 && h('section', { class: 'card' }, h('h2', null, 'No datasets yet'), h('p', null, 'A dataset is a searchable collection of documents. Create one, then upload files.'),
+      h('p', null, button('Create dataset', create, { class: 'primary' }))));
   };
 
   const jobs = async () => {
     if (session.datasetIds) {
-      put(running, h('p', { class: 'quiet' }, 'Jobs are for keys that are confined to no datasets.'));
+      put(running, h('p', { class: 'quiet' }, 'Jobs are not available to keys restricted to datasets.'));
       return;
     }
     const open = (await Promise.all(['running', 'queued'].map((status) => get(`/kb/v1/jobs?status=${status}&limit=20`, signal)))).flatMap((p) => p.data);
@@ -47,12 +47,12 @@ export async function page({ session, signal, go }) {
     const lines = (/** @type {string} */ name) => text.split('\n').filter((l) => l.startsWith(name));
     const value = (/** @type {string} */ name) => lines(name).reduce((sum, l) => sum + Number(l.split(' ').pop()), 0);
     if (lines('cairn_index_drift_entries').length === 0) {
-      put(health, h('small', null, 'Index drift is not measured yet.'));
+      put(health, h('small', null, 'Index drift has not been measured yet.'));
       return;
     }
     const gap = value('cairn_index_drift_entries');
     const lag = value('cairn_index_lag_entries');
-    put(health, h('span', { class: gap === 0 ? 'badge good' : 'badge bad' }, gap === 0 ? 'in step' : 'out of step'), ` Index drift ${count(gap)}`, gap === 0 ? ': both indexes hold what the database says.' : ': run “cairn doctor --repair”.', lag > 0 && ` ${counted(lag, 'entry', 'entries')} of the index log still to be applied.`);
+    put(health, h('span', { class: gap === 0 ? 'badge good' : 'badge bad' }, gap === 0 ? 'in sync' : 'out of sync'), ` Index drift ${count(gap)}`, gap === 0 ? ': both indexes match the database.' : ': run “cairn doctor --repair”.', lag > 0 && ` ${counted(lag, 'entry', 'entries')} of the index log not yet applied.`);
   };
 
   await Promise.all([draw(), jobs()]);
@@ -61,6 +61,6 @@ export async function page({ session, signal, go }) {
   events({ topics: ['document_changed', 'document_deleted', 'dataset_changed', 'dataset_deleted', 'crawl_changed'] }, signal, again, again);
   return [
     h('div', { class: 'top' }, h('div', null, h('h1', null, session.tenant === 'default' ? 'Datasets' : `Datasets of ${session.tenant}`), state), button('New dataset', create, { class: 'primary' })),
-    health, list, h('h2', null, 'At work'), running,
+    health, list, h('h2', null, 'Running jobs'), running,
   ];
 }

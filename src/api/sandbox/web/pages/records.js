@@ -9,24 +9,24 @@ import { ago, counted } from '../lib/format.js';
 /** @type {Record<string, {title: string, path: string, words?: boolean, shelf?: string}>} */
 const KINDS = {
   knowledge: { title: 'Findings and articles', path: '/protected/knowledge' },
-  folders: { title: 'Folders of rows', path: '/protected/data/folders' },
+  folders: { title: 'Data folders', path: '/protected/data/folders' },
   projects: { title: 'Projects', path: '/protected/projects' },
   plans: { title: 'Business plans', path: '/protected/business-plans' },
   campaigns: { title: 'Campaigns', path: '/protected/sales/campaigns' },
-  tasks_of_agents: { title: 'Tasks of agents', path: '/kb/v1/agent-tasks' },
+  tasks_of_agents: { title: 'Agent tasks', path: '/kb/v1/agent-tasks' },
   ...Object.fromEntries([['contacts', 'Contacts'], ['companies', 'Companies'], ['leads', 'Leads'], ['deals', 'Deals'], ['invoices', 'Invoices'], ['tasks', 'Tasks'], ['activities', 'Activities'], ['support/tickets', 'Tickets'], ['cms/entries', 'Content'], ['marketing/posts', 'Posts'], ['assets', 'Assets']].map(([path, title]) => [path, { title, path: `/v1/${path}`, words: true }])),
 };
 
 const NAMES = ['title', 'name', 'subject', 'summary', 'dataTitle', 'file_name', 'number'];
 /** @param {any} record */
-const named = (record) => String(NAMES.map((n) => record[n]).find(Boolean) ?? record.id ?? record._id ?? 'without a name');
+const named = (record) => String(NAMES.map((n) => record[n]).find(Boolean) ?? record.id ?? record._id ?? 'unnamed');
 /** @param {any} record */
 const identity = (record) => record.id ?? record._id ?? record.taskId;
 
 /** @param {import('../app.js').Context} context */
 export async function page({ query, signal, replace }) {
   let kind = KINDS[query.get('kind') ?? ''] ? /** @type {string} */ (query.get('kind')) : 'knowledge';
-  const words = h('input', { type: 'search', placeholder: 'Words', 'aria-label': 'Words that records have', value: query.get('q') ?? '' });
+  const words = h('input', { type: 'search', placeholder: 'Filter records', 'aria-label': 'Filter records', value: query.get('q') ?? '' });
   const out = h('div');
   const datasets = await load(signal);
 
@@ -38,7 +38,7 @@ export async function page({ query, signal, replace }) {
     const isFolder = kind === 'folders';
     const field = (/** @type {any} */ v) => (v !== null && typeof v === 'object' ? h('code', null, JSON.stringify(v)) : String(v));
     await dialog(named(record), () => [
-      h('p', null, h('a', { href: found(record), onclick: () => document.querySelector('dialog')?.close() }, 'Where search finds it')),
+      h('p', null, h('a', { href: found(record), onclick: () => document.querySelector('dialog')?.close() }, 'Find in search')),
       h('dl', { class: 'facts' }, Object.entries(record).filter(([, v]) => v !== null && v !== '').map(([name, value]) => [h('dt', null, name), h('dd', null, field(value))])),
       isFolder && button('Rows', async () => {
         const answer = await post(`/protected/data/folders/${identity(record)}/query`, { limit: 100, count: true }, signal);
@@ -57,10 +57,10 @@ export async function page({ query, signal, replace }) {
     const list = Array.isArray(answer.data) ? answer.data : answer.data?.items ?? answer.items ?? Object.values(answer.data ?? {}).find(Array.isArray) ?? [];
     const next = answer.next_cursor ?? answer.pagination?.nextCursor;
     const { pages = 1, total } = answer.pagination ?? {};
-    put(out, table(about.title, ['Name', 'State', 'Created', 'Changed', ''], list.map((/** @type {any} */ r) => [named(r), r.status ?? r.stage ?? '', ago(r.created_at ?? r.createdAt ?? r.createdOn), ago(r.updated_at ?? r.updatedAt ?? r.updatedOn), h('div', { class: 'row' }, button('Open', () => open(r), { class: 'small', 'aria-label': `Open ${named(r)}` }), h('a', { class: 'button small', href: found(r) }, 'Find in search'))]), 'Nothing was written here yet.'),
-      h('p', { class: 'quiet' }, total === undefined ? counted(list.length, 'record') : `${counted(total, 'record')}, page ${number} of ${Math.max(pages, 1)}`), next && button('Next page', () => draw(next)), number > 1 && button('Page before', () => draw('', number - 1)), number < pages && button('Next page', () => draw('', number + 1)));
+    put(out, table(about.title, ['Name', 'State', 'Created', 'Updated', ''], list.map((/** @type {any} */ r) => [named(r), r.status ?? r.stage ?? '', ago(r.created_at ?? r.createdAt ?? r.createdOn), ago(r.updated_at ?? r.updatedAt ?? r.updatedOn), h('div', { class: 'row' }, button('Open', () => open(r), { class: 'small', 'aria-label': `Open ${named(r)}` }), h('a', { class: 'button small', href: found(r) }, 'Find in search'))]), 'No records yet.'),
+      h('p', { class: 'quiet' }, total === undefined ? counted(list.length, 'record') : `${counted(total, 'record')}, page ${number} of ${Math.max(pages, 1)}`), next && button('Next page', () => draw(next)), number > 1 && button('Previous page', () => draw('', number - 1)), number < pages && button('Next page', () => draw('', number + 1)));
   });
   await draw();
   return [h('div', { class: 'top' }, h('h1', null, 'Records'), h('form', { class: 'row', onsubmit: (/** @type {Event} */ e) => { e.preventDefault(); draw().catch(complain); } }, h('label', { class: 'check' }, h('span', { class: 'unseen' }, 'Kind'), select(Object.entries(KINDS).map(([name, k]) => [name, k.title]), kind, (v) => { kind = v; draw().catch(complain); })), words, h('button', null, 'Filter'))),
-    h('p', { class: 'quiet' }, 'What agents and other services have written. Everything textual of it is found by search, by those who may read it.'), out];
+    h('p', { class: 'quiet' }, 'Records written by agents and other services. Their text is searchable by callers with read access.'), out];
 }

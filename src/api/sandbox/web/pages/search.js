@@ -23,7 +23,7 @@ export async function page({ query, signal, replace, push, go }) {
   const datasets = await load(signal);
   /** @type {Lane[]} */
   const lanes = [];
-  const input = h('input', { type: 'search', placeholder: 'What are you looking for?', 'aria-label': 'Query', value: query.get('q') ?? '', autofocus: true, onkeydown: (/** @type {KeyboardEvent} */ e) => {
+  const input = h('input', { type: 'search', placeholder: 'Enter a query', 'aria-label': 'Query', value: query.get('q') ?? '', autofocus: true, onkeydown: (/** @type {KeyboardEvent} */ e) => {
     if (e.key !== 'Escape') return;
     e.preventDefault();
     input.blur();
@@ -82,9 +82,9 @@ export async function page({ query, signal, replace, push, go }) {
   const body = (lane) => {
     const { answer } = lane;
     if (lane.error) return failure(lane.error);
-    if (!answer) return h('p', { class: 'quiet' }, lane.settings.datasetIds.length === 0 ? 'Choose a dataset.' : 'Nothing asked yet.');
+    if (!answer) return h('p', { class: 'quiet' }, lane.settings.datasetIds.length === 0 ? 'Select a dataset.' : 'No search yet.');
     const t = answer.timings;
-    const stages = t ? [{ name: 'query', ms: t.embedMs }, { name: 'both lists', ms: t.retrieveMs }, { name: 'rerank', ms: t.rerankMs }, { name: 'assemble', ms: t.assembleMs }] : [];
+    const stages = t ? [{ name: 'embed', ms: t.embedMs }, { name: 'retrieve', ms: t.retrieveMs }, { name: 'rerank', ms: t.rerankMs }, { name: 'assemble', ms: t.assembleMs }] : [];
     const first = lanes[0];
     const ranks = new Map(first.hits.map((hit, i) => [hit.chunkId, i + 1]));
     const c = answer.confidence;
@@ -103,18 +103,18 @@ export async function page({ query, signal, replace, push, go }) {
     }
     const terms = answer.results[0]?.explain?.terms ?? [];
     return [
-      lane.slid && h('p', { class: 'notice' }, 'Blended in this page from the raw lists; reranking, diversity and folding come with the next search. ', button('Search', ask, { class: 'small' })),
+      lane.slid && h('p', { class: 'notice' }, 'Preview: scores were recalculated in the browser. Reranking, diversity and folding apply on the next search. ', button('Search', ask, { class: 'small' })),
       answer.didYouMean && h('p', null, 'Did you mean ', button(answer.didYouMean, () => { input.value = answer.didYouMean; return ask(); }, { class: 'plain' }), '?'),
-      answer.degraded && h('p', { class: 'notice bad' }, `Not complete: ${answer.degraded.map((/** @type {string} */ d) => (d === 'vectors' ? 'vectors cannot be had now, so only words count' : d)).join('; ')}. Scores and order will change.`),
-      answer.readAsPlain && h('p', { class: 'notice' }, 'Nothing was found that lacks the excluded words, so the query was read as plain words.'),
+      answer.degraded && h('p', { class: 'notice bad' }, `Incomplete results: ${answer.degraded.map((/** @type {string} */ d) => (d === 'vectors' ? 'vector search is unavailable, keyword results only' : d)).join('; ')}. Scores and order will change.`),
+      answer.readAsPlain && h('p', { class: 'notice' }, 'No results without the excluded terms. The query was searched as plain text instead.'),
       !answer.degraded && trust(lane, c, best),
       stages.length > 0 && !answer.cached && timeline(stages),
-      h('p', { class: 'quiet' }, h('small', null, answer.cached ? `Remembered answer, ${ms(answer.searchMs)}` : stages.map((s) => `${s.name} ${ms(s.ms)}`).join(' · '), ` · ${counted(answer.candidates, 'candidate')}, ${count(answer.totals.matching)} over the threshold in ${counted(answer.totals.documents, 'document')}`,
-        answer.reranking && ` · ${answer.reranking.outcome === 'reranked' ? `reranked ${answer.reranking.candidates} by ${answer.reranking.model}` : `reranking: ${answer.reranking.outcome}`}`)),
-      lane.pool && h('p', { class: 'quiet' }, h('small', null, 'Alpha ', lane.slid ? (lane.settings.hybridAlpha ?? lane.pool.datasets[0].usualAlpha).toFixed(2) : [...new Set(lane.pool.datasets.map((/** @type {any} */ d) => d.alphaReason))].join('; '), lane.pool.truncated && ' · more candidates than can be blended here')),
+      h('p', { class: 'quiet' }, h('small', null, answer.cached ? `Cached, ${ms(answer.searchMs)}` : stages.map((s) => `${s.name} ${ms(s.ms)}`).join(' · '), ` · ${counted(answer.candidates, 'candidate')}, ${count(answer.totals.matching)} above the threshold in ${counted(answer.totals.documents, 'document')}`,
+        answer.reranking && ` · ${answer.reranking.outcome === 'reranked' ? `reranked ${answer.reranking.candidates} with ${answer.reranking.model}` : `reranking: ${answer.reranking.outcome}`}`)),
+      lane.pool && h('p', { class: 'quiet' }, h('small', null, 'Alpha ', lane.slid ? (lane.settings.hybridAlpha ?? lane.pool.datasets[0].usualAlpha).toFixed(2) : [...new Set(lane.pool.datasets.map((/** @type {any} */ d) => d.alphaReason))].join('; '), lane.pool.truncated && ' · candidate list truncated')),
       (answer.facets ?? []).map((/** @type {any} */ facet) => h('div', { class: 'chips', role: 'group', 'aria-label': `Facet ${facet.field}` }, h('small', null, facet.field), facet.values.slice(0, 12).map((/** @type {any} */ v) => button(`${v.value ?? 'none'} (${v.chunks})`, () => narrow(lane, facet.field, v.value), { class: 'small' })))),
       lane.hits.length === 0 ? h('p', null, 'No hits.') : listed,
-      terms.length > 0 && h('details', null, h('summary', null, 'Words of the query'), table('Words of the query', ['Word', 'Chunks (df)', 'idf', 'Forms'], terms.map((/** @type {any} */ term) => [term.term, count(term.df), term.idf.toFixed(2), term.forms.map((/** @type {any} */ f) => `${f.term.split(':').pop()} (${f.kind}, ${count(f.df)})`).join(', ')]))),
+      terms.length > 0 && h('details', null, h('summary', null, 'Query terms'), table('Query terms', ['Term', 'Chunks (df)', 'IDF', 'Variants'], terms.map((/** @type {any} */ term) => [term.term, count(term.df), term.idf.toFixed(2), term.forms.map((/** @type {any} */ f) => `${f.term.split(':').pop()} (${f.kind}, ${count(f.df)})`).join(', ')]))),
       lane.whyNot ??= whyNot(lane),
     ];
   };
@@ -122,12 +122,12 @@ export async function page({ query, signal, replace, push, go }) {
   /** How far the best hit can be trusted. @param {Lane} lane @param {any} c @param {number} best */
   const trust = (lane, c, best) => {
     const { fusion, hybridAlpha } = lane.settings;
-    if (fusion) return h('p', { class: 'notice' }, 'Scores are relative to the query with this fusion: they do not tell whether the best hit is an answer.');
+    if (fusion) return h('p', { class: 'notice' }, 'With this fusion, scores are relative to the query and do not indicate confidence.');
     if (lane.hits.length === 0) return h('p', { class: 'notice bad' }, 'Not confident: no hit reaches the threshold.');
     const isConfident = best >= c.threshold;
     // The general line was measured with both sides in the blend.
     const isOneSided = !c.calibrated && hybridAlpha !== undefined && (hybridAlpha > 0.9 || hybridAlpha < 0.1);
-    return h('p', { class: `notice ${isOneSided ? '' : isConfident ? 'good' : 'bad'}` }, isOneSided ? 'Best score ' : isConfident ? 'Confident: best score ' : 'Not confident: best score ', `${best.toFixed(3)}; confident from ${c.threshold.toFixed(2)}${c.calibrated ? '' : ', measured in general'}`, isOneSided ? ', which says little with nearly all weight on one side.' : '.');
+    return h('p', { class: `notice ${isOneSided ? '' : isConfident ? 'good' : 'bad'}` }, isOneSided ? 'Best score ' : isConfident ? 'Confident: best score ' : 'Not confident: best score ', `${best.toFixed(3)}; confidence threshold ${c.threshold.toFixed(2)}${c.calibrated ? '' : ' (general default)'}`, isOneSided ? '. Not meaningful with nearly all weight on one side.' : '.');
   };
 
   /** @param {Lane} lane @param {string} name @param {any} value */
@@ -142,7 +142,7 @@ export async function page({ query, signal, replace, push, go }) {
   const whyNot = (lane) => {
     const said = h('div', { role: 'status' });
     const list = h('datalist', { id: `docs-${name(lane)}` });
-    const wanted = h('input', { list: list.id, placeholder: 'Name of a document, or an id', 'aria-label': `Expected in lane ${name(lane)}` });
+    const wanted = h('input', { list: list.id, placeholder: 'Document name or ID', 'aria-label': `Expected document in lane ${name(lane)}` });
     /** @type {any[] | null} */
     let known = null;
     wanted.addEventListener('focus', async () => {
@@ -162,15 +162,15 @@ export async function page({ query, signal, replace, push, go }) {
       const alike = known.filter((d) => [d.fileName, d.title ?? ''].some((n) => n.toLowerCase().includes(part)));
       const document = known.find((d) => d.id === text || d.fileName === text || d.title === text) ?? (alike.length === 1 ? alike[0] : undefined);
       if (!document && alike.length > 1) {
-        put(said, h('p', null, 'Which one? ', alike.slice(0, 12).map((d) => button(d.fileName, () => { wanted.value = d.fileName; return work(); }, { class: 'small' }))));
+        put(said, h('p', null, 'Several documents match: ', alike.slice(0, 12).map((d) => button(d.fileName, () => { wanted.value = d.fileName; return work(); }, { class: 'small' }))));
         return;
       }
       const expected = document ? { documentId: document.id } : { chunkId: text };
       const why = await post('/kb/v1/why-not', { ...request(lane.settings, lane.asked), ...expected }, signal);
-      const numbers = [why.rank && `rank ${why.rank}`, why.score !== null && why.score !== undefined && `score ${why.score.toFixed(3)}`, why.lastScore !== null && why.lastScore !== undefined && `last hit ${why.lastScore.toFixed(3)}`, why.vectorRank && `number ${why.vectorRank} by meaning`, why.keywordRank && `number ${why.keywordRank} by words`].filter(Boolean);
+      const numbers = [why.rank && `rank ${why.rank}`, why.score !== null && why.score !== undefined && `score ${why.score.toFixed(3)}`, why.lastScore !== null && why.lastScore !== undefined && `last hit ${why.lastScore.toFixed(3)}`, why.vectorRank && `semantic rank ${why.vectorRank}`, why.keywordRank && `keyword rank ${why.keywordRank}`].filter(Boolean);
       put(said, h('div', { class: `notice ${why.cause === 'found' ? 'good' : ''}` }, h('strong', null, why.sentence), why.remedy && h('p', null, why.remedy), numbers.length > 0 && h('p', null, h('small', null, numbers.join(' · ')))));
     };
-    return h('details', { class: 'why-not' }, h('summary', null, 'Why is something not among the hits?'), h('form', { class: 'row', onsubmit: (/** @type {Event} */ e) => { e.preventDefault(); work().catch(complain); } }, h('div', { class: 'grow' }, wanted), list, h('button', null, 'Why not?')), said);
+    return h('details', { class: 'why-not' }, h('summary', null, 'Missing a result?'), h('form', { class: 'row', onsubmit: (/** @type {Event} */ e) => { e.preventDefault(); work().catch(complain); } }, h('div', { class: 'grow' }, wanted), list, h('button', null, 'Why not?')), said);
   };
 
   const draw = () => {
@@ -227,7 +227,7 @@ export async function page({ query, signal, replace, push, go }) {
       lane.refresh = () => put(answer, body(lane));
       put(lane.root,
         h('header', null, h('h2', null, title), h('div', { class: 'row' },
-          select([['', 'Presets …'], ...PRESETS.map(([preset], i) => /** @type {[string, string]} */ ([String(i), preset]))], '', (at) => {
+          select([['', 'Presets…'], ...PRESETS.map(([preset], i) => /** @type {[string, string]} */ ([String(i), preset]))], '', (at) => {
             if (at === '') return;
             lane.settings = { datasetIds: lane.settings.datasetIds, topK: lane.settings.topK, ...structuredClone(PRESETS[Number(at)][1]) };
             if (lane.settings.topK === undefined) delete lane.settings.topK;
@@ -240,9 +240,9 @@ export async function page({ query, signal, replace, push, go }) {
             rebuild();
             replace(address());
             copy.root.scrollIntoView({ inline: 'end', block: 'nearest' });
-          }, { class: 'small', title: 'A lane with the same settings beside it: change one thing' }),
-          lane.settings.datasetIds.length === 1 && button('Measure', () => go(`/sandbox/evaluate?${new URLSearchParams({ dataset: lane.settings.datasetIds[0], settings: JSON.stringify({ ...lane.settings, datasetIds: undefined, topK: undefined }) })}`), { class: 'small', title: 'Run these settings over labelled queries' }),
-          button('Code', () => code(lane), { class: 'small', title: 'The same search as curl, Python, TypeScript, Rust or MCP call' }),
+          }, { class: 'small', title: 'Add a lane with the same settings' }),
+          lane.settings.datasetIds.length === 1 && button('Evaluate', () => go(`/sandbox/evaluate?${new URLSearchParams({ dataset: lane.settings.datasetIds[0], settings: JSON.stringify({ ...lane.settings, datasetIds: undefined, topK: undefined }) })}`), { class: 'small', title: 'Evaluate these settings on labelled queries' }),
+          button('Code', () => code(lane), { class: 'small', title: 'This search as curl, Python, TypeScript, Rust or MCP call' }),
           lanes.length > 1 && button('×', () => {
             lanes.splice(lanes.indexOf(lane), 1);
             rebuild();
@@ -250,7 +250,7 @@ export async function page({ query, signal, replace, push, go }) {
           }, { class: 'small', 'aria-label': `Remove lane ${name(lane)}` }))),
         made.root, answer);
       // A preset sits beside a name in the header; it needs one of its own.
-      lane.root.querySelector('select')?.setAttribute('aria-label', `Preset of lane ${name(lane)}`);
+      lane.root.querySelector('select')?.setAttribute('aria-label', `Preset for lane ${name(lane)}`);
     }
     put(area, lanes.map((l) => l.root));
     area.classList.toggle('one', lanes.length === 1);
@@ -320,12 +320,12 @@ export async function page({ query, signal, replace, push, go }) {
       if (lane.asked !== words) return;
       labels.set(`${hit.fileId}@${hit.chunkId}`, grade);
       draw();
-      toast(`Labelled ${grade} in the query set “${set}”.`);
+      toast(`Labelled ${grade} in query set “${set}”.`);
     }).catch(complain);
   };
 
   /** @param {Lane} lane */
-  const code = (lane) => dialog('The same search as code', () => tabs('Languages', snippets({ ...request(lane.settings, lane.asked || input.value), explain: undefined }, location.origin).map(([language, text]) => ({
+  const code = (lane) => dialog('Search as code', () => tabs('Languages', snippets({ ...request(lane.settings, lane.asked || input.value), explain: undefined }, location.origin).map(([language, text]) => ({
     name: language, title: language, body: () => [h('pre', { tabindex: '0' }, text), button('Copy', async () => { await navigator.clipboard.writeText(text); toast('Copied.'); })],
   })), 'curl'));
 
@@ -357,14 +357,14 @@ export async function page({ query, signal, replace, push, go }) {
   start.slice(0, MOST).forEach((settings) => add({ ...settings, datasetIds: settings.datasetIds ?? [] }));
   rebuild();
   if (input.value) ask().catch(complain);
-  const into = h('input', { value: set, 'aria-label': 'Query set that labels go to', size: 14, onchange: (/** @type {any} */ e) => { set = e.target.value.trim() || 'sandbox'; localStorage.setItem('cairn.labels', set); } });
-  if (datasets.length === 0) return [h('h1', null, 'Sandbox'), h('p', { class: 'notice' }, 'There is no dataset yet. ', h('a', { href: '/sandbox' }, 'Create one and add files.'))];
+  const into = h('input', { value: set, 'aria-label': 'Query set for labels', size: 14, onchange: (/** @type {any} */ e) => { set = e.target.value.trim() || 'sandbox'; localStorage.setItem('cairn.labels', set); } });
+  if (datasets.length === 0) return [h('h1', null, 'Sandbox'), h('p', { class: 'notice' }, 'No datasets yet. ', h('a', { href: '/sandbox' }, 'Create one and add files.'))];
   return [
     h('h1', { class: 'unseen' }, 'Sandbox'),
-    h('form', { class: 'query', role: 'search', onsubmit: (/** @type {Event} */ e) => { e.preventDefault(); ask().then(() => /** @type {HTMLElement | null} */ (area.querySelector('.hit'))?.focus({ preventScroll: true })).catch(complain); } }, input, h('button', { class: 'primary' }, 'Search'), button('Export', save, { title: 'This run with settings, answers and candidates, as JSON' })),
+    h('form', { class: 'query', role: 'search', onsubmit: (/** @type {Event} */ e) => { e.preventDefault(); ask().then(() => /** @type {HTMLElement | null} */ (area.querySelector('.hit'))?.focus({ preventScroll: true })).catch(complain); } }, input, h('button', { class: 'primary' }, 'Search'), button('Export', save, { title: 'Download settings, results and candidates as JSON' })),
     h('div', { class: 'top' },
-      h('div', { class: 'key' }, h('span', null, h('i', { class: 'vector' }), 'meaning'), h('span', null, h('i', { class: 'keyword' }), 'words'), h('span', null, h('i', { class: 'i-final' }), 'score'), h('span', null, h('i', { class: 'i-least' }), 'threshold'), h('label', { class: 'check' }, h('input', { type: 'checkbox', checked: shortcuts, onchange: (/** @type {any} */ e) => { shortcuts = e.target.checked; localStorage.setItem('cairn.shortcuts', shortcuts ? 'on' : 'off'); } }), 'Keys: / query, j k hits, 2 1 0 label')),
-      h('div', { class: 'row' }, h('label', { class: 'check' }, h('input', { type: 'checkbox', checked: grouped, onchange: (/** @type {any} */ e) => { grouped = e.target.checked; replace(address()); draw(); } }), 'Group by document'), h('label', { class: 'check' }, 'Labels go to ', into), h('a', { class: 'button', href: '/sandbox/evaluate' }, 'Evaluate'))),
+      h('div', { class: 'key' }, h('span', null, h('i', { class: 'vector' }), 'semantic'), h('span', null, h('i', { class: 'keyword' }), 'keyword'), h('span', null, h('i', { class: 'i-final' }), 'score'), h('span', null, h('i', { class: 'i-least' }), 'threshold'), h('label', { class: 'check' }, h('input', { type: 'checkbox', checked: shortcuts, onchange: (/** @type {any} */ e) => { shortcuts = e.target.checked; localStorage.setItem('cairn.shortcuts', shortcuts ? 'on' : 'off'); } }), 'Shortcuts: / query, j k hits, 2 1 0 label')),
+      h('div', { class: 'row' }, h('label', { class: 'check' }, h('input', { type: 'checkbox', checked: grouped, onchange: (/** @type {any} */ e) => { grouped = e.target.checked; replace(address()); draw(); } }), 'Group by document'), h('label', { class: 'check' }, 'Save labels to ', into), h('a', { class: 'button', href: '/sandbox/evaluate' }, 'Evaluation'))),
     overlap, area,
   ];
 }

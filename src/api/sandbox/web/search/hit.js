@@ -39,7 +39,7 @@ export const source = (hit) => `/sandbox/documents/${hit.datasetId}/${encodeURIC
 /** How it moved against the first lane. @param {number} rank @param {number | null} before @param {boolean} compares */
 function movement(rank, before, compares) {
   if (!compares) return null;
-  if (before === null) return h('span', { class: 'move new', title: 'Not among the hits of lane A' }, 'not in A');
+  if (before === null) return h('span', { class: 'move new', title: 'Not in the results of lane A' }, 'not in A');
   const by = before - rank;
   if (by === 0) return h('span', { class: 'move', title: `Rank ${before} in lane A` }, '=');
   return h('span', { class: `move ${by > 0 ? 'up' : 'down'}`, title: `Rank ${before} in lane A` }, by > 0 ? `▲${by}` : `▼${-by}`);
@@ -86,16 +86,16 @@ export function show(hit, about) {
   const element = h('li', { class: 'hit', tabindex: '-1', 'data-chunk': hit.chunkId, 'data-file': hit.fileId, 'data-dataset': hit.datasetId },
     h('div', { class: 'title' }, h('span', { class: 'rank' }, about.rank), movement(about.rank, about.before, about.compares), h('a', { href: source(hit) }, hit.title || hit.fileName), h('span', { class: 'score', title: 'Score' }, hit.score.toFixed(3))),
     h('div', { class: 'path' }, [hit.title && hit.title !== hit.fileName ? hit.fileName : null, hit.page !== null ? `page ${hit.page}` : null, hit.headingPath.join(' › ') || null].filter(Boolean).join(' · ')),
-    waterfall({ vector, keyword, final: hit.score, minScore: hit.minScore, text: `Score ${hit.score.toFixed(3)}: meaning ${vector.toFixed(3)}, words ${keyword.toFixed(3)}${hit.minScore > 0 ? `, threshold ${hit.minScore}` : ''}` }),
+    waterfall({ vector, keyword, final: hit.score, minScore: hit.minScore, text: `Score ${hit.score.toFixed(3)}: semantic ${vector.toFixed(3)}, keyword ${keyword.toFixed(3)}${hit.minScore > 0 ? `, threshold ${hit.minScore}` : ''}` }),
     h('div', { class: 'text', tabindex: '0', role: 'group', 'aria-label': `Text of hit ${about.rank}` }, hit.full ? told(hit.full.content, hit.full.highlights) : [hit.preview, h('small', null, ' …')]),
-    h('p', { class: 'why' }, e ? e.sentence : h('small', null, `Number ${hit.vectorRank ?? '–'} by meaning and ${hit.keywordRank ?? '–'} by words. Search again for its words.`)),
-    h('details', null, h('summary', null, h('small', null, 'How the score came about')),
+    h('p', { class: 'why' }, e ? e.sentence : h('small', null, `Semantic rank ${hit.vectorRank ?? '–'}, keyword rank ${hit.keywordRank ?? '–'}. Search again to load the full text.`)),
+    h('details', null, h('summary', null, h('small', null, 'Score details')),
       h('p', { class: 'sum' }, parts[0], h('br'), parts[1], h('br'), final, reranked && ` (logit ${reranked.logit.toFixed(2)}, rank ${reranked.rankBefore} → ${reranked.rankAfter})`),
-      e?.terms?.length > 0 && h('p', { class: 'sum' }, 'Matched: ', e.matchedTerms.join(', ') || 'no word'),
-      hit.full?.folded > 0 && h('p', { class: 'sum' }, `${hit.full.folded} near duplicates were folded into it.`)),
-    hit.full?.expanded && h('details', null, h('summary', null, h('small', null, 'With its neighbours')), h('div', { class: 'text' }, hit.full.expanded.text)),
+      e?.terms?.length > 0 && h('p', { class: 'sum' }, 'Matched terms: ', e.matchedTerms.join(', ') || 'none'),
+      hit.full?.folded > 0 && h('p', { class: 'sum' }, `${hit.full.folded} near-duplicates folded into this hit.`)),
+    hit.full?.expanded && h('details', null, h('summary', null, h('small', null, 'With neighbouring chunks')), h('div', { class: 'text' }, hit.full.expanded.text)),
     h('div', { class: 'row' },
-      h('span', { role: 'group', 'aria-label': 'Label this hit' }, [['2', 'answers it'], ['1', 'useful'], ['0', 'no']].map(([grade, said]) => h('button', { type: 'button', class: 'small', 'aria-pressed': String(about.grade === Number(grade)), title: `Label: ${said} (key ${grade})`, onclick: () => about.label(Number(grade)) }, `${grade} ${said}`))),
+      h('span', { role: 'group', 'aria-label': 'Label this hit' }, [['2', 'answer'], ['1', 'useful'], ['0', 'not relevant']].map(([grade, said]) => h('button', { type: 'button', class: 'small', 'aria-pressed': String(about.grade === Number(grade)), title: `Label: ${said} (key ${grade})`, onclick: () => about.label(Number(grade)) }, `${grade} ${said}`))),
       button('Neighbours', async () => {
         const around = await get(`/kb/v1/datasets/${hit.datasetId}/chunks/${encodeURIComponent(hit.chunkId)}/context?neighbours=1&characters=300`, about.signal);
         put(neighbours, h('div', { class: 'text' }, h('span', { class: 'quiet' }, around.source.before), h('strong', null, around.source.text), h('span', { class: 'quiet' }, around.source.after)));

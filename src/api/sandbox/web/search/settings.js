@@ -9,28 +9,28 @@ import { field, h, put, select, uid } from '../lib/dom.js';
 /** The settings of a search that a form shows beside the sliders: name, label, and what the form holds. */
 /** @type {{name: string, label: string, kind: 'number' | 'flag' | 'choice' | 'json' | 'words', hint?: string, min?: number, max?: number, step?: number, options?: [string, string][]}[]} */
 const FIELDS = [
-  { name: 'topK', label: 'Hits', kind: 'number', min: 1, max: 100, hint: 'topK, 10 here' },
-  { name: 'candidates', label: 'Candidates', kind: 'number', min: 1, max: 2000, hint: 'from each index' },
-  { name: 'fusion', label: 'Fusion', kind: 'choice', options: [['', 'blend (absolute)'], ['rrf', 'rank fusion'], ['minmax', 'min–max']] },
-  { name: 'rerank', label: 'Rerank', kind: 'flag', hint: 'with the configured cross-encoder' },
-  { name: 'mmr', label: 'Diversity (MMR)', kind: 'number', min: 0, max: 1, step: 0.05, hint: '1 looks at the score only' },
-  { name: 'perDocument', label: 'Most hits of one document', kind: 'number', min: 1, max: 100 },
-  { name: 'foldDuplicates', label: 'Fold near duplicates', kind: 'flag' },
+  { name: 'topK', label: 'Top K', kind: 'number', min: 1, max: 100, hint: 'default: 10' },
+  { name: 'candidates', label: 'Candidates', kind: 'number', min: 1, max: 2000, hint: 'per index' },
+  { name: 'fusion', label: 'Fusion', kind: 'choice', options: [['', 'blend (absolute scores)'], ['rrf', 'reciprocal rank fusion'], ['minmax', 'min-max']] },
+  { name: 'rerank', label: 'Rerank', kind: 'flag', hint: 'uses the configured cross-encoder' },
+  { name: 'mmr', label: 'Diversity (MMR)', kind: 'number', min: 0, max: 1, step: 0.05, hint: '1 = relevance only' },
+  { name: 'perDocument', label: 'Max per document', kind: 'number', min: 1, max: 100 },
+  { name: 'foldDuplicates', label: 'Fold near-duplicates', kind: 'flag' },
   { name: 'feedback', label: 'Pseudo-relevance feedback', kind: 'flag' },
-  { name: 'syntax', label: 'Query syntax', kind: 'choice', options: [['', 'operators'], ['plain', 'plain words']] },
-  { name: 'expand', label: 'Neighbours merged in', kind: 'number', min: 0, max: 10 },
+  { name: 'syntax', label: 'Query syntax', kind: 'choice', options: [['', 'operators'], ['plain', 'plain text']] },
+  { name: 'expand', label: 'Neighbours per side', kind: 'number', min: 0, max: 10 },
   { name: 'maxTokens', label: 'Token budget', kind: 'number', min: 1, max: 100000 },
-  { name: 'facets', label: 'Facets', kind: 'words', hint: 'fields, separated by commas: $source, year' },
+  { name: 'facets', label: 'Facets', kind: 'words', hint: 'comma-separated fields: $source, year' },
   { name: 'filter', label: 'Filter (JSON)', kind: 'json', hint: '{"field": "year", "op": "gte", "value": 2020}' },
 ];
 
 /** Starting points. */
 /** @type {[string, Settings][]} */
 export const PRESETS = [
-  ['Defaults of the dataset', {}],
-  ['Keywords only', { hybridAlpha: 0 }],
-  ['Vectors only', { hybridAlpha: 1 }],
-  ['Half and half', { hybridAlpha: 0.5 }],
+  ['Dataset defaults', {}],
+  ['Keyword only', { hybridAlpha: 0 }],
+  ['Semantic only', { hybridAlpha: 1 }],
+  ['Balanced', { hybridAlpha: 0.5 }],
   ['Rank fusion', { fusion: 'rrf' }],
   ['Strict', { minScore: 0.6 }],
   ['Diverse', { mmr: 0.5, perDocument: 2, foldDuplicates: true }],
@@ -58,7 +58,7 @@ export function form({ settings, first, datasets, signal, changed, suited }) {
   };
 
   const chosen = h('summary', null);
-  const names = () => put(chosen, settings.datasetIds.length === 0 ? 'Choose datasets' : datasets.filter((d) => settings.datasetIds.includes(d.id)).map((d) => d.name).join(', ') || 'Datasets that are gone');
+  const names = () => put(chosen, settings.datasetIds.length === 0 ? 'Select datasets' : datasets.filter((d) => settings.datasetIds.includes(d.id)).map((d) => d.name).join(', ') || 'Deleted datasets');
   const sets = h('details', { class: 'field' }, chosen, h('div', { role: 'group', 'aria-label': 'Datasets' }, datasets.map((d) => h('p', null, h('label', { class: 'check' },
     h('input', { type: 'checkbox', checked: settings.datasetIds.includes(d.id), onchange: (/** @type {any} */ e) => {
       const ids = new Set(settings.datasetIds);
@@ -100,7 +100,7 @@ export function form({ settings, first, datasets, signal, changed, suited }) {
     const value = settings[about.name];
     /** @type {any} */
     let input;
-    if (about.kind === 'flag') input = select([['', 'as the dataset'], ['true', 'yes'], ['false', 'no']], value === undefined ? '' : String(value), (v) => set(about.name, v === '' ? undefined : v === 'true'));
+    if (about.kind === 'flag') input = select([['', 'dataset default'], ['true', 'yes'], ['false', 'no']], value === undefined ? '' : String(value), (v) => set(about.name, v === '' ? undefined : v === 'true'));
     else if (about.kind === 'choice') input = select(about.options ?? [], value ?? '', (v) => set(about.name, v));
     else if (about.kind === 'number') input = h('input', { type: 'number', min: about.min, max: about.max, step: about.step ?? 1, value: value ?? '', onchange: (/** @type {any} */ e) => set(about.name, e.target.value === '' ? undefined : Number(e.target.value)) });
     else if (about.kind === 'words') input = h('input', { value: (value ?? []).join(', '), onchange: (/** @type {any} */ e) => { const words = e.target.value.split(',').map((/** @type {string} */ w) => w.trim()).filter(Boolean); set(about.name, words.length ? words : undefined); } });
@@ -109,7 +109,7 @@ export function form({ settings, first, datasets, signal, changed, suited }) {
         set(about.name, e.target.value.trim() ? JSON.parse(e.target.value) : undefined);
         e.target.setCustomValidity('');
       } catch {
-        e.target.setCustomValidity('This is no JSON.');
+        e.target.setCustomValidity('Invalid JSON.');
       }
       e.target.reportValidity();
     } }, value ? JSON.stringify(value) : '');
@@ -125,12 +125,12 @@ export function form({ settings, first, datasets, signal, changed, suited }) {
     if (settings.datasetIds.length !== 1) return;
     const list = (await get(`/kb/v1/datasets/${settings.datasetIds[0]}/generations`, signal).catch(() => ({ data: [] }))).data;
     if (list.length < 2) return;
-    const input = select([['', 'the one that is searched'], ...list.map((/** @type {any} */ g) => [String(g.number), `${g.number}: ${g.embeddingModel}, ${g.chunkSize} (${g.status})`])], String(settings.generation ?? ''), (v) => set('generation', v === '' ? undefined : Number(v)));
+    const input = select([['', 'live'], ...list.map((/** @type {any} */ g) => [String(g.number), `${g.number}: ${g.embeddingModel}, ${g.chunkSize} (${g.status})`])], String(settings.generation ?? ''), (v) => set('generation', v === '' ? undefined : Number(v)));
     put(generation, field('Generation', input));
   };
   generations();
 
-  root.append(sets, slider('hybridAlpha', 'Weight of meaning (alpha)', suited, 'auto', '0 words … 1 meaning'), slider('minScore', 'Threshold (minScore)', () => undefined, 'as the dataset', '0 everything … 1'),
+  root.append(sets, slider('hybridAlpha', 'Semantic weight (alpha)', suited, 'auto', '0 keyword … 1 semantic'), slider('minScore', 'Threshold (minScore)', () => undefined, 'dataset default', '0 all … 1'),
     h('details', null, h('summary', null, 'More settings'), h('div', { class: 'fields' }, more), generation));
   const mark = () => marks.forEach((m) => m());
   mark();
