@@ -1,4 +1,4 @@
-//! Cutting a Markdown document of about 200 KB: tokenising it once, and cutting it with the token positions at hand.
+//! Chunking of a Markdown document of about 200 KB: with tokenising, and with given token positions.
 
 use std::hint::black_box;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use cairn_ingest::{ChunkOptions, Input, Strategy, parse};
 use cairn_models::{Cache, Tokens, resolve};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
-/// Documentation of the tree, repeated with numbered headings.
+/// Returns the documentation of the repository, repeated with numbered headings.
 fn text() -> String {
     let base = include_str!("../src/search/README.md");
     (0..)

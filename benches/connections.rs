@@ -1,7 +1,7 @@
-//! Opens up to 10,000 connections to a server in a process of its own, and prints what each costs it: connections that sent nothing, those that wait after
-//! a request (keep-alive), and streams of events. `CAIRN_BENCH_CONNECTIONS` is the number (10,000 when absent).
+//! Opens up to 10,000 connections to a server in a separate process, and prints the memory per connection: connections that sent nothing, idle ones after a
+//! request (keep-alive), and event streams. `CAIRN_BENCH_CONNECTIONS` sets the number (10,000 when absent).
 //!
-//! It fails when 10,000 connections take more than 600 MB, or one more than 50 KB.
+//! Fails when 10,000 connections take more than 600 MB, or one more than 50 KB.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -45,7 +45,7 @@ impl Server {
         }
     }
 
-    /// KiB that the process holds.
+    /// Returns the resident memory of the process in KiB.
     fn memory(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
         let status = status.expect("the process runs");
@@ -54,7 +54,7 @@ impl Server {
         number.and_then(|n| n.parse().ok()).expect("a number")
     }
 
-    /// Opens a connection, sends something, and waits for the first bytes of the answer if anything was sent.
+    /// Opens a connection, sends a request if given, and waits for the first bytes of its response.
     fn connect(&self, sent: &str) -> TcpStream {
         let mut stream = TcpStream::connect(&self.address).expect("a connection");
         if !sent.is_empty() {
@@ -88,7 +88,7 @@ fn main() {
             ),
             _ => String::new(),
         };
-        // Streams are far more than one tenant may have; they are shown for the cost of one.
+        // More streams than one tenant may have; they show the cost of one.
         let most = if kind == "streams of events" {
             wanted / 2
         } else {
@@ -100,7 +100,7 @@ fn main() {
             let began = Instant::now();
             let number = most * step / 5 - open.len();
             open.extend((0..number).map(|_| server.connect(&sent)));
-            // Connections are served in the order in which they came.
+            // Connections are served in order of arrival.
             drop(server.connect("GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
             let (now, ms) = (server.memory(), began.elapsed().as_secs_f64() * 1000.0);
             let each = now.saturating_sub(before) as f64 / open.len() as f64;

@@ -1,4 +1,4 @@
-//! What a parser gives: one normalised text, and what is known about ranges of it. All ranges are byte offsets into that text.
+//! The result of parsing: one normalised text, with metadata about ranges of it. All ranges are byte offsets into that text.
 
 use std::path::PathBuf;
 
@@ -9,15 +9,15 @@ use crate::input::{Input, ParseError};
 /// A parsed file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Document {
-    /// Normalised text: UTF-8, line feeds only, no control characters. Markdown where the format has structure.
+    /// Normalised text: UTF-8, line feeds only, no control characters. Markdown for structured formats.
     pub text: String,
-    /// Title found in the file; `None` when it has none.
+    /// Title from the file; `None` without one.
     pub title: Option<String>,
-    /// Language tag found in the file.
+    /// Language tag from the file.
     pub language: Option<String>,
-    /// Canonical address found in the file.
+    /// Canonical address from the file.
     pub url: Option<String>,
-    /// Publication time as found in the file.
+    /// Publication time as written in the file.
     pub published_at: Option<String>,
     /// Headings in order.
     pub headings: Vec<Heading>,
@@ -25,58 +25,58 @@ pub struct Document {
     pub pages: Vec<Page>,
     /// Tables in order.
     pub tables: Vec<Table>,
-    /// Of source code: the language by which it is cut, empty when it is not known.
+    /// For source code: name of the grammar by which it is chunked; empty when unknown.
     pub code: Option<String>,
-    /// Of source code: what it defines, in the order of their starts; they enclose each other.
+    /// For source code: its definitions, ordered by start; they may be nested.
     pub symbols: Vec<Symbol>,
-    /// Files inside this one that are documents of their own: of archives and mail.
+    /// Contained files that become separate documents: of archives and mail.
     pub children: Vec<Child>,
-    /// Which engine read the file.
+    /// Engine that read the file.
     pub engine: String,
-    /// What was left out or guessed, one sentence each.
+    /// Content that was left out or guessed, one sentence each.
     pub warnings: Vec<String>,
 }
 
 /// A table in Markdown, with its header row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Table {
-    /// Offset at which the table, and so its header, starts.
+    /// Start of the table and of its header.
     pub start: usize,
-    /// Offset after the table.
+    /// End of the table, exclusive.
     pub end: usize,
-    /// Offset of the first row below the header and the line under it.
+    /// Start of the first row below the header and its separator line.
     pub body: usize,
-    /// Start and end of each row below the header.
+    /// Range of each row below the header.
     pub rows: Vec<(usize, usize)>,
 }
 
-/// Something that source code defines.
+/// A definition in source code.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Symbol {
-    /// Offset at which the definition, with the comments right above it, starts.
+    /// Start of the definition, including the comments directly above it.
     pub start: usize,
-    /// Offset after the definition.
+    /// End of the definition, exclusive.
     pub end: usize,
-    /// Its name.
+    /// Name of the definition.
     pub title: String,
 }
 
-/// A file inside another one, unpacked.
+/// An unpacked file of an archive or message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Child {
-    /// Name, with the folders of an archive.
+    /// Name, with its folders in the archive.
     pub file_name: String,
-    /// Where its bytes are, in the folder that the caller gave.
+    /// Path of the content, in the folder given by the caller.
     pub path: PathBuf,
-    /// How many they are.
+    /// Size in bytes.
     pub size: u64,
 }
 
 impl Child {
-    /// Writes the bytes to the caller's folder.
+    /// Stores the bytes in the caller's folder.
     ///
     /// # Errors
-    /// `archive_not_unpacked` when the caller gave no folder or it cannot be written.
+    /// `archive_not_unpacked` when the caller gave no folder or it is not writable.
     pub(crate) fn store(
         input: &Input<'_>,
         file_name: &str,
@@ -107,11 +107,10 @@ impl Child {
 /// A heading line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heading {
-    /// Offset at which the heading starts.
     pub start: usize,
-    /// Offset after the heading.
+    /// End of the heading, exclusive.
     pub end: usize,
-    /// 1 for the outermost.
+    /// Level, 1 for the outermost.
     pub level: u8,
     /// Text of the heading without markup.
     pub title: String,
@@ -120,18 +119,17 @@ pub struct Heading {
 /// A page.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Page {
-    /// Offset at which the page starts.
     pub start: usize,
-    /// Offset after the page.
+    /// End of the page, exclusive.
     pub end: usize,
     /// Position in the file, from 1.
     pub number: u32,
-    /// What is printed on it where that differs from the position: `iv`, `A-3`.
+    /// Printed page number, where it differs from the position: `iv`, `A-3`.
     pub label: Option<String>,
 }
 
 impl Document {
-    /// The page that holds a position.
+    /// Returns the page that contains a position.
     #[must_use]
     pub fn page(&self, position: usize) -> Option<&Page> {
         let after = self.pages.partition_point(|p| p.start <= position);
@@ -139,16 +137,16 @@ impl Document {
     }
 }
 
-/// What encloses each position of a document: headings, and in source code the symbols.
+/// Enclosing headings, and symbols of source code, of every position in a document.
 #[derive(Debug)]
 pub struct Outline<'d> {
     document: &'d Document,
-    /// Of each heading or symbol, the one that encloses it.
+    /// Parent of each heading or symbol.
     parents: Vec<Option<usize>>,
 }
 
 impl<'d> Outline<'d> {
-    /// Reads the outline of a document.
+    /// Builds the outline of a document.
     #[must_use]
     pub fn new(document: &'d Document) -> Self {
         let mut parents = Vec::new();
@@ -175,7 +173,7 @@ impl<'d> Outline<'d> {
         Self { document, parents }
     }
 
-    /// Titles of what encloses a position, outermost first.
+    /// Returns the titles of the headings or symbols that enclose a position, outermost first.
     #[must_use]
     pub fn path(&self, position: usize) -> Vec<String> {
         let Document {
@@ -201,7 +199,8 @@ impl<'d> Outline<'d> {
     }
 }
 
-/// Unifies line ends, spells out ligatures, and removes what no reader sees: byte order marks, NULs and other control characters except tab, line feed and form feed.
+/// Normalises line ends, expands ligatures, and removes invisible characters: byte order marks, NULs and other control characters except tab, line feed and
+/// form feed.
 #[must_use]
 pub fn normalise(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -216,7 +215,7 @@ pub fn normalise(text: &str) -> String {
             '\n' | '\t' => out.push(c),
             '\u{c}' | '\u{b}' | '\u{85}' | '\u{2028}' | '\u{2029}' => out.push('\n'),
             '\u{feff}' | '\u{ad}' => {}
-            // Ligatures of typesetting; tokenizers and readers know the letters.
+            // Typographic ligatures; tokenizers and queries use the letters.
             '\u{fb00}' => out.push_str("ff"),
             '\u{fb01}' => out.push_str("fi"),
             '\u{fb02}' => out.push_str("fl"),

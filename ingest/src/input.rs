@@ -1,4 +1,4 @@
-//! What a parser is given, and how it fails.
+//! Input and errors of parsers.
 
 use std::path::Path;
 
@@ -7,30 +7,30 @@ use serde::{Deserialize, Serialize};
 /// A file to parse.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Input<'a> {
-    /// Name with extension, as the user gave it.
+    /// File name with extension, as given by the user.
     pub file_name: &'a str,
-    /// Media type, where somebody stated one.
+    /// Declared media type.
     pub mime_type: Option<&'a str>,
-    /// The content.
+    /// Content of the file.
     pub bytes: &'a [u8],
     /// An empty folder for the files inside archives and mail; without it such files are an error.
     pub children: Option<&'a Path>,
-    /// Languages for text recognition, joined by plus signs, as tesseract has them; absent: no recognition.
+    /// Languages for text recognition, joined by plus signs as for tesseract; `None` for no recognition.
     pub ocr: Option<&'a str>,
 }
 
-/// Why a file could not be parsed.
+/// The error of a file that could not be parsed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("{message}")]
 pub struct ParseError {
     /// Stable code.
     pub code: String,
-    /// One sentence for the user.
+    /// The message for the user, one sentence.
     pub message: String,
 }
 
 impl ParseError {
-    /// A failure with its stable code.
+    /// Returns an error with a stable code.
     #[must_use]
     pub fn new(code: &str, message: impl Into<String>) -> Self {
         Self {

@@ -1,6 +1,6 @@
-//! From bytes to chunks: `crawl` knows the rules of walking websites, `parse` turns a file into normalised text with spans, `chunk` cuts that text.
+//! From bytes to chunks: `crawl` has the rules of website crawling, `parse` converts a file into normalised text with ranges, `chunk` splits that text.
 //!
-//! Knows nothing of HTTP, SQL, indexes or models; fetching and token positions are handed in by the caller.
+//! Independent of HTTP, SQL, indexes and models; fetched bytes and token positions are passed in by the caller.
 
 pub mod chunk;
 pub mod crawl;

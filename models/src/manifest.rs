@@ -1,4 +1,4 @@
-//! What each model is: name, dimensions, limits, pooling, licence, files with checksums, and where the files come from.
+//! Manifests of models: name, dimensions, limits, pooling, licence, files with checksums, and sources of the files.
 
 use std::path::{Path, PathBuf};
 
@@ -7,17 +7,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
-/// How token vectors become one vector.
+/// Pooling of token vectors into one vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Pooling {
-    /// Mean over the tokens that are not padding.
+    /// Mean over all tokens except padding.
     Mean,
     /// The vector of the first token.
     Cls,
 }
 
-/// Number format of the weights during inference.
+/// Number format of the weights at inference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
@@ -27,11 +27,11 @@ pub enum Precision {
     Int8,
 }
 
-/// Where the files of a model can be had; tried in the order of the manifest.
+/// A source of a model's files; sources are tried in the order of the manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Source {
-    /// A repository on the model hub; `HF_ENDPOINT` names a mirror.
+    /// A repository on the model hub; `HF_ENDPOINT` sets a mirror.
     Hub {
         /// `owner/name`.
         repo: String,
@@ -42,67 +42,61 @@ pub enum Source {
         package: String,
         /// Exact version.
         version: String,
-        /// Folder of the files inside the wheel, with a slash at the end.
+        /// Folder of the files inside the wheel, with a trailing slash.
         prefix: String,
     },
     /// A directory on this machine.
-    Directory {
-        /// The directory.
-        path: PathBuf,
-    },
+    Directory { path: PathBuf },
 }
 
-/// A file of a model.
+/// A file of a model with its checksum.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Files {
-    /// Name inside the source and the cache.
+    /// Name in the source and in the cache.
     pub name: String,
-    /// SHA-256 in hex. `None`: recorded at the first download and required from then on.
+    /// SHA-256 in hex; `None` when it is recorded at the first download and required from then on.
     pub sha256: Option<String>,
 }
 
-/// Whether the graph comes ready or is written here.
+/// Origin of the graph.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
     /// A published ONNX file of this name.
     Onnx(String),
-    /// `model.safetensors` of a BERT encoder; the graph is written from it at the first use.
+    /// `model.safetensors` of a BERT encoder; the graph is written from it at first use.
     BertWeights,
 }
 
-/// Everything Cairn knows about a model before loading it.
+/// Description of a model, available before it is loaded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Manifest {
-    /// Name used in configuration, and the identity under which vectors are stored.
+    /// Name in the configuration, and the identity under which vectors are stored.
     pub name: String,
-    /// Length of the vectors.
+    /// Dimensions of the vectors.
     pub dimensions: usize,
-    /// Longest input in tokens, special ones included; longer texts are cut, and the cut is reported.
+    /// Longest input in tokens, including special tokens; longer texts are truncated, which is reported.
     pub max_tokens: usize,
-    /// How token vectors become one vector.
     pub pooling: Pooling,
-    /// Number format.
     pub precision: Precision,
-    /// Where the graph comes from.
     pub origin: Origin,
-    /// Text put before a query.
+    /// Prefix of queries.
     pub query_prefix: String,
-    /// Text put before a passage.
+    /// Prefix of passages.
     pub passage_prefix: String,
     /// Licence of the weights.
     pub licence: String,
     /// Files to fetch.
     pub files: Vec<Files>,
-    /// Where from, in order.
+    /// Sources of the files, in order of preference.
     pub sources: Vec<Source>,
 }
 
-/// The model used when the configuration names none: int8, because the measured loss against fp32 is below 0.01 nDCG@10 (README, "Figures").
+/// The default model: int8, because the measured loss against fp32 is below 0.01 nDCG@10 (README, "Figures").
 pub const DEFAULT: &str = "all-MiniLM-L6-v2";
 
 impl Manifest {
-    /// A file with the checksum that the manifest pins, if it does.
+    /// Returns a file with its pinned checksum, if any.
     #[must_use]
     pub fn file(&self, name: &str) -> Files {
         let pinned = self.files.iter().find(|f| f.name == name);
@@ -111,7 +105,7 @@ impl Manifest {
 }
 
 impl Files {
-    /// A file whose checksum is recorded at its first download.
+    /// Returns a file whose checksum is recorded at the first download.
     fn open(name: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -120,7 +114,7 @@ impl Files {
     }
 }
 
-/// The known model of a name, or the one in a directory.
+/// Returns the known model of a name, or the one in a directory.
 fn named(known: Vec<Manifest>, name: &str) -> Result<Manifest> {
     let path = Path::new(name);
     match known
@@ -133,23 +127,23 @@ fn named(known: Vec<Manifest>, name: &str) -> Result<Manifest> {
     }
 }
 
-/// Resolves a configured name: a known model, or a directory that holds one.
+/// Resolves a configured name: a known model, or a directory that contains one.
 ///
 /// # Errors
-/// [`Error::UnknownModel`] when it is neither.
+/// [`Error::UnknownModel`] for anything else.
 pub fn resolve(name: &str) -> Result<Manifest> {
     named(known(), name)
 }
 
-/// Resolves a configured cross-encoder: a known one, or a directory that holds one.
+/// Resolves a configured cross-encoder: a known one, or a directory that contains one.
 ///
 /// # Errors
-/// [`Error::UnknownModel`] when it is neither.
+/// [`Error::UnknownModel`] for anything else.
 pub fn resolve_reranker(name: &str) -> Result<Manifest> {
     named(rerankers(), name)
 }
 
-/// Cross-encoders that can be chosen by name: those that fastembed knows.
+/// Returns the cross-encoders that can be selected by name: those of fastembed.
 #[must_use]
 pub fn rerankers() -> Vec<Manifest> {
     let mut all: Vec<Manifest> = TextRerank::list_supported_models()
@@ -180,7 +174,7 @@ pub fn rerankers() -> Vec<Manifest> {
     all
 }
 
-/// What every tokenizer consists of.
+/// Files of a tokenizer.
 const TOKENIZER_FILES: [&str; 4] = [
     "tokenizer.json",
     "config.json",
@@ -188,7 +182,7 @@ const TOKENIZER_FILES: [&str; 4] = [
     "tokenizer_config.json",
 ];
 
-/// All models that can be chosen by name: the default in both precisions, then those that fastembed knows.
+/// Returns all models that can be selected by name: the default in both precisions, then those of fastembed.
 #[must_use]
 pub fn known() -> Vec<Manifest> {
     let mut all = vec![
@@ -258,7 +252,7 @@ fn minilm(name: &str, precision: Precision) -> Manifest {
     }
 }
 
-/// Models that fastembed lists are taken with its figures; their files carry no published checksum, so the first download is recorded.
+/// Returns the manifest of a model listed by fastembed; its files have no published checksum, so that of the first download is recorded.
 fn from_fastembed(info: &fastembed::ModelInfo<fastembed::EmbeddingModel>) -> Option<Manifest> {
     let name = info.model_code.rsplit('/').next()?.to_owned();
     let quantised = info.model_file.contains("quant") || info.model_file.contains("int8");
@@ -295,7 +289,7 @@ fn from_fastembed(info: &fastembed::ModelInfo<fastembed::EmbeddingModel>) -> Opt
     })
 }
 
-/// Prefixes that the model cards ask for.
+/// Returns the query and passage prefixes that the model card requires.
 fn prefixes(name: &str) -> (String, String) {
     let lower = name.to_lowercase();
     let (query, passage) = if lower.contains("e5-") {

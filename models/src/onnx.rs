@@ -11,18 +11,18 @@ use serde::Deserialize;
 
 use crate::{Error, Precision, Result};
 
-/// The part of a BERT `config.json` that shapes the graph.
+/// The fields of a BERT `config.json` that determine the graph.
 #[derive(Debug, Clone, Deserialize)]
 pub struct BertConfig {
-    /// Width of the token vectors.
+    /// Dimensions of the token vectors.
     pub hidden_size: usize,
-    /// Attention heads.
+    /// Number of attention heads.
     pub num_attention_heads: usize,
-    /// Encoder layers.
+    /// Number of encoder layers.
     pub num_hidden_layers: usize,
     /// Epsilon of the layer norms.
     pub layer_norm_eps: f32,
-    /// Only `gelu` is supported.
+    /// Activation; only `gelu` is supported.
     pub hidden_act: String,
 }
 
@@ -147,19 +147,19 @@ const ATTRIBUTE_INT: i32 = 2;
 const OPSET: i64 = 20;
 /// Domain of ONNX Runtime's fused operators.
 const FUSED: &str = "com.microsoft";
-/// Largest magnitude of a quantised weight (7 bits, see the head of the file).
+/// Largest magnitude of a quantised weight (7 bits, see the module documentation).
 const WEIGHT_LIMIT: f32 = 63.0;
 
-/// What stands behind the encoder.
+/// The layers after the encoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Head {
-    /// Nothing: output `last_hidden_state` (`[batch, sequence, hidden]`, f32).
+    /// No head: output `last_hidden_state` (`[batch, sequence, hidden]`, f32).
     None,
     /// Pooler and classifier over the first token, as in `BertForSequenceClassification`: output `logits` (`[batch, labels]`, f32).
     Classifier,
 }
 
-/// Writes the graph as an ONNX file: inputs `input_ids`, `attention_mask`, `token_type_ids` (all `[batch, sequence]`, i64), output by the head.
+/// Writes the graph as an ONNX file: inputs `input_ids`, `attention_mask`, `token_type_ids` (all `[batch, sequence]`, i64), output depending on the head.
 ///
 /// # Errors
 /// [`Error::Load`] when a tensor is missing, is not f32, or the activation is not GELU.
@@ -251,7 +251,7 @@ struct Writer<'a> {
     initializers: Vec<TensorProto>,
 }
 
-/// A weight matrix as published: `rows` outputs by `columns` inputs, row-major.
+/// A published weight matrix: `rows` outputs by `columns` inputs, row-major.
 struct Matrix {
     values: Vec<f32>,
     rows: usize,
@@ -261,7 +261,7 @@ struct Matrix {
 impl Writer<'_> {
     fn encoder(&mut self, config: &BertConfig) -> Result<String> {
         let mut hidden = self.embeddings(config)?;
-        // The fused attention takes the mask as i32, 1 for tokens and 0 for padding.
+        // The fused attention expects an i32 mask, 1 for tokens and 0 for padding.
         self.node_with(
             "Cast",
             "",
@@ -276,7 +276,7 @@ impl Writer<'_> {
         Ok("last_hidden_state".to_owned())
     }
 
-    /// Gives the number of labels.
+    /// Returns the number of labels.
     fn classifier(&mut self, encoded: &str) -> Result<usize> {
         self.initializer("first", INT64, &[], 0_i64.to_le_bytes().to_vec());
         self.node_with(
@@ -372,7 +372,7 @@ impl Writer<'_> {
         )
     }
 
-    /// Quantises an activation once for all products that use it; in fp32 it is passed on as it is.
+    /// Quantises an activation once for all products that use it; fp32 activations are returned unchanged.
     fn quantised(&mut self, input: &str) -> String {
         if self.precision == Precision::Int8 {
             let [values, scale, zero] = ["q", "scale", "zero"].map(|s| format!("{input}.{s}"));
@@ -554,7 +554,7 @@ fn transpose(matrix: &Matrix) -> Vec<f32> {
         .collect()
 }
 
-/// Symmetric quantisation with one scale per output, already transposed for `input × weight`.
+/// Quantises symmetrically with one scale per output, transposed for `input × weight`.
 fn quantise(matrix: &Matrix) -> (Vec<u8>, Vec<f32>) {
     let scales: Vec<f32> = matrix
         .values
@@ -573,7 +573,7 @@ fn quantise(matrix: &Matrix) -> (Vec<u8>, Vec<f32>) {
     (values, scales)
 }
 
-/// The scale with the least squared error: cutting off a rare large weight can make the steps of all others finer.
+/// Returns the scale with the least squared error: clipping a rare large weight can reduce the rounding error of all others.
 fn best_scale(row: &[f32]) -> f32 {
     let largest = row
         .iter()

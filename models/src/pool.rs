@@ -1,6 +1,6 @@
-//! The inference threads: copies of one model that share two queues. Work is cut into small batches, and queries go before passages between
-//! any two of them, so a search never waits for more than one batch of a running ingestion. Several copies with few threads each beat one copy
-//! with many: its threads would wait for each other after every layer, and for the slowest whenever something else needs a processor.
+//! The inference threads: copies of one model that share two queues. Work is split into small batches, and queries have priority over passages between batches,
+//! so a search never waits for more than one batch of a running ingestion. Several copies with few threads each are faster than one copy with many: the threads
+//! of one copy synchronize after every layer, and wait for the slowest whenever another process uses a processor.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
 use crate::embed::Priority;
 use crate::{Error, Result};
 
-/// Runs one batch; each is called only on its own inference thread.
+/// Runs one batch; called only on its own inference thread.
 pub(crate) type Run = Box<dyn FnMut(&[String]) -> Result<Vec<Vec<f32>>> + Send>;
 
 /// Vectors of a batch with the positions of its texts.
@@ -45,7 +45,7 @@ impl Inference {
                     .spawn(move || {
                         while let Some(batch) = next(&shared) {
                             let outcome = run(&batch.texts);
-                            // The caller may have given up; its answer is then nobody's.
+                            // The receiver may be gone if the caller has been cancelled.
                             let _ = batch.answer.send((batch.places, outcome));
                         }
                     })
@@ -55,7 +55,7 @@ impl Inference {
         Ok(Self { queues, threads })
     }
 
-    /// Embeds texts that are already cut into batches of positions; blocks until all are done.
+    /// Embeds texts that are already grouped into batches of positions; blocks until all are done.
     pub(crate) fn embed(
         &self,
         texts: &[String],
@@ -100,7 +100,7 @@ impl Drop for Inference {
         lock.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
         ready.notify_all();
         for thread in self.threads.drain(..) {
-            // A panic of the thread was already answered to its caller as an error.
+            // A panic of the thread was already reported to its caller as an error.
             let _ = thread.join();
         }
     }

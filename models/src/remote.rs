@@ -1,4 +1,4 @@
-//! A remote embedding endpoint that speaks the `OpenAI` protocol (`POST {base}/embeddings`).
+//! A remote embedding endpoint with the `OpenAI` protocol (`POST {base}/embeddings`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,22 +8,22 @@ use serde::{Deserialize, Serialize};
 use crate::embed::{Embedder, EmbedderSpec, Loaded, Priority};
 use crate::{Error, Result, Tokens};
 
-/// How to reach a remote model.
+/// Options of a remote endpoint.
 #[derive(Clone)]
 pub struct RemoteOptions {
-    /// Base address, up to and including `/v1`.
+    /// Base URL, up to and including `/v1`.
     pub url: String,
-    /// Bearer token, if the endpoint wants one.
+    /// Bearer token, if the endpoint requires one.
     pub key: Option<String>,
     /// Model name sent with each request.
     pub model: String,
-    /// Expected length of the vectors.
+    /// Expected dimensions of the vectors.
     pub dimensions: usize,
-    /// Longest input in tokens, as the endpoint documents it.
+    /// Longest input in tokens, as documented by the endpoint.
     pub max_tokens: usize,
     /// Texts per request.
     pub batch: usize,
-    /// Limit for one request.
+    /// Timeout of one request.
     pub timeout: Duration,
 }
 
@@ -36,7 +36,7 @@ impl std::fmt::Debug for RemoteOptions {
     }
 }
 
-/// A model behind an endpoint.
+/// An embedding model behind an endpoint.
 #[derive(Debug)]
 pub struct RemoteEmbedder {
     options: RemoteOptions,
@@ -64,9 +64,9 @@ struct Item {
 }
 
 impl RemoteEmbedder {
-    /// Connects and embeds one word, so that a wrong address, key or dimension shows at start.
+    /// Connects and embeds one word, so that a wrong URL, key or dimension is detected at startup.
     ///
-    /// `tokens` sizes chunks; endpoints do not publish their tokenizer, so the default model's is used as an estimate.
+    /// `tokens` determines chunk sizes; endpoints do not publish their tokenizer, so the default model's is used as an estimate.
     ///
     /// # Errors
     /// [`Error::Remote`] or [`Error::Dimensions`].

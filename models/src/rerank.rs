@@ -1,4 +1,4 @@
-//! Cross-encoders: a model that reads query and passage together and gives one number, more exact and much slower than comparing vectors.
+//! Cross-encoders: models that encode query and passage together and return a score, more accurate and much slower than comparing vectors.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,10 +13,10 @@ use crate::manifest::{Manifest, Origin, Precision};
 use crate::onnx::{BertConfig, Head, write_bert};
 use crate::{Error, Result, ensure_runtime};
 
-/// Pairs read at once: enough to fill the processors, few enough that the time limit is looked at often.
+/// Pairs per batch: enough to use all processors, few enough that the time limit is checked often.
 const BATCH: usize = 8;
 
-/// A loaded cross-encoder. Only one search reads with it at a time; others wait within their own limit.
+/// A loaded cross-encoder. Only one search uses it at a time; others wait within their own time limit.
 pub struct Reranker {
     name: String,
     model: Mutex<TextRerank>,
@@ -30,11 +30,11 @@ impl std::fmt::Debug for Reranker {
     }
 }
 
-/// Fetches what is missing, verifies it, and loads the cross-encoder. A directory holds `config.json`, the tokenizer's files and `model.onnx`, or
-/// `model.safetensors` of a BERT with a classifying head, from which the graph is written.
+/// Fetches missing files, verifies them, and loads the cross-encoder. A directory contains `config.json`, the tokenizer's files and `model.onnx`, or
+/// `model.safetensors` of a BERT with a classification head, from which the graph is written.
 ///
 /// # Errors
-/// A missing or damaged file, or a graph that gives no `logits`: all here, none at the first search.
+/// A missing or damaged file, or a graph without `logits`. All are reported here, not at the first search.
 pub fn load_reranker(
     manifest: &Manifest,
     cache: &Cache,
@@ -86,17 +86,17 @@ pub fn load_reranker(
 }
 
 impl Reranker {
-    /// Name of the model.
+    /// Returns the name of the model.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// One number per passage, larger for more relevant, in their order; `None` when there was not enough time for all. Blocks: call it off the
-    /// async threads.
+    /// Returns one score per passage, higher for more relevant ones, in their order; `None` when the time did not suffice for all. Blocks the thread: do not
+    /// call it from async code.
     ///
     /// # Errors
-    /// [`Error::Inference`] as the model says.
+    /// [`Error::Inference`] when inference fails.
     pub fn logits(
         &self,
         query: &str,
@@ -107,7 +107,7 @@ impl Reranker {
         for batch in passages.chunks(BATCH) {
             let batch: Vec<&str> = batch.iter().map(String::as_str).collect();
             let mut model = self.model.lock().unwrap_or_else(PoisonError::into_inner);
-            // Others may have had it for long.
+            // Waiting for the lock may have used up the time.
             if Instant::now() >= until {
                 return Ok(None);
             }

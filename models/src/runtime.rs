@@ -1,7 +1,7 @@
-//! The ONNX Runtime library, handled like a model: found, or fetched and verified, then opened once per process.
+//! The ONNX Runtime library, handled like a model: located, or fetched and verified, then opened once per process.
 //!
-//! Sources in order: the path given by the user, one installed on the machine, the official release archive, the wheel of the
-//! Python package index. Opening goes through `ort::init_from`, which reports a bad library instead of panicking.
+//! Sources in order: the path given by the user, an installed library, the official release archive, the wheel of the Python package index. The library is
+//! opened through `ort::init_from`, which reports a bad library instead of panicking.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -13,27 +13,26 @@ use crate::fetch::{Cache, Progress, place, record, recorded};
 use crate::manifest::Files;
 use crate::{Error, Result, hash_file};
 
-/// What is known about the library for this platform.
+/// Description of the library for this platform.
 #[derive(Debug, Clone, Serialize)]
 pub struct RuntimeManifest {
-    /// Version of ONNX Runtime; the binding needs 1.24 or later.
+    /// Version of ONNX Runtime; the binding requires 1.24 or later.
     pub version: String,
     /// File name in the cache.
     pub file: String,
-    /// SHA-256 of the library inside the wheel, where it is pinned.
+    /// SHA-256 of the library inside the wheel, if it is pinned.
     pub wheel_sha256: Option<String>,
-    /// Licence.
     pub licence: String,
     /// Name of the official release archive, without extension.
     pub archive: String,
-    /// pip's name of the platform.
+    /// Name of the platform for pip.
     pub wheel_platform: String,
 }
 
 const VERSION: &str = "1.31.1";
 const DIRECTORY: &str = "onnxruntime";
 
-/// Directories where distributions install the library.
+/// Directories in which distributions install the library.
 const INSTALLED: [&str; 6] = [
     "/usr/local/lib",
     "/usr/lib",
@@ -43,7 +42,7 @@ const INSTALLED: [&str; 6] = [
     "/opt/homebrew/lib",
 ];
 
-/// The library for the platform this program was built for.
+/// Returns the description of the library for the target platform.
 ///
 /// # Errors
 /// [`Error::NoSource`] on a platform without an official build.
@@ -92,10 +91,10 @@ pub fn runtime_manifest() -> Result<RuntimeManifest> {
 
 static OPENED: Mutex<Option<(PathBuf, Environment)>> = Mutex::new(None);
 
-/// Makes the library present and opens it; later calls return the one already open.
+/// Ensures that the library exists and opens it; later calls return the one already open.
 ///
 /// # Errors
-/// [`Error::Runtime`] when the named library cannot be opened, [`Error::NoSource`] when none can be had, [`Error::Checksum`].
+/// [`Error::Runtime`] when the given library cannot be opened, [`Error::NoSource`] when no source provides one, [`Error::Checksum`].
 pub fn ensure_runtime(
     cache: &Cache,
     configured: Option<&Path>,
@@ -204,7 +203,7 @@ fn fetch(
     }
 }
 
-/// The official archive publishes no checksum beside it, so the library in it is recorded at the first download.
+/// Extracts the library from the official archive. No checksum is published, so that of the first download is recorded.
 fn from_archive(
     cache: &Cache,
     manifest: &RuntimeManifest,

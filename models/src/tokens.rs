@@ -1,4 +1,4 @@
-//! Counts and places tokens exactly as the model sees them, without truncation.
+//! Counts and locates tokens exactly as the model does, without truncation.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -11,19 +11,19 @@ use crate::{Error, Result};
 /// Texts are tokenised in pieces of about this many bytes, so that memory does not grow with the document.
 const PIECE: usize = 16 * 1024;
 
-/// A word that the model cannot read whole is read in parts of so many characters.
+/// Length in characters of the parts into which an overlong word is split.
 const PART: usize = 50;
 
-/// A model's tokenizer for counting: no truncation, no padding.
+/// A model's tokenizer for counting, without truncation and padding.
 pub struct Tokens {
     tokenizer: Tokenizer,
-    /// Where it was read from.
+    /// Path of the tokenizer file.
     file: PathBuf,
-    /// Longest word in characters that the model reads; it takes longer ones for a single unknown token.
+    /// Longest word in characters; the tokenizer maps longer ones to a single unknown token.
     longest_word: Option<usize>,
-    /// Special tokens the model adds around a text.
+    /// Number of special tokens that the model adds to a text.
     special: usize,
-    /// The token that stands for what the vocabulary lacks.
+    /// The unknown token.
     unknown: Option<u32>,
 }
 
@@ -45,10 +45,10 @@ impl Tokens {
         Self::from_bytes(model, file, &bytes)
     }
 
-    /// The same with the bytes of the file, which were verified.
+    /// Reads a tokenizer from the verified bytes of its file.
     ///
     /// # Errors
-    /// [`Error::Load`] when they are not a tokenizer.
+    /// [`Error::Load`] when the bytes are not a tokenizer.
     pub fn from_bytes(model: &str, file: &Path, bytes: &[u8]) -> Result<Self> {
         let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|e| Error::load(model, e))?;
         tokenizer.with_padding(None);
@@ -75,21 +75,21 @@ impl Tokens {
         })
     }
 
-    /// The file that it was read from, for other processes.
+    /// Returns the path of the tokenizer file, for other processes.
     #[must_use]
     pub fn file(&self) -> &Path {
         &self.file
     }
 
-    /// Special tokens that the model adds around a text.
+    /// Returns the number of special tokens that the model adds to a text.
     #[must_use]
     pub fn special(&self) -> usize {
         self.special
     }
 
-    /// How well the vocabulary knows the words of a text: letters per piece, where letters that became the unknown token do not count. A model
-    /// that learnt a language has whole words or long parts of them (3 to 5); one that did not spells them letter by letter (1 and less).
-    /// Letters of scripts that write a syllable or a word with one weigh more. `None` for a text without letters.
+    /// Returns how well the vocabulary covers the words of a text: letters per piece, where letters mapped to the unknown token do not count. A model trained
+    /// on a language has whole words or long parts of them (3 to 5); one that was not splits them into letters (1 and less). Letters of scripts that write a
+    /// syllable or a word with one have a higher weight. `None` for a text without letters.
     ///
     /// # Errors
     /// [`Error::Inference`] when the tokenizer refuses the text.
@@ -114,7 +114,7 @@ impl Tokens {
         Ok((count > 0).then(|| letters / count as f32))
     }
 
-    /// Tokens of the text as the model counts them, special ones included.
+    /// Returns the number of tokens of the text as the model counts them, including special tokens.
     ///
     /// # Errors
     /// [`Error::Inference`] when the tokenizer refuses the text.
@@ -122,7 +122,7 @@ impl Tokens {
         Ok(self.starts(text)?.len() + self.special)
     }
 
-    /// Byte offsets at which tokens start, ascending, without special tokens. Words that are too long for the model count as it reads them, in
+    /// Returns the byte offsets at which tokens start, ascending, without special tokens. Overlong words count as the model reads them, in
     /// [`readable`](Self::readable) parts.
     ///
     /// # Errors
@@ -144,7 +144,7 @@ impl Tokens {
         Ok(starts)
     }
 
-    /// The text as the model can read it: words that it would take for a single unknown token are taken apart by spaces.
+    /// Returns the text with overlong words, which the tokenizer would map to a single unknown token, split by spaces.
     ///
     /// # Errors
     /// [`Error::Inference`] when the tokenizer refuses the text.
@@ -168,7 +168,7 @@ impl Tokens {
         Ok(Cow::Owned(out))
     }
 
-    /// Calls a function with the range of each token, and whether it is a word that is too long for the model.
+    /// Calls a function with the range of each token, and whether it is part of an overlong word.
     fn encode(
         &self,
         text: &str,
@@ -196,7 +196,7 @@ impl Tokens {
     }
 }
 
-/// The parts of a word that is too long for a model, as ranges.
+/// Returns the parts of an overlong word, as ranges.
 fn parts(text: &str, start: usize, end: usize) -> impl Iterator<Item = Range<usize>> {
     let begin = text[start..end]
         .char_indices()
@@ -206,7 +206,7 @@ fn parts(text: &str, start: usize, end: usize) -> impl Iterator<Item = Range<usi
     begin.zip(ends).map(|(start, end)| start..end)
 }
 
-/// What a letter weighs beside one of an alphabet.
+/// Returns the weight of a letter relative to one of an alphabet.
 fn letter_weight(c: char) -> f32 {
     match u32::from(c) {
         // Han: a morpheme.
@@ -220,7 +220,7 @@ fn letter_weight(c: char) -> f32 {
     }
 }
 
-/// Cuts at white space, which no word-piece crosses; a run without any is cut at a character.
+/// Splits at white space, which no word-piece crosses; a run without any is split at a character.
 fn pieces(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {

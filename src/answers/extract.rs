@@ -1,5 +1,5 @@
-//! An answer out of the passages' own sentences, for when there is no language model: those that are nearest to the question by meaning and words, each once, in
-//! the order of the passages.
+//! Extractive answers for when no language model is configured: the passages' sentences that are most similar to the question by vectors and keywords, each
+//! once, in the order of the passages.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -12,18 +12,18 @@ use crate::app::App;
 use crate::error::Result;
 use crate::search::analysis;
 
-/// Sentences of an answer.
+/// Maximum number of sentences in an answer.
 const SENTENCES: usize = 5;
-/// Sentences that are looked at.
+/// Maximum number of sentences that are scored.
 const LOOKED_AT: usize = 120;
-/// Words that a sentence has at least, and characters at most: headings and tables answer nothing.
+/// Bounds of a sentence: at least so many words, and at most so many characters. Headings and tables do not answer questions.
 const WORDS: usize = 4;
 const CHARACTERS: usize = 600;
-/// Sentences that are worse than this share of the best one are left out.
+/// Sentences that score below this share of the best one are left out.
 const AS_GOOD: f32 = 0.6;
-/// Sentences that share more of their words than this (Jaccard) say the same.
+/// Jaccard similarity of the words above which sentences count as duplicates.
 const SAME: f32 = 0.6;
-/// Weight of meaning against words.
+/// Weight of the vector similarity against the keyword overlap.
 const MEANING: f32 = 0.6;
 
 struct Candidate {
@@ -39,7 +39,7 @@ fn overlap(a: &HashSet<String>, b: &HashSet<String>) -> f32 {
     both as f32 / (a.len() + b.len() - both).max(1) as f32
 }
 
-/// The sentences, each with the marker of its passage.
+/// Returns the answer's sentences, each with the marker of its passage.
 #[expect(clippy::cast_precision_loss, reason = "shares of some words")]
 pub(super) async fn pick(
     app: &Arc<App>,
@@ -108,7 +108,7 @@ pub(super) async fn pick(
         .enumerate()
         .map(|(at, c)| {
             let passage = &passages[c.passage];
-            // On a line of its own, so that where it ends does not depend on how it ends.
+            // Each sentence is a line of its own, so that its end does not depend on punctuation.
             let before = if at == 0 { "" } else { "\n" };
             let sentence = passage.text[c.range].split_whitespace();
             let sentence = sentence.collect::<Vec<_>>().join(" ");

@@ -1,4 +1,4 @@
-//! Sentences of an answer while it is written, and the markers with which they cite passages: `[1]`, `[1, 3]`, `[1][3]`.
+//! Incremental sentence splitting of a streamed answer, and the markers that cite passages: `[1]`, `[1, 3]`, `[1][3]`.
 
 use std::ops::Range;
 use std::sync::LazyLock;
@@ -8,7 +8,7 @@ use unicode_segmentation::UnicodeSegmentation;
 
 static MARKER: LazyLock<Regex> =
     LazyLock::new(|| pattern(r"[\[【]\s*(\d{1,3}(?:\s*[,;]\s*\d{1,3})*)\s*[\]】]"));
-/// Markers, perhaps half written, and what may stand around them, at the beginning of a text.
+/// Markers at the start of a text, possibly incomplete, with surrounding space and punctuation.
 static LEADING: LazyLock<Regex> =
     LazyLock::new(|| pattern(r"^(?:\s|[\[【][\d\s,;]*[\]】]?|[.,;:!?)])+"));
 
@@ -20,20 +20,20 @@ fn pattern(text: &str) -> Regex {
     Regex::new(text).expect("a pattern")
 }
 
-/// A sentence that is complete.
+/// A complete sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Found {
-    /// Where it begins in the answer, in characters.
+    /// Start in the answer, in characters.
     pub start: usize,
-    /// After its last character.
+    /// End, exclusive.
     pub end: usize,
-    /// It without markers.
+    /// The sentence without markers.
     pub words: String,
-    /// Numbers that it cites, each once.
+    /// Cited numbers, each once.
     pub markers: Vec<usize>,
 }
 
-/// The sentences of a text, in bytes, without the space around them (UAX #29; a line's end ends a sentence, too).
+/// Returns the byte ranges of a text's sentences without surrounding space (UAX #29; a line break also ends a sentence).
 pub(super) fn split(text: &str) -> Vec<Range<usize>> {
     text.split_sentence_bound_indices()
         .filter_map(|(start, part)| {
@@ -44,29 +44,29 @@ pub(super) fn split(text: &str) -> Vec<Range<usize>> {
         .collect()
 }
 
-/// Follows an answer while it is written.
+/// Splits an answer into sentences while it is streamed.
 #[derive(Debug, Default)]
 pub(super) struct Tracker {
     text: String,
-    /// Bytes whose sentences are complete.
+    /// Bytes up to the end of the last complete sentence.
     done: usize,
-    /// The same in characters.
+    /// The same position in characters.
     done_chars: usize,
 }
 
 impl Tracker {
-    /// What was written.
+    /// Returns the text so far.
     pub(super) fn text(&self) -> &str {
         &self.text
     }
 
-    /// Takes more text; gives the sentences that it completes. A sentence is complete when another one has begun: until then markers may follow it.
+    /// Appends text and returns the sentences that it completes. A sentence is complete when the next one has begun: until then markers may follow it.
     pub(super) fn push(&mut self, more: &str) -> Vec<Found> {
         self.text.push_str(more);
         self.complete(false)
     }
 
-    /// Ends the text; gives the rest.
+    /// Ends the text and returns the remaining sentences.
     pub(super) fn finish(&mut self) -> Vec<Found> {
         self.complete(true)
     }
@@ -77,7 +77,7 @@ impl Tracker {
         for part in split(open) {
             let leading = LEADING.find(&open[part.clone()]).map_or(0, |m| m.len());
             match parts.last_mut() {
-                // Markers after a full stop belong to the sentence before.
+                // Markers after a full stop belong to the preceding sentence.
                 Some(last) if leading > 0 => {
                     last.end = part.start + leading;
                     if part.start + leading < part.end {
@@ -110,7 +110,7 @@ impl Tracker {
                 }
             }
             let words = MARKER.replace_all(trimmed, "").into_owned();
-            // A heading's dashes or a bullet alone say nothing.
+            // A line of dashes or a lone bullet is not a sentence.
             if words.chars().any(char::is_alphanumeric) || !markers.is_empty() {
                 found.push(Found {
                     start: chars,
@@ -132,7 +132,7 @@ impl Tracker {
 mod tests {
     use super::*;
 
-    /// Sentences of a text that comes in pieces of some bytes.
+    /// Splits a text that arrives in pieces of `size` bytes.
     fn follow(text: &str, size: usize) -> Vec<Found> {
         let mut tracker = Tracker::default();
         let mut found = Vec::new();

@@ -1,5 +1,5 @@
-//! Whether a passage says what a sentence says that cites it. Words and numbers are compared, not meaning: a sentence whose words or numbers are not there is
-//! certainly not taken from the passage, and one whose words are there may still turn them round.
+//! Checks whether a passage supports a sentence that cites it. The check compares words and numbers, not vectors: a sentence whose words or numbers are missing
+//! is not taken from the passage; one whose words are all present may still contradict it.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -12,37 +12,37 @@ use utoipa::ToSchema;
 use super::sentences;
 use crate::search::analysis;
 
-/// What a check says, the worst first.
+/// Result of a check, worst first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// The passage does not have its words, or not its numbers.
+    /// The passage lacks most words of the sentence, or one of its numbers.
     Unsupported,
-    /// It has some of its words, and its numbers.
+    /// The passage has some of the words, and all numbers.
     Partly,
-    /// It has most of its words, and its numbers.
+    /// The passage has most of the words, and all numbers.
     Supported,
 }
 
-/// Share of words from which on a sentence is supported; our choice, between a paraphrase that keeps the nouns and a sentence about something else.
+/// Share of words from which a sentence is supported; chosen to separate a paraphrase that keeps the nouns from a sentence about something else.
 const SUPPORTED: f32 = 0.6;
-/// Share from which on it is so partly.
+/// Share of words from which a sentence is partly supported.
 const PARTLY: f32 = 0.3;
 
-/// What was found out.
+/// The result of checking a sentence.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Checked {
     pub verdict: Verdict,
     pub support: f32,
     pub missing_numbers: Vec<String>,
-    /// The sentence of the passage that shares most with it, in bytes; the whole passage when none shares anything.
+    /// Byte range of the passage's sentence with the largest overlap; the whole passage without any overlap.
     pub range: Range<usize>,
 }
 
 static NUMBER: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"\d+(?:[.,\u{a0}\u{202f}']\d+)*").ok());
 
-/// Numbers as they are compared: without what groups their digits by three.
+/// Returns the numbers of a text in a comparable form: without digit group separators.
 fn numbers(text: &str) -> Vec<String> {
     let Some(number) = NUMBER.as_ref() else {
         return Vec::new();
@@ -66,7 +66,7 @@ fn numbers(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// The stems of a text that are words, without those that every text has.
+/// Returns the stems of a text's words, without stop words.
 pub(super) fn stems(language: &str, text: &str) -> HashSet<String> {
     analysis::tokens(language, text)
         .into_iter()
@@ -78,7 +78,7 @@ pub(super) fn stems(language: &str, text: &str) -> HashSet<String> {
 /// Checks a sentence against a passage.
 #[expect(clippy::cast_precision_loss, reason = "a share of some words")]
 pub(super) fn check(sentence: &str, passage: &str) -> Checked {
-    // The sentence is too short to tell its language; it is compared in that of the passage.
+    // A sentence is too short for language detection; the language of the passage is used.
     let language = analysis::recognised(passage).unwrap_or("none");
     let wanted = stems(language, sentence);
     let parts = sentences::split(passage);
@@ -105,7 +105,7 @@ pub(super) fn check(sentence: &str, passage: &str) -> Checked {
         let own = numbers(&passage[part.clone()]);
         given.iter().filter(|n| own.contains(n)).count()
     };
-    // The first of the best: `max_by_key` takes the last of equals.
+    // The first of the best: `max_by_key` returns the last of equal elements.
     let best = (0..parts.len())
         .rev()
         .map(|at| (at, share(&held[&at]) + of_numbers(&parts[at])))
@@ -113,7 +113,7 @@ pub(super) fn check(sentence: &str, passage: &str) -> Checked {
         .filter(|(_, shared)| *shared > 0);
     let verdict = match support {
         _ if !missing_numbers.is_empty() => Verdict::Unsupported,
-        // A sentence of numbers only, such as a year.
+        // A sentence that consists of numbers only, such as a year.
         _ if wanted.is_empty() && !given.is_empty() => Verdict::Supported,
         s if s >= SUPPORTED => Verdict::Supported,
         s if s >= PARTLY => Verdict::Partly,

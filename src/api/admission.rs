@@ -1,8 +1,9 @@
-//! Decides when a request may be worked on. What is bounded: requests worked on at the same time, the time of each, and of bodies their pace, the
-//! memory that they take together, and how many come without a key.
+//! Admission control. Bounded are the number of requests in progress, the duration of each, the transfer rate of bodies, the memory of all bodies together, and
+//! the number of bodies sent without a key.
 //!
-//! A request is counted as worked on only once its body is there, so clients that send slowly keep nobody waiting. The body itself waits for
-//! the turn, at its end: whatever reads it (an extractor, the Model Context Protocol's library) then goes on. Probes wait for nothing.
+//! A request counts as in progress only once its body has arrived, so slow clients do not block others. The permit is acquired at the end of the body,
+//! whichever
+//! reader consumes it (an extractor, the library of the Model Context Protocol). Probes are never delayed.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
@@ -27,18 +28,18 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::limits::{Counted, Counts, Full};
 
-/// How long a request waits for its turn.
+/// Longest time a request waits for a permit.
 const QUEUE: Duration = Duration::from_secs(10);
-/// How long a body may take to come up to its pace.
+/// Grace period before the minimum transfer rate of a body applies.
 const GRACE: Duration = Duration::from_secs(10);
-/// Bytes of a body that count as much as a request.
+/// Bytes of a body that cost one additional permit.
 const WEIGHT: u64 = 32 << 10;
 
-/// Routes that have to answer at once, whatever else goes on.
+/// Probe routes, which bypass all limits.
 pub(super) const PROBES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
-/// Routes whose answers do not end.
+/// Routes with endless responses.
 pub(super) const STREAMS: [&str; 1] = ["/kb/v1/events"];
-/// Routes whose bodies go to the disk while they arrive.
+/// Routes whose bodies are streamed to disk.
 pub(super) const UPLOADS: [&str; 4] = [
     "/dashboard/v1/knowledge-base/datasets/{datasetId}/files/upload",
     "/kb/v1/datasets/{datasetId}/preview/upload",
@@ -46,16 +47,16 @@ pub(super) const UPLOADS: [&str; 4] = [
     "/v1/files/{tenant}/{id}",
 ];
 
-/// How requests of a route are bounded.
+/// Limits that apply to a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Class {
-    /// By nothing.
+    /// No limits.
     Probe,
-    /// By the number of streams, which the handler knows.
+    /// The number of streams, which the handler checks.
     Stream,
-    /// By the number of uploads and their pace.
+    /// The number of uploads and their transfer rate.
     Upload,
-    /// By everything.
+    /// All limits.
     Ordinary,
 }
 
@@ -74,13 +75,13 @@ impl Class {
     }
 }
 
-/// The limits, and what is taken of them.
+/// Limits and their semaphores.
 #[derive(Debug)]
 pub(super) struct Admission {
     requests: Arc<Semaphore>,
     concurrency: usize,
     uploads: Arc<Semaphore>,
-    /// In KiB.
+    /// Memory of buffered bodies, in KiB.
     memory: Arc<Semaphore>,
     anonymous: Counts<IpAddr>,
     anonymous_bodies: usize,
@@ -107,14 +108,14 @@ impl Admission {
         }
     }
 
-    /// Waits for the turn of a request with a body of so many bytes.
+    /// Acquires the permits of a request with a body of this size.
     async fn turn(&self, body: u64) -> Result<OwnedSemaphorePermit> {
         let weight = 1 + usize::try_from(body / WEIGHT).unwrap_or(usize::MAX);
         let weight = u32::try_from(weight.min(self.concurrency)).unwrap_or(u32::MAX);
         wait(Arc::clone(&self.requests).acquire_many_owned(weight)).await
     }
 
-    /// Counts a body that comes without a key.
+    /// Counts a body that is sent without a key.
     fn anonymous(&self, request: &Request) -> Result<Counted<IpAddr>> {
         let nowhere = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
         let address = request.extensions().get::<ClientAddress>();
@@ -144,18 +145,18 @@ fn busy() -> Error {
     Error::unavailable("too_busy", "the server has too much to do; try again")
 }
 
-/// How far the body of a request is.
+/// State of a request's body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    /// Nothing reads it.
+    /// Not yet read.
     Unread,
-    /// It is being read.
+    /// Being read.
     Arriving,
-    /// It was read to its end, at this time.
+    /// Completely read, at this time.
     Arrived(Instant),
 }
 
-/// What the request's body and the middleware share.
+/// State shared by the request's body and the middleware.
 #[derive(Debug)]
 struct Ticket {
     phase: watch::Sender<Phase>,
@@ -181,7 +182,7 @@ impl Ticket {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns when the request has taken longer than `time` since it began or, if its body was read, since that was there.
+    /// Returns when the request has taken longer than `time`, measured from its start or, if it has a body, from the end of that.
     async fn overdue(&self, time: Duration) {
         let began = Instant::now();
         let mut phases = self.phase.subscribe();
@@ -200,19 +201,19 @@ impl Ticket {
             };
             tokio::select! {
                 () = passed => return,
-                // The sender is this ticket, so there is always a next phase to wait for.
+                // `self` owns the sender, so `changed` cannot fail.
                 _ = phases.changed() => {}
             }
         }
     }
 }
 
-/// A body that has to arrive at its pace and, unless it goes to the disk, counts towards the memory of bodies and waits for its turn at the end.
+/// A body with a minimum transfer rate. Unless it is streamed to disk, it counts towards the memory of bodies and acquires the request's permits at its end.
 struct Arriving {
     body: Body,
     ticket: Arc<Ticket>,
     admission: Arc<Admission>,
-    /// Whether it counts and waits.
+    /// Whether it counts towards the memory and acquires permits.
     buffered: bool,
     received: u64,
     began: Option<Instant>,
@@ -233,7 +234,7 @@ impl Arriving {
         Poll::Ready(Some(Err(told)))
     }
 
-    /// Counts what has arrived towards the memory of bodies.
+    /// Counts received bytes towards the memory of bodies.
     fn hold(&mut self, bytes: usize) -> Result<()> {
         let before = self.received.div_ceil(1024);
         self.received += bytes as u64;
@@ -252,14 +253,14 @@ impl Arriving {
         Ok(())
     }
 
-    /// When the body is late if nothing more arrives.
+    /// Returns the time at which the body is too slow if nothing more arrives.
     fn deadline(&self, began: Instant) -> Option<Instant> {
         let rate = self.admission.body_rate;
         (rate > 0).then(|| began + GRACE + Duration::from_secs(self.received / rate))
     }
 }
 
-/// How much of a body that nobody wants any more is read, and for how long: a client that is still sending when its connection is closed may lose the answer.
+/// Bytes and time for which an unread body is drained: a client that is still sending when its connection is closed may lose the response.
 const UNWANTED: u64 = 4 << 20;
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -282,7 +283,7 @@ impl Drop for Arriving {
                     }
                 }
             };
-            // What does not end in this time is cut off with the connection.
+            // A body that takes longer ends with the connection.
             let _ = tokio::time::timeout(LINGER, read).await;
         });
     }
@@ -359,7 +360,7 @@ impl http_body::Body for Arriving {
     }
 
     fn is_end_stream(&self) -> bool {
-        // Its end has to be asked for: that is where it waits.
+        // Readers must poll for the end: the permits are acquired there.
         self.ended
     }
 
@@ -377,7 +378,7 @@ fn is_anonymous(headers: &HeaderMap) -> bool {
     !headers.contains_key(header::AUTHORIZATION) && session_secret(headers).is_none()
 }
 
-/// Lets a request in when its turn has come, and ends it when it takes too long.
+/// Admits a request once its permits are available, and ends it when it takes too long.
 pub(super) async fn admit(
     State(admission): State<Arc<Admission>>,
     request: Request,
@@ -450,7 +451,7 @@ async fn answer(
         };
         next.run(Request::from_parts(parts, Body::new(body))).await
     };
-    // An upload's time includes its body; any other request's begins when that is there.
+    // The time of an upload includes its body; that of other requests starts after the body.
     let overdue = async {
         if buffered {
             ticket.overdue(time).await;
@@ -466,7 +467,7 @@ async fn answer(
             super::refuse(route, Error::unavailable("request_timeout", message))
         }
     };
-    // What was wrong with the body is told instead of what its reader made of that.
+    // An error of the body replaces the response that its reader made of it.
     let Some(error) = ticket.held().failure.take() else {
         return response;
     };
@@ -485,7 +486,7 @@ mod tests {
 
     use super::*;
 
-    /// Paths of the OpenAPI document that have such an operation.
+    /// Returns the paths of the OpenAPI document with at least one matching operation.
     fn paths(has: impl Fn(&Value) -> bool) -> BTreeSet<String> {
         let document = serde_json::to_value(crate::api::openapi()).expect("JSON");
         let paths = document["paths"].as_object().expect("paths");
@@ -523,7 +524,7 @@ mod tests {
                 .iter()
                 .any(|kind| has_type(body, kind))
         });
-        // Signed addresses are no operations of the document.
+        // Signed URLs are not operations of the document.
         uploads.insert("/v1/files/{tenant}/{id}".to_owned());
         assert_eq!(uploads, set(&UPLOADS));
     }

@@ -1,4 +1,4 @@
-//! Dialects: how a contract authenticates, names, wraps and refuses. The router of a dialect is made from its table of operations.
+//! Dialects: authentication, paths, envelopes and errors of a contract. The router of a dialect is built from its table of operations.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -25,31 +25,30 @@ pub(super) type ReadQuery = fn(
     Vec<(String, String)>,
 ) -> Result<HashMap<String, String>>;
 
-/// How a contract speaks.
+/// The definition of a dialect.
 pub(super) struct Dialect {
-    /// Tag of its operations in the documentation.
+    /// Tag of its operations in the OpenAPI document.
     pub tag: &'static str,
-    /// What its paths begin with.
+    /// Prefix of its paths.
     pub prefix: &'static str,
-    /// Its operations.
     pub operations: &'static [Operation],
-    /// Finds the secret in the `Authorization` header.
+    /// Extracts the secret from the `Authorization` header.
     pub secret: fn(&str) -> Option<&str>,
-    /// Admits a caller; returns headers for the answer.
+    /// Checks the caller; returns headers for the response.
     pub admit: fn(&App, &Caller) -> Result<HeaderMap>,
-    /// Reads the query string; the parameters of the path are known.
+    /// Parses the query string; the path parameters are already known.
     pub query: ReadQuery,
-    /// Whether bodies need the content type of JSON.
+    /// Whether bodies require a JSON content type.
     pub needs_json: bool,
-    /// The member of a body that may hold the idempotency key; it is taken out.
+    /// Body member that may hold the idempotency key; it is removed from the body.
     pub key_member: Option<&'static str>,
-    /// Shows a record.
+    /// Converts a record into its JSON form.
     pub view: View,
-    /// Puts what came of an operation into the envelope; the second argument is the address that the request came to.
+    /// Wraps the result of an operation in the envelope; the second argument is the base URL of the request.
     pub envelope: fn(Performed, &str) -> Result<Value>,
-    /// Answers with an error.
+    /// Converts an error into a response.
     pub fault: fn(Error) -> Response,
-    /// Describes answers and errors in the documentation.
+    /// Describes responses and errors in the OpenAPI document.
     pub describe: document::Describe,
 }
 
@@ -147,7 +146,7 @@ async fn serve(
     Ok(response)
 }
 
-/// Reads the parameters of the path.
+/// Reads the path parameters.
 async fn path(parts: &mut Parts, service: &Service) -> Result<BTreeMap<String, String>> {
     let path = RawPathParams::from_request_parts(parts, service).await;
     let path = path.map_err(|e| Error::invalid("path_invalid", e.body_text()))?;
@@ -155,7 +154,7 @@ async fn path(parts: &mut Parts, service: &Service) -> Result<BTreeMap<String, S
     Ok(path.iter().map(owned).collect())
 }
 
-/// Reads the body as an object; one that may be absent is an empty one then.
+/// Reads the body as an object; an absent optional body is an empty object.
 async fn object(
     dialect: &Dialect,
     operation: &Operation,
@@ -185,7 +184,7 @@ async fn object(
         .map_err(|e| Error::invalid("body_invalid", format!("the body is no JSON object: {e}")))
 }
 
-/// Takes the idempotency key from the header or, without one there, from the body, which never keeps it.
+/// Takes the idempotency key from the header or, if absent there, from the body. The member is removed from the body in both cases.
 ///
 /// # Errors
 /// `idempotency_key_invalid`.
@@ -213,7 +212,7 @@ pub(super) fn take_key(
     Ok(Some(key.to_owned()))
 }
 
-/// Returns the address that a request came to; empty when it does not say.
+/// Returns the base URL of a request; empty when its headers do not name a host.
 pub(super) fn base(headers: &HeaderMap) -> String {
     let word = |name: &str| {
         headers.get(name).and_then(|v| v.to_str().ok()).filter(|v| {

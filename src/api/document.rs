@@ -12,25 +12,25 @@ use super::dialect::Dialect;
 use super::operation::{Answers, Member, Operation, Parameters, Takes, Whole};
 use crate::records::kind::{Field, FieldType, Kind};
 
-/// What a dialect's answers and errors look like.
+/// Schemas of a dialect's responses and errors.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Describe {
-    /// Name of the schema of its errors.
+    /// Name of the error schema.
     pub fault: &'static str,
-    /// Its schemas by their names, that of its errors among them.
+    /// Schemas by name, including the error schema.
     pub schemas: fn() -> Vec<(String, RefOr<Schema>)>,
-    /// The schema of an answer.
+    /// Returns the schema of a response.
     pub answer: fn(&Operation) -> Schema,
-    /// The schema of a parameter of the query string that is no field of the operation's kind.
+    /// Returns the schema of a query parameter that is not a field of the operation's kind.
     pub parameter: fn(&Operation, &str) -> Option<Schema>,
 }
 
-/// Returns an object of a plain type, to build on.
+/// Returns a builder for a schema of a plain type.
 pub(super) fn plain(kind: Type) -> ObjectBuilder {
     ObjectBuilder::new().schema_type(SchemaType::Type(kind))
 }
 
-/// Returns the schema of a text that is one of some words.
+/// Returns the schema of a string enumeration.
 pub(super) fn one_of(words: &[&'static str]) -> Schema {
     plain(Type::String)
         .enum_values(Some(words.iter().copied()))
@@ -78,7 +78,7 @@ fn schema(field: &Field) -> Schema {
     }
 }
 
-/// Returns the schema of the member of a body that makes a write safe to repeat.
+/// Returns the schema of the body member that holds the idempotency key.
 fn idempotency_key() -> Schema {
     plain(Type::String)
         .min_length(Some(1))
@@ -96,7 +96,7 @@ fn member_type(member: Member) -> Type {
     }
 }
 
-/// Returns the schema of the body that an operation takes.
+/// Returns the schema of an operation's request body.
 pub(super) fn request(dialect: &Dialect, operation: &Operation) -> Schema {
     let mut object = plain(Type::Object);
     if let Some(member) = dialect.key_member.filter(|_| operation.writes()) {
@@ -124,7 +124,7 @@ pub(super) fn request(dialect: &Dialect, operation: &Operation) -> Schema {
     object.build().into()
 }
 
-/// Returns the names of the parameters of the query string.
+/// Returns the names of the query parameters.
 pub(super) fn parameters(operation: &Operation) -> Vec<&'static str> {
     match (operation.parameters, operation.kind) {
         (Parameters::Named(names), _) => names.to_vec(),
@@ -149,7 +149,7 @@ fn filters(kind: &Kind) -> Vec<&'static str> {
     names
 }
 
-/// Returns the schema of a parameter of the query string.
+/// Returns the schema of a query parameter.
 pub(super) fn parameter(dialect: &Dialect, operation: &Operation, name: &str) -> Schema {
     if let Some(schema) = (dialect.describe.parameter)(operation, name) {
         return schema;
@@ -167,7 +167,7 @@ fn json(schema: impl Into<RefOr<Schema>>) -> Content {
     Content::new(Some(schema))
 }
 
-/// Returns a list of objects, or an object.
+/// Returns the schema of a list of objects, or of one object.
 pub(super) fn data(operation: &Operation) -> RefOr<Schema> {
     match operation.answers {
         Answers::Many => ArrayBuilder::new()
@@ -178,7 +178,7 @@ pub(super) fn data(operation: &Operation) -> RefOr<Schema> {
     }
 }
 
-/// Adds the operations of a dialect to a document.
+/// Adds the operations of a dialect to the OpenAPI document.
 pub(super) fn write(api: &mut OpenApi, dialect: &Dialect) {
     let fault = Ref::from_schema_name(dialect.describe.fault);
     let components = api.components.get_or_insert_default();

@@ -1,4 +1,4 @@
-//! The extractors of a dialect: what they take is the same everywhere, and what they refuse is answered in the dialect's own shape.
+//! The extractors of a dialect: all accept the same input; rejections are answered in the dialect's envelope.
 
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Request};
@@ -9,12 +9,12 @@ use super::Service;
 use crate::auth::{Caller, sessions};
 use crate::error::{Error, Result};
 
-/// The cookie of a browser that is signed in.
+/// The session cookie of a signed-in browser.
 pub(super) const COOKIE: &str = "cairn_session";
-/// What a browser that is signed in sends with every change. Other sites cannot send it without being asked first, so they cannot act in its name.
+/// Header that a signed-in browser sends with every change. Other sites cannot send it without a CORS preflight, which protects against request forgery.
 pub(super) const OWN_PAGE: &str = "x-cairn-sandbox";
 
-/// The secret of a session's cookie.
+/// Returns the secret of the session cookie.
 pub(super) fn session_secret(headers: &HeaderMap) -> Option<String> {
     headers
         .get_all(header::COOKIE)
@@ -26,10 +26,10 @@ pub(super) fn session_secret(headers: &HeaderMap) -> Option<String> {
         .map(|c| c.value().to_owned())
 }
 
-/// The caller behind the `Authorization` header, or behind the cookie of a browser that is signed in.
+/// Authenticates the caller by the `Authorization` header or by the session cookie of a browser.
 ///
 /// # Errors
-/// `key_missing`, `key_invalid`, `session_expired`, `rate_limited`; `page_unknown` for changes that do not come from our own pages.
+/// `key_missing`, `key_invalid`, `session_expired`, `rate_limited`; `page_unknown` for changes from a browser without the header of our own pages.
 pub(super) async fn caller(
     parts: &Parts,
     service: &Service,
@@ -63,10 +63,10 @@ pub(crate) fn bearer(header: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| secret.trim())
 }
 
-/// Makes `Auth` of a dialect from its problem type and the function that finds the secret in the `Authorization` header.
+/// Defines `Auth` of a dialect from its problem type and the function that extracts the secret from the `Authorization` header.
 macro_rules! auth {
     ($problem:ty, $secret:path) => {
-        /// The caller behind the `Authorization` header.
+        /// The authenticated caller.
         #[derive(Debug)]
         pub struct Auth(pub $crate::auth::Caller);
 
@@ -85,10 +85,10 @@ macro_rules! auth {
     };
 }
 
-/// Makes `Query` and `Path` of a dialect from its problem type.
+/// Defines `Query` and `Path` of a dialect from its problem type.
 macro_rules! parameters {
     ($problem:ty) => {
-        /// Parameters of the query string.
+        /// Query parameters.
         #[derive(Debug)]
         pub struct Query<T>(pub T);
 
@@ -106,7 +106,7 @@ macro_rules! parameters {
             }
         }
 
-        /// Parameters of the path.
+        /// Path parameters.
         #[derive(Debug)]
         pub struct Path<T>(pub T);
 
@@ -126,10 +126,10 @@ macro_rules! parameters {
     };
 }
 
-/// Makes `Problem` of a dialect, a domain error on its way out, from the envelope that it gives to a fault.
+/// Defines `Problem` of a dialect, a domain error to be answered in its envelope.
 macro_rules! problem {
     ($envelope:expr) => {
-        /// A domain error on its way out.
+        /// A domain error to be answered.
         #[derive(Debug)]
         pub struct Problem(pub $crate::error::Error);
 
@@ -148,7 +148,7 @@ macro_rules! problem {
     };
 }
 
-/// Reads the body of a request, and takes off the byte order mark that some programs of Windows write before JSON.
+/// Reads the body of a request without a byte order mark, which some Windows programs write before JSON.
 ///
 /// # Errors
 /// `body_too_large`, `body_invalid`.
@@ -169,7 +169,7 @@ pub(crate) async fn without_mark(request: Request) -> Result<Request> {
     Ok(Request::from_parts(parts, Body::from(bytes)))
 }
 
-/// Makes `Body` of a dialect.
+/// Defines `Body` of a dialect.
 macro_rules! body {
     ($problem:ty) => {
         /// A JSON body.

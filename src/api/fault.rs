@@ -1,4 +1,4 @@
-//! Errors on their way out, as far as all dialects agree: the status, the words, the headers. The envelope is the dialect's.
+//! The dialect-independent part of error responses: status, message and headers. The envelope belongs to the dialect.
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -8,17 +8,17 @@ use utoipa::ToSchema;
 use super::request_id;
 use crate::error::{Detail, Error, Kind};
 
-/// An error as callers see it.
+/// An error as returned to callers.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FaultBody {
-    /// Name of the condition.
+    /// Error class, such as `NOT_FOUND`.
     code: &'static str,
-    /// Stable detail.
+    /// Stable `snake_case` code of the error.
     reason: String,
-    /// Sentence for people.
+    /// Error message for people.
     message: String,
-    /// Id to look for in the log.
+    /// Id of the request, as in the log.
     request_id: String,
 }
 
@@ -33,10 +33,10 @@ impl From<&Error> for FaultBody {
     }
 }
 
-/// Seconds after which a refused request may be repeated, when nothing more is known.
+/// Default of `Retry-After` in seconds.
 const RETRY_AFTER: u64 = 5;
 
-/// Seconds after which a request may be repeated; `None` when repeating it does not help.
+/// Returns the seconds after which a request may be retried; `None` when a retry does not help.
 pub(crate) fn retry_after(error: &Error) -> Option<u64> {
     let known = match error.detail() {
         Some(Detail::RetryAfter(wait)) => Some(wait.as_millis().div_ceil(1000).max(1)),
@@ -67,7 +67,7 @@ fn status(kind: Kind) -> (StatusCode, &'static str) {
     }
 }
 
-/// The answer to an error, in a dialect's envelope; what is our fault is logged.
+/// Returns the response for an error, in a dialect's envelope; internal errors are logged.
 pub(crate) fn response(error: &Error, body: impl Serialize) -> Response {
     let (status, _) = status(error.kind());
     if matches!(

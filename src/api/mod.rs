@@ -1,4 +1,4 @@
-//! HTTP: one router of all dialects, what every request passes through, and the OpenAPI document generated from the handlers.
+//! HTTP: the router of all dialects, the middleware of every request, and the OpenAPI document generated from the handlers.
 
 mod admission;
 mod dialect;
@@ -46,15 +46,14 @@ use crate::error::{Error, Result};
 pub use passage::request_id;
 pub use system::Metrics;
 
-/// Where the OpenAPI document is.
+/// Path of the OpenAPI document.
 const DOCUMENT: &str = "/openapi.json";
 
-/// State of every handler.
+/// State shared by all handlers.
 #[derive(Debug, Clone)]
 pub struct Service {
-    /// The application.
     pub app: Arc<App>,
-    /// Rendered at `/metrics`.
+    /// Metrics rendered at `/metrics`.
     pub metrics: Metrics,
 }
 
@@ -99,7 +98,7 @@ fn routes() -> OpenApiRouter<Service> {
     router
 }
 
-/// Describes the responses that say nothing of themselves, by their status: the format requires a description, and generators refuse documents without.
+/// Adds descriptions to responses without one, by their status: OpenAPI requires a description, and generators reject documents without.
 fn describe_responses(api: &mut utoipa::openapi::OpenApi) {
     for (_, operation) in api.paths.paths.values_mut().flat_map(operations) {
         for (status, response) in &mut operation.responses.responses {
@@ -125,7 +124,7 @@ fn describe_responses(api: &mut utoipa::openapi::OpenApi) {
     }
 }
 
-/// The operations of a path with their methods.
+/// Returns the operations of a path with their methods.
 fn operations(item: &mut PathItem) -> impl Iterator<Item = (&'static str, &mut Operation)> {
     [
         ("get", &mut item.get),
@@ -138,7 +137,8 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = (&'static str, &mut O
     .filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
 }
 
-/// Names the operations that share their id with others by method and path, as in `getKbV1DatasetsDatasetIdDocuments`: generators make functions of ids.
+/// Makes operation ids unique: duplicates are replaced by method and path, as in `getKbV1DatasetsDatasetIdDocuments`. Generators derive function names from
+/// them.
 fn name_operations(api: &mut utoipa::openapi::OpenApi) {
     let mut counts: HashMap<String, usize> = HashMap::new();
     for item in api.paths.paths.values_mut() {
@@ -164,21 +164,21 @@ fn name_operations(api: &mut utoipa::openapi::OpenApi) {
     }
 }
 
-/// The OpenAPI document.
+/// Returns the OpenAPI document.
 #[must_use]
 pub fn openapi() -> utoipa::openapi::OpenApi {
     routes().split_for_parts().1
 }
 
-/// The whole service.
+/// Returns the router of the whole service.
 ///
 /// # Errors
-/// `config_invalid` for origins that are none.
+/// `config_invalid` for malformed origins.
 pub fn router(app: Arc<App>, metrics: Metrics) -> Result<Router> {
     let (router, api) = routes().split_for_parts();
     let cors = cors(&app.config.cors_origins)?;
     let admission = Arc::new(Admission::new(&app.config));
-    // Written once: what a route holds is shared by its clones only if it is small or counted.
+    // Serialized once: a clone of the route must share the bytes.
     let json = Bytes::from(serde_json::to_vec(&api)?);
     let json = move || {
         let headers = [(header::CONTENT_TYPE, "application/json")];
@@ -211,7 +211,7 @@ pub fn router(app: Arc<App>, metrics: Metrics) -> Result<Router> {
         .with_state(Service { app, metrics }))
 }
 
-/// An error in the shape of the dialect that a path belongs to.
+/// Returns an error response in the envelope of the dialect that a path belongs to.
 pub(crate) fn refuse(path: &str, error: Error) -> Response {
     if smartsaas::owns(path) {
         smartsaas::wire::Problem(error).into_response()

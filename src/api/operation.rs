@@ -1,5 +1,5 @@
-//! Operations of dialects as rows of tables: what an operation is called, whom it needs, what it takes, and the function that it is. Routes, documentation, MCP
-//! tools and the checks before a call are made from the rows.
+//! Operations of dialects as rows of a table: name, scopes, input, and the function that implements them. Routes, documentation, MCP tools and permission
+//! checks are derived from the rows.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::records::store::Numbered;
 use crate::records::{Once, idempotency};
 use crate::records::{Request, execute};
 
-/// What a call of an operation brings.
+/// The input of an operation.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Call<'a> {
     pub app: &'a Arc<App>,
@@ -29,18 +29,18 @@ pub(super) struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    /// Returns a parameter of the path; empty for one that the path has not.
+    /// Returns a path parameter; empty when the path does not have it.
     pub(super) fn path(&self, name: &str) -> &'a str {
         self.path.get(name).map_or("", String::as_str)
     }
 
-    /// Returns the first parameter of the path.
+    /// Returns the first path parameter.
     pub(super) fn id(&self) -> &'a str {
         let first = self.operation.path_parameters().next();
         first.map_or("", |name| self.path(name))
     }
 
-    /// Returns a parameter of the query string.
+    /// Returns a query parameter.
     pub(super) fn query(&self, name: &str) -> Option<&'a str> {
         self.query.get(name).map(String::as_str)
     }
@@ -57,45 +57,45 @@ impl<'a> Call<'a> {
     }
 }
 
-/// What an operation answers with.
+/// The result of an operation.
 #[derive(Debug)]
 pub(super) enum Data {
-    /// One thing.
+    /// A single object.
     One(Value),
-    /// A part of a list, with the cursor of the next one.
+    /// A page of a list, with the cursor of the next one.
     Many(Vec<Value>, Option<String>),
-    /// A numbered page of a list, and how many there are in all.
+    /// A numbered page of a list, with the total number of items.
     Page(Vec<Value>, Numbered, i64),
 }
 
-/// A function that reads.
+/// A read operation.
 pub(super) type ReadFn = for<'a> fn(Call<'a>) -> BoxFuture<'a, Result<Data>>;
-/// A function that plans a write.
+/// A write operation, which returns a plan.
 pub(super) type WriteFn = for<'a> fn(Call<'a>) -> BoxFuture<'a, Result<Plan>>;
 
-/// What an operation does.
+/// Implementation of an operation.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Run {
-    /// It reads.
+    /// Reads.
     Read(ReadFn),
-    /// It writes, and may be repeated with an idempotency key.
+    /// Writes, and supports idempotency keys.
     Write(WriteFn),
 }
 
-/// The body that an operation takes.
+/// Request body of an operation.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Takes {
-    /// None.
+    /// No body.
     Nothing,
-    /// The fields of a kind; all that are required, or some of them.
+    /// The fields of a kind; either all required ones or a subset.
     Fields(&'static Kind, Whole),
-    /// Named members.
+    /// An object with these members.
     Members(&'static [(&'static str, Member)]),
     /// Any JSON object.
     Object,
 }
 
-/// Type of a named member of a body.
+/// Type of a body member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Member {
     Text,
@@ -104,51 +104,49 @@ pub(super) enum Member {
     Object,
 }
 
-/// Whether a body needs the required fields of its kind.
+/// Whether a body must contain the required fields of its kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Whole {
-    /// It does.
+    /// Required fields must be present.
     Yes,
-    /// It changes a record.
+    /// A partial update.
     No,
 }
 
-/// The parameters of the query string.
+/// Query parameters of an operation.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Parameters {
-    /// Those with these names.
+    /// Parameters with these names.
     Named(&'static [&'static str]),
-    /// Those of a list of the kind: its part, words, and each field that lists filter by.
+    /// Parameters of a list of the kind: paging, search text, and each filterable field.
     List,
 }
 
-/// The shape of an answer, for the documentation.
+/// The shape of a response, for the documentation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answers {
-    /// One object.
     One,
-    /// A list.
     Many,
 }
 
-/// An operation.
+/// An operation of a dialect.
 #[derive(Debug)]
 pub(super) struct Operation {
     pub method: &'static str,
-    /// Below the prefix of the dialect.
+    /// Path without the prefix of the dialect.
     pub path: &'static str,
     pub id: &'static str,
     pub summary: &'static str,
-    /// One of these is needed; any key will do when there are none.
+    /// Scopes, one of which is required; any key is accepted when empty.
     pub scopes: &'static [Scope],
-    /// The kind of records that it is about.
+    /// The kind of records that the operation is about.
     pub kind: Option<&'static Kind>,
     pub takes: Takes,
     /// Whether the body may be absent.
     pub is_body_optional: bool,
     pub parameters: Parameters,
     pub answers: Answers,
-    /// Status of a success, for the documentation.
+    /// Status of a successful response, for the documentation.
     pub success: u16,
     pub run: Run,
 }
@@ -178,7 +176,7 @@ impl Operation {
         }
     }
 
-    /// Returns an operation that answers a GET.
+    /// Returns a GET operation.
     pub(super) const fn get(
         path: &'static str,
         id: &'static str,
@@ -189,7 +187,7 @@ impl Operation {
         Self::new("GET", path, id, summary, scopes, Run::Read(run))
     }
 
-    /// Returns an operation that answers a POST and creates something.
+    /// Returns a POST operation that creates something.
     pub(super) const fn post(
         path: &'static str,
         id: &'static str,
@@ -202,7 +200,7 @@ impl Operation {
             .success(201)
     }
 
-    /// Returns an operation that answers a POST and reads.
+    /// Returns a POST operation that reads.
     pub(super) const fn ask(
         path: &'static str,
         id: &'static str,
@@ -213,7 +211,7 @@ impl Operation {
         Self::new("POST", path, id, summary, scopes, Run::Read(run)).takes(Takes::Object)
     }
 
-    /// Returns an operation that answers a PATCH.
+    /// Returns a PATCH operation.
     pub(super) const fn patch(
         path: &'static str,
         id: &'static str,
@@ -224,7 +222,7 @@ impl Operation {
         Self::new("PATCH", path, id, summary, scopes, Run::Write(run)).takes(Takes::Object)
     }
 
-    /// Returns an operation that answers a DELETE.
+    /// Returns a DELETE operation.
     pub(super) const fn delete(
         path: &'static str,
         id: &'static str,
@@ -235,65 +233,65 @@ impl Operation {
         Self::new("DELETE", path, id, summary, scopes, Run::Write(run))
     }
 
-    /// Returns the operation as one about a kind of records.
+    /// Sets the kind of records that the operation is about.
     pub(super) const fn of(mut self, kind: &'static Kind) -> Self {
         self.kind = Some(kind);
         self
     }
 
-    /// Returns the operation with another body.
+    /// Sets the request body.
     pub(super) const fn takes(mut self, takes: Takes) -> Self {
         self.takes = takes;
         self
     }
 
-    /// Returns the operation with a body that may be absent.
+    /// Makes the request body optional.
     pub(super) const fn optional_body(mut self) -> Self {
         self.is_body_optional = true;
         self
     }
 
-    /// Returns the operation with parameters of the query string.
+    /// Sets the names of the query parameters.
     pub(super) const fn named(mut self, names: &'static [&'static str]) -> Self {
         self.parameters = Parameters::Named(names);
         self
     }
 
-    /// Returns the operation as a list of its kind, with all its filters.
+    /// Makes the operation a list of its kind, with all filters.
     pub(super) const fn filtered(mut self) -> Self {
         self.parameters = Parameters::List;
         self.answers = Answers::Many;
         self
     }
 
-    /// Returns the operation as one that answers with a list.
+    /// Makes the response a list.
     pub(super) const fn many(mut self) -> Self {
         self.answers = Answers::Many;
         self
     }
 
-    /// Returns the operation with another status of success.
+    /// Sets the status of a successful response.
     pub(super) const fn success(mut self, status: u16) -> Self {
         self.success = status;
         self
     }
 
-    /// Whether it writes.
+    /// Returns whether the operation writes.
     pub(super) fn writes(&self) -> bool {
         matches!(self.run, Run::Write(_))
     }
 
-    /// Whether it takes a body.
+    /// Returns whether the operation has a request body.
     pub(super) fn has_body(&self) -> bool {
         !matches!(self.takes, Takes::Nothing)
     }
 
-    /// Returns the names of the parameters of the path.
+    /// Returns the names of the path parameters.
     pub(super) fn path_parameters(&self) -> impl Iterator<Item = &'static str> + use<> {
         self.path.split(['{', '}']).skip(1).step_by(2)
     }
 
-    /// Refuses callers who have none of its scopes.
+    /// Checks that the caller has one of the operation's scopes.
     ///
     /// # Errors
     /// `scope_missing`, `module_disabled`, `key_confined`.
@@ -306,17 +304,17 @@ impl Operation {
     }
 }
 
-/// What came of a call, before the dialect puts it into its envelope.
+/// The result of a call, before the dialect wraps it in its envelope.
 #[derive(Debug)]
 pub(super) struct Performed {
     pub status: u16,
     pub data: Data,
-    /// The request that did it: an earlier one when this one repeats it.
+    /// Id of the request that performed the operation: the original one for a replayed response.
     pub request_id: String,
     pub is_replayed: bool,
 }
 
-/// Performs a call that is allowed, in the same way for HTTP and for MCP. `view` shows records in the way of the dialect.
+/// Performs a permitted call, for HTTP and MCP alike. `view` converts records into the dialect's form.
 ///
 /// # Errors
 /// Those of the operation, and of [`execute`].

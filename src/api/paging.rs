@@ -1,4 +1,4 @@
-//! Parts of lists by cursor, as `/kb/v1` and the dashboard dialect ask for and answer them.
+//! Cursor paging of `/kb/v1` and the dashboard dialect.
 
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -6,18 +6,18 @@ use utoipa::{IntoParams, ToSchema};
 use crate::error::Result;
 use crate::page::Page;
 
-/// Which part of a list.
+/// Paging parameters.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct Paging {
-    /// Items wanted, 1 to 500.
+    /// Maximum number of items, 1 to 500.
     pub limit: Option<i64>,
-    /// `nextCursor` of the page before.
+    /// `nextCursor` of the previous page.
     pub cursor: Option<String>,
 }
 
 impl Paging {
-    /// The page.
+    /// Returns the requested page.
     ///
     /// # Errors
     /// `limit_out_of_range`, `cursor_invalid`.
@@ -26,7 +26,7 @@ impl Paging {
     }
 }
 
-/// Where a list goes on.
+/// Position of the next page.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Pagination {

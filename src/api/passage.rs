@@ -1,4 +1,4 @@
-//! What every request passes through: an id, a span, metrics, and headers that keep browsers careful.
+//! Middleware of every request: request id, tracing span, metrics, and security headers.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,13 +18,13 @@ tokio::task_local! {
 
 const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The id of the request being answered; empty outside of one.
+/// Returns the id of the current request; empty outside of one.
 #[must_use]
 pub fn request_id() -> String {
     REQUEST_ID.try_with(Clone::clone).unwrap_or_default()
 }
 
-/// Takes the caller's request id when it is a plain word, gives one otherwise; logs and counts the request.
+/// Accepts the caller's request id if it is a plain word and generates one otherwise; logs and counts the request.
 pub(super) async fn observe(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let given = request.headers().get(HEADER).and_then(|v| v.to_str().ok());
     let plain = |id: &&str| {
@@ -63,18 +63,18 @@ pub(super) async fn observe(State(app): State<Arc<App>>, request: Request, next:
     response
 }
 
-/// Marks the answer of a handler that panicked, until it gets the shape of its dialect.
+/// Marks the response of a panicked handler until it is converted into the dialect's envelope.
 #[derive(Debug, Clone, Copy)]
 struct Panicked;
 
-/// What is left when a handler panics; the panic itself is in the log.
+/// Returns the response of a panicked handler; the panic itself is logged.
 pub(super) fn panicked(_: Box<dyn std::any::Any + Send>) -> Response {
     let mut response = StatusCode::INTERNAL_SERVER_ERROR.into_response();
     response.extensions_mut().insert(Panicked);
     response
 }
 
-/// Gives the answer of a handler that panicked the shape of its dialect.
+/// Converts the response of a panicked handler into the dialect's envelope.
 pub(super) async fn shape_panics(request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().cloned();
     let response = next.run(request).await;
@@ -88,7 +88,7 @@ fn shaped(route: &str, response: Response) -> Response {
     response
 }
 
-/// Headers against sniffing and framing.
+/// Sets headers against content sniffing and framing.
 pub(super) async fn harden(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
@@ -105,7 +105,7 @@ pub(super) async fn harden(request: Request, next: Next) -> Response {
         .get(header::CONTENT_TYPE)
         .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
     if streams {
-        // nginx would keep events back until its buffer is full.
+        // nginx buffers events otherwise.
         headers.insert(
             HeaderName::from_static("x-accel-buffering"),
             HeaderValue::from_static("no"),

@@ -1,6 +1,5 @@
-//! Accepts connections and bounds what each may cost, whatever its client does: a time for the head of a request, a time for taking an answer, a
-//! number in all and a number per address. When the number is reached, connections are still served, but one request each and in a hurry, so that
-//! a health check gets through.
+//! Accepts connections and bounds the cost of each: the time for a request's head, the time for reading a response, the total number and the number per
+//! address. Above the total, connections are still accepted, but with one request and a short timeout each, so that health checks succeed.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -24,18 +23,18 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::limits::{Counted, Counts, Full};
 
-/// Bytes of a request's head, and of a body that are read ahead.
+/// Maximum bytes of a request head, and bytes of a body that are read ahead.
 const BUFFER: usize = 32 << 10;
-/// Connections that are served in a hurry above the configured number, so that health checks get through.
+/// Additional connections above the configured number, with a short timeout, for health checks.
 const SPARE: usize = 256;
-/// Time for the head of a request on one of these.
+/// Time for the request head on an additional connection.
 const HURRY: Duration = Duration::from_secs(2);
-/// File descriptors that connections leave to everything else.
+/// File descriptors reserved for uses other than connections.
 const RESERVED_FILES: u64 = 1024;
-/// Pause after the system refuses to accept, as when it has no file descriptors left.
+/// Pause after `accept` fails, for example for lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// The address that a request comes from: that of the connection or, behind a proxy that the configuration names, the one that the proxy gives.
+/// The address of the client: that of the connection or, behind a configured proxy, the one that the proxy reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ClientAddress(pub IpAddr);
 
@@ -87,7 +86,7 @@ impl Limits {
         self.proxies.iter().any(|net| net.contains(&address))
     }
 
-    /// The last address in `X-Forwarded-For` that is not a proxy of ours; only proxies of ours are believed.
+    /// Returns the last address in `X-Forwarded-For` that is not a configured proxy; the header is only trusted from configured proxies.
     fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         if !self.is_proxy(peer) {
             return peer;
@@ -106,10 +105,10 @@ impl Limits {
     }
 }
 
-/// Serves until `stop` fires, then waits until every connection has ended what it was doing.
+/// Serves until `stop` fires, then waits for open requests to complete.
 ///
 /// # Errors
-/// `config_invalid` for proxies that are none.
+/// `config_invalid` for malformed proxies.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -133,7 +132,7 @@ pub async fn serve(
             }
         };
         let address = peer.ip().to_canonical();
-        // A proxy brings everybody's connections, and on this machine is whoever runs it.
+        // A proxy carries the connections of many clients, and loopback belongs to the operator.
         let most = if address.is_loopback() || limits.is_proxy(address) {
             usize::MAX
         } else {
@@ -174,7 +173,7 @@ fn connect(
     }
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(limits.stall));
-    // A clone of the router shares everything; one with its state applied would copy every route.
+    // Cloning the router is cheap; a router with its state applied would copy every route.
     let (router, limits) = (router.clone(), Arc::clone(limits));
     let head = if crowded { HURRY } else { limits.head };
     let service = service_fn(move |request: Request<Incoming>| {

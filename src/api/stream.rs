@@ -1,5 +1,5 @@
-//! Streams of events (SSE) that resume: first what is stored after the position that a client names, then what happens. A stream ends when
-//! its key or session does, and streams are counted.
+//! Resumable event streams (SSE): stored events after a given position, followed by live events. A stream ends with its key or session, and the number of
+//! streams is limited.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -19,13 +19,13 @@ use crate::error::{Error, Result};
 use crate::events::{self, Stored};
 use crate::limits::{Counted, Full};
 
-/// How often the key or session of a stream is looked at again.
+/// Interval at which the key or session of a stream is checked.
 const RECHECK: Duration = Duration::from_secs(5);
 
-/// Which events a stream carries, of those of its tenant.
+/// Filter of a stream's events, within the tenant.
 pub(super) type Wanted = Box<dyn Fn(&Caller, &Stored) -> bool + Send + Sync>;
 
-/// Reads the position after which a client resumes: `Last-Event-ID`, or the parameter of clients that cannot set headers.
+/// Reads the position to resume after: `Last-Event-ID`, or the parameter for clients that cannot set headers.
 ///
 /// # Errors
 /// `last_event_id_invalid`.
@@ -33,7 +33,7 @@ pub(super) fn resumes(headers: &HeaderMap, parameter: Option<i64>) -> Result<Opt
     let Some(header) = headers.get("last-event-id") else {
         return Ok(parameter);
     };
-    // A browser sends an empty one when it has seen no event with an id.
+    // Browsers send an empty header when they have not received an id yet.
     if header.as_bytes().trim_ascii().is_empty() {
         return Ok(parameter);
     }
@@ -46,10 +46,10 @@ pub(super) fn resumes(headers: &HeaderMap, parameter: Option<i64>) -> Result<Opt
     })
 }
 
-/// Streams the wanted events of a caller's tenant after a position, or from now on.
+/// Streams the wanted events of a caller's tenant after a position, or live events only.
 ///
 /// # Errors
-/// `too_many_streams`; as the database says.
+/// `too_many_streams`; those of the database.
 pub(super) async fn of_events(
     app: &Arc<App>,
     caller: Caller,
@@ -63,7 +63,7 @@ pub(super) async fn of_events(
         Full::Key => Error::rate_limited("this tenant has too many streams of events open"),
         Full::All => Error::unavailable("too_many_streams", "too many streams of events are open"),
     })?;
-    // The subscription starts before stored events are read, so nothing falls between.
+    // Subscribes before reading stored events, so that no event is missed.
     let (live, now) = app.feed.subscribe(&app.db).await?;
     let tail = Tail {
         app: Arc::clone(app),
@@ -91,9 +91,9 @@ struct Tail {
     app: Arc<App>,
     caller: Caller,
     wanted: Wanted,
-    /// The position up to which events were looked at.
+    /// Position of the last processed event.
     after: i64,
-    /// Whether there may be events after it that have to be read from the database.
+    /// Whether the database may have events after that position.
     stored: bool,
     ready: VecDeque<Arc<Stored>>,
     live: Receiver<Arc<Stored>>,
@@ -102,7 +102,7 @@ struct Tail {
 }
 
 impl Tail {
-    /// The next event; `None` when the caller may see no more.
+    /// Returns the next event; `None` when the caller's access has ended.
     async fn next(&mut self) -> Option<Arc<Stored>> {
         let mut recheck = tokio::time::interval_at(self.checked + RECHECK, RECHECK);
         recheck.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -123,7 +123,7 @@ impl Tail {
             tokio::select! {
                 event = self.live.recv() => match event {
                     Ok(event) => self.take(event),
-                    // This stream was slow: the database has what it missed.
+                    // The stream was too slow for the channel; the missed events are read from the database.
                     Err(RecvError::Lagged(_)) => self.stored = true,
                     Err(RecvError::Closed) => return None,
                 },
@@ -142,7 +142,7 @@ impl Tail {
         }
     }
 
-    /// Reads the next stored events; the last page leads over to the live ones.
+    /// Reads the next page of stored events; an empty page switches to live events.
     async fn read(&mut self) {
         match events::after(&self.app.db, self.caller.tenant(), self.after).await {
             Ok(stored) => {
@@ -162,7 +162,7 @@ impl Tail {
         match sessions::is_valid(self.app.sessions(), &self.caller).await {
             Ok(valid) => valid,
             Err(error) => {
-                // Whoever cannot be checked now is checked again soon.
+                // On an error the stream stays open until the next check.
                 tracing::error!(error = %error, "the key of a stream cannot be checked");
                 true
             }

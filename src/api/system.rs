@@ -1,4 +1,4 @@
-//! Health, readiness, metrics.
+//! Health, readiness and metrics endpoints.
 
 use axum::Json;
 use axum::extract::State;
@@ -17,15 +17,15 @@ use crate::db::args;
 use crate::error::{Error, Result};
 use crate::jobs;
 
-/// What `/metrics` renders.
+/// Handle of the metrics rendered at `/metrics`.
 #[derive(Debug, Clone)]
 pub struct Metrics(Option<PrometheusHandle>);
 
 impl Metrics {
-    /// Installs the recorder of the process. Only one can be: later calls render what is not theirs, so tests use [`Metrics::none`].
+    /// Installs the metrics recorder of the process. Only one can be installed, so tests use [`Metrics::none`].
     ///
     /// # Errors
-    /// When there is one already.
+    /// When a recorder is already installed.
     pub fn install() -> Result<Self> {
         let failed = |e: metrics_exporter_prometheus::BuildError| {
             Error::internal("metrics cannot be recorded").with_source(e)
@@ -44,7 +44,7 @@ impl Metrics {
         Ok(Self(Some(handle)))
     }
 
-    /// Renders nothing.
+    /// Returns a handle that renders nothing.
     #[must_use]
     pub fn none() -> Self {
         Self(None)
@@ -115,9 +115,9 @@ pub(super) fn routes() -> OpenApiRouter<Service> {
 /// State of the process.
 #[derive(Debug, Serialize, ToSchema)]
 struct Health {
-    /// `ok`; `starting` while model and indexes are being opened, `building` while an index does not have everything since the start.
+    /// `ok`; `starting` while model and indexes are being opened, `building` while an index is incomplete since the start.
     status: &'static str,
-    /// What is not as it should be; absent when all is well.
+    /// Degraded components; absent when there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     degraded: Vec<String>,
     /// Version of the program.
@@ -126,7 +126,7 @@ struct Health {
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Whether the process lives.
+/// Reports that the process is alive.
 #[utoipa::path(get, path = "/healthz", tag = "system", responses((status = 200, body = Health)))]
 async fn healthz() -> Json<Health> {
     Json(Health::of("ok", Vec::new()))
@@ -142,7 +142,7 @@ impl Health {
     }
 }
 
-/// Whether it can serve: the database answers, model and indexes are open and, unless the configuration says otherwise, no index is being built.
+/// Reports whether the process can serve: the database responds, model and indexes are open and, unless configured otherwise, no index is being built.
 #[utoipa::path(get, path = "/readyz", tag = "system", responses((status = 200, body = Health), (status = 503, body = Fault)))]
 async fn readyz(State(service): State<Service>) -> std::result::Result<Response, Problem> {
     let app = &service.app;
@@ -167,7 +167,7 @@ async fn readyz(State(service): State<Service>) -> std::result::Result<Response,
     Ok((code, Json(Health::of(status, summary.summaries()))).into_response())
 }
 
-/// Metrics in Prometheus' text format; wants a key with `system:read`.
+/// Returns metrics in Prometheus' text format; requires a key with `system:read`.
 #[utoipa::path(get, path = "/metrics", tag = "system", security(("key" = [])), responses((status = 200, body = String), (status = "4XX", body = Fault)))]
 async fn render(
     State(service): State<Service>,

@@ -1,4 +1,4 @@
-//! Multipart uploads: files are stored while they arrive, everything is counted, and errors are domain errors that each dialect dresses.
+//! Multipart uploads: files are stored while they arrive, everything is bounded, and errors are domain errors for the dialects to convert.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,23 +20,23 @@ use crate::error::{Error, Result};
 use crate::kb::datasets::ChunkSettings;
 use crate::kb::documents::UploadPolicy;
 
-/// Longest field of a form that is no file, in bytes.
+/// Longest field that is not a file, in bytes.
 const TEXT_FIELD: usize = 1 << 20;
-/// Fields of a form beside its files.
+/// Maximum number of fields besides files.
 const FIELDS: usize = 32;
-/// Bytes that may arrive without a field getting on: what a field's head, or what stands before the first one, may have at most.
+/// Bytes that may arrive without progress in a field: limits the head of a field and the preamble.
 const HEAD: usize = 64 << 10;
 
-/// Where the files of a form go.
+/// Destination of uploaded files.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Target<'a> {
-    /// To the blobs of a tenant.
+    /// The blobs of a tenant.
     Blobs(&'a str),
-    /// Into a folder, numbered from 0.
+    /// A folder, with files numbered from 0.
     Folder(&'a Path),
 }
 
-/// A file that was received.
+/// A received file.
 #[derive(Debug)]
 pub(crate) struct Received {
     pub(crate) file_name: String,
@@ -44,7 +44,7 @@ pub(crate) struct Received {
     pub(crate) stored: Stored,
 }
 
-/// What an upload holds.
+/// The content of an upload.
 #[derive(Debug, Default)]
 pub(crate) struct Form {
     pub(crate) files: Vec<Received>,
@@ -54,10 +54,10 @@ pub(crate) struct Form {
     pub(crate) meeting: UploadPolicy,
 }
 
-/// Parts of a form, whose reader cannot be made to hold more than [`HEAD`] and one piece of the body.
+/// Parts of a form, with memory bounded to [`HEAD`] and one chunk of the body.
 struct Parts {
     multipart: Multipart<'static>,
-    /// Bytes that were read since a field got on.
+    /// Bytes read since the last progress in a field.
     unclaimed: Arc<AtomicUsize>,
 }
 
@@ -76,7 +76,7 @@ impl Parts {
         let mut pieces = body.into_data_stream();
         let mut rested = true;
         let pieces = futures::stream::poll_fn(move |context| {
-            // The reader takes all that is ready before it looks at any of it: one piece at a time is ready.
+            // The reader drains the stream while it is ready, so only one chunk is made ready at a time.
             if !std::mem::replace(&mut rested, true) {
                 context.waker().wake_by_ref();
                 return Poll::Pending;
@@ -105,7 +105,7 @@ impl Parts {
         Ok(field)
     }
 
-    /// The content of a field.
+    /// Returns the content of a field as a stream.
     fn content(
         &self,
         field: Field<'static>,
@@ -117,7 +117,7 @@ impl Parts {
         })
     }
 
-    /// A field that is no file, held in memory and therefore bounded.
+    /// Reads a field that is not a file into memory, up to the limit.
     async fn text(&self, field: Field<'static>) -> Result<String> {
         let (mut bytes, mut content) = (Vec::new(), self.content(field));
         while let Some(piece) = content.next().await {
@@ -156,7 +156,7 @@ fn broken(error: &dyn std::fmt::Display) -> Error {
     )
 }
 
-/// An error of the form's reader, or the one of ours that it carries.
+/// Converts an error of the multipart reader, or returns the domain error that it wraps.
 #[expect(
     clippy::wildcard_enum_match_arm,
     reason = "of the many variants of foreign enums only some are told apart"
@@ -171,7 +171,7 @@ fn failed(error: multer::Error) -> Error {
     }
 }
 
-/// Whether the body is announced to be longer than an upload may be.
+/// Checks that the announced length of the body is within the upload limit.
 ///
 /// # Errors
 /// `batch_too_large`.
@@ -180,7 +180,7 @@ pub(crate) fn check_length(app: &App, headers: &HeaderMap) -> Result<()> {
         .get(header::CONTENT_LENGTH)
         .and_then(|v| v.to_str().ok())
         .and_then(|v| v.parse::<u64>().ok());
-    // The form itself adds some hundred bytes per file.
+    // The multipart framing adds some hundred bytes per file.
     let most = (app.config.upload_batch_mb << 20) + (1 << 20);
     match announced {
         Some(length) if length > most => Err(batch_too_large(app)),
@@ -188,11 +188,11 @@ pub(crate) fn check_length(app: &App, headers: &HeaderMap) -> Result<()> {
     }
 }
 
-/// Receives a form; its files are stored while they arrive.
+/// Receives a form and stores its files while they arrive.
 ///
 /// # Errors
 /// `form_invalid`, `field_unknown`, `field_too_large`, `too_many_files`, `batch_too_large`, `file_too_large`, `empty_file`, `unsupported_format`,
-/// and those of single fields.
+/// and those of the form's fields.
 pub(crate) async fn receive(
     app: &App,
     headers: &HeaderMap,
@@ -259,8 +259,8 @@ pub(crate) async fn receive(
     Ok(form)
 }
 
-/// A file's name as its sender has it, with its folders (`guide/README.md`): files of one name in different folders are different files. Roots, `.` and `..` are left out, and of
-/// a path on a Windows drive, which old browsers send, everything but the last part.
+/// Returns a file's name as sent, with its folders (`guide/README.md`): files of one name in different folders are different files. Roots, `.` and `..` are
+/// removed; of a path on a Windows drive, which old browsers send, only the last part is kept.
 fn named(sent: &str) -> String {
     let mut parts = sent
         .split(['/', '\\'])
@@ -328,7 +328,7 @@ async fn store(
     })
 }
 
-/// Writes a file into a folder; it is no blob, so it has no hash.
+/// Writes a file into a folder. It is not a blob, so it has no hash.
 async fn write(
     path: &Path,
     mut content: impl Stream<Item = Result<Bytes>> + Unpin,
@@ -389,7 +389,7 @@ mod tests {
 
     const FORM: &str = "multipart/form-data; boundary=b";
 
-    /// What is read of a body that arrives in these pieces.
+    /// Reads a form whose body arrives in these pieces.
     async fn read(pieces: Vec<Vec<u8>>) -> Result<Vec<(String, usize)>> {
         let headers =
             HeaderMap::from_iter([(header::CONTENT_TYPE, FORM.parse().expect("a header"))]);

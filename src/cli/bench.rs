@@ -1,4 +1,4 @@
-//! `cairn bench`: ingestion and search measured on this machine, as ratios against a baseline in the same run where there is one.
+//! `cairn bench`: measures ingestion and search on this machine, as ratios against a baseline in the same run where there is one.
 //!
 //! The texts are sentences of Cairn's own documentation in a fixed random order, so that every run measures the same.
 
@@ -105,10 +105,10 @@ async fn measure(
     )
     .await?;
 
-    // One document into an idle system: how long until it can be found.
+    // One document in an idle system: time until it is searchable.
     let (first_keyword, first_vector) = first_hits(app, caller, &dataset.id).await?;
 
-    // Ingestion against the model alone, on the same texts.
+    // Ingestion against the bare model, on the same texts.
     let texts: Vec<String> = (0..args.documents)
         .map(|n| document(&mut random, &sentences, n))
         .collect();
@@ -149,7 +149,7 @@ async fn measure(
     );
     let ingest_memory = memory();
 
-    // Search among many.
+    // Search in a large index.
     let planted = Instant::now();
     plant(
         app,
@@ -252,8 +252,8 @@ async fn measure(
     Ok(Done::All)
 }
 
-/// What each feature costs: its name, the median of its searches in milliseconds, and the ratio to the plain search of the same queries. All take turns
-/// on each query, so that a disturbance hits all alike; embedding the query is not part of it.
+/// Measures the cost of each feature: its name, the median latency of its searches in milliseconds, and the ratio to the plain search of the same queries. The
+/// features alternate on each query, so that disturbances affect all equally; embedding the query is excluded.
 async fn features(
     app: &Arc<App>,
     caller: &Caller,
@@ -297,7 +297,7 @@ async fn features(
             cache: false,
             ..Request::new(query.join(" "), vec![dataset_id.to_owned()])
         };
-        // The vectors of the query are remembered from here on.
+        // The query vectors are cached from here on.
         let mut warm = plain.clone();
         warm.plain = false;
         for request in [&plain, &warm] {
@@ -337,7 +337,7 @@ async fn features(
         .collect())
 }
 
-/// A document of about eight chunks.
+/// Returns a document of about eight chunks.
 fn document(random: &mut Rng, sentences: &[&str], n: usize) -> String {
     let mut text = format!("Report number {n} of the bench.\n\n");
     while text.split_whitespace().count() < 1100 {
@@ -480,7 +480,7 @@ async fn plant(
     }
 }
 
-/// Resident memory of this process in MB; 0 where the system does not tell.
+/// Returns the resident memory of this process in MB; 0 where the system does not report it.
 fn memory() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find(|l| l.starts_with("VmRSS:"));

@@ -1,4 +1,4 @@
-//! A small client of Cairn's own API, for commands that talk to a running server.
+//! A small client of Cairn's own API, for commands that use a running server.
 
 use reqwest::{Client as Http, RequestBuilder};
 use serde_json::Value;
@@ -15,7 +15,7 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// The client that the flags ask for; `None` without `--url`.
+    /// Returns the client for the given flags; `None` without `--url`.
     pub(super) fn new(remote: &Remote) -> Result<Option<Self>> {
         let Some(url) = &remote.url else {
             return Ok(None);
@@ -54,7 +54,7 @@ impl Client {
             .bearer_auth(&self.key)
     }
 
-    /// Sends a request and reads its JSON answer; a fault of the server becomes an error with the server's words.
+    /// Sends a request and reads its JSON response; an error response becomes an error with the server's message.
     pub(super) async fn send(request: RequestBuilder) -> Result<Value> {
         let response = request.send().await.map_err(|e| unreachable(&e))?;
         let status = response.status();
@@ -72,7 +72,7 @@ impl Client {
         ))
     }
 
-    /// Every item of a paged list.
+    /// Returns every item of a paged list.
     pub(super) async fn all(&self, path: &str) -> Result<Vec<Value>> {
         let (mut all, mut cursor) = (Vec::new(), None::<String>);
         loop {
@@ -91,7 +91,7 @@ impl Client {
         }
     }
 
-    /// The id of a dataset by name or id; made from `new` when there is none.
+    /// Returns the id of a dataset by name or id; creates it from `new` when there is none.
     pub(super) async fn dataset_or_new(&self, wanted: &str, new: &Value) -> Result<String> {
         let known = self.datasets().await?;
         if let Some((_, id)) = known
@@ -104,7 +104,7 @@ impl Client {
         Ok(created["id"].as_str().unwrap_or_default().to_owned())
     }
 
-    /// Datasets as name and id.
+    /// Returns the datasets as name and id.
     pub(super) async fn datasets(&self) -> Result<Vec<(String, String)>> {
         let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         Ok(self

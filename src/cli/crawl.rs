@@ -1,4 +1,4 @@
-//! `cairn crawl`: a website into a dataset, of a data directory or a server, with what became of every address.
+//! `cairn crawl`: crawls a website into a dataset of a data directory or a server, and reports the outcome of every address.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -113,7 +113,7 @@ impl CrawlArgs {
         }
     }
 
-    /// Name and expression of the schedule.
+    /// Returns the name and cron expression of the schedule.
     fn schedule(&self) -> Option<(String, Option<String>)> {
         let when = self.schedule.as_ref()?;
         if ["manual", "weekly", "monthly"].contains(&when.as_str()) {
@@ -124,7 +124,7 @@ impl CrawlArgs {
     }
 }
 
-/// Where the crawl is done; what both say is what the API says.
+/// Where the crawl runs; both variants return the API's JSON.
 enum Place {
     Here {
         app: Arc<App>,
@@ -147,7 +147,7 @@ pub(super) async fn run(global: &Global, args: CrawlArgs) -> Result<Done> {
     let app = global.app().await?;
     app.embedder_with(output::downloads(global.json)).await?;
     let caller = app.local_caller(tenants::DEFAULT).await?;
-    // What is wrong with the settings is said before anything is made.
+    // Reports invalid settings before anything is created.
     app.outgoing
         .check(&args.settings().checked(app.clock.now())?.start()?)?;
     let dataset = match datasets::by_name(&app, &caller, &args.dataset).await {
@@ -192,7 +192,7 @@ impl Place {
                     sites::schedule(app, caller, dataset, &site.id, &schedule).await?;
                 }
                 let crawl = match crawls::last(app, &site).await? {
-                    // One that was cut short, by a crash or from the keyboard, goes on when it is the same.
+                    // A crawl interrupted by a crash or by the user is resumed when its settings are the same.
                     Some(last)
                         if !last.is_over()
                             && last.scheduled_for.is_none()
@@ -291,7 +291,7 @@ fn show(bar: &ProgressBar, crawl: &Value, most: u32) {
     ));
 }
 
-/// Begins the crawl and watches it to its end.
+/// Starts the crawl and follows it until it ends.
 async fn follow(global: &Global, args: &CrawlArgs, place: &Place) -> Result<Done> {
     let mut crawl = place.begin(args).await?;
     let id = crawl["id"].as_str().unwrap_or_default().to_owned();

@@ -1,4 +1,4 @@
-//! `cairn demo`: Cairn's own documentation, ingested, searched, explained, and served.
+//! `cairn demo`: ingests, searches, explains and serves Cairn's own documentation.
 
 use clap::Args;
 
@@ -34,7 +34,7 @@ pub(super) struct DemoArgs {
 const QUERY: &str = "how are vector and keyword scores blended?";
 const DATASET: &str = "cairn-docs";
 
-/// The documentation of the tree, as it was when the program was built.
+/// The documentation of the repository at build time.
 const DOCUMENTS: [(&str, &str); 14] = [
     ("README.md", include_str!("../../README.md")),
     ("CHANGELOG.md", include_str!("../../CHANGELOG.md")),
@@ -178,7 +178,7 @@ pub(super) async fn run(global: &Global, args: DemoArgs) -> Result<Done> {
     Ok(Done::All)
 }
 
-/// A key for this dataset only; the one of an earlier demo ends.
+/// Creates a key for this dataset only, and revokes the one of an earlier demo.
 async fn demo_key(app: &App, caller: &Caller, dataset_id: &str) -> Result<String> {
     let old = keys::list(
         &app.db,

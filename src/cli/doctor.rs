@@ -1,4 +1,4 @@
-//! `cairn doctor`: whether SQL, both indexes, blobs and model agree. `--repair` builds anew what does not.
+//! `cairn doctor`: checks that SQL, both indexes, blobs and model agree. `--repair` rebuilds what does not.
 
 use clap::Args;
 use serde::Serialize;
@@ -36,29 +36,29 @@ pub(super) struct DoctorArgs {
     new_secret_key: bool,
 }
 
-/// What was found about a dataset.
+/// Findings about a dataset.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Finding {
     dataset_id: String,
     #[serde(flatten)]
     indexes: Drift,
-    /// Chunks whose stored text does not give their hash.
+    /// Chunks whose stored text does not match their hash.
     damaged: usize,
     /// Documents that are neither finished nor queued.
     stuck: usize,
-    /// Chunk texts stored twice within one document and place.
+    /// Chunk texts stored twice within one document and position.
     doubled: usize,
     /// Documents whose source or text is not in the blob store.
     blobs_missing: usize,
-    /// Embeddings with another length than the model's, or with numbers that are none.
+    /// Embeddings of other dimensions than the model's, or with values that are not finite.
     embeddings_damaged: usize,
-    /// Whether the bytes of the keyword index's files are not those that were written.
+    /// Whether the files of the keyword index have been altered.
     keyword_altered: bool,
-    /// Documents whose stored source or text has other bytes than its hash says; with `--verify-blobs`.
+    /// Documents whose stored source or text does not match its hash; with `--verify-blobs`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     blobs_altered: Vec<String>,
-    /// Why an index could not follow.
+    /// Errors of indexes that could not follow the log.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     failing: Vec<String>,
     repaired: bool,
@@ -77,7 +77,7 @@ impl Finding {
             + self.failing.len()
     }
 
-    /// Whether building indexes anew, or embedding again, helps.
+    /// Returns whether rebuilding indexes or embedding again helps.
     fn can_be_repaired(&self) -> bool {
         self.indexes.total() > 0
             || self.keyword_altered
@@ -206,7 +206,7 @@ pub(super) async fn run(global: &Global, args: DoctorArgs) -> Result<Done> {
     }
 }
 
-/// What the Qdrant servers say of themselves and of their collections.
+/// Status of the Qdrant servers and their collections.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Servers {
@@ -309,7 +309,7 @@ async fn examine(app: &App, engine: &Engine, head: &Head, verify_blobs: bool) ->
     })
 }
 
-/// Hashes of texts whose embedding is damaged.
+/// Returns the hashes of texts whose embedding is damaged.
 async fn damaged_embeddings(app: &App, head: &Head) -> Result<Vec<String>> {
     let length = usize::try_from(head.vector_size).unwrap_or(0);
     let (mut found, mut after) = (Vec::new(), String::new());
@@ -334,7 +334,7 @@ async fn damaged_embeddings(app: &App, head: &Head) -> Result<Vec<String>> {
     }
 }
 
-/// Removes damaged embeddings, and has their documents embedded again.
+/// Removes damaged embeddings, and queues their documents for embedding.
 async fn forget_damaged(app: &App, head: &Head) -> Result<()> {
     let hashes = damaged_embeddings(app, head).await?;
     let documents: Vec<(String,)> = app
@@ -359,7 +359,7 @@ async fn forget_damaged(app: &App, head: &Head) -> Result<()> {
     tx.commit().await
 }
 
-/// Documents whose stored source or text has other bytes than its hash says.
+/// Returns documents whose stored source or text does not match its hash.
 async fn blobs_altered(app: &App, head: &Head) -> Result<Vec<String>> {
     let rows: Vec<(String, String, Option<String>)> = app
         .db
@@ -372,7 +372,7 @@ async fn blobs_altered(app: &App, head: &Head) -> Result<Vec<String>> {
     for (id, source, text) in rows {
         for hash in [Some(source), text].into_iter().flatten() {
             match app.blobs.is_sound(&head.tenant_id, &hash).await {
-                // Those that are missing are counted already.
+                // Missing blobs are counted already.
                 Ok(true) => {}
                 Err(error) if error.code() == "blob_not_found" => {}
                 Ok(false) => {

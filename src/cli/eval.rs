@@ -1,8 +1,8 @@
 //! `cairn eval`: retrieval measured on a collection in BEIR layout (`corpus.jsonl[.gz]`, `queries.jsonl[.gz]`, `qrels/test.tsv`).
 //!
-//! Whole documents are single chunks where they fit (2,048 tokens). The index is kept under `eval` in the data directory, so that a second
-//! run embeds nothing. Compared are vectors only, keywords only, reciprocal rank fusion, the default blend, and the blend with feedback; then the
-//! weight of the vectors is tuned on one half of the queries and reported on the other.
+//! Whole documents are single chunks where they fit (2,048 tokens). The index is kept under `eval` in the data directory, so that a second run embeds nothing.
+//! Compared are vectors only, keywords only, reciprocal rank fusion, the default blend, and the blend with feedback; then the vector weight is tuned on one
+//! half of the queries and reported on the other.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{BufRead, BufReader, Read};
@@ -72,7 +72,7 @@ struct QueryLine {
     text: String,
 }
 
-/// What one configuration reached.
+/// Result of one configuration.
 #[derive(Debug, Serialize)]
 struct Row {
     configuration: &'static str,
@@ -80,13 +80,13 @@ struct Row {
     measures: Measures,
     /// Median latency without embedding the query, in milliseconds.
     p50_ms: f64,
-    /// 95th percentile of the same.
+    /// 95th percentile of the same latency.
     p95_ms: f64,
 }
 
-/// Hits per query for the measures.
+/// Hits per query over which measures are computed.
 const DEPTH: usize = 100;
-/// Queries timed, with ten hits each, one after the other.
+/// Number of queries timed, with ten hits each, one after the other.
 const TIMED: usize = 300;
 
 pub(super) async fn run(global: &Global, args: EvalArgs) -> Result<Done> {
@@ -268,17 +268,17 @@ fn gate(args: &EvalArgs, rows: &[Row]) -> Result<Done> {
     }
 }
 
-/// The best weight of the vectors on one half of the queries, and what it is worth on the other.
+/// The best vector weight on one half of the queries, and its measures on the other.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Tuned {
     tuned_on: usize,
     tested_on: usize,
-    /// Absent: what suits each query.
+    /// `None`: chosen per query.
     alpha: Option<f32>,
-    /// nDCG@10 of the default on the queries for testing.
+    /// nDCG@10 of the default on the test queries.
     before: f64,
-    /// The same of the best weight.
+    /// nDCG@10 of the best weight on the test queries.
     after: f64,
     gain: Interval,
     /// nDCG@10 by weight, over all queries.
@@ -296,7 +296,7 @@ async fn tuned(
         .into_iter()
         .map(|(name, document)| (document.id, name))
         .collect();
-    // For every query, the nDCG@10 of every weight.
+    // nDCG@10 of every weight, for each query.
     let mut rows: Vec<(bool, Vec<f64>)> = Vec::with_capacity(queries.len());
     for (_, text, judged) in queries {
         let request = Request {
@@ -383,7 +383,7 @@ fn malformed(what: &str) -> impl Fn(serde_json::Error) -> Error + '_ {
     move |e| Error::invalid("collection_malformed", format!("{what}: {e}"))
 }
 
-/// Queries that have judgements, with them.
+/// Returns the queries that have judgements, with these.
 fn read_queries(args: &EvalArgs) -> Result<Vec<(String, String, Judgements)>> {
     let path = args.dir.join("qrels/test.tsv");
     let text = std::fs::read_to_string(&path)
@@ -391,7 +391,7 @@ fn read_queries(args: &EvalArgs) -> Result<Vec<(String, String, Judgements)>> {
     let mut judged: HashMap<String, Judgements> = HashMap::new();
     for line in text.lines() {
         let cells: Vec<&str> = line.split('\t').collect();
-        // The header has no number.
+        // The grade of the header line is not a number.
         if let [query, document, grade] = cells[..]
             && let Ok(grade) = grade.trim().parse()
         {
@@ -419,7 +419,7 @@ fn read_queries(args: &EvalArgs) -> Result<Vec<(String, String, Judgements)>> {
     }
 }
 
-/// The dataset of the collection, with every document indexed.
+/// Returns the dataset of the collection, with every document indexed.
 async fn load(
     app: &Arc<App>,
     caller: &Caller,
@@ -475,7 +475,7 @@ async fn load(
             waiting.push(known.id);
             continue;
         }
-        // A document that is only a title is its own text.
+        // A document that has only a title uses it as its text.
         let (title, text) = if args.no_titles {
             (Some(String::new()), document.text)
         } else if document.text.trim().is_empty() {

@@ -1,4 +1,4 @@
-//! `cairn ingest`: files and folders into a dataset, of a data directory or a server. Unchanged files are left alone, changed ones replaced.
+//! `cairn ingest`: ingests files and folders into a dataset of a data directory or a server. Unchanged files are skipped, changed ones replaced.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -62,14 +62,14 @@ pub(super) struct IngestArgs {
     remote: Remote,
 }
 
-/// A file to ingest, with the name under which it is stored.
+/// A file to ingest, with its stored name.
 struct Source {
     path: PathBuf,
     name: String,
     mime_type: String,
 }
 
-/// What became of it.
+/// The outcome of a file.
 struct Outcome {
     name: String,
     status: String,
@@ -124,7 +124,7 @@ pub(super) async fn run(global: &Global, args: IngestArgs) -> Result<Done> {
     Ok(report(global, &outcomes, &skipped, began.elapsed()))
 }
 
-/// Files of the paths: named ones must be readable, those in folders are taken when their type is supported.
+/// Returns the files of the paths: named files must be readable, files in folders are included when their type is supported.
 fn collect(paths: &[PathBuf], pictures: bool) -> Result<(Vec<Source>, Vec<String>)> {
     let (mut sources, mut skipped) = (Vec::new(), Vec::new());
     for path in paths {
@@ -175,8 +175,8 @@ fn collect(paths: &[PathBuf], pictures: bool) -> Result<(Vec<Source>, Vec<String
     Ok((distinct(sources)?, skipped))
 }
 
-/// Each file once, under a name of its own: files of different folders that have the same name are called by their whole path, or one would replace the
-/// other as a new version of it.
+/// Returns each file once, with a unique name: files of the same name in different folders are named by their whole path, or one would replace the other as a
+/// new version.
 fn distinct(sources: Vec<Source>) -> Result<Vec<Source>> {
     let mut names: HashMap<String, HashSet<PathBuf>> = HashMap::new();
     let mut seen = HashSet::new();
@@ -248,7 +248,7 @@ async fn find_or_create(app: &Arc<App>, caller: &Caller, args: &IngestArgs) -> R
     }
 }
 
-/// Documents of a dataset by name.
+/// Returns the documents of a dataset by name.
 pub(super) async fn existing(
     app: &App,
     caller: &Caller,
@@ -351,7 +351,7 @@ async fn direct(
     Ok(outcomes)
 }
 
-/// Waits until documents, and what is inside them, are indexed or have failed, with a bar.
+/// Waits until documents, and the documents inside them, are indexed or have failed, with a progress bar.
 pub(super) async fn wait(
     app: &Arc<App>,
     caller: &Caller,
@@ -388,7 +388,7 @@ pub(super) async fn wait(
             bar.finish_and_clear();
             return Ok(current);
         }
-        // Not more than five looks a second, however often something happens.
+        // At most five polls per second, however often commits are signalled.
         tokio::time::sleep(Duration::from_millis(200)).await;
         tokio::select! {
             _ = commits_seen.changed() => {}

@@ -1,4 +1,4 @@
-//! `cairn keys`: API keys of a data directory. Works while a server runs on it.
+//! `cairn keys`: API keys of a data directory. Also works while a server is running.
 
 use clap::{Args, Subcommand};
 

@@ -61,15 +61,14 @@ pub(super) async fn run(global: &Global, args: McpArgs) -> Result<Done> {
     served.map(|()| Done::All)
 }
 
-/// Messages that are passed on at the same time.
+/// Messages forwarded concurrently.
 const AT_ONCE: usize = 8;
-/// Times that a message is sent to a server that is busy or cannot be reached.
+/// Attempts to send a message to a server that is busy or unreachable.
 const TRIES: u32 = 6;
-/// Longest wait between two of them.
+/// Longest delay between two attempts.
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
 
-/// Passes messages on to a server, one line each, and its answers back. Whatever goes wrong with one message is the answer to it; only the end of the input
-/// ends the relay.
+/// Forwards messages to a server, one per line, and writes its responses. An error of a message is its response; only the end of the input ends the relay.
 async fn relay(client: &Client) -> Result<Done> {
     let relay = Relay {
         client,
@@ -99,12 +98,12 @@ async fn relay(client: &Client) -> Result<Done> {
 
 struct Relay<'a> {
     client: &'a Client,
-    /// The version of the protocol that client and server agreed on.
+    /// Protocol version negotiated by client and server.
     version: OnceLock<String>,
 }
 
 impl Relay<'_> {
-    /// Returns the messages that a line from the client leads to; none for a notification.
+    /// Returns the responses to a line from the client; none for a notification.
     async fn answers(&self, line: &[u8]) -> Vec<Value> {
         if line.trim_ascii().is_empty() {
             return Vec::new();
@@ -125,7 +124,7 @@ impl Relay<'_> {
                 vec![failed(&message["id"], SERVER_ERROR, error.public_message())]
             }
             Err(error) => {
-                // Nobody waits for the answer to a notification.
+                // A notification has no response.
                 tracing::warn!(error = %error, "a notification was not forwarded");
                 Vec::new()
             }
@@ -140,7 +139,7 @@ impl Relay<'_> {
         answers
     }
 
-    /// Sends a message, again when the server is busy or has not been reached; what may have been carried out is not repeated.
+    /// Sends a message, and retries when the server is busy or was not reached; a message that may have been executed is not repeated.
     async fn exchange(&self, message: &Value) -> Result<Vec<Value>> {
         let mut tries = 0;
         loop {
@@ -178,7 +177,7 @@ impl Relay<'_> {
     }
 }
 
-/// Reads the messages of an answer.
+/// Reads the messages of a response.
 async fn read(response: Response) -> Result<Vec<Value>> {
     let status = response.status();
     let is_stream = response
@@ -220,9 +219,9 @@ async fn read(response: Response) -> Result<Vec<Value>> {
         .collect()
 }
 
-/// Code of JSON-RPC for what is no JSON.
+/// JSON-RPC code for invalid JSON.
 const PARSE_ERROR: i64 = -32700;
-/// Code of JSON-RPC for what the server's side could not do.
+/// JSON-RPC code for an error of the server.
 const SERVER_ERROR: i64 = -32000;
 
 fn failed(id: &Value, code: i64, message: &str) -> Value {

@@ -1,4 +1,4 @@
-//! The command line: what can be said, and where it leads.
+//! The command line: commands and their dispatch.
 
 mod bench;
 mod client;
@@ -128,18 +128,18 @@ struct Remote {
     key: Option<String>,
 }
 
-/// What a command ended with.
+/// Result of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Done {
     All,
-    /// Some of it failed; said on the output.
+    /// Part of it failed, as reported on the output.
     Part,
 }
 
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
-    // Two TLS providers are linked (the Qdrant client brings its own); one has to be chosen.
+    // Two TLS providers are linked (the Qdrant client brings its own); one must be selected.
     if rustls::crypto::aws_lc_rs::default_provider()
         .install_default()
         .is_err()
@@ -201,7 +201,7 @@ async fn dispatch(cli: Cli) -> Result<Done> {
 }
 
 impl Global {
-    /// Settings from all layers; `more` are flags of the command.
+    /// Returns the settings from all layers; `more` are flags of the command.
     fn settings(
         &self,
         more: &[(&'static str, Option<String>)],
@@ -226,7 +226,7 @@ impl Global {
         Config::load(self.config.as_deref(), &flags)
     }
 
-    /// Settings of a command that people run and wait for: only warnings are logged, unless asked otherwise.
+    /// Returns the settings of an interactive command: only warnings are logged unless configured otherwise.
     fn quiet_settings(&self) -> Result<Config> {
         let (mut config, figment) = self.settings(&[])?;
         if Config::origin(&figment, "log") == "default" {
@@ -236,7 +236,7 @@ impl Global {
         Ok(config)
     }
 
-    /// The application of such a command.
+    /// Returns the application for an interactive command.
     async fn app(&self) -> Result<Arc<App>> {
         let app = App::open(self.quiet_settings()?, Clock::system()).await?;
         crate::crm::migration::run(&app).await?;

@@ -1,4 +1,4 @@
-//! `cairn models`: what can be had, what is here, whether it is what it should be.
+//! `cairn models`: lists, fetches and verifies models.
 
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -92,7 +92,7 @@ pub(super) async fn run(global: &Global, args: ModelsArgs) -> Result<Done> {
                 settings.model = name;
             }
             let report = output::downloads(global.json);
-            // Loading proves that the files make a model, and that the runtime can be opened.
+            // Loading proves that the files are a model, and that the runtime can be opened.
             let spec = App::check_model(settings, report).await?;
             if global.json {
                 println!(

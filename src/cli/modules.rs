@@ -1,4 +1,4 @@
-//! `cairn modules`: what the workspace API of a tenant offers. Works while a server runs on the data directory.
+//! `cairn modules`: modules of a tenant's workspace API. Also works while a server is running.
 
 use clap::{Args, Subcommand};
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! What commands print: logs, progress bars, tables.
+//! Output of commands: logs, progress bars, tables.
 
 use std::io::IsTerminal;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 
 /// Sends logs to standard error, as text or JSON.
 pub(super) fn log(config: &Config) -> Result<()> {
-    // The engine warns about flags that only its server sets, at every start.
+    // qdrant-edge warns at every start about flags that only its server sets.
     let quieted = if config.log.contains("qdrant_edge") {
         config.log.clone()
     } else {
@@ -36,7 +36,7 @@ pub(super) fn log(config: &Config) -> Result<()> {
     outcome.map_err(|e| Error::internal("cannot set up logging").with_source(e.to_string()))
 }
 
-/// A bar on standard error; invisible for programs and without a terminal.
+/// Returns a progress bar on standard error; hidden with JSON output and without a terminal.
 pub(super) fn bar(total: u64, json: bool, template: &str) -> ProgressBar {
     if json || !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
@@ -79,7 +79,7 @@ pub(super) fn downloads(json: bool) -> Report {
     })
 }
 
-/// Rows in columns; numbers to the right.
+/// Formats rows in columns; numbers are right-aligned.
 pub(super) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     let width = |i: usize| {
         rows.iter()

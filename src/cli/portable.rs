@@ -1,4 +1,4 @@
-//! `cairn export`, `import` and `backup`: a dataset as one file, and a data directory as another one.
+//! `cairn export`, `import` and `backup`: a dataset as one file, and a copy of a data directory.
 
 use std::path::{Path, PathBuf};
 
@@ -168,12 +168,12 @@ pub(super) async fn backup(global: &Global, arguments: BackupArgs) -> Result<Don
     let (blobs, data_dir) = (config.data_dir.join("blobs"), config.data_dir.clone());
     let app = App::open(config, Clock::system()).await?;
     disk::private_directory(&directory)?;
-    // The snapshot first: blobs are never changed, and none that it names is removed within the hour.
+    // The snapshot comes first: blobs are immutable, and none that it references is removed within the hour.
     let copy = directory.join("cairn.db");
     app.db.snapshot(&copy).await?;
     disk::private_file(&copy)?;
     app.db.close().await;
-    // Without it nobody could read the secrets in the copy.
+    // Without it the secrets in the copy could not be decrypted.
     let secret_key = data_dir.join("secret.key");
     if secret_key.is_file() {
         disk::private_file(&directory.join("secret.key"))?;
@@ -198,7 +198,7 @@ pub(super) async fn backup(global: &Global, arguments: BackupArgs) -> Result<Don
     Ok(Done::All)
 }
 
-/// Copies the files below a directory; gives their number and bytes. Files that are gone when their turn comes were garbage.
+/// Copies the files below a directory; returns their number and bytes. Files deleted in the meantime were garbage.
 fn copy_tree(from: &Path, to: &Path) -> Result<(u64, u64)> {
     std::fs::create_dir_all(to)?;
     let (mut files, mut bytes) = (0, 0);

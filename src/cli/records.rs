@@ -17,20 +17,19 @@ use crate::records::{Once, idempotency};
 use crate::records::{check, execute, write};
 use crate::support;
 
-/// How to read a file.
+/// Options of an import.
 #[derive(Debug)]
 pub(super) struct Import {
-    /// The file.
     pub file: PathBuf,
-    /// What its rows are.
+    /// Kind of the rows.
     pub kind: String,
-    /// `Column=field`.
+    /// Column mappings, `Column=field`.
     pub map: Vec<String>,
-    /// Whether to check only.
+    /// Whether to validate only.
     pub dry_run: bool,
-    /// Where rows go that were refused.
+    /// File for rejected rows.
     pub errors: Option<PathBuf>,
-    /// A server instead of the data directory.
+    /// Connection to a server, instead of the data directory.
     pub remote: Remote,
 }
 
@@ -48,7 +47,7 @@ fn kind(name: &str) -> Result<(&'static Kind, &'static str)> {
     }
 }
 
-/// Where each column goes: a field of the kind, or a custom field under its own name.
+/// Returns the target of each column: a field of the kind, or a custom field of the column's name.
 fn targets(kind: &Kind, headers: &csv::StringRecord, map: &[String]) -> Result<Vec<String>> {
     let mut told: Vec<(&str, &str)> = Vec::new();
     for pair in map {
@@ -96,7 +95,7 @@ fn targets(kind: &Kind, headers: &csv::StringRecord, map: &[String]) -> Result<V
         .collect()
 }
 
-/// A row as a body.
+/// Converts a row into a body.
 fn body(kind: &Kind, targets: &[String], record: &csv::StringRecord) -> Result<Map<String, Value>> {
     let mut body = Map::new();
     let mut custom = Map::new();
@@ -137,7 +136,7 @@ fn body(kind: &Kind, targets: &[String], record: &csv::StringRecord) -> Result<M
     Ok(body)
 }
 
-/// Checks the fields of a row, as the server does.
+/// Checks the fields of a row as the server does.
 fn checked(kind: &Kind, body: &Map<String, Value>) -> Result<()> {
     let fields = if kind.is(&crm::LEAD) {
         &LEAD_FIELDS
@@ -147,7 +146,7 @@ fn checked(kind: &Kind, body: &Map<String, Value>) -> Result<()> {
     check::body(fields, body, true)
 }
 
-/// Where rows go.
+/// Destination of the rows.
 enum Sink {
     Server(Client, &'static str),
     Here(std::sync::Arc<crate::app::App>, Caller),
@@ -182,7 +181,7 @@ impl Sink {
     }
 }
 
-/// Refused rows, with the reason in a column of its own.
+/// Writes rejected rows, with the reason in an additional column.
 fn keep_errors(
     path: &Path,
     headers: &csv::StringRecord,
@@ -236,7 +235,7 @@ pub(super) async fn run(global: &Global, import: Import) -> Result<Done> {
             Err(error) => Err(error),
             Ok(body) if import.dry_run => checked(kind, &body),
             Ok(body) => {
-                // The same row of the same place is imported once, however often the file is.
+                // Importing a file again does not import the same row at the same position twice.
                 let mark = Sha256::digest(format!("{}/{number}/{}", kind.name, json!(body)));
                 let once = format!("import-{}", hex::encode(&mark[..16]));
                 sink.add(kind, &body, &once).await

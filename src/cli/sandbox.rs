@@ -55,7 +55,7 @@ pub(super) async fn run(global: &Global, args: SandboxArgs) -> Result<Done> {
     Ok(Done::All)
 }
 
-/// Where this machine reaches a server that listens there.
+/// Returns the address at which this machine reaches a server with this listen address.
 pub(super) fn reached(listen: &str) -> Result<String> {
     let (host, port) = listen.rsplit_once(':').unwrap_or((listen, "0"));
     if port == "0" {
@@ -72,7 +72,7 @@ pub(super) fn reached(listen: &str) -> Result<String> {
     Ok(format!("http://{host}:{port}"))
 }
 
-/// A link to the sandbox of a server. Its secret is in the fragment, which browsers keep to themselves: it stands in no log.
+/// Returns a link to the sandbox of a server. Its secret is in the fragment, which browsers do not send, so it appears in no log.
 pub(super) async fn link(app: &Arc<App>, address: &str, tenant: &str) -> Result<String> {
     let tenant = tenants::by_name(&app.db, tenant).await?;
     let secret = sessions::link(app.sessions(), &tenant.id).await?;

@@ -1,4 +1,4 @@
-//! `cairn search`: asks a data directory or a server, and prints hits for people or programs.
+//! `cairn search`: searches a data directory or a server, and prints hits as text or JSON.
 
 use std::sync::Arc;
 
@@ -128,7 +128,7 @@ fn settings(args: &SearchArgs) -> Result<Settings> {
     })
 }
 
-/// Ids of the named datasets, or of all.
+/// Returns the ids of the named datasets, or of all.
 async fn dataset_ids(app: &Arc<App>, caller: &Caller, names: &[String]) -> Result<Vec<String>> {
     let mut ids = Vec::new();
     for name in names {
@@ -244,7 +244,7 @@ fn as_json(answer: &Answer, explain: bool) -> Result<Value> {
     )
 }
 
-/// Prints hits for people.
+/// Prints hits as text.
 pub(super) fn print(answer: &Answer, explain: bool) {
     for (rank, hit) in (1..).zip(&answer.hits) {
         headline(
@@ -281,7 +281,7 @@ pub(super) fn print(answer: &Answer, explain: bool) {
     );
 }
 
-/// What an answer says beside its hits.
+/// Prints facets, suggestion, confidence and degradation of an answer.
 fn beside(facets: &Value, meant: Option<&str>, confidence: &Value, degraded: &Value) {
     for trouble in degraded.as_array().into_iter().flatten() {
         println!(
@@ -337,7 +337,7 @@ fn excerpt(content: &str) {
     );
 }
 
-/// The explanation in words.
+/// Returns the explanation of a score as sentences.
 fn sentences(score: f32, e: &Explanation) -> Vec<String> {
     let rank = |rank: Option<usize>| {
         rank.map_or_else(|| "not retrieved".to_owned(), |r| format!("rank {r}"))

@@ -51,9 +51,9 @@ pub(super) async fn run(global: &Global, args: ServeArgs) -> Result<Done> {
 /// A running server.
 pub(super) struct Server {
     pub(super) address: SocketAddr,
-    /// Key of the first start.
+    /// The key created at the first start.
     pub(super) admin_key: Option<String>,
-    /// Opens the sandbox, once.
+    /// Link that opens the sandbox, once.
     pub(super) sandbox: String,
     stop: CancellationToken,
     http: JoinHandle<Result<()>>,
@@ -62,7 +62,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Binds, serves, opens model and indexes, starts the workers. Health answers at once, readiness when all is open.
+    /// Binds, serves, opens model and indexes, and starts the workers. Health responds immediately, readiness when all is open.
     pub(super) async fn start(app: &Arc<App>, json: bool) -> Result<Self> {
         let address = address(&app.config).await?;
         let listener = TcpListener::bind(address).await.map_err(|e| {
@@ -72,7 +72,7 @@ impl Server {
             )
         })?;
         let address = listener.local_addr()?;
-        // Before anything is changed: the link and the jobs of a server that is running here stay as they are.
+        // Locks first: the sign-in link and the jobs of a server already running here must not change.
         app.lock().await?;
         migration::run(app).await?;
         app.sealer().await?;
@@ -129,12 +129,12 @@ impl Server {
         );
     }
 
-    /// Ends the server as a signal would.
+    /// Stops the server as a signal would.
     pub(super) fn stop(&self) {
         self.stop.cancel();
     }
 
-    /// Serves until a signal, then lets requests and jobs finish, hands back what does not, and flushes the indexes.
+    /// Serves until a signal, then completes open requests and jobs, returns unfinished jobs to the queue, and flushes the indexes.
     pub(super) async fn wait(self) {
         tokio::select! {
             () = signal() => {}
@@ -142,7 +142,7 @@ impl Server {
         }
         tracing::info!("shutting down: finishing requests and requeuing jobs");
         self.stop.cancel();
-        // Event streams never end by themselves.
+        // Event streams never end on their own.
         if tokio::time::timeout(std::time::Duration::from_secs(5), self.http)
             .await
             .is_err()
@@ -180,7 +180,7 @@ async fn address(config: &Config) -> Result<SocketAddr> {
     Ok(address)
 }
 
-/// Waits for Ctrl-C or a termination.
+/// Waits for Ctrl-C or a termination signal.
 pub(super) async fn signal() {
     let interrupt = async {
         if tokio::signal::ctrl_c().await.is_err() {

@@ -1,4 +1,4 @@
-//! `cairn work`: only workers. They parse and embed; the processes that serve follow the index log by themselves.
+//! `cairn work`: runs only workers. They parse and embed; the serving processes follow the index log on their own.
 
 use tokio_util::sync::CancellationToken;
 

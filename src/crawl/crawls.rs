@@ -1,4 +1,4 @@
-//! Crawls: begin, watch, stop, and the report of every address.
+//! Crawls of sites: start, status, cancellation, and the report of every address.
 
 use crate::app::App;
 use crate::auth::{Caller, Scope};
@@ -11,52 +11,45 @@ use crate::jobs::{self, EnqueueOptions, Task};
 use crate::kb::datasets;
 use crate::page::{Listing, Page};
 
-/// A crawl.
+/// One crawl of a site.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct Crawl {
-    /// Id.
     pub id: String,
-    /// Owner.
     pub tenant_id: String,
-    /// The dataset it feeds.
+    /// The dataset that receives the pages.
     pub dataset_id: String,
-    /// The site.
     pub site_id: String,
-    /// Its job.
+    /// The job that runs it.
     pub job_id: String,
     /// `queued`, `running`, `completed`, `failed` or `cancelled`.
     pub status: String,
-    /// JSON of the [`Settings`] as they were when it was started.
+    /// JSON of the [`Settings`] in force when the crawl was started.
     pub settings: String,
-    /// When it is to begin; absent: at once.
+    /// When it is to start; `None` for immediately.
     pub scheduled_for: Option<Time>,
-    /// Pages that answered, or that their sitemap says are unchanged.
+    /// Pages that were fetched successfully, or that the sitemap reports as unchanged.
     pub pages_crawled: i64,
-    /// Pages that search finds afterwards: new, changed and unchanged ones.
+    /// Pages that are searchable afterwards: new, changed and unchanged ones.
     pub pages_indexed: i64,
-    /// Of those, the ones that were not there before.
+    /// Indexed pages that are new.
     pub pages_new: i64,
-    /// Of those, the ones whose text is another.
+    /// Indexed pages whose text has changed.
     pub pages_changed: i64,
-    /// Of those, the ones that were left as they are.
+    /// Indexed pages whose text is the same.
     pub pages_unchanged: i64,
-    /// Addresses that were not taken, each with its reason.
+    /// Addresses that were skipped, each with its reason in the report.
     pub pages_skipped: i64,
-    /// Addresses that failed, each with its reason.
+    /// Addresses that failed, each with its reason in the report.
     pub pages_failed: i64,
     /// Documents removed because their pages are gone.
     pub pages_removed: i64,
-    /// Requests sent.
     pub requests: i64,
-    /// Bytes of all answers, unpacked.
+    /// Decompressed bytes of all response bodies.
     pub bytes_received: i64,
-    /// Why it indexed nothing, in one sentence.
+    /// Why nothing was indexed, in one sentence.
     pub error_message: Option<String>,
-    /// When it began.
     pub started_on: Option<Time>,
-    /// When it ended.
     pub completed_on: Option<Time>,
-    /// Time of creation.
     pub created_on: Time,
 }
 
@@ -68,7 +61,7 @@ macro_rules! columns {
 }
 
 impl Crawl {
-    /// The settings it runs with.
+    /// Returns the settings of the crawl.
     ///
     /// # Errors
     /// When the row was written by a newer version.
@@ -76,13 +69,13 @@ impl Crawl {
         Ok(serde_json::from_str(&self.settings)?)
     }
 
-    /// Whether it has ended.
+    /// Returns whether the crawl has ended.
     #[must_use]
     pub fn is_over(&self) -> bool {
         !matches!(self.status.as_str(), "queued" | "running")
     }
 
-    /// The event that tells its state.
+    /// Returns the event that reports the current state.
     #[must_use]
     pub fn changed(&self) -> Event {
         Event::CrawlChanged {
@@ -98,10 +91,10 @@ impl Crawl {
     }
 }
 
-/// Begins a crawl of a site, at once or at a time.
+/// Starts a crawl of a site, immediately or at the given time.
 ///
 /// # Errors
-/// `dataset_not_found`, `site_not_found`; `crawl_running` when one is not over yet.
+/// `dataset_not_found`, `site_not_found`; `crawl_running` when another crawl of the site is not over.
 pub async fn start(
     app: &App,
     caller: &Caller,
@@ -117,10 +110,10 @@ pub async fn start(
     Ok(crawl)
 }
 
-/// The same with other settings, for a site that need not be there yet.
+/// Starts a crawl with new settings; creates the site when it does not exist.
 ///
 /// # Errors
-/// As [`sites::put`] and [`start`].
+/// Those of [`sites::put`] and [`start`].
 pub async fn start_with(
     app: &App,
     caller: &Caller,
@@ -129,7 +122,7 @@ pub async fn start_with(
     at: Option<Time>,
 ) -> Result<Crawl> {
     let mut tx = app.db.begin().await?;
-    // A start that is refused leaves the settings as they were.
+    // A rejected start must not change the settings.
     let site = sites::put_in(app, &mut tx, caller, dataset_id, settings).await?;
     let crawl = start_in(app, &mut tx, &site, at).await?;
     app.commit(tx).await?;
@@ -143,7 +136,7 @@ pub(super) async fn start_in(
     at: Option<Time>,
 ) -> Result<Crawl> {
     let (id, now) = (app.clock.id(), app.clock.now());
-    // Two starts cannot both find that none is running.
+    // Serializes concurrent starts: both must not observe that no crawl is running.
     let there = tx
         .execute(
             "UPDATE kb_sites SET updated_on = $1 WHERE tenant_id = $2 AND id = $3",
@@ -200,7 +193,7 @@ pub(super) async fn start_in(
     Ok(crawl)
 }
 
-/// A crawl of a dataset that the caller sees.
+/// Returns a crawl of a dataset that is visible to the caller.
 ///
 /// # Errors
 /// `dataset_not_found`, `crawl_not_found`.
@@ -222,7 +215,7 @@ pub async fn get(app: &App, caller: &Caller, dataset_id: &str, id: &str) -> Resu
         })
 }
 
-/// A crawl by id alone, for jobs.
+/// Returns a crawl by id alone, for jobs.
 pub(super) async fn load(app: &App, tenant_id: &str, id: &str) -> Result<Option<Crawl>> {
     app.db
         .optional(
@@ -236,10 +229,7 @@ pub(super) async fn load(app: &App, tenant_id: &str, id: &str) -> Result<Option<
         .await
 }
 
-/// The last crawl of a site.
-///
-/// # Errors
-/// As the database says.
+/// Returns the latest crawl of a site.
 pub async fn last(app: &App, site: &Site) -> Result<Option<Crawl>> {
     app.db
         .optional(
@@ -253,7 +243,7 @@ pub async fn last(app: &App, site: &Site) -> Result<Option<Crawl>> {
         .await
 }
 
-/// Crawls of a dataset, oldest first, of one site or all.
+/// Returns the crawls of a dataset, oldest first, of one site or of all.
 ///
 /// # Errors
 /// `dataset_not_found`.
@@ -280,7 +270,7 @@ pub async fn list(
     Ok(page.listing(rows, |c| c.id.clone()))
 }
 
-/// What became of every address of a crawl, in the order in which they were found; of one verdict or all.
+/// Returns the outcome of every address of a crawl in the order of discovery, optionally of one verdict only.
 ///
 /// # Errors
 /// `dataset_not_found`, `crawl_not_found`, `cursor_invalid`.
@@ -303,7 +293,7 @@ pub async fn pages(
     Ok(page.listing(rows, |row| row.seq.to_string()))
 }
 
-/// Stops a crawl; a running one within two seconds. What it has found stays.
+/// Cancels a crawl; a running one stops within two seconds. Pages indexed so far stay.
 ///
 /// # Errors
 /// `dataset_not_found`, `crawl_not_found`, `job_finished`.
@@ -312,7 +302,7 @@ pub async fn cancel(app: &App, caller: &Caller, dataset_id: &str, id: &str) -> R
     let crawl = get(app, caller, dataset_id, id).await?;
     jobs::cancel(&app.db, &app.clock, caller.tenant(), &crawl.job_id).await?;
     if crawl.status == "queued" {
-        // Its job may have to wait for its turn to hear of it.
+        // A queued job may only observe the cancellation when it is next leased.
         let message = Some("the crawl was cancelled");
         move_to(app, caller.tenant(), id, "cancelled", message).await?;
     }
@@ -320,7 +310,7 @@ pub async fn cancel(app: &App, caller: &Caller, dataset_id: &str, id: &str) -> R
     get(app, caller, dataset_id, id).await
 }
 
-/// Gives a crawl a status, and tells it. One that is over stays as it is.
+/// Sets the status of a crawl and appends the event. A finished crawl is left unchanged.
 pub(super) async fn move_to(
     app: &App,
     tenant_id: &str,
@@ -348,10 +338,10 @@ pub(super) async fn move_to(
     Ok(row)
 }
 
-/// A crawl whose job runs again goes on where it was.
+/// Requeues a crawl whose job is retried; it resumes from its rows.
 ///
 /// # Errors
-/// `crawl_running` when another one of the site has begun meanwhile.
+/// `crawl_running` when another crawl of the site has started in the meantime.
 pub(crate) async fn requeue(tx: &mut Tx, tenant_id: &str, id: &str) -> Result<()> {
     let changed = tx
         .execute(
@@ -370,10 +360,7 @@ pub(crate) async fn requeue(tx: &mut Tx, tenant_id: &str, id: &str) -> Result<()
     }
 }
 
-/// Crawls that ended before a time lose their reports; the crawls themselves stay.
-///
-/// # Errors
-/// As the database says.
+/// Deletes the reports of crawls that ended before a time and returns the number of rows; the crawls themselves stay.
 pub async fn prune(app: &App, before: Time) -> Result<u64> {
     app.db
         .execute(

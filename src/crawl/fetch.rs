@@ -1,4 +1,4 @@
-//! The polite client of a crawl: robots.txt first, never faster than asked, back when a host asks for it, and bounded in bytes, time and redirects.
+//! The HTTP client of a crawl: reads robots.txt first, limits the request rate, honours `Retry-After`, and bounds bytes, time and redirects.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
@@ -21,25 +21,25 @@ use crate::crawl::{Crawl, Settings};
 use crate::error::{Error, Kind, Result};
 use crate::outgoing::{self, Outgoing};
 
-/// Longest `Crawl-delay` that is obeyed to the letter.
+/// Longest `Crawl-delay` that is honoured in full.
 const LONGEST_DELAY: Duration = Duration::from_secs(60);
 /// Longest `Retry-After` that is waited for; a longer one fails the page.
 const LONGEST_RETRY: Duration = Duration::from_secs(120);
-/// Requests for one address, when the host asks to come back or stumbles.
+/// Attempts per address when the host answers 429 or 5xx, or the connection fails.
 const ATTEMPTS: u32 = 3;
-/// Pages in a row that come to nothing (no answer, 5xx, 429) before a host is left alone for the rest of a crawl.
+/// Consecutive failed pages (no answer, 5xx, 429) after which a host is skipped for the rest of a crawl.
 const DOWN: u32 = 12;
 /// Redirects of robots.txt that are followed (RFC 9309, 2.3.1.2).
 const ROBOTS_REDIRECTS: usize = 5;
 
-/// Fetches for one crawl.
+/// The fetcher of one crawl.
 pub(super) struct Fetcher {
     app: Arc<App>,
     tenant_id: String,
-    /// When nothing new is taken any more.
+    /// The time after which no new request starts.
     until: Time,
     outgoing: Outgoing,
-    /// Name under which robots.txt may address the crawler.
+    /// User-agent token that robots.txt may address the crawler by.
     token: String,
     pause: Duration,
     concurrency: usize,
@@ -55,34 +55,34 @@ pub(super) struct Fetcher {
 
 struct Host {
     slots: Semaphore,
-    /// When the next request may go out.
+    /// Earliest time of the next request.
     next: tokio::sync::Mutex<Instant>,
     rules: OnceCell<Rules>,
     failures: AtomicU32,
 }
 
-/// What robots.txt of a host says.
+/// The robots.txt of a host.
 enum Rules {
-    /// It is there, or is not, which permits everything.
+    /// It was fetched, or does not exist, which allows everything.
     Read(Robots),
-    /// It cannot be had, which forbids everything (RFC 9309, 2.3.1.4).
+    /// It could not be fetched, which forbids everything (RFC 9309, 2.3.1.4).
     Unreachable(String),
 }
 
-/// What was remembered of a page.
+/// Cache validators of an earlier response.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Validators {
     pub etag: Option<String>,
     pub last_modified: Option<String>,
 }
 
-/// What came of asking for an address.
+/// The outcome of a request for an address.
 pub(super) enum Answer {
-    /// Not asked for: code and sentence.
+    /// Not requested: code and sentence.
     Forbidden(&'static str, String),
-    /// Nothing came of it: code, sentence, status where there was one.
+    /// The request failed: code, sentence, and the status where there was one.
     Failed(&'static str, String, Option<u16>),
-    /// It is elsewhere.
+    /// A redirect.
     Moved {
         status: u16,
         to: String,
@@ -92,29 +92,28 @@ pub(super) enum Answer {
     Unchanged,
     /// 404 or 410.
     Gone(u16),
-    /// Of a kind that is not taken.
+    /// A media type that is not accepted.
     OtherType(String),
-    /// A page.
     Page(Head, Bytes),
-    /// A file, stored.
+    /// A file, stored as a blob.
     File(Head, Stored),
 }
 
-/// What the headers say.
+/// Parsed response headers.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Head {
     pub status: u16,
-    /// With its parameters.
+    /// Includes its parameters.
     pub content_type: String,
     pub charset: Option<String>,
     pub validators: Validators,
     /// Values of `X-Robots-Tag`.
     pub tags: Vec<String>,
-    /// `Link: <…>; rel="canonical"`.
+    /// Target of `Link: <…>; rel="canonical"`.
     pub canonical: Option<String>,
 }
 
-/// A request that failed: code, sentence, whether to try again.
+/// A failed request: code, sentence, whether to retry.
 struct Failure(&'static str, String, bool);
 
 impl Fetcher {
@@ -142,7 +141,7 @@ impl Fetcher {
         }
     }
 
-    /// Requests sent and bytes received so far.
+    /// Returns the requests sent and the bytes received so far.
     pub(super) fn spent(&self) -> (i64, i64) {
         (
             self.requests.load(Ordering::Relaxed),
@@ -150,7 +149,7 @@ impl Fetcher {
         )
     }
 
-    /// Whether so many requests were sent that the site must be leading around, or so much time has passed.
+    /// Returns whether the request budget or the time of the crawl is used up. The budget bounds sites that generate addresses without end.
     pub(super) fn is_exhausted(&self) -> bool {
         self.requests.load(Ordering::Relaxed) >= self.budget || self.app.clock.now() >= self.until
     }
@@ -170,7 +169,7 @@ impl Fetcher {
         Arc::clone(host)
     }
 
-    /// Waits for the turn of the next request to a host.
+    /// Waits until the next request to a host is due.
     async fn pace(&self, host: &Host) {
         let delay = match host.rules.get() {
             Some(Rules::Read(robots)) if self.respect_robots => robots
@@ -187,7 +186,7 @@ impl Fetcher {
         tokio::time::sleep_until(turn).await;
     }
 
-    /// Sends one request, and gives the answer with its headers read.
+    /// Sends one request and returns the response once its headers have arrived.
     async fn send(
         &self,
         url: &Url,
@@ -213,7 +212,7 @@ impl Fetcher {
         }
     }
 
-    /// Sends a request, again after a while when the host asks for that or stumbles.
+    /// Sends a request, and retries after a delay on 429, 5xx and connection failures.
     async fn ask(
         &self,
         host: &Host,
@@ -250,13 +249,13 @@ impl Fetcher {
             };
             match wait {
                 Some(wait) if attempt < ATTEMPTS => {
-                    // Nobody else bothers the host meanwhile.
+                    // The delay applies to all requests to the host.
                     let mut next = host.next.lock().await;
                     *next = (*next).max(Instant::now() + wait);
                     attempt += 1;
                 }
                 _ => {
-                    // Too many pages in a row that come to nothing mean that the host is down, or wants to be left alone.
+                    // Many consecutive failures mean that the host is down or blocks the crawler.
                     match &outcome {
                         Ok(response)
                             if response.status().is_server_error()
@@ -276,7 +275,7 @@ impl Fetcher {
         }
     }
 
-    /// What robots.txt of an address's host says; read once per crawl.
+    /// Returns the robots.txt of the address's host; fetched once per crawl.
     async fn rules<'a>(&self, host: &'a Host, url: &Url) -> &'a Rules {
         host.rules.get_or_init(|| self.read_rules(host, url)).await
     }
@@ -330,11 +329,11 @@ impl Fetcher {
                 Err(_) => Rules::Unreachable("robots.txt does not come to its end".to_owned()),
             };
         }
-        // More redirects than that count as none being there.
+        // Too many redirects count as a missing file.
         Rules::Read(Robots::default())
     }
 
-    /// Sitemaps that robots.txt of an address's host names.
+    /// Returns the sitemaps that the host's robots.txt lists.
     pub(super) async fn sitemaps(&self, url: &Url) -> Vec<String> {
         match self.rules(&self.host(url), url).await {
             Rules::Read(robots) => robots.sitemaps.clone(),
@@ -342,7 +341,7 @@ impl Fetcher {
         }
     }
 
-    /// Whether robots.txt forbids an address.
+    /// Returns the answer for an address that robots.txt forbids.
     async fn forbidden(&self, host: &Host, url: &Url) -> Option<Answer> {
         if !self.respect_robots {
             return None;
@@ -363,7 +362,7 @@ impl Fetcher {
         }
     }
 
-    /// Asks for a page.
+    /// Fetches a page.
     pub(super) async fn get(&self, url: &Url, validators: &Validators) -> Result<Answer> {
         if let Err(error) = self.outgoing.check(url) {
             return Ok(Answer::Failed(
@@ -484,7 +483,7 @@ impl Fetcher {
         }
     }
 
-    /// Asks for a sitemap; `None` when it cannot be had.
+    /// Fetches a sitemap; `None` on failure.
     pub(super) async fn sitemap(&self, url: &Url) -> Option<Bytes> {
         let mut url = url.clone();
         let mut redirects = 0;
@@ -507,7 +506,7 @@ impl Fetcher {
         tokio::time::timeout(self.time, read).await.ok()?.ok()?
     }
 
-    /// Everything of a body; `None` when it is larger than the limit.
+    /// Reads a whole body; `None` when it exceeds the limit.
     async fn collect(
         &self,
         body: impl Stream<Item = reqwest::Result<Bytes>>,
@@ -570,7 +569,7 @@ fn head(response: &Response) -> Head {
     }
 }
 
-/// The address of `<…>; rel="canonical"`.
+/// Returns the target of `<…>; rel="canonical"`.
 fn canonical(value: &str) -> Option<String> {
     value.split(',').find_map(|link| {
         let (address, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
@@ -583,12 +582,12 @@ fn canonical(value: &str) -> Option<String> {
     })
 }
 
-/// Text that needs no parser of a file format.
+/// Returns whether a media type is plain text or Markdown, which need no document parser.
 fn is_text(kind: &str) -> bool {
     matches!(kind, "text/plain" | "text/markdown")
 }
 
-/// What could be a document; the bytes decide later.
+/// Returns whether a media type may be a document; the content decides later.
 fn may_be_document(kind: &str) -> bool {
     let media = [
         "image/",
@@ -603,7 +602,7 @@ fn may_be_document(kind: &str) -> bool {
     !media.iter().any(|prefix| kind.starts_with(prefix))
 }
 
-/// How long a host asks to wait: seconds, or a date.
+/// Returns the delay of `Retry-After`, in seconds or as a date.
 fn retry_after(headers: &HeaderMap, now: i64) -> Option<Duration> {
     let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = value.parse::<u64>() {

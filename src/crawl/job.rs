@@ -1,5 +1,5 @@
-//! The job of a crawl: what sitemaps name, the walk, what was known before, copies of what could not be had; then ingestion is waited for, and what has
-//! vanished is removed. Every step starts from the rows, so a crawl that was cut short goes on where it was.
+//! The job of a crawl: reads sitemaps, walks links, revisits known pages and copies of failed pages, waits for ingestion, and removes vanished pages. Every
+//! step starts from the rows, so an interrupted crawl resumes.
 
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
@@ -22,12 +22,12 @@ use crate::kb::documents;
 
 /// Sitemaps read per crawl.
 const SITEMAPS: usize = 50;
-/// Addresses handed to one walk.
+/// Addresses per walk.
 const BATCH: i64 = 2000;
-/// Times that pages left out for the limit are taken up again, when others turned out to be none.
+/// Times that addresses skipped for the page limit are requeued because other pages turned out not to count.
 const REFILLS: usize = 20;
 
-/// Begins the crawl of a site whose time has come; one that is running is enough.
+/// Starts a scheduled crawl of a site; does nothing while one is running.
 pub(crate) async fn recrawl(app: &App, tenant_id: &str, site_id: &str) -> Result<()> {
     let Some(site) = sites::load(app, tenant_id, site_id).await? else {
         return Ok(());
@@ -42,7 +42,7 @@ pub(crate) async fn recrawl(app: &App, tenant_id: &str, site_id: &str) -> Result
     Ok(())
 }
 
-/// A crawl will not go on: its job was cancelled or given up.
+/// Ends a crawl whose job was cancelled or has failed for good.
 pub(crate) async fn failed(
     app: &App,
     tenant_id: &str,
@@ -54,7 +54,7 @@ pub(crate) async fn failed(
         return Ok(());
     };
     let mut tx = app.db.begin_repeatable().await?;
-    // What was handed to ingestion goes on there.
+    // Pages already passed to ingestion are still ingested.
     ledger::settle_ingested(&mut tx, &crawl).await?;
     tx.commit().await?;
     let counts = ledger::count(&app.db, &crawl.id).await?;
@@ -71,7 +71,7 @@ pub(crate) async fn failed(
     Ok(())
 }
 
-/// Does a crawl.
+/// Runs a crawl.
 pub(crate) async fn run(
     app: &Arc<App>,
     job: &Job,
@@ -92,7 +92,7 @@ pub(crate) async fn run(
         () = visitor.halt.cancelled() => Err(Error::unavailable("cancelled", "the crawl was cancelled")),
     };
     match visitor.failure() {
-        // The dataset went away under the crawl.
+        // The dataset was deleted during the crawl.
         Some(error) if error.code() == "dataset_not_found" => Ok(()),
         Some(error) => Err(error),
         None => outcome,
@@ -106,7 +106,7 @@ async fn steps(visitor: &Arc<Visitor>) -> Result<()> {
         read_sitemaps(visitor, &start).await?;
     }
     rounds(visitor).await?;
-    // What is known is asked for, too, or it could never be found gone; unless the site as a whole did not answer.
+    // Known pages that no link leads to are visited too, to detect that they are gone; unless the whole site did not answer.
     visitor.report_progress().await?;
     let crawl = current(visitor).await?;
     if crawl.pages_crawled > 0 {
@@ -119,7 +119,7 @@ async fn steps(visitor: &Arc<Visitor>) -> Result<()> {
         rounds(visitor).await?;
     }
     wait_for_ingestion(visitor).await?;
-    // Each address is visited once more at most, so this ends.
+    // Terminates: each address is forced at most once.
     loop {
         let mut tx = visitor.app.db.begin_repeatable().await?;
         let forced = ledger::force_copies(&mut tx, &visitor.crawl).await?;
@@ -150,7 +150,7 @@ async fn current(visitor: &Visitor) -> Result<crawls::Crawl> {
     crawl.ok_or_else(|| Error::unavailable("cancelled", "the crawl is gone"))
 }
 
-/// Notes what the sitemaps name that robots.txt names, or the one at the usual place.
+/// Records the addresses in the sitemaps that robots.txt lists, or in `/sitemap.xml` when it lists none.
 async fn read_sitemaps(visitor: &Visitor, start: &Url) -> Result<()> {
     let named = visitor.fetcher.sitemaps(start).await;
     let mut queue: VecDeque<Url> = named
@@ -211,20 +211,20 @@ async fn read_sitemaps(visitor: &Visitor, start: &Url) -> Result<()> {
     Ok(())
 }
 
-/// Walks until nothing is left to visit.
+/// Walks until no address is pending.
 async fn rounds(visitor: &Arc<Visitor>) -> Result<()> {
     let (db, crawl) = (&visitor.app.db, &visitor.crawl);
     let concurrency = usize::try_from(visitor.settings.concurrency).unwrap_or(1);
     let mut refills = 0;
     loop {
-        // With more addresses than places, those that were found first come first.
+        // When there are more addresses than the page limit, they are visited in the order of discovery.
         let room = visitor.remaining_pages();
         let batch = if visitor.is_tight() && room > 0 {
             room.min(BATCH)
         } else {
             BATCH
         };
-        // What is known is asked first: only then is it sure how many places are left.
+        // Known pages first: they determine how many new pages still fit.
         let mut pending = ledger::pending_known(db, crawl, BATCH).await?;
         if pending.is_empty() {
             pending = ledger::pending(db, &crawl.id, batch).await?;
@@ -265,7 +265,7 @@ async fn rounds(visitor: &Arc<Visitor>) -> Result<()> {
             .await;
         }
         if visitor.visits() == before {
-            // What the walk does not take, in whatever spelling, is visited all the same.
+            // Addresses that the walk rejects are visited directly.
             for url in &pending {
                 visitor.visit(url).await;
             }
@@ -276,7 +276,7 @@ async fn rounds(visitor: &Arc<Visitor>) -> Result<()> {
     }
 }
 
-/// Waits until every page that was handed over is searchable or has failed.
+/// Waits until every page passed to ingestion is searchable or has failed.
 async fn wait_for_ingestion(visitor: &Visitor) -> Result<()> {
     let app = &visitor.app;
     let mut commits_seen = app.commits.subscribe();
@@ -289,7 +289,7 @@ async fn wait_for_ingestion(visitor: &Visitor) -> Result<()> {
         if waiting == 0 {
             return Ok(());
         }
-        // Not more than twice a second, however often something happens.
+        // At most two polls per second, however often commits are signalled.
         tokio::time::sleep(Duration::from_millis(500)).await;
         let _ = tokio::time::timeout(Duration::from_secs(1), commits_seen.changed()).await;
     }
@@ -306,7 +306,7 @@ async fn remove_vanished(visitor: &Visitor) -> Result<()> {
     {
         match documents::delete(app, &caller, &crawl.dataset_id, &document_id).await {
             Ok(_) => {}
-            // Somebody was faster.
+            // Deleted concurrently.
             Err(error) if error.code() == "document_not_found" => {}
             Err(error) => return Err(error),
         }
@@ -342,7 +342,7 @@ async fn finish(visitor: &Visitor) -> Result<()> {
     Ok(())
 }
 
-/// Why a crawl indexed nothing, in one sentence.
+/// Returns why a crawl indexed nothing, in one sentence.
 async fn explain(visitor: &Visitor) -> Result<String> {
     let db = &visitor.app.db;
     let start = ledger::get(db, &visitor.crawl.id, visitor.start().as_str()).await?;

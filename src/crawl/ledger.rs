@@ -1,5 +1,5 @@
-//! Rows of a crawl: every address it saw, with what became of it, which is also the list of what is still to visit; and what is remembered of pages from one
-//! crawl to the next.
+//! Rows of a crawl: every discovered address with its outcome, which is also the queue of addresses to visit; and the state of pages kept from one crawl to the
+//! next.
 
 use cairn_ingest::crawl::address;
 use reqwest::Url;
@@ -12,44 +12,42 @@ use crate::db::{Db, Tx, args};
 use crate::error::Result;
 use crate::kb::index_log;
 
-/// An address that a crawl saw.
+/// An address that a crawl has discovered.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct Seen {
-    /// The address.
     pub url: String,
-    /// Its place in the order of finding, from 1.
+    /// Position in the order of discovery, from 1.
     pub seq: i64,
-    /// Links away from the start.
+    /// Links from the start.
     pub depth: i64,
-    /// Redirects on the way here.
+    /// Redirects that led here.
     pub hops: i64,
-    /// The page that led here.
+    /// The page or sitemap that links here.
     pub found_on: Option<String>,
-    /// When its sitemap says that it changed.
+    /// Time of the last change according to the sitemap.
     pub modified_on: Option<Time>,
     /// `pending`, `ingesting` or `done`.
     pub state: String,
-    /// Visited again although it is a copy.
+    /// Visited even though it is a copy.
     pub forced: bool,
     /// `new`, `changed`, `unchanged`, `skipped` or `failed`.
     pub verdict: Option<String>,
-    /// Stable word for the reason.
+    /// Stable code of the reason.
     pub code: Option<String>,
     /// The reason in one sentence.
     pub reason: Option<String>,
-    /// What it is a copy of, or where it is now.
+    /// The address that it is a copy of or redirects to.
     pub other_url: Option<String>,
-    /// Status of the answer.
+    /// HTTP status.
     pub http_status: Option<i64>,
-    /// Media type of the answer.
     pub content_type: Option<String>,
-    /// Bytes of the answer, unpacked.
+    /// Decompressed bytes of the body.
     pub bytes: i64,
-    /// Milliseconds that it took.
+    /// Duration of the visit in milliseconds.
     pub millis: i64,
-    /// What its content is known by.
+    /// Hash of title and main text of a page, or of the bytes of a file.
     pub content_hash: Option<String>,
-    /// The document that it became.
+    /// The document made from it.
     pub document_id: Option<String>,
 }
 
@@ -59,7 +57,7 @@ macro_rules! columns {
     };
 }
 
-/// An address that was found.
+/// A discovered address.
 #[derive(Debug, Clone)]
 pub(super) struct Found {
     pub url: String,
@@ -67,11 +65,11 @@ pub(super) struct Found {
     pub hops: i64,
     pub found_on: Option<String>,
     pub modified_on: Option<Time>,
-    /// Why it is not visited; absent: it will be.
+    /// Why it is skipped; `None` when it is to be visited.
     pub skip: Option<(&'static str, String)>,
 }
 
-/// What became of a visited address.
+/// The outcome of a visit.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Verdict {
     /// `ingesting` or `done`.
@@ -88,7 +86,7 @@ pub(super) struct Verdict {
     pub document_id: Option<String>,
 }
 
-/// What is remembered of a page.
+/// The state of a page kept between crawls.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub(super) struct Memory {
     pub url: String,
@@ -140,7 +138,7 @@ pub(super) async fn get(db: &Db, crawl_id: &str, url: &str) -> Result<Option<See
     .await
 }
 
-/// Addresses still to visit, in the order of finding.
+/// Returns the addresses to visit, in the order of discovery.
 pub(super) async fn pending(db: &Db, crawl_id: &str, limit: i64) -> Result<Vec<String>> {
     let rows: Vec<(String,)> = db
         .all(
@@ -151,7 +149,7 @@ pub(super) async fn pending(db: &Db, crawl_id: &str, limit: i64) -> Result<Vec<S
     Ok(rows.into_iter().map(|(url,)| url).collect())
 }
 
-/// The same, of pages that have documents.
+/// Returns the addresses to visit whose pages have documents, in the order of discovery.
 pub(super) async fn pending_known(db: &Db, crawl: &Crawl, limit: i64) -> Result<Vec<String>> {
     let rows: Vec<(String,)> = db
         .all(
@@ -163,7 +161,7 @@ pub(super) async fn pending_known(db: &Db, crawl: &Crawl, limit: i64) -> Result<
     Ok(rows.into_iter().map(|(url,)| url).collect())
 }
 
-/// Every address that the crawl knows, with what tells whether it may be taken up once more.
+/// Returns every address of the crawl with its position and code.
 pub(super) async fn known(db: &Db, crawl_id: &str) -> Result<Vec<(String, i64, Option<String>)>> {
     db.all(
         "SELECT url, seq, code FROM kb_crawl_urls WHERE crawl_id = $1",
@@ -172,7 +170,7 @@ pub(super) async fn known(db: &Db, crawl_id: &str) -> Result<Vec<(String, i64, O
     .await
 }
 
-/// Contents that the crawl has taken: their hashes and addresses.
+/// Returns content hashes and addresses of the indexed pages.
 pub(super) async fn contents(db: &Db, crawl_id: &str) -> Result<Vec<(String, String)>> {
     db.all(
         "SELECT content_hash, url FROM kb_crawl_urls WHERE crawl_id = $1 AND content_hash IS NOT NULL AND verdict IN ('new', 'changed', 'unchanged')",
@@ -181,7 +179,7 @@ pub(super) async fn contents(db: &Db, crawl_id: &str) -> Result<Vec<(String, Str
     .await
 }
 
-/// Takes note of an address. One that was passed over before, and is to be visited now, is.
+/// Records an address. One that was skipped as `nofollow` or `too_deep` is queued if it is now to be visited.
 pub(super) async fn insert(tx: &mut Tx, crawl: &Crawl, seq: i64, found: &Found) -> Result<()> {
     let (code, reason) = found.skip.clone().unzip();
     let (state, verdict) = match code {
@@ -213,7 +211,7 @@ pub(super) async fn insert(tx: &mut Tx, crawl: &Crawl, seq: i64, found: &Found) 
     Ok(())
 }
 
-/// Notes when a sitemap says that an address changed.
+/// Sets the time of the last change according to the sitemap.
 pub(super) async fn modified(tx: &mut Tx, crawl_id: &str, url: &str, at: Time) -> Result<()> {
     tx.execute(
         "UPDATE kb_crawl_urls SET modified_on = $1 WHERE crawl_id = $2 AND url = $3",
@@ -223,7 +221,7 @@ pub(super) async fn modified(tx: &mut Tx, crawl_id: &str, url: &str, at: Time) -
     Ok(())
 }
 
-/// Gives how many rows there are for it: none when the crawl is gone.
+/// Stores the outcome of a visit and returns the number of rows: 0 when the crawl is gone.
 pub(super) async fn settle(tx: &mut Tx, crawl_id: &str, url: &str, v: &Verdict) -> Result<u64> {
     tx.execute(
         "UPDATE kb_crawl_urls SET state = $1, verdict = $2, code = $3, reason = $4, other_url = $5, http_status = $6, content_type = $7, bytes = $8,
@@ -247,7 +245,7 @@ pub(super) async fn settle(tx: &mut Tx, crawl_id: &str, url: &str, v: &Verdict) 
     .await
 }
 
-/// What became of pages once they were ingested: those whose documents are searchable or failed are done. Gives how many still wait.
+/// Settles pages whose ingestion has ended: their documents are searchable, failed or deleted. Returns the number of pages still in ingestion.
 pub(super) async fn settle_ingested(tx: &mut Tx, crawl: &Crawl) -> Result<i64> {
     for statement in [
         "UPDATE kb_crawl_urls SET state = 'done', verdict = 'failed', code = COALESCE((SELECT d.error_code FROM kb_documents d WHERE d.id = document_id), 'parse_failed'),
@@ -274,10 +272,10 @@ pub(super) async fn settle_ingested(tx: &mut Tx, crawl: &Crawl) -> Result<i64> {
     Ok(row.map_or(0, |(n,)| n))
 }
 
-/// State, verdict, whether it answered, and how many there are of these.
+/// State, verdict, whether it was answered, and the number of addresses.
 pub(super) type Counts = Vec<(String, String, bool, i64)>;
 
-/// Counts everything anew, so that numbers cannot drift from rows.
+/// Recounts all rows, so the counters cannot drift.
 pub(super) async fn count(db: &Db, crawl_id: &str) -> Result<Counts> {
     db.all(
         "SELECT state, COALESCE(verdict, ''), (COALESCE(http_status, 0) BETWEEN 200 AND 299 OR COALESCE(http_status, 0) = 304 OR COALESCE(verdict, '') = 'unchanged') AS answered,
@@ -287,7 +285,7 @@ pub(super) async fn count(db: &Db, crawl_id: &str) -> Result<Counts> {
     .await
 }
 
-/// Writes the counts down.
+/// Stores the counters.
 pub(super) async fn update_counters(
     tx: &mut Tx,
     crawl: &Crawl,
@@ -328,7 +326,7 @@ pub(super) async fn update_counters(
     Ok(())
 }
 
-/// Copies of what could not be had are visited after all; gives their number.
+/// Queues copies whose originals were not indexed, and returns their number.
 pub(super) async fn force_copies(tx: &mut Tx, crawl: &Crawl) -> Result<u64> {
     tx.execute(
         "UPDATE kb_crawl_urls SET state = 'pending', forced = TRUE, verdict = NULL, code = NULL, reason = NULL
@@ -340,7 +338,7 @@ pub(super) async fn force_copies(tx: &mut Tx, crawl: &Crawl) -> Result<u64> {
     .await
 }
 
-/// The first addresses that were left out because there were enough are visited after all; gives their number.
+/// Queues the first `count` addresses that were skipped for the page limit, and returns their number.
 pub(super) async fn requeue_skipped(tx: &mut Tx, crawl: &Crawl, count: i64) -> Result<u64> {
     tx.execute(
         "UPDATE kb_crawl_urls SET state = 'pending', verdict = NULL, code = NULL, reason = NULL WHERE crawl_id = $1 AND url IN
@@ -350,7 +348,7 @@ pub(super) async fn requeue_skipped(tx: &mut Tx, crawl: &Crawl, count: i64) -> R
     .await
 }
 
-/// Reasons of what was not taken, the most frequent first: code, one of its sentences, number.
+/// Returns the three most frequent reasons of skipped and failed addresses: code, one of its sentences, number.
 pub(super) async fn reasons(db: &Db, crawl_id: &str) -> Result<Vec<(String, String, i64)>> {
     db.all(
         "SELECT code, MIN(COALESCE(reason, '')), COUNT(*) AS n FROM kb_crawl_urls WHERE crawl_id = $1 AND verdict IN ('skipped', 'failed') AND code IS NOT NULL
@@ -372,7 +370,7 @@ pub(super) async fn memory(db: &Db, crawl: &Crawl, url: &str) -> Result<Option<M
     .await
 }
 
-/// The page that had a content when it was last seen, and has a document; a copy of another page owns nothing.
+/// Returns the page that had this content when last visited and has a document; copies of other pages do not count.
 pub(super) async fn owner(db: &Db, crawl: &Crawl, content_hash: &str) -> Result<Option<String>> {
     let row: Option<(String,)> = db
         .optional(
@@ -384,7 +382,7 @@ pub(super) async fn owner(db: &Db, crawl: &Crawl, content_hash: &str) -> Result<
     Ok(row.map(|(url,)| url))
 }
 
-/// Pages with documents that the crawl has not met.
+/// Returns pages with documents that the crawl has not discovered.
 pub(super) async fn unvisited_pages(db: &Db, crawl: &Crawl) -> Result<Vec<(String, i64)>> {
     db.all(
         "SELECT p.url, p.depth FROM kb_site_pages p WHERE p.site_id = $1 AND p.tenant_id = $2 AND p.document_id IS NOT NULL
@@ -420,15 +418,15 @@ pub(super) async fn remember(tx: &mut Tx, crawl: &Crawl, m: &Memory) -> Result<(
     Ok(())
 }
 
-/// A page that moved takes its document along, unless there is one at the new address. What the server said about the old address does not hold for the
-/// new one, so it will be asked in full.
+/// Moves the document of a permanently redirected page to the new address, unless that has one already. Validators of the old address are dropped, so the new
+/// one is fetched in full.
 pub(super) async fn follow_move(tx: &mut Tx, crawl: &Crawl, from: &Url, to: &str) -> Result<()> {
     let Ok(target) = to.parse::<Url>() else {
         return Ok(());
     };
     index_log::lock_dataset(tx, &crawl.tenant_id, &crawl.dataset_id).await?;
     let (old_id, new_id) = (external_id(from), external_id(&target));
-    // The new address may have been met before the old one, as a copy of it.
+    // The new address may already be recorded as a copy of the old one.
     tx.execute(
         "DELETE FROM kb_site_pages WHERE tenant_id = $1 AND site_id = $2 AND url = $3 AND document_id IS NULL",
         args![&crawl.tenant_id, &crawl.site_id, to],
@@ -461,7 +459,7 @@ pub(super) async fn follow_move(tx: &mut Tx, crawl: &Crawl, from: &Url, to: &str
     Ok(())
 }
 
-/// The id under which a page is a document: its address, or the hash of one that is too long for an id.
+/// Returns the external id of a page's document: its address, or a hash of it above 500 bytes.
 pub(super) fn external_id(url: &Url) -> String {
     if url.as_str().len() <= 500 {
         url.to_string()
@@ -470,7 +468,7 @@ pub(super) fn external_id(url: &Url) -> String {
     }
 }
 
-/// How many pages with documents the crawl has not visited yet.
+/// Returns the number of pages with documents that the crawl has not visited yet.
 pub(super) async fn unvisited(db: &Db, crawl: &Crawl) -> Result<i64> {
     let (count,): (i64,) = db
         .one(
@@ -482,7 +480,7 @@ pub(super) async fn unvisited(db: &Db, crawl: &Crawl) -> Result<i64> {
     Ok(count)
 }
 
-/// Documents whose pages are gone for long enough, or are not to be indexed any more: their addresses and ids.
+/// Returns addresses and document ids of pages that have been gone for long enough or are no longer to be indexed.
 pub(super) async fn vanished(
     db: &Db,
     crawl: &Crawl,

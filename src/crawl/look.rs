@@ -1,4 +1,4 @@
-//! A look at one address: ask for it, read what it says, decide what becomes of it, hand its content to ingestion.
+//! One visit: fetches an address, reads its directives, decides the outcome and passes the content to ingestion.
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -22,44 +22,44 @@ use crate::kb::datasets::ChunkSettings;
 use crate::kb::documents::{self, NewDocument, UploadPolicy};
 use crate::kb::parser::Given;
 
-/// Redirects on the way to a page.
+/// Most redirects in a row.
 const HOPS: i64 = 10;
-/// However sure its sitemap is that a page is unchanged, it is asked itself after this time.
+/// Time after which a page is fetched even if its sitemap reports it as unchanged.
 const TRUST: Duration = Duration::from_secs(7 * 24 * 3600);
-/// Links of a page that are remembered.
+/// Links stored per page.
 const LINKS: usize = 2000;
 
-/// What a page became.
+/// The outcome of fetching a page.
 enum PageOutcome {
-    /// A document: new or changed.
+    /// A new or changed document.
     Document(String, &'static str),
-    /// The document that was there.
+    /// The content is that of the existing document.
     Unchanged,
     /// Another address has the same content.
     Copy(String),
-    /// Code and sentence of a failure.
+    /// Code and sentence.
     Failed(String, String),
-    /// Code and sentence of why not.
+    /// Code and sentence.
     Skipped(&'static str, String),
 }
 
-/// The document that a page has from before, and the content that it was made of.
+/// The document that a page already has, and the hash of the content it was made from.
 struct Held {
     document_id: String,
     content_hash: Option<String>,
 }
 
 impl Visitor {
-    /// Asks for an address and decides what becomes of it.
+    /// Fetches an address and decides its outcome.
     pub(super) async fn process_page(&self, url: &Url, row: &Seen) -> Result<Outcome> {
         let now = self.app.clock.now();
         let memory = ledger::memory(&self.app.db, &self.crawl, url.as_str()).await?;
-        // Only what is there in full counts as known; a copy is known as one.
+        // Only a page with an intact document counts as known; a known copy is handled separately.
         let known = match &memory {
             Some(m) if self.document_exists(m).await? => memory.clone(),
             _ => None,
         };
-        // What is there in part is still the page's, and goes when the page does.
+        // A document that failed to ingest still belongs to the page and is removed with it.
         let held = memory.as_ref().and_then(|m| {
             Some(Held {
                 document_id: m.document_id.clone()?,
@@ -82,11 +82,11 @@ impl Visitor {
                 "sitemap",
                 "its sitemap says that it has not changed",
             );
-            // Not asked, so not checked.
+            // Without a request, the time of the last check stays.
             outcome.memory = None;
             return Ok(outcome);
         }
-        // What the server says about a page does not tell what its scripts make of it.
+        // With rendering, validators of the server do not cover what scripts add to the page.
         let asked = known
             .as_ref()
             .or(copy.as_ref())
@@ -163,14 +163,14 @@ impl Visitor {
             Answer::Page(head, bytes) => self.page(url, row, known, held, &head, bytes).await?,
             Answer::File(head, stored) => self.file(url, row, known, held, &head, stored).await?,
         };
-        // Pages that were known under this address are asked for differently next time, but not forgotten.
+        // The stored depth is that of the current discovery path.
         if let Some(memory) = &mut outcome.memory {
             memory.depth = row.depth;
         }
         Ok(outcome)
     }
 
-    /// Whether the document of a page is there and not broken.
+    /// Returns whether the document of a page exists and did not fail.
     async fn document_exists(&self, memory: &Memory) -> Result<bool> {
         let Some(id) = &memory.document_id else {
             return Ok(false);
@@ -204,7 +204,7 @@ impl Visitor {
         outcome
     }
 
-    /// A copy that has not changed.
+    /// Returns the outcome of a copy that has not changed.
     fn still_a_copy(&self, copy: Memory, row: &Seen, now: Time) -> Outcome {
         let other = copy.copy_of.clone().unwrap_or_default();
         let mut outcome = Outcome::skipped("duplicate", format!("a copy of {other}"));
@@ -213,7 +213,7 @@ impl Visitor {
         outcome.verdict.content_hash.clone_from(&copy.content_hash);
         let links: Vec<String> = serde_json::from_str(&copy.links).unwrap_or_default();
         outcome.links = links.into_iter().map(|url| next(url, row, None)).collect();
-        // What it is a copy of may be linked from here only.
+        // The original may be linked from here only.
         outcome.links.push(Found {
             depth: row.depth,
             hops: row.hops + 1,
@@ -227,7 +227,7 @@ impl Visitor {
         outcome
     }
 
-    /// A redirect, by the server or by the page.
+    /// Returns the outcome of a redirect, by status or by a refresh in the page.
     fn moved(&self, url: &Url, row: &Seen, to: &str, permanent: bool, how: &str) -> Outcome {
         let code = if permanent { "moved" } else { "redirected" };
         let Some(target) = self.resolve(url, to) else {
@@ -378,7 +378,7 @@ impl Visitor {
             .take(LINKS)
             .collect();
         let remembered = serde_json::to_string(&remembered)?;
-        // The address that the site itself prefers, also when it is on another of its hosts.
+        // The canonical address of the page, even if it is on another host.
         let shown = stated
             .and_then(|c| base.join(c).ok())
             .filter(|c| matches!(c.scheme(), "http" | "https"))
@@ -483,7 +483,7 @@ impl Visitor {
         )
     }
 
-    /// Hands a content to ingestion, unless it is known.
+    /// Passes content to ingestion unless it is already indexed.
     #[expect(clippy::too_many_arguments, reason = "each is one fact about the page")]
     async fn take(
         &self,
@@ -523,7 +523,7 @@ impl Visitor {
                     .blobs
                     .put_bytes(&app.db, &self.crawl.tenant_id, bytes)
                     .await?;
-                // Ingestion is about to ask for the same.
+                // Ingestion is about to parse the same content.
                 app.read_pages
                     .insert(stored.hash.clone(), Arc::new(document));
                 (hash, stored)
@@ -557,7 +557,7 @@ impl Visitor {
         )
         .await
         {
-            // About this page, and nothing that another attempt would change.
+            // An error of this page, which a retry would not change.
             Err(error) if error.kind() == Kind::Invalid => {
                 return Ok((
                     PageOutcome::Failed(error.code().to_owned(), error.to_string()),
@@ -589,8 +589,8 @@ impl Visitor {
             .or_insert_with(|| url.to_string());
     }
 
-    /// The other address that has a content already, before this crawl or in it. Without one the content is this address's from now on: of two visits at
-    /// the same time, one comes first.
+    /// Returns the other address that already has this content, from this crawl or an earlier one. Without one, this address is registered as the owner;
+    /// concurrent visits are serialized.
     async fn other_owner(&self, hash: &str, url: &Url, row: &Seen) -> Result<Option<String>> {
         let owned = |visitor: &Self| {
             let state = visitor.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -659,13 +659,13 @@ impl Visitor {
                 outcome
             }
             PageOutcome::Copy(other) => {
-                // What was known keeps its document until the end of the crawl decides.
+                // An existing document stays until the crawl ends and decides about it.
                 let mut outcome = Outcome::skipped("duplicate", format!("a copy of {other}"));
                 outcome.verdict.other_url = Some(other.clone());
                 memory.copy_of = Some(other);
                 if let Some(held) = held {
-                    // The document is that of an earlier text: if the page is taken after all, it tells whether that has changed. What the server says now is
-                    // about another one.
+                    // The document was made from an earlier text; its hash is kept so that a later visit can detect the change. Validators of this response
+                    // belong to the copy.
                     memory.document_id = Some(held.document_id);
                     memory.content_hash = held.content_hash;
                     (memory.etag, memory.last_modified) = (None, None);
@@ -681,7 +681,7 @@ impl Visitor {
                 Outcome::of("failed", &code, reason)
             }
         };
-        // A content that was not taken is none that this page has.
+        // Content that was not indexed must not count as this page's content.
         let is_taken = matches!(outcome.verdict.verdict, "new" | "changed" | "unchanged");
         if !is_taken && memory.copy_of.is_none() {
             memory.content_hash = None;
@@ -697,7 +697,7 @@ impl Visitor {
     }
 }
 
-/// Plain text, PDF and office files; archives and data could become thousands of documents.
+/// Returns whether a format is crawled: text, PDF and office formats. Archives and data files could expand to thousands of documents.
 fn is_wanted(format: Format) -> bool {
     matches!(
         format,
@@ -714,7 +714,7 @@ fn is_wanted(format: Format) -> bool {
     )
 }
 
-/// What a page is known by: its title and its main text, without what surrounds it.
+/// Returns the hash of a page's title and main text, without navigation.
 fn content_hash(document: &cairn_ingest::Document) -> String {
     let mut hasher = Sha256::new();
     hasher.update(document.title.as_deref().unwrap_or_default().trim());
@@ -728,7 +728,7 @@ enum Content {
     File(Stored),
 }
 
-/// An address that a page links to.
+/// Returns a link of a page as a discovered address.
 fn next(url: String, row: &Seen, skip: Option<(&'static str, String)>) -> Found {
     Found {
         url,

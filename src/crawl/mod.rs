@@ -1,5 +1,5 @@
-//! Websites: what is crawled, when, and what became of every address. The rules of crawling stand in the `ingest` crate; here are the records, the polite
-//! client, and the job that walks a site and hands its pages to ingestion.
+//! Website crawls: sites, schedules, and the outcome of every address. The crawling rules are in the `ingest` crate; this module has the records, the HTTP
+//! client, and the job that walks a site and passes its pages to ingestion.
 
 pub mod crawls;
 mod fetch;

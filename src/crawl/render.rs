@@ -1,6 +1,6 @@
-//! The optional endpoint that runs a page's scripts. Cairn sends `POST {render_url}` with `{"url", "userAgent", "timeoutMs"}` and takes `{"html"}` from a 200;
-//! any other status is a failure of the page. What the endpoint itself may reach is its operator's to bound: Cairn has checked the address, not what the
-//! page loads.
+//! The optional rendering endpoint, which runs a page's scripts. Cairn sends `POST {render_url}` with `{"url", "userAgent", "timeoutMs"}` and accepts
+//! `{"html"}` with status 200; any other status fails the page. The operator restricts the endpoint's network access: Cairn has checked the address itself, not
+//! the resources that the page loads.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ struct Rendered {
     html: String,
 }
 
-/// The page after its scripts ran, or a sentence about what went wrong.
+/// Returns the rendered HTML of a page, or a sentence about the failure.
 pub(super) async fn render(config: &Config, url: &str, limit: usize) -> Result<Bytes, String> {
     let timeout = Duration::from_secs(config.crawl_seconds);
     let client = endpoint_client()
@@ -47,7 +47,7 @@ pub(super) async fn render(config: &Config, url: &str, limit: usize) -> Result<B
         .await
         .map_err(|e| format!("the rendering endpoint broke off: {}", e.without_url()))?
     {
-        // JSON escapes can double a page.
+        // JSON escaping can double the size of a page.
         if body.len() + piece.len() > 2 * limit {
             return Err("the rendered page is too large".to_owned());
         }

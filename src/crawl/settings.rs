@@ -1,4 +1,4 @@
-//! What a crawl is asked to do: where it starts, what belongs to it, how polite it is, what becomes of pages that vanish.
+//! Settings of a crawl: start, scope, request rate, and the handling of vanished pages.
 
 use std::time::Duration;
 
@@ -16,33 +16,33 @@ use crate::error::{Error, Result};
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schema(as = CrawlSettings)]
 pub struct Settings {
-    /// Where it begins: an `http` or `https` address.
+    /// Start of the crawl: an `http` or `https` address.
     pub start_url: String,
-    /// Pages taken at most, 1 to 100,000.
+    /// Maximum number of indexed pages, 1 to 100,000.
     #[serde(default = "defaults::max_pages")]
     pub max_pages: u32,
-    /// Links followed from the start at most, 0 to 100; what only a sitemap names counts as one link away.
+    /// Maximum number of links from the start, 0 to 100; an address found only in a sitemap counts as one link away.
     #[serde(default = "defaults::max_depth")]
     pub max_depth: u32,
-    /// What the paths of pages begin with, as `/blog`.
+    /// Prefix of the paths of pages, such as `/blog`.
     #[serde(default)]
     pub url_path_filter: Option<String>,
-    /// Hosts beside that of the start: `docs.example.com`, `*.example.com`.
+    /// Additional hosts: `docs.example.com`, `*.example.com`.
     #[serde(default)]
     pub hosts: Vec<String>,
-    /// Other origins under which the site names itself (`https://www.example.com`): their addresses are fetched from the start's origin.
+    /// Other origins of the same site (`https://www.example.com`): their addresses are fetched from the start's origin.
     #[serde(default)]
     pub aliases: Vec<String>,
-    /// Patterns of which one must match the path (or the whole address): `*` within a folder, `**` across folders.
+    /// Patterns, one of which must match the path (or the whole address): `*` within a folder, `**` across folders.
     #[serde(default)]
     pub include: Vec<String>,
-    /// Patterns that must not match.
+    /// Patterns of paths (or whole addresses) to exclude.
     #[serde(default)]
     pub exclude: Vec<String>,
-    /// Takes linked PDF and office files, too.
+    /// Also indexes linked PDF and office files.
     #[serde(default)]
     pub files: bool,
-    /// Finds pages through sitemaps.
+    /// Discovers pages through sitemaps.
     #[serde(default = "defaults::yes")]
     pub sitemaps: bool,
     /// Obeys robots.txt.
@@ -54,19 +54,19 @@ pub struct Settings {
     /// Does not follow links marked `rel=nofollow`.
     #[serde(default = "defaults::yes")]
     pub respect_nofollow: bool,
-    /// Requests per second and host, 0.01 to 1000; a `Crawl-delay` can only make it slower.
+    /// Requests per second and host, 0.01 to 1000; a `Crawl-delay` can only lower the rate.
     #[serde(default = "defaults::requests_per_second")]
     pub requests_per_second: f64,
-    /// Requests at the same time, 1 to 16.
+    /// Concurrent requests, 1 to 16.
     #[serde(default = "defaults::concurrency")]
     pub concurrency: u32,
-    /// Removes pages from the dataset that are gone (404, 410), forbidden by now, or copies of others.
+    /// Removes pages from the dataset that are gone (404, 410), forbidden in the meantime, or copies of others.
     #[serde(default = "defaults::yes")]
     pub remove_vanished: bool,
-    /// Days for which a page must have been gone before it is removed.
+    /// Days a page must have been gone before it is removed.
     #[serde(default)]
     pub vanished_grace_days: u32,
-    /// Has pages rendered by the configured endpoint (`render_url`) before they are read.
+    /// Renders pages through the configured endpoint (`render_url`) before they are parsed.
     #[serde(default)]
     pub render: bool,
 }
@@ -90,7 +90,7 @@ mod defaults {
 }
 
 impl Settings {
-    /// The defaults for a start.
+    /// Returns the default settings for a start address.
     #[must_use]
     pub fn new(start_url: &str) -> Self {
         Self {
@@ -115,7 +115,7 @@ impl Settings {
         }
     }
 
-    /// Checks everything and brings the start into its one spelling.
+    /// Validates all settings and normalizes the start address.
     ///
     /// # Errors
     /// `start_url_invalid`, `crawl_settings_invalid`.
@@ -153,7 +153,7 @@ impl Settings {
         Ok(self)
     }
 
-    /// The start as an address.
+    /// Returns the start as a URL.
     ///
     /// # Errors
     /// `start_url_invalid`.
@@ -182,7 +182,7 @@ impl Settings {
         Ok(address::canonical(url))
     }
 
-    /// The other origins of the site.
+    /// Returns the other origins of the site.
     ///
     /// # Errors
     /// `crawl_settings_invalid`.
@@ -202,7 +202,7 @@ impl Settings {
             .collect()
     }
 
-    /// The borders.
+    /// Returns the scope of the crawl.
     ///
     /// # Errors
     /// `start_url_invalid`, `crawl_settings_invalid`.
@@ -217,28 +217,28 @@ impl Settings {
             .map_err(|message| Error::invalid("crawl_settings_invalid", message))
     }
 
-    /// Time between two requests to a host.
+    /// Returns the time between two requests to a host.
     #[must_use]
     pub fn pause(&self) -> Duration {
         Duration::from_secs_f64(1.0 / self.requests_per_second)
     }
 }
 
-/// When a site is crawled by itself.
+/// Schedule of a site's crawls.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Schedule {
-    /// Never.
+    /// No schedule.
     Manual,
-    /// Every week, at the time of the week at which it was set.
+    /// Every week, at the weekday and time at which the schedule was set.
     Weekly,
-    /// Every month, at the time of the month at which it was set.
+    /// Every month, at the day and time at which the schedule was set.
     Monthly,
-    /// By a cron expression of five fields, in UTC.
+    /// A cron expression of five fields, in UTC.
     Cron(String),
 }
 
 impl Schedule {
-    /// Reads what a caller says.
+    /// Parses a schedule by its name.
     ///
     /// # Errors
     /// `schedule_invalid`.
@@ -255,7 +255,7 @@ impl Schedule {
         }
     }
 
-    /// Its name.
+    /// Returns the name of the schedule.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -266,14 +266,14 @@ impl Schedule {
         }
     }
 
-    /// As a cron expression; `None` for never. `now` gives the time of the week or month.
+    /// Returns the cron expression; `None` for manual. `now` determines the day and time of weekly and monthly schedules.
     #[must_use]
     pub fn cron(&self, now: Time) -> Option<String> {
         let time = chrono::DateTime::from_timestamp_millis(now.0).unwrap_or_default();
         match self {
             Self::Manual => None,
             Self::Weekly => Some(time.format("%-M %-H * * %w").to_string()),
-            // Every month has 28 days.
+            // Days after the 28th do not occur in every month.
             Self::Monthly => {
                 let day = time
                     .format("%-d")

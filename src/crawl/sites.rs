@@ -1,4 +1,4 @@
-//! Sites: what a dataset is fed from, with their settings and schedules.
+//! Sites: the websites that feed a dataset, with their settings and schedules.
 
 use crate::app::App;
 use crate::auth::{Caller, Scope};
@@ -13,23 +13,19 @@ use crate::page::{Listing, Page};
 /// A site of a dataset.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct Site {
-    /// Id.
     pub id: String,
-    /// Owner.
     pub tenant_id: String,
-    /// The dataset it feeds.
+    /// The dataset that receives the pages.
     pub dataset_id: String,
-    /// Where its crawls begin; unique in the dataset.
+    /// Start of its crawls; unique in the dataset.
     pub start_url: String,
     /// JSON of the [`Settings`].
     pub settings: String,
     /// `manual`, `weekly`, `monthly` or `cron`.
     pub schedule: String,
-    /// The schedule as a cron expression; absent: manual.
+    /// Cron expression of the schedule; `None` for manual.
     pub cron: Option<String>,
-    /// Time of creation.
     pub created_on: Time,
-    /// Time of the last change.
     pub updated_on: Time,
 }
 
@@ -40,7 +36,7 @@ macro_rules! columns {
 }
 
 impl Site {
-    /// The settings of its crawls.
+    /// Returns the settings of the site's crawls.
     ///
     /// # Errors
     /// When the row was written by a newer version.
@@ -55,7 +51,7 @@ impl Site {
     }
 }
 
-/// Adds a site to a dataset, or gives the one with the same start other settings.
+/// Adds a site to a dataset, or replaces the settings of the site with the same start.
 ///
 /// # Errors
 /// `dataset_not_found`; those of [`Settings::checked`]; `address_refused`.
@@ -77,7 +73,7 @@ pub(super) async fn put_in(
     datasets::settings(app, caller, dataset_id).await?;
     let now = app.clock.now();
     let settings = settings.checked(now)?;
-    // Said at once, and not only by a crawl that finds nothing.
+    // Reports a refused address immediately instead of through an empty crawl.
     app.outgoing.check(&settings.start()?)?;
     if settings.render && app.config.render_url.is_empty() {
         return Err(Error::unprocessable(
@@ -99,7 +95,7 @@ pub(super) async fn put_in(
     row.ok_or_else(|| Error::internal("an insert gave no row"))
 }
 
-/// A site of a dataset that the caller sees.
+/// Returns a site of a dataset that is visible to the caller.
 ///
 /// # Errors
 /// `dataset_not_found`, `site_not_found`.
@@ -118,7 +114,7 @@ pub async fn get(app: &App, caller: &Caller, dataset_id: &str, id: &str) -> Resu
         .ok_or_else(|| Error::not_found("site_not_found", "there is no such site in this dataset"))
 }
 
-/// A site by id alone, for jobs.
+/// Returns a site by id alone, for jobs.
 pub(crate) async fn load(app: &App, tenant_id: &str, id: &str) -> Result<Option<Site>> {
     app.db
         .optional(
@@ -132,7 +128,7 @@ pub(crate) async fn load(app: &App, tenant_id: &str, id: &str) -> Result<Option<
         .await
 }
 
-/// The sites of a dataset, oldest first.
+/// Returns the sites of a dataset, oldest first.
 ///
 /// # Errors
 /// `dataset_not_found`.
@@ -154,7 +150,7 @@ pub async fn list(
     Ok(page.listing(rows, |s| s.id.clone()))
 }
 
-/// The site of a dataset that was set up, changed or crawled last; `None` when it has none.
+/// Returns the site of a dataset that was created, changed or crawled last; `None` when there is none.
 ///
 /// # Errors
 /// `dataset_not_found`.
@@ -169,7 +165,7 @@ pub async fn latest(app: &App, caller: &Caller, dataset_id: &str) -> Result<Opti
         .await
 }
 
-/// The site of a dataset that begins at an address, in its one spelling.
+/// Returns the site of a dataset with a start address, compared in normalized form.
 ///
 /// # Errors
 /// `dataset_not_found`.
@@ -192,7 +188,7 @@ pub async fn with_start(
         .await
 }
 
-/// Sets or ends the schedule of a site.
+/// Sets or clears the schedule of a site.
 ///
 /// # Errors
 /// `dataset_not_found`, `site_not_found`, `cron_invalid`.
@@ -222,7 +218,8 @@ pub async fn schedule(
     get(app, caller, dataset_id, id).await
 }
 
-/// Removes a site with its schedule and its crawls, and with `documents` the pages that came from it and from no other site; gives the number of documents that went.
+/// Removes a site with its schedule and crawls and, with `documents`, the pages that came from it and from no other site. Returns the number of documents
+/// removed.
 ///
 /// # Errors
 /// `dataset_not_found`, `site_not_found`.
@@ -253,7 +250,7 @@ pub async fn delete(
     for (document_id,) in pages {
         match documents::delete(app, caller, dataset_id, &document_id).await {
             Ok(_) => removed += 1,
-            // Somebody was faster.
+            // Deleted concurrently.
             Err(error) if error.code() == "document_not_found" => {}
             Err(error) => return Err(error),
         }
@@ -276,7 +273,7 @@ async fn forget(tx: &mut Tx, site: &Site) -> Result<()> {
     Ok(())
 }
 
-/// Removes a dataset with its documents, chunks and websites. Searches miss it at once; the indexes drop it when they notice.
+/// Deletes a dataset with its documents, chunks and websites. Searches exclude it immediately; the indexes drop it asynchronously.
 ///
 /// # Errors
 /// `dataset_not_found`.
@@ -290,7 +287,7 @@ pub async fn delete_dataset(app: &App, caller: &Caller, id: &str) -> Result<()> 
     Ok(())
 }
 
-/// Removes every site of a dataset that is about to go.
+/// Removes every site of a dataset that is about to be deleted.
 async fn forget_all(tx: &mut Tx, tenant_id: &str, dataset_id: &str) -> Result<()> {
     let sites: Vec<Site> = tx
         .all(

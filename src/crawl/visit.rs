@@ -1,4 +1,4 @@
-//! The visitor of a crawl: keeps count of what was seen and taken, and notes what came of each visit in one transaction.
+//! The visitor of a crawl: tracks discovered and indexed pages, and stores the outcome of each visit in one transaction.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -21,7 +21,7 @@ use crate::events;
 use crate::jobs::{self, Job};
 use crate::kb::documents;
 
-/// Between two reports of progress.
+/// Interval of progress reports.
 const TICK: Duration = Duration::from_millis(500);
 
 /// The visitor of one crawl.
@@ -36,25 +36,25 @@ pub(super) struct Visitor {
     pub(super) scope: Scope,
     pub(super) state: Mutex<State>,
     next_seq: AtomicI64,
-    /// Pages taken, and those that are about to be.
+    /// Pages indexed, and those being visited.
     taken: AtomicI64,
     visits: AtomicI64,
     ticked: Mutex<Instant>,
     failure: Mutex<Option<Error>>,
-    /// Fires when somebody cancels, or something failed that is no page's fault.
+    /// Cancelled by a caller, or on an error that is not specific to a page.
     pub(super) halt: CancellationToken,
 }
 
 #[derive(Default)]
 pub(super) struct State {
-    /// Every address that was noted, and whether it was only passed over.
+    /// Every recorded address, and whether it was skipped as `nofollow` or `too_deep`.
     seen: HashMap<String, bool>,
-    /// Which address has a content.
+    /// From content hash to the address that owns the content.
     pub(super) owners: HashMap<String, String>,
     queries: Queries,
 }
 
-/// What a visit found out.
+/// The outcome of a visit.
 #[derive(Default)]
 pub(super) struct Outcome {
     pub(super) verdict: Verdict,
@@ -82,7 +82,7 @@ impl Outcome {
     }
 }
 
-/// Codes of addresses that were passed over where they were found, and are visited when they are found better.
+/// Codes of skipped addresses that are visited after all when a better path to them is found.
 fn is_passed_over(code: Option<&str>) -> bool {
     matches!(code, Some("nofollow" | "too_deep"))
 }
@@ -126,12 +126,12 @@ impl Visitor {
         })
     }
 
-    /// Name under which robots directives may address the crawler.
+    /// Returns the user-agent token that robots directives may address the crawler by.
     pub(super) fn token(&self) -> &str {
         self.app.config.crawl_token()
     }
 
-    /// What failed, if anything did.
+    /// Takes the error that stopped the crawl.
     pub(super) fn failure(&self) -> Option<Error> {
         self.failure
             .lock()
@@ -139,38 +139,38 @@ impl Visitor {
             .take()
     }
 
-    /// Visits so far in this process.
+    /// Returns the number of visits in this process.
     pub(super) fn visits(&self) -> i64 {
         self.visits.load(Ordering::Relaxed)
     }
 
-    /// Pages that may still be taken.
+    /// Returns the number of pages that may still be indexed.
     pub(super) fn remaining_pages(&self) -> i64 {
         i64::from(self.settings.max_pages) - self.taken.load(Ordering::Relaxed)
     }
 
-    /// Addresses that are noted at most.
+    /// Returns the maximum number of recorded addresses.
     fn most_known(&self) -> usize {
         20 * usize::try_from(self.settings.max_pages).unwrap_or(0) + 1000
     }
 
-    /// The start, as it is found without anybody's link.
+    /// Returns the start address.
     pub(super) fn start(&self) -> &Url {
         &self.start
     }
 
-    /// What a reference in a page or a sitemap leads to.
+    /// Resolves a reference of a page or a sitemap.
     pub(super) fn resolve(&self, base: &Url, reference: &str) -> Option<Url> {
         address::resolve(base, reference, &self.start, &self.aliases)
     }
 
-    /// Sorts what was found: what is new is noted, with what speaks against a visit; gives the addresses to visit.
+    /// Filters discovered addresses: returns those to record, new ones or ones found by a better path, each with the reason when it is to be skipped.
     pub(super) fn sort(&self, found: Vec<Found>) -> Vec<Found> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let mut kept = Vec::new();
         for mut candidate in found {
             if candidate.url.len() > address::LONGEST {
-                // The beginning is enough for a report.
+                // A prefix is enough for the report.
                 let end = candidate.url.floor_char_boundary(200);
                 candidate.url.truncate(end);
                 candidate.url.push('…');
@@ -214,7 +214,7 @@ impl Visitor {
         kept
     }
 
-    /// Notes what was found, outside of a visit.
+    /// Records addresses discovered outside of a visit.
     pub(super) async fn note(&self, found: Vec<Found>) -> Result<()> {
         let found = self.sort(found);
         let mut tx = self.app.db.begin_repeatable().await?;
@@ -230,7 +230,7 @@ impl Visitor {
         tx.commit().await
     }
 
-    /// Visits one address; gives those that lead on.
+    /// Visits one address and returns the addresses to follow.
     async fn one(&self, given: &str) -> Result<Vec<String>> {
         let Ok(url) = given.parse::<Url>() else {
             return Ok(Vec::new());
@@ -240,7 +240,7 @@ impl Visitor {
                 .await?
                 .is_some()
         {
-            // An address that changes when it is read again would be pending for ever.
+            // An address that changes when it is parsed again would stay pending forever.
             let outcome = Outcome::of(
                 "failed",
                 "address_invalid",
@@ -259,7 +259,7 @@ impl Visitor {
         }
         self.visits.fetch_add(1, Ordering::Relaxed);
         let began = Instant::now();
-        // Pages that are known have their places; the others take those that are left.
+        // Known pages count towards the limit already; other pages use the remainder.
         let is_known = ledger::memory(&self.app.db, &self.crawl, url.as_str())
             .await?
             .is_some_and(|m| m.document_id.is_some());
@@ -295,7 +295,7 @@ impl Visitor {
         self.record(&url, outcome).await
     }
 
-    /// Writes down what a visit found out; gives the addresses that lead on.
+    /// Stores the outcome of a visit and returns the addresses to follow.
     async fn record(&self, url: &Url, outcome: Outcome) -> Result<Vec<String>> {
         let found = self.sort(outcome.links);
         let mut tx = self.app.db.begin_repeatable().await?;
@@ -304,7 +304,7 @@ impl Visitor {
         }
         let noted = ledger::settle(&mut tx, &self.crawl.id, url.as_str(), &outcome.verdict).await?;
         if noted == 0 {
-            // The site was deleted under the crawl: nothing of it may stay.
+            // The site was deleted during the crawl: nothing of it may stay.
             drop(tx);
             return self.take_back(&outcome.verdict).await;
         }
@@ -334,7 +334,7 @@ impl Visitor {
             self.report_progress().await?;
         }
         if self.is_tight() {
-            // Who comes first is told by the order of finding, and not by the walk.
+            // The order of discovery decides which addresses are visited, not the order of the walk.
             return Ok(Vec::new());
         }
         Ok(found
@@ -344,13 +344,13 @@ impl Visitor {
             .collect())
     }
 
-    /// Whether more addresses are known than pages may be taken.
+    /// Returns whether more addresses are recorded than pages may be indexed.
     pub(super) fn is_tight(&self) -> bool {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         i64::try_from(state.seen.len()).unwrap_or(i64::MAX) > i64::from(self.settings.max_pages)
     }
 
-    /// Removes what was handed over for a crawl that is gone, and ends.
+    /// Deletes the document added for a crawl that no longer exists, and returns an error to end the visit.
     async fn take_back(&self, verdict: &Verdict) -> Result<Vec<String>> {
         if let Some(id) = verdict
             .document_id
@@ -366,7 +366,7 @@ impl Visitor {
         Err(Error::unavailable("cancelled", "the crawl is gone"))
     }
 
-    /// Counts, and tells how far the crawl is when that is news.
+    /// Updates the counters, and appends an event when they have changed.
     pub(super) async fn report_progress(&self) -> Result<()> {
         let (requests, bytes) = self.fetcher.spent();
         let counts = ledger::count(&self.app.db, &self.crawl.id).await?;

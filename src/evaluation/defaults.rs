@@ -1,4 +1,4 @@
-//! The settings that searches of a dataset take when they name none; every value that they had is kept and can be gone back to.
+//! Default search settings of a dataset, with every earlier version, which can be restored.
 
 use crate::app::App;
 use crate::auth::{Caller, Scope};
@@ -8,20 +8,18 @@ use crate::error::{Error, Result};
 use crate::kb::datasets;
 use crate::search::Defaults;
 
-/// A value of the defaults.
+/// A version of the defaults.
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
 pub struct Version {
-    /// Id.
     pub id: String,
     /// JSON of [`Defaults`].
     pub defaults: String,
-    /// Why they were set.
+    /// Reason of the change.
     pub reason: String,
-    /// When.
     pub created_on: Time,
 }
 
-/// The defaults in force.
+/// Returns the defaults in force.
 ///
 /// # Errors
 /// `dataset_not_found`.
@@ -31,7 +29,7 @@ pub async fn get(app: &App, caller: &Caller, dataset_id: &str) -> Result<Default
     Ok(serde_json::from_str(&dataset.search_defaults)?)
 }
 
-/// Every value that they had, latest first.
+/// Returns every version of the defaults, latest first.
 ///
 /// # Errors
 /// `dataset_not_found`.
@@ -46,10 +44,10 @@ pub async fn versions(app: &App, caller: &Caller, dataset_id: &str) -> Result<Ve
         .await
 }
 
-/// Sets them.
+/// Sets the defaults.
 ///
 /// # Errors
-/// `dataset_not_found`; those of the ranges.
+/// `dataset_not_found`; those of the value ranges.
 pub async fn set(
     app: &App,
     caller: &Caller,
@@ -77,7 +75,7 @@ pub async fn set(
     tx.commit().await
 }
 
-/// Goes back to the value before the one in force; gives what is in force then.
+/// Restores the version before the one in force, and returns it.
 ///
 /// # Errors
 /// `dataset_not_found`, `nothing_to_undo`.

@@ -1,4 +1,4 @@
-//! Generations of a dataset compared: each measured on labelled queries.
+//! Comparison of generations of a dataset on labelled queries.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,16 +10,15 @@ use crate::kb::{datasets, generations};
 use crate::search::measure::{self, Measures};
 use crate::search::{self, Request};
 
-/// A query with the documents that answer it.
+/// A query with its relevant documents.
 #[derive(Debug, Clone)]
 pub struct Labelled {
-    /// The query.
     pub query: String,
-    /// Documents that answer it.
+    /// Ids of the relevant documents.
     pub documents: HashSet<String>,
 }
 
-/// Measures a generation on labelled queries with the default settings of search, by documents.
+/// Measures a generation on labelled queries with the default search settings, by documents.
 ///
 /// # Errors
 /// `generation_not_found`, `queries_missing`, and those of search.

@@ -1,5 +1,5 @@
-//! What was asked: query, settings, results, latency and key, kept for a while unless the dataset opts out; to find what is missing, to label, to
-//! ask again and see what changed.
+//! The query history: query, settings, results, latency and key, kept for a limited time unless the dataset opts out. It is used to find gaps in the content,
+//! to label queries, and to replay them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,16 +17,16 @@ use crate::kb::datasets;
 use crate::page::{Listing, Page};
 use crate::search::{self, Answer, Request, Settings};
 
-/// Queries written together.
+/// Queries written per transaction.
 const BATCH: usize = 256;
-/// Hits that are remembered of an answer.
+/// Hits stored per query.
 const RESULTS: usize = 20;
 
-/// Stands for the key of queries that people try in the sandbox.
+/// Key id of queries from the sandbox.
 pub const SANDBOX: &str = "sandbox";
 
 impl Asked {
-    /// Takes out the datasets that a caller may not know of.
+    /// Removes the datasets that the caller may not see.
     fn confine(&mut self, caller: &Caller) -> Result<()> {
         let mut remembered: Remembered = serde_json::from_str(&self.settings)?;
         remembered.dataset_ids.retain(|id| caller.sees(id));
@@ -35,30 +35,30 @@ impl Asked {
     }
 }
 
-/// How it was asked.
+/// The request of a stored query.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Remembered {
-    /// All datasets that were searched.
+    /// All datasets searched.
     pub dataset_ids: Vec<String>,
-    /// The settings.
+    /// Search settings.
     #[serde(flatten)]
     pub settings: Settings,
 }
 
-/// A hit that was shown.
+/// A stored hit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Shown {
-    /// The chunk.
+    /// Id of the chunk.
     pub chunk_id: String,
-    /// Its document.
+    /// Id of its document.
     pub document_id: String,
-    /// Its score.
+    /// Score of the hit.
     pub score: f32,
 }
 
-/// Remembers a query in the background, for each dataset that had hits; one without any hit for all of them. Further pages are the same query.
+/// Stores a query in the background, once for each dataset with hits; a query without hits for all of them. Further pages are the same query.
 pub fn record(app: &App, caller: &Caller, request: &Request, answer: &Answer) {
     if app.config.query_history_days == 0 || request.cursor.is_some() {
         return;
@@ -112,7 +112,7 @@ pub fn record(app: &App, caller: &Caller, request: &Request, answer: &Answer) {
     }
 }
 
-/// Writes what is waiting, until `stop` fires and nothing is left.
+/// Writes queued queries until `stop` fires and the queue is empty.
 pub async fn run(app: &Arc<App>, stop: CancellationToken) {
     let Some(mut receiver) = app.history.reader() else {
         tracing::error!("the query history is written by another task already");
@@ -135,7 +135,7 @@ pub async fn run(app: &Arc<App>, stop: CancellationToken) {
 async fn write(app: &App, batch: &[(String, Asked)]) -> Result<()> {
     let mut tx = app.db.begin_repeatable().await?;
     for (tenant_id, asked) in batch {
-        // A dataset that opted out, or is gone, is not written for.
+        // A dataset that has opted out or no longer exists is skipped.
         tx.execute(
             "INSERT INTO kb_query_history (id, tenant_id, dataset_id, key_id, text, settings, results, hits, confident, milliseconds, created_on)
              SELECT $1, d.tenant_id, d.id, $2, $3, $4, $5, $6, $7, $8, $9 FROM kb_datasets d WHERE d.tenant_id = $10 AND d.id = $11 AND d.query_history = TRUE",
@@ -158,29 +158,29 @@ async fn write(app: &App, batch: &[(String, Asked)]) -> Result<()> {
     tx.commit().await
 }
 
-/// Which remembered queries.
+/// Filter of stored queries by outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Which {
-    /// All.
+    /// All queries.
     All,
-    /// Those without hits.
+    /// Queries without hits.
     WithoutHits,
-    /// Those without a confident answer.
+    /// Queries without a confident answer.
     NotConfident,
 }
 
-/// Whose queries.
+/// Filter of stored queries by origin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum By {
-    /// All.
+    /// All queries.
     All,
-    /// Those that people tried in the sandbox.
+    /// Queries from the sandbox.
     Sandbox,
-    /// All others.
+    /// All other queries.
     Programs,
 }
 
-/// Remembered queries of a dataset, latest first.
+/// Returns stored queries of a dataset, latest first.
 ///
 /// # Errors
 /// `dataset_not_found`.
@@ -223,7 +223,7 @@ pub async fn list(
     Ok(listing)
 }
 
-/// Sets whether the queries of a dataset are remembered from now on.
+/// Enables or disables the query history of a dataset.
 ///
 /// # Errors
 /// `dataset_not_found`.
@@ -239,7 +239,7 @@ pub async fn remember(app: &App, caller: &Caller, dataset_id: &str, yes: bool) -
     Ok(())
 }
 
-/// Forgets all queries of a dataset; gives their number.
+/// Deletes the query history of a dataset and returns the number of queries.
 ///
 /// # Errors
 /// `dataset_not_found`.
@@ -254,10 +254,7 @@ pub async fn forget(app: &App, caller: &Caller, dataset_id: &str) -> Result<u64>
         .await
 }
 
-/// Removes queries that were asked before a time; gives their number.
-///
-/// # Errors
-/// As the database says.
+/// Deletes queries older than a time and returns their number.
 pub async fn prune(app: &App, before: Time) -> Result<u64> {
     app.db
         .execute(
@@ -267,25 +264,25 @@ pub async fn prune(app: &App, before: Time) -> Result<u64> {
         .await
 }
 
-/// A hit then and now.
+/// A hit before and after a replay.
 #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Moved {
-    /// The chunk.
+    /// Id of the chunk.
     pub chunk_id: String,
-    /// Its document.
+    /// Id of its document.
     pub document_id: String,
-    /// Rank then, from 1; absent: it is new.
+    /// Rank in the stored results, from 1; absent for a new hit.
     pub rank_before: Option<usize>,
-    /// Rank now; absent: it is gone.
+    /// Rank in the new results, from 1; absent when it is gone.
     pub rank_after: Option<usize>,
-    /// Score then.
+    /// Score in the stored results.
     pub score_before: Option<f32>,
-    /// Score now.
+    /// Score in the new results.
     pub score_after: Option<f32>,
 }
 
-/// Asks a remembered query again with its settings, and compares the hits.
+/// Runs a stored query again with its settings and compares the hits.
 ///
 /// # Errors
 /// `query_not_found`, and those of search.
@@ -310,7 +307,7 @@ pub async fn replay(
     })?;
     asked.confine(caller)?;
     let remembered: Remembered = serde_json::from_str(&asked.settings)?;
-    // Datasets that are gone since are left out.
+    // Datasets deleted since are left out.
     let mut dataset_ids = Vec::new();
     for id in remembered.dataset_ids {
         match datasets::settings(app, caller, &id).await {
@@ -363,7 +360,7 @@ pub async fn replay(
             }),
         }
     }
-    // Hits that were not remembered, because only the first ones are, are none that came new.
+    // Only the first hits are stored, so a lower-ranked hit cannot be reported as new.
     moved.retain(|m| m.rank_before.is_some() || m.rank_after.is_some_and(|r| r <= RESULTS));
     Ok((asked, moved))
 }

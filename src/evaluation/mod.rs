@@ -1,4 +1,4 @@
-//! Retrieval measured on the user's own data: what was asked, queries with labels, runs of any configuration over them, tuning and its defaults.
+//! Evaluation of retrieval on the user's own data: query history, query sets with labels, runs of any configuration, auto-tuning and search defaults.
 
 pub mod defaults;
 pub mod generations;

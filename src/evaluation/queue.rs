@@ -1,4 +1,4 @@
-//! Queries on their way to the history.
+//! The queue of queries to be written to the history.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -6,19 +6,17 @@ use tokio::sync::mpsc;
 
 use crate::clock::Time;
 
-/// Queries that wait to be written; more than that are not remembered.
+/// Capacity of the queue; queries beyond it are dropped.
 const WAITING: usize = 4096;
 
-/// A remembered query.
+/// A stored query.
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
 pub struct Asked {
-    /// Id.
     pub id: String,
-    /// The dataset.
     pub dataset_id: String,
-    /// Id of the key; empty for the command line, [`SANDBOX`] for people who try something there.
+    /// Id of the key; empty for the command line, [`SANDBOX`] for the sandbox.
     pub key_id: String,
-    /// The query.
+    /// The query text.
     pub text: String,
     /// JSON of [`Remembered`].
     pub settings: String,
@@ -28,13 +26,12 @@ pub struct Asked {
     pub hits: i64,
     /// Whether the answer was confident.
     pub confident: bool,
-    /// Latency.
+    /// Latency of the search.
     pub milliseconds: f64,
-    /// When.
     pub created_on: Time,
 }
 
-/// Queries on their way to the database, so that no search waits for a write.
+/// A bounded queue of queries to be written, so that searches do not wait for the database.
 #[derive(Debug)]
 pub struct Queue {
     sender: mpsc::Sender<(String, Asked)>,
@@ -52,12 +49,12 @@ impl Default for Queue {
 }
 
 impl Queue {
-    /// Adds a query of a tenant; `false` when too many are waiting.
+    /// Adds a query of a tenant; returns `false` when the queue is full.
     pub fn push(&self, tenant_id: &str, asked: Asked) -> bool {
         self.sender.try_send((tenant_id.to_owned(), asked)).is_ok()
     }
 
-    /// Takes the end from which queries are read; there is one.
+    /// Takes the receiver; `None` after the first call.
     pub fn reader(&self) -> Option<mpsc::Receiver<(String, Asked)>> {
         let mut receiver = self.receiver.lock().unwrap_or_else(PoisonError::into_inner);
         receiver.take()

@@ -1,4 +1,4 @@
-//! Runs: one configuration over a query set, with the measures of every query; and two runs side by side.
+//! Runs: one configuration evaluated over a query set, with the measures of every query; and the comparison of two runs.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -20,89 +20,84 @@ use crate::kb::{datasets, generations};
 use crate::search::measure::{self, Judgements, Measures};
 use crate::search::{self, Answer, Defaults, Request, Settings};
 
-/// Hits per query for the measures.
+/// Hits per query over which measures are computed.
 const DEPTH: usize = 100;
-/// Queries at a time.
+/// Concurrent queries.
 const AT_ONCE: usize = 4;
-/// How often a run is looked at while somebody waits for it.
+/// Interval at which a run is polled while a caller waits for it.
 const POLL: Duration = Duration::from_millis(50);
 
 /// A run.
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
 pub struct Run {
-    /// Id.
     pub id: String,
-    /// The dataset.
     pub dataset_id: String,
-    /// The query set.
     pub query_set_id: String,
-    /// Name.
     pub name: String,
     /// JSON of [`Settings`].
     pub configuration: String,
-    /// JSON of [`Summary`], or of [`super::tune::Tuning`]; null until it is done.
+    /// JSON of [`Summary`], or of [`super::tune::Tuning`]; null until the run is done.
     pub measures: String,
     /// JSON array of [`Measured`].
     pub queries: String,
-    /// When.
     pub created_on: Time,
     /// `run` or `tuning`.
     pub kind: String,
     /// `queued`, `done` or `failed`.
     pub status: String,
-    /// Why it failed.
+    /// Reason of the failure.
     pub error: Option<String>,
 }
 
-/// The means of a run.
+/// The mean measures of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Summary {
-    /// Queries with an answer, over which the measures are.
+    /// Number of answerable queries, over which the measures are computed.
     pub answerable: usize,
-    /// Queries without one.
+    /// Number of unanswerable queries.
     pub unanswerable: usize,
-    /// Means over the answerable ones.
+    /// Means over the answerable queries.
     pub measures: Measures,
-    /// Share of the unanswerable ones that got no confident answer.
+    /// Share of the unanswerable queries without a confident answer.
     pub no_answer_accuracy: Option<f64>,
-    /// Share of the answerable ones that got a confident answer.
+    /// Share of the answerable queries with a confident answer.
     pub answer_accuracy: Option<f64>,
-    /// Mean share of the best ten hits that are judged; measures over hits that nobody has judged are too low. Absent in runs from before it was counted.
+    /// Mean share of the top ten hits that are judged; measures with many unjudged hits are too low. Absent in runs made before it was recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub judged_at_10: Option<f64>,
     /// Median latency in milliseconds.
     pub p50_ms: f64,
-    /// 95th percentile.
+    /// 95th percentile of the latency in milliseconds.
     pub p95_ms: f64,
 }
 
-/// A query of a run.
+/// The measures of one query of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Measured {
-    /// The query.
+    /// Id of the query.
     pub query_id: String,
-    /// Its text.
+    /// Text of the query.
     pub text: String,
-    /// Whether anything answers it.
+    /// Whether the query has a relevant document or passage.
     pub answerable: bool,
-    /// Its measures.
+    /// Measures of the ranking.
     pub measures: Measures,
-    /// Score of the best hit; 0 without hits.
+    /// Score of the top hit; 0 without hits.
     pub best_score: f64,
-    /// Whether the best hit is an answer.
+    /// Whether the top hit is relevant.
     pub best_is_answer: bool,
     /// Whether the answer was confident.
     pub confident: bool,
-    /// Share of the best ten hits that are judged, whatever the grade.
+    /// Share of the top ten hits that are judged, whatever the grade.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub judged_at_10: Option<f64>,
     /// Latency in milliseconds.
     pub milliseconds: f64,
 }
 
-/// The judgements of a query, and whether anything answers it.
+/// Returns the judgements of a query, and whether it is answerable.
 pub(super) fn judgements(labels: &Labels) -> (Judgements, bool) {
     let judged: Judgements = labels
         .iter()
@@ -115,7 +110,7 @@ pub(super) fn judgements(labels: &Labels) -> (Judgements, bool) {
 /// A document and a range of characters in it.
 pub(super) type Passage<'a> = (&'a str, i64, i64);
 
-/// A ranking of what is judged: passages where a hit covers half of one or is half covered by one, else documents; each once.
+/// Returns a ranking of judged items: passages where one of hit and passage covers half of the other, otherwise documents; each once.
 pub(super) fn ranking<'a>(hits: impl Iterator<Item = Passage<'a>>, labels: &Labels) -> Vec<String> {
     let mut judged: HashMap<&str, Vec<(i64, i64, &str)>> = HashMap::new();
     for key in labels.keys() {
@@ -127,7 +122,7 @@ pub(super) fn ranking<'a>(hits: impl Iterator<Item = Passage<'a>>, labels: &Labe
     let meet = |a: (i64, i64), b: (i64, i64)| {
         let shared = a.1.min(b.1) - a.0.max(b.0);
         let shorter = (a.1 - a.0).min(b.1 - b.0);
-        // What was added by hand has no range of its own.
+        // A chunk added by hand has an empty range.
         a == b || (shorter > 0 && 2 * shared >= shorter)
     };
     let mut seen = HashSet::new();
@@ -136,7 +131,7 @@ pub(super) fn ranking<'a>(hits: impl Iterator<Item = Passage<'a>>, labels: &Labe
         let met = passages
             .filter(|(from, to, _)| meet((start, end), (*from, *to)))
             .map(|(.., key)| *key)
-            // One that is judged well counts before one that is not.
+            // Of several overlapping passages, the one with the highest grade counts.
             .max_by_key(|key| labels.get(*key));
         met.unwrap_or(document).to_owned()
     })
@@ -144,7 +139,7 @@ pub(super) fn ranking<'a>(hits: impl Iterator<Item = Passage<'a>>, labels: &Labe
     .collect()
 }
 
-/// The share of the best ten of a ranking that are judged; `None` when there are no hits.
+/// Returns the share of the top ten of a ranking that are judged; `None` without hits.
 fn judged_share(ranked: &[String], judged: &Judgements) -> Option<f64> {
     let head = &ranked[..ranked.len().min(10)];
     let known = head.iter().filter(|id| judged.contains_key(*id)).count();
@@ -179,7 +174,7 @@ fn measured(query: &Query, answer: &Answer) -> Result<Measured> {
     })
 }
 
-/// Searches every query of some with one configuration.
+/// Runs queries with one configuration and measures each.
 ///
 /// # Errors
 /// Those of search.
@@ -195,7 +190,7 @@ pub(super) async fn measure_all(
         top_k: Some(DEPTH),
         ..settings.clone()
     };
-    // The cross-encoder reads for one search at a time.
+    // The cross-encoder serves one search at a time.
     let reranks = settings.rerank.or(defaults.and_then(|d| d.rerank));
     let at_once = if reranks == Some(true) { 1 } else { AT_ONCE };
     futures::stream::iter(queries.to_vec())
@@ -220,7 +215,7 @@ pub(super) async fn measure_all(
         .await
 }
 
-/// The means.
+/// Returns the mean measures.
 #[must_use]
 pub fn summary(all: &[Measured]) -> Summary {
     let share = |of: &[&Measured], test: fn(&Measured) -> bool| {
@@ -246,7 +241,7 @@ pub fn summary(all: &[Measured]) -> Summary {
     }
 }
 
-/// Queues a configuration to be run over a query set.
+/// Queues the evaluation of a configuration over a query set.
 ///
 /// # Errors
 /// `dataset_not_found`, `query_set_not_found`, `query_set_empty`, `generation_not_found`.
@@ -259,7 +254,7 @@ pub async fn start(
     settings: &Settings,
 ) -> Result<Run> {
     let dataset = datasets::settings(app, caller, dataset_id).await?;
-    // What it measures is kept with it: also what it took from the dataset at that time.
+    // The effective settings are stored with the run, including those from the dataset's defaults at this time.
     let defaults: Defaults = serde_json::from_str(&dataset.search_defaults)?;
     let settings = Settings {
         generation: settings.generation.or(Some(dataset.generation)),
@@ -330,7 +325,7 @@ pub(super) async fn queue(
     queued(app, caller, &id).await
 }
 
-/// A run that the caller has begun, whether or not it may read others.
+/// Returns a run that the caller has started, even without the right to read other runs.
 async fn queued(app: &App, caller: &Caller, id: &str) -> Result<Run> {
     by_id(app, caller.tenant(), id).await?.ok_or_else(missing)
 }
@@ -339,7 +334,7 @@ fn missing() -> Error {
     Error::not_found("run_not_found", "there is no such run")
 }
 
-/// Waits for a run, as long as a caller likes to; gives it as it is then.
+/// Waits up to `limit` for a run and returns its current state.
 ///
 /// # Errors
 /// `run_not_found`.
@@ -353,7 +348,7 @@ pub async fn wait(app: &Arc<App>, caller: &Caller, run: Run, limit: Duration) ->
     Ok(run)
 }
 
-/// The job.
+/// Executes the job of a run.
 pub(crate) async fn execute(app: &Arc<App>, tenant_id: &str, run_id: &str) -> Result<()> {
     let caller = Caller::local(tenant_id);
     let Some(run) = by_id(app, tenant_id, run_id).await? else {
@@ -369,7 +364,7 @@ pub(crate) async fn execute(app: &Arc<App>, tenant_id: &str, run_id: &str) -> Re
         (serde_json::to_string(&tuning)?, "[]".to_owned())
     } else {
         let settings: Settings = serde_json::from_str(&run.configuration)?;
-        // The settings have them already.
+        // The stored settings already include them.
         let defaults = Some(Defaults::default());
         let all = measure_all(app, &caller, &run.dataset_id, &settings, defaults, &queries).await?;
         (
@@ -386,7 +381,7 @@ pub(crate) async fn execute(app: &Arc<App>, tenant_id: &str, run_id: &str) -> Re
     Ok(())
 }
 
-/// Notes why a run failed for good.
+/// Stores why a run failed for good.
 pub(crate) async fn failed(app: &App, tenant_id: &str, run_id: &str, message: &str) -> Result<()> {
     app.db
         .execute(
@@ -401,7 +396,7 @@ pub(super) fn empty() -> Error {
     Error::invalid("query_set_empty", "the query set has no queries yet")
 }
 
-/// Runs over a query set, latest first.
+/// Returns the runs over a query set, latest first.
 ///
 /// # Errors
 /// `dataset_not_found`, `query_set_not_found`.
@@ -442,7 +437,7 @@ pub async fn remove(app: &App, caller: &Caller, dataset_id: &str, id: &str) -> R
     Ok(())
 }
 
-/// A run with its queries.
+/// Returns a run with its queries.
 ///
 /// # Errors
 /// `dataset_not_found`, `run_not_found`.
@@ -455,33 +450,33 @@ pub async fn get(app: &App, caller: &Caller, dataset_id: &str, id: &str) -> Resu
         .ok_or_else(missing)
 }
 
-/// Two runs over the same queries.
+/// Comparison of two runs over the same queries.
 #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Compared {
-    /// Queries that both have.
+    /// Number of queries in both runs.
     pub queries: usize,
-    /// Mean difference of nDCG@10, other run minus this one, with its 95 % bootstrap interval: a gain is one whose interval is above 0.
+    /// Mean difference of nDCG@10, other run minus this one, with its 95 % bootstrap interval: a gain is significant when the interval is above 0.
     pub difference: Interval,
-    /// Queries that the other run answers better, by how much, best first.
+    /// Queries with a higher nDCG@10 in the other run, largest difference first.
     pub wins: Vec<Difference>,
-    /// Queries that it answers worse, worst first.
+    /// Queries with a lower nDCG@10 in the other run, largest loss first.
     pub losses: Vec<Difference>,
-    /// Queries that it answers alike.
+    /// Number of queries with the same nDCG@10.
     pub ties: usize,
 }
 
-/// A query that two runs answer differently.
+/// A query whose nDCG@10 differs between two runs.
 #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Difference {
-    /// The query.
+    /// Id of the query.
     pub query_id: String,
-    /// Its text.
+    /// Text of the query.
     pub text: String,
-    /// nDCG@10 of this run.
+    /// nDCG@10 in this run.
     pub before: f64,
-    /// nDCG@10 of the other.
+    /// nDCG@10 in the other run.
     pub after: f64,
 }
 
@@ -540,21 +535,21 @@ pub async fn compare(
     })
 }
 
-/// How scores relate to answers.
+/// Calibration of scores against relevance.
 #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Calibration {
-    /// How often the best hit is an answer, by its score.
+    /// Share of relevant top hits by score.
     pub reliability: Vec<Reliability>,
-    /// Best score from which an answer should count as confident; absent when all queries are answered, or none.
+    /// Score of the top hit from which an answer should count as confident; absent when all queries are answered, or none.
     pub confident_from: Option<f64>,
-    /// Share of queries that this threshold judges rightly.
+    /// Accuracy of this threshold: share of queries that it classifies correctly.
     pub accuracy: Option<f64>,
-    /// A `minScore` that 99 of 100 answers reach, when they are the best hit.
+    /// A `minScore` that 99 of 100 relevant top hits reach.
     pub min_score: Option<f64>,
 }
 
-/// Calibrates scores on a run.
+/// Calibrates the scores of a run.
 ///
 /// # Errors
 /// `run_not_found`.

@@ -1,4 +1,4 @@
-//! Query sets: queries with labels, from people, from feedback, from files, or made from titles and headings when there are none.
+//! Query sets: queries with labels, entered by people, from feedback, from files, or generated from titles and headings.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -9,27 +9,27 @@ use crate::db::{Tx, args};
 use crate::error::{Error, Result};
 use crate::kb::datasets;
 
-/// Most queries of a set.
+/// Maximum number of queries in a set.
 pub const MAX_QUERIES: usize = 5000;
-/// Most labels of a query.
+/// Maximum number of labels of a query.
 pub const MAX_LABELS: usize = 1000;
-/// The set that feedback goes to.
+/// Name of the set that feedback is added to.
 pub const FEEDBACK: &str = "feedback";
 
-/// Longest query of a set in bytes: longer ones cannot be unique keys in PostgreSQL.
+/// Longest query of a set in bytes: longer ones exceed the size of a unique index key in PostgreSQL.
 pub const MAX_TEXT: usize = 2000;
 
-/// From what is judged to its grade: 0 no answer, 1 useful, 2 an answer. Without a grade above 0, nothing answers the query. What is judged is a
-/// document, by its id, or a passage of one, by `document@start-end` in characters: it outlives the chunks that it was shown in.
+/// From judged item to grade: 0 not relevant, 1 useful, 2 an answer. Without a grade above 0, the query is unanswerable. A judged item is a document, by its
+/// id, or a passage, as `document@start-end` in characters, which stays valid when the document is chunked differently.
 pub type Labels = BTreeMap<String, i64>;
 
-/// A passage that is judged.
+/// Returns the key of a judged passage.
 #[must_use]
 pub fn passage(document_id: &str, start: i64, end: i64) -> String {
     format!("{document_id}@{start}-{end}")
 }
 
-/// The document and range of a judged passage.
+/// Parses the key of a judged passage into document and range.
 #[must_use]
 pub fn parse_passage(key: &str) -> Option<(&str, i64, i64)> {
     let (document, range) = key.split_once('@')?;
@@ -40,40 +40,34 @@ pub fn parse_passage(key: &str) -> Option<(&str, i64, i64)> {
 /// A query set.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct QuerySet {
-    /// Id.
     pub id: String,
-    /// The dataset.
     pub dataset_id: String,
     /// Name, unique in the dataset.
     pub name: String,
-    /// Queries.
+    /// Number of queries.
     pub queries: i64,
-    /// Time of creation.
     pub created_on: Time,
-    /// Time of the last change.
     pub updated_on: Time,
 }
 
-/// A query.
+/// A query with its labels.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct Query {
-    /// Id.
     pub id: String,
-    /// What is asked.
+    /// The query text.
     pub text: String,
     /// JSON of [`Labels`].
     pub labels: String,
-    /// Whether it was made from a title or heading.
+    /// Whether it was generated from a title or heading.
     pub generated: bool,
-    /// Time of creation.
     pub created_on: Time,
 }
 
 impl Query {
-    /// The labels.
+    /// Returns the labels.
     ///
     /// # Errors
-    /// When the stored JSON is damaged.
+    /// When the stored JSON is invalid.
     pub fn labels(&self) -> Result<Labels> {
         Ok(serde_json::from_str(&self.labels)?)
     }
@@ -82,7 +76,7 @@ impl Query {
 const COUNTED: &str = "SELECT s.id, s.dataset_id, s.name, (SELECT COUNT(*) FROM kb_queries q WHERE q.query_set_id = s.id) AS queries, s.created_on, s.updated_on
      FROM kb_query_sets s WHERE s.tenant_id = $1 AND s.dataset_id = $2 ORDER BY s.id";
 
-/// Query sets of a dataset, oldest first.
+/// Returns the query sets of a dataset, oldest first.
 ///
 /// # Errors
 /// `dataset_not_found`.
@@ -94,7 +88,7 @@ pub async fn list(app: &App, caller: &Caller, dataset_id: &str) -> Result<Vec<Qu
         .await
 }
 
-/// A query set, by id or name.
+/// Returns a query set, by id or name.
 ///
 /// # Errors
 /// `dataset_not_found`, `query_set_not_found`.
@@ -106,7 +100,7 @@ pub async fn get(app: &App, caller: &Caller, dataset_id: &str, set: &str) -> Res
         .ok_or_else(|| Error::not_found("query_set_not_found", "there is no such query set"))
 }
 
-/// Its queries, oldest first.
+/// Returns the queries of a set, oldest first.
 ///
 /// # Errors
 /// `dataset_not_found`, `query_set_not_found`.
@@ -175,18 +169,18 @@ pub async fn remove(app: &App, caller: &Caller, dataset_id: &str, set: &str) -> 
     tx.commit().await
 }
 
-/// A query to add; one with the same words gets these labels in addition to its own.
+/// A query to add; if the set has the same text, its labels are added to the existing ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewQuery {
-    /// What is asked.
+    /// The query text.
     pub text: String,
-    /// Labels by ids of documents or chunks, passages, or external ids or file names of documents.
+    /// Labels by ids of documents or chunks, by passages, or by external ids or file names of documents.
     pub labels: Labels,
-    /// Whether it was made from a title or heading; what a person labels, too, is no longer.
+    /// Whether it was generated from a title or heading; cleared when a person labels the query.
     pub generated: bool,
 }
 
-/// Adds queries; gives how many are new, and the names among the labels that stand for no document.
+/// Adds queries; returns the number of new ones, and the label names that match no document.
 ///
 /// # Errors
 /// `dataset_not_found`, `query_set_not_found`, `queries_invalid`.
@@ -202,7 +196,7 @@ pub async fn add(
     check(&new)?;
     let (known, unknown) = resolved(app, caller, dataset_id, &new).await?;
     let mut tx = app.db.begin().await?;
-    // Taken first, so that two changes of one query come one after the other.
+    // Locked first, so that concurrent changes of a query are serialized.
     tx.execute(
         "UPDATE kb_query_sets SET updated_on = $1 WHERE tenant_id = $2 AND id = $3",
         args![app.clock.now(), caller.tenant(), &set.id],
@@ -217,7 +211,7 @@ pub async fn add(
         .unwrap_or((0,));
     let mut added = 0;
     for query in new {
-        // With labels that stand for nothing, it would count as a query that nothing answers.
+        // With only unresolved labels, it would count as unanswerable.
         if !query.labels.is_empty() && !query.labels.keys().any(|name| known.contains_key(name)) {
             continue;
         }
@@ -261,7 +255,7 @@ fn check(new: &[NewQuery]) -> Result<()> {
     }
 }
 
-/// Which id each label's name stands for, and the names that stand for none.
+/// Returns the id of each label name, and the names that match nothing.
 async fn resolved(
     app: &App,
     caller: &Caller,
@@ -290,7 +284,7 @@ async fn resolved(
             known.insert(name.clone(), name.clone());
         }
     }
-    // The first one that fits counts: an id is nobody else's name.
+    // The first match counts: ids take precedence over names.
     for statement in [
         "SELECT id, id FROM kb_documents WHERE tenant_id = $1 AND dataset_id = $2 AND id IN ($LIST)",
         "SELECT id, document_id || '@' || start_char || '-' || end_char FROM kb_chunks WHERE tenant_id = $1 AND dataset_id = $2 AND id IN ($LIST)",
@@ -379,10 +373,10 @@ pub async fn remove_query(
     Ok(())
 }
 
-/// Feedback on a hit: a label of the query in the set named `feedback`.
+/// Records feedback on a hit as a label of the query in the set named `feedback`.
 ///
 /// # Errors
-/// `dataset_not_found`, `queries_invalid`, `document_not_found` for something that is not in the dataset.
+/// `dataset_not_found`, `queries_invalid`, `document_not_found` for an item that is not in the dataset.
 pub async fn feedback(app: &App, caller: &Caller, dataset_id: &str, query: NewQuery) -> Result<()> {
     caller.need(Scope::KbSearch)?;
     datasets::settings(app, caller, dataset_id).await?;
@@ -394,7 +388,7 @@ pub async fn feedback(app: &App, caller: &Caller, dataset_id: &str, query: NewQu
             format!("{name:?} is no document or chunk of this dataset"),
         ));
     }
-    // Whoever may search may say what was good; only the set is made with more rights.
+    // Feedback needs the right to search only; creating the set needs the right to write.
     let writer = Caller::local(caller.tenant());
     match create(app, &writer, dataset_id, FEEDBACK).await {
         Err(error) if error.code() != "query_set_exists" => return Err(error),
@@ -404,17 +398,17 @@ pub async fn feedback(app: &App, caller: &Caller, dataset_id: &str, query: NewQu
     Ok(())
 }
 
-/// What known-item queries are made from.
+/// Source of known-item queries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Items {
-    /// The title of a document finds the document.
+    /// The title of a document is a query for the document.
     Titles,
-    /// A heading finds the document that has it.
+    /// A heading is a query for the document that has it.
     Headings,
 }
 
-/// Makes known-item queries: a title or heading that only one document has is a query, and the document its answer. They tell whether something
-/// can be found at all, and are easier than what people ask.
+/// Generates known-item queries: a title or heading that only one document has becomes a query, and the document its answer. They measure whether a document
+/// can be found at all, and are easier than questions of people.
 ///
 /// # Errors
 /// `dataset_not_found`.
@@ -456,7 +450,7 @@ pub async fn synthetic(
             }
         };
         let text = text.trim().to_owned();
-        // A single word is rarely a question that only one document answers.
+        // A single word is rarely a query that only one document answers.
         if text.split_whitespace().count() < 2 {
             continue;
         }
@@ -479,17 +473,16 @@ pub async fn synthetic(
             })
         })
         .collect();
-    // Spread over the alphabet, so that a limit does not take its beginning.
+    // Spread over the alphabet, so that a limit does not select only its beginning.
     let step = queries.len().div_ceil(limit.max(1)).max(1);
     queries = queries.into_iter().step_by(step).collect();
     Ok(queries)
 }
 
-/// Reads queries with labels from a CSV file with the columns `query`, `document` and `grade` (1 when absent; `document` may be empty: nothing
-/// answers the query).
+/// Reads queries with labels from a CSV file with the columns `query`, `document` and `grade` (1 when absent; an empty `document` marks an unanswerable query).
 ///
 /// # Errors
-/// `queries_invalid` names the line.
+/// `queries_invalid`, with the line number.
 pub fn from_csv(bytes: &[u8]) -> Result<Vec<NewQuery>> {
     let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(bytes);
     let bad =
@@ -535,11 +528,11 @@ pub fn from_csv(bytes: &[u8]) -> Result<Vec<NewQuery>> {
         .collect())
 }
 
-/// Reads queries (`id<TAB>text` or JSONL of `_id` and `text`, as BEIR has them) and judgements in TREC or BEIR form (`query 0 document grade`, or
+/// Reads queries (`id<TAB>text` or JSONL of `_id` and `text`, as in BEIR) and judgements in TREC or BEIR form (`query 0 document grade`, or
 /// `query document grade`). Grades above 2 count as 2.
 ///
 /// # Errors
-/// `queries_invalid` names the line.
+/// `queries_invalid`, with the line number.
 pub fn from_trec(topics: &str, qrels: &str) -> Result<Vec<NewQuery>> {
     let bad = |file: &str, line: usize, what: &str| {
         Error::invalid("queries_invalid", format!("{file}, line {line}: {what}"))
@@ -568,7 +561,7 @@ pub fn from_trec(topics: &str, qrels: &str) -> Result<Vec<NewQuery>> {
         .zip(qrels.lines())
         .filter(|(_, l)| !l.trim().is_empty())
     {
-        // Names may have spaces where tabs divide.
+        // In tab-separated files, names may contain spaces.
         let cells: Vec<&str> = if line.contains('\t') {
             line.split('\t').map(str::trim).collect()
         } else {

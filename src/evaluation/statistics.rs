@@ -1,4 +1,4 @@
-//! How sure a difference is: the paired bootstrap (Efron 1979; Sakai 2006 for retrieval), and how scores relate to answers.
+//! Statistics of evaluation: the paired bootstrap (Efron 1979; Sakai 2006 for retrieval), and the calibration of scores.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +7,7 @@ use fastrand::Rng;
 /// Resamples of the bootstrap.
 const RESAMPLES: usize = 5000;
 
-/// A mean with the interval that holds 95 % of its resamples.
+/// A mean with the interval that covers 95 % of its bootstrap resamples.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Interval {
     /// Mean of the differences.
@@ -18,7 +18,7 @@ pub struct Interval {
     pub high: f64,
 }
 
-/// The bootstrap interval of the mean of paired differences; the same for the same numbers.
+/// Returns the bootstrap interval of the mean of paired differences; deterministic for the same input.
 #[must_use]
 pub fn interval(differences: &[f64]) -> Interval {
     let n = differences.len();
@@ -43,31 +43,31 @@ pub fn interval(differences: &[f64]) -> Interval {
     }
 }
 
-/// The value at a share of sorted values; 0 without any.
+/// Returns the quantile of sorted values at a share; 0 for an empty slice.
 #[must_use]
 pub fn percentile(sorted: &[f64], share: f64) -> f64 {
     let index = ((sorted.len() as f64 * share).ceil() as usize).clamp(1, sorted.len().max(1)) - 1;
     sorted.get(index).copied().unwrap_or(0.0)
 }
 
-/// The best score of a query, and whether the best hit answers it.
+/// The score of a query's top hit, and whether that is relevant.
 pub type Outcome = (f64, bool);
 
-/// A row of the reliability table.
+/// A row of the reliability diagram.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Reliability {
-    /// Scores from here.
+    /// Lower bound of the scores.
     pub from: f64,
-    /// Up to here.
+    /// Upper bound of the scores.
     pub to: f64,
-    /// Queries whose best hit has such a score.
+    /// Number of queries whose top hit has such a score.
     pub queries: usize,
-    /// Share of them whose best hit answers the query.
+    /// Share of these queries whose top hit is relevant.
     pub answered: f64,
 }
 
-/// How often the best hit is an answer, by its score in tenths; empty tenths are left out.
+/// Returns the share of relevant top hits by score, in bins of a tenth; empty bins are left out.
 #[must_use]
 pub fn reliability(outcomes: &[Outcome]) -> Vec<Reliability> {
     (0..10)
@@ -91,8 +91,8 @@ pub fn reliability(outcomes: &[Outcome]) -> Vec<Reliability> {
         .collect()
 }
 
-/// The score that divides answers from the rest best: from it on, the sum of the share of answers that are kept and the share of the rest that
-/// are not is largest (Youden's index). `None` without both kinds.
+/// Returns the score threshold with the largest Youden's index (sensitivity + specificity − 1) between relevant and other top hits. `None` unless both kinds
+/// exist.
 #[must_use]
 pub fn threshold(outcomes: &[Outcome]) -> Option<f64> {
     let answers = outcomes.iter().filter(|(_, answered)| *answered).count();
@@ -106,7 +106,7 @@ pub fn threshold(outcomes: &[Outcome]) -> Option<f64> {
     let (mut lost, mut rejected) = (0, 0);
     for (index, (score, answered)) in sorted.iter().enumerate() {
         let index_of_youden = rejected as f64 / others as f64 - lost as f64 / answers as f64;
-        // Between two equal scores there is no threshold.
+        // No threshold can separate equal scores.
         let divides = index == 0 || sorted[index - 1].0 < *score;
         if divides && index_of_youden > best {
             let below = index.checked_sub(1).map_or(*score, |i| sorted[i].0);

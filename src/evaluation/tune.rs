@@ -1,5 +1,5 @@
-//! Auto-tuning: the best settings for one half of the labelled queries, reported on the other half. Candidates are taken once per query, so that
-//! trying every weight costs no searches.
+//! Auto-tuning: chooses the best settings on one half of the labelled queries and reports them on the other half. Candidates are fetched once per query, so
+//! that trying weights costs no searches.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -21,72 +21,72 @@ use crate::search::measure::{self, Judgements, Measures};
 use crate::search::pool::{self, Pool};
 use crate::search::{Defaults, Settings};
 
-/// Weights that are tried.
+/// Number of steps between the weights 0 and 1.
 const STEPS: u8 = 20;
-/// Numbers of candidates that are tried, fewest first.
+/// Numbers of candidates that are tried, smallest first.
 const CANDIDATES: [usize; 4] = [50, 100, 200, 400];
-/// Candidates of a search that names none.
+/// Default number of candidates of a search.
 const USUAL: usize = 200;
-/// Trade-offs of maximal marginal relevance that are tried.
+/// Values of lambda for maximal marginal relevance that are tried.
 const MMR: [f32; 2] = [0.9, 0.7];
-/// A gain on the first half below this is none.
+/// Smallest gain on the tuning half that counts.
 const GAIN: f64 = 0.001;
-/// Labelled queries that are needed.
+/// Minimum number of labelled queries.
 const FEWEST: usize = 10;
 const AT_ONCE: usize = 4;
 const DEPTH: usize = 100;
 
-/// What tuning found.
+/// The result of tuning.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Tuning {
-    /// Queries on which settings were chosen.
+    /// Number of queries on which settings were chosen.
     pub tuned_on: usize,
-    /// Other queries, on which they are reported.
+    /// Number of other queries, on which the measures are reported.
     pub tested_on: usize,
     /// The best settings.
     pub defaults: Defaults,
-    /// Means of the settings in force, on the queries for testing.
+    /// Means of the settings in force, on the test queries.
     pub before: Measures,
-    /// Means of the best settings, on the same.
+    /// Means of the best settings, on the test queries.
     pub after: Measures,
-    /// Gain in nDCG@10 on these queries, with its 95 % bootstrap interval.
+    /// Gain in nDCG@10 on the test queries, with its 95 % bootstrap interval.
     pub gain: Interval,
-    /// nDCG@10 by weight of the vectors, on the queries for tuning.
+    /// nDCG@10 by vector weight, on the tuning queries.
     pub alpha_curve: Vec<AlphaPoint>,
-    /// Everything that was tried, with its nDCG@10 on the queries for tuning, best first.
+    /// All settings that were tried, with their nDCG@10 on the tuning queries, best first.
     pub tried: Vec<Tried>,
-    /// Whether the settings are in force now.
+    /// Whether the best settings were made the dataset's defaults.
     pub applied: bool,
 }
 
-/// When what tuning finds becomes the dataset's defaults.
+/// Condition under which the tuned settings become the dataset's defaults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Apply {
-    /// Never: it is only reported.
+    /// Never: the result is only reported.
     Never,
-    /// When it is better on the other half by more than chance: the interval of the gain lies above 0.
+    /// When the gain on the test half is significant: its interval lies above 0.
     CertainGain,
-    /// Unless it is worse there on average.
+    /// Unless they are worse there on average.
     UnlessWorse,
 }
 
-/// A point of the curve.
+/// A point of the curve of nDCG@10 over the vector weight.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AlphaPoint {
-    /// Weight of the vectors.
+    /// Vector weight.
     pub alpha: f32,
     /// nDCG@10.
     pub ndcg_at_10: f64,
 }
 
-/// Settings that were tried.
+/// Settings that were tried, with their result.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Tried {
-    /// The settings.
+    /// Search settings.
     pub defaults: Defaults,
     /// nDCG@10.
     pub ndcg_at_10: f64,
@@ -118,7 +118,7 @@ pub async fn start(
     .await
 }
 
-/// Queries that something answers, when they are enough.
+/// Returns the answerable queries if there are enough.
 fn answerable(queries: &[Query]) -> Result<Vec<&Query>> {
     let mut found = Vec::new();
     for query in queries {
@@ -138,7 +138,7 @@ fn answerable(queries: &[Query]) -> Result<Vec<&Query>> {
     Ok(found)
 }
 
-/// Tunes.
+/// Runs the tuning.
 pub(super) async fn tune(
     app: &Arc<App>,
     caller: &Caller,
@@ -151,7 +151,7 @@ pub(super) async fn tune(
     let widened = Pools::take(app, caller, dataset_id, &tuning, true).await?;
     let (mut tried, curve, mut best) =
         tokio::task::spawn_blocking(move || weigh(&pools, &widened)).await?;
-    // What needs vectors or the cross-encoder is searched for.
+    // Settings that need vectors or the cross-encoder are evaluated by searches.
     let mut searched: Vec<Defaults> = MMR
         .iter()
         .map(|mmr| Defaults {
@@ -181,7 +181,7 @@ pub(super) async fn tune(
     let before = searches(app, caller, dataset_id, in_force, &testing).await?;
     let everything: Vec<&Query> = all.iter().collect();
     let everything = searches(app, caller, dataset_id, best.defaults, &everything).await?;
-    // Those for testing are among them, in the same order.
+    // The test queries are among them, in the same order.
     let after: Vec<Measured> = everything
         .iter()
         .filter(|m| testing.iter().any(|q| q.id == m.query_id))
@@ -193,7 +193,8 @@ pub(super) async fn tune(
         .map(|(b, a)| a.measures.ndcg_at_10 - b.measures.ndcg_at_10)
         .collect();
     let gain = tokio::task::spawn_blocking(move || statistics::interval(&differences)).await?;
-    // The threshold is part of the settings: it is calibrated with them, over all queries that people asked. Titles and headings score higher than questions.
+    // The confidence threshold is calibrated with the new settings, over all queries asked by people; generated queries from titles and headings score higher
+    // than questions.
     let by_people: HashSet<&str> = all
         .iter()
         .filter(|q| !q.generated)
@@ -208,7 +209,7 @@ pub(super) async fn tune(
         confident_from: calibrated.or(in_force.confident_from),
         ..best.defaults
     };
-    // The threshold alone changes no ranking, so there is no gain to be sure of.
+    // If only the threshold differs, no ranking changes, so no significant gain is required.
     let ranks_alike = Defaults {
         confident_from: chosen.confident_from,
         ..in_force
@@ -243,7 +244,7 @@ pub(super) async fn tune(
     })
 }
 
-/// What weights, feedback and numbers of candidates give, without a search.
+/// Evaluates weights, feedback and numbers of candidates on the fetched pools, without searches.
 fn weigh(pools: &Pools, widened: &Pools) -> (Vec<Tried>, Vec<AlphaPoint>, Tried) {
     let mut tried: Vec<Tried> = Vec::new();
     let mut curve = Vec::new();
@@ -265,7 +266,7 @@ fn weigh(pools: &Pools, widened: &Pools) -> (Vec<Tried>, Vec<AlphaPoint>, Tried)
         }
     }
     let mut best = better(&tried);
-    // More candidates only for a gain, and then the fewest that have it.
+    // More candidates only for a gain, and then the smallest number that achieves it.
     let pools = if best.defaults.feedback == Some(true) {
         widened
     } else {
@@ -293,24 +294,24 @@ fn weigh(pools: &Pools, widened: &Pools) -> (Vec<Tried>, Vec<AlphaPoint>, Tried)
     (tried, curve, best)
 }
 
-/// Two halves that do not depend on the order of the queries, nor change when some are added.
+/// Splits queries into two halves, independently of their order and stable when queries are added.
 fn halves<'a>(queries: &[&'a Query]) -> (Vec<&'a Query>, Vec<&'a Query>) {
     queries.iter().partition(|q| is_for_tuning(&q.text))
 }
 
-/// Whether a query is in the half on which settings are chosen.
+/// Returns whether a query belongs to the tuning half.
 #[must_use]
 pub fn is_for_tuning(text: &str) -> bool {
     Sha256::digest(text.as_bytes())[0].is_multiple_of(2)
 }
 
-/// Weights that are tried: the one that suits each query (`None`), then from 0 to 1 in steps of a twentieth.
+/// Returns the weights to try: `None` (chosen per query), then 0 to 1 in steps of a twentieth.
 pub fn weights() -> impl Iterator<Item = Option<f32>> {
     let steps = (0..=STEPS).map(|s| Some(f32::from(s) / f32::from(STEPS)));
     std::iter::once(None).chain(steps)
 }
 
-/// The best; among those that are nearly as good, the one with the fewest settings of its own, and then the weight nearest to the usual one.
+/// Returns the best settings; among nearly equal ones, those with the fewest deviations from the defaults, then the weight nearest to the default.
 fn better(tried: &[Tried]) -> Tried {
     let most = tried.iter().map(|t| t.ndcg_at_10).fold(0.0, f64::max);
     let away = |t: &Tried| {
@@ -336,7 +337,7 @@ async fn searches(
     defaults: Defaults,
     queries: &[&Query],
 ) -> Result<Vec<Measured>> {
-    // A limit on scores would hide what the settings rank low.
+    // A score limit would hide low-ranked candidates.
     let defaults = Defaults {
         min_score: None,
         ..defaults
@@ -346,7 +347,7 @@ async fn searches(
     runs::measure_all(app, caller, dataset_id, &settings, Some(defaults), &queries).await
 }
 
-/// The candidates of some queries.
+/// The candidates of each query.
 struct Pools(Vec<(Labels, Judgements, Pool)>);
 
 impl Pools {
@@ -378,7 +379,7 @@ impl Pools {
         Ok(Self(pools))
     }
 
-    /// Mean nDCG@10 with a weight (`None`: the one that suits each query) and so many candidates of each list.
+    /// Returns the mean nDCG@10 with a weight (`None`: chosen per query) and a number of candidates per list.
     fn ndcg(&self, alpha: Option<f32>, candidates: usize) -> f64 {
         let each = self.0.iter().map(|(labels, judged, pool)| {
             let ranked = ordered(pool, alpha.unwrap_or(pool.automatic_alpha), candidates);
@@ -388,7 +389,7 @@ impl Pools {
     }
 }
 
-/// Passages of a pool, best first.
+/// Returns the passages of a pool, best first.
 #[must_use]
 pub fn ordered(pool: &Pool, alpha: f32, candidates: usize) -> Vec<(&str, i64, i64)> {
     let near = |rank: Option<usize>| rank.is_some_and(|r| r <= candidates);

@@ -1,7 +1,7 @@
-//! Cuts normalised text into chunks that are spans over it: `text[start..end]` is the chunk.
+//! Splits normalised text into chunks, which are ranges of it: `text[start..end]` is the chunk.
 //!
-//! Sizes are tokens of the embedding model. The document is tokenised once by the caller; here a size is the number of token starts
-//! inside a range, found by binary search, so that the splitter may ask as often as it likes.
+//! Sizes are tokens of the embedding model. The document is tokenised once by the caller; the size of a range is its number of token starts, found by binary
+//! search, so that size queries of the splitter are cheap.
 
 mod overlap;
 mod windows;
@@ -15,7 +15,7 @@ use crate::document::{Document, Outline, Page, Table};
 use crate::input::ParseError;
 use windows::naive;
 
-/// How the text is cut.
+/// Strategy for splitting the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum Strategy {
@@ -23,61 +23,60 @@ pub enum Strategy {
     Naive,
     /// Markdown structure first: sections, blocks, then sentences.
     Markdown,
-    /// At an explicit delimiter; pieces that are too long are cut further as with `Naive`.
+    /// At an explicit delimiter; pieces that are too long are split further as with `Naive`.
     Manual,
 }
 
-/// Settings of a cut.
+/// Options of chunking.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChunkOptions {
-    /// How.
     pub strategy: Strategy,
-    /// Most tokens of a chunk.
+    /// Maximum tokens of a chunk.
     pub size: usize,
-    /// Tokens repeated from the end of the chunk before; less than `size`.
+    /// Tokens repeated from the end of the preceding chunk; less than `size`.
     pub overlap: usize,
-    /// Where `Manual` cuts.
+    /// Delimiter of `Manual`.
     pub delimiter: String,
-    /// Most chunks of a document.
+    /// Maximum chunks of a document.
     pub most: usize,
 }
 
-/// A piece of a document.
+/// A chunk of a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chunk {
     /// Byte offset in the normalised text.
     pub start: usize,
-    /// Byte offset after the chunk.
+    /// Byte offset of the end, exclusive.
     pub end: usize,
-    /// Tokens in the range, and in the header that it repeats.
+    /// Number of tokens in the range and in the repeated table header.
     pub tokens: usize,
-    /// Headings or symbols that enclose the chunk, outermost first.
+    /// Enclosing headings or symbols, outermost first.
     pub heading_path: Vec<String>,
-    /// Page of the chunk; what it repeats from the chunk before may stand on the page before.
+    /// Page of the chunk; text repeated from the preceding chunk may be on the preceding page.
     pub page: Option<Page>,
-    /// The table of the chunk, where it has rows of one.
+    /// Rows of a table, if the chunk contains any.
     pub table: Option<TableRows>,
     /// First and last line of the chunk in source code, from 1.
     pub lines: Option<(u32, u32)>,
 }
 
-/// Rows of a table.
+/// Rows of a table in a chunk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableRows {
     /// Position of the table in the document, from 1.
     pub table: u32,
-    /// First row below the header that is in the chunk, from 1.
+    /// First row of the chunk below the header, from 1.
     pub first: u32,
-    /// Last such row.
+    /// Last row of the chunk, inclusive.
     pub last: u32,
-    /// The header as a range of the text, when it stands before the chunk and is repeated for it.
+    /// Range of the header in the text, when it precedes the chunk and is repeated for it.
     pub header: Option<Range<usize>>,
 }
 
-/// Cuts a document. `token_starts` are the byte offsets of the tokens of `document.text`, ascending.
+/// Splits a document. `token_starts` are the byte offsets of the tokens of `document.text`, ascending.
 ///
-/// Every character that is not white space is in some chunk, except the delimiters of `Manual`. No chunk exceeds `size`, together with the
-/// table header that it repeats; headers longer than half of that are not repeated. Takes time in proportion to the text.
+/// Every character that is not white space is in some chunk, except the delimiters of `Manual`. No chunk exceeds `size`, including the
+/// repeated table header; headers longer than half of that are not repeated. Takes time linear in the length of the text.
 ///
 /// # Errors
 /// `too_many_chunks`.
@@ -95,7 +94,7 @@ pub fn chunk(
     let whole = 0..text.len();
     let spans = match options.strategy {
         Strategy::Manual => manual(text, body, &sizer, options)?,
-        // A chunk has one page, so that a citation leads to it.
+        // A chunk is on one page, so that it can be cited by page.
         Strategy::Naive | Strategy::Markdown if !document.pages.is_empty() => document
             .pages
             .iter()
@@ -131,7 +130,7 @@ pub fn chunk(
             .filter(|before| before.heading_path == heading_path && before.table.is_none())
             .map(|before| before.start);
         let from = match floor {
-            // Rows and code are not repeated: the header and the symbol say what they belong to.
+            // No overlap for rows and code: the header and the symbol provide the context.
             Some(floor)
                 if options.strategy != Strategy::Manual
                     && table.is_none()
@@ -167,7 +166,7 @@ fn too_many(most: usize) -> ParseError {
     )
 }
 
-/// Cuts at the delimiter, and pieces that are too long further.
+/// Splits at the delimiter, and pieces that are too long further.
 fn manual(
     text: &str,
     size: usize,
@@ -186,7 +185,7 @@ fn manual(
     Ok(spans)
 }
 
-/// Counts lines by ascending offsets, each part of the text once.
+/// Counts lines at ascending offsets, reading each part of the text once.
 #[derive(Default)]
 struct Lines {
     offset: usize,
@@ -208,7 +207,7 @@ fn breaks(text: &str) -> u32 {
     u32::try_from(text.bytes().filter(|b| *b == b'\n').count()).unwrap_or(u32::MAX)
 }
 
-/// Cuts a range by its structure: tables that do not fit are cut between rows, everything else as the strategy says.
+/// Splits a range by its structure: tables that do not fit are split between rows, everything else according to the strategy.
 fn structured(
     document: &Document,
     range: Range<usize>,
@@ -240,7 +239,7 @@ fn structured(
             continue;
         }
         let before = at..table.start;
-        // A caption or a heading stays with its table.
+        // A short caption or heading stays with its table.
         let lead = sizer.count(before.start, before.end) <= size / 4;
         if !lead {
             cuts.extend(flow(before));
@@ -255,14 +254,14 @@ fn structured(
         );
         at = table.end;
     }
-    // The line break after a table may be no part of its page.
+    // The line break after a table may be outside its page.
     if at < range.end {
         cuts.extend(flow(at..range.end));
     }
     cuts
 }
 
-/// Groups of rows; the first one with the header and what leads to it. A row that does not fit is cut as text.
+/// Groups rows into chunks; the first one contains the header and the text before it. A row that does not fit is split as text.
 fn rows(
     document: &Document,
     table: &Table,
@@ -275,7 +274,7 @@ fn rows(
     let repeated = if header <= size / 2 { header } else { 0 };
     let mut group = (start, table.body);
     for (row_start, row_end) in &table.rows {
-        // The first group has the header in itself.
+        // The first group contains the header itself.
         let room = if group.0 < table.body {
             size
         } else {
@@ -304,7 +303,7 @@ fn rows(
     }
 }
 
-/// Which rows of which table a range has.
+/// Returns the table rows in a range.
 fn table_rows(
     document: &Document,
     start: usize,
@@ -328,7 +327,7 @@ fn table_rows(
     })
 }
 
-/// Cuts source code by its syntax tree; without a grammar, by blank lines.
+/// Splits source code by its syntax tree; without a grammar, at blank lines.
 fn symbols(document: &Document, size: usize, sizer: &Sizer<'_>) -> Vec<(usize, usize)> {
     let text = document.text.as_str();
     let config = ChunkConfig::new(size).with_sizer(sizer).with_trim(false);
@@ -346,7 +345,7 @@ fn symbols(document: &Document, size: usize, sizer: &Sizer<'_>) -> Vec<(usize, u
     }
 }
 
-/// Counts token starts inside the ranges of one text.
+/// Counts token starts in ranges of one text.
 struct Sizer<'a> {
     base: usize,
     starts: &'a [usize],
@@ -359,14 +358,14 @@ impl Sizer<'_> {
 }
 
 impl ChunkSizer for &Sizer<'_> {
-    /// The splitter hands out slices of the one text, so the position of a slice is the distance of the pointers.
+    /// The splitter passes slices of the one text, so the offset of a slice is the distance of the pointers.
     fn size(&self, chunk: &str) -> usize {
         let start = (chunk.as_ptr() as usize).saturating_sub(self.base);
         self.count(start, start + chunk.len())
     }
 }
 
-/// The pieces of a text that begins at `base`, as ranges.
+/// Returns the pieces of a text that starts at `base`, as ranges.
 fn spans<'t>(indices: impl Iterator<Item = (usize, &'t str)>, base: usize) -> Vec<(usize, usize)> {
     indices
         .map(|(at, piece)| (base + at, base + at + piece.len()))
@@ -387,7 +386,7 @@ fn pieces<'t>(text: &'t str, delimiter: &'t str) -> impl Iterator<Item = Range<u
     })
 }
 
-/// A chunk that holds nothing but headings goes to the chunk after it, where both fit together.
+/// Merges a chunk that consists of headings only into the next chunk, if both fit together.
 fn merge_headings(
     document: &Document,
     spans: Vec<(usize, usize)>,
@@ -409,7 +408,7 @@ fn merge_headings(
     merged
 }
 
-/// Where the text after the leading headings of a range begins; `end` when there is none.
+/// Returns the start of the text after the leading headings of a range; `end` when there is none.
 fn content_start(document: &Document, start: usize, end: usize) -> usize {
     let skip =
         |at: usize| at + document.text[at..end].len() - document.text[at..end].trim_start().len();
@@ -422,7 +421,7 @@ fn content_start(document: &Document, start: usize, end: usize) -> usize {
         at = skip(heading.end.clamp(at, end));
     }
     if at >= end && first < document.headings.len() {
-        // Nothing but headings: the last of them is what the range is about.
+        // Only headings: the last of them determines the path.
         let last = document.headings.partition_point(|h| h.start < end);
         return document.headings[..last]
             .last()
@@ -432,7 +431,7 @@ fn content_start(document: &Document, start: usize, end: usize) -> usize {
     at
 }
 
-/// The text that is embedded and indexed for keywords: title and headings before the chunk, each once.
+/// Returns the text that precedes the chunk for embedding and keyword indexing: title and headings, each once.
 #[must_use]
 pub fn context(title: &str, heading_path: &[String]) -> String {
     let mut parts: Vec<&str> = Vec::new();

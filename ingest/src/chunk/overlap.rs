@@ -1,6 +1,6 @@
-//! Where a chunk starts when it repeats the end of the one before: at a sentence, else at a word.
+//! Start of a chunk that repeats the end of the preceding one: at a sentence, otherwise at a word.
 
-/// The earliest start not before `floor` that adds at most `tokens` tokens, moved forward to the nearest sentence or word.
+/// Returns the earliest start not before `floor` that adds at most `tokens` tokens, moved forward to the next sentence or word.
 pub(super) fn start(
     text: &str,
     token_starts: &[usize],
@@ -25,14 +25,14 @@ pub(super) fn start(
         return start;
     }
     let window = &text[from..start];
-    // A start that is itself a boundary may be kept.
+    // A start at a word boundary is kept when no sentence starts in the window.
     let fresh = from == floor || text[..from].ends_with(char::is_whitespace);
     sentence(window)
         .or_else(|| if fresh { Some(0) } else { word(window) })
         .map_or(start, |offset| from + offset)
 }
 
-/// Offset after the first sentence end in the window.
+/// Returns the offset after the first sentence end in the window.
 fn sentence(window: &str) -> Option<usize> {
     let mut before = ' ';
     for (i, c) in window.char_indices() {
@@ -47,7 +47,7 @@ fn sentence(window: &str) -> Option<usize> {
     None
 }
 
-/// Offset of the first word that starts inside the window.
+/// Returns the offset of the first word that starts inside the window.
 fn word(window: &str) -> Option<usize> {
     let gap = window.find(char::is_whitespace)?;
     let rest = window[gap..].trim_start();

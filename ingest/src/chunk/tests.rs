@@ -8,7 +8,7 @@ use super::*;
 use crate::input::Input;
 use crate::parse::parse;
 
-/// Stands in for a tokenizer: a token per word and per punctuation mark.
+/// A mock tokenizer: one token per word and per punctuation mark.
 fn token_starts(text: &str) -> Vec<usize> {
     let mut inside = false;
     let mut starts = Vec::new();
@@ -22,7 +22,7 @@ fn token_starts(text: &str) -> Vec<usize> {
     starts
 }
 
-/// Cuts what has few chunks.
+/// Splits a document with few chunks.
 fn cut(document: &Document, token_starts: &[usize], options: &ChunkOptions) -> Vec<Chunk> {
     chunk(document, token_starts, options).expect("not too many")
 }
@@ -291,7 +291,7 @@ fn code_is_cut_by_symbol_and_counts_lines() {
     );
 }
 
-/// Bytes of text that the splitter is shown, over the bytes of the text: how often it looks at each.
+/// Ratio of the bytes passed to the splitter to the bytes of the text.
 #[test]
 fn the_splitter_sees_each_part_of_a_long_line_a_few_times() {
     let one_line = "The quick brown fox jumps over the lazy dog and runs on. ".repeat(20_000);
@@ -307,7 +307,7 @@ fn the_splitter_sees_each_part_of_a_long_line_a_few_times() {
         shown += part.len();
         vec![(part.start, part.end)]
     });
-    // Without a boundary everything but the last window is cut as plain text.
+    // Without a boundary everything but the last window is split as plain text.
     assert!(shown < 100_000, "{shown}");
     assert!(cut.len() > 2_000);
     assert_eq!(cut.first().map(|c| c.0), Some(0));
@@ -315,7 +315,7 @@ fn the_splitter_sees_each_part_of_a_long_line_a_few_times() {
 
 #[test]
 fn windows_cut_as_the_splitter_would_in_one_go() {
-    // Short enough for the splitter to be asked for all of it, and many windows long.
+    // Short enough for a single splitter call, and several windows long.
     let text: String = (0..400)
         .map(|n| {
             format!(

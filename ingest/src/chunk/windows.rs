@@ -1,5 +1,5 @@
-//! Cuts long ranges window by window. The splitter looks at all that is left of its text for every chunk, so its time would grow with the square of
-//! the text; in windows of a bounded number of tokens it grows with the text.
+//! Splits long ranges window by window. The splitter scans the whole remaining text for every chunk, which takes quadratic time; in windows with a bounded
+//! number of tokens the time is linear.
 
 use std::ops::Range;
 
@@ -7,14 +7,14 @@ use text_splitter::{ChunkConfig, TextSplitter};
 
 use super::{Sizer, spans};
 
-/// Chunks that fit into a window: many enough that its edges hardly matter.
+/// Chunks per window: enough for the window edges to have little effect.
 const CHUNKS: usize = 24;
-/// Bytes of a window, for each token of a chunk, whatever its tokens are: white space has none.
+/// Maximum bytes of a window per token of a chunk, for text with few tokens: white space has none.
 const BYTES: usize = 16 * CHUNKS;
-/// A window is not smaller than this.
+/// Minimum size of a window in bytes.
 const LEAST: usize = 64 << 10;
 
-/// Where a window from `at` ends if nothing says better; at a character.
+/// Returns the maximum end of a window from `at`, at a character boundary.
 fn end(text: &str, at: usize, range: &Range<usize>, size: usize, sizer: &Sizer<'_>) -> usize {
     let first = sizer.starts.partition_point(|start| *start < at);
     let by_tokens = sizer.starts.get(first + size.saturating_mul(CHUNKS));
@@ -27,12 +27,13 @@ fn end(text: &str, at: usize, range: &Range<usize>, size: usize, sizer: &Sizer<'
     if end > at {
         end
     } else {
-        // A token or a character is never longer than a window; should one be, it is the window.
+        // Ensures progress even if a single token or character exceeds a window.
         text.ceil_char_boundary(at + 1).min(range.end)
     }
 }
 
-/// Cuts a range at paragraphs, sentences, words. A window begins where the last chunk of the one before did, since that chunk may have been cut short.
+/// Splits a range at paragraphs, sentences, words. A window starts with the last chunk of the preceding one, since that chunk may have been truncated by the
+/// window.
 pub(super) fn naive(
     text: &str,
     range: Range<usize>,
@@ -56,8 +57,8 @@ pub(super) fn naive(
     all
 }
 
-/// Cuts a range with a splitter that knows its structure. `boundaries` are offsets, ascending, at which it can be taken apart without the splitter's
-/// missing anything; what has none for a whole window is cut as plain text.
+/// Splits a range with a structure-aware splitter. `boundaries` are ascending offsets at which the range can be divided without changing the splitter's result;
+/// a part without any for a whole window is split as plain text.
 pub(super) fn structured(
     text: &str,
     range: Range<usize>,
@@ -96,8 +97,7 @@ pub(super) fn structured(
     all
 }
 
-/// Offsets in a range of Markdown at which a block of the outermost level begins: after a blank line or with a heading, without indentation, and in
-/// no fence.
+/// Returns the offsets in a range of Markdown at which a top-level block starts: after a blank line or with a heading, without indentation, and outside fences.
 pub(super) fn blocks(text: &str, range: Range<usize>) -> Vec<usize> {
     let (mut found, mut at, mut blank) = (Vec::new(), range.start, false);
     let mut fence: Option<&str> = None;
@@ -127,7 +127,7 @@ pub(super) fn blocks(text: &str, range: Range<usize>) -> Vec<usize> {
     found
 }
 
-/// The backticks or tildes with which a line opens or closes a fence.
+/// Returns the backticks or tildes with which a line opens or closes a fence.
 fn fence_marks(line: &str) -> Option<&str> {
     let line = line.trim_start();
     let mark = line.chars().next().filter(|c| matches!(c, '`' | '~'))?;

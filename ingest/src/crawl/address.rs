@@ -1,8 +1,8 @@
-//! Addresses: one spelling per page, without what only tells who visits.
+//! Normalization of addresses: one form per page, without parameters that only identify visitors.
 
 use url::Url;
 
-/// Parameters that name a campaign or a visitor and never the content.
+/// Parameters that identify a campaign or a visitor and never the content.
 const TRACKING: [&str; 21] = [
     "gclid",
     "dclid",
@@ -27,14 +27,14 @@ const TRACKING: [&str; 21] = [
     "sessionid",
 ];
 
-/// Longest address that is followed, in bytes; what is longer is a trap or data.
+/// Longest address that is followed, in bytes; longer ones are traps or data.
 pub const LONGEST: usize = 2000;
 
-/// The one spelling of an address: no fragment, no credentials, no parameters of campaigns and visitors, no empty query.
+/// Returns the normalized address: no fragment, no credentials, no campaign or visitor parameters, no empty query.
 #[must_use]
 pub fn canonical(mut address: Url) -> Url {
     address.set_fragment(None);
-    // Addresses without a host have no credentials, and are refused later.
+    // Addresses without a host have no credentials, and are rejected later.
     let _ = address.set_username("");
     let _ = address.set_password(None);
     if let Some((path, _)) = address
@@ -67,8 +67,8 @@ fn is_tracking(pair: &str) -> bool {
         || TRACKING.contains(&name.as_str())
 }
 
-/// What a page, a redirect or a sitemap names, seen from `base`, in its one spelling; `None` for what is no web address. An origin in `aliases` is another
-/// name of the site's own one: its addresses become the site's.
+/// Resolves a reference in a page, a redirect or a sitemap against `base` and normalizes it; `None` if it is not a web address. Origins in `aliases` are
+/// replaced by the site's own one.
 #[must_use]
 pub fn resolve(base: &Url, reference: &str, site: &Url, aliases: &[Url]) -> Option<Url> {
     let mut address = base.join(reference.trim()).ok()?;
@@ -88,13 +88,13 @@ pub fn resolve(base: &Url, reference: &str, site: &Url, aliases: &[Url]) -> Opti
     Some(canonical(address))
 }
 
-/// Path and query, as robots.txt and filters see them.
+/// Returns path and query, as matched by robots.txt and filters.
 #[must_use]
 pub fn path_and_query(address: &Url) -> &str {
     &address[url::Position::BeforePath..url::Position::AfterQuery]
 }
 
-/// A name for the page as a file: its address without the scheme, ending in what tells its format.
+/// Returns a file name for the page: its address without the scheme, with the extension of its format.
 #[must_use]
 pub fn file_name(address: &Url, extension: &str) -> String {
     let mut name = format!("{}{}", address.authority(), path_and_query(address));
@@ -111,7 +111,7 @@ pub fn file_name(address: &Url, extension: &str) -> String {
     }
     let characters = name.chars().count();
     if characters > 500 {
-        // The end tells more, and the format.
+        // The end is more specific, and has the extension.
         name = name.chars().skip(characters - 500).collect();
     }
     name

@@ -1,5 +1,5 @@
-//! The rules of walking websites: which addresses are the same page, which are in scope, what robots.txt, sitemaps and pages say. Pure functions,
-//! but for [`walk`], which drives the visits that the caller does.
+//! The rules of website crawling: which addresses are the same page, which are in scope, and the parsing of robots.txt, sitemaps and pages. Pure functions,
+//! except for [`walk`], which schedules the visits done by the caller.
 
 pub mod address;
 pub mod page;

@@ -1,5 +1,5 @@
-//! What a page says to a crawler: links, its canonical address, directives for robots, a refresh to another page. Read as a stream, so a page of any
-//! shape takes time and memory in proportion to its length.
+//! Information for crawlers in a page: links, canonical address, robots directives, refresh. Parsed as a stream, so that time and memory are linear in the
+//! length of any page.
 
 use std::cell::RefCell;
 
@@ -9,38 +9,37 @@ use lol_html::{HtmlRewriter, MemorySettings, Settings, element};
 
 use crate::parse::decode_html;
 
-/// Links of a page that are looked at.
+/// Maximum number of links that are read per page.
 const LINKS: usize = 5000;
-/// Bytes that the reader may hold at once: the elements that are open.
+/// Memory limit of the parser in bytes: for open elements.
 const MEMORY: usize = 64 << 20;
-/// A refresh within so many seconds is a redirect; a later one reloads a page that people read.
+/// A refresh within this many seconds is a redirect; a later one reloads a page that people read.
 const REFRESH: f64 = 10.0;
 
-/// What a page says.
+/// Information for crawlers in a page.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Signs {
-    /// Where its links lead.
     pub links: Vec<Link>,
-    /// What relative references start from, where it differs from the page's address.
+    /// Base of relative references, where it differs from the page's address.
     pub base: Option<String>,
-    /// The address that it prefers to be known by.
+    /// Canonical address.
     pub canonical: Option<String>,
-    /// Where it sends visitors at once.
+    /// Target of an immediate refresh.
     pub refresh: Option<String>,
-    /// What it permits.
+    /// Robots directives of the page.
     pub directives: Directives,
 }
 
 /// A link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
-    /// The reference as written.
+    /// The reference as written in the page.
     pub reference: String,
-    /// Whether its author does not vouch for it.
+    /// Whether it is marked `nofollow`.
     pub nofollow: bool,
 }
 
-/// Whether a page may be indexed, and its links followed.
+/// Restrictions on indexing a page and following its links.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Directives {
     /// The directive that forbids indexing, as written.
@@ -50,9 +49,9 @@ pub struct Directives {
 }
 
 impl Directives {
-    /// Takes note of an `X-Robots-Tag` header, which may name a crawler first (`otherbot: noindex`).
+    /// Applies an `X-Robots-Tag` header, which may start with a crawler name (`otherbot: noindex`).
     pub fn note_header(&mut self, value: &str, token: &str) {
-        // Some directives have values of their own.
+        // Directives with a value, which also contains a colon.
         const VALUED: [&str; 4] = [
             "unavailable_after",
             "max-snippet",
@@ -72,7 +71,7 @@ impl Directives {
         }
     }
 
-    /// Takes note of the value of a `robots` meta element.
+    /// Applies the value of a `robots` meta element.
     pub fn note(&mut self, value: &str) {
         for word in value.split(',').map(|w| w.trim().to_ascii_lowercase()) {
             if matches!(word.as_str(), "noindex" | "none") {
@@ -85,7 +84,7 @@ impl Directives {
     }
 }
 
-/// Reads a page. `charset` is the one of its `Content-Type`, `token` the name under which robots directives may address the crawler.
+/// Parses a page. `charset` is that of its `Content-Type`, `token` the user-agent token that robots directives may address the crawler by.
 #[must_use]
 pub fn read(bytes: &[u8], charset: Option<&str>, token: &str) -> Signs {
     let html = decode_html(
@@ -93,7 +92,7 @@ pub fn read(bytes: &[u8], charset: Option<&str>, token: &str) -> Signs {
         charset.and_then(|c| Encoding::for_label(c.as_bytes())),
     );
     let signs = RefCell::new(Signs::default());
-    // The reader gives attributes as they are written.
+    // The parser returns attributes without decoding entities.
     let value = |e: &Element<'_, '_>, name: &str| {
         let written = e.get_attribute(name)?;
         Some(html_escape::decode_html_entities(&written).into_owned())
@@ -162,7 +161,7 @@ pub fn read(bytes: &[u8], charset: Option<&str>, token: &str) -> Signs {
         ..Settings::default()
     };
     let mut reader = HtmlRewriter::new(settings, |_: &[u8]| {});
-    // A page that no reader could hold ends where it gets too large; what was found before counts.
+    // A page that exceeds the memory limit ends there; links found so far count.
     if reader.write(html.as_bytes()).is_ok() {
         let _ = reader.end();
     }
@@ -178,7 +177,7 @@ fn words(rel: Option<String>) -> impl Iterator<Item = String> {
     words.into_iter()
 }
 
-/// The address of `0; url=https://…`, when it follows soon.
+/// Returns the address of `0; url=https://…`, if the delay is short.
 fn refresh(content: &str) -> Option<String> {
     let (seconds, rest) = content.split_once([';', ','])?;
     if seconds.trim().parse::<f64>().ok()? > REFRESH {

@@ -1,18 +1,18 @@
-//! robots.txt by RFC 9309: groups, longest match, wildcards, and the line that decided. The lines are read by a port of Google's parser, which forgives
-//! what webmasters get wrong; matching is our own, because the port's takes quadratic time on hostile patterns.
+//! robots.txt by RFC 9309: groups, longest match, wildcards, and the deciding line. Lines are parsed by a port of Google's parser, which tolerates common
+//! mistakes; matching is our own, because that of the port takes quadratic time on hostile patterns.
 
 use robotstxt::{RobotsParseHandler, parse_robotstxt};
 
-/// Bytes of robots.txt that are read; the rest is ignored (RFC 9309, 2.5, asks for at least 500 KiB).
+/// Maximum bytes of robots.txt that are read; the rest is ignored (RFC 9309, 2.5, requires at least 500 KiB).
 pub const LIMIT: usize = 512 << 10;
 
-/// What a robots.txt says to one crawler.
+/// The rules of a robots.txt for one crawler.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Robots {
     rules: Vec<Rule>,
-    /// Seconds between two requests, where the group asks for it (not part of the standard, but widely used).
+    /// Seconds between two requests, if the group has a `Crawl-delay` (not part of the standard, but widely used).
     pub crawl_delay: Option<f64>,
-    /// Addresses of sitemaps, for every crawler.
+    /// Addresses of sitemaps, which apply to every crawler.
     pub sitemaps: Vec<String>,
 }
 
@@ -23,16 +23,16 @@ struct Rule {
     line: u32,
 }
 
-/// Rules of the groups that name the crawler, and of those for everybody.
+/// Rules of the groups that name the crawler, and of the default groups.
 #[derive(Default)]
 struct Reader<'a> {
     token: &'a str,
     named: Group,
     everybody: Group,
-    /// Which of them the current group is.
+    /// Whether the current group names the crawler.
     is_named: bool,
     is_everybody: bool,
-    /// A rule ended the list of user agents: the next one begins a new group.
+    /// A rule has ended the list of user agents: the next user agent starts a new group.
     rules_began: bool,
     sitemaps: Vec<String>,
 }
@@ -47,7 +47,7 @@ struct Group {
 impl Reader<'_> {
     fn rule(&mut self, allow: bool, pattern: &str, line: u32) {
         self.rules_began = true;
-        // A group for both is, for a named crawler, its own.
+        // A group for both the crawler and everyone counts as the crawler's own.
         let group = if self.is_named {
             &mut self.named
         } else if self.is_everybody {
@@ -65,7 +65,7 @@ impl Reader<'_> {
     }
 }
 
-/// The product token of a user agent: `CairnBot` of `CairnBot/0.1`.
+/// Returns the product token of a user agent: `CairnBot` of `CairnBot/0.1`.
 fn product(agent: &str) -> &str {
     let end = agent.find(|c: char| !(c.is_ascii_alphabetic() || c == '-' || c == '_'));
     &agent[..end.unwrap_or(agent.len())]
@@ -121,7 +121,7 @@ impl RobotsParseHandler for Reader<'_> {
 }
 
 impl Robots {
-    /// Reads a robots.txt for the crawler with a product token such as `CairnBot`. Nothing is an error: what is no rule is skipped.
+    /// Parses a robots.txt for the crawler with a product token such as `CairnBot`. Never fails: invalid lines are skipped.
     #[must_use]
     pub fn parse(body: &[u8], token: &str) -> Self {
         let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body);
@@ -143,8 +143,8 @@ impl Robots {
         }
     }
 
-    /// The line that forbids a path with its query (percent-encoded), as `Disallow: /private/ (line 3)`; `None` when it may be fetched.
-    /// The longest pattern wins, and of equally long ones the allowing one.
+    /// Returns the line that forbids a path with its query (percent-encoded), as `Disallow: /private/ (line 3)`; `None` when it is allowed. The longest pattern
+    /// wins, and of equally long ones the allowing one.
     #[must_use]
     pub fn forbids(&self, path: &str) -> Option<String> {
         let (written, plain) = (upper(path), unescaped(path));
@@ -165,32 +165,32 @@ impl Robots {
 }
 
 impl Rule {
-    /// Length of the pattern when it matches.
+    /// Returns the length of the pattern if it matches.
     fn strength(&self, path: &str) -> Option<usize> {
         if matches(path, &self.pattern) {
             return Some(self.pattern.len());
         }
-        // As Google does: who allows a folder's index page allows the folder.
+        // As Google does: allowing a folder's index page allows the folder.
         let (folder, file) = self.pattern.rsplit_once('/')?;
         let index = self.allow && file.starts_with("index.htm") && path == format!("{folder}/");
         index.then(|| folder.len() + 2)
     }
 }
 
-/// A path with the hex digits of its escapes in upper case, in which they mean the same.
+/// Returns a path with upper-case hex digits in its percent-escapes, which is equivalent.
 fn upper(text: &str) -> String {
     escapes(text, |_| false)
 }
 
-/// A path without the escapes that it need not have. It is compared beside the one that was written: RFC 9309, 2.2.2, would have patterns unescaped, too,
-/// Google's parser and its tests do not, and a path that either spelling forbids is left alone.
+/// Returns a path without unnecessary percent-escapes. It is matched in addition to the original one: RFC 9309, 2.2.2, requires patterns to be unescaped too,
+/// which Google's parser and its tests do not do; a path forbidden in either form is not fetched.
 fn unescaped(text: &str) -> String {
     escapes(text, |byte| {
         byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
     })
 }
 
-/// Rewrites escapes: those of octets that `needless` names are taken away, the others get upper case digits.
+/// Rewrites percent-escapes: those for which `needless` holds are decoded, the others get upper-case digits.
 fn escapes(text: &str, needless: impl Fn(u8) -> bool) -> String {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());
@@ -220,7 +220,7 @@ fn escapes(text: &str, needless: impl Fn(u8) -> bool) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-/// Whether a pattern with `*` and a closing `$` matches the beginning of a path. Greedy from the left, so linear in the length of the path for each part.
+/// Returns whether a pattern with `*` and a trailing `$` matches a prefix of a path. Greedy from the left, so linear in the length of the path for each part.
 fn matches(path: &str, pattern: &str) -> bool {
     let (pattern, whole) = match pattern.strip_suffix('$') {
         Some(rest) => (rest, true),
@@ -316,7 +316,7 @@ mod tests {
         );
     }
 
-    /// The cases of Google's own tests, where they are at hand: `CAIRN_TEST_ROBOTS=…/cases.json`.
+    /// The cases of Google's own tests, if available: `CAIRN_TEST_ROBOTS=…/cases.json`.
     #[test]
     fn cases_of_googles_parser_agree() {
         let Some(file) = std::env::var_os("CAIRN_TEST_ROBOTS") else {

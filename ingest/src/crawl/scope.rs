@@ -1,4 +1,4 @@
-//! What belongs to a crawl: hosts, path prefix, patterns, and bounds on addresses that a site can make up without end.
+//! Scope of a crawl: hosts, path prefix, patterns, and limits on generated addresses.
 
 use std::collections::HashMap;
 
@@ -8,16 +8,16 @@ use url::Url;
 
 use super::address::{LONGEST, path_and_query};
 
-/// Why an address is not visited.
+/// Reason why an address is not visited.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Skip {
     /// `out_of_scope` or `trap`.
     pub code: &'static str,
-    /// One sentence.
+    /// The reason in one sentence.
     pub reason: String,
 }
 
-/// The borders of a crawl.
+/// The scope of a crawl.
 #[derive(Debug)]
 pub struct Scope {
     start: Url,
@@ -29,24 +29,24 @@ pub struct Scope {
     this_year: i32,
 }
 
-/// What a caller says about the borders.
+/// Settings of a scope.
 #[derive(Debug, Clone, Default)]
 pub struct Borders<'a> {
-    /// Hosts beside that of the start, each as `docs.example.com` or `*.example.com`.
+    /// Hosts in addition to that of the start, each as `docs.example.com` or `*.example.com`.
     pub hosts: &'a [String],
-    /// What paths begin with.
+    /// Prefix of paths.
     pub prefix: Option<&'a str>,
-    /// Patterns of paths, or of whole addresses; when there are any, one of them must match.
+    /// Patterns of paths or whole addresses; unless empty, one of them must match.
     pub include: &'a [String],
-    /// Patterns that must not match.
+    /// Patterns of paths or whole addresses to exclude.
     pub exclude: &'a [String],
 }
 
-/// Addresses with different queries on the same path, above which the rest is taken for a trap.
+/// Number of different queries on the same path above which further ones are considered a trap.
 const QUERIES_PER_PATH: usize = 500;
-/// Times that one folder name may stand in a path.
+/// Maximum occurrences of a folder name in a path.
 const REPEATS: usize = 3;
-/// Folders of a path.
+/// Maximum number of folders in a path.
 const DEEPEST: usize = 24;
 
 fn globs(patterns: &[String]) -> Result<GlobSet, String> {
@@ -66,10 +66,10 @@ fn without_www(host: &str) -> &str {
 }
 
 impl Scope {
-    /// Borders around a start; `this_year` tells which dates in addresses lie far away.
+    /// Returns the scope around a start; `this_year` is the reference for dates in addresses.
     ///
     /// # Errors
-    /// A sentence about the pattern that cannot be read.
+    /// A sentence about the invalid pattern.
     pub fn new(start: &Url, borders: &Borders<'_>, this_year: i32) -> Result<Self, String> {
         Ok(Self {
             start: start.clone(),
@@ -82,10 +82,10 @@ impl Scope {
         })
     }
 
-    /// Whether an address may be visited. The start always may.
+    /// Checks that an address is in scope. The start always is.
     ///
     /// # Errors
-    /// Why not.
+    /// The reason to skip it.
     pub fn admits(&self, address: &Url) -> Result<(), Skip> {
         let skip = |code, reason: String| Err(Skip { code, reason });
         if *address == self.start {
@@ -132,7 +132,7 @@ impl Scope {
 
     fn is_own_host(&self, address: &Url, host: &str) -> bool {
         let own = self.start.host_str().unwrap_or_default();
-        // One port is one site, unless it is the other scheme's usual one.
+        // Another port is another site, except for the default port of the other scheme.
         let usual = |url: &Url| url.port().is_none();
         if without_www(host) == without_www(own)
             && (address.port() == self.start.port() || (usual(address) && usual(&self.start)))
@@ -152,7 +152,7 @@ impl Scope {
             })
     }
 
-    /// Why an address looks made up.
+    /// Returns why an address looks generated.
     fn trap(&self, address: &Url) -> Option<String> {
         if address.as_str().len() > LONGEST {
             return Some(format!("the address is longer than {LONGEST} bytes"));
@@ -180,7 +180,7 @@ impl Scope {
     }
 }
 
-/// The year of a date in an address (`/2031/05`, `/2031-05-02`, `?year=2031`, `?date=2031-05`) that lies before 1990 or more than a year ahead.
+/// Returns the year of a date in an address (`/2031/05`, `/2031-05-02`, `?year=2031`, `?date=2031-05`) that is before 1990 or more than a year ahead.
 fn far_year(address: &Url, this_year: i32) -> Option<i32> {
     let far = |year: i32| (1000..10_000).contains(&year) && (year > this_year + 1 || year < 1990);
     let leading_year = |text: &str| {
@@ -215,7 +215,7 @@ fn far_year(address: &Url, this_year: i32) -> Option<i32> {
     })
 }
 
-/// The year of a time in milliseconds since 1970.
+/// Returns the year of a time in milliseconds since 1970.
 #[must_use]
 pub fn year_of(millis: i64) -> i32 {
     chrono::DateTime::from_timestamp_millis(millis).map_or(1970, |t| t.year())
@@ -226,10 +226,10 @@ pub fn year_of(millis: i64) -> i32 {
 pub struct Queries(HashMap<String, usize>);
 
 impl Queries {
-    /// Takes note of an address that is about to be visited.
+    /// Counts an address that is about to be visited.
     ///
     /// # Errors
-    /// When its path has been seen with too many queries.
+    /// When its path has too many queries.
     pub fn admit(&mut self, address: &Url) -> Result<(), Skip> {
         if address.query().is_none() {
             return Ok(());

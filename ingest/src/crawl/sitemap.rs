@@ -1,4 +1,4 @@
-//! Sitemaps: XML (lists and indexes), plain text, feeds; packed or not.
+//! Parsing of sitemaps: XML (lists and indexes), plain text, feeds; optionally gzipped.
 
 use std::io::Read;
 
@@ -6,35 +6,35 @@ use flate2::read::MultiGzDecoder;
 use quick_xml::Reader;
 use quick_xml::events::Event;
 
-/// Bytes of an unpacked sitemap that are read (the protocol allows 50 MiB).
+/// Maximum bytes of a decompressed sitemap that are read (the protocol allows 50 MiB).
 pub const LIMIT: u64 = 50 << 20;
-/// Addresses of a sitemap that are read (as many as the protocol allows).
+/// Maximum addresses of a sitemap that are read (the limit of the protocol).
 pub const ENTRIES: usize = 50_000;
 
-/// What a sitemap names.
+/// The content of a sitemap.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sitemap {
-    /// Further sitemaps.
+    /// Addresses of further sitemaps.
     pub sitemaps: Vec<String>,
-    /// Pages.
+    /// Pages of the site.
     pub pages: Vec<Entry>,
 }
 
 /// A page in a sitemap.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Its address as written.
+    /// Address as written.
     pub address: String,
-    /// When it last changed, in milliseconds since 1970, where that is said. A day without a time is its end: the page may have changed until then.
+    /// Time of the last change in milliseconds since 1970, if stated. A date without a time counts as the end of that day.
     pub modified: Option<i64>,
 }
 
-/// Reads a sitemap; `None` when it is none. What is damaged ends the list, and what was read before stays.
+/// Parses a sitemap; `None` if it is not one. Damage ends the list; entries before it are kept.
 #[must_use]
 pub fn parse(bytes: &[u8]) -> Option<Sitemap> {
     let mut unpacked = Vec::new();
     let bytes = if bytes.starts_with(&[0x1f, 0x8b]) {
-        // A damaged end is kept apart from what came before it.
+        // Data before a damaged end is kept.
         let _ = MultiGzDecoder::new(bytes)
             .take(LIMIT)
             .read_to_end(&mut unpacked);
@@ -58,7 +58,7 @@ pub fn parse(bytes: &[u8]) -> Option<Sitemap> {
     lines(start)
 }
 
-/// One address per line.
+/// Parses one address per line.
 fn lines(text: &str) -> Option<Sitemap> {
     let mut pages = Vec::new();
     for line in text
@@ -81,16 +81,16 @@ fn lines(text: &str) -> Option<Sitemap> {
     })
 }
 
-/// `urlset` and `sitemapindex`, with or without name spaces.
+/// Parses `urlset` and `sitemapindex`, with or without namespaces.
 fn xml(text: &str) -> Option<Sitemap> {
     let mut reader = Reader::from_str(text);
     reader.config_mut().check_end_names = false;
     reader.config_mut().allow_dangling_amp = true;
     let mut found = Sitemap::default();
     let (mut is_sitemap, mut is_index) = (false, false);
-    // The prefix that the root has stands for the name space of sitemaps.
+    // The prefix of the root element is that of the sitemap namespace.
     let mut root_prefix: Option<String> = None;
-    // The element whose text is read, and what was read of the current entry.
+    // The element whose text is being read, and the current entry.
     let mut field: Option<Field> = None;
     let (mut address, mut modified) = (String::new(), String::new());
     loop {
@@ -110,7 +110,7 @@ fn xml(text: &str) -> Option<Sitemap> {
                     "urlset" => is_sitemap = true,
                     "sitemapindex" => (is_sitemap, is_index) = (true, true),
                     _ if !is_sitemap => return None,
-                    // Pictures and videos have a `loc` of their own, in their name spaces.
+                    // Images and videos have a `loc` in their own namespaces.
                     _ if prefix != root_prefix => {}
                     "url" | "sitemap" => (address, modified) = Default::default(),
                     "loc" => field = Some(Field::Address),
@@ -171,7 +171,7 @@ fn append(field: Option<Field>, address: &mut String, modified: &mut String, tex
     }
 }
 
-/// RSS, Atom, JSON Feed.
+/// Parses RSS, Atom and JSON feeds.
 fn feed(bytes: &[u8]) -> Option<Sitemap> {
     let feed = feed_rs::parser::parse(bytes).ok()?;
     let pages = feed
@@ -198,7 +198,7 @@ fn feed(bytes: &[u8]) -> Option<Sitemap> {
     })
 }
 
-/// A time in the format of the W3C note that sitemaps use.
+/// Parses a time in the W3C format that sitemaps use.
 fn time(text: &str) -> Option<i64> {
     let at = |text: &str| {
         chrono::DateTime::parse_from_rfc3339(text)
@@ -291,7 +291,7 @@ mod tests {
         assert_eq!(parse(cut.as_bytes()).expect("the beginning").pages.len(), 1);
     }
 
-    /// Samples of others, where they are at hand: `CAIRN_TEST_SITEMAPS=…/sitemap`, a folder.
+    /// Third-party samples, if available: `CAIRN_TEST_SITEMAPS=…/sitemap`, a folder.
     #[test]
     fn samples_are_read() {
         let Some(folder) = std::env::var_os("CAIRN_TEST_SITEMAPS").map(std::path::PathBuf::from)

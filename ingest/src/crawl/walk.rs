@@ -1,8 +1,8 @@
-//! The walk over one host, by `spider`: it remembers what was visited, goes breadth first, and keeps a number of visits running. Fetching, and which links
-//! lead on, are the visitor's: `spider` reads the links it is to follow from a page that holds only those.
+//! The walk over one host by `spider`, which tracks visited addresses, proceeds breadth first, and runs a number of visits concurrently. Fetching and link
+//! selection belong to the visitor: `spider` gets a page that contains only the links to follow.
 //!
-//! It takes references as they are written, without resolving `&amp;`. Its memory tells addresses apart without regard to case, and what looks like no page (`.pdf`) or lies on another host is not followed. So the caller
-//! keeps the list of what is still to visit, and walks again with what a walk left over.
+//! It uses references as written, without decoding `&amp;`. It compares addresses case-insensitively, and skips addresses that do not look like pages (`.pdf`)
+//! or are on another host. Therefore the caller keeps the list of pending addresses, and walks again with those that remain.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use spider::website::Website;
 /// Visits an address.
 #[async_trait]
 pub trait Visit: Send + Sync + 'static {
-    /// Fetches the page and gives the addresses that lead on from it. What was visited already is asked for once more when somebody walks again.
+    /// Fetches the page and returns the addresses to follow. A repeated walk may request the same address again.
     async fn visit(&self, address: &str) -> Vec<String>;
 }
 
@@ -38,8 +38,8 @@ impl RemoteFetcher for Hook {
     }
 }
 
-/// Visits addresses of one host and what leads on from them, `concurrency` at a time; ends when nothing is left that `spider` follows. Dropping the future
-/// ends every visit.
+/// Visits addresses of one host and the addresses that they lead to, `concurrency` at a time; ends when none is left that `spider` follows. Dropping the future
+/// cancels all visits.
 pub async fn walk(addresses: Vec<String>, concurrency: usize, visitor: Arc<dyn Visit>) {
     let mut addresses = VecDeque::from(addresses);
     let Some(first) = addresses.pop_front() else {
@@ -50,7 +50,7 @@ pub async fn walk(addresses: Vec<String>, concurrency: usize, visitor: Arc<dyn V
         .with_respect_robots_txt(false)
         .with_limit(u32::MAX)
         .with_concurrency_limit(Some(concurrency.max(1)));
-    // Before the extra links, which a set-up would forget.
+    // Before the extra links, which the setup would reset.
     website.configure_setup_norobots();
     website.set_extra_links(addresses.into_iter().map(Into::into).collect());
     website.with_remote_fetcher(Hook(visitor));

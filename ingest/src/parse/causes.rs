@@ -1,4 +1,4 @@
-//! Why a file cannot be read, in sentences of our own: those of the crates beneath are written for programmers, and change with them.
+//! Error messages for unreadable files: those of the underlying crates are written for programmers, and change between versions.
 
 #![expect(
     clippy::wildcard_enum_match_arm,
@@ -7,7 +7,7 @@
 
 use zip::result::ZipError;
 
-/// Says what is wrong with a zip container, or with an entry of it.
+/// Returns the message for an error of a zip container or one of its entries.
 pub(super) fn of_zip(error: &ZipError) -> &'static str {
     match error {
         ZipError::Io(error) => of_io(error),
@@ -21,7 +21,7 @@ pub(super) fn of_zip(error: &ZipError) -> &'static str {
     }
 }
 
-/// Says why unpacking failed.
+/// Returns the message for a decompression error.
 pub(super) fn of_io(error: &std::io::Error) -> &'static str {
     match error.kind() {
         std::io::ErrorKind::UnexpectedEof => "its end is missing",
@@ -32,7 +32,7 @@ pub(super) fn of_io(error: &std::io::Error) -> &'static str {
     }
 }
 
-/// Says what is wrong with an XML text.
+/// Returns the message for an XML error.
 pub(super) fn of_xml(error: &quick_xml::Error) -> &'static str {
     match error {
         quick_xml::Error::Syntax(_) => "a tag, a comment or a declaration has no end",
@@ -49,7 +49,7 @@ pub(super) fn of_xml(error: &quick_xml::Error) -> &'static str {
 mod tests {
     use crate::parse::{Input, parse};
 
-    /// The message for a file.
+    /// Returns the error message for a file.
     fn message(name: &str, bytes: &[u8]) -> String {
         let input = Input {
             file_name: name,

@@ -1,14 +1,14 @@
-//! Source code: the text as it is, with its symbols (functions, types, modules) as spans that enclose each other.
+//! Source code: the unchanged text, with its symbols (functions, types, modules) as nested ranges.
 
 use tree_sitter::{Language, Node, Parser};
 
 use super::{Input, ParseError, text};
 use crate::document::{Document, Symbol, normalise};
 
-/// Deepest nesting of the syntax tree that is searched for symbols.
+/// Maximum depth of the syntax tree that is searched for symbols.
 const MAX_DEPTH: usize = 64;
 
-/// A language by the extensions of its files. Its name is stored with the document.
+/// A language with its file extensions. Its name is stored with the document.
 struct Grammar {
     name: &'static str,
     extensions: &'static [&'static str],
@@ -83,7 +83,7 @@ pub(super) const EXTENSIONS: [&str; 27] = [
     "h", "cc", "cpp", "cxx", "hh", "hpp", "hxx", "cs", "rb", "php", "sh", "bash", "sql",
 ];
 
-/// The grammar of a language by its name.
+/// Returns the grammar of a language by its name.
 pub(crate) fn language(name: &str) -> Option<Language> {
     GRAMMARS
         .iter()
@@ -129,7 +129,7 @@ fn symbols(text: &str, language: &Language) -> Vec<Symbol> {
     found
 }
 
-/// What defines something has these words in the names of its nodes, in every grammar.
+/// Words in the node names of definitions, across all grammars.
 const DEFINITIONS: [&str; 16] = [
     "function",
     "method",
@@ -154,7 +154,7 @@ fn collect(node: Node<'_>, text: &str, depth: usize, found: &mut Vec<Symbol>) {
         return;
     }
     if let Some(title) = title(node, text) {
-        // Comments and attributes right above belong to what they describe.
+        // Comments and attributes directly above belong to the definition.
         let mut start = node.start_byte();
         let mut above = node.prev_sibling();
         while let Some(before) = above.filter(|n| {
@@ -180,7 +180,7 @@ fn collect(node: Node<'_>, text: &str, depth: usize, found: &mut Vec<Symbol>) {
     }
 }
 
-/// The name of what a node defines; `None` when it defines nothing with a body of its own.
+/// Returns the name of a definition; `None` for nodes that do not define something with a body.
 fn title(node: Node<'_>, text: &str) -> Option<String> {
     let kind = node.kind();
     let of = |node: Node<'_>| {
@@ -227,7 +227,7 @@ fn title(node: Node<'_>, text: &str) -> Option<String> {
     (name.len() <= 120).then_some(name)
 }
 
-/// The name inside nested C declarators: `*f(int)` declares `f`.
+/// Returns the name in nested C declarators: `*f(int)` declares `f`.
 fn declared(node: Node<'_>, depth: usize) -> Option<Node<'_>> {
     if depth > 8 {
         return None;

@@ -1,4 +1,4 @@
-//! Zip containers: what is inside by the names of the entries, reading an entry within limits, and archives of several files.
+//! Zip containers: format detection by entry names, reading of entries within limits, and archives of several files.
 #![expect(
     clippy::wildcard_enum_match_arm,
     reason = "of the many variants of foreign enums only some are told apart"
@@ -14,13 +14,13 @@ use zip::result::ZipError;
 use super::{Format, Input, ParseError, causes, damaged, detect};
 use crate::document::{Child, Document};
 
-/// Most bytes of one entry after decompression.
+/// Maximum decompressed bytes of one entry.
 pub(super) const MAX_ENTRY: u64 = 512 << 20;
-/// Most bytes of all files of an archive together, and most files.
+/// Maximum bytes of all files of an archive together, and maximum number of files.
 const MAX_TOTAL: u64 = 2 << 30;
 const MAX_FILES: usize = 10_000;
 
-/// A container that is open.
+/// An open container.
 pub(super) type Container<'a> = ZipArchive<Cursor<&'a [u8]>>;
 
 pub(super) fn open(bytes: &[u8]) -> Result<Container<'_>, ParseError> {
@@ -32,7 +32,7 @@ pub(super) fn open(bytes: &[u8]) -> Result<Container<'_>, ParseError> {
     })
 }
 
-/// An entry of a container by its path.
+/// Reads an entry of a container by its path.
 pub(super) fn entry(container: &mut Container<'_>, path: &str) -> Result<Vec<u8>, ParseError> {
     let file = container.by_name(path).map_err(|e| refused(path, &e))?;
     let mut bytes = Vec::new();
@@ -45,7 +45,7 @@ pub(super) fn entry(container: &mut Container<'_>, path: &str) -> Result<Vec<u8>
     Ok(bytes)
 }
 
-/// What a zip container holds. With only the beginning of a file, the names seen so far decide.
+/// Returns the format of a zip container. With only a prefix of the file, the names in it decide.
 pub(super) fn format(bytes: &[u8]) -> Option<Format> {
     let names: Vec<String> = match ZipArchive::new(Cursor::new(bytes)) {
         Ok(container) => container
@@ -78,7 +78,7 @@ pub(super) fn format(bytes: &[u8]) -> Option<Format> {
     }
 }
 
-/// Names in the local headers of a container that is not complete.
+/// Returns the names in the local headers of an incomplete container.
 fn local_names(bytes: &[u8]) -> Vec<String> {
     let mut names = Vec::new();
     for at in 0..bytes.len().saturating_sub(30) {
@@ -92,7 +92,7 @@ fn local_names(bytes: &[u8]) -> Vec<String> {
     names
 }
 
-/// An archive: each file in it that can be read becomes a document of its own, the rest is named in the warnings.
+/// Parses an archive: each readable file becomes a separate document, the others are listed in the warnings.
 pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
     let mut container = open(input.bytes)?;
     let mut document = Document {
@@ -105,7 +105,7 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
         let file = container
             .by_index(index)
             .map_err(|e| refused("a file", &e))?;
-        // Only names that stay inside the archive, and no bookkeeping of operating systems.
+        // Excludes names outside the archive and metadata of operating systems.
         let inside = file.enclosed_name();
         let Some(name) = inside.map(|n| match encoding {
             Some(encoding) if !is_marked_utf8(&file) => {
@@ -170,7 +170,7 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
             .warnings
             .push(format!("files left out: {}{rest}", skipped.join(", ")));
     }
-    // What can be found of the archive itself: the names of its files.
+    // The archive itself is searchable by its file names.
     document.text = document
         .children
         .iter()
@@ -180,8 +180,7 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
     Ok(document)
 }
 
-/// The encoding of the names of an archive that does not say which: UTF-8 where all of them are, else what their letters look like. `None`: as marked, or
-/// ASCII.
+/// Returns the encoding of entry names without a UTF-8 flag: UTF-8 if all are valid, otherwise detected from their letters. `None`: as flagged, or ASCII.
 fn names_encoding(container: &mut Container<'_>) -> Option<&'static Encoding> {
     let mut names = Vec::new();
     for index in 0..container.len() {
@@ -202,7 +201,7 @@ fn names_encoding(container: &mut Container<'_>) -> Option<&'static Encoding> {
     let mut detector = EncodingDetector::new(Iso2022JpDetection::Deny);
     detector.feed(&names, true);
     let guessed = detector.guess(None, Utf8Detection::Deny);
-    // DOS wrote Cyrillic in code page 866, which such short texts are hardly told by.
+    // DOS wrote Cyrillic in code page 866, which statistical detection rarely recognises in short texts.
     let letters = |encoding: &'static Encoding| {
         let (text, _, replaced) = encoding.decode(&names);
         let odd = text.chars().filter(|c| !c.is_ascii() && !c.is_alphabetic());
@@ -214,7 +213,7 @@ fn names_encoding(container: &mut Container<'_>) -> Option<&'static Encoding> {
         .min_by_key(|encoding| letters(encoding))
 }
 
-/// Whether an entry says that its name is UTF-8, or has one of Unicode beside the other.
+/// Returns whether the name of an entry is flagged as UTF-8, or has an additional Unicode field.
 fn is_marked_utf8<R: Read + ?Sized>(file: &zip::read::ZipFile<'_, R>) -> bool {
     std::str::from_utf8(file.name_raw()).is_ok()
 }
@@ -230,7 +229,7 @@ fn too_large() -> ParseError {
     )
 }
 
-/// Returns the error for an entry that the container does not open: locked where a password is missing, else damaged.
+/// Returns the error for an entry that cannot be opened: locked if a password is missing, otherwise damaged.
 fn refused(name: &str, error: &ZipError) -> ParseError {
     match error {
         ZipError::UnsupportedArchive(cause) if cause.contains("Password") => super::locked(),

@@ -1,4 +1,4 @@
-//! JSON, JSON lines and notebooks: values as `name: value` lines, a record after the other; notebooks as their cells.
+//! JSON, JSON lines and notebooks: values as `name: value` lines, one record after another; notebooks as their cells.
 #![expect(
     clippy::wildcard_enum_match_arm,
     reason = "of the many variants of foreign enums only some are told apart"
@@ -10,7 +10,7 @@ use super::writer::{Writer, one_line};
 use super::{Input, ParseError, damaged, text};
 use crate::document::Document;
 
-/// Outputs of a notebook cell longer than this are data, not prose, in characters.
+/// Maximum length in characters of a notebook output; longer ones are data, not prose.
 const MAX_OUTPUT: usize = 2000;
 
 pub(super) fn parse_json(input: &Input<'_>) -> Result<Document, ParseError> {
@@ -24,7 +24,7 @@ pub(super) fn parse_json(input: &Input<'_>) -> Result<Document, ParseError> {
             return notebook_cells(&Value::Object(notebook));
         }
         Ok(value) => records(&mut writer, &value),
-        // Several values, one after the other, or one per line with lines that are none.
+        // Several values in a row, or one per line with other lines in between.
         Err(whole) => {
             let all: Result<Vec<Value>, _> = serde_json::Deserializer::from_str(decoded)
                 .into_iter()
@@ -68,7 +68,7 @@ fn finished(writer: Writer, warnings: Vec<String>) -> Document {
     document
 }
 
-/// Puts quotation marks around numbers that a binary number cannot hold as they are written: over 15 digits, of which none may be lost.
+/// Quotes numbers that a binary number cannot represent as written: those with more than 15 digits, none of which may be lost.
 fn with_long_numbers_as_text(json: &str) -> std::borrow::Cow<'_, str> {
     const EXACT: usize = 15;
     let bytes = json.as_bytes();
@@ -106,7 +106,7 @@ fn with_long_numbers_as_text(json: &str) -> std::borrow::Cow<'_, str> {
     out.into()
 }
 
-/// An outer array is its elements; an outer object is one record for each of its arrays of records, and one for the rest.
+/// Writes an outer array as its elements; an outer object as one record for each of its arrays of records, and one for the rest.
 fn records(writer: &mut Writer, value: &Value) {
     match value {
         Value::Array(elements) => elements.iter().for_each(|e| writer.block(&lines(e))),
@@ -183,7 +183,7 @@ fn scalar(value: &Value) -> String {
     }
 }
 
-/// Jupyter: texts as they are, code and its printed output as code.
+/// Parses Jupyter notebooks: text cells unchanged, code cells and their printed output as code.
 fn notebook_cells(notebook: &Value) -> Result<Document, ParseError> {
     let joined = |value: &Value| match value {
         Value::Array(parts) => parts.iter().filter_map(Value::as_str).collect::<String>(),

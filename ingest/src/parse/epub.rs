@@ -1,4 +1,4 @@
-//! EPUB: the pages of the spine in order, each as Markdown.
+//! EPUB: the documents of the spine in order, each as Markdown.
 
 use super::tree::{self, Element};
 use super::writer::Writer;
@@ -66,7 +66,7 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
     Ok(document)
 }
 
-/// A path inside the container: relative to the folder, with `%20` and the like decoded, without `..`.
+/// Resolves a path inside the container: relative to the folder, with `%20` and the like decoded, without `..`.
 fn resolve(folder: &str, address: &str) -> String {
     let address = address.split('#').next().unwrap_or(address);
     let mut parts: Vec<&str> = folder.split('/').filter(|p| !p.is_empty()).collect();

@@ -1,4 +1,5 @@
-//! Mail: MIME messages (saved web pages are such, too), files of several, and Outlook's own files. The text of the message is the document; attachments become documents of their own.
+//! Mail: MIME messages (including saved web pages), mailbox files, and Outlook's own format. The message text is the document; attachments become separate
+//! documents.
 
 use std::collections::HashSet;
 
@@ -9,10 +10,10 @@ use super::writer::Writer;
 use super::{Input, ParseError, damaged, detect, guarded, html};
 use crate::document::{Child, Document};
 
-/// Most messages of a file.
+/// Maximum messages of a mailbox file.
 const MOST_MESSAGES: usize = 10_000;
 
-/// What is read of a message, whichever way it is stored.
+/// The parts of a message that are used, independent of its format.
 #[derive(Default)]
 struct Letter {
     subject: Option<String>,
@@ -65,7 +66,7 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
     write(input, letter, "mail-parser")
 }
 
-/// A file of messages: each becomes a document of its own.
+/// Parses a mailbox: each message becomes a separate document.
 pub(super) fn parse_mailbox(input: &Input<'_>) -> Result<Document, ParseError> {
     let mut document = Document {
         engine: "mail-parser".to_owned(),
@@ -101,7 +102,7 @@ pub(super) fn parse_mailbox(input: &Input<'_>) -> Result<Document, ParseError> {
     Ok(document)
 }
 
-/// The parts of a body that are HTML, or plain text; none that the library converted from the other.
+/// Returns the parts of a body that are HTML, or plain text, excluding those converted from the other by the library.
 fn written_in(message: &Message<'_>, parts: &[u32], html: bool) -> Vec<String> {
     parts
         .iter()
@@ -193,7 +194,7 @@ fn write(input: &Input<'_>, letter: Letter, engine: &str) -> Result<Document, Pa
             Err(_) => writer.warn("a part of the message is HTML that could not be read"),
         }
     }
-    // Mail programs send both; the plain text is what the sender wrote, unless it only stands in for the other.
+    // Mail programs send both; the plain text is what the sender wrote, unless it is a placeholder.
     let plain = letter.plain.join("\n\n");
     let parts = if says_as_much(&plain, &pages.join("\n\n")) {
         &letter.plain
@@ -224,10 +225,10 @@ fn write(input: &Input<'_>, letter: Letter, engine: &str) -> Result<Document, Pa
     Ok(document)
 }
 
-/// Share of the words of a page that its plain text has, too.
+/// Minimum share of the HTML part's words in the plain text.
 const SAME: f64 = 0.5;
 
-/// Whether a plain text says what the page beside it says: it has half of its words. Placeholders ("view this message in a browser") do not.
+/// Returns whether a plain text is equivalent to the HTML part: it has half of its words. Placeholders ("view this message in a browser") are not.
 fn says_as_much(plain: &str, page: &str) -> bool {
     if plain.trim().is_empty() || page.trim().is_empty() {
         return !plain.trim().is_empty();

@@ -1,4 +1,4 @@
-//! Markdown stays as it is; its headings, title and front matter are read.
+//! Markdown: the text is kept; headings, title and front matter are parsed.
 
 use pulldown_cmark::{Event, HeadingLevel, MetadataBlockKind, Options, Parser, Tag, TagEnd};
 
@@ -13,7 +13,7 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
     })
 }
 
-/// Leaves out comments, which are not for readers; those in program texts stay.
+/// Removes comments, except those in code.
 #[expect(
     clippy::wildcard_enum_match_arm,
     reason = "of many events only those of HTML matter"
@@ -53,7 +53,7 @@ fn without_comments(text: &str) -> String {
     let mut at = 0;
     for comment in gone {
         out.push_str(&text[at..comment.start]);
-        // A comment alone on its lines leaves no empty line behind.
+        // A comment on lines of its own is removed with its line breaks.
         let alone = out.is_empty() || out.ends_with('\n');
         at = comment.end + usize::from(alone && text[comment.end..].starts_with('\n'));
     }
@@ -61,7 +61,7 @@ fn without_comments(text: &str) -> String {
     out
 }
 
-/// Reads the structure of Markdown text. Front matter is taken out of the text; its title counts.
+/// Parses the structure of Markdown text. Front matter is removed from the text; its title is used.
 pub(super) fn from_text(text: String, engine: &str) -> Document {
     let (front, body) = split_front_matter(&text);
     let title = front.as_deref().and_then(front_title);
@@ -72,7 +72,7 @@ pub(super) fn from_text(text: String, engine: &str) -> Document {
     }
 }
 
-/// Reads the structure of Markdown text that we wrote, which has no front matter.
+/// Parses the structure of generated Markdown text, which has no front matter.
 pub(super) fn from_blocks(text: String, engine: &str) -> Document {
     let (headings, tables) = structure(&text);
     Document {
@@ -88,7 +88,7 @@ pub(super) fn from_blocks(text: String, engine: &str) -> Document {
     }
 }
 
-/// Headings and tables of a text.
+/// Parses the headings and tables of a text.
 #[expect(
     clippy::wildcard_enum_match_arm,
     reason = "of many events only those of headings and tables matter"
@@ -151,7 +151,7 @@ fn depth(level: HeadingLevel) -> u8 {
     }
 }
 
-/// Front matter (YAML between `---`, TOML between `+++`) and the text after it.
+/// Splits off the front matter (YAML between `---`, TOML between `+++`).
 fn split_front_matter(text: &str) -> (Option<String>, &str) {
     let options = Options::ENABLE_YAML_STYLE_METADATA_BLOCKS
         | Options::ENABLE_PLUSES_DELIMITED_METADATA_BLOCKS;
@@ -170,7 +170,7 @@ fn split_front_matter(text: &str) -> (Option<String>, &str) {
     }
 }
 
-/// The `title` entry of YAML (`title: x`) or TOML (`title = "x"`) front matter; nested structure is not read.
+/// Returns the `title` entry of YAML (`title: x`) or TOML (`title = "x"`) front matter; nested structure is not parsed.
 fn front_title(front: &str) -> Option<String> {
     let line = front
         .lines()

@@ -1,4 +1,4 @@
-//! Lightweight markup as Markdown: reStructuredText, `AsciiDoc`, Org and LaTeX. What has no counterpart stays as it is written.
+//! Lightweight markup as Markdown: reStructuredText, `AsciiDoc`, Org and LaTeX. Syntax without a counterpart is kept as written.
 
 use unicode_normalization::UnicodeNormalization;
 
@@ -35,7 +35,7 @@ fn read(
     Ok(document)
 }
 
-/// Titles are underlined, or over- and underlined; each kind of line is a level, in the order in which they appear.
+/// Converts reStructuredText. Titles are underlined, or over- and underlined; each kind of line is a level, in order of appearance.
 fn rst(source: &str) -> (Option<String>, String) {
     let lines: Vec<&str> = source.lines().collect();
     let (mut out, mut kinds): (Vec<String>, Vec<(char, bool)>) = (Vec::new(), Vec::new());
@@ -72,7 +72,7 @@ fn rst(source: &str) -> (Option<String>, String) {
         } else if let Some((name, argument)) = directive(line) {
             at = directive_block(&lines, at, name, argument, &mut out);
         } else if line.trim_end().ends_with("::") && !line.trim_start().starts_with("..") {
-            // A literal block follows, indented.
+            // An indented literal block follows.
             let text = line.trim_end();
             let kept = text.strip_suffix("::").unwrap_or(text);
             if !kept.trim().is_empty() {
@@ -96,7 +96,7 @@ fn rst(source: &str) -> (Option<String>, String) {
     (None, out.join("\n"))
 }
 
-/// The character of a line that is nothing but one repeated punctuation mark.
+/// Returns the character of a line that consists of one repeated punctuation mark.
 fn ruler(line: &str) -> Option<char> {
     let line = line.trim_end();
     let first = line.chars().next()?;
@@ -116,7 +116,7 @@ fn is_rst_comment(line: &str) -> bool {
     line == ".." || (line.starts_with(".. ") && !line.starts_with(".. ["))
 }
 
-/// Code becomes a fenced block, notes and the like their text; settings and pictures are left out.
+/// Converts a directive: code becomes a fenced block, notes and the like their text; settings and images are dropped.
 fn directive_block(
     lines: &[&str],
     at: usize,
@@ -166,7 +166,7 @@ fn directive_block(
     }
 }
 
-/// An indented block as code; gives the line after it.
+/// Writes an indented block as code; returns the line after it.
 fn literal(lines: &[&str], mut at: usize, language: &str, out: &mut Vec<String>) -> usize {
     let start = at;
     while at < lines.len() && (lines[at].trim().is_empty() || lines[at].starts_with([' ', '\t'])) {
@@ -194,7 +194,7 @@ fn literal(lines: &[&str], mut at: usize, language: &str, out: &mut Vec<String>)
     at
 }
 
-/// Roles and references as their text: `` :func:`x` `` and `` `text <target>`_ ``.
+/// Replaces roles and references by their text: `` :func:`x` `` and `` `text <target>`_ ``.
 fn plain_rst(line: &str) -> String {
     let mut out = String::with_capacity(line.len());
     let mut rest = line;
@@ -304,9 +304,9 @@ fn asciidoc(source: &str) -> (Option<String>, String) {
             || is_attribute(trimmed)
             || matches!(trimmed, "====" | "****" | "____" | "--" | "'''" | "+")
         {
-            // Comments, settings and the borders of blocks.
+            // Comments, settings and block delimiters.
         } else if trimmed.starts_with('[') && trimmed.ends_with(']') && !trimmed.contains(' ') {
-            // Styles of the block that follows.
+            // Attributes of the following block.
         } else if let Some(caption) = trimmed
             .strip_prefix('.')
             .filter(|c| c.starts_with(char::is_alphanumeric))
@@ -339,12 +339,12 @@ fn is_attribute(line: &str) -> bool {
         .is_some_and(|(name, _)| !name.is_empty() && !name.contains(' '))
 }
 
-/// `|a |b` or `2+|a`: the text of each cell.
+/// Returns the text of each cell of `|a |b` or `2+|a`.
 fn split_cells(line: &str) -> Vec<String> {
     let mut parts = line.split('|');
     parts.next();
     let mut cells: Vec<String> = parts.map(|p| p.trim().to_owned()).collect();
-    // What stands before the next bar may be a span of that cell.
+    // The text before the next bar may be a span of that cell.
     let count = cells.len();
     for cell in cells.iter_mut().take(count.saturating_sub(1)) {
         if let Some((kept, last)) = cell.rsplit_once(' ')
@@ -419,7 +419,7 @@ fn org(source: &str) -> (Option<String>, String) {
     (title, out.join("\n"))
 }
 
-/// Without the keyword before and the tags after the words of a headline.
+/// Returns a headline without its leading keyword and trailing tags.
 fn org_title(text: &str) -> &str {
     let text = text
         .strip_prefix("TODO ")
@@ -433,7 +433,7 @@ fn org_title(text: &str) -> &str {
     }
 }
 
-/// `[[target][text]]` as its text.
+/// Replaces `[[target][text]]` by its text.
 fn org_links(line: &str) -> String {
     let mut out = String::with_capacity(line.len());
     let mut rest = line;
@@ -450,7 +450,7 @@ fn org_links(line: &str) -> String {
     out
 }
 
-/// Environments of LaTeX whose text is shown as it is written.
+/// LaTeX environments with verbatim text.
 const VERBATIM: [&str; 5] = ["verbatim", "lstlisting", "minted", "Verbatim", "code}"];
 
 fn latex(source: &str) -> (Option<String>, String) {
@@ -510,7 +510,7 @@ fn latex(source: &str) -> (Option<String>, String) {
     (title, out.join("\n"))
 }
 
-/// A line up to its comment.
+/// Returns a line without its comment.
 fn uncommented(line: &str) -> &str {
     let mut escaped = false;
     for (at, c) in line.char_indices() {
@@ -545,7 +545,7 @@ fn latex_heading(line: &str) -> Option<(usize, String, String)> {
     Some((*level, title, rest))
 }
 
-/// The braced argument after a command, with nested braces.
+/// Returns the braced argument after a command, with nested braces.
 fn argument(source: &str, command: &str) -> Option<String> {
     let after = &source[source.find(command)? + command.len()..];
     let open = after.find('{').filter(|at| {
@@ -571,7 +571,7 @@ fn argument(source: &str, command: &str) -> Option<String> {
 
 type Characters<'a> = std::iter::Peekable<std::str::Chars<'a>>;
 
-/// Letters that are commands.
+/// Returns the letter of a command such as `\ss`.
 fn special_letter(word: &str) -> Option<&'static str> {
     Some(match word {
         "ss" => "ß",
@@ -613,7 +613,7 @@ fn special_letter(word: &str) -> Option<&'static str> {
     })
 }
 
-/// The combining mark of an accent command.
+/// Returns the combining mark of an accent command.
 fn accent_mark(command: char) -> Option<char> {
     Some(match command {
         '`' => '\u{300}',
@@ -635,7 +635,7 @@ fn accent_mark(command: char) -> Option<char> {
     })
 }
 
-/// Passes over `{}`.
+/// Skips `{}`.
 fn skip_empty_group(characters: &mut Characters<'_>) {
     let mut ahead = characters.clone();
     if ahead.next() == Some('{') && ahead.next() == Some('}') {
@@ -643,7 +643,7 @@ fn skip_empty_group(characters: &mut Characters<'_>) {
     }
 }
 
-/// Writes the letter that follows an accent, in braces or not, with its mark, as one character where there is one.
+/// Writes the letter that follows an accent, braced or not, with its mark; precomposed if possible.
 fn accented(characters: &mut Characters<'_>, mark: char, out: &mut String) {
     while characters.next_if_eq(&' ').is_some() {}
     let braced = characters.next_if_eq(&'{').is_some();
@@ -679,7 +679,7 @@ fn accented(characters: &mut Characters<'_>, mark: char, out: &mut String) {
     }
 }
 
-/// Commands that format give their text; those that only point or set something go; formulas stay.
+/// Replaces formatting commands by their text and removes those that only reference or configure; formulas are kept.
 fn plain_latex(line: &str) -> String {
     const SILENT: [&str; 14] = [
         "begin",
@@ -714,7 +714,7 @@ fn plain_latex(line: &str) -> String {
                 }
                 if let Some(letter) = special_letter(&word) {
                     out.push_str(letter);
-                    // The space behind a command only ends it.
+                    // The space after a command only terminates it.
                     if characters.next_if_eq(&' ').is_none() {
                         skip_empty_group(&mut characters);
                     }

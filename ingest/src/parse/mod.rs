@@ -34,7 +34,7 @@ use crate::document::Document;
 use crate::input::{Input, ParseError};
 pub(crate) use code::language;
 
-/// The text of a page; `charset` is that of its `Content-Type`.
+/// Decodes the text of a page; `charset` is that of its `Content-Type`.
 pub(crate) fn decode_html(bytes: &[u8], charset: Option<&'static encoding_rs::Encoding>) -> String {
     html::decode(bytes, charset).0
 }
@@ -51,13 +51,13 @@ pub enum Format {
     Html,
     /// A PDF with a text layer.
     Pdf,
-    /// Word, of the XML or the old kind.
+    /// Word, in the XML or the old binary format.
     Word,
-    /// `PowerPoint`, of the XML or the old kind.
+    /// `PowerPoint`, in the XML or the old binary format.
     PowerPoint,
     /// A spreadsheet of Excel or `OpenDocument`.
     Spreadsheet,
-    /// Comma-separated values, whatever divides them.
+    /// Comma-separated values, with any delimiter.
     Csv,
     /// An `OpenDocument` text.
     OpenDocumentText,
@@ -69,7 +69,7 @@ pub enum Format {
     Rtf,
     /// A MIME message.
     Mail,
-    /// Messages in one file, one after the other.
+    /// Several messages in one file.
     Mailbox,
     /// A message in Outlook's own format.
     OutlookMail,
@@ -89,9 +89,9 @@ pub enum Format {
     Latex,
     /// Source code.
     Code,
-    /// An archive of files that become documents of their own.
+    /// An archive of files that become separate documents.
     Zip,
-    /// A picture; only with text recognition.
+    /// An image; only with text recognition.
     Picture,
 }
 
@@ -99,12 +99,12 @@ struct Entry {
     format: Format,
     mime_type: &'static str,
     extensions: &'static [&'static str],
-    /// What the bytes of such a file begin with, where they must.
+    /// Required magic bytes of such files.
     magic: Option<&'static [u8]>,
     parse: fn(&Input<'_>) -> Result<Document, ParseError>,
 }
 
-/// How OLE containers begin: old office files, Outlook's messages, encrypted new office files.
+/// Magic bytes of OLE containers: old office files, Outlook's messages, encrypted new office files.
 const OLE: [u8; 8] = [0xD0, 0xCF, 0x11, 0xE0, 0xA1, 0xB1, 0x1A, 0xE1];
 const ZIP: &[u8] = b"PK\x03\x04";
 
@@ -355,7 +355,7 @@ const FORMATS: [Entry; 35] = [
 ];
 
 impl Format {
-    /// Media type under which a file of this format is stored.
+    /// Returns the media type under which a file of this format is stored.
     #[must_use]
     pub fn mime_type(self, file_name: &str) -> &'static str {
         let extension = extension(file_name);
@@ -367,7 +367,7 @@ impl Format {
             .map_or("application/octet-stream", |e| e.mime_type)
     }
 
-    /// Every file name extension that is recognised.
+    /// Returns all recognised file name extensions.
     #[must_use]
     pub fn extensions() -> Vec<&'static str> {
         FORMATS
@@ -378,14 +378,14 @@ impl Format {
             .collect()
     }
 
-    /// Whether files of this format need no fragile parser and little memory.
+    /// Returns whether the parser of this format is robust and needs little memory.
     #[must_use]
     pub fn is_harmless(self) -> bool {
         matches!(self, Self::Text | Self::Markdown)
     }
 }
 
-/// The extension of a file name in lower case; empty when it has none.
+/// Returns the extension of a file name in lower case; empty when there is none.
 fn extension(file_name: &str) -> String {
     let base = file_name.rsplit(['/', '\\']).next().unwrap_or(file_name);
     base.rsplit_once('.')
@@ -393,18 +393,18 @@ fn extension(file_name: &str) -> String {
         .unwrap_or_default()
 }
 
-/// Finds the format: by content where it shows, then by the name, then by the media type, then any readable text.
-/// The first few kilobytes of a file are enough, except to tell what is in a container; its name decides then.
+/// Detects the format: by content if it is distinctive, then by the name, then by the media type, then any readable text. The first few kilobytes of a file
+/// suffice, except for the content of containers; the name decides then.
 ///
 /// # Errors
-/// `unsupported_format` names what the file seems to be; `damaged_file` when name and content contradict each other.
+/// `unsupported_format` names the apparent format; `damaged_file` when name and content contradict each other.
 pub fn detect(input: &Input<'_>) -> Result<Format, ParseError> {
     let head = &input.bytes[..input.bytes.len().min(8192)];
     let extension = extension(input.file_name);
     let by_name = FORMATS
         .iter()
         .find(|e| e.extensions.contains(&extension.as_str()));
-    // Text may begin with the few letters by which some binary formats are told, or speak of PDF headers.
+    // Text may start with the magic letters of some binary formats, or mention PDF headers.
     let readable = text::is_utf8(head) && !text::looks_binary(head);
     let header = head[..head.len().min(1024)]
         .windows(5)
@@ -428,7 +428,7 @@ pub fn detect(input: &Input<'_>) -> Result<Format, ParseError> {
             .or(named.map(|e| e.format))
             .ok_or_else(|| unsupported(&extension, "an OLE container"));
     }
-    // Some formats are told by two letters, with which texts in old encodings begin, too.
+    // Some magic numbers are two letters, with which texts in old encodings may start, too.
     let legacy = !readable && text::is_legacy(head);
     if let Some(kind) = infer::get(head).filter(|_| !readable && !legacy)
         && !matches!(kind.matcher_type(), infer::MatcherType::Text)
@@ -442,7 +442,7 @@ pub fn detect(input: &Input<'_>) -> Result<Format, ParseError> {
         if entry.magic.is_none() {
             return Ok(entry.format);
         }
-        // Some programs give texts and web pages the names of office files.
+        // Some programs give texts and web pages the extensions of office files.
         if !readable || entry.format == Format::Pdf {
             return Err(ParseError::new(
                 "damaged_file",
@@ -466,7 +466,7 @@ pub fn detect(input: &Input<'_>) -> Result<Format, ParseError> {
     Ok(sniff(input.bytes, head))
 }
 
-/// What a text without a telling name is.
+/// Returns the format of a text without an indicative name.
 fn sniff(bytes: &[u8], head: &[u8]) -> Format {
     const HEADERS: [&str; 9] = [
         "from",
@@ -520,7 +520,7 @@ fn sniff(bytes: &[u8], head: &[u8]) -> Format {
     Format::Text
 }
 
-/// What an OLE container holds, by the names of its streams.
+/// Returns the format of an OLE container, by the names of its streams.
 fn ole(bytes: &[u8]) -> Option<Format> {
     let has = |name| has_stream(bytes, name);
     if has("WordDocument") {
@@ -536,7 +536,7 @@ fn ole(bytes: &[u8]) -> Option<Format> {
     }
 }
 
-/// Whether an OLE container has a stream of a name.
+/// Returns whether an OLE container has a stream of this name.
 fn has_stream(bytes: &[u8], name: &str) -> bool {
     let wide: Vec<u8> = name.encode_utf16().flat_map(u16::to_le_bytes).collect();
     bytes.windows(wide.len()).any(|w| w == wide)
@@ -563,7 +563,7 @@ fn unsupported(extension: &str, kind: &str) -> ParseError {
     )
 }
 
-/// The file cannot be read as what it is.
+/// Returns the error for a file that is damaged.
 fn damaged(cause: &str) -> ParseError {
     ParseError::new("damaged_file", format!("the file is damaged: {cause}"))
 }
@@ -575,13 +575,13 @@ fn locked() -> ParseError {
     )
 }
 
-/// Runs somebody else's parser; a panic in it is damage of the file.
+/// Runs a third-party parser; a panic is reported as damage of the file.
 fn guarded<T>(run: impl FnOnce() -> T) -> Result<T, ParseError> {
     catch_unwind(AssertUnwindSafe(run))
         .map_err(|_| damaged("its content contradicts itself in a way the parser cannot handle"))
 }
 
-/// A value that is there and not blank.
+/// Returns a value unless it is blank.
 fn given(value: Option<String>) -> Option<String> {
     value.map(|v| v.trim().to_owned()).filter(|v| !v.is_empty())
 }
@@ -589,7 +589,7 @@ fn given(value: Option<String>) -> Option<String> {
 /// Parses a file into normalised text.
 ///
 /// # Errors
-/// `empty_file`, `unsupported_format`, `damaged_file`, `password_required`, `archive_too_large`, `no_text`: each with a sentence for the user.
+/// `empty_file`, `unsupported_format`, `damaged_file`, `password_required`, `archive_too_large`, `no_text`: each with a message for the user.
 pub fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
     if input.bytes.iter().all(u8::is_ascii_whitespace) {
         return Err(ParseError::new("empty_file", "the file is empty"));
@@ -609,7 +609,7 @@ pub fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
     Ok(document)
 }
 
-/// Markdown that another program made of a file, with a mark between pages.
+/// Returns the document of Markdown produced by another program, with a marker between pages.
 #[must_use]
 pub fn from_markdown_pages(markdown: &str, page_break: &str, engine: &str) -> Document {
     let mut writer = writer::Writer::default();

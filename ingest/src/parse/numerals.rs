@@ -1,6 +1,6 @@
-//! Numbers as Roman signs and as letters, as lists and labels of pages count.
+//! Roman and alphabetic numerals, as used by lists and page labels.
 
-/// Returns a number in Roman signs; one that is larger than `largest` in digits.
+/// Returns a Roman numeral; decimal digits above `largest`.
 pub(super) fn roman(number: u32, largest: u32) -> String {
     const SIGNS: [(u32, &str); 13] = [
         (1000, "M"),
@@ -31,7 +31,7 @@ pub(super) fn roman(number: u32, largest: u32) -> String {
     text
 }
 
-/// Returns `a` to `z`, then `aa` to `zz`, beginning with the letter `first`, with at most so many letters; nothing for 0.
+/// Returns `a` to `z`, then `aa` to `zz`, starting with the letter `first`, with at most so many letters; empty for 0.
 pub(super) fn letters(number: u32, first: char, most: usize) -> String {
     let Some(index) = number.checked_sub(1) else {
         return String::new();

@@ -1,4 +1,4 @@
-//! Text recognition by an installed `tesseract`, for pictures and scanned pages. Off unless the caller names languages.
+//! Text recognition by an installed `tesseract`, for images and scanned pages. Disabled unless the caller gives languages.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -7,10 +7,10 @@ use super::writer::Writer;
 use super::{Input, ParseError};
 use crate::document::Document;
 
-/// The program; found on the search path.
+/// Name of the program on the search path.
 const PROGRAM: &str = "tesseract";
 
-/// A picture as a document of one page.
+/// Parses an image as a document of one page.
 pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
     let languages = input.ocr.ok_or_else(|| {
         ParseError::new(
@@ -24,7 +24,7 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
     Ok(writer.finish(PROGRAM))
 }
 
-/// The text in a picture; empty when there is none.
+/// Returns the text in an image; empty when there is none.
 pub(super) fn recognise(picture: &[u8], languages: &str) -> Result<String, ParseError> {
     let failed =
         |cause: String| ParseError::new("ocr_failed", format!("text recognition failed: {cause}"));
@@ -42,7 +42,7 @@ pub(super) fn recognise(picture: &[u8], languages: &str) -> Result<String, Parse
         })?;
     let input = child.stdin.take();
     let (written, output) = std::thread::scope(|scope| {
-        // The program may say something before it has read everything.
+        // Written concurrently: the program may write output before it has read all input.
         let writing =
             scope.spawn(move || input.map_or(Ok(()), |mut input| input.write_all(picture)));
         let output = child.wait_with_output();

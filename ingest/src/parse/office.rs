@@ -1,4 +1,4 @@
-//! Word and `PowerPoint`: those in XML are read here; the old binary ones by a crate. Slides are pages; comments and deleted text are left out.
+//! Word and `PowerPoint`: the XML formats are parsed here, the old binary ones by a crate. Slides are pages; comments and deleted text are omitted.
 
 use super::ooxml::package::Package;
 use super::{Input, OLE, ParseError, damaged, has_stream, old_office, slides, word};
@@ -6,7 +6,7 @@ use crate::document::Document;
 
 pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
     if input.bytes.starts_with(&OLE) {
-        // Files in XML that are protected by a password are packed into the old container.
+        // XML files with a password are wrapped in an OLE container.
         if ["EncryptedPackage", "EncryptionInfo"]
             .iter()
             .any(|stream| has_stream(input.bytes, stream))

@@ -1,4 +1,4 @@
-//! Word and `PowerPoint`, the XML ones (also in the strict variant) and the old binary ones. Slides are pages; comments and deleted text are left out.
+//! Word and `PowerPoint`, the XML formats (also the strict variant) and the old binary ones. Slides are pages; comments and deleted text are omitted.
 #![expect(
     clippy::wildcard_enum_match_arm,
     reason = "of the many variants of foreign enums only some are told apart"
@@ -66,7 +66,7 @@ fn write(writer: &mut Writer, block: &Block, slides: bool) {
 
 fn write_paragraph(writer: &mut Writer, paragraph: &Paragraph, slides: bool) {
     let text = text(paragraph);
-    // The first level of a slide is the slide's title.
+    // The first level of a slide is its title.
     let level = usize::from(paragraph.heading.level()).min(if slides { 2 } else { 6 });
     match &paragraph.list_info {
         Some(list) => {
@@ -97,7 +97,7 @@ fn text(paragraph: &Paragraph) -> String {
     text
 }
 
-/// Rows with every cell at its column; what a merged cell covers is empty.
+/// Returns rows with every cell at its column; positions covered by a merged cell are empty.
 fn rows(table: &Table) -> Vec<Vec<String>> {
     let columns = table.cell_columns();
     table

@@ -44,7 +44,7 @@ fn blocks(writer: &mut Writer, element: &Element, slides: &mut u32) {
             ),
             "p" => {
                 writer.paragraph(&inline(child));
-                // Pictures with text in them stand inside paragraphs.
+                // Frames with text are children of paragraphs.
                 frames(writer, child, slides);
             }
             "list" => list(writer, child, 0, slides),
@@ -90,7 +90,7 @@ fn frames(writer: &mut Writer, element: &Element, slides: &mut u32) {
     }
 }
 
-/// A frame or a shape of a slide.
+/// Converts a frame or a shape of a slide.
 fn frame(writer: &mut Writer, element: &Element, slides: &mut u32) {
     let direct = element
         .elements()
@@ -120,7 +120,7 @@ fn list(writer: &mut Writer, element: &Element, depth: usize, slides: &mut u32) 
                     writer.item(depth, "-", &inline(part));
                     frames(writer, part, slides);
                 }
-                // Tables and sections in an item stand behind its text.
+                // Tables and sections in an item follow its text.
                 "table" => writer.table(&rows(part)),
                 _ => blocks(writer, part, slides),
             }
@@ -150,7 +150,7 @@ fn cells(row: &Element) -> Vec<String> {
     {
         let mut parts = Vec::new();
         lines(cell, &mut parts);
-        // Sheets repeat empty cells to the right margin; a few stand for all.
+        // Sheets repeat empty cells up to the right margin; only a few are kept.
         let repeated = cell
             .attribute("number-columns-repeated")
             .and_then(|n| n.parse::<usize>().ok())
@@ -161,7 +161,7 @@ fn cells(row: &Element) -> Vec<String> {
     cells
 }
 
-/// The paragraphs of a cell, those of its lists, boxes and tables in it, too.
+/// Collects the paragraphs of a cell, including those of its lists, boxes and tables.
 fn lines(element: &Element, into: &mut Vec<String>) {
     for child in element.elements() {
         match child.name.as_str() {
@@ -185,7 +185,7 @@ fn boxes(paragraph: &Element, into: &mut Vec<String>) {
     }
 }
 
-/// The text of a paragraph; notes stand in brackets, what is only drawn is left out.
+/// Returns the text of a paragraph; notes are in brackets, drawings are omitted.
 fn inline(element: &Element) -> String {
     let mut text = String::new();
     for child in &element.children {

@@ -1,4 +1,4 @@
-//! Rich Text Format. The crates for it drop paragraphs and know no code pages, so the few control words that carry text are read here.
+//! Rich Text Format. The available crates drop paragraphs and ignore code pages, so the few control words that carry text are parsed here.
 
 use std::collections::HashMap;
 
@@ -8,10 +8,10 @@ use super::writer::Writer;
 use super::{Input, ParseError, damaged};
 use crate::document::Document;
 
-/// Deepest nesting of groups that is read.
+/// Maximum nesting of groups.
 const MAX_DEPTH: usize = 1000;
 
-/// Groups whose content is not text of the document.
+/// Groups that do not contain document text.
 const SILENT: [&str; 24] = [
     "colortbl",
     "stylesheet",
@@ -42,20 +42,20 @@ const SILENT: [&str; 24] = [
 #[derive(Clone)]
 struct State {
     silent: bool,
-    /// Whether this is the table of fonts.
+    /// Whether this is the font table.
     fonts: bool,
     hidden: bool,
     encoding: &'static Encoding,
-    /// The code page of the font in use, when it has one of its own.
+    /// Code page of the current font, if it has its own.
     font: Option<&'static Encoding>,
-    /// Bytes that follow a `\u` and repeat it for old readers.
+    /// Number of bytes after a `\u` that repeat it for old readers.
     skip_after_unicode: usize,
     outline: Option<usize>,
     in_table: bool,
 }
 
 struct Reader {
-    /// Code pages of fonts by their number, and the font that is being described.
+    /// Code pages of fonts by number, and the font that is being defined.
     fonts: HashMap<i64, &'static Encoding>,
     described: i64,
     default_font: i64,
@@ -162,7 +162,7 @@ enum Control<'a> {
     Byte(u8),
 }
 
-/// The control after a backslash, its number, and where the text goes on.
+/// Parses the control after a backslash: its kind, its number, and the position after it.
 fn control(source: &[u8], at: usize) -> (Control<'_>, Option<i64>, usize) {
     let Some(first) = source.get(at) else {
         return (Control::Symbol(0), None, at);
@@ -271,7 +271,7 @@ impl Reader {
         }
     }
 
-    /// `\u` gives UTF-16 units as signed numbers.
+    /// Handles `\u`, which encodes UTF-16 units as signed numbers.
     fn unicode(&mut self, state: &State, number: i64) {
         let Ok(unit) = u16::try_from(number.rem_euclid(65_536)) else {
             return;
@@ -289,7 +289,7 @@ impl Reader {
         self.text(state, &String::from_utf16_lossy(&units));
     }
 
-    /// Decodes the bytes collected under the code page that held for them.
+    /// Decodes the collected bytes in their code page.
     fn flush(&mut self, state: &State) {
         if !self.bytes.is_empty() {
             let (text, _, _) = state.font.unwrap_or(state.encoding).decode(&self.bytes);
@@ -322,7 +322,7 @@ impl Reader {
     }
 }
 
-/// The code page of a font's character set (`\fcharset`); none for those that are the document's own.
+/// Returns the code page of a font's character set (`\fcharset`); `None` for those that use the document's.
 fn charset(number: i64) -> Option<&'static Encoding> {
     code_page(match number {
         77 => 10000,

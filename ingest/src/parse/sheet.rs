@@ -1,5 +1,5 @@
-//! Spreadsheets of Excel and `OpenDocument`: each sheet is a heading, its tables, its text boxes and its comments, all as a person sees them.
-//! Values that are not shown because a sheet, row or column is hidden are read, too, and named as hidden in the text and in the warnings.
+//! Spreadsheets of Excel and `OpenDocument`: each sheet is a heading with its tables, text boxes and comments, formatted as displayed. Values in hidden sheets,
+//! rows and columns are included, and marked as hidden in the text and in the warnings.
 
 mod binary;
 mod csv;
@@ -17,7 +17,7 @@ use crate::document::Document;
 pub(super) use csv::parse_csv;
 use grid::Grid;
 
-/// A sheet as it is written.
+/// The content of a sheet.
 #[derive(Debug, Default)]
 struct Sheet {
     name: String,
@@ -28,14 +28,14 @@ struct Sheet {
     /// Texts of boxes and diagrams, and titles of charts.
     texts: Vec<String>,
     comments: Vec<Comment>,
-    /// Whether there was more than is read.
+    /// Whether a limit was exceeded.
     cut: bool,
 }
 
 /// A comment or note of a cell.
 #[derive(Debug)]
 struct Comment {
-    /// Name of the cell: `B2`.
+    /// Name of the cell, such as `B2`.
     cell: String,
     text: String,
 }
@@ -44,10 +44,10 @@ struct Comment {
 #[derive(Debug, Default)]
 struct Output {
     writer: Writer,
-    /// Sheets without anything to read.
+    /// Sheets without content.
     empty: Vec<String>,
     hidden: Vec<String>,
-    /// About how many bytes all cells take.
+    /// Approximate size of all cells in bytes.
     size: usize,
 }
 
@@ -81,7 +81,7 @@ enum Kind {
     Binary,
 }
 
-/// The kind of a workbook by what its container holds.
+/// Returns the kind of a workbook by the content of its container.
 fn kind(bytes: &[u8]) -> Kind {
     let Some(container) = Some(bytes)
         .filter(|b| b.starts_with(super::ZIP))
@@ -101,7 +101,7 @@ fn kind(bytes: &[u8]) -> Kind {
     kind
 }
 
-/// An encrypted workbook of the XML kind is an OLE container with the encrypted package inside.
+/// Returns whether a workbook is encrypted: those in XML are then an OLE container around the package.
 fn is_encrypted(bytes: &[u8]) -> bool {
     bytes.starts_with(&super::OLE) && super::has_stream(bytes, "EncryptedPackage")
 }
@@ -114,7 +114,7 @@ impl Output {
     /// Writes a sheet.
     ///
     /// # Errors
-    /// `text_too_long` when the sheets together are longer than any document may be.
+    /// `text_too_long` when the sheets together exceed the maximum length of a document.
     fn sheet(&mut self, mut sheet: Sheet) -> Result<(), ParseError> {
         self.size += sheet.grid.size();
         if sheet.cut || self.size > grid::MAX_TEXT {
@@ -134,7 +134,7 @@ impl Output {
             self.hidden.push(name.clone());
         }
         if sheet.grid.is_empty() && sheet.texts.is_empty() && sheet.comments.is_empty() {
-            // Its name is all it says.
+            // An empty sheet is only listed by name.
             self.empty.push(name.clone());
             return Ok(());
         }
@@ -176,7 +176,7 @@ impl Output {
     }
 }
 
-/// Letters of a column that is counted from 0: `A`, `B`, … `AA`.
+/// Returns the letters of a column counted from 0: `A`, `B`, … `AA`.
 fn column_name(column: u32) -> String {
     let mut letters = Vec::new();
     let mut rest = column + 1;

@@ -1,13 +1,13 @@
-//! `WebVTT` and `SubRip`: what is said, cue by cue; a speaker's name where it is marked, and the time every half minute.
+//! `WebVTT` and `SubRip`: the spoken text by cue, with marked speaker names, and the time every half minute.
 
 use super::writer::Writer;
 use super::{Input, ParseError, text};
 use crate::document::Document;
 
-/// A passage ends at a pause of this length, in seconds, or when it has become this long, in characters.
+/// A passage ends at a pause of this length, in seconds, or at this length, in characters.
 const PAUSE: f64 = 4.0;
 const PASSAGE: usize = 600;
-/// The time is written again after this many seconds.
+/// Seconds after which the time is written again.
 const MARK: f64 = 30.0;
 
 struct Cue {
@@ -52,8 +52,8 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
     Ok(document)
 }
 
-/// The cues, each with its time first. A cue goes on to the next line of times, without the number or name above that; blank lines in it are its own. What
-/// stands before the first (a header, styles) is none.
+/// Splits a file into cues, each starting with its time line. A cue extends to the next time line, without the number or name above that; blank lines in it are
+/// kept. Text before the first cue (a header, styles) is skipped.
 fn blocks(text: &str) -> Vec<String> {
     let lines: Vec<&str> = text.lines().collect();
     let starts: Vec<usize> = (0..lines.len()).filter(|&at| is_times(lines[at])).collect();
@@ -61,7 +61,7 @@ fn blocks(text: &str) -> Vec<String> {
     for (nth, &start) in starts.iter().enumerate() {
         let mut end = starts.get(nth + 1).copied().unwrap_or(lines.len());
         if end < lines.len() && end > start + 1 && !lines[end - 1].trim().is_empty() {
-            // A number or a name of the next cue stands alone behind a blank line.
+            // The number or name of the next cue follows a blank line.
             let alone = end < start + 3 || lines[end - 2].trim().is_empty();
             let number = lines[end - 1].trim().chars().all(|c| c.is_ascii_digit());
             if alone || number {
@@ -71,7 +71,7 @@ fn blocks(text: &str) -> Vec<String> {
         let mut block = String::new();
         for line in &lines[start..end] {
             let blank_before = block.ends_with("\n\n");
-            // Notes and styles of WebVTT between cues.
+            // WebVTT notes and styles between cues.
             if blank_before
                 && ["NOTE", "STYLE", "REGION"]
                     .iter()
@@ -111,7 +111,7 @@ fn cue(block: &str) -> Option<Cue> {
     })
 }
 
-/// `hh:mm:ss.mmm` or `mm:ss,mmm`; settings may follow.
+/// Parses `hh:mm:ss.mmm` or `mm:ss,mmm`, optionally followed by settings.
 fn seconds(text: &str) -> Option<f64> {
     let time = text.split_whitespace().next()?.replace(',', ".");
     let mut total = 0.0;
@@ -131,7 +131,7 @@ fn clock(seconds: f64) -> String {
     )
 }
 
-/// Without `<…>`; a `<` that opens no tag stays.
+/// Removes `<…>`; a `<` that does not open a tag is kept.
 fn without_tags(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;

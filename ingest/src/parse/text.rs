@@ -1,4 +1,4 @@
-//! Plain text: finds the encoding and decodes it.
+//! Plain text: encoding detection and decoding.
 
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
 use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
@@ -16,8 +16,8 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
     })
 }
 
-/// Decodes by byte order mark, then as UTF-16 without a mark, then as UTF-8, then by `hint`, then by statistics.
-/// The warnings say when characters had to be replaced.
+/// Decodes by byte order mark, then as UTF-16 without a mark, then as UTF-8, then by `hint`, then by statistical detection. The warnings report replaced
+/// characters.
 pub(super) fn decode(bytes: &[u8], hint: Option<&'static Encoding>) -> (String, Vec<String>) {
     let encoding = Encoding::for_bom(bytes)
         .map(|(e, _)| e)
@@ -44,8 +44,8 @@ pub(super) fn decode(bytes: &[u8], hint: Option<&'static Encoding>) -> (String, 
     (text.into_owned(), warnings)
 }
 
-/// Whether bytes are UTF-8, apart from a few damaged places: an encoding of single bytes hardly ever gives several valid sequences of UTF-8, so
-/// one place that is wrong among ten that are right, or one cut off at the end, is damage.
+/// Returns whether bytes are UTF-8 with a few damaged places: text in single-byte encodings rarely contains several valid UTF-8 sequences, so one invalid place
+/// among ten valid ones, or a truncated one at the end, is damage.
 fn is_mostly_utf8(bytes: &[u8]) -> bool {
     let (mut valid, mut damaged) = (0_usize, 0_usize);
     for chunk in bytes.utf8_chunks() {
@@ -56,7 +56,7 @@ fn is_mostly_utf8(bytes: &[u8]) -> bool {
     damaged == 0 || valid >= 10 * damaged || valid > 0 && damaged == 1 && (cut_off || valid >= 2)
 }
 
-/// UTF-16 of mostly Latin text has a zero in every other byte.
+/// Detects UTF-16 of mostly Latin text, in which every other byte is zero.
 fn utf16_without_mark(bytes: &[u8]) -> Option<&'static Encoding> {
     let head = &bytes[..bytes.len().min(4096)];
     let zeros = |offset: usize| {
@@ -74,7 +74,7 @@ fn utf16_without_mark(bytes: &[u8]) -> Option<&'static Encoding> {
     }
 }
 
-/// Whether the bytes are UTF-8, apart from a character cut off at their end.
+/// Returns whether the bytes are UTF-8, apart from a truncated character at the end.
 pub(super) fn is_utf8(head: &[u8]) -> bool {
     match std::str::from_utf8(head) {
         Ok(_) => true,
@@ -82,7 +82,7 @@ pub(super) fn is_utf8(head: &[u8]) -> bool {
     }
 }
 
-/// Whether the bytes are text in an encoding of the time before Unicode: no control character but those of texts, mostly ASCII or letters of the guessed encoding.
+/// Returns whether the bytes are text in a legacy encoding: no control characters except those of texts, mostly ASCII or letters of the guessed encoding.
 pub(super) fn is_legacy(head: &[u8]) -> bool {
     let odd = |b: &u8| matches!(b, 0..=8 | 11 | 14..=31 | 127);
     if head.is_empty() || head.iter().any(odd) {
@@ -96,7 +96,7 @@ pub(super) fn is_legacy(head: &[u8]) -> bool {
     !replaced && text.chars().filter(plain).count() * 20 >= count * 19
 }
 
-/// Whether the bytes are no text in any encoding: control characters that no text file holds.
+/// Returns whether the bytes are binary: they have control characters that no text file contains.
 pub(super) fn looks_binary(head: &[u8]) -> bool {
     if Encoding::for_bom(head).is_some() || utf16_without_mark(head).is_some() {
         return false;

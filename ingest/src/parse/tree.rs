@@ -1,4 +1,4 @@
-//! XML as a tree, for the formats that are made of it. Entities that a file declares are never expanded, and nesting is limited.
+//! XML as a tree, for XML-based formats. Declared entities are never expanded, and nesting is limited.
 
 use quick_xml::Reader;
 use quick_xml::escape::{resolve_html5_entity, resolve_xml_entity};
@@ -6,7 +6,7 @@ use quick_xml::events::{BytesStart, Event};
 
 use super::{ParseError, causes, damaged};
 
-/// Deepest nesting that is read.
+/// Maximum nesting.
 const MAX_DEPTH: usize = 256;
 
 /// A node.
@@ -16,7 +16,7 @@ pub(super) enum Node {
     Text(String),
 }
 
-/// An element by its local name; namespaces are not told apart.
+/// An element with its local name; namespaces are ignored.
 #[derive(Debug, Default)]
 pub(super) struct Element {
     pub(super) name: String,
@@ -39,7 +39,7 @@ impl Element {
         })
     }
 
-    /// The first element of this name below, in document order.
+    /// Returns the first descendant with this name, in document order.
     pub(super) fn find(&self, name: &str) -> Option<&Element> {
         self.elements().find_map(|e| {
             if e.name == name {
@@ -50,13 +50,13 @@ impl Element {
         })
     }
 
-    /// Whether an element of one of the names is below.
+    /// Returns whether there is a descendant with one of the names.
     pub(super) fn holds(&self, names: &[&str]) -> bool {
         self.elements()
             .any(|e| names.contains(&e.name.as_str()) || e.holds(names))
     }
 
-    /// All text below.
+    /// Returns all text below.
     pub(super) fn text(&self) -> String {
         let mut text = String::new();
         self.collect(&mut text);
@@ -73,13 +73,13 @@ impl Element {
     }
 }
 
-/// Reads a whole file; unknown entities stay as they are written.
+/// Parses a whole file; unknown entities are kept as written.
 pub(super) fn read(xml: &str) -> Result<Element, ParseError> {
     read_each(xml, "", &mut |_| Ok(()))
 }
 
-/// Reads a file whose elements of the name `parent` may have more children than fit in memory as a tree: each child
-/// element is handed over when it is complete, and is not in the tree that is returned.
+/// Parses a file whose elements named `parent` may have more children than fit in memory as a tree: each child is passed to the callback when it is complete,
+/// and is not part of the returned tree.
 pub(super) fn read_each(
     xml: &str,
     parent: &str,
@@ -146,14 +146,14 @@ pub(super) fn read_each(
         .ok_or_else(|| damaged("it has no XML element"))
 }
 
-/// Hands an element that is complete to the receiver or to the element around it.
+/// Passes a complete element to the callback or to its parent.
 fn close(
     open: &mut [Element],
     mut done: Element,
     parent: &str,
     each: &mut dyn FnMut(Element) -> Result<(), ParseError>,
 ) -> Result<(), ParseError> {
-    // Most elements have one child or none, and a vector has room for four.
+    // Most elements have at most one child, but a vector allocates room for four.
     done.children.shrink_to_fit();
     done.attributes.shrink_to_fit();
     match open.last_mut() {

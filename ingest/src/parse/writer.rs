@@ -1,23 +1,23 @@
-//! Writes the normalised text of formats that are not Markdown themselves: blocks of Markdown, with pages over them.
+//! Writes the normalised text of formats other than Markdown: Markdown blocks, with pages.
 
 use super::markdown;
 use crate::document::{Document, Page, normalise};
 
-/// Most columns of a table that is written; sheets with more are cut with a warning.
+/// Maximum columns of a written table; wider sheets are truncated with a warning.
 const MAX_COLUMNS: usize = 256;
 
-/// A text that grows block by block.
+/// A text built block by block.
 #[derive(Debug, Default)]
 pub(super) struct Writer {
     text: String,
     pages: Vec<Page>,
     warnings: Vec<String>,
-    /// Whether the last block was an item of a list, to which a next item belongs.
+    /// Whether the last block was a list item, which the next item continues.
     in_list: bool,
 }
 
 impl Writer {
-    /// A paragraph, or any Markdown, with a blank line before it. Nothing for blank text.
+    /// Writes a paragraph, or any Markdown, after a blank line. Ignores blank text.
     pub(super) fn block(&mut self, text: &str) {
         let text = normalise(text);
         let text = text.trim_matches('\n').trim_end();
@@ -29,12 +29,12 @@ impl Writer {
         self.in_list = false;
     }
 
-    /// A paragraph whose line breaks mean nothing.
+    /// Writes a paragraph whose line breaks are insignificant.
     pub(super) fn paragraph(&mut self, text: &str) {
         self.block(&one_line(text));
     }
 
-    /// A heading; levels beyond 6 become 6.
+    /// Writes a heading; levels above 6 become 6.
     pub(super) fn heading(&mut self, level: usize, title: &str) {
         let title = one_line(title);
         if !title.is_empty() {
@@ -42,7 +42,7 @@ impl Writer {
         }
     }
 
-    /// An item of a list, `depth` levels inside another.
+    /// Writes a list item at nesting level `depth`.
     pub(super) fn item(&mut self, depth: usize, marker: &str, text: &str) {
         let text = one_line(&normalise(text));
         if text.is_empty() {
@@ -56,7 +56,7 @@ impl Writer {
         self.in_list = true;
     }
 
-    /// A program text.
+    /// Writes a code block.
     pub(super) fn code(&mut self, language: &str, text: &str) {
         if text.trim().is_empty() {
             return;
@@ -65,7 +65,7 @@ impl Writer {
         self.block(&format!("{fence}{language}\n{}\n{fence}", text.trim_end()));
     }
 
-    /// A table; its first row with a value is the header. Rows of different length are filled up.
+    /// Writes a table; its first row with a value is the header. Short rows are padded.
     pub(super) fn table(&mut self, rows: &[Vec<String>]) {
         let first = rows
             .iter()
@@ -73,7 +73,7 @@ impl Writer {
         self.table_with_header(rows.get(first.unwrap_or(0)..).unwrap_or_default());
     }
 
-    /// A table whose first row is the header, even when that is empty.
+    /// Writes a table whose first row is the header, even when that is empty.
     pub(super) fn table_with_header(&mut self, rows: &[Vec<String>]) {
         let used = |row: &Vec<String>| {
             row.iter()
@@ -118,7 +118,7 @@ impl Writer {
         self.in_list = false;
     }
 
-    /// Begins a page.
+    /// Starts a page.
     pub(super) fn page(&mut self, number: u32, label: Option<String>) {
         self.close_page();
         self.pages.push(Page {
@@ -130,7 +130,7 @@ impl Writer {
         self.in_list = false;
     }
 
-    /// A sentence about what was left out or guessed.
+    /// Adds a warning about content that was left out or guessed.
     pub(super) fn warn(&mut self, warning: impl Into<String>) {
         let warning = warning.into();
         if !self.warnings.contains(&warning) {
@@ -138,7 +138,7 @@ impl Writer {
         }
     }
 
-    /// The document, with the headings and tables that were written.
+    /// Returns the document, with its headings and tables.
     pub(super) fn finish(mut self, engine: &str) -> Document {
         self.close_page();
         let (headings, tables) = markdown::structure(&self.text);
@@ -162,7 +162,7 @@ impl Writer {
         if !self.text.is_empty() {
             self.text.push_str(gap);
         }
-        // The page begins with its own text, not with the gap before it.
+        // The page starts with its own text, not with the preceding gap.
         if let Some(page) = self.pages.last_mut().filter(|p| p.end == usize::MAX)
             && page.start + gap.len() == self.text.len()
         {
@@ -180,7 +180,7 @@ impl Writer {
     }
 }
 
-/// White space of any kind becomes single spaces.
+/// Replaces white space of any kind by single spaces.
 pub(super) fn one_line(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for word in text.split_whitespace() {

@@ -1,5 +1,5 @@
-//! XML: articles and books (JATS, `DocBook`, TEI and their like) as Markdown by the names that these vocabularies share; anything else as data,
-//! `name: value`, a record after the other.
+//! XML: articles and books (JATS, `DocBook`, TEI and similar) as Markdown by the element names that these vocabularies share; anything else as data,
+//! `name: value`, one record after another.
 
 use super::tree::{self, Element, Node};
 use super::writer::{Writer, one_line};
@@ -25,7 +25,7 @@ const LISTS: [&str; 7] = [
     "variablelist",
 ];
 const CODE: [&str; 5] = ["pre", "programlisting", "screen", "verbatim", "code-block"];
-/// Says of itself, not what the document says.
+/// Elements with metadata rather than content.
 const APPARATUS: [&str; 12] = [
     "script",
     "style",
@@ -58,7 +58,7 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
     Ok(document)
 }
 
-/// The encoding of the declaration.
+/// Returns the encoding of the XML declaration.
 fn declared(bytes: &[u8]) -> Option<&'static encoding_rs::Encoding> {
     let head = String::from_utf8_lossy(&bytes[..bytes.len().min(200)]);
     let rest = &head[head.find("encoding=")? + "encoding=".len()..];
@@ -100,14 +100,14 @@ fn prose(writer: &mut Writer, element: &Element, level: usize) {
         } else if child.elements().next().is_none() || !blocks_inside(child) {
             writer.paragraph(&spaced(child));
         } else {
-            // A part with a title of its own is a level further in.
+            // A part with a title of its own is one level deeper.
             let titled = child.elements().any(|e| TITLES.contains(&e.name.as_str()));
             prose(writer, child, level + usize::from(titled));
         }
     }
 }
 
-/// Whether anything below is a block of its own.
+/// Returns whether there is a block element below.
 fn blocks_inside(element: &Element) -> bool {
     element.holds(&PARAGRAPHS)
         || element.holds(&TITLES)
@@ -116,7 +116,7 @@ fn blocks_inside(element: &Element) -> bool {
         || element.holds(&["table", "tgroup"])
 }
 
-/// A paragraph; lists, tables and code inside it are blocks after it.
+/// Writes a paragraph; lists, tables and code inside it are written after it.
 fn paragraph(writer: &mut Writer, element: &Element, level: usize) {
     let is_block = |e: &Element| {
         LISTS.contains(&e.name.as_str())
@@ -175,7 +175,7 @@ fn collect(element: &Element, into: &mut String) {
     }
 }
 
-/// The text of an element whose children are values of their own, such as names: with spaces between them.
+/// Returns the text of an element whose children are separate values, such as names: joined by spaces.
 fn spaced(element: &Element) -> String {
     let mut text = String::new();
     for child in &element.children {
@@ -240,7 +240,7 @@ fn rows(table: &Element) -> Vec<Vec<String>> {
     rows
 }
 
-/// Data: leaves are `name: value`; an element with several leaves is a record.
+/// Writes data: leaves are `name: value`; an element with several leaves is a record.
 fn data(writer: &mut Writer, element: &Element) {
     let mut lines = String::new();
     record(writer, element, 0, &mut lines);
@@ -272,7 +272,7 @@ fn record(writer: &mut Writer, element: &Element, depth: usize, lines: &mut Stri
             ));
             continue;
         }
-        // Near the root each element is a block of its own, so that records are not torn.
+        // Elements near the root are blocks of their own, so that records are not split across chunks.
         if depth < 2 {
             writer.block(lines);
             lines.clear();

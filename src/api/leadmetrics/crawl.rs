@@ -13,7 +13,7 @@ use crate::auth::Scope;
 use crate::crawl::{Crawl, Settings, crawls, sites};
 use crate::error::Result;
 
-/// How a dataset is fed by a website.
+/// Website crawl configuration of a dataset.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct CrawlConfig {
@@ -22,12 +22,12 @@ pub(super) struct CrawlConfig {
     max_pages: u32,
     max_depth: u32,
     url_path_filter: Option<String>,
-    /// `manual`, `weekly` or `monthly`; null without a site, and for schedules that this contract has no word for.
+    /// `manual`, `weekly` or `monthly`; null without a site, and for schedules that the contract cannot express.
     schedule: Option<String>,
     last_crawl: Option<LastCrawl>,
 }
 
-/// The last crawl of a site.
+/// The latest crawl of a site.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct LastCrawl {
@@ -39,7 +39,7 @@ pub(super) struct LastCrawl {
     completed_at: Option<String>,
 }
 
-/// The status in the words of the contract, which has none for a cancelled crawl.
+/// Returns the status in the contract's terms; a cancelled crawl is reported as failed.
 fn status(crawl: &Crawl) -> String {
     match crawl.status.as_str() {
         "cancelled" => "failed".to_owned(),
@@ -47,7 +47,7 @@ fn status(crawl: &Crawl) -> String {
     }
 }
 
-/// Shows the crawl settings of a dataset: those of the site that was set up or crawled last.
+/// Returns the crawl settings of a dataset: those of the site that was set up or crawled last.
 #[utoipa::path(get, path = "/dashboard/v1/knowledge-base/datasets/{datasetId}/crawl", tag = "dashboard", operation_id = "getCrawlConfig",
     security(("key" = [])), params(("datasetId" = String, Path)), responses((status = 200, body = CrawlConfig), (status = "4XX", body = DashboardFault)))]
 pub(super) async fn config(
@@ -87,22 +87,22 @@ pub(super) async fn config(
     }))
 }
 
-/// What to crawl.
+/// A crawl to start.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct CrawlRequest {
     start_url: String,
-    /// 1 to 100,000; 200 when absent.
+    /// Maximum number of pages, 1 to 100,000; 200 when absent.
     max_pages: Option<u32>,
-    /// 0 to 100; 3 when absent.
+    /// Maximum number of links from the start, 0 to 100; 3 when absent.
     max_depth: Option<u32>,
-    /// What paths begin with, as `/blog`.
+    /// Prefix of paths, such as `/blog`.
     url_path_filter: Option<String>,
-    /// RFC 3339; at once when absent or null.
+    /// Start time, RFC 3339; immediately when absent or null.
     schedule_for: Option<String>,
 }
 
-/// A crawl that was queued.
+/// A queued crawl.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct CrawlQueued {
@@ -111,7 +111,7 @@ pub(super) struct CrawlQueued {
     status: String,
 }
 
-/// Starts a crawl. Settings that only `/kb/v1` knows stay as they are when the dataset has a site with this start.
+/// Starts a crawl. Settings that only `/kb/v1` exposes are kept when the dataset already has a site with this start.
 #[utoipa::path(post, path = "/dashboard/v1/knowledge-base/datasets/{datasetId}/crawl", tag = "dashboard", operation_id = "startCrawl",
     security(("key" = [])), params(("datasetId" = String, Path)), request_body = CrawlRequest,
     responses((status = 202, body = CrawlQueued), (status = "4XX", body = DashboardFault)))]
@@ -146,24 +146,24 @@ pub(super) async fn start(
     ))
 }
 
-/// How far a crawl is.
+/// Progress of a crawl.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct CrawlStatus {
     crawl_job_id: String,
     /// `queued`, `running`, `completed` or `failed`.
     status: String,
-    /// Pages that answered.
+    /// Number of pages that were fetched.
     pages_crawled: i64,
-    /// Pages that search finds.
+    /// Number of searchable pages.
     pages_indexed: i64,
     pages_failed: i64,
-    /// Why it indexed nothing, or that it was cancelled.
+    /// Why nothing was indexed, or that the crawl was cancelled.
     error_message: Option<String>,
     completed_at: Option<String>,
 }
 
-/// Shows how far a crawl is.
+/// Returns the progress of a crawl.
 #[utoipa::path(get, path = "/dashboard/v1/knowledge-base/datasets/{datasetId}/crawl/{crawlJobId}/status", tag = "dashboard", operation_id = "getCrawlStatus",
     security(("key" = [])), params(("datasetId" = String, Path), ("crawlJobId" = String, Path)),
     responses((status = 200, body = CrawlStatus), (status = "4XX", body = DashboardFault)))]

@@ -61,17 +61,17 @@ pub(crate) struct DatasetDetail {
     parse_type: String,
     /// `NODE_NATIVE` or `DOCLING`.
     parser_engine: String,
-    /// Keyword analysis: two-letter code or `none`.
+    /// Language of the keyword analysis: two-letter code or `none`.
     language: String,
-    /// Where `MANUAL` cuts.
+    /// Delimiter of `MANUAL` chunking.
     delimiter: String,
     qdrant_collection: String,
     files: Vec<FileRecord>,
-    /// Continues `files` at `/kb/v1/datasets/{id}/documents`.
+    /// Cursor at which `/kb/v1/datasets/{id}/documents` continues `files`.
     files_next_cursor: Option<String>,
 }
 
-/// A file.
+/// A file of a dataset.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct FileRecord {
@@ -106,7 +106,7 @@ impl From<&Document> for FileRecord {
     }
 }
 
-/// Datasets.
+/// The datasets of the tenant.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct DatasetList {
     data: Vec<DatasetSummary>,
@@ -129,7 +129,7 @@ pub(super) async fn list(
     }))
 }
 
-/// Shows a dataset with its settings and files.
+/// Returns a dataset with its settings and files.
 #[utoipa::path(get, path = "/dashboard/v1/knowledge-base/datasets/{datasetId}", tag = "dashboard", operation_id = "getDataset", security(("key" = [])),
     params(("datasetId" = String, Path)), responses((status = 200, body = DatasetDetail), (status = "4XX", body = DashboardFault)))]
 pub(super) async fn get(
@@ -189,7 +189,7 @@ pub(super) struct ConfigPatch {
     delimiter: Option<String>,
 }
 
-/// Changes settings; files that are there already are not ingested again.
+/// Changes settings; existing files are not ingested again.
 #[utoipa::path(patch, path = "/dashboard/v1/knowledge-base/datasets/{datasetId}/config", tag = "dashboard", operation_id = "updateDatasetConfig",
     security(("key" = [])), params(("datasetId" = String, Path)), request_body = ConfigPatch,
     responses((status = 200, body = DatasetDetail), (status = "4XX", body = DashboardFault)))]
@@ -212,13 +212,13 @@ pub(super) async fn update_config(
         delimiter: patch.delimiter,
         allowed_agent_roles: patch.allowed_agent_roles,
     };
-    // The answer shows the files, too: whoever may not read them is refused before anything is changed.
+    // The response includes the files: callers without the right to read them are refused before the change.
     caller.need(Scope::KbRead)?;
     datasets::update(&service.app, &caller, &id, patch).await?;
     detail(&service, &caller, &id).await
 }
 
-/// What was queued.
+/// The result of queueing a re-index.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ReindexQueued {

@@ -27,7 +27,7 @@ pub(super) fn routes() -> OpenApiRouter<Service> {
         .routes(routes!(upload))
 }
 
-/// An upload.
+/// The form of an upload.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 #[expect(dead_code, reason = "describes the form for the OpenAPI document")]
@@ -40,29 +40,29 @@ struct UploadForm {
     chunk_overlap: Option<i64>,
     parse_type: Option<String>,
     parser_engine: Option<String>,
-    /// A JSON object for every file, or a JSON array with one object per file in order. Filterable in search.
+    /// A JSON object for all files, or a JSON array with one object per file in order. Filterable in search.
     metadata: Option<String>,
-    /// A JSON array with the caller's own id of each file in order, or the id of a single file. A document with that id is replaced.
+    /// A JSON array with the caller's own id of each file in order, or the id of a single file. A document with the same id is replaced.
     external_ids: Option<String>,
-    /// Where the bytes of a file are in the dataset under another name: `skip` it, `link` the name to the document that has them, `replace` that
+    /// Policy for a file whose bytes are already in the dataset under another name: `skip` it, `link` the name to the existing document, `replace` that
     /// document, or `keep` both (default).
     on_duplicate: Option<String>,
-    /// Whether a file of the same name is a new version of the document that has it (default), or a second document.
+    /// Whether a file of the same name is a new version of the existing document (default), or a second document.
     versions: Option<bool>,
 }
 
-/// How an upload answers.
+/// Response mode of an upload.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase")]
 #[into_params(parameter_in = Query)]
 struct Waiting {
-    /// `indexed`: answers with 200 once every file, and what is inside it, can be found or has failed; with 202 when that takes too long.
+    /// `indexed`: responds with 200 once every file, and the files inside it, are searchable or have failed; with 202 when that takes too long.
     wait: Option<String>,
     /// Longest wait in seconds, 1 to 300 (default 60).
     timeout_seconds: Option<u64>,
 }
 
-/// What was accepted.
+/// The accepted files.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Uploaded {
@@ -77,15 +77,15 @@ struct UploadedFile {
     file_name: String,
     status: String,
     job_id: String,
-    /// `created`, `replaced` (a new version of a document that was there), `unchanged` (the same bytes under the same name), `skipped` or
-    /// `linked` (the same bytes under another name).
+    /// `created`, `replaced` (a new version of an existing document), `unchanged` (the same bytes under the same name), `skipped` or `linked` (the same bytes
+    /// under another name).
     outcome: String,
     version: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     error_message: Option<String>,
 }
 
-/// Uploads files; ingestion goes on in the background. All files of a request are accepted, or none.
+/// Uploads files; ingestion continues in the background. Either all files of a request are accepted, or none.
 #[utoipa::path(post, path = "/dashboard/v1/knowledge-base/datasets/{datasetId}/files/upload", tag = "dashboard", operation_id = "uploadFiles",
     security(("key" = [])), params(("datasetId" = String, Path), Waiting), request_body(content = UploadForm, content_type = "multipart/form-data"),
     responses((status = 202, body = Uploaded), (status = 200, description = "Every file is indexed or has failed.", body = Uploaded), (status = "4XX", body = DashboardFault), (status = 507, description = "The disk is full.", body = DashboardFault)))]
@@ -173,7 +173,7 @@ impl Waiting {
     }
 }
 
-/// One id per file, from a JSON array or, for a single file, the id itself.
+/// Parses one id per file from a JSON array or, for a single file, the id itself.
 fn external_ids(text: Option<String>, files: usize) -> Result<Vec<Option<String>>> {
     let Some(text) = text else {
         return Ok(vec![None; files]);
@@ -204,7 +204,7 @@ fn per_file(metadata: Option<Value>, files: usize) -> Result<Vec<Value>> {
     }
 }
 
-/// What a deletion removed.
+/// The result of a deletion.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Deleted {
@@ -212,7 +212,7 @@ struct Deleted {
     chunks_removed: i64,
 }
 
-/// Deletes a file with its chunks and vectors, for good.
+/// Permanently deletes a file with its chunks and vectors.
 #[utoipa::path(delete, path = "/dashboard/v1/knowledge-base/datasets/{datasetId}/files/{fileId}", tag = "dashboard", operation_id = "deleteFile",
     security(("key" = [])), params(("datasetId" = String, Path), ("fileId" = String, Path)),
     responses((status = 200, body = Deleted), (status = "4XX", body = DashboardFault)))]
@@ -232,13 +232,13 @@ async fn remove(
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct FilePatch {
-    /// Whether searches see it.
+    /// Whether the file is included in searches.
     enabled: Option<bool>,
-    /// Parse and embed it again.
+    /// Parses and embeds the file again.
     re_ingest: Option<bool>,
 }
 
-/// Switches a file on or off, or ingests it again.
+/// Enables or disables a file, or ingests it again.
 #[utoipa::path(patch, path = "/dashboard/v1/knowledge-base/datasets/{datasetId}/files/{fileId}", tag = "dashboard", operation_id = "updateFile",
     security(("key" = [])), params(("datasetId" = String, Path), ("fileId" = String, Path)), request_body = FilePatch,
     responses((status = 200, body = FileRecord), (status = "4XX", body = DashboardFault)))]
@@ -257,19 +257,19 @@ async fn update(
     Ok(Json((&document).into()))
 }
 
-/// How far ingestion is.
+/// Progress of ingestion.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct FileStatus {
     file_id: String,
     status: String,
-    /// 0 to 100.
+    /// Progress in percent, 0 to 100.
     progress: i64,
     chunks_count: i64,
     error_message: Option<String>,
 }
 
-/// Shows how far the ingestion of a file is.
+/// Returns the ingestion progress of a file.
 #[utoipa::path(get, path = "/dashboard/v1/knowledge-base/datasets/{datasetId}/files/{fileId}/status", tag = "dashboard", operation_id = "getFileStatus",
     security(("key" = [])), params(("datasetId" = String, Path), ("fileId" = String, Path)),
     responses((status = 200, body = FileStatus), (status = "4XX", body = DashboardFault)))]

@@ -1,4 +1,4 @@
-//! Search, as the contract has it.
+//! Search with the contract's fields.
 
 use axum::Json;
 use axum::extract::State;
@@ -11,37 +11,37 @@ use crate::error::{Error, Result};
 use crate::evaluation::history;
 use crate::search::{self, Hit, Request};
 
-/// A search.
+/// A search request.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct SearchRequest {
     query: String,
     dataset_ids: Vec<String>,
-    /// 1 to 20; 5 when absent.
+    /// Number of hits, 1 to 20; 5 when absent.
     top_k: Option<usize>,
-    /// 0 keywords only, 1 vectors only; absent: the dataset's default, or what suits model and query.
+    /// Vector weight: 0 keywords only, 1 vectors only; the dataset's default or a weight chosen for model and query when absent.
     hybrid_alpha: Option<f32>,
-    /// 0 to 1.
+    /// Minimum score, 0 to 1.
     min_score: Option<f32>,
-    /// Cross-encoder reranking of the head.
+    /// Reranks the top hits with a cross-encoder.
     rerank: Option<bool>,
 }
 
-/// Hits.
+/// Search results.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct SearchResponse {
     results: Vec<SearchResult>,
     search_ms: f64,
-    /// What the answer had to do without; absent when all is well.
+    /// Parts of the search that were unavailable; absent when there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     degraded: Vec<String>,
-    /// `notConfigured` when reranking was asked for and there is no reranker: the order is that of the blend.
+    /// `notConfigured` when reranking was requested without a configured reranker: hits are in the order of the blend.
     #[serde(skip_serializing_if = "Option::is_none")]
     rerank: Option<&'static str>,
 }
 
-/// A hit.
+/// A search hit.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct SearchResult {
@@ -50,20 +50,20 @@ pub(crate) struct SearchResult {
     file_name: String,
     dataset_id: String,
     content: String,
-    /// 0 to 1, meaning the same on every query.
+    /// Score from 0 to 1, comparable across queries.
     score: f32,
     /// `vector`, `keyword` or `hybrid`.
     rank_source: String,
     metadata: SearchMetadata,
 }
 
-/// Where a hit stands.
+/// Position of a hit in its document.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct SearchMetadata {
     #[serde(skip_serializing_if = "Option::is_none")]
     page_number: Option<i64>,
-    /// What is printed on the page, where it differs from its position.
+    /// Printed page number, where it differs from the position.
     #[serde(skip_serializing_if = "Option::is_none")]
     page_label: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -95,7 +95,7 @@ impl From<Hit> for SearchResult {
             file_id: hit.chunk.document_id,
             file_name: hit.file_name,
             dataset_id: hit.chunk.dataset_id,
-            // Rows without their header would say little to who reads only this.
+            // Rows without their header are hard to interpret on their own.
             content: match hit.chunk.table_header {
                 Some(header) => format!("{header}\n{}", hit.chunk.content),
                 None => hit.chunk.content,

@@ -1,5 +1,5 @@
 //! The Model Context Protocol: Cairn as the knowledge base of any MCP client, over streamable HTTP at `/mcp` and over standard input and output (`cairn mcp`).
-//! Keys and scopes are those of HTTP; every tool calls the same domain functions as the other dialects, and no answer is longer than its budget.
+//! Keys and scopes are those of the HTTP API; every tool calls the same domain functions as the other dialects, and every answer stays within its token budget.
 
 mod parameters;
 mod tools;
@@ -36,10 +36,10 @@ use crate::kb::{datasets, documents};
 use crate::page::{self, Page};
 use parameters as p;
 
-/// Where it is served.
+/// Path of the endpoint.
 pub(super) const PATH: &str = "/mcp";
 
-/// What models are told about the server as a whole.
+/// Instructions for the model about the server as a whole.
 const INSTRUCTIONS: &str = "A knowledge base. Begin with list_datasets, then search; hits carry citations, which read follows and verify_quote checks sentences against. \
     Cite what you use. Store what you find out with post_finding: it is searchable at once, and tells what says the same already.";
 
@@ -47,14 +47,14 @@ const INSTRUCTIONS: &str = "A knowledge base. Begin with list_datasets, then sea
 #[derive(Clone)]
 pub(crate) struct Mcp {
     app: Arc<App>,
-    /// Who calls over standard input; over HTTP the request says it.
+    /// The caller over standard input; over HTTP it is taken from the request.
     local: Option<Caller>,
     tool_router: ToolRouter<Self>,
     prompt_router: PromptRouter<Self>,
 }
 
 impl Mcp {
-    /// A server for a caller who is known from the beginning, or for those whom requests name.
+    /// Returns a server for a fixed caller, or for callers of HTTP requests.
     pub(crate) fn new(app: Arc<App>, local: Option<Caller>) -> Self {
         Self {
             app,
@@ -72,7 +72,7 @@ impl Mcp {
     }
 }
 
-/// The caller that a request over HTTP names.
+/// Returns the caller of an HTTP request.
 pub(super) fn caller_of(context: &RequestContext<RoleServer>) -> Result<Caller, ErrorData> {
     let caller = parts_of(context)?.extensions.get::<Caller>().cloned();
     caller.ok_or_else(|| ErrorData::internal_error("the request has no caller", None))
@@ -84,7 +84,7 @@ pub(super) fn parts_of(context: &RequestContext<RoleServer>) -> Result<&Parts, E
     parts.ok_or_else(|| ErrorData::internal_error("the message came without a request", None))
 }
 
-/// A tool's answer: what it found, or why not, so that the model can do better.
+/// Converts a result into a tool's answer; errors are returned as text so that the model can correct the call.
 fn answer(outcome: Result<Value>) -> Result<CallToolResult, ErrorData> {
     match outcome {
         Ok(value) => Ok(CallToolResult::structured(value)),
@@ -381,10 +381,10 @@ pub(super) fn refused(error: &Error) -> ErrorData {
     )
 }
 
-/// Documents of a page of resources.
+/// Documents per page of resources.
 const RESOURCES: i64 = 100;
 
-/// Documents that can be read as resources, dataset by dataset; the cursor names the last dataset that was listed whole and the place in the next one.
+/// Lists the documents that can be read as resources, dataset by dataset; the cursor holds the last completed dataset and the position in the next one.
 async fn resources(
     app: &Arc<App>,
     caller: &Caller,
@@ -404,7 +404,7 @@ async fn resources(
         )?;
         let listing = datasets::list(app, caller, &page).await?;
         let Some(dataset) = listing.items.first() else {
-            // The key may not see a dataset that stands there, or there is no other.
+            // The dataset is not visible to the key, or there are no more.
             match listing.next.as_deref().and_then(page::decode) {
                 Some(next) => done = next,
                 None => return Ok((Vec::new(), None)),
@@ -436,7 +436,7 @@ async fn resources(
     }
 }
 
-/// The routes, which speak the protocol to whoever has a key: the knowledge base, and the workspace. Without sessions, so any process can answer any request.
+/// Returns the routes for any valid key: the knowledge base, and the workspace. Stateless, so any process can answer any request.
 pub(super) fn router(app: &Arc<App>) -> axum::Router<super::Service> {
     let (knowledge, workspace) = (Arc::clone(app), Arc::clone(app));
     axum::Router::new()
@@ -451,7 +451,7 @@ pub(super) fn router(app: &Arc<App>) -> axum::Router<super::Service> {
         .layer(from_fn_with_state(Arc::clone(app), authenticate))
 }
 
-/// The protocol over HTTP, with a server for each request.
+/// Returns the HTTP transport, with a server for each request.
 fn transport<H: ServerHandler>(
     app: &App,
     server: impl Fn() -> H + Send + Sync + 'static,
@@ -481,7 +481,7 @@ fn transport<H: ServerHandler>(
     )
 }
 
-/// Lets requests with a key through, and tells the tools whose it is.
+/// Authenticates a request and passes the caller on to the tools.
 async fn authenticate(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let header = request
         .headers()

@@ -1,4 +1,4 @@
-//! What the tools take, in words that tell a model how to use it.
+//! Parameters of the tools, with descriptions for models.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -6,13 +6,13 @@ use serde_json::{Map, Value};
 
 use crate::data::rows::{Aggregate, Sort};
 
-/// How much of each hit is wanted.
+/// How much of each hit to return.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Detail {
     /// Citations, titles and scores only.
     Ids,
-    /// The beginning of each passage.
+    /// The first characters of each passage.
     #[default]
     Snippets,
     /// Whole passages.
@@ -22,14 +22,14 @@ pub(super) enum Detail {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Search {
-    /// What to look for: a question, or words.
+    /// Query: a question, or keywords.
     pub query: String,
-    /// Datasets by name or id; all that you may see when absent.
+    /// Datasets by name or id; all visible ones when absent.
     #[serde(default)]
     pub datasets: Vec<String>,
-    /// Hits wanted, 1 to 20; 5 when absent.
+    /// Number of hits, 1 to 20; 5 when absent.
     pub top_k: Option<usize>,
-    /// Budget of the answer in tokens, 200 to 20000; 2000 when absent.
+    /// Token budget of the answer, 200 to 20000; 2000 when absent.
     pub max_tokens: Option<usize>,
     #[serde(default)]
     pub detail: Detail,
@@ -37,7 +37,7 @@ pub(super) struct Search {
     pub min_score: Option<f32>,
     /// A condition on metadata, as {"field": "year", "op": "gte", "value": 2020}; ops are eq, ne, gt, gte, lt, lte, in, exists, contains; conditions are joined by {"and": […]}, {"or": […]}, {"not": …}.
     pub filter: Option<Value>,
-    /// `next_cursor` of the answer before.
+    /// `next_cursor` of the previous answer.
     pub cursor: Option<String>,
 }
 
@@ -50,11 +50,11 @@ pub(super) struct Read {
     pub dataset: Option<String>,
     /// Document, by id.
     pub document: Option<String>,
-    /// First character; with a citation, its place when absent.
+    /// First character; when absent, the start of the citation.
     pub start: Option<usize>,
-    /// The character after the last one.
+    /// End character, exclusive.
     pub end: Option<usize>,
-    /// Budget of the answer in tokens, 100 to 20000; 4000 when absent.
+    /// Token budget of the answer, 100 to 20000; 4000 when absent.
     pub max_tokens: Option<usize>,
 }
 
@@ -72,9 +72,9 @@ pub(super) struct Document {
 pub(super) struct Similar {
     /// The passage, `kb://dataset/document@version#chunk:start-end`.
     pub citation: String,
-    /// Passages wanted, 1 to 20; 5 when absent.
+    /// Number of passages, 1 to 20; 5 when absent.
     pub top_k: Option<usize>,
-    /// Budget of the answer in tokens, 200 to 20000; 2000 when absent.
+    /// Token budget of the answer, 200 to 20000; 2000 when absent.
     pub max_tokens: Option<usize>,
 }
 
@@ -85,36 +85,36 @@ pub(super) struct Grep {
     pub dataset: String,
     /// A regular expression, matched line by line.
     pub pattern: String,
-    /// Matches wanted, 1 to 200; 50 when absent.
+    /// Maximum number of matches, 1 to 200; 50 when absent.
     pub limit: Option<usize>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Finding {
-    /// A title that says what was found.
+    /// A title that summarizes the findings.
     pub title: Option<String>,
     /// The findings.
     pub findings: String,
-    /// Where they come from, in words.
+    /// Description of the source.
     pub source: Option<String>,
     /// Address of the main source.
     pub url: Option<String>,
     /// Further sources: addresses or citations.
     #[serde(default)]
     pub sources: Vec<String>,
-    /// Id of an earlier finding or article whose place this one takes.
+    /// Id of an earlier finding or article that this one replaces.
     pub supersedes: Option<String>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Article {
-    /// A title.
+    /// Title of the article.
     pub title: Option<String>,
-    /// The text, Markdown welcome.
+    /// Text of the article; Markdown is supported.
     pub content: String,
-    /// Id of an earlier article or finding whose place this one takes.
+    /// Id of an earlier article or finding that this one replaces.
     pub supersedes: Option<String>,
 }
 
@@ -130,33 +130,33 @@ pub(super) struct Rows {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Query {
-    /// Folder, by id; absent: list the folders.
+    /// Folder, by id; lists the folders when absent.
     pub folder: Option<String>,
-    /// Values that fields must have, as in {"city": "Aarhus"}.
+    /// Required values of fields, as in {"city": "Aarhus"}.
     #[serde(default)]
     pub equals: Map<String, Value>,
     /// A condition: {"field", "op", "value"} with op one of eq, ne, in, nin, gt, gte, lt, lte, contains, exists, or {"and": [...]}, {"or": [...]}, {"not": ...}.
     pub filter: Option<Map<String, Value>>,
-    /// Fields to answer with; all of them when absent.
+    /// Fields to return; all of them when absent.
     #[serde(default)]
     pub select: Vec<String>,
-    /// The order of rows or groups, most important first; the order of appending when absent.
+    /// Sort order of rows or groups, most significant first; the order of insertion when absent.
     #[serde(default)]
     pub sort: Vec<Sort>,
-    /// Fields whose values make groups.
+    /// Fields to group by.
     #[serde(default)]
     pub group_by: Vec<String>,
-    /// What to count and add up: of each group, or of all rows when there is no `group_by`. Use this rather than reading rows to add them up yourself.
+    /// Aggregates of each group, or of all rows without `group_by`. Use this rather than reading rows to add them up yourself.
     #[serde(default)]
     pub aggregates: Vec<Aggregate>,
-    /// Whether to tell how many rows or groups there are in all.
+    /// Whether to return the total number of rows or groups.
     #[serde(default)]
     pub count: bool,
-    /// Rows or groups wanted, 1 to 200; 20 when absent.
+    /// Number of rows or groups, 1 to 200; 20 when absent.
     pub limit: Option<usize>,
-    /// `next_cursor` of the answer before.
+    /// `next_cursor` of the previous answer.
     pub cursor: Option<String>,
-    /// Budget of the answer in tokens, 200 to 20000; 4000 when absent.
+    /// Token budget of the answer, 200 to 20000; 4000 when absent.
     pub max_tokens: Option<usize>,
 }
 
@@ -165,7 +165,7 @@ pub(super) struct Query {
 pub(super) struct Quote {
     /// The sentence, at most 4000 characters.
     pub quote: String,
-    /// Where it should stand: a citation; or give dataset and document.
+    /// Citation of the expected source; or give dataset and document.
     pub citation: Option<String>,
     /// Dataset, by name or id.
     pub dataset: Option<String>,
@@ -176,7 +176,7 @@ pub(super) struct Quote {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Listed {
-    /// `next_cursor` of the answer before.
+    /// `next_cursor` of the previous answer.
     pub cursor: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! What the tools do: domain calls, and answers cut to their budgets.
+//! Implementations of the tools: domain calls, with answers truncated to their token budgets.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,13 +25,14 @@ use crate::records::store::{self, Numbered};
 use crate::records::{self, Kind as RecordKind, Record};
 use crate::search::{self, Hit, Request};
 
-/// Characters per token, on the safe side for English; other languages have fewer characters per token, so budgets hold in tokens of the reader only roughly.
+/// Characters per token, a conservative estimate for English; other languages have fewer characters per token, so budgets are approximate in the reader's
+/// tokens.
 const CHARACTERS: usize = 4;
-/// Characters of a snippet.
+/// Length of a snippet in characters.
 const SNIPPET: usize = 300;
-/// Datasets of a search.
+/// Maximum number of datasets in a search.
 const DATASETS: i64 = 50;
-/// Datasets of a page of their list.
+/// Datasets per page of the list.
 const LISTED: i64 = 200;
 
 fn within(
@@ -52,7 +53,7 @@ fn within(
     }
 }
 
-/// What a JSON value costs.
+/// Returns the estimated number of tokens of a JSON value.
 fn tokens(value: &Value) -> usize {
     value.to_string().chars().count().div_ceil(CHARACTERS)
 }
@@ -99,14 +100,14 @@ fn shown(hit: &Hit, detail: p::Detail) -> Value {
     out
 }
 
-/// As many hits as fit into a budget; how many did not.
+/// Returns the hits that fit into a budget, and the number of those that do not.
 fn fitting(hits: &[Hit], detail: p::Detail, budget: usize) -> (Vec<Value>, usize) {
     let (mut out, mut spent) = (Vec::new(), 100);
     for hit in hits {
         let mut value = shown(hit, detail);
         let mut cost = tokens(&value);
         if out.is_empty() && spent + cost > budget && value["text"].is_string() {
-            // The best hit comes in any case, as much of it as fits.
+            // The best hit is always included, truncated if necessary.
             let keep = budget.saturating_sub(spent + 100) * CHARACTERS;
             value["text"] = json!(format!(
                 "{}…",
@@ -180,7 +181,7 @@ pub(super) async fn search(app: &Arc<App>, caller: &Caller, input: p::Search) ->
     Ok(out)
 }
 
-/// The visible text of a document that the caller may read.
+/// Returns the visible text of a document that the caller may read.
 pub(super) async fn whole_text(
     app: &App,
     caller: &Caller,
@@ -252,7 +253,7 @@ pub(super) async fn read(app: &App, caller: &Caller, input: p::Read) -> Result<V
     Ok(out)
 }
 
-/// Headings of an outline.
+/// Maximum number of headings in an outline.
 const HEADINGS: usize = 500;
 
 pub(super) async fn outline(app: &App, caller: &Caller, input: p::Document) -> Result<Value> {
@@ -294,22 +295,22 @@ pub(super) async fn similar(app: &Arc<App>, caller: &Caller, input: p::Similar) 
     Ok(json!({"hits": hits, "left_out": left}))
 }
 
-/// Time for a grep.
+/// Time limit of a grep.
 const GREP: Duration = Duration::from_secs(10);
-/// Characters of a line that are shown.
+/// Characters shown per line.
 const LINE: usize = 300;
-/// Bytes of a line that are looked at between two looks at the clock.
+/// Bytes of a line that are searched between two checks of the time limit.
 const PIECE: usize = 64 << 10;
 
-/// A line that matches.
+/// A matching line.
 struct Match {
     number: usize,
-    /// Characters of the document's text before it.
+    /// Offset of the line in the document's text, in characters.
     start: usize,
     text: String,
 }
 
-/// Lines of a text that match, at most `most`; `None` when the time ran out.
+/// Returns the matching lines of a text, at most `most`; `None` when the time limit is exceeded.
 fn matching(
     text: &VisibleText,
     pattern: &Regex,
@@ -386,12 +387,12 @@ pub(super) async fn grep(app: &App, caller: &Caller, input: p::Grep) -> Result<V
     Ok(json!({"matches": matches, "documents_searched": searched, "complete": complete}))
 }
 
-/// Shows a stored text.
+/// Converts a stored text into JSON.
 fn stored(_: &RecordKind, record: &Record) -> Result<Value> {
     Ok(json!({"id": record.id, "title": record.title, "document": record.document_id}))
 }
 
-/// Stores an article or a finding; answers with it and the near-duplicates of it.
+/// Stores an article or a finding; returns it with its near-duplicates.
 async fn store_text(
     app: &Arc<App>,
     caller: &Caller,
@@ -532,7 +533,7 @@ pub(super) async fn query_dataset(
                     "the first row alone is larger than max_tokens; select fewer fields, or allow more",
                 ));
             }
-            // Asked again for as many as fit, so that the cursor is that of the last one.
+            // Repeated with the number that fits, so that the cursor is that of the last row returned.
             question.limit = Some(fitting);
             continue;
         }

@@ -1,4 +1,4 @@
-//! Keys and effective settings.
+//! Keys, effective settings and modules.
 
 use axum::Json;
 use axum::extract::State;
@@ -21,7 +21,7 @@ use crate::search::{alpha, request};
 pub(crate) struct KeyRecord {
     id: String,
     name: String,
-    /// First characters of the key.
+    /// The first characters of the key.
     hint: String,
     scopes: Vec<String>,
     dataset_ids: Option<Vec<String>>,
@@ -30,7 +30,7 @@ pub(crate) struct KeyRecord {
     last_used_on: Option<String>,
     revoked_on: Option<String>,
     created_on: String,
-    /// The key that made it; absent for the owner of the data directory.
+    /// Id of the key that created it; absent when the owner of the data directory did.
     created_by: Option<String>,
 }
 
@@ -80,11 +80,11 @@ pub(super) async fn list_keys(
 #[serde(rename_all = "camelCase")]
 pub(super) struct CreateKey {
     name: String,
-    /// `kb:read`, `kb:write`, `kb:search`, `keys:manage`, `system:read`, wildcards like `kb:*`, or `admin`.
+    /// Scopes: `kb:read`, `kb:write`, `kb:search`, `keys:manage`, `system:read`, wildcards like `kb:*`, or `admin`.
     scopes: Vec<String>,
-    /// Confines the key to these datasets.
+    /// Restricts the key to these datasets.
     dataset_ids: Option<Vec<String>>,
-    /// RFC 3339.
+    /// Expiry, RFC 3339.
     expires_on: Option<String>,
     rate_per_minute: Option<i64>,
 }
@@ -99,7 +99,7 @@ pub(crate) struct CreatedKey {
 }
 
 impl CreatedKey {
-    /// A key as it is shown once.
+    /// Returns a key with its secret, which is shown only once.
     #[must_use]
     pub fn new(key: Key, secret: String) -> Self {
         Self {
@@ -109,7 +109,7 @@ impl CreatedKey {
     }
 }
 
-/// Creates a key. It has no scopes that the caller has not, ends no later than the caller's key, and counts against its rate, too.
+/// Creates a key. Its scopes are a subset of the caller's, it expires no later than the caller's key, and it also counts against that key's rate limit.
 #[utoipa::path(post, path = "/kb/v1/keys", tag = "kb", security(("key" = [])), request_body = CreateKey,
     responses((status = 201, body = CreatedKey), (status = "4XX", body = Fault)))]
 pub(super) async fn create_key(
@@ -133,7 +133,7 @@ pub(super) async fn create_key(
     Ok((StatusCode::CREATED, Json(CreatedKey::new(key, secret))))
 }
 
-/// Reads an RFC 3339 time.
+/// Parses an RFC 3339 time.
 ///
 /// # Errors
 /// `time_invalid`.
@@ -147,17 +147,17 @@ pub(crate) fn time(text: &str) -> Result<Time> {
     })
 }
 
-/// What else ends.
+/// Options of a revocation.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase")]
 #[into_params(parameter_in = Query)]
 pub(super) struct Revocation {
-    /// Whether the keys that it made end, too, and those that these made.
+    /// Also revokes the keys that this key created, recursively.
     #[serde(default)]
     children: bool,
 }
 
-/// Ends a key at once; `createdBy` in the list tells which keys it made. A key with rights that the caller has not cannot be ended.
+/// Revokes a key immediately; `createdBy` in the list shows which keys it created. Keys with scopes that the caller does not have cannot be revoked.
 #[utoipa::path(delete, path = "/kb/v1/keys/{keyId}", tag = "kb", security(("key" = [])), params(("keyId" = String, Path), Revocation),
     responses((status = 204), (status = "4XX", body = Fault)))]
 pub(super) async fn revoke_key(
@@ -175,7 +175,7 @@ pub(super) async fn revoke_key(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// What holds for this installation.
+/// Effective settings of this installation.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Settings {
@@ -184,9 +184,9 @@ pub(super) struct Settings {
     embedding_model: String,
     vector_size: usize,
     max_tokens: usize,
-    /// `embedded` or `server`.
+    /// Vector store: `embedded` or `server`.
     vector_store: &'static str,
-    /// `sqlite` or `postgres`.
+    /// Database: `sqlite` or `postgres`.
     database: &'static str,
     file_types: Vec<&'static str>,
     upload_files: usize,
@@ -198,7 +198,7 @@ pub(super) struct Settings {
     max_query_characters: usize,
 }
 
-/// Shows the effective settings that matter to callers.
+/// Returns the effective settings that are relevant to callers.
 #[utoipa::path(get, path = "/kb/v1/settings", tag = "kb", security(("key" = [])), responses((status = 200, body = Settings), (status = "4XX", body = Fault)))]
 pub(super) async fn settings(
     State(service): State<Service>,
@@ -234,20 +234,20 @@ pub(super) async fn settings(
     }))
 }
 
-/// A module of the workspace.
+/// A module of the workspace API.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Module {
     name: &'static str,
     enabled: bool,
 }
 
-/// Modules of the workspace.
+/// Modules of the workspace API.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Modules {
     data: Vec<Module>,
 }
 
-/// Whether a module is to be on.
+/// The state to set.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct SetModule {
     enabled: bool,
@@ -263,7 +263,7 @@ async fn modules(service: &Service, caller: &Caller) -> Result<Json<Modules>, Pr
     }))
 }
 
-/// Lists the modules of the workspace API (`/v1`), and whether each is on.
+/// Lists the modules of the workspace API (`/v1`) and whether each is enabled.
 #[utoipa::path(get, path = "/kb/v1/modules", tag = "kb", security(("key" = [])),
     responses((status = 200, body = Modules), (status = "4XX", body = Fault)))]
 pub(super) async fn list_modules(
@@ -273,7 +273,7 @@ pub(super) async fn list_modules(
     modules(&service, &caller).await
 }
 
-/// Switches a module on or off. What is off refuses its operations and is not searched; its records stay.
+/// Enables or disables a module. The operations of a disabled module are refused and its records are not searched; the records stay.
 #[utoipa::path(put, path = "/kb/v1/modules/{module}", tag = "kb", security(("key" = [])), params(("module" = String, Path, description = "Its name")), request_body = SetModule,
     responses((status = 200, body = Modules), (status = "4XX", body = Fault)))]
 pub(super) async fn set_module(

@@ -1,4 +1,4 @@
-//! Answers with citations, as they are made (SSE) or whole.
+//! Answers with citations, streamed (SSE) or as one response.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -18,38 +18,38 @@ use crate::api::native::wire::{Auth, Body, Fault, Problem};
 use crate::evaluation::history;
 use crate::search::{Settings, settings};
 
-/// A question.
+/// A question with search settings.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct AnswerRequest {
-    /// What is asked.
+    /// The question.
     question: String,
     dataset_ids: Vec<String>,
-    /// Whether the model answers, or the best sentences: `auto` when absent.
+    /// Whether a model generates the answer or sentences are extracted: `auto` when absent.
     #[serde(default)]
     mode: Mode,
     /// Earlier turns of the conversation, oldest first: at most 20.
     #[serde(default)]
     history: Vec<Turn>,
-    /// Whether the answer comes as events while it is made (when absent), or whole.
+    /// Whether the answer is streamed as events (the default) or returned as one response.
     stream: Option<bool>,
-    /// How to search: as in a search, with eight passages when `topK` is absent, and the configured budget when `maxTokens` is.
+    /// Search settings; `topK` defaults to eight passages, and `maxTokens` to the configured budget.
     #[serde(flatten)]
     settings: Settings,
-    /// Nothing else: a misspelt name would silently change nothing.
+    /// Collects unknown members, which are rejected: a misspelt name would otherwise be ignored.
     #[serde(flatten)]
     #[schema(ignore)]
     others: BTreeMap<String, serde_json::Value>,
 }
 
-/// Passages of an answer.
+/// Default number of passages.
 const PASSAGES: usize = 8;
-/// Characters of an earlier question that help to find what a short one is about.
+/// Characters of the previous question that are added to a short follow-up question.
 const EARLIER: usize = 500;
 
-/// Answers a question from what a search finds: a language model where one is configured, otherwise the best sentences, which the answer calls
-/// `extractive`. As events: `passages`, then `text_delta` and `citation` as they come, then `completed` or `error`. Every citation is checked
-/// against its passage: words and numbers, not meaning.
+/// Answers a question from search results: with a language model where one is configured, otherwise with the best sentences, marked as `extractive`.
+/// Event stream: `passages`, then `text_delta` and `citation` as they are generated, then `completed` or `error`. Every citation is checked against its
+/// passage, by words and numbers, not by vectors.
 #[utoipa::path(post, path = "/kb/v1/answer", tag = "kb", security(("key" = [])), request_body = AnswerRequest,
     responses((status = 200, content((AnswerEvent = "text/event-stream"), (Completed = "application/json"))), (status = "4XX", body = Fault),
         (status = 503, description = "The language model cannot be used, and no events were asked for.", body = Fault)))]
@@ -59,7 +59,7 @@ pub(super) async fn answer(
     Body(body): Body<AnswerRequest>,
 ) -> Result<Response, Problem> {
     settings::no_others(&body.others)?;
-    // A question that follows another one may not say what it is about.
+    // A follow-up question may not name its subject.
     let earlier = body
         .history
         .iter()
@@ -74,7 +74,7 @@ pub(super) async fn answer(
     search.max_tokens = search
         .max_tokens
         .or(Some(service.app.config.answer_context_tokens));
-    // A question's marks are no operators.
+    // Punctuation of a question must not be parsed as operators.
     search.plain = body.settings.syntax.is_none() || search.plain;
     let request = search.clone();
     let question = Question {

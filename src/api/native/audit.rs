@@ -1,4 +1,4 @@
-//! The audit of records.
+//! The audit log of records.
 
 use axum::Json;
 use axum::extract::State;
@@ -15,21 +15,21 @@ use crate::kinds;
 use crate::page::Page;
 use crate::records::audit::{self, Entry};
 
-/// Whose changes.
+/// Selects the changes of a record.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(rename_all = "camelCase")]
 #[into_params(rename_all = "camelCase")]
 pub(super) struct AuditQuery {
-    /// The record, as `con_…`, `deal_…`, or by the id that SmartSaaS shows.
+    /// Id of the record, as `con_…`, `deal_…`, or as returned by the SmartSaaS API.
     entity_id: String,
-    /// 1 to 500; 50 when absent.
+    /// Maximum number of items, 1 to 500; 50 when absent.
     limit: Option<i64>,
-    /// `nextCursor` of the page before.
+    /// `nextCursor` of the previous page.
     cursor: Option<String>,
 }
 
-/// A change.
+/// A change of a record.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct AuditEvent {
@@ -37,15 +37,15 @@ pub(super) struct AuditEvent {
     /// Kind of the record.
     entity_kind: String,
     entity_id: String,
-    /// `create`, `update`, `delete`; of rows in folders `append_rows`, `update_row`, `delete_row`.
+    /// `create`, `update`, `delete`; for rows in folders `append_rows`, `update_row`, `delete_row`.
     action: String,
-    /// The key that asked for it; absent for the service itself.
+    /// Id of the key that made the change; absent for the service itself.
     actor: Option<String>,
-    /// The operation that did it.
+    /// Id of the operation that made the change.
     operation: String,
-    /// The request, as in the log.
+    /// Id of the request, as in the log.
     request_id: String,
-    /// Field to [before, after].
+    /// Changed fields, each with [before, after].
     #[schema(value_type = Object)]
     changes: Value,
     created_on: String,
@@ -68,17 +68,17 @@ impl AuditEvent {
     }
 }
 
-/// Changes.
+/// A page of changes.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct AuditEvents {
     data: Vec<AuditEvent>,
-    /// Absent on the last page.
+    /// Cursor of the next page; absent on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_cursor: Option<String>,
 }
 
-/// Lists the changes of a record, the newest first: who, by which operation and request, which fields from what to what.
+/// Lists the changes of a record, newest first: actor, operation, request, and the changed fields with old and new values.
 #[utoipa::path(get, path = "/kb/v1/audit", tag = "workspace", security(("key" = [])), params(AuditQuery),
     responses((status = 200, body = AuditEvents), (status = "4XX", body = Fault)))]
 pub(super) async fn list(

@@ -1,4 +1,4 @@
-//! What agents have pushed to their user, to read afterwards; `/kb/v1/events` streams it as it comes.
+//! Messages and tasks that agents have pushed to their user; `/kb/v1/events` streams them live.
 
 use axum::Json;
 use axum::extract::State;
@@ -13,7 +13,7 @@ use crate::records::Record;
 use crate::records::store::{self, Filter, Numbered};
 use crate::work::AGENT_TASK;
 
-/// A conversation.
+/// A conversation of agents with their user.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = AgentConversation)]
@@ -41,7 +41,7 @@ pub(super) struct Conversations {
     pagination: Pagination,
 }
 
-/// Lists the conversations that agents have with their user, by id.
+/// Lists the conversations of agents with their user, by id.
 #[utoipa::path(get, path = "/kb/v1/conversations", tag = "agents", security(("key" = [])), params(Paging),
     responses((status = 200, body = Conversations), (status = "4XX", body = Fault)))]
 pub(super) async fn conversations(
@@ -56,7 +56,7 @@ pub(super) async fn conversations(
     }))
 }
 
-/// A message.
+/// A message of a conversation.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = AgentMessage)]
@@ -65,7 +65,7 @@ struct MessageRecord {
     /// `agent` or `user`.
     role: String,
     content: String,
-    /// Whether it is complete.
+    /// Whether the message is complete.
     done: bool,
     created_on: String,
     updated_on: String,
@@ -109,12 +109,12 @@ pub(super) async fn messages(
     }))
 }
 
-/// What an agent is doing.
+/// A task of an agent.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct AgentTask {
     id: String,
-    /// The agent's id for it.
+    /// The agent's own id of the task.
     task_id: Option<String>,
     summary: String,
     /// `started`, `in_progress` or `done`.
@@ -144,7 +144,7 @@ pub(super) struct AgentTasks {
     data: Vec<AgentTask>,
 }
 
-/// Lists the last hundred tasks of agents, the last changed first.
+/// Lists the last hundred tasks of agents, most recently changed first.
 #[utoipa::path(get, path = "/kb/v1/agent-tasks", tag = "agents", security(("key" = [])),
     responses((status = 200, body = AgentTasks), (status = "4XX", body = Fault)))]
 pub(super) async fn tasks(

@@ -1,4 +1,4 @@
-//! Chunks: reading them with what stands around them, changing them by hand, and trying other settings.
+//! Chunks: reading with context, manual edits, and previews of chunk settings.
 
 use axum::Json;
 use axum::extract::State;
@@ -30,8 +30,8 @@ pub(super) fn routes() -> OpenApiRouter<Service> {
         .routes(routes!(preview_file))
 }
 
-/// A chunk: `text[start..end] == content`, counted in Unicode characters, and `startByte`/`endByte` in UTF-8 bytes; an edited chunk has other
-/// content than its range, and an added one has an empty range.
+/// A chunk: `text[start..end] == content`, counted in Unicode characters, and `startByte`/`endByte` in UTF-8 bytes. The content of an edited chunk differs from
+/// its range; an added chunk has an empty range.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ChunkRecord {
@@ -43,20 +43,20 @@ pub(super) struct ChunkRecord {
     end: i64,
     start_byte: i64,
     end_byte: i64,
-    /// Headings, or symbols of source code, that enclose it, outermost first.
+    /// Enclosing headings, or symbols of source code, outermost first.
     heading_path: Vec<String>,
     page_number: Option<i64>,
-    /// What is printed on the page, where it differs from its position.
+    /// Printed page number, where it differs from the position.
     page_label: Option<String>,
-    /// Rows of a table, from 1, and its header where that stands before the chunk.
+    /// Rows of a table, from 1, and its header if that precedes the chunk.
     table: Option<TableRecord>,
     /// Lines of source code, from 1.
     lines: Option<LineRecord>,
-    /// Tokens with title and headings, as the model counts.
+    /// Number of tokens including title and headings, by the model's tokenizer.
     tokens: i64,
-    /// Whether the model's limit cuts the end off its vector.
+    /// Whether the end of the chunk exceeds the model's limit and is missing from its vector.
     truncated: bool,
-    /// Whether searches see it.
+    /// Whether the chunk is included in searches.
     enabled: bool,
     /// `parsed`, `edited` or `added`.
     origin: String,
@@ -152,14 +152,14 @@ pub(super) async fn list(
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct NewChunk {
-    /// At most 64 KiB.
+    /// Text of the chunk, at most 64 KiB.
     #[serde(default)]
     content: String,
-    /// Ordinal of the chunk after which it stands; absent: at the end. -1: before the first.
+    /// Ordinal of the preceding chunk; -1 inserts before the first. Absent: at the end.
     after: Option<i64>,
 }
 
-/// Adds a chunk that stands in no file. It stays when the document is ingested again.
+/// Adds a chunk that is not in the file. It is kept when the document is ingested again.
 #[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/documents/{documentId}/chunks", tag = "kb", security(("key" = [])),
     params(("datasetId" = String, Path), ("documentId" = String, Path)), request_body = NewChunk,
     responses((status = 201, body = ChunkRecord), (status = "4XX", body = Fault)))]
@@ -181,7 +181,7 @@ pub(super) async fn add(
     Ok((StatusCode::CREATED, Json(chunk.into())))
 }
 
-/// Shows a chunk.
+/// Returns a chunk.
 #[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/chunks/{chunkId}", tag = "kb", security(("key" = [])),
     params(("datasetId" = String, Path), ("chunkId" = String, Path)), responses((status = 200, body = ChunkRecord), (status = "4XX", body = Fault)))]
 pub(super) async fn get(
@@ -200,12 +200,13 @@ pub(super) async fn get(
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct PatchChunk {
-    /// At most 64 KiB.
+    /// New text, at most 64 KiB.
     content: Option<String>,
     enabled: Option<bool>,
 }
 
-/// Changes the words of a chunk, or hides it from searches. The change is made again whenever the document is ingested and still has the text that was changed.
+/// Changes the text of a chunk, or excludes it from searches. The change is reapplied whenever the document is ingested again and still contains the original
+/// text.
 #[utoipa::path(patch, path = "/kb/v1/datasets/{datasetId}/chunks/{chunkId}", tag = "kb", security(("key" = [])),
     params(("datasetId" = String, Path), ("chunkId" = String, Path)), request_body = PatchChunk,
     responses((status = 200, body = ChunkRecord), (status = "4XX", body = Fault)))]
@@ -226,7 +227,7 @@ pub(super) async fn change(
     ))
 }
 
-/// Takes back what was done by hand: removes an added chunk (204), or gives a parsed one its own words and visibility back (200).
+/// Reverts a manual change: removes an added chunk (204), or restores the text and visibility of a parsed one (200).
 #[utoipa::path(delete, path = "/kb/v1/datasets/{datasetId}/chunks/{chunkId}", tag = "kb", security(("key" = [])),
     params(("datasetId" = String, Path), ("chunkId" = String, Path)),
     responses((status = 200, body = ChunkRecord), (status = 204), (status = "4XX", body = Fault)))]
@@ -243,18 +244,18 @@ pub(super) async fn take_back(
     )
 }
 
-/// How much to show around a chunk.
+/// Size of the context around a chunk.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase")]
 #[into_params(parameter_in = Query)]
 pub(super) struct Reach {
-    /// Chunks on each side, 0 to 20 (default 1).
+    /// Number of chunks on each side, 0 to 20 (default 1).
     neighbours: Option<i64>,
     /// Characters of source text on each side, 0 to 20000 (default 500).
     characters: Option<usize>,
 }
 
-/// A chunk with what stands around it.
+/// A chunk with its context.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Around {
@@ -264,7 +265,7 @@ pub(super) struct Around {
     source: SourceText,
 }
 
-/// The document's own text before, in and after the chunk.
+/// The document's text before, in and after the chunk.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct SourceText {
@@ -273,7 +274,7 @@ pub(super) struct SourceText {
     after: String,
 }
 
-/// Shows a chunk with its neighbours and the source text around it.
+/// Returns a chunk with its neighbours and the surrounding source text.
 #[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/chunks/{chunkId}/context", tag = "kb", security(("key" = [])),
     params(("datasetId" = String, Path), ("chunkId" = String, Path), Reach), responses((status = 200, body = Around), (status = "4XX", body = Fault)))]
 pub(super) async fn around(
@@ -301,19 +302,19 @@ pub(super) async fn around(
     }))
 }
 
-/// A change that somebody made by hand.
+/// A manual change of a chunk.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct EditRecord {
     id: String,
     /// `changed` or `added`.
     kind: &'static str,
-    /// The text of the file that was changed.
+    /// Original text from the file.
     original: Option<String>,
-    /// What stands in its place, or was added.
+    /// Text that replaces it, or that was added.
     content: Option<String>,
     enabled: bool,
-    /// Whether that text is gone from the file, so that the edit is kept but not applied.
+    /// Whether the original text is no longer in the file, so that the edit is kept but not applied.
     orphaned: bool,
     updated_on: String,
 }
@@ -336,13 +337,13 @@ impl From<Edit> for EditRecord {
     }
 }
 
-/// The changes of a document.
+/// The manual changes of a document.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Edits {
     data: Vec<EditRecord>,
 }
 
-/// Lists what was changed by hand in a document, with what has lost its text.
+/// Lists the manual changes of a document, including those whose original text is gone.
 #[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/documents/{documentId}/edits", tag = "kb", security(("key" = [])),
     params(("datasetId" = String, Path), ("documentId" = String, Path)), responses((status = 200, body = Edits), (status = "4XX", body = Fault)))]
 pub(super) async fn list_edits(
@@ -356,7 +357,7 @@ pub(super) async fn list_edits(
     }))
 }
 
-/// Forgets a change whose text is gone.
+/// Deletes a change whose original text is gone.
 #[utoipa::path(delete, path = "/kb/v1/datasets/{datasetId}/documents/{documentId}/edits/{editId}", tag = "kb", security(("key" = [])),
     params(("datasetId" = String, Path), ("documentId" = String, Path), ("editId" = String, Path)),
     responses((status = 204), (status = "4XX", body = Fault)))]
@@ -369,7 +370,7 @@ pub(super) async fn forget(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Settings to try; absent ones are those of the document or the dataset.
+/// Chunk settings to try; absent ones are those of the document or the dataset.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Trial {
@@ -379,22 +380,22 @@ pub(super) struct Trial {
     parser_engine: Option<String>,
 }
 
-/// The chunks that would be.
+/// The chunks that the settings would produce.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Preview {
     title: Option<String>,
     engine: String,
     warnings: Vec<String>,
-    /// Names of the files inside that would become documents of their own.
+    /// Names of contained files that would become separate documents.
     parts: Vec<String>,
-    /// How many chunks there would be.
+    /// Total number of chunks.
     total_chunks: usize,
-    /// The first 500 of them.
+    /// The first 500 chunks.
     chunks: Vec<ChunkRecord>,
 }
 
-/// Shows the chunks that a document would have under other settings; nothing is stored.
+/// Returns the chunks that a document would have with other settings; nothing is stored.
 #[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/documents/{documentId}/preview", tag = "kb", security(("key" = [])),
     params(("datasetId" = String, Path), ("documentId" = String, Path)), request_body = Trial,
     responses((status = 200, body = Preview), (status = "4XX", body = Fault)))]
@@ -433,12 +434,12 @@ impl From<(Prepared, Vec<String>)> for Preview {
     }
 }
 
-/// A file to try.
+/// A file to preview.
 #[derive(ToSchema)]
 #[schema(rename_all = "camelCase")]
 #[expect(dead_code, reason = "describes the form for the OpenAPI document")]
 struct TrialForm {
-    /// One file.
+    /// Content of the file.
     #[schema(content_media_type = "application/octet-stream")]
     file: String,
     chunk_size: Option<i64>,
@@ -447,7 +448,7 @@ struct TrialForm {
     parser_engine: Option<String>,
 }
 
-/// Shows the chunks that a file would have; no document is made of it.
+/// Returns the chunks that a file would have; no document is created.
 #[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/preview/upload", tag = "kb", security(("key" = [])),
     params(("datasetId" = String, Path)), request_body(content = TrialForm, content_type = "multipart/form-data"),
     responses((status = 200, body = Preview), (status = "4XX", body = Fault)))]

@@ -1,4 +1,4 @@
-//! Citations and quotes.
+//! Resolution of citations and verification of quotes.
 
 use axum::Json;
 use axum::extract::State;
@@ -10,36 +10,36 @@ use crate::api::native::wire::{Auth, Body, Fault, Problem, Query};
 use crate::error::{Error, Result};
 use crate::kb::citations::{self, Source, Verdict};
 
-/// Which citation.
+/// The citation to resolve.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct CitationQuery {
-    /// `kb://dataset/document@version#chunk:start-end`; the chunk may be missing.
+    /// Citation, `kb://dataset/document@version#chunk:start-end`; the chunk may be missing.
     uri: String,
 }
 
-/// What a citation leads to.
+/// The cited text.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct CitedPlace {
-    /// The place as it is now.
+    /// Citation of the text in the current version.
     uri: String,
     dataset_id: String,
     document_id: String,
     file_name: String,
     title: Option<String>,
     url: Option<String>,
-    /// Version of the document.
+    /// Current version of the document.
     version: i64,
     /// Whether the document has changed since the citation was made.
     stale: bool,
-    /// In Unicode characters of the document's normalised text.
+    /// Start in Unicode characters of the document's normalised text.
     start: i64,
     end: i64,
     text: String,
 }
 
-/// Follows a citation to its text.
+/// Resolves a citation to its text.
 #[utoipa::path(get, path = "/kb/v1/citations", tag = "kb", security(("key" = [])), params(CitationQuery),
     responses((status = 200, body = CitedPlace), (status = "4XX", body = Fault)))]
 pub(super) async fn resolve(
@@ -63,45 +63,45 @@ pub(super) async fn resolve(
     }))
 }
 
-/// A quote, and where it should stand: `uri`, or `datasetId` and `documentId`.
+/// A quote and its source: `uri`, or `datasetId` and `documentId`.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct QuoteRequest {
-    /// At most 4,000 characters.
+    /// The quote, at most 4,000 characters.
     quote: String,
-    /// A citation.
+    /// Citation of the source.
     uri: Option<String>,
     dataset_id: Option<String>,
     document_id: Option<String>,
 }
 
-/// Whether a quote stands in its source.
+/// The result of verifying a quote.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct QuoteVerdict {
-    /// `exact` (word by word, whatever case and punctuation), `near` or `absent`.
+    /// `exact` (the same words, regardless of case and punctuation), `near` or `absent`.
     verdict: &'static str,
-    /// 1 for exact; otherwise 1 − (words to add, remove or change) / words of the quote.
+    /// 1 for an exact match; otherwise 1 − (words to add, remove or change) / words of the quote.
     similarity: f64,
-    /// The words of the source.
+    /// Matching text of the source.
     #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<String>,
-    /// Where they stand, in Unicode characters of the normalised text.
+    /// Start of the match, in Unicode characters of the normalised text.
     #[serde(skip_serializing_if = "Option::is_none")]
     start: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     end: Option<i64>,
-    /// The same as a citation.
+    /// Citation of the match.
     #[serde(skip_serializing_if = "Option::is_none")]
     uri: Option<String>,
-    /// Whether it is within the range that was cited.
+    /// Whether the match is within the cited range.
     #[serde(skip_serializing_if = "Option::is_none")]
     within_citation: Option<bool>,
     /// Whether the document has changed since it was cited.
     stale: bool,
 }
 
-/// Says whether a sentence stands in a document, exactly or nearly, and where.
+/// Checks whether a document contains a sentence, exactly or nearly, and where.
 #[utoipa::path(post, path = "/kb/v1/verify-quote", tag = "kb", security(("key" = [])), request_body = QuoteRequest,
     responses((status = 200, body = QuoteVerdict), (status = "4XX", body = Fault)))]
 pub(super) async fn verify(

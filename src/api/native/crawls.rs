@@ -1,4 +1,4 @@
-//! Websites of a dataset: settings, schedules, crawls, and what became of every address.
+//! Websites of a dataset: settings, schedules, crawls, and crawl reports.
 
 use axum::Json;
 use axum::extract::State;
@@ -85,7 +85,7 @@ async fn list_sites(
     }))
 }
 
-/// Adds a website, or gives the one with the same start other settings. Nothing is crawled yet.
+/// Adds a website, or replaces the settings of the one with the same start. Does not start a crawl.
 #[utoipa::path(put, path = "/kb/v1/datasets/{datasetId}/sites", tag = "crawl", security(("key" = [])), params(("datasetId" = String, Path)),
     request_body = Settings, responses((status = 200, body = SiteRecord), (status = "4XX", body = Fault)))]
 async fn put_site(
@@ -98,15 +98,15 @@ async fn put_site(
     Ok(Json(SiteRecord::of(site)?))
 }
 
-/// What goes with a website.
+/// Options for removing a website.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 struct RemoveSite {
-    /// `true`: the documents that came from it go, too.
+    /// `true`: also deletes the documents that came from it.
     documents: Option<bool>,
 }
 
-/// What was removed.
+/// The result of removing a website.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct SiteRemoved {
@@ -114,7 +114,7 @@ struct SiteRemoved {
     documents_removed: usize,
 }
 
-/// Removes a website with its schedule and the history of its crawls; a running crawl is cancelled.
+/// Removes a website with its schedule and crawl history; a running crawl is cancelled.
 #[utoipa::path(delete, path = "/kb/v1/datasets/{datasetId}/sites/{siteId}", tag = "crawl", security(("key" = [])),
     params(("datasetId" = String, Path), ("siteId" = String, Path), RemoveSite), responses((status = 200, body = SiteRemoved), (status = "4XX", body = Fault)))]
 async fn remove_site(
@@ -132,13 +132,13 @@ async fn remove_site(
     }))
 }
 
-/// When a website is crawled by itself.
+/// Schedule of a website's crawls.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct ScheduleRequest {
     /// `manual`, `weekly`, `monthly` (at the time at which it is set) or `cron`.
     schedule: String,
-    /// With `cron`: five fields in UTC, as `30 4 * * 1`.
+    /// With `cron`: expression of five fields in UTC, such as `30 4 * * 1`.
     cron: Option<String>,
 }
 
@@ -157,7 +157,7 @@ async fn set_schedule(
     Ok(Json(SiteRecord::of(site)?))
 }
 
-/// Ends the schedule of a website.
+/// Removes the schedule of a website.
 #[utoipa::path(delete, path = "/kb/v1/datasets/{datasetId}/sites/{siteId}/schedule", tag = "crawl", security(("key" = [])),
     params(("datasetId" = String, Path), ("siteId" = String, Path)), responses((status = 200, body = SiteRecord), (status = "4XX", body = Fault)))]
 async fn clear_schedule(
@@ -169,7 +169,7 @@ async fn clear_schedule(
     Ok(Json(SiteRecord::of(site)?))
 }
 
-/// A crawl.
+/// A crawl of a website.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct CrawlRecord {
@@ -181,9 +181,9 @@ pub(crate) struct CrawlRecord {
     /// `queued`, `running`, `completed`, `failed` or `cancelled`.
     status: String,
     scheduled_for: Option<String>,
-    /// Pages that answered, or that their sitemap says are unchanged.
+    /// Pages that were fetched successfully, or that the sitemap reports as unchanged.
     pages_crawled: i64,
-    /// Pages that search finds afterwards.
+    /// Pages that are searchable after the crawl.
     pages_indexed: i64,
     pages_new: i64,
     pages_changed: i64,
@@ -193,9 +193,9 @@ pub(crate) struct CrawlRecord {
     /// Documents removed because their pages are gone.
     pages_removed: i64,
     requests: i64,
-    /// Of all answers, unpacked.
+    /// Decompressed bytes of all response bodies.
     bytes_received: i64,
-    /// Why it indexed nothing, in one sentence.
+    /// Why nothing was indexed, in one sentence.
     error_message: Option<String>,
     created_on: String,
     started_on: Option<String>,
@@ -230,15 +230,15 @@ impl CrawlRecord {
     }
 }
 
-/// When a crawl begins.
+/// Start time of a crawl.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct StartCrawl {
-    /// RFC 3339; at once when absent.
+    /// Start time, RFC 3339; immediately when absent.
     schedule_for: Option<String>,
 }
 
-/// Begins a crawl of a website; 409 while one is not over.
+/// Starts a crawl of a website; 409 while another one is not over.
 #[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/sites/{siteId}/crawls", tag = "crawl", security(("key" = [])),
     params(("datasetId" = String, Path), ("siteId" = String, Path)), request_body = StartCrawl,
     responses((status = 202, body = CrawlRecord), (status = "4XX", body = Fault)))]
@@ -253,16 +253,16 @@ async fn start(
     Ok((StatusCode::ACCEPTED, Json(CrawlRecord::of(crawl)?)))
 }
 
-/// Which crawls.
+/// Selects crawls.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase")]
 #[into_params(parameter_in = Query, rename_all = "camelCase")]
 struct CrawlQuery {
-    /// Only those of this site.
+    /// Only crawls of this site.
     site_id: Option<String>,
-    /// Items wanted, 1 to 500.
+    /// Maximum number of items, 1 to 500.
     limit: Option<i64>,
-    /// `nextCursor` of the page before.
+    /// `nextCursor` of the previous page.
     cursor: Option<String>,
 }
 
@@ -301,7 +301,7 @@ async fn list(
     }))
 }
 
-/// Shows a crawl; its progress is streamed by `/kb/v1/events?topics=crawl_changed`.
+/// Returns a crawl; its progress is streamed by `/kb/v1/events?topics=crawl_changed`.
 #[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/crawls/{crawlId}", tag = "crawl", security(("key" = [])),
     params(("datasetId" = String, Path), ("crawlId" = String, Path)), responses((status = 200, body = CrawlRecord), (status = "4XX", body = Fault)))]
 async fn get(
@@ -313,28 +313,28 @@ async fn get(
     Ok(Json(CrawlRecord::of(crawl)?))
 }
 
-/// What became of an address.
+/// The outcome of an address.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct PageVerdict {
     url: String,
     /// `new`, `changed`, `unchanged`, `skipped` or `failed`; null while it is pending.
     verdict: Option<String>,
-    /// `pending`, `ingesting` (fetched, and on its way into the indexes) or `done`.
+    /// `pending`, `ingesting` (fetched and being ingested) or `done`.
     state: String,
-    /// Stable word for the reason: `robots`, `noindex`, `out_of_scope`, `too_deep`, `limit`, `duplicate`, `moved`, `type`, `trap`, `gone`, `timeout`, …
+    /// Stable code of the reason: `robots`, `noindex`, `out_of_scope`, `too_deep`, `limit`, `duplicate`, `moved`, `type`, `trap`, `gone`, `timeout`, …
     code: Option<String>,
     /// The reason in one sentence.
     reason: Option<String>,
-    /// What it is a copy of, or where it is now.
+    /// The address that it is a copy of or redirects to.
     other_url: Option<String>,
-    /// Links away from the start.
+    /// Number of links from the start.
     depth: i64,
-    /// The page or sitemap that led here.
+    /// The page or sitemap that links here.
     found_on: Option<String>,
     http_status: Option<i64>,
     content_type: Option<String>,
-    /// Of the answer, unpacked.
+    /// Decompressed bytes of the body.
     bytes: i64,
     millis: i64,
     document_id: Option<String>,
@@ -360,26 +360,26 @@ impl From<Seen> for PageVerdict {
     }
 }
 
-/// A page of the report.
+/// A page of the crawl report.
 #[derive(Debug, Serialize, ToSchema)]
 struct CrawlReport {
     data: Vec<PageVerdict>,
     pagination: Pagination,
 }
 
-/// Which addresses.
+/// Selects addresses.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 struct ReportQuery {
     /// `new`, `changed`, `unchanged`, `skipped`, `failed` or `pending`.
     verdict: Option<String>,
-    /// Items wanted, 1 to 500.
+    /// Maximum number of items, 1 to 500.
     limit: Option<i64>,
-    /// `nextCursor` of the page before.
+    /// `nextCursor` of the previous page.
     cursor: Option<String>,
 }
 
-/// Reports what became of every address that a crawl saw, in the order in which they were found. At most 20 × `maxPages` + 1,000 are noted.
+/// Lists the outcome of every address of a crawl in the order of discovery. At most 20 × `maxPages` + 1,000 addresses are recorded.
 #[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/crawls/{crawlId}/pages", tag = "crawl", security(("key" = [])),
     params(("datasetId" = String, Path), ("crawlId" = String, Path), ReportQuery), responses((status = 200, body = CrawlReport), (status = "4XX", body = Fault)))]
 async fn pages(
@@ -416,7 +416,7 @@ async fn pages(
     }))
 }
 
-/// Stops a crawl; a running one within two seconds. What it has found stays.
+/// Cancels a crawl; a running one stops within two seconds. Pages indexed so far stay.
 #[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/crawls/{crawlId}/cancel", tag = "crawl", security(("key" = [])),
     params(("datasetId" = String, Path), ("crawlId" = String, Path)), responses((status = 200, body = CrawlRecord), (status = "4XX", body = Fault)))]
 async fn cancel(

@@ -1,4 +1,4 @@
-//! Datasets and what is in them: creation, deletion, documents, chunks, text.
+//! Datasets and their documents: creation, deletion, status, text.
 
 use std::collections::HashMap;
 
@@ -28,13 +28,13 @@ use crate::page::Page;
 pub(super) struct ListedDataset {
     #[serde(flatten)]
     summary: DatasetSummary,
-    /// Bytes of its files; with `activity`.
+    /// Total size of its files in bytes; with `activity`.
     #[serde(skip_serializing_if = "Option::is_none")]
     size_bytes: Option<i64>,
-    /// Files that could not be ingested; with `activity`.
+    /// Number of files whose ingestion failed; with `activity`.
     #[serde(skip_serializing_if = "Option::is_none")]
     files_failed: Option<i64>,
-    /// When one of its files last changed; with `activity`, absent for an empty dataset.
+    /// Time of the latest change of a file; with `activity`, absent for an empty dataset.
     #[serde(skip_serializing_if = "Option::is_none")]
     changed_on: Option<String>,
 }
@@ -46,19 +46,19 @@ pub(super) struct Datasets {
     pagination: Pagination,
 }
 
-/// Which datasets, and whether what goes on in them is told.
+/// Paging, and whether activity is included.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct DatasetsQuery {
-    /// Items wanted, 1 to 500.
+    /// Maximum number of items, 1 to 500.
     limit: Option<i64>,
-    /// `nextCursor` of the page before.
+    /// `nextCursor` of the previous page.
     cursor: Option<String>,
-    /// Adds `sizeBytes`, `filesFailed` and `changedOn`, which looks at every file.
+    /// Adds `sizeBytes`, `filesFailed` and `changedOn`, which requires reading every file's row.
     activity: Option<bool>,
 }
 
-/// Lists the datasets that the key may see.
+/// Lists the datasets that are visible to the key.
 #[utoipa::path(get, path = "/kb/v1/datasets", tag = "kb", security(("key" = [])), params(DatasetsQuery),
     responses((status = 200, body = Datasets), (status = "4XX", body = Fault)))]
 pub(super) async fn list(
@@ -104,7 +104,7 @@ pub(super) struct CreateDataset {
     parse_type: Option<String>,
     /// `NODE_NATIVE` or `DOCLING`; `NODE_NATIVE` when absent.
     parser_engine: Option<String>,
-    /// Where `MANUAL` cuts; a line of three dashes when absent.
+    /// Delimiter of `MANUAL` chunking; a line of three dashes when absent.
     delimiter: Option<String>,
     #[serde(default)]
     allowed_agent_roles: Vec<String>,
@@ -136,7 +136,7 @@ pub(super) async fn create(
     Ok((StatusCode::CREATED, Json((&dataset).into())))
 }
 
-/// Deletes a dataset with all its documents, for good.
+/// Permanently deletes a dataset with all its documents.
 #[utoipa::path(delete, path = "/kb/v1/datasets/{datasetId}", tag = "kb", security(("key" = [])), params(("datasetId" = String, Path)),
     responses((status = 204), (status = "4XX", body = Fault)))]
 pub(super) async fn remove(
@@ -148,7 +148,7 @@ pub(super) async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// A document with everything known about it.
+/// A document with all its properties.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct DocumentDetail {
@@ -157,31 +157,31 @@ pub(super) struct DocumentDetail {
     title: Option<String>,
     url: Option<String>,
     published_at: Option<String>,
-    /// SHA-256 of the source.
+    /// SHA-256 of the source file.
     sha256: String,
     progress: i64,
     error_code: Option<String>,
-    /// Engine that read it.
+    /// Parser engine that read it.
     engine: Option<String>,
-    /// What was left out or guessed.
+    /// Content that was left out or guessed while parsing.
     warnings: Vec<String>,
     #[schema(value_type = Object)]
     metadata: Value,
     job_id: String,
-    /// The caller's own id.
+    /// The caller's own id of the document.
     external_id: Option<String>,
-    /// The archive or message that holds it.
+    /// Id of the archive or message that contains it.
     parent_id: Option<String>,
-    /// 1, and one more each time other bytes took its place.
+    /// Version: 1, increased each time the content is replaced.
     version: i64,
-    /// Other names under which the same bytes were uploaded and linked.
+    /// Other file names under which the same bytes were uploaded and linked.
     aliases: Vec<String>,
-    /// The last page with text, where the format has pages and the file was parsed.
+    /// Number of the last page with text, if the format has pages and the file was parsed.
     pages: Option<i64>,
-    /// Chunks of the running ingestion, and how many of them are embedded.
+    /// Number of chunks in the current ingestion, and how many of them are embedded.
     chunks_total: i64,
     chunks_embedded: i64,
-    /// Seconds until its chunks are embedded, from the pace so far.
+    /// Estimated seconds until all chunks are embedded, from the rate so far.
     eta_seconds: Option<f64>,
     updated_on: String,
 }
@@ -209,7 +209,7 @@ impl TryFrom<&Document> for DocumentDetail {
             pages: d.pages,
             chunks_total: d.chunks_total,
             chunks_embedded: d.chunks_embedded,
-            // The row says when it was last written; the pace until then is what is known.
+            // Measured up to the row's last update.
             eta_seconds: d.eta_seconds(d.updated_on),
             updated_on: d.updated_on.rfc3339(),
         })
@@ -244,7 +244,7 @@ pub(super) async fn documents(
     }))
 }
 
-/// Shows a document.
+/// Returns a document.
 #[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/documents/{documentId}", tag = "kb", security(("key" = [])),
     params(("datasetId" = String, Path), ("documentId" = String, Path)), responses((status = 200, body = DocumentDetail), (status = "4XX", body = Fault)))]
 pub(super) async fn document(
@@ -287,7 +287,7 @@ pub(super) async fn update_document(
     Ok(Json((&document).try_into()?))
 }
 
-/// Removes a document, what is inside it, and their chunks for good.
+/// Permanently removes a document, the documents inside it, and their chunks.
 #[utoipa::path(delete, path = "/kb/v1/datasets/{datasetId}/documents/{documentId}", tag = "kb", security(("key" = [])),
     params(("datasetId" = String, Path), ("documentId" = String, Path)), responses((status = 204), (status = "4XX", body = Fault)))]
 pub(super) async fn remove_document(
@@ -299,22 +299,22 @@ pub(super) async fn remove_document(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Why a document is, or is not, searchable.
+/// The search status of a document.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct WhyRecord {
-    /// Whether keyword search finds it.
+    /// Whether keyword search can find it.
     by_words: bool,
-    /// Whether vector search finds it.
+    /// Whether vector search can find it.
     by_meaning: bool,
     /// Stable code: `searchable`, `disabled`, `chunks_disabled`, `queued`, `waiting_for_retry`, `parsing`, `embedding`, `indexing`, `no_text`, or
     /// the code of the failure.
     code: String,
-    /// One sentence.
+    /// The reason in one sentence.
     reason: String,
 }
 
-/// Says in one sentence why a document is, or is not, searchable.
+/// Explains in one sentence why a document is, or is not, searchable.
 #[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/documents/{documentId}/why", tag = "kb", security(("key" = [])),
     params(("datasetId" = String, Path), ("documentId" = String, Path)), responses((status = 200, body = WhyRecord), (status = "4XX", body = Fault)))]
 pub(super) async fn why(
@@ -331,7 +331,7 @@ pub(super) async fn why(
     }))
 }
 
-/// The normalised text of a document, over which chunks are spans.
+/// Returns the normalised text of a document, to which the ranges of chunks refer.
 #[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/documents/{documentId}/text", tag = "kb", security(("key" = [])),
     params(("datasetId" = String, Path), ("documentId" = String, Path)), responses((status = 200, body = String, content_type = "text/plain"), (status = "4XX", body = Fault)))]
 pub(super) async fn text(

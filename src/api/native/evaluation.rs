@@ -1,4 +1,4 @@
-//! Evaluation: defaults of searches and their undo, history, feedback, query sets, runs, comparison, calibration and tuning.
+//! Evaluation: search defaults and their history, query history, feedback, query sets, runs, comparison, calibration and tuning.
 
 use std::time::Duration;
 
@@ -43,21 +43,21 @@ pub(super) fn routes() -> OpenApiRouter<Service> {
         .routes(routes!(calibrate_run))
 }
 
-/// Defaults that were in force.
+/// An earlier version of the search defaults.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct DefaultsVersion {
     defaults: Defaults,
-    /// Why they were set.
+    /// Reason of the change.
     reason: String,
     created_on: String,
 }
 
-/// Settings that searches take when they name none.
+/// Default search settings of a dataset.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct DefaultsRecord {
     defaults: Defaults,
-    /// Every value that they had, latest first.
+    /// All versions, latest first.
     history: Vec<DefaultsVersion>,
 }
 
@@ -83,7 +83,7 @@ async fn defaults_record(
     }))
 }
 
-/// The settings that searches of a dataset take when they name none.
+/// Returns the default search settings of a dataset.
 #[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/search-defaults", tag = "evaluation", security(("key" = [])), params(("datasetId" = String, Path)),
     responses((status = 200, body = DefaultsRecord), (status = "4XX", body = Fault)))]
 pub(super) async fn get_defaults(
@@ -94,7 +94,7 @@ pub(super) async fn get_defaults(
     Ok(defaults_record(&service, &caller, &dataset).await?)
 }
 
-/// Sets them; the value before stays and can be gone back to.
+/// Sets the search defaults; the previous version can be restored.
 #[utoipa::path(put, path = "/kb/v1/datasets/{datasetId}/search-defaults", tag = "evaluation", security(("key" = [])), params(("datasetId" = String, Path)),
     request_body = Defaults, responses((status = 200, body = DefaultsRecord), (status = "4XX", body = Fault)))]
 pub(super) async fn set_defaults(
@@ -104,14 +104,14 @@ pub(super) async fn set_defaults(
     Body(body): Body<serde_json::Value>,
 ) -> Result<Json<DefaultsRecord>, Problem> {
     defaults::get(&service.app, &caller, &dataset).await?;
-    // A misspelt name would silently change nothing.
+    // A misspelt name would otherwise be ignored.
     let new: Defaults = serde_json::from_value(body)
         .map_err(|e| Error::invalid("defaults_invalid", e.to_string()))?;
     defaults::set(&service.app, &caller, &dataset, &new, "set by hand").await?;
     Ok(defaults_record(&service, &caller, &dataset).await?)
 }
 
-/// Goes back to the value before.
+/// Restores the previous version of the search defaults.
 #[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/search-defaults/undo", tag = "evaluation", security(("key" = [])), params(("datasetId" = String, Path)),
     responses((status = 200, body = DefaultsRecord), (status = "4XX", body = Fault)))]
 pub(super) async fn undo_defaults(
@@ -123,19 +123,19 @@ pub(super) async fn undo_defaults(
     Ok(defaults_record(&service, &caller, &dataset).await?)
 }
 
-/// A remembered query.
+/// A query in the history.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct AskedRecord {
     id: String,
     query: String,
     settings: Remembered,
-    /// At most 20.
+    /// Its hits, at most 20.
     results: Vec<Shown>,
     hits: i64,
     confident: bool,
     milliseconds: f64,
-    /// Id of the key; absent for the command line, `sandbox` for what people tried there.
+    /// Id of the key; absent for the command line, `sandbox` for queries from the sandbox.
     key_id: Option<String>,
     created_on: String,
 }
@@ -158,28 +158,28 @@ impl TryFrom<Asked> for AskedRecord {
     }
 }
 
-/// A page of remembered queries.
+/// A page of the query history.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct History {
     data: Vec<AskedRecord>,
     pagination: Pagination,
 }
 
-/// Which queries.
+/// Selects queries.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct HistoryQuery {
     /// `all`, `withoutHits` or `notConfident`; `all` when absent.
     which: Option<String>,
-    /// `all`, `sandbox` for what people tried there, or `programs`; `all` when absent.
+    /// `all`, `sandbox` for queries from the sandbox, or `programs`; `all` when absent.
     by: Option<String>,
-    /// Items wanted, 1 to 500.
+    /// Maximum number of items, 1 to 500.
     limit: Option<i64>,
-    /// `nextCursor` of the page before.
+    /// `nextCursor` of the previous page.
     cursor: Option<String>,
 }
 
-/// Lists what was asked of a dataset, latest first.
+/// Lists the query history of a dataset, latest first.
 #[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/queries", tag = "evaluation", security(("key" = [])), params(("datasetId" = String, Path), HistoryQuery),
     responses((status = 200, body = History), (status = "4XX", body = Fault)))]
 pub(super) async fn list_history(
@@ -220,14 +220,14 @@ pub(super) async fn list_history(
     }))
 }
 
-/// Whether to remember.
+/// Whether queries are recorded.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct HistoryRequest {
-    /// Whether queries are remembered from now on; what was remembered stays until it is forgotten.
+    /// Whether queries are recorded from now on; recorded ones stay until they are deleted.
     remember: Option<bool>,
 }
 
-/// Sets whether the queries of a dataset are remembered.
+/// Enables or disables the query history of a dataset.
 #[utoipa::path(patch, path = "/kb/v1/datasets/{datasetId}/queries", tag = "evaluation", security(("key" = [])), params(("datasetId" = String, Path)),
     request_body = HistoryRequest, responses((status = 204), (status = "4XX", body = Fault)))]
 pub(super) async fn set_history(
@@ -244,13 +244,13 @@ pub(super) async fn set_history(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// How many were forgotten.
+/// The result of deleting the history.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Forgotten {
     forgotten: u64,
 }
 
-/// Forgets what was asked of a dataset.
+/// Deletes the query history of a dataset.
 #[utoipa::path(delete, path = "/kb/v1/datasets/{datasetId}/queries", tag = "evaluation", security(("key" = [])), params(("datasetId" = String, Path)),
     responses((status = 200, body = Forgotten), (status = "4XX", body = Fault)))]
 pub(super) async fn forget_history(
@@ -262,15 +262,15 @@ pub(super) async fn forget_history(
     Ok(Json(Forgotten { forgotten }))
 }
 
-/// A query asked again.
+/// The result of replaying a query.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Replayed {
     query: AskedRecord,
-    /// Hits of now in order, then those that are gone.
+    /// Current hits in order, followed by those that are gone.
     results: Vec<Moved>,
 }
 
-/// Asks a remembered query again with its settings, and shows what moved.
+/// Runs a recorded query again with its settings, and shows how the ranks changed.
 #[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/queries/{queryId}/replay", tag = "evaluation", security(("key" = [])),
     params(("datasetId" = String, Path), ("queryId" = String, Path)), responses((status = 200, body = Replayed), (status = "4XX", body = Fault)))]
 pub(super) async fn replay(
@@ -285,20 +285,20 @@ pub(super) async fn replay(
     }))
 }
 
-/// What somebody thought of a hit.
+/// Feedback on a hit.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct FeedbackRequest {
     query: String,
     dataset_id: String,
-    /// The hit, or its document.
+    /// Id of the hit's chunk, or use `documentId`.
     chunk_id: Option<String>,
     document_id: Option<String>,
-    /// 0 no answer, 1 useful, 2 an answer.
+    /// Grade: 0 not relevant, 1 useful, 2 an answer.
     grade: i64,
 }
 
-/// Takes feedback on a hit; it becomes a label in the dataset's query set named `feedback`.
+/// Records feedback on a hit as a label in the dataset's query set named `feedback`.
 #[utoipa::path(post, path = "/kb/v1/feedback", tag = "evaluation", security(("key" = [])), request_body = FeedbackRequest,
     responses((status = 204), (status = "4XX", body = Fault)))]
 pub(super) async fn feedback(
@@ -325,7 +325,7 @@ pub(super) struct SetRecord {
     id: String,
     dataset_id: String,
     name: String,
-    /// How many queries it has.
+    /// Number of queries.
     queries: i64,
     created_on: String,
     updated_on: String,
@@ -344,7 +344,7 @@ impl From<QuerySet> for SetRecord {
     }
 }
 
-/// Query sets.
+/// The query sets of a dataset.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Sets {
     data: Vec<SetRecord>,
@@ -390,9 +390,9 @@ pub(super) async fn create_set(
 pub(super) struct QueryRecord {
     id: String,
     text: String,
-    /// From document id, or passage (`document@start-end`, in characters), to grade: 0 no answer, 1 useful, 2 an answer.
+    /// From document id, or passage (`document@start-end`, in characters), to grade: 0 not relevant, 1 useful, 2 an answer.
     labels: Labels,
-    /// Whether it was made from a title or heading.
+    /// Whether it was generated from a title or heading.
     generated: bool,
     created_on: String,
 }
@@ -405,7 +405,7 @@ pub(super) struct SetDetail {
     data: Vec<QueryRecord>,
 }
 
-/// A query set, by id or name, with its queries.
+/// Returns a query set, by id or name, with its queries.
 #[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/query-sets/{querySetId}", tag = "evaluation", security(("key" = [])),
     params(("datasetId" = String, Path), ("querySetId" = String, Path)), responses((status = 200, body = SetDetail), (status = "4XX", body = Fault)))]
 pub(super) async fn get_set(
@@ -451,7 +451,7 @@ pub(super) async fn remove_set(
 #[serde(deny_unknown_fields)]
 pub(super) struct QueryRequest {
     text: String,
-    /// From document or chunk id, passage (`document@start-end`), external id or file name to grade. Empty: nothing answers it.
+    /// From document or chunk id, passage (`document@start-end`), external id or file name to grade. Empty: the query is unanswerable.
     #[serde(default)]
     labels: Labels,
 }
@@ -463,12 +463,12 @@ pub(super) struct QueriesRequest {
     queries: Vec<QueryRequest>,
 }
 
-/// What was added.
+/// The result of adding queries.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Added {
-    /// Queries that the set did not have.
+    /// Number of new queries.
     added: usize,
-    /// Names among the labels that are no document or chunk of the dataset; they were left out.
+    /// Label names that match no document or chunk of the dataset; they were ignored.
     unknown: Vec<String>,
 }
 
@@ -483,7 +483,7 @@ async fn add(
     Ok(Json(Added { added, unknown }))
 }
 
-/// Adds queries with labels; one with the same words gets these labels in addition to its own.
+/// Adds queries with labels; for a query with the same text, the labels are added to the existing ones.
 #[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/query-sets/{querySetId}/queries", tag = "evaluation", security(("key" = [])),
     params(("datasetId" = String, Path), ("querySetId" = String, Path)), request_body = QueriesRequest,
     responses((status = 200, body = Added), (status = "4XX", body = Fault)))]
@@ -518,17 +518,17 @@ pub(super) async fn remove_query(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// What queries are made from.
+/// Source of generated queries.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct SyntheticRequest {
     /// `titles` or `headings`.
     #[serde(default)]
     from: String,
-    /// At most so many; 200 when absent.
+    /// Maximum number of queries; 200 when absent.
     limit: Option<usize>,
 }
 
-/// Adds known-item queries: titles or headings that only one document has, which that document answers.
+/// Adds known-item queries: titles or headings that only one document has, with that document as the answer.
 #[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/query-sets/{querySetId}/synthetic", tag = "evaluation", security(("key" = [])),
     params(("datasetId" = String, Path), ("querySetId" = String, Path)), request_body = SyntheticRequest,
     responses((status = 200, body = Added), (status = "4XX", body = Fault)))]
@@ -551,18 +551,18 @@ pub(super) async fn synthetic(
     Ok(add(&service, &caller, &dataset, &set, queries).await?)
 }
 
-/// Files with queries and labels, as text; either `csv`, or `topics` and `qrels`.
+/// Queries and labels as file contents; either `csv`, or `topics` and `qrels`.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct ImportRequest {
-    /// Columns query, document (id, external id or file name; empty: nothing answers it) and grade.
+    /// CSV with the columns query, document (id, external id or file name; empty: unanswerable) and grade.
     csv: Option<String>,
     /// Lines of id, tab and text, or of JSON with `_id` and `text`.
     topics: Option<String>,
-    /// Lines of query, 0, document and grade, or without the 0.
+    /// Lines of query, 0, document and grade; the 0 is optional.
     qrels: Option<String>,
 }
 
-/// Adds queries from CSV, TREC or BEIR files.
+/// Imports queries from CSV, TREC or BEIR files.
 #[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/query-sets/{querySetId}/import", tag = "evaluation", security(("key" = [])),
     params(("datasetId" = String, Path), ("querySetId" = String, Path)), request_body = ImportRequest,
     responses((status = 200, body = Added), (status = "4XX", body = Fault)))]
@@ -585,7 +585,7 @@ pub(super) async fn import(
     Ok(add(&service, &caller, &dataset, &set, queries).await?)
 }
 
-/// A run.
+/// An evaluation run.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct RunRecord {
@@ -595,19 +595,19 @@ pub(super) struct RunRecord {
     name: String,
     /// `queued`, `done` or `failed`.
     status: String,
-    /// Why it failed.
+    /// Reason of the failure.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
-    /// How it searched, with what it took from the dataset's defaults; not of a tuning.
+    /// Effective search settings, including those from the dataset's defaults; absent for a tuning.
     #[serde(skip_serializing_if = "Option::is_none")]
     configuration: Option<Settings>,
-    /// The means, when a run is done.
+    /// Mean measures, when a run is done.
     #[serde(skip_serializing_if = "Option::is_none")]
     summary: Option<Summary>,
-    /// What was found, when a tuning is done.
+    /// Result of a tuning, when it is done.
     #[serde(skip_serializing_if = "Option::is_none")]
     tuning: Option<Tuning>,
-    /// Every query with its measures; not in lists.
+    /// Measures of every query; absent in lists.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     queries: Vec<Measured>,
     created_on: String,
@@ -644,7 +644,7 @@ impl TryFrom<Run> for RunRecord {
     }
 }
 
-/// Runs.
+/// The runs over a query set.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Runs {
     data: Vec<RunRecord>,
@@ -667,13 +667,13 @@ pub(super) async fn list_runs(
     }))
 }
 
-/// A configuration to run.
+/// A configuration to evaluate.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct RunRequest {
-    /// What the run is called.
+    /// Name of the run.
     #[serde(default)]
     name: String,
-    /// How to search, with the generation.
+    /// Search settings, including the generation.
     #[serde(default)]
     #[schema(value_type = Settings)]
     configuration: Strict,
@@ -682,7 +682,7 @@ pub(super) struct RunRequest {
     wait_seconds: Option<u64>,
 }
 
-/// The answer to a new run: 201 when it was done in time, 202 while it goes on.
+/// Returns the response to a new run: 201 when it completed in time, 202 while it is still running.
 async fn answered(
     service: &Service,
     caller: &crate::auth::Caller,
@@ -699,7 +699,7 @@ async fn answered(
     Ok((status, Json(run.try_into()?)))
 }
 
-/// Runs a configuration over a query set and keeps the measures of every query. A job: `GET …/runs/{runId}` shows how far it is.
+/// Evaluates a configuration over a query set and stores the measures of every query. Runs as a job: `GET …/runs/{runId}` returns its state.
 #[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/query-sets/{querySetId}/runs", tag = "evaluation", security(("key" = [])),
     params(("datasetId" = String, Path), ("querySetId" = String, Path)), request_body = RunRequest,
     responses((status = 201, body = RunRecord), (status = 202, body = RunRecord), (status = "4XX", body = Fault)))]
@@ -723,14 +723,14 @@ pub(super) async fn create_run(
     Ok(answered(&service, &caller, run, body.wait_seconds).await?)
 }
 
-/// Whether to apply what is found.
+/// Whether to apply the tuned settings.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct TuneRequest {
-    /// Make the best settings the dataset's defaults, if they are better on the other half of the queries by more than chance.
+    /// Makes the best settings the dataset's defaults if the gain on the test half of the queries is significant.
     #[serde(default)]
     apply: bool,
-    /// With `apply`: apply them also when the gain may be chance, unless they are worse.
+    /// With `apply`: applies them even if the gain is not significant, unless the result is worse on average.
     #[serde(default)]
     allow_uncertain_gain: bool,
     /// Seconds to wait for the result, 0 to 25; 20 when absent.
@@ -738,7 +738,7 @@ pub(super) struct TuneRequest {
     wait_seconds: Option<u64>,
 }
 
-/// Finds the best settings on one half of the labelled queries and reports them on the other half. A job: `GET …/runs/{runId}` shows how far it is.
+/// Finds the best settings on one half of the labelled queries and reports them on the other half. Runs as a job: `GET …/runs/{runId}` returns its state.
 #[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/query-sets/{querySetId}/tune", tag = "evaluation", security(("key" = [])),
     params(("datasetId" = String, Path), ("querySetId" = String, Path)), request_body = TuneRequest,
     responses((status = 201, body = RunRecord), (status = 202, body = RunRecord), (status = "4XX", body = Fault)))]
@@ -757,7 +757,7 @@ pub(super) async fn tune_set(
     Ok(answered(&service, &caller, run, body.wait_seconds).await?)
 }
 
-/// A run with every query.
+/// Returns a run with the measures of every query.
 #[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/runs/{runId}", tag = "evaluation", security(("key" = [])),
     params(("datasetId" = String, Path), ("runId" = String, Path)), responses((status = 200, body = RunRecord), (status = "4XX", body = Fault)))]
 pub(super) async fn get_run(
@@ -781,11 +781,11 @@ pub(super) async fn remove_run(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Which run to compare with.
+/// Selects the run to compare with.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct CompareQuery {
-    /// The other run.
+    /// Id of the other run.
     #[serde(default)]
     with: String,
 }
@@ -804,7 +804,7 @@ pub(super) async fn compare_runs(
     ))
 }
 
-/// How scores relate to answers in a run, and the thresholds that follow.
+/// Returns the calibration of a run: how scores relate to relevance, and the resulting thresholds.
 #[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/runs/{runId}/calibration", tag = "evaluation", security(("key" = [])),
     params(("datasetId" = String, Path), ("runId" = String, Path)), responses((status = 200, body = Calibration), (status = "4XX", body = Fault)))]
 pub(super) async fn calibrate_run(

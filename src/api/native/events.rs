@@ -1,4 +1,4 @@
-//! Events as they happen (SSE). A stream resumes after `Last-Event-ID`; without one it starts with what happens from now on.
+//! Live events (SSE). A stream resumes after `Last-Event-ID`; without it, it starts with the next event.
 
 use std::convert::Infallible;
 
@@ -14,21 +14,22 @@ use crate::api::{Service, stream};
 use crate::auth::{Caller, Scope};
 use crate::events::{Event, Stored};
 
-/// Which events.
+/// Selects events.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(rename_all = "camelCase")]
 #[into_params(rename_all = "camelCase")]
 pub(super) struct EventQuery {
-    /// Only those of this dataset.
+    /// Only events of this dataset.
     dataset_id: Option<String>,
-    /// Only these topics, separated by commas.
+    /// Only these topics, comma-separated.
     topics: Option<String>,
-    /// The same as the header `Last-Event-ID`, for clients that cannot set headers.
+    /// Same as the header `Last-Event-ID`, for clients that cannot set headers.
     last_event_id: Option<i64>,
 }
 
-/// Streams events: those of the tenant to keys with `kb:read`, and to others that are confined to no dataset what they caused themselves. `id` is the position to resume after, `event` the topic, `data` the event as JSON.
+/// Streams events. Keys with `kb:read` receive all events of the tenant; other keys without a dataset restriction receive the events that they caused. `id` is
+/// the position to resume after, `event` the topic, `data` the event as JSON.
 #[utoipa::path(get, path = "/kb/v1/events", tag = "kb", security(("key" = [])), params(EventQuery),
     responses((status = 200, body = Event, content_type = "text/event-stream"), (status = "4XX", body = Fault)))]
 pub(super) async fn listen(
@@ -39,7 +40,7 @@ pub(super) async fn listen(
 ) -> Result<Sse<impl Stream<Item = Result<SseEvent, Infallible>>>, Problem> {
     let reads = caller.may(Scope::KbRead);
     if !reads {
-        // An agent that only pushes may hear how that went.
+        // Without `kb:read`, a key receives only its own events.
         caller.refuse_confined()?;
     }
     let after = stream::resumes(&headers, query.last_event_id)?;
@@ -60,7 +61,7 @@ pub(super) async fn listen(
         }
         caller.may(Scope::KbRead)
             && (event.topic != "agent-task-update" || caller.may(Scope::ProjectsRead))
-            // What is about no dataset is for those who are confined to none.
+            // Events without a dataset are only for keys without a dataset restriction.
             && dataset.map_or(caller.datasets().is_none(), |id| caller.sees(id))
     };
     Ok(stream::of_events(&service.app, caller, after, Box::new(wanted)).await?)

@@ -1,4 +1,4 @@
-//! Generations: another chunking or model, built beside the one that is searched, compared, switched to and back.
+//! Generations of an index: built with another chunking or model beside the live one, compared, switched to and back.
 
 use std::collections::HashSet;
 
@@ -26,7 +26,7 @@ pub(super) fn routes() -> OpenApiRouter<Service> {
         .routes(routes!(compare))
 }
 
-/// A generation.
+/// A generation of a dataset's index.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct GenerationRecord {
@@ -38,16 +38,16 @@ pub(super) struct GenerationRecord {
     chunk_overlap: i64,
     parse_type: String,
     parser_engine: String,
-    /// Documents that it has in their current version, of how many.
+    /// Number of documents that it has in their current version, and the total.
     documents_ready: i64,
     documents_total: i64,
-    /// Documents that could not be read with its settings.
+    /// Number of documents that could not be parsed with its settings.
     documents_failed: i64,
     chunks: i64,
-    /// Seconds until it has every document, from the speed of embedding measured in this process.
+    /// Estimated seconds until it has every document, from the embedding rate measured in this process.
     eta_seconds: Option<f64>,
     created_on: String,
-    /// Last time it became, or ceased to be, the one that is searched.
+    /// Last time at which it became live or was replaced.
     switched_on: Option<String>,
 }
 
@@ -97,7 +97,7 @@ pub(super) async fn list(
     }))
 }
 
-/// What differs from the dataset's settings; absent fields stay.
+/// Settings that differ from the dataset's; absent fields are unchanged.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct BuildRequest {
@@ -106,11 +106,11 @@ pub(super) struct BuildRequest {
     parse_type: Option<String>,
     parser_engine: Option<String>,
     delimiter: Option<String>,
-    /// A model from `cairn models list`; absent: the one that the server is configured for.
+    /// A model from `cairn models list`; the configured model when absent.
     embedding_model: Option<String>,
 }
 
-/// Begins to build a generation with other settings or another model. The dataset is searched as it is meanwhile.
+/// Starts building a generation with other settings or another model. The live generation is searched meanwhile.
 #[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/generations", tag = "kb", security(("key" = [])), params(("datasetId" = String, Path)),
     request_body = BuildRequest, responses((status = 202, body = GenerationRecord), (status = "4XX", body = Fault)))]
 pub(super) async fn build(
@@ -139,7 +139,7 @@ pub(super) async fn build(
     ))
 }
 
-/// Makes a generation the one that is searched, in one transaction; also back to an earlier one.
+/// Makes a generation the live one, in one transaction; also switches back to an earlier one.
 #[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/generations/{number}/switch", tag = "kb", security(("key" = [])),
     params(("datasetId" = String, Path), ("number" = i64, Path)), responses((status = 200, body = GenerationRecord), (status = "4XX", body = Fault)))]
 pub(super) async fn switch(
@@ -152,7 +152,7 @@ pub(super) async fn switch(
     Ok(Json(record(&service, generation, live)))
 }
 
-/// Removes a generation that is not searched.
+/// Removes a generation that is not live.
 #[utoipa::path(delete, path = "/kb/v1/datasets/{datasetId}/generations/{number}", tag = "kb", security(("key" = [])),
     params(("datasetId" = String, Path), ("number" = i64, Path)), responses((status = 204), (status = "4XX", body = Fault)))]
 pub(super) async fn remove(
@@ -164,15 +164,15 @@ pub(super) async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Queries with the documents that answer them.
+/// Labelled queries.
 #[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct CompareRequest {
-    /// At most 500.
+    /// Queries with their relevant documents, at most 500.
     #[serde(default)]
     queries: Vec<LabelledQuery>,
 }
 
-/// A query with the documents that answer it.
+/// A query with its relevant documents.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct LabelledQuery {
@@ -180,7 +180,7 @@ pub(super) struct LabelledQuery {
     document_ids: HashSet<String>,
 }
 
-/// A generation beside the one that is searched, by documents.
+/// Measures of a generation and of the live one, by documents.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = GenerationComparison)]
 pub(super) struct Comparison {
@@ -190,7 +190,7 @@ pub(super) struct Comparison {
     generation: Measures,
 }
 
-/// Measures a generation beside the one that is searched, on labelled queries.
+/// Compares a generation with the live one on labelled queries.
 #[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/generations/{number}/compare", tag = "kb", security(("key" = [])),
     params(("datasetId" = String, Path), ("number" = i64, Path)), request_body = CompareRequest,
     responses((status = 200, body = Comparison), (status = "4XX", body = Fault)))]

@@ -1,4 +1,4 @@
-//! Jobs: what is queued, running, dead; cancel and retry.
+//! Jobs: list, cancel and retry.
 
 use axum::Json;
 use axum::extract::State;
@@ -23,15 +23,15 @@ pub(super) struct JobRecord {
     status: String,
     document_id: Option<String>,
     crawl_id: Option<String>,
-    /// Attempts begun since the last progress.
+    /// Attempts started since the last progress.
     attempts: i64,
     /// Attempts that failed with an error.
     failures: i64,
-    /// Failures allowed.
+    /// Maximum number of failures.
     max_attempts: i64,
     run_at: String,
     cancel_requested: bool,
-    /// Cause of the last failed attempt.
+    /// Error of the last failed attempt.
     last_error: Option<String>,
     created_on: String,
     updated_on: String,
@@ -74,15 +74,15 @@ impl From<Job> for JobRecord {
     }
 }
 
-/// Which jobs.
+/// Selects jobs.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct JobQuery {
     /// `queued`, `running`, `done`, `dead` or `cancelled`.
     status: Option<String>,
-    /// Items wanted, 1 to 500.
+    /// Maximum number of items, 1 to 500.
     limit: Option<i64>,
-    /// `nextCursor` of the page before.
+    /// `nextCursor` of the previous page.
     cursor: Option<String>,
 }
 
@@ -126,7 +126,7 @@ pub(super) async fn list(
     }))
 }
 
-/// Shows a job.
+/// Returns a job.
 #[utoipa::path(get, path = "/kb/v1/jobs/{jobId}", tag = "kb", security(("key" = [])), params(("jobId" = String, Path)),
     responses((status = 200, body = JobRecord), (status = "4XX", body = Fault)))]
 pub(super) async fn get(
@@ -142,7 +142,7 @@ pub(super) async fn get(
     ))
 }
 
-/// Stops a job; a running one within two seconds.
+/// Cancels a job; a running one stops within two seconds.
 #[utoipa::path(post, path = "/kb/v1/jobs/{jobId}/cancel", tag = "kb", security(("key" = [])), params(("jobId" = String, Path)),
     responses((status = 200, body = JobRecord), (status = "4XX", body = Fault)))]
 pub(super) async fn cancel(
@@ -156,7 +156,7 @@ pub(super) async fn cancel(
     Ok(Json(job.into()))
 }
 
-/// Runs a dead or cancelled job again, with all its attempts.
+/// Runs a dead or cancelled job again, with the full number of attempts.
 #[utoipa::path(post, path = "/kb/v1/jobs/{jobId}/retry", tag = "kb", security(("key" = [])), params(("jobId" = String, Path)),
     responses((status = 200, body = JobRecord), (status = "4XX", body = Fault)))]
 pub(super) async fn retry(

@@ -1,4 +1,4 @@
-//! `/kb/v1`: what Cairn adds to the contracts.
+//! `/kb/v1`: Cairn's own API, which extends the contracts.
 
 mod access;
 mod answer;

@@ -1,4 +1,4 @@
-//! People of the tenant: those whom agents see as its users.
+//! People of the tenant, which agents see as its users.
 
 use axum::Json;
 use axum::extract::State;
@@ -38,13 +38,13 @@ impl From<User> for PersonRecord {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewPerson {
-    /// 1 to 200 characters; no two people have the same.
+    /// Unique name, 1 to 200 characters.
     name: String,
-    /// Mail address.
+    /// Email address.
     email: Option<String>,
 }
 
-/// Everybody.
+/// The people of the tenant.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct People {
     data: Vec<PersonRecord>,
@@ -63,7 +63,7 @@ pub(super) async fn list(
     }))
 }
 
-/// Adds a person, as a member.
+/// Adds a person with the role `member`.
 #[utoipa::path(post, path = "/kb/v1/users", tag = "kb", security(("key" = [])), request_body = NewPerson,
     responses((status = 201, body = PersonRecord), (status = "4XX", body = Fault)))]
 pub(super) async fn add(
@@ -82,7 +82,7 @@ pub(super) async fn add(
     Ok((StatusCode::CREATED, Json(user.into())))
 }
 
-/// Removes a person; the owner stays.
+/// Removes a person; the owner cannot be removed.
 #[utoipa::path(delete, path = "/kb/v1/users/{userId}", tag = "kb", security(("key" = [])), params(("userId" = String, Path)),
     responses((status = 204), (status = "4XX", body = Fault)))]
 pub(super) async fn remove(

@@ -1,4 +1,4 @@
-//! Search with everything that the contract lacks: fusion, metadata filters, highlights, explanation.
+//! Search with the options that the contracts lack: fusion, metadata filters, highlights, explanation.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ use crate::search::settings;
 use crate::search::why_not::{Expected, WhyNot};
 use crate::search::{self, Explanation, Hit, Passage, Request, Settings};
 
-/// A search.
+/// A search request.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = KbSearchRequest)]
@@ -30,19 +30,19 @@ pub(super) struct SearchRequest {
     dataset_ids: Vec<String>,
     #[serde(flatten)]
     settings: Settings,
-    /// `nextCursor` of the page before.
+    /// `nextCursor` of the previous page.
     cursor: Option<String>,
-    /// Whether every hit explains its score.
+    /// Whether every hit includes an explanation of its score.
     explain: Option<bool>,
-    /// False asks the indexes in any case; remembered answers say `cached`.
+    /// Whether a cached answer may be returned, marked `cached`; `false` always queries the indexes.
     cache: Option<bool>,
-    /// Nothing else: a misspelt name would silently change nothing.
+    /// Collects unknown members, which are rejected: a misspelt name would otherwise be ignored.
     #[serde(flatten)]
     #[schema(ignore)]
     others: BTreeMap<String, serde_json::Value>,
 }
 
-/// Hits.
+/// Search results.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = KbSearchResponse)]
@@ -50,37 +50,37 @@ pub(super) struct SearchResponse {
     results: Vec<SearchResult>,
     /// Distinct candidates that were scored, before `minScore` and `topK`.
     candidates: usize,
-    /// How many there are, and of what.
+    /// Numbers of candidates, matching chunks and documents.
     totals: Totals,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     facets: Vec<Facet>,
-    /// Whether the best hit is good enough to be an answer.
+    /// Whether the best hit is likely to be an answer.
     confidence: Confidence,
-    /// The query with known words in the place of unknown ones.
+    /// Suggested query, with unknown words replaced by known ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     did_you_mean: Option<String>,
-    /// What the cross-encoder did, when it was asked.
+    /// Details of reranking, when it was requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     reranking: Option<Reranking>,
-    /// Absent on the last page.
+    /// Cursor of the next page; absent on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     next_cursor: Option<String>,
-    /// Tokens of all hits, when there is a budget, and how many hits it left out.
+    /// Tokens of all hits, with a budget, and the number of hits that it left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     tokens: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     trimmed: Option<usize>,
-    /// Whether the answer was remembered; it is that of this moment all the same.
+    /// Whether the answer came from the cache; cached answers are never outdated.
     cached: bool,
-    /// Whether nothing was found because of what the query excludes (`-word`), so that it was read as plain words. Absent when not.
+    /// Whether the query's exclusions (`-word`) left no results, so that it was searched as plain keywords. Absent when not.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     read_as_plain: bool,
-    /// What the answer had to do without: `vectors`, or an index that is not complete, as in `keyword index 40 % built`. Such an answer is neither complete
-    /// nor confident. Absent when all is well.
+    /// Parts of the search that were unavailable: `vectors`, or an incomplete index, as in `keyword index 40 % built`. Such an answer is neither complete nor
+    /// confident. Absent when there are none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     degraded: Vec<String>,
     search_ms: f64,
-    /// How the query was understood in each dataset; with `explain`.
+    /// Interpretation of the query in each dataset; with `explain`.
     #[serde(skip_serializing_if = "Option::is_none")]
     interpretations: Option<Vec<Interpretation>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -109,7 +109,7 @@ impl From<Passage> for PassageRecord {
     }
 }
 
-/// A hit.
+/// A search hit.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = KbSearchResult)]
@@ -122,21 +122,21 @@ pub(super) struct SearchResult {
     content: String,
     score: f32,
     rank_source: String,
-    /// How many candidates that say nearly the same were folded into it.
+    /// Number of near-duplicate candidates that were merged into it.
     folded: usize,
     /// Range of the content in the document's normalised text, in Unicode characters.
     start: i64,
     end: i64,
-    /// The same as a citation, which `/kb/v1/citations` resolves and `/kb/v1/verify-quote` checks sentences against.
+    /// Citation of the hit; `/kb/v1/citations` resolves it and `/kb/v1/verify-quote` checks sentences against it.
     citation: String,
     heading_path: Vec<String>,
-    /// Rows of a table, from 1, and its header where that stands before the hit.
+    /// Rows of a table, from 1, and its header if that precedes the hit.
     #[serde(skip_serializing_if = "Option::is_none")]
     table: Option<TableRecord>,
     /// Lines of source code, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     lines: Option<LineRecord>,
-    /// `parsed`, or `edited` or `added` by hand: then the content is not the text of the range.
+    /// `parsed`, or `edited` or `added` by hand: then the content differs from the text of the range.
     origin: String,
     metadata: SearchMetadata,
     /// Metadata given at upload.
@@ -147,7 +147,7 @@ pub(super) struct SearchResult {
     /// The chunk with its neighbours; with `expand`.
     #[serde(skip_serializing_if = "Option::is_none")]
     expanded: Option<PassageRecord>,
-    /// The section that the chunk is in; with `section`.
+    /// The section that contains the chunk; with `section`.
     #[serde(skip_serializing_if = "Option::is_none")]
     section: Option<PassageRecord>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -234,7 +234,7 @@ pub(super) async fn search(
     }))
 }
 
-/// A search whose candidates are wanted.
+/// A search whose candidates are requested.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct CandidatesRequest {
@@ -247,32 +247,33 @@ pub(super) struct CandidatesRequest {
     others: BTreeMap<String, serde_json::Value>,
 }
 
-/// The candidates of a search. With `blend`, the score of one is `alpha · (1 + cosine) / 2 + (1 - alpha) · sqrt(bm25 / bm25Bound)`; without a cosine its words alone count.
+/// The candidates of a search. With `blend`, the score is `alpha · (1 + cosine) / 2 + (1 - alpha) · sqrt(bm25 / bm25Bound)`; without a cosine only the keyword
+/// part counts.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct CandidatesResponse {
     datasets: Vec<CandidatesDataset>,
-    /// At most 4,000.
+    /// Candidates, at most 4,000.
     candidates: Vec<CandidateRecord>,
-    /// Whether there were more.
+    /// Whether there were more candidates.
     truncated: bool,
 }
 
-/// What the candidates of a dataset have in common.
+/// Values shared by the candidates of a dataset.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct CandidatesDataset {
     dataset_id: String,
-    /// The largest BM25 that the query could reach in this dataset.
+    /// The largest possible BM25 score of the query in this dataset.
     bm25_bound: f32,
-    /// Weight of the vectors that the search has, and why it is that.
+    /// Vector weight of the search, and the reason for it.
     alpha: f32,
     alpha_reason: String,
-    /// The weight and the threshold that a search has which names none.
+    /// The weight and the threshold of a search that specifies none.
     usual_alpha: f32,
     usual_min_score: f32,
-    /// Whether the keyword list counts even where alpha is 1: the query has conditions, or nothing but conditions. Otherwise a search with alpha 1 takes the vector list
-    /// only, and one with alpha 0 the keyword list only.
+    /// Whether the keyword list is used even with alpha 1: the query has conditions, or consists of conditions only. Otherwise a search with alpha 1 uses the
+    /// vector list only, and one with alpha 0 the keyword list only.
     always_words: bool,
 }
 
@@ -290,20 +291,20 @@ pub(super) struct CandidateRecord {
     /// Range of the content in the document's normalised text, in Unicode characters.
     start: i64,
     end: i64,
-    /// The beginning of the content, at most 300 characters.
+    /// The first 300 characters of the content.
     preview: String,
-    /// Raw cosine; absent while the chunk has no embedding.
+    /// Raw cosine similarity; absent while the chunk has no embedding.
     cosine: Option<f32>,
-    /// Raw BM25.
+    /// Raw BM25 score.
     bm25: Option<f32>,
-    /// Rank in the vector list, from 1; absent when it was not in it.
+    /// Rank in the vector list, from 1; absent if it is not in the list.
     vector_rank: Option<usize>,
-    /// Rank in the keyword list, from 1; absent when it was not in it.
+    /// Rank in the keyword list, from 1; absent if it is not in the list.
     keyword_rank: Option<usize>,
 }
 
-/// Lists all candidates of a search with their raw scores, best first: weights, fusion and threshold can be tried on them without searching again.
-/// Reranking, diversity and thresholds come after, and are not in it.
+/// Lists all candidates of a search with their raw scores, best first: weights, fusion and threshold can be tried without searching again.
+/// Reranking, diversity and thresholds are not applied.
 #[utoipa::path(post, path = "/kb/v1/candidates", tag = "kb", security(("key" = [])), request_body = CandidatesRequest,
     responses((status = 200, body = CandidatesResponse), (status = "4XX", body = Fault)))]
 pub(super) async fn candidates(
@@ -346,7 +347,7 @@ pub(super) async fn candidates(
     }))
 }
 
-/// What one expected to find.
+/// A search and an expected result.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct WhyNotRequest {
@@ -354,16 +355,16 @@ pub(super) struct WhyNotRequest {
     dataset_ids: Vec<String>,
     #[serde(flatten)]
     settings: Settings,
-    /// The document that was expected.
+    /// Id of the expected document.
     document_id: Option<String>,
-    /// Or the chunk.
+    /// Id of the expected chunk, instead of a document.
     chunk_id: Option<String>,
     #[serde(flatten)]
     #[schema(ignore)]
     others: BTreeMap<String, serde_json::Value>,
 }
 
-/// Says why a document or a chunk is not among the hits of a search, and what would bring it in.
+/// Explains why a document or a chunk is not among the hits of a search, and which change would include it.
 #[utoipa::path(post, path = "/kb/v1/why-not", tag = "kb", security(("key" = [])), request_body = WhyNotRequest,
     responses((status = 200, body = WhyNot), (status = "4XX", body = Fault)))]
 pub(super) async fn why_not(

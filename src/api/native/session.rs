@@ -1,4 +1,4 @@
-//! Who calls: for programs that want to know what their key may do, and for browsers that sign in.
+//! The current session: lets programs query the rights of their key, and signs browsers in and out.
 
 use std::time::Duration;
 
@@ -17,16 +17,16 @@ use crate::auth::sessions;
 use crate::auth::{Caller, tenants};
 use crate::error::{Error, Result};
 
-/// Who calls, and what they may do.
+/// The caller and its rights.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct SessionRecord {
     /// Name of the tenant.
     tenant: String,
-    /// The key; `owner` in a browser that was signed in by a link.
+    /// Id of the key; `owner` in a browser that was signed in by a link.
     key_id: Option<String>,
     scopes: Vec<String>,
-    /// Datasets that the key is confined to.
+    /// Datasets that the key is restricted to.
     dataset_ids: Option<Vec<String>>,
     /// Version of the program.
     version: &'static str,
@@ -42,7 +42,7 @@ async fn record(service: &Service, caller: &Caller) -> Result<SessionRecord> {
     })
 }
 
-/// Shows who calls, and what they may do.
+/// Returns the caller and its rights.
 #[utoipa::path(get, path = "/kb/v1/session", tag = "kb", security(("key" = [])),
     responses((status = 200, body = SessionRecord), (status = "4XX", body = Fault)))]
 pub(super) async fn show(
@@ -52,7 +52,7 @@ pub(super) async fn show(
     Ok(Json(record(&service, &caller).await?))
 }
 
-/// What a browser signs in with: one of them.
+/// Credentials of a sign-in: one of them.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct SignIn {
@@ -62,7 +62,7 @@ pub(super) struct SignIn {
     link: Option<String>,
 }
 
-/// Signs a browser in: the answer sets a cookie that stands for the key, which scripts cannot read.
+/// Signs a browser in: sets an `HttpOnly` session cookie.
 #[utoipa::path(post, path = "/kb/v1/session", tag = "kb", request_body = SignIn,
     responses((status = 200, body = SessionRecord), (status = "4XX", body = Fault)))]
 pub(super) async fn begin(
@@ -97,7 +97,7 @@ pub(super) async fn end(
 }
 
 fn set(headers: &HeaderMap, secret: String, lasts: Duration) -> Result<HeaderValue> {
-    // The proxy in front speaks TLS with the browser.
+    // The proxy in front terminates TLS.
     let is_https = headers
         .get("x-forwarded-proto")
         .and_then(|v| v.to_str().ok()?.split(',').next())

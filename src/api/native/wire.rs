@@ -1,4 +1,4 @@
-//! Faults, extractors, lists and authentication of `/kb/v1`.
+//! Errors, extractors, lists and authentication of `/kb/v1`.
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -7,7 +7,7 @@ use crate::api::extract::{auth, bearer, body, parameters, problem};
 use crate::api::fault::FaultBody;
 pub use crate::api::paging::{Pagination, Paging};
 
-/// An error as callers see it.
+/// An error as returned to callers.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct Fault {
     error: FaultBody,

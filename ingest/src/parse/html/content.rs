@@ -1,4 +1,4 @@
-//! The main content of a page where the reader of articles took only a part of it: columns and cards that stand beside each other, pages of one sentence.
+//! Recovers the main content where the article extractor selected only a part of it: columns and cards side by side, very short pages.
 
 use std::collections::HashSet;
 
@@ -6,19 +6,19 @@ use dom_query::{Document, NodeRef};
 
 use crate::parse::writer::one_line;
 
-/// Elements whose text is compared.
+/// Block elements whose text is compared.
 const BLOCKS: &str = "p, li, dd, dt, h1, h2, h3, h4, h5, h6, td, th, pre, blockquote";
-/// Parts of a page that are not its content.
+/// Elements that are not part of the main content.
 const ASIDE: [&str; 6] = ["nav", "aside", "footer", "header", "form", "dialog"];
 const HEADINGS: [&str; 6] = ["h1", "h2", "h3", "h4", "h5", "h6"];
-/// Shortest text of a block by which it is known again, in characters.
+/// Shortest text by which a block is identified, in characters.
 const KNOWN: usize = 12;
-/// An article of so many bytes is whole: what stands beside it are teasers of others.
+/// Size in bytes above which an article is complete: similar elements beside it are teasers.
 const WHOLE: usize = 4000;
-/// Levels above the article's content at which its like are looked for.
+/// Levels above the article's content that are searched for similar elements.
 const LEVELS: usize = 4;
 
-/// Returns the HTML of the element that holds the article and others of its kind beside it; `None` when the article stands alone.
+/// Returns the HTML of the element that contains the article and similar siblings; `None` when there are no such siblings.
 pub(super) fn widened(page: &Document, article: &str) -> Option<String> {
     let texts: HashSet<String> = blocks(&Document::from(article)).map(|(_, t)| t).collect();
     if texts.iter().map(String::len).sum::<usize>() > WHOLE {
@@ -50,9 +50,9 @@ pub(super) fn widened(page: &Document, article: &str) -> Option<String> {
     None
 }
 
-/// Returns the HTML of the part of a page that calls itself its main part.
+/// Returns the HTML of the element that a page marks as its main part.
 pub(super) fn main_part(page: &Document) -> Option<String> {
-    // Where several are marked, none of them is the main one.
+    // If several are marked, none of them is the main part.
     let part = ["main, [role='main']", "article"]
         .iter()
         .find_map(|names| {
@@ -67,7 +67,7 @@ pub(super) fn main_part(page: &Document) -> Option<String> {
     (letters.count() >= KNOWN).then(|| part.html().to_string())
 }
 
-/// Whether most of an article's blocks stand in a part of the page.
+/// Returns whether most of an article's blocks are in a part of the page.
 pub(super) fn stands_in(article: &str, part: &str) -> bool {
     let part: HashSet<String> = blocks(&Document::from(part)).map(|(_, t)| t).collect();
     let article = Document::from(article);
@@ -79,7 +79,7 @@ pub(super) fn stands_in(article: &str, part: &str) -> bool {
     there * 2 >= all
 }
 
-/// The blocks of a page with their text, long enough to be known again.
+/// Returns the blocks of a page whose text is long enough to identify them.
 fn blocks(page: &Document) -> impl Iterator<Item = (NodeRef<'_>, String)> {
     page.select(BLOCKS)
         .nodes()
@@ -92,10 +92,10 @@ fn blocks(page: &Document) -> impl Iterator<Item = (NodeRef<'_>, String)> {
         .filter(|(_, text)| text.chars().count() >= KNOWN)
 }
 
-/// The innermost element around all of some nodes.
+/// Returns the innermost common ancestor of some nodes.
 fn common<'a>(nodes: &[NodeRef<'a>]) -> Option<NodeRef<'a>> {
     let (first, rest) = nodes.split_first()?;
-    // From the outermost to the node itself.
+    // From the root to the node itself.
     let path = |node: &NodeRef<'a>| {
         let mut path: Vec<NodeRef<'a>> = node.ancestors_it(None).collect();
         path.reverse();
@@ -111,7 +111,7 @@ fn common<'a>(nodes: &[NodeRef<'a>]) -> Option<NodeRef<'a>> {
     shared.pop()
 }
 
-/// Whether two elements are of the same kind, as columns of a row and cards of a list are: each has a heading of the same level.
+/// Returns whether two elements are of the same kind, like columns of a row or cards of a list: each has a heading of the same level.
 fn is_alike(one: &NodeRef<'_>, other: &NodeRef<'_>) -> bool {
     let first_class = |node: &NodeRef<'_>| {
         let class = node.class().unwrap_or_default();
@@ -131,7 +131,7 @@ fn is_alike(one: &NodeRef<'_>, other: &NodeRef<'_>) -> bool {
         && heading(one) == heading(other)
 }
 
-/// Whether an element says something: more than links.
+/// Returns whether an element has content other than links.
 pub(super) fn is_content(node: &NodeRef<'_>) -> bool {
     let letters = |text: &str| text.chars().filter(|c| c.is_alphanumeric()).count();
     let all = letters(&node.text());

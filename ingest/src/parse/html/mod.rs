@@ -1,7 +1,7 @@
 //! Web pages: encoding from the page itself, main content by a port of Readability, then Markdown.
 //!
-//! Where Readability takes one of several blocks that stand beside each other, all of them are taken. Pages on which it finds no article (or next to none of
-//! the visible text) are taken whole, without navigation and scripts, or their main part where they mark one.
+//! Where Readability selects one of several similar sibling blocks, all of them are included. Pages without an article (or with one that is a small share of
+//! the visible text) are converted as a whole, without navigation and scripts, or only their main part if they mark one.
 
 mod content;
 mod prepare;
@@ -16,9 +16,9 @@ use htmd::{Element, HtmlToMarkdown};
 use super::{Input, ParseError, markdown, text};
 use crate::document::{Document, normalise};
 
-/// An article shorter than this share of the page's visible text, and shorter than a few paragraphs, is not trusted to be the content.
+/// An article below this share of the page's visible text, and shorter than a few paragraphs, is rejected.
 const LEAST_SHARE: f64 = 0.2;
-/// Letters and signs of a few paragraphs: an article of that length is one, however much stands around it.
+/// Length of a few paragraphs in letters and signs: an article of that length is accepted, whatever its share.
 const LEAST_LENGTH: usize = 800;
 
 const NOT_CONTENT: [&str; 12] = [
@@ -26,12 +26,12 @@ const NOT_CONTENT: [&str; 12] = [
     "button", "select",
 ];
 
-/// Decodes a page: by its byte order mark, as UTF-8 where it is that, by the charset of its `Content-Type`, or by the one that it declares itself.
+/// Decodes a page: by its byte order mark, as UTF-8 if valid, by the charset of its `Content-Type`, or by the one that it declares itself.
 pub(crate) fn decode(bytes: &[u8], charset: Option<&'static Encoding>) -> (String, Vec<String>) {
     text::decode(bytes, charset.or_else(|| declared(bytes)))
 }
 
-/// The charset of a media type such as `text/html; charset=iso-8859-1`.
+/// Returns the charset of a media type such as `text/html; charset=iso-8859-1`.
 fn charset(mime_type: &str) -> Option<&'static Encoding> {
     let (_, parameters) = mime_type.split_once(';')?;
     let (_, value) = parameters
@@ -54,7 +54,7 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
         Readability::new(&*html, None, Some(Config::default())).map_err(|e| damaged(&e))?;
     let metadata = reader.get_article_metadata(reader.parse_json_ld());
     let article = reader.parse().ok().map(|article| article.content);
-    // A short article that stands elsewhere is one of the links beside a page of few words.
+    // A short article outside of it is a link teaser on a page with little text.
     let inside = |article: &str| {
         let part = marked.as_deref().filter(|_| article.len() < LEAST_LENGTH);
         part.is_none_or(|part| content::stands_in(article, part))
@@ -98,9 +98,9 @@ pub(super) fn to_markdown(html: &str) -> std::io::Result<String> {
     converted(&page.html())
 }
 
-/// Converts HTML that was prepared.
+/// Converts prepared HTML.
 fn converted(html: &str) -> std::io::Result<String> {
-    // A link is its text: addresses and pictures would be noise in every chunk.
+    // A link becomes its text: addresses and images would be noise in every chunk.
     HtmlToMarkdown::builder()
         .skip_tags(NOT_CONTENT.to_vec())
         .add_handler(vec!["a"], |handlers: &dyn Handlers, element: Element| {
@@ -111,7 +111,7 @@ fn converted(html: &str) -> std::io::Result<String> {
         .convert(html)
 }
 
-/// The encoding that the page declares in its first kilobytes (`<meta charset>` or `http-equiv`), as browsers look for it.
+/// Returns the encoding that the page declares in its first kilobytes (`<meta charset>` or `http-equiv`), as browsers do.
 fn declared(bytes: &[u8]) -> Option<&'static Encoding> {
     let head = String::from_utf8_lossy(&bytes[..bytes.len().min(4096)]).to_lowercase();
     let mut rest = head.as_str();

@@ -1,16 +1,16 @@
-//! Prepares a page for reading: program texts as plain text, headings without the signs that link to them, questions out of their buttons, exponents
-//! that stay exponents, no lists of links beside the text.
+//! Prepares a page for conversion: code blocks as plain text, headings without permalinks, titles unwrapped from buttons, exponents preserved, no lists of
+//! links beside the text.
 
 use dom_query::{Document, NodeRef};
 
 use super::content;
 use crate::parse::ooxml::scripts::{self, Script};
 
-/// Parts of a program text that are not its text: numbers of lines, buttons to copy it.
+/// Parts of a code block that are not code: line numbers, copy buttons.
 const NOT_CODE: &str = "[hidden], [aria-hidden='true'], button, .ln, .lineno, .linenos, .linenodiv, .line-number, .line-numbers, .line-numbers-rows, .hljs-ln-numbers";
-/// Columns with the numbers of lines beside a program text.
+/// Table columns with line numbers beside code.
 const NUMBER_COLUMNS: &str = "td.linenos, td.gutter, td.hljs-ln-numbers, td.blob-num";
-/// Where a button is no control but the title of what it opens.
+/// Buttons that are not controls but titles of collapsible content.
 const TITLES: &str = "h1 button, h2 button, h3 button, h4 button, h5 button, h6 button, dt button, summary button, legend button, button[aria-expanded], button[aria-controls]";
 const HEADINGS: &str = "h1 a, h2 a, h3 a, h4 a, h5 a, h6 a";
 
@@ -22,7 +22,7 @@ pub(super) fn prepare(document: &Document) {
     }
     for link in document.select(HEADINGS).nodes() {
         let text = link.text();
-        // `C#` keeps its sign: only what a link adds goes.
+        // `C#` keeps its sign: only what a link adds is removed.
         if !text.chars().any(char::is_alphanumeric) || is_permalink(link) {
             link.remove_from_parent();
         }
@@ -44,7 +44,7 @@ pub(super) fn prepare(document: &Document) {
     }
 }
 
-/// Whether a link in a heading only leads to the heading.
+/// Returns whether a link in a heading only links to the heading.
 fn is_permalink(link: &NodeRef<'_>) -> bool {
     let leads_here = link.attr("href").is_some_and(|href| href.starts_with('#'));
     let named = ["headerlink", "permalink", "hash-link", "header-anchor"]
@@ -53,7 +53,7 @@ fn is_permalink(link: &NodeRef<'_>) -> bool {
     leads_here && (named || link.attr("aria-hidden").is_some_and(|v| &*v == "true"))
 }
 
-/// Whether a button's text is a title, not the name of an action.
+/// Returns whether a button's text is a title, not the name of an action.
 fn is_title(button: &NodeRef<'_>) -> bool {
     let in_heading = button.ancestors_it(Some(3)).any(|above| {
         [
@@ -65,7 +65,7 @@ fn is_title(button: &NodeRef<'_>) -> bool {
     in_heading || button.text().split_whitespace().count() >= 3
 }
 
-/// Makes a `pre` element one `code` element with nothing but text.
+/// Replaces the content of a `pre` element by one `code` element with text only.
 fn program_text(pre: &NodeRef<'_>) {
     for inner in pre.descendants() {
         if inner.is_element() && inner.is(NOT_CODE) {
@@ -85,7 +85,7 @@ fn program_text(pre: &NodeRef<'_>) {
     }
 }
 
-/// Appends the text below a node; lines that are elements of their own end with a line break.
+/// Appends the text below a node; block elements used as lines end with a line break.
 fn lines(node: &NodeRef<'_>, into: &mut String) {
     for child in node.children_it(false) {
         if child.is_text() {
@@ -105,7 +105,7 @@ fn lines(node: &NodeRef<'_>, into: &mut String) {
     }
 }
 
-/// Puts the text of a raised or lowered element in its place.
+/// Replaces a superscript or subscript element by its text.
 fn placed(node: &NodeRef<'_>, script: Script) {
     let piece = node.text();
     let before = node.prev_sibling().map(|b| b.text().to_string());
@@ -113,7 +113,7 @@ fn placed(node: &NodeRef<'_>, script: Script) {
     let length = text.len();
     let note = node.descendants_it().any(|n| n.has_name("a"));
     if note && piece.trim().chars().all(char::is_alphanumeric) {
-        // The number of a note is no part of the word.
+        // The number of a footnote is not part of the word.
         text.push_str(&format!("[{}]", piece.trim()));
     } else {
         scripts::append(&mut text, script, &piece);

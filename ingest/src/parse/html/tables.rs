@@ -1,4 +1,4 @@
-//! HTML tables as Markdown: spanned cells in every row they cover, several rows of headers as one, rows that begin with their header.
+//! HTML tables as Markdown: spanned cells repeated where needed, multiple header rows merged, row headers.
 
 use std::rc::Rc;
 
@@ -8,9 +8,9 @@ use markup5ever_rcdom::{Node, NodeData};
 
 use crate::parse::writer::{Writer, one_line};
 
-/// Most columns and rows that a cell covers.
+/// Maximum columns and rows that a cell spans.
 const MOST: usize = 1000;
-/// Elements of a table that is used to place blocks, not to compare values.
+/// Elements that indicate a layout table.
 const BLOCKS: [&str; 14] = [
     "table",
     "h1",
@@ -28,14 +28,14 @@ const BLOCKS: [&str; 14] = [
     "blockquote",
 ];
 
-/// A cell: its text, and whether it is a header.
+/// The text of a cell, and whether it is a header.
 #[derive(Debug, Clone, Default, PartialEq)]
 struct Cell {
     text: String,
     header: bool,
 }
 
-/// Reads a table.
+/// Converts a table.
 pub(super) fn handle(handlers: &dyn Handlers, element: Element<'_>) -> Option<HandlerResult> {
     let mut rows = Rows::default();
     let mut captions = String::new();
@@ -103,7 +103,7 @@ fn cells(row: &Node) -> Vec<Rc<Node>> {
     cells.map(Rc::clone).collect()
 }
 
-/// Whether an element of one of the names is below.
+/// Returns whether there is a descendant with one of the names.
 fn holds(node: &Node, names: &[&str]) -> bool {
     node.children
         .borrow()
@@ -111,7 +111,7 @@ fn holds(node: &Node, names: &[&str]) -> bool {
         .any(|child| name(child).is_some_and(|n| names.contains(&n)) || holds(child, names))
 }
 
-/// The rows of a table, and whether each stands in its head.
+/// The rows of a table, and whether each is in its head.
 #[derive(Default)]
 struct Rows {
     all: Vec<(Rc<Node>, bool)>,
@@ -124,7 +124,7 @@ impl Rows {
         self.all.extend(rows.map(|row| (Rc::clone(row), head)));
     }
 
-    /// Whether the table only places blocks on the page.
+    /// Returns whether the table is used for layout only.
     fn place_blocks(&self, table: &Node) -> bool {
         let presentation = attribute(table, "role")
             .is_some_and(|role| matches!(role.as_str(), "presentation" | "none"));
@@ -138,10 +138,10 @@ impl Rows {
             || !headers && self.all.iter().any(|(row, _)| holds(row, &BLOCKS))
     }
 
-    /// The cells with every one in each place that it covers: a value that covers several columns stands in the first of them, and in all as a header.
+    /// Returns the grid of cells: a value that spans several columns is in the first of them, a header in all of them.
     fn grid(&self, handlers: &dyn Handlers) -> Vec<(Vec<Cell>, bool)> {
         let mut grid: Vec<(Vec<Cell>, bool)> = Vec::with_capacity(self.all.len());
-        // Cells from rows above, by column, with the rows that they still cover.
+        // Cells that span down from previous rows, by column, with the remaining rows.
         let mut covered: Vec<Option<(usize, Cell)>> = Vec::new();
         for (row, head) in &self.all {
             let mut out: Vec<Cell> = Vec::new();
@@ -158,7 +158,7 @@ impl Rows {
                     continue;
                 }
                 let Some(node) = next.next() else {
-                    // Columns behind a gap may still be covered.
+                    // Columns after a gap may still be covered by a span.
                     if covered.iter().skip(column).any(Option::is_some) && column < MOST {
                         out.push(Cell::default());
                         continue;
@@ -201,7 +201,7 @@ impl Rows {
     }
 }
 
-/// The Markdown of a table.
+/// Returns the Markdown of a table.
 fn written(mut grid: Vec<(Vec<Cell>, bool)>) -> String {
     grid.retain(|(row, _)| row.iter().any(|c| !c.text.trim().is_empty()));
     let columns = grid.iter().map(|(row, _)| row.len()).max().unwrap_or(0);
@@ -209,7 +209,7 @@ fn written(mut grid: Vec<(Vec<Cell>, bool)>) -> String {
         .iter()
         .take_while(|(row, head)| *head || row.iter().all(|c| c.header || c.text.is_empty()))
         .count();
-    // A table of nothing but headers has values in them.
+    // If all rows are headers, they also contain values.
     let heads = if heads == grid.len() {
         heads.min(1)
     } else {
@@ -238,7 +238,7 @@ fn written(mut grid: Vec<(Vec<Cell>, bool)>) -> String {
     writer.finish("").text
 }
 
-/// Whether the first row of a table without marked headers names its columns: words above columns with numbers.
+/// Returns whether the first row of a table without marked headers is its header: words above columns of numbers.
 fn names_columns(grid: &[(Vec<Cell>, bool)]) -> bool {
     let Some(((first, _), rest)) = grid.split_first() else {
         return false;

@@ -1,4 +1,4 @@
-//! Charts: the titles, and the values that are drawn as a table with a row for each category and a column for each series.
+//! Charts: the titles, and the plotted values as a table with a row per category and a column per series.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,10 +9,10 @@ use super::{Block, all, child, path, runs};
 use crate::parse::tree::Element;
 use crate::parse::writer::one_line;
 
-/// Most rows of a chart's table.
+/// Maximum rows of a chart's table.
 const MAX_ROWS: usize = 5000;
 
-/// Points of a series by their numbers.
+/// Values of a series by their indices.
 type Points = BTreeMap<usize, String>;
 
 #[derive(Default)]
@@ -23,7 +23,7 @@ struct Series {
     sizes: Points,
 }
 
-/// Returns the titles and the values of the chart whose part an element (`c:chart`) names.
+/// Returns the titles and values of the chart part referenced by an element (`c:chart`).
 pub(in crate::parse) fn read(
     package: &mut Package<'_>,
     relations: &Relations,
@@ -34,7 +34,7 @@ pub(in crate::parse) fn read(
     root.map(|space| blocks(&space)).unwrap_or_default()
 }
 
-/// Returns the titles and the values of a `c:chartSpace` or `cx:chartSpace`.
+/// Returns the titles and values of a `c:chartSpace` or `cx:chartSpace`.
 fn blocks(space: &Element) -> Vec<Block> {
     let Some(chart) = child(space, "chart") else {
         return Vec::new();
@@ -61,7 +61,7 @@ fn blocks(space: &Element) -> Vec<Block> {
     for newer in plot.map(|p| all(p, "series")).unwrap_or_default() {
         series.push(extended(newer, data));
     }
-    // A header without words would be no header.
+    // A series without a name gets a number.
     for (number, unnamed) in (1..).zip(&mut series) {
         if unnamed.name.is_empty() {
             unnamed.name = format!("Series {number}");
@@ -105,7 +105,7 @@ fn classic(series: &Element) -> Series {
     }
 }
 
-/// Points in the cache of a `c:cat`, `c:val` and their like; several levels of categories are joined, the outer before the inner.
+/// Returns the cached values of a `c:cat`, `c:val` or similar; multi-level categories are joined, outer levels first.
 fn points(data: &Element) -> Points {
     let levels = all(data, "lvl");
     if !levels.is_empty() {
@@ -163,7 +163,7 @@ fn cached(cache: &Element, code: &str) -> Points {
     points
 }
 
-/// A series of the newer kinds of charts, whose data stand apart.
+/// Parses a series of the newer chart types, whose data are stored separately.
 fn extended(series: &Element, data: Option<&Element>) -> Series {
     let named = path(series, &["tx", "txData"])
         .map(|tx| all(tx, "v"))
@@ -202,7 +202,7 @@ fn table(series: &[Series]) -> Vec<Vec<String>> {
     if indices.is_empty() || !series.iter().any(|s| !s.values.is_empty()) {
         return Vec::new();
     }
-    // Series of points have each their own positions.
+    // Each series of a scatter chart has its own x values.
     let shared = series.iter().all(|s| {
         s.categories.is_empty() || series.first().is_some_and(|f| f.categories == s.categories)
     });
@@ -241,7 +241,7 @@ fn table(series: &[Series]) -> Vec<Vec<String>> {
     rows
 }
 
-/// Returns a number without the noise of its binary form; as a percentage or a date where its format says so.
+/// Returns a number without binary rounding noise; as a percentage or a date according to its format.
 fn number(written: &str, code: &str) -> String {
     let written = written.trim();
     let Ok(value) = written.parse::<f64>() else {
@@ -259,7 +259,7 @@ fn number(written: &str, code: &str) -> String {
     decimal(value)
 }
 
-/// Returns the first section of a format without its quoted words, colours and currencies.
+/// Returns the first section of a format code without its quoted text, colours and currencies.
 fn visible(code: &str) -> String {
     let mut visible = String::new();
     let (mut quoted, mut bracketed) = (false, false);
@@ -282,7 +282,7 @@ fn is_date(visible: &str) -> bool {
             || visible.contains('d') && visible.contains('m'))
 }
 
-/// Returns the date of a serial number, counted in days from the end of 1899.
+/// Returns the date of a serial number, in days since the end of 1899.
 fn date(serial: f64) -> Option<String> {
     if !(1.0..=2_958_465.0).contains(&serial) {
         return None;
@@ -297,7 +297,7 @@ fn date(serial: f64) -> Option<String> {
     Some(date.format("%Y-%m-%d").to_string())
 }
 
-/// Returns a number with the fifteen digits that spreadsheets keep.
+/// Returns a number with the fifteen significant digits that spreadsheets keep.
 fn decimal(value: f64) -> String {
     let rounded: f64 = format!("{value:.14e}").parse().unwrap_or(value);
     format!("{rounded}")

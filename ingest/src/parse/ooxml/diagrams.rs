@@ -1,4 +1,4 @@
-//! Diagrams of `SmartArt`: the words of their points as a list, in the order of the tree that the points form.
+//! `SmartArt` diagrams: the text of their nodes as a list, in the order of the node tree.
 
 use std::collections::{HashMap, HashSet};
 
@@ -6,10 +6,10 @@ use super::package::{Package, Relations};
 use super::{Block, child, runs};
 use crate::parse::tree::Element;
 
-/// Deepest nesting of points.
+/// Maximum nesting of nodes.
 const MAX_DEPTH: usize = 32;
 
-/// Returns the words of the diagram whose parts an element (`dgm:relIds`) names.
+/// Returns the text of the diagram whose parts an element (`dgm:relIds`) references.
 pub(in crate::parse) fn read(
     package: &mut Package<'_>,
     relations: &Relations,
@@ -25,7 +25,7 @@ pub(in crate::parse) fn read(
     }
 }
 
-/// Returns the points of a `dgm:dataModel` that have words, as the items of a list.
+/// Returns the nodes of a `dgm:dataModel` with text, as list items.
 fn points(model: &Element) -> Vec<Block> {
     let mut points: Vec<(&str, String)> = Vec::new();
     let mut document = None;
@@ -33,7 +33,7 @@ fn points(model: &Element) -> Vec<Block> {
         let id = point.attribute("modelId").unwrap_or_default();
         match point.attribute("type") {
             Some("doc") => document = Some(id),
-            // Points between the others, and those that only draw them.
+            // Transitions between nodes, and presentation nodes.
             Some("pres" | "parTrans" | "sibTrans") => {}
             Some(_) | None => {
                 let prompt = child(point, "prSet").and_then(|p| p.attribute("phldr"));
@@ -74,7 +74,7 @@ fn points(model: &Element) -> Vec<Block> {
     if let Some(root) = document {
         walk.below(root, 0);
     }
-    // Points that no connection reaches.
+    // Nodes that no connection reaches.
     for (id, text) in &points {
         if !walk.seen.contains(id) {
             walk.item(text, 0);
@@ -101,7 +101,7 @@ impl<'e> Walk<'e> {
             }
             let text = self.texts.get(inner).copied().unwrap_or_default();
             self.item(text, depth);
-            // Points without words do not indent what is below them.
+            // Nodes without text do not add a level.
             self.below(inner, depth + usize::from(!text.trim().is_empty()));
         }
     }
@@ -117,7 +117,7 @@ impl<'e> Walk<'e> {
     }
 }
 
-/// Returns the words of the drawing that was made of a diagram, for diagrams whose points are missing.
+/// Returns the text of a diagram's fallback drawing, for diagrams whose nodes are missing.
 fn drawn(drawing: &Element) -> Vec<Block> {
     super::all(drawing, "txBody")
         .into_iter()

@@ -1,16 +1,16 @@
-//! Equations (Office Math) as LaTeX. Letters and operators stay characters of Unicode, so that `α` is found as it is written.
+//! Equations (Office Math) as LaTeX. Letters and operators stay Unicode characters, so that `α` can be searched as written.
 
 use super::{child, switch, val};
 use crate::parse::tree::{Element, Node};
 
-/// Names of functions that are commands of LaTeX.
+/// Function names that are LaTeX commands.
 const FUNCTIONS: [&str; 30] = [
     "sin", "cos", "tan", "cot", "sec", "csc", "sinh", "cosh", "tanh", "coth", "arcsin", "arccos",
     "arctan", "log", "ln", "lg", "exp", "lim", "max", "min", "sup", "inf", "det", "dim", "deg",
     "gcd", "ker", "arg", "hom", "Pr",
 ];
 
-/// Returns an `oMath`, or the several ones of an `oMathPara`, between dollars; nothing for an empty one.
+/// Returns an `oMath`, or the ones of an `oMathPara`, in dollar signs; empty for an empty one.
 pub(in crate::parse) fn marked(element: &Element) -> String {
     if element.name == "oMathPara" {
         let lines: Vec<String> = element
@@ -31,12 +31,12 @@ pub(in crate::parse) fn marked(element: &Element) -> String {
     }
 }
 
-/// Returns the children of an element one after another.
+/// Returns the concatenated LaTeX of an element's children.
 fn latex(element: &Element) -> String {
     let mut out = String::new();
     for inner in element.elements() {
         let piece = one(inner);
-        // A command needs its end before a letter.
+        // A command must be terminated before a letter.
         let command = out
             .rsplit_once('\\')
             .is_some_and(|(_, name)| !name.is_empty() && name.chars().all(char::is_alphabetic));
@@ -182,7 +182,7 @@ fn run(element: &Element) -> String {
     text
 }
 
-/// A raised or lowered part; nothing for an empty one.
+/// Returns a superscript or subscript; empty for an empty part.
 fn script(mark: char, part: &str) -> String {
     let part = part.trim();
     match part.chars().count() {
@@ -192,7 +192,7 @@ fn script(mark: char, part: &str) -> String {
     }
 }
 
-/// Puts the base of a script in braces where it is more than a number or a letter at its end.
+/// Puts the base of a script in braces unless it ends in a single number or letter.
 fn base(part: &str) -> String {
     let simple = part.chars().all(char::is_alphanumeric)
         || part.ends_with([')', ']', '}', '|'])
@@ -246,7 +246,7 @@ fn accent(sign: &str, inner: &str) -> String {
     format!("\\{command}{{{inner}}}")
 }
 
-/// Letters of mathematical alphabets as plain ones.
+/// Replaces letters of mathematical alphabets by plain ones.
 fn plain(text: &str) -> String {
     const GREEK: &str = "ΑΒΓΔΕΖΗΘΙΚΛΜΝΞΟΠΡϴΣΤΥΦΧΨΩ∇αβγδεζηθικλμνξοπρςστυφχψω∂ϵϑϰϕϱϖ";
     text.chars()
@@ -272,12 +272,12 @@ fn plain(text: &str) -> String {
         .collect()
 }
 
-/// Whether an element holds an equation directly.
+/// Returns whether an element directly contains an equation.
 pub(in crate::parse) fn is_equation(element: &Element) -> bool {
     matches!(element.name.as_str(), "oMath" | "oMathPara")
 }
 
-/// Returns the equations below an element that only wraps them, as `a14:m` does.
+/// Returns the equations below a wrapper element such as `a14:m`.
 pub(in crate::parse) fn below(element: &Element) -> String {
     let mut out = String::new();
     for node in &element.children {

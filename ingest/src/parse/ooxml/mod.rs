@@ -1,4 +1,4 @@
-//! What Word and `PowerPoint` files in XML have in common: the package, and the parts of `DrawingML` in both of them.
+//! Shared by Word and `PowerPoint` files in XML: the package, and the parts of `DrawingML` in both of them.
 
 pub(super) mod charts;
 pub(super) mod diagrams;
@@ -13,10 +13,10 @@ pub(super) mod symbols;
 use super::tree::Element;
 use super::writer::Writer;
 
-/// Longest text of a merged cell, in bytes, that is repeated in the rows which it covers.
+/// Maximum length in bytes of a merged cell's text that is repeated in the rows it spans.
 pub(super) const MAX_REPEATED: usize = 80;
 
-/// A block of text that is read and not yet written.
+/// A parsed block of text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Block {
     Heading {
@@ -24,13 +24,13 @@ pub(super) enum Block {
         text: String,
     },
     Paragraph(String),
-    /// An item of a list with its marker, `-` or a number.
+    /// A list item with its marker, `-` or a number.
     Item {
         depth: usize,
         marker: String,
         text: String,
     },
-    /// A table with its header row first.
+    /// A table, header row first.
     Table(Vec<Vec<String>>),
 }
 
@@ -49,7 +49,7 @@ impl Block {
         }
     }
 
-    /// Returns the text on one line, as it stands in the cell of a table.
+    /// Returns the text on one line, as in a table cell.
     pub(super) fn flat(&self) -> String {
         match self {
             Self::Heading { text, .. } | Self::Paragraph(text) => text.clone(),
@@ -65,7 +65,7 @@ impl Block {
     }
 }
 
-/// Returns the marker of an item with a bullet; a box to tick follows it.
+/// Returns the marker of a bulleted item, followed by its checkbox if any.
 pub(super) fn bullet(tick: Option<char>) -> String {
     tick.map_or_else(|| "-".to_owned(), |tick| format!("- {tick}"))
 }
@@ -76,7 +76,7 @@ pub(super) fn flat(blocks: &[Block]) -> String {
     super::writer::one_line(&parts.join(" "))
 }
 
-/// Returns the direct child of a name.
+/// Returns the direct child with a name.
 pub(super) fn child<'e>(element: &'e Element, name: &str) -> Option<&'e Element> {
     element.elements().find(|e| e.name == name)
 }
@@ -88,22 +88,22 @@ pub(super) fn path<'e>(element: &'e Element, names: &[&str]) -> Option<&'e Eleme
         .try_fold(element, |inner, name| child(inner, name))
 }
 
-/// Returns the attribute `val` of the direct child of a name.
+/// Returns the attribute `val` of the direct child with a name.
 pub(super) fn val<'e>(element: &'e Element, name: &str) -> Option<&'e str> {
     child(element, name).and_then(|e| e.attribute("val"))
 }
 
-/// Returns what a switch like `<w:vanish/>` or `<w:vanish w:val="0"/>` says; `None` when it is absent.
+/// Returns the value of a switch like `<w:vanish/>` or `<w:vanish w:val="0"/>`; `None` when it is absent.
 pub(super) fn switch(element: &Element, name: &str) -> Option<bool> {
     child(element, name).map(|e| e.attribute("val").is_none_or(truth))
 }
 
-/// Reads a boolean of XML.
+/// Parses a boolean of XML.
 pub(super) fn truth(value: &str) -> bool {
     !matches!(value, "0" | "false" | "off" | "none")
 }
 
-/// Returns all elements of a name below, in document order and not inside one another.
+/// Returns all descendants with a name, in document order and not nested.
 pub(super) fn all<'e>(element: &'e Element, name: &str) -> Vec<&'e Element> {
     fn collect<'e>(element: &'e Element, name: &str, into: &mut Vec<&'e Element>) {
         for inner in element.elements() {

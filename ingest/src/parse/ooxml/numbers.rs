@@ -1,8 +1,8 @@
-//! Numbers of lists in letters, Roman signs and digits.
+//! List numbers in letters, Roman numerals and digits.
 
 use crate::parse::numerals;
 
-/// Returns a number in a format of lists of Word; those that are not known are decimal.
+/// Returns a number in a Word list format; unknown formats are decimal.
 pub(in crate::parse) fn formatted(number: u32, format: &str) -> String {
     match format {
         "none" | "bullet" => String::new(),
@@ -18,7 +18,7 @@ pub(in crate::parse) fn formatted(number: u32, format: &str) -> String {
     }
 }
 
-/// Largest number that lists write in Roman signs, and most letters of one.
+/// Largest number that is written as a Roman numeral, and maximum number of letters.
 const LARGEST: u32 = 5000;
 const LETTERS: usize = 21;
 
@@ -35,7 +35,7 @@ fn alphabet(number: u32, first: char) -> String {
     char::from_u32(u32::from(first) + index).map_or_else(|| number.to_string(), String::from)
 }
 
-/// Returns a number as automatic numbers of slides write it: `alphaLcParenR`, `romanUcPeriod`.
+/// Returns a number in an automatic numbering format of slides: `alphaLcParenR`, `romanUcPeriod`.
 pub(in crate::parse) fn automatic(number: u32, kind: &str) -> String {
     let text = if kind.starts_with("alphaLc") {
         letters(number, 'a')

@@ -1,4 +1,4 @@
-//! The package of an office file: its parts by their names, and the relationships between them.
+//! The package of an office file: its parts by name, and their relationships.
 
 use std::collections::HashMap;
 
@@ -10,13 +10,13 @@ use crate::parse::tree::{self, Element};
 use crate::parse::writer::Writer;
 use crate::parse::{damaged, given};
 
-/// Most bytes of a part that is read as one tree.
+/// Maximum bytes of a part that is parsed as a tree.
 const MAX_PART: usize = 64 << 20;
 
 /// An open package.
 pub(in crate::parse) struct Package<'a> {
     container: Container<'a>,
-    /// Names of the entries by the names of the parts: in lower case, with slashes, without the first slash.
+    /// Entry names by part name: in lower case, with slashes, without the leading slash.
     entries: HashMap<String, String>,
 }
 
@@ -27,13 +27,13 @@ pub(in crate::parse) struct Relations(Vec<Relation>);
 #[derive(Debug)]
 struct Relation {
     id: String,
-    /// Last word of the type, the same in the transitional and the strict format.
+    /// Last path segment of the type, the same in the transitional and the strict format.
     kind: String,
     target: String,
 }
 
 impl Relations {
-    /// Returns the name of the part with an identifier.
+    /// Returns the name of the part with a relationship id.
     pub(in crate::parse) fn by_id(&self, id: &str) -> Option<&str> {
         self.0
             .iter()
@@ -41,7 +41,7 @@ impl Relations {
             .map(|r| r.target.as_str())
     }
 
-    /// Returns the names of the parts of a kind.
+    /// Returns the names of the parts of a relationship type.
     pub(in crate::parse) fn of_kind(&self, kind: &str) -> impl Iterator<Item = &str> {
         self.0
             .iter()
@@ -49,7 +49,7 @@ impl Relations {
             .map(|r| r.target.as_str())
     }
 
-    /// Returns the part to which one of an element's attributes of a local name refers: `id` is often there twice.
+    /// Returns the part referenced by an element's attribute with a local name: `id` may occur twice.
     pub(in crate::parse) fn of_element(&self, element: &Element, attribute: &str) -> Option<&str> {
         element
             .attributes
@@ -71,13 +71,13 @@ impl<'a> Package<'a> {
         Ok(Self { container, entries })
     }
 
-    /// Returns the name of the part where the document begins.
+    /// Returns the name of the main part of the document.
     pub(in crate::parse) fn main_part(&mut self) -> Result<String, ParseError> {
         let relations = self.relations("");
         if let Some(name) = relations.of_kind("officeDocument").find(|n| self.has(n)) {
             return Ok(name.to_owned());
         }
-        // Damaged relationships do not hide a document at its usual place.
+        // With damaged relationships, the usual locations are tried.
         ["word/document.xml", "ppt/presentation.xml"]
             .into_iter()
             .find(|name| self.entries.contains_key(*name))
@@ -85,12 +85,12 @@ impl<'a> Package<'a> {
             .ok_or_else(|| damaged("it has no document in it"))
     }
 
-    /// Whether the package has a part.
+    /// Returns whether the package has a part.
     pub(in crate::parse) fn has(&self, part: &str) -> bool {
         self.entries.contains_key(&part_name(part))
     }
 
-    /// Returns the numbered parts of a folder in the order of their numbers: `ppt/slides/slide` has `slide1.xml` and so on.
+    /// Returns the numbered parts of a folder in numeric order: `ppt/slides/slide` has `slide1.xml` and so on.
     pub(in crate::parse) fn numbered(&self, prefix: &str) -> Vec<String> {
         let mut parts: Vec<(u32, &String)> = self
             .entries
@@ -149,7 +149,7 @@ impl<'a> Package<'a> {
         }
     }
 
-    /// Returns what a part refers to; nothing when that is missing or damaged. The empty name stands for the package.
+    /// Returns the relationships of a part; empty when they are missing or damaged. The empty name is the package itself.
     pub(in crate::parse) fn relations(&mut self, part: &str) -> Relations {
         let (folder, file) = part.rsplit_once('/').unwrap_or(("", part));
         let name = if folder.is_empty() {
@@ -177,7 +177,7 @@ impl<'a> Package<'a> {
         Relations(relations.collect())
     }
 
-    /// Finishes a document of this package: its text with warnings, and its properties.
+    /// Completes a document of this package: its text with warnings, and its properties.
     pub(in crate::parse) fn finish(
         &mut self,
         mut writer: Writer,
@@ -197,7 +197,7 @@ impl<'a> Package<'a> {
         }
     }
 
-    /// Returns a title, a language and a time of creation from the properties of the document.
+    /// Returns title, language and creation time from the document properties.
     fn properties(&mut self) -> Properties {
         let part = self
             .relations("")
@@ -224,7 +224,7 @@ pub(in crate::parse) struct Properties {
     pub(in crate::parse) created: Option<String>,
 }
 
-/// Whether a title is one that programs give to every new file.
+/// Returns whether a title is a default that programs give to new files.
 fn is_default_title(title: &str) -> bool {
     const DEFAULTS: [&str; 17] = [
         "powerpoint presentation",
@@ -248,7 +248,7 @@ fn is_default_title(title: &str) -> bool {
     DEFAULTS.contains(&title.to_lowercase().as_str())
 }
 
-/// Whether a sheet, slide or element says that it is shown.
+/// Returns whether a sheet, slide or element is visible.
 pub(in crate::parse) fn is_shown(element: &Element) -> bool {
     element.attribute("show").is_none_or(truth)
 }
@@ -286,7 +286,7 @@ pub(in crate::parse) mod tests {
 
     use super::*;
 
-    /// Packs parts into a package; relationships are given like any other part.
+    /// Builds a package from parts; relationships are given like any other part.
     pub(in crate::parse) fn packed(parts: &[(&str, &str)]) -> Vec<u8> {
         let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
         for (name, content) in parts {
@@ -298,7 +298,7 @@ pub(in crate::parse) mod tests {
         writer.finish().unwrap().into_inner()
     }
 
-    /// Returns the XML of relationships from identifiers, kinds and targets.
+    /// Returns the XML of relationships from ids, types and targets.
     pub(in crate::parse) fn relationships(relations: &[(&str, &str, &str)]) -> String {
         let inner: String = relations
             .iter()

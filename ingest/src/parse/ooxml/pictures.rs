@@ -1,4 +1,4 @@
-//! Descriptions of pictures: words that somebody wrote for them, not the names and paths that programs put there.
+//! Alternative texts of images: descriptions written by people, not names and paths added by programs.
 
 use crate::parse::writer::one_line;
 
@@ -7,7 +7,7 @@ const EXTENSIONS: [&str; 18] = [
     "ico", "eps", "pdf", "mp4", "mov",
 ];
 
-/// Sentences that programs add to descriptions that they generate.
+/// Sentences that programs add to generated descriptions.
 const GUESSED: [&str; 8] = [
     "Description automatically generated",
     "AI-generated content may be incorrect.",
@@ -19,12 +19,12 @@ const GUESSED: [&str; 8] = [
     "Descrição gerada automaticamente",
 ];
 
-/// Returns a description on one line; `None` when it is only the name, the path or the address of a file.
+/// Returns a description on one line; `None` when it is only the name, path or address of a file.
 pub(in crate::parse) fn description(written: &str) -> Option<String> {
     let mut text = written.to_owned();
     for guessed in GUESSED {
         if let Some(at) = text.find(guessed) {
-            // Some have "with medium confidence" after it.
+            // Some are followed by "with medium confidence".
             let rest = text
                 .get(at + guessed.len()..)
                 .and_then(|r| r.split_once('\n'))
@@ -58,7 +58,7 @@ fn is_file(text: &str) -> bool {
         || words == 2 && is_numbered_picture(&lower)
 }
 
-/// Whether the words are like `dsc_0098` or `image12`.
+/// Returns whether a description is like `dsc_0098` or `image12`.
 fn is_camera_name(lower: &str) -> bool {
     let letters = lower.trim_end_matches(|c: char| c.is_ascii_digit() || "_-().".contains(c));
     letters.len() < lower.len()
@@ -82,7 +82,7 @@ fn is_camera_name(lower: &str) -> bool {
         .contains(&letters)
 }
 
-/// Whether the words are like `picture 3`.
+/// Returns whether a description is like `picture 3`.
 fn is_numbered_picture(lower: &str) -> bool {
     const WORDS: [&str; 8] = [
         "picture", "image", "grafik", "bild", "immagine", "imagen", "imagem", "photo",

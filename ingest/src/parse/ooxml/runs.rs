@@ -5,14 +5,14 @@ use super::symbols::{self, Font};
 use super::{child, equations};
 use crate::parse::tree::Element;
 
-/// Returns the text of a paragraph (`a:p`). Numbers of slides are left out.
+/// Returns the text of a paragraph (`a:p`), without slide numbers.
 pub(in crate::parse) fn paragraph(paragraph: &Element) -> String {
     let mut text = String::new();
     pieces(paragraph, &mut text);
     text
 }
 
-/// Returns the text of all paragraphs below, with a line for each.
+/// Returns the text of all descendant paragraphs, one per line.
 pub(in crate::parse) fn paragraphs(element: &Element) -> String {
     let lines: Vec<String> = super::all(element, "p")
         .into_iter()
@@ -91,7 +91,7 @@ pub(in crate::parse) fn word_symbol(symbol: &Element) -> String {
     };
     let character = match symbol.attribute("font").and_then(Font::named) {
         Some(font) => font.character(code),
-        // A font of letters has its characters at their places.
+        // Other fonts have their characters at the low byte of the private range.
         None if (0xF000..=0xF0FF).contains(&code) => char::from_u32(code - 0xF000),
         None => char::from_u32(code),
     };

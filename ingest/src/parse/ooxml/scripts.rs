@@ -1,21 +1,20 @@
-//! Raised and lowered characters as plain text: 10⁶ must not become 106, neither in the text nor in the keyword index, which
-//! folds `⁶` to `6`.
+//! Superscripts and subscripts as plain text: 10⁶ must not become 106, neither in the text nor in the keyword index, which folds `⁶` to `6`.
 
-/// How a piece of text is placed.
+/// Vertical position of a run of text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::parse) enum Script {
     Raised,
     Lowered,
 }
 
-/// Endings of ordinal numbers, which are read without a mark.
+/// Suffixes of ordinal numbers, which need no mark.
 const ORDINALS: [&str; 14] = [
     "st", "nd", "rd", "th", "er", "re", "e", "ère", "ème", "º", "ª", "°", "™", "®",
 ];
 
-/// Appends a raised or lowered piece to the text before it.
+/// Appends a superscript or subscript to the text before it.
 ///
-/// Raised digits become `m²` and `s⁻¹` after a short unit and `10^6` elsewhere; lowered digits become `H₂O`; letters get `^` or `_`.
+/// Superscript digits become `m²` and `s⁻¹` after a short unit and `10^6` elsewhere; subscript digits become `H₂O`; letters get `^` or `_`.
 pub(in crate::parse) fn append(text: &mut String, script: Script, piece: &str) {
     let trimmed = piece.trim();
     let before = text.chars().next_back();
@@ -45,7 +44,7 @@ pub(in crate::parse) fn append(text: &mut String, script: Script, piece: &str) {
 const RAISED: [char; 10] = ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'];
 const LOWERED: [char; 10] = ['₀', '₁', '₂', '₃', '₄', '₅', '₆', '₇', '₈', '₉'];
 
-/// Returns a whole number in small digits; `None` for anything else.
+/// Returns a whole number in Unicode superscript or subscript digits; `None` for anything else.
 fn small(text: &str, minus: char, digits: &[char; 10]) -> Option<String> {
     let unsigned = text.strip_prefix(['-', '−', '–']);
     let number = unsigned.unwrap_or(text);
@@ -60,7 +59,7 @@ fn small(text: &str, minus: char, digits: &[char; 10]) -> Option<String> {
     (!small.is_empty()).then(|| sign.into_iter().chain(small.chars()).collect())
 }
 
-/// Whether a raised piece reads well without a mark: ordinals, signs, and what is raised in Unicode already.
+/// Returns whether a superscript needs no mark: ordinals, signs, and characters that are already superscript in Unicode.
 fn is_plain(text: &str) -> bool {
     ORDINALS.contains(&text.to_lowercase().as_str())
         || !text.chars().any(char::is_alphanumeric) && !text.starts_with(['+', '-', '−', '*'])
@@ -68,8 +67,7 @@ fn is_plain(text: &str) -> bool {
         || text.ends_with(']')
 }
 
-/// Whether the text ends with one or two letters, as units do. Longer words would be found with the digit only: `word¹` is
-/// indexed as `word1`.
+/// Returns whether the text ends with one or two letters, as units do. Longer words would be searchable with the digit only: `word¹` is indexed as `word1`.
 fn follows_unit(text: &str) -> bool {
     let letters = text.chars().rev().take_while(|c| c.is_alphabetic());
     (1..=2).contains(&letters.take(3).count())
@@ -77,7 +75,7 @@ fn follows_unit(text: &str) -> bool {
 
 fn marked(mark: char, text: &str) -> String {
     let signless = text.strip_prefix(['-', '−', '+']).unwrap_or(text);
-    // The charge of an ion has its sign behind the number.
+    // In the charge of an ion the sign follows the number.
     let signless = signless.strip_suffix(['-', '−', '+']).unwrap_or(signless);
     if signless.chars().all(|c| c.is_alphanumeric() || c == '.') {
         format!("{mark}{text}")

@@ -1,15 +1,15 @@
-//! Characters of the fonts Symbol, Wingdings and Webdings, whose codes are no characters of Unicode, as such characters.
+//! Mapping of the fonts Symbol, Wingdings and Webdings, whose codes are not Unicode, to Unicode characters.
 
 /// Codes 0x20 to 0x7E of Symbol.
 const SYMBOL_LOW: &str = " !∀#∃%&∋()∗+,−./0123456789:;<=>?≅ΑΒΧΔΕΦΓΗΙϑΚΛΜΝΟΠΘΡΣΤΥςΩΞΨΖ[∴]⊥_‾αβχδεφγηιϕκλμνοπθρστυϖωξψζ{|}∼";
 /// Codes 0xA0 to 0xFE of Symbol; there is none at 0xF0.
 const SYMBOL_HIGH: &str = "€ϒ′≤⁄∞ƒ♣♦♥♠↔←↑→↓°±″≥×∝∂•÷≠≡≈…|—↵ℵℑℜ℘⊗⊕∅∩∪⊃⊇⊄⊂⊆∈∉∠∇®©™∏√⋅¬∧∨⇔⇐⇑⇒⇓◊⟨®©™∑⎛⎜⎝⎡⎢⎣⎧⎨⎩⎪\u{0}⟩∫⌠⎮⌡⎞⎟⎠⎤⎥⎦⎫⎬⎭";
-/// Codes 0x20 to 0x7E of Wingdings; empty boxes are those that are ticked by hand.
+/// Codes 0x20 to 0x7E of Wingdings; empty boxes are those used as checkboxes.
 const WINGDINGS_LOW: &str = " ✏✂✁👓🔔📖🕯☎✆✉🖃📪📫📬📭📁📂📄🗏🗐🗄⌛🖮🖰🖲🖳🖴🖫🖬✇✍🖎✌👌👍👎☜☞☝☟🖐☺😐☹💣☠🏳🏱✈☼💧❄🕆✞🕈✠✡☪☯ॐ☸♈♉♊♋♌♍♎♏♐♑♒♓&&●❍■☐☐❑❒⬧⧫◆❖⬥☒⮹⌘🏵🏶❝❞";
 /// Codes 0x80 to 0xFE of Wingdings.
 const WINGDINGS_HIGH: &str = "⓪①②③④⑤⑥⑦⑧⑨⑩⓿❶❷❸❹❺❻❼❽❾❿🙢🙠🙡🙣🙞🙜🙝🙟·•▪○⭕⭕◉◎🔿▪☐🟂✦★✶✴✹✵⯐⌖⟡⌑⯑✪✰🕐🕑🕒🕓🕔🕕🕖🕗🕘🕙🕚🕛↰↱↲↳↴↵↶↷↸↹↺↻↼↽↾↿⇀⇁⌫⌦➢➢➢➢←→↑↓←→↑↓↖↗↙↘←→↑↓↖↗↙↘⇦⇨⇧⇩⬄⇳⬀⬁⬃⬂▭▫✗✓☒☑";
 
-/// A font of symbols.
+/// A symbol font.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::parse) enum Font {
     Symbol,
@@ -20,7 +20,7 @@ pub(in crate::parse) enum Font {
 }
 
 impl Font {
-    /// Returns the font of a name; `None` for fonts of letters.
+    /// Returns the symbol font with a name; `None` for text fonts.
     pub(in crate::parse) fn named(name: &str) -> Option<Self> {
         match name.trim().to_lowercase().as_str() {
             "symbol" | "symbol mt" | "standard symbols l" => Some(Self::Symbol),
@@ -32,7 +32,7 @@ impl Font {
         }
     }
 
-    /// Returns the character of a code, which may be in the private range at U+F000; `None` when it means nothing known.
+    /// Returns the character of a code, which may be in the private range at U+F000; `None` for unknown codes.
     pub(in crate::parse) fn character(self, code: u32) -> Option<char> {
         let code = if (0xF000..=0xF0FF).contains(&code) {
             code - 0xF000
@@ -94,12 +94,12 @@ impl Font {
         }
     }
 
-    /// Returns a text in this font.
+    /// Converts a text in this font.
     pub(in crate::parse) fn text(self, text: &str) -> String {
         text.chars()
             .filter_map(|c| {
                 let code = u32::from(c);
-                // What is in no such font was drawn in another one.
+                // Characters that are in no such font were drawn in another one.
                 if code > 0xFF && !(0xF000..=0xF0FF).contains(&code) || c.is_whitespace() {
                     Some(c)
                 } else {
@@ -110,7 +110,7 @@ impl Font {
     }
 }
 
-/// Returns the box to tick that a bullet is, empty or ticked; `None` for other bullets.
+/// Returns the checkbox, empty or ticked, of a bullet; `None` for other bullets.
 pub(in crate::parse) fn tick(bullet: &str, font: Option<Font>) -> Option<char> {
     let shown = font.map_or_else(|| bullet.to_owned(), |font| font.text(bullet));
     let mut characters = shown.trim().chars();
@@ -122,7 +122,7 @@ pub(in crate::parse) fn tick(bullet: &str, font: Option<Font>) -> Option<char> {
     characters.next().is_none().then_some(sign)
 }
 
-/// Returns a text whose letters are in no font of symbols: characters of the private range at U+F000 are those of `private`, or of Symbol.
+/// Converts a text in a non-symbol font: characters of the private range at U+F000 are those of `private`, or of Symbol.
 pub(in crate::parse) fn unnamed(text: &str, private: Option<Font>) -> String {
     let font = private.unwrap_or(Font::Symbol);
     let is_private = |c: char| ('\u{f000}'..='\u{f0ff}').contains(&c);

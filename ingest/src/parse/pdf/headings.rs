@@ -1,23 +1,23 @@
-//! Headings of a PDF by the size and weight of their letters.
+//! Headings of a PDF by font size and weight.
 
 use std::collections::BTreeMap;
 
 use super::text::{Kind, Paragraph};
 
-/// Letters that are larger than those of most text by this factor make a heading.
+/// Ratio to the usual font size from which text is a heading.
 const LARGER: f32 = 1.14;
-/// Longest heading, in characters and lines.
+/// Maximum length of a heading, in characters and lines.
 const LONGEST: usize = 160;
 const MOST_LINES: usize = 3;
-/// When more than this share of the paragraphs look like headings, the layout tells nothing.
+/// If more than this share of the paragraphs look like headings, the layout is not used.
 const TOO_MANY: f64 = 0.4;
 
-/// The sizes that headings of a file have.
+/// Font sizes of a file's headings.
 #[derive(Debug, Default)]
 pub(super) struct Headings {
-    /// Sizes larger than that of the text, in tenths of points, the largest first.
+    /// Sizes above that of the body text, in tenths of points, largest first.
     sizes: Vec<i32>,
-    /// Whether bold lines of the text's size are headings.
+    /// Whether bold lines in the size of the body text are headings.
     bold: bool,
 }
 
@@ -26,7 +26,7 @@ fn tenths(size: f32) -> i32 {
     (size * 10.0).round() as i32
 }
 
-/// The size of a paragraph's largest letters, in tenths of points.
+/// Returns the largest font size of a paragraph, in tenths of points.
 fn size(paragraph: &Paragraph) -> i32 {
     let sizes = paragraph.lines.iter().map(|line| tenths(line.size));
     sizes.max().unwrap_or(0)
@@ -45,7 +45,7 @@ fn is_bold(paragraph: &Paragraph) -> bool {
 }
 
 impl Headings {
-    /// Finds the sizes of a file's headings.
+    /// Determines the sizes of a file's headings.
     pub(super) fn of<'p>(paragraphs: impl Iterator<Item = &'p Paragraph> + Clone) -> Self {
         let mut letters: BTreeMap<i32, usize> = BTreeMap::new();
         let (mut all, mut bold) = (0, 0);
@@ -72,12 +72,12 @@ impl Headings {
         sizes.dedup();
         Self {
             sizes,
-            // Where much is bold, boldness says nothing.
+            // If bold text is frequent, it does not indicate headings.
             bold: bold * 4 < all,
         }
     }
 
-    /// Returns the level of a paragraph that is a heading, from 1.
+    /// Returns the level of a heading, from 1; `None` for other paragraphs.
     pub(super) fn level(&self, paragraph: &Paragraph) -> Option<usize> {
         if !is_short(paragraph) {
             return None;

@@ -1,5 +1,5 @@
-//! PDF, page by page in reading order: what is drawn, form fields and comments, with headings by the size of letters or by the outline. Scanned pages
-//! are left to text recognition.
+//! PDF, page by page in reading order: page content, form fields and comments, with headings by font size or by the outline. Scanned pages are passed to text
+//! recognition.
 
 mod headings;
 mod pictures;
@@ -11,12 +11,12 @@ use crate::document::{Document, Heading, normalise};
 use headings::Headings;
 use text::{Bookmark, Kind, Page, Read, Trouble};
 
-/// Fewer letters per page than this are hardly what the pages say.
+/// Number of letters per page below which text is considered missing.
 const SPARSE: usize = 20;
-/// Most page numbers that a warning names.
+/// Maximum page numbers listed in a warning.
 const NAMED: usize = 20;
 
-/// The engine's name.
+/// Name of the engine.
 const ENGINE: &str = "hayro";
 
 pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
@@ -48,14 +48,14 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
         ));
     }
     let bookmarks = bookmarks(&document, &read.outline);
-    // An outline that mostly leads nowhere, or is only a name for the file, says less than the layout.
+    // An outline whose entries mostly have no target, or that only repeats the file name, is ignored.
     if bookmarks.len() > 1 && bookmarks.len() * 2 > read.outline.len() {
         document.headings = bookmarks;
     }
     Ok(document)
 }
 
-/// The error for a file that cannot be read.
+/// Returns the error for an unreadable file.
 fn refused(trouble: Trouble) -> ParseError {
     match trouble {
         Trouble::Password => locked(),
@@ -84,7 +84,7 @@ fn refused(trouble: Trouble) -> ParseError {
     }
 }
 
-/// The text of all pages, with headings by layout.
+/// Builds the document of all pages, with headings by layout.
 fn written(pages: &[Page]) -> Document {
     let headings = Headings::of(pages.iter().flat_map(|page| &page.paragraphs));
     let mut writer = Writer::default();
@@ -135,7 +135,7 @@ fn letters(text: &str) -> usize {
     text.chars().filter(|c| c.is_alphanumeric()).count()
 }
 
-/// The pages of a scanned file: the text in the largest picture of each.
+/// Recognises the pages of a scanned file: the text in the largest image of each.
 fn scanned(bytes: &[u8], languages: &str) -> Result<Document, ParseError> {
     let mut writer = Writer::default();
     for (number, picture) in pictures::read(bytes)? {
@@ -145,7 +145,7 @@ fn scanned(bytes: &[u8], languages: &str) -> Result<Document, ParseError> {
     Ok(writer.finish("tesseract"))
 }
 
-/// A title, unless it is a file name that a program put there.
+/// Returns a title, unless it is a file name added by a program.
 fn sensible_title(text: &str) -> Option<String> {
     let title = one_line(&normalise(text));
     let from_program = title.is_empty()
@@ -159,8 +159,8 @@ fn sensible_title(text: &str) -> Option<String> {
     (!from_program).then_some(title)
 }
 
-/// The outline as headings: at the line that has the bookmark's words, else at the beginning of its page. A bookmark that leads to no known page
-/// is looked for behind the one before, and left out when its words are nowhere.
+/// Converts the outline into headings: at the line with the bookmark's text, otherwise at the start of its page. A bookmark without a known page is searched
+/// for after the preceding one, and dropped when its text is not found.
 fn bookmarks(document: &Document, outline: &[Bookmark]) -> Vec<Heading> {
     let mut found: Vec<Heading> = Vec::new();
     for entry in outline {
@@ -197,7 +197,7 @@ fn bookmarks(document: &Document, outline: &[Bookmark]) -> Vec<Heading> {
             title: one_line(&entry.title),
         });
     }
-    // Outlines need not be in the order of the pages.
+    // Outlines may not be in page order.
     found.sort_by_key(|h| h.start);
     found
 }

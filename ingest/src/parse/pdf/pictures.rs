@@ -1,4 +1,4 @@
-//! The pictures of scanned pages, for text recognition.
+//! The images of scanned pages, for text recognition.
 #![expect(
     clippy::wildcard_enum_match_arm,
     reason = "of the many variants of foreign enums only some are told apart"
@@ -8,7 +8,7 @@ use unpdf::{Error, ParseOptions};
 
 use super::super::{ParseError, damaged, guarded, locked};
 
-/// Returns the largest picture of each page that has one, by page number.
+/// Returns the largest image of each page that has one, by page number.
 ///
 /// # Errors
 /// `password_required`, `damaged_file`.

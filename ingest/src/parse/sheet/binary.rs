@@ -1,5 +1,5 @@
-//! The binary formats of Excel (XLS, XLSB), read by calamine, which tells dates and durations from other numbers. Number formats and what is hidden are read
-//! beside it.
+//! The binary formats of Excel (XLS, XLSB), parsed by calamine, which distinguishes dates and durations from other numbers. Number formats and hidden parts are
+//! parsed separately.
 
 #![expect(
     clippy::wildcard_enum_match_arm,
@@ -37,7 +37,7 @@ pub(super) fn read(bytes: &[u8], output: &mut Output) -> Result<(), ParseError> 
         .unwrap_or_default();
     let mut sheets = std::mem::take(&mut looks.sheets);
     let all = workbook.sheets_metadata().to_vec();
-    // Sheets are told by their place; without the same number of them none is.
+    // Sheets are matched by position; if their numbers differ, none is.
     if sheets.len() != all.len() {
         sheets.clear();
     }
@@ -68,7 +68,7 @@ pub(super) fn read(bytes: &[u8], output: &mut Output) -> Result<(), ParseError> 
     Ok(())
 }
 
-/// The formats that calamine tells.
+/// Fallback formats for the types that calamine reports.
 struct Formats {
     date: Format,
     date_time: Format,
@@ -111,7 +111,7 @@ impl Formats {
         (grid, false)
     }
 
-    /// Writes a value by its style, where it has one.
+    /// Writes a value in its style, if it has one.
     fn styled(&self, data: &Data, style: Option<&Style>, date1904: bool, out: &mut String) {
         let number = match data {
             Data::Int(number) => Some(*number as f64),
@@ -147,7 +147,7 @@ impl Formats {
             self.duration.number(value, false, out);
             return;
         }
-        // Only the date itself says whether it is counted from 1904.
+        // Only the date itself shows whether it is counted from 1904.
         let date1904 = time
             .as_datetime()
             .and_then(|shown| serial(&shown.format("%Y-%m-%d").to_string(), false))

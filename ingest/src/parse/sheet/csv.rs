@@ -1,20 +1,20 @@
-//! Comma-separated values and their relatives: guesses what divides the values, and tells lines of text above the table from its rows.
+//! Comma-separated values and similar formats: detects the delimiter, and separates titles above the table from its rows.
 
 use super::super::writer::Writer;
 use super::super::{Input, ParseError, damaged, text};
 use crate::document::Document;
 
 const DELIMITERS: [char; 4] = [',', ';', '\t', '|'];
-/// How much of a file is looked at.
+/// Size of the sample for detection.
 const SAMPLE_BYTES: usize = 64 << 10;
 const SAMPLE_RECORDS: usize = 100;
-/// Rate of a delimiter that is not there.
+/// Score of a delimiter that does not occur.
 const UNUSED: f64 = -10.0;
-/// Divides nothing: a single column whose texts have commas.
+/// A delimiter that never occurs: a single column whose texts contain commas.
 const NO_DELIMITER: u8 = 0x1f;
-/// Most lines of text above the table.
+/// Maximum number of title lines above the table.
 const MAX_TITLES: usize = 10;
-/// More lines than these in a last value come from a quote that is never closed.
+/// More lines than this in the last value indicate an unclosed quote.
 const MAX_QUOTED_LINES: usize = 50;
 
 pub(in crate::parse) fn parse_csv(input: &Input<'_>) -> Result<Document, ParseError> {
@@ -60,7 +60,7 @@ fn records(body: &str, delimiter: u8, quoting: bool) -> Result<Vec<Vec<String>>,
         .collect()
 }
 
-/// The delimiter that a first line `sep=;` states, and the text behind that line.
+/// Returns the delimiter declared by a first line `sep=;`, and the text after that line.
 fn stated_delimiter(text: &str) -> (Option<u8>, &str) {
     let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
     let line = first.trim_end_matches('\r').trim_matches('"');
@@ -74,7 +74,7 @@ fn stated_delimiter(text: &str) -> (Option<u8>, &str) {
     }
 }
 
-/// Rows with a single value above the table are its titles.
+/// Returns the number of titles: rows with a single value above the table.
 fn titles(rows: &[Vec<String>]) -> usize {
     let filled = |row: &Vec<String>| row.iter().filter(|c| !c.trim().is_empty()).count();
     let titles = rows.iter().take_while(|r| filled(r) <= 1).count();
@@ -91,7 +91,7 @@ fn delimiter(text: &str, is_tabs: bool) -> u8 {
         let preferred = is_tabs && delimiter == '\t';
         rate(&records, delimiter) + if preferred { 0.5 } else { 0.0 }
     };
-    // The first of equals wins.
+    // The first of equal scores wins.
     let best = DELIMITERS
         .into_iter()
         .rev()
@@ -105,7 +105,7 @@ fn delimiter(text: &str, is_tabs: bool) -> u8 {
     }
 }
 
-/// The first records without what is quoted, which says nothing about the delimiter.
+/// Returns the first records without quoted text, which is irrelevant for the delimiter.
 fn outline(text: &str) -> Vec<String> {
     let mut records = Vec::new();
     let mut record = String::new();
@@ -121,7 +121,7 @@ fn outline(text: &str) -> Vec<String> {
                 }
             }
             _ if quoted => {}
-            // Quotes open at the beginning of a value only.
+            // Quotes only open at the start of a value.
             '"' if record.is_empty() || record.ends_with(DELIMITERS) => {
                 quoted = true;
                 record.push('x');
@@ -137,7 +137,7 @@ fn outline(text: &str) -> Vec<String> {
             }
             other => record.push(other),
         }
-        // A quote that is never closed.
+        // An unclosed quote.
         if left == 0 && quoted {
             break;
         }
@@ -148,7 +148,7 @@ fn outline(text: &str) -> Vec<String> {
     records
 }
 
-/// How well a delimiter divides the records: how many have the same number of values, less what looks like text on either side.
+/// Scores a delimiter: the share of records with the same number of values, minus penalties for uses that look like text and for other delimiters.
 fn rate(records: &[String], delimiter: char) -> f64 {
     let counts: Vec<usize> = records
         .iter()
@@ -187,7 +187,7 @@ fn rate(records: &[String], delimiter: char) -> f64 {
     alike as f64 / records_count - natural / all - strangers / 2.0
 }
 
-/// What a character that may divide values looks like where it stands.
+/// Apparent role of a possible delimiter at one position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Use {
     Division,

@@ -1,5 +1,5 @@
-//! Number formats of spreadsheets: reads a format code once, then writes values as a sheet shows them (ECMA-376, part 1, 18.8.31).
-//! Separators are those of the code itself: a point and commas. Colours and the width of a column are left out.
+//! Number formats of spreadsheets: parses a format code once, then formats values as displayed (ECMA-376, part 1, 18.8.31). Separators are those of the code
+//! itself: a point and commas. Colours and column widths are ignored.
 #![expect(
     clippy::wildcard_enum_match_arm,
     reason = "most tokens write themselves; only the place of the text is told apart"
@@ -39,10 +39,10 @@ pub(super) struct Format {
 }
 
 impl Format {
-    /// Reads a format code. A code that makes no sense shows values in the general format.
+    /// Parses a format code. An invalid code formats values as General.
     pub(super) fn new(code: &str) -> Self {
         let mut sections = code::sections(code);
-        // The fourth section is for text; so is the last one that has the placeholder of text.
+        // The fourth section is for text; so is the last one that has the text placeholder.
         let last_is_text = sections.last().is_some_and(|s| s.kind == Kind::Text);
         let text = if sections.len() > 3 {
             sections.truncate(4);
@@ -52,7 +52,7 @@ impl Format {
         } else {
             None
         };
-        // A code that shows no number at all hides what the sheet is about.
+        // A code without any visible section would hide the content.
         if sections.iter().all(|s| s.tokens.is_empty()) {
             sections.clear();
         }
@@ -62,12 +62,12 @@ impl Format {
         }
     }
 
-    /// Whether texts are shown with something more.
+    /// Returns whether texts are changed by the format.
     pub(super) fn changes_text(&self) -> bool {
         self.text.as_ref().is_some_and(|s| s.tokens.len() > 1)
     }
 
-    /// Whether numbers are shown as if there were no format.
+    /// Returns whether numbers are formatted as General.
     pub(super) fn is_general(&self) -> bool {
         match self.numbers.as_slice() {
             [] => true,
@@ -76,7 +76,7 @@ impl Format {
         }
     }
 
-    /// Writes a number; `date1904` says from which day dates are counted.
+    /// Writes a number; `date1904` selects the 1904 date system.
     pub(super) fn number(&self, value: f64, date1904: bool, out: &mut String) {
         let shown = self.section(value).and_then(|(section, signed)| {
             let value = if signed { value } else { value.abs() };
@@ -100,7 +100,7 @@ impl Format {
 
     /// Writes a text.
     pub(super) fn text(&self, value: &str, out: &mut String) {
-        // A format that hides its text leaves nothing to find; the text is kept then.
+        // A format that hides its text would make it unsearchable; the text is kept.
         let Some(section) = self
             .text
             .as_ref()
@@ -117,7 +117,7 @@ impl Format {
         }
     }
 
-    /// The section for a number, and whether it writes the sign itself.
+    /// Returns the section for a number, and whether it writes the sign itself.
     fn section(&self, value: f64) -> Option<(&Section, bool)> {
         let conditional = self.numbers.iter().any(|s| s.condition.is_some());
         match (self.numbers.as_slice(), conditional) {

@@ -1,11 +1,11 @@
-//! The values of a sheet as they are shown, kept row by row in little memory: all texts in one string, only cells that have one.
+//! Formatted values of a sheet, stored compactly by row: all texts in one string, non-empty cells only.
 
-/// Most bytes of text that the cells of a workbook may have with what divides them; a document may not be longer anyway.
+/// Maximum bytes of text of a workbook's cells including separators; a document may not be longer anyway.
 pub(super) const MAX_TEXT: usize = 68 << 20;
-/// Bytes between a cell and the next.
+/// Bytes of the separator between cells.
 const DIVISION: usize = 3;
 
-/// What a value is, as far as it tells rows from headers.
+/// Kind of a value, for distinguishing rows from headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// A number, a date, a truth value or an error.
@@ -17,7 +17,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// The kind of a text.
+    /// Returns the kind of a text.
     pub(super) fn of(text: &str) -> Self {
         if text.bytes().any(|b| b.is_ascii_digit()) {
             Self::Code
@@ -36,7 +36,7 @@ struct Place {
     bold: bool,
 }
 
-/// A cell with text.
+/// A non-empty cell.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Cell<'g> {
     /// From 0.
@@ -54,7 +54,7 @@ struct Row {
     after: usize,
 }
 
-/// The cells of a sheet, row by row; rows and cells without text are left out.
+/// The cells of a sheet by row, without empty rows and cells.
 #[derive(Debug, Default)]
 pub(super) struct Grid {
     text: String,
@@ -63,7 +63,7 @@ pub(super) struct Grid {
 }
 
 impl Grid {
-    /// Begins a row, counted from 0. Cells that are added belong to the last one.
+    /// Starts a row, counted from 0. Added cells belong to the last row.
     pub(super) fn row(&mut self, number: u32, hidden: bool) {
         self.drop_empty();
         self.rows.push(Row {
@@ -74,7 +74,7 @@ impl Grid {
         });
     }
 
-    /// Adds a cell to the last row. Blank texts are no cells. Returns whether there was room.
+    /// Adds a cell to the last row, unless it is blank. Returns false when the limit is reached.
     pub(super) fn cell(
         &mut self,
         column: u32,
@@ -111,12 +111,12 @@ impl Grid {
         }
     }
 
-    /// About how many bytes the cells take when they are written.
+    /// Returns the approximate size of the written cells in bytes.
     pub(super) fn size(&self) -> usize {
         self.text.len() + DIVISION * self.cells.len()
     }
 
-    /// Puts rows and cells into order.
+    /// Sorts rows and cells.
     pub(super) fn finish(&mut self) {
         self.drop_empty();
         for row in &self.rows {
@@ -135,27 +135,27 @@ impl Grid {
         self.rows.is_empty()
     }
 
-    /// How many rows have text.
+    /// Returns the number of non-empty rows.
     pub(super) fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// The number of a row, counted from 0, by its position among those with text.
+    /// Returns the number of a row, counted from 0, by its index among the non-empty ones.
     pub(super) fn number(&self, row: usize) -> u32 {
         self.rows.get(row).map_or(0, |r| r.number)
     }
 
-    /// Numbers of the hidden rows.
+    /// Returns the numbers of the hidden rows.
     pub(super) fn hidden_rows(&self) -> impl Iterator<Item = u32> {
         self.rows.iter().filter(|r| r.hidden).map(|r| r.number)
     }
 
-    /// Which columns have text.
+    /// Returns the non-empty columns.
     pub(super) fn columns(&self) -> std::collections::BTreeSet<u32> {
         self.cells.iter().map(|c| c.column).collect()
     }
 
-    /// The cells of a row by its position among those with text.
+    /// Returns the cells of a row by its index among the non-empty ones.
     pub(super) fn cells(&self, row: usize) -> impl DoubleEndedIterator<Item = Cell<'_>> + Clone {
         let range = self.rows.get(row).map_or(0..0, |r| r.first..r.after);
         let cells = self.cells.get(range).unwrap_or_default();
@@ -170,7 +170,7 @@ impl Grid {
         })
     }
 
-    /// How many cells of a row have text.
+    /// Returns the number of non-empty cells of a row.
     pub(super) fn width(&self, row: usize) -> usize {
         self.rows.get(row).map_or(0, |r| r.after - r.first)
     }

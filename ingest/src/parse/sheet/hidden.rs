@@ -1,12 +1,12 @@
-//! Names the hidden rows and columns of a sheet, as far as they have values.
+//! Lists the hidden rows and columns of a sheet that have values.
 
 use super::column_name;
 use super::grid::Grid;
 
-/// Most ranges that are named.
+/// Maximum number of ranges that are listed.
 const MAX_RANGES: usize = 12;
 
-/// The hidden rows and columns with values; `None` when there are none.
+/// Describes the hidden rows and columns with values; `None` when there are none.
 pub(super) fn describe(grid: &Grid, hidden_columns: &[(u32, u32)]) -> Option<String> {
     let rows = ranges(grid.hidden_rows());
     let columns = if hidden_columns.is_empty() {
@@ -32,7 +32,7 @@ pub(super) fn describe(grid: &Grid, hidden_columns: &[(u32, u32)]) -> Option<Str
     }
 }
 
-/// Numbers in order as ranges of adjacent ones.
+/// Groups ascending numbers into ranges of adjacent ones.
 fn ranges(numbers: impl Iterator<Item = u32>) -> Vec<(u32, u32)> {
     let mut ranges: Vec<(u32, u32)> = Vec::new();
     for number in numbers {

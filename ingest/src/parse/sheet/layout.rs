@@ -1,7 +1,7 @@
-//! Finds the tables of a sheet: which rows belong together, which of them is the header, and what is a title or a remark.
+//! Detects the tables of a sheet: which rows belong together, which of them is the header, and which are titles or remarks.
 //!
-//! Blank rows divide a sheet into blocks. A block goes on with the table above it when its first row looks like the rows of that table and
-//! not like another header; all other blocks are tables of their own.
+//! Blank rows divide a sheet into blocks. A block continues the table above it when its first row resembles the rows of that table and not a header; all other
+//! blocks are separate tables.
 
 mod likeness;
 
@@ -11,16 +11,16 @@ use super::grid::{Grid, Kind};
 use crate::parse::writer::Writer;
 use likeness::{Likeness, Profile, is_header};
 
-/// Widest table whose empty columns are kept, and most cells that it may have with them.
+/// Width in columns up to which empty columns of a table are kept, and maximum number of its cells including them.
 const MAX_SPREAD: u32 = 256;
 const MAX_CELLS: u64 = 16 << 20;
-/// Fewest lines that are a list of a single column, and the longest text in it.
+/// Minimum number of lines of a single-column list, and maximum length of a text in it.
 const LIST_LINES: usize = 4;
 const LIST_TEXT: usize = 60;
 
-/// A table that may go on.
+/// A table that may be continued.
 struct Table {
-    /// Positions of its rows; the first is the header.
+    /// Indices of its rows; the first is the header.
     rows: Vec<usize>,
     profile: Profile,
 }
@@ -40,7 +40,7 @@ pub(super) fn write(writer: &mut Writer, grid: &Grid) {
     layout.close();
 }
 
-/// Runs of rows without a blank row between them.
+/// Returns the runs of rows without a blank row between them.
 fn blocks(grid: &Grid) -> Vec<Range<usize>> {
     let mut blocks: Vec<Range<usize>> = Vec::new();
     for row in 0..grid.len() {
@@ -56,7 +56,7 @@ struct Layout<'l> {
     writer: &'l mut Writer,
     grid: &'l Grid,
     open: Option<Table>,
-    /// The last table, when something stands between it and the rows that may still belong to it.
+    /// The last table, when other content separates it from rows that may still belong to it.
     header: Option<Table>,
 }
 
@@ -86,7 +86,7 @@ impl Layout<'_> {
                 Likeness::Unknown => titles.is_empty() && gap <= 1,
             };
             if goes_on {
-                // Titles among the rows of a table are rows of it.
+                // Titles within a table are rows of it.
                 table.add(self.grid, block.clone());
                 return;
             }
@@ -117,7 +117,7 @@ impl Layout<'_> {
         self.open = Some(Table::new(self.grid, rows));
     }
 
-    /// Whether a block has a header of its own, below its titles.
+    /// Returns whether a block has a header of its own, below its titles.
     fn is_headed(&self, block: &Range<usize>) -> bool {
         block
             .clone()
@@ -125,7 +125,7 @@ impl Layout<'_> {
             .is_some_and(|first| is_header(self.grid, &(first..block.end)) == Some(true))
     }
 
-    /// A block of rows with a single cell each: paragraphs, or a list under a header.
+    /// Writes a block of rows with a single cell each: paragraphs, or a list with a header.
     fn lines(&mut self, block: &Range<usize>) {
         let cells = || block.clone().filter_map(|r| self.grid.cells(r).next());
         let values = cells().filter(|c| c.kind == Kind::Value).count();
@@ -199,7 +199,7 @@ impl Table {
         }
     }
 
-    /// Empty columns inside a table are kept, unless they are what makes it wide.
+    /// Returns the columns of a table; empty ones are kept, unless they make it too wide.
     fn columns(&self, grid: &Grid) -> Columns {
         let ends = self.rows.iter().fold((u32::MAX, 0), |(first, last), row| {
             let cells = grid.cells(*row);
@@ -226,9 +226,9 @@ impl Table {
     }
 }
 
-/// Where the columns of a sheet stand in a table.
+/// Positions of a sheet's columns in a table.
 enum Columns {
-    /// All from this one on.
+    /// All columns from this one on.
     All(u32),
     Used(Vec<u32>),
 }

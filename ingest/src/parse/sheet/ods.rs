@@ -1,4 +1,4 @@
-//! `OpenDocument` spreadsheets. A cell has its displayed text in paragraphs; its value counts only where there are none.
+//! `OpenDocument` spreadsheets. The displayed text of a cell is in its paragraphs; its value is only used without any.
 
 mod styles;
 mod table;
@@ -58,7 +58,7 @@ pub(super) fn read(bytes: &[u8], output: &mut Output) -> Result<(), ParseError> 
     Ok(())
 }
 
-/// What the text of paragraphs belongs to.
+/// The element that paragraph text belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
     Cell,
@@ -66,24 +66,24 @@ enum Part {
     Shape,
 }
 
-/// The state of reading `content.xml`.
+/// Parser state of `content.xml`.
 #[derive(Default)]
 struct Content {
     styles: Styles,
     table: Option<Table>,
-    /// Whether a sheet was there.
+    /// Whether a sheet was found.
     seen: bool,
-    /// How deep the position is inside what is not read.
+    /// Nesting depth inside skipped elements.
     skipping: usize,
     /// Open parts, innermost last.
     parts: Vec<Part>,
-    /// Open paragraphs.
+    /// Number of open paragraphs.
     paragraphs: usize,
     /// Text of the open comment or shape.
     aside: String,
     /// Paths of charts on the sheet.
     objects: Vec<String>,
-    /// Open tables inside the sheet, as charts and cells may have them.
+    /// Number of open tables inside the sheet, as in charts and cells.
     inner: usize,
 }
 
@@ -198,7 +198,7 @@ impl Content {
         Ok(())
     }
 
-    /// Adds text to what is open.
+    /// Appends text to the open element.
     fn text(&mut self, text: &str) {
         if self.skipping == 0 && self.paragraphs > 0 {
             self.text_of(|out| out.push_str(text));
@@ -214,12 +214,12 @@ impl Content {
     }
 }
 
-/// Whether an element is one of the formats of numbers, whose names repeat those of other elements.
+/// Returns whether an element is a number format, whose names repeat those of other elements.
 fn is_style(start: &BytesStart<'_>) -> bool {
     start.name().as_ref().starts_with("number:")
 }
 
-/// The titles of a chart that lies in a part of its own.
+/// Returns the titles of a chart stored in a separate part.
 fn chart(container: &mut Container<'_>, path: &str) -> Option<String> {
     let content = container::entry(container, &format!("{path}/content.xml")).ok()?;
     let root = tree::read(&text::decode(&content, None).0).ok()?;

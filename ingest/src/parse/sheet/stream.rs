@@ -1,10 +1,10 @@
-//! What the readers of XML parts share: attributes, text of events, names of cells, escapes of Excel.
+//! Shared by the stream parsers of XML parts: attributes, text of events, cell names, Excel escapes.
 
 use quick_xml::escape::{resolve_html5_entity, resolve_xml_entity};
 use quick_xml::events::attributes::Attribute;
 use quick_xml::events::{BytesRef, BytesStart};
 
-/// The value of an attribute by its local name.
+/// Returns the value of an attribute by its local name.
 pub(super) fn attribute(start: &BytesStart<'_>, name: &str) -> Option<String> {
     start
         .attributes()
@@ -14,7 +14,7 @@ pub(super) fn attribute(start: &BytesStart<'_>, name: &str) -> Option<String> {
         .map(|a| value(&a))
 }
 
-/// The value of an attribute with its entities resolved.
+/// Returns the value of an attribute with its entities resolved.
 pub(super) fn value(attribute: &Attribute<'_>) -> String {
     quick_xml::escape::unescape(attribute.value.as_ref()).map_or_else(
         |_| attribute.value.to_string(),
@@ -22,12 +22,12 @@ pub(super) fn value(attribute: &Attribute<'_>) -> String {
     )
 }
 
-/// Whether an attribute says yes.
+/// Returns whether an attribute value is true.
 pub(super) fn is_true(value: &str) -> bool {
     matches!(value, "1" | "true" | "on")
 }
 
-/// Adds the character of a reference; entities that a file declares are never expanded.
+/// Appends the character of a reference; declared entities are never expanded.
 pub(super) fn resolve(reference: &BytesRef<'_>, out: &mut String) {
     let name = reference.to_string();
     match reference.resolve_char_ref() {
@@ -45,7 +45,7 @@ pub(super) fn resolve(reference: &BytesRef<'_>, out: &mut String) {
     }
 }
 
-/// Row and column of a cell's name, from 0; either may be missing.
+/// Returns row and column of a cell name, from 0; either may be missing.
 pub(super) fn position(name: &str) -> (Option<u32>, Option<u32>) {
     let (mut column, mut row) = (0_u32, 0_u32);
     for byte in name.bytes() {
@@ -72,7 +72,7 @@ pub(super) fn position(name: &str) -> (Option<u32>, Option<u32>) {
     (row.checked_sub(1), column.checked_sub(1))
 }
 
-/// Resolves Excel's escapes of characters that XML does not have: `_x000D_`.
+/// Decodes Excel's escapes of characters that XML does not allow: `_x000D_`.
 pub(super) fn unescape(text: &str, out: &mut String) {
     let mut rest = text;
     let mut units: Vec<u16> = Vec::new();

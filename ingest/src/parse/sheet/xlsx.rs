@@ -1,4 +1,4 @@
-//! Workbooks of the XML kind (XLSX, XLSM), part by part. A part that is missing or damaged costs what is in it, not the workbook.
+//! Workbooks in XML (XLSX, XLSM), part by part. A missing or damaged part loses its own content only, not the workbook.
 
 mod cells;
 mod drawing;
@@ -12,11 +12,11 @@ use crate::parse::tree::{self, Element};
 use crate::parse::{ParseError, damaged};
 use package::{Package, Relation};
 
-/// A sheet as the workbook names it.
+/// A sheet entry of the workbook.
 struct Entry {
     name: String,
     hidden: bool,
-    /// Kind of its relation and its part; missing when the workbook does not say.
+    /// Its relation; `None` when the workbook does not define it.
     relation: Option<Relation>,
 }
 
@@ -66,7 +66,7 @@ pub(super) fn read(bytes: &[u8], output: &mut Output) -> Result<(), ParseError> 
             output.warn(format!("the sheet {name} is missing in the file"));
             continue;
         };
-        // Macros are programs.
+        // Macro sheets are programs.
         if relation.kind.to_lowercase().ends_with("macrosheet") {
             output.warn(format!(
                 "the sheet {name} is a macro sheet and was left out"
@@ -88,7 +88,7 @@ pub(super) fn read(bytes: &[u8], output: &mut Output) -> Result<(), ParseError> 
     Ok(())
 }
 
-/// The sheets in order.
+/// Returns the sheets in order.
 fn entries(workbook: &Element, relations: &[Relation]) -> Vec<Entry> {
     let Some(sheets) = workbook.find("sheets") else {
         return Vec::new();

@@ -1,4 +1,4 @@
-//! What layouts and masters say about the placeholders of slides: where they are, and which of their paragraphs have bullets.
+//! Properties of placeholders inherited from layouts and masters: position and bullets.
 
 use std::collections::HashMap;
 
@@ -7,9 +7,9 @@ use crate::parse::ooxml::{all, child, path, runs};
 use crate::parse::tree::Element;
 use crate::parse::writer::one_line;
 
-/// Levels of the text of a shape.
+/// Number of text levels of a shape.
 const LEVELS: usize = 9;
-/// Fewest words of a prompt; a slide may well have the same title as its layout.
+/// Minimum words of a prompt; a slide may legitimately have the same title as its layout.
 const PROMPT_WORDS: usize = 3;
 
 /// A rectangle in the units of the file.
@@ -21,20 +21,20 @@ pub(super) struct Place {
     pub(super) height: i64,
 }
 
-/// What stands before a paragraph.
+/// The bullet of a paragraph.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Bullet {
     None,
-    /// A sign, when it is a box to tick.
+    /// A symbol, with its checkbox if it is one.
     Sign(Option<char>),
-    /// A kind of automatic numbers, and the first of them.
+    /// A kind of automatic numbering, and its first number.
     Number(String, u32),
 }
 
-/// Bullets by level; `None` where nothing is said.
+/// Bullets by level; `None` where unspecified.
 pub(super) type Bullets = [Option<Bullet>; LEVELS];
 
-/// Name and number by which a placeholder is found in its layout.
+/// Type and index by which a placeholder is matched in its layout.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Key {
     pub(super) kind: String,
@@ -53,12 +53,12 @@ struct Holder {
 pub(super) struct Layout {
     own: Vec<Holder>,
     master: Vec<Holder>,
-    /// Bullets of the master's styles of text, by name of the style.
+    /// Bullets of the master's text styles, by name of the style.
     styles: HashMap<String, Bullets>,
 }
 
 impl Key {
-    /// Reads the placeholder (`p:ph`) that a shape is; `None` for other shapes.
+    /// Reads the placeholder (`p:ph`) of a shape; `None` for other shapes.
     pub(super) fn read(shape: &Element) -> Option<Self> {
         let properties = shape
             .elements()
@@ -74,7 +74,7 @@ impl Key {
         matches!(self.kind.as_str(), "title" | "ctrTitle")
     }
 
-    /// Name of the kind that a master has for it.
+    /// Returns the corresponding placeholder type of the master.
     fn general(&self) -> &str {
         match self.kind.as_str() {
             "title" | "ctrTitle" => "title",
@@ -99,7 +99,7 @@ impl Layout {
         }
     }
 
-    /// Returns the holders of a placeholder, of the layout before the master.
+    /// Returns the matching placeholders, of the layout before the master.
     fn holders(&self, key: &Key) -> impl Iterator<Item = &Holder> {
         let by_index = self
             .own
@@ -121,13 +121,13 @@ impl Layout {
         self.holders(key).find_map(|h| h.place)
     }
 
-    /// Whether a text is the prompt that the layout shows while the placeholder is empty.
+    /// Returns whether a text is the prompt of an empty placeholder.
     pub(super) fn prompts(&self, key: &Key, text: &str) -> bool {
         let text = one_line(text);
         text.split(' ').count() >= PROMPT_WORDS && self.holders(key).any(|h| h.prompt == text)
     }
 
-    /// Returns what stands before paragraphs of a level in a placeholder that say nothing themselves.
+    /// Returns the inherited bullet of paragraphs of a level in a placeholder.
     pub(super) fn bullet(&self, key: &Key, level: usize) -> Bullet {
         let at = |bullets: &Bullets| bullets.get(level).cloned().flatten();
         let style = match key.general() {
@@ -173,7 +173,7 @@ pub(super) fn bullets(style: &Element) -> Bullets {
     bullets
 }
 
-/// Reads what the properties of a paragraph say about its bullet.
+/// Reads the bullet of paragraph properties.
 pub(super) fn bullet(properties: &Element) -> Option<Bullet> {
     let font = child(properties, "buFont")
         .and_then(|f| f.attribute("typeface"))
@@ -194,7 +194,7 @@ pub(super) fn bullet(properties: &Element) -> Option<Bullet> {
     })
 }
 
-/// Reads where a shape, a picture, a frame or a group is.
+/// Reads the position of a shape, a picture, a frame or a group.
 pub(super) fn place(shape: &Element) -> Option<Place> {
     let transform = child(shape, "xfrm").or_else(|| {
         let properties = child(shape, "spPr").or_else(|| child(shape, "grpSpPr"))?;

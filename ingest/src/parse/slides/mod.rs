@@ -1,5 +1,5 @@
-//! Presentations in XML, transitional and strict: each slide is a page, its title a heading. Shapes stand in the order in which they are
-//! read; footers and dates stand once. Prompts of placeholders, numbers of slides and comments are left out.
+//! Presentations in XML, transitional and strict: each slide is a page with its title as heading. Shapes are in reading order; repeated footers and dates are
+//! written once. Prompts of placeholders, slide numbers and comments are omitted.
 
 mod layouts;
 mod order;
@@ -19,7 +19,7 @@ use super::writer::{Writer, one_line};
 use super::{ParseError, damaged};
 use crate::document::Document;
 
-/// Reads the presentation that begins at the part `main`.
+/// Parses the presentation with the main part `main`.
 pub(super) fn parse(mut package: Package<'_>, main: &str) -> Result<Document, ParseError> {
     let root = package.root(main)?;
     let relations = package.relations(main);
@@ -80,13 +80,13 @@ pub(super) fn parse(mut package: Package<'_>, main: &str) -> Result<Document, Pa
     Ok(reader.package.finish(writer, &reader.warnings, "slides"))
 }
 
-/// Reads the slides of a presentation.
+/// The parser of a presentation's slides.
 struct Reader<'a> {
     package: Package<'a>,
-    /// Of the slide that is read.
+    /// Relations of the current slide.
     relations: Relations,
     layouts: HashMap<String, Rc<Layout>>,
-    /// Footers and dates that were written.
+    /// Footers and dates written so far.
     footers: HashSet<String>,
     warnings: Vec<String>,
 }
@@ -124,7 +124,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Returns what the layout of the slide, and the master of that, say about placeholders.
+    /// Returns the placeholder properties of the slide's layout and master.
     fn layout(&mut self) -> Rc<Layout> {
         let name = self.relations.of_kind("slideLayout").next();
         let name = name.unwrap_or_default().to_owned();
@@ -142,7 +142,7 @@ impl Reader<'_> {
         layout
     }
 
-    /// Returns a footer or a date that no slide before has.
+    /// Returns a footer or a date, unless it was already written.
     fn footer(&mut self, text: &str) -> Option<Block> {
         let line = one_line(text);
         let number = !line.is_empty() && line.bytes().all(|b| b.is_ascii_digit());
@@ -150,7 +150,7 @@ impl Reader<'_> {
     }
 }
 
-/// Text of the placeholder for the body of a page of notes.
+/// Returns the body text of a notes page.
 fn notes_text(notes: &Element) -> String {
     let bodies = all(notes, "sp").into_iter().filter(|shape| {
         path(shape, &["nvSpPr", "nvPr", "ph"]).is_some_and(|place| match place.attribute("type") {

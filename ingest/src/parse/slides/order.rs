@@ -1,13 +1,13 @@
-//! The order in which the shapes of a slide are read: the title, then from top to bottom, and from left to right where shapes stand
-//! beside each other. Shapes that are in a readable order stay in it.
+//! Reading order of the shapes of a slide: the title, then from top to bottom, and from left to right where shapes are side by side. Shapes that are already in
+//! a readable order keep it.
 
 use super::layouts::Place;
 use crate::parse::ooxml::Block;
 
-/// Most shapes that are put in order; the time grows with the square.
+/// Maximum number of shapes that are ordered; the time is quadratic.
 const MAX_SHAPES: usize = 400;
 
-/// What a shape has to say.
+/// A shape with its content.
 #[derive(Debug)]
 pub(super) struct Shape {
     pub(super) rank: Rank,
@@ -15,17 +15,17 @@ pub(super) struct Shape {
     pub(super) blocks: Vec<Block>,
 }
 
-/// Which shapes come first.
+/// Priority of shapes in reading order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Rank {
     Title,
-    /// A placeholder of the layout; those stand in columns as the layout has them.
+    /// A placeholder of the layout; placeholders are ordered by the layout's columns.
     Placeholder,
     Other,
     Footer,
 }
 
-/// Returns the blocks of shapes in the order in which they are read.
+/// Returns the blocks of shapes in reading order.
 pub(super) fn reading(shapes: Vec<Shape>) -> Vec<Block> {
     let mut waiting: Vec<Shape> = shapes
         .into_iter()
@@ -40,20 +40,20 @@ pub(super) fn reading(shapes: Vec<Shape>) -> Vec<Block> {
     blocks
 }
 
-/// Index of a shape before which no other one is to be read.
+/// Returns the index of a shape that no other one must precede.
 fn first(shapes: &[Shape]) -> usize {
     let free = shapes
         .iter()
         .position(|shape| !shapes.iter().any(|other| before(other, shape)));
     free.unwrap_or_else(|| {
-        // Shapes that overlap in a circle: the uppermost.
+        // For cyclic overlaps: the topmost shape.
         let top = |shape: &Shape| (shape.rank, shape.place.map_or(i64::MAX, |p| p.top));
         let least = shapes.iter().enumerate().min_by_key(|(_, s)| top(s));
         least.map_or(0, |(index, _)| index)
     })
 }
 
-/// Whether one shape must be read before another.
+/// Returns whether one shape must precede another.
 fn before(one: &Shape, other: &Shape) -> bool {
     let group = |shape: &Shape| match shape.rank {
         Rank::Title => 0,

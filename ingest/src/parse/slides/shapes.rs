@@ -10,7 +10,7 @@ use crate::parse::ooxml::{
 use crate::parse::tree::Element;
 use crate::parse::writer::one_line;
 
-/// Deepest nesting of groups.
+/// Maximum nesting of groups.
 const MAX_GROUPS: usize = 100;
 
 impl Reader<'_> {
@@ -88,7 +88,7 @@ impl Reader<'_> {
         }
         match key.kind.as_str() {
             "sldNum" | "hdr" => (Vec::new(), Rank::Footer),
-            // A date that is the day's is no text of the slide.
+            // A date field shows the current day and is not text of the slide.
             "dt" if body.find("fld").is_some() => (Vec::new(), Rank::Footer),
             "dt" | "ftr" => (self.footer(&whole).into_iter().collect(), Rank::Footer),
             _ if key.is_title() => {
@@ -138,7 +138,7 @@ fn description(shape: &Element) -> Option<Block> {
         .map(Block::Paragraph)
 }
 
-/// Returns the rows of a table; what a merged cell covers in its row is empty, and short text is repeated in the rows below.
+/// Returns the rows of a table; columns covered by a merged cell are empty, and short text is repeated in the rows below.
 fn rows(table: &Element) -> Vec<Vec<String>> {
     let mut rows: Vec<Vec<String>> = Vec::new();
     for row in table.elements().filter(|e| e.name == "tr") {

@@ -5,10 +5,10 @@ use crate::parse::ooxml::numbers::automatic;
 use crate::parse::ooxml::{Block, child, runs};
 use crate::parse::tree::Element;
 
-/// Deepest level of a paragraph.
+/// Maximum level of a paragraph.
 const MAX_LEVEL: usize = 8;
 
-/// Returns the paragraphs of a body of text (`p:txBody`); `key` is the placeholder that it stands in.
+/// Returns the paragraphs of a text body (`p:txBody`); `key` is its placeholder.
 pub(super) fn blocks(body: &Element, key: Option<&Key>, layout: &Layout) -> Vec<Block> {
     let own: Bullets = child(body, "lstStyle")
         .map(layouts::bullets)
@@ -61,7 +61,7 @@ pub(super) fn blocks(body: &Element, key: Option<&Key>, layout: &Layout) -> Vec<
         };
         bodies.push((level, marker, text));
     }
-    // One paragraph with the bullet of its layout is no list.
+    // A single paragraph with an inherited bullet is not a list.
     let lone = bodies.len() == 1;
     for (level, marker, text) in bodies {
         blocks.push(match marker {

@@ -1,4 +1,4 @@
-//! Blocks of a Word document: paragraphs, headings, items of lists, and tables.
+//! Blocks of a Word document: paragraphs, headings, list items, and tables.
 
 use super::inline::Line;
 use super::numbering::Marker;
@@ -8,20 +8,20 @@ use crate::parse::ooxml::{
 };
 use crate::parse::tree::Element;
 
-/// Most columns that a cell may span, or a row have.
+/// Maximum columns that a cell spans, or a row has.
 const MAX_COLUMNS: usize = 300;
-/// Longest heading in characters; longer paragraphs are text, whatever their style says.
+/// Maximum length of a heading in characters; longer paragraphs are text, whatever their style.
 const MAX_HEADING: usize = 200;
 
 struct Cell {
     text: String,
     span: usize,
-    /// Whether the cell belongs to the one above it.
+    /// Whether the cell is merged with the one above it.
     continued: bool,
 }
 
 impl Reader<'_> {
-    /// Reads an element that stands where paragraphs do.
+    /// Parses a block-level element.
     pub(super) fn block(&mut self, element: &Element, out: &mut Vec<Block>) {
         match element.name.as_str() {
             "p" => self.paragraph(element, out),
@@ -54,7 +54,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Writes what waits for a paragraph that did not come.
+    /// Writes pending content that expected another paragraph.
     pub(super) fn end(&mut self, out: &mut Vec<Block>) {
         let rest = std::mem::take(&mut self.pending);
         self.push(out, Block::Paragraph(rest));
@@ -90,7 +90,7 @@ impl Reader<'_> {
             out.extend(after);
             return;
         }
-        // The large first letter of a paragraph is a paragraph of its own.
+        // A drop cap is a paragraph of its own.
         let frame = properties.and_then(|p| child(p, "framePr"));
         if frame
             .and_then(|f| f.attribute("dropCap"))
@@ -135,7 +135,7 @@ impl Reader<'_> {
         out.extend(after);
     }
 
-    /// Returns the depth in a list and what stands before a paragraph; `None` for those in no list.
+    /// Returns the list level and the marker of a paragraph; `None` outside of lists.
     fn item(&mut self, properties: Option<&Element>, style: &str) -> Option<(usize, Marker)> {
         let direct = properties.and_then(|p| child(p, "numPr"));
         let parse = |level: &str| level.parse::<usize>().ok();
@@ -167,7 +167,7 @@ impl Reader<'_> {
         if let Some(caption) = caption {
             self.push(out, Block::Paragraph(caption.to_owned()));
         }
-        // A table of one cell is a frame around text.
+        // A table with one cell is a frame around text.
         if let [(row, _)] = rows.as_slice()
             && row.len() == 1
         {
@@ -204,7 +204,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads the rows of a table; `contents` gets the blocks of all cells.
+    /// Parses the rows of a table; `contents` receives the blocks of all cells.
     fn rows(
         &mut self,
         parent: &Element,
@@ -281,7 +281,7 @@ impl Reader<'_> {
     }
 }
 
-/// One header of several header rows: the words above a column, each once.
+/// Merges several header rows: the distinct texts above each column.
 fn joined_headers(rows: Vec<(Vec<Cell>, bool)>) -> Vec<String> {
     let mut columns: Vec<Vec<String>> = Vec::new();
     for (row, _) in rows {
@@ -303,7 +303,7 @@ fn joined_headers(rows: Vec<(Vec<Cell>, bool)>) -> Vec<String> {
     columns.into_iter().map(|words| words.join(" ")).collect()
 }
 
-/// Whether a line with a field for the number of the page has nothing else to say: `Page of`, `Seite -`.
+/// Returns whether a line with a page number field has no other content: `Page of`, `Seite -`.
 fn is_only_page(text: &str) -> bool {
     let words = text
         .split(|c: char| !c.is_alphanumeric())

@@ -1,44 +1,44 @@
-//! Fields of Word: the result is text, the instruction is not. Boxes and lists of old forms have no result; what they show is made here.
+//! Fields of Word: the result is text, the instruction is not. Checkboxes and lists of legacy forms have no result; their displayed text is generated here.
 
 use crate::parse::ooxml::symbols::Font;
 use crate::parse::ooxml::{child, switch, val};
 use crate::parse::tree::Element;
 
-/// Signs of boxes that are ticked and not.
+/// Characters for ticked and empty checkboxes.
 pub(super) const TICKED: &str = "☒";
 pub(super) const EMPTY: &str = "☐";
 
-/// Longest instruction that is read; equations nest in it.
+/// Maximum length of an instruction; equations may be nested in it.
 const MAX_INSTRUCTION: usize = 4000;
 
-/// Fields that are open, the innermost last.
+/// Open fields, innermost last.
 #[derive(Debug, Default)]
 pub(super) struct Fields(Vec<Field>);
 
 #[derive(Debug, Default)]
 struct Field {
     instruction: String,
-    /// Whether the result has begun.
+    /// Whether the result has started.
     result: bool,
-    /// Whether the result is left out.
+    /// Whether the result is omitted.
     silent: bool,
 }
 
-/// What a mark of a field adds to the text.
+/// The effect of a field mark on the text.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Effect {
     pub(super) text: String,
-    /// Whether it is the number of a page.
+    /// Whether it is a page number.
     pub(super) page: bool,
 }
 
 impl Fields {
-    /// Whether text at this place is shown.
+    /// Returns whether text at this position is visible.
     pub(super) fn shows(&self) -> bool {
         self.0.iter().all(|field| field.result && !field.silent)
     }
 
-    /// Adds to the instruction of the innermost field.
+    /// Appends to the instruction of the innermost field.
     pub(super) fn instruct(&mut self, text: &str) {
         let open = self.0.last_mut().filter(|f| !f.result);
         if let Some(field) = open.filter(|f| f.instruction.len() < MAX_INSTRUCTION) {
@@ -46,7 +46,7 @@ impl Fields {
         }
     }
 
-    /// Reads the mark (`w:fldChar`) where a field begins, where its result begins, or where it ends.
+    /// Handles a mark (`w:fldChar`): the start of a field, the start of its result, or its end.
     pub(super) fn mark(&mut self, mark: &Element, without_pages: bool) -> Effect {
         let shown = self.shows();
         let mut effect = Effect::default();
@@ -83,19 +83,19 @@ impl Fields {
         effect
     }
 
-    /// Ends the instructions that a paragraph leaves open; damaged files would lose all the text behind them.
+    /// Ends instructions left open at the end of a paragraph; otherwise damaged files would lose all following text.
     pub(super) fn end_paragraph(&mut self) {
         self.0.retain(|field| field.result);
     }
 }
 
-/// Whether an instruction shows the number of a page.
+/// Returns whether an instruction is a page number.
 pub(super) fn is_page(instruction: &str) -> bool {
     let word = instruction.split_whitespace().next().unwrap_or_default();
     ["PAGE", "NUMPAGES", "SECTIONPAGES"].contains(&word.to_uppercase().as_str())
 }
 
-/// What a box or a list of an old form shows; `None` for fields of text, which have a result.
+/// Returns the displayed text of a legacy checkbox or list; `None` for text fields, which have a result.
 fn form_text(data: &Element) -> Option<String> {
     if let Some(tick) = child(data, "checkBox") {
         let ticked = switch(tick, "checked").or_else(|| switch(tick, "default"));
@@ -113,7 +113,7 @@ fn form_text(data: &Element) -> Option<String> {
     Some(entry.unwrap_or_default().to_owned())
 }
 
-/// What fields without a result show: symbols, and equations of the old kind.
+/// Returns the text of fields without a result: symbols and legacy equations.
 fn without_result(instruction: &str) -> String {
     let instruction = instruction.trim();
     if instruction.len() > 2 * MAX_INSTRUCTION {
@@ -145,7 +145,7 @@ fn symbol(arguments: &str) -> Option<char> {
     }
 }
 
-/// An old equation as linear text: `\f(1,2)` becomes `1/2`, `\r(3,x)` the third root; other switches leave what they place.
+/// Converts a legacy equation into linear text: `\f(1,2)` becomes `1/2`, `\r(3,x)` the third root; of other switches, the arguments are kept.
 fn equation(arguments: &str) -> String {
     let text = arguments.trim();
     let Some((before, call)) = text.split_once("\\f(") else {
@@ -196,7 +196,7 @@ fn roots(text: &str) -> String {
     format!("{before}{root}{}", roots(after))
 }
 
-/// Splits a text at the bracket that closes one which was opened before it.
+/// Splits a text at the bracket that closes one opened before it.
 fn closed(text: &str) -> Option<(&str, &str)> {
     let mut depth = 0_u32;
     for (at, c) in text.char_indices() {
@@ -210,7 +210,7 @@ fn closed(text: &str) -> Option<(&str, &str)> {
     None
 }
 
-/// Splits the two arguments of a switch, at a comma or semicolon that is in no brackets.
+/// Splits the two arguments of a switch, at a top-level comma or semicolon.
 fn halves(text: &str) -> (&str, &str) {
     let mut depth = 0_i32;
     for (at, c) in text.char_indices() {

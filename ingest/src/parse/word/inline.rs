@@ -1,4 +1,4 @@
-//! Text of a paragraph of a Word document: runs, fields, notes, boxes to tick, equations, and what is drawn.
+//! Text of a paragraph of a Word document: runs, fields, notes, checkboxes, equations, and drawings.
 
 use super::fields::{EMPTY, TICKED, is_page};
 use super::styles::Look;
@@ -9,17 +9,17 @@ use crate::parse::ooxml::{
 };
 use crate::parse::tree::Element;
 
-/// A paragraph that is being read.
+/// The current paragraph.
 #[derive(Default)]
 pub(super) struct Line {
     text: String,
-    /// Raised or lowered text that may go on in the next run.
+    /// Superscript or subscript text that may continue in the next run.
     script: Option<(Script, String)>,
-    /// Text boxes, diagrams and charts, which stand after the paragraph.
+    /// Text boxes, diagrams and charts, which are written after the paragraph.
     after: Vec<Block>,
-    /// Whether it is a heading, behind which its notes stand.
+    /// Whether it is a heading; notes of headings are written after it.
     heading: bool,
-    /// Whether the number of the page is in it.
+    /// Whether it contains a page number.
     page: bool,
 }
 
@@ -60,7 +60,7 @@ impl Line {
         }
     }
 
-    /// Returns the text and what stands after it.
+    /// Returns the text and the blocks after it.
     pub(super) fn finish(mut self) -> (Text, Vec<Block>) {
         self.flush();
         let text = Text {
@@ -70,7 +70,7 @@ impl Line {
         (text, self.after)
     }
 
-    /// How much was read, to see whether an alternative had anything.
+    /// Returns the amount of parsed content, to detect empty alternatives.
     fn amount(&self) -> usize {
         let open = self.script.as_ref().map_or(0, |(_, piece)| piece.len());
         self.text.len() + open + self.after.len()
@@ -78,7 +78,7 @@ impl Line {
 }
 
 impl Reader<'_> {
-    /// Reads the children of a paragraph, or of what encloses runs in it.
+    /// Parses the children of a paragraph or of another run container.
     pub(super) fn inline(&mut self, parent: &Element, line: &mut Line) {
         for element in parent.elements() {
             match element.name.as_str() {
@@ -110,7 +110,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads a content control.
+    /// Parses a content control.
     fn control(&mut self, control: &Element, line: &mut Line) {
         if is_prompt(control) {
             return;
@@ -190,7 +190,7 @@ impl Reader<'_> {
         }
         if let Some(sign) = self.tick.take() {
             line.push(None, sign);
-            // What the control shows is one character, of whatever font.
+            // A checkbox control displays one character, in any font.
             let rest: String = text.chars().skip(1).collect();
             line.push(look.script.flatten(), &rest);
             return;
@@ -198,7 +198,7 @@ impl Reader<'_> {
         line.push(look.script.flatten(), text);
     }
 
-    /// Writes a footnote or endnote in brackets; those of headings stand after the heading.
+    /// Writes a footnote or endnote in brackets; those of headings follow the heading.
     fn note(&mut self, reference: &Element, line: &mut Line) {
         let kind = if reference.name == "footnoteReference" {
             "footnoteReference"
@@ -212,7 +212,7 @@ impl Reader<'_> {
         if self.in_note {
             return;
         }
-        // A note that several references share is written at the first of them.
+        // A note with several references is written at the first of them.
         let Some(note) = self.notes.remove(&key) else {
             return;
         };
@@ -236,7 +236,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Writes the reading of characters in brackets behind them.
+    /// Writes ruby text in brackets after its base text.
     fn ruby(&mut self, ruby: &Element, line: &mut Line) {
         if let Some(base) = child(ruby, "rubyBase") {
             self.inline(base, line);
@@ -251,7 +251,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads a drawing: descriptions of pictures, text boxes, diagrams, charts. `described` holds the descriptions that were read in it.
+    /// Parses a drawing: descriptions of pictures, text boxes, diagrams, charts. `described` collects the descriptions found in it.
     fn graphic(&mut self, element: &Element, line: &mut Line, described: &mut Vec<String>) {
         for inner in element.elements() {
             match inner.name.as_str() {

@@ -1,5 +1,5 @@
-//! Word documents in XML, transitional and strict. Headers and footers stand once, where their section begins and ends; notes stand in
-//! brackets at their place. Deleted text, text at the place that it was moved from, comments and prompts are left out.
+//! Word documents in XML, transitional and strict. Headers and footers are written once, at the start and end of their section; notes are in brackets at their
+//! reference. Deleted text, moved-from text, comments and prompts are omitted.
 
 mod body;
 mod fields;
@@ -20,7 +20,7 @@ use super::writer::{Writer, one_line};
 use super::{ParseError, damaged};
 use crate::document::Document;
 
-/// Reads the document that begins at the part `main` with its content `xml`.
+/// Parses the document with the main part `main` and its content `xml`.
 pub(super) fn parse(package: Package<'_>, main: &str, xml: &str) -> Result<Document, ParseError> {
     let mut reader = Reader::new(package, main);
     let (mut body, mut sections) = (Vec::new(), Vec::new());
@@ -58,27 +58,27 @@ pub(super) fn parse(package: Package<'_>, main: &str, xml: &str) -> Result<Docum
     Ok(reader.package.finish(writer, &reader.warnings, "word"))
 }
 
-/// Parts of the headers and footers that a section begins to use.
+/// Parts of the headers and footers that a section introduces.
 struct Margins {
     headers: Vec<String>,
     footers: Vec<String>,
 }
 
-/// Reads the blocks of a document.
+/// The parser of a document's blocks.
 struct Reader<'a> {
     package: Package<'a>,
-    /// Of the part that is read.
+    /// Relations of the current part.
     relations: Relations,
     styles: Styles,
     numbering: Numbering,
-    /// Footnotes and endnotes by the names of their references and their identifiers.
+    /// Footnotes and endnotes by the names of their references and their ids.
     notes: HashMap<(&'static str, String), Element>,
-    /// Whether headers of even pages are used.
+    /// Whether even pages have their own headers.
     even: bool,
     fields: fields::Fields,
-    /// Text of a paragraph whose end was deleted; it goes on in the next one.
+    /// Text of a paragraph whose end was deleted; it continues in the next one.
     pending: String,
-    /// Sign of a box to tick that takes the place of the next text.
+    /// Checkbox character that replaces the next text.
     tick: Option<&'static str>,
     in_note: bool,
     in_margin: bool,
@@ -142,7 +142,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Returns the parts of the headers and footers of a section that are shown on a page.
+    /// Returns the parts of a section's headers and footers that are displayed.
     fn margins(&self, section: &Element) -> Margins {
         let first = switch(section, "titlePg") == Some(true);
         let parts = |name: &str| {
@@ -164,7 +164,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Writes headers or footers whose words were not written before.
+    /// Writes headers or footers whose text was not written before.
     fn write_margins(
         &mut self,
         writer: &mut Writer,
@@ -200,7 +200,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Lines of a block of a header; the rows of a table are lines, too.
+/// Returns the lines of a header block; the rows of a table are lines, too.
 fn lines(block: &Block) -> Vec<String> {
     match block {
         Block::Table(rows) => rows.iter().map(|row| row.join(" ")).collect(),
@@ -208,12 +208,12 @@ fn lines(block: &Block) -> Vec<String> {
     }
 }
 
-/// Whether a line of a header is only the number of a page that was typed.
+/// Returns whether a header line is only a typed page number.
 fn is_page_number(line: &str) -> bool {
     !line.chars().any(char::is_alphabetic) && line.chars().filter(char::is_ascii_digit).count() <= 4
 }
 
-/// Whether a prompt stands in a content control in the place of its text.
+/// Returns whether a content control shows its placeholder prompt.
 fn is_prompt(control: &Element) -> bool {
     child(control, "sdtPr").and_then(|p| switch(p, "showingPlcHdr")) == Some(true)
 }

@@ -1,4 +1,4 @@
-//! Numbers of lists: what `numbering.xml` says stands before a paragraph, counted as Word counts it.
+//! List numbering: the markers defined by `numbering.xml`, counted as Word does.
 
 use std::collections::{HashMap, HashSet};
 
@@ -6,24 +6,24 @@ use super::styles::{Look, Styles};
 use crate::parse::ooxml::{child, numbers, switch, symbols, val};
 use crate::parse::tree::Element;
 
-/// Levels of a list.
+/// Number of levels of a list.
 const LEVELS: usize = 9;
 
 #[derive(Debug, Default)]
 pub(super) struct Numbering {
-    /// Levels by the identifiers of the abstract lists.
+    /// Levels by id of the abstract list.
     kinds: HashMap<String, Kind>,
     lists: HashMap<String, List>,
-    /// Counters by abstract list: lists of the same kind continue each other.
+    /// Counters by abstract list: lists of the same abstract list continue each other.
     counters: HashMap<String, [Option<u32>; LEVELS]>,
-    /// Levels of lists that began anew as they say.
+    /// List levels whose start override was already applied.
     restarted: HashSet<(String, usize)>,
 }
 
 #[derive(Debug, Default)]
 struct Kind {
     levels: HashMap<usize, Level>,
-    /// A style whose list has the levels.
+    /// A style whose list defines the levels.
     linked: Option<String>,
 }
 
@@ -41,19 +41,19 @@ struct Level {
     start: u32,
     style: Option<String>,
     legal: bool,
-    /// The level after which the count begins anew, from 1; 0 for never.
+    /// The level after which the count restarts, from 1; 0 for never.
     restart: Option<usize>,
-    /// The bullet when it is a box to tick.
+    /// The checkbox character, if the bullet is one.
     tick: Option<char>,
 }
 
-/// What stands before a paragraph of a list.
+/// The marker of a list paragraph.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Marker {
-    /// A bullet, with its sign when that is a box to tick.
+    /// A bullet, with its checkbox character if it is one.
     Bullet(Option<char>),
     Number(String),
-    /// Nothing, though the paragraph belongs to a list.
+    /// No marker, although the paragraph belongs to a list.
     None,
 }
 
@@ -80,7 +80,7 @@ impl Numbering {
         numbering
     }
 
-    /// Returns the level of a list to which a style belongs.
+    /// Returns the list level that is linked to a style.
     pub(super) fn level_of_style(&self, list: &str, style: &str) -> Option<usize> {
         let kind = self.kinds.get(&self.lists.get(list)?.kind)?;
         kind.levels
@@ -89,7 +89,7 @@ impl Numbering {
             .map(|(number, _)| *number)
     }
 
-    /// Counts a paragraph of a list and returns what stands before it; `None` when there is no such list.
+    /// Counts a list paragraph and returns its marker; `None` when there is no such list.
     pub(super) fn next(&mut self, id: &str, level: usize, styles: &Styles) -> Option<Marker> {
         let level = level.min(LEVELS - 1);
         let (kind, definitions) = self.resolve(id, styles)?;
@@ -127,7 +127,7 @@ impl Numbering {
         })
     }
 
-    /// Returns the kind of a list and its levels, with the list's own in the places of the kind's.
+    /// Returns the abstract list of a list and its levels, with the list's overrides applied.
     fn resolve(&self, id: &str, styles: &Styles) -> Option<(String, Vec<Option<Level>>)> {
         let list = self.lists.get(id)?;
         let mut name = &list.kind;

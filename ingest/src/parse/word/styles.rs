@@ -1,4 +1,4 @@
-//! Styles of a Word document: what they say about headings, lists, and the look of characters that changes the text.
+//! Styles of a Word document: headings, lists, and character formatting that changes the text.
 
 use std::collections::HashMap;
 
@@ -7,9 +7,9 @@ use crate::parse::ooxml::symbols::Font;
 use crate::parse::ooxml::{child, switch, val};
 use crate::parse::tree::Element;
 
-/// Longest chain of styles that are based on each other.
+/// Maximum length of a chain of base styles.
 const MAX_CHAIN: usize = 32;
-/// Outline level that says that a paragraph is body text.
+/// Outline level of body text.
 const BODY: usize = 9;
 
 #[derive(Debug, Default)]
@@ -25,20 +25,20 @@ struct Style {
     look: Look,
 }
 
-/// How characters look, as far as it changes the text; `None` where nothing is said.
+/// Character formatting that changes the text; `None` where unspecified.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Look {
-    /// The inner `None` is the base line.
+    /// The inner `None` is the baseline.
     pub(super) script: Option<Option<Script>>,
     pub(super) hidden: Option<bool>,
-    /// The inner `None` is a font of letters.
+    /// The inner `None` is a text font.
     pub(super) font: Option<Option<Font>>,
-    /// The font of symbols in which characters of the private range are drawn.
+    /// The symbol font of characters in the private range.
     pub(super) private: Option<Font>,
 }
 
 impl Look {
-    /// Reads the properties of a run (`w:rPr`).
+    /// Reads run properties (`w:rPr`).
     pub(super) fn read(properties: &Element) -> Self {
         let script = val(properties, "vertAlign").map(|align| match align {
             "superscript" => Some(Script::Raised),
@@ -55,7 +55,7 @@ impl Look {
         }
     }
 
-    /// Takes from another look what this one does not say.
+    /// Fills unspecified properties from another `Look`.
     pub(super) fn or(self, other: Self) -> Self {
         Self {
             script: self.script.or(other.script),
@@ -76,7 +76,7 @@ impl Styles {
         )
     }
 
-    /// Returns a style and those that it is based on.
+    /// Returns a style and its base styles.
     fn chain<'s>(&'s self, id: &str) -> impl Iterator<Item = (&'s str, &'s Style)> {
         let first = self.0.get_key_value(id);
         std::iter::successors(first, |(_, style)| {
@@ -86,7 +86,7 @@ impl Styles {
         .map(|(id, style)| (id.as_str(), style))
     }
 
-    /// Returns the level of the headings that have a style, from 1; `None` for other styles.
+    /// Returns the heading level of a style, from 1; `None` for other styles.
     pub(super) fn heading(&self, id: &str) -> Option<usize> {
         if !self.0.contains_key(id) {
             return named_level(id);
@@ -102,7 +102,7 @@ impl Styles {
         None
     }
 
-    /// Returns the list of the paragraphs that have a style, its level where one is stated, and the style that names the list.
+    /// Returns the list of a style, its level where one is stated, and the style that defines the list.
     pub(super) fn list(&self, id: &str) -> Option<(&str, Option<usize>, &str)> {
         let (named_by, list) = self
             .chain(id)
@@ -111,7 +111,7 @@ impl Styles {
         Some((list, level, named_by))
     }
 
-    /// Returns the look of characters that have a style.
+    /// Returns the character formatting of a style.
     pub(super) fn look(&self, id: &str) -> Look {
         self.chain(id)
             .fold(Look::default(), |look, (_, style)| look.or(style.look))
@@ -133,13 +133,13 @@ fn one(style: &Element) -> Style {
     }
 }
 
-/// Reads the outline level of the properties of a paragraph; 9 is body text.
+/// Reads the outline level of paragraph properties; 9 is body text.
 pub(super) fn outline(properties: &Element) -> Option<usize> {
     let level: usize = val(properties, "outlineLvl")?.parse().ok()?;
     Some(level.min(BODY))
 }
 
-/// Returns the level that the name or identifier of a style has in it. Word stores English names; other programs do not always.
+/// Returns the heading level in the name or id of a style. Word stores English names; other programs may not.
 fn named_level(name: &str) -> Option<usize> {
     const WORDS: [&str; 14] = [
         "heading",

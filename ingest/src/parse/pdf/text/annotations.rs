@@ -21,22 +21,22 @@ const NO_VIEW: u32 = 1 << 5;
 const PASSWORD: u32 = 1 << 13;
 const RADIO: u32 = 1 << 15;
 const PUSH_BUTTON: u32 = 1 << 16;
-/// Most annotations of a page, and most ancestors of a field.
+/// Maximum annotations of a page, and maximum ancestors of a field.
 const MOST: usize = 20_000;
 const ANCESTORS: usize = 16;
 
 /// The text of a page's annotations.
 #[derive(Default)]
 pub(crate) struct Annotations {
-    /// Text that stands among the text of the page.
+    /// Text within the page's text.
     pub placed: Vec<Glyph>,
-    /// Texts that lie over the page's own, each by itself.
+    /// Texts on top of the page's own text, each separate.
     pub above: Vec<Vec<Glyph>>,
-    /// Texts that are not drawn: sticky notes and comments.
+    /// Text that is not drawn: sticky notes and comments.
     pub notes: Vec<String>,
 }
 
-/// Reads the annotations of a page whose own text is `page`.
+/// Reads the annotations of a page with its own text `page`.
 pub(crate) fn read<'a>(
     annotations: &Array<'a>,
     interpreter: &mut Interpreter<'a, '_>,
@@ -76,7 +76,7 @@ pub(crate) fn read<'a>(
     found
 }
 
-/// Whether text of the page lies in a rectangle.
+/// Returns whether text of the page is inside a rectangle.
 fn covers(place: Rect, page: &[Glyph]) -> bool {
     let inside = |g: &&Glyph| {
         let middle = (
@@ -88,7 +88,7 @@ fn covers(place: Rect, page: &[Glyph]) -> bool {
     page.iter().filter(inside).nth(2).is_some()
 }
 
-/// The glyphs of the normal appearance.
+/// Returns the glyphs of the normal appearance.
 fn draw<'a>(
     annotation: &Dict<'a>,
     interpreter: &mut Interpreter<'a, '_>,
@@ -133,7 +133,7 @@ fn appearance<'a>(annotation: &Dict<'a>) -> Option<Stream<'a>> {
     }
 }
 
-/// The text of a form field: its value, or what is drawn where that is all there is.
+/// Returns the text of a form field: its value, or its drawn text if there is no value.
 fn field<'a>(widget: &Dict<'a>, place: Rect, drawn: impl FnOnce() -> Vec<Glyph>) -> Vec<Glyph> {
     let flags = inherited(widget, b"Ff").map_or(0, |f| match f {
         Object::Number(n) => u32::try_from(n.as_i64()).unwrap_or(0),
@@ -170,7 +170,7 @@ fn field<'a>(widget: &Dict<'a>, place: Rect, drawn: impl FnOnce() -> Vec<Glyph>)
     }
 }
 
-/// The entries of a list that are chosen, as they are shown.
+/// Returns the selected entries of a list, as displayed.
 fn chosen(widget: &Dict<'_>) -> Vec<String> {
     let values = match inherited(widget, b"V") {
         Some(Object::Array(values)) => values.iter::<Object<'_>>().filter_map(string).collect(),
@@ -200,7 +200,7 @@ fn pair(option: Object<'_>) -> Option<(String, String)> {
     }
 }
 
-/// A tick and the name of a box that is ticked; the chosen state of radio buttons, too.
+/// Returns a tick and the name of a ticked checkbox, or the selected state of radio buttons.
 fn ticked(widget: &Dict<'_>, flags: u32) -> Option<String> {
     let states = widget
         .get::<Dict<'_>>(b"AP")
@@ -228,7 +228,7 @@ fn ticked(widget: &Dict<'_>, flags: u32) -> Option<String> {
     })
 }
 
-/// An entry of a field or of the fields above it.
+/// Returns an entry of a field or of its ancestors.
 fn inherited<'a>(widget: &Dict<'a>, key: &[u8]) -> Option<Object<'a>> {
     let mut dict = widget.clone();
     for _ in 0..ANCESTORS {
@@ -251,7 +251,7 @@ fn string(object: Object<'_>) -> Option<String> {
     }
 }
 
-/// Text without glyphs of its own, written into a rectangle line by line.
+/// Lays out text without glyphs in a rectangle line by line.
 fn write(text: &str, place: Rect) -> Vec<Glyph> {
     let lines: Vec<&str> = text
         .split(['\n', '\r'])
@@ -262,7 +262,7 @@ fn write(text: &str, place: Rect) -> Vec<Glyph> {
     }
     let size = (place.height() / lines.len() as f64 * 0.75).clamp(4.0, 11.0);
     let face = Rc::new(Face::default());
-    // One line stands in the middle, several begin at the top.
+    // A single line is centred vertically, several start at the top.
     let first = if lines.len() == 1 {
         place.center().y + 0.35 * size
     } else {

@@ -1,16 +1,16 @@
-//! Text that runs to the left: from the order of the eye to the order of reading.
+//! Right-to-left text: from visual to logical order.
 #![expect(
     clippy::wildcard_enum_match_arm,
     reason = "of the many variants of foreign enums only some are told apart"
 )]
 
-/// A glyph's text, or a space between words.
+/// The text of a glyph, or a space between words.
 pub(crate) struct Item {
     pub text: String,
     pub space: bool,
 }
 
-/// Whether a text runs to the left (`true`), to the right, or has no direction.
+/// Returns whether a text is right-to-left (`true`), left-to-right, or has no direction.
 pub(crate) fn direction(text: &str) -> Option<bool> {
     use unicode_bidi::BidiClass::{AL, AN, EN, L, R};
     text.chars()
@@ -25,8 +25,7 @@ pub(crate) fn is_mark(c: char) -> bool {
     unicode_bidi::bidi_class(c) == unicode_bidi::BidiClass::NSM
 }
 
-/// Turns the order of the eye into the order of reading: runs of right-to-left letters are reversed glyph by glyph, and the whole
-/// line when it is right-to-left.
+/// Converts visual order into logical order: runs of right-to-left letters are reversed glyph by glyph, and the whole line when it is right-to-left.
 pub(crate) fn logical(items: Vec<Item>, rtl: bool) -> Vec<Item> {
     let mut runs: Vec<(Vec<Item>, bool)> = Vec::new();
     let mut neutral: Vec<Item> = Vec::new();
@@ -40,7 +39,7 @@ pub(crate) fn logical(items: Vec<Item>, rtl: bool) -> Vec<Item> {
                 run.append(&mut neutral);
                 run.push(item);
             }
-            // What stands between two directions goes with the line's own.
+            // Neutral text between two directions gets the direction of the line.
             Some((run, same)) if *same == rtl => {
                 run.append(&mut neutral);
                 runs.push((vec![item], to_left));
@@ -73,7 +72,7 @@ pub(crate) fn logical(items: Vec<Item>, rtl: bool) -> Vec<Item> {
     ordered.collect()
 }
 
-/// Brackets are drawn mirrored in right-to-left text.
+/// Mirrors brackets, which are drawn mirrored in right-to-left text.
 fn mirror(item: &mut Item) {
     let other = match item.text.as_str() {
         "(" => ")",

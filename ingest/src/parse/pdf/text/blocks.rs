@@ -1,4 +1,4 @@
-//! The order of reading: columns, tables, and what stands above and below them.
+//! Reading order: columns, tables, and text above and below them.
 
 use super::directions;
 use super::glyphs::{Glyph, Rule};
@@ -7,15 +7,15 @@ use super::ruled::{self, Placed};
 use super::tables::{self, Segment, Verdict};
 use super::write::{self, Paragraph};
 
-/// Width of a gap between columns, in ems.
+/// Minimum width of a gap between columns, in ems.
 const GUTTER: f32 = 0.9;
-/// How deep columns may be nested, and how many places for gaps are tried.
+/// Maximum nesting of columns, and maximum number of gap positions tried.
 const DEPTH: usize = 30;
 const CANDIDATES: usize = 48;
-/// Widest margin on the right, as a part of the page.
+/// Maximum right margin, as a share of the page width.
 const MARGIN: f32 = 0.22;
 
-/// Something that is to be put in order.
+/// An item to be put in reading order.
 #[derive(Clone)]
 enum Part {
     Piece(Piece),
@@ -49,7 +49,7 @@ impl Part {
     }
 }
 
-/// The paragraphs of a page in the order of reading.
+/// Returns the paragraphs of a page in reading order.
 pub(crate) fn paragraphs(glyphs: Vec<Glyph>, rules: &[Rule], width: f32) -> Vec<Paragraph> {
     let mut paragraphs = Vec::new();
     for turned in directions::by_direction(glyphs, rules) {
@@ -68,7 +68,7 @@ pub(crate) fn paragraphs(glyphs: Vec<Glyph>, rules: &[Rule], width: f32) -> Vec<
     paragraphs
 }
 
-/// Joins bullets and numbers with the text behind them, so that they make no column.
+/// Joins bullets and numbers with the text after them, so that they are not mistaken for a column.
 fn with_bullets(pieces: Vec<Piece>) -> Vec<Piece> {
     let mut joined: Vec<Piece> = Vec::with_capacity(pieces.len());
     for piece in pieces {
@@ -91,12 +91,12 @@ fn with_bullets(pieces: Vec<Piece>) -> Vec<Piece> {
     joined
 }
 
-/// Where parts are put in order.
+/// The column whose parts are ordered.
 #[derive(Clone, Copy)]
 struct Column {
-    /// Height of most letters of the page.
+    /// Usual font size of the page.
     size: f32,
-    /// How far lines may go to the right.
+    /// Right edge of its lines.
     edge: f32,
 }
 
@@ -124,7 +124,7 @@ fn order(mut parts: Vec<Part>, column: Column, depth: usize, into: &mut Vec<Para
     }
 }
 
-/// Where a last line begins that stands far below everything else, as feet of pages do.
+/// Returns the start of a last line far below everything else, such as a page footer.
 fn last_row(parts: &[Part], size: f32) -> Option<usize> {
     let foot = parts.last()?;
     let at = parts
@@ -186,7 +186,7 @@ fn columns(beside: Vec<Part>, gap: &Gap, column: Column, depth: usize, into: &mu
     }
 }
 
-/// Text of one column, and tables in it.
+/// Writes the text of one column and the tables in it.
 fn flow(parts: Vec<Part>, edge: f32, into: &mut Vec<Paragraph>) {
     let mut pieces = Vec::new();
     for part in parts {
@@ -201,15 +201,15 @@ fn flow(parts: Vec<Part>, edge: f32, into: &mut Vec<Paragraph>) {
     into.extend(write::column(pieces, edge));
 }
 
-/// An empty strip with parts on both sides.
+/// An empty vertical strip with parts on both sides.
 struct Gap {
     at: f32,
-    /// The parts beside it.
+    /// Range of the parts beside it.
     start: usize,
     end: usize,
 }
 
-/// The strip that has most beside it: of all places, the longest run of parts that do not cross it.
+/// Returns the gap with the highest score over all positions and all runs of parts that do not cross it.
 fn widest_gap(parts: &[Part], width: f32) -> Option<Gap> {
     let mut best: Option<(f32, Gap)> = None;
     for at in candidates(parts, width) {
@@ -231,7 +231,7 @@ fn widest_gap(parts: &[Part], width: f32) -> Option<Gap> {
     best.map(|b| b.1)
 }
 
-/// How much stands on both sides: the height that they share, by the number of parts on the poorer side.
+/// Scores a gap: the shared height of both sides times the square root of the smaller number of parts.
 fn score(parts: &[Part], at: f32) -> f32 {
     let (mut left, mut right) = (Side::default(), Side::default());
     for part in parts {
@@ -268,7 +268,7 @@ impl Default for Side {
     }
 }
 
-/// Places where a gap may begin: the most frequent ends and beginnings of parts.
+/// Returns candidate positions of gaps: the most frequent ends and starts of parts.
 fn candidates(parts: &[Part], width: f32) -> Vec<f32> {
     let ends = frequent(parts.iter().map(Part::x1));
     let starts = frequent(parts.iter().map(|p| p.x0() - width));
@@ -284,7 +284,7 @@ fn frequent(places: impl Iterator<Item = f32>) -> Vec<f32> {
     let mut counted: Vec<(f32, usize)> = Vec::new();
     for place in places {
         match counted.last_mut() {
-            // The rightmost of nearly equal ends is free of the others.
+            // The rightmost of nearly equal ends does not cross the others.
             Some((last, count)) if place - *last < 0.5 => {
                 *last = place;
                 *count += 1;

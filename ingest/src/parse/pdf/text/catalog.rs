@@ -1,4 +1,4 @@
-//! What a file says about itself: outline, labels of pages, and whether it is an XFA form.
+//! Document-level entries: outline, page labels, and whether the file is an XFA form.
 #![expect(
     clippy::wildcard_enum_match_arm,
     reason = "of the many variants of foreign enums only some are told apart"
@@ -12,7 +12,7 @@ use hayro_syntax::page::Page;
 use super::streams::text_string;
 use crate::parse::numerals;
 
-/// Bounds of trees that a hostile file may tie into rings.
+/// Depth limits for trees that may contain cycles in hostile files.
 const DEPTH: usize = 16;
 const ENTRIES: usize = 20_000;
 
@@ -21,7 +21,7 @@ const ENTRIES: usize = 20_000;
 pub struct Bookmark {
     pub title: String,
     pub level: u8,
-    /// The page where it leads, when that is known.
+    /// Target page, if known.
     pub page: Option<u32>,
 }
 
@@ -31,7 +31,7 @@ pub(crate) fn is_xfa(catalog: &Dict<'_>) -> bool {
         .is_some_and(|form| form.contains_key(b"XFA"))
 }
 
-/// Labels of the pages that have one that is not just the number: `iv`, `A-3`.
+/// Returns the labels of pages that differ from the page number: `iv`, `A-3`.
 pub(crate) fn labels(catalog: &Dict<'_>, pages: usize) -> BTreeMap<u32, String> {
     let mut ranges: BTreeMap<u32, Dict<'_>> = BTreeMap::new();
     if let Some(tree) = catalog.get::<Dict<'_>>(b"PageLabels") {
@@ -82,7 +82,7 @@ fn numbers<'a>(node: &Dict<'a>, depth: usize, into: &mut BTreeMap<u32, Dict<'a>>
     }
 }
 
-/// Largest number that labels write in Roman signs, and most letters of one.
+/// Largest number that is written as a Roman numeral, and maximum number of letters.
 const LARGEST: u32 = 10_000;
 const LETTERS: usize = 32;
 
@@ -90,12 +90,12 @@ fn roman(value: u32) -> String {
     numerals::roman(value, LARGEST)
 }
 
-/// A to Z, then AA to ZZ, as the format has it; 0 is A.
+/// Returns A to Z, then AA to ZZ, as defined by the format; 0 is A.
 fn alphabetic(value: u32) -> String {
     numerals::letters(value.max(1), 'A', LETTERS)
 }
 
-/// The outline in its order.
+/// Returns the outline in document order.
 pub(crate) fn outline(catalog: &Dict<'_>, pages: &[Page<'_>]) -> Vec<Bookmark> {
     let Some(outlines) = catalog.get::<Dict<'_>>(b"Outlines") else {
         return Vec::new();
@@ -148,7 +148,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The number of the page where a destination leads.
+    /// Returns the page number of a destination.
     fn page(&self, target: Object<'a>, depth: usize) -> Option<u32> {
         match target {
             Object::Array(parts) => match parts.raw_iter().next()? {
@@ -170,7 +170,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Named destinations.
+/// Returns the named destinations.
 fn named<'a>(catalog: &Dict<'a>) -> HashMap<Vec<u8>, Object<'a>> {
     let mut found = HashMap::new();
     if let Some(old) = catalog.get::<Dict<'a>>(b"Dests") {

@@ -1,20 +1,20 @@
-//! Legacy and Unicode charsets behind the names of `CMap`s, for those whose tables are not at hand.
+//! Legacy and Unicode charsets implied by `CMap` names, for those whose tables are not available.
 
 use encoding_rs::{BIG5, EUC_JP, EUC_KR, Encoding, GB18030, SHIFT_JIS};
 
-/// A charset in which a string of a page is written.
+/// The charset of a string.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Charset {
     Utf8,
     Utf16,
     Utf32,
     Legacy(&'static Encoding),
-    /// Two bytes below 0x80, whose letters a legacy charset has with the high bits set.
+    /// Two bytes below 0x80, whose letters are those of a legacy charset with the high bits set.
     SevenBit(&'static Encoding),
 }
 
 impl Charset {
-    /// The charset that the name of a `CMap` tells, as `UniJIS-UTF8-H` or `78-RKSJ-H`.
+    /// Returns the charset implied by the name of a `CMap`, such as `UniJIS-UTF8-H` or `78-RKSJ-H`.
     pub(crate) fn named(cmap: &[u8]) -> Option<Self> {
         let name = std::str::from_utf8(cmap).ok()?;
         let stem = name
@@ -40,7 +40,7 @@ impl Charset {
         })
     }
 
-    /// How many bytes the first character of a string has.
+    /// Returns the number of bytes of a string's first character.
     pub(crate) fn length(self, bytes: &[u8]) -> usize {
         let (first, second) = (
             bytes.first().copied().unwrap_or(0),
@@ -80,7 +80,7 @@ impl Charset {
         length.clamp(1, bytes.len().max(1))
     }
 
-    /// The character of a code of so many bytes.
+    /// Returns the character of a code with `length` bytes.
     pub(crate) fn character(self, code: u32, length: usize) -> Option<char> {
         let bytes = code.to_be_bytes();
         let bytes = bytes.get(4_usize.checked_sub(length)?..)?;

@@ -1,4 +1,4 @@
-//! From the codes of composite fonts to Unicode: `/ToUnicode`, predefined `CMap`s of Chinese, Japanese and Korean, and the fonts' own maps.
+//! Mapping of composite font codes to Unicode: `/ToUnicode`, predefined `CMap`s of Chinese, Japanese and Korean, and the fonts' own maps.
 #![expect(
     clippy::wildcard_enum_match_arm,
     reason = "of the many variants of foreign enums only some are told apart"
@@ -15,11 +15,11 @@ use skrifa::MetadataProvider;
 use super::charsets::Charset;
 use super::streams;
 
-/// How codes are cut from a string and numbered.
+/// How codes are extracted from a string and numbered.
 #[derive(Debug)]
 pub(crate) struct Encoding {
     map: Option<CMap>,
-    /// The character set that the name of the `CMap` implies.
+    /// The charset implied by the name of the `CMap`.
     charset: Option<Charset>,
     vertical: bool,
 }
@@ -33,7 +33,7 @@ pub(crate) struct Code {
     pub cid: Option<u32>,
 }
 
-/// The maps from character identifiers to Unicode, each read once a file.
+/// The maps from character identifiers to Unicode, each loaded once per file.
 #[derive(Debug, Default)]
 pub(crate) struct Collections(RefCell<HashMap<&'static [u8], Option<Rc<CMap>>>>);
 
@@ -88,7 +88,7 @@ pub(crate) fn encoding(font: &Dict<'_>) -> Encoding {
 }
 
 impl Encoding {
-    /// The first code of a string.
+    /// Returns the first code of a string.
     pub(crate) fn first(&self, bytes: &[u8]) -> Code {
         let mut number = 0_u32;
         if let Some(map) = &self.map {
@@ -103,7 +103,7 @@ impl Encoding {
                 }
             }
         }
-        // Nothing fits: nearly all such codes have two bytes.
+        // No range matches: nearly all such codes have two bytes.
         let length = match self.charset {
             Some(charset) => charset.length(bytes),
             None => bytes.len().clamp(1, 2),
@@ -123,7 +123,7 @@ impl Encoding {
         self.vertical
     }
 
-    /// The collection that the `CMap` numbers, unless that is the identity.
+    /// Returns the character collection that the `CMap` maps to, unless it is the identity.
     pub(crate) fn family(&self) -> Option<CidFamily> {
         let collection = self
             .map
@@ -134,7 +134,7 @@ impl Encoding {
         (collection.family != CidFamily::AdobeIdentity).then(|| collection.family.clone())
     }
 
-    /// The text of a code that is Unicode.
+    /// Returns the text of a Unicode code.
     pub(crate) fn unicode(&self, code: Code) -> Option<BfString> {
         let charset = self
             .charset
@@ -143,14 +143,14 @@ impl Encoding {
         Some(BfString::Char(c)).filter(meaningful)
     }
 
-    /// The text of a code of a legacy charset.
+    /// Returns the text of a code of a legacy charset.
     pub(crate) fn legacy(&self, code: Code) -> Option<BfString> {
         let c = self.charset?.character(code.number, code.length)?;
         Some(BfString::Char(c)).filter(meaningful)
     }
 }
 
-/// The collection of a descendant font.
+/// Returns the collection of a descendant font.
 pub(crate) fn system_family(descendant: &Dict<'_>) -> Option<CidFamily> {
     let info = descendant.get::<Dict<'_>>(b"CIDSystemInfo")?;
     let registry = info.get::<PdfString<'_>>(b"Registry")?;
@@ -165,7 +165,7 @@ pub(crate) enum ToUnicode {
     Map(Box<CMap>),
     /// The name `Identity-H` or `Identity-V`: codes are Unicode.
     Identity,
-    /// The name of a map from character identifiers, as `Adobe-Japan1-UCS2`.
+    /// The name of a map from character identifiers, such as `Adobe-Japan1-UCS2`.
     OfCids(Box<CMap>),
 }
 
@@ -183,7 +183,7 @@ impl ToUnicode {
         }
     }
 
-    /// The text of a code by its own map.
+    /// Returns the text of a code by its own map.
     pub(crate) fn text(&self, code: u32) -> Option<BfString> {
         match self {
             Self::Map(map) => map.lookup_bf_string(code).filter(meaningful),
@@ -192,7 +192,7 @@ impl ToUnicode {
     }
 }
 
-/// The text of a character identifier, without the selectors of its variants.
+/// Returns the text of a character identifier, without variation selectors.
 pub(crate) fn of_cid(map: &CMap, cid: u32) -> Option<BfString> {
     let text = match map.lookup_bf_string(cid)? {
         BfString::String(text) => {
@@ -212,7 +212,7 @@ fn is_selector(c: char) -> bool {
     matches!(c, '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}')
 }
 
-/// A code that is UTF-16: one unit, or a pair of surrogates.
+/// Returns the text of a UTF-16 code: one unit, or a surrogate pair.
 pub(crate) fn of_utf16(code: u32) -> Option<BfString> {
     let units = [(code >> 16) as u16, (code & 0xffff) as u16];
     let units = if code > 0xffff {
@@ -224,7 +224,7 @@ pub(crate) fn of_utf16(code: u32) -> Option<BfString> {
     Some(BfString::Char(c)).filter(meaningful)
 }
 
-/// Whether a map's answer is text: some maps have zeros or non-characters where they know nothing.
+/// Returns whether a mapped value is text: some maps have zeros or non-characters for unknown codes.
 pub(crate) fn meaningful(text: &BfString) -> bool {
     match text {
         BfString::Char(c) => !matches!(c, '\0' | '\u{fffd}' | '\u{ffff}' | '\u{fffe}'),
@@ -232,11 +232,11 @@ pub(crate) fn meaningful(text: &BfString) -> bool {
     }
 }
 
-/// An embedded TrueType font's map from characters, read backwards: glyphs to characters.
+/// The inverse of an embedded TrueType font's character map: glyphs to characters.
 #[derive(Debug, Default)]
 pub(crate) struct Backwards {
     glyphs: HashMap<u32, char>,
-    /// Glyphs of character identifiers, when they differ.
+    /// Glyphs of character identifiers, if they differ.
     by_cid: Option<Vec<u8>>,
 }
 
@@ -252,7 +252,7 @@ impl Backwards {
         for (character, glyph) in font.charmap().mappings() {
             if let Some(c) = char::from_u32(character) {
                 let known = glyphs.entry(glyph.to_u32()).or_insert(c);
-                // Of several characters with one glyph the ordinary one counts.
+                // Of several characters with the same glyph, the most common kind is used.
                 if rank(c) < rank(*known) {
                     *known = c;
                 }
@@ -283,7 +283,7 @@ impl Backwards {
     }
 }
 
-/// Ordinary characters before presentation forms and private ones.
+/// Ranks ordinary characters before presentation forms and private ones.
 fn rank(c: char) -> (u8, u32) {
     let class = match u32::from(c) {
         0xa0 | 0xad => 1,
@@ -295,7 +295,7 @@ fn rank(c: char) -> (u8, u32) {
     (class, u32::from(c))
 }
 
-/// Whether the font's program stands in the file.
+/// Returns whether the font program is embedded.
 pub(crate) fn embedded(descendant: &Dict<'_>) -> bool {
     descendant
         .get::<Dict<'_>>(b"FontDescriptor")
@@ -306,7 +306,7 @@ pub(crate) fn embedded(descendant: &Dict<'_>) -> bool {
         })
 }
 
-/// Whether character identifiers are glyph numbers.
+/// Returns whether character identifiers are glyph numbers.
 pub(crate) fn identity_glyphs(descendant: &Dict<'_>) -> bool {
     descendant.get::<Stream<'_>>(b"CIDToGIDMap").is_none()
         && descendant
@@ -314,7 +314,7 @@ pub(crate) fn identity_glyphs(descendant: &Dict<'_>) -> bool {
             .is_some_and(|n| *n == *b"CIDFontType2")
 }
 
-/// Widths of a composite font in thousandths: ranges of identifiers, which a hostile file may make huge.
+/// Widths of a composite font in thousandths, as ranges of identifiers, which may be huge in hostile files.
 #[derive(Debug, Default)]
 pub(crate) struct Widths {
     single: HashMap<u32, f32>,
@@ -323,7 +323,7 @@ pub(crate) struct Widths {
 }
 
 impl Widths {
-    /// `/W` and `/DW`, or for vertical fonts the advances of `/W2` and `/DW2`.
+    /// Reads `/W` and `/DW`, or for vertical fonts the advances of `/W2` and `/DW2`.
     pub(crate) fn new(descendant: &Dict<'_>, vertical: bool) -> Self {
         let (key, group) = if vertical {
             (&b"W2"[..], 3)

@@ -1,4 +1,4 @@
-//! Runs the operators of pages, forms and appearances as far as text, layers and ruled lines need it.
+//! Interprets the operators of pages, forms and appearances needed for text, layers and ruled lines.
 #![expect(
     clippy::wildcard_enum_match_arm,
     reason = "of the many variants of foreign enums only some are told apart"
@@ -21,7 +21,7 @@ use super::operands::{Operands, as_name};
 use super::paths::Path;
 use super::streams;
 
-/// Bounds of what one page may do.
+/// Limits of one page.
 const DEPTH: usize = 24;
 const FORMS: usize = 20_000;
 const GLYPHS: usize = 1_000_000;
@@ -33,9 +33,9 @@ const SAVED: usize = 4_096;
 pub(crate) struct Shown {
     pub glyphs: Vec<Glyph>,
     pub rules: Vec<Rule>,
-    /// Compressions that were not understood.
+    /// Unsupported compression filters.
     pub undecoded: BTreeSet<String>,
-    /// Whether a bound was met.
+    /// Whether a limit was reached.
     pub cut: bool,
 }
 
@@ -91,7 +91,7 @@ impl<'a, 'f> Interpreter<'a, 'f> {
         }
     }
 
-    /// Runs a content stream with its resources.
+    /// Interprets a content stream with its resources.
     pub(crate) fn run(&mut self, content: &[u8], resources: &Resources<'a>, depth: usize) {
         let mut operators = UntypedIter::new(content);
         let mut saved: Vec<State<'a>> = Vec::new();
@@ -163,7 +163,7 @@ impl<'a, 'f> Interpreter<'a, 'f> {
         self.state = outer;
     }
 
-    /// Operators of text objects; false when it is none.
+    /// Interprets an operator of text objects; returns false for other operators.
     fn text_operator(&mut self, name: &[u8], operands: &Operands<'_, '_>) -> bool {
         let number = |at| operands.number(at).unwrap_or(0.0);
         match name {
@@ -222,7 +222,7 @@ impl<'a, 'f> Interpreter<'a, 'f> {
         }
     }
 
-    /// Runs a form, with a transformation of its own.
+    /// Interprets a form, with its own transformation.
     pub(crate) fn form(&mut self, form: &Stream<'a>, resources: &Resources<'a>, depth: usize) {
         let dict = form.dict();
         let is_image = dict
@@ -252,7 +252,7 @@ impl<'a, 'f> Interpreter<'a, 'f> {
         (self.state, self.text, self.line) = (state, text, line);
     }
 
-    /// Runs a form as an appearance: `placing` moves its box into a rectangle of the page.
+    /// Interprets a form as an appearance: `placing` maps its box into a rectangle of the page.
     pub(crate) fn appearance(
         &mut self,
         form: &Stream<'a>,
@@ -358,7 +358,7 @@ fn glyph(
     } else {
         Vec2::new(1.0, 0.0)
     };
-    // Slanted letters are as high as their height above the baseline.
+    // The size of slanted text is its height above the baseline.
     let height = if font.vertical {
         up.hypot()
     } else {

@@ -1,18 +1,18 @@
-//! Text that runs down, up, or aslant: turned so that its lines run to the right.
+//! Rotated text: transformed so that its lines run to the right.
 
 use super::glyphs::{Glyph, Rule};
 
-/// Most turned directions of a page that are looked at by themselves.
+/// Maximum rotated directions per page that are processed separately.
 const DIRECTIONS: usize = 12;
 
-/// Text of one direction, turned so that its lines run to the right.
+/// Text of one direction, transformed so that its lines run to the right.
 pub(crate) struct Turned {
     pub glyphs: Vec<Glyph>,
     pub rules: Vec<Rule>,
     pub upright: bool,
 }
 
-/// Parts the glyphs by direction, the upright ones first when they are many, else the most frequent.
+/// Groups glyphs by direction: upright ones first if there are many, otherwise the most frequent.
 pub(crate) fn by_direction(glyphs: Vec<Glyph>, rules: &[Rule]) -> Vec<Turned> {
     let mut parts: Vec<(i32, Vec<Glyph>)> = Vec::new();
     let all = glyphs.len();

@@ -1,4 +1,4 @@
-//! Fonts as text needs them: codes of a string with their text and advance.
+//! Fonts for text extraction: codes of a string with their text and advance.
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, HashMap};
@@ -17,13 +17,13 @@ pub(crate) struct Fonts<'a> {
     font_resolver: FontResolverFn,
     cmap_resolver: CMapResolverFn,
     collections: Collections,
-    /// By the bytes of their dictionaries.
+    /// Parsed fonts by the bytes of their dictionaries.
     read: RefCell<HashMap<&'a [u8], Rc<Font<'a>>>>,
-    /// Characters that no map tells, by font name.
+    /// Number of characters without a mapping, by font name.
     untold: RefCell<BTreeMap<String, usize>>,
 }
 
-/// Name and look of a font.
+/// Name and style of a font.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Face {
     pub name: String,
@@ -34,7 +34,7 @@ pub struct Face {
 pub(crate) struct Font<'a> {
     pub face: Rc<Face>,
     pub vertical: bool,
-    /// Height of an em in text space for size 1; fonts drawn by page operators have their own units.
+    /// Height of an em in text space for size 1; Type 3 fonts have their own units.
     pub em: f64,
     kind: Kind<'a>,
     to_unicode: ToUnicode,
@@ -51,10 +51,10 @@ struct Simple<'a> {
     first: u32,
     widths: Vec<f32>,
     missing: Option<f32>,
-    /// Multiplied by widths, as those of Type 3 are in their own units.
+    /// Multiplier of widths, since those of Type 3 fonts are in their own units.
     unit: f32,
     truetype: bool,
-    /// Read when `/ToUnicode` or `/Widths` leave something open.
+    /// Parsed only if `/ToUnicode` or `/Widths` are incomplete.
     program: OnceCell<Option<hayro_font::Font<'a>>>,
 }
 
@@ -95,7 +95,7 @@ impl<'a> Fonts<'a> {
         }
     }
 
-    /// The font of a dictionary, read once.
+    /// Returns the font of a dictionary, parsed once.
     pub(crate) fn font(&self, dict: &Dict<'a>) -> Rc<Font<'a>> {
         if let Some(font) = self.read.borrow().get(dict.data()) {
             return Rc::clone(font);
@@ -105,7 +105,7 @@ impl<'a> Fonts<'a> {
         font
     }
 
-    /// Names of the fonts whose characters are not known, with how often that happened.
+    /// Returns the fonts with unmapped characters, and their numbers.
     pub(crate) fn untold(&self) -> BTreeMap<String, usize> {
         self.untold.borrow().clone()
     }
@@ -210,7 +210,7 @@ impl<'a> Fonts<'a> {
             }
             .filter(cmaps::meaningful)
         };
-        // Embedded TrueType fonts without an encoding nearly always keep the codes of ASCII.
+        // Embedded TrueType fonts without an encoding nearly always use ASCII codes.
         let as_ascii = || {
             let c = char::from_u32(code).filter(|c| simple.truetype && (' '..='~').contains(c));
             c.map(BfString::Char)
@@ -246,7 +246,7 @@ fn composite_code(font: &Font<'_>, composite: &Composite<'_>, code: cmaps::Code)
     let text = match &font.to_unicode {
         ToUnicode::Map(_) => font.to_unicode.text(code.number),
         ToUnicode::OfCids(map) => cid.and_then(|cid| cmaps::of_cid(map, cid)),
-        // Codes that choose the glyphs of an embedded font by number cannot be characters, too.
+        // Codes that are glyph numbers of an embedded font cannot be characters, too.
         ToUnicode::Identity if composite.embedded && composite.identity_glyphs => {
             backwards().or_else(|| cmaps::of_utf16(code.number))
         }
@@ -310,7 +310,7 @@ fn matrix(dict: &Dict<'_>) -> [f64; 6] {
         .unwrap_or([0.001, 0.0, 0.0, 0.001, 0.0, 0.0])
 }
 
-/// Height of an em: 1, but for Type 3 fonts, whose units are free and whose boxes are often wrong, twice the width of their letters.
+/// Returns the height of an em: 1; for Type 3 fonts, whose units are arbitrary and whose boxes are often wrong, twice the width of their letters.
 fn type3_em(dict: &Dict<'_>) -> f64 {
     if !is_type3(dict) {
         return 1.0;
@@ -358,12 +358,12 @@ fn face(dict: &Dict<'_>, look: &Dict<'_>) -> Face {
     }
 }
 
-/// Computer Modern names its bold fonts `CMBX10` and the like.
+/// Returns whether a Computer Modern font is bold, by names like `CMBX10`.
 fn bold_tex(name: &str) -> bool {
     name.starts_with("cmb") || name.starts_with("sfbx") || name.starts_with("ecbx")
 }
 
-/// Helvetica, for text that is shown without a font.
+/// Returns Helvetica, for text that is shown without a font.
 pub(crate) fn fallback<'a>(fonts: &Fonts<'a>) -> Rc<Font<'a>> {
     let program = fonts
         .cache

@@ -1,4 +1,4 @@
-//! Glyphs as they stand on a page, and what is done to them before lines are made.
+//! Glyphs on a page, and their clean-up before lines are built.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -8,7 +8,7 @@ use unicode_normalization::UnicodeNormalization;
 
 use super::fonts::Face;
 
-/// A shown character (or several, for ligatures) with its place on the upright page: x to the right, y down.
+/// A shown character (or several, for ligatures) with its position on the upright page: x to the right, y down.
 #[derive(Clone, Debug)]
 pub(crate) struct Glyph {
     pub text: BfString,
@@ -20,7 +20,7 @@ pub(crate) struct Glyph {
     pub advance: f32,
     pub size: f32,
     pub face: Rc<Face>,
-    /// Drawn invisibly, as layers of text recognition are.
+    /// Drawn invisibly, as the text layers of OCR programs are.
     pub hidden: bool,
 }
 
@@ -46,7 +46,7 @@ impl Glyph {
     }
 }
 
-/// A straight line that is drawn along or across the page; edges of filled bars count, too.
+/// A straight horizontal or vertical line; edges of filled bars count, too.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Rule {
     pub x0: f32,
@@ -55,7 +55,7 @@ pub(crate) struct Rule {
     pub y1: f32,
 }
 
-/// Ordinary letters for ligatures and presentation forms; control characters go.
+/// Replaces ligatures and presentation forms by ordinary letters, and removes control characters.
 pub(crate) fn normalise(glyphs: &mut Vec<Glyph>) {
     for glyph in glyphs.iter_mut() {
         let plain = match &glyph.text {
@@ -76,7 +76,7 @@ pub(crate) fn normalise(glyphs: &mut Vec<Glyph>) {
     glyphs.retain(|g| g.is_finite() && !matches!(&g.text, BfString::String(s) if s.is_empty()));
 }
 
-/// The ordinary letters for a text, or none when it is ordinary.
+/// Returns the ordinary letters for a text; `None` when it is already ordinary.
 fn ordinary(text: &str, first: char) -> Option<String> {
     if text.chars().any(is_control) {
         let spaced = text
@@ -107,7 +107,7 @@ fn ordinary(text: &str, first: char) -> Option<String> {
     })
 }
 
-/// Controls, separators of lines, and marks of byte order.
+/// Returns whether a character is a control, a line separator, or a byte order mark.
 fn is_control(c: char) -> bool {
     c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}')
 }
@@ -116,7 +116,7 @@ fn presentation(c: char) -> bool {
     matches!(c, '\u{fb00}'..='\u{fb4f}' | '\u{fb50}'..='\u{fdfc}' | '\u{fe70}'..='\u{fefc}' | '\u{2f00}'..='\u{2fdf}')
 }
 
-/// Leaves out what is drawn a second time at nearly the same place: bold made by overprinting, shadows.
+/// Removes glyphs drawn a second time at nearly the same position: simulated bold, shadows.
 pub(crate) fn without_overprints(glyphs: Vec<Glyph>) -> Vec<Glyph> {
     const CELL: f32 = 8.0;
     let mut places: HashMap<(i32, i32, u64), Vec<usize>> = HashMap::with_capacity(glyphs.len());
@@ -178,7 +178,7 @@ fn key(glyph: &Glyph) -> u64 {
 pub(crate) mod tests {
     use super::*;
 
-    /// Glyphs of a line of text, half an em wide each.
+    /// Returns the glyphs of a line of text, half an em wide each.
     pub(crate) fn line(text: &str, x: f32, y: f32, size: f32) -> Vec<Glyph> {
         let place = |i: usize| x + size * 0.5 * i as f32;
         let glyph = |(i, c)| Glyph {

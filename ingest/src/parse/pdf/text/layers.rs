@@ -1,4 +1,4 @@
-//! Optional content: the layers that are switched off when the file is opened.
+//! Optional content: layers that are hidden when the file is opened.
 
 use std::collections::HashSet;
 
@@ -6,7 +6,7 @@ use hayro_syntax::object::{Array, Dict, Name, ObjRef};
 
 type Id = (u32, i32);
 
-/// The layers that are not shown.
+/// The hidden layers.
 #[derive(Debug, Default)]
 pub(crate) struct Layers {
     off: HashSet<Id>,
@@ -34,7 +34,7 @@ impl Layers {
         Self { off }
     }
 
-    /// Whether content of the group or membership dictionary under `key` is shown.
+    /// Returns whether the content of the group or membership dictionary under `key` is visible.
     pub(crate) fn shows(&self, owner: &Dict<'_>, key: &[u8]) -> bool {
         if self.off.is_empty() {
             return true;

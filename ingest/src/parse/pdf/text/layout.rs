@@ -1,9 +1,9 @@
-//! From glyphs to pieces of lines: text that stands together on one baseline, up to a gap.
+//! From glyphs to pieces of lines: text on one baseline, up to a gap.
 
 use super::bidi::{self, Item};
 use super::glyphs::{Glyph, Rule};
 
-/// Gaps from which words, and pieces of a line, are apart; in ems.
+/// Gap widths that separate words and pieces of a line; in ems.
 const WORD: f32 = 0.17;
 const PIECE: f32 = 1.0;
 
@@ -13,7 +13,7 @@ pub(crate) struct Piece {
     pub text: String,
     pub x0: f32,
     pub x1: f32,
-    /// The baseline.
+    /// Position of the baseline.
     pub y: f32,
     pub size: f32,
     pub bold: bool,
@@ -34,14 +34,14 @@ impl Piece {
     }
 }
 
-/// Glyphs with about the same baseline.
+/// Glyphs with approximately the same baseline.
 struct Row {
     y: f32,
     size: f32,
     glyphs: Vec<Glyph>,
 }
 
-/// Makes pieces of upright glyphs. `splits` are the places of upright rules that part them.
+/// Builds pieces from upright glyphs. `splits` are vertical rules that separate them.
 pub(crate) fn pieces(glyphs: Vec<Glyph>, splits: &[Rule]) -> Vec<Piece> {
     let mut pieces = Vec::new();
     for mut row in rows(glyphs) {
@@ -56,7 +56,7 @@ fn rows(mut glyphs: Vec<Glyph>) -> Vec<Row> {
     glyphs.sort_by(|a, b| a.y.total_cmp(&b.y));
     let mut rows: Vec<Row> = Vec::new();
     for glyph in glyphs {
-        // Small letters near a large line do not widen it.
+        // Small letters near a large line do not extend it.
         let fits =
             |row: &&mut Row| (glyph.y - row.y).abs() <= 0.25 * row.size.min(glyph.size).max(1.0);
         match rows.iter_mut().rev().take(4).find(fits) {
@@ -74,7 +74,7 @@ fn rows(mut glyphs: Vec<Glyph>) -> Vec<Row> {
     raise(rows)
 }
 
-/// Puts superscripts and subscripts into the lines beside whose letters they stand.
+/// Merges superscripts and subscripts into the adjacent lines.
 fn raise(mut rows: Vec<Row>) -> Vec<Row> {
     let mut at = 0;
     while at < rows.len() {
@@ -115,7 +115,7 @@ fn raise(mut rows: Vec<Row>) -> Vec<Row> {
     rows
 }
 
-/// Parts small glyphs into those of runs that touch letters of a line, and others.
+/// Splits small glyphs into runs adjacent to letters of a line, and others.
 fn part(mut glyphs: Vec<Glyph>, line: Option<&Row>) -> (Vec<Glyph>, Vec<Glyph>) {
     glyphs.sort_by(|a, b| a.x.total_cmp(&b.x));
     let mut runs: Vec<Vec<Glyph>> = Vec::new();
@@ -144,7 +144,7 @@ fn part(mut glyphs: Vec<Glyph>, line: Option<&Row>) -> (Vec<Glyph>, Vec<Glyph>) 
     )
 }
 
-/// Cuts a row at wide gaps and rules.
+/// Splits a row at wide gaps and rules.
 fn cut(row: Row, splits: &[Rule]) -> Vec<Piece> {
     let spacing = letter_spacing(&row.glyphs);
     let mut pieces = Vec::new();
@@ -214,7 +214,7 @@ fn cut(row: Row, splits: &[Rule]) -> Vec<Piece> {
     pieces
 }
 
-/// Counts the sizes of glyphs.
+/// Counts font sizes of glyphs.
 #[derive(Default)]
 struct Sizes(Vec<(f32, usize)>);
 
@@ -230,7 +230,7 @@ impl Sizes {
         }
     }
 
-    /// The most frequent one, the larger of two.
+    /// Returns the most frequent size, the larger one of a tie.
     fn usual(self) -> f32 {
         let most = self
             .0
@@ -240,7 +240,7 @@ impl Sizes {
     }
 }
 
-/// From which gap words are apart in letter-spaced text; 0 for ordinary text.
+/// Returns the gap that separates words in letter-spaced text; 0 for ordinary text.
 fn letter_spacing(glyphs: &[Glyph]) -> f32 {
     let letters: Vec<&Glyph> = glyphs.iter().filter(|g| !g.is_space()).collect();
     let spaces = glyphs.len() - letters.len();
@@ -253,7 +253,7 @@ fn letter_spacing(glyphs: &[Glyph]) -> f32 {
         return 0.0;
     }
     gaps.sort_by(f32::total_cmp);
-    // Lines of single letters with spaces between them are no letter-spaced text.
+    // Lines of single letters separated by spaces are not letter-spaced text.
     let middle = gaps.get(gaps.len() / 2).copied().unwrap_or(0.0);
     let size = letters.first().map_or(1.0, |g| g.size);
     if middle > 0.12 && middle < 1.0 && spaces * 3 < letters.len() {
@@ -284,7 +284,7 @@ fn finish(mut piece: Piece, items: &mut Vec<Item>, end: f32, bold: bool) -> Piec
     piece
 }
 
-/// The height of most letters.
+/// Returns the most frequent font size.
 pub(crate) fn usual_size(pieces: &[Piece]) -> f32 {
     let mut sizes: Vec<(f32, usize)> = pieces.iter().map(|p| (p.size, p.text.len())).collect();
     sizes.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -324,7 +324,7 @@ mod tests {
 
     #[test]
     fn hebrew_is_read_from_the_right() {
-        // As drawn: the last letter leftmost; the number keeps its direction.
+        // In visual order: the last letter leftmost; the number keeps its direction.
         let mut glyphs = line("(12 ", 10.0, 50.0, 10.0);
         glyphs.extend(line("\u{5dd}\u{5d5}\u{5dc}\u{5e9})", 30.0, 50.0, 10.0));
         assert_eq!(texts(glyphs), ["(\u{5e9}\u{5dc}\u{5d5}\u{5dd} 12)"]);

@@ -1,4 +1,4 @@
-//! Marked parts of the content: layers, and text that stands for what is drawn (`/ActualText`).
+//! Marked content: layers, and replacement text of what is drawn (`/ActualText`).
 
 use hayro_cmap::BfString;
 use hayro_syntax::object::{Dict, Object, String as PdfString};
@@ -9,7 +9,7 @@ use super::layers::Layers;
 use super::operands::{Operands, as_name};
 use super::streams;
 
-/// The parts that are open.
+/// The open marked-content sequences.
 #[derive(Default)]
 pub(crate) struct Marks {
     open: Vec<Mark>,
@@ -17,10 +17,10 @@ pub(crate) struct Marks {
 }
 
 struct Mark {
-    /// How many glyphs were shown before it.
+    /// Number of glyphs shown before it.
     start: usize,
     actual: Option<String>,
-    /// Belongs to a layer that is off.
+    /// Belongs to a hidden layer.
     off: bool,
 }
 
@@ -29,12 +29,12 @@ impl Marks {
         self.open.len()
     }
 
-    /// Whether nothing is shown here.
+    /// Returns whether content is hidden at this point.
     pub(crate) fn off(&self) -> bool {
         self.off > 0
     }
 
-    /// Opens a part, when so many glyphs have been shown.
+    /// Opens a marked-content sequence at a position in the glyphs.
     pub(crate) fn begin(
         &mut self,
         operands: &Operands<'_, '_>,
@@ -64,7 +64,7 @@ impl Marks {
         self.open.push(mark);
     }
 
-    /// Closes the last part; its own text takes the place of its glyphs.
+    /// Closes the innermost sequence; its replacement text takes the place of its glyphs.
     pub(crate) fn end(&mut self, glyphs: &mut Vec<Glyph>) {
         let Some(mark) = self.open.pop() else {
             return;
@@ -95,7 +95,7 @@ fn replace(glyphs: &mut Vec<Glyph>, start: usize, actual: String) {
             .filter(|c| !c.is_whitespace())
             .collect::<String>()
     };
-    // What says the same, or far more than fits, changes nothing.
+    // Replacement text that is equal, or far longer than the glyphs, is ignored.
     if letters(&shown) == letters(&actual) || actual.chars().count() > 8 * part.len() + 16 {
         return;
     }

@@ -43,11 +43,11 @@ pub struct Read {
     pub title: Option<String>,
     pub outline: Vec<Bookmark>,
     pub pages: Vec<Page>,
-    /// Pages with text that is drawn invisibly.
+    /// Pages with invisible text.
     pub hidden: Vec<u32>,
-    /// Pages that could not be read, or not completely.
+    /// Pages that could not be read completely.
     pub unread: Vec<u32>,
-    /// Whether the file is a form that only some programs show.
+    /// Whether the file is an XFA form, which only some programs display.
     pub xfa: bool,
     pub warnings: Vec<String>,
 }
@@ -56,23 +56,23 @@ pub struct Read {
 #[derive(Debug, Default)]
 pub struct Page {
     pub number: u32,
-    /// What is printed on it, when that is not its number.
+    /// Printed page number, if it differs from the position.
     pub label: Option<String>,
     pub paragraphs: Vec<Paragraph>,
 }
 
-/// Why a file could not be read.
+/// The reason why a file could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trouble {
-    /// It asks for a password.
+    /// A password is required.
     Password,
-    /// Its encryption is none that is known.
+    /// The encryption is not supported.
     Encryption,
-    /// It is no PDF, or too damaged to find its pages.
+    /// Not a PDF, or too damaged to find its pages.
     Damaged,
-    /// Its contents are compressed in ways that are not understood.
+    /// The compression filters are not supported.
     Compression(Vec<String>),
-    /// All of its text is in fonts whose characters nothing tells.
+    /// All text is in fonts without a character mapping.
     UnknownCharacters(Vec<String>),
 }
 
@@ -80,7 +80,7 @@ pub enum Trouble {
 ///
 /// # Errors
 ///
-/// When it is locked, damaged beyond repair, or nothing in it can be understood. A file without text is no error.
+/// When it is locked, damaged beyond repair, or none of its content can be decoded. A file without text is not an error.
 pub fn read(bytes: &[u8]) -> Result<Read, Trouble> {
     let bytes = bytes.to_vec();
     let opened =
@@ -177,7 +177,7 @@ fn warnings(undecoded: &BTreeSet<String>, untold: &BTreeMap<String, usize>) -> V
     warnings
 }
 
-/// What was found on a page.
+/// The content found on a page.
 struct Found {
     paragraphs: Vec<Paragraph>,
     hidden: bool,

@@ -1,4 +1,4 @@
-//! What stands before an operator.
+//! Operands of content stream operators.
 #![expect(
     clippy::wildcard_enum_match_arm,
     reason = "of the many variants of foreign enums only some are told apart"
@@ -7,7 +7,7 @@
 use hayro_font::kurbo::Affine;
 use hayro_syntax::object::{Name, Object};
 
-/// Operands of an instruction; too many or too few are no error.
+/// Operands of an instruction; too many or too few are not an error.
 pub(crate) struct Operands<'b, 'c>(pub Vec<&'b Object<'c>>);
 
 impl<'b, 'c> Operands<'b, 'c> {

@@ -1,16 +1,16 @@
-//! The straight lines that a page draws: rules of tables, above all.
+//! Straight lines drawn on a page, mainly table rules.
 
 use hayro_font::kurbo::{Affine, Point};
 
 use super::glyphs::Rule;
 
-/// Most parts of one path, and rules of one page, that are looked at.
+/// Maximum parts of a path, and maximum rules of a page, that are considered.
 const PARTS: usize = 10_000;
 const RULES: usize = 20_000;
-/// Bars up to this thickness are lines.
+/// Maximum thickness of a bar that counts as a line.
 const THIN: f64 = 3.0;
 
-/// The path that is being made.
+/// The current path.
 #[derive(Default)]
 pub(crate) struct Path {
     lines: Vec<(Point, Point)>,
@@ -20,7 +20,7 @@ pub(crate) struct Path {
 }
 
 impl Path {
-    /// Operators of paths.
+    /// Interprets a path operator.
     pub(crate) fn operator(
         &mut self,
         name: &[u8],
@@ -98,7 +98,7 @@ impl Path {
                 add(*from, *to);
             }
         } else if let [first, second, ..] = self.lines.as_slice() {
-            // A thin bar that is filled.
+            // A thin filled bar.
             if self.lines.len() <= 4 {
                 add(first.0, second.1);
             }

@@ -5,15 +5,15 @@ use super::layout;
 use super::tables;
 use super::write::Paragraph;
 
-/// Rules nearer than this are one.
+/// Distance below which rules are merged.
 const NEAR: f32 = 3.0;
-/// How far rules must reach over the others to be the side of a table.
+/// Distance by which rules must extend beyond the others to imply the side of a table.
 const OPEN: f32 = 12.0;
-/// Largest ruled tables.
+/// Maximum size of ruled tables.
 const COLUMNS: usize = 60;
 const ROWS: usize = 400;
 
-/// A table with its place on the page.
+/// A table with its position on the page.
 #[derive(Clone, Debug)]
 pub(crate) struct Placed {
     pub x0: f32,
@@ -23,7 +23,7 @@ pub(crate) struct Placed {
     pub table: Paragraph,
 }
 
-/// Takes the ruled tables out of a page's glyphs.
+/// Extracts the ruled tables from a page's glyphs.
 pub(crate) fn take(mut glyphs: Vec<Glyph>, rules: &[Rule]) -> (Vec<Placed>, Vec<Glyph>) {
     let mut tables = Vec::new();
     for grid in grids(rules) {
@@ -46,7 +46,7 @@ pub(crate) fn take(mut glyphs: Vec<Glyph>, rules: &[Rule]) -> (Vec<Placed>, Vec<
     (tables, glyphs)
 }
 
-/// Lines of a ruled table.
+/// Rules of a table.
 struct Grid {
     xs: Vec<f32>,
     ys: Vec<f32>,
@@ -119,7 +119,7 @@ impl Grid {
     }
 }
 
-/// The number of the gap between lines in which a place lies.
+/// Returns the index of the interval between lines that contains a position.
 fn slot(lines: &[f32], place: f32) -> usize {
     lines
         .iter()
@@ -128,7 +128,7 @@ fn slot(lines: &[f32], place: f32) -> usize {
         .count()
 }
 
-/// Groups of rules that touch and make at least two columns and two rows.
+/// Groups touching rules into grids of at least two columns and two rows.
 fn grids(rules: &[Rule]) -> Vec<Grid> {
     let upright = |r: &Rule| r.y1 - r.y0 > r.x1 - r.x0;
     let mut groups: Vec<(Rule, Vec<Rule>)> = Vec::new();
@@ -138,7 +138,7 @@ fn grids(rules: &[Rule]) -> Vec<Grid> {
     for rule in rules {
         let mut bounds = *rule;
         let mut members = vec![*rule];
-        // Everything it touches becomes one group; bounds are rough, and `fill` looks closer.
+        // All touching rules form one group; bounds are approximate, and `fill` is exact.
         groups.retain_mut(|(other, own)| {
             let touching = own.iter().any(|o| touch(o, rule));
             if touching {
@@ -154,7 +154,7 @@ fn grids(rules: &[Rule]) -> Vec<Grid> {
             members.into_iter().partition(|r| upright(r));
         let across = |r: &Rule| (r.x0 + r.x1) / 2.0;
         let along = |r: &Rule| (r.y0 + r.y1) / 2.0;
-        // Tables may be open at their sides: then the other rules reach further.
+        // Tables may lack outer rules; then the perpendicular ones extend further.
         let xs = distinct(
             upright.iter().map(across),
             level.iter().map(|r| (r.x0, r.x1)),
@@ -182,7 +182,7 @@ fn union(a: &Rule, b: &Rule) -> Rule {
     }
 }
 
-/// The different places of rules, and the ends of those across when they reach further.
+/// Returns the distinct positions of rules, and the ends of perpendicular ones that extend further.
 fn distinct(
     places: impl Iterator<Item = f32>,
     across: impl Iterator<Item = (f32, f32)>,

@@ -1,20 +1,20 @@
-//! The bytes of streams, with the compressions that `hayro-syntax` lacks.
+//! Decoding of streams, with the filters that `hayro-syntax` lacks.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use hayro_syntax::object::{Array, Dict, Name, Object, Stream};
 
-/// Largest result of a Brotli stream.
+/// Maximum decompressed size of a Brotli stream.
 const BROTLI_LIMIT: usize = 256 << 20;
 
-/// In the place of a compression, when that is known but its data are not whole.
+/// Reported instead of a filter name when the filter is supported but its data are incomplete.
 pub(crate) const DAMAGED: &str = "damaged";
 
-/// Why a stream could not be decoded: the name of its compression, or [`DAMAGED`].
+/// The reason why a stream could not be decoded: the name of its filter, or [`DAMAGED`].
 pub(crate) type Undecoded = String;
 
-/// Decodes a stream. Unknown filters are an error here, because `hayro-syntax` leaves them out silently.
+/// Decodes a stream. Unknown filters are an error here, because `hayro-syntax` skips them silently.
 pub(crate) fn decoded<'a>(stream: &Stream<'a>) -> Result<Cow<'a, [u8]>, Undecoded> {
     let names = filters(stream.dict());
     let unknown = names.iter().position(|name| !known(name));
@@ -70,7 +70,7 @@ fn known(name: &[u8]) -> bool {
     )
 }
 
-/// Unpacks Brotli; what came before damage counts.
+/// Decompresses Brotli; data before a damage is kept.
 fn brotli(packed: &[u8]) -> Option<Vec<u8>> {
     let mut out = Limited(Vec::new());
     let mut input = packed;
@@ -78,7 +78,7 @@ fn brotli(packed: &[u8]) -> Option<Vec<u8>> {
     (result.is_ok() || !out.0.is_empty()).then_some(out.0)
 }
 
-/// A buffer that refuses to outgrow [`BROTLI_LIMIT`].
+/// A buffer that is limited to [`BROTLI_LIMIT`].
 struct Limited(Vec<u8>);
 
 impl std::io::Write for Limited {
@@ -95,7 +95,7 @@ impl std::io::Write for Limited {
     }
 }
 
-/// The content of a page: its streams one after another. Those that cannot be decoded are left out, and why is added to `problems`.
+/// Returns the content of a page: its concatenated streams. Streams that cannot be decoded are skipped, with the reason added to `problems`.
 pub(crate) fn page_content(page: &Dict<'_>, problems: &mut BTreeSet<Undecoded>) -> Vec<u8> {
     let mut content = Vec::new();
     let mut append = |stream: &Stream<'_>| match decoded(stream) {
@@ -117,7 +117,7 @@ pub(crate) fn page_content(page: &Dict<'_>, problems: &mut BTreeSet<Undecoded>) 
     content
 }
 
-/// A text string of the format (not of page content): UTF-16 or UTF-8 with a mark, else `PDFDocEncoding`.
+/// Decodes a text string (not of page content): UTF-16 or UTF-8 with a mark, otherwise `PDFDocEncoding`.
 pub(crate) fn text_string(bytes: &[u8]) -> String {
     if let Some(wide) = bytes.strip_prefix(b"\xfe\xff") {
         return utf16(wide, u16::from_be_bytes);
@@ -136,7 +136,7 @@ fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> String {
     let mut escaped = false;
     char::decode_utf16(units)
         .map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER))
-        // Escape characters enclose the code of a language.
+        // Escape characters enclose a language code.
         .filter(|c| {
             if *c == '\u{1b}' {
                 escaped = !escaped;
@@ -147,7 +147,7 @@ fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> String {
         .collect()
 }
 
-/// `PDFDocEncoding`: Latin-1 with other characters from 0x18 to 0x1f and 0x80 to 0xa0.
+/// Decodes a byte of `PDFDocEncoding`: Latin-1 with other characters from 0x18 to 0x1f and 0x80 to 0xa0.
 fn pdf_doc(byte: u8) -> char {
     const LOW: [char; 8] = ['˘', 'ˇ', 'ˆ', '˙', '˝', '˛', '˚', '˜'];
     const HIGH: [char; 33] = [

@@ -1,9 +1,9 @@
-//! Tables whose cells only stand in columns, and how tables are written.
+//! Tables without rules, detected by aligned columns, and the writing of tables.
 
 use super::layout::{self, Piece};
 use super::write::{Kind, Paragraph};
 
-/// Markdown for rows of cells; none when there is nothing in them.
+/// Returns the Markdown of rows of cells; `None` when they are empty.
 pub(crate) fn markdown(rows: &[Vec<String>]) -> Option<Paragraph> {
     let columns = rows.iter().map(Vec::len).max().filter(|n| *n > 0)?;
     let mut text = String::new();
@@ -23,21 +23,21 @@ pub(crate) fn markdown(rows: &[Vec<String>]) -> Option<Paragraph> {
     })
 }
 
-/// A part of what stands in columns.
+/// A segment of aligned text.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Segment {
     Table(Paragraph),
     Text(Vec<Piece>),
 }
 
-/// What pieces in columns are.
+/// Classification of aligned pieces.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Verdict {
-    /// Cells, with what stands before, between and after them.
+    /// Tables, with the text before, between and after them.
     Tables(Vec<Segment>),
     /// Columns of running text.
     Columns,
-    /// Labels beside text: lines are read across.
+    /// Labels beside text: lines are read across both columns.
     Lines,
 }
 
@@ -47,7 +47,7 @@ impl PartialEq for Piece {
     }
 }
 
-/// Looks at pieces that have a gap between them all the way down.
+/// Classifies pieces that are separated by a vertical gap.
 pub(crate) fn judge(pieces: &[Piece], gutter: f32) -> Verdict {
     let size = layout::usual_size(pieces);
     let rows = grid_rows(pieces, size);
@@ -70,7 +70,7 @@ pub(crate) fn judge(pieces: &[Piece], gutter: f32) -> Verdict {
         return Verdict::Columns;
     }
     if columns.len() == 2 && (prosaic == 1 || body.len() < 3 || !numeric(pieces, columns.get(1))) {
-        // Labels with their values, unless both sides have many words.
+        // Labels with their values, unless both columns have many words.
         let short = |c: &(f32, f32)| words_per_line(pieces, *c) <= 2.5;
         let labels = columns.iter().zip(&prose).any(|(c, p)| !p && short(c));
         return if labels {
@@ -80,7 +80,7 @@ pub(crate) fn judge(pieces: &[Piece], gutter: f32) -> Verdict {
         };
     }
     let mut segments = vec![text(rows.get(..first))];
-    // Sentences between the rows part tables.
+    // Sentences between the rows separate tables.
     for part in body.chunk_by(|a, b| sentence(a) == sentence(b)) {
         if part.first().is_some_and(|row| sentence(row)) {
             segments.push(text(Some(part)));
@@ -93,18 +93,18 @@ pub(crate) fn judge(pieces: &[Piece], gutter: f32) -> Verdict {
     Verdict::Tables(segments)
 }
 
-/// Whether a line is one piece of many words.
+/// Returns whether a line is a single piece of many words.
 fn sentence(row: &[Piece]) -> bool {
     row.len() == 1 && row.iter().map(Piece::words).sum::<usize>() > 6
 }
 
-/// The pieces from the first row with several to the last, without sentences.
+/// Returns the pieces from the first row with several pieces to the last, without sentences.
 fn within(rows: &[Vec<Piece>]) -> Vec<Piece> {
     let several = |row: &Vec<Piece>| row.len() > 1;
     let first = rows.iter().position(several).unwrap_or(0);
     let last = rows.iter().rposition(several).unwrap_or(0);
     let body = rows.get(first..=last).unwrap_or_default();
-    // Running text in columns is no row of sentences.
+    // If most rows look like sentences, they are running text in columns.
     let sentences = body.iter().filter(|r| sentence(r)).count();
     let apart = sentences * 3 < body.len();
     body.iter()
@@ -118,13 +118,13 @@ fn text(rows: Option<&[Vec<Piece>]>) -> Segment {
     Segment::Text(rows.unwrap_or_default().iter().flatten().cloned().collect())
 }
 
-/// Whether a text has more digits than letters.
+/// Returns whether a text has more digits than letters.
 fn is_number(text: &str) -> bool {
     let digits = text.chars().filter(char::is_ascii_digit).count();
     digits > text.chars().filter(|c| c.is_alphabetic()).count()
 }
 
-/// Takes lines into a table that go on with a cell of its first or last row.
+/// Extends a table by lines that continue a cell of its first or last row.
 fn widen(
     rows: &[Vec<Piece>],
     columns: &[(f32, f32)],
@@ -151,7 +151,7 @@ fn widen(
     (first, last)
 }
 
-/// Whether a column has mostly numbers.
+/// Returns whether a column has mostly numbers.
 fn numeric(pieces: &[Piece], column: Option<&(f32, f32)>) -> bool {
     let Some(column) = column else {
         return false;
@@ -163,7 +163,7 @@ fn numeric(pieces: &[Piece], column: Option<&(f32, f32)>) -> bool {
     numbers * 3 >= all * 2
 }
 
-/// The columns that pieces cover: their extents, united where they overlap.
+/// Returns the columns covered by pieces: their extents, merged where they overlap.
 fn columns(pieces: &[Piece], gap: f32) -> Vec<(f32, f32)> {
     let mut extents: Vec<(f32, f32)> = pieces.iter().map(|p| (p.x0, p.x1)).collect();
     extents.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -216,7 +216,7 @@ fn words_per_line(pieces: &[Piece], column: (f32, f32)) -> f32 {
     words as f32 / lines.max(1) as f32
 }
 
-/// Whether a column has several lines of words that mostly fill it.
+/// Returns whether a column has several lines of words that mostly fill it.
 fn is_prose(pieces: &[Piece], column: (f32, f32), size: f32) -> bool {
     let width = (column.1 - column.0).max(1.0);
     let (mut lines, mut filled, mut letters, mut digits, mut long) = (0, 0.0, 0, 0, 0);
@@ -246,7 +246,7 @@ fn cells(row: &[Piece], columns: &[(f32, f32)]) -> Vec<String> {
     cells
 }
 
-/// The distance of each row to the one before, in ems.
+/// Returns the distance of each row to the preceding one, in ems.
 fn pitches(rows: &[Vec<Piece>], size: f32) -> Vec<f32> {
     let ys = rows.iter().map(|row| row.first().map_or(0.0, |p| p.y));
     let mut before = None;
@@ -254,8 +254,7 @@ fn pitches(rows: &[Vec<Piece>], size: f32) -> Vec<f32> {
         .collect()
 }
 
-/// Joins rows that go on with the cells of the row before: nearer than rows usually are, with few cells and no first one, or a header
-/// of several lines.
+/// Merges rows that continue the cells of the preceding row: closer than usual, with few cells and an empty first one, or a header of several lines.
 fn merge(rows: Vec<Vec<String>>, pitches: &[f32]) -> Vec<Vec<String>> {
     let widest = pitches
         .iter()
@@ -285,7 +284,7 @@ fn merge(rows: Vec<Vec<String>>, pitches: &[f32]) -> Vec<Vec<String>> {
     merged
 }
 
-/// Adds the cells of a row to those of the row before.
+/// Appends the cells of a row to those of the preceding row.
 pub(crate) fn add(cells: &mut [String], more: Vec<String>) {
     for (cell, more) in cells.iter_mut().zip(more) {
         if !cell.is_empty() && !more.is_empty() {
@@ -295,7 +294,7 @@ pub(crate) fn add(cells: &mut [String], more: Vec<String>) {
     }
 }
 
-/// How many lines the header has: those without numbers, where all rows below have some.
+/// Returns the number of header lines: those without numbers, if all rows below have some.
 pub(crate) fn header_lines(rows: &[Vec<String>]) -> usize {
     let numbers = |row: &Vec<String>| row.iter().any(|c| c.contains(|d: char| d.is_ascii_digit()));
     let lines = rows.iter().take_while(|row| !numbers(row)).count();

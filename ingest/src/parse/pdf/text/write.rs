@@ -1,17 +1,17 @@
-//! From lines to paragraphs of text.
+//! From pieces to paragraphs of text.
 
 use std::collections::HashSet;
 
 use super::layout::Piece;
 
-/// Stands behind a hyphen at the end of a line until the words of the whole file are known.
+/// Marks a hyphen at the end of a line until the vocabulary of the whole file is known.
 const DIVIDED: char = '\u{1}';
 
-/// A line as it stands on the page.
+/// A line of a page.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Line {
     pub text: String,
-    /// Height of its letters in points.
+    /// Font size in points.
     pub size: f32,
     pub bold: bool,
 }
@@ -26,7 +26,7 @@ pub enum Kind {
     Note,
 }
 
-/// Text that belongs together.
+/// A paragraph of text, a table or a note.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Paragraph {
     pub kind: Kind,
@@ -49,7 +49,7 @@ impl Paragraph {
     }
 }
 
-/// The pieces of one line of a column.
+/// The merged pieces of one line of a column.
 struct Row {
     text: String,
     x0: f32,
@@ -59,7 +59,7 @@ struct Row {
     bold: bool,
 }
 
-/// How a line follows the one before.
+/// How a line relates to the preceding one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Break {
     Joined,
@@ -67,7 +67,7 @@ enum Break {
     Paragraph,
 }
 
-/// The paragraphs of one column, which may go to `edge` on the right.
+/// Returns the paragraphs of one column with lines up to `edge`.
 pub(crate) fn column(pieces: Vec<Piece>, edge: f32) -> Vec<Paragraph> {
     let rows = rows(pieces);
     let (pitch, usual) = (pitch(&rows), usual(&rows));
@@ -77,7 +77,7 @@ pub(crate) fn column(pieces: Vec<Piece>, edge: f32) -> Vec<Paragraph> {
     for row in &rows {
         let right = reach(&rows, row, edge);
         let how = before.map_or(Break::Paragraph, |b| {
-            // Headings that go on have narrow lines.
+            // Multi-line headings have a narrow line spacing.
             let pitch = if row.size > 1.12 * usual {
                 pitch.min(1.1)
             } else {
@@ -106,7 +106,7 @@ pub(crate) fn column(pieces: Vec<Piece>, edge: f32) -> Vec<Paragraph> {
     paragraphs
 }
 
-/// How far to the right the lines around a line may go: where several of them end, else as far as the column does.
+/// Returns the right edge of the lines around a line: where several of them end, otherwise the edge of the column.
 fn reach(rows: &[Row], row: &Row, edge: f32) -> Reach {
     let near = |other: &&Row| (other.y - row.y).abs() < 12.0 * row.size;
     let end = rows
@@ -129,7 +129,7 @@ fn reach(rows: &[Row], row: &Row, edge: f32) -> Reach {
     }
 }
 
-/// How far lines go to the right.
+/// The right edge of lines.
 #[derive(Clone, Copy)]
 struct Reach {
     end: f32,
@@ -179,14 +179,14 @@ fn row(mut pieces: Vec<Piece>) -> Row {
     }
 }
 
-/// The height of most lines.
+/// Returns the median font size of the lines.
 fn usual(rows: &[Row]) -> f32 {
     let mut sizes: Vec<f32> = rows.iter().map(|r| r.size).collect();
     sizes.sort_by(f32::total_cmp);
     sizes.get(sizes.len() / 2).copied().unwrap_or(0.0)
 }
 
-/// The usual distance of two lines, in ems.
+/// Returns the usual line distance, in ems.
 fn pitch(rows: &[Row]) -> f32 {
     let mut pitches: Vec<f32> = rows
         .iter()
@@ -195,7 +195,7 @@ fn pitch(rows: &[Row]) -> f32 {
         .filter(|p| (0.5..=2.2).contains(p))
         .collect();
     pitches.sort_by(f32::total_cmp);
-    // Rather the distance within paragraphs than the one between them.
+    // Below the median, to prefer the distance within paragraphs over that between them.
     pitches
         .get(pitches.len() * 2 / 5)
         .copied()
@@ -215,7 +215,7 @@ fn between(before: &Row, row: &Row, pitch: f32, left: f32, right: Reach) -> Brea
         return Break::Paragraph;
     }
     let first = row.text.split_whitespace().next().unwrap_or_default();
-    // Scripts without spaces end lines anywhere.
+    // Scripts without spaces break lines anywhere.
     let letters = if first.starts_with(is_cjk) {
         2.0
     } else {
@@ -223,7 +223,7 @@ fn between(before: &Row, row: &Row, pitch: f32, left: f32, right: Reach) -> Brea
     };
     let wide = (row.x1 - row.x0) / row.text.chars().count().max(1) as f32;
     let fitted = before.x1 + (letters + 1.0) * wide < right.end - 0.5 * size;
-    // A line that is full and no end of a sentence goes on even across a wider gap.
+    // A full line that does not end a sentence continues even across a wider gap.
     let open = !ended && !fitted && (row.x0 - before.x0).abs() < size;
     let limit = if open { pitch * 1.6 } else { pitch * 1.25 } + 0.1;
     if apart > limit || !(0.88..=1.14).contains(&ratio) || row.bold != before.bold {
@@ -240,7 +240,7 @@ fn between(before: &Row, row: &Row, pitch: f32, left: f32, right: Reach) -> Brea
     Break::Joined
 }
 
-/// Whether a line begins with the mark of a list.
+/// Returns whether a line starts with a list marker.
 fn starts_item(text: &str) -> bool {
     let Some((mark, _)) = text.split_once(' ') else {
         return false;
@@ -248,7 +248,7 @@ fn starts_item(text: &str) -> bool {
     is_bullet(mark)
 }
 
-/// A bullet, or a number or letter of a list: `•`, `3.`, `(b)`.
+/// Returns whether a word is a list marker, a bullet, number or letter: `•`, `3.`, `(b)`.
 pub(crate) fn is_bullet(mark: &str) -> bool {
     let inner = mark.strip_prefix('(').unwrap_or(mark);
     let numbered = inner.strip_suffix(['.', ')']).is_some_and(|n| {
@@ -268,7 +268,7 @@ fn is_cjk(c: char) -> bool {
     matches!(c, '\u{2e80}'..='\u{a4cf}' | '\u{f900}'..='\u{faff}' | '\u{ff00}'..='\u{ff60}' | '\u{20000}'..='\u{3ffff}')
 }
 
-/// Adds a line to a text.
+/// Appends a line to a text.
 fn append(text: &mut String, line: &str, how: Break) {
     if how == Break::Line {
         text.push('\n');
@@ -295,8 +295,8 @@ fn append(text: &mut String, line: &str, how: Break) {
     text.push_str(line);
 }
 
-/// Joins words that were divided at the ends of lines. A hyphen stays when the file writes the word with it elsewhere, or when both
-/// halves are words of their own and their union is not.
+/// Rejoins words hyphenated at line ends. A hyphen is kept when the file contains the hyphenated word elsewhere, or when both halves are words and their
+/// concatenation is not.
 pub(crate) fn mend_divided(paragraphs: &mut [&mut Paragraph]) {
     let mut words: HashSet<String> = HashSet::new();
     let end = |c: char| !c.is_alphanumeric() && c != '-' && c != DIVIDED;

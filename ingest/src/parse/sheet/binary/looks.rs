@@ -1,4 +1,4 @@
-//! How cells are shown: their number formats, bold letters, hidden rows and columns. calamine tells none of it.
+//! Display properties of cells that calamine does not provide: number formats, bold text, hidden rows and columns.
 
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
@@ -12,7 +12,7 @@ pub(super) struct Style {
     pub(super) bold: bool,
 }
 
-/// How the cells of a sheet are shown.
+/// Display properties of the cells of a sheet.
 #[derive(Debug, Default)]
 pub(super) struct Look {
     /// Row, column and style of each cell, in order.
@@ -21,7 +21,7 @@ pub(super) struct Look {
     pub(super) hidden_columns: Vec<(u32, u32)>,
 }
 
-/// How the cells of a workbook are shown.
+/// Display properties of a workbook.
 #[derive(Debug, Default)]
 pub(super) struct Looks {
     pub(super) styles: Vec<Style>,
@@ -31,7 +31,7 @@ pub(super) struct Looks {
 }
 
 impl Looks {
-    /// Returns the style of a cell of a sheet.
+    /// Returns the style of a cell.
     pub(super) fn style(&self, look: &Look, row: u32, column: u32) -> Option<&Style> {
         let key = (row, u16::try_from(column).ok()?);
         let found = look
@@ -47,7 +47,7 @@ impl Look {
         self.hidden_rows.contains(&row)
     }
 
-    /// Puts the cells in order, as a file may have them in another.
+    /// Sorts the cells, which may be in any order in the file.
     pub(super) fn sort(&mut self) {
         if !self.cells.is_sorted() {
             self.cells.sort_unstable();
@@ -55,14 +55,14 @@ impl Look {
     }
 }
 
-/// The number formats of a workbook, each read once.
+/// The number formats of a workbook, each parsed once.
 pub(super) struct Formats {
     codes: HashMap<u16, String>,
     read: HashMap<u16, Rc<Format>>,
 }
 
 impl Formats {
-    /// Formats from the codes that the workbook names.
+    /// Returns the formats for the codes defined by the workbook.
     pub(super) fn new(codes: HashMap<u16, String>) -> Self {
         Self {
             codes,
@@ -74,7 +74,7 @@ impl Formats {
     pub(super) fn get(&mut self, id: u16) -> Rc<Format> {
         let codes = &self.codes;
         let format = self.read.entry(id).or_insert_with(|| {
-            // Built-in formats are written, too; those of dates follow the reader's computer all the same.
+            // Workbooks also define built-in formats; those of dates depend on the reader's locale all the same.
             let code = codes
                 .get(&id)
                 .map(String::as_str)

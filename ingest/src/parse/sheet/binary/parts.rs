@@ -1,5 +1,5 @@
-//! What calamine does not tell of an XLSB file: number formats, bold letters, hidden rows and columns. Its parts are records (MS-XLSB 2.1.4), each with a
-//! type and a length of up to two and four bytes of seven bits; whatever does not fit is left out, and the values are then shown without a format.
+//! Properties of an XLSB file that calamine does not provide: number formats, bold text, hidden rows and columns. Its parts are records (MS-XLSB 2.1.4), each
+//! with a type and a length of up to two and four bytes of seven bits; invalid records are skipped, and values are then written without a format.
 
 use std::collections::HashMap;
 
@@ -7,9 +7,9 @@ use super::looks::{Formats, Look, Looks, Style};
 use super::records::u16_at;
 use crate::parse::ooxml::package::Package;
 
-/// Types of records (MS-XLSB 2.3).
+/// Record types (MS-XLSB 2.3).
 const ROW: u16 = 0;
-/// Cells of every sort: blank, numbers, errors, texts, results of formulas.
+/// Cells of all types: blank, numbers, errors, texts, results of formulas.
 const CELLS: std::ops::RangeInclusive<u16> = 1..=11;
 const FONT: u16 = 43;
 const FORMAT: u16 = 44;
@@ -20,7 +20,7 @@ const SHEET: u16 = 156;
 const BEGIN_CELL_STYLES: u16 = 617;
 const END_CELL_STYLES: u16 = 618;
 
-/// Reads an XLSB file; nothing for other files.
+/// Reads an XLSB file; `None` for other files.
 pub(super) fn read(bytes: &[u8]) -> Option<Looks> {
     let mut package = Package::open(bytes).ok()?;
     let workbook = package.bytes("xl/workbook.bin").ok()?;
@@ -51,7 +51,7 @@ pub(super) fn read(bytes: &[u8]) -> Option<Looks> {
     Some(looks)
 }
 
-/// The records of a part.
+/// Returns the records of a part.
 fn records(part: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     let mut rest = part;
     std::iter::from_fn(move || {
@@ -63,7 +63,7 @@ fn records(part: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     })
 }
 
-/// A number in bytes of seven bits, of which each but the last has its highest bit set.
+/// Decodes a number in bytes of seven bits, of which each but the last has its highest bit set.
 fn number(bytes: &[u8], most: usize) -> Option<(u32, &[u8])> {
     let mut value = 0;
     for (at, byte) in bytes.iter().take(most).enumerate() {
@@ -80,7 +80,7 @@ fn u32_at(data: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_le_bytes(bytes.try_into().ok()?))
 }
 
-/// A text with the number of its UTF-16 units before it, and where it ends.
+/// Decodes a text preceded by its number of UTF-16 units; returns it with its end.
 fn text(data: &[u8], at: usize) -> Option<(String, usize)> {
     let units = usize::try_from(u32_at(data, at)?).ok()?;
     let end = at.checked_add(4)?.checked_add(units.checked_mul(2)?)?;
@@ -88,7 +88,7 @@ fn text(data: &[u8], at: usize) -> Option<(String, usize)> {
     Some((encoding_rs::UTF_16LE.decode(bytes).0.into_owned(), end))
 }
 
-/// The styles of cells.
+/// Returns the styles of cells.
 fn of_styles(part: &[u8]) -> Vec<Style> {
     let (mut codes, mut bold, mut styles) = (HashMap::new(), Vec::new(), Vec::new());
     let mut of_cells = false;
@@ -124,7 +124,7 @@ fn sheet(part: &[u8]) -> Look {
     let mut look = Look::default();
     let mut row = 0;
     for (kind, data) in records(part) {
-        // Records that are too short say nothing.
+        // Records that are too short are ignored.
         let _ = cell(kind, data, &mut row, &mut look);
     }
     look.sort();
@@ -144,7 +144,7 @@ fn cell(kind: u16, data: &[u8], row: &mut u32, look: &mut Look) -> Option<()> {
                 .push((u32_at(data, 0)?, u32_at(data, 4)?));
         }
         kind if CELLS.contains(&kind) => {
-            // 24 bits of the style; no workbook has more styles than 16 can tell.
+            // The style has 24 bits; no workbook has more styles than 16 bits can number.
             let style = u32_at(data, 4)? & 0x00FF_FFFF;
             let column = u16::try_from(u32_at(data, 0)?).ok()?;
             look.cells.push((*row, column, u16::try_from(style).ok()?));
@@ -185,7 +185,7 @@ mod tests {
         .concat()
     }
 
-    /// A number in a cell of a column, in a style.
+    /// Returns the record of a number cell in a column with a style.
     fn real(column: u8, style: u8, value: f64) -> Vec<u8> {
         let head = [column, 0, 0, 0, style, 0, 0, 0];
         record(5, &[&head[..], &value.to_le_bytes()].concat())
@@ -199,7 +199,7 @@ mod tests {
             ),
             record(FONT, &[0; 8]),
             record(FONT, &[0, 0, 0, 0, 0xbc, 2, 0, 0]),
-            // A named style, which no cell has.
+            // A named style, which no cell uses.
             record(STYLE, &[0xff, 0xff, 1, 0, 0, 0]),
             record(BEGIN_CELL_STYLES, &[2, 0, 0, 0]),
             record(STYLE, &[0, 0, 0, 0, 0, 0]),

@@ -1,12 +1,12 @@
-//! What calamine does not tell of an XLS file: number formats, bold letters, hidden rows and columns. Reads the records of the workbook's
-//! stream one after another; whatever does not fit is left out, and the values are then shown without a format.
+//! Properties of an XLS file that calamine does not provide: number formats, bold text, hidden rows and columns. Parses the records of the workbook stream in
+//! order; invalid records are skipped, and values are then written without a format.
 
 use std::collections::HashMap;
 use std::io::{Cursor, Read};
 
 use super::looks::{Formats, Look, Looks, Style};
 
-/// Types of records (MS-XLS 2.3).
+/// Record types (MS-XLS 2.3).
 const FORMULA: u16 = 0x0006;
 const EOF: u16 = 0x000A;
 const DATE_MODE: u16 = 0x0022;
@@ -23,7 +23,7 @@ const RK: u16 = 0x027E;
 const FORMAT: u16 = 0x041E;
 const BEGINNING: u16 = 0x0809;
 
-/// Reads an XLS file; nothing for other files.
+/// Reads an XLS file; `None` for other files.
 pub(super) fn read(bytes: &[u8]) -> Option<Looks> {
     if !bytes.starts_with(&crate::parse::OLE) {
         return None;
@@ -42,7 +42,7 @@ pub(super) fn read(bytes: &[u8]) -> Option<Looks> {
     Some(from_stream(&stream))
 }
 
-/// The records from a place on.
+/// Returns the records from an offset on.
 fn records(stream: &[u8], from: usize) -> impl Iterator<Item = (u16, &[u8])> {
     let mut rest = stream.get(from..).unwrap_or_default();
     std::iter::from_fn(move || {
@@ -69,7 +69,7 @@ fn from_stream(stream: &[u8]) -> Looks {
             DATE_MODE => looks.date1904 = u16_at(data, 0) == Some(1),
             FONT => {
                 bold.push(u16_at(data, 6).is_some_and(|weight| weight >= 700));
-                // No font has the number four.
+                // There is no font with the number four.
                 if bold.len() == 4 {
                     bold.push(false);
                 }
@@ -101,7 +101,7 @@ fn from_stream(stream: &[u8]) -> Looks {
     looks
 }
 
-/// The text of a format.
+/// Decodes the code of a format.
 fn code(data: &[u8], is_biff8: bool) -> Option<String> {
     if !is_biff8 {
         let length = usize::from(*data.get(2)?);
@@ -129,10 +129,10 @@ fn sheet(stream: &[u8], place: usize) -> Look {
             BEGINNING => depth += 1,
             EOF if depth <= 1 => break,
             EOF => depth -= 1,
-            // Charts on the sheet have records like its own.
+            // Charts on the sheet have records of the same types.
             _ if depth > 1 => {}
             _ => {
-                // Records that are too short say nothing.
+                // Records that are too short are ignored.
                 let _ = cell(kind, data, &mut look);
             }
         }

@@ -1,6 +1,6 @@
-//! Format codes that a workbook names by number only.
+//! Codes of built-in number formats, which workbooks reference by number only.
 
-/// The code of a built-in number format. Dates that follow the settings of the reader's computer are ISO dates here.
+/// Returns the code of a built-in number format. Locale-dependent dates are ISO dates here.
 pub(in crate::parse::sheet) fn builtin(id: u32) -> &'static str {
     match id {
         1 => "0",

@@ -1,4 +1,4 @@
-//! Reads a format code into sections of tokens.
+//! Parses a format code into sections of tokens.
 #![expect(
     clippy::wildcard_enum_match_arm,
     reason = "only the tokens that depend on their neighbours are told apart"
@@ -6,14 +6,14 @@
 
 use super::Kind;
 
-/// A piece of a section.
+/// A token of a section.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Token {
     Literal(String),
-    /// The place of a digit: `0`, `#` or `?`.
+    /// A digit placeholder: `0`, `#` or `?`.
     Digit(char),
     Point,
-    /// A comma among digits: groups of thousands.
+    /// A comma among digits: the thousands separator.
     Group,
     Percent,
     /// `E+` or `E-`; whether a plus is written.
@@ -23,16 +23,16 @@ pub(super) enum Token {
     Text,
     /// A date part by its letter, in lower case (`n` for minutes), and its length.
     Date(char, usize),
-    /// Hours, minutes or seconds that are not broken up into days.
+    /// Elapsed hours, minutes or seconds, not reduced to days.
     Elapsed(char, usize),
-    /// Digits of a second.
+    /// Number of digits for fractions of a second.
     Fraction(usize),
     /// `AM/PM`, or `A/P` when short.
     Noon(bool),
 }
 
 impl Token {
-    /// Writes what the token shows whatever the value is.
+    /// Writes the fixed text of the token.
     pub(super) fn literal(&self, out: &mut String) {
         match self {
             Self::Literal(text) => out.push_str(text),
@@ -52,7 +52,7 @@ impl Token {
     }
 }
 
-/// A comparison in brackets.
+/// A condition in brackets.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Condition {
     operator: String,
@@ -71,7 +71,7 @@ impl Condition {
         }
     }
 
-    /// Whether it holds for negative numbers only, so that the section itself shows the sign.
+    /// Returns whether it holds for negative numbers only, so that the section itself writes the sign.
     pub(super) fn is_negative(&self) -> bool {
         match self.operator.as_str() {
             "<" => self.operand <= 0.0,
@@ -93,19 +93,19 @@ impl Condition {
     }
 }
 
-/// What is between two semicolons.
+/// A section between semicolons.
 #[derive(Debug, Clone)]
 pub(super) struct Section {
     pub(super) tokens: Vec<Token>,
     pub(super) condition: Option<Condition>,
     pub(super) kind: Kind,
-    /// Language of the names of months and days, as Windows numbers it.
+    /// Language of month and day names, as a Windows language id.
     pub(super) language: u32,
-    /// By how many powers of ten the value is moved: two for each percent sign, minus three for each comma behind the digits.
+    /// Power of ten by which the value is scaled: two for each percent sign, minus three for each comma after the digits.
     pub(super) scale: i32,
 }
 
-/// Longest code that is read; no program writes longer ones.
+/// Maximum length of a code; no program writes longer ones.
 const MAX_CODE: usize = 1024;
 
 pub(super) fn sections(code: &str) -> Vec<Section> {
@@ -123,12 +123,12 @@ pub(super) fn sections(code: &str) -> Vec<Section> {
                     reader.literal(escaped.encode_utf8(&mut [0; 4]));
                 }
             }
-            // A space as wide as the next character.
+            // A space of the width of the next character.
             '_' => {
                 characters.next();
                 reader.literal(" ");
             }
-            // The next character fills the cell; words and numbers stay apart.
+            // The next character fills the cell; a space keeps words and numbers apart.
             '*' => {
                 if characters.next() == Some(' ') {
                     reader.fill();
@@ -212,9 +212,9 @@ impl CodeReader {
 
     fn date(&mut self, letter: char, length: usize, written: char) {
         match letter {
-            // A year of an era is the year here.
+            // The year of an era is written as the Gregorian year.
             'e' => self.tokens.push(Token::Date('y', 4)),
-            // The names of days in East Asian formats.
+            // Day names in East Asian formats.
             'a' if length >= 3 => self.tokens.push(Token::Date('d', length)),
             'a' => self.literal(&written.to_string().repeat(length)),
             _ => self.tokens.push(Token::Date(letter, length)),
@@ -238,7 +238,7 @@ impl CodeReader {
         } else if let Some(condition) = Condition::read(inside) {
             self.condition = Some(condition);
         }
-        // Anything else is a colour or a script of digits.
+        // Anything else is a colour or a numeral system.
     }
 
     fn end(&mut self) {
@@ -281,7 +281,7 @@ impl CodeReader {
     }
 }
 
-/// Removes commas that group nothing; returns the scale of those right behind the digits.
+/// Removes commas that are not separators; returns the scale of those directly after the digits.
 fn thousands(tokens: &mut Vec<Token>) -> i32 {
     let mut scale = 0;
     let mut kept: Vec<Token> = Vec::with_capacity(tokens.len());
@@ -311,11 +311,11 @@ fn thousands(tokens: &mut Vec<Token>) -> i32 {
     scale
 }
 
-/// Tells minutes from months, and digits of a second from other digits.
+/// Distinguishes minutes from months, and fractions of a second from other digits.
 fn dates(tokens: &mut Vec<Token>) {
     let mut kept: Vec<Token> = Vec::with_capacity(tokens.len());
     let mut last = ' ';
-    // Place of an `m` that is a month unless seconds follow.
+    // Position of an `m` that is a month unless seconds follow.
     let mut open: Option<usize> = None;
     let mut rest = std::mem::take(tokens).into_iter().peekable();
     while let Some(token) = rest.next() {

@@ -10,23 +10,23 @@ use chrono::{Datelike, Days, Locale, NaiveDate};
 
 use super::code::{Section, Token};
 
-/// Serial number of the last day that dates have: 9999-12-31.
+/// Serial number after the last supported date, 9999-12-31.
 const LAST: f64 = 2_958_466.0;
-/// Days between the two beginnings of the calendar.
+/// Days between the two date systems.
 const DAYS_1904: f64 = 1462.0;
-/// The day of 1900 that never was, but has a number.
+/// Serial number of the nonexistent 29 February 1900.
 const LEAP_DAY: u64 = 60;
 
-/// A date in parts; the first day of the calendar is day 0 of January 1900.
+/// The parts of a date; the first day of the calendar is day 0 of January 1900.
 struct Day {
     year: i32,
     month: u32,
     day: u32,
-    /// A real day with the same weekday and month.
+    /// An existing day with the same weekday and month.
     name: NaiveDate,
 }
 
-/// Writes a date, a time or a duration; nothing when the number is none.
+/// Writes a date, a time or a duration; `None` when the number is out of range.
 pub(super) fn write(section: &Section, value: f64, date1904: bool, out: &mut String) -> Option<()> {
     let elapsed = section
         .tokens
@@ -48,7 +48,7 @@ pub(super) fn write(section: &Section, value: f64, date1904: bool, out: &mut Str
     });
     let digits = u32::try_from(digits.unwrap_or(0).min(6)).ok()?;
     let unit = 10_u64.pow(digits);
-    // Shown as the last unit is: a second that is nearly over is over.
+    // Rounded to the last displayed unit.
     let ticks = (value.abs() * 86_400.0 * unit as f64).round() as u64;
     let (seconds, fraction) = (ticks / unit, ticks % unit);
     let time = Time {
@@ -59,7 +59,7 @@ pub(super) fn write(section: &Section, value: f64, date1904: bool, out: &mut Str
         noon: section.tokens.iter().any(|t| matches!(t, Token::Noon(_))),
     };
     let days = seconds / 86_400;
-    // A time of no day has none to show.
+    // A time without a date has no day to display.
     if has_day && has_time && !date1904 && days == 0 && !elapsed {
         time.write('h', 1, out);
         out.push(':');
@@ -104,10 +104,10 @@ pub(super) fn write(section: &Section, value: f64, date1904: bool, out: &mut Str
 struct Time {
     seconds: u64,
     fraction: u64,
-    /// Parts of a second.
+    /// Fractions per second.
     unit: u64,
     digits: u32,
-    /// Whether hours are counted twice a day.
+    /// Whether the 12-hour clock is used.
     noon: bool,
 }
 
@@ -190,7 +190,7 @@ fn day(days: u64, date1904: bool) -> Option<Day> {
     })
 }
 
-/// Serial number of an ISO date or time, as cells of that type have it.
+/// Returns the serial number of an ISO date or time, as in cells of that type.
 pub(in crate::parse::sheet) fn serial(iso: &str, date1904: bool) -> Option<f64> {
     let iso = iso.trim().trim_end_matches('Z');
     let (date, time) = match iso.split_once('T') {
@@ -204,7 +204,7 @@ pub(in crate::parse::sheet) fn serial(iso: &str, date1904: bool) -> Option<f64> 
         let days = date
             .signed_duration_since(NaiveDate::from_ymd_opt(1899, 12, 30)?)
             .num_days();
-        // Days before the leap day that never was have a number less.
+        // Days before the nonexistent leap day have a serial number less.
         let days = if days <= 60 { days - 1 } else { days };
         serial = days as f64 - if date1904 { DAYS_1904 } else { 0.0 };
     }
@@ -216,7 +216,7 @@ pub(in crate::parse::sheet) fn serial(iso: &str, date1904: bool) -> Option<f64> 
     Some(serial)
 }
 
-/// The language of a format code, as Windows numbers languages. Unknown ones are English.
+/// Returns the locale of a Windows language id; English for unknown ones.
 fn locale(language: u32) -> Locale {
     match language & 0x3ff {
         0x01 => Locale::ar_EG,

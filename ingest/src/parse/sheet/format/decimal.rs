@@ -1,18 +1,18 @@
-//! Decimal digits of a number, for rounding as a sheet rounds: half away from zero, on fifteen significant digits.
+//! Decimal digits of a number, for rounding as spreadsheets do: half away from zero, on fifteen significant digits.
 
-/// Significant digits that a sheet computes with; more are noise of the binary form.
+/// Significant digits of spreadsheets; further ones are binary rounding noise.
 const DIGITS: usize = 15;
 
-/// A number that is not negative: `0.d₁d₂d₃… · 10^point`.
+/// A non-negative number: `0.d₁d₂d₃… · 10^point`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Decimal {
-    /// Digits without zeros at the ends; empty for zero.
+    /// Digits without leading and trailing zeros; empty for zero.
     digits: Vec<u8>,
     point: i32,
 }
 
 impl Decimal {
-    /// The absolute value of a finite number.
+    /// Returns the absolute value of a finite number.
     pub(super) fn new(value: f64) -> Self {
         let text = format!("{:.*e}", DIGITS - 1, value.abs());
         let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
@@ -32,7 +32,7 @@ impl Decimal {
         self.digits.is_empty()
     }
 
-    /// Power of ten of the first digit plus one.
+    /// Returns the power of ten of the first digit plus one.
     pub(super) fn point(&self) -> i32 {
         self.point
     }
@@ -44,7 +44,7 @@ impl Decimal {
         }
     }
 
-    /// Keeps so many digits behind the point.
+    /// Rounds to a number of digits after the point.
     pub(super) fn round(&mut self, decimals: usize) {
         let keep = i64::from(self.point) + i64::try_from(decimals).unwrap_or(i64::MAX / 2);
         if keep < 0 {
@@ -61,7 +61,7 @@ impl Decimal {
         self.trim();
     }
 
-    /// Digits before the point, without leading zeros; empty below one.
+    /// Returns the digits before the point, without leading zeros; empty below one.
     pub(super) fn integer(&self) -> Vec<u8> {
         let length = usize::try_from(self.point).unwrap_or(0);
         let mut digits: Vec<u8> = self.digits.iter().copied().take(length).collect();
@@ -69,7 +69,7 @@ impl Decimal {
         digits
     }
 
-    /// Digits behind the point, without zeros at the end.
+    /// Returns the digits after the point, without trailing zeros.
     pub(super) fn fraction(&self) -> Vec<u8> {
         let zeros = usize::try_from(-self.point).unwrap_or(0);
         let skip = usize::try_from(self.point).unwrap_or(0);

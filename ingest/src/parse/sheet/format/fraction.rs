@@ -8,18 +8,18 @@ use std::fmt::Write as _;
 
 use super::code::{Section, Token};
 
-/// Longest denominator that is searched.
+/// Maximum digits of a denominator.
 const MAX_DIGITS: usize = 5;
-/// Numbers beyond it have no fraction that a double holds.
+/// Largest number whose fraction a double can represent.
 const MAX_WHOLE: f64 = 1e15;
 
-/// Whether the tokens are digits, a stroke and a denominator.
+/// Returns whether the tokens are digits, a slash and a denominator.
 pub(super) fn is_fraction(tokens: &[Token]) -> bool {
     Parts::read(tokens).is_some()
 }
 
 struct Parts {
-    /// Tokens before the numerator.
+    /// Number of tokens before the numerator.
     before: usize,
     /// Whether there is a whole number before it.
     mixed: bool,
@@ -49,7 +49,7 @@ impl Parts {
         let gap = tail.iter().take_while(blank).count();
         let places = tail.iter().skip(gap).take_while(is_digit).count();
         let rest = tail.get(gap..)?;
-        // A number is a denominator of its own; its zeros look like places.
+        // A fixed number as denominator; its zeros look like placeholders.
         let literal: String = rest
             .iter()
             .map_while(|t| match t {
@@ -119,7 +119,7 @@ pub(super) fn write(section: &Section, value: f64, out: &mut String) -> Option<(
                     let _ = write!(out, "{whole:.0}");
                 }
             }
-            // The space behind a whole number that is not there.
+            // The space after an omitted whole number.
             Token::Literal(text) if !shown && text.trim().is_empty() => {}
             other => other.literal(out),
         }
@@ -133,7 +133,7 @@ pub(super) fn write(section: &Section, value: f64, out: &mut String) -> Option<(
     Some(())
 }
 
-/// The fraction nearest to a number, with a denominator up to a limit: continued fractions, with a last step cut short.
+/// Returns the nearest fraction with a denominator up to a limit: continued fractions, with a truncated last step.
 fn nearest(value: f64, limit: f64) -> (f64, f64) {
     let (mut before, mut last) = ((1.0, 0.0), (value.floor(), 1.0));
     let mut rest = value - value.floor();

@@ -1,4 +1,4 @@
-//! Writes numbers with places for digits, thousands, percent and exponents.
+//! Writes numbers with digit placeholders, thousands separators, percent and exponents.
 #![expect(
     clippy::wildcard_enum_match_arm,
     reason = "most tokens write themselves; only those that depend on the value are told apart"
@@ -10,21 +10,21 @@ use super::Kind;
 use super::code::{Section, Token};
 use super::decimal::Decimal;
 
-/// Smallest number that the general format writes without an exponent, and the smallest that it does not.
+/// Smallest number that the General format writes without an exponent, and the first above that it does not.
 const SMALLEST: f64 = 1e-9;
 const LARGEST: f64 = 1e17;
-/// Digits behind the point in the general format; as many significant digits at least.
+/// Digits after the point in the General format; at least this many significant digits.
 const DECIMALS: usize = 9;
 
-/// Writes a number as a cell without a format shows it where there is room.
+/// Writes a number in the General format of a wide cell.
 pub(in crate::parse::sheet) fn general(value: f64, out: &mut String) {
     if !value.is_finite() {
         let _ = write!(out, "{value}");
         return;
     }
-    // Most numbers of most sheets.
+    // Fast path for whole numbers.
     if value.fract() == 0.0 && value.abs() < 1e15 {
-        // Zero may have a sign.
+        // Adding zero removes the sign of a negative zero.
         let _ = write!(out, "{:.0}", value + 0.0);
         return;
     }
@@ -64,7 +64,7 @@ fn push(digits: &[u8], out: &mut String) {
     out.extend(digits.iter().map(|d| char::from(b'0' + d)));
 }
 
-/// Writes a number by a section of literals and places of digits.
+/// Writes a number in a section of literals and digit placeholders.
 pub(super) fn plain(section: &Section, value: f64, out: &mut String) -> Option<()> {
     if !value.is_finite() {
         return None;
@@ -94,7 +94,7 @@ pub(super) fn plain(section: &Section, value: f64, out: &mut String) -> Option<(
     Some(())
 }
 
-/// Places of digits behind the point, before an exponent.
+/// Returns the number of digit placeholders after the point, before an exponent.
 fn decimals(tokens: &[Token]) -> usize {
     tokens
         .iter()
@@ -104,7 +104,7 @@ fn decimals(tokens: &[Token]) -> usize {
         .count()
 }
 
-/// Writes digits into the places of a section.
+/// Writes digits into the placeholders of a section.
 pub(super) fn fill(tokens: &[Token], decimal: &Decimal, out: &mut String) {
     let point = tokens.iter().position(|t| *t == Token::Point);
     let (before, behind) = match point {
@@ -119,7 +119,7 @@ pub(super) fn fill(tokens: &[Token], decimal: &Decimal, out: &mut String) {
         return;
     }
     let fraction = decimal.fraction();
-    // A point without digits behind it is not shown.
+    // A point without digits after it is omitted.
     let shown = behind.iter().any(|t| matches!(t, Token::Digit('0' | '?'))) || !fraction.is_empty();
     if shown || !behind.iter().any(|t| matches!(t, Token::Digit(_))) && !behind.is_empty() {
         out.push('.');
@@ -141,7 +141,7 @@ pub(super) fn fill(tokens: &[Token], decimal: &Decimal, out: &mut String) {
     }
 }
 
-/// Writes the digits before the point; those beyond the places stand at the first place.
+/// Writes the digits before the point; excess digits are written at the first placeholder.
 fn whole(tokens: &[Token], integer: &[u8], out: &mut String) {
     let grouped = tokens.contains(&Token::Group);
     let places = tokens
@@ -150,7 +150,7 @@ fn whole(tokens: &[Token], integer: &[u8], out: &mut String) {
         .count();
     let mut left = places;
     let mut written = false;
-    // `rank` counts the digits that follow; one digit and its comma.
+    // `rank` is the number of digits that follow; writes one digit and its separator.
     let digit = |digit: u8, rank: usize, written: bool, out: &mut String| {
         if grouped && written && (rank + 1).is_multiple_of(3) {
             out.push(',');
@@ -216,7 +216,7 @@ pub(super) fn scientific(section: &Section, value: f64, out: &mut String) -> Opt
         exponent = (exact.point() - 1).div_euclid(step) * step;
         shown.shift(-exponent);
         shown.round(places);
-        // Rounding may have made a digit more.
+        // Rounding may have added a digit.
         if shown.point() > step {
             exponent += step;
             shown = exact.clone();
@@ -240,7 +240,7 @@ pub(super) fn scientific(section: &Section, value: f64, out: &mut String) -> Opt
     let written = exponent.unsigned_abs().to_string();
     let digits: Vec<u8> = written.bytes().map(|b| b - b'0').collect();
     whole(behind, &digits, out);
-    // Spreadsheet programs give such a format to constants like Planck's by themselves, and people look for the digits they typed.
+    // Spreadsheet programs apply such a format to constants like Planck's automatically, but people search for the digits they typed.
     if rounded && value.abs() < SMALLEST {
         out.push_str(" (");
         general(value, out);

@@ -1,27 +1,27 @@
-//! Tells rows from headers: by the kinds of values in each column, and by bold letters.
+//! Distinguishes rows from headers: by the kinds of values in each column, and by bold text.
 
 use std::collections::HashMap;
 use std::ops::Range;
 
 use crate::parse::sheet::grid::{Cell, Grid, Kind};
 
-/// Rows of a table that are looked at.
+/// Maximum rows of a table that are analysed.
 const ROWS: usize = 200;
 
-/// How a block relates to the table above it.
+/// Relation of a block to the table above it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Likeness {
     /// Its first row is a row of the table.
     Row,
     /// Its first row is a header, or it has other columns.
     Header,
-    /// Nothing tells.
+    /// Undecided.
     Unknown,
 }
 
-/// What is known of the columns of a table.
+/// Statistics of a table's columns.
 pub(super) struct Profile {
-    /// Of each column with text: how many values, codes and words its rows have.
+    /// Numbers of values, codes and words in the rows, by column with text.
     columns: HashMap<u32, [usize; 3]>,
     rows: usize,
     first: u32,
@@ -37,7 +37,7 @@ fn index(kind: Kind) -> usize {
     }
 }
 
-/// The kind of more than half of the values.
+/// Returns the kind of more than half of the values.
 fn majority([values, codes, words]: [usize; 3]) -> Option<Kind> {
     let all = values + codes + words;
     [
@@ -65,7 +65,7 @@ impl Profile {
         }
     }
 
-    /// Learns of a row.
+    /// Adds a row to the statistics.
     pub(super) fn add(&mut self, grid: &Grid, row: usize) {
         if self.rows >= ROWS {
             return;
@@ -85,12 +85,12 @@ impl Profile {
         }
     }
 
-    /// Whether the table has the column.
+    /// Returns whether the table has the column.
     pub(super) fn has(&self, column: u32) -> bool {
         self.columns.contains_key(&column)
     }
 
-    /// What a block is to the table.
+    /// Returns the relation of a block to the table.
     pub(super) fn likeness(&self, grid: &Grid, block: &Range<usize>) -> Likeness {
         let first = block.start;
         let (mut alike, mut unlike) = (0, 0);
@@ -101,7 +101,7 @@ impl Profile {
             match (kind, cell.kind) {
                 (Kind::Value, Kind::Value) | (Kind::Code, Kind::Code) => alike += 1,
                 (Kind::Value | Kind::Code, Kind::Word) => unlike += 1,
-                // Years head columns as well as they stand in them; words tell nothing.
+                // Years may be headers as well as values; words are not distinctive.
                 (Kind::Value, Kind::Code) | (Kind::Code, Kind::Value) | (Kind::Word, _) => {}
             }
         }
@@ -117,7 +117,7 @@ impl Profile {
         if !inside {
             return Likeness::Header;
         }
-        // Where headers are bold and rows are not, bold letters decide.
+        // If the header is bold and the rows are not, bold text decides.
         if self.header_is_bold && self.rows > 0 && self.bold_rows * 2 < self.rows {
             return if is_bold(grid.cells(first)) {
                 Likeness::Header
@@ -136,7 +136,7 @@ impl Profile {
     }
 }
 
-/// Whether the first row of a block is the header of the others; `None` when nothing tells.
+/// Returns whether the first row of a block is the header of the others; `None` when undecided.
 pub(super) fn is_header(grid: &Grid, block: &Range<usize>) -> Option<bool> {
     let first = block.start;
     let body = || block.clone().skip(1).take(ROWS);

@@ -1,4 +1,4 @@
-//! Styles of an `OpenDocument` spreadsheet: which tables are hidden, which cells are bold.
+//! Styles of an `OpenDocument` spreadsheet: hidden tables and bold cells.
 
 use std::collections::HashSet;
 
@@ -8,7 +8,7 @@ use crate::parse::sheet::stream::attribute;
 
 #[derive(Debug, Default)]
 pub(super) struct Styles {
-    /// Name of the style that is being read.
+    /// Name of the current style.
     name: String,
     hidden: HashSet<String>,
     bold: HashSet<String>,

@@ -1,4 +1,4 @@
-//! A table of an `OpenDocument` spreadsheet: rows and cells may stand for many that are alike.
+//! A table of an `OpenDocument` spreadsheet: rows and cells may have repeat counts.
 
 use quick_xml::events::BytesStart;
 
@@ -7,11 +7,11 @@ use crate::parse::sheet::grid::Kind;
 use crate::parse::sheet::stream::attribute;
 use crate::parse::sheet::{Comment, Sheet, column_name};
 
-/// Most rows and columns that a sheet can have.
+/// Maximum rows and columns of a sheet.
 const MAX_ROW: u32 = 1 << 20;
 const MAX_COLUMN: u32 = 1 << 14;
 
-/// A cell of the row that is being read.
+/// A cell of the current row.
 struct Cell {
     column: u32,
     repeated: u32,
@@ -28,7 +28,7 @@ pub(super) struct Table {
     pub(super) text: String,
     open: Option<Cell>,
     cells: Vec<Cell>,
-    /// Names of the styles of columns, with how many columns have them.
+    /// Names of the column styles, each with its number of columns.
     columns: u32,
     row: u32,
     row_repeated: u32,
@@ -82,7 +82,7 @@ impl Table {
         self.text.clear();
         let of = |name: &str| attribute(start, name);
         let kind = of("value-type");
-        // What is shown where there is no paragraph.
+        // Displayed value without a paragraph.
         let value = match kind.as_deref() {
             Some("string") => of("string-value"),
             Some("date") => of("date-value"),
@@ -119,7 +119,7 @@ impl Table {
         }
     }
 
-    /// A comment of the open cell.
+    /// Adds a comment to the open cell.
     pub(super) fn comment(&mut self, text: String) {
         let column = self.open.as_ref().map_or(0, |c| c.column);
         if !text.trim().is_empty() {

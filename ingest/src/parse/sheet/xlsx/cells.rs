@@ -1,4 +1,4 @@
-//! The cells of a sheet, read as a stream.
+//! The cells of a sheet, parsed as a stream.
 #![expect(
     clippy::wildcard_enum_match_arm,
     reason = "of the many variants of foreign enums only some are told apart"
@@ -15,23 +15,23 @@ use crate::parse::sheet::grid::Kind;
 use crate::parse::sheet::stream::{attribute, is_true, position, resolve, unescape, value};
 use crate::parse::sheet::{Output, Sheet, column_name};
 
-/// Most rows and columns that a sheet can have.
+/// Maximum rows and columns of a sheet.
 const MAX_ROW: u32 = 1 << 20;
 const MAX_COLUMN: u32 = 1 << 14;
 
-/// What the cells of all sheets need.
+/// Workbook data used by the cells of all sheets.
 pub(super) struct Context {
     pub(super) styles: Vec<Style>,
     pub(super) strings: Strings,
     pub(super) date1904: bool,
 }
 
-/// What was found wrong in a sheet.
+/// Problems found in a sheet.
 #[derive(Debug, Default)]
 pub(super) struct Found {
-    /// Cells whose text is not in the table of strings.
+    /// Cells whose text is missing in the string table.
     lost: Vec<String>,
-    /// Formulas that were never calculated.
+    /// Number of formulas without a calculated value.
     formulas: usize,
     failure: Option<String>,
 }
@@ -67,7 +67,7 @@ impl Found {
     }
 }
 
-/// The cell that is being read.
+/// The current cell.
 #[derive(Debug, Default)]
 struct Cell {
     row: u32,
@@ -88,7 +88,7 @@ enum CellKind {
     Date,
 }
 
-/// Reads the cells, and which columns are hidden.
+/// Reads the cells and the hidden columns.
 pub(super) fn read(
     package: &mut Package<'_>,
     path: &str,
@@ -155,7 +155,7 @@ pub(super) fn read(
     found
 }
 
-/// Begins a cell. Cells without a name stand behind the one before.
+/// Starts a cell. A cell without a name follows the preceding one.
 fn open(start: &BytesStart<'_>, cell: &mut Cell) {
     cell.style = 0;
     cell.kind = CellKind::Number;
@@ -184,7 +184,7 @@ fn open(start: &BytesStart<'_>, cell: &mut Cell) {
     }
 }
 
-/// Rows and columns.
+/// Handles row and column elements.
 fn structure(start: &BytesStart<'_>, cell: &mut Cell, next_row: &mut u32, sheet: &mut Sheet) {
     match start.local_name().as_ref() {
         "row" => {
@@ -217,7 +217,7 @@ fn structure(start: &BytesStart<'_>, cell: &mut Cell, next_row: &mut u32, sheet:
     }
 }
 
-/// Adds a cell as it is shown. Returns whether there was room.
+/// Adds a formatted cell. Returns false when the limit is reached.
 fn close(cell: &Cell, text: &str, context: &Context, sheet: &mut Sheet, found: &mut Found) -> bool {
     if cell.row >= MAX_ROW || cell.column >= MAX_COLUMN {
         return true;
@@ -272,7 +272,7 @@ fn close(cell: &Cell, text: &str, context: &Context, sheet: &mut Sheet, found: &
     };
     match (number, style.filter(|s| !s.is_general)) {
         (None, _) => grid.cell(column, Kind::Value, bold, |out| out.push_str(text)),
-        // A date without a format of its own is shown as it is stored.
+        // A date without a format of its own is written as stored.
         (Some(_), None) if cell.kind == CellKind::Date => {
             grid.cell(column, Kind::Value, bold, |out| out.push_str(text))
         }

@@ -1,4 +1,4 @@
-//! What lies on a sheet or belongs to its cells: comments, text boxes, diagrams, titles of charts.
+//! Objects of a sheet: comments, text boxes, diagrams, titles of charts.
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,7 +7,7 @@ use crate::parse::sheet::stream::unescape;
 use crate::parse::sheet::{Comment, Sheet};
 use crate::parse::tree::{self, Element};
 
-/// Names of the people who wrote comments, by their ids.
+/// Authors of threaded comments by id.
 pub(super) type Persons = HashMap<String, String>;
 
 pub(super) fn persons(package: &mut Package<'_>, path: Option<&str>) -> Persons {
@@ -24,7 +24,7 @@ pub(super) fn persons(package: &mut Package<'_>, path: Option<&str>) -> Persons 
         .collect()
 }
 
-/// Reads all that the relations of a sheet name.
+/// Reads all objects that the sheet's relations reference.
 pub(super) fn read(package: &mut Package<'_>, part: &str, persons: &Persons, sheet: &mut Sheet) {
     let relations = package.relations(part);
     let of_kind = |kind: &'static str| relations.iter().filter(move |r| r.kind == kind);
@@ -36,7 +36,7 @@ pub(super) fn read(package: &mut Package<'_>, part: &str, persons: &Persons, she
             threads(&root, persons, &mut sheet.comments);
         }
     }
-    // A thread has a note beside it, for programs that know no threads.
+    // A threaded comment also has a legacy note for older programs.
     let threaded: HashSet<String> = sheet.comments.iter().map(|c| c.cell.clone()).collect();
     for relation in of_kind("comments") {
         if let Some(root) = package
@@ -89,7 +89,7 @@ fn notes(root: &Element, threaded: &HashSet<String>, comments: &mut Vec<Comment>
     }
 }
 
-/// Calls for each element of the names, in order, outside the elements to skip.
+/// Calls `found` for each element with one of the names, in order, skipping others.
 fn texts(element: &Element, names: &[&str], skip: &[&str], found: &mut impl FnMut(&Element)) {
     for child in element.elements() {
         if names.contains(&child.name.as_str()) {
@@ -107,7 +107,7 @@ fn drawing(package: &mut Package<'_>, part: &str, root: &Element, out: &mut Vec<
         Some(relations.iter().find(|r| r.id == id)?.target.clone())
     };
     let mut linked: Vec<String> = Vec::new();
-    // The fallback repeats what older programs cannot show.
+    // The fallback repeats content for older programs.
     texts(
         root,
         &["txBody", "chart", "relIds"],
@@ -132,7 +132,7 @@ fn drawing(package: &mut Package<'_>, part: &str, root: &Element, out: &mut Vec<
     }
 }
 
-/// The paragraphs of a text body; words of a paragraph may be in several runs.
+/// Returns the paragraphs of a text body; the text of a paragraph may be split into runs.
 fn paragraphs(body: &Element) -> Vec<String> {
     let mut lines = Vec::new();
     texts(body, &["p"], &[], &mut |p| {
@@ -151,7 +151,7 @@ fn paragraphs(body: &Element) -> Vec<String> {
     lines
 }
 
-/// The title of a chart and those of its axes, as a line.
+/// Returns the titles of a chart and its axes, on one line.
 fn titles(chart: &Element) -> Option<String> {
     let mut found: Vec<String> = Vec::new();
     texts(chart, &["title"], &["Fallback"], &mut |title| {

@@ -1,4 +1,4 @@
-//! The parts of a package and their relations. Names of parts are compared without regard to case, as Excel does.
+//! The parts of a package and their relations. Part names are case-insensitive, as in Excel.
 
 use std::collections::HashMap;
 use std::io::{BufReader, Read};
@@ -10,23 +10,23 @@ use crate::parse::ParseError;
 use crate::parse::container::{self, Container, MAX_ENTRY};
 use crate::parse::tree;
 
-/// A part that is read as a stream.
+/// A part read as a stream.
 pub(super) type Stream<'p, 'b> =
     Reader<BufReader<std::io::Take<ZipFile<'p, std::io::Cursor<&'b [u8]>>>>>;
 
-/// A link from a part to another.
+/// A relation from a part to another.
 #[derive(Debug, Clone)]
 pub(super) struct Relation {
     pub(super) id: String,
-    /// Last word of the type's address, which the two variants of the format share.
+    /// Last path segment of the type, which both variants of the format share.
     pub(super) kind: String,
-    /// Path of the other part.
+    /// Path of the target part.
     pub(super) target: String,
 }
 
 pub(super) struct Package<'b> {
     container: Container<'b>,
-    /// Position of each part by its path in lower case.
+    /// Index of each part by its lower-case path.
     parts: HashMap<String, usize>,
 }
 
@@ -46,7 +46,7 @@ impl<'b> Package<'b> {
         self.parts.contains_key(&key(path))
     }
 
-    /// A part as text; `None` when it is missing or cannot be unpacked.
+    /// Returns a part as text; `None` when it is missing or cannot be decompressed.
     pub(super) fn text(&mut self, path: &str) -> Option<String> {
         let index = *self.parts.get(&key(path))?;
         let file = self.container.by_index(index).ok()?;
@@ -55,7 +55,7 @@ impl<'b> Package<'b> {
         Some(crate::parse::text::decode(&bytes, None).0)
     }
 
-    /// A part to be read bit by bit.
+    /// Opens a part as a stream.
     pub(super) fn stream(&mut self, path: &str) -> Option<Stream<'_, 'b>> {
         let index = *self.parts.get(&key(path))?;
         let file = self.container.by_index(index).ok()?;
@@ -67,7 +67,7 @@ impl<'b> Package<'b> {
         Some(reader)
     }
 
-    /// The relations of a part, or of the package for an empty path.
+    /// Returns the relations of a part, or of the package for an empty path.
     pub(super) fn relations(&mut self, part: &str) -> Vec<Relation> {
         let (folder, file) = part.rsplit_once('/').unwrap_or(("", part));
         let path = format!("{folder}/_rels/{file}.rels");
@@ -97,7 +97,7 @@ fn key(path: &str) -> String {
         .to_lowercase()
 }
 
-/// The path of a target that a part in the folder names.
+/// Resolves the target of a relation against the folder of its part.
 fn resolve(folder: &str, target: &str) -> String {
     let target = target.replace('\\', "/");
     let mut parts: Vec<&str> = if target.starts_with('/') {

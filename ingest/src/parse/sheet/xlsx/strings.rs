@@ -1,4 +1,4 @@
-//! The table of strings that cells point into.
+//! The shared string table.
 
 use quick_xml::events::Event;
 
@@ -6,10 +6,10 @@ use super::package::Package;
 use crate::parse::sheet::Output;
 use crate::parse::sheet::stream::{resolve, unescape};
 
-/// Most bytes of all strings together.
+/// Maximum bytes of all strings together.
 const MAX_TEXT: usize = 256 << 20;
 
-/// All strings in one, with their ends.
+/// All strings concatenated, with their ends.
 #[derive(Debug, Default)]
 pub(super) struct Strings {
     text: String,
@@ -44,7 +44,7 @@ pub(super) fn read(package: &mut Package<'_>, path: Option<&str>, output: &mut O
                     text.clear();
                 }
                 "t" if inside => reading += 1,
-                // How a text is pronounced is written above it.
+                // Phonetic text is written above the actual text.
                 "rPh" => inside = false,
                 _ => {}
             },

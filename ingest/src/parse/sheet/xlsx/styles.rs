@@ -1,4 +1,4 @@
-//! Styles of cells: the number format, and whether the letters are bold.
+//! Cell styles: the number format, and whether the text is bold.
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -12,9 +12,9 @@ use crate::parse::tree::{self, Element};
 #[derive(Debug, Clone)]
 pub(super) struct Style {
     pub(super) format: Rc<Format>,
-    /// Whether the format shows numbers as they are.
+    /// Whether numbers are formatted as General.
     pub(super) is_general: bool,
-    /// Whether the format adds something to texts.
+    /// Whether the format changes texts.
     pub(super) changes_text: bool,
     pub(super) bold: bool,
 }
@@ -36,7 +36,7 @@ impl Default for Style {
     }
 }
 
-/// The styles of the workbook in the order that cells name them. Without the part there are none.
+/// Returns the styles of the workbook in index order; empty without the part.
 pub(super) fn read(package: &mut Package<'_>, path: Option<&str>) -> Vec<Style> {
     let root = package
         .text(path.unwrap_or("xl/styles.xml"))
