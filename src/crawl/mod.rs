@@ -1,11 +1,12 @@
 //! Website crawls: sites, schedules, and the outcome of every address. The crawling rules are in the `ingest` crate; this module has the records, the HTTP
 //! client, and the job that walks a site and passes its pages to ingestion.
 
+mod content;
 pub mod crawls;
 mod fetch;
 mod job;
 mod ledger;
-mod look;
+mod process;
 mod render;
 pub mod settings;
 pub mod sites;

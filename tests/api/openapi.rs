@@ -134,7 +134,7 @@ fn every_handler_is_documented() {
         "src/api/native/mod.rs",
         "src/api/native/chunks.rs",
         "src/api/native/crawls.rs",
-        "src/api/native/evaluation.rs",
+        "src/api/native/evaluation/mod.rs",
         "src/api/native/generations.rs",
         "src/api/system.rs",
     ] {

@@ -1,7 +1,6 @@
-//! One visit: fetches an address, reads its directives, decides the outcome and passes the content to ingestion.
+//! The content of a page or file: reads its directives and links, decides whether it is new, and passes it to ingestion.
 
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
 use cairn_ingest::crawl::address;
@@ -12,9 +11,9 @@ use sha2::{Digest, Sha256};
 
 use crate::auth::Caller;
 use crate::blobs::Stored;
-use crate::clock::Time;
-use crate::crawl::fetch::{Answer, Head, Validators};
+use crate::crawl::fetch::Head;
 use crate::crawl::ledger::{self, Found, Memory, Verdict};
+use crate::crawl::process::next;
 use crate::crawl::visit::{Outcome, Visitor};
 use crate::crawl::{Seen, render};
 use crate::error::{Error, Kind, Result};
@@ -22,10 +21,6 @@ use crate::kb::datasets::ChunkSettings;
 use crate::kb::documents::{self, NewDocument, UploadPolicy};
 use crate::kb::parser::Given;
 
-/// Most redirects in a row.
-const HOPS: i64 = 10;
-/// Time after which a page is fetched even if its sitemap reports it as unchanged.
-const TRUST: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Links stored per page.
 const LINKS: usize = 2000;
 
@@ -44,245 +39,44 @@ enum PageOutcome {
 }
 
 /// The document that a page already has, and the hash of the content it was made from.
-struct Held {
-    document_id: String,
-    content_hash: Option<String>,
+pub(super) struct Held {
+    pub(super) document_id: String,
+    pub(super) content_hash: Option<String>,
+}
+
+/// An address whose content was received.
+pub(super) struct Visit<'a> {
+    pub(super) url: &'a Url,
+    pub(super) row: &'a Seen,
+    /// The state that the last crawl has stored, if its document is intact.
+    pub(super) known: Option<Memory>,
+    pub(super) held: Option<Held>,
+    pub(super) head: &'a Head,
+}
+
+/// Content to pass to ingestion.
+struct NewContent<'a> {
+    name: &'a str,
+    mime_type: &'a str,
+    /// The address that documents show: the canonical one.
+    address: String,
+    content: Content,
+}
+
+/// The facts of a fetch that every outcome keeps.
+struct Fetched {
+    /// Bytes of the body.
+    bytes: u64,
+    content_type: String,
+    links: Vec<Found>,
+    /// Links for the next crawl, as a JSON list.
+    remembered: String,
 }
 
 impl Visitor {
-    /// Fetches an address and decides its outcome.
-    pub(super) async fn process_page(&self, url: &Url, row: &Seen) -> Result<Outcome> {
-        let now = self.app.clock.now();
-        let memory = ledger::memory(&self.app.db, &self.crawl, url.as_str()).await?;
-        // Only a page with an intact document counts as known; a known copy is handled separately.
-        let known = match &memory {
-            Some(m) if self.document_exists(m).await? => memory.clone(),
-            _ => None,
-        };
-        // A document that failed to ingest still belongs to the page and is removed with it.
-        let held = memory.as_ref().and_then(|m| {
-            Some(Held {
-                document_id: m.document_id.clone()?,
-                content_hash: m.content_hash.clone(),
-            })
-        });
-        let copy = memory
-            .clone()
-            .filter(|m| known.is_none() && m.copy_of.is_some() && !row.forced);
-        if let (Some(known), Some(modified)) = (&known, row.modified_on)
-            && known.gone_since.is_none()
-            && !self.settings.render
-            && modified < known.checked_on
-            && now.since(known.checked_on) < TRUST
-        {
-            let mut outcome = self.unchanged(
-                known.clone(),
-                row,
-                None,
-                "sitemap",
-                "its sitemap says that it has not changed",
-            );
-            // Without a request, the time of the last check stays.
-            outcome.memory = None;
-            return Ok(outcome);
-        }
-        // With rendering, validators of the server do not cover what scripts add to the page.
-        let asked = known
-            .as_ref()
-            .or(copy.as_ref())
-            .filter(|_| !self.settings.render);
-        let validators = asked.map(|k| Validators {
-            etag: k.etag.clone(),
-            last_modified: k.last_modified.clone(),
-        });
-        let answer = self
-            .fetcher
-            .get(url, &validators.unwrap_or_default())
-            .await?;
-        let mut outcome = match answer {
-            Answer::Forbidden(code, reason) => Outcome::skipped(code, reason),
-            Answer::Failed(code, reason, status) => {
-                let mut outcome = Outcome::of("failed", code, reason);
-                outcome.verdict.http_status = status;
-                outcome
-            }
-            Answer::Moved {
-                status,
-                to,
-                permanent,
-            } => {
-                let mut outcome = self.moved(
-                    url,
-                    row,
-                    &to,
-                    permanent,
-                    &format!("the server answers {status}"),
-                );
-                outcome.verdict.http_status = Some(status);
-                outcome
-            }
-            Answer::Unchanged => match (known, copy) {
-                (None, Some(copy)) => self.still_a_copy(copy, row, now),
-                (Some(known), _) => {
-                    let mut outcome = self.unchanged(
-                        known,
-                        row,
-                        Some(now),
-                        "not_modified",
-                        "the server answers 304",
-                    );
-                    outcome.verdict.http_status = Some(304);
-                    outcome
-                }
-                (None, None) => Outcome::of(
-                    "failed",
-                    "status",
-                    "the server answers 304 although nothing was asked for".to_owned(),
-                ),
-            },
-            Answer::Gone(status) => {
-                let mut outcome =
-                    Outcome::of("failed", "gone", format!("the server answers {status}"));
-                outcome.verdict.http_status = Some(status);
-                outcome.memory = memory.map(|m| Memory {
-                    gone_since: m.gone_since.or(Some(now)),
-                    checked_on: now,
-                    ..m
-                });
-                outcome
-            }
-            Answer::OtherType(kind) => {
-                let mut outcome = Outcome::skipped(
-                    "type",
-                    format!("{kind} is not taken; switch on files for documents"),
-                );
-                outcome.verdict.http_status = Some(200);
-                outcome.verdict.content_type = Some(kind);
-                outcome
-            }
-            Answer::Page(head, bytes) => self.page(url, row, known, held, &head, bytes).await?,
-            Answer::File(head, stored) => self.file(url, row, known, held, &head, stored).await?,
-        };
-        // The stored depth is that of the current discovery path.
-        if let Some(memory) = &mut outcome.memory {
-            memory.depth = row.depth;
-        }
-        Ok(outcome)
-    }
-
-    /// Returns whether the document of a page exists and did not fail.
-    async fn document_exists(&self, memory: &Memory) -> Result<bool> {
-        let Some(id) = &memory.document_id else {
-            return Ok(false);
-        };
-        let document = documents::load(&self.app.db, &self.crawl.tenant_id, id).await?;
-        Ok(document.is_some_and(|d| d.status != "error"))
-    }
-
-    fn unchanged(
-        &self,
-        known: Memory,
-        row: &Seen,
-        asked: Option<Time>,
-        code: &str,
-        reason: &str,
-    ) -> Outcome {
-        let mut outcome = Outcome::of("unchanged", code, reason.to_owned());
-        if let Some(hash) = &known.content_hash {
-            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            state.owners.insert(hash.clone(), known.url.clone());
-        }
-        outcome.verdict.content_hash.clone_from(&known.content_hash);
-        outcome.verdict.document_id.clone_from(&known.document_id);
-        let links: Vec<String> = serde_json::from_str(&known.links).unwrap_or_default();
-        outcome.links = links.into_iter().map(|url| next(url, row, None)).collect();
-        outcome.memory = Some(Memory {
-            checked_on: asked.unwrap_or(known.checked_on),
-            gone_since: None,
-            ..known
-        });
-        outcome
-    }
-
-    /// Returns the outcome of a copy that has not changed.
-    fn still_a_copy(&self, copy: Memory, row: &Seen, now: Time) -> Outcome {
-        let other = copy.copy_of.clone().unwrap_or_default();
-        let mut outcome = Outcome::skipped("duplicate", format!("a copy of {other}"));
-        outcome.verdict.other_url = Some(other.clone());
-        outcome.verdict.http_status = Some(304);
-        outcome.verdict.content_hash.clone_from(&copy.content_hash);
-        let links: Vec<String> = serde_json::from_str(&copy.links).unwrap_or_default();
-        outcome.links = links.into_iter().map(|url| next(url, row, None)).collect();
-        // The original may be linked from here only.
-        outcome.links.push(Found {
-            depth: row.depth,
-            hops: row.hops + 1,
-            ..next(other, row, None)
-        });
-        outcome.memory = Some(Memory {
-            checked_on: now,
-            gone_since: None,
-            ..copy
-        });
-        outcome
-    }
-
-    /// Returns the outcome of a redirect, by status or by a refresh in the page.
-    fn moved(&self, url: &Url, row: &Seen, to: &str, permanent: bool, how: &str) -> Outcome {
-        let code = if permanent { "moved" } else { "redirected" };
-        let Some(target) = self.resolve(url, to) else {
-            return Outcome::of(
-                "failed",
-                "redirect_invalid",
-                format!("{how} and points to {to:?}, which is no web address"),
-            );
-        };
-        if target == *url {
-            return Outcome::of(
-                "failed",
-                "redirect_loop",
-                format!("{how} and points to itself"),
-            );
-        }
-        if row.hops >= HOPS {
-            return Outcome::of(
-                "failed",
-                "redirect_loop",
-                format!("{how}, the redirect number {} in a row", row.hops + 1),
-            );
-        }
-        let mut outcome = match self.scope.admits(&target) {
-            Ok(()) => Outcome::skipped(code, format!("{how} and points to {target}")),
-            Err(skip) => Outcome::skipped(
-                code,
-                format!(
-                    "{how} and points to {target}, which is not part of the crawl: {}",
-                    skip.reason
-                ),
-            ),
-        };
-        outcome.verdict.other_url = Some(target.to_string());
-        outcome.moved_to = permanent.then(|| target.to_string());
-        outcome.links = vec![Found {
-            url: target.into(),
-            depth: row.depth,
-            hops: row.hops + 1,
-            found_on: Some(row.url.clone()),
-            modified_on: None,
-            skip: None,
-        }];
-        outcome
-    }
-
-    async fn page(
-        &self,
-        url: &Url,
-        row: &Seen,
-        known: Option<Memory>,
-        held: Option<Held>,
-        head: &Head,
-        bytes: Bytes,
-    ) -> Result<Outcome> {
+    /// Returns the outcome of a web page.
+    pub(super) async fn page(&self, visit: Visit<'_>, bytes: Bytes) -> Result<Outcome> {
+        let (url, row, head) = (visit.url, visit.row, visit.head);
         let received = bytes.len() as u64;
         let (bytes, charset, content_type) = if self.settings.render {
             match render::render(
@@ -392,39 +186,26 @@ impl Visitor {
         } else if let (Some(canonical), false) = (canonical, row.forced) {
             (PageOutcome::Copy(canonical.into()), None)
         } else {
-            self.take(
-                url,
-                row,
-                known.as_ref(),
-                &name,
-                &content_type,
-                shown,
-                Content::Page(bytes),
-            )
-            .await?
+            let new = NewContent {
+                name: &name,
+                mime_type: &content_type,
+                address: shown,
+                content: Content::Page(bytes),
+            };
+            self.take(&visit, new).await?
         };
-        self.conclude(
-            url,
-            taken,
-            hash,
-            held,
-            head,
-            received,
+        let fetched = Fetched {
+            bytes: received,
             content_type,
             links,
             remembered,
-        )
+        };
+        self.conclude(visit, taken, hash, fetched)
     }
 
-    async fn file(
-        &self,
-        url: &Url,
-        row: &Seen,
-        known: Option<Memory>,
-        held: Option<Held>,
-        head: &Head,
-        stored: Stored,
-    ) -> Result<Outcome> {
+    /// Returns the outcome of a file.
+    pub(super) async fn file(&self, visit: Visit<'_>, stored: Stored) -> Result<Outcome> {
+        let (url, head) = (visit.url, visit.head);
         let received = stored.size;
         let mut directives = Directives::default();
         for tag in &head.tags {
@@ -458,44 +239,33 @@ impl Visitor {
             (_, Ok(format)) => {
                 let name = address::file_name(url, if last.contains('.') { "" } else { "txt" });
                 let mime_type = format.mime_type(&name).to_owned();
-                self.take(
-                    url,
-                    row,
-                    known.as_ref(),
-                    &name,
-                    &mime_type,
-                    url.to_string(),
-                    Content::File(stored),
-                )
-                .await?
+                let new = NewContent {
+                    name: &name,
+                    mime_type: &mime_type,
+                    address: url.to_string(),
+                    content: Content::File(stored),
+                };
+                self.take(&visit, new).await?
             }
         };
-        self.conclude(
-            url,
-            taken,
-            hash,
-            held,
-            head,
-            received,
-            kind,
-            Vec::new(),
-            "[]".to_owned(),
-        )
+        let fetched = Fetched {
+            bytes: received,
+            content_type: kind,
+            links: Vec::new(),
+            remembered: "[]".to_owned(),
+        };
+        self.conclude(visit, taken, hash, fetched)
     }
 
     /// Passes content to ingestion unless it is already indexed.
-    #[expect(clippy::too_many_arguments, reason = "each is one fact about the page")]
     async fn take(
         &self,
-        url: &Url,
-        row: &Seen,
-        known: Option<&Memory>,
-        name: &str,
-        mime_type: &str,
-        shown: String,
-        content: Content,
+        visit: &Visit<'_>,
+        new: NewContent<'_>,
     ) -> Result<(PageOutcome, Option<String>)> {
-        let app = &self.app;
+        let (app, url, row) = (&self.app, visit.url, visit.row);
+        let known = visit.known.as_ref();
+        let (name, mime_type, content) = (new.name, new.mime_type, new.content);
         let (hash, stored) = match content {
             Content::File(stored) => (stored.hash.clone(), stored),
             Content::Page(bytes) => {
@@ -536,12 +306,12 @@ impl Visitor {
         if let Some(other) = self.other_owner(&hash, url, row).await? {
             return Ok((PageOutcome::Copy(other), Some(hash)));
         }
-        let new = NewDocument {
+        let document = NewDocument {
             file_name: name.to_owned(),
             mime_type: mime_type.to_owned(),
             stored,
             title: None,
-            url: Some(shown),
+            url: Some(new.address),
             source: "website_crawl",
             metadata: serde_json::json!({}),
             chunk_settings: ChunkSettings::default(),
@@ -552,7 +322,7 @@ impl Visitor {
             app,
             &caller,
             &self.crawl.dataset_id,
-            vec![new],
+            vec![document],
             UploadPolicy::default(),
         )
         .await
@@ -610,19 +380,17 @@ impl Visitor {
         Ok((owner != url.as_str()).then(|| owner.clone()))
     }
 
-    #[expect(clippy::too_many_arguments, reason = "each is one fact about the page")]
+    /// Returns the outcome of a visit, with the state that the next crawl starts from.
     fn conclude(
         &self,
-        url: &Url,
+        visit: Visit<'_>,
         taken: PageOutcome,
         hash: Option<String>,
-        held: Option<Held>,
-        head: &Head,
-        bytes: u64,
-        content_type: String,
-        links: Vec<Found>,
-        remembered: String,
+        fetched: Fetched,
     ) -> Result<Outcome> {
+        let Visit {
+            url, held, head, ..
+        } = visit;
         let mut memory = Memory {
             url: url.to_string(),
             document_id: None,
@@ -631,7 +399,7 @@ impl Visitor {
             last_modified: head.validators.last_modified.clone(),
             content_hash: hash.clone(),
             copy_of: None,
-            links: remembered,
+            links: fetched.remembered,
             checked_on: self.app.clock.now(),
             gone_since: None,
         };
@@ -689,9 +457,9 @@ impl Visitor {
         }
         outcome.verdict.content_hash = hash;
         outcome.verdict.http_status = Some(head.status);
-        outcome.verdict.content_type = Some(content_type);
-        outcome.verdict.bytes = bytes;
-        outcome.links = links;
+        outcome.verdict.content_type = Some(fetched.content_type);
+        outcome.verdict.bytes = fetched.bytes;
+        outcome.links = fetched.links;
         outcome.memory = Some(memory);
         Ok(outcome)
     }
@@ -726,16 +494,4 @@ fn content_hash(document: &cairn_ingest::Document) -> String {
 enum Content {
     Page(Bytes),
     File(Stored),
-}
-
-/// Returns a link of a page as a discovered address.
-fn next(url: String, row: &Seen, skip: Option<(&'static str, String)>) -> Found {
-    Found {
-        url,
-        depth: row.depth + 1,
-        hops: 0,
-        found_on: Some(row.url.clone()),
-        modified_on: None,
-        skip,
-    }
 }
