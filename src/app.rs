@@ -1,4 +1,4 @@
-//! What everything shares: configuration, database, blobs, the commit signal, and, opened when first needed, the model and the indexes.
+//! Shared state: configuration, database, blobs, the commit signal, and, opened on demand, the model and the indexes.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -34,47 +34,45 @@ use crate::search::vector::Cluster;
 
 /// The application.
 pub struct App {
-    /// The language model that answers questions, if there is one.
+    /// Language model that answers questions, if configured.
     pub answers: Option<Endpoint>,
-    /// How much workspaces may ask.
+    /// Request rates of workspaces.
     pub(crate) rates: Rates,
     /// Effective configuration.
     pub config: Config,
-    /// Times, ids, secrets.
+    /// Source of times, ids and secrets.
     pub clock: Clock,
-    /// Records.
     pub db: Db,
-    /// Bytes.
     pub blobs: Blobs,
     /// The disk of the data directory.
     pub disk: Disk,
-    /// The Qdrant servers, if there are any.
+    /// Qdrant servers, if configured.
     pub cluster: Option<Arc<Cluster>>,
-    /// What addresses of files are signed with.
+    /// Secret that signs the addresses of files.
     pub(crate) signing_secret: OnceCell<String>,
     /// Notified after every commit, see [`App::commit`].
     pub commits: CommitSignal,
-    /// Open streams of events, by tenant.
+    /// Open event streams, by tenant.
     pub streams: Counts<String>,
     /// Events for the streams of this process.
     pub feed: Feed,
-    /// Checks keys.
+    /// Authenticates keys.
     pub gate: Gate,
     /// Parses files.
     pub parser: Parser,
-    /// Vectors of recent queries.
+    /// Cached vectors of recent queries.
     pub query_vectors: Memory<String, Arc<Vec<f32>>>,
-    /// What searches remember until something changes.
+    /// Search caches.
     pub search_memory: memory::Memory,
-    /// Queries on their way to the history.
+    /// Queries to be written to the history.
     pub history: Queue,
-    /// How well the models know the languages of datasets.
+    /// Cached vocabulary fits of the models for datasets.
     pub vocabulary_fits: memory::VocabularyFits,
-    /// How far the indexes of this process are.
+    /// States of the indexes of this process.
     pub indexes: Arc<IndexStates>,
-    /// Reaches addresses that others chose.
+    /// HTTP client for addresses chosen by others.
     pub outgoing: Outgoing,
-    /// Pages that a crawl has just read, by the hash of their bytes, until ingestion asks for them.
+    /// Pages that a crawl has just read, by the hash of their bytes, until ingestion needs them.
     pub read_pages: Memory<String, Arc<cairn_ingest::Document>>,
     /// Models and indexes.
     pub(crate) models: Models,
@@ -90,13 +88,13 @@ impl std::fmt::Debug for App {
     }
 }
 
-/// Files parsed at the same time beside those of the workers.
+/// Files parsed concurrently in addition to those of the workers.
 const PREVIEWS: usize = 2;
-/// Bytes of text that [`App::read_pages`] holds.
+/// Maximum bytes of text in [`App::read_pages`].
 const READ_PAGES: u64 = 64 << 20;
 
 impl App {
-    /// Commits a transaction and notifies those in this process who wait for commits: workers, the follower of the index log, streams.
+    /// Commits a transaction and notifies the waiters in this process: workers, the follower of the index log, streams.
     ///
     /// # Errors
     /// Those of the database.
@@ -106,7 +104,7 @@ impl App {
         Ok(())
     }
 
-    /// Returns the parts that sessions of browsers are read and written with.
+    /// Returns the dependencies of browser sessions.
     #[must_use]
     pub fn sessions(&self) -> Sessions<'_> {
         Sessions {
@@ -117,10 +115,10 @@ impl App {
         }
     }
 
-    /// Opens database and blobs; creates the data directory when it is not there.
+    /// Opens database and blobs; creates the data directory when missing.
     ///
     /// # Errors
-    /// As the database or the file system says.
+    /// Those of the database and the file system.
     pub async fn open(config: Config, clock: Clock) -> Result<Arc<Self>> {
         disk::private_directory(&config.data_dir)?;
         let scratch = config.data_dir.join("scratch");
@@ -130,7 +128,7 @@ impl App {
             disk::private_file(&path)?;
         }
         let db = {
-            // Two programs that start at the same time (a server and `cairn keys create`) must not migrate the same database at once.
+            // Two programs that start at the same time (a server and `cairn keys create`) must not migrate the same database concurrently.
             let guard = disk::private_file(&config.data_dir.join("migrate.lock"))?;
             let guard = tokio::task::spawn_blocking(move || guard.lock().map(|()| guard)).await??;
             let db = Db::open(&config.database(), config.database_connections).await?;
@@ -182,7 +180,7 @@ impl App {
         }))
     }
 
-    /// Seals and opens the secrets of the database; the key is opened at the first need.
+    /// Returns the sealer of the secrets in the database; its key is opened on demand.
     ///
     /// # Errors
     /// Those of [`Sealer::open`].
@@ -192,7 +190,7 @@ impl App {
             .await
     }
 
-    /// Keeps other processes from working on this data directory, as long as this one lives.
+    /// Locks the data directory against other processes, for the lifetime of this one.
     ///
     /// # Errors
     /// `data_dir_in_use`.
@@ -215,10 +213,10 @@ impl App {
         Ok(())
     }
 
-    /// The same with another program as the parser's child: tests run in a program of their own.
+    /// Same as [`App::open`], with another program as the parser's child: tests run in a program of their own.
     ///
     /// # Errors
-    /// As [`App::open`].
+    /// Those of [`App::open`].
     pub async fn open_with_parser(
         config: Config,
         clock: Clock,
@@ -234,7 +232,7 @@ impl App {
     /// Creates the first tenant of an empty database, with its housekeeping; `None` when there is a tenant.
     ///
     /// # Errors
-    /// As the database says.
+    /// Those of the database.
     pub async fn ensure_tenant(&self) -> Result<Option<Tenant>> {
         let created = match tenants::create_first(&self.db, &self.clock).await {
             Err(error) if error.code() == "tenant_exists" => None,
@@ -249,10 +247,10 @@ impl App {
         Ok(created)
     }
 
-    /// Creates the first tenant and its admin key in an empty database; gives the secret, once.
+    /// Creates the first tenant and its admin key in an empty database, and returns the secret, once.
     ///
     /// # Errors
-    /// As the database says.
+    /// Those of the database.
     pub async fn first_start(&self) -> Result<Option<String>> {
         let Some(tenant) = self.ensure_tenant().await? else {
             return Ok(None);
@@ -261,7 +259,7 @@ impl App {
         Ok(Some(secret))
     }
 
-    /// The owner of the data directory, acting for a tenant.
+    /// Returns a caller for the owner of the data directory, acting for a tenant.
     ///
     /// # Errors
     /// `tenant_not_found`.
@@ -270,7 +268,7 @@ impl App {
     }
 }
 
-/// Refuses to begin with a new database where there are files of another one, which is missing.
+/// Refuses to create a new database beside the files of another one that is missing.
 fn check_database(path: &Path, data_dir: &Path) -> Result<()> {
     if path.exists() {
         return Ok(());

@@ -1,5 +1,5 @@
-//! What happens without a request: workers that carry out jobs, the follower of the index log, the writer of the query history. Stands above all areas: nothing
-//! below knows what a job does.
+//! Background work: workers that run jobs, the follower of the index log, the writer of the query history. This module is above all areas: nothing
+//! below depends on the content of a job.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,7 +65,7 @@ pub fn start(app: &Arc<App>, follow: bool, stop: &CancellationToken) -> Vec<Join
     tasks
 }
 
-/// Runs a dead or cancelled job again; the document or the crawl that it is about waits for it.
+/// Retries a dead or cancelled job; the document or the crawl that it is about waits for it.
 ///
 /// # Errors
 /// `job_not_found`, `job_not_dead`, `crawl_running`.
@@ -95,7 +95,7 @@ pub async fn retry(app: &App, caller: &Caller, job_id: &str) -> Result<Job> {
     jobs::get(&app.db, caller.tenant(), job_id).await
 }
 
-/// Carries out every task of the queue.
+/// Runs every task of the queue.
 #[derive(Debug)]
 struct Runner(Arc<App>);
 

@@ -1,4 +1,4 @@
-//! Time, ids and secrets: the only source of each, so that tests can repeat them.
+//! Time, ids and secrets: the only source of each, so that tests are repeatable.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 pub struct Time(pub i64);
 
 impl Time {
-    /// RFC 3339 with milliseconds, as `2026-04-01T09:00:00.000Z`.
+    /// Returns the time in RFC 3339 with milliseconds, as `2026-04-01T09:00:00.000Z`.
     #[must_use]
     pub fn rfc3339(self) -> String {
         chrono::DateTime::from_timestamp_millis(self.0)
@@ -24,7 +24,7 @@ impl Time {
             .unwrap_or_default()
     }
 
-    /// Later by a duration.
+    /// Returns the time later by a duration.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {
         Self(
@@ -33,13 +33,13 @@ impl Time {
         )
     }
 
-    /// How long ago another time was; zero when it is later.
+    /// Returns the time elapsed since another time; zero when that is later.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
-    /// Earlier by a duration.
+    /// Returns the time earlier by a duration.
     #[must_use]
     pub fn minus(self, duration: Duration) -> Self {
         Self(
@@ -49,7 +49,7 @@ impl Time {
     }
 }
 
-/// Gives times, ids and secrets.
+/// Source of times, ids and secrets.
 #[derive(Clone)]
 pub struct Clock(Arc<Source>);
 
@@ -61,18 +61,18 @@ impl std::fmt::Debug for Clock {
 
 enum Source {
     System(Mutex<ulid::Generator>),
-    /// Starts at a time and moves a millisecond per question; ids count up.
+    /// Starts at a time and advances a millisecond per call; ids count up.
     Fixed(AtomicU64, AtomicU64),
 }
 
 impl Clock {
-    /// The real one.
+    /// Creates the system clock.
     #[must_use]
     pub fn system() -> Self {
         Self(Arc::new(Source::System(Mutex::new(ulid::Generator::new()))))
     }
 
-    /// A repeatable one.
+    /// Creates a repeatable clock.
     #[must_use]
     pub fn fixed(start: Time) -> Self {
         Self(Arc::new(Source::Fixed(
@@ -81,7 +81,7 @@ impl Clock {
         )))
     }
 
-    /// The current time.
+    /// Returns the current time.
     #[must_use]
     pub fn now(&self) -> Time {
         let millis = match &*self.0 {
@@ -98,13 +98,13 @@ impl Clock {
         Time(i64::try_from(millis).unwrap_or(i64::MAX))
     }
 
-    /// Whether a text may be an id that [`Clock::id`] gave: 26 letters and digits.
+    /// Returns whether a text may be an id from [`Clock::id`]: 26 letters and digits.
     #[must_use]
     pub fn is_id(text: &str) -> bool {
         text.len() == 26 && text.bytes().all(|b| b.is_ascii_alphanumeric())
     }
 
-    /// A new id: a ULID, unique and ascending within a process.
+    /// Returns a new id: a ULID, unique and ascending within a process.
     #[must_use]
     pub fn id(&self) -> String {
         match &*self.0 {
@@ -124,7 +124,7 @@ impl Clock {
         }
     }
 
-    /// 32 random bytes in hex, from the operating system. Never repeatable, not even in tests.
+    /// Returns 32 random bytes in hex, from the operating system. Never repeatable, not even in tests.
     #[must_use]
     pub fn secret(&self) -> String {
         let mut bytes = [0; 32];

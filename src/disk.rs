@@ -1,4 +1,4 @@
-//! The disk of the data directory: directories and files that only their owner may read, and the room that is left.
+//! The disk of the data directory: directories and files that only their owner may read, and free space.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
@@ -7,16 +7,16 @@ use std::time::{Duration, SystemTime};
 
 use crate::error::{Error, Result};
 
-/// The room on the disk of a directory.
+/// Free space on the disk of a directory.
 #[derive(Debug, Clone)]
 pub struct Disk {
     directory: PathBuf,
-    /// Bytes that stay free of what users bring.
+    /// Bytes that are kept free of user data.
     spare: u64,
 }
 
 impl Disk {
-    /// The disk of `directory`, of which `spare_mb` MiB stay free.
+    /// Creates the disk of `directory`, of which `spare_mb` MiB are kept free.
     #[must_use]
     pub fn new(directory: PathBuf, spare_mb: u64) -> Self {
         Self {
@@ -25,7 +25,7 @@ impl Disk {
         }
     }
 
-    /// Whether there is room for what users bring.
+    /// Checks that there is space for user data.
     ///
     /// # Errors
     /// `disk_full`.
@@ -33,8 +33,8 @@ impl Disk {
         self.need(self.spare, "free some space, and intake goes on by itself")
     }
 
-    /// Whether there is room for indexes to grow by so many bytes. They may use three quarters of what users' files leave free, so that what was taken in
-    /// can be indexed. The rest is never touched: a memory-mapped file that grows on a full disk ends the process.
+    /// Checks that there is space for indexes to grow by so many bytes. They may use three quarters of the space that user files leave free, so that
+    /// accepted files can be indexed. The rest is never used: a memory-mapped file that grows on a full disk ends the process.
     ///
     /// # Errors
     /// `disk_full`.
@@ -60,10 +60,10 @@ impl Disk {
     }
 }
 
-/// Creates a directory and those above it that are missing, for their owner only; closes one that is there to everybody outside its group.
+/// Creates a directory and its missing parents, for their owner only; removes access to an existing one from everyone outside its group.
 ///
 /// # Errors
-/// As the file system says.
+/// Those of the file system.
 pub fn private_directory(path: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     builder.recursive(true);
@@ -73,10 +73,10 @@ pub fn private_directory(path: &Path) -> io::Result<()> {
     close(path)
 }
 
-/// Creates an empty file for its owner only, unless it is there; closes one that is there to everybody outside its group.
+/// Creates an empty file for its owner only, unless it exists; removes access to an existing one from everyone outside its group.
 ///
 /// # Errors
-/// As the file system says.
+/// Those of the file system.
 pub fn private_file(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.create(true).truncate(false).write(true);
@@ -87,7 +87,7 @@ pub fn private_file(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Takes the rights of everybody outside the group away.
+/// Removes the permissions of everyone outside the group.
 #[cfg(unix)]
 fn close(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
@@ -97,7 +97,7 @@ fn close(path: &Path) -> io::Result<()> {
     }
     permissions.set_mode(permissions.mode() & 0o7770);
     match std::fs::set_permissions(path, permissions) {
-        // Whoever owns it has decided.
+        // The file belongs to another user, whose permissions stay.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
         outcome => outcome,
     }
@@ -108,10 +108,10 @@ fn close(_path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes what stands in a directory and was not changed for so long: leftovers of processes that were killed. Returns how many there were.
+/// Removes entries of a directory that were not changed for `older`: leftovers of processes that were killed. Returns their number.
 ///
 /// # Errors
-/// As the file system says.
+/// Those of the file system.
 pub fn sweep(directory: &Path, older: Duration) -> io::Result<u64> {
     let entries = match std::fs::read_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
@@ -121,7 +121,7 @@ pub fn sweep(directory: &Path, older: Duration) -> io::Result<u64> {
     for entry in entries {
         let entry = entry?;
         let age = entry.metadata().and_then(|m| m.modified()).map(age);
-        // Somebody else removed it.
+        // Another process removed it.
         if !age.is_ok_and(|age| age > older) {
             continue;
         }

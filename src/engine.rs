@@ -1,4 +1,4 @@
-//! Models and indexes of the application: the embedding models, the reranker, the keyword index and the vector indexes, each opened at the first need.
+//! Models and indexes of the application: the embedding models, the reranker, the keyword index and the vector indexes, each opened on demand.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::jobs;
 use crate::search::keyword::KeywordStore;
 use crate::search::vector::{Layout, VectorIndex, VectorOptions};
 
-/// Models and indexes, as far as they are opened.
+/// Open models and indexes.
 #[derive(Debug, Default)]
 pub(crate) struct Models {
     embedder: OnceCell<Holder>,
@@ -26,7 +26,7 @@ pub(crate) struct Models {
     /// Models of datasets other than the configured one.
     others: Mutex<HashMap<String, Holder>>,
     engine: OnceCell<Engine>,
-    /// Texts embedded and milliseconds spent, for estimates.
+    /// Number of texts embedded and milliseconds spent, for estimates.
     embedded: (AtomicU64, AtomicU64),
 }
 
@@ -40,11 +40,9 @@ impl std::fmt::Debug for Holder {
 
 /// Model and indexes.
 pub struct Engine {
-    /// The model.
     pub embedder: Loaded,
-    /// Keyword indexes.
     pub keyword: Arc<KeywordStore>,
-    /// Vector indexes, one per embedding model, opened when first needed.
+    /// Vector indexes, one per embedding model, opened on demand.
     stores: Mutex<BTreeMap<String, Arc<VectorIndex>>>,
 }
 
@@ -57,7 +55,7 @@ impl std::fmt::Debug for Engine {
 }
 
 impl Engine {
-    /// Every vector index that is open, by its model.
+    /// Returns every open vector index, by model.
     pub async fn open_vectors(&self) -> Vec<(String, Arc<VectorIndex>)> {
         let stores = self.stores.lock().await;
         stores
@@ -66,14 +64,14 @@ impl Engine {
             .collect()
     }
 
-    /// Makes what every vector index has applied durable.
+    /// Makes the applied changes of every vector index durable.
     ///
     /// # Errors
-    /// As the store says.
+    /// Those of the store.
     pub async fn flush(&self) -> Result<()> {
         let mut outcome = Ok(());
         for (_, store) in self.open_vectors().await {
-            // One that fails keeps no other from being flushed.
+            // A store that fails does not keep others from being flushed.
             outcome = store.flush().await.and(outcome);
         }
         outcome
@@ -82,7 +80,7 @@ impl Engine {
     /// Improves every open index, see [`VectorIndex::improve`] and [`KeywordStore::tidy`].
     ///
     /// # Errors
-    /// As the indexes say.
+    /// Those of the indexes.
     pub async fn improve(&self) -> Result<()> {
         let keyword = Arc::clone(&self.keyword);
         tokio::task::spawn_blocking(move || keyword.tidy()).await??;
@@ -93,38 +91,38 @@ impl Engine {
     }
 }
 
-/// Reports the progress of downloads.
+/// Callback for the progress of downloads.
 pub type Report = Arc<dyn Fn(&str, u64, Option<u64>) + Send + Sync>;
 
 impl App {
     /// Fetches, verifies and loads the configured model without a data directory.
     ///
     /// # Errors
-    /// Everything that can be wrong with a model.
+    /// Those of fetching, verifying and loading the model.
     pub async fn check_model(config: Config, report: Report) -> Result<EmbedderSpec> {
         let cache = Cache::new(config.models_directory(), config.offline);
         let loaded = tokio::task::spawn_blocking(move || load(&config, &cache, &report)).await??;
         Ok(loaded.spec().clone())
     }
 
-    /// The cache of models.
+    /// Returns the cache of models.
     #[must_use]
     pub fn model_cache(&self) -> Cache {
         Cache::new(self.config.models_directory(), self.config.offline)
     }
 
-    /// The embedding model; loaded at the first call.
+    /// Returns the embedding model, loaded at the first call.
     ///
     /// # Errors
-    /// Everything that can be wrong with a model, before the first use.
+    /// Those of fetching, verifying and loading the model.
     pub async fn embedder(&self) -> Result<Loaded> {
         self.embedder_with(Arc::new(|_, _, _| {})).await
     }
 
-    /// The same, reporting downloads.
+    /// Same as [`App::embedder`], reporting downloads.
     ///
     /// # Errors
-    /// As [`App::embedder`].
+    /// Those of [`App::embedder`].
     pub async fn embedder_with(&self, report: Report) -> Result<Loaded> {
         let holder = self
             .models
@@ -139,10 +137,10 @@ impl App {
         Ok(Arc::clone(&holder.0))
     }
 
-    /// The model of a dataset: the configured one, or another one that can be loaded here.
+    /// Returns the model of a dataset: the configured one, or another one that can be loaded here.
     ///
     /// # Errors
-    /// `model_mismatch` when it cannot.
+    /// `model_mismatch` when it cannot be loaded.
     pub async fn embedder_of(&self, model: &str) -> Result<Loaded> {
         let main = self.embedder().await?;
         if main.spec().model == model {
@@ -162,7 +160,7 @@ impl App {
         };
         let config = Config {
             model: model.to_owned(),
-            // Who has another model than the endpoint's had it locally.
+            // A dataset with a model other than the endpoint's was embedded locally.
             embedding_url: String::new(),
             ..self.config.clone()
         };
@@ -175,10 +173,10 @@ impl App {
         Ok(loaded)
     }
 
-    /// The vector index of a model's datasets; opened, or created, at the first call.
+    /// Returns the vector index of a model's datasets, opened or created at the first call.
     ///
     /// # Errors
-    /// As the store says.
+    /// Those of the store.
     pub async fn vectors_of(&self, model: &str, dimensions: i64) -> Result<Arc<VectorIndex>> {
         let engine = self.engine().await?;
         let dimensions = usize::try_from(dimensions).unwrap_or(0);
@@ -187,7 +185,7 @@ impl App {
             return Ok(Arc::clone(open));
         }
         if self.cluster.is_some() {
-            // A server that does not answer keeps nobody from the stores that are open.
+            // A server that does not answer must not block access to the stores that are open.
             drop(stores);
             let opened = self.open_vectors(model, dimensions).await?;
             let mut stores = engine.stores.lock().await;
@@ -214,10 +212,10 @@ impl App {
             .map(Arc::new)
     }
 
-    /// Model and indexes; opened at the first call, by one process per data directory.
+    /// Returns model and indexes, opened at the first call, by one process per data directory.
     ///
     /// # Errors
-    /// `data_dir_in_use`, and everything that can be wrong with model and indexes.
+    /// `data_dir_in_use`, and those of the model and the indexes.
     pub async fn engine(&self) -> Result<&Engine> {
         self.models
             .engine
@@ -232,7 +230,7 @@ impl App {
                 let mut stores = BTreeMap::new();
                 match self.open_vectors(&spec.model, spec.dimensions).await {
                     Ok(vectors) => drop(stores.insert(spec.model.clone(), vectors)),
-                    // Words are searched all the same, and vectors once there is room, or a server answers.
+                    // Keyword search works all the same, and vector search once there is space, or a server answers.
                     Err(error)
                         if error.kind() == Kind::NoSpace
                             || error.code() == "vector_store_unavailable" =>
@@ -254,7 +252,7 @@ impl App {
             .await
     }
 
-    /// A dataset whose stored dimensions are not the model's would fail at its first query; say so at start.
+    /// Reports a dataset whose stored dimensions are not the model's at the start; it would fail at its first query.
     async fn check_dimensions(&self, model: &str, dimensions: usize) -> Result<()> {
         let other: Option<(String, i64)> = self
             .db
@@ -274,18 +272,18 @@ impl App {
         }
     }
 
-    /// The configured cross-encoder; a server has loaded it before the first search.
+    /// Returns the configured cross-encoder; a server has loaded it before the first search.
     ///
     /// # Errors
-    /// `reranker_not_configured`; as the model says.
+    /// `reranker_not_configured`; those of the model.
     pub async fn reranker(&self) -> Result<Arc<Reranker>> {
         self.reranker_with(Arc::new(|_, _, _| {})).await
     }
 
-    /// The same, with reports of its download.
+    /// Same as [`App::reranker`], reporting its download.
     ///
     /// # Errors
-    /// `reranker_not_configured`; as the model says.
+    /// `reranker_not_configured`; those of the model.
     pub async fn reranker_with(&self, report: Report) -> Result<Arc<Reranker>> {
         if self.config.reranker.is_empty() {
             return Err(Error::unprocessable(
@@ -309,7 +307,7 @@ impl App {
         self.models.reranker.get_or_try_init(load).await.cloned()
     }
 
-    /// Whether the engine has been opened.
+    /// Returns whether the engine has been opened.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.models.engine.initialized()
@@ -318,16 +316,16 @@ impl App {
     /// Embeds texts with the configured model, on its own threads.
     ///
     /// # Errors
-    /// As the model says.
+    /// Those of the model.
     pub async fn embed(&self, texts: Vec<String>, priority: Priority) -> Result<Vec<Vec<f32>>> {
         self.embed_with(self.embedder().await?, texts, priority)
             .await
     }
 
-    /// The same with another model.
+    /// Same as [`App::embed`], with another model.
     ///
     /// # Errors
-    /// As the model says.
+    /// Those of the model.
     pub async fn embed_with(
         &self,
         embedder: Loaded,
@@ -348,7 +346,7 @@ impl App {
         Ok(vectors)
     }
 
-    /// Texts embedded per second so far; 40 before the first.
+    /// Returns the number of texts embedded per second so far; 40 before the first.
     #[must_use]
     pub fn embedding_rate(&self) -> f64 {
         let (texts, millis) = (

@@ -1,58 +1,58 @@
-//! The one error of the service: a kind for the edge, a stable code for programs, a message for people, a source for the log.
+//! The error type of the service: a kind for the edge, a stable code for programs, a message for people, a source for the log.
 
 use std::fmt;
 use std::time::Duration;
 
-/// Result of everything below `api`.
+/// Result type of everything below `api`.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What sort of failure it is; the edges turn it into a status or an exit code.
+/// Kind of a failure; the edges map it to a status or an exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// The caller's input is wrong.
     Invalid,
-    /// No or no valid credentials.
+    /// Missing or invalid credentials.
     Unauthorized,
     /// The caller may not do this.
     Forbidden,
-    /// Not there, or not the caller's.
+    /// Missing, or not the caller's.
     NotFound,
-    /// The route does not take this method.
+    /// The route does not support this method.
     WrongMethod,
-    /// The state does not allow it.
+    /// The current state does not allow it.
     Conflict,
     /// Larger than a limit.
     TooLarge,
     /// The caller did not send in time.
     TooSlow,
-    /// Understood, but cannot be carried out with this configuration.
+    /// Valid, but not possible with this configuration.
     Unprocessable,
-    /// Too many requests; try again after the given seconds.
+    /// Too many requests; retry after the given seconds.
     RateLimited,
-    /// Cannot be done now; trying later may help.
+    /// Not possible now; a later attempt may succeed.
     Unavailable,
     /// The disk is full.
     NoSpace,
-    /// A fault of ours.
+    /// Internal fault.
     Internal,
 }
 
-/// Facts about a failure that a program can act on, beside its code.
+/// Details of a failure for programs, beside its code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Detail {
-    /// The scope that the caller lacks.
+    /// Scope that the caller lacks.
     Scope(&'static str),
-    /// Names of wrong fields of the request, each with a sentence.
+    /// Names of invalid fields of the request, each with a sentence.
     Fields(Vec<(String, String)>),
-    /// How long to wait before the next attempt.
+    /// Delay before the next attempt.
     RetryAfter(Duration),
-    /// The idempotency key that was used for another request.
+    /// Idempotency key that was used for another request.
     IdempotencyKey(String),
 }
 
 const INDEX_DAMAGED: &str = "index_damaged";
 
-/// A failure.
+/// A failure with its kind, code and message.
 #[derive(Debug)]
 pub struct Error {
     kind: Kind,
@@ -73,91 +73,91 @@ impl Error {
         }
     }
 
-    /// No room on a disk: [`Kind::NoSpace`] with the code `disk_full`.
+    /// Creates a [`Kind::NoSpace`] error with the code `disk_full`: the disk is full.
     #[must_use]
     pub fn no_space(message: impl Into<String>) -> Self {
         Self::new(Kind::NoSpace, "disk_full", message)
     }
 
-    /// The caller's input is wrong.
+    /// Creates a [`Kind::Invalid`] error: the caller's input is wrong.
     pub fn invalid(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(Kind::Invalid, code, message)
     }
 
-    /// No or no valid credentials.
+    /// Creates a [`Kind::Unauthorized`] error: missing or invalid credentials.
     pub fn unauthorized(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(Kind::Unauthorized, code, message)
     }
 
-    /// The caller may not do this.
+    /// Creates a [`Kind::Forbidden`] error: the caller may not do this.
     pub fn forbidden(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(Kind::Forbidden, code, message)
     }
 
-    /// Not there, or not the caller's.
+    /// Creates a [`Kind::NotFound`] error: missing, or not the caller's.
     pub fn not_found(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(Kind::NotFound, code, message)
     }
 
-    /// The route does not take this method.
+    /// Creates a [`Kind::WrongMethod`] error: the route does not support this method.
     pub fn wrong_method(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(Kind::WrongMethod, code, message)
     }
 
-    /// The state does not allow it.
+    /// Creates a [`Kind::Conflict`] error: the current state does not allow it.
     pub fn conflict(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(Kind::Conflict, code, message)
     }
 
-    /// Larger than a limit.
+    /// Creates a [`Kind::TooLarge`] error: larger than a limit.
     pub fn too_large(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(Kind::TooLarge, code, message)
     }
 
-    /// The caller did not send in time.
+    /// Creates a [`Kind::TooSlow`] error: the caller did not send in time.
     pub fn too_slow(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(Kind::TooSlow, code, message)
     }
 
-    /// Understood, but cannot be carried out.
+    /// Creates a [`Kind::Unprocessable`] error: valid, but not possible.
     pub fn unprocessable(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(Kind::Unprocessable, code, message)
     }
 
-    /// Too many requests.
+    /// Creates a [`Kind::RateLimited`] error: too many requests.
     pub fn rate_limited(message: impl Into<String>) -> Self {
         Self::new(Kind::RateLimited, "rate_limited", message)
     }
 
-    /// Cannot be done now.
+    /// Creates a [`Kind::Unavailable`] error: not possible now.
     pub fn unavailable(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(Kind::Unavailable, code, message)
     }
 
-    /// A fault of ours; `message` is for the log.
+    /// Creates a [`Kind::Internal`] error; `message` is for the log.
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(Kind::Internal, "internal", message)
     }
 
-    /// What an index holds makes no sense: [`Kind::Internal`] with a code of its own, since building it anew helps.
+    /// Creates the error for invalid index content: [`Kind::Internal`] with a code of its own, since a rebuild helps.
     pub fn damaged(message: impl Into<String>) -> Self {
         Self::new(Kind::Internal, INDEX_DAMAGED, message)
     }
 
-    /// Whether an index has to be built anew.
+    /// Returns whether an index has to be rebuilt.
     #[must_use]
     pub fn is_damage(&self) -> bool {
         self.code == INDEX_DAMAGED
     }
 
-    /// Attaches a fact for programs.
+    /// Attaches a detail for programs.
     #[must_use]
     pub fn with_detail(mut self, detail: Detail) -> Self {
         self.detail = Some(Box::new(detail));
         self
     }
 
-    /// The fact for programs, if there is one.
+    /// Returns the detail for programs, if there is one.
     #[must_use]
     pub fn detail(&self) -> Option<&Detail> {
         self.detail.as_deref()
@@ -173,19 +173,19 @@ impl Error {
         self
     }
 
-    /// What sort of failure it is.
+    /// Returns the kind of the failure.
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// Stable code.
+    /// Returns the stable code.
     #[must_use]
     pub fn code(&self) -> &'static str {
         self.code
     }
 
-    /// What the caller may read. Internal faults give nothing away.
+    /// Returns the message for the caller. Internal faults reveal nothing.
     #[must_use]
     pub fn public_message(&self) -> &str {
         if self.kind == Kind::Internal {
@@ -195,7 +195,7 @@ impl Error {
         }
     }
 
-    /// Whether trying the same later may succeed.
+    /// Returns whether a later attempt may succeed.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         matches!(
@@ -211,7 +211,7 @@ impl fmt::Display for Error {
         let mut source: Option<&dyn std::error::Error> =
             self.source.as_ref().map(|s| s.as_ref() as _);
         while let Some(cause) = source {
-            // Some engines put a backtrace behind the first line.
+            // Some engines append a backtrace to the first line.
             write!(
                 f,
                 ": {}",
@@ -238,7 +238,7 @@ impl From<sqlx::Error> for Error {
         if full {
             return Self::new(Kind::NoSpace, "disk_full", "the disk is full").with_source(error);
         }
-        // PostgreSQL ends one of two transactions that wait for each other (40P01), or that cannot be put in an order (40001): to be tried again.
+        // PostgreSQL aborts one of two transactions that wait for each other (40P01), or that cannot be serialised (40001): both are retryable.
         let busy = error
             .as_database_error()
             .is_some_and(|e| e.code().is_some_and(|c| c == "40P01" || c == "40001"));

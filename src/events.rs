@@ -1,4 +1,4 @@
-//! What happened: typed events, stored in the transaction that caused them and replayable until they expire.
+//! Typed events, stored in the transaction that causes them and replayable until they expire.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,101 +11,101 @@ use crate::clock::{Clock, Time};
 use crate::db::{Db, Tx, args};
 use crate::error::Result;
 
-/// Something that happened to what a tenant owns.
+/// An event about a resource of a tenant.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-// Each variant says how its fields are named: the schema does not know `rename_all_fields`.
+// Each variant has its own `rename_all`: the schema does not support `rename_all_fields`.
 #[serde(tag = "topic", rename_all = "snake_case")]
 pub enum Event {
-    /// A document moved in its life: uploaded, parsing, embedding, indexed, failed, switched on or off.
+    /// The state of a document changed: uploaded, parsing, embedding, indexed, failed, switched on or off.
     #[serde(rename_all = "camelCase")]
     DocumentChanged {
-        /// The dataset.
+        /// Id of the dataset.
         dataset_id: String,
-        /// The document.
+        /// Id of the document.
         document_id: String,
-        /// Its name.
+        /// Name of the document's file.
         file_name: String,
         /// `pending`, `parsing`, `embedding`, `indexed`, `error` or `disabled`.
         status: String,
-        /// 0 to 100.
+        /// Progress in percent, 0 to 100.
         progress: i64,
-        /// Chunks known so far.
+        /// Number of chunks known so far.
         chunks_count: i64,
-        /// One sentence when the status is `error`.
+        /// Sentence about the failure when the status is `error`.
         error_message: Option<String>,
     },
-    /// A document and its chunks are gone.
+    /// A document and its chunks were deleted.
     #[serde(rename_all = "camelCase")]
     DocumentDeleted {
-        /// The dataset.
+        /// Id of the dataset.
         dataset_id: String,
-        /// The document.
+        /// Id of the document.
         document_id: String,
-        /// Chunks that went with it.
+        /// Number of chunks deleted with it.
         chunks_removed: i64,
     },
-    /// A crawl began, got on or ended.
+    /// A crawl started, progressed or ended.
     #[serde(rename_all = "camelCase")]
     CrawlChanged {
-        /// The dataset.
+        /// Id of the dataset.
         dataset_id: String,
-        /// The crawl.
+        /// Id of the crawl.
         crawl_id: String,
         /// `queued`, `running`, `completed`, `failed` or `cancelled`.
         status: String,
-        /// Pages that answered.
+        /// Number of pages that responded.
         pages_crawled: i64,
-        /// Pages that search finds.
+        /// Number of pages that were indexed.
         pages_indexed: i64,
-        /// Addresses that were not taken.
+        /// Number of addresses that were skipped.
         pages_skipped: i64,
-        /// Addresses that failed.
+        /// Number of addresses that failed.
         pages_failed: i64,
-        /// Why it indexed nothing.
+        /// Reason why nothing was indexed.
         error_message: Option<String>,
     },
-    /// An agent said something to its user.
+    /// An agent sent a message to its user.
     #[serde(rename = "openclaw:message", rename_all = "camelCase")]
     OpenclawMessage {
-        /// The conversation.
+        /// Id of the conversation.
         conversation_id: String,
-        /// Joins the pieces of a message.
+        /// Id that joins the pieces of a message.
         message_id: String,
         /// A whole message.
         message: Option<String>,
-        /// A piece of one.
+        /// A piece of a message.
         chunk: Option<String>,
         /// Whether the message is complete.
         done: bool,
     },
-    /// An agent told how far a task is.
+    /// An agent reported the progress of a task.
     #[serde(rename = "agent-task-update", rename_all = "camelCase")]
     AgentTaskUpdate {
-        /// The agent's id for it.
+        /// The agent's id for the task.
         task_id: String,
         /// `started`, `in_progress` or `done`.
         status: String,
-        /// What it is about, or how far it is.
+        /// Subject or progress of the task.
         summary: Option<String>,
     },
     /// A dataset was created or its settings changed.
     #[serde(rename_all = "camelCase")]
     DatasetChanged {
-        /// The dataset.
+        /// Id of the dataset.
         dataset_id: String,
-        /// Its name.
+        /// Name of the dataset.
         name: String,
     },
-    /// A dataset and all its documents are gone.
+    /// A dataset and all its documents were deleted.
     #[serde(rename_all = "camelCase")]
     DatasetDeleted {
-        /// The dataset.
+        /// Id of the dataset.
         dataset_id: String,
     },
 }
 
 impl Event {
-    /// The name under which streams carry it.
+    /// Returns the name under which streams carry it.
     #[must_use]
     pub fn topic(&self) -> &'static str {
         match self {
@@ -119,7 +119,7 @@ impl Event {
         }
     }
 
-    /// The dataset it is about; those of the channel are about none.
+    /// Returns the dataset of the event; events of the channel have none.
     #[must_use]
     pub fn dataset_id(&self) -> Option<&str> {
         match self {
@@ -138,30 +138,28 @@ impl Event {
 pub struct Stored {
     /// Position; a stream resumes after it.
     pub seq: i64,
-    /// Whose event it is.
     pub tenant_id: String,
     /// Name of the event.
     pub topic: String,
-    /// Dataset it is about.
     pub dataset_id: Option<String>,
     /// JSON of the [`Event`].
     pub payload: String,
-    /// The key that caused it, where that is kept.
+    /// Key that caused it, where recorded.
     pub author: Option<String>,
 }
 
 /// Appends an event to the transaction that causes it.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub async fn append(tx: &mut Tx, clock: &Clock, tenant_id: &str, event: &Event) -> Result<()> {
     append_by(tx, clock, tenant_id, event, None).await
 }
 
-/// Appends an event that a key caused, which may read it by that.
+/// Appends an event that a key caused, which may therefore read it.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub async fn append_by(
     tx: &mut Tx,
     clock: &Clock,
@@ -179,18 +177,18 @@ pub async fn append_by(
     Ok(())
 }
 
-/// Events of a tenant after a position, at most 500.
+/// Returns the events of a tenant after a position, at most 500.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub async fn after(db: &Db, tenant_id: &str, seq: i64) -> Result<Vec<Stored>> {
     db.all("SELECT seq, tenant_id, topic, dataset_id, payload, author FROM events WHERE tenant_id = $1 AND seq > $2 ORDER BY seq LIMIT 500", args![tenant_id, seq]).await
 }
 
-/// The last position of all events.
+/// Returns the last position of all events.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub async fn last(db: &Db) -> Result<i64> {
     Ok(db
         .one::<(i64,)>(
@@ -204,7 +202,7 @@ pub async fn last(db: &Db) -> Result<i64> {
 /// Removes events that are older than the replay window.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub async fn prune(db: &Db, now: Time, keep: Duration) -> Result<u64> {
     db.execute(
         "DELETE FROM events WHERE created_on < $1",
@@ -213,15 +211,15 @@ pub async fn prune(db: &Db, now: Time, keep: Duration) -> Result<u64> {
     .await
 }
 
-/// Hands every event to the streams of this process, read from the database once for all of them.
+/// Publishes every event to the streams of this process, read from the database once for all of them.
 #[derive(Debug)]
 pub struct Feed {
     sender: broadcast::Sender<Arc<Stored>>,
-    /// The position after which the first stream wants events, while nobody has been served yet.
+    /// Position after which the first stream wants events, while nothing is published.
     from: Mutex<Option<i64>>,
 }
 
-/// Events that a stream may be behind before it has to read them from the database.
+/// Number of events that a stream may be behind before it has to read them from the database.
 const BACKLOG: usize = 1024;
 
 impl Default for Feed {
@@ -241,7 +239,7 @@ impl Feed {
     /// Subscribes to the events after a position of the log, which is returned with the receiver.
     ///
     /// # Errors
-    /// As the database says.
+    /// Those of the database.
     pub async fn subscribe(&self, db: &Db) -> Result<(broadcast::Receiver<Arc<Stored>>, i64)> {
         let receiver = self.sender.subscribe();
         let position = last(db).await?;
@@ -249,14 +247,14 @@ impl Feed {
         Ok((receiver, position))
     }
 
-    /// Serves subscribers until `stop` fires.
+    /// Publishes events to subscribers until `stop` fires.
     pub async fn run(&self, db: &Db, commits: &CommitSignal, stop: CancellationToken) {
         let mut commits_seen = commits.subscribe();
         let mut position = None;
         while !stop.is_cancelled() {
             commits_seen.mark_unchanged();
             if self.sender.receiver_count() == 0 {
-                // Nobody is served, so the next one says where to go on.
+                // There are no subscribers, so the next one sets the position.
                 position = None;
                 *self.from() = None;
             } else if position.is_none() {
@@ -269,7 +267,7 @@ impl Feed {
                         more = !stored.is_empty();
                         for event in stored {
                             position = Some(event.seq);
-                            // Without a receiver there is nobody to miss it.
+                            // Without receivers, nothing is missed.
                             let _ = self.sender.send(Arc::new(event));
                         }
                     }
@@ -283,7 +281,7 @@ impl Feed {
             }
             tokio::select! {
                 _ = commits_seen.changed() => {}
-                // Other processes do not ring.
+                // Other processes do not send a commit signal.
                 () = tokio::time::sleep(Duration::from_secs(1)) => {}
                 () = stop.cancelled() => {}
             }
@@ -291,7 +289,7 @@ impl Feed {
     }
 }
 
-/// Events of all tenants after a position, at most 500.
+/// Returns the events of all tenants after a position, at most 500.
 async fn everybodys(db: &Db, seq: i64) -> Result<Vec<Stored>> {
     db.all(
         "SELECT seq, tenant_id, topic, dataset_id, payload, author FROM events WHERE seq > $1 ORDER BY seq LIMIT 500",
@@ -300,7 +298,7 @@ async fn everybodys(db: &Db, seq: i64) -> Result<Vec<Stored>> {
     .await
 }
 
-/// Wakes those in this process who wait for a commit; the stored rows stay the truth.
+/// Wakes the waiters for a commit in this process; the stored rows stay authoritative.
 #[derive(Debug, Clone)]
 pub struct CommitSignal(watch::Sender<u64>);
 
@@ -311,12 +309,12 @@ impl Default for CommitSignal {
 }
 
 impl CommitSignal {
-    /// Call after a commit.
+    /// Notifies all subscribers, after a commit.
     pub fn notify(&self) {
         self.0.send_modify(|n| *n = n.wrapping_add(1));
     }
 
-    /// A listener that sees every ring from now on.
+    /// Returns a receiver of every notification from now on.
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.0.subscribe()

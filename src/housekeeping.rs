@@ -1,4 +1,4 @@
-//! What is no longer needed: old events and jobs, applied log entries, blobs and embeddings that nothing refers to.
+//! Housekeeping: removes old events and jobs, applied log entries, unreferenced blobs and embeddings.
 
 use std::time::Duration;
 
@@ -14,14 +14,14 @@ use crate::records::idempotency;
 use crate::{events, jobs};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
-/// Log entries kept per dataset, so that an index that was away for a while can catch up without being built anew.
+/// Log entries kept per dataset, so that an index that was offline for a while can catch up without a rebuild.
 const KEEP_LOG: i64 = 100_000;
 
-/// Removes what was left by processes that were killed: uploads that were coming in, files that were being parsed. What is older than the longest upload, and
-/// than the parsing of a file, belongs to nobody. Returns how many there were.
+/// Removes the remains of killed processes: incomplete uploads, files that were being parsed. Anything older than the longest upload, and than the
+/// parsing of a file, is unused. Returns their number.
 ///
 /// # Errors
-/// As the blob store or the file system says.
+/// Those of the blob store and the file system.
 pub async fn sweep(app: &App) -> Result<u64> {
     let longest = app.config.upload_seconds.max(10 * app.config.parse_seconds);
     let older = Duration::from_secs(longest + 600);
@@ -33,7 +33,7 @@ pub async fn sweep(app: &App) -> Result<u64> {
 /// Cleans up; each part is safe to repeat.
 ///
 /// # Errors
-/// As the database or the blob store says.
+/// Those of the database and the blob store.
 pub async fn run(app: &App) -> Result<()> {
     let now = app.clock.now();
     let events = events::prune(
@@ -89,7 +89,7 @@ pub async fn run(app: &App) -> Result<()> {
             removed += u64::from(app.blobs.collect(&app.db, &tenant_id, &hash).await?);
         }
         blobs += removed;
-        // What was taken up again meanwhile is no garbage any more.
+        // A blob that was used again meanwhile is no longer garbage.
         if removed == 0 {
             break;
         }

@@ -1,11 +1,11 @@
-//! Counts of things that are open at the same time, in all and by owner, each with its most.
+//! Limits on the number of things that are open at the same time, in total and by owner.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// How many are open, in all and by key.
+/// Number of open things, in total and by key.
 pub struct Counts<K>(Arc<Mutex<State<K>>>);
 
 struct State<K> {
@@ -13,12 +13,12 @@ struct State<K> {
     by_key: HashMap<K, usize>,
 }
 
-/// Which of two limits is reached.
+/// The limit that is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Full {
-    /// That of all together.
+    /// The total limit.
     All,
-    /// That of the key.
+    /// The limit of the key.
     Key,
 }
 
@@ -48,7 +48,7 @@ impl<K> Counts<K> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns how many are open in all.
+    /// Returns the number of open things in total.
     #[must_use]
     pub fn all(&self) -> usize {
         self.state().all
@@ -56,7 +56,7 @@ impl<K> Counts<K> {
 }
 
 impl<K: Clone + Eq + Hash> Counts<K> {
-    /// Opens one more, unless there are `most` in all or `most_by_key` of this key.
+    /// Opens one more, unless `most` are open in total or `most_by_key` with this key.
     ///
     /// # Errors
     /// The limit that is reached.

@@ -1,6 +1,6 @@
-//! HTTP clients. [`Outgoing`] reaches addresses that other people chose (pages to crawl, receivers of webhooks): only http and https; the address is
-//! checked after it is resolved and again on each redirect, which callers follow themselves; everything that is not the public internet is refused
-//! unless the configuration allows it. [`endpoint_client`] reaches endpoints that the operator configured.
+//! HTTP clients. [`Outgoing`] requests addresses that other people chose (pages to crawl, receivers of webhooks): only http and https; the address is
+//! checked after it is resolved and again on each redirect, which callers follow themselves; everything that is not the public internet is rejected
+//! unless the configuration allows it. [`endpoint_client`] requests endpoints that the operator configured.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -13,20 +13,20 @@ use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Url};
 
 use crate::error::{Error, Result};
 
-/// What may be reached.
+/// Permitted addresses.
 #[derive(Debug, Clone, Default)]
 pub struct Guard {
     networks: Vec<IpNet>,
     hosts: Vec<String>,
 }
 
-/// The only IPv6 range from which IANA allocates global unicast addresses (RFC 4291, section 2.4). What lies outside, IPv4-compatible and
-/// IPv4-translated addresses among it, is refused whatever a registry says of it.
+/// The only IPv6 range from which IANA allocates global unicast addresses (RFC 4291, section 2.4). Addresses outside of it, IPv4-compatible and
+/// IPv4-translated ones among them, are rejected whatever a registry contains.
 const GLOBAL_UNICAST: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3);
 /// The well-known prefix of NAT64 (RFC 6052): networks without IPv4 reach IPv4 addresses through it.
 const NAT64: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0), 96);
 
-/// Returns the address at which a connection to `address` really arrives: the IPv4 address inside an IPv4-mapped or NAT64 address.
+/// Returns the address at which a connection to `address` actually arrives: the IPv4 address inside an IPv4-mapped or NAT64 address.
 fn destination(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V6(v6) if NAT64.contains(&v6) => {
@@ -37,8 +37,8 @@ fn destination(address: IpAddr) -> IpAddr {
     }
 }
 
-/// Whether an address belongs to the public internet: not in IANA's special-purpose registries, not multicast, and, of IPv6, in the range of
-/// global unicast. 6to4 and Teredo, which carry IPv4 addresses, are in the registry and therefore never public.
+/// Returns whether an address belongs to the public internet: not in IANA's special-purpose registries, not multicast, and, of IPv6, in the range of
+/// global unicast. 6to4 and Teredo, which embed IPv4 addresses, are in the registry and therefore never public.
 fn is_public(address: IpAddr) -> bool {
     match destination(address) {
         IpAddr::V4(v4) => {
@@ -55,7 +55,7 @@ fn is_public(address: IpAddr) -> bool {
 }
 
 impl Guard {
-    /// Reads what is allowed beside the public internet: networks (`10.0.0.0/8`), addresses and host names, separated by commas.
+    /// Parses the targets that are allowed beside the public internet: networks (`10.0.0.0/8`), addresses and host names, separated by commas.
     ///
     /// # Errors
     /// `config_invalid`.
@@ -80,7 +80,7 @@ impl Guard {
         Ok(guard)
     }
 
-    /// Whether an address may be reached: it is public, or the configuration allows it in this or in its canonical form.
+    /// Returns whether an address may be requested: it is public, or the configuration allows it in this or in its canonical form.
     #[must_use]
     pub fn permits(&self, address: IpAddr) -> bool {
         let destination = destination(address);
@@ -92,10 +92,10 @@ impl Guard {
         self.hosts.iter().any(|h| h == host)
     }
 
-    /// Checks what can be checked before a name is resolved: scheme, and hosts that are addresses. The client's resolver checks the rest.
+    /// Checks an address before its name is resolved: scheme, and hosts that are addresses. The client's resolver checks the rest.
     ///
     /// # Errors
-    /// `address_refused`, with a sentence.
+    /// `address_refused`, with the reason.
     pub fn check(&self, url: &Url) -> Result<()> {
         if !matches!(url.scheme(), "http" | "https") {
             return Err(refused(format!(
@@ -125,7 +125,7 @@ fn refused(message: String) -> Error {
     Error::unprocessable("address_refused", message)
 }
 
-/// A name resolved to nothing but refused addresses; found again in the error of a request.
+/// A name that resolved to nothing but rejected addresses; recovered from the error of a request.
 #[derive(Debug)]
 struct Refused(String);
 
@@ -160,18 +160,18 @@ impl Resolve for Guard {
     }
 }
 
-/// The client for addresses of strangers. Its parts are private, so that no request leaves unchecked.
+/// The client for addresses chosen by others. Its fields are private, so that no request bypasses the checks.
 #[derive(Debug, Clone)]
 pub struct Outgoing {
     client: Client,
     guard: Guard,
 }
 
-/// Time for connecting.
+/// Connection timeout.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// Starts a client for an endpoint that the operator configured (a language model, Docling, a renderer), which may be on a private network. It
-/// follows no redirect, so that the endpoint cannot lead Cairn anywhere else. Callers add their own time limit.
+/// Returns a builder of clients for an endpoint that the operator configured (a language model, Docling, a renderer), which may be on a private
+/// network. They follow no redirect, so that the endpoint cannot lead Cairn anywhere else. Callers add their own time limit.
 pub fn endpoint_client() -> ClientBuilder {
     #[expect(
         clippy::disallowed_methods,
@@ -183,7 +183,7 @@ pub fn endpoint_client() -> ClientBuilder {
 }
 
 impl Outgoing {
-    /// A client that reaches the public internet and what `allowed` names, and gives up after `silence`.
+    /// Creates a client that reaches the public internet and the targets in `allowed`, and times out after `silence`.
     ///
     /// # Errors
     /// `config_invalid`.
@@ -192,7 +192,7 @@ impl Outgoing {
         let client = endpoint_client()
             .user_agent(user_agent)
             .dns_resolver(Arc::new(guard.clone()))
-            // A proxy would resolve names where the guard cannot see it.
+            // A proxy would resolve names outside of the guard.
             .no_proxy()
             .read_timeout(silence)
             .pool_max_idle_per_host(8)
@@ -214,7 +214,7 @@ impl Outgoing {
         self.guard.check(url)
     }
 
-    /// Starts a request to an address that may be reached. Redirects are answers like others: follow one by another request.
+    /// Starts a request to a permitted address. Redirects are returned like other responses: follow one with another request.
     ///
     /// # Errors
     /// `address_refused`.
@@ -224,7 +224,7 @@ impl Outgoing {
     }
 }
 
-/// One sentence about a request that failed: the innermost cause, without the address.
+/// Returns a code and one sentence about a request that failed: the innermost cause, without the address.
 #[must_use]
 pub fn cause(error: &reqwest::Error) -> (&'static str, String) {
     let mut source: Option<&dyn std::error::Error> = Some(error);
@@ -253,7 +253,7 @@ mod tests {
 
     use super::*;
 
-    /// An IPv4 address as it is, and inside every kind of IPv6 address that carries one.
+    /// Returns an IPv4 address as it is, and inside every kind of IPv6 address that embeds one.
     fn forms(v4: Ipv4Addr) -> Vec<IpAddr> {
         let [a, b, c, d] = v4.octets().map(u16::from);
         let (high, low) = (a << 8 | b, c << 8 | d);
@@ -291,7 +291,7 @@ mod tests {
         let more = more.map(|net| net.parse::<Ipv6Net>().expect("a network"));
         for net in RFC6890.ipv6_nets().iter().chain(&more) {
             for address in [net.network(), net.broadcast()] {
-                // The last mapped and NAT64 addresses carry 255.255.255.255, which is refused, too.
+                // The last mapped and NAT64 addresses embed 255.255.255.255, which is rejected, too.
                 assert!(!guard.permits(address.into()), "{address} of {net}");
             }
         }
@@ -331,7 +331,7 @@ mod tests {
 
         #[test]
         fn what_is_permitted_is_public_ipv4_or_global_unicast(bits in any::<u128>(), prefix in any::<Index>()) {
-            // Half of the addresses begin like a special range.
+            // Half of the addresses have the prefix of a special range.
             let net = prefix.get(RFC6890.ipv6_nets());
             let special = u128::from(net.network()) | bits & u128::from(net.hostmask());
             for address in [bits, special].map(Ipv6Addr::from) {

@@ -5,47 +5,46 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::error::{Error, Result};
 
-/// Most items of any page.
+/// Maximum number of items on a page.
 pub const MAX_LIMIT: i64 = 500;
 
-/// Which part of a list is asked for.
+/// The requested part of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
-    /// Items wanted, at least 1.
+    /// Number of items wanted, at least 1.
     pub limit: i64,
-    /// Key of the last item of the page before; empty for the first page.
+    /// Key of the last item of the previous page; empty for the first page.
     pub after: String,
 }
 
 /// A page of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listing<T> {
-    /// The items.
     pub items: Vec<T>,
     /// Cursor of the next page; `None` at the end.
     pub next: Option<String>,
 }
 
-/// A text as a cursor: opaque, and safe in addresses.
+/// Encodes a text as a cursor: opaque and URL-safe.
 #[must_use]
 pub fn encode(text: &str) -> String {
     URL_SAFE_NO_PAD.encode(text)
 }
 
-/// The text of a cursor; `None` when it is none of ours.
+/// Decodes the text of a cursor; `None` when it is invalid.
 #[must_use]
 pub fn decode(cursor: &str) -> Option<String> {
     String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()
 }
 
-/// The error for a cursor that is none of ours.
+/// Returns the error for an invalid cursor.
 #[must_use]
 pub fn foreign() -> Error {
     Error::invalid("cursor_invalid", "the cursor is not one that a list gave")
 }
 
 impl Page {
-    /// Reads a limit and a cursor as callers send them.
+    /// Parses a limit and a cursor as sent by callers.
     ///
     /// # Errors
     /// `limit_out_of_range`, `cursor_invalid`.
@@ -64,13 +63,13 @@ impl Page {
         Ok(Self { limit, after })
     }
 
-    /// Rows to fetch: one more than wanted shows whether there is a next page.
+    /// Returns the number of rows to fetch: one more than wanted, to detect a next page.
     #[must_use]
     pub fn fetch(&self) -> i64 {
         self.limit + 1
     }
 
-    /// Cuts the rows that [`Page::fetch`] asked for into a page.
+    /// Converts the rows that [`Page::fetch`] asked for to a page.
     #[must_use]
     pub fn listing<T>(&self, mut rows: Vec<T>, key: impl Fn(&T) -> String) -> Listing<T> {
         let limit = usize::try_from(self.limit).unwrap_or(usize::MAX);

@@ -1,4 +1,4 @@
-//! How many requests a workspace may make in a minute.
+//! Rate limits: requests per minute of each workspace.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -14,26 +14,26 @@ use crate::error::{Detail, Error, Result};
 
 type Limiter = RateLimiter<NotKeyed, InMemoryState, DefaultClock, StateInformationMiddleware>;
 
-/// The rates of workspaces.
+/// Rate limiter of workspaces.
 #[derive(Debug)]
 pub(crate) struct Rates {
     limiters: Cache<String, Arc<Limiter>>,
     rate: Option<NonZeroU32>,
 }
 
-/// What is left of a minute's requests.
+/// Remaining requests of a minute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Left {
-    /// Requests of a minute.
+    /// Requests per minute.
     pub limit: u32,
     /// Requests that may be made at once.
     pub remaining: u32,
-    /// Seconds until all of them are there again.
+    /// Seconds until all of them are available again.
     pub reset: u64,
 }
 
 impl Rates {
-    /// So many requests per minute for each workspace; 0 is no limit.
+    /// Creates a limiter of requests per minute for each workspace; 0 means no limit.
     pub(crate) fn new(per_minute: u32) -> Self {
         Self {
             limiters: Cache::builder()
@@ -44,7 +44,7 @@ impl Rates {
         }
     }
 
-    /// Takes one request and returns what is left; `None` without a limit.
+    /// Counts one request and returns the remaining ones; `None` without a limit.
     ///
     /// # Errors
     /// `rate_limited`.
@@ -69,7 +69,7 @@ impl Rates {
                     refused.wait_time_from(DefaultClock::default().now()),
                 ))
             })?;
-        // A request comes back every 60 s / rate: so long until all of them are there again.
+        // One request is restored every 60 s / rate, which determines the time until all are available again.
         let used = u64::from(rate.get() - remaining.min(rate.get()));
         Ok(Some(Left {
             limit: rate.get(),

@@ -1,7 +1,7 @@
-//! Secrets that the database holds and that must be read again (those that webhooks are signed with), encrypted with a key that stands in a file of its own:
-//! a copy of the database alone tells none of them.
+//! Encryption of the secrets in the database that must be read again (those that webhooks are signed with), with a key in a separate file: a copy of
+//! the database alone reveals none of them.
 //!
-//! XChaCha20-Poly1305 with a random nonce; the purpose of a secret is authenticated with it, so that no row can take another's place.
+//! XChaCha20-Poly1305 with a random nonce. The purpose of a secret is authenticated with it, so that no row can be swapped for another.
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -18,14 +18,14 @@ use crate::db::{Db, args};
 use crate::disk;
 use crate::error::{Error, Result};
 
-/// What sealed texts begin with.
+/// Prefix of sealed texts.
 const PREFIX: &str = "sealed:";
-/// Bytes of a nonce.
+/// Length of a nonce in bytes.
 const NONCE: usize = 24;
-/// The row that tells which key the secrets of a database are sealed with.
+/// Row that identifies the key with which the secrets of a database are sealed.
 const FINGERPRINT: &str = "fingerprint";
 
-/// Seals and opens secrets.
+/// Encrypts and decrypts secrets.
 #[derive(Clone)]
 pub struct Sealer {
     cipher: XChaCha20Poly1305,
@@ -39,7 +39,7 @@ impl std::fmt::Debug for Sealer {
 }
 
 impl Sealer {
-    /// Opens the key of a database: the setting `secret_key`, or the file `secret.key` of the data directory, which is made when the database has no
+    /// Opens the key of a database: the setting `secret_key`, or the file `secret.key` of the data directory, which is created when the database has no
     /// secrets yet.
     ///
     /// # Errors
@@ -88,7 +88,7 @@ impl Sealer {
     /// Encrypts a secret for a purpose.
     ///
     /// # Errors
-    /// When the cipher refuses, which it does for texts of many gigabytes only.
+    /// When the cipher fails, which it does for texts of many gigabytes only.
     pub fn seal(&self, purpose: &str, secret: &str) -> Result<String> {
         let random = hex::decode(self.clock.secret()).unwrap_or_default();
         let nonce = random
@@ -108,7 +108,7 @@ impl Sealer {
         ))
     }
 
-    /// Decrypts a secret of a purpose. Secrets from before they were encrypted are as they are.
+    /// Decrypts a secret of a purpose. Secrets stored before encryption was introduced are returned as they are.
     ///
     /// # Errors
     /// When it was sealed for another purpose or is damaged.
@@ -131,24 +131,24 @@ impl Sealer {
     }
 }
 
-/// Whether a stored secret is encrypted.
+/// Returns whether a stored secret is encrypted.
 #[must_use]
 pub fn is_sealed(stored: &str) -> bool {
     stored.starts_with(PREFIX)
 }
 
-/// The file of the key.
+/// Returns the path of the key file.
 #[must_use]
 pub fn path(config: &Config) -> PathBuf {
     config.data_dir.join("secret.key")
 }
 
-/// Forgets which key the secrets of a database are sealed with, so that the next start takes or makes another. The secrets have to be removed with it.
+/// Forgets which key the secrets of a database are sealed with, so that the next start uses or creates another. The secrets have to be removed with it.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub async fn forget_key(db: &Db) -> Result<()> {
-    // Also the keys that were sealed with it; new ones are made when they are needed.
+    // The signing keys are sealed with it, too; new ones are created on demand.
     db.execute("DELETE FROM signing_keys", args![]).await?;
     Ok(())
 }
@@ -172,7 +172,7 @@ fn read(path: &Path) -> Result<Option<String>> {
     }
 }
 
-/// Makes a key, unless another process makes it at the same time.
+/// Creates a key, unless another process creates it at the same time.
 fn make(path: &Path, clock: &Clock) -> Result<String> {
     let mut file = disk::private_file(path)?;
     file.lock()?;

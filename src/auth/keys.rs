@@ -16,45 +16,36 @@ use crate::db::{Db, args};
 use crate::error::{Detail, Error, Result};
 use crate::page::{Listing, Page};
 
-/// A key as it can be shown: without its secret.
+/// A key without its secret.
 #[derive(Debug, Clone)]
 pub struct Key {
-    /// Id.
     pub id: String,
-    /// Name given by its maker.
     pub name: String,
     /// First characters of the secret.
     pub hint: String,
-    /// Granted scopes.
     pub scopes: Vec<String>,
-    /// Datasets it is confined to.
+    /// Datasets that it is restricted to.
     pub dataset_ids: Option<Vec<String>>,
-    /// End of its life.
     pub expires_on: Option<Time>,
-    /// Requests per minute; `None` is the configured default.
+    /// Requests per minute; `None` for the configured default.
     pub rate_per_minute: Option<i64>,
-    /// Last use, to the minute.
+    /// Time of the last use, to the minute.
     pub last_used_on: Option<Time>,
-    /// Time of revocation.
     pub revoked_on: Option<Time>,
-    /// Time of creation.
     pub created_on: Time,
-    /// The key that made it; `None`: the owner of the data directory.
+    /// Key that created it; `None` for the owner of the data directory.
     pub created_by: Option<String>,
 }
 
 /// A key to create.
 #[derive(Debug, Clone, Default)]
 pub struct NewKey {
-    /// Name.
     pub name: String,
     /// Scopes, checked by [`super::scopes::read`].
     pub scopes: Vec<String>,
-    /// Confinement.
+    /// Datasets that it is restricted to.
     pub dataset_ids: Option<Vec<String>>,
-    /// End of life.
     pub expires_on: Option<Time>,
-    /// Requests per minute.
     pub rate_per_minute: Option<i64>,
 }
 
@@ -74,9 +65,9 @@ struct Row {
     created_on: Time,
     created_by: Option<String>,
     rate_of: Option<String>,
-    /// Rate of the key of `rate_of`.
+    /// Rate of the key in `rate_of`.
     rate_of_maker: Option<i64>,
-    /// Modules that are off in the workspace.
+    /// Modules that are disabled in the workspace.
     modules_off: String,
 }
 
@@ -131,7 +122,7 @@ macro_rules! select {
 
 const PREFIX: &str = "cairn_";
 
-/// Creates a key for the owner of the data directory; the second part of the answer is the secret, which is never shown again.
+/// Creates a key for the owner of the data directory. Returns the key and its secret, which is never shown again.
 ///
 /// # Errors
 /// `name_missing`, `scope_unknown`, `rate_out_of_range`, `expiry_past`.
@@ -153,8 +144,8 @@ pub async fn create_admin(db: &Db, clock: &Clock, tenant_id: &str) -> Result<Str
     Ok(secret)
 }
 
-/// Creates a key for a caller. It has no scopes that the caller has not, ends no later than the caller's key, and its requests count against the caller's
-/// rate, too. The second part of the answer is the secret.
+/// Creates a key for a caller. It has no scopes beyond the caller's, ends no later than the caller's key, and its requests count against the caller's
+/// rate, too. Returns the key and its secret.
 ///
 /// # Errors
 /// `scope_missing`, `expiry_too_late`, `rate_too_high`, and those of [`create`].
@@ -195,7 +186,7 @@ pub async fn mint(
     insert(db, clock, caller.tenant(), new, Some(&maker)).await
 }
 
-/// The key of a caller, unless it is the owner.
+/// Returns the key of a caller, unless the caller is the owner.
 async fn made_by(db: &Db, caller: &Caller) -> Result<Option<Row>> {
     let Some(id) = caller.key_id().filter(|id| *id != OWNER) else {
         return Ok(None);
@@ -240,7 +231,7 @@ async fn insert(
     let scopes = super::scopes::read(&new.scopes)?;
     let modules_off = tenants::modules_off(db, tenant_id).await?;
     for area in tenants::areas(&modules_off) {
-        // A wildcard covers what is on; naming what is off is a mistake.
+        // A wildcard covers enabled modules; naming a disabled one is a mistake.
         if scopes
             .iter()
             .any(|s| s == area.read().name() || s == area.write().name())
@@ -257,7 +248,7 @@ async fn insert(
         return Err(Error::invalid("expiry_past", "the expiry is in the past"));
     }
     let secret = format!("{PREFIX}{}", clock.secret());
-    // The nearest maker that has a rate of its own.
+    // The nearest maker with a rate of its own.
     let counted = maker.filter(|m| m.rate_per_minute.is_some());
     let row = Row {
         id: clock.id(),
@@ -303,10 +294,10 @@ async fn insert(
     Ok((row.key()?, secret))
 }
 
-/// Keys of a tenant, newest last; revoked ones included.
+/// Lists the keys of a tenant, newest last, including revoked ones.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub async fn list(db: &Db, tenant_id: &str, page: &Page) -> Result<Listing<Key>> {
     let rows: Vec<Row> = db
         .all(
@@ -318,19 +309,19 @@ pub async fn list(db: &Db, tenant_id: &str, page: &Page) -> Result<Listing<Key>>
     Ok(page.listing(keys, |key| key.id.clone()))
 }
 
-/// Whether the keys that a key made end with it.
+/// Treatment of the keys that a revoked key created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Made {
-    /// They go on.
+    /// They stay valid.
     GoOn,
-    /// They end, and the keys that they made.
+    /// They are revoked, and so are the keys that they created.
     EndToo,
 }
 
-/// Ends a key, which is refused from the next request on; returns the keys that it made, and these made, which are still active.
+/// Revokes a key, which is refused from the next request on, and returns the keys still active that it created, directly or indirectly.
 ///
 /// # Errors
-/// `key_not_found`; `scope_missing` when the key has rights that the caller has not.
+/// `key_not_found`; `scope_missing` when the key has rights that the caller lacks.
 pub async fn revoke(
     db: &Db,
     clock: &Clock,
@@ -341,7 +332,7 @@ pub async fn revoke(
     caller.need_unconfined(Scope::KeysManage)?;
     let missing = || Error::not_found("key_not_found", "there is no such active key");
     let key = row(db, caller.tenant(), id).await?.ok_or_else(missing)?;
-    // Otherwise the right to manage keys would be the right to lock everybody out.
+    // Otherwise the right to manage keys would be the right to lock everyone out.
     caller.need_all(&key.key()?.scopes)?;
     let mut children: Vec<Key> = Vec::new();
     let mut makers = vec![key.id.clone()];
@@ -363,7 +354,7 @@ pub async fn revoke(
         Made::GoOn => std::mem::take(&mut children),
         Made::EndToo => Vec::new(),
     };
-    // A key that has ended may still have made others, which end now.
+    // A key that has ended may still have created others, which end now.
     if key.revoked_on.is_some() && children.is_empty() {
         return Err(missing());
     }
@@ -379,10 +370,10 @@ pub async fn revoke(
     Ok(left)
 }
 
-/// The rights that a key has now, for what goes on without its requests; `None` when it has ended.
+/// Returns the current rights of a key, for work that continues without its requests; `None` when it has ended.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub async fn caller_of(
     db: &Db,
     clock: &Clock,
@@ -397,16 +388,16 @@ pub async fn caller_of(
     row.map(Row::into_caller).transpose()
 }
 
-/// Whether a key may still be used.
+/// Returns whether a key may still be used.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub(super) async fn is_valid(db: &Db, clock: &Clock, tenant_id: &str, id: &str) -> Result<bool> {
     let row = row(db, tenant_id, id).await?;
     Ok(row.is_some_and(|row| row.is_valid(clock.now())))
 }
 
-/// Checks presented keys, with a rate limiter per key. The row is read on every request, so a revocation is effective at once.
+/// Authenticates presented keys, with a rate limiter per key. The row is read on every request, so a revocation is effective at once.
 #[derive(Debug, Clone)]
 pub struct Gate {
     limiters: Cache<(String, u32), Arc<DefaultDirectRateLimiter>>,
@@ -414,7 +405,7 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// A gate with the configured default rate; 0 is no limit.
+    /// Creates a gate with the configured default rate; 0 means no limit.
     #[must_use]
     pub fn new(default_rate: i64) -> Self {
         let limiters = Cache::builder()
@@ -427,7 +418,7 @@ impl Gate {
         }
     }
 
-    /// The caller behind a secret.
+    /// Returns the caller of a secret.
     ///
     /// # Errors
     /// `key_invalid` for unknown, expired and revoked keys alike; `rate_limited`.
@@ -437,14 +428,14 @@ impl Gate {
             .optional(select!("WHERE k.hash = $1"), args![&presented])
             .await?
             .ok_or_else(refused)?;
-        // The look-up compares hashes, of which a caller cannot choose a prefix; this comparison leaves no doubt.
+        // The look-up compares hashes, of which a caller cannot choose a prefix; this comparison is in constant time.
         if !bool::from(row.hash.as_bytes().ct_eq(presented.as_bytes())) {
             return Err(refused());
         }
         self.open(db, clock, row).await
     }
 
-    /// The caller of a key that has signed in before.
+    /// Returns the caller of a key that has been authenticated before.
     pub(super) async fn admit(
         &self,
         db: &Db,
@@ -502,7 +493,7 @@ fn refused() -> Error {
     Error::unauthorized("key_invalid", "the API key is not valid")
 }
 
-/// What is stored of a secret.
+/// Returns the stored hash of a secret.
 pub(super) fn hash(secret: &str) -> String {
     hex::encode(Sha256::digest(secret.as_bytes()))
 }

@@ -1,4 +1,4 @@
-//! Who calls, and what they may do: tenants, keys, scopes, and the [`Caller`] that every domain function asks for.
+//! Authentication and authorisation: tenants, keys, scopes, and the [`Caller`] that every domain function requires.
 
 pub mod keys;
 pub mod people;
@@ -9,27 +9,27 @@ pub mod tenants;
 use crate::error::{Detail, Error, Result};
 pub use scopes::{Area, Scope};
 
-/// An authenticated caller. Only [`keys::Gate`], [`sessions`] and [`Caller::local`] make one.
+/// An authenticated caller, created only by [`keys::Gate`], [`sessions`] and [`Caller::local`].
 #[derive(Debug, Clone)]
 pub struct Caller {
     tenant_id: String,
     key_id: Option<String>,
     scopes: Vec<String>,
     dataset_ids: Option<Vec<String>>,
-    /// Areas whose module is off in the workspace.
+    /// Areas whose module is disabled in the workspace.
     modules_off: Vec<Area>,
-    /// Hash of the session of a browser.
+    /// Hash of the browser session.
     session: Option<String>,
 }
 
-/// Who acts in a session that a link began, where keys have their id.
+/// Actor of a session that began with a link, in place of a key id.
 pub const OWNER: &str = "owner";
 
-/// The code of the refusal when a module is off.
+/// Error code for a disabled module.
 pub(crate) const MODULE_DISABLED: &str = "module_disabled";
 
 impl Caller {
-    /// The owner of the data directory, who needs no key: the command line.
+    /// Creates the caller of the command line: the owner of the data directory, who needs no key.
     #[must_use]
     pub fn local(tenant_id: &str) -> Self {
         Self {
@@ -42,25 +42,26 @@ impl Caller {
         }
     }
 
-    /// The tenant that everything the caller touches belongs to.
+    /// Returns the tenant to which all data of the caller belongs.
     #[must_use]
     pub fn tenant(&self) -> &str {
         &self.tenant_id
     }
 
-    /// The key, unless local.
+    /// Returns the id of the key, unless local.
     #[must_use]
     pub fn key_id(&self) -> Option<&str> {
         self.key_id.as_deref()
     }
 
-    /// Datasets the key is confined to; `None` is all of the tenant.
+    /// Returns the datasets that the key is restricted to; `None` for all of the tenant.
     #[must_use]
     pub fn datasets(&self) -> Option<&[String]> {
         self.dataset_ids.as_deref()
     }
 
-    /// Whether the caller may see a dataset of its tenant: shelves by the right to read their area, the others by any right to the knowledge base.
+    /// Returns whether the caller may see a dataset of its tenant: area datasets by the right to read their area, others by any right to the knowledge
+    /// base.
     #[must_use]
     pub fn sees(&self, dataset_id: &str) -> bool {
         let confined = self
@@ -76,38 +77,38 @@ impl Caller {
                 .any(|scope| self.scopes.iter().any(|s| scopes::names(s, scope)))
         };
         match Area::of_dataset(dataset_id) {
-            // What agents have found out belongs to the knowledge base.
+            // The findings of agents belong to the knowledge base.
             Some(Area::Knowledge) => self.may(Scope::KnowledgeRead) || in_knowledge_base(),
             Some(area) => self.may(area.read()),
             None => in_knowledge_base(),
         }
     }
 
-    /// Granted scopes, as their key names them.
+    /// Returns the granted scopes, as named in the key.
     #[must_use]
     pub fn scopes(&self) -> &[String] {
         &self.scopes
     }
 
-    /// Datasets that the caller is confined to.
+    /// Returns the datasets that the caller is restricted to.
     #[must_use]
     pub fn dataset_ids(&self) -> Option<&[String]> {
         self.dataset_ids.as_deref()
     }
 
-    /// Whether a person in the sandbox calls, not a program.
+    /// Returns whether the caller is a person in the sandbox, not a program.
     #[must_use]
     pub fn is_browser(&self) -> bool {
         self.session.is_some()
     }
 
-    /// Whether the module of an area is on in the caller's workspace.
+    /// Returns whether the module of an area is enabled in the caller's workspace.
     #[must_use]
     pub fn has_module(&self, area: Area) -> bool {
         !self.modules_off.contains(&area)
     }
 
-    /// The module that a scope belongs to, when it is off.
+    /// Returns the module of a scope, when it is disabled.
     fn module_off(&self, scope: Scope) -> Option<&'static str> {
         if self.modules_off.is_empty() {
             return None;
@@ -117,7 +118,7 @@ impl Caller {
             .and_then(Area::module)
     }
 
-    /// Whether the caller has a scope, and the module that it belongs to is on.
+    /// Returns whether the caller has a scope, and the module of the scope is enabled.
     #[must_use]
     pub fn may(&self, scope: Scope) -> bool {
         self.module_off(scope).is_none()
@@ -130,7 +131,7 @@ impl Caller {
     /// Demands a scope.
     ///
     /// # Errors
-    /// `scope_missing` names it; `module_disabled` when its module is off.
+    /// `scope_missing`, whose message names it; `module_disabled` when its module is off.
     pub fn need(&self, scope: Scope) -> Result<()> {
         if let Some(module) = self.module_off(scope) {
             return Err(Error::forbidden(
@@ -145,14 +146,14 @@ impl Caller {
         }
     }
 
-    /// Whether the caller may read the documents of a dataset as a whole, and not only search them.
+    /// Returns whether the caller may read the documents of a dataset as a whole, and not only search them.
     #[must_use]
     pub fn reads(&self, dataset_id: &str) -> bool {
         let by_area = Area::of_dataset(dataset_id).is_some_and(|area| self.may(area.read()));
         self.sees(dataset_id) && (by_area || self.may(Scope::KbRead))
     }
 
-    /// Demands the right to change a dataset by hand. Shelves follow the records of their area, so nobody changes them but through these.
+    /// Demands the right to change a dataset directly. Area datasets follow the records of their area and are changed only through these.
     ///
     /// # Errors
     /// `scope_missing`, `dataset_managed`.
@@ -169,10 +170,10 @@ impl Caller {
         Ok(())
     }
 
-    /// Demands a scope to hand it on: what only follows from another right cannot be given away as a right of its own.
+    /// Demands a scope in order to grant it: a right that is only implied by another one cannot be granted as a right of its own.
     ///
     /// # Errors
-    /// `scope_missing` names it.
+    /// `scope_missing`, whose message names it.
     pub fn need_named(&self, scope: Scope) -> Result<()> {
         let named = |scope| self.scopes.iter().any(|s| scopes::names(s, scope));
         if named(scope) || (scope == Scope::KbSearch && named(Scope::KbRead)) {
@@ -182,10 +183,10 @@ impl Caller {
         }
     }
 
-    /// Demands every scope of a key, to hand them on or to take them away.
+    /// Demands every scope of a key, in order to grant or revoke them.
     ///
     /// # Errors
-    /// `scope_missing` names the first that the caller has not.
+    /// `scope_missing`, whose message names the first that the caller lacks.
     pub fn need_all(&self, granted: &[String]) -> Result<()> {
         for scope in scopes::ALL.iter().copied() {
             if granted.iter().any(|g| scopes::names(g, scope)) {
@@ -195,7 +196,7 @@ impl Caller {
         Ok(())
     }
 
-    /// Demands a scope for the whole tenant: keys confined to datasets do not have it.
+    /// Demands a scope for the whole tenant: keys restricted to datasets do not have it.
     ///
     /// # Errors
     /// `scope_missing`, `key_confined`.
@@ -204,7 +205,7 @@ impl Caller {
         self.refuse_confined()
     }
 
-    /// Refuses keys confined to datasets, for what belongs to the whole tenant.
+    /// Rejects keys restricted to datasets, for resources of the whole tenant.
     ///
     /// # Errors
     /// `key_confined`.

@@ -1,4 +1,4 @@
-//! The people of a tenant. The first one, its owner, is there from the beginning.
+//! The people of a tenant. The first one, the owner, exists from the beginning.
 
 use super::{Caller, Scope};
 use crate::clock::{Clock, Time};
@@ -8,19 +8,15 @@ use crate::error::{Error, Result};
 /// A person.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct User {
-    /// Id.
     pub id: String,
-    /// Name.
     pub name: String,
-    /// Mail address.
     pub email: Option<String>,
     /// `owner` or `member`.
     pub role: String,
-    /// Time of creation.
     pub created_on: Time,
 }
 
-/// The people of the caller's tenant, oldest first.
+/// Lists the people of the caller's tenant, oldest first.
 ///
 /// # Errors
 /// `scope_missing`.
@@ -46,12 +42,12 @@ pub async fn list(db: &Db, clock: &Clock, caller: &Caller) -> Result<Vec<User>> 
     all().await
 }
 
-/// Longest name and mail address, in characters.
+/// Maximum length of a name and a mail address, in characters.
 const LONGEST: usize = 200;
-/// People of a tenant.
+/// Maximum number of people in a tenant.
 const MOST: usize = 1000;
 
-/// Adds a person, as a member. Needs the right to manage keys.
+/// Adds a person as a member. Requires the right to manage keys.
 ///
 /// # Errors
 /// `scope_missing`, `user_invalid`, `user_exists`, `too_many_users`.
@@ -80,7 +76,7 @@ pub async fn add(
             format!("name has 1 to {LONGEST} characters, and email is a mail address"),
         ));
     }
-    // The owner is the first of them.
+    // The owner counts; listing creates its row when missing.
     if list(db, clock, &Caller::local(caller.tenant()))
         .await?
         .len()
@@ -113,7 +109,7 @@ pub async fn add(
     Ok(user)
 }
 
-/// Removes a person. Needs the right to manage keys.
+/// Removes a person. Requires the right to manage keys.
 ///
 /// # Errors
 /// `scope_missing`, `user_not_found`, `user_is_owner`.

@@ -1,10 +1,10 @@
-//! Scopes: what a key may do, as `area:verb`, with `area:*` and `*` as wildcards. `admin` is another word for `*`.
+//! Scopes: the permissions of a key, as `area:verb`, with `area:*` and `*` as wildcards. `admin` is an alias of `*`.
 
 use crate::error::{Error, Result};
 
 macro_rules! scopes {
     ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal;)*) => {
-        /// Something a key may be allowed to do.
+        /// A permission of a key.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum Scope {
             $($(#[doc = $doc])+ $variant,)*
@@ -14,7 +14,7 @@ macro_rules! scopes {
         pub const ALL: &[Scope] = &[$(Scope::$variant),*];
 
         impl Scope {
-            /// The name in keys.
+            /// Returns the name in keys.
             #[must_use]
             pub fn name(self) -> &'static str {
                 match self {
@@ -28,7 +28,7 @@ macro_rules! scopes {
 scopes! {
     /// List and read datasets, documents, chunks, events.
     KbRead = "kb:read";
-    /// Create, change and delete them.
+    /// Create, change and delete datasets, documents, chunks.
     KbWrite = "kb:write";
     /// Search.
     KbSearch = "kb:search";
@@ -36,73 +36,73 @@ scopes! {
     KeysManage = "keys:manage";
     /// Create and list the tenants of the installation, with a key of its first tenant.
     TenantsManage = "tenants:manage";
-    /// Jobs, settings, metrics of the installation.
+    /// Read jobs, settings, metrics of the installation.
     SystemRead = "system:read";
-    /// People of the tenant.
+    /// Read people of the tenant.
     UsersRead = "users:read";
-    /// Folders and their rows.
+    /// Read folders and their rows.
     DataRead = "data:read";
     /// Create folders, append rows.
     DataWrite = "data:write";
-    /// Articles and findings.
+    /// Read articles and findings.
     KnowledgeRead = "knowledge:read";
     /// Write articles and findings.
     KnowledgeWrite = "knowledge:write";
-    /// Business plans.
+    /// Read business plans.
     PlansRead = "business_plans:read";
     /// Write business plans.
     PlansWrite = "business_plans:write";
-    /// Projects, their work packages and tasks.
+    /// Read projects, their work packages and tasks.
     ProjectsRead = "projects:read";
-    /// Write them.
+    /// Write projects, their work packages and tasks.
     ProjectsWrite = "projects:write";
-    /// Campaigns, leads, forecasts.
+    /// Read campaigns, leads, forecasts.
     SalesRead = "sales:read";
-    /// Write them.
+    /// Write campaigns, leads, forecasts.
     SalesWrite = "sales:write";
-    /// Templates and media.
+    /// Read templates and media.
     TemplatesRead = "templates:read";
-    /// Write them.
+    /// Write templates and media.
     TemplatesWrite = "templates:write";
-    /// Definitions of events and properties.
+    /// Read definitions of events and properties.
     AnalyticsRead = "analytics:read";
-    /// Contacts, companies, leads, deals, invoices, accounts.
+    /// Read contacts, companies, leads, deals, invoices, accounts.
     CrmRead = "crm:read";
-    /// Write them: contacts, companies, leads, deals, invoices, accounts.
+    /// Write contacts, companies, leads, deals, invoices, accounts.
     CrmWrite = "crm:write";
-    /// Queues and tickets.
+    /// Read queues and tickets.
     SupportRead = "support:read";
-    /// Write them: queues and tickets.
+    /// Write queues and tickets.
     SupportWrite = "support:write";
-    /// Tasks of a workspace.
+    /// Read tasks of a workspace.
     TasksRead = "tasks:read";
-    /// Write them: tasks of a workspace.
+    /// Write tasks of a workspace.
     TasksWrite = "tasks:write";
-    /// Calls, mails, meetings, notes.
+    /// Read calls, mails, meetings, notes.
     ActivityRead = "activity:read";
-    /// Write them: calls, mails, meetings, notes.
+    /// Write calls, mails, meetings, notes.
     ActivityWrite = "activity:write";
-    /// Collections, sites, entries, campaigns and posts.
+    /// Read collections, sites, entries, campaigns and posts.
     CmsRead = "cms:read";
-    /// Write them: collections, sites, entries, campaigns and posts.
+    /// Write collections, sites, entries, campaigns and posts.
     CmsWrite = "cms:write";
-    /// Files of a workspace.
+    /// Read files of a workspace.
     AssetsRead = "assets:read";
-    /// Write them: files of a workspace.
+    /// Write files of a workspace.
     AssetsWrite = "assets:write";
-    /// Event types and webhooks.
+    /// Read event types and webhooks.
     IntegrationsRead = "integrations:read";
-    /// Write them: event types and webhooks.
+    /// Write event types and webhooks.
     IntegrationsWrite = "integrations:write";
-    /// Write them: definitions of events and properties.
+    /// Write definitions of events and properties.
     AnalyticsWrite = "analytics:write";
-    /// Dashboards, reports, queries.
+    /// Read dashboards, reports, queries.
     BiRead = "bi:read";
-    /// Write them: dashboards, reports, queries.
+    /// Write dashboards, reports, queries.
     BiWrite = "bi:write";
 }
 
-/// What a part of the records is about. The texts of each area are searched in a dataset of its own, its shelf, by those who may read the area.
+/// Subject area of records. The texts of each area are searched in a separate dataset, its area dataset, by callers that may read the area.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Area {
     /// Articles and findings.
@@ -157,7 +157,7 @@ impl Area {
         Self::Bi,
     ];
 
-    /// Its name in scopes and in the ids of shelves.
+    /// Returns its name in scopes and in the ids of area datasets.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -179,7 +179,7 @@ impl Area {
         }
     }
 
-    /// The module of the workspace that it is; `None` for areas that cannot be switched off.
+    /// Returns its module of the workspace; `None` for areas that cannot be switched off.
     #[must_use]
     pub fn module(self) -> Option<&'static str> {
         match self {
@@ -201,7 +201,7 @@ impl Area {
         }
     }
 
-    /// The area that a scope is about.
+    /// Returns the area of a scope.
     #[must_use]
     pub fn of_scope(scope: Scope) -> Option<Self> {
         Self::ALL
@@ -209,7 +209,7 @@ impl Area {
             .find(|area| area.read() == scope || area.write() == scope)
     }
 
-    /// What reading it needs.
+    /// Returns the scope that reading requires.
     #[must_use]
     pub fn read(self) -> Scope {
         match self {
@@ -231,7 +231,7 @@ impl Area {
         }
     }
 
-    /// What writing it needs.
+    /// Returns the scope that writing requires.
     #[must_use]
     pub fn write(self) -> Scope {
         match self {
@@ -253,19 +253,19 @@ impl Area {
         }
     }
 
-    /// The id of the dataset that holds its texts. No other dataset's id has a tilde, so that an id alone tells who may see it.
+    /// Returns the id of the dataset that holds its texts. No other dataset's id has a tilde, so the id alone decides who may see it.
     #[must_use]
     pub fn dataset_id(self, tenant_id: &str) -> String {
         format!("{}~{tenant_id}", self.name())
     }
 
-    /// Returns an area by its name.
+    /// Returns the area with a name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|area| area.name() == name)
     }
 
-    /// The area whose shelf a dataset is.
+    /// Returns the area of an area dataset.
     #[must_use]
     pub fn of_dataset(dataset_id: &str) -> Option<Self> {
         let (name, _) = dataset_id.split_once('~')?;
@@ -273,7 +273,7 @@ impl Area {
     }
 }
 
-/// What the wildcards of the SmartSaaS contract stand for, which leaves that open: by the areas that belong to a company, to organising, to integrations.
+/// Expansion of the wildcards of the SmartSaaS contract, which leaves it open: by the areas that belong to a company, to organising, to integrations.
 const WIDE: [(&str, &[&str]); 3] = [
     (
         "company:*",
@@ -290,7 +290,7 @@ const WIDE: [(&str, &[&str]); 3] = [
     ("integrations:*", &["integrations:", "data:", "knowledge:"]),
 ];
 
-/// Whether a granted scope, possibly a wildcard, names a wanted one.
+/// Returns whether a granted scope, possibly a wildcard, names a wanted one.
 pub(crate) fn names(granted: &str, wanted: Scope) -> bool {
     let name = wanted.name();
     if matches!(granted, "*" | "admin:*") || granted == name {
@@ -304,7 +304,7 @@ pub(crate) fn names(granted: &str, wanted: Scope) -> bool {
         .is_some_and(|area| area.ends_with(':') && name.starts_with(area))
 }
 
-/// Whether a granted scope covers a wanted one. Who may read something may search it.
+/// Returns whether a granted scope covers a wanted one. The right to read implies the right to search.
 pub(crate) fn covers(granted: &str, wanted: Scope) -> bool {
     names(granted, wanted)
         || (wanted == Scope::KbSearch
@@ -312,10 +312,10 @@ pub(crate) fn covers(granted: &str, wanted: Scope) -> bool {
                 || Area::ALL.iter().any(|area| names(granted, area.read()))))
 }
 
-/// Reads scopes as a person gives them.
+/// Parses scopes as entered by a user.
 ///
 /// # Errors
-/// `scope_unknown` lists the known ones.
+/// `scope_unknown`, whose message lists the known ones.
 pub fn read(given: &[String]) -> Result<Vec<String>> {
     let mut scopes = Vec::new();
     for word in given

@@ -1,6 +1,7 @@
-//! Browsers: a person signs in with a key or with a link that works once, and gets a session, of which the browser keeps a secret in a cookie.
+//! Browser sessions: a person signs in with a key or with a link that works once, and gets a session, whose secret the browser keeps in a cookie.
 //!
-//! A session has the rights of its key, and ends with it. One that a link began has all rights, as the link is only shown to the owner of the data directory.
+//! A session has the rights of its key, and ends with it. One that began with a link has all rights, as the link is only shown to the owner of the data
+//! directory.
 
 use std::time::Duration;
 
@@ -11,40 +12,39 @@ use crate::clock::{Clock, Time};
 use crate::db::{Db, args};
 use crate::error::{Error, Result};
 
-/// How long a link may be used, once.
+/// Validity of a link, which can be used once.
 pub const LINK_HOLDS: Duration = Duration::from_secs(12 * 3600);
 
-/// What sessions are read and written with.
+/// Dependencies of the session functions.
 #[derive(Debug, Clone, Copy)]
 pub struct Sessions<'a> {
-    /// Records.
     pub db: &'a Db,
-    /// Times and secrets.
+    /// Source of times and secrets.
     pub clock: &'a Clock,
-    /// Checks the keys behind sessions.
+    /// Authenticates the keys of sessions.
     pub gate: &'a Gate,
-    /// How long a session lasts.
+    /// Lifetime of a session.
     pub lasts: Duration,
 }
 
 /// A session that has begun.
 #[derive(Debug)]
 pub struct Begun {
-    /// What the cookie holds.
+    /// Content of the cookie.
     pub secret: String,
-    /// How long it holds.
+    /// Lifetime of the cookie.
     pub lasts: Duration,
-    /// Whose session it is.
+    /// Caller of the session.
     pub caller: Caller,
 }
 
-/// Makes a link's secret, which signs in once within [`LINK_HOLDS`]; the one before works no longer.
+/// Creates the secret of a link, which signs in once within [`LINK_HOLDS`]; the previous link is invalidated.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub async fn link(sessions: Sessions<'_>, tenant_id: &str) -> Result<String> {
     let secret = sessions.clock.secret();
-    // The link that was shown last is the only one that works.
+    // Only the link that was shown last is valid.
     sessions
         .db
         .execute(
@@ -69,7 +69,7 @@ pub async fn link(sessions: Sessions<'_>, tenant_id: &str) -> Result<String> {
 /// Begins a session with the secret of a link.
 ///
 /// # Errors
-/// `link_consumed` when it was used already, is too old, or never was.
+/// `link_consumed` when it was used already, has expired, or never existed.
 pub async fn begin_by_link(sessions: Sessions<'_>, secret: &str) -> Result<Begun> {
     let used = || {
         Error::unauthorized(
@@ -86,7 +86,7 @@ pub async fn begin_by_link(sessions: Sessions<'_>, secret: &str) -> Result<Begun
         )
         .await?
         .ok_or_else(used)?;
-    // Of two who come at the same time, one removes it.
+    // Of two concurrent requests, one removes it.
     let ours = sessions
         .db
         .execute(
@@ -129,7 +129,7 @@ async fn begin(sessions: Sessions<'_>, tenant_id: &str, key_id: Option<&str>) ->
     })
 }
 
-/// The caller behind the secret of a cookie.
+/// Returns the caller of the secret in a cookie.
 ///
 /// # Errors
 /// `session_expired`; `key_invalid` when the key that signed in has ended; `rate_limited`.
@@ -165,10 +165,10 @@ pub async fn caller(sessions: Sessions<'_>, secret: &str) -> Result<Caller> {
     }
 }
 
-/// Whether a caller who was admitted before still would be: its session has not ended, and its key was not revoked and has not expired.
+/// Returns whether an admitted caller still would be admitted: its session has not ended, and its key was not revoked and has not expired.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub async fn is_valid(sessions: Sessions<'_>, caller: &Caller) -> Result<bool> {
     if let Some(hash) = &caller.session {
         let session: Option<(Time,)> = sessions
@@ -191,7 +191,7 @@ pub async fn is_valid(sessions: Sessions<'_>, caller: &Caller) -> Result<bool> {
 /// Ends a session.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub async fn end(sessions: Sessions<'_>, caller: &Caller, secret: &str) -> Result<()> {
     sessions
         .db
@@ -203,10 +203,10 @@ pub async fn end(sessions: Sessions<'_>, caller: &Caller, secret: &str) -> Resul
     Ok(())
 }
 
-/// Ends all sessions of a tenant, and its link; how many sessions there were.
+/// Ends all sessions of a tenant, and its link, and returns the number of sessions.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub async fn end_all(sessions: Sessions<'_>, tenant_id: &str) -> Result<u64> {
     sessions
         .db
@@ -224,10 +224,10 @@ pub async fn end_all(sessions: Sessions<'_>, tenant_id: &str) -> Result<u64> {
         .await
 }
 
-/// Removes what has ended; how many.
+/// Removes expired sessions and links, and returns their number.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub(crate) async fn prune(sessions: Sessions<'_>) -> Result<u64> {
     let now = sessions.clock.now();
     let ended = sessions

@@ -1,4 +1,4 @@
-//! Tenants: the owners of everything.
+//! Tenants: the owners of all data.
 
 use super::keys;
 use super::{Area, Caller, Scope};
@@ -7,21 +7,19 @@ use crate::db::{Db, args};
 use crate::error::{Error, Result};
 use crate::page::{Listing, Page};
 
-/// An owner.
+/// A tenant.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct Tenant {
-    /// Id.
     pub id: String,
     /// Unique name.
     pub name: String,
-    /// Time of creation.
     pub created_on: Time,
 }
 
 /// Name of the tenant that the first start creates.
 pub const DEFAULT: &str = "default";
 
-/// Longest name, in characters.
+/// Maximum length of a name, in characters.
 const NAME: usize = 64;
 
 /// Demands the right to manage the tenants of the installation. It belongs to the owner of the data directory, and to keys of the first tenant with the scope.
@@ -43,7 +41,7 @@ pub async fn need_operator(db: &Db, caller: &Caller) -> Result<()> {
     }
 }
 
-/// Returns a page of the tenants, the oldest first.
+/// Returns a page of the tenants, oldest first.
 ///
 /// # Errors
 /// Those of the database.
@@ -100,7 +98,7 @@ pub async fn create(db: &Db, clock: &Clock, name: &str) -> Result<Tenant> {
     }
 }
 
-/// The tenant of a name.
+/// Returns the tenant with a name.
 ///
 /// # Errors
 /// `tenant_not_found`.
@@ -113,7 +111,7 @@ pub async fn by_name(db: &Db, name: &str) -> Result<Tenant> {
     .ok_or_else(|| Error::not_found("tenant_not_found", format!("there is no tenant {name:?}")))
 }
 
-/// The tenant of an id.
+/// Returns the tenant with an id.
 ///
 /// # Errors
 /// `tenant_not_found`.
@@ -129,7 +127,7 @@ pub async fn by_id(db: &Db, id: &str) -> Result<Tenant> {
 /// Creates the first tenant of an empty database; `None` when there is one already.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub async fn create_first(db: &Db, clock: &Clock) -> Result<Option<Tenant>> {
     let (count,): (i64,) = db.one("SELECT COUNT(*) FROM tenants", args![]).await?;
     if count > 0 {
@@ -139,13 +137,13 @@ pub async fn create_first(db: &Db, clock: &Clock) -> Result<Option<Tenant>> {
     }
 }
 
-/// Reads the areas of a list of modules that are off.
+/// Parses a list of disabled modules into their areas.
 pub(super) fn areas(modules_off: &str) -> Vec<Area> {
     let is_off = |area: &Area| modules_off.split(',').any(|name| name == area.name());
     Area::ALL.into_iter().filter(is_off).collect()
 }
 
-/// The modules of a tenant that are off, as they are stored.
+/// Returns the disabled modules of a tenant, as stored.
 pub(super) async fn modules_off(db: &Db, tenant_id: &str) -> Result<String> {
     let found: Option<(String,)> = db
         .optional(
@@ -156,7 +154,7 @@ pub(super) async fn modules_off(db: &Db, tenant_id: &str) -> Result<String> {
     Ok(found.map(|(off,)| off).unwrap_or_default())
 }
 
-/// Lists the modules of the caller's workspace, and whether each is on.
+/// Lists the modules of the caller's workspace, and whether each is enabled.
 ///
 /// # Errors
 /// `scope_missing`.
@@ -169,7 +167,7 @@ pub async fn modules(db: &Db, caller: &Caller) -> Result<Vec<(&'static str, bool
         .collect())
 }
 
-/// Switches a module of the caller's workspace on or off; its records stay as they are. Holds from the next request on.
+/// Enables or disables a module of the caller's workspace; its records stay unchanged. Effective from the next request on.
 ///
 /// # Errors
 /// `scope_missing`, `module_unknown`.
@@ -189,7 +187,7 @@ pub async fn set_module(db: &Db, caller: &Caller, module: &str, on: bool) -> Res
             )
         })?;
     let mut tx = db.begin().await?;
-    // Locks the row, so that two changes at the same time both count.
+    // Locks the row, so that both of two concurrent changes count.
     tx.execute(
         "UPDATE tenants SET modules_off = modules_off WHERE id = $1",
         args![caller.tenant()],

@@ -1,7 +1,7 @@
-//! Content-addressed bytes: the key of a blob is the SHA-256 of its content, below its tenant.
+//! Content-addressed blobs: the key of a blob is the SHA-256 of its content, below its tenant.
 //!
-//! Bytes are streamed to the store while they are hashed, under a temporary name, and then moved to their key. Every blob has a row
-//! that is touched before the bytes are looked at, so that collecting garbage never takes a blob that somebody is about to use.
+//! Bytes are hashed while they are streamed to the store under a temporary name, and then moved to their key. Every blob has a row that is touched
+//! before the bytes are checked, so that garbage collection never removes a blob that is about to be used.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,31 +20,31 @@ use crate::db::{Db, args};
 use crate::disk;
 use crate::error::{Error, Result};
 
-/// The store.
+/// The blob store.
 #[derive(Debug, Clone)]
 pub struct Blobs {
     store: Arc<dyn ObjectStore>,
     clock: Clock,
-    /// Directory of a store on this machine.
+    /// Directory of a local store.
     directory: Option<PathBuf>,
 }
 
-/// Bytes that were stored.
+/// A stored blob.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
     /// SHA-256 in hex.
     pub hash: String,
     /// Length in bytes.
     pub size: u64,
-    /// The first bytes, for telling the format.
+    /// First bytes, to detect the format.
     pub head: Vec<u8>,
 }
 
-/// Blobs younger than this are never collected.
+/// Minimum age of a blob before it is collected.
 const GRACE: Duration = Duration::from_secs(3600);
-/// Where bytes are while they come in.
+/// Location of bytes during their upload.
 const INCOMING: &str = "incoming";
-/// Bytes kept of the start.
+/// Number of first bytes kept.
 pub(crate) const HEAD: usize = 8192;
 
 impl Blobs {
@@ -81,10 +81,10 @@ impl Blobs {
         })
     }
 
-    /// Stores a stream; more than `limit` bytes are refused and leave nothing behind.
+    /// Stores a stream; more than `limit` bytes are rejected and leave nothing behind.
     ///
     /// # Errors
-    /// `file_too_large`; as the stream or the store says.
+    /// `file_too_large`; those of the stream and the store.
     pub async fn put<S>(
         &self,
         db: &Db,
@@ -128,10 +128,10 @@ impl Blobs {
         Ok(Stored { hash, size, head })
     }
 
-    /// Stores bytes that are already in memory.
+    /// Stores bytes from memory.
     ///
     /// # Errors
-    /// As the store says.
+    /// Those of the store.
     pub async fn put_bytes(
         &self,
         db: &Db,
@@ -153,7 +153,7 @@ impl Blobs {
         Ok(stored)
     }
 
-    /// The bytes of a blob.
+    /// Returns the bytes of a blob.
     ///
     /// # Errors
     /// `blob_not_found`.
@@ -166,10 +166,10 @@ impl Blobs {
         found.bytes().await.map_err(store_error)
     }
 
-    /// The bytes of a blob, piece by piece.
+    /// Streams the bytes of a blob.
     ///
     /// # Errors
-    /// `blob_not_found`; pieces that cannot be read end the stream with an error.
+    /// `blob_not_found`; a failed read ends the stream with an error.
     pub async fn stream(
         &self,
         tenant_id: &str,
@@ -183,7 +183,7 @@ impl Blobs {
         Ok(found.into_stream().map(|p| p.map_err(store_error)).boxed())
     }
 
-    /// Whether the bytes of a blob have its hash.
+    /// Returns whether the bytes of a blob have its hash.
     ///
     /// # Errors
     /// `blob_not_found`.
@@ -196,7 +196,7 @@ impl Blobs {
         Ok(hex::encode(hasher.finalize()) == hash)
     }
 
-    /// The first bytes of a blob, for telling its format.
+    /// Returns the first bytes of a blob, to detect its format.
     ///
     /// # Errors
     /// `blob_not_found`.
@@ -213,10 +213,10 @@ impl Blobs {
         Ok(head)
     }
 
-    /// Whether the bytes of a blob are there.
+    /// Returns whether the bytes of a blob exist.
     ///
     /// # Errors
-    /// As the store says.
+    /// Those of the store.
     pub async fn has(&self, tenant_id: &str, hash: &str) -> Result<bool> {
         match self.store.head(&key(tenant_id, hash)).await {
             Ok(_) => Ok(true),
@@ -225,12 +225,12 @@ impl Blobs {
         }
     }
 
-    /// Removes a blob that no document refers to and nobody touched for an hour; `true` when it was removed.
+    /// Removes a blob without references that was not touched for an hour; `true` when it was removed.
     ///
-    /// The row and the bytes go while the row is locked, so a concurrent [`Blobs::put`] of the same bytes waits and then stores them again.
+    /// The row and the bytes are removed while the row is locked, so a concurrent [`Blobs::put`] of the same bytes waits and then stores them again.
     ///
     /// # Errors
-    /// As the database or the store says.
+    /// Those of the database and the store.
     pub async fn collect(&self, db: &Db, tenant_id: &str, hash: &str) -> Result<bool> {
         let mut tx = db.begin().await?;
         let removed = tx
@@ -251,10 +251,10 @@ impl Blobs {
         Ok(removed > 0)
     }
 
-    /// Removes what uploads left that ended with their process and were not touched for so long. Returns how many there were.
+    /// Removes the remains of interrupted uploads that were not touched for `older`. Returns their number.
     ///
     /// # Errors
-    /// As the store says.
+    /// Those of the store.
     pub async fn sweep(&self, older: Duration) -> Result<u64> {
         if let Some(directory) = &self.directory {
             let incoming = directory.join(INCOMING);
@@ -276,10 +276,10 @@ impl Blobs {
         Ok(removed)
     }
 
-    /// Blobs that nothing refers to, at most 1,000.
+    /// Returns blobs without references, at most 1,000.
     ///
     /// # Errors
-    /// As the database says.
+    /// Those of the database.
     pub async fn garbage(&self, db: &Db) -> Result<Vec<(String, String)>> {
         db.all(
             "SELECT b.tenant_id, b.hash FROM kb_blobs b WHERE b.touched_on < $1 AND NOT EXISTS
@@ -307,7 +307,7 @@ impl Blobs {
     }
 }
 
-/// Refuses a file that is larger than a limit.
+/// Returns the error for a file that is larger than a limit.
 pub(crate) fn too_large(limit: u64) -> Error {
     Error::too_large(
         "file_too_large",

@@ -1,8 +1,8 @@
-//! One SQL text over SQLite and PostgreSQL.
+//! Database access: the same SQL on SQLite and PostgreSQL.
 //!
-//! Statements are `'static` texts with `$1` placeholders in the subset that both engines read (see `migrations/README.md`); values are
-//! bound. Two typed pools stand behind it, because sqlx's `Any` loses booleans and nulls. SQLite has one writing connection
-//! and several reading ones (WAL). A transaction is durable when it is committed, unless it was opened with [`Db::begin_repeatable`].
+//! Statements are `'static` texts with `$1` placeholders in the subset that both engines read (see `migrations/README.md`); values are bound. Two typed
+//! pools implement this, because sqlx's `Any` loses booleans and nulls. SQLite has one writing connection and several reading ones (WAL). A transaction
+//! is durable when it is committed, unless it was opened with [`Db::begin_repeatable`].
 
 mod value;
 
@@ -23,7 +23,7 @@ use crate::error::{Error, Result};
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
-/// A row type that can be read from both engines; `#[derive(sqlx::FromRow)]` gives it.
+/// A row type that can be read from both engines; `#[derive(sqlx::FromRow)]` implements it.
 pub trait Record:
     for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin
 {
@@ -51,7 +51,7 @@ enum Inner {
     Postgres(Transaction<'static, Postgres>),
 }
 
-/// Expands `IN ($LIST)` at the end of the placeholders: the only text that is not `'static`, and it holds nothing but numbers.
+/// Expands `IN ($LIST)` at the end of the placeholders: the only text that is not `'static`, and it contains nothing but numbers.
 fn expand(sql: &'static str, fixed: usize, count: usize) -> sqlx::SqlStr {
     let list = (fixed + 1..=fixed + count)
         .map(|n| format!("${n}"))
@@ -104,8 +104,8 @@ impl Db {
                 .max_connections(1)
                 .idle_timeout(None)
                 .max_lifetime(None)
-                // A transaction that SQLite itself rolled back, on a full disk for instance, is one that sqlx believes open (0.9.0): such a connection
-                // would refuse every transaction after it.
+                // sqlx (0.9.0) believes that a transaction is still open when SQLite itself rolled it back, on a full disk for instance: such a
+                // connection would refuse every later transaction.
                 .before_acquire(|connection, _| {
                     Box::pin(async move { Ok(!connection.is_in_transaction()) })
                 })
@@ -135,16 +135,16 @@ impl Db {
         Ok(Self(db))
     }
 
-    /// Whether other processes may share this database.
+    /// Returns whether other processes may share this database.
     #[must_use]
     pub fn is_shared(&self) -> bool {
         matches!(self.0, Pools::Postgres(_))
     }
 
-    /// All rows of a reading statement.
+    /// Returns all rows of a reading statement.
     ///
     /// # Errors
-    /// As the database says.
+    /// Those of the database.
     pub async fn all<T: Record>(&self, sql: &'static str, args: Args) -> Result<Vec<T>> {
         match &self.0 {
             Pools::Sqlite { read, .. } => Ok(bound!(sqlx::query_as::<_, T>(sql), args)
@@ -156,11 +156,11 @@ impl Db {
         }
     }
 
-    /// The rows of a statement whose text holds `IN ($LIST)`; the values of `list` are bound after `args`.
-    /// Long lists are asked for in pieces, so the statement must not depend on the order or on limits.
+    /// Returns the rows of a statement whose text contains `IN ($LIST)`; the values of `list` are bound after `args`. Long lists are queried in
+    /// batches, so the statement must not depend on the order or on limits.
     ///
     /// # Errors
-    /// As the database says.
+    /// Those of the database.
     pub async fn all_in<T: Record>(
         &self,
         sql: &'static str,
@@ -169,7 +169,7 @@ impl Db {
     ) -> Result<Vec<T>> {
         let mut rows = Vec::with_capacity(list.len());
         for piece in list.chunks(512) {
-            // Rounded up with repeated values, so that a handful of texts serve all lengths and stay prepared.
+            // Padded with repeated values to a power of two, so that a handful of texts serve all lengths and stay prepared.
             let width = piece.len().next_power_of_two();
             let text = expand(sql, args.0.len(), width);
             let mut args = args.clone();
@@ -193,10 +193,10 @@ impl Db {
         Ok(rows)
     }
 
-    /// The row of a reading statement, if there is one.
+    /// Returns the row of a reading statement, if there is one.
     ///
     /// # Errors
-    /// As the database says.
+    /// Those of the database.
     pub async fn optional<T: Record>(&self, sql: &'static str, args: Args) -> Result<Option<T>> {
         match &self.0 {
             Pools::Sqlite { read, .. } => Ok(bound!(sqlx::query_as::<_, T>(sql), args)
@@ -208,20 +208,20 @@ impl Db {
         }
     }
 
-    /// The single row of a reading statement.
+    /// Returns the single row of a reading statement.
     ///
     /// # Errors
-    /// As the database says; also when there is no row.
+    /// Those of the database; also when there is no row.
     pub async fn one<T: Record>(&self, sql: &'static str, args: Args) -> Result<T> {
         self.optional(sql, args)
             .await?
             .ok_or_else(|| Error::internal("a statement gave no row"))
     }
 
-    /// Runs one durable change; gives the number of rows changed.
+    /// Executes one durable change and returns the number of affected rows.
     ///
     /// # Errors
-    /// As the database says.
+    /// Those of the database.
     pub async fn execute(&self, sql: &'static str, args: Args) -> Result<u64> {
         let mut tx = self.begin().await?;
         let changed = tx.execute(sql, args).await?;
@@ -229,10 +229,10 @@ impl Db {
         Ok(changed)
     }
 
-    /// Writes a copy of an SQLite database as it is at one moment; readers and writers go on meanwhile.
+    /// Writes a consistent copy of an SQLite database; readers and writers continue meanwhile.
     ///
     /// # Errors
-    /// `backup_unsupported` for PostgreSQL, which has its own tools; as the database says.
+    /// `backup_unsupported` for PostgreSQL, which has its own tools; those of the database.
     pub async fn snapshot(&self, path: &std::path::Path) -> Result<()> {
         match &self.0 {
             Pools::Sqlite { read, .. } => {
@@ -252,15 +252,15 @@ impl Db {
     /// Starts a durable transaction.
     ///
     /// # Errors
-    /// When no connection can be had.
+    /// When no connection is available.
     pub async fn begin(&self) -> Result<Tx> {
         self.start(true).await
     }
 
-    /// Starts a transaction whose commit may be lost when the power fails (never when the process dies): for work that is then simply done again.
+    /// Starts a transaction whose commit may be lost in a power failure (never when the process dies): for work that is then simply repeated.
     ///
     /// # Errors
-    /// When no connection can be had.
+    /// When no connection is available.
     pub async fn begin_repeatable(&self) -> Result<Tx> {
         self.start(false).await
     }
@@ -269,7 +269,7 @@ impl Db {
         Ok(Tx(match &self.0 {
             Pools::Sqlite { write, .. } => {
                 let mut connection = write.acquire().await?;
-                // The level belongs to the connection, and there is only one that writes.
+                // The level belongs to the connection, and only one connection writes.
                 let level = if durable {
                     "PRAGMA synchronous = FULL"
                 } else {
@@ -297,10 +297,10 @@ impl Db {
 }
 
 impl Tx {
-    /// All rows of a statement.
+    /// Returns all rows of a statement.
     ///
     /// # Errors
-    /// As the database says.
+    /// Those of the database.
     pub async fn all<T: Record>(&mut self, sql: &'static str, args: Args) -> Result<Vec<T>> {
         match &mut self.0 {
             Inner::Sqlite(tx) => Ok(bound!(sqlx::query_as::<_, T>(sql), args)
@@ -312,10 +312,10 @@ impl Tx {
         }
     }
 
-    /// The row of a statement, if there is one.
+    /// Returns the row of a statement, if there is one.
     ///
     /// # Errors
-    /// As the database says.
+    /// Those of the database.
     pub async fn optional<T: Record>(
         &mut self,
         sql: &'static str,
@@ -331,10 +331,10 @@ impl Tx {
         }
     }
 
-    /// Runs a change; gives the number of rows changed.
+    /// Executes a change and returns the number of affected rows.
     ///
     /// # Errors
-    /// As the database says.
+    /// Those of the database.
     pub async fn execute(&mut self, sql: &'static str, args: Args) -> Result<u64> {
         match &mut self.0 {
             Inner::Sqlite(tx) => Ok(bound!(sqlx::query(sql), args)
@@ -348,10 +348,10 @@ impl Tx {
         }
     }
 
-    /// Raises a counter and gives its new value. The row stays locked until the commit, so values appear in commit order.
+    /// Increments a counter and returns its new value. The row stays locked until the commit, so values appear in commit order.
     ///
     /// # Errors
-    /// As the database says.
+    /// Those of the database.
     pub async fn count(&mut self, name: &str, by: i64) -> Result<i64> {
         let row: Option<(i64,)> = self
             .optional(
@@ -364,10 +364,10 @@ impl Tx {
             .ok_or_else(|| Error::internal("a counter gave no value"))
     }
 
-    /// Makes the changes permanent.
+    /// Commits the transaction.
     ///
     /// # Errors
-    /// As the database says; nothing was changed then.
+    /// Those of the database; nothing was changed then.
     pub async fn commit(self) -> Result<()> {
         match self.0 {
             Inner::Sqlite(tx) => Ok(tx.commit().await?),
@@ -384,7 +384,7 @@ fn migration(error: sqlx::migrate::MigrateError) -> Error {
     .with_source(error)
 }
 
-/// Values for a statement, in the order of its placeholders.
+/// Builds the values of a statement, in the order of its placeholders.
 macro_rules! args {
     ($($value:expr),* $(,)?) => { $crate::db::Args(vec![$($crate::db::Value::from($value)),*]) };
 }
@@ -394,7 +394,7 @@ pub(crate) use args;
 mod tests {
     use super::*;
 
-    /// SQLite rolls a transaction back by itself when a page of it finds no room.
+    /// SQLite rolls a transaction back by itself when the disk has no space for one of its pages.
     #[tokio::test]
     async fn a_full_disk_ends_the_transaction_and_no_other() {
         let directory = tempfile::tempdir().expect("a directory");

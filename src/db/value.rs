@@ -1,8 +1,8 @@
-//! Values that can be bound on both engines, nulls included.
+//! Values that can be bound on both engines, including nulls.
 
 use crate::clock::Time;
 
-/// A bound value; each kind carries its own null, because PostgreSQL wants to know the type.
+/// A bound value. Each kind has its own null, because PostgreSQL requires the type.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
     /// TEXT.

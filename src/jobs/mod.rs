@@ -1,6 +1,6 @@
-//! A durable queue in SQL: leases with heartbeats, bounded retries with back-off and the cause kept, dead letters, one unfinished job
-//! per dedupe key, real cancel. A job is enqueued in the transaction that causes it. The same statements claim on both engines: whoever
-//! changes the row from due to running owns the job.
+//! A durable queue in SQL: leases with heartbeats, bounded retries with back-off and recorded causes, dead letters, one unfinished job per dedupe key,
+//! cancellation. A job is enqueued in the transaction that causes it. The same statements claim on both engines: the worker that changes the row from
+//! due to running owns the job.
 
 pub mod pool;
 pub mod schedules;
@@ -14,69 +14,51 @@ use crate::db::{Db, Tx, args};
 use crate::error::{Error, Result};
 use crate::page::{Listing, Page};
 
-/// What a job does. Running one twice is harmless.
+/// Task of a job. Running one twice is harmless.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Task {
-    /// Parse, chunk, embed and store a document.
+    /// Parses, chunks, embeds and stores a document.
     Ingest {
-        /// The document.
         document_id: String,
-        /// Whether its words are found already, and only its embeddings are missing.
+        /// Whether its text is indexed already, and only its embeddings are missing.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         #[serde(alias = "worded")]
         text_indexed: bool,
     },
-    /// Show search the rows of a folder that have changed.
-    ShowRows {
-        /// The folder.
-        folder_id: String,
-    },
-    /// Build a document for a generation that is not searched.
+    /// Indexes the rows of a folder that have changed.
+    ShowRows { folder_id: String },
+    /// Builds a document for a generation that is not live.
     Build {
-        /// The document.
         document_id: String,
-        /// The generation's set of chunks.
+        /// Set of chunks of the generation.
         set_id: String,
     },
-    /// Remove the rows of a folder that is gone.
-    ClearRows {
-        /// The folder.
-        folder_id: String,
-    },
-    /// Measure a configuration, or tune one, on labelled queries.
-    Evaluate {
-        /// The run.
-        run_id: String,
-    },
-    /// Crawl a website.
-    Crawl {
-        /// The crawl.
-        crawl_id: String,
-    },
-    /// Begin a crawl of a site whose time has come.
-    Recrawl {
-        /// The site.
-        site_id: String,
-    },
-    /// Send an event to an endpoint.
+    /// Removes the rows of a deleted folder from search.
+    ClearRows { folder_id: String },
+    /// Measures a configuration, or tunes one, on labelled queries.
+    Evaluate { run_id: String },
+    /// Crawls a website.
+    Crawl { crawl_id: String },
+    /// Starts a scheduled crawl of a site.
+    Recrawl { site_id: String },
+    /// Sends an event to an endpoint.
     Deliver {
-        /// The delivery.
         delivery_id: String,
-        /// How many attempts there were before.
+        /// Number of previous attempts.
         attempt: i64,
     },
-    /// Write an export.
+    /// Writes an export.
     Export {
-        /// The record of the export.
+        /// Id of the export's record.
         export_id: String,
     },
-    /// Make the export of a scheduled artifact.
+    /// Creates the export of a scheduled artifact.
     Artifact {
-        /// The record of the artifact.
+        /// Id of the artifact's record.
         artifact_id: String,
     },
-    /// Remove expired events, unused blobs and embeddings, old finished jobs.
+    /// Removes expired events, unused blobs and embeddings, old finished jobs.
     Housekeeping,
 }
 
@@ -97,7 +79,7 @@ impl Task {
         }
     }
 
-    /// Which workers do it.
+    /// Returns the queue of the task.
     fn lane(&self) -> Queue {
         match self {
             Self::Crawl { .. } => Queue::Crawl,
@@ -115,14 +97,14 @@ impl Task {
     }
 }
 
-/// Workers are divided, so that jobs that wait for others never keep those waiting.
+/// Queues with separate workers, so that jobs that wait for others do not delay the rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Queue {
-    /// What keeps this machine busy.
+    /// Jobs that use this machine.
     Work,
-    /// What waits for the network.
+    /// Jobs that wait for the network.
     Crawl,
-    /// What waits for the receivers of webhooks.
+    /// Jobs that wait for the receivers of webhooks.
     Send,
 }
 
@@ -139,11 +121,8 @@ impl Queue {
 /// A job.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct Job {
-    /// Id.
     pub id: String,
-    /// Owner.
     pub tenant_id: String,
-    /// Kind of task.
     pub kind: String,
     /// JSON of the [`Task`].
     pub payload: String,
@@ -153,29 +132,27 @@ pub struct Job {
     pub attempts: i64,
     /// Attempts that failed with an error.
     pub failures: i64,
-    /// Failures allowed.
+    /// Maximum number of failures.
     pub max_attempts: i64,
     /// Earliest start.
     pub run_at: Time,
-    /// Whether somebody asked to stop it.
+    /// Whether cancellation was requested.
     pub cancel_requested: bool,
     /// Cause of the last failed attempt.
     pub last_error: Option<String>,
-    /// Time of creation.
     pub created_on: Time,
-    /// Time of the last change.
     pub updated_on: Time,
 }
 
 impl Job {
-    /// Attempts that ended without a word, because their worker died.
+    /// Returns the number of attempts that ended without an outcome, because their worker died.
     #[must_use]
     pub fn interruptions(&self) -> i64 {
-        // The attempt that is running is none of them.
+        // Excludes the running attempt.
         (self.attempts - self.failures - 1).max(0)
     }
 
-    /// What it does.
+    /// Returns its task.
     ///
     /// # Errors
     /// When the row was written by a newer version.
@@ -190,23 +167,23 @@ macro_rules! columns {
     };
 }
 
-/// How a job is queued.
+/// Options for enqueueing a job.
 #[derive(Debug, Clone, Copy)]
 pub struct EnqueueOptions<'a> {
-    /// Jobs of one group take turns with those of the tenant's other groups; a dataset, or empty.
+    /// Group of the job, which takes turns with the tenant's other groups; a dataset, or empty.
     pub group: &'a str,
-    /// At most one unfinished job has this key.
+    /// Key that at most one unfinished job has.
     pub dedupe_key: Option<&'a str>,
-    /// Failures allowed.
+    /// Maximum number of failures.
     pub max_attempts: i64,
-    /// Earliest start; absent: now.
+    /// Earliest start; now when absent.
     pub run_at: Option<Time>,
 }
 
-/// Enqueues a job in the causing transaction and gives its id. With a dedupe key that an unfinished job holds, gives that job's id instead.
+/// Enqueues a job in the causing transaction and returns its id. With a dedupe key that an unfinished job holds, returns that job's id instead.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub async fn enqueue(
     tx: &mut Tx,
     clock: &Clock,
@@ -242,11 +219,11 @@ pub async fn enqueue(
     Ok(id)
 }
 
-/// Sees to it that a job of this kind begins in its group after this transaction: the one that is queued, or a new one. Unlike a dedupe key this
-/// counts on no job that is running, since that one may have looked already.
+/// Ensures that a job of this kind starts in its group after this transaction: the queued one, or a new one. Unlike a dedupe key, this disregards
+/// running jobs, which may have read the data already.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub async fn ensure_queued(
     tx: &mut Tx,
     clock: &Clock,
@@ -254,7 +231,7 @@ pub async fn ensure_queued(
     task: &Task,
     queued: EnqueueOptions<'_>,
 ) -> Result<()> {
-    // The change holds the job in PostgreSQL, so that it is claimed after this transaction ends.
+    // The update locks the job in PostgreSQL, so that it is claimed after this transaction ends.
     let waiting = tx
         .execute(
             "UPDATE jobs SET run_at = run_at WHERE status = 'queued' AND kind = $1 AND group_id = $2 AND tenant_id = $3 AND cancel_requested = FALSE",
@@ -267,11 +244,11 @@ pub async fn ensure_queued(
     Ok(())
 }
 
-/// Takes the next due job of a lane, if there is one. The lease holds until it is renewed or passes. Tenants take turns, and within a tenant its groups
-/// do: the one with the fewest running jobs is next, so a thousand files of one do not delay the one file of another.
+/// Claims the next due job of a queue, if there is one. The lease holds until it is renewed or expires. Tenants take turns, and so do the groups of a
+/// tenant: the one with the fewest running jobs is next, so a thousand files of one do not delay the one file of another.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub async fn claim(
     db: &Db,
     clock: &Clock,
@@ -280,7 +257,7 @@ pub async fn claim(
     lease: Duration,
 ) -> Result<Option<Job>> {
     let now = clock.now();
-    // The oldest due job of each group: as many rows as there are groups with work, not as there are jobs.
+    // The oldest due job of each group: one row per group with work, not one per job.
     let due: Vec<(String,)> = db
         .all(
             "WITH due AS (
@@ -318,10 +295,10 @@ pub async fn claim(
     Ok(None)
 }
 
-/// Renews a lease; `None` when it is no longer ours, otherwise whether somebody asked to cancel.
+/// Renews a lease; `None` when it is lost, otherwise whether cancellation was requested.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub async fn renew(
     db: &Db,
     clock: &Clock,
@@ -340,10 +317,10 @@ pub async fn renew(
     Ok(row.map(|(cancel,)| cancel))
 }
 
-/// Notes, in the transaction of a lasting step, that a job gets on: interruptions before it no longer count.
+/// Records, in the transaction of a durable step, that a job progresses: earlier interruptions no longer count.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub async fn progressed(tx: &mut Tx, tenant_id: &str, id: &str) -> Result<()> {
     tx.execute(
         "UPDATE jobs SET attempts = failures + 1 WHERE tenant_id = $1 AND id = $2 AND status = 'running'",
@@ -353,34 +330,34 @@ pub async fn progressed(tx: &mut Tx, tenant_id: &str, id: &str) -> Result<()> {
     Ok(())
 }
 
-/// How a job left its worker.
+/// Outcome of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// Finished.
     Done,
-    /// Failed; runs again after the back-off.
+    /// Failed; retried after the back-off.
     Retry(String),
-    /// Failed for good.
+    /// Failed permanently.
     Dead(String),
-    /// Stopped on request.
+    /// Cancelled on request.
     Cancelled,
-    /// Given back unfinished because the worker stops; the attempt does not count.
+    /// Returned to the queue because the worker stops; the attempt does not count.
     HandedBack,
-    /// Given back unfinished because others wait; the attempt does not count.
+    /// Returned to the queue because others wait; the attempt does not count.
     GaveWay,
 }
 
-/// Waiting time before the next attempt: 2, 4, 8 … seconds, at most 5 minutes.
+/// Returns the delay before the next attempt: 2, 4, 8 … seconds, at most 5 minutes.
 #[must_use]
 pub fn back_off(attempts: i64) -> Duration {
     let exponent = u32::try_from(attempts.clamp(1, 10)).unwrap_or(10);
     Duration::from_secs(2_u64.saturating_pow(exponent).min(300))
 }
 
-/// Records the outcome, unless the lease went to somebody else meanwhile.
+/// Records the outcome, unless another worker has the lease by now.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub async fn finish(
     db: &Db,
     clock: &Clock,
@@ -413,13 +390,13 @@ pub async fn finish(
     tx.commit().await
 }
 
-/// How long a due job waits before longer ones give way to it: a worker that is free would have taken it by then.
+/// Time that a due job waits before longer ones yield to it: a free worker would have claimed it by then.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Whether a job that is running should give way: a job has been due for a while whose tenant, or whose group of the same tenant, has fewer running.
+/// Returns whether a running job should yield: a job has been due for a while whose tenant, or whose group of the same tenant, has fewer running.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub async fn should_give_way(db: &Db, clock: &Clock, tenant_id: &str, id: &str) -> Result<bool> {
     let now = clock.now();
     let waiting: Option<(String,)> = db
@@ -440,7 +417,7 @@ pub async fn should_give_way(db: &Db, clock: &Clock, tenant_id: &str, id: &str) 
     Ok(waiting.is_some())
 }
 
-/// What a job ends with that gives way; it goes on later, and no attempt is lost.
+/// Returns the error of a job that yields; it continues later, and no attempt is lost.
 #[must_use]
 pub fn gives_way() -> Error {
     Error::unavailable(
@@ -450,13 +427,13 @@ pub fn gives_way() -> Error {
 }
 
 const GIVES_WAY: &str = "gives_way";
-/// How long such a job waits: long enough that whoever it gave way to is first.
+/// Delay of a job that yields: long enough that the waiting job goes first.
 const WAY: Duration = Duration::from_secs(1);
 
-/// Makes jobs due and leases end that a clock which has been set back since would keep waiting.
+/// Makes jobs due and leases expire that would otherwise wait because the clock was set back.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub async fn mend_clock(db: &Db, clock: &Clock, lease: Duration) -> Result<u64> {
     /// Clocks of several machines differ by less.
     const DIFFERENCE: Duration = Duration::from_secs(60);
@@ -476,7 +453,7 @@ pub async fn mend_clock(db: &Db, clock: &Clock, lease: Duration) -> Result<u64> 
     Ok(due + ended)
 }
 
-/// Asks a job to stop. A queued one is cancelled at once, a running one within its next heartbeat.
+/// Requests cancellation of a job. A queued one is cancelled at once, a running one within its next heartbeat.
 ///
 /// # Errors
 /// `job_not_found`, `job_finished`.
@@ -499,7 +476,7 @@ pub async fn cancel(db: &Db, clock: &Clock, tenant_id: &str, id: &str) -> Result
     }
 }
 
-/// Puts a dead or cancelled job back into the queue with all its attempts.
+/// Returns a dead or cancelled job to the queue with all its attempts.
 ///
 /// # Errors
 /// `job_not_found`, `job_not_dead`.
@@ -521,7 +498,7 @@ pub async fn retry(tx: &mut Tx, clock: &Clock, tenant_id: &str, id: &str) -> Res
     }
 }
 
-/// A job of a tenant.
+/// Returns a job of a tenant.
 ///
 /// # Errors
 /// `job_not_found`.
@@ -538,10 +515,10 @@ pub async fn get(db: &Db, tenant_id: &str, id: &str) -> Result<Job> {
     .ok_or_else(|| Error::not_found("job_not_found", "there is no such job"))
 }
 
-/// Jobs of a tenant, oldest first, optionally of one status.
+/// Lists the jobs of a tenant, oldest first, optionally of one status.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub async fn list(
     db: &Db,
     tenant_id: &str,
@@ -557,10 +534,10 @@ pub async fn list(
     Ok(page.listing(rows, |job| job.id.clone()))
 }
 
-/// Frees every lease of a database that only this process uses: whoever held one is gone.
+/// Frees every lease of a database that only this process uses: their holders are gone.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub async fn free_all(db: &Db) -> Result<u64> {
     db.execute(
         "UPDATE jobs SET lease_until = 0 WHERE status = 'running'",
@@ -569,19 +546,19 @@ pub async fn free_all(db: &Db) -> Result<u64> {
     .await
 }
 
-/// Jobs by status, over all tenants, for metrics.
+/// Returns the number of jobs by status, over all tenants, for metrics.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub async fn counts(db: &Db) -> Result<Vec<(String, i64)>> {
     db.all("SELECT status, COUNT(*) FROM jobs GROUP BY status", args![])
         .await
 }
 
-/// Removes finished jobs that are older than a time; dead ones stay until they are retried.
+/// Removes finished jobs that are older than a given time; dead ones stay until they are retried.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub async fn prune(db: &Db, before: Time) -> Result<u64> {
     db.execute(
         "DELETE FROM jobs WHERE status IN ('done', 'cancelled') AND updated_on < $1",

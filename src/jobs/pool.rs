@@ -1,4 +1,4 @@
-//! Workers: claim, run with a heartbeat, record the outcome. On shutdown, running jobs get a moment to finish and are handed back otherwise.
+//! Workers: claim, run with a heartbeat, record the outcome. On shutdown, running jobs get a moment to finish and are returned to the queue otherwise.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,57 +13,57 @@ use crate::db::Db;
 use crate::error::{Error, Kind, Result};
 use crate::events::CommitSignal;
 
-/// What the workers do with a job.
+/// Runs jobs for the workers.
 pub trait Run: Send + Sync {
-    /// Does the job. Returns early when `cancel` fires.
+    /// Runs a job. Returns early when `cancel` fires.
     fn run<'a>(&'a self, job: &'a Job, cancel: &'a CancellationToken) -> BoxFuture<'a, Result<()>>;
 
-    /// Whether work can be done now; while it cannot, no job is claimed.
+    /// Checks whether jobs can run now; while they cannot, none is claimed.
     ///
     /// # Errors
-    /// Why not.
+    /// The reason why they cannot.
     fn ready(&self) -> Result<()> {
         Ok(())
     }
 
-    /// The job will not run again: leave nothing in an unfinished state. May be called twice.
+    /// Handles a job that will not run again: leaves nothing in an unfinished state. May be called twice.
     fn given_up<'a>(&'a self, job: &'a Job, cause: &'a Ending) -> BoxFuture<'a, Result<()>>;
 }
 
 /// Why a job will not run again.
 #[derive(Debug)]
 pub enum Ending {
-    /// The last attempt failed, or the first one for good.
+    /// The last attempt failed, or the first one permanently.
     Failed(Error),
-    /// Every attempt took its worker down.
+    /// Every attempt ended with the death of its worker.
     WorkerDied,
-    /// Somebody asked to stop it.
+    /// Cancellation was requested.
     Cancelled,
 }
 
 /// Settings of the workers.
 #[derive(Debug, Clone)]
 pub struct Workers {
-    /// Jobs at the same time.
+    /// Number of concurrent jobs.
     pub count: usize,
-    /// Lease of a job.
+    /// Duration of a lease.
     pub lease: Duration,
-    /// Attempts of scheduled jobs.
+    /// Maximum number of attempts of scheduled jobs.
     pub attempts: i64,
-    /// Which jobs they take.
+    /// Queue from which they claim.
     pub lane: Queue,
 }
 
-/// Times per allowed failure that a job may be interrupted without getting on: more often, and it is what takes its workers down.
+/// Interruptions without progress allowed per allowed failure; a job with more is considered to crash its workers.
 const INTERRUPTIONS: i64 = 3;
-/// How long running jobs may go on after the stop.
+/// Time that running jobs have after the stop.
 const GRACE: Duration = Duration::from_secs(8);
-/// How long a worker rests after it met a full disk.
+/// Pause of a worker after a full disk.
 const NO_SPACE: Duration = Duration::from_secs(5);
-/// Without a ring, due jobs are looked for this often: retries, schedules, other processes.
+/// Polling interval without a commit signal: retries, schedules, other processes.
 const POLL: Duration = Duration::from_secs(1);
 
-/// Runs until `stop` fires; returns when every lease is finished or handed back.
+/// Runs workers until `stop` fires; returns when every lease is finished or returned.
 pub async fn run(
     db: Db,
     clock: Clock,
@@ -121,7 +121,7 @@ pub async fn run(
             }
         });
     }
-    // Once is enough.
+    // One pool is enough.
     let keeps_schedules = workers.lane == Queue::Work;
     tasks.spawn(async move {
         while keeps_schedules && !stop.is_cancelled() {
@@ -178,7 +178,7 @@ async fn work(
     }
     metrics::counter!("cairn_jobs_finished_total", "kind" => job.kind.clone(), "outcome" => label(&outcome)).increment(1);
     if let Err(error) = finish(db, clock, job, owner, &outcome).await {
-        // The lease passes, and the job runs again: running twice is harmless.
+        // The lease expires, and the job runs again: running twice is harmless.
         tracing::error!(job.id = %job.id, error = %error, "the outcome of a job could not be recorded");
     }
 }
@@ -231,9 +231,9 @@ async fn attempt(
     match result {
         Ok(()) => Outcome::Done,
         Err(_) if asked => give_up(handler, job, Ending::Cancelled).await,
-        // After a lost lease the record below changes nothing: the job is somebody else's.
+        // After a lost lease the record below changes nothing: another worker owns the job.
         Err(_) if stopped || lost => Outcome::HandedBack,
-        // A full disk is no fault of the job's: it waits, and no attempt is lost.
+        // A full disk is not the job's fault: it waits, and no attempt is lost.
         Err(error) if error.kind() == Kind::NoSpace => {
             tracing::error!(job.id = %job.id, error = %error, "a job waits for room on the disk");
             tokio::time::sleep(NO_SPACE).await;
@@ -267,7 +267,7 @@ enum Beat {
     LeaseLost,
 }
 
-/// Renews the lease and looks for a cancel request once a second; ends by cancelling the job.
+/// Renews the lease and checks for a cancel request once a second; ends by cancelling the job.
 async fn heartbeat(
     db: &Db,
     clock: &Clock,

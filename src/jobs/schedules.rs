@@ -1,4 +1,4 @@
-//! Jobs that come back: cron expressions in UTC. A schedule whose time has passed enqueues one job, however often it was missed.
+//! Recurring jobs: cron expressions in UTC. An overdue schedule enqueues one job, however often it was missed.
 
 use std::str::FromStr;
 
@@ -16,7 +16,7 @@ struct Due {
     next_run: Time,
 }
 
-/// The first time after `after` that a five-field cron expression names.
+/// Returns the first time after `after` that matches a five-field cron expression.
 ///
 /// # Errors
 /// `cron_invalid`.
@@ -36,7 +36,7 @@ pub fn next(cron: &str, after: Time) -> Result<Time> {
     Ok(Time(found.timestamp_millis()))
 }
 
-/// Sets a schedule; the same tenant, task and cron again change nothing.
+/// Sets a schedule; does nothing when the same tenant, task and cron have one.
 ///
 /// # Errors
 /// `cron_invalid`.
@@ -58,10 +58,10 @@ pub async fn set(
     Ok(())
 }
 
-/// Ends a schedule, if there is one.
+/// Removes a schedule, if there is one.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub async fn clear(tx: &mut Tx, tenant_id: &str, task: &Task) -> Result<()> {
     tx.execute(
         "DELETE FROM job_schedules WHERE tenant_id = $1 AND kind = $2 AND payload = $3",
@@ -71,10 +71,10 @@ pub async fn clear(tx: &mut Tx, tenant_id: &str, task: &Task) -> Result<()> {
     Ok(())
 }
 
-/// Enqueues what is due; gives the number of jobs.
+/// Enqueues the jobs of due schedules and returns their number.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub async fn run_due(db: &Db, clock: &Clock, max_attempts: i64) -> Result<usize> {
     let now = clock.now();
     let due: Vec<Due> =
@@ -83,7 +83,7 @@ pub async fn run_due(db: &Db, clock: &Clock, max_attempts: i64) -> Result<usize>
     for schedule in due {
         let task: Task = serde_json::from_str(&schedule.payload)?;
         let mut tx = db.begin().await?;
-        // Another process may have taken this turn already.
+        // Another process may have enqueued this one already.
         let ours = tx
             .execute(
                 "UPDATE job_schedules SET next_run = $1 WHERE id = $2 AND tenant_id = $3 AND next_run = $4",

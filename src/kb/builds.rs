@@ -1,4 +1,4 @@
-//! Builds of documents for sets of chunks that are not searched: the jobs that make them.
+//! Jobs that build documents for sets of chunks that are not searched.
 
 use super::Document;
 use crate::app::App;
@@ -6,10 +6,10 @@ use crate::db::{Tx, args};
 use crate::error::Result;
 use crate::jobs::{self, EnqueueOptions, Task};
 
-/// Queues the build of a document for a set that is not searched.
+/// Enqueues the build of a document for a set that is not searched.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub(crate) async fn enqueue(
     app: &App,
     tx: &mut Tx,
@@ -22,7 +22,7 @@ pub(crate) async fn enqueue(
         document_id: document_id.to_owned(),
         set_id: set_id.to_owned(),
     };
-    // Builds wait behind uploads of the same dataset: somebody may wait for those.
+    // Builds run after uploads of the same dataset, for which a user may be waiting.
     jobs::enqueue(
         tx,
         &app.clock,
@@ -39,7 +39,7 @@ pub(crate) async fn enqueue(
     Ok(())
 }
 
-/// Lets every set that is not searched take a document up as it is now. Called in the transaction of the change.
+/// Enqueues builds of a document's current state for every set that is not searched. Called in the transaction of the change.
 pub(crate) async fn follow(app: &App, tx: &mut Tx, document: &Document) -> Result<()> {
     let others: Vec<(String,)> = tx
         .all(

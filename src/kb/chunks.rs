@@ -1,4 +1,4 @@
-//! Chunks as they are stored, and the normalised text over which they are spans.
+//! Stored chunks, and the normalised text of which they are spans.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,61 +9,59 @@ use crate::error::{Error, Result};
 use crate::kb::{datasets, documents};
 use crate::page::{Listing, Page};
 
-/// A chunk.
+/// A chunk of a document.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow, Serialize, Deserialize)]
 pub struct Chunk {
     /// UUID; an unchanged chunk keeps it when its document is ingested again.
     pub id: String,
-    /// The dataset.
     pub dataset_id: String,
-    /// The document.
     pub document_id: String,
     /// Position in the document, from 0.
     pub ordinal: i64,
     /// Byte offset in the normalised text.
     pub start_byte: i64,
-    /// Byte offset after the chunk.
+    /// Byte offset of the end, exclusive.
     pub end_byte: i64,
-    /// The same in Unicode characters.
+    /// `start_byte` in Unicode characters.
     pub start_char: i64,
-    /// The same in Unicode characters.
+    /// `end_byte` in Unicode characters.
     pub end_char: i64,
-    /// `text[start..end]`, unless somebody edited or added it.
+    /// `text[start..end]`, unless the chunk was edited or added.
     pub content: String,
     /// Title and headings, embedded and indexed before the content.
     pub context: String,
-    /// JSON array, outermost first.
+    /// JSON array of headings, outermost first.
     pub heading_path: String,
     /// Page on which it starts, from 1.
     pub page: Option<i64>,
-    /// What is printed on that page, where it differs from its position.
+    /// Printed label of that page, where it differs from its position.
     pub page_label: Option<String>,
-    /// Position in the document of the table whose rows it has, from 1.
+    /// Position in the document, from 1, of the table whose rows it contains.
     pub table_number: Option<i64>,
     /// First of these rows, from 1.
     pub first_row: Option<i64>,
     /// Last of these rows.
     pub last_row: Option<i64>,
-    /// Header of the table, when it stands before the chunk; embedded and indexed as part of the context.
+    /// Header of the table, when it precedes the chunk; embedded and indexed as part of the context.
     pub table_header: Option<String>,
     /// First line, in source code, from 1.
     pub first_line: Option<i64>,
-    /// Last line.
+    /// Last line, in source code.
     pub last_line: Option<i64>,
-    /// Tokens of context and content together, as the model counts.
+    /// Tokens of context and content together, as counted by the model.
     pub tokens: i64,
-    /// Whether the model's limit cuts the end off its vector.
+    /// Whether the chunk exceeds the model's limit, so that its vector lacks the end.
     pub truncated: bool,
     /// SHA-256 of context and content.
     pub text_hash: String,
-    /// Whether searches see it.
+    /// Whether searches return it.
     pub enabled: bool,
     /// `parsed`, `edited` or `added`.
     pub origin: String,
-    /// The set it belongs to: the chunks of one generation of the dataset.
+    /// Set that it belongs to: the chunks of one generation of the dataset.
     #[serde(default)]
     pub set_id: String,
-    /// Of an added chunk: the edit that added it, the same in every generation.
+    /// For an added chunk: id of the edit that added it, the same in every generation.
     #[serde(default)]
     pub edit_id: Option<String>,
 }
@@ -129,7 +127,7 @@ macro_rules! columns {
 pub(crate) use columns;
 
 impl Chunk {
-    /// What is embedded and indexed for keywords.
+    /// Returns the text that is embedded and indexed for keywords.
     #[must_use]
     pub fn indexed_text(&self) -> String {
         if self.context.is_empty() {
@@ -139,14 +137,14 @@ impl Chunk {
         }
     }
 
-    /// Enclosing headings, outermost first.
+    /// Returns the enclosing headings, outermost first.
     #[must_use]
     pub fn headings(&self) -> Vec<String> {
         serde_json::from_str(&self.heading_path).unwrap_or_default()
     }
 }
 
-/// Chunks of a document in order.
+/// Lists the chunks of a document in order.
 ///
 /// # Errors
 /// `document_not_found`.
@@ -180,10 +178,10 @@ pub async fn list(
     Ok(page.listing(rows, |c| c.ordinal.to_string()))
 }
 
-/// The headings above each chunk of a document, with the position at which the chunk starts.
+/// Returns the headings above each chunk of a document, with the position at which the chunk starts.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub async fn outline(
     app: &App,
     caller: &Caller,
@@ -202,10 +200,10 @@ pub async fn outline(
         .collect()
 }
 
-/// Chunks by id, in no particular order; ids that are gone are left out.
+/// Returns chunks by id, in no particular order; missing ids are left out.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub async fn by_ids(app: &App, tenant_id: &str, ids: &[String]) -> Result<Vec<Chunk>> {
     app.db
         .all_in(
@@ -220,7 +218,7 @@ pub async fn by_ids(app: &App, tenant_id: &str, ids: &[String]) -> Result<Vec<Ch
         .await
 }
 
-/// A chunk that the caller may see.
+/// Returns a chunk that the caller may see.
 ///
 /// # Errors
 /// `chunk_not_found`.
@@ -245,10 +243,9 @@ pub async fn get(app: &App, caller: &Caller, dataset_id: &str, id: &str) -> Resu
         .ok_or_else(|| Error::not_found("chunk_not_found", "there is no such chunk"))
 }
 
-/// A chunk with what stands around it.
+/// A chunk with its surroundings.
 #[derive(Debug, Clone)]
 pub struct Surroundings {
-    /// The chunk.
     pub chunk: Chunk,
     /// Chunks before it, in order.
     pub before: Vec<Chunk>,
@@ -258,12 +255,12 @@ pub struct Surroundings {
     pub source: (String, String, String),
 }
 
-/// Most neighbours on each side, and most characters of source text on each side.
+/// Maximum number of neighbours on each side.
 pub const MAX_NEIGHBOURS: i64 = 20;
-/// See [`MAX_NEIGHBOURS`].
+/// Maximum number of characters of source text on each side.
 pub const MAX_AROUND: usize = 20_000;
 
-/// The chunk with its neighbours and the source text around it.
+/// Returns a chunk with its neighbours and the source text around it.
 ///
 /// # Errors
 /// `chunk_not_found`, `text_not_ready`.
@@ -310,7 +307,7 @@ pub async fn around(
     })
 }
 
-/// Writes a new row.
+/// Inserts a row.
 pub(crate) async fn insert(tx: &mut Tx, tenant_id: &str, chunk: &Chunk) -> Result<()> {
     tx.execute(
         "INSERT INTO kb_chunks (id, tenant_id, dataset_id, document_id, ordinal, start_byte, end_byte, start_char, end_char, content, context,
@@ -350,7 +347,7 @@ pub(crate) async fn insert(tx: &mut Tx, tenant_id: &str, chunk: &Chunk) -> Resul
     Ok(())
 }
 
-/// Writes a row that is there already, whole.
+/// Overwrites all columns of an existing row.
 pub(crate) async fn rewrite(tx: &mut Tx, tenant_id: &str, chunk: &Chunk) -> Result<()> {
     tx.execute(
         "UPDATE kb_chunks SET ordinal = $1, start_byte = $2, end_byte = $3, start_char = $4, end_char = $5, heading_path = $6, page = $7, page_label = $8,
@@ -387,7 +384,7 @@ pub(crate) async fn rewrite(tx: &mut Tx, tenant_id: &str, chunk: &Chunk) -> Resu
     Ok(())
 }
 
-/// The normalised text of a document.
+/// Returns the normalised text of a document.
 ///
 /// # Errors
 /// `document_not_found`, `text_not_ready` before the first successful parse.

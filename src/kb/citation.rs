@@ -1,24 +1,20 @@
-//! The address of a place in a document: `kb://DATASET/DOCUMENT@VERSION#CHUNK:START-END`, in characters of the document's normalised text; the chunk may be missing.
+//! Citation addresses: `kb://DATASET/DOCUMENT@VERSION#CHUNK:START-END`, in characters of the document's normalised text; the chunk may be missing.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
 
-/// A place in a document.
+/// A range of a document's text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Citation {
-    /// The dataset.
     pub dataset_id: String,
-    /// The document.
     pub document_id: String,
-    /// Version of the document.
     pub version: i64,
-    /// The chunk.
     pub chunk_id: Option<String>,
-    /// First character.
+    /// Offset of the first character.
     pub start: i64,
-    /// The character after the last one.
+    /// Offset after the last character.
     pub end: i64,
 }
 

@@ -1,6 +1,7 @@
-//! Citations: what stands at the address of a place in a document, and the question whether a sentence really stands in one.
+//! Citations: resolution to the cited text, and verification of a quote against its source.
 //!
-//! A citation of an older version still resolves, and says that it is stale; when its chunk has outlived the change, the place is the chunk's place of today.
+//! A citation of an older version still resolves and is reported as stale. When its chunk has outlived the change, the location is that of the chunk
+//! today.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,20 +12,19 @@ use crate::kb::citation::Citation;
 use crate::kb::visible::{self, VisibleText};
 use crate::kb::{Document, chunks};
 
-/// What a citation leads to.
+/// A resolved citation.
 #[derive(Debug)]
 pub struct Resolved {
-    /// The place as it is now.
+    /// Current location.
     pub citation: Citation,
-    /// The text there.
+    /// Text at that location.
     pub text: String,
-    /// The document.
     pub document: Document,
-    /// Whether the document has changed since.
+    /// Whether the document has changed since the citation.
     pub stale: bool,
 }
 
-/// The visible text of a document that the caller may read as a whole.
+/// Returns the visible text of a document that the caller may read as a whole.
 pub(crate) async fn text_of(
     app: &App,
     caller: &Caller,
@@ -41,10 +41,10 @@ pub(crate) async fn text_of(
     Ok((document, text))
 }
 
-/// Follows a citation to what searches show there: nothing that is hidden, and what people wrote in the place of what it replaces.
+/// Resolves a citation to the visible text at its location: hidden content is left out, and manual edits replace the original.
 ///
 /// # Errors
-/// `scope_missing`, `dataset_not_found`, `document_not_found`; `citation_outside` when the place is not in the text any more.
+/// `scope_missing`, `dataset_not_found`, `document_not_found`; `citation_outside` when the location is no longer in the text.
 pub async fn resolve(app: &App, caller: &Caller, citation: &Citation) -> Result<Resolved> {
     let (_, document) =
         visible::document(app, caller, &citation.dataset_id, &citation.document_id).await?;
@@ -96,34 +96,33 @@ pub async fn resolve(app: &App, caller: &Caller, citation: &Citation) -> Result<
     })
 }
 
-/// Longest quote, in characters.
+/// Maximum length of a quote, in characters.
 const LONGEST: usize = 4000;
-/// From this share of its words on, in order, a quote counts as nearly there.
+/// Share of its words, in order, from which a quote counts as nearly present.
 const NEARLY: f64 = 0.7;
 
-/// Whether a quote stands in a text.
+/// Whether a text contains a quote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// Word by word, whatever the case, the punctuation and the line ends.
+    /// Word by word, ignoring case, punctuation and line ends.
     Exact,
     /// With some words missing, added or changed.
     Near,
-    /// Not.
+    /// Not contained.
     Absent,
 }
 
-/// What came of comparing a quote with a text.
+/// Result of comparing a quote with a text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Match {
-    /// Whether it stands there.
     pub verdict: Verdict,
     /// 1 for exact; otherwise 1 − (words to add, remove or change) / words of the quote, at least 0.
     pub similarity: f64,
-    /// Where, in characters; for the best place that there is.
+    /// Range in characters of the best match, if there is one.
     pub range: Option<(usize, usize)>,
 }
 
-/// A word, and where it stands in characters.
+/// A word and its position in characters.
 struct Word {
     word: String,
     start: usize,
@@ -152,7 +151,7 @@ fn words(text: &str) -> Vec<Word> {
     found
 }
 
-/// Looks for a quote in a text: word by word first; then the stretch that shares most of its words is aligned with it (Sellers 1980, over words).
+/// Finds a quote in a text: word by word first; then the window that shares most of its words is aligned with it (Sellers 1980, over words).
 #[must_use]
 pub fn find(quote: &str, text: &str) -> Match {
     let (quote, text) = (words(quote), words(text));
@@ -187,9 +186,9 @@ pub fn find(quote: &str, text: &str) -> Match {
     }
 }
 
-/// The first place at which all words of a quote follow each other, found in linear time by the standard library's string search.
+/// Returns the first position at which all words of a quote follow each other, found in linear time by the standard library's string search.
 fn exactly(wanted: &[&str], there: &[&str]) -> Option<usize> {
-    // No word holds a space.
+    // Words contain no spaces.
     let (needle, hay) = (
         format!(" {} ", wanted.join(" ")),
         format!(" {} ", there.join(" ")),
@@ -198,7 +197,7 @@ fn exactly(wanted: &[&str], there: &[&str]) -> Option<usize> {
     Some(hay[..at].matches(' ').count())
 }
 
-/// The stretch of twice the quote's length that has most of its words.
+/// Returns the window of twice the quote's length that contains most of its words.
 fn densest(wanted: &[&str], there: &[&str]) -> (usize, usize) {
     let set: HashSet<&str> = wanted.iter().copied().collect();
     let width = (2 * wanted.len()).min(there.len());
@@ -221,7 +220,7 @@ fn densest(wanted: &[&str], there: &[&str]) -> (usize, usize) {
             (best, at) = (counts.len(), (i + 1).saturating_sub(width));
         }
     }
-    // Some room on both sides, for what the stretch has cut.
+    // A margin on both sides, for words that the window has cut off.
     let room = wanted.len() / 2;
     (
         at.saturating_sub(room),
@@ -229,9 +228,9 @@ fn densest(wanted: &[&str], there: &[&str]) -> (usize, usize) {
     )
 }
 
-/// The part of a text that a quote can be changed into with the fewest words: how many, and its first word and the word after its last.
+/// Returns the part of a text with the smallest edit distance from a quote, in words: the distance, its first word and the word after its last.
 fn align(wanted: &[&str], there: &[&str]) -> (usize, usize, usize) {
-    // For each position in the text: the distance of the best part that ends there, and where it begins.
+    // For each position in the text: the distance of the best part that ends there, and its start.
     let mut row: Vec<(usize, usize)> = (0..=there.len()).map(|i| (0, i)).collect();
     for (i, word) in wanted.iter().enumerate() {
         let mut diagonal = row[0];
@@ -247,7 +246,7 @@ fn align(wanted: &[&str], there: &[&str]) -> (usize, usize, usize) {
                 .unwrap_or(changed);
         }
     }
-    // Of equally good parts, the one that is as long as the quote: a changed last word belongs to it.
+    // Of equally good parts, the one as long as the quote: a changed last word belongs to it.
     let (end, (distance, start)) = row
         .into_iter()
         .enumerate()
@@ -256,10 +255,10 @@ fn align(wanted: &[&str], there: &[&str]) -> (usize, usize, usize) {
     (distance, start, end)
 }
 
-/// Where a quote should stand.
+/// Expected source of a quote.
 #[derive(Debug, Clone)]
 pub enum Source {
-    /// At a place that a citation names, or anywhere in its document.
+    /// At the location of a citation, or anywhere in its document.
     Citation(Citation),
     /// Anywhere in a document.
     Document(String, String),
@@ -268,19 +267,19 @@ pub enum Source {
 /// A quote compared with its source.
 #[derive(Debug)]
 pub struct Verified {
-    /// What came of it.
+    /// Result of the comparison.
     pub found: Match,
-    /// The words of the source there.
+    /// Text of the source at the match.
     pub text: Option<String>,
-    /// The place.
+    /// Location of the match.
     pub citation: Option<Citation>,
-    /// Whether it is within the range that was cited; absent when none was.
+    /// Whether the match is within the cited range; absent without a cited range.
     pub within: Option<bool>,
-    /// Whether the document has changed since it was cited.
+    /// Whether the document has changed since the citation.
     pub stale: bool,
 }
 
-/// Says whether a quote stands in its source, exactly or nearly, and where.
+/// Verifies whether a quote is in its source, exactly or nearly, and where.
 ///
 /// # Errors
 /// `quote_invalid`, `dataset_not_found`, `document_not_found`, `text_not_ready`.
@@ -297,7 +296,7 @@ pub async fn verify(app: &App, caller: &Caller, quote: &str, source: &Source) ->
         Source::Citation(c) => (&c.dataset_id, &c.document_id),
         Source::Document(dataset, document) => (dataset, document),
     };
-    // The place that was cited comes first: what stands there and elsewhere stands there.
+    // The cited location comes first: a quote that is both there and elsewhere is found there.
     let mut cited = None;
     if let Source::Citation(citation) = source {
         let place = resolve(app, caller, citation).await?;
@@ -331,7 +330,7 @@ pub async fn verify(app: &App, caller: &Caller, quote: &str, source: &Source) ->
     })
 }
 
-/// A long text takes a while.
+/// Compares a quote with a text, off the async threads: a long text needs a while.
 async fn compare(quote: &str, text: String) -> Result<(Match, Option<String>)> {
     let quote = quote.to_owned();
     Ok(tokio::task::spawn_blocking(move || {
@@ -343,7 +342,7 @@ async fn compare(quote: &str, text: String) -> Result<(Match, Option<String>)> {
     .await?)
 }
 
-/// What was found in a part of a document that begins at `offset`.
+/// Converts the match in a part of a document that begins at `offset`.
 fn verified(
     (found, text): (Match, Option<String>),
     document: &Document,

@@ -1,4 +1,4 @@
-//! Datasets: a set of documents with one embedding model, one way of chunking and one keyword analysis.
+//! Datasets: sets of documents with one embedding model, one chunking configuration and one keyword analysis.
 
 use std::collections::HashMap;
 
@@ -14,62 +14,57 @@ use crate::search::analysis;
 /// A dataset with its counts.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct Dataset {
-    /// Id.
     pub id: String,
-    /// Owner.
     pub tenant_id: String,
-    /// Name, unique in the tenant.
+    /// Unique in the tenant.
     pub name: String,
-    /// Free text.
     pub description: Option<String>,
-    /// Keyword analysis: a two-letter code, `none`, or `auto` to recognise it for every chunk.
+    /// Language of the keyword analysis: a two-letter code, `none`, or `auto` to detect it for every chunk.
     pub language: String,
     /// `local` or `openai`.
     pub embedding_provider: String,
-    /// Model of its vectors.
     pub embedding_model: String,
-    /// Length of its vectors.
+    /// Dimensions of its vectors.
     pub vector_size: i64,
-    /// Most tokens of a chunk.
+    /// Maximum number of tokens of a chunk.
     pub chunk_size: i64,
-    /// Tokens repeated from the chunk before.
+    /// Tokens repeated from the previous chunk.
     pub chunk_overlap: i64,
     /// `NAIVE`, `MARKDOWN` or `MANUAL`.
     pub parse_type: String,
     /// `NODE_NATIVE` or `DOCLING`.
     pub parser_engine: String,
-    /// Where `MANUAL` cuts.
+    /// Delimiter at which `MANUAL` splits.
     pub delimiter: String,
     /// JSON array of agent roles.
     pub allowed_agent_roles: String,
-    /// Choice of model and chunking.
+    /// Generation: a combination of model and chunking.
     pub generation: i64,
-    /// The set of chunks that is searched.
+    /// Set of chunks that is searched.
     pub live_set: String,
-    /// Last entry of its index log.
+    /// Last position of its index log.
     pub log_seq: i64,
-    /// Raised by every change of what searches can answer.
+    /// Incremented by every change that may affect search results.
     pub version: i64,
-    /// JSON object: settings of searches that name none.
+    /// JSON object with defaults for search settings that a request omits.
     pub search_defaults: String,
-    /// Whether queries are remembered.
+    /// Whether queries are recorded.
     pub query_history: bool,
-    /// Time of creation.
     pub created_on: Time,
     /// Time of the last change of settings.
     pub updated_on: Time,
-    /// Documents.
+    /// Number of documents.
     pub total_files: i64,
-    /// Chunks.
+    /// Number of chunks.
     pub total_chunks: i64,
-    /// Documents that are not finished.
+    /// Number of documents that are not finished.
     pub unfinished: i64,
-    /// Documents that failed.
+    /// Number of documents that failed.
     pub failed: i64,
 }
 
 impl Dataset {
-    /// `building` while a document is unfinished, `error` when every document failed, `active` otherwise.
+    /// Returns `building` while a document is unfinished, `error` when every document failed, `active` otherwise.
     #[must_use]
     pub fn status(&self) -> &'static str {
         if self.unfinished > 0 {
@@ -81,19 +76,19 @@ impl Dataset {
         }
     }
 
-    /// The roles that agents may have to use it.
+    /// Returns the roles that agents may have to use the dataset.
     #[must_use]
     pub fn roles(&self) -> Vec<String> {
         serde_json::from_str(&self.allowed_agent_roles).unwrap_or_default()
     }
 }
 
-/// How documents are cut; absent fields take the default or stay as they are.
+/// Chunking settings; absent fields use the default or stay unchanged.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ChunkSettings {
-    /// Most tokens of a chunk, 128 to 2048.
+    /// Maximum number of tokens of a chunk, 128 to 2048.
     pub chunk_size: Option<i64>,
-    /// 0 to 512 and less than the size.
+    /// Tokens repeated from the previous chunk, 0 to 512 and less than the size.
     pub chunk_overlap: Option<i64>,
     /// `NAIVE`, `MARKDOWN` or `MANUAL`.
     pub parse_type: Option<String>,
@@ -102,7 +97,7 @@ pub struct ChunkSettings {
 }
 
 impl ChunkSettings {
-    /// Checks ranges, against the dataset's values where only one of two is given.
+    /// Checks ranges, against the dataset's values where only one of two is set.
     ///
     /// # Errors
     /// `chunk_size_out_of_range`, `chunk_overlap_out_of_range`, `parse_type_unknown`, `parser_engine_unknown`.
@@ -150,36 +145,32 @@ impl ChunkSettings {
 /// A dataset to create.
 #[derive(Debug, Clone, Default)]
 pub struct NewDataset {
-    /// Name, unique in the tenant.
+    /// Unique in the tenant.
     pub name: String,
-    /// Free text.
     pub description: Option<String>,
-    /// Keyword analysis; auto when absent.
+    /// Language of the keyword analysis; auto when absent.
     pub language: Option<String>,
-    /// How documents are cut.
     pub chunk_settings: ChunkSettings,
-    /// Where `MANUAL` cuts; a line of three dashes when absent.
+    /// Delimiter at which `MANUAL` splits; a line of three dashes when absent.
     pub delimiter: Option<String>,
-    /// Agent roles; empty for all.
+    /// Agent roles that may use the dataset; empty for all.
     pub allowed_agent_roles: Vec<String>,
 }
 
-/// A change of settings.
+/// A partial change of settings.
 #[derive(Debug, Clone, Default)]
 pub struct DatasetPatch {
-    /// New name.
     pub name: Option<String>,
-    /// New description.
     pub description: Option<String>,
-    /// Holds for documents ingested from now on.
+    /// Applies to documents ingested from now on.
     pub chunk_settings: ChunkSettings,
-    /// Where `MANUAL` cuts.
+    /// Delimiter at which `MANUAL` splits.
     pub delimiter: Option<String>,
-    /// Agent roles.
+    /// Agent roles that may use the dataset.
     pub allowed_agent_roles: Option<Vec<String>>,
 }
 
-/// Default size of a chunk: what the default model reads.
+/// Default chunk size: the input length of the default model.
 pub const CHUNK_SIZE: i64 = 256;
 /// Default overlap.
 pub const CHUNK_OVERLAP: i64 = 32;
@@ -195,10 +186,10 @@ pub async fn create(app: &App, caller: &Caller, new: NewDataset) -> Result<Datas
     create_as(app, caller, &app.clock.id(), new).await
 }
 
-/// The dataset that holds the texts of an area; made when there is none.
+/// Returns the area dataset with the texts of an area, creating it when missing.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub(crate) async fn area_dataset(app: &App, tenant_id: &str, area: Area) -> Result<Dataset> {
     let (caller, id) = (Caller::local(tenant_id), area.dataset_id(tenant_id));
     match settings(app, &caller, &id).await {
@@ -222,7 +213,7 @@ pub(crate) async fn area_dataset(app: &App, tenant_id: &str, area: Area) -> Resu
         Area::Analytics => "Analytics",
         Area::Bi => "Business intelligence",
     };
-    // Somebody may have a dataset of that name already, or make the shelf at the same moment.
+    // The name may be in use, or a concurrent request may create the area dataset.
     for name in [title.to_owned(), format!("{title} of agents"), id.clone()] {
         let new = NewDataset {
             name,
@@ -240,7 +231,7 @@ pub(crate) async fn area_dataset(app: &App, tenant_id: &str, area: Area) -> Resu
     Err(Error::internal("a shelf could not be made"))
 }
 
-/// There is a dataset of that name already.
+/// Returns the error for a dataset name that is in use.
 pub(crate) fn exists(name: &str) -> Error {
     Error::conflict(
         "dataset_exists",
@@ -343,7 +334,7 @@ macro_rules! select {
     };
 }
 
-/// A dataset that the caller may see.
+/// Returns a dataset that the caller may see.
 ///
 /// # Errors
 /// `dataset_not_found`.
@@ -357,7 +348,7 @@ pub async fn get(app: &App, caller: &Caller, id: &str) -> Result<Dataset> {
     .await
 }
 
-/// The same without its counts (they are 0): for paths that only need the settings and must not pay for counting.
+/// Same as [`get`] without counts (they are 0): for paths that only need the settings and must not pay for counting.
 ///
 /// # Errors
 /// `dataset_not_found`.
@@ -372,7 +363,7 @@ const UNCOUNTED: &str = concat!(
      FROM kb_datasets d WHERE d.tenant_id = $1 AND d.id = $2"
 );
 
-/// The same inside a transaction.
+/// Same as [`settings`], inside a transaction.
 async fn settings_in(tx: &mut Tx, caller: &Caller, id: &str) -> Result<Dataset> {
     tx.optional(UNCOUNTED, args![caller.tenant(), id])
         .await?
@@ -393,7 +384,7 @@ async fn one(app: &App, caller: &Caller, id: &str, sql: &'static str) -> Result<
         .ok_or_else(missing)
 }
 
-/// The dataset of a name, or of an id: what people type on a command line.
+/// Returns a dataset by name or id, as typed on a command line.
 ///
 /// # Errors
 /// `dataset_not_found`.
@@ -401,7 +392,7 @@ pub async fn by_name(app: &App, caller: &Caller, name: &str) -> Result<Dataset> 
     let found: Option<Dataset> = app
         .db
         .optional(
-            // A name that is another dataset's id does not stand for that one.
+            // A name that is the id of another dataset does not refer to that one.
             select!(
                 "WHERE d.tenant_id = $1 AND (d.name = $2 OR d.id = $2) ORDER BY CASE WHEN d.id = $2 THEN 0 ELSE 1 END LIMIT 1"
             ),
@@ -413,23 +404,22 @@ pub async fn by_name(app: &App, caller: &Caller, name: &str) -> Result<Dataset> 
     })
 }
 
-/// What goes on in a dataset.
+/// Activity in a dataset.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct Activity {
-    /// The dataset.
     pub dataset_id: String,
-    /// Bytes of its files.
+    /// Total size of its files in bytes.
     pub size_bytes: i64,
-    /// Files that could not be ingested.
+    /// Number of files that could not be ingested.
     pub files_failed: i64,
-    /// When one of its files last changed.
+    /// Time of the last change of one of its files.
     pub changed_on: Time,
 }
 
-/// What goes on in datasets, by id; those without files are not in it. Looks at every file.
+/// Returns the activity in datasets by id, without those that have no files. Scans every file.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub async fn activity(
     app: &App,
     caller: &Caller,
@@ -451,7 +441,7 @@ pub async fn activity(
         .collect())
 }
 
-/// Datasets that the caller may see, oldest first.
+/// Lists the datasets that the caller may see, oldest first.
 ///
 /// # Errors
 /// `scope_missing`.
@@ -460,7 +450,7 @@ pub async fn list(app: &App, caller: &Caller, page: &Page) -> Result<Listing<Dat
     seen(app, caller, page).await
 }
 
-/// Datasets that the caller may search, also with a key that may do nothing else, by id.
+/// Lists the datasets that the caller may search, ordered by id, also for keys that may do nothing else.
 ///
 /// # Errors
 /// `scope_missing`.
@@ -493,12 +483,12 @@ async fn seen(app: &App, caller: &Caller, page: &Page) -> Result<Listing<Dataset
         }
     };
     let mut listing = page.listing(rows, |d| d.id.clone());
-    // A page may be shorter than asked for, but nothing is left out.
+    // A page may be shorter than requested, but nothing is left out.
     listing.items.retain(|d| caller.sees(&d.id));
     Ok(listing)
 }
 
-/// Changes settings. Size, overlap and parse type hold for documents ingested from now on; nothing is ingested again by itself.
+/// Changes settings. Size, overlap and parse type apply to documents ingested from now on; nothing is ingested again automatically.
 ///
 /// # Errors
 /// Those of [`create`].
@@ -561,10 +551,11 @@ pub async fn update(app: &App, caller: &Caller, id: &str, patch: DatasetPatch) -
     get(app, caller, id).await
 }
 
-/// Removes a dataset with its documents and chunks, in the transaction that removes what feeds it. Searches miss it at once; the indexes drop it when they notice.
+/// Removes a dataset with its documents and chunks, in the transaction that removes its source. Searches exclude it at once; the indexes remove it
+/// later.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub(crate) async fn delete_in(
     app: &App,
     tx: &mut Tx,

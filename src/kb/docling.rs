@@ -1,4 +1,4 @@
-//! A client of a Docling server (`docling-serve`): sends a file, gets Markdown with page breaks.
+//! A client of a Docling server (`docling-serve`): sends a file and receives Markdown with page breaks.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::outgoing::endpoint_client;
 
-/// Stands between pages in the answer.
+/// Separator of pages in the response.
 const PAGE_BREAK: &str = "<!-- cairn page break -->";
 
 #[derive(Debug, Deserialize)]
@@ -30,7 +30,7 @@ struct Converted {
     md_content: Option<String>,
 }
 
-/// Converts a file. The outer error is about the server, and worth another attempt; the inner one about the file.
+/// Converts a file. The outer error is about the server and worth another attempt, the inner one about the file.
 ///
 /// # Errors
 /// `docling_not_configured`; `docling_unavailable` when the server cannot be reached or fails.
@@ -80,7 +80,7 @@ pub async fn convert(
         .map_err(|e| unavailable(e.without_url().to_string()))?;
     let status = response.status();
     if !status.is_success() {
-        // What it says of a request it will never take does not change.
+        // A request that the server rejects will be rejected again.
         return if status.is_client_error() && status.as_u16() != 429 {
             Ok(Err(ParseError::new(
                 "docling_refused",

@@ -1,4 +1,4 @@
-//! Documents: upload and its meeting with what is there, versions, parts, state, visibility, deletion.
+//! Documents: upload and its handling of existing documents, versions, nested documents, state, visibility, deletion.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
@@ -22,25 +22,21 @@ use crate::page::{Listing, Page};
 /// A document.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow, Serialize, Deserialize)]
 pub struct Document {
-    /// Id.
     pub id: String,
-    /// Owner.
     pub tenant_id: String,
-    /// The dataset it is in.
     pub dataset_id: String,
     /// Name as uploaded.
     pub file_name: String,
     /// Title found in the file.
     pub title: Option<String>,
-    /// Media type.
     pub mime_type: String,
-    /// Length of the source.
+    /// Size of the source in bytes.
     pub size_bytes: i64,
     /// SHA-256 of the source.
     pub blob_hash: String,
     /// SHA-256 of the normalised text.
     pub text_hash: Option<String>,
-    /// Address it came from or names itself.
+    /// Address that it was fetched from or that it states itself.
     pub url: Option<String>,
     /// Publication time as the document states it.
     pub published_at: Option<String>,
@@ -48,13 +44,13 @@ pub struct Document {
     pub source: String,
     /// `pending`, `parsing`, `embedding`, `stored`, `indexed` or `error`.
     pub status: String,
-    /// Whether searches see it.
+    /// Whether searches return it.
     pub enabled: bool,
     /// Stable code of the failure.
     pub error_code: Option<String>,
     /// One sentence about the failure.
     pub error_message: Option<String>,
-    /// JSON object of the user.
+    /// User-defined JSON object.
     pub metadata: String,
     /// Override of the dataset's setting.
     pub chunk_size: Option<i64>,
@@ -64,43 +60,42 @@ pub struct Document {
     pub parse_type: Option<String>,
     /// Override of the dataset's setting.
     pub parser_engine: Option<String>,
-    /// Engine that read it.
+    /// Engine that parsed it.
     pub engine: Option<String>,
     /// JSON array of sentences.
     pub warnings: String,
-    /// Chunks that can be searched.
+    /// Number of chunks that can be searched.
     pub chunks_count: i64,
-    /// Chunks of the running ingestion.
+    /// Number of chunks of the running ingestion.
     pub chunks_total: i64,
-    /// Of those, embedded so far.
+    /// Number of those that are embedded.
     pub chunks_embedded: i64,
     /// Log position from which on it is in both indexes.
     pub ready_seq: i64,
-    /// Its last ingestion job.
+    /// Id of its last ingestion job.
     pub job_id: String,
     /// The caller's own id for it, unique in the dataset.
     pub external_id: Option<String>,
-    /// The archive or message that holds it.
+    /// Archive or message that contains it.
     pub parent_id: Option<String>,
-    /// How deep it is in there; 0 for a file that was uploaded itself.
+    /// Nesting depth; 0 for a file that was uploaded itself.
     pub depth: i64,
-    /// 1, and one more each time other bytes take its place.
+    /// 1, incremented each time its bytes are replaced.
     pub version: i64,
     /// JSON array of other names under which the same bytes were uploaded.
     pub aliases: String,
-    /// When the running ingestion began to embed.
+    /// Time at which the running ingestion began to embed.
     pub embedding_since: Option<Time>,
     /// The last page with text, where the format has pages and the file was parsed.
     #[serde(default)]
     pub pages: Option<i64>,
     /// Time of upload.
     pub created_on: Time,
-    /// Time of the last change.
     pub updated_on: Time,
 }
 
 impl Document {
-    /// The state as callers see it: `disabled` when switched off, and `embedding` until both indexes have caught up.
+    /// Returns the state as callers see it: `disabled` when switched off, and `embedding` until both indexes have caught up.
     #[must_use]
     pub fn shown_status(&self) -> &str {
         match self.status.as_str() {
@@ -110,7 +105,7 @@ impl Document {
         }
     }
 
-    /// Percentage from facts: 10 once parsing began, then 15 to 95 by chunks embedded, 100 when searchable or failed for good.
+    /// Returns the progress in percent: 10 once parsing began, then 15 to 95 by chunks embedded, 100 when searchable or failed for good.
     #[must_use]
     pub fn progress(&self) -> i64 {
         match self.status.as_str() {
@@ -122,7 +117,7 @@ impl Document {
         }
     }
 
-    /// Seconds until its chunks are embedded, from the pace so far; `None` when it is not embedding or there is no pace yet.
+    /// Returns the seconds until its chunks are embedded, from the rate so far; `None` when it is not embedding or there is no rate yet.
     #[must_use]
     pub fn eta_seconds(&self, now: Time) -> Option<f64> {
         let since = self
@@ -135,7 +130,7 @@ impl Document {
         })
     }
 
-    /// The user's metadata.
+    /// Returns the user-defined metadata.
     ///
     /// # Errors
     /// When the row is damaged.
@@ -143,7 +138,7 @@ impl Document {
         Ok(serde_json::from_str(&self.metadata)?)
     }
 
-    /// A document that no row stands for, to try what its file would become.
+    /// Creates a document without a row, to preview the ingestion of its file.
     pub(crate) fn unsaved(
         clock: &Clock,
         dataset: &datasets::Dataset,
@@ -191,7 +186,7 @@ impl Document {
         }
     }
 
-    /// Its own settings.
+    /// Returns its own chunking settings.
     #[must_use]
     pub fn chunk_settings(&self) -> ChunkSettings {
         ChunkSettings {
@@ -202,7 +197,7 @@ impl Document {
         }
     }
 
-    /// The event that tells its state.
+    /// Returns the event that reports its state.
     #[must_use]
     pub fn changed(&self) -> Event {
         Event::DocumentChanged {
@@ -225,7 +220,7 @@ macro_rules! columns {
     };
 }
 
-/// A document to add; its bytes are stored already.
+/// A document to add, whose bytes are already stored.
 #[derive(Debug, Clone)]
 pub struct NewDocument {
     /// Name with extension.
@@ -234,9 +229,9 @@ pub struct NewDocument {
     pub mime_type: String,
     /// The stored bytes.
     pub stored: Stored,
-    /// Title, where the caller knows it better than the file.
+    /// Title that overrides the one in the file.
     pub title: Option<String>,
-    /// Address it came from.
+    /// Address that it was fetched from.
     pub url: Option<String>,
     /// `upload`, `website_crawl`, `published_content` or `competitor_research`.
     pub source: &'static str,
@@ -248,7 +243,7 @@ pub struct NewDocument {
     pub external_id: Option<String>,
 }
 
-/// A stored source as the constant that it is.
+/// Returns a stored source as a `'static` constant.
 pub(crate) fn known_source(source: &str) -> &'static str {
     ["website_crawl", "published_content", "competitor_research"]
         .into_iter()
@@ -256,16 +251,16 @@ pub(crate) fn known_source(source: &str) -> &'static str {
         .unwrap_or("upload")
 }
 
-/// What happens when the bytes of an upload are in the dataset already, under another name.
+/// Handling of an upload whose bytes are in the dataset already, under another name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnDuplicate {
-    /// The document that has them stays as it is, and nothing is added.
+    /// Keeps the existing document unchanged and adds nothing.
     Skip,
-    /// The same, and it remembers the new name.
+    /// Same as `Skip`, and records the new name as an alias.
     Link,
-    /// The document that has them takes the new name, metadata and settings.
+    /// Updates the existing document with the new name, metadata and settings.
     Replace,
-    /// There are two documents.
+    /// Adds a second document.
     #[default]
     Keep,
 }
@@ -287,12 +282,12 @@ impl std::str::FromStr for OnDuplicate {
     }
 }
 
-/// How an upload meets what is there.
+/// Treatment of existing documents by an upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UploadPolicy {
     /// For identical bytes under another name.
     pub on_duplicate: OnDuplicate,
-    /// Whether a file of the same name is a new version of the document that has it.
+    /// Whether a file with the name of an existing document is a new version of it.
     pub versions: bool,
 }
 
@@ -308,14 +303,14 @@ impl Default for UploadPolicy {
 /// A document after an upload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Added {
-    /// The document that has the bytes now.
+    /// Document that has the bytes now.
     pub document: Document,
     /// `created`, `replaced` (a new version of a document that was there), `unchanged` (the same bytes under the same name), `skipped` or
     /// `linked` (the same bytes under another name).
     pub outcome: &'static str,
 }
 
-/// Adds documents and queues their ingestion, all or none; once this returns, nothing of it can be lost.
+/// Adds documents and enqueues their ingestion, all or none; once this returns, nothing of it can be lost.
 ///
 /// # Errors
 /// `dataset_not_found`, `metadata_invalid`, `file_name_invalid`, `external_id_invalid`, and those of [`ChunkSettings::check`].
@@ -327,7 +322,7 @@ pub async fn add(
     meeting: UploadPolicy,
 ) -> Result<Vec<Added>> {
     caller.need_write(dataset_id)?;
-    // File systems write accents as one character or as two; it is one name.
+    // File systems write an accented letter as one character or as two; both are the same name.
     for document in &mut new {
         if !is_nfc(&document.file_name) {
             document.file_name = document.file_name.nfc().collect();
@@ -359,7 +354,7 @@ pub async fn add(
         }
     }
     let mut tx = app.db.begin().await?;
-    // Two uploads cannot both find that a name is free.
+    // Prevents two uploads from both finding that a name is free.
     index_log::lock_dataset(&mut tx, caller.tenant(), dataset_id).await?;
     let mut added = Vec::with_capacity(new.len());
     for document in new {
@@ -383,7 +378,7 @@ pub async fn add(
 /// Adds a document, or replaces the one with its external id, in the transaction that causes it.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub(crate) async fn add_in(
     app: &App,
     tx: &mut Tx,
@@ -398,10 +393,10 @@ pub(crate) async fn add_in(
         .document)
 }
 
-/// Removes a document in the transaction that causes it; one that is gone already needs nothing.
+/// Removes a document in the transaction that causes it; does nothing when it is gone already.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub(crate) async fn remove_in(app: &App, tx: &mut Tx, tenant_id: &str, id: &str) -> Result<()> {
     if let Some(document) = load_in(tx, tenant_id, id).await? {
         remove(app, tx, &document).await?;
@@ -409,7 +404,7 @@ pub(crate) async fn remove_in(app: &App, tx: &mut Tx, tenant_id: &str, id: &str)
     Ok(())
 }
 
-/// The document with an external id in a dataset.
+/// Returns the document with an external id in a dataset.
 pub(crate) async fn by_external_in(
     tx: &mut Tx,
     tenant_id: &str,
@@ -423,11 +418,11 @@ pub(crate) async fn by_external_in(
     .await
 }
 
-/// Takes a page of a document out of search in the transaction that causes it; the caller replaces the document. Until then no job of it stores
-/// anything, since what that read still has the page.
+/// Removes a page of a document from search in the transaction that causes it; the caller then replaces the document. Until then no job of the document
+/// stores anything, since its input still contains the page.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub(crate) async fn remove_page_in(tx: &mut Tx, document: &Document, page: i64) -> Result<()> {
     index_log::lock_dataset(tx, &document.tenant_id, &document.dataset_id).await?;
     let chunks: Vec<(String, String)> = tx
@@ -457,7 +452,7 @@ pub(crate) async fn remove_page_in(tx: &mut Tx, document: &Document, page: i64) 
 /// Hides a document from searches, or shows it again, in the transaction that causes it.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub(crate) async fn switch_in(
     app: &App,
     tx: &mut Tx,
@@ -601,7 +596,7 @@ async fn meet(
     })
 }
 
-/// Gives a document other bytes, and the names and settings that came with them. What was searchable stays so until the new version is complete.
+/// Replaces the bytes of a document, with the name and settings of the upload. The old version stays searchable until the new one is complete.
 async fn replace(app: &App, tx: &mut Tx, there: &Document, new: &NewDocument) -> Result<Added> {
     let turns = group(&there.dataset_id, new);
     let job_id = enqueue(app, tx, &there.tenant_id, turns, &there.id).await?;
@@ -614,7 +609,7 @@ async fn replace(app: &App, tx: &mut Tx, there: &Document, new: &NewDocument) ->
     } else {
         new.metadata.to_string()
     };
-    // The job of the version before would only do the same again.
+    // The job of the previous version would only repeat the work.
     tx.execute(
         "UPDATE jobs SET cancel_requested = TRUE WHERE tenant_id = $1 AND id = $2 AND status IN ('queued', 'running')",
         args![&there.tenant_id, &there.job_id],
@@ -662,7 +657,7 @@ async fn replace(app: &App, tx: &mut Tx, there: &Document, new: &NewDocument) ->
     })
 }
 
-/// With whom a document's job takes turns: its dataset, and rows with their folder, so that a million of them leave the other records their turns.
+/// Returns the group with which a document's job takes turns: its dataset, or for rows their folder, so that a million rows do not delay other records.
 fn group<'a>(dataset_id: &'a str, new: &'a NewDocument) -> &'a str {
     match &new.external_id {
         Some(id) if new.mime_type == row_blocks::MIME => row_blocks::folder_of(id),
@@ -670,10 +665,10 @@ fn group<'a>(dataset_id: &'a str, new: &'a NewDocument) -> &'a str {
     }
 }
 
-/// Leaves the embeddings of a document whose words can be found to a job of their own, in the group of its folder's embeddings.
+/// Leaves the embeddings of a document that keyword search already finds to a separate job, in the group of its folder's embeddings.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub(crate) async fn embed_later(app: &App, document: &Document) -> Result<()> {
     let folder = document
         .external_id
@@ -698,7 +693,7 @@ pub(crate) async fn embed_later(app: &App, document: &Document) -> Result<()> {
             args![&job_id, &document.tenant_id, &document.id, &document.job_id],
         )
         .await?;
-    // Otherwise a later version has a job already.
+    // Otherwise a later version already has a job.
     if ours == 1 {
         app.commit(tx).await?;
     }
@@ -731,17 +726,17 @@ async fn enqueue(
     .await
 }
 
-/// Makes the files inside an archive or a message documents of their own: new ones are added, changed ones replaced, missing ones removed.
+/// Stores the files inside an archive or a message as documents of their own: adds new ones, replaces changed ones, removes missing ones.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub(crate) async fn set_children(
     app: &App,
     parent: &Document,
     new: Vec<NewDocument>,
 ) -> Result<()> {
     if new.is_empty() {
-        // Most files hold no others, and never did.
+        // Most files contain no others, and never did.
         let (before,): (i64,) = app
             .db
             .one(
@@ -755,7 +750,7 @@ pub(crate) async fn set_children(
     }
     let mut tx = app.db.begin().await?;
     index_log::lock_dataset(&mut tx, &parent.tenant_id, &parent.dataset_id).await?;
-    // It was read before a long step: by now it may be gone, replaced, hidden or described otherwise.
+    // The parent was read before a long step: by now it may be deleted, replaced, hidden or have other metadata.
     let now = load_in(&mut tx, &parent.tenant_id, &parent.id).await?;
     let Some(parent) = now.filter(|now| now.job_id == parent.job_id) else {
         return Ok(());
@@ -796,7 +791,7 @@ async fn children(tx: &mut Tx, parent: &Document) -> Result<Vec<Document>> {
     .await
 }
 
-/// A document with everything inside it, itself first.
+/// Returns a document with all documents inside it, itself first.
 async fn descendants(tx: &mut Tx, document: &Document) -> Result<Vec<Document>> {
     let mut found = vec![document.clone()];
     let mut next = 0;
@@ -807,7 +802,7 @@ async fn descendants(tx: &mut Tx, document: &Document) -> Result<Vec<Document>> 
     Ok(found)
 }
 
-/// A document that the caller may see.
+/// Returns a document that the caller may see.
 ///
 /// # Errors
 /// `dataset_not_found`, `document_not_found`.
@@ -831,7 +826,7 @@ pub async fn get(app: &App, caller: &Caller, dataset_id: &str, id: &str) -> Resu
         .ok_or_else(missing)
 }
 
-/// There is no such document, or none that the caller may know of.
+/// Returns the error for a document that does not exist or that the caller may not know of.
 pub(crate) fn missing() -> Error {
     Error::not_found(
         "document_not_found",
@@ -839,7 +834,7 @@ pub(crate) fn missing() -> Error {
     )
 }
 
-/// A document by id alone, for jobs.
+/// Returns a document by id alone, for jobs.
 pub(crate) async fn load(db: &Db, tenant_id: &str, id: &str) -> Result<Option<Document>> {
     db.optional(
         concat!(
@@ -852,7 +847,7 @@ pub(crate) async fn load(db: &Db, tenant_id: &str, id: &str) -> Result<Option<Do
     .await
 }
 
-/// The same inside a transaction.
+/// Same as [`load`], inside a transaction.
 pub(crate) async fn load_in(tx: &mut Tx, tenant_id: &str, id: &str) -> Result<Option<Document>> {
     tx.optional(
         concat!(
@@ -865,7 +860,7 @@ pub(crate) async fn load_in(tx: &mut Tx, tenant_id: &str, id: &str) -> Result<Op
     .await
 }
 
-/// Documents of a dataset in the order of their ids, inside a transaction.
+/// Returns documents of a dataset ordered by id, inside a transaction.
 pub(crate) async fn page_in(
     tx: &mut Tx,
     tenant_id: &str,
@@ -880,7 +875,7 @@ pub(crate) async fn page_in(
     .await
 }
 
-/// Writes a row as it is.
+/// Inserts a row unchanged.
 pub(crate) async fn insert_row(tx: &mut Tx, d: &Document) -> Result<()> {
     tx.execute(
         concat!(
@@ -900,7 +895,7 @@ pub(crate) async fn insert_row(tx: &mut Tx, d: &Document) -> Result<()> {
     Ok(())
 }
 
-/// Documents of a dataset, oldest first.
+/// Lists the documents of a dataset, oldest first.
 ///
 /// # Errors
 /// `dataset_not_found`.
@@ -922,10 +917,10 @@ pub async fn list(
     Ok(page.listing(rows, |d| d.id.clone()))
 }
 
-/// Documents that searches see and that have a text: id, name and hash of the text, in the order of their ids.
+/// Returns id, name and text hash of visible documents with a text, ordered by id.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub(crate) async fn texts_after(
     app: &App,
     tenant_id: &str,
@@ -941,7 +936,7 @@ pub(crate) async fn texts_after(
         .await
 }
 
-/// Queues the ingestion of a document again, unless a queued job is about to do it.
+/// Enqueues the ingestion of a document again, unless a queued job is about to do it.
 pub(crate) async fn queue(
     app: &App,
     tx: &mut Tx,
@@ -975,18 +970,17 @@ pub(crate) async fn queue(
     Ok(())
 }
 
-/// What to change about a document.
+/// A partial change of a document.
 #[derive(Debug, Clone, Default)]
 pub struct DocumentPatch {
-    /// Whether searches see it.
+    /// Whether searches return it.
     pub enabled: Option<bool>,
-    /// Parse and embed it again with the dataset's current settings.
+    /// Whether to parse and embed it again with the dataset's current settings.
     pub re_ingest: bool,
-    /// New metadata.
     pub metadata: Option<serde_json::Value>,
 }
 
-/// Switches a document on or off, changes its metadata, or ingests it again. What was searchable stays so until the new version is complete.
+/// Switches a document on or off, changes its metadata, or ingests it again. The old version stays searchable until the new one is complete.
 ///
 /// # Errors
 /// `document_not_found`, `metadata_invalid`.
@@ -1026,7 +1020,7 @@ pub async fn update(
     get(app, caller, dataset_id, id).await
 }
 
-/// Logs changes of a document's chunks, each in the log of its set; gives the position in the set that is searched.
+/// Logs changes of a document's chunks, each in the log of its set, and returns the position in the live set.
 async fn log(tx: &mut Tx, document: &Document, ops: Vec<(String, Op, String)>) -> Result<i64> {
     let live = index_log::lock_dataset(tx, &document.tenant_id, &document.dataset_id)
         .await?
@@ -1046,7 +1040,7 @@ async fn log(tx: &mut Tx, document: &Document, ops: Vec<(String, Op, String)>) -
     Ok(seq)
 }
 
-/// Hidden chunks leave both indexes and come back from their rows; the flag itself is effective at the next query.
+/// Shows or hides a document. Hidden chunks leave both indexes and are restored from their rows; the flag itself is effective at the next query.
 async fn switch(app: &App, tx: &mut Tx, document: &Document, enabled: bool) -> Result<()> {
     index_log::lock_dataset(tx, &document.tenant_id, &document.dataset_id).await?;
     let chunks: Vec<(String, String)> = tx
@@ -1084,7 +1078,7 @@ async fn switch(app: &App, tx: &mut Tx, document: &Document, enabled: bool) -> R
     Ok(())
 }
 
-/// Removes a document, what is inside it, and their chunks for good; gives the number of chunks. Effective at the next query.
+/// Removes a document, the documents inside it, and their chunks for good, and returns the number of chunks. Effective at the next query.
 ///
 /// # Errors
 /// `document_not_found`.
@@ -1101,7 +1095,7 @@ async fn remove(app: &App, tx: &mut Tx, document: &Document) -> Result<i64> {
     let mut removed = 0;
     index_log::lock_dataset(tx, &document.tenant_id, &document.dataset_id).await?;
     let family = descendants(tx, document).await?;
-    // Jobs before documents and the counter of events, in the order in which embedding holds them.
+    // Jobs before documents and the event counter, in the lock order of embedding.
     for member in &family {
         tx.execute(
             "UPDATE jobs SET cancel_requested = TRUE WHERE tenant_id = $1 AND id = $2 AND status IN ('queued', 'running')",
@@ -1156,7 +1150,7 @@ async fn remove(app: &App, tx: &mut Tx, document: &Document) -> Result<i64> {
     Ok(removed)
 }
 
-/// A change of state during ingestion; absent values stay.
+/// A change of state during ingestion; absent values stay unchanged.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Progress {
     pub status: &'static str,
@@ -1165,7 +1159,7 @@ pub(crate) struct Progress {
     pub chunks_embedded: Option<i64>,
 }
 
-/// Records progress of a document's job and tells it; `false` when the document is gone, or another job has it by now.
+/// Records progress of a document's job and publishes it; `false` when the document is gone, or another job owns it by now.
 pub(crate) async fn progress(
     app: &App,
     tx: &mut Tx,
@@ -1189,7 +1183,7 @@ pub(crate) async fn progress(
     Ok(true)
 }
 
-/// Marks documents as indexed whose log entries both indexes have applied, and tells it; gives their number.
+/// Marks documents as indexed when both indexes have applied their log entries, publishes it, and returns their number.
 pub(crate) async fn mark_indexed(app: &App, dataset_id: &str, applied: i64) -> Result<usize> {
     let (waiting,): (i64,) = app
         .db
@@ -1215,16 +1209,16 @@ pub(crate) async fn mark_indexed(app: &App, dataset_id: &str, applied: i64) -> R
     Ok(rows.len())
 }
 
-/// What a re-index set going.
+/// Result of a re-index request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reindex {
-    /// Documents queued.
+    /// Number of documents queued.
     pub jobs_queued: i64,
     /// Estimate from the number of chunks and the speed measured in this process, at least 1 when anything was queued.
     pub estimated_minutes: i64,
 }
 
-/// Queues every document of a dataset for ingestion with the current settings.
+/// Enqueues every document of a dataset for ingestion with the current settings.
 ///
 /// # Errors
 /// `dataset_not_found`.
@@ -1255,10 +1249,10 @@ pub async fn reindex(app: &App, caller: &Caller, id: &str) -> Result<Reindex> {
     })
 }
 
-/// Lets the document of a job that runs again wait for it.
+/// Resets the document of a job that runs again to pending.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub(crate) async fn waits_again(
     app: &App,
     tx: &mut Tx,
@@ -1278,10 +1272,10 @@ pub(crate) async fn waits_again(
     Ok(())
 }
 
-/// Waits until documents, and what is inside them, can be found or have failed; `false` when that takes longer than `patience`.
+/// Waits until documents, and the documents inside them, are searchable or have failed; `false` when that takes longer than `patience`.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub async fn settled(
     app: &App,
     caller: &Caller,
@@ -1304,18 +1298,18 @@ pub async fn settled(
         if left.is_zero() {
             return Ok(false);
         }
-        // Not more than ten looks a second, however often something happens.
+        // At most ten checks a second, however many commits there are.
         tokio::time::sleep(Duration::from_millis(100).min(left)).await;
         let pause = left.min(Duration::from_secs(1));
-        // Another process may do the work and ring no bell here.
+        // Another process may do the work, which sends no commit signal here.
         let _ = tokio::time::timeout(pause, commits_seen.changed()).await;
     }
 }
 
-/// Documents of a dataset by id with everything inside them, in no particular order.
+/// Returns documents of a dataset by id with all documents inside them, in no particular order.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub async fn with_parts(
     app: &App,
     caller: &Caller,
@@ -1343,10 +1337,10 @@ pub async fn with_parts(
     Ok(found)
 }
 
-/// Documents of a dataset by id, in no particular order; ids that are gone are left out.
+/// Returns documents of a dataset by id, in no particular order; missing ids are left out.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub async fn by_ids(
     app: &App,
     caller: &Caller,

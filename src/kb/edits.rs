@@ -1,5 +1,5 @@
-//! What people change about chunks by hand: other words, hidden, added. An edit is bound to the text that it changed and is applied again
-//! whenever the document is ingested; when that text is gone, the edit is kept and listed as orphaned.
+//! Manual edits of chunks: rewritten, hidden, added. An edit is bound to the text that it changed and is applied again whenever the document is
+//! ingested; when that text is gone, the edit is kept and listed as orphaned.
 
 use cairn_models::Priority;
 use serde::{Deserialize, Serialize};
@@ -15,45 +15,43 @@ use crate::kb::embeddings;
 use crate::kb::index_log::{self, Op};
 use crate::kb::{Chunk, builds, chunks, datasets, documents};
 
-/// Longest content of a chunk that is written by hand, in bytes.
+/// Maximum length of manually written content, in bytes.
 pub const MAX_CONTENT: usize = 64 << 10;
 
-/// An edit.
+/// A manual edit of a chunk.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow, Serialize, Deserialize)]
 pub struct Edit {
-    /// Id.
     pub id: String,
-    /// SHA-256 of the parsed content that was changed; `None`: the chunk was added.
+    /// SHA-256 of the parsed content that was changed; `None` for an added chunk.
     pub anchor_hash: Option<String>,
-    /// Which of several chunks with that content, from 0.
+    /// Index among several chunks with that content, from 0.
     pub occurrence: i64,
-    /// The parsed content.
+    /// Parsed content that was changed.
     pub anchor_text: Option<String>,
-    /// What stands in its place; `None`: as parsed.
+    /// Content in its place; `None` keeps the parsed one.
     pub content: Option<String>,
-    /// Whether searches see it.
+    /// Whether searches return the chunk.
     pub enabled: bool,
-    /// Of an added chunk: the ordinal after which it stands.
+    /// For an added chunk: the ordinal after which it is inserted.
     pub after_ordinal: Option<i64>,
-    /// Whether the text that was changed is gone from the document.
+    /// Whether the changed text is gone from the document.
     pub orphaned: bool,
-    /// Time of the last change.
     pub updated_on: Time,
 }
 
 const OF_DOCUMENT: &str = "SELECT id, anchor_hash, occurrence, anchor_text, content, enabled, after_ordinal, orphaned, updated_on FROM kb_chunk_edits
      WHERE tenant_id = $1 AND document_id = $2 ORDER BY updated_on, id";
 
-/// The key by which a parsed content is found again.
+/// Returns the key by which parsed content is found again.
 #[must_use]
 pub fn anchor(content: &str) -> String {
     embeddings::text_hash("", content)
 }
 
-/// Edits of a document, oldest first.
+/// Returns the edits of a document, oldest first.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub(crate) async fn of_document(
     app: &App,
     tenant_id: &str,
@@ -62,7 +60,7 @@ pub(crate) async fn of_document(
     app.db.all(OF_DOCUMENT, args![tenant_id, document_id]).await
 }
 
-/// The same inside a transaction.
+/// Same as [`of_document`], inside a transaction.
 pub(crate) async fn of_document_in(
     tx: &mut Tx,
     tenant_id: &str,
@@ -71,7 +69,7 @@ pub(crate) async fn of_document_in(
     tx.all(OF_DOCUMENT, args![tenant_id, document_id]).await
 }
 
-/// Writes a row as it is.
+/// Inserts a row unchanged.
 pub(crate) async fn insert_row(
     tx: &mut Tx,
     tenant_id: &str,
@@ -99,7 +97,7 @@ pub(crate) async fn insert_row(
     Ok(())
 }
 
-/// Edits of a document that the caller may see, oldest first.
+/// Lists the edits of a document that the caller may see, oldest first.
 ///
 /// # Errors
 /// `document_not_found`.
@@ -114,12 +112,12 @@ pub async fn list(
     of_document(app, caller.tenant(), document_id).await
 }
 
-/// A change of a chunk; absent fields stay.
+/// A partial change of a chunk; absent fields stay unchanged.
 #[derive(Debug, Clone, Default)]
 pub struct ChunkPatch {
     /// New content, at most [`MAX_CONTENT`] bytes.
     pub content: Option<String>,
-    /// Whether searches see it.
+    /// Whether searches return it.
     pub enabled: Option<bool>,
 }
 
@@ -133,7 +131,7 @@ fn check(content: &str) -> Result<()> {
     Ok(())
 }
 
-/// How often a change is made anew because somebody else changed the same place meanwhile.
+/// Maximum number of attempts at a change that conflicts with concurrent ones.
 const TRIES: usize = 5;
 
 fn too_often() -> Error {
@@ -143,12 +141,12 @@ fn too_often() -> Error {
     )
 }
 
-/// Changes a chunk; searches see it as soon as the indexes have applied it, well within a second.
+/// Changes a chunk. Searches reflect the change as soon as the indexes have applied it, well within a second.
 ///
-/// The chunk after one that is hidden or rewritten no longer repeats its end: what was taken out is in no other chunk.
+/// A chunk that follows a hidden or rewritten one no longer repeats its end, so that no other chunk contains the removed text.
 ///
 /// # Errors
-/// `chunk_not_found`, `chunk_content_invalid`; `chunk_changed` when others change the chunk all the time.
+/// `chunk_not_found`, `chunk_content_invalid`; `chunk_changed` when concurrent changes keep conflicting.
 pub async fn update(
     app: &App,
     caller: &Caller,
@@ -169,7 +167,7 @@ pub async fn update(
     Err(too_often())
 }
 
-/// A chunk and its neighbours among those that were parsed.
+/// A chunk and its neighbours among the parsed chunks.
 #[derive(Debug, PartialEq)]
 struct Place {
     chunk: Chunk,
@@ -211,7 +209,7 @@ impl Place {
         })
     }
 
-    /// Whether it is still so, in a transaction that holds the dataset.
+    /// Returns whether the rows are unchanged, in a transaction that has locked the dataset.
     async fn stands(&self, tx: &mut Tx, tenant_id: &str) -> Result<bool> {
         let chunk = &self.chunk;
         let near = || args![tenant_id, &chunk.document_id, &chunk.set_id, chunk.ordinal];
@@ -222,13 +220,13 @@ impl Place {
     }
 }
 
-/// Whether what the file says there must not be read in the overlap of the chunk after it.
+/// Returns whether the next chunk must not repeat the file's text of this one in its overlap.
 fn is_withheld(chunk: &Chunk) -> bool {
     chunk.origin != "added" && (!chunk.enabled || chunk.origin == "edited")
 }
 
-/// Takes out of a parsed chunk what it repeats of the one before it, when that is hidden or rewritten. Returns whether anything was taken out; the chunk
-/// has to be measured then.
+/// Removes the overlap of a parsed chunk with the previous one, when that is hidden or rewritten. Returns whether anything was removed; the chunk has
+/// to be measured again then.
 pub(crate) fn trim(chunk: &mut Chunk, previous: Option<&Chunk>) -> bool {
     let is_shown = chunk.origin == "parsed" && chunk.enabled;
     match previous.filter(|previous| is_shown && is_withheld(previous)) {
@@ -237,7 +235,7 @@ pub(crate) fn trim(chunk: &mut Chunk, previous: Option<&Chunk>) -> bool {
     }
 }
 
-/// Takes the overlap out of a parsed chunk, which is what stands before a byte of the text. Returns whether there was any.
+/// Removes the overlap of a parsed chunk, which is its text before a byte offset. Returns whether there was any.
 pub(crate) fn start_at(chunk: &mut Chunk, byte: i64) -> bool {
     let repeated = usize::try_from(byte - chunk.start_byte).unwrap_or(0);
     let Some((overlap, own)) = chunk.content.split_at_checked(repeated) else {
@@ -256,7 +254,7 @@ pub(crate) fn start_at(chunk: &mut Chunk, byte: i64) -> bool {
     true
 }
 
-/// Makes a change; `None` when somebody else changed the place since it was read.
+/// Applies a change; `None` on a concurrent change of the same place.
 async fn change(
     app: &App,
     caller: &Caller,
@@ -317,7 +315,7 @@ async fn change(
         )
         .await?;
     } else {
-        // As parsed again: nothing is left of the edit.
+        // Equal to the parsed chunk again: the edit is obsolete.
         tx.execute(
             "DELETE FROM kb_chunk_edits WHERE tenant_id = $1 AND document_id = $2 AND anchor_hash = $3 AND occurrence = $4",
             args![caller.tenant(), &chunk.document_id, anchor(&parsed.content), parsed.occurrence],
@@ -340,7 +338,7 @@ async fn change(
     Ok(Some(chunk))
 }
 
-/// Adds a chunk that stands in no file, after the chunk of that ordinal or at the end.
+/// Adds a chunk that is not part of the file, after the chunk with that ordinal or at the end.
 ///
 /// # Errors
 /// `document_not_found`, `text_not_ready`, `chunk_content_invalid`.
@@ -377,7 +375,7 @@ const AT: &str = concat!(
     " FROM kb_chunks WHERE tenant_id = $1 AND document_id = $2 AND set_id = $3 AND ordinal = $4"
 );
 
-/// Adds a chunk after an ordinal; `None` when somebody else changed the place since it was read.
+/// Adds a chunk after an ordinal; `None` on a concurrent change of the same place.
 async fn insert_after(
     app: &App,
     caller: &Caller,
@@ -423,7 +421,7 @@ async fn insert_after(
     Ok(Some(chunk))
 }
 
-/// An added chunk without its ordinal and measures: it stands where the chunk before it ends.
+/// Returns an added chunk without its ordinal and measures. It is located at the end of the chunk before it.
 pub(crate) fn added(
     document: &documents::Document,
     set_id: &str,
@@ -481,7 +479,7 @@ pub(crate) fn added(
     }
 }
 
-/// Begins a change of a chunk. Refused when another generation became the one that is searched since the chunk was read.
+/// Begins a change of a chunk. Fails when another generation became the live one since the chunk was read.
 async fn begin(app: &App, caller: &Caller, chunk: &Chunk) -> Result<Tx> {
     let mut tx = app.db.begin().await?;
     let live = index_log::lock_dataset(&mut tx, caller.tenant(), &chunk.dataset_id).await?;
@@ -494,10 +492,10 @@ async fn begin(app: &App, caller: &Caller, chunk: &Chunk) -> Result<Tx> {
     Ok(tx)
 }
 
-/// Takes back what was done by hand: removes an added chunk (`None`), or gives a parsed one its own text and visibility back.
+/// Reverts manual changes: removes an added chunk (`None`), or restores the text and visibility of a parsed one.
 ///
 /// # Errors
-/// `chunk_not_found`; `chunk_not_edited` for a chunk that nobody changed.
+/// `chunk_not_found`; `chunk_not_edited` for an unchanged chunk.
 pub async fn take_back(
     app: &App,
     caller: &Caller,
@@ -557,10 +555,10 @@ pub async fn take_back(
         .map(Some)
 }
 
-/// Forgets an edit whose text is gone.
+/// Deletes an orphaned edit.
 ///
 /// # Errors
-/// `edit_not_found`; `edit_in_use` for one that is applied: change its chunk instead.
+/// `edit_not_found`; `edit_in_use` for an edit that is applied: change its chunk instead.
 pub async fn forget(
     app: &App,
     caller: &Caller,
@@ -588,7 +586,7 @@ pub async fn forget(
     }
 }
 
-/// Notes which edits found their text.
+/// Records which edits found their text.
 pub(crate) async fn note(tx: &mut Tx, tenant_id: &str, edits: &[(String, bool)]) -> Result<()> {
     for (id, orphaned) in edits {
         tx.execute(
@@ -609,7 +607,7 @@ struct Parsed {
     occurrence: i64,
 }
 
-/// What the file says where a chunk stands, and which of several chunks with this content it is.
+/// Returns the file's text at a chunk, and the index of the chunk among those with that content.
 async fn parsed_content(app: &App, caller: &Caller, chunk: &Chunk) -> Result<Parsed> {
     if chunk.origin == "added" {
         return Ok(Parsed {
@@ -642,7 +640,7 @@ async fn parsed_content(app: &App, caller: &Caller, chunk: &Chunk) -> Result<Par
     })
 }
 
-/// Counts the tokens of a chunk, hashes it, and embeds it when that text has no embedding yet.
+/// Counts the tokens of a chunk, hashes it, and embeds it when its text has no embedding yet.
 async fn measured(app: &App, caller: &Caller, chunk: &mut Chunk) -> Result<Option<Vec<f32>>> {
     let dataset = datasets::settings(app, caller, &chunk.dataset_id).await?;
     let embedder = app.embedder_of(&dataset.embedding_model).await?;
@@ -660,14 +658,14 @@ async fn measured(app: &App, caller: &Caller, chunk: &mut Chunk) -> Result<Optio
     if known.is_some() {
         return Ok(None);
     }
-    // The passage form, as in ingestion; a single text, so nobody waits long.
+    // The passage form, as in ingestion. It is a single text, so the wait is short.
     let vectors = app
         .embed_with(embedder, vec![chunk.indexed_text()], Priority::Bulk)
         .await?;
     Ok(vectors.into_iter().next())
 }
 
-/// Stores the embedding, logs the change and commits; the document counts as indexed again once both indexes have it.
+/// Stores the embedding, logs the change and commits. The document counts as indexed again once both indexes have it.
 async fn finish(
     app: &App,
     caller: &Caller,
@@ -694,7 +692,7 @@ async fn finish(
     Ok(())
 }
 
-/// Stores the embedding of a chunk, unless it is known already (`None`).
+/// Stores the embedding of a chunk; does nothing for a known one (`None`).
 async fn keep_embedding(
     app: &App,
     tx: &mut Tx,

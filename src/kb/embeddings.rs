@@ -1,4 +1,4 @@
-//! Embeddings as rows of their own, found by the hash of the text that they are of: what is embedded once is never embedded again.
+//! Embeddings as separate rows, keyed by the hash of their text: a text is embedded only once.
 
 use cairn_models::Embedder;
 use sha2::{Digest, Sha256};
@@ -8,7 +8,7 @@ use crate::clock::Time;
 use crate::db::{Tx, args};
 use crate::error::{Error, Result};
 
-/// Counts and hashes a chunk whose words are not those of the file.
+/// Counts the tokens of a chunk whose content differs from the file, and hashes it.
 ///
 /// # Errors
 /// When the tokenizer refuses the text.
@@ -23,7 +23,7 @@ pub(crate) fn measure(embedder: &dyn Embedder, chunk: &mut Chunk) -> Result<()> 
     Ok(())
 }
 
-/// SHA-256 over context and content, kept apart by a byte that no text holds.
+/// Returns the SHA-256 of context and content, separated by a byte that no text contains.
 #[must_use]
 pub fn text_hash(context: &str, content: &str) -> String {
     let mut hasher = Sha256::new();
@@ -33,7 +33,7 @@ pub fn text_hash(context: &str, content: &str) -> String {
     hex::encode(hasher.finalize())
 }
 
-/// Stores an embedding; one that is there already stays.
+/// Stores an embedding, unless it is stored already.
 pub(crate) async fn store(
     tx: &mut Tx,
     tenant_id: &str,
@@ -52,7 +52,7 @@ pub(crate) async fn store(
     Ok(())
 }
 
-/// A vector from the bytes that [`store`] stores.
+/// Decodes a vector from the bytes written by [`store`].
 pub(crate) fn vector_of(bytes: &[u8]) -> Vec<f32> {
     let (floats, _) = bytes.as_chunks::<4>();
     floats.iter().map(|b| f32::from_le_bytes(*b)).collect()

@@ -6,27 +6,27 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 
-/// A condition.
+/// A filter condition.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(untagged, deny_unknown_fields)]
 #[schema(no_recursion)]
 pub enum Filter {
-    /// All of them hold.
+    /// All conditions hold.
     And {
-        /// Conditions.
+        /// Conditions that have to hold.
         and: Vec<Filter>,
     },
-    /// At least one of them holds.
+    /// At least one condition holds.
     Or {
-        /// Conditions.
+        /// Conditions of which one has to hold.
         or: Vec<Filter>,
     },
-    /// It does not hold.
+    /// The condition does not hold.
     Not {
-        /// The condition.
+        /// Negated condition.
         not: Box<Filter>,
     },
-    /// A comparison.
+    /// A comparison of a field with a value.
     Is(Comparison),
 }
 
@@ -34,35 +34,35 @@ pub enum Filter {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Comparison {
-    /// Name of the field; dots lead into nested objects.
+    /// Name of the field; dots address nested objects.
     pub field: String,
-    /// How to compare.
+    /// Comparison operator.
     pub op: Operator,
-    /// What with; a list for `in` and `nin`, true or false for `exists`.
+    /// Value to compare with: a list for `in` and `nin`, true or false for `exists`.
     #[serde(default)]
     pub value: Value,
 }
 
-/// How to compare. A field that is absent satisfies only `ne`, `nin` and `exists: false`. A field that holds a list satisfies
-/// `eq`, `in` and the orderings when one of its items does.
+/// Comparison operator. An absent field satisfies only `ne`, `nin` and `exists: false`. A field that holds a list satisfies `eq`, `in` and the
+/// orderings when one of its items does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Operator {
-    /// Equal.
+    /// Equal to the value.
     Eq,
-    /// Not equal.
+    /// Not equal to the value.
     Ne,
-    /// Equal to one of a list.
+    /// Equal to one item of a list.
     In,
-    /// Equal to none of a list.
+    /// Equal to no item of a list.
     Nin,
-    /// Greater; numbers by value, strings by character.
+    /// Greater than the value; numbers by value, strings by character.
     Gt,
-    /// Greater or equal.
+    /// Greater than or equal to the value.
     Gte,
-    /// Less.
+    /// Less than the value.
     Lt,
-    /// Less or equal.
+    /// Less than or equal to the value.
     Lte,
     /// A string that contains the value, ignoring case, or a list that has it as an item.
     Contains,
@@ -70,16 +70,16 @@ pub enum Operator {
     Exists,
 }
 
-/// Deepest nesting of a filter.
+/// Maximum nesting depth of a filter.
 const DEPTH: usize = 16;
-/// Most values that a filter compares with, those of lists counted one by one.
+/// Maximum number of values in a filter; items of lists count one by one.
 const SIZE: usize = 1000;
 
 impl Filter {
-    /// Reads a filter from JSON and checks its shape.
+    /// Parses a filter from JSON and validates its shape.
     ///
     /// # Errors
-    /// `filter_invalid` says what would have been right.
+    /// `filter_invalid`, whose message names what was expected.
     pub fn read(value: &Value) -> Result<Self> {
         let filter: Self = serde_json::from_value(value.clone()).map_err(|_| {
             Error::invalid(
@@ -132,7 +132,7 @@ impl Filter {
         }
     }
 
-    /// Whether it asks for something that only a chunk has, not its document.
+    /// Returns whether the filter refers to a field of chunks, not of documents.
     #[must_use]
     pub fn asks_chunks(&self) -> bool {
         match self {
@@ -144,7 +144,7 @@ impl Filter {
         }
     }
 
-    /// Whether a chunk of a document may satisfy it, as far as the document tells; and whether one may not.
+    /// Returns whether a chunk of a document may satisfy the filter, judging by the document alone, and whether one may fail it.
     #[must_use]
     pub fn may_hold(&self, document: &Value) -> (bool, bool) {
         match self {
@@ -168,7 +168,7 @@ impl Filter {
         }
     }
 
-    /// What `field:value` in a query means: the field contains the value, ignoring case, or is that number or truth value.
+    /// Returns the filter for `field:value` in a query: the field contains the value, ignoring case, or equals that number or truth value.
     #[must_use]
     pub fn typed(field: &str, value: &str) -> Self {
         let is = |op, value| {
@@ -185,7 +185,7 @@ impl Filter {
         Self::Or { or }
     }
 
-    /// The first comparison that an object fails, for an explanation; `None` when it holds.
+    /// Returns the first comparison that an object fails, for explanations; `None` when the filter holds.
     #[must_use]
     pub fn failing(&self, object: &Value) -> Option<Self> {
         match self {
@@ -196,7 +196,7 @@ impl Filter {
         }
     }
 
-    /// Whether an object satisfies it.
+    /// Returns whether an object satisfies the filter.
     #[must_use]
     pub fn holds(&self, object: &Value) -> bool {
         match self {
@@ -248,7 +248,7 @@ impl Comparison {
     }
 }
 
-/// Fields of hits themselves.
+/// Built-in fields of hits.
 const BUILT_IN: [&str; 11] = [
     "$documentId",
     "$fileName",
@@ -263,10 +263,10 @@ const BUILT_IN: [&str; 11] = [
     "$page",
 ];
 
-/// Refuses a field with a dollar that is none of the built-in ones.
+/// Rejects fields that begin with a dollar and are not built in.
 ///
 /// # Errors
-/// `field_unknown` lists them.
+/// `field_unknown`, whose message lists the built-in ones.
 pub fn known_field(field: &str) -> Result<()> {
     if field.starts_with('$') && !BUILT_IN.contains(&field) {
         return Err(Error::invalid(
@@ -277,7 +277,7 @@ pub fn known_field(field: &str) -> Result<()> {
     Ok(())
 }
 
-/// The value of a field that is there and not null; dots lead into nested objects.
+/// Returns the value of a field that is present and not null; dots address nested objects.
 #[must_use]
 pub fn value_at<'a>(object: &'a Value, field: &str) -> Option<&'a Value> {
     let nested = || {
@@ -288,12 +288,12 @@ pub fn value_at<'a>(object: &'a Value, field: &str) -> Option<&'a Value> {
     object.get(field).or_else(nested).filter(|v| !v.is_null())
 }
 
-/// Fields of hits themselves begin with a dollar; these belong to the chunk.
+/// Returns whether a built-in field, which begins with a dollar, belongs to the chunk.
 fn is_of_chunk(field: &str) -> bool {
     matches!(field, "$heading" | "$page")
 }
 
-/// Numbers are equal by value (1 and 1.0), times as moments, everything else as JSON.
+/// Returns whether two values are equal: numbers by value (1 and 1.0), times as instants, everything else as JSON.
 fn same(a: &Value, b: &Value) -> bool {
     a == b || compare(a, b) == Some(std::cmp::Ordering::Equal)
 }
@@ -312,7 +312,7 @@ fn compare(a: &Value, b: &Value) -> Option<std::cmp::Ordering> {
     }
 }
 
-/// A number without fraction; above 2^53 a binary fraction does not hold all of them.
+/// Returns a number without fraction; above 2^53 a binary fraction does not represent all of them.
 fn whole(number: &serde_json::Number) -> Option<i128> {
     number
         .as_i64()
@@ -320,7 +320,7 @@ fn whole(number: &serde_json::Number) -> Option<i128> {
         .or_else(|| number.as_u64().map(i128::from))
 }
 
-/// The moment that a text names: a time of RFC 3339 in any offset, or a day, which begins at midnight UTC.
+/// Parses an instant: a time of RFC 3339 in any offset, or a day, which begins at midnight UTC.
 fn moment(text: &str) -> Option<DateTime<Utc>> {
     if text.as_bytes().get(4) != Some(&b'-') {
         return None;

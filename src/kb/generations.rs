@@ -1,8 +1,8 @@
-//! Generations of a dataset: a choice of model and chunking, built beside the one that is searched, compared with it, switched to in one
-//! transaction, and switched back from. Each generation has its own set of chunks, with its own log and its own place in both indexes.
+//! Generations of a dataset: combinations of model and chunking. Each is built beside the live one, compared with it, switched to in one transaction,
+//! and switched back from. Each generation has its own set of chunks, with its own log and its own part of both indexes.
 //!
-//! While a set is not searched it follows the documents: whatever is uploaded, replaced or edited is built for it too, and what is deleted or
-//! switched off leaves every set in the same transaction.
+//! A set that is not searched follows the documents: uploads, replacements and edits are built for it too, and a document that is deleted or switched
+//! off leaves every set in the same transaction.
 
 use std::sync::Arc;
 
@@ -15,46 +15,43 @@ use crate::events::{self, Event};
 use crate::kb::datasets::{self, ChunkSettings, Dataset};
 use crate::kb::{builds, documents, index_log, ingestion};
 
-/// A generation.
+/// A generation of a dataset.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct Generation {
-    /// Its set of chunks.
+    /// Set of its chunks.
     pub set_id: String,
-    /// The dataset.
     pub dataset_id: String,
-    /// From 1.
+    /// Number, from 1.
     pub number: i64,
     /// `building`, `live` or `previous`.
     pub status: String,
     /// `local` or `openai`.
     pub embedding_provider: String,
-    /// Model of its vectors.
     pub embedding_model: String,
-    /// Length of its vectors.
+    /// Dimensions of its vectors.
     pub vector_size: i64,
-    /// Most tokens of a chunk.
+    /// Maximum number of tokens of a chunk.
     pub chunk_size: i64,
-    /// Tokens repeated from the chunk before.
+    /// Tokens repeated from the previous chunk.
     pub chunk_overlap: i64,
     /// `NAIVE`, `MARKDOWN` or `MANUAL`.
     pub parse_type: String,
     /// `NODE_NATIVE` or `DOCLING`.
     pub parser_engine: String,
-    /// Where `MANUAL` cuts.
+    /// Delimiter at which `MANUAL` splits.
     pub delimiter: String,
-    /// Last entry of its log.
+    /// Last position of its log.
     pub log_seq: i64,
-    /// When it was begun.
     pub created_on: Time,
-    /// Last time it became, or ceased to be, the one that is searched.
+    /// Time at which it last became, or ceased to be, the live one.
     pub switched_on: Option<Time>,
-    /// Documents that it has in their current version.
+    /// Number of documents that it has in their current version.
     pub documents_ready: i64,
-    /// Documents that it should have.
+    /// Number of documents that it should have.
     pub documents_total: i64,
-    /// Documents that could not be built with its settings.
+    /// Number of documents that could not be built with its settings.
     pub documents_failed: i64,
-    /// Chunks that it has.
+    /// Number of its chunks.
     pub chunks: i64,
 }
 
@@ -82,7 +79,7 @@ macro_rules! select {
     };
 }
 
-/// The settings of the generations of a dataset, without their counts (they are 0): for paths that must not pay for counting.
+/// Returns the settings of a dataset's generations without their counts (they are 0): for paths that must not pay for counting.
 async fn settings(app: &App, tenant_id: &str, dataset_id: &str) -> Result<Vec<Generation>> {
     app.db
         .all(
@@ -97,7 +94,7 @@ async fn settings(app: &App, tenant_id: &str, dataset_id: &str) -> Result<Vec<Ge
         .await
 }
 
-/// Generations of a dataset, oldest first.
+/// Lists the generations of a dataset, oldest first.
 ///
 /// # Errors
 /// `dataset_not_found`.
@@ -106,7 +103,7 @@ pub async fn list(app: &App, caller: &Caller, dataset_id: &str) -> Result<Vec<Ge
     all(app, caller, dataset_id).await
 }
 
-/// The same for whoever may change them.
+/// Same as [`list`], for callers that may change them.
 async fn all(app: &App, caller: &Caller, dataset_id: &str) -> Result<Vec<Generation>> {
     datasets::settings(app, caller, dataset_id).await?;
     app.db
@@ -130,7 +127,7 @@ fn numbered(all: Vec<Generation>, number: i64) -> Result<Generation> {
     })
 }
 
-/// A dataset with the settings and chunks of one of its generations.
+/// Returns a dataset with the settings and chunks of one of its generations.
 ///
 /// # Errors
 /// `generation_not_found`.
@@ -139,7 +136,7 @@ pub async fn at(app: &App, caller: &Caller, dataset: &Dataset, number: i64) -> R
     Ok(applied(dataset, &numbered(all, number)?))
 }
 
-/// Seconds until a building generation has every document, from the speed of embedding measured in this process.
+/// Returns the seconds until a building generation has every document, from the speed of embedding measured in this process.
 #[must_use]
 pub fn eta_seconds(app: &App, generation: &Generation, live_chunks: i64) -> Option<f64> {
     let left =
@@ -150,7 +147,7 @@ pub fn eta_seconds(app: &App, generation: &Generation, live_chunks: i64) -> Opti
     })
 }
 
-/// The settings of a generation, in the place of its dataset's.
+/// Returns a dataset with the settings of a generation in place of its own.
 pub(crate) fn applied(dataset: &Dataset, generation: &Generation) -> Dataset {
     Dataset {
         embedding_provider: generation.embedding_provider.clone(),
@@ -168,18 +165,17 @@ pub(crate) fn applied(dataset: &Dataset, generation: &Generation) -> Dataset {
     }
 }
 
-/// What differs from the settings of the dataset; absent fields stay.
+/// Differences from the settings of the dataset; absent fields stay unchanged.
 #[derive(Debug, Clone, Default)]
 pub struct NewGeneration {
-    /// How documents are cut.
     pub chunk_settings: ChunkSettings,
-    /// Where `MANUAL` cuts.
+    /// Delimiter at which `MANUAL` splits.
     pub delimiter: Option<String>,
-    /// Model of its vectors; the one that this installation is configured for when absent.
+    /// Embedding model; the configured one of this installation when absent.
     pub embedding_model: Option<String>,
 }
 
-/// Begins to build a generation. The dataset is searched as it is meanwhile.
+/// Starts building a generation. Searches use the live one meanwhile.
 ///
 /// # Errors
 /// `dataset_not_found`, `generation_exists` while another one is being built, `model_mismatch`, those of [`ChunkSettings::check`].
@@ -255,7 +251,7 @@ pub async fn build(
     get(app, caller, dataset_id, number).await
 }
 
-/// The job: one document for one set.
+/// Runs the build job of one document for one set.
 pub(crate) async fn build_document(
     app: &Arc<App>,
     tenant_id: &str,
@@ -273,13 +269,13 @@ pub(crate) async fn build_document(
         .iter()
         .find(|g| g.set_id == set_id && g.status != "live")
     else {
-        // Removed, or searched by now: then ingestion itself keeps it.
+        // Removed, or live by now: then ingestion itself maintains it.
         return Ok(());
     };
     ingestion::build(app, &applied(&dataset, generation), &document, cancel).await
 }
 
-/// Notes that a document could not be built, so that the generation need not wait for it.
+/// Records that a document could not be built, so that the generation need not wait for it.
 pub(crate) async fn failed(
     app: &App,
     tenant_id: &str,
@@ -299,7 +295,7 @@ pub(crate) async fn failed(
     Ok(())
 }
 
-/// Why a generation cannot be switched to yet; `None` when it can.
+/// Returns why a generation cannot be switched to yet; `None` when it can.
 fn obstacle(app: &App, generation: &Generation) -> Option<String> {
     let left =
         generation.documents_total - generation.documents_ready - generation.documents_failed;
@@ -313,10 +309,10 @@ fn obstacle(app: &App, generation: &Generation) -> Option<String> {
     None
 }
 
-/// Makes a generation the one that is searched, in one transaction; the one before is kept and can be switched back to.
+/// Makes a generation the live one, in one transaction. The previous one is kept and can be switched back to.
 ///
 /// # Errors
-/// `generation_not_found`, `generation_live`, `generation_not_ready` with what is missing.
+/// `generation_not_found`, `generation_live`, `generation_not_ready` with the reason.
 pub async fn switch(
     app: &App,
     caller: &Caller,
@@ -338,7 +334,7 @@ pub async fn switch(
     let set_id = generation.set_id.as_str();
     let mut tx = app.db.begin().await?;
     index_log::lock_dataset(&mut tx, tenant_id, dataset_id).await?;
-    // A change that the generation has not taken up yet would be lost: once it is searched, nothing builds it aside any more.
+    // A change that is not built yet would be lost: build jobs do nothing for the live generation.
     let waiting: Option<(i64,)> = tx
         .optional(
             "SELECT COUNT(*) FROM jobs WHERE tenant_id = $1 AND group_id = $2 AND kind = 'build' AND status IN ('queued', 'running') AND payload LIKE $3",
@@ -394,7 +390,7 @@ pub async fn switch(
         ],
     )
     .await?;
-    // The set that is left has every document as it is; it follows from now on.
+    // The replaced set has every document in its current version; it follows the documents from now on.
     tx.execute(
         "DELETE FROM kb_generation_documents WHERE tenant_id = $1 AND set_id IN ($2, $3)",
         args![tenant_id, set_id, &before],
@@ -421,7 +417,7 @@ pub async fn switch(
     get(app, caller, dataset_id, number).await
 }
 
-/// Removes a generation that is not searched, with its chunks; its indexes go when they notice.
+/// Removes a generation that is not live, with its chunks; its indexes are removed later.
 ///
 /// # Errors
 /// `generation_not_found`, `generation_live`.
@@ -456,10 +452,10 @@ async fn drop_set(tx: &mut Tx, tenant_id: &str, set_id: &str) -> Result<()> {
     Ok(())
 }
 
-/// Removes generations that were left before a time; gives their number.
+/// Removes generations that were switched away from before a given time, and returns their number.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub async fn prune(app: &App, before: Time) -> Result<usize> {
     let old: Vec<(String, String)> = app
         .db

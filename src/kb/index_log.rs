@@ -1,16 +1,16 @@
-//! The log from which both indexes follow: every change to what is searchable, in order, written in the transaction of the change.
+//! The log that both indexes follow: every change of searchable content, in order, written in the transaction of the change.
 
 use crate::db::{Db, Tx, args};
 use crate::error::Result;
 
-/// What happened to a chunk.
+/// Kind of a change of a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Op {
-    /// It can be found by words.
+    /// Its text is available to keyword search.
     Text,
-    /// Its embedding is there.
+    /// Its embedding is stored.
     Vector,
-    /// It is gone or hidden.
+    /// It is deleted or hidden.
     Delete,
 }
 
@@ -24,23 +24,22 @@ impl Op {
     }
 }
 
-/// An entry.
+/// An entry of the log.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct Entry {
     /// Position in the dataset's log, from 1, without gaps.
     pub seq: i64,
     /// `text`, `vector` or `delete`.
     pub op: String,
-    /// The chunk.
     pub chunk_id: String,
 }
 
-/// Takes a dataset for a change of its chunks, until the commit, and gives the set that is searched; `None` when the dataset is gone. Every transaction
-/// that changes chunks, or what searches read of documents, begins with this: changes of one dataset, and switches of its generation, come one
-/// after the other, and each gives the dataset another version.
+/// Locks a dataset for a change of its chunks, until the commit, and returns the live set; `None` when the dataset is gone. Every transaction that
+/// changes chunks, or document fields that searches read, begins with this: changes of one dataset, and switches of its generation, are serialised, and
+/// each increments the version of the dataset.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub async fn lock_dataset(
     tx: &mut Tx,
     tenant_id: &str,
@@ -55,11 +54,11 @@ pub async fn lock_dataset(
     Ok(live.map(|(set,)| set))
 }
 
-/// Appends entries to the log of a set and gives the position of the last one (the set's current position when there are none).
-/// The caller holds the dataset, so positions appear in commit order.
+/// Appends entries to the log of a set and returns the position of the last one (the set's current position when there are none). The caller has locked
+/// the dataset, so positions appear in commit order.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub async fn append(tx: &mut Tx, set_id: &str, entries: &[(Op, String)]) -> Result<i64> {
     let count = i64::try_from(entries.len()).unwrap_or(i64::MAX);
     let row: Option<(i64,)> = tx
@@ -79,43 +78,39 @@ pub async fn append(tx: &mut Tx, set_id: &str, entries: &[(Op, String)]) -> Resu
     Ok(last)
 }
 
-/// Entries after a position, oldest first.
+/// Returns the entries after a position, oldest first.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub async fn after(db: &Db, set_id: &str, seq: i64, limit: i64) -> Result<Vec<Entry>> {
     db.all("SELECT seq, op, chunk_id FROM kb_index_log WHERE dataset_id = $1 AND seq > $2 ORDER BY seq LIMIT $3", args![set_id, seq, limit]).await
 }
 
-/// A set as the indexers see it: the chunks of one generation of a dataset.
+/// A set as seen by the indexers: the chunks of one generation of a dataset.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct Head {
-    /// The set.
+    /// Id of the set.
     pub id: String,
-    /// Its dataset.
     pub dataset_id: String,
-    /// Whether it is the one that is searched.
+    /// Whether it is the live set.
     pub live: bool,
-    /// Its owner.
     pub tenant_id: String,
-    /// Its keyword analysis.
+    /// Language of its keyword analysis.
     pub language: String,
-    /// Its embedding model.
     pub embedding_model: String,
-    /// Length of its vectors.
+    /// Dimensions of its vectors.
     pub vector_size: i64,
-    /// Its generation.
     pub generation: i64,
-    /// Last entry of its log.
+    /// Last position of its log.
     pub log_seq: i64,
-    /// First entry still kept; 0 when the log is empty.
+    /// First position still kept; 0 when the log is empty.
     pub first_seq: i64,
 }
 
-/// Every set of the installation with the extent of its log.
+/// Returns every set of the installation with the extent of its log.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub async fn heads(db: &Db) -> Result<Vec<Head>> {
     db.all(
         "SELECT g.set_id AS id, g.dataset_id, g.set_id = d.live_set AS live, g.tenant_id, d.language, g.embedding_model, g.vector_size, g.number AS generation, g.log_seq,
@@ -126,10 +121,10 @@ pub async fn heads(db: &Db) -> Result<Vec<Head>> {
     .await
 }
 
-/// Removes entries that every index has long applied: all but the last `keep` of each dataset. An index that is further behind is built anew.
+/// Removes entries that every index has long applied: all but the last `keep` of each dataset. An index that is further behind is rebuilt.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub async fn prune(db: &Db, keep: i64) -> Result<u64> {
     db.execute("DELETE FROM kb_index_log WHERE seq <= (SELECT g.log_seq FROM kb_generations g WHERE g.set_id = kb_index_log.dataset_id) - $1", args![keep]).await
 }

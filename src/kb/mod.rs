@@ -1,4 +1,4 @@
-//! The knowledge base: datasets, documents and chunks with their rules and SQL, their ingestion, and the log from which the indexes follow.
+//! The knowledge base: datasets, documents and chunks with their rules and SQL, their ingestion, and the log that the indexes follow.
 
 pub(crate) mod builds;
 pub mod chunks;

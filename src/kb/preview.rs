@@ -1,4 +1,4 @@
-//! What chunks a file would have under other settings, without storing anything.
+//! Previews of the chunks of a file under other settings, without storing anything.
 
 use std::path::Path;
 
@@ -12,10 +12,10 @@ use crate::kb::ingestion::{self, Prepared};
 use crate::kb::parser::Parsed;
 use crate::kb::{Dataset, Document, documents};
 
-/// The chunks of a document that is there, and the names of the files inside it.
+/// Returns the chunks of an existing document, and the names of the files inside it.
 ///
 /// # Errors
-/// `document_not_found`; those of [`ChunkSettings::check`]; as the parser says of the file.
+/// `document_not_found`; those of [`ChunkSettings::check`]; those of the parser.
 pub async fn of_document(
     app: &App,
     caller: &Caller,
@@ -31,10 +31,10 @@ pub async fn of_document(
     cut(app, &dataset, &document, parsed).await
 }
 
-/// The chunks of a file that is no document's.
+/// Returns the chunks of a file that belongs to no document.
 ///
 /// # Errors
-/// As [`of_document`].
+/// Those of [`of_document`].
 pub async fn of_file(
     app: &App,
     caller: &Caller,
@@ -53,7 +53,7 @@ pub async fn of_file(
     cut(app, &dataset, &document, parsed).await
 }
 
-/// A document with the settings to try.
+/// Returns a document with the settings to try.
 fn tried(
     mut document: Document,
     dataset: &Dataset,
@@ -88,7 +88,7 @@ async fn cut(
         .iter()
         .map(|c| c.file_name.clone())
         .collect();
-    // What the file gives by itself, without the edits of a document.
+    // The chunks of the file alone, without the edits of a document.
     let prepared = ingestion::unedited(app, dataset, document, parsed).await?;
     Ok((prepared, parts))
 }

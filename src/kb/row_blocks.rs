@@ -1,4 +1,4 @@
-//! Blocks of rows as documents: folders of data write their rows as files of such lines, one for up to 500 rows, which are ingested like other files.
+//! Blocks of rows as documents: data folders write their rows to files with one line per row and up to 500 rows, which are ingested like other files.
 
 use cairn_ingest::document::{Page, normalise};
 use serde::{Deserialize, Serialize};
@@ -8,31 +8,30 @@ use super::Chunk;
 use crate::auth::Area;
 use crate::error::Result;
 
-/// Type of a block's file: a line of JSON for each row.
+/// Media type of a block's file: a line of JSON for each row.
 pub(crate) const MIME: &str = "application/vnd.cairn.rows+jsonl";
 
-/// A line of such a file.
+/// A line of a block's file.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Line {
     /// Position of the row.
     pub position: i64,
-    /// Its id.
     pub id: String,
-    /// What of it is searched.
+    /// Searchable text of the row.
     pub text: String,
 }
 
-/// The folder in such an id.
+/// Returns the folder in the external id of a block.
 pub(crate) fn folder_of(external_id: &str) -> &str {
     external_id
         .split_once('~')
         .map_or(external_id, |(id, _)| id)
 }
 
-/// Reads the file of a block.
+/// Parses the file of a block.
 ///
 /// # Errors
-/// When it is damaged.
+/// When the file is damaged.
 pub(crate) fn parsed(bytes: &[u8]) -> Result<cairn_ingest::Document> {
     let mut document = cairn_ingest::Document {
         engine: "rows".to_owned(),
@@ -69,7 +68,7 @@ pub(crate) fn parsed(bytes: &[u8]) -> Result<cairn_ingest::Document> {
     Ok(document)
 }
 
-/// The metadata of a hit: that of its document, and for a row also the row's id.
+/// Returns the metadata of a hit: that of its document, and for a row also the row's id.
 ///
 /// # Errors
 /// When the metadata is damaged.

@@ -1,7 +1,7 @@
-//! The text of a document as retrieval may show it: without chunks that are hidden, with what people wrote in the place of what they replaced. Every reader
-//! that is no management of the document itself (citations, the tools of the Model Context Protocol) goes through here.
+//! The text of a document as retrieval may show it: without hidden chunks, and with manual edits in place of the text that they replace. Every reader
+//! outside of document management (citations, the tools of the Model Context Protocol) uses this module.
 //!
-//! Places stay those of the file's text, so that a citation of a passage leads to it whatever is hidden around it.
+//! Positions are those of the file's text, so that a citation of a passage leads to it whatever is hidden around it.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -12,35 +12,34 @@ use crate::db::args;
 use crate::error::{Error, Result};
 use crate::kb::{Dataset, Document, datasets, documents};
 
-/// A text in parts.
+/// A text in visible parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VisibleText {
     parts: Vec<Part>,
-    /// Characters of the file's text.
+    /// Length of the file's text in characters.
     length: usize,
 }
 
-/// A part that is shown.
+/// A visible part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Part {
-    /// Characters of the file's text for which it stands.
+    /// Range of the file's text that it represents, in characters.
     place: Range<usize>,
-    /// What is shown there.
+    /// Visible text of that range.
     text: String,
-    /// Whether that is the file's own text, character by character.
+    /// Whether the text is the file's own, character by character.
     own: bool,
     /// Line of the file on which it begins, from 1.
     line: usize,
 }
 
-/// A line that is shown.
+/// A visible line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line<'t> {
     /// Number in the file, from 1.
     pub number: usize,
-    /// Where it begins, in characters of the file's text.
+    /// Start, in characters of the file's text.
     pub start: usize,
-    /// Its text.
     pub text: &'t str,
 }
 
@@ -51,13 +50,13 @@ struct Row {
     end_byte: i64,
     enabled: bool,
     origin: String,
-    /// Of chunks that people wrote.
+    /// Content of manually written chunks.
     content: Option<String>,
 }
 
 impl VisibleText {
-    /// Takes out of a text what its chunks, in their order, say is hidden. What stands in no chunk is shown only if it is blank: it may be text that was
-    /// removed.
+    /// Removes hidden content from a text, given the rows of its chunks in order. Text outside of all chunks is shown only if it is blank: it may be
+    /// text that was removed.
     fn of(text: &str, rows: &[Row]) -> Result<Self> {
         let mut reader = Reader {
             text,
@@ -89,7 +88,7 @@ impl VisibleText {
             {
                 parts.push(blank);
             }
-            // What it repeats from the chunk before was shown there, or hidden.
+            // Text repeated from the previous chunk was shown there, or hidden.
             let Some(mut own) = reader.to(end).ok_or_else(damaged)? else {
                 continue;
             };
@@ -114,19 +113,19 @@ impl VisibleText {
         })
     }
 
-    /// Characters of the file's text, which all places count.
+    /// Returns the length of the file's text in characters, the unit of all positions.
     #[must_use]
     pub fn length(&self) -> usize {
         self.length
     }
 
-    /// What is shown of a range of the file's text.
+    /// Returns the visible text of a range of the file's text.
     #[must_use]
     pub fn slice(&self, range: Range<usize>) -> String {
         let mut shown = String::new();
         for part in &self.parts {
             let meets = part.place.start < range.end && part.place.end > range.start;
-            // What was added between two places is read with the one before.
+            // Text added between two positions belongs to the one before.
             let is_between = part.place.is_empty()
                 && (range.start < part.place.start || part.place.start == 0)
                 && part.place.start <= range.end;
@@ -144,7 +143,7 @@ impl VisibleText {
         shown
     }
 
-    /// Whether the whole of a range is the file's own text, and nothing of it hidden or replaced.
+    /// Returns whether a whole range is the file's own text, with nothing hidden or replaced.
     #[must_use]
     pub fn is_whole(&self, range: &Range<usize>) -> bool {
         let shown: usize = self
@@ -159,7 +158,7 @@ impl VisibleText {
         shown == range.len()
     }
 
-    /// All that is shown, and a function that tells where a range of its characters stands in the file's text.
+    /// Returns all visible text, and a function that maps a range of its characters to the file's text.
     pub fn joined(&self) -> (String, impl Fn(Range<usize>) -> Range<usize> + use<>) {
         let mut all = String::new();
         let mut places: Vec<(usize, Range<usize>, bool)> = Vec::new();
@@ -189,9 +188,9 @@ impl VisibleText {
         (all, place)
     }
 
-    /// The lines that are shown. A line that is interrupted by something hidden is shown in parts.
+    /// Returns the visible lines. A line interrupted by hidden text is returned in parts.
     pub fn lines(&self) -> impl Iterator<Item = Line<'_>> {
-        // Parts that follow each other in the file share the line between them.
+        // Adjacent parts of the file share the line between them.
         self.parts.iter().flat_map(|part| {
             let (mut number, mut start) = (part.line, part.place.start);
             part.text.split('\n').map(move |text| {
@@ -214,7 +213,7 @@ fn damaged() -> Error {
     Error::internal("a chunk is not a span of its document")
 }
 
-/// Reads a text forwards, and counts its characters and lines.
+/// Reads a text forwards, counting characters and lines.
 struct Reader<'t> {
     text: &'t str,
     byte: usize,
@@ -223,7 +222,7 @@ struct Reader<'t> {
 }
 
 impl Reader<'_> {
-    /// The part from here to a byte offset; `None` inside when there is none, outside when the offset is none.
+    /// Returns the part from here to a byte offset. The inner option is `None` when the part is empty, the outer one when the offset is invalid.
     fn to(&mut self, byte: usize) -> Option<Option<Part>> {
         if byte <= self.byte {
             return Some(None);
@@ -242,7 +241,7 @@ impl Reader<'_> {
     }
 }
 
-/// A document that retrieval may show to a caller: not hidden, in a dataset that the caller may search.
+/// Returns a document that retrieval may show to a caller: not hidden, in a dataset that the caller may search.
 ///
 /// # Errors
 /// `scope_missing`, `document_not_found`; also for a document that is switched off.
@@ -262,7 +261,7 @@ pub async fn document(
     }
 }
 
-/// The visible text of a document.
+/// Returns the visible text of a document.
 ///
 /// # Errors
 /// Those of [`document`]; `text_not_ready` before the first successful parse.
@@ -282,7 +281,7 @@ pub async fn text(
     Ok((document, shown(app, &dataset, hash, rows).await?))
 }
 
-/// What is hidden and replaced in some documents of a dataset, to read their texts one by one.
+/// Hidden and replaced parts of some documents of a dataset, to read their texts one by one.
 #[derive(Debug)]
 pub(crate) struct Texts(HashMap<String, Vec<Row>>);
 
@@ -290,15 +289,15 @@ impl Texts {
     /// Reads the chunks of documents.
     ///
     /// # Errors
-    /// As the database says.
+    /// Those of the database.
     pub(crate) async fn of(app: &App, dataset: &Dataset, ids: &[String]) -> Result<Self> {
         rows(app, dataset, ids).await.map(Self)
     }
 
-    /// The visible text of one of them, by the hash of its text. Whether it is switched off is left to the caller.
+    /// Returns the visible text of one of the documents, by the hash of its text. The caller checks whether the document is switched off.
     ///
     /// # Errors
-    /// As the blob store says.
+    /// Those of the blob store.
     pub(crate) async fn take(
         &mut self,
         app: &App,
@@ -320,7 +319,7 @@ async fn shown(app: &App, dataset: &Dataset, hash: String, rows: Vec<Row>) -> Re
     .await?
 }
 
-/// The chunks of documents in the set that is searched, in order.
+/// Returns the chunks of documents in the live set, in order.
 async fn rows(app: &App, dataset: &Dataset, ids: &[String]) -> Result<HashMap<String, Vec<Row>>> {
     let mut all: Vec<(i64, Row)> = app
         .db

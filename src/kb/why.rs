@@ -1,4 +1,4 @@
-//! One sentence about why a document is, or is not, searchable.
+//! Explains in one sentence why a document is, or is not, searchable.
 
 use crate::app::App;
 use crate::auth::{Caller, Scope};
@@ -8,7 +8,7 @@ use crate::jobs;
 use crate::kb::{Document, datasets, documents};
 use crate::search::states::Index;
 
-/// The answer.
+/// Searchability of a document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Why {
     /// Whether keyword search finds it.
@@ -18,11 +18,11 @@ pub struct Why {
     /// Stable code: `searchable`, `disabled`, `chunks_disabled`, `queued`, `waiting_for_retry`, `no_worker`, `parsing`, `embedding`, `indexing`,
     /// `index_failing`, `cancelled`, or the code of the failure.
     pub code: String,
-    /// One sentence.
+    /// Explanation in one sentence.
     pub reason: String,
 }
 
-/// Says why a document is, or is not, searchable.
+/// Explains why a document is, or is not, searchable.
 ///
 /// # Errors
 /// `document_not_found`.
@@ -37,7 +37,8 @@ pub async fn explain(app: &App, caller: &Caller, dataset_id: &str, id: &str) -> 
             args![caller.tenant(), id, &set_id],
         )
         .await?;
-    // A first ingestion is findable by words from its first exchange on; an earlier version by both until the new one is there.
+    // During a first ingestion, keyword search finds the document from its first exchange on. During a later one, both indexes find the earlier version
+    // until the new one is there.
     let (keyword, _) = app.indexes.positions(&set_id);
     let has_version = document.text_hash.is_some();
     let by_words = document.enabled

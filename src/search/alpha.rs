@@ -1,8 +1,8 @@
-//! How much the vectors weigh when the request does not say: as much as the model knows of the language.
+//! Default weight of the vectors: higher the better the model knows the language.
 //!
-//! A model embeds words that its vocabulary lacks from letters, and then its cosines say little; BM25 does not mind. How well the vocabulary
-//! knows a text is measured without labels ([`cairn_models::Tokens::vocabulary_fit`]): letters per piece of the query and of a sample of the dataset. The
-//! weight depends on nothing else, so the score of a chunk does not depend on other candidates.
+//! A model embeds words that its vocabulary lacks from letters, and then its cosines carry little information; BM25 is unaffected. How well the
+//! vocabulary covers a text is measured without labels ([`cairn_models::Tokens::vocabulary_fit`]): letters per piece of the query and of a sample of
+//! the dataset. The weight depends on nothing else, so the score of a chunk does not depend on other candidates.
 
 use std::sync::Arc;
 
@@ -13,26 +13,26 @@ use crate::kb::Dataset;
 
 /// Weight of the vectors where the model knows the language. On the English collections measured, nDCG@10 is flat between 0.5 and 0.7.
 pub const KNOWN: f32 = 0.6;
-/// Weight of the vectors where it knows nothing of it.
+/// Weight of the vectors where the model does not know the language.
 pub const UNKNOWN: f32 = 0.1;
-/// Letters per piece up to which a text counts as unknown, and from which as known. Measured with an English model on `XQuAD` (median of queries, of paragraphs): English 4.4
-/// and 4.5; German, Spanish and Romanian, whose vectors help, 2.6 to 2.8; Turkish and Vietnamese, whose vectors harm, 2.1 to 2.2; Greek, Russian, Arabic, Hindi
-/// 1.0 to 1.1.
+/// Letters per piece up to which a text counts as unknown, and from which as known. Measured with an English model on `XQuAD` (median of queries, of
+/// paragraphs): English 4.4 and 4.5; German, Spanish and Romanian, whose vectors help, 2.6 to 2.8; Turkish and Vietnamese, whose vectors harm, 2.1 to
+/// 2.2; Greek, Russian, Arabic, Hindi 1.0 to 1.1.
 const VOCABULARY_FIT: (f32, f32) = (2.1, 2.6);
-/// Chunks of a dataset by which its language is judged.
+/// Number of chunks sampled to judge the language of a dataset.
 const SAMPLE: i64 = 48;
 
-/// A weight, and why it is that.
+/// A weight and its reason.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Weight {
-    /// Of the vectors, 0 to 1.
+    /// Weight of the vectors, 0 to 1.
     pub alpha: f32,
-    /// In one sentence.
+    /// Reason in one sentence.
     pub reason: String,
 }
 
 impl Weight {
-    /// What a request says; the general one when it says nothing.
+    /// Returns the weight of a request, or the general one when the request has none.
     #[must_use]
     pub fn named(alpha: Option<f32>) -> Self {
         let alpha = alpha.unwrap_or(KNOWN);
@@ -43,13 +43,13 @@ impl Weight {
     }
 }
 
-/// The weight for a query, where neither the request nor the dataset has one.
+/// Returns the weight for a query, where neither the request nor the dataset has one.
 ///
 /// # Errors
-/// As the model's tokenizer or the database says.
+/// Those of the model's tokenizer and the database.
 pub async fn automatic_alpha(app: &Arc<App>, dataset: &Dataset, query: &str) -> Result<Weight> {
     let tokenizer = app.embedder_of(&dataset.embedding_model).await?;
-    // A query without letters (a number, a date) is nothing that vectors are good at.
+    // Vectors are of little use for a query without letters (a number, a date).
     let asked = tokenizer
         .tokens()
         .vocabulary_fit(query)
@@ -62,7 +62,7 @@ pub async fn automatic_alpha(app: &Arc<App>, dataset: &Dataset, query: &str) -> 
     };
     let known = share(asked).min(share(held));
     let alpha = UNKNOWN + (KNOWN - UNKNOWN) * known;
-    // Two decimals: the same weight for queries that differ in nothing that matters.
+    // Two decimals: queries with insignificant differences have the same weight.
     let alpha = (alpha * 100.0).round() / 100.0;
     let reason = if known >= 1.0 {
         format!("{alpha}: the model knows the words of the query and of the dataset")
@@ -80,7 +80,7 @@ pub async fn automatic_alpha(app: &Arc<App>, dataset: &Dataset, query: &str) -> 
     Ok(Weight { alpha, reason })
 }
 
-/// Letters per piece of a sample of chunks; a dataset without letters counts as known.
+/// Returns the letters per piece of a sample of chunks; a dataset without letters counts as known.
 async fn of_dataset(app: &Arc<App>, dataset: &Dataset) -> Result<f32> {
     if let Some(known) = app.vocabulary_fits.get(&dataset.live_set) {
         return Ok(known);
@@ -105,7 +105,7 @@ async fn of_dataset(app: &Arc<App>, dataset: &Dataset) -> Result<f32> {
             );
         }
         all.sort_by(f32::total_cmp);
-        // The median: a table or a list of links among the sample says nothing about the language.
+        // The median: a table or a list of links in the sample is not representative of the language.
         Ok::<_, Error>(all.get(all.len() / 2).copied().unwrap_or(VOCABULARY_FIT.1))
     })
     .await??;

@@ -1,7 +1,7 @@
-//! From text to keyword terms. Words are runs of letters, digits, marks and `_`, lower-cased, without stop words, stemmed by the dataset's language.
-//! Stop words are kept apart: they count only where a query asks for nothing else, and in phrases and conditions.
-//! Identifiers and versions are indexed whole and in parts (`HTTP_PROXY`, `getUserName`, `x.y.z`, `C++`); scripts that do not space
-//! their words become pairs of characters, and Han characters also stand alone. A term with diacritics has a folded twin, by which it is found without them, a little later.
+//! Keyword analysis: from text to terms. Words are runs of letters, digits, marks and `_`, lower-cased, without stop words, stemmed by the dataset's
+//! language. Stop words are kept separately: they count only where a query contains nothing else, and in phrases and conditions. Identifiers and
+//! versions are indexed whole and in parts (`HTTP_PROXY`, `getUserName`, `x.y.z`, `C++`); scripts that do not space their words become pairs of
+//! characters, and Han characters are also indexed singly. A term with diacritics also has a folded form, which matches without them at a lower rank.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -16,7 +16,7 @@ use unicode_segmentation::UnicodeSegmentation;
 
 use crate::error::{Error, Result};
 
-/// Changes with every change of the analysis: indexes written with another version are built anew.
+/// Version of the analysis, raised with every change: indexes written with another version are rebuilt.
 pub const VERSION: u32 = 6;
 
 /// Tokens longer than this many bytes (base64, minified code) are not indexed.
@@ -44,21 +44,21 @@ const LANGUAGES: [(&str, Language); 18] = [
     ("tr", Language::Turkish),
 ];
 
-/// The setting by which the language of every chunk is recognised.
+/// Setting that detects the language of every chunk.
 pub const AUTO: &str = "auto";
-/// The language of texts that are too short or too odd (code, tables) to be recognised.
+/// Language of texts that are too short or too unusual (code, tables) to be detected.
 const UNRECOGNISED: &str = "en";
-/// At least one word in so many is a stop word, in prose.
+/// In prose, at least one word in this many is a stop word.
 const STOP_WORDS_IN: usize = 12;
-/// Before a folded term; no text has it.
+/// Marker before a folded term; no text contains it.
 const FOLDED: char = '\u{1}';
-/// Before a stop word; no text has it.
+/// Marker before a stop word; no text contains it.
 const STOP: char = '\u{2}';
 
-/// Refuses languages that no analysis is known for.
+/// Rejects languages without an analysis.
 ///
 /// # Errors
-/// `language_unknown` lists the known ones.
+/// `language_unknown`, whose message lists the known ones.
 pub fn check_language(code: &str) -> Result<()> {
     if code == AUTO || code == "none" || LANGUAGES.iter().any(|(c, _)| *c == code) {
         return Ok(());
@@ -70,8 +70,8 @@ pub fn check_language(code: &str) -> Result<()> {
     ))
 }
 
-/// The language in which a text of a dataset with that setting is analysed: the setting itself, or what the text is recognised as. Languages
-/// without a stemmer are `none`.
+/// Returns the language in which a text is analysed under a dataset's setting: the setting itself, or the detected language. Languages without a
+/// stemmer are `none`.
 #[must_use]
 pub fn language_of(setting: &str, text: &str) -> &'static str {
     if setting == AUTO {
@@ -80,7 +80,7 @@ pub fn language_of(setting: &str, text: &str) -> &'static str {
     known(setting)
 }
 
-/// The language of a text, when it can be told reliably.
+/// Returns the language of a text, when it can be detected reliably.
 #[must_use]
 pub fn recognised(text: &str) -> Option<&'static str> {
     use whatlang::Lang;
@@ -110,11 +110,11 @@ pub fn recognised(text: &str) -> Option<&'static str> {
         Lang::Tur => "tr",
         _ => "none",
     };
-    // Code and lists of names have letters like those of some language, but not its words.
+    // Code and lists of names use the letters of some language, but not its words.
     has_stop_words(language, text).then_some(language)
 }
 
-/// Whether enough words of a text are stop words of a language; true for one whose stop words are not known.
+/// Returns whether enough words of a text are stop words of a language; true for a language without known stop words.
 fn has_stop_words(language: &str, text: &str) -> bool {
     let stops = LANGUAGES
         .iter()
@@ -138,7 +138,7 @@ static ANALYSERS: LazyLock<HashMap<&'static str, TextAnalyzer>> = LazyLock::new(
     codes.map(|code| (code, build(code))).collect()
 });
 
-/// The tokens of a text in a language, without folded twins: those that a query asks for.
+/// Returns the tokens of a text in a language, without folded forms: those of a query.
 #[must_use]
 pub fn tokens(language: &str, text: &str) -> Vec<Token> {
     let composed = Composed::of(text);
@@ -157,16 +157,16 @@ pub fn tokens(language: &str, text: &str) -> Vec<Token> {
     tokens
 }
 
-/// A text in the form in which it is cut into words: composed (NFC), half- and full-width forms as ordinary ones, without characters of no width inside
-/// words. Users of the tokens see the places in their own text.
+/// A text normalised for tokenization: composed (NFC), half- and full-width forms replaced by ordinary ones, without characters of no width inside
+/// words. Token offsets are mapped back to the original text.
 struct Composed {
     text: String,
-    /// Of each piece that may differ: where it starts in this text, and where it starts and ends in the other.
+    /// Of each piece that may differ: its start in this text, and its start and end in the original.
     pieces: Vec<(usize, usize, usize)>,
 }
 
 impl Composed {
-    /// `None` for a text that is in this form already.
+    /// Returns `None` for a text that is already normalised.
     fn of(text: &str) -> Option<Self> {
         let odd = |c: char| is_zero_width(c) || is_width_form(c);
         if text.is_ascii() || !text.contains(odd) && is_nfc_quick(text.chars()) == IsNormalized::Yes
@@ -192,7 +192,7 @@ impl Composed {
         Some(composed)
     }
 
-    /// Where a range of this text stands in the other.
+    /// Maps a range of this text to the original.
     fn place(&self, from: usize, to: usize) -> (usize, usize) {
         let piece = |at: usize| {
             let after = self.pieces.partition_point(|(start, ..)| *start <= at);
@@ -204,23 +204,24 @@ impl Composed {
     }
 }
 
-/// Characters that only say where a line may be broken, or nothing.
+/// Returns whether a character has no width: a line-break hint, or no meaning at all.
 fn is_zero_width(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{200b}' | '\u{2060}' | '\u{feff}')
 }
 
-/// Half-width kana and Hangul, full-width letters and digits.
+/// Returns whether a character is half-width kana or Hangul, or a full-width letter or digit.
 fn is_width_form(c: char) -> bool {
     matches!(c, '\u{ff01}'..='\u{ffee}')
 }
 
-/// The stop words of a text in a language, marked as such and at their positions among all words; none where the language's stop words are not known.
+/// Returns the stop words of a text in a language, marked as such and at their positions among all words; none where the language's stop words are
+/// unknown.
 #[must_use]
 pub fn stop_words(language: &str, text: &str) -> Vec<Token> {
     stop_words_beside(&tokens(language, text), language, text)
 }
 
-/// The stop words of a text beside the tokens that it has in a language.
+/// Returns the stop words of a text, given the other tokens that it has in a language.
 fn stop_words_beside(kept: &[Token], language: &str, text: &str) -> Vec<Token> {
     if known(language) == "none" {
         return Vec::new();
@@ -239,19 +240,19 @@ fn stop_words_beside(kept: &[Token], language: &str, text: &str) -> Vec<Token> {
     stops
 }
 
-/// The word of a marked stop word; `None` for other terms.
+/// Returns the word of a marked stop word; `None` for other terms.
 #[must_use]
 pub fn as_stop_word(term: &str) -> Option<&str> {
     term.strip_prefix(STOP)
 }
 
-/// The tokens of a text in a language with the folded twins: those that are indexed.
+/// Returns the tokens of a text in a language with folded forms: those that are indexed.
 #[must_use]
 pub fn indexed(language: &str, text: &str) -> Vec<Token> {
     with_twins(language, text, tokens(language, text))
 }
 
-/// The tokens that are indexed of a text in a language, and its stop words apart.
+/// Returns the indexed tokens of a text in a language, and its stop words separately.
 #[must_use]
 pub fn indexed_apart(language: &str, text: &str) -> (Vec<Token>, Vec<Token>) {
     let kept = tokens(language, text);
@@ -259,7 +260,7 @@ pub fn indexed_apart(language: &str, text: &str) -> (Vec<Token>, Vec<Token>) {
     (with_twins(language, text, kept), stops)
 }
 
-/// Adds to tokens what else they are found by.
+/// Adds folded forms and single Han characters to tokens.
 fn with_twins(language: &str, text: &str, kept: Vec<Token>) -> Vec<Token> {
     let mut all = Vec::new();
     for token in kept {
@@ -267,7 +268,7 @@ fn with_twins(language: &str, text: &str, kept: Vec<Token>) -> Vec<Token> {
             text,
             ..token.clone()
         });
-        // Stemmers know accents: what is typed without them may have another stem.
+        // Stemmers distinguish accents: a word typed without them may have another stem.
         let surface = &text[token.offset_from..token.offset_to];
         let typed = folded(&surface.to_lowercase()).and_then(|plain| {
             let stem = tokens(language, shown(&plain)).into_iter().next()?.text;
@@ -287,7 +288,7 @@ fn with_twins(language: &str, text: &str, kept: Vec<Token>) -> Vec<Token> {
     all
 }
 
-/// The Han characters of a pair that the pair before does not have: each is a word of its own, too.
+/// Returns the Han characters of a pair that the previous pair does not contain: each is also a word of its own.
 fn single_characters(text: &str, pair: &Token, before: Option<&Token>) -> Vec<Token> {
     let is_han = |c: char| matches!(u32::from(c), 0x3400..=0x4DBF | 0x4E00..=0x9FFF | 0xF900..=0xFAFF | 0x20000..=0x3FFFF);
     if pair.text.chars().count() != 2 || !pair.text.chars().all(is_unspaced) {
@@ -311,7 +312,7 @@ fn single_characters(text: &str, pair: &Token, before: Option<&Token>) -> Vec<To
     singles
 }
 
-/// The folded twin of a term that has diacritics.
+/// Returns the folded form of a term with diacritics.
 #[must_use]
 pub fn folded(term: &str) -> Option<String> {
     if term.is_ascii() {
@@ -321,19 +322,19 @@ pub fn folded(term: &str) -> Option<String> {
     (plain != term).then(|| format!("{FOLDED}{plain}"))
 }
 
-/// The folded twin by which a term without diacritics finds those that have some.
+/// Returns the folded form by which a term without diacritics matches those with some.
 #[must_use]
 pub fn twin_of_plain(term: &str) -> String {
     format!("{FOLDED}{}", without_diacritics(term))
 }
 
-/// A term as people may see it.
+/// Returns a term as shown to users.
 #[must_use]
 pub fn shown(term: &str) -> &str {
     term.trim_start_matches([FOLDED, STOP])
 }
 
-/// Whether a term is a folded twin.
+/// Returns whether a term is a folded form.
 #[must_use]
 pub fn is_twin(term: &str) -> bool {
     term.starts_with(FOLDED)
@@ -375,11 +376,11 @@ fn without_diacritics(term: &str) -> String {
     plain.nfc().collect()
 }
 
-/// Stretches Arabic words.
+/// Arabic elongation character.
 const TATWEEL: char = '\u{640}';
 
-/// Whether a mark may be left out in writing: accents of Latin, Greek and Cyrillic (but й is a letter of its own), points of Hebrew and Arabic. Vowel signs
-/// of other scripts are letters.
+/// Returns whether a mark may be omitted in writing: accents of Latin, Greek and Cyrillic (but й is a letter of its own), points of Hebrew and Arabic.
+/// Vowel signs of other scripts are letters.
 fn is_optional_mark(base: char, mark: char) -> bool {
     match u32::from(base) {
         0x0041..=0x024F | 0x1E00..=0x1EFF | 0x0370..=0x03FF | 0x1F00..=0x1FFF => true,
@@ -389,7 +390,7 @@ fn is_optional_mark(base: char, mark: char) -> bool {
     }
 }
 
-/// `none` neither drops stop words nor stems.
+/// Builds the analyzer of a language; `none` neither drops stop words nor stems.
 fn build(code: &str) -> TextAnalyzer {
     let builder = TextAnalyzer::builder(Words::default());
     match LANGUAGES.iter().find(|(c, _)| *c == code) {
@@ -470,7 +471,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// A run of an unspaced script: overlapping pairs, or the single character.
+    /// Emits a run of an unspaced script: overlapping pairs, or the single character.
     fn pairs(&mut self, start: usize) -> usize {
         let end = start
             + self.text[start..]
@@ -490,7 +491,7 @@ impl Scanner<'_> {
         end
     }
 
-    /// Words joined by single punctuation marks; the whole is a token, too, where it reads as one name.
+    /// Emits words joined by single punctuation marks; the whole is a token, too, where it reads as one name.
     fn compound(&mut self, start: usize) -> usize {
         let first_position = self.position;
         let (mut at, mut words, mut dotted) = (start, 0, false);
@@ -537,10 +538,10 @@ impl Scanner<'_> {
         at + suffix
     }
 
-    /// A word, and its parts where `_` or a capital inside divides it.
+    /// Emits a word, and its parts where `_` or an inner capital divides it.
     fn word(&mut self, start: usize, end: usize) {
         let parts = parts(&self.text[start..end]);
-        // `_id` and `__init__` are found by their one part, too.
+        // `_id` and `__init__` are also found by their only part.
         let whole = parts.first().is_none_or(|part| *part == (0, end - start));
         if parts.len() < 2 && whole {
             self.push(start, end, 1);
@@ -572,7 +573,7 @@ impl Scanner<'_> {
     }
 }
 
-/// `++` or `#` behind a name, as in C++ and F#.
+/// Returns the length of `++` or `#` behind a name, as in C++ and F#.
 fn language_suffix(rest: &str) -> usize {
     let suffix = if rest.starts_with("++") {
         2
@@ -586,7 +587,7 @@ fn language_suffix(rest: &str) -> usize {
     }
 }
 
-/// Ranges between underscores and at the humps of camel case (`HTTPServer` is `HTTP`, `Server`).
+/// Returns the ranges between underscores and camel-case boundaries (`HTTPServer` is `HTTP`, `Server`).
 fn parts(word: &str) -> Vec<(usize, usize)> {
     let characters: Vec<(usize, char)> = word.char_indices().collect();
     let mut parts = Vec::new();
@@ -623,7 +624,8 @@ fn is_joiner(c: char) -> bool {
     matches!(c, '.' | '-' | '/' | ':' | '+' | '@')
 }
 
-/// Scripts written without spaces between words: Han, Kana, Hangul (agglutinating, where pairs work better than words), Thai, Lao, Khmer, Burmese.
+/// Returns whether a character is of a script written without spaces between words: Han, Kana, Hangul (agglutinating, where pairs work better than
+/// words), Thai, Lao, Khmer, Burmese.
 fn is_unspaced(c: char) -> bool {
     matches!(u32::from(c),
         0x0E00..=0x0EFF | 0x1000..=0x109F | 0x1780..=0x17FF | 0x3005..=0x3007 | 0x3040..=0x30FF | 0x31F0..=0x31FF

@@ -1,4 +1,4 @@
-//! What a search answers: hits with their explanations, counts, how the query was understood, how long it took.
+//! Search responses: hits with their explanations, counts, interpretation of the query, timings.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -8,141 +8,136 @@ use super::highlight::Range;
 use super::syntax::Parsed;
 use crate::kb::Chunk;
 
-/// How long each stage took, in milliseconds.
+/// Duration of each stage, in milliseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Timings {
-    /// Reading and analysing the query, embedding it (0 when it was remembered), and finding the documents that satisfy the filter.
+    /// Parsing and analysing the query, embedding it (0 when cached), and finding the documents that satisfy the filter.
     pub embed_ms: f64,
-    /// Both candidate lists and the completion of scores.
+    /// Both candidate lists and the computation of missing scores.
     pub retrieve_ms: f64,
-    /// The cross-encoder.
+    /// Reranking by the cross-encoder.
     pub rerank_ms: f64,
-    /// Blending, choosing, reading rows, highlights.
+    /// Blending, selection, loading rows, highlights.
     pub assemble_ms: f64,
-    /// Everything.
+    /// All stages together.
     pub total_ms: f64,
 }
 
-/// How many there are.
+/// Counts of candidates and documents.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Totals {
-    /// Distinct candidates that were scored: the best of each list, in the filter.
+    /// Distinct candidates that were scored: the best of each list, after filtering.
     pub candidates: usize,
-    /// Those of them with at least `minScore`; after reranking, of those that were reranked. Facets count these.
+    /// Candidates with at least `minScore`; after reranking, among those that were reranked. Facets count these.
     pub matching: usize,
-    /// Documents that these belong to.
+    /// Documents of the matching candidates.
     pub documents: usize,
-    /// Whether no list reached its limit: then the candidates are all chunks that have a word of the query, and all that have a vector.
+    /// Whether no list reached its limit: then the candidates are all chunks with a word of the query, and all with a vector.
     pub complete: bool,
 }
 
-/// How often each value of a field occurs among the matching candidates.
+/// Frequencies of the values of a field among the matching candidates.
 #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Facet {
-    /// The field.
+    /// Name of the field.
     pub field: String,
-    /// Its values, most frequent first.
+    /// Values, most frequent first.
     pub values: Vec<FacetValue>,
-    /// Values that are not shown.
+    /// Number of values that are not shown.
     pub others: usize,
 }
 
 /// A value of a field.
 #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct FacetValue {
-    /// The value; null stands for documents without the field.
+    /// The value; null for documents without the field.
     pub value: Value,
-    /// Chunks.
+    /// Number of chunks.
     pub chunks: usize,
-    /// Documents.
+    /// Number of documents.
     pub documents: usize,
 }
 
-/// How the query was understood in a dataset.
+/// Interpretation of the query in a dataset.
 #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Interpretation {
-    /// The dataset.
+    /// Id of the dataset.
     pub dataset_id: String,
-    /// The query, read.
+    /// The parsed query.
     #[serde(flatten)]
     pub parsed: Parsed,
     /// Weight of the vectors.
     pub alpha: f32,
-    /// Why it is that.
+    /// Reason for the weight.
     pub alpha_reason: String,
-    /// Words that feedback added.
+    /// Words added by feedback.
     pub added: Vec<String>,
-    /// Lengths of the vector and keyword lists.
+    /// Length of the vector list.
     pub vector_candidates: usize,
-    /// See above.
+    /// Length of the keyword list.
     pub keyword_candidates: usize,
 }
 
-/// Whether the best hit is good enough to be an answer.
+/// Whether the best hit is good enough as an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Confidence {
-    /// Score of the best hit, 0 without hits; with `rrf` and `minmax`, whose scores are relative to the query, the one that it has in a blend.
+    /// Score of the best hit, 0 without hits; with `rrf` and `minmax`, whose scores are relative to the query, its score in a blend.
     pub score: f32,
-    /// From which score on an answer counts as confident.
+    /// Score from which an answer counts as confident.
     pub threshold: f32,
-    /// Whether that was set or calibrated for the dataset, not taken from the general one.
+    /// Whether the threshold was set or calibrated for the dataset; otherwise it is the general one.
     pub calibrated: bool,
-    /// The best hit is below the threshold, or there is none.
+    /// Whether the best hit is below the threshold, or missing.
     pub no_confident_answer: bool,
 }
 
-/// What the cross-encoder did.
+/// Result of reranking.
 #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Reranking {
-    /// `reranked`; or `outOfTime`, or `notConfigured` where only the dataset's default asks for it: then the order is that of the blend.
+    /// `reranked`; or `outOfTime`, or `notConfigured` where only the dataset's default requests it: then the order is that of the blend.
     pub outcome: &'static str,
-    /// The model.
+    /// Name of the model.
     pub model: String,
-    /// Candidates that it was to order.
+    /// Number of candidates to rerank.
     pub candidates: usize,
 }
 
-/// An answer.
+/// A search response.
 #[derive(Debug, Clone)]
 pub struct Answer {
     /// Hits, best first.
     pub hits: Vec<Hit>,
-    /// How many there are.
     pub totals: Totals,
-    /// Counts of values.
     pub facets: Vec<Facet>,
-    /// How the query was understood, per dataset.
+    /// Interpretation of the query, per dataset.
     pub interpretations: Vec<Interpretation>,
-    /// The query with known words in the place of unknown ones.
+    /// The query with corrections in place of unknown words.
     pub did_you_mean: Option<String>,
-    /// Whether the best hit is good enough.
     pub confidence: Confidence,
-    /// What the cross-encoder did, when it was asked.
+    /// Result of reranking, if requested.
     pub reranking: Option<Reranking>,
     /// Cursor of the next page.
     pub next: Option<String>,
-    /// Tokens of all hits, when there is a budget.
+    /// Number of tokens of all hits, when there is a budget.
     pub tokens: Option<usize>,
-    /// Hits that the budget left out.
+    /// Number of hits that the budget excluded.
     pub trimmed: usize,
-    /// Whether it was remembered.
+    /// Whether the response came from the cache.
     pub cached: bool,
-    /// Whether nothing was found by the query's operators, so that it was read as plain words.
+    /// Whether the query's operators matched nothing, so that it was read as plain text.
     pub read_as_plain: bool,
-    /// What it had to do without: `vectors`, or an index that is not complete, as in `keyword index 40 % built`. Such an answer is neither complete nor
-    /// confident.
+    /// Missing parts: `vectors`, or an index that is not complete, as in `keyword index 40 % built`. Such a response is neither complete nor confident.
     pub degraded: Vec<String>,
-    /// How long it took.
     pub timings: Timings,
 }
 
 impl Answer {
-    /// Roughly the memory that it takes.
+    /// Returns the approximate memory use in bytes.
     pub(super) fn bytes(&self) -> usize {
         let passage = |p: &Option<Passage>| p.as_ref().map_or(0, |p| p.text.len());
         let hit = |h: &Hit| {
@@ -160,7 +155,6 @@ impl Answer {
 /// A hit.
 #[derive(Debug, Clone)]
 pub struct Hit {
-    /// The chunk.
     pub chunk: Chunk,
     /// Name of its document.
     pub file_name: String,
@@ -176,29 +170,29 @@ pub struct Hit {
     pub metadata: String,
     /// Final score.
     pub score: f32,
-    /// `vector`, `keyword` or `hybrid`: in which candidate list it was.
+    /// `vector`, `keyword` or `hybrid`: the candidate lists that contain it.
     pub rank_source: &'static str,
-    /// How many candidates that say nearly the same were folded into it.
+    /// Number of near-duplicates folded into it.
     pub folded: usize,
-    /// Query terms in the content.
+    /// Ranges of query terms in the content.
     pub highlights: Vec<Range>,
     /// The chunk with its neighbours.
     pub expanded: Option<Passage>,
-    /// The section that the chunk is in.
+    /// The section that contains the chunk.
     pub section: Option<Passage>,
-    /// What the score is made of.
+    /// Composition of the score.
     pub explanation: Explanation,
 }
 
 /// Neighbouring chunks as one text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Passage {
-    /// The text, without what chunks repeat of the one before.
+    /// The text, without the overlap between chunks.
     pub text: String,
-    /// Range in the document's normalised text, in Unicode characters.
+    /// Start in the document's normalised text, in Unicode characters.
     pub start: i64,
-    /// After the last character.
+    /// End, exclusive.
     pub end: i64,
-    /// The chunks in order.
+    /// Ids of the chunks in order.
     pub chunk_ids: Vec<String>,
 }

@@ -1,8 +1,8 @@
-//! From raw scores to one score in [0, 1]: the absolute blend of `DESIGN`, and rank fusion and min–max for those who ask for them.
+//! Fusion of raw scores into one score in [0, 1]: the absolute blend of `DESIGN`, and rank fusion and min–max on request.
 
 use serde::{Deserialize, Serialize};
 
-/// How two lists become one.
+/// Fusion of two lists into one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Fusion {
@@ -18,9 +18,9 @@ pub enum Fusion {
 /// Raw scores of a candidate.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Raw {
-    /// Cosine; `None` while the chunk has no embedding, or when the vector side was not asked.
+    /// Cosine; `None` while the chunk has no embedding, or when vectors were not requested.
     pub cosine: Option<f32>,
-    /// BM25; `None` when the keyword side was not asked. Zero for a chunk without a term of the query.
+    /// BM25; `None` when keywords were not requested. Zero for a chunk without a term of the query.
     pub bm25: Option<f32>,
     /// Rank in the vector list, from 1.
     pub vector_rank: Option<usize>,
@@ -28,7 +28,7 @@ pub struct Raw {
     pub keyword_rank: Option<usize>,
 }
 
-/// A score and what it is made of: `score = vector_weight · vector + keyword_weight · keyword`, where an absent part has no weight.
+/// A score and its components: `score = vector_weight · vector + keyword_weight · keyword`, where an absent part has no weight.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Score {
     /// In [0, 1].
@@ -45,13 +45,13 @@ pub struct Score {
 
 const RRF_K: f32 = 60.0;
 
-/// `(1 + cosine) / 2`.
+/// Returns `(1 + cosine) / 2`.
 #[must_use]
 pub fn vector_part(cosine: f32) -> f32 {
     ((1.0 + cosine) / 2.0).clamp(0.0, 1.0)
 }
 
-/// `sqrt(bm25 / bound)`; 0 when the query has no terms.
+/// Returns `sqrt(bm25 / bound)`; 0 when the query has no terms.
 #[must_use]
 pub fn keyword_part(bm25: f32, bound: f32) -> f32 {
     if bound > 0.0 {
@@ -61,7 +61,7 @@ pub fn keyword_part(bm25: f32, bound: f32) -> f32 {
     }
 }
 
-/// The absolute blend. A candidate whose embedding is not there yet is scored by its words alone.
+/// Returns the absolute blend. A candidate whose embedding is not there yet is scored by keywords alone.
 #[must_use]
 pub fn absolute(raw: &Raw, bound: f32, alpha: f32) -> Score {
     let vector = raw.cosine.map(vector_part);
@@ -75,7 +75,7 @@ pub fn absolute(raw: &Raw, bound: f32, alpha: f32) -> Score {
     combine(vector, keyword, vector_weight, keyword_weight)
 }
 
-/// Rank fusion: each list gives `1 / (60 + rank)`, scaled so that first in both lists is 1.
+/// Returns the rank fusion: each list contributes `1 / (60 + rank)`, scaled so that first in both lists is 1.
 #[must_use]
 pub fn ranks(raw: &Raw) -> Score {
     let part = |rank: Option<usize>| rank.map(|rank| (RRF_K + 1.0) / (RRF_K + rank as f32));
@@ -90,7 +90,7 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// Over the members of each list.
+    /// Returns the spread over the members of each list.
     #[must_use]
     pub fn of<'a>(all: impl Iterator<Item = &'a Raw> + Clone) -> Self {
         let range = |values: &mut dyn Iterator<Item = f32>| {
@@ -114,7 +114,7 @@ impl Spread {
     }
 }
 
-/// Min–max: a list's best is 1, its worst 0, and what is not in a list has 0 there.
+/// Returns the min–max blend: a list's best is 1, its worst 0, and a candidate that a list does not contain has 0 there.
 #[must_use]
 pub fn relative(raw: &Raw, spread: &Spread, alpha: f32) -> Score {
     let scaled = |value: Option<f32>, rank: Option<usize>, range: Option<(f32, f32)>| match (

@@ -1,4 +1,4 @@
-//! Candidates of a search: where they stand, their scores, and where a page of them ended.
+//! Candidates of a search: locations, scores, and page cursors.
 
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -10,25 +10,23 @@ use crate::error::{Error, Result};
 use crate::kb::Chunk;
 use crate::page;
 
-/// Where a candidate stands.
+/// Location of a candidate.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct ChunkLocation {
-    /// The chunk.
     pub id: String,
-    /// Its document.
     pub document_id: String,
     /// JSON array of headings.
     pub heading_path: String,
     /// Page on which it starts.
     pub page: Option<i64>,
-    /// Range in the document's text, in characters.
+    /// Start in the document's text, in characters.
     pub start_char: i64,
-    /// After the last character.
+    /// End, exclusive.
     pub end_char: i64,
 }
 
 impl ChunkLocation {
-    /// Where a chunk stands.
+    /// Returns the location of a chunk.
     pub(super) fn of(chunk: &Chunk) -> Self {
         Self {
             id: chunk.id.clone(),
@@ -53,20 +51,20 @@ pub(super) struct Candidate {
 }
 
 impl Candidate {
-    /// The final score.
+    /// Returns the final score.
     pub(super) fn value(&self) -> f32 {
         self.rerank.map_or(self.score.score, |r| r.score)
     }
 }
 
-/// Where a page ended: everything before it in the order of scores and ids was shown.
+/// End of a page: everything before it in the order of scores and ids was shown.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Cursor {
     pub score: f32,
     pub id: Uuid,
-    /// Hits on the pages before.
+    /// Number of hits on previous pages.
     pub seen: usize,
-    /// Hits of the first page, on which the number of candidates depends.
+    /// Number of hits of the first page, which determines the number of candidates.
     pub depth: usize,
 }
 
@@ -114,14 +112,14 @@ impl Cursor {
         ))
     }
 
-    /// Whether a candidate was on a page before.
+    /// Returns whether a candidate was on a previous page.
     pub(super) fn is_behind(&self, candidate: &Candidate) -> bool {
         let value = candidate.value();
         value > self.score || (value == self.score && candidate.id <= self.id)
     }
 }
 
-/// What a search asks, without how much of it is shown.
+/// Returns a fingerprint of a search, without its paging.
 fn fingerprint(request: &Request) -> String {
     let asked = Request {
         cursor: None,

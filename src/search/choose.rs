@@ -1,4 +1,4 @@
-//! Which of the ordered candidates are shown: near-duplicates folded, at most so many of one document, different ones first when asked for, page by page.
+//! Selects hits from the ordered candidates: near-duplicates folded, hits per document capped, diverse ones first on request, page by page.
 
 use std::collections::HashMap;
 
@@ -14,20 +14,20 @@ use crate::kb::chunks;
 
 /// Candidates among which maximal marginal relevance chooses.
 const MMR_DEPTH: usize = 100;
-/// Candidates whose words are looked at together for folding.
+/// Candidates whose texts are loaded together for folding.
 const FOLD_PAGE: usize = 100;
 
-/// What is shown.
+/// Selected candidates.
 #[derive(Debug, Default)]
 pub(super) struct Chosen {
     pub shown: Vec<Candidate>,
-    /// How many went into each of those shown.
+    /// Number of candidates folded into each of them.
     pub folded: HashMap<Uuid, usize>,
-    /// Where the next page begins; `None` at the end.
+    /// Start of the next page; `None` at the end.
     pub next: Option<Cursor>,
 }
 
-/// Chooses from candidates, best first.
+/// Selects from candidates, best first.
 pub(super) async fn choose(
     app: &App,
     request: &Request,
@@ -35,7 +35,7 @@ pub(super) async fn choose(
     mut candidates: Vec<Candidate>,
     cursor: Option<&Cursor>,
 ) -> Result<Chosen> {
-    // Pages before are chosen again, so that folding and counting go on where they were.
+    // Previous pages are selected again, so that folding and counting continue from there.
     let enough = request.top_k + cursor.map_or(0, |c| c.seen) + 1;
     let mmr = request.mmr.or_else(|| {
         sources
@@ -85,8 +85,8 @@ pub(super) async fn choose(
     })
 }
 
-/// Keeps the best of candidates that say nearly the same, until there are enough; gives how many went into each of those kept.
-/// Candidates behind the last one kept are not looked at.
+/// Keeps the best of near-duplicate candidates, until there are enough, and returns the number folded into each of them. Candidates behind the last one
+/// kept are not compared.
 async fn fold(
     app: &App,
     sources: &[Source],
@@ -113,13 +113,13 @@ async fn fold(
             };
             match kept.iter().find(|(_, other)| near::are_near(hash, *other)) {
                 Some((better, _)) => *folded.entry(*better).or_default() += 1,
-                // Those of the page that are near to a hit still count for it.
+                // Near-duplicates of a hit on the rest of the page still count for it.
                 None if kept.len() < enough => {
                     let count = documents
                         .entry(candidate.place.document_id.clone())
                         .or_default();
                     *count += 1;
-                    // What its document has too many of takes no place.
+                    // Candidates above the cap of their document do not count.
                     if per_document.is_none_or(|most| *count <= most) {
                         kept.push((candidate.id, hash));
                     }
@@ -135,8 +135,8 @@ async fn fold(
     Ok(folded)
 }
 
-/// Maximal marginal relevance (Carbonell and Goldstein 1998): the next one is that with the largest
-/// `lambda · score − (1 − lambda) · max cosine to those chosen`. Candidates without a vector count as different from all.
+/// Selects by maximal marginal relevance (Carbonell and Goldstein 1998): next is the candidate with the largest `lambda · score − (1 − lambda) · max
+/// cosine to those chosen`. Candidates without a vector count as different from all.
 async fn diverse(
     app: &App,
     sources: &[Source],

@@ -1,4 +1,4 @@
-//! Whether the indexes hold what SQL says: missing and surplus chunks, by id.
+//! Consistency of the indexes with SQL: missing and surplus chunks, by id.
 
 use std::collections::BTreeSet;
 
@@ -12,26 +12,26 @@ use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::kb::index_log::{self, Head};
 
-/// How far the indexes of a set are from its rows.
+/// Differences between the indexes of a set and its rows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Drift {
-    /// Chunks that should be found.
+    /// Number of chunks that should be indexed.
     pub chunks: usize,
-    /// Of those, the ones that should be found by meaning: all but those of documents whose first ingestion is not complete.
+    /// Number of those that vector search should find: all but those of documents whose first ingestion is not complete.
     pub embedded: usize,
-    /// Chunks that the keyword index lacks.
+    /// Number of chunks missing from the keyword index.
     pub keyword_missing: usize,
-    /// Chunks that it should not have, or has twice.
+    /// Number of chunks that the keyword index should not contain, or contains twice.
     pub keyword_surplus: usize,
-    /// Chunks that the vector index lacks.
+    /// Number of chunks missing from the vector index.
     pub vector_missing: usize,
-    /// Chunks that it should not have, or has twice.
+    /// Number of chunks that the vector index should not contain, or contains twice.
     pub vector_surplus: usize,
 }
 
 impl Drift {
-    /// What must be 0.
+    /// Returns the number of differences, which must be 0.
     #[must_use]
     pub fn total(&self) -> usize {
         self.keyword_missing + self.keyword_surplus + self.vector_missing + self.vector_surplus
@@ -41,7 +41,7 @@ impl Drift {
 /// Compares the indexes of a set with its rows.
 ///
 /// # Errors
-/// As the database or an index says.
+/// Those of the database and the indexes.
 pub async fn of(app: &App, engine: &Engine, head: &Head) -> Result<Drift> {
     let rows: Vec<(String, bool)> = app
         .db
@@ -91,7 +91,7 @@ pub async fn of(app: &App, engine: &Engine, head: &Head) -> Result<Drift> {
     })
 }
 
-/// Missing and surplus; a chunk that is there twice is surplus, too.
+/// Returns the numbers of missing and surplus chunks; a duplicate counts as surplus.
 fn compare(expected: &BTreeSet<Uuid>, found: &[Uuid]) -> (usize, usize) {
     let set: BTreeSet<Uuid> = found.iter().copied().collect();
     (
@@ -101,10 +101,10 @@ fn compare(expected: &BTreeSet<Uuid>, found: &[Uuid]) -> (usize, usize) {
 }
 
 /// Exports the drift of every set that the indexes of this process have caught up with, as `cairn_index_drift_entries`; it must be 0. A set that
-/// changes while it is looked at is left out.
+/// changes during the check is left out.
 ///
 /// # Errors
-/// As [`of`].
+/// Those of [`of`].
 pub async fn export(app: &App, engine: &Engine) -> Result<()> {
     let mut found = Vec::new();
     for head in index_log::heads(&app.db).await? {
@@ -113,7 +113,7 @@ pub async fn export(app: &App, engine: &Engine) -> Result<()> {
             found.push((of(app, engine, &head).await?, head));
         }
     }
-    // Indexes only move forward, so a head that is as it was tells that the set did not change.
+    // Indexes only move forward, so an unchanged head means that the set did not change.
     let now = index_log::heads(&app.db).await?;
     found.retain(|(_, head)| now.contains(head));
     for (drift, head) in found.iter().filter(|(drift, _)| drift.total() > 0) {

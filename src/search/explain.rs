@@ -1,4 +1,4 @@
-//! What a score is made of, as data and in one plain sentence.
+//! Composition of a score, as data and in one plain sentence.
 
 use serde::Serialize;
 
@@ -6,66 +6,66 @@ use super::analysis;
 use super::blend::Fusion;
 use super::keyword::QueryTerm;
 
-/// What a score is made of. `blended = vectorWeight · vectorScore + keywordWeight · keywordScore`; the score of the hit is that, or the reranker's.
+/// Composition of a score. `blended = vectorWeight · vectorScore + keywordWeight · keywordScore`; the score of the hit is that, or the reranker's.
 #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Explanation {
-    /// How the lists were blended.
+    /// Fusion of the lists.
     pub fusion: Fusion,
-    /// Raw cosine; absent while the chunk has no embedding, or when only keywords were asked.
+    /// Raw cosine; absent while the chunk has no embedding, and in keyword-only searches.
     pub cosine: Option<f32>,
-    /// Normalised vector part.
+    /// Normalised vector score.
     pub vector_score: Option<f32>,
-    /// Its weight.
+    /// Weight of the vector score.
     pub vector_weight: f32,
-    /// Rank in the vector list, from 1; absent when it was not in it.
+    /// Rank in the vector list, from 1; absent when the list does not contain the chunk.
     pub vector_rank: Option<usize>,
-    /// Raw BM25; absent when only vectors were asked.
+    /// Raw BM25; absent in vector-only searches.
     pub bm25: Option<f32>,
-    /// The largest BM25 this query could reach in this dataset.
+    /// Upper bound of BM25 for this query in this dataset.
     pub bm25_bound: f32,
-    /// Normalised keyword part.
+    /// Normalised keyword score.
     pub keyword_score: Option<f32>,
-    /// Its weight.
+    /// Weight of the keyword score.
     pub keyword_weight: f32,
-    /// Rank in the keyword list, from 1; absent when it was not in it.
+    /// Rank in the keyword list, from 1; absent when the list does not contain the chunk.
     pub keyword_rank: Option<usize>,
-    /// Both parts together.
+    /// Weighted sum of both scores.
     pub blended: f32,
-    /// Weight of the vectors that the query had in this dataset.
+    /// Weight of the vectors for this query in this dataset.
     pub alpha: f32,
-    /// Why it is that.
+    /// Reason for that weight.
     pub alpha_reason: String,
     /// Query words with their statistics in this dataset.
     pub terms: Vec<QueryTerm>,
-    /// Forms of them that stand in the content.
+    /// Forms of the query words that occur in the content.
     pub matched_terms: Vec<String>,
-    /// What the cross-encoder made of it.
+    /// Result of the cross-encoder.
     pub rerank: Option<Reranked>,
     /// Whether the embedding of the chunk is still being computed.
     pub vector_pending: bool,
-    /// Whether the model's limit cut the end of the chunk off its vector.
+    /// Whether the chunk exceeds the model's limit, so that its vector lacks the end.
     pub truncated: bool,
-    /// All of it in one sentence.
+    /// Explanation in one sentence.
     pub sentence: String,
 }
 
-/// What the cross-encoder made of a candidate.
+/// Result of the cross-encoder for a candidate.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Reranked {
-    /// What the model gave.
+    /// Output of the model.
     pub logit: f32,
     /// `1 / (1 + exp(-logit))`: the score of the hit.
     pub score: f32,
-    /// Rank before, from 1.
+    /// Rank before reranking, from 1.
     pub rank_before: usize,
-    /// Rank after.
+    /// Rank after reranking.
     pub rank_after: usize,
 }
 
 impl Explanation {
-    /// With its sentence.
+    /// Adds the sentence.
     pub(super) fn with_sentence(mut self) -> Self {
         self.sentence = self.render();
         self

@@ -1,5 +1,5 @@
-//! Follows the index log: applies every change to the keyword and the vector index, in order and repeatably, and marks documents as indexed
-//! once both have them. One follower per process that searches. An index whose position the log no longer reaches is built anew from SQL.
+//! Follows the index log: applies every change to the keyword and the vector index, in order and idempotently, and marks documents as indexed once both
+//! have them. One follower per process that searches. An index whose position the log no longer contains is rebuilt from SQL.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -24,23 +24,23 @@ use crate::kb::{Chunk, chunks, documents};
 
 /// Log entries applied with one commit.
 const BATCH: i64 = 4000;
-/// Chunks read at a time when an index is built anew.
+/// Chunks read at a time when an index is rebuilt.
 const REBUILD: i64 = 2000;
-/// The vector index is flushed this often while it changes.
+/// Interval of flushes of the vector index while it changes.
 const FLUSH: Duration = Duration::from_secs(3);
-/// Longer than the time between two batches of a running ingestion.
+/// Time without commits after which none is expected; longer than the time between two batches of a running ingestion.
 const QUIET: Duration = Duration::from_millis(400);
-/// Both are improved after this long without changes.
+/// Time without changes after which both indexes are improved.
 const IDLE: Duration = Duration::from_secs(20);
 
-/// Follows until `stop` fires, then flushes.
+/// Follows the log until `stop` fires, then flushes.
 pub async fn run(app: &Arc<App>, stop: CancellationToken) {
     let mut improving: Option<JoinHandle<()>> = None;
-    // Rounds in a row that had something to apply.
+    // Consecutive rounds that had something to apply.
     let mut busy = 0_u32;
     let mut commits_seen = app.commits.subscribe();
     let (mut flushed, mut changed, mut failures) = (Instant::now(), Instant::now(), 0_u32);
-    // The change after which the indexes were last improved; a start counts as one.
+    // Time of the change after which the indexes were last improved; a start counts as one.
     let mut improved = changed
         .checked_sub(Duration::from_secs(1))
         .unwrap_or(changed);
@@ -67,22 +67,22 @@ pub async fn run(app: &Arc<App>, stop: CancellationToken) {
         if flushed.elapsed() > FLUSH {
             flushed = Instant::now();
             flush(app).await;
-            // Improving takes long and goes on beside the following.
+            // Improving takes long, so it runs beside following.
             let resting = changed.elapsed() > IDLE && changed != improved;
             if resting && improving.as_ref().is_none_or(JoinHandle::is_finished) {
                 improved = changed;
                 improving = Some(tokio::spawn(improve(Arc::clone(app))));
             }
         }
-        // Commits cost a fixed time. A few changes are followed at once; while they keep coming, as in a large ingestion, the model needs the
-        // processor more, and following takes at most a tenth of the time.
+        // Commits have a fixed cost. A few changes are applied at once; while they keep coming, as in a large ingestion, the model needs the processor
+        // more, and following takes at most a tenth of the time.
         let factor = if busy > 4 { 10 } else { 2 };
         let pause = (began.elapsed() * factor)
             .clamp(Duration::from_millis(15), Duration::from_secs(2))
             * 2_u32.saturating_pow(failures.min(5));
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            // Nothing more is coming: what came last need not wait.
+            // No more changes are coming, so the last one need not wait.
             () = quiet(commits_seen.clone()), if failures == 0 => {}
             () = stop.cancelled() => break,
         }
@@ -95,7 +95,7 @@ pub async fn run(app: &Arc<App>, stop: CancellationToken) {
     flush(app).await;
 }
 
-/// Returns after [`QUIET`] without a ring. Listens with ears of its own: a ring that is heard here must still wake the follower.
+/// Returns after [`QUIET`] without a commit signal. Uses its own receiver: a notification consumed here must still wake the follower.
 async fn quiet(mut commits_seen: tokio::sync::watch::Receiver<u64>) {
     while let Ok(Ok(())) = tokio::time::timeout(QUIET, commits_seen.changed()).await {}
 }
@@ -118,10 +118,10 @@ async fn improve(app: Arc<App>) {
     }
 }
 
-/// Applies everything the log has; `true` when there was something. An index that fails is noted in the states and keeps no other waiting.
+/// Applies everything in the log; `true` when there was something. An index that fails is recorded in the states and does not delay others.
 ///
 /// # Errors
-/// When the database does not say what there is to follow.
+/// When the heads of the log cannot be read from the database.
 pub async fn catch_up(app: &App, engine: &Engine) -> Result<bool> {
     let heads = index_log::heads(&app.db).await?;
     let ids: Vec<&str> = heads.iter().map(|h| h.id.as_str()).collect();
@@ -140,7 +140,7 @@ pub async fn catch_up(app: &App, engine: &Engine) -> Result<bool> {
                 Index::Keyword => keyword(app, engine, head).await,
                 Index::Vector => match vectors.get(&head.id) {
                     Some(position) => vector(app, head, *position).await,
-                    // Its store cannot be read, which was noted.
+                    // Its store cannot be read, which was recorded.
                     None => continue,
                 },
             };
@@ -180,7 +180,7 @@ fn fails(app: &App, set: &str, index: Index, error: &Error) {
     }
 }
 
-/// The positions of the vector indexes, by set; those whose store cannot be read are noted as failing and left out.
+/// Returns the positions of the vector indexes, by set; those whose store cannot be read are recorded as failing and left out.
 async fn vector_positions(app: &App, engine: &Engine, heads: &[Head]) -> HashMap<String, i64> {
     let mut positions: HashMap<String, i64> = HashMap::new();
     let models: BTreeMap<&str, i64> = heads
@@ -210,7 +210,7 @@ async fn vector_positions(app: &App, engine: &Engine, heads: &[Head]) -> HashMap
             }
         }
     }
-    // Stores of models that no dataset has any more.
+    // Stores of models that no dataset uses any more.
     for (model, store) in engine.open_vectors().await {
         if heads.iter().all(|h| h.embedding_model != model)
             && let Err(error) = store.keep_only(&app.db, Vec::new()).await
@@ -221,7 +221,7 @@ async fn vector_positions(app: &App, engine: &Engine, heads: &[Head]) -> HashMap
     positions
 }
 
-/// Whether the log leads from a position to its end. It does not when entries were pruned, or when the position is from another history.
+/// Returns whether the log continues from a position. It does not when entries were pruned, or when the position is from another history.
 fn reaches(head: &Head, position: i64) -> bool {
     position <= head.log_seq
         && (position == head.log_seq || (head.first_seq > 0 && position >= head.first_seq - 1))
@@ -315,7 +315,7 @@ async fn vector(app: &App, head: &Head, mut position: i64) -> Result<i64> {
     Ok(position)
 }
 
-/// The last operation on each chunk, of those that concern an index.
+/// Returns the last operation on each chunk, of those that concern an index.
 fn latest<'a>(entries: &'a [Entry], ops: &[&str]) -> HashMap<&'a str, &'a str> {
     entries
         .iter()
@@ -332,7 +332,7 @@ fn change(id: &str, row: Option<Chunk>) -> Result<Change> {
             text: chunk.indexed_text(),
             document_id: chunk.document_id,
         },
-        // Deleted, or deleted since by an entry further on.
+        // Deleted, or deleted since by a later entry.
         None => Change::Delete { id },
     })
 }
@@ -357,8 +357,8 @@ struct VectorRow {
     vector: Vec<u8>,
 }
 
-/// The vectors of chunks, without those of documents whose first ingestion is not complete: they are found by meaning as a whole, or not yet. Switching
-/// such a document off and on logs its chunks all the same.
+/// Returns the vectors of chunks, without those of documents whose first ingestion is not complete: vector search finds them as a whole, or not yet.
+/// Switching such a document off and on logs its chunks all the same.
 async fn points(app: &App, head: &Head, ids: &[String]) -> Result<Vec<Point>> {
     let rows: Vec<VectorRow> = app
         .db
@@ -377,7 +377,7 @@ async fn points(app: &App, head: &Head, ids: &[String]) -> Result<Vec<Point>> {
     rows.into_iter()
         .map(|row| {
             let vector = embeddings::vector_of(&row.vector);
-            // The store would refuse all of them, or never find this one.
+            // The store would reject all of them, or never find this one.
             if vector.len() != size || !vector.iter().all(|v| v.is_finite()) {
                 return Err(Error::unprocessable(
                     "embedding_damaged",
@@ -397,7 +397,7 @@ async fn points(app: &App, head: &Head, ids: &[String]) -> Result<Vec<Point>> {
         .collect()
 }
 
-/// Ids of the chunks that should be in the indexes, page by page.
+/// Returns the ids of the chunks that should be in the indexes, page by page.
 async fn visible(app: &App, head: &Head, after: &str) -> Result<Vec<String>> {
     let rows: Vec<(String,)> = app
         .db
@@ -410,7 +410,7 @@ async fn visible(app: &App, head: &Head, after: &str) -> Result<Vec<String>> {
     Ok(rows.into_iter().map(|(id,)| id).collect())
 }
 
-/// How many chunks should be in the indexes.
+/// Counts the chunks that should be in the indexes.
 async fn visible_chunks(app: &App, head: &Head) -> Result<u64> {
     let (count,): (i64,) = app
         .db
@@ -423,10 +423,10 @@ async fn visible_chunks(app: &App, head: &Head) -> Result<u64> {
     Ok(u64::try_from(count).unwrap_or(0))
 }
 
-/// Builds the keyword index of a dataset anew from SQL. Changes made meanwhile are in the log after the position it starts from.
+/// Rebuilds the keyword index of a dataset from SQL. Concurrent changes are in the log after the start position.
 ///
 /// # Errors
-/// As the index or the database says.
+/// Those of the index and the database.
 pub async fn rebuild_keyword(app: &App, engine: &Engine, head: &Head) -> Result<i64> {
     tracing::info!(dataset.id = %head.id, "building the keyword index anew");
     let store = engine.keyword.clone();
@@ -444,7 +444,7 @@ pub async fn rebuild_keyword(app: &App, engine: &Engine, head: &Head) -> Result<
             .into_iter()
             .map(|c| change(&c.id.clone(), Some(c)))
             .collect::<Result<Vec<_>>>()?;
-        // Until the last page the position stays 0, so a crash starts over.
+        // The position stays 0 until the last page, so a crash starts over.
         let (index, seq) = (
             Arc::clone(&index),
             if last.is_some() { 0 } else { head.log_seq },
@@ -458,10 +458,10 @@ pub async fn rebuild_keyword(app: &App, engine: &Engine, head: &Head) -> Result<
     }
 }
 
-/// Builds the vectors of a dataset anew from the embeddings in SQL.
+/// Rebuilds the vectors of a dataset from the embeddings in SQL.
 ///
 /// # Errors
-/// As the store or the database says.
+/// Those of the store and the database.
 pub async fn rebuild_vector(app: &App, head: &Head) -> Result<i64> {
     let store = app
         .vectors_of(&head.embedding_model, head.vector_size)

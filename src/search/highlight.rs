@@ -1,4 +1,4 @@
-//! Where the terms of a query stand in a chunk, as character ranges.
+//! Highlights: the character ranges of query terms in a chunk.
 
 use std::collections::HashSet;
 
@@ -11,14 +11,15 @@ use super::analysis;
 pub struct Range {
     /// First character, counted in Unicode scalar values.
     pub start: usize,
-    /// After the last.
+    /// End, exclusive.
     pub end: usize,
 }
 
-/// Most ranges per hit.
+/// Maximum number of ranges per hit.
 const MOST: usize = 200;
 
-/// Ranges of the content that are a term of the query in one of the languages, ascending and merged where they overlap, and the terms that were met.
+/// Returns the ranges of the content that match a term of the query in one of the languages, ascending and merged where they overlap, and the matched
+/// terms.
 #[must_use]
 pub fn highlight(
     languages: &[&'static str],

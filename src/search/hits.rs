@@ -1,4 +1,4 @@
-//! From chosen candidates to hits: rows, highlights, neighbours, section, explanation, and the budget of tokens.
+//! Assembles hits from selected candidates: rows, highlights, neighbours, section, explanation, and the token budget.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -17,11 +17,11 @@ use crate::db::args;
 use crate::error::{Error, Result};
 use crate::kb::{Chunk, chunks, row_blocks};
 
-/// Chunks of a section that are looked at on each side, and its longest text in characters.
+/// Maximum number of chunks of a section on each side, and maximum length of its text in characters.
 const SECTION_REACH: i64 = 50;
 const SECTION_LENGTH: usize = 20_000;
 
-/// Joins neighbouring chunks.
+/// Joins neighbouring chunks into a passage.
 fn passage_of(chunks: &[&Chunk]) -> Passage {
     let mut passage = Passage {
         text: String::new(),
@@ -30,7 +30,7 @@ fn passage_of(chunks: &[&Chunk]) -> Passage {
         chunk_ids: Vec::new(),
     };
     for chunk in chunks {
-        // What is written by hand is no span of the text: it stands whole.
+        // Manually written content is not a span of the text, so it is kept whole.
         let repeated = if chunk.origin == "parsed" {
             usize::try_from(passage.end - chunk.start_char).unwrap_or(0)
         } else {
@@ -49,7 +49,7 @@ fn passage_of(chunks: &[&Chunk]) -> Passage {
     passage
 }
 
-/// The hits, the tokens they have when there is a budget, and how many it left out.
+/// Returns the hits, their number of tokens when there is a budget, and the number of hits that it excluded.
 pub(super) async fn assemble(
     app: &Arc<App>,
     caller: &Caller,
@@ -71,7 +71,7 @@ pub(super) async fn assemble(
         .collect();
     let (mut hits, mut used, mut trimmed) = (Vec::with_capacity(chosen.shown.len()), 0, 0);
     for candidate in chosen.shown {
-        // A chunk that went away between the lists and here is gone.
+        // The chunk was deleted since the lists were read.
         let Some(chunk) = rows.remove(&candidate.id.to_string()) else {
             continue;
         };
@@ -91,7 +91,7 @@ pub(super) async fn assemble(
                 .map_or(&chunk.content, |p| &p.text);
             let embedder = app.embedder_of(&source.dataset.embedding_model).await?;
             let tokens = embedder.tokens().count(text).map_err(Error::from)?;
-            // The first one that does not fit ends the answer: a worse one that would fit is not shown in its place.
+            // The first hit that does not fit ends the list: a worse one that would fit does not replace it.
             if used + tokens > budget {
                 trimmed += 1;
                 continue;
@@ -128,7 +128,7 @@ pub(super) async fn assemble(
     Ok((hits, request.max_tokens.map(|_| used), trimmed))
 }
 
-/// The chunk with its neighbours, and its section, as far as they are asked for.
+/// Returns the chunk with its neighbours, and its section, if requested.
 async fn passages(
     app: &App,
     caller: &Caller,
@@ -168,7 +168,7 @@ async fn passages(
         let before = near[..own].iter().rev().take_while(is_same).count();
         let after = near[own..].iter().take_while(is_same).count();
         let mut within: Vec<&Chunk> = near[own - before..own + after].iter().collect();
-        // A long section is cut from its ends, the farther one first.
+        // A long section is shortened at its ends, the farther one first.
         let length = |all: &[&Chunk]| all.iter().map(|c| c.content.chars().count()).sum::<usize>();
         while within.len() > 1 && length(&within) > SECTION_LENGTH {
             let own = within.iter().position(|c| c.id == chunk.id).unwrap_or(0);
@@ -183,7 +183,7 @@ async fn passages(
     Ok((expanded, section))
 }
 
-/// The query with the words that were guessed in the place of those that no dataset knows, as they stand in the best hit that has them.
+/// Returns the query with corrections in place of words that no dataset contains, as written in the best hit that has them.
 pub(super) fn did_you_mean(query: &str, sources: &[Source], hits: &[Hit]) -> Option<String> {
     let source = sources.first()?;
     let guessed = |s: &Source, word: &str| {
@@ -198,7 +198,7 @@ pub(super) fn did_you_mean(query: &str, sources: &[Source], hits: &[Hit]) -> Opt
             stems.into_iter().next().map(|t| t.text)
         });
         let Some(word) = word else { continue };
-        // A word that one of the datasets knows is none that was misspelt.
+        // A word that one of the datasets contains is not misspelt.
         let Some(guess) = sources
             .iter()
             .map(|s| guessed(s, &word))
@@ -213,7 +213,7 @@ pub(super) fn did_you_mean(query: &str, sources: &[Source], hits: &[Hit]) -> Opt
     if changes.is_empty() {
         return None;
     }
-    // A compound and its parts overlap: the first, shortest one is changed.
+    // A compound and its parts overlap: the first, shortest one is replaced.
     changes.sort_by_key(|(start, end, _)| (*start, *end));
     let mut last = 0;
     changes.retain(|(start, end, _)| {
@@ -230,7 +230,7 @@ pub(super) fn did_you_mean(query: &str, sources: &[Source], hits: &[Hit]) -> Opt
     (corrected != query).then_some(corrected)
 }
 
-/// A stemmed word as a hit writes it.
+/// Returns a stemmed word as written in a hit.
 fn surface(term: &str, source: &Source, hits: &[Hit]) -> Option<String> {
     hits.iter().find_map(|hit| {
         source.analysed.languages.iter().find_map(|language| {

@@ -1,4 +1,5 @@
-//! Measures of a ranking against judgements, as `trec_eval` defines them: nDCG with gains equal to the grades, recall, reciprocal rank, average precision.
+//! Measures of a ranking against judgements, as defined by `trec_eval`: nDCG with gains equal to the grades, recall, reciprocal rank, average
+//! precision.
 
 use std::collections::HashMap;
 
@@ -10,29 +11,29 @@ pub type Judgements = HashMap<String, i64>;
 /// Measures of one query, or their means.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Measures {
-    /// Normalised discounted cumulative gain of the first 5.
+    /// nDCG (normalised discounted cumulative gain) of the first 5 results.
     pub ndcg_at_5: f64,
-    /// The same of the first 10.
+    /// nDCG of the first 10 results.
     pub ndcg_at_10: f64,
-    /// Whether the first one is relevant.
+    /// Whether the first result is relevant.
     pub hit_at_1: f64,
-    /// Whether one of the first 5 is.
+    /// Whether one of the first 5 results is relevant.
     pub hit_at_5: f64,
-    /// Whether one of the first 10 is.
+    /// Whether one of the first 10 results is relevant.
     pub hit_at_10: f64,
-    /// Share of the relevant ones in the first 5.
+    /// Share of the relevant documents in the first 5 results.
     pub recall_at_5: f64,
-    /// Share of the relevant ones in the first 10.
+    /// Share of the relevant documents in the first 10 results.
     pub recall_at_10: f64,
-    /// Share of the relevant ones in the first 100.
+    /// Share of the relevant documents in the first 100 results.
     pub recall_at_100: f64,
-    /// Reciprocal rank of the first relevant one, 0 after the 10th.
+    /// Reciprocal rank of the first relevant result, 0 after the 10th.
     pub mrr_at_10: f64,
     /// Average precision over the whole ranking.
     pub map: f64,
 }
 
-/// Measures a ranking, best first. Queries without relevant documents give zeros, as in `trec_eval`.
+/// Measures a ranking, best first. Queries without relevant documents yield zeros, as in `trec_eval`.
 #[must_use]
 pub fn measure(ranking: &[String], judged: &Judgements) -> Measures {
     let grade = |id: &String| judged.get(id).copied().unwrap_or(0).max(0);
@@ -79,7 +80,7 @@ pub fn measure(ranking: &[String], judged: &Judgements) -> Measures {
     }
 }
 
-/// The mean over queries.
+/// Returns the mean over queries.
 #[must_use]
 pub fn mean(all: &[Measures]) -> Measures {
     let n = all.len().max(1) as f64;
@@ -119,7 +120,7 @@ mod tests {
         assert_eq!(measure(&ranking, &Judgements::new()), Measures::default());
     }
 
-    /// Against the reference program's own test run, where `CAIRN_TEST_TREC_EVAL` names the directory that holds it.
+    /// Compares with the reference program's own test run, where `CAIRN_TEST_TREC_EVAL` names the directory that holds it.
     #[test]
     fn measures_agree_with_trec_eval() {
         let Some(directory) = std::env::var_os("CAIRN_TEST_TREC_EVAL") else {
@@ -146,7 +147,7 @@ mod tests {
         }
         let mut measured: HashMap<String, Measures> = HashMap::new();
         for (query, mut run) in runs {
-            // It ignores the given ranks, and orders equal scores by id, last first.
+            // `trec_eval` ignores the given ranks, and orders equal scores by id, last first.
             run.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| b.1.cmp(&a.1)));
             let ranking: Vec<String> = run.into_iter().map(|(_, id)| id).collect();
             measured.insert(query.clone(), measure(&ranking, &judged[&query]));
@@ -167,7 +168,7 @@ mod tests {
                 "success_1" => m.hit_at_1,
                 "success_5" => m.hit_at_5,
                 "success_10" => m.hit_at_10,
-                // Ours ends at the tenth.
+                // Cairn's measure ends at the tenth.
                 "recip_rank" if m.mrr_at_10 > 0.0 => m.mrr_at_10,
                 _ => continue,
             };

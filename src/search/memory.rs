@@ -1,5 +1,5 @@
-//! What searches remember until something changes: answers, documents that satisfy a filter, names of metadata fields. Every key has the version
-//! of its dataset, so a change makes new keys; what is old falls out.
+//! Search caches: responses, documents that satisfy a filter, names of metadata fields. Every key contains the version of its dataset, so a change
+//! creates new keys; old entries are evicted.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,17 +10,17 @@ use moka::sync::Cache;
 use super::answer::Answer;
 use super::vector::Among;
 
-/// Bytes of answers kept, nearly.
+/// Approximate bytes of cached responses.
 const ANSWERS: u64 = 64 << 20;
-/// Bytes of document ids kept, over all filters, nearly.
+/// Approximate bytes of cached document ids, over all filters.
 const DOCUMENTS: u64 = 64 << 20;
-/// Answers are kept this long: times in them age.
+/// Lifetime of cached responses: times in them age.
 const AGE: Duration = Duration::from_secs(600);
 
-/// The memory of one process.
+/// Search caches of one process.
 #[derive(Debug, Clone)]
 pub struct Memory {
-    /// Answers by everything that they depend on.
+    /// Responses by everything that they depend on.
     pub answers: Cache<String, Arc<Answer>>,
     /// Documents that may satisfy a filter.
     pub documents: Cache<String, Arc<Among>>,
@@ -51,10 +51,10 @@ impl Default for Memory {
     }
 }
 
-/// What was measured of datasets' languages, for a while, by the set of chunks that is searched.
+/// Cached vocabulary fits of datasets, with a limited lifetime, by the live set of chunks.
 pub type VocabularyFits = Cache<String, f32>;
 
-/// An empty memory of what was measured.
+/// Creates an empty cache of vocabulary fits.
 #[must_use]
 pub fn vocabulary_fits() -> VocabularyFits {
     Cache::builder()

@@ -1,7 +1,7 @@
 //! Retrieval: both indexes, the follower that derives them from the log, and the query that blends them.
 
-/// SQL that holds for a document `d` whose chunks `c` are found by meaning: its first ingestion is complete, or, in a set that is not searched (`$3` is false),
-/// its build for that set.
+/// SQL condition on a document `d` whose chunks `c` belong in the vector index: its first ingestion is complete, or, in a set that is not searched
+/// (`$3` is false), its build for that set.
 macro_rules! document_is_complete {
     () => {
         "d.text_hash IS NOT NULL AND ($3 = TRUE OR EXISTS (SELECT 1 FROM kb_generation_documents b WHERE b.document_id = d.id AND b.set_id = c.set_id))"

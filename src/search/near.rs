@@ -3,12 +3,12 @@
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// Words of a shingle.
+/// Words per shingle.
 const SHINGLE: usize = 3;
-/// Most bits in which near-duplicates differ: about one shingle in sixteen is another one. Unrelated texts differ in 32 on average.
+/// Maximum number of bits in which near-duplicates differ: about one shingle in sixteen is different. Unrelated texts differ in 32 on average.
 const NEAR: u32 = 7;
 
-/// The simhash of a text, by its words without case and punctuation. Compared within one process only.
+/// Returns the simhash of a text, from its words without case and punctuation. Comparable within one process only.
 #[must_use]
 pub fn simhash(text: &str) -> u64 {
     let words = words(text);
@@ -28,13 +28,13 @@ pub fn simhash(text: &str) -> u64 {
         .fold(0, |bits, (bit, _)| bits | 1 << bit)
 }
 
-/// Whether two texts say nearly the same.
+/// Returns whether two simhashes are those of near-duplicates.
 #[must_use]
 pub fn are_near(a: u64, b: u64) -> bool {
     (a ^ b).count_ones() <= NEAR
 }
 
-/// How much two texts say the same, 0 to 1: the share of their runs of three words that both have (resemblance, Broder 1997).
+/// Returns the similarity of two texts, 0 to 1: the share of their runs of three words that both contain (resemblance, Broder 1997).
 #[must_use]
 pub fn resemblance(a: &str, b: &str) -> f64 {
     let (a, b) = (shingles(a), shingles(b));

@@ -1,5 +1,5 @@
-//! The candidates of a search with what their scores are made of: weights, fusion and threshold can be tried on them without searching again, by a tuner here or by
-//! a page in a browser.
+//! The candidates of a search with the components of their scores: weights, fusion and threshold can be varied without searching again, by a tuner or
+//! by a page in a browser.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -16,37 +16,35 @@ use crate::auth::{Caller, Scope};
 use crate::error::{Error, Result};
 use crate::kb::{Chunk, chunks};
 
-/// The candidates of a query in one dataset with what their scores are made of, so that weights can be tried without searching again.
+/// The candidates of a query in one dataset with the components of their scores, so that weights can be varied without searching again.
 #[derive(Debug, Clone)]
 pub struct Pool {
-    /// Weight of the vectors that suits model and query.
+    /// Automatic weight of the vectors for model and query.
     pub automatic_alpha: f32,
-    /// The largest BM25 that the query could reach.
+    /// Upper bound of BM25 for the query.
     pub bound: f32,
-    /// The candidates.
     pub items: Vec<PoolItem>,
 }
 
 /// A candidate.
 #[derive(Debug, Clone)]
 pub struct PoolItem {
-    /// Its chunk, as a number: ids are many.
+    /// Id of its chunk as a number, because ids are many.
     pub chunk: Uuid,
-    /// Its document.
+    /// Id of its document.
     pub document: Arc<str>,
     /// Range in the document's text, in characters.
     pub span: (i64, i64),
-    /// Its raw scores.
     pub raw: Raw,
 }
 
-/// Takes the candidates of a query.
+/// Returns the candidates of a query.
 ///
 /// # Errors
-/// As [`search`].
+/// Those of [`search`].
 pub async fn pool(app: &Arc<App>, caller: &Caller, request: &Request) -> Result<Pool> {
     caller.need(Scope::KbSearch)?;
-    // The weight that suits is between the bounds, so both lists are taken.
+    // The automatic weight is between the bounds, so both lists are needed.
     let request = Request {
         alpha: None,
         defaults: Some(Defaults::default()),
@@ -92,56 +90,52 @@ pub async fn pool(app: &Arc<App>, caller: &Caller, request: &Request) -> Result<
     })
 }
 
-/// Candidates that are given out at most.
+/// Maximum number of candidates returned.
 const MOST: usize = 4000;
 
-/// The candidates of a search over any number of datasets, with what people see of them.
+/// The candidates of a search over any number of datasets, as shown to users.
 #[derive(Debug, Clone)]
 pub struct Pooled {
-    /// What the candidates of each dataset have in common.
+    /// Common properties of the candidates of each dataset.
     pub datasets: Vec<PooledDataset>,
-    /// The candidates, best first, at most 4,000.
+    /// Candidates, best first, at most 4,000.
     pub items: Vec<PooledItem>,
     /// Whether there were more.
     pub truncated: bool,
 }
 
-/// What the candidates of a dataset have in common.
+/// Common properties of the candidates of a dataset.
 #[derive(Debug, Clone)]
 pub struct PooledDataset {
-    /// Its id.
     pub id: String,
-    /// The largest BM25 that the query could reach there.
+    /// Upper bound of BM25 for the query in this dataset.
     pub bound: f32,
-    /// Weight of the vectors that the search has.
+    /// Weight of the vectors in this search.
     pub weight: Weight,
-    /// The weight that it would have if the request named none.
+    /// Weight of the vectors if the request named none.
     pub usual_alpha: f32,
-    /// The threshold that it would have if the request named none.
+    /// Threshold if the request named none.
     pub usual_min_score: f32,
-    /// Whether the keyword list counts even where the vectors have all the weight: the query has conditions, or nothing but conditions.
+    /// Whether the keyword list counts even when the vectors have all the weight: the query has conditions, or nothing but conditions.
     pub always_words: bool,
 }
 
 /// A candidate.
 #[derive(Debug, Clone)]
 pub struct PooledItem {
-    /// Its chunk.
     pub chunk: Chunk,
-    /// Its document.
     pub file_name: String,
-    /// Title of that.
+    /// Title of its document.
     pub title: Option<String>,
-    /// Index of its dataset.
+    /// Index of its dataset in [`Pooled::datasets`].
     pub dataset: usize,
-    /// Its raw scores.
     pub raw: Raw,
 }
 
-/// Takes the candidates of a search from both lists, whatever its weights are: before reranking, thresholds, diversity.
+/// Returns the candidates of a search from both lists, whatever its weights are: before reranking, thresholds, diversity.
 ///
 /// # Errors
-/// As [`super::search`].
+/// Those of [`super::search`].
 pub async fn candidates(app: &Arc<App>, caller: &Caller, request: &Request) -> Result<Pooled> {
     caller.need(Scope::KbSearch)?;
     request.check()?;
@@ -152,7 +146,7 @@ pub async fn candidates(app: &Arc<App>, caller: &Caller, request: &Request) -> R
         alpha: None,
         ..request.clone()
     };
-    // A search that gives one side all the weight leaves the other list out.
+    // A search that has all the weight on one side omits the other list.
     let both = Request {
         alpha: Some(0.5),
         ..request.clone()
@@ -176,7 +170,7 @@ pub async fn candidates(app: &Arc<App>, caller: &Caller, request: &Request) -> R
         sources.push(source);
     }
     let found = gather(app, request, &mut sources, request.top_k).await?;
-    // Feedback may have changed what a query can reach.
+    // Feedback may have changed the bound of a query.
     let shown = sources.iter().zip(weights);
     let shown = shown.map(|(source, (weight, usual_alpha))| PooledDataset {
         id: source.dataset.id.clone(),

@@ -1,7 +1,7 @@
-//! A search: read the query, take candidates from both indexes of each dataset, complete the scores that are missing, blend, rerank, choose, explain.
+//! The search pipeline: parse the query, collect candidates from both indexes of each dataset, compute missing scores, blend, rerank, select, explain.
 //!
-//! Nothing about a hit's score depends on `topK`, on filters or on the other hits (with the default fusion): BM25 statistics are those of
-//! the whole dataset, and every candidate gets both exact scores. Feedback and reranking, which are asked for, look at other chunks.
+//! A hit's score does not depend on `topK`, on filters or on the other hits (with the default fusion): BM25 statistics are those of the whole dataset,
+//! and every candidate gets both exact scores. Feedback and reranking, which are optional, do consider other chunks.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -26,12 +26,12 @@ use crate::auth::{Caller, Scope};
 use crate::error::{Error, Result};
 use crate::kb::{datasets, filter, generations};
 
-/// Best score from which an answer counts as confident, where the dataset has no other threshold. Measured: see `README.md`.
+/// Score of the best hit from which an answer counts as confident, where the dataset has no other threshold. Measured: see `README.md`.
 pub const CONFIDENT_FROM: f32 = 0.55;
-/// Values of a facet that are shown.
+/// Maximum number of values of a facet.
 const FACET_VALUES: usize = 50;
 
-/// Searches.
+/// Runs a search.
 ///
 /// # Errors
 /// `query_invalid`, `dataset_not_found` for any dataset the caller may not see, `model_mismatch`, `reranker_not_configured`, and those of the ranges.
@@ -81,7 +81,7 @@ pub async fn search(app: &Arc<App>, caller: &Caller, request: &Request) -> Resul
         .as_deref()
         .map(|text| Cursor::read(text, request))
         .transpose()?;
-    // Every page is cut from the same candidates.
+    // Every page is a slice of the same candidates.
     let depth = cursor.as_ref().map_or(request.top_k, |c| c.depth);
     let found = gather(app, request, &mut sources, depth).await?;
     let retrieved = began.elapsed();
@@ -132,7 +132,7 @@ pub async fn search(app: &Arc<App>, caller: &Caller, request: &Request) -> Resul
     let shown = chosen.shown.len();
     let (hits, tokens, trimmed) = hits::assemble(app, caller, request, &sources, chosen).await?;
     if trimmed > 0 {
-        // The next page begins with what the budget left out.
+        // The next page begins with the hits that the budget excluded.
         let depth = cursor.as_ref().map_or(request.top_k, |c| c.depth);
         let seen = cursor.as_ref().map_or(0, |c| c.seen) + hits.len();
         next = hits.last().filter(|_| paged && shown > 0).and_then(|last| {
@@ -208,7 +208,7 @@ fn record(answer: &Answer) {
     }
 }
 
-/// The datasets of a request, each once, that its agent role may use.
+/// Returns the datasets of a request, each once, that its agent role may use.
 pub(super) async fn chosen(
     app: &Arc<App>,
     caller: &Caller,
@@ -244,8 +244,8 @@ pub(super) async fn chosen(
     Ok(sets)
 }
 
-/// Everything that an answer depends on: the request, and of each dataset its version and how far this process's indexes are. `None` while an index
-/// is behind: the same question may have another answer in a moment.
+/// Returns the cache key of a response: the request, and for each dataset its version and the positions of this process's indexes. `None` while an
+/// index is behind: the response to the same request may change in a moment.
 fn memory_key(
     app: &App,
     caller: &Caller,
@@ -270,7 +270,7 @@ fn memory_key(
     Ok(Some(hex::encode(Sha256::digest(key.as_bytes()))))
 }
 
-/// The candidates of every source, widened by feedback where that is asked for.
+/// Returns the candidates of every source, expanded by feedback if requested.
 pub(super) async fn gather(
     app: &Arc<App>,
     request: &Request,
@@ -303,7 +303,7 @@ pub(super) async fn gather(
     .await
 }
 
-/// Whether what was read as exclusions may have been meant as words: `-name` in a command.
+/// Returns whether parsed exclusions may have been meant as plain text: `-name` in a command.
 fn may_be_plain(sources: &[Source]) -> bool {
     sources.iter().any(|source| {
         let parsed = &source.parsed;
@@ -311,7 +311,7 @@ fn may_be_plain(sources: &[Source]) -> bool {
     })
 }
 
-/// Every candidate with its score, best first; equal ones by id.
+/// Returns every candidate with its score, best first, ties by id.
 pub(super) fn scored(
     request: &Request,
     sources: &[Source],
@@ -343,7 +343,7 @@ pub(super) fn score(request: &Request, source: &Source, raw: &Raw, spread: &Spre
     }
 }
 
-/// Best first; equal ones by id.
+/// Sorts candidates best first, ties by id.
 pub(super) fn sort(candidates: &mut [Candidate]) {
     candidates.sort_by(|a, b| {
         b.value()
@@ -352,10 +352,10 @@ pub(super) fn sort(candidates: &mut [Candidate]) {
     });
 }
 
-/// Candidates among which the best one is looked for where their order says nothing absolute.
+/// Candidates among which the best one is searched when the scores that order them are not absolute.
 const HEAD: usize = 10;
 
-/// Whether the best candidate is good enough, by a score that is absolute: that of the blend, whatever the order is made of.
+/// Returns whether the best candidate is good enough, by an absolute score: that of the blend, whatever the order is based on.
 fn confidence(fusion: Fusion, sources: &[Source], candidates: &[Candidate]) -> Confidence {
     let absolute = |c: &Candidate| match (fusion, c.rerank) {
         (Fusion::Blend, _) | (_, Some(_)) => c.value(),

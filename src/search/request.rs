@@ -1,4 +1,4 @@
-//! What a search is asked: the query, where to look, and every setting, with the defaults that a dataset has for those that are absent.
+//! A search request: the query, the datasets, and every setting, with the dataset's defaults for absent ones.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,78 +6,78 @@ use super::blend::Fusion;
 use crate::error::{Error, Result};
 use crate::kb::filter::Filter;
 
-/// Most hits of one answer.
+/// Maximum number of hits per response.
 pub const MAX_TOP_K: usize = 100;
-/// Longest query in characters.
+/// Maximum length of a query in characters.
 pub const MAX_QUERY: usize = 10_000;
-/// Most datasets of one search.
+/// Maximum number of datasets per search.
 pub const MAX_DATASETS: usize = 50;
-/// Most candidates from each index.
+/// Maximum number of candidates from each index.
 pub const MAX_CANDIDATES: usize = 2000;
-/// Most neighbours on each side.
+/// Maximum number of neighbours on each side.
 pub const MAX_EXPAND: usize = 10;
-/// Most fields that are counted.
+/// Maximum number of facet fields.
 pub const MAX_FACETS: usize = 10;
-/// Largest budget of tokens.
+/// Maximum token budget.
 pub const MAX_TOKENS: usize = 1_000_000;
 
-/// A search.
+/// A search request.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// What is looked for.
+    /// Search text.
     pub query: String,
-    /// Where.
+    /// Datasets to search.
     pub dataset_ids: Vec<String>,
-    /// Hits wanted, 1 to [`MAX_TOP_K`].
+    /// Number of hits wanted, 1 to [`MAX_TOP_K`].
     pub top_k: usize,
-    /// Weight of the vector part: 0 keywords only, 1 vectors only. Absent: the dataset's default, or what suits model and query.
+    /// Weight of the vectors: 0 is keyword only, 1 vector only. Absent: the dataset's default, or automatic by model and query.
     pub alpha: Option<f32>,
-    /// Hits below this final score are left out.
+    /// Minimum final score of hits.
     pub min_score: Option<f32>,
-    /// How the lists are blended.
+    /// Fusion of the lists.
     pub fusion: Fusion,
-    /// Condition on metadata, and on fields of the hits themselves.
+    /// Condition on metadata and on built-in fields of hits.
     pub filter: Option<Filter>,
-    /// Candidates from each index; the configured number when absent.
+    /// Number of candidates from each index; the configured number when absent.
     pub candidates: Option<usize>,
-    /// Whether chunks that say nearly the same as a better hit are folded into it.
+    /// Whether near-duplicates are folded into the better hit.
     pub fold: bool,
-    /// A generation of the datasets other than the one that is searched, to compare it.
+    /// Generation other than the live one, to compare it.
     pub generation: Option<i64>,
-    /// Whether the query is words only, without operators.
+    /// Whether the query is plain text, without operators.
     pub plain: bool,
-    /// Most hits of one document.
+    /// Maximum number of hits per document.
     pub per_document: Option<usize>,
-    /// Maximal marginal relevance: 1 looks at the score only, 0 at difference only.
+    /// Maximal marginal relevance: 1 considers the score only, 0 diversity only.
     pub mmr: Option<f32>,
-    /// Neighbours on each side that are merged into the text of a hit.
+    /// Number of neighbours on each side that are merged into the text of a hit.
     pub expand: usize,
-    /// Whether hits carry the text of their section.
+    /// Whether hits include the text of their section.
     pub section: bool,
-    /// Fields whose values are counted over the candidates.
+    /// Facet fields, whose values are counted over the candidates.
     pub facets: Vec<String>,
-    /// Whether the head is ordered by the cross-encoder.
+    /// Whether the cross-encoder reranks the top candidates.
     pub rerank: Option<bool>,
-    /// Whether the query is widened by what its best chunks have in common (pseudo-relevance feedback).
+    /// Whether the query is expanded from its best chunks (pseudo-relevance feedback).
     pub feedback: Option<bool>,
-    /// Most tokens of all hits together, as the dataset's model counts.
+    /// Maximum number of tokens of all hits together, as counted by the dataset's model.
     pub max_tokens: Option<usize>,
-    /// Where the page before ended.
+    /// Cursor at the end of the previous page.
     pub cursor: Option<String>,
-    /// Only datasets that this agent role may use.
+    /// Restricts the search to datasets that this agent role may use.
     pub agent_role: Option<String>,
-    /// Whether a remembered answer will do.
+    /// Whether a cached response is acceptable.
     pub cache: bool,
-    /// Defaults in the place of the dataset's own, to try them.
+    /// Defaults in place of the dataset's own, to try them.
     pub defaults: Option<Defaults>,
-    /// Whether reranking may take as long as it takes.
+    /// Whether reranking may take as long as it needs.
     pub patient: bool,
-    /// Whether the search fails when vectors cannot be had, instead of going by words alone.
+    /// Whether the search fails when vectors are unavailable, instead of searching by keyword alone.
     pub require_vectors: bool,
 }
 
 impl Request {
-    /// A search with the defaults.
+    /// Creates a request with the defaults.
     #[must_use]
     pub fn new(query: impl Into<String>, dataset_ids: Vec<String>) -> Self {
         Self {
@@ -109,7 +109,7 @@ impl Request {
         }
     }
 
-    /// Refuses what is out of range.
+    /// Rejects values that are out of range.
     ///
     /// # Errors
     /// Those of a search's ranges.
@@ -194,35 +194,35 @@ impl Request {
     }
 }
 
-/// Settings that searches of a dataset take when they name none.
+/// Settings for searches of a dataset that name none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Defaults {
-    /// Weight of the vectors, 0 to 1; absent: what suits model and query.
+    /// Weight of the vectors, 0 to 1; absent: automatic by model and query.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hybrid_alpha: Option<f32>,
-    /// Hits below this score are left out.
+    /// Minimum score of hits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_score: Option<f32>,
-    /// Candidates from each index, 1 to 2000.
+    /// Number of candidates from each index, 1 to 2000.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub candidates: Option<usize>,
-    /// Maximal marginal relevance, 0 to 1.
+    /// Maximal marginal relevance, 0 to 1: 1 considers the score only, 0 diversity only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mmr: Option<f32>,
-    /// Pseudo-relevance feedback.
+    /// Whether queries are expanded by pseudo-relevance feedback.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub feedback: Option<bool>,
-    /// Reranking.
+    /// Whether the configured cross-encoder reranks the top candidates.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rerank: Option<bool>,
-    /// Best score from which an answer counts as confident, 0 to 1.
+    /// Score of the best hit from which an answer counts as confident, 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub confident_from: Option<f32>,
 }
 
 impl Defaults {
-    /// Refuses what a search would refuse.
+    /// Rejects values that a search would reject.
     ///
     /// # Errors
     /// Those of a search's ranges.

@@ -1,4 +1,5 @@
-//! Orders the head of the candidates by a cross-encoder, within a time limit; when that runs out, the order of the blend stands and the answer says so.
+//! Reranks the top candidates with a cross-encoder, within a time limit. When the limit is exceeded, the order of the blend is kept and the response
+//! reports it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,16 +15,16 @@ use crate::app::App;
 use crate::error::{Error, Result};
 use crate::kb::chunks;
 
-/// Time for a search that has time: in an evaluation.
+/// Time limit of searches that may be slow, as in an evaluation.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// `1 / (1 + exp(-logit))`: cross-encoders are trained with it, so the score is the probability that the passage answers the query.
+/// Returns `1 / (1 + exp(-logit))`: cross-encoders are trained with it, so the score is the probability that the passage answers the query.
 #[must_use]
 pub fn calibrated(logit: f32) -> f32 {
     1.0 / (1.0 + (-logit).exp())
 }
 
-/// The head, reranked; what is behind it is left out, because its scores mean something else.
+/// Returns the top candidates, reranked; the others are dropped, because their scores are not comparable.
 pub(super) async fn apply(
     app: &Arc<App>,
     request: &Request,
@@ -37,7 +38,7 @@ pub(super) async fn apply(
         return Ok((candidates, None));
     }
     if request.rerank.is_none() && app.config.reranker.is_empty() {
-        // The default was set when there was a model: a search that does not ask for it itself goes on, and says so.
+        // The default was set when there was a model: a search that does not request reranking itself continues, and reports it.
         let missing = Reranking {
             outcome: "notConfigured",
             model: String::new(),

@@ -1,4 +1,4 @@
-//! Candidates of one dataset: both lists, who of them is still there and satisfies the conditions, and the exact scores that one of the lists lacks.
+//! Candidates of one dataset: both lists, the live ones that satisfy the conditions, and the exact scores that one of the lists lacks.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -27,41 +27,31 @@ use crate::kb::filter::Filter;
 
 /// Chunks with a raw score, best first.
 type Ranked = Vec<(Uuid, f32)>;
-/// The most candidates that are taken when many of them turn out not to be wanted.
+/// Maximum number of candidates when post-filters drop many of them.
 const DEEPEST: usize = 20_000;
-/// So many times the candidates are taken when the hits of one document are capped.
+/// Factor on the number of candidates when the hits per document are capped.
 const DOCUMENTS_WANTED: usize = 4;
-/// Chunks from which feedback learns, words that it adds, and their weight beside a word of the query (RM3: Abdul-Jaleel et al. 2004).
+/// Parameters of feedback: chunks to learn from, words to add, and their weight relative to a word of the query (RM3: Abdul-Jaleel et al. 2004).
 const FEEDBACK_CHUNKS: usize = 5;
 const FEEDBACK_WORDS: usize = 8;
 const FEEDBACK_WEIGHT: f32 = 0.25;
-/// Weight of the mean of these chunks' vectors beside the query's (Rocchio 1971).
+/// Weight of the mean of these chunks' vectors relative to the query's (Rocchio 1971).
 const FEEDBACK_VECTOR: f32 = 0.3;
 
-/// What a condition can ask of a document.
+/// Fields of a document that a condition can refer to.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct DocumentRow {
-    /// Id.
     pub id: String,
-    /// Name.
     pub file_name: String,
-    /// Title.
     pub title: Option<String>,
-    /// Address.
     pub url: Option<String>,
-    /// Publication time.
     pub published_at: Option<String>,
     /// Metadata as JSON.
     pub metadata: String,
-    /// Where it came from.
     pub source: String,
-    /// Media type.
     pub mime_type: String,
-    /// Version.
     pub version: i64,
-    /// When it was added.
     pub created_on: Time,
-    /// When it last changed.
     pub updated_on: Time,
 }
 
@@ -72,10 +62,10 @@ macro_rules! document_columns {
     };
 }
 
-/// The documents that are searched among these, by id.
+/// Returns the searchable ones among the given documents, by id.
 ///
 /// # Errors
-/// As the database says.
+/// Those of the database.
 pub(super) async fn documents(
     app: &App,
     tenant_id: &str,
@@ -98,7 +88,7 @@ pub(super) async fn documents(
 }
 
 impl DocumentRow {
-    /// Metadata and built-in fields as one object.
+    /// Returns metadata and built-in fields as one object.
     pub(super) fn object(&self) -> Result<Value> {
         let mut object: Value = serde_json::from_str(&self.metadata)?;
         let own = json!({
@@ -112,7 +102,7 @@ impl DocumentRow {
     }
 }
 
-/// A field that belongs to the chunk.
+/// Returns the value of a field that belongs to the chunk.
 pub(super) fn of_location(field: &str, place: &ChunkLocation) -> Option<Value> {
     match field {
         "$heading" => {
@@ -125,7 +115,7 @@ pub(super) fn of_location(field: &str, place: &ChunkLocation) -> Option<Value> {
     }
 }
 
-/// The same with the fields of a chunk.
+/// Returns the object of a document with the fields of a chunk added.
 pub(super) fn with_location(document: &Value, place: &ChunkLocation) -> Value {
     let mut object = document.clone();
     if let Value::Object(object) = &mut object {
@@ -136,25 +126,25 @@ pub(super) fn with_location(document: &Value, place: &ChunkLocation) -> Value {
     object
 }
 
-/// One dataset, ready to be asked.
+/// One dataset, prepared for a search.
 pub(super) struct Source {
     pub dataset: Dataset,
     pub defaults: Defaults,
     pub parsed: Parsed,
     pub index: Arc<KeywordIndex>,
-    /// Absent: it cannot be had now.
+    /// Vector index; `None` when it is unavailable.
     pub store: Option<Arc<VectorIndex>>,
     pub scope: VectorScope,
     pub analysed: Analysed,
     pub vector: Option<Arc<Vec<f32>>>,
     pub weight: Weight,
-    /// Filter of the request and of the query together.
+    /// Conjunction of the filters of the request and the query.
     pub filter: Option<Filter>,
-    /// Documents that may satisfy it; `None`: all.
+    /// Documents that may satisfy the filter; `None` for all.
     pub documents: Option<Arc<Among>>,
-    /// Words that feedback added.
+    /// Words added by feedback.
     pub added: Vec<String>,
-    /// Whether vectors were wanted and cannot be had.
+    /// Whether vectors were requested and are unavailable.
     without_vectors: bool,
     /// Whether the keyword index was found damaged.
     without_words: bool,
@@ -171,7 +161,7 @@ pub(super) struct Candidates {
 }
 
 impl Source {
-    /// Reads the query, analyses it, embeds it, and settles what the request leaves open.
+    /// Parses, analyses and embeds the query, and resolves the settings that the request leaves open.
     pub(super) async fn prepare(
         app: &Arc<App>,
         engine: &Engine,
@@ -183,7 +173,7 @@ impl Source {
             Some(defaults) => defaults,
             None => serde_json::from_str(&dataset.search_defaults)?,
         };
-        // No text has it, and PostgreSQL takes none.
+        // No text contains it, and PostgreSQL rejects it.
         let query = request.query.replace('\0', " ");
         let parsed = if request.plain {
             Parsed::plain(&query)
@@ -249,7 +239,7 @@ impl Source {
         })
     }
 
-    /// The indexes that the search looks into.
+    /// Returns the indexes that the search uses.
     fn asked(&self, request: &Request) -> impl Iterator<Item = Index> {
         let words = self.asks_words(request) && !self.without_words;
         let vectors = self.vector.is_some();
@@ -259,7 +249,7 @@ impl Source {
         })
     }
 
-    /// Whether an index that is asked lacks something.
+    /// Returns whether an index in use is behind.
     pub(super) fn is_behind(&self, app: &App, request: &Request) -> bool {
         let Dataset {
             live_set, log_seq, ..
@@ -268,7 +258,7 @@ impl Source {
             .any(|index| app.indexes.is_behind(live_set, index, *log_seq))
     }
 
-    /// What the search has to do without.
+    /// Returns the parts that the search has to do without.
     pub(super) fn troubles(&self, app: &App, request: &Request) -> Vec<String> {
         let Dataset {
             live_set, log_seq, ..
@@ -284,7 +274,7 @@ impl Source {
             .collect()
     }
 
-    /// The candidates, from one of the indexes when the other cannot be had.
+    /// Returns the candidates, from one of the indexes when the other is unavailable.
     pub(super) async fn candidates_at_hand(
         &mut self,
         app: &Arc<App>,
@@ -321,7 +311,7 @@ impl Source {
         }
     }
 
-    /// Whether the keyword list is needed.
+    /// Returns whether the keyword list is needed.
     fn asks_words(&self, request: &Request) -> bool {
         if self.without_words {
             return false;
@@ -332,7 +322,7 @@ impl Source {
             || self.vector.is_none()
     }
 
-    /// Both lists, with the live chunks only and every missing score completed.
+    /// Returns both lists, with live chunks only and every missing score computed.
     pub(super) async fn candidates(
         &self,
         app: &Arc<App>,
@@ -345,10 +335,10 @@ impl Source {
             .unwrap_or(app.config.search_candidates)
             .max(deep);
         if request.per_document.is_some() {
-            // The best of them may be of few documents.
+            // The best of them may belong to few documents.
             wanted = (wanted * DOCUMENTS_WANTED).min(MAX_CANDIDATES.max(wanted));
         }
-        // What is only looked at afterwards leaves as many as were wanted, where there are as many.
+        // Post-filters drop candidates, so fetch until `wanted` survive or the lists end.
         let sifted =
             self.analysed.has_conditions() || self.filter.as_ref().is_some_and(Filter::asks_chunks);
         let enough = if sifted { wanted } else { deep };
@@ -361,7 +351,7 @@ impl Source {
             let full = words.len() == limit || meaning.len() == limit;
             let lists = (meaning.len(), words.len());
             let mut found: HashMap<Uuid, Raw> = HashMap::with_capacity(words.len() + meaning.len());
-            // Both lists by score, equal scores by id: the indexes order ties by accident.
+            // Both lists by score, equal scores by id: the order of ties in the indexes is arbitrary.
             for (rank, (id, cosine)) in (1..).zip(ordered(meaning)) {
                 found.entry(id).or_default().cosine = Some(cosine);
                 found.entry(id).or_default().vector_rank = Some(rank);
@@ -371,7 +361,7 @@ impl Source {
                 found.entry(id).or_default().keyword_rank = Some(rank);
             }
             let before = found.len();
-            // Who is still there, and the scores that only one of the lists gave, are asked at the same time.
+            // Live chunks and missing scores are fetched concurrently.
             let (places, cosines, scores, allowed) = tokio::try_join!(
                 self.places(app, &found),
                 self.cosines(&found),
@@ -381,7 +371,7 @@ impl Source {
             found.retain(|id, _| {
                 places.contains_key(id) && allowed.as_ref().is_none_or(|a| a.contains(id))
             });
-            // Chunks that an index still held although they are gone, or that do not satisfy a condition, may have taken the places of others.
+            // Chunks that are deleted but still indexed, or that do not satisfy a condition, may have displaced others.
             if full && found.len() < before && found.len() < enough && limit < DEEPEST {
                 limit = (limit * 4).min(DEEPEST);
                 continue;
@@ -424,8 +414,8 @@ impl Source {
             .await
     }
 
-    /// Where the candidates stand that SQL still has and shows, and that satisfy the filter: deletion and disabling hold at the very next query,
-    /// whatever the indexes have seen.
+    /// Returns the locations of the candidates that are live and visible in SQL and satisfy the filter: deletion and disabling are effective at the
+    /// very next query, whatever the state of the indexes.
     async fn places(
         &self,
         app: &App,
@@ -460,7 +450,7 @@ impl Source {
         Ok(places)
     }
 
-    /// Exact cosines of the candidates that only the keyword list had; those without an embedding are absent.
+    /// Returns the exact cosines of the candidates that only the keyword list contains; those without an embedding are absent.
     pub(super) async fn cosines(&self, found: &HashMap<Uuid, Raw>) -> Result<HashMap<Uuid, f32>> {
         let (Some(vector), Some(store)) = (&self.vector, &self.store) else {
             return Ok(HashMap::new());
@@ -473,7 +463,7 @@ impl Source {
         store.scores(&self.scope, vector.to_vec(), missing).await
     }
 
-    /// Exact BM25 of the candidates that only the vector list had.
+    /// Returns the exact BM25 of the candidates that only the vector list contains.
     pub(super) async fn bm25s(
         &self,
         request: &Request,
@@ -491,7 +481,7 @@ impl Source {
         keyword::blocking(move || index.scores(&analysed, &missing)).await
     }
 
-    /// Candidates with what the query says they must have, and nothing that it says they must not; `None`: it says nothing.
+    /// Returns the candidates that satisfy the required and excluded clauses of the query; `None` when it has none.
     pub(super) async fn allowed(
         &self,
         found: &HashMap<Uuid, Raw>,
@@ -506,7 +496,7 @@ impl Source {
             .map(Some)
     }
 
-    /// Widens the query by what its best chunks have in common: their most telling words, and the direction of their vectors.
+    /// Expands the query by what its best chunks have in common: their most significant words, and the direction of their vectors.
     pub(super) async fn widen(&mut self, app: &App, best: &[Uuid]) -> Result<()> {
         let ids: Vec<String> = best
             .iter()
@@ -557,7 +547,7 @@ impl Source {
     }
 }
 
-/// What can be had, or nothing when the search may do without.
+/// Returns the result, or `None` when it is unavailable and the search may do without it.
 fn at_hand<T>(outcome: Result<T>, request: &Request) -> Result<Option<T>> {
     match outcome {
         Err(error) if is_away(&error) && !request.require_vectors => {
@@ -568,7 +558,7 @@ fn at_hand<T>(outcome: Result<T>, request: &Request) -> Result<Option<T>> {
     }
 }
 
-/// Whether an error says that vectors cannot be had now.
+/// Returns whether an error means that vectors are unavailable.
 fn is_away(error: &Error) -> bool {
     matches!(
         error.code(),
@@ -587,7 +577,7 @@ fn ordered(mut list: Ranked) -> Ranked {
     list
 }
 
-/// The query's vector, from memory where it was asked before.
+/// Returns the query's vector, cached from an earlier search where possible.
 async fn query_vector(app: &Arc<App>, model: &str, query: &str) -> Result<Arc<Vec<f32>>> {
     let key = format!("{model}\n{query}");
     if let Some(known) = app.query_vectors.get(&key) {
@@ -604,7 +594,7 @@ async fn query_vector(app: &Arc<App>, model: &str, query: &str) -> Result<Arc<Ve
     Ok(vector)
 }
 
-/// Vectors of chunks, by id; those that have none yet are absent.
+/// Returns vectors of chunks, by id; those without a vector are absent.
 pub(super) async fn vectors(
     app: &App,
     dataset: &Dataset,
@@ -625,12 +615,12 @@ pub(super) async fn vectors(
         .collect())
 }
 
-/// The filter of the request and the fields of the query.
+/// Returns the conjunction of the request's filter and the query's fields.
 fn combined(filter: Option<Filter>, parsed: &Parsed) -> Option<Filter> {
     let typed = parsed.fields.iter().map(|clause| {
         let mut is = Filter::typed(&clause.field, &clause.value);
         if clause.field == "$mimeType" {
-            // People name types by the endings of files.
+            // Users name types by file extensions.
             let ending = Filter::typed("$fileName", &format!(".{}", clause.value));
             is = Filter::Or {
                 or: vec![is, ending],
@@ -649,7 +639,7 @@ fn combined(filter: Option<Filter>, parsed: &Parsed) -> Option<Filter> {
     }
 }
 
-/// A document with the number of its chunks.
+/// A document with its number of chunks.
 #[derive(Debug, sqlx::FromRow)]
 struct Counted {
     #[sqlx(flatten)]
@@ -657,7 +647,7 @@ struct Counted {
     chunks_count: i64,
 }
 
-/// Documents of the dataset that satisfy a filter, as far as they tell; remembered until something changes.
+/// Returns the documents of the dataset that may satisfy a filter, judging by the document alone; cached until something changes.
 async fn matching(app: &App, dataset: &Dataset, filter: &Filter) -> Result<Arc<Among>> {
     let key = format!(
         "{}\n{}\n{}",
@@ -695,7 +685,7 @@ async fn matching(app: &App, dataset: &Dataset, filter: &Filter) -> Result<Arc<A
     Ok(ids)
 }
 
-/// Names of the metadata's fields of all datasets, looked at only when the query could mean one: a field of one is a condition for all.
+/// Returns the metadata field names of all datasets, loaded only when the query may refer to one: a field of one dataset is a condition for all.
 pub(super) async fn fields_of(
     app: &App,
     datasets: &[Dataset],
@@ -749,7 +739,7 @@ async fn metadata_fields(
     Ok(fields)
 }
 
-/// Documents by id, as objects that filters and facets read.
+/// Returns documents by id, as objects for filters and facets.
 pub(super) async fn objects<'a>(
     app: &App,
     dataset: &Dataset,

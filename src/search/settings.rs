@@ -1,4 +1,4 @@
-//! The settings of a search as callers write them: in a request, in the configuration of an evaluation, in a saved one.
+//! Search settings as callers write them: in a request, in the configuration of an evaluation, in a saved configuration.
 
 use std::collections::BTreeMap;
 
@@ -9,76 +9,76 @@ use super::{Defaults, Fusion, Request};
 use crate::error::{Error, Result};
 use crate::kb::filter::Filter;
 
-/// How to search. Absent fields take the dataset's defaults, then Cairn's.
+/// Search settings. Absent fields fall back to the dataset's defaults, then to Cairn's.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 #[schema(as = SearchSettings)]
 pub struct Settings {
-    /// 1 to 100; 5 when absent.
+    /// Maximum number of hits, 1 to 100; 5 when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub top_k: Option<usize>,
-    /// 0 keywords only, 1 vectors only; absent: the dataset's default, or what suits model and query.
+    /// Weight of the vectors: 0 is keyword only, 1 vector only. Absent: the dataset's default, or automatic by model and query.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hybrid_alpha: Option<f32>,
-    /// 0 to 1. Absolute with `blend`; relative to the query with the other fusions.
+    /// Minimum score of hits, 0 to 1. Absolute with `blend`; relative to the query with the other fusions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_score: Option<f32>,
-    /// `blend` when absent.
+    /// Fusion of the lists; `blend` when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fusion: Option<Fusion>,
-    /// Condition on the metadata given at upload, and on fields of the hits themselves, which begin with a dollar: `$fileName`, `$title`, `$url`,
-    /// `$source`, `$mimeType`, `$createdOn`, `$updatedOn`, `$publishedAt`, `$documentId`, `$heading` (the path, joined by ` > `), `$page`.
+    /// Condition on the metadata set at upload, and on built-in fields of hits, which begin with a dollar: `$fileName`, `$title`, `$url`, `$source`,
+    /// `$mimeType`, `$createdOn`, `$updatedOn`, `$publishedAt`, `$documentId`, `$heading` (the path, joined by ` > `), `$page`.
     #[schema(value_type = Option<Filter>)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub filter: Option<Value>,
-    /// Candidates from each index, 1 to 2000.
+    /// Number of candidates from each index, 1 to 2000.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub candidates: Option<usize>,
-    /// A generation other than the one that is searched, to look at what it would answer.
+    /// Generation other than the live one, to preview its results.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generation: Option<i64>,
-    /// Whether chunks that say nearly the same as a better hit are folded into it.
+    /// Whether near-duplicates are folded into the better hit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fold_duplicates: Option<bool>,
-    /// `operators` when absent: phrases in quotes, `+must`, `-without`, `field:value`, `pre*`; `plain` takes the query as words only.
+    /// Query syntax; `operators` when absent: phrases in quotes, `+must`, `-without`, `field:value`, `pre*`. `plain` reads the query as plain text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub syntax: Option<Syntax>,
-    /// Most hits of one document, 1 to 100.
+    /// Maximum number of hits per document, 1 to 100.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub per_document: Option<usize>,
-    /// Maximal marginal relevance, 0 to 1: 1 looks at the score only, 0 at difference only.
+    /// Maximal marginal relevance, 0 to 1: 1 considers the score only, 0 diversity only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mmr: Option<f32>,
-    /// Neighbours on each side that are merged into `expanded`, 0 to 10.
+    /// Number of neighbours on each side that are merged into `expanded`, 0 to 10.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expand: Option<usize>,
-    /// Whether hits carry the text of their section.
+    /// Whether hits include the text of their section.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub section: Option<bool>,
     /// Fields, as in filters, whose values are counted over the matching candidates; at most 10.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub facets: Vec<String>,
-    /// Whether the configured cross-encoder orders the head.
+    /// Whether the configured cross-encoder reranks the top candidates.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rerank: Option<bool>,
-    /// Whether the query is widened by what its best chunks have in common (pseudo-relevance feedback).
+    /// Whether the query is expanded from its best chunks (pseudo-relevance feedback).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub feedback: Option<bool>,
-    /// Most tokens of all hits together, as the dataset's model counts; hits that do not fit are left out from the end.
+    /// Maximum number of tokens of all hits together, as counted by the dataset's model; hits that do not fit are dropped from the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_tokens: Option<usize>,
-    /// Only datasets that this agent role may use.
+    /// Restricts the search to datasets that this agent role may use.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agent_role: Option<String>,
-    /// Answers with 503 when vectors cannot be had, instead of going by words alone and saying so in `degraded`.
+    /// Whether to answer with 503 when vectors are unavailable, instead of searching by keyword alone and reporting it in `degraded`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub require_vectors: Option<bool>,
 }
 
-/// Refuses fields that nothing knows.
+/// Rejects unknown fields.
 ///
 /// # Errors
-/// `field_unknown` names one.
+/// `field_unknown`, whose message names one.
 pub fn no_others(others: &BTreeMap<String, Value>) -> Result<()> {
     match others.keys().next() {
         None => Ok(()),
@@ -89,30 +89,30 @@ pub fn no_others(others: &BTreeMap<String, Value>) -> Result<()> {
     }
 }
 
-/// Settings that have no other fields.
+/// Settings that reject unknown fields.
 #[derive(Debug, Clone, Default, Deserialize, utoipa::ToSchema)]
 pub struct Strict {
     /// The settings.
     #[serde(flatten)]
     pub settings: Settings,
-    /// What is none.
+    /// Unknown fields.
     #[serde(flatten)]
     #[schema(ignore)]
     pub others: BTreeMap<String, Value>,
 }
 
-/// How the query is read.
+/// Syntax of the query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Syntax {
-    /// With operators.
+    /// Text with operators.
     Operators,
-    /// As words only.
+    /// Plain text.
     Plain,
 }
 
 impl Settings {
-    /// The settings of a search.
+    /// Returns the settings of a request.
     #[must_use]
     pub fn of(request: &Request) -> Self {
         let yes = |flag: bool| flag.then_some(true);
@@ -142,7 +142,7 @@ impl Settings {
         }
     }
 
-    /// With the defaults of a dataset in the place of what is absent.
+    /// Returns the settings with the defaults of a dataset in place of absent fields.
     #[must_use]
     pub fn or(self, defaults: &Defaults) -> Self {
         Self {
@@ -156,7 +156,7 @@ impl Settings {
         }
     }
 
-    /// The search with these settings.
+    /// Returns a search request with these settings.
     ///
     /// # Errors
     /// `filter_invalid`.

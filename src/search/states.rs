@@ -1,5 +1,5 @@
-//! How far the indexes of this process are, and which of them are being built, fail or were found damaged. Each index of each set stands for itself: one
-//! that fails is tried again after a while and keeps no other waiting.
+//! States of this process's indexes: how far each is, and which are being built, failing or damaged. Each index of each set is independent: one that
+//! fails is retried after a while and does not delay others.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -8,26 +8,26 @@ use std::time::{Duration, Instant};
 
 use crate::error::Error;
 
-/// Pause after a failure; it doubles up to [`LONGEST_PAUSE`].
+/// Pause after a failure; doubled up to [`LONGEST_PAUSE`].
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// An index that is behind for longer than this is more than a moment late.
+/// Delay from which an index that is behind is reported.
 const LATE: Duration = Duration::from_secs(5);
 
 /// One of the two indexes of a set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Index {
-    /// By words.
+    /// Keyword index.
     Keyword,
-    /// By vectors.
+    /// Vector index.
     Vector,
 }
 
 impl Index {
-    /// Both.
+    /// Both indexes.
     pub const BOTH: [Self; 2] = [Self::Keyword, Self::Vector];
 
-    /// Its name.
+    /// Returns its name.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -45,14 +45,14 @@ impl fmt::Display for Index {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Phase {
-    /// It was not looked at since this process started.
+    /// Not checked since this process started.
     #[default]
     Unknown,
-    /// It follows the log.
+    /// Follows the log.
     Following,
-    /// It is being built from the rows: so many chunks of so many.
+    /// Being built from the rows: chunks done and in total.
     Building { done: u64, total: u64 },
-    /// What was read of it makes no sense; the follower is about to build it anew.
+    /// Its content is invalid; the follower is about to rebuild it.
     Damaged,
 }
 
@@ -70,21 +70,21 @@ struct State {
 #[derive(Debug, Default)]
 pub struct IndexStates(Mutex<HashMap<String, [State; 2]>>);
 
-/// How many indexes are not as they should be.
+/// Counts of indexes that are not in order.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Not looked at yet, or being built.
+    /// Number of indexes not checked yet, or being built.
     pub building: usize,
-    /// Chunks in those that are being built,
+    /// Number of chunks in those that are being built.
     pub done: u64,
-    /// and chunks that they will have.
+    /// Number of chunks that those will have.
     pub total: u64,
-    /// Failed at the last attempt.
+    /// Number of indexes that failed at the last attempt.
     pub failing: usize,
 }
 
 impl Summary {
-    /// Sentences for people; empty when all is well.
+    /// Returns sentences for users; empty when all is well.
     #[must_use]
     pub fn summaries(&self) -> Vec<String> {
         let indexes = |n: usize| match n {
@@ -104,7 +104,7 @@ impl Summary {
 }
 
 fn percent(done: u64, total: u64) -> u64 {
-    // Nothing to do is not known to be done before it was looked at.
+    // A total of 0 does not count as done before it is checked.
     done.saturating_mul(100).checked_div(total).unwrap_or(0)
 }
 
@@ -118,7 +118,7 @@ impl IndexStates {
         change(&mut sets.entry(set.to_owned()).or_default()[index as usize]);
     }
 
-    /// Positions of the log up to which the keyword and the vector index of a set are.
+    /// Returns the log positions of the keyword and the vector index of a set.
     #[must_use]
     pub fn positions(&self, set: &str) -> (i64, i64) {
         let sets = self.sets();
@@ -131,7 +131,7 @@ impl IndexStates {
         self.sets().retain(|set, _| sets.contains(&set.as_str()));
     }
 
-    /// Whether an index may be worked on now: it did not fail, or long enough ago.
+    /// Returns whether an index may be worked on now: it did not fail, or long enough ago.
     #[must_use]
     pub fn is_due(&self, set: &str, index: Index) -> bool {
         let sets = self.sets();
@@ -141,7 +141,7 @@ impl IndexStates {
             .is_none_or(|at| at <= Instant::now())
     }
 
-    /// Whether an index is known to be unusable as it is.
+    /// Returns whether an index is known to be damaged.
     #[must_use]
     pub fn is_damaged(&self, set: &str, index: Index) -> bool {
         let sets = self.sets();
@@ -149,7 +149,7 @@ impl IndexStates {
         state.is_some_and(|s| s.phase == Phase::Damaged)
     }
 
-    /// Notes that an index has everything up to a position of a log that ends at `head`; `true` when it was not there before.
+    /// Records that an index has everything up to a position of a log that ends at `head`; `true` when it was not there before.
     pub fn reached(&self, set: &str, index: Index, position: i64, head: i64) -> bool {
         let mut is_new = false;
         self.change(set, index, |state| {
@@ -165,7 +165,7 @@ impl IndexStates {
         is_new
     }
 
-    /// Notes how far the building of an index from the rows is.
+    /// Records the progress of building an index from the rows.
     pub fn building(&self, set: &str, index: Index, done: u64, total: u64) {
         self.change(set, index, |state| {
             state.position = 0;
@@ -173,7 +173,7 @@ impl IndexStates {
         });
     }
 
-    /// Notes that an index could not be worked on; it is tried again after a pause.
+    /// Records a failure of an index, which is retried after a pause.
     pub fn failed(&self, set: &str, index: Index, error: &Error) {
         self.change(set, index, |state| {
             let pause = PAUSE * 2_u32.saturating_pow(state.failures.min(10));
@@ -184,7 +184,7 @@ impl IndexStates {
         });
     }
 
-    /// Notes that an index has to be built anew, because what was read of it makes no sense.
+    /// Records that an index is damaged and has to be rebuilt.
     pub fn damaged(&self, set: &str, index: Index) {
         self.change(set, index, |state| {
             *state = State {
@@ -194,12 +194,12 @@ impl IndexStates {
         });
     }
 
-    /// Forgets what is known of an index that was replaced by an empty one.
+    /// Resets the state of an index that was replaced by an empty one.
     pub fn emptied(&self, set: &str, index: Index) {
         self.change(set, index, |state| *state = State::default());
     }
 
-    /// Whether an index lacks something of a log that ends at `head`.
+    /// Returns whether an index is behind a log that ends at `head`.
     #[must_use]
     pub fn is_behind(&self, set: &str, index: Index, head: i64) -> bool {
         let sets = self.sets();
@@ -207,7 +207,7 @@ impl IndexStates {
         position < head
     }
 
-    /// What is wrong with an index by more than a moment's delay, as a phrase; `None` when it has everything of a log that ends at `head`, or is about to.
+    /// Returns the problem of an index as a phrase; `None` when it has everything of a log that ends at `head`, or is only a moment late.
     #[must_use]
     pub fn trouble(&self, set: &str, index: Index, head: i64) -> Option<String> {
         let sets = self.sets();
@@ -231,7 +231,7 @@ impl IndexStates {
         }
     }
 
-    /// The failure of an index, and how long it is until the next attempt.
+    /// Returns the failure of an index, and the time until the next attempt.
     #[must_use]
     pub fn failure(&self, set: &str, index: Index) -> Option<(String, Duration)> {
         let sets = self.sets();
@@ -240,7 +240,7 @@ impl IndexStates {
         Some((state.error.clone()?, pause))
     }
 
-    /// Counts the indexes of some sets that are not as they should be.
+    /// Counts the indexes of some sets that are not in order.
     #[must_use]
     pub fn summary<'a>(&self, wanted: impl Iterator<Item = &'a str>) -> Summary {
         let sets = self.sets();

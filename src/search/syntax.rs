@@ -1,9 +1,9 @@
-//! What people type into a search box: `"phrases"`, `+must`, `-without`, `field:value` and `pre*`. Everything else, and everything that only
-//! looks like one of these (`std::vec`, `http://x`, `-5`, `--flag`, a lone quote), is plain words.
+//! Query syntax of a search box: `"phrases"`, `+must`, `-without`, `field:value` and `pre*`. Everything else, and everything that only resembles one of
+//! these (`std::vec`, `http://x`, `-5`, `--flag`, a lone quote), is plain text.
 
 use serde::Serialize;
 
-/// Fields of hits themselves that `field:value` knows, and their names in filters.
+/// Built-in fields of hits in `field:value`, and their names in filters.
 const BUILT_IN: [(&str, &str); 9] = [
     ("title", "$title"),
     ("file", "$fileName"),
@@ -15,44 +15,44 @@ const BUILT_IN: [(&str, &str); 9] = [
     ("type", "$mimeType"),
     ("published", "$publishedAt"),
 ];
-/// Most operators that are read; what follows is plain words.
+/// Maximum number of operators; the rest of the query is plain text.
 const MOST: usize = 50;
 
-/// A query as it was understood.
+/// A parsed query.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Parsed {
-    /// The words, without operators and without what must not stand in a hit: what is scored and embedded.
+    /// Query text without operators and exclusions: scored and embedded.
     pub text: String,
-    /// The same without the beginnings of words, which are found by themselves.
+    /// `text` without prefixes, which are matched separately.
     #[serde(skip)]
     pub words: String,
-    /// Hits must have these words next to each other.
+    /// Phrases that hits must contain.
     pub phrases: Vec<String>,
-    /// Hits must have each of these words.
+    /// Words that hits must contain.
     pub must: Vec<String>,
-    /// Hits must not have these words or phrases.
+    /// Words or phrases that hits must not contain.
     pub without: Vec<String>,
-    /// Beginnings of words.
+    /// Prefixes of words.
     pub prefixes: Vec<String>,
     /// Conditions on fields.
     pub fields: Vec<FieldClause>,
 }
 
-/// `field:value`, or `-field:value`.
+/// A condition `field:value`, or `-field:value`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FieldClause {
-    /// Name in filters.
+    /// Name of the field in filters.
     pub field: String,
-    /// What it must be, or contain.
+    /// Value that the field must equal or contain.
     pub value: String,
-    /// Whether it must not.
+    /// Whether the condition is negated.
     pub negated: bool,
 }
 
 impl Parsed {
-    /// All of it as words.
+    /// Returns a query as plain text.
     #[must_use]
     pub fn plain(query: &str) -> Self {
         Self {
@@ -63,7 +63,7 @@ impl Parsed {
     }
 }
 
-/// Reads a query. `is_field` tells which names are fields of the metadata; others than those and the built-in ones are plain words.
+/// Parses a query. `is_field` decides which names are metadata fields; names other than those and the built-in ones are plain text.
 #[must_use]
 pub fn parse(query: &str, is_field: &dyn Fn(&str) -> bool) -> Parsed {
     if is_pasted(query, is_field) {
@@ -124,14 +124,14 @@ pub fn parse(query: &str, is_field: &dyn Fn(&str) -> bool) -> Parsed {
     let whole = words.iter().enumerate().filter(|(i, _)| !stems.contains(i));
     let whole: Vec<&str> = whole.map(|(_, word)| *word).collect();
     parsed.words = whole.join(" ").trim().to_owned();
-    // Without anything that could be an operator, it is what it is.
+    // A query that consists of operators without effect is plain text.
     if parsed.text.is_empty() && parsed.fields.is_empty() && parsed.without.is_empty() {
         return Parsed::plain(query);
     }
     parsed
 }
 
-/// Words with which questions begin, in some languages.
+/// Words that begin questions, in several languages.
 const QUESTIONS: [&str; 36] = [
     "what", "how", "why", "when", "which", "who", "whose", "where", "does", "do", "did", "is",
     "are", "can", "could", "should", "will", "was", "wie", "warum", "wann", "welche", "welcher",
@@ -139,14 +139,14 @@ const QUESTIONS: [&str; 36] = [
     "cuál", "perché", "come",
 ];
 
-/// Whether a query is a question in prose: in it `-name` is the flag of a program and no exclusion.
+/// Returns whether a query is a question in prose: `-name` in it is a command-line flag, not an exclusion.
 fn is_question(query: &str) -> bool {
     let words: Vec<&str> = query.split_whitespace().collect();
     let first = words.first().map_or_else(String::new, |w| w.to_lowercase());
     words.len() > 2 && (QUESTIONS.contains(&first.as_str()) || query.trim_end().ends_with('?'))
 }
 
-/// Whether a query is a line from somewhere else, not one that somebody typed with conditions: it has `name:value` for several names of which not all are fields.
+/// Returns whether a query is a pasted line, not one typed with conditions: it has `name:value` for several names of which not all are fields.
 fn is_pasted(query: &str, is_field: &dyn Fn(&str) -> bool) -> bool {
     let names = query.split_whitespace().filter_map(|word| {
         let (name, value) = word.trim_start_matches(['+', '-']).split_once(':')?;
@@ -170,7 +170,7 @@ enum Clause<'a> {
     Word(&'a str),
 }
 
-/// A phrase between straight or typographic quotes, with at least one letter or digit.
+/// Parses a phrase between straight or typographic quotes, with at least one letter or digit.
 fn quoted(rest: &str) -> Option<(&str, &str)> {
     let mut characters = rest.char_indices();
     let (_, open) = characters.next()?;
@@ -191,7 +191,7 @@ fn quoted(rest: &str) -> Option<(&str, &str)> {
         .then_some((phrase, after))
 }
 
-/// The name in filters of a field of the metadata, or of a built-in one.
+/// Returns the name in filters of a metadata field, or of a built-in one.
 fn field_named(name: &str, is_field: &dyn Fn(&str) -> bool) -> Option<String> {
     if is_field(name) {
         return Some(name.to_owned());
@@ -212,7 +212,7 @@ fn field<'a>(rest: &'a str, is_field: &dyn Fn(&str) -> bool) -> Option<(Clause<'
     (begins && fits).then_some((Clause::Field(field, value), after))
 }
 
-/// Whether a value can be a type of files: an extension that is known, or a part of a media type. `type:warning` in a log is none.
+/// Returns whether a value can be a file type: a known extension, or a part of a media type. `type:warning` in a log is none.
 fn is_type(value: &str) -> bool {
     const FAMILIES: [&str; 9] = [
         "text",
@@ -235,12 +235,12 @@ fn word(rest: &str) -> (&str, &str) {
     rest.split_at(rest.find(char::is_whitespace).unwrap_or(rest.len()))
 }
 
-/// At least two characters, the first one a letter: `-5`, `--flag`, `-x` and a dash between words are none.
+/// Returns whether a word has at least two characters, the first one a letter: `-5`, `--flag`, `-x` and a dash between words have not.
 fn is_wordlike(word: &str) -> bool {
     word.chars().next().is_some_and(char::is_alphabetic) && word.chars().nth(1).is_some()
 }
 
-/// At least two letters or digits before a single asterisk.
+/// Returns whether a word has at least two letters or digits before a single asterisk.
 fn is_prefix(word: &str) -> bool {
     word.strip_suffix('*').is_some_and(|stem| {
         stem.chars().count() >= 2 && stem.chars().all(|c| c.is_alphanumeric() || c == '_')

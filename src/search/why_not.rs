@@ -1,5 +1,5 @@
-//! Why a document or a chunk is not among the hits of a search: the first cause on its way from the file to the answer, and the smallest change that
-//! would bring it in.
+//! Explains why a document or a chunk is not among the hits of a search: the first cause on the way from the file to the response, and the smallest
+//! change that would include it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,10 +20,10 @@ use crate::db::args;
 use crate::error::{Error, Result};
 use crate::kb::{Chunk, chunks, datasets, documents};
 
-/// Chunks of a document that are looked at, in order.
+/// Maximum number of chunks of a document that are checked, in order.
 const CHUNKS: i64 = 2000;
 
-/// What was expected.
+/// An expected hit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expected {
     /// Any chunk of this document.
@@ -32,40 +32,40 @@ pub enum Expected {
     Chunk(String),
 }
 
-/// Why it is not there.
+/// Explanation of a missing hit.
 #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WhyNot {
-    /// The cause.
+    /// Cause of the absence.
     pub cause: Cause,
-    /// The cause in one sentence.
+    /// Cause in one sentence.
     pub sentence: String,
-    /// The smallest change that would bring it in, in one sentence.
+    /// Smallest change that would include it, in one sentence.
     pub remedy: Option<String>,
-    /// The chunk that is meant: of a document, its best one.
+    /// Id of the chunk; for a document, of its best one.
     pub chunk_id: Option<String>,
-    /// Its document.
+    /// Id of its document.
     pub document_id: Option<String>,
-    /// Its final score, whatever was in its way.
+    /// Final score, whatever kept it from being shown.
     pub score: Option<f32>,
-    /// By how much it is below `minScore`.
+    /// Difference by which the score is below `minScore`.
     pub below_min_score_by: Option<f32>,
-    /// Its rank by meaning and by words, from 1, as far as the lists go.
+    /// Rank in the vector list, from 1, within the length of the list.
     pub vector_rank: Option<usize>,
-    /// See above.
+    /// Rank in the keyword list, from 1, within the length of the list.
     pub keyword_rank: Option<usize>,
-    /// Its rank in the blend, from 1.
+    /// Rank after blending, from 1.
     pub rank: Option<usize>,
     /// Score of the last hit that is shown.
     pub last_score: Option<f32>,
-    /// Words of the query that it does not have.
+    /// Words of the query that it does not contain.
     pub missing_terms: Vec<String>,
-    /// The clause of the filter that it does not satisfy, as JSON.
+    /// Clause of the filter that it does not satisfy, as JSON.
     #[schema(value_type = Option<Object>)]
     pub clause: Option<serde_json::Value>,
 }
 
-/// A cause.
+/// Cause of a missing hit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Cause {
@@ -89,31 +89,31 @@ pub enum Cause {
     ChunkDisabled,
     /// Its generation is not searched.
     OtherGeneration,
-    /// The indexes have not taken it up yet.
+    /// The indexes have not applied it yet.
     NotIndexed,
     /// The filter excludes it.
     Filtered,
     /// It lacks a phrase or a word that the query requires.
     LacksRequired,
-    /// It has what the query excludes.
+    /// It contains a term that the query excludes.
     HasExcluded,
-    /// Neither its words nor its vector were near enough to make it a candidate.
+    /// Neither its keyword score nor its vector score made it a candidate.
     NotACandidate,
     /// Its score is below the threshold.
     BelowMinScore,
-    /// Its embedding is still being computed, and its words alone do not suffice.
+    /// Its embedding is still being computed, and its keyword score alone does not suffice.
     VectorPending,
-    /// A better hit says nearly the same.
+    /// It is a near-duplicate of a better hit.
     FoldedAsDuplicate,
-    /// Its document has as many hits as it may have.
+    /// Its document has reached its maximum number of hits.
     PerDocument,
-    /// Hits that are more different were preferred.
+    /// More diverse hits were preferred.
     Diversity,
-    /// The reranker does not look so deep, or found others better.
+    /// It ranked below the reranker's depth, or the reranker scored others higher.
     Reranked,
-    /// Others are better than it.
+    /// It ranks below `topK`.
     BelowTopK,
-    /// The hits before it used the budget of tokens up.
+    /// The hits before it exhausted the token budget.
     TokenBudget,
 }
 
@@ -142,7 +142,7 @@ impl WhyNot {
     }
 }
 
-/// Says why something is not among the hits of a search.
+/// Explains why a document or a chunk is not among the hits of a search.
 ///
 /// # Errors
 /// Those of [`super::search`].
@@ -257,7 +257,7 @@ pub async fn why_not(
         .map(with_document)
 }
 
-/// Causes that have nothing to do with the query.
+/// Returns causes that are independent of the query.
 fn before_indexing(document: &documents::Document) -> Option<WhyNot> {
     if !document.enabled {
         return Some(
@@ -291,7 +291,7 @@ fn before_indexing(document: &documents::Document) -> Option<WhyNot> {
     })
 }
 
-/// Causes of the search itself.
+/// Returns causes in the search itself.
 async fn in_search(
     app: &Arc<App>,
     caller: &Caller,
@@ -301,7 +301,7 @@ async fn in_search(
     whole: bool,
 ) -> Result<WhyNot> {
     let engine = app.engine().await?;
-    // The other datasets of the search compete with it.
+    // The other datasets of the search compete for the same hits.
     let datasets = query::chosen(app, caller, request).await?;
     let fields = retrieve::fields_of(app, &datasets, request).await?;
     let mut sources = Vec::new();
@@ -312,7 +312,7 @@ async fn in_search(
         .iter()
         .position(|s| s.dataset.id == dataset.id)
         .ok_or_else(|| Error::internal("the dataset is not searched"))?;
-    // As the search does it, with feedback.
+    // With feedback, as in the search.
     let found = query::gather(app, request, &mut sources, request.top_k).await?;
     let source = &sources[index];
     if let Some(answer) = filtered(app, source, &mut own).await? {
@@ -322,7 +322,7 @@ async fn in_search(
         .iter()
         .filter_map(|c| Some((c.id.parse().ok()?, c)))
         .collect();
-    // Scored as if each were a candidate that neither list had.
+    // Scored as candidates that neither list contains.
     let unscored: HashMap<Uuid, Raw> = ids.keys().map(|id| (*id, Raw::default())).collect();
     let (cosines, scores, allowed) = tokio::try_join!(
         source.cosines(&unscored),
@@ -382,7 +382,7 @@ async fn in_search(
         .map(complete)
 }
 
-/// Leaves the chunks that satisfy the filter; without any, says which condition fails.
+/// Keeps the chunks that satisfy the filter; when none is left, returns the condition that fails.
 async fn filtered(app: &App, source: &Source, own: &mut Vec<Chunk>) -> Result<Option<WhyNot>> {
     let Some(filter) = &source.filter else {
         return Ok(None);
@@ -415,7 +415,7 @@ async fn filtered(app: &App, source: &Source, own: &mut Vec<Chunk>) -> Result<Op
     Ok(Some(answer))
 }
 
-/// Words of the query that a chunk has in none of their forms.
+/// Returns the words of the query of which a chunk contains no form.
 fn missing(source: &Source, chunk: &Chunk) -> Vec<String> {
     let text = chunk.indexed_text();
     let mut has: std::collections::HashSet<String> = std::collections::HashSet::new();
@@ -436,7 +436,7 @@ fn missing(source: &Source, chunk: &Chunk) -> Vec<String> {
         .collect()
 }
 
-/// Which requirement of the query a chunk does not meet: each is asked of the index alone.
+/// Returns the requirement of the query that a chunk does not meet, by querying the index for each alone.
 async fn required(source: &Source, id: &Uuid) -> Result<WhyNot> {
     let parsed = &source.parsed;
     let must = parsed.phrases.iter().chain(&parsed.must);
@@ -477,7 +477,7 @@ async fn required(source: &Source, id: &Uuid) -> Result<WhyNot> {
     ))
 }
 
-/// The search, as far as it had candidates.
+/// A search up to its candidates.
 struct Asked<'a> {
     request: &'a Request,
     sources: &'a [Source],
@@ -491,7 +491,7 @@ impl Asked<'_> {
     }
 }
 
-/// Where a chunk stands among the candidates, and what keeps it from being shown.
+/// Returns the rank of a chunk among the candidates, and what keeps it from being shown.
 async fn explain_rank(
     app: &Arc<App>,
     caller: &Caller,
@@ -513,7 +513,7 @@ async fn explain_rank(
     .await?;
     let last = answer.hits.last().map(|h| h.score);
     let shown = answer.hits.iter().position(|h| match document_id {
-        // Of a document, any chunk will do.
+        // For a document, any of its chunks counts.
         Some(document_id) => h.chunk.document_id == document_id,
         None => h.chunk.id == id.to_string(),
     });
@@ -585,7 +585,7 @@ async fn explain_rank(
     Ok(base(cause, sentence).remedy(remedy))
 }
 
-/// Which cap cut a candidate off.
+/// Returns the cap that dropped a candidate.
 async fn cut(
     app: &Arc<App>,
     asked: &Asked<'_>,
@@ -620,7 +620,7 @@ async fn cut(
             )
         });
     }
-    // Each cap alone, with room for everything: what is missing then was cut by it.
+    // Each cap alone, with all others wide open: a candidate missing then was dropped by it.
     let wide = |change: fn(&mut Request)| {
         let mut request = Request {
             top_k: candidates.len(),
@@ -693,7 +693,7 @@ fn more(request: &Request, rank: usize) -> String {
     }
 }
 
-/// How deep the lists would have to be for a chunk to be a candidate.
+/// Returns the depth of the lists at which a chunk would be a candidate.
 async fn explain_missing(
     app: &Arc<App>,
     request: &Request,

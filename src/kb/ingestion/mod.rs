@@ -1,8 +1,8 @@
-//! The ingestion job: parse → chunk → hash → embed what is new → store with the index log.
+//! The ingestion job: parse → chunk → hash → embed new texts → store with the index log.
 //!
-//! A new document becomes findable by words as soon as it is cut, and by meaning when its embeddings are there. A document that is ingested
-//! again stays searchable as it was until its new version is complete; then one transaction exchanges what differs. Embeddings are rows of
-//! their own, stored batch by batch, so a job that starts over finds what it had already computed.
+//! Keyword search finds a new document as soon as it is split, vector search once its embeddings are stored. A document that is ingested again stays
+//! searchable in its old version until the new one is complete; then one transaction exchanges the differences. Embeddings are separate rows, stored
+//! batch by batch, so a job that starts over finds those that it had already computed.
 
 mod prepare;
 mod store;
@@ -31,12 +31,12 @@ use prepare::prepare;
 pub(crate) use store::exchange_aside;
 use store::{Exchange, Stage};
 
-/// How long a document is embedded before others may have their turn.
+/// Time slice of embedding a document, before the job yields to others.
 const TURN: Duration = Duration::from_secs(10);
-/// Texts embedded per stored batch: small enough that little is repeated after a crash and a cancel is quick.
+/// Texts embedded per stored batch: small enough that little is repeated after a crash and cancelling is quick.
 const BATCH: usize = 32;
 
-/// Notes why the ingestion of a document failed for good, unless the document is gone or another job has it now.
+/// Records why the ingestion of a document failed for good, unless the document is gone or another job owns it now.
 pub(crate) async fn failed(
     app: &App,
     job: &Job,
@@ -56,14 +56,14 @@ async fn fail(app: &App, document: &Document, error: (String, String)) -> Result
         error: Some(error),
         ..Progress::default()
     };
-    // A document that is gone needs no error.
+    // A deleted document needs no error.
     record(app, document, &failed).await.map(|_| ())
 }
 
 /// Ingests a document; the job of [`Task::Ingest`](crate::jobs::Task::Ingest).
 ///
 /// # Errors
-/// Those that another attempt may not have; what is wrong with the file becomes the state of the document.
+/// Errors that another attempt may not have; errors of the file become the state of the document.
 pub(crate) async fn ingest(
     app: &Arc<App>,
     job: &Job,
@@ -76,7 +76,7 @@ pub(crate) async fn ingest(
         return Ok(());
     };
     if document.job_id != job.id {
-        // A later job does it, with what is wanted now.
+        // A later job handles it, with the current settings.
         return Ok(());
     }
     let dataset = crate::kb::datasets::settings(
@@ -85,7 +85,7 @@ pub(crate) async fn ingest(
         &document.dataset_id,
     )
     .await?;
-    // A model that cannot be loaded is said before anything is done.
+    // A model that cannot be loaded is reported before any work is done.
     app.embedder_of(&dataset.embedding_model).await?;
     let began = Instant::now();
     let parsing = Progress {
@@ -100,7 +100,7 @@ pub(crate) async fn ingest(
     let mut parsed = match parsed {
         Ok(parsed) => parsed,
         Err(error) => {
-            // About the file, not about us: no retry would help.
+            // An error of the file, not of this service: no retry would help.
             metrics::counter!("cairn_documents_failed_total", "code" => error.code.clone())
                 .increment(1);
             return fail(app, &document, (error.code, error.message)).await;
@@ -118,7 +118,7 @@ pub(crate) async fn ingest(
         let words = Step::Searched(&stored.hash, Stage::Words);
         store_edited(app, &dataset, &document, &parsed, words, cancel).await?;
         if document.mime_type == row_blocks::MIME {
-            // Blocks come by the thousand: the words of all of them come before the first embedding.
+            // Row blocks come by the thousand: all of them are indexed for keywords before the first embedding.
             return documents::embed_later(app, &document).await;
         }
     }
@@ -134,7 +134,7 @@ pub(crate) async fn ingest(
     Ok(())
 }
 
-/// A document that was read and cut; its text is apart.
+/// A parsed and split document; its text is kept separately.
 #[derive(Debug)]
 pub(crate) struct Read {
     parsed: Parsed,
@@ -144,17 +144,17 @@ pub(crate) struct Read {
 /// How a prepared document is stored.
 #[derive(Debug, Clone, Copy)]
 enum Step<'a> {
-    /// In the set that is searched, with the hash of its text.
+    /// In the live set, with the hash of its text.
     Searched(&'a str, Stage),
-    /// In a set that is not.
+    /// In a set that is not searched.
     Aside,
 }
 
-/// How often a document is prepared again because somebody edited it meanwhile.
+/// Maximum number of preparations of a document that is edited concurrently.
 const EDITED: usize = 20;
 
-/// Prepares a document with the edits of people, embeds and stores it; again, as long as edits came meanwhile. Edits are read before the long steps, so
-/// whoever stores compares them with those that are there, in the transaction.
+/// Prepares a document with its manual edits, embeds and stores it, and starts over as long as new edits arrive. Edits are read before the long steps,
+/// so the storing transaction compares them with the current ones.
 async fn store_edited(
     app: &Arc<App>,
     dataset: &Dataset,
@@ -188,7 +188,7 @@ async fn store_edited(
     ))
 }
 
-/// The rows of what was read and cut, with the edits of people made again.
+/// Returns the chunk rows of a parsed and split document, with manual edits applied.
 async fn prepared(
     app: &App,
     dataset: &Dataset,
@@ -217,10 +217,10 @@ async fn prepared(
     .await?
 }
 
-/// The rows of what was read, without the edits of people.
+/// Returns the chunk rows of a parsed and split document, without manual edits.
 ///
 /// # Errors
-/// As the model says.
+/// Those of the model.
 pub(crate) async fn unedited(
     app: &App,
     dataset: &Dataset,
@@ -232,7 +232,7 @@ pub(crate) async fn unedited(
     prepared(app, dataset, document, read, Vec::new()).await
 }
 
-/// Builds a document for a generation that is not searched; `dataset` has the settings and the set of that generation.
+/// Builds a document for a generation that is not live; `dataset` has the settings and the set of that generation.
 pub(crate) async fn build(
     app: &Arc<App>,
     dataset: &Dataset,
@@ -255,7 +255,7 @@ pub(crate) async fn build(
     store_edited(app, dataset, document, &read, Step::Aside, cancel).await
 }
 
-/// Reads a document's file with the engine that it or its dataset names.
+/// Parses a document's file with the engine of the document or its dataset.
 pub(crate) async fn parse(
     app: &App,
     document: &Document,
@@ -268,7 +268,7 @@ pub(crate) async fn parse(
     parse_bytes(app, document, dataset, bytes).await
 }
 
-/// Reads bytes as those of a document.
+/// Parses bytes as those of a document.
 pub(crate) async fn parse_bytes(
     app: &App,
     document: &Document,
@@ -288,7 +288,7 @@ pub(crate) async fn parse_bytes(
     );
     let (file_name, mime_type) = (&document.file_name, &document.mime_type);
     let given = if mime_type == row_blocks::MIME {
-        // Our own writing, with the page of every row.
+        // A format of Cairn's own, with the page of every row.
         let read = tokio::task::spawn_blocking(move || row_blocks::parsed(&bytes)).await?;
         match read {
             Ok(document) => Given::Document(Box::new(document)),
@@ -318,7 +318,7 @@ pub(crate) async fn parse_bytes(
     Ok(read)
 }
 
-/// Says which files are not read because they are nested too deep.
+/// Warns of files that are skipped because they are nested too deep.
 fn warn_of_depth(document: &Document, read: &mut cairn_ingest::Document) {
     let names: Vec<&str> = read.children.iter().map(|c| c.file_name.as_str()).collect();
     if document.depth < MAX_DEPTH || names.is_empty() {
@@ -334,10 +334,10 @@ fn warn_of_depth(document: &Document, read: &mut cairn_ingest::Document) {
     ));
 }
 
-/// Archives and messages inside archives and messages are opened this deep.
+/// Maximum nesting depth at which archives and messages are opened.
 const MAX_DEPTH: i64 = 3;
 
-/// Makes the files inside a file documents of their own.
+/// Stores the files inside a file as documents of their own.
 async fn unpack(app: &App, document: &Document, parsed: &Parsed) -> Result<()> {
     let mut new = Vec::with_capacity(parsed.document.children.len());
     if document.depth < MAX_DEPTH {
@@ -375,7 +375,7 @@ async fn unpack(app: &App, document: &Document, parsed: &Parsed) -> Result<()> {
     documents::set_children(app, document, new).await
 }
 
-/// Embeds the texts that have no embedding yet, batch by batch. With `told`, it is the document's own job and tells how far it is.
+/// Embeds the texts that have no embedding yet, batch by batch. With `told`, the caller is the document's own job and reports its progress.
 async fn embed(
     app: &Arc<App>,
     dataset: &Dataset,
@@ -384,7 +384,7 @@ async fn embed(
     cancel: &CancellationToken,
     told: bool,
 ) -> Result<()> {
-    // One chunk for each text; its words are put together only for the batch that needs them.
+    // One chunk for each text; the text is assembled only for the batch that needs it.
     let texts: HashMap<&str, &Chunk> = prepared
         .chunks
         .iter()
@@ -407,7 +407,7 @@ async fn embed(
         .filter(|(hash, _)| !known.contains(**hash))
         .map(|(hash, chunk)| (*hash, *chunk))
         .collect();
-    // Neighbours of similar length are cheap to pad together.
+    // Texts of similar length need little padding in a batch.
     missing.sort_by_key(|(hash, chunk)| (chunk.context.len() + chunk.content.len(), *hash));
     let total = i64::try_from(texts.len()).unwrap_or(i64::MAX);
     let mut done = i64::try_from(known.len()).unwrap_or(i64::MAX);
@@ -432,7 +432,7 @@ async fn embed(
         }
         if told && turn.elapsed() > TURN {
             turn = Instant::now();
-            // What is embedded is stored, so little is done twice.
+            // Embedded texts are stored, so little is repeated.
             if jobs::should_give_way(&app.db, &app.clock, &document.tenant_id, &document.job_id)
                 .await?
             {
@@ -476,7 +476,7 @@ async fn embed(
     Ok(())
 }
 
-/// Records progress that the job cannot go on without: when the document is gone, or another job has it, there is nothing left to do.
+/// Records progress that the job depends on: when the document is gone, or another job owns it, there is nothing left to do.
 async fn step(app: &App, document: &Document, progress: &Progress) -> Result<()> {
     if record(app, document, progress).await? {
         Ok(())
@@ -485,7 +485,7 @@ async fn step(app: &App, document: &Document, progress: &Progress) -> Result<()>
     }
 }
 
-/// Records progress and tells it; `false` when the document is gone, or another job has it.
+/// Records progress and publishes it; `false` when the document is gone, or another job owns it.
 async fn record(app: &App, document: &Document, progress: &Progress) -> Result<bool> {
     let mut tx = app.db.begin_repeatable().await?;
     let there = documents::progress(app, &mut tx, document, progress).await?;
@@ -493,7 +493,7 @@ async fn record(app: &App, document: &Document, progress: &Progress) -> Result<b
     Ok(there)
 }
 
-/// The job was asked to stop, or its document is gone.
+/// Returns the error of a job that was cancelled, or whose document is gone.
 fn cancelled() -> Error {
     Error::unavailable("cancelled", "ingestion was cancelled")
 }

@@ -1,4 +1,4 @@
-//! From a document that was read and cut to the rows of its chunks: context, hashes, offsets, and the edits of people. Pure computation.
+//! Converts a parsed and split document to the rows of its chunks: context, hashes, offsets, and manual edits. Pure computation.
 
 use std::collections::{HashMap, HashSet};
 
@@ -20,21 +20,21 @@ pub struct Prepared {
     pub url: Option<String>,
     /// Publication time found in the file.
     pub published_at: Option<String>,
-    /// Engine that read it.
+    /// Engine that parsed it.
     pub engine: String,
-    /// What was left out or guessed.
+    /// Notes on omitted and guessed content.
     pub warnings: Vec<String>,
-    /// The last page with text; `None` for formats without pages.
+    /// Number of the last page with text; `None` for formats without pages.
     pub pages: Option<i64>,
-    /// The chunks in order.
+    /// Chunks in order.
     pub chunks: Vec<Chunk>,
-    /// Each edit by id, and whether its text is gone.
+    /// Id of each edit, and whether its text is gone.
     pub edits: Vec<(String, bool)>,
-    /// The edits that were made again, as they were.
+    /// Applied edits, as they were read.
     pub made: Vec<Edit>,
 }
 
-/// How a document is cut: by its own settings or the dataset's.
+/// Returns the chunking parameters of a document: its own settings or the dataset's.
 #[must_use]
 pub fn cut(embedder: &dyn Embedder, dataset: &Dataset, document: &Document, most: usize) -> Cut {
     let strategy = match document
@@ -62,7 +62,7 @@ pub fn cut(embedder: &dyn Embedder, dataset: &Dataset, document: &Document, most
 /// Namespace of chunk ids.
 const NAMESPACE: Uuid = Uuid::from_u128(0x6361_6972_6e2d_6368_756e_6b2d_6964_0001);
 
-/// Makes the rows of a document's chunks; `read` is what was read of it, without its text.
+/// Creates the rows of a document's chunks; `read` is the parsed document without its text.
 ///
 /// # Errors
 /// When the tokenizer refuses the text of an edit.
@@ -81,7 +81,7 @@ pub fn prepare(
         byte: 0,
         character: 0,
     };
-    // The same text in two generations is two chunks.
+    // The same text in two generations has two chunks.
     let suffix = match dataset.generation {
         1 => String::new(),
         n => format!("~{n}"),
@@ -96,7 +96,7 @@ pub fn prepare(
         .filter_map(|e| Some(((e.anchor_hash.as_deref()?, e.occurrence), e)))
         .collect();
     let mut occurrences: HashMap<String, u32> = HashMap::new();
-    // An edit was made of a chunk with its overlap, or of one that had lost it because the chunk before is hidden or rewritten.
+    // An edit refers to a chunk with its overlap, or to one that had lost it because the chunk before is hidden or rewritten.
     let (mut anchors, mut own_anchors) = (Anchors::default(), Anchors::default());
     let mut found: HashSet<&str> = HashSet::new();
     let mut chunks: Vec<Chunk> = Vec::with_capacity(pieces.chunks.len());
@@ -193,7 +193,7 @@ pub fn prepare(
         }
         chunks.push(chunk);
     }
-    // Added chunks stand after the same place; the last ones first, so that places stay.
+    // Chunks added at the same position: the last ones are inserted first, so that positions stay valid.
     let mut added: Vec<&Edit> = edits.iter().filter(|e| e.anchor_hash.is_none()).collect();
     added.sort_by_key(|e| e.after_ordinal);
     for edit in added {
@@ -227,7 +227,7 @@ pub fn prepare(
         title: document.title.clone().or_else(|| read.title.clone()),
         url: document.url.clone().or_else(|| read.url.clone()),
         published_at: read.published_at.clone(),
-        // Pages without text are none of those; the last one with text has its number.
+        // Pages without text are not listed; the last one with text has its number.
         pages: read.pages.last().map(|p| i64::from(p.number)),
         engine: read.engine.clone(),
         warnings: read.warnings.clone(),
@@ -241,7 +241,7 @@ pub fn prepare(
 struct Anchors(HashMap<String, i64>);
 
 impl Anchors {
-    /// Counts a content, and gives the edit that was made of it.
+    /// Counts a content, and returns the edit that refers to this occurrence.
     fn find<'e>(
         &mut self,
         edits: &HashMap<(&str, i64), &'e Edit>,
@@ -254,7 +254,7 @@ impl Anchors {
     }
 }
 
-/// Turns ascending byte offsets into character offsets in one pass over the text; a step back (overlap) is counted backwards.
+/// Converts ascending byte offsets to character offsets in one pass over the text; a step back (overlap) is counted backwards.
 struct Characters<'a> {
     text: &'a str,
     byte: usize,

@@ -1,4 +1,4 @@
-//! Storing what ingestion made: the rows of a document's chunks are exchanged in one transaction together with the index log.
+//! Stores the result of ingestion: the rows of a document's chunks are exchanged in one transaction together with the index log.
 
 use std::collections::HashMap;
 
@@ -11,10 +11,10 @@ use crate::jobs;
 use crate::kb::index_log::{self, Op};
 use crate::kb::{Chunk, Dataset, Document, builds, chunks, documents, edits};
 
-/// How much of a new version is there.
+/// Completeness of a new version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// The chunks of a new document, before their embeddings: findable by words.
+    /// The chunks of a new document, before their embeddings: found by keyword search.
     Words,
     /// The embeddings of chunks stored by `Words`.
     Vectors,
@@ -22,16 +22,17 @@ pub(super) enum Stage {
     Everything,
 }
 
-/// What became of an exchange.
+/// Outcome of an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exchange {
-    /// The rows are stored, or nobody wants them any more.
+    /// The rows are stored, or no longer needed.
     Done,
-    /// Somebody edited the document since it was prepared; nothing was changed.
+    /// The document was edited since it was prepared; nothing was changed.
     Edited,
 }
 
-/// Makes the stored chunks those of `prepared`, and logs what changed for the indexes. Chunks with unchanged text keep their row and stay in the indexes.
+/// Replaces the stored chunks with those of `prepared`, and logs the changes for the indexes. Chunks with unchanged text keep their row and stay in the
+/// indexes.
 pub(super) async fn exchange(
     app: &App,
     dataset: &Dataset,
@@ -43,8 +44,7 @@ pub(super) async fn exchange(
     let tenant_id = document.tenant_id.as_str();
     let mut tx = app.db.begin_repeatable().await?;
     let live = index_log::lock_dataset(&mut tx, tenant_id, &dataset.id).await?;
-    // Visibility may have changed since the job began; the row also tells whether the document still exists
-    // and no later job has it.
+    // Visibility may have changed since the job began. The row also shows whether the document still exists and no later job owns it.
     let current: Option<(bool,)> = tx
         .optional(
             "SELECT enabled FROM kb_documents WHERE tenant_id = $1 AND id = $2 AND job_id = $3",
@@ -57,7 +57,7 @@ pub(super) async fn exchange(
     if edits::of_document_in(&mut tx, tenant_id, &document.id).await? != prepared.made {
         return Ok(Exchange::Edited);
     }
-    // A generation that became live meanwhile wants other chunks: the job runs again.
+    // A generation that became live meanwhile needs other chunks: the job runs again.
     if live.as_ref() != Some(&dataset.live_set) {
         return Err(Error::unavailable(
             "generation_switched",
@@ -87,7 +87,7 @@ pub(super) async fn exchange(
             &prepared.published_at,
             &prepared.engine,
             serde_json::to_string(&prepared.warnings)?,
-            // Set at the end of the first ingestion, so that one that was cut short starts over as a first one.
+            // Set at the end of the first ingestion, so that an interrupted one starts over as a first one.
             (stage != Stage::Words).then_some(text_hash),
             count,
             seq,
@@ -111,7 +111,7 @@ pub(super) async fn exchange(
     Ok(Exchange::Done)
 }
 
-/// What of a chunk's row can change while its text stays the same.
+/// Columns of a chunk that can change while its text stays the same.
 #[derive(Debug, sqlx::FromRow)]
 struct Row {
     id: String,
@@ -152,7 +152,7 @@ impl Row {
     }
 }
 
-/// Makes a document's chunks in the set of `dataset` those of `prepared`; gives what the indexes have to know.
+/// Replaces a document's chunks in the set of `dataset` with those of `prepared`, and returns the changes for the indexes.
 async fn replace(
     tx: &mut Tx,
     dataset: &Dataset,
@@ -196,7 +196,7 @@ async fn replace(
             }
             continue;
         }
-        // Unchanged words that searches saw before keep their entries in both indexes.
+        // Unchanged text that was visible before keeps its entries in both indexes.
         let is_new = !before.is_some_and(|row| row.enabled && row.text_hash == chunk.text_hash);
         if is_new {
             ops.push((Op::Text, chunk.id.clone()));
@@ -213,7 +213,7 @@ async fn replace(
     Ok(ops)
 }
 
-/// The same for a set that is not searched; or notes why the file could not be built for it.
+/// Same as [`exchange`], for a set that is not searched; or records why the file could not be built for it.
 pub(crate) async fn exchange_aside(
     app: &App,
     dataset: &Dataset,
@@ -223,7 +223,7 @@ pub(crate) async fn exchange_aside(
     let (tenant_id, set_id) = (document.tenant_id.as_str(), dataset.live_set.as_str());
     let mut tx = app.db.begin_repeatable().await?;
     index_log::lock_dataset(&mut tx, tenant_id, &dataset.id).await?;
-    // Without this row, the set is gone or searched by now.
+    // Without this row, the set is gone or live by now.
     let aside: Option<(i64,)> = tx
         .optional(
             "SELECT log_seq FROM kb_generations WHERE tenant_id = $1 AND set_id = $2 AND status <> 'live'",
@@ -246,7 +246,7 @@ pub(crate) async fn exchange_aside(
     }
     let (count, error) = match prepared {
         Ok(prepared) => {
-            // Rows that a first ingestion left when the set was switched away from may have no vectors yet.
+            // Rows left by a first ingestion when the live set was switched may have no vectors yet.
             let complete: Option<(i64,)> = tx
                 .optional(
                     "SELECT chunks FROM kb_generation_documents WHERE tenant_id = $1 AND document_id = $2 AND set_id = $3",

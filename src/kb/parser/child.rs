@@ -1,5 +1,5 @@
-//! The parser process: limits itself, then reads and cuts what it is asked to, one thing after the other, until its input ends. With a file's name in its
-//! argument it reads a single file from its input and prints the document as JSON, for whoever wants to see what a parser makes of a file.
+//! The parser process: applies resource limits to itself, then parses and splits the files that it is sent, one after the other, until its input ends.
+//! With a file name in its argument it parses a single file from its input and prints the document as JSON, for debugging a parser.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -15,22 +15,22 @@ use super::cut::{Cut, Pieces, cut};
 use super::protocol::{self, Answer, Limits, Reply, Source, Task};
 use super::too_long;
 
-/// Largest file that may be unpacked.
+/// Largest file that may be unpacked, in bytes.
 const CHILD_FILE: u64 = 1 << 30;
-/// Stack of the thread that parses: deeply nested pages are read recursively.
+/// Stack of the parsing thread in bytes: deeply nested pages are parsed recursively.
 const STACK: usize = 256 << 20;
 
-/// The process's argument.
+/// Argument of the process.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum Argument {
-    /// A single file comes on the input.
+    /// A single file on the input.
     Single(Single),
-    /// Frames with tasks come on the input.
+    /// Frames with tasks on the input.
     Many(Limits),
 }
 
-/// A file to read.
+/// A file to parse.
 #[derive(Debug, Deserialize)]
 struct Single {
     #[serde(flatten)]
@@ -56,10 +56,10 @@ impl Single {
     }
 }
 
-/// Tokenizers by their files.
+/// Tokenizers by file.
 type Tokenizers = Mutex<HashMap<PathBuf, Arc<Tokens>>>;
 
-/// Runs the process; returns its exit code.
+/// Runs the process and returns its exit code.
 #[must_use]
 pub fn run(argument: &str) -> i32 {
     let outcome = (|| -> io::Result<()> {
@@ -67,7 +67,7 @@ pub fn run(argument: &str) -> i32 {
             Argument::Single(file) => (file.limits.clone(), Some(file)),
             Argument::Many(limits) => (limits, None),
         };
-        // The program itself, which is large with all its symbols, is no part of what a file may take.
+        // The program itself, which is large with all its symbols, does not count against the limit of a file.
         let memory = (limits.memory_mb << 20).saturating_add(address_space());
         rlimit::setrlimit(rlimit::Resource::AS, memory, memory)?;
         rlimit::setrlimit(rlimit::Resource::CPU, limits.seconds, limits.seconds)?;
@@ -100,7 +100,7 @@ pub fn run(argument: &str) -> i32 {
     i32::from(outcome.is_err())
 }
 
-/// Bytes of address space that the process takes now; 0 where that is not told.
+/// Returns the bytes of address space that the process uses now; 0 where that is unknown.
 fn address_space() -> u64 {
     let told = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = told.lines().find_map(|line| line.strip_prefix("VmSize:"));
@@ -108,7 +108,7 @@ fn address_space() -> u64 {
     kib.unwrap_or(0) << 10
 }
 
-/// Answers a task on a thread with a large stack; a panic there is an error of the file.
+/// Runs a task on a thread with a large stack; a panic there becomes an error of the file.
 fn isolated(
     task: Task,
     bytes: Vec<u8>,
@@ -126,7 +126,7 @@ fn isolated(
     }))
 }
 
-/// Ends the process when the one that started it is gone, even in the middle of its work.
+/// Ends the process when its parent is gone, even in the middle of a task.
 fn end_with_parent() {
     #[cfg(unix)]
     {
@@ -176,7 +176,7 @@ fn answer(
         None => None,
     };
     if pieces.is_some() {
-        // They were there for the chunking; of the pages only the number of the last is asked for.
+        // Needed for chunking only; of the pages only the number of the last one is used.
         document.headings = Vec::new();
         document.tables = Vec::new();
         document.symbols = Vec::new();

@@ -1,4 +1,4 @@
-//! Cuts a document into chunks, sized in the tokens of a model, each with the title and headings that are embedded before it.
+//! Splits a document into chunks, sized in the tokens of a model, each with the title and headings that are embedded before it.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -9,62 +9,61 @@ use cairn_ingest::{ChunkOptions, Document, Page, ParseError, Strategy};
 use cairn_models::Tokens;
 use serde::{Deserialize, Serialize};
 
-/// Longest heading or title in a context, in characters.
+/// Maximum length of a heading or title in a context, in characters.
 const CONTEXT_PART: usize = 120;
-/// Innermost headings kept in a context.
+/// Number of innermost headings kept in a context.
 const CONTEXT_DEPTH: usize = 3;
 
-/// How a document is cut.
+/// Chunking parameters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cut {
-    /// File of the model's tokenizer.
+    /// Path of the model's tokenizer.
     pub tokenizer: PathBuf,
-    /// How.
     pub strategy: Strategy,
-    /// Most tokens of a chunk with its context.
+    /// Maximum number of tokens of a chunk with its context.
     pub size: usize,
-    /// Tokens repeated from the chunk before.
+    /// Tokens repeated from the previous chunk.
     pub overlap: usize,
-    /// Where [`Strategy::Manual`] cuts.
+    /// Delimiter at which [`Strategy::Manual`] splits.
     pub delimiter: String,
-    /// Title, where somebody gave one.
+    /// Title set by the user, if any.
     pub title: Option<String>,
-    /// Stands for the title of a file without one.
+    /// Replaces the title of a file that has none.
     pub file_name: String,
-    /// Most chunks.
+    /// Maximum number of chunks.
     pub most: usize,
 }
 
 /// The chunks of a document and the contexts that they share.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pieces {
-    /// Title and headings before chunks.
+    /// Titles and headings that precede chunks.
     pub contexts: Vec<Context>,
-    /// The chunks in order.
+    /// Chunks in document order.
     pub chunks: Vec<Piece>,
 }
 
-/// What is embedded and indexed before a chunk.
+/// Text that is embedded and indexed before a chunk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Context {
     /// Enclosing headings or symbols, outermost first.
     pub path: Vec<String>,
-    /// Title and the innermost of them.
+    /// Title and innermost headings.
     pub text: String,
-    /// Its tokens.
+    /// Number of tokens of the text.
     pub tokens: usize,
 }
 
-/// Where a chunk stands.
+/// Location of a chunk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Piece {
     /// Byte offset in the text.
     pub start: usize,
-    /// Byte offset after it.
+    /// Byte offset of the end, exclusive.
     pub end: usize,
-    /// Its own tokens, and those of the header that it repeats.
+    /// Number of tokens of the chunk and of the table header that it repeats.
     pub tokens: usize,
-    /// Number of its context.
+    /// Index of its context.
     pub context: usize,
     /// Page on which it starts.
     pub page: Option<Page>,
@@ -74,7 +73,7 @@ pub struct Piece {
     pub lines: Option<(u32, u32)>,
 }
 
-/// Cuts a document. Takes time in proportion to the text.
+/// Splits a document into chunks, in time proportional to the text.
 ///
 /// # Errors
 /// `too_many_chunks`; `not_tokenised` when the tokenizer refuses the text.
@@ -91,14 +90,14 @@ pub(super) fn cut(document: &Document, tokens: &Tokens, how: &Cut) -> Result<Pie
         .clone()
         .or_else(|| document.title.clone())
         .unwrap_or_else(|| stem(&how.file_name).to_owned());
-    // Title and headings are embedded with the content, so the size holds for both together.
+    // Title and headings are embedded with the content, so the size applies to both together.
     let outline = Outline::new(document);
     let mut numbers: HashMap<Vec<String>, usize> = HashMap::new();
     let (mut contexts, mut reserve) = (Vec::new(), 0);
     let headings = document.headings.iter().map(|h| h.start);
     let symbols = document.symbols.iter().map(|s| s.start);
     let paths = headings.chain(symbols).map(|at| outline.path(at));
-    // What stands outside of all of them has the title only.
+    // Text outside of all headings and symbols has the title only.
     for path in paths.chain([Vec::new()]) {
         if numbers.contains_key(&path) {
             continue;
@@ -126,7 +125,7 @@ pub(super) fn cut(document: &Document, tokens: &Tokens, how: &Cut) -> Result<Pie
     let chunks = chunk(document, &starts, &options)?
         .into_iter()
         .map(|chunk| {
-            // The path of a place is that of the heading or symbol that it is in, or empty.
+            // The path of a chunk is that of the heading or symbol that contains it, or empty.
             let context = numbers.get(&chunk.heading_path).copied().unwrap_or(0);
             Piece {
                 start: chunk.start,

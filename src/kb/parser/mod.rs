@@ -1,6 +1,6 @@
-//! Parsing and chunking in processes of the same program, with limits on memory, time and output: a hostile file ends its own process and becomes an error
-//! with a sentence. A process that reads what needs a fragile parser serves one file; one that only reads and cuts plain text stays for the next.
-//! The files inside an archive or a message are unpacked into a folder of their own.
+//! Parsing and chunking in child processes of the same program, with limits on memory, time and output: a hostile file ends its own process and becomes
+//! an error with a message. A process that runs a fragile parser serves one file; one that only reads and splits plain text is reused. The files inside
+//! an archive or a message are unpacked into a folder of their own.
 
 pub mod child;
 mod cut;
@@ -25,34 +25,34 @@ use protocol::{Answer, LONGEST_HEAD, Limits, Reply, Source, Task};
 
 use crate::error::{Error, Result};
 
-/// Bytes of a file that tell whether it is plain text.
+/// Bytes at the start of a file that decide whether it is plain text.
 const HEAD: usize = 8192;
-/// Processes that wait for the next text.
+/// Maximum number of idle processes kept for the next text.
 const IDLE: usize = 2;
-/// A process is replaced after so many texts,
+/// Number of texts after which a process is replaced.
 const TEXTS: usize = 256;
-/// or after a text of so many bytes: it does not give memory back.
+/// Size of a text in bytes after which a process is replaced, because it does not return memory.
 const LARGE: usize = 4 << 20;
-/// Processor seconds of a process that stays.
+/// Limit of processor seconds of a reused process.
 const STAYS: u64 = 24 * 3600;
 
 /// Name of the hidden command that a process runs.
 pub const COMMAND: &str = "parse-child";
 
-/// Starts processes and asks them.
+/// Starts parser processes and sends them tasks.
 #[derive(Debug)]
 pub struct Parser {
-    /// Program to run; this one, unless a test says otherwise.
+    /// Program to run; this one, unless a test sets another.
     pub program: PathBuf,
-    /// Address space of a process in MiB.
+    /// Limit of a process's address space in MiB.
     pub memory_mb: u64,
-    /// Wall and processor time of a file.
+    /// Limit of wall and processor time per file.
     pub time: Duration,
-    /// Largest normalised text in bytes.
+    /// Maximum size of the normalised text in bytes.
     pub text_limit: usize,
-    /// Where files that are unpacked wait until they are stored.
+    /// Directory of unpacked files until they are stored.
     pub scratch: PathBuf,
-    /// Languages of text recognition; absent: none is done.
+    /// Languages of text recognition; `None` disables it.
     pub ocr: Option<String>,
     slots: Semaphore,
     idle: Mutex<Vec<Process>>,
@@ -61,15 +61,15 @@ pub struct Parser {
 /// A parsed file.
 #[derive(Debug)]
 pub struct Parsed {
-    /// What was read. With [`pieces`](Self::pieces) it has no headings, tables and symbols, and of its pages only the last.
+    /// Parsed document. With [`pieces`](Self::pieces) it has no headings, tables and symbols, and of its pages only the last.
     pub document: Document,
-    /// Its chunks, when they were asked for.
+    /// Chunks, if requested.
     pub pieces: Option<Pieces>,
-    /// Holds the bytes of the document's children; they are gone when this is dropped.
+    /// Temporary directory with the bytes of the document's children, removed on drop.
     pub folder: TempDir,
 }
 
-/// What is to be read.
+/// Input of the parser.
 #[derive(Debug)]
 pub enum Given<'a> {
     /// A file.
@@ -78,10 +78,9 @@ pub enum Given<'a> {
         file_name: &'a str,
         /// Media type, as detected.
         mime_type: &'a str,
-        /// Its content.
         bytes: Bytes,
     },
-    /// A document that something else has read.
+    /// A document that was parsed elsewhere.
     Document(Box<Document>),
 }
 
@@ -102,7 +101,7 @@ fn too_long(limit: usize) -> ParseError {
 }
 
 impl Parser {
-    /// A parser with at most so many processes at work at the same time.
+    /// Creates a parser with a maximum number of concurrent processes.
     #[must_use]
     pub fn new(
         program: PathBuf,
@@ -122,10 +121,10 @@ impl Parser {
         }
     }
 
-    /// Reads what is given and, with `cut`, cuts it into chunks. Dropping the future ends the process that works on it.
+    /// Parses the input and, with `cut`, splits it into chunks. Dropping the future ends the process that works on it.
     ///
     /// # Errors
-    /// The inner result is about the file (stable code, sentence); the outer one about this machine.
+    /// The inner error is about the file (stable code, sentence); the outer one about this machine.
     pub async fn read(
         &self,
         given: Given<'_>,
@@ -175,10 +174,10 @@ impl Parser {
         }))
     }
 
-    /// A folder for files that are not stored yet; it goes with its contents when this is dropped.
+    /// Creates a folder for files that are not stored yet. It is removed with its contents on drop.
     ///
     /// # Errors
-    /// As the file system says.
+    /// Those of the file system.
     pub async fn folder(&self) -> Result<TempDir> {
         let scratch = self.scratch.clone();
         Ok(tokio::task::spawn_blocking(move || {
@@ -192,7 +191,7 @@ impl Parser {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks a process: one that waits, or a new one.
+    /// Sends a task to an idle process, or to a new one.
     async fn ask(
         &self,
         task: &Task,
@@ -213,7 +212,7 @@ impl Parser {
         let mut asked = tokio::time::timeout(self.time, process.ask(task, &bytes, self.text_limit));
         let mut outcome = asked.await;
         if was_waiting && matches!(outcome, Ok(Err(_))) {
-            // It may have ended while it waited, for a reason that is none of this file's.
+            // An idle process may have ended for a reason unrelated to this file.
             process = self.start(stays)?;
             asked = tokio::time::timeout(self.time, process.ask(task, &bytes, self.text_limit));
             outcome = asked.await;
@@ -224,7 +223,7 @@ impl Parser {
                 format!("parsing took longer than {} seconds", self.time.as_secs()),
             ))),
             Ok(Err(error)) => {
-                // What the process says of itself is more than that its output ended.
+                // The exit status is more specific than the end of the output.
                 let status = process.end().await;
                 let ended = status.map_or_else(|| error.to_string(), |s| s.to_string());
                 Ok(Err(ParseError::new(
@@ -261,7 +260,7 @@ impl Parser {
             .arg(COMMAND)
             .arg(serde_json::to_string(&limits)?)
             .env_clear()
-            // Text recognition is a program, too.
+            // Text recognition runs an external program, too.
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -282,7 +281,7 @@ impl Parser {
 }
 
 impl Process {
-    /// Sends a task and reads the answer. After an error the process is of no more use.
+    /// Sends a task and reads the reply. After an error the process must not be used again.
     async fn ask(
         &mut self,
         task: &Task,
@@ -316,7 +315,7 @@ impl Process {
         Ok(answer)
     }
 
-    /// How the process ended, which it is about to do.
+    /// Returns the exit status of the process, which is about to end.
     async fn end(&mut self) -> Option<std::process::ExitStatus> {
         let ended = tokio::time::timeout(Duration::from_secs(1), self.child.wait()).await;
         ended.ok()?.ok()

@@ -1,4 +1,4 @@
-//! What a parser process is asked and how it answers: frames on its standard input and output, each a JSON head and the bytes of a text or file.
+//! Protocol of a parser process: frames on its standard input and output, each a JSON head and the bytes of a text or file.
 
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cut::{Cut, Pieces};
 
-/// Limits that a process sets on itself, as its only argument.
+/// Limits that a process sets on itself; its only argument.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Limits {
     /// Address space in MiB, beyond that of the program.
@@ -17,17 +17,17 @@ pub(super) struct Limits {
     pub seconds: u64,
 }
 
-/// What is to be done with the bytes behind it.
+/// A task, followed by the bytes of its input.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Task {
     pub source: Source,
-    /// How the text is cut; absent: it is only read.
+    /// Chunking parameters; `None` only parses.
     pub cut: Option<Cut>,
-    /// Largest normalised text in bytes.
+    /// Maximum size of the normalised text in bytes.
     pub text_limit: usize,
 }
 
-/// What the bytes are.
+/// Kind of the input bytes.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Source {
     /// A file.
@@ -36,24 +36,24 @@ pub(super) enum Source {
         mime_type: String,
         /// Folder for the files inside archives and mail.
         children: PathBuf,
-        /// Languages of text recognition; absent: none is done.
+        /// Languages of text recognition; `None` disables it.
         ocr: Option<String>,
     },
-    /// The text of a document that something else has read.
+    /// The text of a document that was parsed elsewhere.
     Document(Box<Document>),
 }
 
-/// What came of it; the text of the document is the bytes behind it.
+/// Result of a task, followed by the bytes of the document's text.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Reply {
     pub document: Document,
     pub pieces: Option<Pieces>,
 }
 
-/// An answer, or why there is none.
+/// Reply to a task, or the error of the file.
 pub(super) type Answer = Result<Reply, ParseError>;
 
-/// Longest head of a frame: the places of a hundred thousand chunks take some 20 MiB.
+/// Longest head of a frame in bytes: the locations of a hundred thousand chunks need some 20 MiB.
 pub(super) const LONGEST_HEAD: u64 = 256 << 20;
 
 /// Writes a frame: the lengths of head and body, then both.
@@ -65,7 +65,7 @@ pub(super) fn write(out: &mut impl Write, head: &impl Serialize, body: &[u8]) ->
     out.flush()
 }
 
-/// The lengths with which a frame begins.
+/// Returns the length prefix of a frame.
 pub(super) fn lengths(head: usize, body: usize) -> [u8; 16] {
     let mut lengths = [0; 16];
     lengths[..8].copy_from_slice(&(head as u64).to_le_bytes());
@@ -73,7 +73,7 @@ pub(super) fn lengths(head: usize, body: usize) -> [u8; 16] {
     lengths
 }
 
-/// The lengths of head and body that a frame begins with.
+/// Decodes the length prefix of a frame into the lengths of head and body.
 pub(super) fn read_lengths(bytes: [u8; 16]) -> (u64, u64) {
     let (head, body) = bytes.split_at(8);
     let number = |half: &[u8]| u64::from_le_bytes(half.try_into().unwrap_or_default());

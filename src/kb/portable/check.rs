@@ -1,4 +1,4 @@
-//! Checks a file as a whole before anything of it is written: what it holds has to agree with itself and with this installation.
+//! Validates a file as a whole before anything of it is written: its entries have to be consistent with each other and with this installation.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::File;
@@ -18,19 +18,19 @@ use crate::kb::edits::{self, Edit};
 use crate::kb::embeddings;
 use crate::kb::{Chunk, Document};
 
-/// Longest line of an entry in bytes.
+/// Maximum length of a line in bytes.
 const LINE: u64 = 64 << 20;
-/// Largest blob in bytes.
+/// Maximum size of a blob in bytes.
 const BLOB: u64 = 4 << 30;
 /// Bytes before each vector: the hash of its text.
 pub(super) const HASH: usize = 32;
-/// How far the length of a vector may be from 1.
+/// Maximum deviation of the length of a vector from 1.
 const UNIT: f32 = 0.01;
 
-/// A file that is open for reading; used off the async threads.
+/// A file opened for reading; used off the async threads.
 pub(super) struct Source(ZipArchive<BufReader<File>>);
 
-/// A file that was checked.
+/// A validated file.
 pub(super) struct Checked {
     pub source: Source,
     pub manifest: Manifest,
@@ -85,7 +85,7 @@ impl Source {
         }
     }
 
-    /// The bytes of a blob, which have its hash.
+    /// Returns the bytes of a blob, verified against its hash.
     pub(super) fn blob(&mut self, hash: &str) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         self.copy_blob(hash, &mut bytes)?;
@@ -112,7 +112,7 @@ impl Source {
     }
 }
 
-/// Opens and checks a file for an installation with this model.
+/// Opens a file and validates it for an installation with this model.
 pub(super) fn check(path: &Path, spec: &EmbedderSpec) -> Result<Checked> {
     let mut source = Source::open(path)?;
     let mut manifest: Option<Manifest> = None;
@@ -220,13 +220,13 @@ fn documents(source: &mut Source) -> Result<Vec<Document>> {
     }
 }
 
-/// Where a chunk stands in the text of its document, with the hash of what stands there.
+/// Span of a chunk in the text of its document, with the hash of its content.
 type Span = (usize, usize, String);
 
-/// Spans by the text that they have to be in.
+/// Spans by the text that has to contain them.
 type Spans = HashMap<String, Vec<Span>>;
 
-/// Ids of the chunks, and of each text the spans that have to be in it.
+/// Returns the ids of the chunks and, for each text, the spans that it has to contain.
 fn chunks(source: &mut Source, documents: &[Document]) -> Result<(Vec<String>, Spans)> {
     let texts: HashMap<&str, Option<&String>> = documents
         .iter()
@@ -253,7 +253,7 @@ fn chunks(source: &mut Source, documents: &[Document]) -> Result<(Vec<String>, S
         if embeddings::text_hash(&chunk.context, &chunk.content) != chunk.text_hash {
             return wrong("its text has another hash");
         }
-        // Without a text the document is not complete and is ingested again.
+        // A document without text is incomplete and is ingested again.
         if let Some(text) = text {
             let range = (
                 usize::try_from(chunk.start_byte),
@@ -297,7 +297,7 @@ fn edits(source: &mut Source, documents: &[Document]) -> Result<Vec<(String, Edi
     Ok(edits)
 }
 
-/// Reads every blob: its bytes have its hash, and every chunk is a span of its text.
+/// Reads every blob and verifies that its bytes have its hash and that every chunk is a span of its text.
 fn blobs(
     source: &mut Source,
     documents: &[Document],
@@ -329,7 +329,7 @@ fn blobs(
     Ok(())
 }
 
-/// Reads every vector: as many numbers as the model gives, of length 1.
+/// Reads every vector and verifies that it has the dimensions of the model and length 1.
 fn embeddings(source: &mut Source, manifest: &Manifest, dimensions: usize) -> Result<()> {
     let mut entry = BufReader::new(source.entry("embeddings.bin")?);
     let mut record = vec![0; HASH + 4 * dimensions];

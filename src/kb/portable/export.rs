@@ -1,4 +1,4 @@
-//! Writes a dataset to a file, on a thread of its own.
+//! Exports a dataset to a file, on a separate thread.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -88,10 +88,10 @@ impl Sink {
     }
 }
 
-/// Writes a dataset to a file. The dataset is read as it is at one moment: changes of it wait until its rows are read.
+/// Exports a dataset to a file. The export is a consistent snapshot: changes of the dataset wait until its rows are read.
 ///
 /// # Errors
-/// `dataset_not_found`; as the database, the blob store or the file system says.
+/// `dataset_not_found`; those of the database, the blob store and the file system.
 pub async fn export(app: &App, caller: &Caller, dataset_id: &str, path: &Path) -> Result<Manifest> {
     caller.need(Scope::KbRead)?;
     let dataset = datasets::settings(app, caller, dataset_id).await?;
@@ -99,7 +99,7 @@ pub async fn export(app: &App, caller: &Caller, dataset_id: &str, path: &Path) -
     let outcome = write(app, &dataset, &sink).await;
     match outcome {
         Ok(manifest) => sink.finish().await.map(|()| manifest),
-        // What the writer says is the cause, when it failed first.
+        // The error of the writer is the cause when it failed first.
         Err(error) => Err(match sink.finish().await {
             Err(cause) => cause,
             Ok(()) => {

@@ -1,4 +1,4 @@
-//! Reads a dataset from a file that was checked.
+//! Imports a dataset from a validated file.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io::Read;
@@ -24,11 +24,11 @@ use crate::kb::{Chunk, Document, chunks, documents, edits};
 /// Rows read at a time.
 const BATCH: usize = 1000;
 
-/// Reads a dataset from a file, into a new dataset of the name in the file or of another one. Ids stay as they were where they are free. Either all of
-/// it is there afterwards or nothing, except for bytes and vectors that nothing refers to, which housekeeping removes.
+/// Imports a dataset from a file, under the name in the file or another one. Ids are kept where they are free. The import is all or nothing, except for
+/// blobs and embeddings without references, which housekeeping removes.
 ///
 /// # Errors
-/// `import_unreadable` with what is wrong, `import_format_unknown`, `model_mismatch`, `dataset_exists`, and those of a dataset's settings.
+/// `import_unreadable` with the defect, `import_format_unknown`, `model_mismatch`, `dataset_exists`, and those of a dataset's settings.
 pub async fn import(
     app: &App,
     caller: &Caller,
@@ -45,7 +45,7 @@ pub async fn import(
         Err(error) => return Err(error),
     }
     let names = Names::choose(app, &checked).await?;
-    // Bytes and vectors first: rows that refer to what is missing would be a lie.
+    // Blobs and vectors first, so that no row refers to missing data.
     let checked = store_blobs(app, caller, checked).await?;
     let checked = store_vectors(app, caller, checked).await?;
     let id = app.clock.id();
@@ -73,16 +73,16 @@ fn new_dataset(manifest: &Manifest, name: Option<&str>) -> NewDataset {
     }
 }
 
-/// Ids of the file in this installation.
+/// Mapping from ids in the file to ids in this installation.
 struct Names(Option<HashMap<String, String>>);
 
 impl Names {
-    /// The same ids, when none of them is here yet; new ones otherwise.
+    /// Keeps the ids of the file when none of them is in use; generates new ones otherwise.
     async fn choose(app: &App, checked: &Checked) -> Result<Self> {
         let ids: Vec<String> = checked.documents.iter().map(|d| d.id.clone()).collect();
         let edits: Vec<String> = checked.edits.iter().map(|(_, e)| e.id.clone()).collect();
         let mut is_taken = false;
-        // Over all tenants: ids are keys of the whole table.
+        // Over all tenants, because ids are keys of the whole table.
         for (statement, ids) in [
             ("SELECT id FROM kb_documents WHERE id IN ($LIST)", &ids),
             (
@@ -110,7 +110,7 @@ impl Names {
         clippy::disallowed_methods,
         reason = "ids of chunks are UUIDs; this one stands for another one"
     )]
-    /// Of a chunk or an edit of that document.
+    /// Returns the id of a chunk or an edit of that document.
     fn inside(&self, document_id: &str, id: &str) -> String {
         match &self.0 {
             None => id.to_owned(),
@@ -141,7 +141,7 @@ async fn store_blobs(app: &App, caller: &Caller, mut checked: Checked) -> Result
     Ok(checked)
 }
 
-/// Hands batches of what a thread reads from the file to the caller, and gives the file back.
+/// Passes batches that a thread reads from the file to the caller, and returns the file.
 fn reading<T: Send + 'static>(
     mut checked: Checked,
     read: impl FnOnce(&mut Source, &Manifest, &mut dyn FnMut(T) -> Result<()>) -> Result<()>
@@ -188,7 +188,7 @@ async fn store_vectors(app: &App, caller: &Caller, checked: Checked) -> Result<C
     reader.await?
 }
 
-/// Rows of an entry, in batches.
+/// Reads the rows of an entry in batches.
 fn batches<T: DeserializeOwned>(
     source: &mut Source,
     name: &str,

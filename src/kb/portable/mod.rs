@@ -1,6 +1,6 @@
 //! A dataset as one file: settings, sources, texts, chunks, edits and vectors, in a zip container that any program can open.
 //!
-//! | entry | what it holds |
+//! | entry | content |
 //! |---|---|
 //! | `manifest.json` | [`Manifest`]: format, settings of the dataset, counts |
 //! | `documents.jsonl`, `chunks.jsonl`, `edits.jsonl` | rows, one JSON object per line |
@@ -8,7 +8,7 @@
 //! | `blobs/<sha256>` | source bytes and normalised texts |
 
 //!
-//! A file is checked as a whole before anything of it is written, and its rows are written in one transaction.
+//! A file is validated as a whole before anything of it is written, and its rows are written in one transaction.
 
 mod check;
 mod export;
@@ -19,40 +19,37 @@ use serde::{Deserialize, Serialize};
 pub use export::export;
 pub use import::import;
 
-/// Version of the layout.
+/// Version of the format.
 pub const FORMAT: u32 = 1;
 
-/// What a file holds.
+/// Manifest of an export file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Manifest {
     /// [`FORMAT`].
     pub format: u32,
-    /// Version of the program that wrote it.
+    /// Version of Cairn that wrote the file.
     pub cairn: String,
-    /// Id that the dataset had.
+    /// Id of the exported dataset.
     pub dataset_id: String,
-    /// Its name.
     pub name: String,
-    /// Its description.
     pub description: Option<String>,
-    /// Its keyword analysis.
+    /// Language of the keyword analysis.
     pub language: String,
-    /// Model of its vectors.
     pub embedding_model: String,
-    /// Length of its vectors.
+    /// Dimensions of the vectors.
     pub vector_size: i64,
-    /// Most tokens of a chunk.
+    /// Maximum number of tokens of a chunk.
     pub chunk_size: i64,
-    /// Tokens repeated between chunks.
+    /// Tokens repeated from the previous chunk.
     pub chunk_overlap: i64,
-    /// How documents are cut.
+    /// Chunking strategy.
     pub parse_type: String,
-    /// Who reads files.
+    /// Engine that parses files.
     pub parser_engine: String,
-    /// Where `MANUAL` cuts.
+    /// Delimiter at which `MANUAL` splits.
     pub delimiter: String,
-    /// Roles of agents.
+    /// Agent roles that may use the dataset.
     pub allowed_agent_roles: Vec<String>,
     /// Number of documents.
     pub documents: usize,

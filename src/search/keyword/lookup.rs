@@ -1,4 +1,4 @@
-//! Chunks by their words: the best ones, the exact scores of single ones, and which of them have what they must.
+//! Keyword look-up: the best chunks, the exact scores of single ones, and which of them satisfy the clauses of a query.
 
 use std::collections::{HashMap, HashSet};
 
@@ -16,7 +16,7 @@ use super::{Ids, KeywordIndex, failed};
 use crate::error::Result;
 
 impl KeywordIndex {
-    /// The exact BM25 of single chunks, 0 for those without a term of the query: its sum is empty, which is a true zero.
+    /// Returns the exact BM25 of single chunks, 0 for those without a term of the query: their sum is empty, which is a true zero.
     ///
     /// # Errors
     /// When the index cannot be read.
@@ -35,7 +35,7 @@ impl KeywordIndex {
         Ok(scores)
     }
 
-    /// Calls a function for each of some chunks that a query matches.
+    /// Calls a function for each of the given chunks that a query matches.
     fn meet(
         &self,
         searcher: &Searcher,
@@ -59,7 +59,7 @@ impl KeywordIndex {
         Ok(())
     }
 
-    /// Whether a chunk is in the index.
+    /// Returns whether a chunk is in the index.
     ///
     /// # Errors
     /// When the index cannot be read.
@@ -72,7 +72,7 @@ impl KeywordIndex {
         Ok(false)
     }
 
-    /// Where the chunks are in a segment.
+    /// Returns the document ids of chunks in a segment.
     fn places(&self, segment: &SegmentReader, ids: &[Uuid]) -> Result<Vec<(DocId, Uuid)>> {
         let index = segment.inverted_index(self.fields.id).map_err(failed)?;
         let mut places = Vec::new();
@@ -92,7 +92,7 @@ impl KeywordIndex {
         Ok(places)
     }
 
-    /// The words of a query that the index knows, any of which may match; `None` when it knows none.
+    /// Returns a query for the words that the index contains, any of which may match; `None` when it contains none.
     fn words(&self, query: &Analysed) -> Option<BooleanQuery> {
         let words: Vec<(Occur, Box<dyn Query>)> = query
             .terms
@@ -103,7 +103,8 @@ impl KeywordIndex {
         (!words.is_empty()).then(|| BooleanQuery::new(words))
     }
 
-    /// One word: the best of its forms. A rare form weighs as much as the word itself, so that its rarity does not lift it above it.
+    /// Returns the query for one word, scored by its best form. A rare form weighs as much as the word itself, so that its rarity does not rank it
+    /// above the word.
     fn word(&self, word: &QueryTerm) -> Box<dyn Query> {
         let most = word.df;
         let chunks = self.chunks();
@@ -138,7 +139,7 @@ impl KeywordIndex {
         segments.map(|s| u64::from(s.max_doc())).sum()
     }
 
-    /// What chunks must and must not have, without a score.
+    /// Returns the required and excluded clauses, without a score.
     fn conditions(&self, query: &Analysed) -> Vec<(Occur, Box<dyn Query>)> {
         let clause = |ways: &Vec<Sequence>| -> Box<dyn Query> {
             let ways = ways.iter().map(|way| {
@@ -162,7 +163,7 @@ impl KeywordIndex {
         must.chain(without).collect()
     }
 
-    /// Which of single chunks have what they must, and nothing that they must not.
+    /// Returns which of the given chunks satisfy the required and excluded clauses.
     ///
     /// # Errors
     /// When the index cannot be read.
@@ -183,7 +184,7 @@ impl KeywordIndex {
         Ok(allowed)
     }
 
-    /// The chunks with the highest BM25, best first; with `documents`, only theirs.
+    /// Returns the chunks with the highest BM25, best first, restricted to `documents` if given.
     ///
     /// # Errors
     /// When the index cannot be read.
@@ -197,7 +198,7 @@ impl KeywordIndex {
         let mut query: Box<dyn Query> = match self.words(query) {
             _ if limit == 0 => return Ok(Vec::new()),
             Some(words) => Box::new(words),
-            // Words that are too frequent to count, as in a phrase of stop words, still choose; words that nothing has choose nothing.
+            // Words that are too frequent to count, as in a phrase of stop words, still match; words that no chunk contains match nothing.
             None if query.has_conditions() || (documents.is_some() && query.terms.is_empty()) => {
                 Box::new(ConstScoreQuery::new(Box::new(AllQuery), 0.0))
             }
@@ -215,7 +216,7 @@ impl KeywordIndex {
             if terms.is_empty() {
                 return Ok(Vec::new());
             }
-            // A filter adds nothing to the score.
+            // A filter does not contribute to the score.
             let filter: Box<dyn Query> = Box::new(ConstScoreQuery::new(
                 Box::new(TermSetQuery::new(terms)),
                 0.0,

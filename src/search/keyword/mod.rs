@@ -1,5 +1,5 @@
-//! Keyword index: one tantivy index per dataset and generation, so that one tenant's statistics never touch another's scores, and deleting is
-//! removing a directory. The position of the log that an index has applied is part of its commit.
+//! Keyword index: one tantivy index per dataset and generation, so that one tenant's statistics never affect another's scores, and deletion removes a
+//! directory. Each commit contains the log position that the index has applied.
 
 mod lookup;
 mod terms;
@@ -33,11 +33,11 @@ pub use terms::{Analysed, Form, FormKind, QueryTerm};
 
 /// tantivy's BM25 parameter; its `b` is 0.75.
 const K1: f32 = 1.2;
-/// Memory of a writer before it writes a segment.
+/// Memory budget of a writer before it flushes a segment, in bytes.
 const WRITER_MEMORY: usize = 32 << 20;
 /// Share of deleted chunks above which a segment is rewritten.
 const DELETED_SHARE: f32 = 0.3;
-/// Indexes kept open.
+/// Maximum number of open indexes.
 const OPEN: u64 = 256;
 
 /// All keyword indexes of this machine.
@@ -65,20 +65,20 @@ impl std::fmt::Debug for KeywordIndex {
 
 #[derive(Debug, Clone, Copy)]
 struct Fields {
-    /// Chunk id, for deletion and for asking after single chunks.
+    /// Chunk id, for deletion and look-ups of single chunks.
     id: Field,
-    /// The same in two halves, to be read fast.
+    /// The id in two halves, as fast fields.
     id_high: Field,
     id_low: Field,
     document: Field,
-    /// In which the body was analysed.
+    /// Language in which the body was analysed.
     language: Field,
     body: Field,
     /// Stop words of the body, at its positions and without a length.
     stops: Field,
 }
 
-/// Stored with each commit.
+/// Payload of each commit.
 #[derive(Debug, Serialize, Deserialize)]
 struct Payload {
     seq: i64,
@@ -90,22 +90,17 @@ struct Payload {
 pub enum Change {
     /// Add a chunk, or replace it.
     Put {
-        /// The chunk.
         id: Uuid,
-        /// Its document.
         document_id: String,
-        /// What can be found.
+        /// Searchable text.
         text: String,
     },
     /// Remove a chunk.
-    Delete {
-        /// The chunk.
-        id: Uuid,
-    },
+    Delete { id: Uuid },
 }
 
 impl KeywordStore {
-    /// Indexes below a directory.
+    /// Creates a store of indexes below a directory.
     #[must_use]
     pub fn new(root: PathBuf, states: Arc<IndexStates>) -> Self {
         Self {
@@ -118,7 +113,7 @@ impl KeywordStore {
         }
     }
 
-    /// The index of a dataset; created when it is not there, emptied when it is damaged or was written by another version.
+    /// Returns the index of a dataset, created when missing and emptied when it is damaged or was written by another version.
     ///
     /// # Errors
     /// When the directory cannot be read or written.
@@ -151,7 +146,7 @@ impl KeywordStore {
         self.root.join(dataset_id).join(generation.to_string())
     }
 
-    /// Removes an index that turned out to be damaged; the next one who asks for it gets an empty one.
+    /// Removes an index that was found damaged; the next call of [`index`](Self::index) creates an empty one.
     ///
     /// # Errors
     /// When the directory cannot be removed.
@@ -166,7 +161,7 @@ impl KeywordStore {
         }
     }
 
-    /// Rewrites what holds deleted chunks, in every open index.
+    /// Rewrites segments with deleted chunks, in every open index.
     ///
     /// # Errors
     /// When an index cannot be written.
@@ -209,7 +204,7 @@ impl KeywordIndex {
         let opened = catch_unwind(AssertUnwindSafe(|| Self::with_schema(path, language)));
         match opened {
             Ok(opened) => opened.map_err(failed),
-            // Lengths in a file that was cut short lead anywhere.
+            // Lengths in a truncated file are arbitrary.
             Err(_) => Err(Error::damaged("the keyword index could not be opened")),
         }
     }
@@ -236,7 +231,7 @@ impl KeywordIndex {
         };
         let directory = MmapDirectory::open(path)?;
         let index = Index::open_or_create(directory, schema.build())?;
-        // Bodies are analysed before they get here; the field needs the name.
+        // Bodies are analysed beforehand; the field only needs the name.
         index
             .tokenizers()
             .register("cairn", analysis::Words::default());
@@ -253,7 +248,7 @@ impl KeywordIndex {
         })
     }
 
-    /// The last position of the log that is in the index; 0 for an empty index or one of another analysis.
+    /// Returns the last log position in the index; 0 for an empty index or one of another analysis.
     ///
     /// # Errors
     /// When the index cannot be read.
@@ -268,7 +263,7 @@ impl KeywordIndex {
             .map_or(0, |p| p.seq))
     }
 
-    /// Applies changes in order and commits them together with the position; searches see them when this returns.
+    /// Applies changes in order and commits them together with the position. Searches see them when this returns.
     ///
     /// # Errors
     /// When the index cannot be written; nothing was applied then.
@@ -277,14 +272,14 @@ impl KeywordIndex {
         let writer = self.writing(&mut slot)?;
         let outcome = self.write(writer, changes, seq, clear);
         if outcome.is_err() {
-            // A writer that failed stays failed; the next attempt gets a new one.
+            // A failed writer stays failed; the next attempt opens a new one.
             *slot = None;
         }
         outcome?;
         self.reader.reload().map_err(failed)
     }
 
-    /// The writer, opened when it is not.
+    /// Returns the writer, opened on demand.
     fn writing<'s>(
         &self,
         slot: &'s mut Option<IndexWriter<TantivyDocument>>,
@@ -356,7 +351,7 @@ impl KeywordIndex {
         Ok(())
     }
 
-    /// A term of a query as the index has it: stop words stand in a field of their own.
+    /// Returns a term of a query as stored in the index: stop words are in a separate field.
     fn term(&self, text: &str) -> Term {
         match analysis::as_stop_word(text) {
             Some(word) => Term::from_field_text(self.fields.stops, word),
@@ -364,7 +359,7 @@ impl KeywordIndex {
         }
     }
 
-    /// Rewrites the segments that hold deleted chunks, which until then count in document frequencies; gives their number.
+    /// Rewrites the segments with deleted chunks, which until then count in document frequencies, and returns their number.
     ///
     /// # Errors
     /// When the index cannot be written.
@@ -389,12 +384,12 @@ impl KeywordIndex {
         Ok(stale.len())
     }
 
-    /// Lets go of the writer and its threads; the next change opens it again.
+    /// Closes the writer and its threads; the next change opens it again.
     pub fn rest(&self) {
         *self.writer.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Whether the bytes of all files are those that were written.
+    /// Returns whether the bytes of all files are those that were written.
     ///
     /// # Errors
     /// When they cannot be read.
@@ -402,7 +397,7 @@ impl KeywordIndex {
         Ok(self.index.validate_checksum().map_err(failed)?.is_empty())
     }
 
-    /// Ids of all chunks in the index.
+    /// Returns the ids of all chunks in the index.
     ///
     /// # Errors
     /// When the index cannot be read.
@@ -419,10 +414,10 @@ impl KeywordIndex {
     }
 }
 
-/// Works with an index off the async threads. What panics then holds nonsense.
+/// Runs a closure on an index off the async threads. A panic there means damaged content.
 ///
 /// # Errors
-/// As the work says; [`Error::damaged`] when it panics.
+/// Those of the closure; [`Error::damaged`] when it panics.
 pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
@@ -476,7 +471,7 @@ fn failed(error: TantivyError) -> Error {
             kind,
             io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
         ),
-        // A schema that differs was written by another version.
+        // A different schema was written by another version.
         None => matches!(
             error,
             TantivyError::DataCorruption(_)
@@ -551,7 +546,7 @@ mod tests {
             hits[0].1
         );
         assert!(hits.iter().all(|(_, score)| *score < query.bound));
-        // asking after single chunks gives the same numbers
+        // Looking up single chunks returns the same numbers.
         let single = index
             .scores(&query, &[id(2), id(3), id(9)])
             .expect("scores");

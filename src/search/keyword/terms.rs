@@ -1,5 +1,5 @@
-//! From a query to the terms by which an index finds it: each word in the forms that count as it, with their statistics, and what a chunk must and
-//! must not have.
+//! Query analysis: maps a query to index terms, each word in all forms that match it, with their statistics, and collects the required and excluded
+//! clauses.
 
 use std::collections::HashMap;
 
@@ -13,52 +13,52 @@ use super::super::syntax::Parsed;
 use super::{K1, KeywordIndex, failed};
 use crate::error::Result;
 
-/// Languages of chunks in which a query is analysed, most frequent first.
+/// Maximum number of chunk languages in which a query is analysed, most frequent first.
 const LANGUAGES: usize = 8;
-/// Most words that a prefix stands for, most frequent first.
+/// Maximum number of expansions of a prefix, most frequent first.
 const PREFIXED: usize = 50;
-/// Most words that a misspelt one may be, most frequent first.
+/// Maximum number of corrections of a misspelt word, most frequent first.
 const GUESSES: usize = 3;
-/// Most words of a query that count, and most unknown ones that are guessed at: others cost time and say little.
+/// Maximum number of query words that count, and of unknown ones that are corrected: more cost time and add little.
 const WORDS: usize = 256;
 const GUESSED: usize = 8;
-/// Most ways in which a phrase is looked for.
+/// Maximum number of variants of a phrase.
 const WAYS: usize = 16;
-/// Letters that a stem may lack of the prefix that it is found by: `securit*` finds `secur`.
+/// Letters that a stem may lack compared with a matching prefix: `securit*` finds `secur`.
 const STEMMED_AWAY: usize = 3;
-/// Shortest word that may be misspelt, in characters; from twice that on two letters may be wrong.
+/// Minimum length of a word that may be misspelt, in characters; from twice that on two letters may be wrong.
 const MISSPELT: usize = 4;
-/// Weight of a word that is the query's without its diacritics, or with others.
+/// Weight of a form that differs from the query's word in diacritics.
 const FOLDED_WEIGHT: f32 = 0.8;
-/// Weight of a word that the query may have misspelt.
+/// Weight of a spelling correction.
 const GUESS_WEIGHT: f32 = 0.7;
 
 /// A word of a query.
 #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct QueryTerm {
-    /// The analysed word.
+    /// Analysed word.
     pub term: String,
-    /// How often the query has it; less than 1 for a word that feedback added.
+    /// Number of occurrences in the query; less than 1 for a word that feedback added.
     pub weight: f32,
-    /// Chunks of the dataset that have it, in its most frequent form.
+    /// Number of chunks of the dataset that contain it, in its most frequent form.
     pub df: u64,
-    /// Its weight: `ln(1 + (N − df + 0.5) / (df + 0.5))`.
+    /// Inverse document frequency: `ln(1 + (N − df + 0.5) / (df + 0.5))`.
     pub idf: f32,
-    /// All forms in which it counts; a chunk that has several counts the best one.
+    /// All matching forms; a chunk with several of them is scored by the best one.
     pub forms: Vec<Form>,
 }
 
-/// A term of the index that counts as a word of the query.
+/// A term of the index that matches a word of the query.
 #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Form {
-    /// As indexed; shown without the mark of a folded twin.
+    /// Term as indexed, without the marker of a folded form.
     #[serde(serialize_with = "unmarked")]
     pub term: String,
-    /// Why it counts.
+    /// Kind of the match.
     pub kind: FormKind,
-    /// How much, beside the word as asked for.
+    /// Weight relative to the exact word.
     pub weight: f32,
-    /// Chunks that have it.
+    /// Number of chunks that contain it.
     pub df: u64,
 }
 
@@ -66,19 +66,19 @@ fn unmarked<S: serde::Serializer>(term: &str, serializer: S) -> Result<S::Ok, S:
     serializer.serialize_str(analysis::shown(term))
 }
 
-/// Why a term counts as a word of the query.
+/// Kind of match between a term and a word of the query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum FormKind {
-    /// It is the word, as one of the dataset's languages stems it.
+    /// The word itself, as stemmed in one of the dataset's languages.
     Exact,
-    /// It differs in diacritics.
+    /// Differs in diacritics.
     Folded,
-    /// It begins so.
+    /// Starts with the prefix.
     Prefix,
-    /// The index does not know the word, and this one is nearly it.
+    /// Spelling correction of a word that the index does not contain.
     Guess,
-    /// The best chunks have it in common.
+    /// Added by feedback: the best chunks have it in common.
     Feedback,
 }
 
@@ -87,11 +87,11 @@ pub enum FormKind {
 pub struct Analysed {
     /// Distinct words.
     pub terms: Vec<QueryTerm>,
-    /// The largest BM25 that the query could reach here: the sum of `count · idf · (k1 + 1)` over all words, unknown ones too.
+    /// Upper bound of BM25 for the query in this index: the sum of `count · idf · (k1 + 1)` over all words, unknown ones too.
     pub bound: f32,
     /// Languages of the chunks, most frequent first.
     pub languages: Vec<&'static str>,
-    /// What a chunk must have, each in one of several ways, and must not have.
+    /// Clauses that a chunk must satisfy, each in one of several variants, and clauses that it must not satisfy.
     pub(super) must: Vec<Vec<Sequence>>,
     pub(super) without: Vec<Vec<Sequence>>,
 }
@@ -100,13 +100,13 @@ pub struct Analysed {
 pub(super) type Sequence = Vec<(usize, String)>;
 
 impl Analysed {
-    /// Whether chunks must, or must not, have something.
+    /// Returns whether the query has required or excluded clauses.
     #[must_use]
     pub fn has_conditions(&self) -> bool {
         !(self.must.is_empty() && self.without.is_empty())
     }
 
-    /// Every term that counts.
+    /// Returns every matching term.
     pub fn forms(&self) -> impl Iterator<Item = &Form> {
         self.terms.iter().flat_map(|t| &t.forms)
     }
@@ -156,7 +156,7 @@ impl KeywordIndex {
                 guessed += 1;
                 self.guess(&searcher, term)?;
             }
-            // The mark of a stop word is for the index only.
+            // The marker of a stop word is internal to the index.
             term.term = analysis::shown(&term.term).to_owned();
         }
         for prefix in &query.prefixes {
@@ -177,13 +177,13 @@ impl KeywordIndex {
         })
     }
 
-    /// The largest BM25 that words can reach.
+    /// Returns the upper bound of BM25 for the given words.
     #[must_use]
     pub fn bound(terms: &[QueryTerm]) -> f32 {
         terms.iter().map(|t| t.weight * t.idf * (K1 + 1.0)).sum()
     }
 
-    /// The words of some texts that tell most about them, by frequency and rarity, with their statistics; without those that are asked for already.
+    /// Returns the most significant words of some texts, by frequency and rarity, with their statistics and without words of the query.
     ///
     /// # Errors
     /// When the index cannot be read.
@@ -212,7 +212,7 @@ impl KeywordIndex {
         let mut all = Vec::new();
         for (term, (share, texts_with)) in counts {
             let asked = query.forms().any(|f| f.term == term);
-            // A word of one text only is about that text, not about the question.
+            // A word of a single text is specific to that text, not to the question.
             if asked
                 || (texts_with < 2 && texts.len() > 1)
                 || !term.chars().any(char::is_alphabetic)
@@ -231,7 +231,7 @@ impl KeywordIndex {
             .collect())
     }
 
-    /// Languages of the chunks, most frequent first; the setting while there are none.
+    /// Returns the languages of the chunks, most frequent first; the dataset's setting while there are none.
     fn languages(&self, searcher: &Searcher) -> Result<Vec<&'static str>> {
         if self.language != analysis::AUTO {
             return Ok(vec![analysis::language_of(&self.language, "")]);
@@ -270,7 +270,7 @@ impl KeywordIndex {
         })
     }
 
-    /// Adds the word with other diacritics, or without.
+    /// Adds forms with other diacritics, or without.
     fn fold(&self, searcher: &Searcher, term: &mut QueryTerm) -> Result<()> {
         let exact: Vec<String> = term.forms.iter().map(|f| f.term.clone()).collect();
         for text in &exact {
@@ -282,7 +282,7 @@ impl KeywordIndex {
         Ok(())
     }
 
-    /// Adds what a word that the index does not know may have meant.
+    /// Adds spelling corrections of a word that the index does not contain.
     fn guess(&self, searcher: &Searcher, term: &mut QueryTerm) -> Result<()> {
         for (word, df) in self.guesses(searcher, &term.term)? {
             let form = Form {
@@ -296,7 +296,7 @@ impl KeywordIndex {
         Ok(())
     }
 
-    /// A beginning of words as a word of the query: everything that begins so, also what a stemmer made shorter.
+    /// Returns a prefix as a word of the query: everything that starts with it, including words shortened by a stemmer.
     fn prefix(&self, searcher: &Searcher, prefix: &str) -> Result<QueryTerm> {
         let mut term = QueryTerm {
             term: format!("{prefix}*"),
@@ -326,7 +326,7 @@ impl KeywordIndex {
         Ok(term)
     }
 
-    /// The ways in which a phrase, or a single word, may stand in a chunk: as the languages stem it, with other diacritics or none.
+    /// Returns the variants of a phrase, or of a single word: as stemmed in each language, with other diacritics or none.
     fn ways(
         &self,
         searcher: &Searcher,
@@ -337,7 +337,7 @@ impl KeywordIndex {
         for language in languages {
             let mut tokens = analysis::tokens(language, text);
             if tokens.is_empty() {
-                // Nothing but stop words: they are what is meant.
+                // Nothing but stop words: they are significant here.
                 tokens = analysis::stop_words(language, text);
             }
             let first = tokens.first().map_or(0, |t| t.position);
@@ -369,7 +369,7 @@ impl KeywordIndex {
         Ok(all)
     }
 
-    /// The most frequent words that begin so.
+    /// Returns the most frequent words that start with a prefix.
     fn beginning_with(&self, searcher: &Searcher, prefix: &str) -> Result<Vec<(String, u64)>> {
         let mut counts: HashMap<String, u64> = HashMap::new();
         for segment in searcher.segment_readers() {
@@ -383,7 +383,7 @@ impl KeywordIndex {
         Ok(most_frequent(counts, PREFIXED))
     }
 
-    /// The most frequent words that differ in a letter or two. Words with digits are names, not misspellings.
+    /// Returns the most frequent words that differ in a letter or two. Words with digits are names, not misspellings.
     fn guesses(&self, searcher: &Searcher, word: &str) -> Result<Vec<(String, u64)>> {
         let length = word.chars().count();
         if length < MISSPELT || !word.chars().all(char::is_alphabetic) {
@@ -429,7 +429,7 @@ fn most_frequent(counts: HashMap<String, u64>, limit: usize) -> Vec<(String, u64
     all
 }
 
-/// The words of a text, each as the languages stem it. A stop word of the first language, or of the one that the text is recognised as, is none, unless there is
+/// Returns the words of a text, each as stemmed in all languages. Stop words of the first language, or of the detected one, are dropped unless there is
 /// nothing else.
 fn words(text: &str, languages: &[&'static str]) -> Vec<Vec<String>> {
     let found = words_with(text, languages, &analysis::tokens);
@@ -482,21 +482,21 @@ fn words_with(
         .collect()
 }
 
-/// A term without its diacritics, and the twin by which those with other ones are found.
+/// Returns a term without its diacritics, and the folded form that matches terms with other ones.
 fn other_spellings(term: &str) -> [String; 2] {
     let twin = analysis::twin_of_plain(term);
     let plain = analysis::shown(&twin).to_owned();
     [twin, plain]
 }
 
-/// Adds a form that the index knows and the word does not have yet.
+/// Adds a form that the index contains and the word does not have yet.
 fn add(term: &mut QueryTerm, form: Form) {
     if form.df > 0 && term.forms.iter().all(|f| f.term != form.term) {
         term.forms.push(form);
     }
 }
 
-/// What chunks must or must not have; text without any word asks for nothing.
+/// Returns required or excluded clauses; text without any word yields none.
 fn clauses<'a>(
     texts: impl Iterator<Item = &'a String>,
     ways: &dyn Fn(&String) -> Result<Vec<Sequence>>,

@@ -1,5 +1,5 @@
-//! The nodes of a Qdrant cluster: requests go to them in turn, and to the next one when one does not answer, within a budget of retries. A node that failed is
-//! left alone for a while, so that nobody waits for it.
+//! The nodes of a Qdrant cluster: requests are distributed in turn, and go to the next node when one does not answer, within a budget of retries. A
+//! failed node is skipped for a while, so that no request waits for it.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,30 +13,30 @@ use tower::retry::budget::{Budget, TpsBudget};
 use crate::config::Config;
 use crate::error::{Error, Result};
 
-/// How long a node is left alone after its first failure; each further one doubles it, up to [`LONGEST`].
+/// Time for which a node is skipped after its first failure; each further one doubles it, up to [`LONGEST`].
 const SHORTEST: Duration = Duration::from_millis(500);
-/// See [`SHORTEST`].
+/// Maximum time for which a node is skipped.
 const LONGEST: Duration = Duration::from_secs(8);
-/// Time to connect.
+/// Connection timeout.
 const CONNECT: Duration = Duration::from_secs(2);
-/// A change may take this much longer than a search: it is waited for until all replicas have it.
+/// Factor by which the timeout of a change exceeds that of a search: a change waits until all replicas have it.
 const CHANGE: u32 = 12;
-/// Retries that are allowed whatever the load, per second.
+/// Retries allowed per second, whatever the load.
 const RETRIES: u32 = 5;
-/// Retries that are allowed beside, as a share of all requests of the last ten seconds.
+/// Retries allowed in addition, as a share of all requests of the last ten seconds.
 const SHARE: f32 = 0.2;
-/// Code of the error for a collection that is gone.
+/// Error code for a missing collection.
 pub(crate) const COLLECTION_MISSING: &str = "vector_collection_missing";
-/// The oldest server that has what is used: the query API, and indexes that know their tenant.
+/// Oldest supported server: it has the query API, and tenant-aware indexes.
 const OLDEST: (u64, u64) = (1, 11);
 
 /// The nodes of a cluster.
 pub struct Cluster {
     nodes: Vec<Node>,
-    /// The node whose turn it is.
+    /// Index of the next node.
     turn: AtomicUsize,
     budget: TpsBudget,
-    /// Time for a search.
+    /// Timeout of a search.
     limit: Duration,
 }
 
@@ -56,13 +56,13 @@ struct Node {
 
 #[derive(Debug, Default)]
 struct Health {
-    /// Failures since it last answered.
+    /// Failures since its last response.
     failures: u32,
-    /// Until when it is left alone.
+    /// Time until which it is skipped.
     until: Option<Instant>,
 }
 
-/// What a request is for.
+/// Purpose of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum For {
     /// It only reads.
@@ -71,22 +71,21 @@ pub(super) enum For {
     Changing,
 }
 
-/// What doctor says of a node.
+/// Report on a node by `cairn doctor`.
 #[derive(Debug, Clone, Serialize)]
 pub struct NodeReport {
-    /// Address.
     pub url: String,
     /// Version of the server, when it answers.
     pub version: Option<String>,
-    /// Why it cannot be used.
+    /// Reason why it cannot be used, if any.
     pub problem: Option<String>,
 }
 
 impl Cluster {
-    /// Connects to the configured nodes at the first request; `None` when there are none.
+    /// Configures clients of the nodes, which connect at the first request; `None` when there are no nodes.
     ///
     /// # Errors
-    /// `config_invalid` for an address that is none.
+    /// `config_invalid` for an invalid address.
     pub fn of(config: &Config) -> Result<Option<Self>> {
         let limit = Duration::from_secs(config.qdrant_seconds);
         let mut nodes = Vec::new();
@@ -116,10 +115,10 @@ impl Cluster {
         }))
     }
 
-    /// Asks one node after the other, beginning with the one whose turn it is.
+    /// Sends a request to one node after the other, beginning with the next in turn.
     ///
     /// # Errors
-    /// `vector_store_unavailable` when none answers; what the server says otherwise.
+    /// `vector_store_unavailable` when none answers; the server's error otherwise.
     pub(super) async fn ask<T, F>(&self, what: For, request: impl Fn(Qdrant) -> F) -> Result<T>
     where
         F: Future<Output = std::result::Result<T, QdrantError>>,
@@ -176,7 +175,7 @@ impl Cluster {
         .with_source(failures.join("; ")))
     }
 
-    /// Checks that the server is one that can be used.
+    /// Checks that the version of the server is supported.
     ///
     /// # Errors
     /// `vector_server_version`, and those of [`Cluster::ask`].
@@ -190,7 +189,7 @@ impl Cluster {
         }
     }
 
-    /// Says of every node whether it answers, and its version.
+    /// Reports for every node whether it answers, and its version.
     pub async fn report(&self) -> Vec<NodeReport> {
         let mut reports = Vec::with_capacity(self.nodes.len());
         for node in &self.nodes {
@@ -218,7 +217,7 @@ impl Node {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether it answered last, or its time to be tried again has come, which comes for one request alone.
+    /// Returns whether the node answered last, or is due for another attempt, which is granted to one request alone.
     fn may_be_asked(&self) -> bool {
         let mut health = self.health();
         match health.until {
@@ -242,24 +241,24 @@ impl Node {
     }
 }
 
-/// How long a node is left alone after so many failures in a row.
+/// Returns the time for which a node is skipped after so many failures in a row.
 fn pause(failures: u32) -> Duration {
     (SHORTEST * 2_u32.saturating_pow(failures.saturating_sub(1).min(8))).min(LONGEST)
 }
 
-/// What a failure means for the other nodes.
+/// Meaning of a failure for the other nodes.
 enum Failure {
-    /// The node is away.
+    /// The node is unreachable.
     Away(String),
-    /// The node cannot do it now, and another one may: it has no replica of a shard that is active.
+    /// The node cannot serve the request now, but another one may: it has no active replica of a shard.
     Elsewhere(String),
-    /// No node would.
+    /// No node would succeed.
     Final(Error),
 }
 
 impl Failure {
     fn of(error: QdrantError) -> Self {
-        // Codes of gRPC.
+        // gRPC status codes.
         const DEADLINE: i32 = 4;
         const NOT_FOUND: i32 = 5;
         const DENIED: i32 = 7;
@@ -286,7 +285,7 @@ impl Failure {
         };
         match code {
             DEADLINE | UNAVAILABLE | CANCELLED | UNKNOWN => Self::Away(said(&error)),
-            // The client reports connections that fail as internal errors.
+            // The client reports failed connections as internal errors.
             INTERNAL if said(&error).contains("Failed to connect") => Self::Away(said(&error)),
             INTERNAL | EXHAUSTED | ABORTED => Self::Elsewhere(said(&error)),
             NOT_FOUND => Self::Final(
@@ -310,7 +309,7 @@ impl Failure {
     }
 }
 
-/// What an error says, in a line.
+/// Returns the message of an error in one line.
 #[expect(
     clippy::wildcard_enum_match_arm,
     reason = "of the many variants of foreign enums only some are told apart"
@@ -329,7 +328,7 @@ fn said(error: &QdrantError) -> String {
         .collect()
 }
 
-/// Why a version cannot be used.
+/// Returns why a version cannot be used.
 fn problem_of(version: &str) -> Option<String> {
     let mut numbers = version.split('.').map(|n| n.parse::<u64>().ok());
     let (Some(Some(major)), Some(Some(minor))) = (numbers.next(), numbers.next()) else {

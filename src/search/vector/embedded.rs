@@ -1,9 +1,9 @@
 //! Qdrant's engine in this process (`qdrant-edge` 0.7.2).
 //!
-//! The engine does not replay its own log and flushes only when told, so each dataset's position in our log is kept in a file written after a
-//! flush: a start after a crash continues from there, and repeats at most what was applied since. `flush` (also called when the shard
-//! is dropped) panics when another writer holds a lock at that moment, so flushes are kept apart from updates and optimisations by locks,
-//! run under `catch_unwind`, and a panic is treated as "open again and continue from the last flush".
+//! The engine does not replay its own log and flushes only on request, so each dataset's position in Cairn's log is kept in a file written after a
+//! flush: a start after a crash continues from there, and repeats at most what was applied since. `flush` (also called when the shard is dropped)
+//! panics when another writer holds a lock at that moment, so locks separate flushes from updates and optimisations, flushes run under `catch_unwind`,
+//! and a panic is treated as "open again and continue from the last flush".
 
 use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -28,7 +28,7 @@ use crate::error::{Error, Result};
 
 /// Points per update.
 const BATCH: usize = 256;
-/// Bytes of a segment of the write-ahead log.
+/// Bytes per segment of the write-ahead log.
 const WAL: u64 = 8 << 20;
 const WATERMARKS: &str = "watermarks.json";
 
@@ -42,7 +42,7 @@ struct Inner {
     dimensions: usize,
     index_above_kb: usize,
     disk: Disk,
-    /// Empty only while the store is being dropped or opened again.
+    /// Empty only while the store is being dropped or reopened.
     shard: RwLock<Option<Arc<EdgeShard>>>,
     /// Held by updates and flushes.
     writes: Mutex<()>,
@@ -51,20 +51,20 @@ struct Inner {
     marks: Mutex<Marks>,
 }
 
-/// What is on disk after a flush.
+/// State on disk after a flush.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Flushed {
-    /// Position of each dataset's log.
+    /// Log position of each dataset.
     positions: BTreeMap<String, i64>,
-    /// Points in the shard, which must all be there when it is opened again.
+    /// Number of points in the shard, which must all exist when it is reopened.
     points: usize,
 }
 
 #[derive(Debug, Default, Clone)]
 struct Marks {
-    /// In the shard, seen by searches.
+    /// Applied to the shard and visible to searches.
     applied: BTreeMap<String, i64>,
-    /// On disk for sure.
+    /// Durable on disk.
     flushed: BTreeMap<String, i64>,
     /// Whether the shard changed since the last optimisation.
     changed: bool,
@@ -112,7 +112,7 @@ impl Embedded {
 
     pub(super) fn apply(&self, scope: &Scope, changes: Changes, seq: i64) -> Result<()> {
         let _writing = lock(&self.0.writes);
-        // A vector and its payload, several times over: in the log, in its segment, in the indexes of its payload.
+        // A vector and its payload are stored several times: in the log, in the segment, in the payload indexes.
         let growth = changes.put.len() * (self.0.dimensions * 4 + 512) * 3;
         self.0.disk.ensure_index_space(WAL + growth as u64)?;
         let shard = self.shard()?;
@@ -269,7 +269,7 @@ impl Embedded {
 
     pub(super) fn improve(&self) -> Result<()> {
         if std::mem::take(&mut lock(&self.0.marks).changed) {
-            // Segments are written anew before the old ones go.
+            // New segments are written before the old ones are removed.
             if let Err(error) = self.0.disk.ensure_index_space(size(&self.0.path)?) {
                 lock(&self.0.marks).changed = true;
                 return Err(error);
@@ -281,7 +281,7 @@ impl Embedded {
     }
 
     fn flush(&self) -> Result<()> {
-        // An optimisation may take minutes; the flush then waits for the next turn, and replay covers the time.
+        // An optimisation may take minutes; the flush then waits for the next round, and replay covers the time.
         let Ok(_maintaining) = self.0.maintenance.try_lock() else {
             return Ok(());
         };
@@ -298,7 +298,7 @@ impl Embedded {
         Ok(())
     }
 
-    /// After a failed flush: the shard as it was last flushed, and the log from there.
+    /// Reopens the shard as last flushed, after a failed flush, and follows the log from there.
     fn reopen(&self) -> Result<()> {
         tracing::error!(
             "the vector store could not be flushed; opening it again from its last state"
@@ -361,10 +361,10 @@ fn load(
         .build();
     match existing(path, &config) {
         Ok(Some(found)) => return Ok(found),
-        // No flush was ever completed: whatever is there holds nothing that the log does not.
+        // No flush was ever completed: everything in the directory is also in the log.
         Ok(None) => std::fs::remove_dir_all(path)?,
         Err(error) if error.is_damage() => {
-            // The rows have everything that it had: it is built anew from them, and what is left of it stays for whoever wants to know why.
+            // The rows contain all of its data: the shard is rebuilt from them, and the remains are kept for diagnosis.
             let aside = path.with_extension("damaged");
             tracing::error!(error = %error, kept = %aside.display(), "the vector store is damaged; it is built anew");
             if aside.exists() {
@@ -392,7 +392,7 @@ fn load(
     Ok((shard, BTreeMap::new()))
 }
 
-/// The store in a directory with the positions that were flushed; `None` when no flush was completed.
+/// Opens the store in a directory with the positions that were flushed; `None` when no flush was completed.
 fn existing(
     path: &Path,
     config: &EdgeConfig,
@@ -406,13 +406,13 @@ fn existing(
     let bytes = std::fs::read(&marks)?;
     let flushed: Flushed = match serde_json::from_slice(&bytes) {
         Ok(flushed) => flushed,
-        // Versions before counted no points.
+        // Earlier versions did not count points.
         Err(_) => Flushed {
             positions: serde_json::from_slice(&bytes).map_err(|e| damaged(e.to_string()))?,
             points: 0,
         },
     };
-    // The engine panics on some of what it does not expect.
+    // The engine panics on some unexpected input.
     let loaded = catch_unwind(AssertUnwindSafe(|| {
         EdgeShard::load(path, Some(config.clone()))
     }));
@@ -444,14 +444,14 @@ fn existing(
     }
 }
 
-/// Bytes of the files below a directory.
+/// Returns the size of the files below a directory, in bytes.
 fn size(path: &Path) -> Result<u64> {
     let mut sum = 0;
     for entry in ignore::WalkBuilder::new(path)
         .standard_filters(false)
         .build()
     {
-        // Files come and go meanwhile.
+        // Files may appear and disappear meanwhile.
         if let Ok(metadata) = entry.and_then(|e| e.metadata()) {
             sum += metadata.len();
         }
@@ -506,7 +506,7 @@ fn matches(field: &str, value: &str) -> Condition {
     ))
 }
 
-/// Field names here are plain words, which every parser of paths takes.
+/// Field names here are plain identifiers, which every path parser accepts.
 fn path_of(field: &str) -> JsonPath {
     JsonPath::try_from(field).expect("a plain word is a path")
 }
@@ -522,7 +522,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The engine puts a backtrace behind the first line.
+/// Returns the first line of an error: the engine puts a backtrace behind it.
 fn first_line(error: &dyn std::fmt::Display) -> String {
     error
         .to_string()
@@ -612,7 +612,7 @@ mod tests {
         assert!(single.len() == 1 && (single[&Uuid::from_u128(2)] - 0.8).abs() < 1e-6);
     }
 
-    /// Vectors around a few hundred centres, as embeddings of texts about a few hundred subjects are (`SplitMix64`).
+    /// Generates vectors around a few hundred centres, like embeddings of texts about a few hundred subjects (`SplitMix64`).
     fn clustered(count: usize, dimensions: usize) -> Vec<Vec<f32>> {
         let mut state = 7_u64;
         let mut number = move || {
@@ -673,7 +673,7 @@ mod tests {
                 .filter(|d| passes(*d))
                 .map(|d| format!("d{d}"))
                 .collect();
-            // Once compared one by one, and once through the graph.
+            // Once by exact comparison, and once through the graph.
             for chunks in [documents.len() * 10, EXACT_NUMBERS] {
                 let among = Among {
                     documents: documents.clone(),

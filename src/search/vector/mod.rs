@@ -1,5 +1,5 @@
-//! Vector index: Qdrant's engine inside the process, or a Qdrant server. One store per embedding model, with the dataset and generation
-//! as indexed payload, in the same layout on both.
+//! Vector index: Qdrant's engine inside the process, or a Qdrant server. One store per embedding model, with dataset and generation as indexed payload,
+//! in the same layout on both.
 
 pub mod cluster;
 mod embedded;
@@ -19,74 +19,68 @@ use crate::db::Db;
 use crate::disk::Disk;
 use crate::error::Result;
 
-/// Where vectors are.
+/// Backend of the vector index.
 #[derive(Debug)]
 pub enum VectorIndex {
-    /// In this process.
+    /// Qdrant's engine in this process.
     Embedded(Embedded),
-    /// On a Qdrant server.
+    /// A Qdrant server.
     Server(Server),
 }
 
-/// A vector with its place.
+/// A vector with its chunk and document.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Point {
-    /// The chunk.
     pub id: Uuid,
-    /// Its document.
     pub document_id: String,
     /// Unit vector.
     pub vector: Vec<f32>,
 }
 
-/// Part of a store.
+/// Part of a store: one generation of a dataset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scope {
-    /// The owner.
     pub tenant_id: String,
-    /// The dataset.
     pub dataset_id: String,
-    /// Its generation.
     pub generation: i64,
 }
 
-/// Documents among whose chunks a search looks.
+/// Documents to which a search is restricted.
 #[derive(Debug, Clone, Default)]
 pub struct Among {
-    /// Their ids.
     pub documents: Vec<String>,
-    /// About how many chunks they have.
+    /// Approximate number of their chunks.
     pub chunks: usize,
 }
 
-/// Most numbers that a filtered search compares one by one: 200,000 vectors of 384 dimensions. A graph in which most points are not wanted loses its
-/// connections and with them right hits, so it is used only where there are more.
+/// Maximum number of components that a filtered search compares exactly: 200,000 vectors of 384 dimensions. A graph in which most points are excluded
+/// loses its connections and with them correct hits, so it is used only above that.
 const EXACT_NUMBERS: usize = 200_000 * 384;
-/// Beam of graph searches; recall on real embeddings is checked by `cairn bench`.
+/// Beam of graph searches; `cairn bench` checks the recall on real embeddings.
 const EF: usize = 256;
-/// Times as many points of the graph are looked at in a search that is filtered.
+/// Factor on the visited points of the graph in a filtered search.
 const FILTERED_EFFORT: usize = 4;
 
-/// How thoroughly a store is searched.
+/// Search effort.
 #[derive(Debug, Clone, Copy)]
 struct Effort {
     /// Whether every vector is compared.
     exact: bool,
     /// Beam of the graph search.
     ef: usize,
-    /// Whether the graph search goes on through points that the filter does not let pass.
+    /// Whether the graph search continues through points that the filter excludes.
     through: bool,
 }
 
 impl Effort {
-    /// Every vector is compared.
+    /// Comparison of every vector.
     const EXACT: Self = Self {
         exact: true,
         ef: EF,
         through: false,
     };
 
-    /// The effort of a search with vectors of so many dimensions, among some documents or all.
+    /// Returns the effort of a search with vectors of the given dimensions, among some documents or all.
     fn of(among: Option<&Among>, dimensions: usize) -> Self {
         match among {
             Some(among) => Self {
@@ -103,22 +97,21 @@ impl Effort {
     }
 }
 
-/// How a store is opened.
+/// Options for opening a store.
 #[derive(Debug, Clone)]
 pub struct VectorOptions<'a> {
     /// Name of the embedding model.
     pub model: &'a str,
-    /// Length of the vectors.
     pub dimensions: usize,
     /// Kilobytes of vectors in a segment above which the embedded engine builds a graph.
     pub index_above_kb: usize,
     /// The disk of the data directory.
     pub disk: &'a Disk,
-    /// The servers, and how their collections are made; `None` for the embedded engine.
+    /// Servers, and the layout of their collections; `None` for the embedded engine.
     pub cluster: Option<(Arc<Cluster>, Layout)>,
 }
 
-/// A model's name as part of a directory or collection name.
+/// Returns a model's name as part of a directory or collection name.
 fn slug(model: &str) -> String {
     model
         .chars()
@@ -132,14 +125,14 @@ fn slug(model: &str) -> String {
         .collect()
 }
 
-/// The collection in which the vectors of a model are, as the dashboard contract shows it.
+/// Returns the name of the collection with the vectors of a model, as in the dashboard contract.
 #[must_use]
 pub fn collection(model: &str) -> String {
     format!("cairn_{}", slug(model))
 }
 
 impl VectorIndex {
-    /// Opens the store of a model, creating it when it is not there.
+    /// Opens the store of a model, creating it when missing.
     ///
     /// # Errors
     /// `vector_store_unavailable`, `disk_full`; `vector_dimensions` when the store holds vectors of another length; `vector_server_version`,
@@ -156,10 +149,10 @@ impl VectorIndex {
         Ok(Self::Embedded(tokio::task::spawn_blocking(open).await??))
     }
 
-    /// Positions of each dataset's log that searches see.
+    /// Returns the log positions that searches see, by dataset.
     ///
     /// # Errors
-    /// As the store says.
+    /// Those of the store.
     pub async fn applied(&self, db: &Db) -> Result<HashMap<String, i64>> {
         match self {
             Self::Embedded(store) => Ok(store.applied()),
@@ -167,10 +160,10 @@ impl VectorIndex {
         }
     }
 
-    /// Applies changes: deletions first, then points; searches see them when this returns. With `clear`, what the scope held before goes.
+    /// Applies changes: deletions first, then points. Searches see them when this returns. With `clear`, the previous content of the scope is removed.
     ///
     /// # Errors
-    /// As the store says; the same changes may then be applied again.
+    /// Those of the store; the same changes may then be applied again.
     pub async fn apply(&self, db: &Db, scope: &Scope, changes: Changes, seq: i64) -> Result<()> {
         match self {
             Self::Embedded(store) => {
@@ -181,10 +174,10 @@ impl VectorIndex {
         }
     }
 
-    /// The nearest chunks, best first, with their cosine; with `documents`, only theirs.
+    /// Returns the nearest chunks, best first, with their cosine, restricted to `documents` if given.
     ///
     /// # Errors
-    /// As the store says.
+    /// Those of the store.
     pub async fn search(
         &self,
         scope: &Scope,
@@ -204,10 +197,10 @@ impl VectorIndex {
         }
     }
 
-    /// The exact cosine of single chunks; those without a vector are absent.
+    /// Returns the exact cosine of single chunks; those without a vector are absent.
     ///
     /// # Errors
-    /// As the store says.
+    /// Those of the store.
     pub async fn scores(
         &self,
         scope: &Scope,
@@ -226,10 +219,10 @@ impl VectorIndex {
         }
     }
 
-    /// Ids of all chunks of a scope.
+    /// Returns the ids of all chunks of a scope.
     ///
     /// # Errors
-    /// As the store says.
+    /// Those of the store.
     pub async fn ids(&self, scope: &Scope) -> Result<Vec<Uuid>> {
         match self {
             Self::Embedded(store) => {
@@ -243,7 +236,7 @@ impl VectorIndex {
     /// Removes the vectors of datasets that are not in the list.
     ///
     /// # Errors
-    /// As the store says.
+    /// Those of the store.
     pub async fn keep_only(&self, db: &Db, dataset_ids: Vec<String>) -> Result<()> {
         match self {
             Self::Embedded(store) => {
@@ -254,10 +247,10 @@ impl VectorIndex {
         }
     }
 
-    /// Makes what was applied durable. A server does so by itself.
+    /// Makes applied changes durable. A server does so by itself.
     ///
     /// # Errors
-    /// As the store says.
+    /// Those of the store.
     pub async fn flush(&self) -> Result<()> {
         match self {
             Self::Embedded(store) => {
@@ -268,11 +261,11 @@ impl VectorIndex {
         }
     }
 
-    /// Merges segments and builds the graph of large ones, if anything changed since the last time. Takes minutes on large stores; searches and
-    /// changes go on meanwhile. A server does so by itself.
+    /// Merges segments and builds the graph of large ones, if anything changed since the last time. May take minutes on large stores; searches and
+    /// changes continue meanwhile. A server does so by itself.
     ///
     /// # Errors
-    /// As the store says.
+    /// Those of the store.
     pub async fn improve(&self) -> Result<()> {
         match self {
             Self::Embedded(store) => {
@@ -284,13 +277,13 @@ impl VectorIndex {
     }
 }
 
-/// Changes of one dataset, already reduced to the last state of each chunk.
+/// Changes of one dataset, reduced to the last state of each chunk.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Changes {
     /// Points to add or replace.
     pub put: Vec<Point>,
     /// Chunks to remove.
     pub delete: Vec<Uuid>,
-    /// Whether everything the scope held before goes first.
+    /// Whether the previous content of the scope is removed first.
     pub clear: bool,
 }

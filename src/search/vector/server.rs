@@ -1,4 +1,4 @@
-//! A Qdrant server or cluster behind the same seam. The position of each dataset's log is a row in SQL, written after the server has confirmed.
+//! A Qdrant server or cluster behind the same interface. The position of each dataset's log is a row in SQL, written after the server has confirmed.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -34,34 +34,34 @@ pub struct Server {
     layout: Layout,
 }
 
-/// How a collection is made.
+/// Layout of a collection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
-    /// Length of the vectors.
+    /// Dimensions of the vectors.
     pub dimensions: usize,
-    /// Copies of each shard.
+    /// Number of copies of each shard.
     pub replication: u32,
-    /// Shards; 0 for as many as the server thinks right.
+    /// Number of shards; 0 lets the server choose.
     pub shards: u32,
     /// Whether vectors stay on disk and are read from there.
     pub on_disk: bool,
-    /// How vectors are made smaller for the first look at them.
+    /// Quantization of vectors for the first search pass.
     pub quantization: Quantization,
 }
 
-/// See [`Layout::quantization`].
+/// Vector quantization, see [`Layout::quantization`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Quantization {
-    /// Not.
+    /// No quantization.
     None,
-    /// A byte for a number: a quarter of the memory.
+    /// One byte per component: a quarter of the memory.
     Scalar,
-    /// A bit for a number: for vectors of 1,024 numbers and more.
+    /// One bit per component: for vectors of 1,024 dimensions and more.
     Binary,
 }
 
 impl Layout {
-    /// The configured layout for vectors of a length.
+    /// Returns the configured layout for vectors of the given dimensions.
     #[must_use]
     pub fn of(config: &Config, dimensions: usize) -> Self {
         Self {
@@ -78,30 +78,29 @@ impl Layout {
     }
 }
 
-/// What doctor says of a collection.
+/// Report on a collection by `cairn doctor`.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CollectionReport {
-    /// Its name.
     pub collection: String,
-    /// Points, as the server counts them.
+    /// Number of points, as counted by the server.
     pub points: u64,
-    /// `green`, `yellow`, `red` or `grey`, as Qdrant calls them.
+    /// Status in Qdrant's terms: `green`, `yellow`, `red` or `grey`.
     pub status: String,
-    /// Shards.
+    /// Number of shards.
     pub shards: u64,
-    /// Copies of each shard that it was made with.
+    /// Number of copies of each shard, as set at creation.
     pub replication: u32,
-    /// Copies of shards that answer.
+    /// Number of active shard copies.
     pub replicas_active: usize,
-    /// Copies of shards that do not.
+    /// Number of inactive shard copies.
     pub replicas_inactive: usize,
-    /// What the operator should know.
+    /// Notes for the operator.
     pub notes: Vec<String>,
 }
 
 impl Server {
-    /// Opens the collection of a model, and makes it when it is not there.
+    /// Opens the collection of a model, creating it when missing.
     pub(super) async fn open(
         cluster: Arc<Cluster>,
         model: &str,
@@ -132,7 +131,7 @@ impl Server {
         self.cluster.ask(For::Changing, request).await
     }
 
-    /// Makes the collection when it is not there, and forgets what was applied to one that is gone.
+    /// Creates the collection when missing, and resets the applied positions of one that is gone.
     async fn ensure(&self, db: &Db) -> Result<()> {
         let name = &self.collection;
         let is_there = self
@@ -170,7 +169,7 @@ impl Server {
             .changing(|client| async move { client.create_collection(new.clone()).await })
             .await;
         if let Err(error) = made {
-            // Another server of ours, or an attempt whose answer was lost, may have made it.
+            // Another Cairn server, or an attempt whose response was lost, may have created it.
             let is_there = self
                 .reading(|client| async move { client.collection_exists(name).await })
                 .await?;
@@ -221,10 +220,10 @@ impl Server {
         Ok(info.result.and_then(|r| r.config).and_then(|c| c.params))
     }
 
-    /// What the cluster says of the collection, for people.
+    /// Returns a report on the collection.
     ///
     /// # Errors
-    /// As the server says.
+    /// Those of the server.
     pub async fn report(&self) -> Result<CollectionReport> {
         let name = &self.collection;
         let info = self
@@ -288,7 +287,7 @@ impl Server {
         seq: i64,
     ) -> Result<()> {
         if changes.clear {
-            // It is built anew, perhaps because the collection is gone.
+            // The collection is rebuilt, perhaps because it is gone.
             self.ensure(db).await?;
             self.delete(filter(scope, None)).await?;
         }
@@ -375,7 +374,7 @@ impl Server {
             .exact(effort.exact)
             .hnsw_ef(effort.ef.max(limit) as u64);
         if self.layout.quantization != Quantization::None {
-            // Small vectors choose, and whole ones give the score.
+            // Quantized vectors select, and full vectors score.
             let quantization = QuantizationSearchParamsBuilder::default()
                 .ignore(effort.exact)
                 .rescore(true)
