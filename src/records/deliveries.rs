@@ -46,23 +46,35 @@ pub(crate) async fn deliver_later(app: &App, tx: &mut Tx, delivery: &Delivery) -
         args![&d.id, &d.tenant_id, &d.endpoint_id, &d.event_id, &d.event_type, &d.payload, d.created_on],
     )
     .await?;
-    attempt_at(app, tx, &d.tenant_id, &d.endpoint_id, (&d.id, 0), None).await
+    attempt_at(
+        app,
+        tx,
+        &d.tenant_id,
+        &d.endpoint_id,
+        (&d.id, 0),
+        (None, None),
+    )
+    .await
 }
 
-/// Queues an attempt, the one after so many; a second time it is the same job.
+/// Queues an attempt, the one after so many. With the same `resumed` a second call queues the same job; a resumed delivery gets a job of its own, since the
+/// job that found the endpoint paused may still be ending.
 pub(crate) async fn attempt_at(
     app: &App,
     tx: &mut Tx,
     tenant_id: &str,
     endpoint_id: &str,
     (delivery_id, attempt): (&str, i64),
-    run_at: Option<Time>,
+    (run_at, resumed): (Option<Time>, Option<Time>),
 ) -> Result<()> {
     let task = Task::Deliver {
         delivery_id: delivery_id.to_owned(),
         attempt,
     };
-    let key = format!("deliver/{delivery_id}/{attempt}");
+    let mut key = format!("deliver/{delivery_id}/{attempt}");
+    if let Some(resumed) = resumed {
+        key.push_str(&format!("/{}", resumed.0));
+    }
     let queued = jobs::EnqueueOptions {
         group: endpoint_id,
         dedupe_key: Some(&key),

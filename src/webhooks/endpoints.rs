@@ -164,15 +164,24 @@ pub(super) async fn resume(
     tenant_id: &str,
     endpoint_id: &str,
 ) -> Result<()> {
+    let now = app.clock.now();
     let waiting: Vec<(String, i64)> = tx
         .all(
             "UPDATE webhook_deliveries SET next_attempt_on = $1
              WHERE endpoint_id = $2 AND tenant_id = $3 AND status IN ('pending', 'retrying') AND next_attempt_on IS NULL RETURNING id, attempt_count",
-            args![app.clock.now(), endpoint_id, tenant_id],
+            args![now, endpoint_id, tenant_id],
         )
         .await?;
     for (id, attempt) in waiting {
-        attempt_at(app, tx, tenant_id, endpoint_id, (&id, attempt), None).await?;
+        attempt_at(
+            app,
+            tx,
+            tenant_id,
+            endpoint_id,
+            (&id, attempt),
+            (None, Some(now)),
+        )
+        .await?;
     }
     Ok(())
 }

@@ -269,7 +269,7 @@ impl Effect for Replay {
                 "it is being delivered already",
             ));
         }
-        attempt_at(app, tx, tenant_id, endpoint_id, (&self.id, 0), None).await?;
+        attempt_at(app, tx, tenant_id, endpoint_id, (&self.id, 0), (None, None)).await?;
         let delivery: Option<Delivery> = tx
             .optional(
                 concat!(

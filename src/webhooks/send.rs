@@ -215,7 +215,7 @@ pub(crate) async fn deliver(app: &App, tenant_id: &str, id: &str, attempt: i64) 
                 tenant_id,
                 &endpoint.id,
                 (id, attempts),
-                Some(at),
+                (Some(at), None),
             )
             .await?;
             app.commit(tx).await?;

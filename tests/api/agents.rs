@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::on_both;
 use crate::support::{Engine, Service, text};
+use crate::{eventually, on_both};
 
 /// The operations of the contract, each with a body where it takes one. `{project}` and its like are ids of what was made before.
 const OPERATIONS: [(&str, &str, &str, u16); 40] = [
@@ -272,26 +272,81 @@ on_both! {
 const FINDING: &str = "The lighthouse at Skagen was lit for the first time in 1858. It stands forty six metres tall, and its light is seen from twenty sea miles away. \
     Keepers lived beside it until the lamp was made to turn by itself. Today painters and people who watch birds come to the tower in spring, when the birds of prey pass.";
 
+/// The dataset that findings and articles are searched in.
+async fn shelf(service: &Service) -> String {
+    let datasets = service.get("/kb/v1/datasets").await;
+    let all = datasets["data"].as_array().expect("datasets");
+    let shelf = all.iter().find(|d| d["name"] == "Knowledge");
+    text(&shelf.expect("a shelf")["id"])
+}
+
+/// Posts a finding; gives its record.
+async fn found_out(service: &Service, key: &str, finding: Value) -> Value {
+    let (status, answer) = service
+        .call_as(key, Method::POST, "/protected/research", Some(finding))
+        .await;
+    assert_eq!(status, StatusCode::CREATED, "{answer}");
+    answer["data"].clone()
+}
+
+/// Searches a dataset for words.
+async fn find(service: &Service, key: &str, shelf: &str, query: &str) -> (StatusCode, Value) {
+    let request = json!({"query": query, "datasetIds": [shelf], "hybridAlpha": 0.0});
+    service
+        .call_as(key, Method::POST, "/kb/v1/search", Some(request))
+        .await
+}
+
+/// Waits until words find something; gives the hits.
+async fn hits(service: &Service, key: &str, shelf: &str, query: &str) -> Vec<Value> {
+    let (_, answer) = eventually!(
+        found in find(service, key, shelf, query).await,
+        "{query} is found",
+        {
+            let (status, answer) = &found;
+            assert_eq!(*status, StatusCode::OK, "{answer}");
+            answer["results"].as_array().is_some_and(|r| !r.is_empty())
+        }
+    );
+    answer["results"].as_array().expect("hits").clone()
+}
+
+/// A finding about a lighthouse, as an agent posts it.
+fn skagen() -> Value {
+    json!({"title": "Skagen lighthouse", "findings": FINDING, "source": "visit", "url": "https://skagen.test/", "sources": ["https://a.test"]})
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_agent_posts_and_others_find() {
+async fn what_an_agent_posts_others_find_at_once() {
     let service = Service::start(Engine::Sqlite).await;
     let writer = service.key_with(&["knowledge:write"], None).await;
     let reader = service.key_with(&["knowledge:read"], None).await;
-    let planner = service.key_with(&["projects:*"], None).await;
-    let body = json!({"title": "Skagen lighthouse", "findings": FINDING, "source": "visit", "url": "https://skagen.test/", "sources": ["https://a.test"]});
-    let post = async |key: &str, body: &Value| {
-        service
-            .call_as(key, Method::POST, "/protected/research", Some(body.clone()))
-            .await
-    };
-    let (status, first) = post(&writer, &body).await;
-    assert_eq!(
-        (status, &first["data"]["duplicates"]),
-        (StatusCode::CREATED, &json!([])),
-        "{first}"
-    );
+    let first = found_out(&service, &writer, skagen()).await;
+    assert_eq!(first["duplicates"], json!([]), "{first}");
     let began = Instant::now();
-    let id = text(&first["data"]["id"]);
+    let id = text(&first["id"]);
+    // Another key finds it by its words within a second.
+    let shelf = shelf(&service).await;
+    let found = hits(&service, &reader, &shelf, "lighthouse keepers").await;
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "it was found late"
+    );
+    assert_eq!(
+        (
+            &found[0]["documentMetadata"]["recordId"],
+            &found[0]["metadata"]["url"]
+        ),
+        (&json!(id), &json!("https://skagen.test/"))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_may_not_read_an_area_does_not_learn_that_there_is_something() {
+    let service = Service::start(Engine::Sqlite).await;
+    let writer = service.key_with(&["knowledge:write"], None).await;
+    let planner = service.key_with(&["projects:*"], None).await;
+    found_out(&service, &writer, skagen()).await;
     let (status, refused) = service
         .call_as(&writer, Method::GET, "/protected/users", None)
         .await;
@@ -303,39 +358,11 @@ async fn an_agent_posts_and_others_find() {
             &json!(false)
         )
     );
-    // Another key finds it by its words within a second.
-    let shelf = text(
-        &service.get("/kb/v1/datasets").await["data"]
-            .as_array()
-            .expect("datasets")
-            .iter()
-            .find(|d| d["name"] == "Knowledge")
-            .expect("a shelf")["id"],
+    let shelf = shelf(&service).await;
+    assert_eq!(
+        find(&service, &planner, &shelf, "lighthouse").await.0,
+        StatusCode::NOT_FOUND
     );
-    let find = async |key: &str, query: &str| {
-        let request = json!({"query": query, "datasetIds": [shelf], "hybridAlpha": 0.0});
-        service
-            .call_as(key, Method::POST, "/kb/v1/search", Some(request))
-            .await
-    };
-    loop {
-        let (status, answer) = find(&reader, "lighthouse keepers").await;
-        assert_eq!(status, StatusCode::OK, "{answer}");
-        if let Some(hit) = answer["results"].as_array().and_then(|r| r.first()) {
-            assert_eq!(
-                (
-                    &hit["documentMetadata"]["recordId"],
-                    &hit["metadata"]["url"]
-                ),
-                (&json!(id), &json!("https://skagen.test/"))
-            );
-            break;
-        }
-        assert!(began.elapsed() < Duration::from_secs(5), "it was not found");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    // Who may not read the area does not even learn that there is something.
-    assert_eq!(find(&planner, "lighthouse").await.0, StatusCode::NOT_FOUND);
     assert_eq!(
         service
             .call_as(&planner, Method::GET, "/protected/knowledge", None)
@@ -343,39 +370,45 @@ async fn an_agent_posts_and_others_find() {
             .0,
         StatusCode::FORBIDDEN
     );
-    // Nearly the same is told, whoever says it; something else is not.
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nearly_the_same_is_told_and_something_else_is_not() {
+    let service = Service::start(Engine::Sqlite).await;
+    let writer = service.key_with(&["knowledge:write"], None).await;
+    let first = found_out(&service, &writer, skagen()).await;
+    let id = text(&first["id"]);
+    let shelf = shelf(&service).await;
+    hits(&service, &service.key, &shelf, "lighthouse keepers").await;
     let again = json!({"content": FINDING.replace("painters", "artists")});
-    let (_, duplicate) = post(&writer, &again).await;
+    let duplicate = found_out(&service, &writer, again).await;
+    assert_eq!(duplicate["duplicates"][0]["id"], json!(id), "{duplicate}");
+    assert!(duplicate["duplicates"][0]["similarity"].as_f64() > Some(0.7));
     assert_eq!(
-        duplicate["data"]["duplicates"][0]["id"],
-        json!(id),
-        "{duplicate}"
-    );
-    assert!(duplicate["data"]["duplicates"][0]["similarity"].as_f64() > Some(0.7));
-    assert_eq!(
-        duplicate["data"]["title"],
+        duplicate["title"],
         json!(
             "The lighthouse at Skagen was lit for the first time in 1858. It stands forty six metres tall, and its light is seen from"
         )
     );
-    let (_, other) = post(&writer, &json!({"findings": "Cormorants dry their wings in the wind because their feathers let the water in, which helps them to dive."})).await;
-    assert_eq!(other["data"]["duplicates"], json!([]));
-    // A newer one takes the place of the first in searches, and both know of each other.
-    let (status, newer) = post(&writer, &json!({"title": "Skagen lighthouse, corrected", "findings": FINDING.replace("1858", "1859"), "supersedes": id})).await;
-    assert_eq!(
-        (status, &newer["data"]["supersedes"]),
-        (StatusCode::CREATED, &json!(id)),
-        "{newer}"
-    );
-    let newest = text(&newer["data"]["id"]);
-    for _ in 0..100 {
-        let (_, answer) = find(&reader, "1859").await;
-        if answer["results"].as_array().is_some_and(|r| !r.is_empty()) {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    let (_, answer) = find(&reader, "lighthouse keepers").await;
+    let other = json!({"findings": "Cormorants dry their wings in the wind because their feathers let the water in, which helps them to dive."});
+    let other = found_out(&service, &writer, other).await;
+    assert_eq!(other["duplicates"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_newer_finding_takes_the_place_of_the_first_and_both_know_of_each_other() {
+    let service = Service::start(Engine::Sqlite).await;
+    let writer = service.key_with(&["knowledge:write"], None).await;
+    let reader = service.key_with(&["knowledge:read"], None).await;
+    let id = text(&found_out(&service, &writer, skagen()).await["id"]);
+    let shelf = shelf(&service).await;
+    hits(&service, &reader, &shelf, "lighthouse keepers").await;
+    let newer = json!({"title": "Skagen lighthouse, corrected", "findings": FINDING.replace("1858", "1859"), "supersedes": id});
+    let newer = found_out(&service, &writer, newer).await;
+    assert_eq!(newer["supersedes"], json!(id), "{newer}");
+    let newest = text(&newer["id"]);
+    hits(&service, &reader, &shelf, "1859").await;
+    let (_, answer) = find(&service, &reader, &shelf, "lighthouse keepers").await;
     let found: Vec<&Value> = answer["results"]
         .as_array()
         .expect("hits")
@@ -397,7 +430,12 @@ async fn an_agent_posts_and_others_find() {
         .expect("kept")
         .clone();
     assert_eq!(old["supersededBy"], json!(newest));
-    // A key without a scheme in front is a key, too.
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_without_a_scheme_in_front_is_a_key() {
+    let service = Service::start(Engine::Sqlite).await;
+    let reader = service.key_with(&["knowledge:read"], None).await;
     let raw = reqwest::Client::new()
         .get(format!("{}/protected/knowledge", service.url))
         .header("authorization", &reader)
@@ -502,13 +540,7 @@ async fn records_of_every_kind_are_found_and_forgotten() {
             .search(json!({"query": "restaurants", "datasetIds": [shelf], "hybridAlpha": 0.0}))
             .await
     };
-    for _ in 0..100 {
-        if !find().await.is_empty() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    let hits = find().await;
+    let hits = eventually!(hits in find().await, "the record is found", !hits.is_empty());
     assert_eq!(
         (
             &hits[0]["documentMetadata"]["kind"],
@@ -647,7 +679,7 @@ on_both! {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn shelves_are_kept_and_passages_are_all_that_searching_shows() {
+async fn shelves_are_kept() {
     let service = Service::start(Engine::Sqlite).await;
     let writer = service.key_with(&["kb:*", "projects:read"], None).await;
     let made = service
@@ -690,7 +722,11 @@ async fn shelves_are_kept_and_passages_are_all_that_searching_shows() {
             "{path}: {answer}"
         );
     }
-    // A key that may only search sees the passages that searches show.
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_may_only_search_sees_the_passages_that_searches_show() {
+    let service = Service::start(Engine::Sqlite).await;
     let dataset = service.dataset("harbour").await;
     let id = service.add(&dataset, "skagen.md", FINDING).await;
     let searcher = service.key_with(&["kb:search"], None).await;
@@ -781,7 +817,11 @@ async fn changes_at_the_same_time_are_all_kept() {
         Some(5),
         "{detail}"
     );
-    // A long name above many values does not multiply.
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_name_above_many_values_does_not_multiply() {
+    let service = Service::start(Engine::Sqlite).await;
     let name = "x".repeat(200_000);
     let values: Vec<i32> = vec![1; 200_000];
     let (status, _) = service
@@ -792,7 +832,11 @@ async fn changes_at_the_same_time_are_all_kept() {
         )
         .await;
     assert_eq!(status, StatusCode::CREATED);
-    // People can be added.
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn people_are_added_and_removed_but_not_the_owner() {
+    let service = Service::start(Engine::Sqlite).await;
     service
         .post(
             "/kb/v1/users",
@@ -823,7 +867,11 @@ async fn changes_at_the_same_time_are_all_kept() {
             status
         );
     }
-    // Names of rows are found, too.
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn names_of_rows_are_found() {
+    let service = Service::start(Engine::Sqlite).await;
     let folder = service
         .post("/protected/data/folders", json!({"title": "Firms"}))
         .await;
@@ -841,14 +889,9 @@ async fn changes_at_the_same_time_are_all_kept() {
         .expect("a tenant")
         .tenant()
         .to_owned();
-    let mut hits = Vec::new();
-    for _ in 0..100 {
-        hits = service.search(json!({"query": "rederi", "datasetIds": [format!("data~{tenant}")], "hybridAlpha": 0.0})).await;
-        if !hits.is_empty() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let question =
+        json!({"query": "rederi", "datasetIds": [format!("data~{tenant}")], "hybridAlpha": 0.0});
+    let hits = eventually!(hits in service.search(question.clone()).await, "the row is found", !hits.is_empty());
     assert_eq!(hits[0]["documentMetadata"]["kind"], "row", "{hits:?}");
 }
 

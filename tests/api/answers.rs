@@ -3,8 +3,8 @@
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::on_both;
 use crate::support::{Service, text};
+use crate::{eventually, on_both};
 
 const PAGES: [(&str, &str); 6] = [
     (
@@ -210,13 +210,7 @@ on_both! {
         let dataset = filled(&service).await;
         let body = json!({"query": "signing keys", "datasetIds": [dataset], "topK": 3});
         // The indexes may still be on their way to the last document.
-        let mut again = service.post("/kb/v1/search", body.clone()).await;
-        for _ in 0..100 {
-            again = service.post("/kb/v1/search", body.clone()).await;
-            if again["cached"] == true { break; }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-        assert_eq!(again["cached"], true);
+        let again = eventually!(again in service.post("/kb/v1/search", body.clone()).await, "the answer is remembered", again["cached"] == true);
         let first = text(&again["results"][0]["fileId"]);
         let fresh = service.post("/kb/v1/search", json!({"query": "signing keys", "datasetIds": [dataset], "topK": 3, "cache": false})).await;
         assert_eq!((&fresh["cached"], &fresh["results"]), (&json!(false), &again["results"]));

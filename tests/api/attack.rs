@@ -11,6 +11,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::eventually;
 use crate::support::process::Process;
 use crate::support::site::{Site, answer, page};
 use crate::support::{Engine, Service, text};
@@ -229,15 +230,8 @@ async fn a_site_cannot_lead_the_crawler_into_the_network() {
             text(&made["id"])
         );
         let crawl = text(&service.post(&crawls, json!({})).await["id"]);
-        loop {
-            let state = service
-                .get(&format!("/kb/v1/datasets/{dataset}/crawls/{crawl}"))
-                .await;
-            if !["queued", "running"].contains(&text(&state["status"]).as_str()) {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        let path = format!("/kb/v1/datasets/{dataset}/crawls/{crawl}");
+        eventually!(within 90, state in service.get(&path).await, "the crawl ends", !["queued", "running"].contains(&text(&state["status"]).as_str()));
         // The same as the address of a webhook and as the start of a crawl.
         let hook = json!({"name": "x", "url": format!("http://{form}:{port}/"), "event_types": ["contact.created"]});
         let (status, _) = service.call(Method::POST, "/v1/webhooks", Some(hook)).await;
@@ -269,9 +263,10 @@ async fn streams_of_events_are_counted_and_end_with_their_key() {
     );
     assert_eq!(open().await.status(), StatusCode::TOO_MANY_REQUESTS);
     drop(second);
-    while open().await.status() != StatusCode::OK {
-        tokio::task::yield_now().await;
-    }
+    eventually!(
+        "another stream may be opened",
+        open().await.status() == StatusCode::OK
+    );
     let (status, _) = service
         .call(Method::DELETE, &format!("/kb/v1/keys/{id}"), None)
         .await;

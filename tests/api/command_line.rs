@@ -348,23 +348,19 @@ async fn workers_of_their_own_ingest_on_a_shared_database() {
     let id = text(&body["uploadedFiles"][0]["id"]);
     let app = &service.app;
     let engine = app.engine().await.expect("open");
-    let mut last = Value::Null;
-    for _ in 0..300 {
-        // this process serves: it only follows the log
-        cairn::search::follower::catch_up(app, engine)
-            .await
-            .expect("follows");
-        last = service
-            .get(&format!(
-                "/dashboard/v1/knowledge-base/datasets/{dataset}/files/{id}/status"
-            ))
-            .await;
-        if last["status"] == "indexed" {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
-    assert_eq!(last["status"], "indexed", "{last}");
+    let path = format!("/dashboard/v1/knowledge-base/datasets/{dataset}/files/{id}/status");
+    crate::eventually!(
+        within 60,
+        last in {
+            // this process serves: it only follows the log
+            cairn::search::follower::catch_up(app, engine)
+                .await
+                .expect("follows");
+            service.get(&path).await
+        },
+        "the worker indexes the file",
+        last["status"] == "indexed"
+    );
     let hits = service
         .search(serde_json::json!({"query": "birds on the shore", "datasetIds": [dataset]}))
         .await;

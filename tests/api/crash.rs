@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::eventually;
 use crate::support::process::Process;
 use crate::support::site::{Site, page};
 use crate::support::{program, text};
@@ -50,6 +51,7 @@ async fn killing_the_server_loses_and_doubles_nothing() {
         let moment = Duration::from_millis(50 + roll(1500));
         let pid = server.child.id();
         let killer = tokio::spawn(async move {
+            // The moment is what is tried: nothing is waited for.
             tokio::time::sleep(moment).await;
             Command::new("kill")
                 .args(["-9", &pid.to_string()])
@@ -174,19 +176,13 @@ async fn killing_the_server_loses_and_doubles_nothing() {
     }
     for id in files.keys() {
         let path = format!("/dashboard/v1/knowledge-base/datasets/{dataset}/files/{id}/status");
-        let mut last = Value::Null;
         // What the kills left undone is done first.
-        for _ in 0..600 + 20 * kills {
-            last = server
-                .call(&key, reqwest::Method::GET, &path, None)
-                .await
-                .expect("what was acknowledged is there");
-            if last["status"] == "indexed" {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-        assert_eq!(last["status"], "indexed", "{last}");
+        eventually!(
+            within 120 + 4 * kills,
+            last in server.call(&key, reqwest::Method::GET, &path, None).await.expect("what was acknowledged is there"),
+            "the file is indexed",
+            last["status"] == "indexed"
+        );
     }
     for ((document, original), change) in &edits {
         if let (true, Some(change)) = (files.contains_key(document), change) {
@@ -379,6 +375,7 @@ async fn crawled(
     );
     site.asked();
     for moment in kills {
+        // The moment is what is tried: nothing is waited for.
         tokio::time::sleep(Duration::from_millis(*moment)).await;
         server.signal("-9");
         server.child.wait().expect("it ends");
@@ -390,14 +387,12 @@ async fn crawled(
             .await
             .expect("an answer")
     };
-    let mut state = Value::Null;
-    for _ in 0..600 {
-        state = get(format!("{base}/crawls/{crawl}")).await;
-        if !["queued", "running"].contains(&text(&state["status"]).as_str()) {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    let state = eventually!(
+        within 60,
+        state in get(format!("{base}/crawls/{crawl}")).await,
+        "the crawl ends",
+        !["queued", "running"].contains(&text(&state["status"]).as_str())
+    );
     assert_eq!(state["status"], "completed", "{state}");
     let documents = get(format!("{base}/documents?limit=500")).await;
     let files = documents["data"]
@@ -464,7 +459,7 @@ async fn a_write_that_is_cut_off_is_done_once() {
     for round in 0_u64..6 {
         let name = format!("Cut{round}");
         let (url, first) = (server.url.clone(), name.clone());
-        // From before the request arrives to after it is answered.
+        // From before the request arrives to after it is answered: the moment is what is tried.
         let kill = async {
             tokio::time::sleep(Duration::from_millis(round * 4)).await;
             server.child.kill().expect("a kill");

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::on_both;
 use crate::support::site::{Page, Site, answer, page, page_with, paragraph, raw};
 use crate::support::{Service, pdf, text};
+use crate::{eventually, on_both};
 
 const DASHBOARD: &str = "/dashboard/v1/knowledge-base/datasets";
 
@@ -35,20 +35,8 @@ fn settings(start: &str, more: Value) -> Value {
 }
 
 async fn over(service: &Service, dataset: &str, id: &str) -> Value {
-    let began = Instant::now();
-    loop {
-        let crawl = service
-            .get(&format!("/kb/v1/datasets/{dataset}/crawls/{id}"))
-            .await;
-        if !["queued", "running"].contains(&text(&crawl["status"]).as_str()) {
-            return crawl;
-        }
-        assert!(
-            began.elapsed() < Duration::from_secs(90),
-            "the crawl does not end: {crawl}"
-        );
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let path = format!("/kb/v1/datasets/{dataset}/crawls/{id}");
+    eventually!(within 90, crawl in service.get(&path).await, "the crawl ends", !["queued", "running"].contains(&text(&crawl["status"]).as_str()))
 }
 
 /// Crawls with settings to the end; gives the crawl and what became of every address, by path.
@@ -987,9 +975,7 @@ async fn a_running_crawl_can_be_cancelled_and_tells_how_far_it_is() {
         .await;
     let id = text(&crawl["id"]);
     let path = format!("/kb/v1/datasets/{dataset}/crawls/{id}");
-    while service.get(&path).await["pagesCrawled"].as_i64() < Some(3) {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    eventually!(within 60, "it has begun", service.get(&path).await["pagesCrawled"].as_i64() >= Some(3));
     let began = Instant::now();
     service.post(&format!("{path}/cancel"), json!({})).await;
     let ended = over(&service, &dataset, &id).await;
@@ -1012,9 +998,7 @@ async fn a_running_crawl_can_be_cancelled_and_tells_how_far_it_is() {
         )
         .await;
     assert_eq!(status, StatusCode::OK);
-    while service.get(&path).await["pagesCrawled"].as_i64() < Some(8) {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    eventually!(within 60, "it goes on", service.get(&path).await["pagesCrawled"].as_i64() >= Some(8));
     assert!(
         !site.asked().contains(&"/".to_owned()),
         "what was visited is not visited again"

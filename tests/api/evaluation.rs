@@ -1,12 +1,10 @@
 //! Evaluation as a feature: query sets, runs and their comparison, tuning with undo, calibration, history, reranking.
 
-use std::time::Duration;
-
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::on_both;
 use crate::support::{Engine, Service, cross_encoder, text};
+use crate::{eventually, on_both};
 
 const SUBJECTS: [(&str, &str); 12] = [
     ("harbour", "ships anchor behind the breakwater"),
@@ -157,19 +155,9 @@ on_both! {
         // A label of a passage holds in another generation, where its chunk is another one.
         let generations = format!("/kb/v1/datasets/{dataset}/generations");
         service.post(&generations, json!({"chunkSize": 128})).await;
-        for _ in 0..400 {
-            let state = service.get(&generations).await["data"][1].clone();
-            if state["documentsReady"] == state["documentsTotal"] { break; }
-            tokio::time::sleep(Duration::from_millis(25)).await;
-        }
-        let mut reached = Value::Null;
-        for _ in 0..100 {
-            let run = service.post(&format!("{sets}/feedback/runs"), json!({"configuration": {"generation": 2}})).await;
-            reached = run["summary"]["measures"]["mrr_at_10"].clone();
-            if reached == 1.0 { break; }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        assert_eq!(reached, 1.0);
+        eventually!(state in service.get(&generations).await["data"][1].clone(), "the generation is built", state["documentsReady"] == state["documentsTotal"]);
+        let again = json!({"configuration": {"generation": 2}});
+        eventually!(run in service.post(&format!("{sets}/feedback/runs"), again.clone()).await, "its passage is found", run["summary"]["measures"]["mrr_at_10"] == 1.0);
         let (status, body) = service.call(Method::POST, &format!("{sets}/feedback/runs"), Some(json!({"configuration": {"hybridalpha": 0}}))).await;
         assert_eq!((status, &body["error"]["reason"]), (StatusCode::BAD_REQUEST, &json!("field_unknown")));
         let (status, body) = service.call(Method::POST, &format!("{sets}/feedback/runs"), Some(json!({"configuration": {"generation": 9}}))).await;
@@ -192,12 +180,7 @@ on_both! {
         let first = service.search(search.clone()).await;
         service.search(json!({"query": "zzzz", "datasetIds": [dataset], "minScore": 0.99})).await;
         let path = format!("/kb/v1/datasets/{dataset}/queries");
-        let mut listed = Value::Null;
-        for _ in 0..200 {
-            listed = service.get(&path).await;
-            if listed["data"].as_array().map(Vec::len) == Some(2) { break; }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        let listed = eventually!(listed in service.get(&path).await, "both are remembered", listed["data"].as_array().map(Vec::len) == Some(2));
         let asked = &listed["data"][1];
         assert_eq!((&asked["query"], asked["results"].as_array().map(Vec::len), &asked["settings"]["topK"]), (&json!("bees in hives"), Some(3), &json!(3)), "{listed}");
         let none = service.get(&format!("{path}?which=withoutHits")).await;
@@ -219,10 +202,7 @@ on_both! {
         let other = service.dataset("other").await;
         service.search(json!({"query": "x", "datasetIds": [other]})).await;
         let others = format!("/kb/v1/datasets/{other}/queries");
-        for _ in 0..200 {
-            if service.get(&others).await["data"].as_array().map(Vec::len) == Some(1) { break; }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        eventually!(listed in service.get(&others).await, "the later one is remembered", listed["data"].as_array().map(Vec::len) == Some(1));
         assert_eq!(service.get(&path).await["data"], json!([]), "a dataset that opted out");
     }
 }

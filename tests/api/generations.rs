@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::on_both;
 use crate::support::{Engine, Service, text};
+use crate::{eventually, on_both};
 
 fn article(name: &str, parts: usize) -> String {
     (0..parts)
@@ -35,16 +34,18 @@ async fn generation(service: &Service, dataset: &str, number: i64) -> Value {
 /// Switches as soon as the generation is ready.
 async fn switch(service: &Service, dataset: &str, number: i64) {
     let path = format!("/kb/v1/datasets/{dataset}/generations/{number}/switch");
-    for _ in 0..600 {
-        let (status, body) = service.call(Method::POST, &path, None).await;
-        if status == StatusCode::OK {
-            assert_eq!(body["status"], "live");
-            return;
+    let (_, body) = eventually!(
+        within 30,
+        answer in service.call(Method::POST, &path, None).await,
+        "generation {number} is ready",
+        {
+            let (status, body) = &answer;
+            let switched = *status == StatusCode::OK;
+            assert!(switched || body["error"]["reason"] == "generation_not_ready", "{body}");
+            switched
         }
-        assert_eq!(body["error"]["reason"], "generation_not_ready", "{body}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!("generation {number} did not become ready within half a minute");
+    );
+    assert_eq!(body["status"], "live");
 }
 
 async fn found(
@@ -90,11 +91,12 @@ on_both! {
             service.post(&by_hand, json!({"content": content})).await;
         }
         assert_eq!(chunks(&service, &dataset, &harbour).await, first + 2, "the one that is searched is as it was");
-        for _ in 0..600 {
-            let state = generation(&service, &dataset, 2).await;
-            if state["documentsReady"] == state["documentsTotal"] && !found(&service, &dataset, "lighthouse", Some(2)).await.is_empty() { break; }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        eventually!(
+            within 30,
+            state in generation(&service, &dataset, 2).await,
+            "the generation has all that changed",
+            state["documentsReady"] == state["documentsTotal"] && !found(&service, &dataset, "lighthouse", Some(2)).await.is_empty()
+        );
         let labelled = json!({"queries": [{"query": "marina part 3", "documentIds": [harbour]}]});
         let compared = service.post(&format!("{path}/2/compare"), labelled).await;
         assert_eq!((&compared["live"]["mrr_at_10"], &compared["generation"]["mrr_at_10"]), (&json!(1.0), &json!(1.0)), "{compared}");
@@ -137,11 +139,7 @@ on_both! {
         assert_eq!(service.call(Method::DELETE, &format!("{path}/2"), None).await.0, StatusCode::NO_CONTENT);
         assert_eq!(service.get(&path).await["data"].as_array().map(Vec::len), Some(1));
         let directory = service.data.path().join("keyword").join(format!("{dataset}~2"));
-        for _ in 0..200 {
-            if !directory.exists() { break; }
-            tokio::time::sleep(Duration::from_millis(25)).await;
-        }
-        assert!(!directory.exists(), "the index goes with its generation");
+        eventually!("the index goes with its generation", !directory.exists());
         assert!(!found(&service, &dataset, "ferry", None).await.is_empty());
     }
 
@@ -169,7 +167,8 @@ on_both! {
         });
         for round in 0..10 {
             switch(&service, &dataset, 1 + round % 2).await;
-            tokio::time::sleep(Duration::from_millis(60)).await;
+            let before = count.load(Ordering::Relaxed);
+            eventually!("searches go on", searching.is_finished() || count.load(Ordering::Relaxed) > before + 2);
         }
         stop.store(true, Ordering::Relaxed);
         searching.await.expect("no search fails");
@@ -253,7 +252,7 @@ async fn a_document_that_is_not_complete_has_no_vectors_in_the_index() {
             .await;
         assert_eq!(status, StatusCode::OK, "{body}");
     }
-    crate::eventually!("both indexes have followed", {
+    eventually!("both indexes have followed", {
         let heads = index_log::heads(&service.app.db).await.expect("heads");
         heads.iter().all(|head| {
             let (keyword, vector) = service.app.indexes.positions(&head.id);

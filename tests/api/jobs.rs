@@ -7,14 +7,13 @@ use std::time::Duration;
 use cairn::error::{Error, Result};
 use cairn::jobs::pool::{self, Ending, Run, Workers};
 use cairn::jobs::{self, Job, Queue, Task, schedules};
-use cairn::page::Page;
 use futures::future::BoxFuture;
 use reqwest::Method;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::on_both;
 use crate::support::{Engine, Service, text};
+use crate::{eventually, on_both};
 
 const LEASE: Duration = Duration::from_secs(30);
 
@@ -90,8 +89,14 @@ on_both! {
         }
         assert!(jobs::claim(db, clock, Queue::Work, "b", LEASE).await.expect("claims").is_none());
         assert_eq!(jobs::mend_clock(db, clock, Duration::ZERO).await.expect("mended"), 2);
-        tokio::time::sleep(Duration::from_millis(5)).await;
         let mut claimed = Vec::new();
+        // A lease has ended once the clock is past its end.
+        eventually!("both are claimed", {
+            if let Some(job) = jobs::claim(db, clock, Queue::Work, "b", LEASE).await.expect("claims") {
+                claimed.push(job.id);
+            }
+            claimed.len() == 2
+        });
         while let Some(job) = jobs::claim(db, clock, Queue::Work, "b", LEASE).await.expect("claims") {
             claimed.push(job.id);
         }
@@ -127,8 +132,8 @@ on_both! {
         let (db, clock) = (&service.app.db, &service.app.clock);
         enqueue(&service, "d", None, 3).await;
         jobs::claim(db, clock, Queue::Work, "dead", Duration::ZERO).await.expect("claims").expect("one is due");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-        let job = jobs::claim(db, clock, Queue::Work, "alive", LEASE).await.expect("claims").expect("the lease has passed");
+        let claimed = eventually!(claimed in jobs::claim(db, clock, Queue::Work, "alive", LEASE).await.expect("claims"), "the lease has passed", claimed.is_some());
+        let job = claimed.expect("a job");
         assert_eq!(job.attempts, 2);
         assert_eq!(jobs::free_all(db).await.expect("freed"), 1);
         assert_eq!(jobs::claim(db, clock, Queue::Work, "third", LEASE).await.expect("claims").map(|j| j.attempts), Some(3));
@@ -272,23 +277,11 @@ async fn run_pool(service: &Service, handler: Arc<dyn Run>, body: impl AsyncFnOn
 
 async fn until(service: &Service, id: &str, status: &str) {
     let tenant = tenant(service).await;
-    for _ in 0..600 {
-        let job = jobs::get(&service.app.db, &tenant, id)
-            .await
-            .expect("there");
+    eventually!(
+        job in jobs::get(&service.app.db, &tenant, id).await.expect("there"),
+        "job {id} becomes {status}",
         // "queued" is also the state before the first attempt
-        if job.status == status && (status != "queued" || job.last_error.is_some()) {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    let page = Page {
-        limit: 10,
-        after: String::new(),
-    };
-    panic!(
-        "job {id} did not become {status}: {:?}",
-        jobs::list(&service.app.db, &tenant, None, &page).await
+        job.status == status && (status != "queued" || job.last_error.is_some())
     );
 }
 
@@ -302,13 +295,8 @@ async fn a_parse_failure_is_final_and_a_file_can_be_ingested_again() {
     let file = text(&body["uploadedFiles"][0]["id"]);
     let job = text(&body["uploadedFiles"][0]["jobId"]);
     assert_eq!(service.settled(&dataset, &file).await["status"], "error");
-    for _ in 0..100 {
-        if service.get(&format!("/kb/v1/jobs/{job}")).await["status"] == "done" {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    let record = service.get(&format!("/kb/v1/jobs/{job}")).await;
+    let path = format!("/kb/v1/jobs/{job}");
+    let record = eventually!(record in service.get(&path).await, "the job is done", record["status"] == "done");
     assert_eq!(
         (
             &record["status"],

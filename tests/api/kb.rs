@@ -6,8 +6,8 @@ use futures::StreamExt;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::on_both;
 use crate::support::{Engine, Service, text};
+use crate::{eventually, on_both};
 
 on_both! {
     async fn datasets_are_created_listed_in_pages_and_deleted_with_everything(service: Service) {
@@ -34,11 +34,7 @@ on_both! {
         let (status, _) = service.call(Method::POST, "/kb/v1/search", Some(json!({"query": "otter", "datasetIds": [ids[0]]}))).await;
         assert_eq!(status, StatusCode::NOT_FOUND);
         let directory = service.data.path().join("keyword").join(&ids[0]);
-        for _ in 0..200 {
-            if !directory.exists() { break; }
-            tokio::time::sleep(Duration::from_millis(25)).await;
-        }
-        assert!(!directory.exists(), "the index goes with its dataset");
+        eventually!("the index goes with its dataset", !directory.exists());
         assert_eq!(service.dataset("a").await.len(), 26, "the name is free again");
     }
 
@@ -91,12 +87,15 @@ on_both! {
     async fn events_tell_every_step_and_resume_after_the_last_one_seen(service: Service) {
         let dataset = service.dataset("d").await;
         let file = service.add(&dataset, "a.txt", "Herons stand still.").await;
-        let read = async |query: &str, last: Option<&str>, until: &str| -> Vec<(String, Value)> {
+        let open = async |query: &str, last: Option<&str>| -> reqwest::Response {
             let mut request = reqwest::Client::new().get(format!("{}/kb/v1/events?{query}", service.url)).bearer_auth(&service.key);
             if let Some(last) = last {
                 request = request.header("last-event-id", last);
             }
-            let mut stream = request.send().await.expect("an answer").bytes_stream();
+            request.send().await.expect("an answer")
+        };
+        let read = async |answer: reqwest::Response, until: &str| -> Vec<(String, Value)> {
+            let mut stream = answer.bytes_stream();
             let mut buffer = String::new();
             let collect = async {
                 while !buffer.contains(until) {
@@ -109,21 +108,18 @@ on_both! {
                 Some((line("id:")?.to_owned(), serde_json::from_str(line("data:")?).expect("JSON")))
             }).collect()
         };
-        let all = read(&format!("datasetId={dataset}&topics=document_changed"), Some("0"), "\"indexed\"").await;
+        let all = read(open(&format!("datasetId={dataset}&topics=document_changed"), Some("0")).await, "\"indexed\"").await;
         let steps: Vec<String> = all.iter().map(|(_, e)| text(&e["status"])).collect();
         assert_eq!(steps.first().map(String::as_str), Some("pending"));
         assert_eq!(steps.last().map(String::as_str), Some("indexed"));
         assert!(steps.contains(&"parsing".to_owned()) && steps.contains(&"embedding".to_owned()));
         assert!(all.iter().all(|(_, e)| e["documentId"] == json!(file)) && all.is_sorted_by_key(|(id, _)| id.parse::<i64>().expect("a number")));
-        let rest = read("topics=document_changed", Some(&all[1].0), "\"indexed\"").await;
+        let rest = read(open("topics=document_changed", Some(&all[1].0)).await, "\"indexed\"").await;
         assert_eq!(rest, all[2..].to_vec());
-        let live = tokio::join!(
-            read("", None, "document_deleted"),
-            async {
-                tokio::time::sleep(Duration::from_millis(500)).await;
-                service.call(Method::DELETE, &format!("/dashboard/v1/knowledge-base/datasets/{dataset}/files/{file}"), None).await;
-            }
-        ).0;
+        // Once a stream is answered, it hears what happens.
+        let live = open("", None).await;
+        service.call(Method::DELETE, &format!("/dashboard/v1/knowledge-base/datasets/{dataset}/files/{file}"), None).await;
+        let live = read(live, "document_deleted").await;
         assert_eq!((live.len(), &live[0].1["documentId"]), (1, &json!(file)));
         let (status, _) = service.call(Method::GET, "/kb/v1/events?lastEventId=x", None).await;
         assert_eq!(status, StatusCode::BAD_REQUEST);

@@ -83,11 +83,7 @@ on_both! {
         service.post("/kb/v1/search", json!({"query": "herons", "datasetIds": [mine, other]})).await;
         let key = service.key_with(&["kb:read"], Some(vec![mine.clone()])).await;
         let path = format!("/kb/v1/datasets/{mine}/queries");
-        let mut seen = Value::Null;
-        eventually!("the query is remembered", {
-            seen = service.call_as(&key, Method::GET, &path, None).await.1;
-            seen["data"].as_array().is_some_and(|l| !l.is_empty())
-        });
+        let seen = eventually!(seen in service.call_as(&key, Method::GET, &path, None).await.1, "the query is remembered", seen["data"].as_array().is_some_and(|l| !l.is_empty()));
         assert!(!seen.to_string().contains(&other), "{seen}");
         assert!(service.get(&path).await.to_string().contains(&other), "an admin sees it");
     }

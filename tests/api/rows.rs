@@ -1,12 +1,10 @@
 //! Rows of folders: uploads, questions, exports, changes, and what search finds of them.
 
-use std::time::Duration;
-
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::on_both;
 use crate::support::{Engine, Service, text};
+use crate::{eventually, on_both};
 
 async fn folder(service: &Service, body: Value) -> String {
     let folder = service.post("/protected/data/folders", body).await;
@@ -42,20 +40,12 @@ fn column(answer: &Value, name: &str) -> Vec<Value> {
         .collect()
 }
 
-/// Hits among rows, when there are as many as wanted, or after five seconds.
+/// Hits among rows, as soon as there are as many as wanted.
 async fn found(service: &Service, query: &str, wanted: usize) -> Vec<Value> {
     let caller = service.app.local_caller("default").await.expect("a tenant");
     let shelf = format!("data~{}", caller.tenant());
     let question = json!({"query": query, "datasetIds": [shelf], "hybridAlpha": 0.0, "topK": 50, "filter": {"field": "kind", "op": "eq", "value": "row"}});
-    let mut hits = Vec::new();
-    for _ in 0..200 {
-        hits = service.search(question.clone()).await;
-        if hits.len() == wanted {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    hits
+    eventually!(hits in service.search(question.clone()).await, "{query} finds {wanted} rows", hits.len() == wanted)
 }
 
 const SHIPS: &str = "name;crew;built;fast;code;notes\nVesterhav;12;1998-05-01;true;007;carries \"\"timber\n;3;;false;12;\nSkagerrak;40;2011-02-03;true;9;\"line one\nline two\"\nKattegat;7.5;2003-01-01;false;x1;ferry\n";
@@ -167,15 +157,8 @@ on_both! {
         assert_eq!(found(&service, "fulmar", 1).await.len(), 1);
         assert_eq!(service.call(Method::DELETE, &birds, None).await.0, StatusCode::OK);
         assert_eq!(service.search(json!({"query": "fulmar", "datasetIds": [shelf], "hybridAlpha": 0.0})).await, Vec::<Value>::new(), "gone at once");
-        let mut left = Value::Null;
-        for _ in 0..200 {
-            left = service.get(&format!("/kb/v1/datasets/{shelf}/documents")).await["data"].clone();
-            if left == json!([]) {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        assert_eq!(left, json!([]), "a job clears the rows away");
+        let documents = format!("/kb/v1/datasets/{shelf}/documents");
+        eventually!(left in service.get(&documents).await["data"].clone(), "a job clears the rows away", left == json!([]));
         assert_eq!(service.call(Method::GET, &row, None).await.0, StatusCode::NOT_FOUND);
     }
 

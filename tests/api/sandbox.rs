@@ -8,9 +8,9 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use sha2::Digest;
 
-use crate::on_both;
 use crate::support::browser::Browser;
 use crate::support::{Engine, Service, text};
+use crate::{eventually, on_both};
 
 /// What a browser keeps of an answer's `Set-Cookie`.
 fn cookie(answer: &reqwest::Response) -> String {
@@ -286,11 +286,8 @@ async fn from_an_empty_service_to_a_labelled_query_and_a_measured_run() {
     input.send_keys(&paths.join("\n")).await.expect("files");
     browser.see("body", "4 files uploaded").await;
     browser.see("[role=tabpanel]", "4 of 4 files").await;
-    let end = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
-    while browser.eval("return [...document.querySelectorAll('.grid .badge')].filter(b => b.textContent === 'indexed').length").await != 4 {
-        assert!(tokio::time::Instant::now() < end, "{}", browser.text("body").await);
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
+    let indexed = "return [...document.querySelectorAll('.grid .badge')].filter(b => b.textContent === 'indexed').length";
+    eventually!(within 60, shown in (browser.eval(indexed).await, browser.text("body").await), "the files are indexed", shown.0 == 4);
 
     // Search, by keyboard.
     browser.press("Search").await;
@@ -310,7 +307,9 @@ async fn from_an_empty_service_to_a_labelled_query_and_a_measured_run() {
     // Another lane with one thing changed, by dragging: no request, and the same as the service says.
     browser.press("Duplicate").await;
     assert_eq!(order(&browser, 1).await, order(&browser, 0).await);
-    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    // The search asks for labels, and each form of a lane for generations, once built and twice with the second: then the page is at rest.
+    let rest = "const asked = what => performance.getEntriesByType('resource').filter(e => e.name.endsWith(what)).length; return [asked('/query-sets'), asked('/generations')]";
+    eventually!(asked in browser.eval(rest).await, "the page is at rest", asked[0].as_u64() >= Some(1) && asked[1].as_u64() >= Some(3));
     let before = browser.requests().await;
     for (to, alpha) in [(1.0, 1.0), (0.0, 0.0), (0.2, 0.2)] {
         drag(&browser, 1, 0, to).await;
@@ -348,8 +347,11 @@ async fn from_an_empty_service_to_a_labelled_query_and_a_measured_run() {
         2
     );
     // The whole state is in the address, a moment later.
-    tokio::time::sleep(std::time::Duration::from_millis(400)).await;
-    let address = browser.page.current_url().await.expect("an address");
+    let address = eventually!(
+        address in browser.page.current_url().await.expect("an address"),
+        "the address follows",
+        address.query_pairs().any(|(name, value)| name == "lane" && value.contains("0.99"))
+    );
     assert!(
         address
             .query_pairs()
@@ -402,16 +404,8 @@ async fn from_an_empty_service_to_a_labelled_query_and_a_measured_run() {
     // Settings that find less are told to be worse.
     browser.eval("document.querySelector('textarea[aria-label^=Settings]').value = JSON.stringify({filter: {field: '$fileName', op: 'eq', value: 'bread.md'}})").await;
     browser.press("Run").await;
-    let end = tokio::time::Instant::now() + std::time::Duration::from_secs(60);
     let done = "return [...document.querySelectorAll('#main .badge')].filter(b => b.textContent === 'done').length";
-    while browser.eval(done).await != 2 {
-        assert!(
-            tokio::time::Instant::now() < end,
-            "{}",
-            browser.text("body").await
-        );
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
+    eventually!(within 60, shown in (browser.eval(done).await, browser.text("body").await), "both runs are done", shown.0 == 2);
     browser.eval("const boxes = [...document.querySelectorAll('#main input[data-run]')]; boxes[1].click(); boxes[0].click()").await;
     browser.press("Compare selected").await;
     browser.see("#main", "worse.").await;
@@ -466,16 +460,11 @@ async fn from_an_empty_service_to_a_labelled_query_and_a_measured_run() {
                 .len()
         }
     };
-    let end = tokio::time::Instant::now() + std::time::Duration::from_secs(10);
-    while told("sandbox").await == 0 || told("programs").await < 3 {
-        assert!(
-            tokio::time::Instant::now() < end,
-            "{} {}",
-            told("sandbox").await,
-            told("programs").await
-        );
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
+    eventually!(
+        counts in (told("sandbox").await, told("programs").await),
+        "what was asked is remembered",
+        counts.0 > 0 && counts.1 >= 3
+    );
     assert_eq!(
         told("all").await,
         told("sandbox").await + told("programs").await
@@ -512,25 +501,42 @@ async fn names_and_texts_that_look_like_markup_are_text() {
     let files = service
         .get(&format!("/kb/v1/datasets/{dataset}/documents"))
         .await;
+    // Pages, and where they show at the end what looks like markup, or what stands beside it.
     let mut pages = vec![
-        "/sandbox".to_owned(),
-        format!("/sandbox/datasets/{dataset}"),
-        format!("/sandbox/search?{search}"),
-        "/sandbox/records?kind=contacts".to_owned(),
-        format!("/sandbox/ask?q=lighthouse+lit&dataset={dataset}"),
-        format!("/sandbox/history?dataset={dataset}"),
+        ("/sandbox".to_owned(), "#main", "<b>set</b>"),
+        (
+            format!("/sandbox/datasets/{dataset}"),
+            ".grid",
+            "<img src=x onerror",
+        ),
+        (format!("/sandbox/search?{search}"), "#main .lane", "1911"),
+        (
+            "/sandbox/records?kind=contacts".to_owned(),
+            "#main",
+            "<img src=x onerror",
+        ),
+        (
+            format!("/sandbox/ask?q=lighthouse+lit&dataset={dataset}"),
+            "#main",
+            "<b>set</b>",
+        ),
+        // Its table is there when its heading is.
+        (format!("/sandbox/history?dataset={dataset}"), "#main", ""),
     ];
-    pages.extend(
-        files["data"]
-            .as_array()
-            .expect("files")
-            .iter()
-            .map(|f| format!("/sandbox/documents/{dataset}/{}", text(&f["id"]))),
-    );
-    for path in pages {
+    pages.extend(files["data"].as_array().expect("files").iter().map(|f| {
+        let path = format!("/sandbox/documents/{dataset}/{}", text(&f["id"]));
+        (path, "#main .chunks", "1911")
+    }));
+    for (path, place, shown) in pages {
         browser.open(&format!("{}{path}", service.url)).await;
         browser.find("#main h1, #main .lane").await;
-        tokio::time::sleep(std::time::Duration::from_millis(700)).await;
+        browser.see(place, shown).await;
+        // A picture that fails after those of the page would have: what they bring about has happened.
+        browser.eval("const last = new Image(); last.onerror = () => { window.lastFailed = true; }; last.src = 'x'").await;
+        eventually!(
+            "the last picture has failed",
+            browser.eval("return window.lastFailed === true").await == true
+        );
         let found = browser.eval("return [document.title, document.querySelectorAll('#main img, #main script, #main svg[onload], #main b').length, document.body.textContent.includes('onerror') || document.body.textContent.includes('script')]").await;
         assert!(found[0] != "taken", "{path}: {found}");
         assert_eq!(found[1], 0, "{path}: {found}");

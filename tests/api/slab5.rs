@@ -108,7 +108,7 @@ on_both! {
         assert_eq!(sent.status(), StatusCode::OK);
     }
 
-    async fn every_operation_is_a_tool_with_the_same_rules(service: Service) {
+    async fn every_operation_is_a_tool(service: Service) {
         let listed = service.mcp_call("/mcp/slab5", &service.key, "tools/list", json!({})).await;
         let tools = listed["result"]["tools"].as_array().expect("tools").clone();
         let document = service.get("/openapi.json").await;
@@ -116,6 +116,9 @@ on_both! {
             .map(|(_, item)| item.as_object().map_or(0, serde_json::Map::len)).sum();
         // Bytes of uploads and downloads go by their own addresses.
         assert!(tools.len() >= 75 && tools.len() <= operations, "{} {operations}", tools.len());
+    }
+
+    async fn a_tool_called_twice_with_a_key_writes_once(service: Service) {
         let arguments = json!({"name": "Jane", "idempotency_key": "one"});
         let (made, wrong) = tool(&service, &service.key, "create_contact", arguments.clone()).await;
         assert!(!wrong, "{made}");
@@ -123,11 +126,22 @@ on_both! {
         assert_eq!(again, made);
         let contacts = done(&service, Method::GET, "/contacts", Value::Null).await;
         assert_eq!((contacts.as_array().map(Vec::len), &contacts[0]["id"]), (Some(1), &made["data"]["id"]));
+    }
+
+    async fn a_tool_finds_what_another_made(service: Service) {
+        let (made, wrong) = tool(&service, &service.key, "create_contact", json!({"name": "Jane"})).await;
+        assert!(!wrong, "{made}");
         let (found, _) = tool(&service, &service.key, "list_contacts", json!({"query": "jan", "limit": 5})).await;
         assert_eq!(found["data"][0]["id"], made["data"]["id"]);
+    }
+
+    async fn a_tool_changes_what_its_arguments_name(service: Service) {
         let (task, _) = tool(&service, &service.key, "create_task", json!({"title": "Call Jane"})).await;
         let (over, wrong) = tool(&service, &service.key, "update_task", json!({"task_id": task["data"]["id"], "status": "completed", "completed_note": "done"})).await;
         assert_eq!((wrong, &over["data"]["status"]), (false, &json!("completed")));
+    }
+
+    async fn a_tool_refuses_what_the_key_may_not(service: Service) {
         let reader = service.key_with(&["crm:read"], None).await;
         let (error, wrong) = tool(&service, &reader, "create_contact", json!({"name": "x"})).await;
         assert_eq!((wrong, &error["error"]["code"]), (true, &json!("missing_required_scope")));

@@ -8,7 +8,6 @@ pub mod site;
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use cairn::api::{self, Metrics};
 use cairn::app::App;
@@ -45,20 +44,41 @@ macro_rules! on_both {
     )*};
 }
 
-/// Waits, 20 seconds at most, for a condition that comes by itself.
+/// Waits for a condition that comes by itself: looks every 50 milliseconds, for 20 seconds or as many as `within` says.
+///
+/// `eventually!("what", condition)` waits; `eventually!(value in expression, "what", condition)` gives the value that fulfilled the condition, and
+/// tells the last one that did not. `"what"` is a format string.
 #[macro_export]
 macro_rules! eventually {
-    ($what:literal, $check:expr) => {{
-        let mut there = false;
-        for _ in 0..400 {
+    (within $seconds:expr, $what:literal, $check:expr) => {{
+        let mut looks = 0;
+        loop {
             if $check {
-                there = true;
                 break;
             }
+            looks += 1;
+            assert!(looks < 20 * $seconds, $what);
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
-        assert!(there, $what);
     }};
+    (within $seconds:expr, $value:ident in $read:expr, $what:literal, $check:expr) => {{
+        let mut looks = 0;
+        loop {
+            let $value = $read;
+            if $check {
+                break $value;
+            }
+            looks += 1;
+            assert!(looks < 20 * $seconds, "{}: {:?}", format_args!($what), $value);
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    }};
+    ($what:literal, $check:expr) => {
+        $crate::eventually!(within 20, $what, $check)
+    };
+    ($value:ident in $read:expr, $what:literal, $check:expr) => {
+        $crate::eventually!(within 20, $value in $read, $what, $check)
+    };
 }
 
 /// A running service with an admin key.
@@ -318,21 +338,9 @@ impl Service {
 
     /// The status of a file once it is final.
     pub async fn settled(&self, dataset: &str, id: &str) -> Value {
-        for _ in 0..1200 {
-            let status = self
-                .get(&format!(
-                    "/dashboard/v1/knowledge-base/datasets/{dataset}/files/{id}/status"
-                ))
-                .await;
-            if ["indexed", "error", "disabled"]
-                .iter()
-                .any(|s| status["status"] == *s)
-            {
-                return status;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        panic!("file {id} did not settle within a minute");
+        let path = format!("/dashboard/v1/knowledge-base/datasets/{dataset}/files/{id}/status");
+        let last = ["indexed", "error", "disabled"];
+        eventually!(within 60, status in self.get(&path).await, "file {id} settles", last.iter().any(|s| status["status"] == *s))
     }
 
     pub async fn search(&self, body: Value) -> Vec<Value> {
