@@ -1,0 +1,21 @@
+//! Documents: uploads and their policy towards existing documents, versions, documents inside archives, lifecycle, visibility, deletion.
+
+mod document;
+mod lifecycle;
+mod upload;
+mod visibility;
+mod wait;
+
+pub use document::{Document, NewDocument, by_ids, get, list};
+pub(crate) use document::{
+    by_external_in, insert_row, known_source, load, load_in, missing, page_in, texts_after,
+};
+pub(crate) use lifecycle::{
+    Progress, embed_later, mark_indexed, progress, queue, remove_in, remove_page_in, waits_again,
+};
+pub use lifecycle::{Reindex, delete, reindex};
+pub use upload::{Added, OnDuplicate, UploadPolicy, add};
+pub(crate) use upload::{add_in, set_children};
+pub(crate) use visibility::switch_in;
+pub use visibility::{DocumentPatch, update};
+pub use wait::{settled, with_parts};
