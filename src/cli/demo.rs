@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::kb::datasets::{self, ChunkSettings, NewDataset};
+use crate::kb::documents::DocumentStatus;
 use crate::kb::documents::{self, NewDocument, UploadPolicy};
 use crate::page::{MAX_LIMIT, Page};
 use crate::search::Request;
@@ -119,7 +120,7 @@ pub(super) async fn run(global: &Global, args: DemoArgs) -> Result<Done> {
         );
     }
     let finished = ingest::wait(&app, &caller, &dataset.id, &added, global.json).await?;
-    if let Some(failed) = finished.iter().find(|d| d.status == "error") {
+    if let Some(failed) = finished.iter().find(|d| d.status == DocumentStatus::Error) {
         return Err(Error::unprocessable(
             "demo_failed",
             format!(

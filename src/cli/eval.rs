@@ -24,6 +24,7 @@ use crate::error::{Error, Kind, Result};
 use crate::evaluation::statistics::{self, Interval, percentile};
 use crate::evaluation::tune;
 use crate::kb::datasets::{self, ChunkSettings, NewDataset};
+use crate::kb::documents::DocumentStatus;
 use crate::kb::documents::{self, NewDocument, UploadPolicy};
 use crate::kb::{Dataset, Document};
 use crate::search::measure::{Judgements, Measures, mean, measure};
@@ -507,7 +508,7 @@ async fn load(
     }
     waiting.extend(added(app, caller, &dataset.id, batch).await?);
     let finished = ingest::wait(app, caller, &dataset.id, &waiting, global.json).await?;
-    if let Some(failed) = finished.iter().find(|d| d.status == "error") {
+    if let Some(failed) = finished.iter().find(|d| d.status == DocumentStatus::Error) {
         return Err(Error::unprocessable(
             "eval_failed",
             format!(

@@ -343,7 +343,7 @@ async fn direct(
     for document in finished {
         outcomes.push(Outcome {
             name: document.file_name,
-            status: document.status,
+            status: document.status.to_string(),
             chunks: document.chunks_count,
             reason: document.error_message,
         });
@@ -369,10 +369,7 @@ pub(super) async fn wait(
         commits_seen.mark_unchanged();
         let current = documents::with_parts(app, caller, dataset_id, ids).await?;
         bar.set_length(100 * current.len() as u64);
-        let done = current
-            .iter()
-            .filter(|d| matches!(d.status.as_str(), "indexed" | "error"))
-            .count();
+        let done = current.iter().filter(|d| d.status.is_final()).count();
         bar.set_position(
             current
                 .iter()

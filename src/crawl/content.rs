@@ -13,6 +13,7 @@ use crate::auth::Caller;
 use crate::blobs::Stored;
 use crate::crawl::fetch::Head;
 use crate::crawl::ledger::{self, Found, Memory, Verdict};
+use crate::crawl::ledger::{PageState, PageVerdict};
 use crate::crawl::process::next;
 use crate::crawl::visit::{Outcome, Visitor};
 use crate::crawl::{Seen, render};
@@ -27,7 +28,7 @@ const LINKS: usize = 2000;
 /// The outcome of fetching a page.
 enum PageOutcome {
     /// A new or changed document.
-    Document(String, &'static str),
+    Document(String, PageVerdict),
     /// The content is that of the existing document.
     Unchanged,
     /// Another address has the same content.
@@ -92,7 +93,7 @@ impl Visitor {
                     "text/html; charset=utf-8".to_owned(),
                 ),
                 Err(reason) => {
-                    let mut outcome = Outcome::of("failed", "render_failed", reason);
+                    let mut outcome = Outcome::of(PageVerdict::Failed, "render_failed", reason);
                     outcome.verdict.http_status = Some(head.status);
                     return Ok(outcome);
                 }
@@ -341,9 +342,9 @@ impl Visitor {
             .next()
             .ok_or_else(|| Error::internal("adding a document gave none"))?;
         let verdict = if added.outcome == "created" || known.is_none() {
-            "new"
+            PageVerdict::New
         } else {
-            "changed"
+            PageVerdict::Changed
         };
         Ok((
             PageOutcome::Document(added.document.id, verdict),
@@ -408,7 +409,7 @@ impl Visitor {
                 memory.document_id = Some(id.clone());
                 Outcome {
                     verdict: Verdict {
-                        state: "ingesting",
+                        state: PageState::Ingesting,
                         verdict,
                         document_id: Some(id),
                         ..Verdict::default()
@@ -419,7 +420,7 @@ impl Visitor {
             PageOutcome::Unchanged => {
                 memory.document_id = held.map(|h| h.document_id);
                 let mut outcome = Outcome::of(
-                    "unchanged",
+                    PageVerdict::Unchanged,
                     "same_content",
                     "its text is the same".to_owned(),
                 );
@@ -446,11 +447,11 @@ impl Visitor {
             }
             PageOutcome::Failed(code, reason) => {
                 memory.document_id = held.map(|h| h.document_id);
-                Outcome::of("failed", &code, reason)
+                Outcome::of(PageVerdict::Failed, &code, reason)
             }
         };
         // Content that was not indexed must not count as this page's content.
-        let is_taken = matches!(outcome.verdict.verdict, "new" | "changed" | "unchanged");
+        let is_taken = outcome.verdict.verdict.is_indexed();
         if !is_taken && memory.copy_of.is_none() {
             memory.content_hash = None;
             (memory.etag, memory.last_modified) = (None, None);

@@ -4,12 +4,31 @@ use crate::app::App;
 use crate::auth::{Caller, Scope};
 use crate::clock::Time;
 use crate::crawl::{Seen, Settings, Site, ledger, sites};
-use crate::db::{Tx, args};
+use crate::db::{Tx, args, words};
 use crate::error::{Error, Result};
 use crate::events::{self, Event};
 use crate::jobs::{self, EnqueueOptions, Task};
 use crate::kb::datasets;
 use crate::page::{Listing, Page};
+
+words! {
+    /// The status of a crawl.
+    pub enum CrawlStatus {
+        Queued = "queued",
+        Running = "running",
+        Completed = "completed",
+        Failed = "failed",
+        Cancelled = "cancelled",
+    }
+}
+
+impl CrawlStatus {
+    /// Returns whether a crawl with this status has ended.
+    #[must_use]
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed | Self::Cancelled)
+    }
+}
 
 /// One crawl of a site.
 #[derive(Debug, Clone, sqlx::FromRow)]
@@ -21,8 +40,7 @@ pub struct Crawl {
     pub site_id: String,
     /// The job that runs it.
     pub job_id: String,
-    /// `queued`, `running`, `completed`, `failed` or `cancelled`.
-    pub status: String,
+    pub status: CrawlStatus,
     /// JSON of the [`Settings`] in force when the crawl was started.
     pub settings: String,
     /// When it is to start; `None` for immediately.
@@ -72,7 +90,7 @@ impl Crawl {
     /// Returns whether the crawl has ended.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        !matches!(self.status.as_str(), "queued" | "running")
+        self.status.is_over()
     }
 
     /// Returns the event that reports the current state.
@@ -81,7 +99,7 @@ impl Crawl {
         Event::CrawlChanged {
             dataset_id: self.dataset_id.clone(),
             crawl_id: self.id.clone(),
-            status: self.status.clone(),
+            status: self.status.to_string(),
             pages_crawled: self.pages_crawled,
             pages_indexed: self.pages_indexed,
             pages_skipped: self.pages_skipped,
@@ -301,10 +319,10 @@ pub async fn cancel(app: &App, caller: &Caller, dataset_id: &str, id: &str) -> R
     caller.need(Scope::KbWrite)?;
     let crawl = get(app, caller, dataset_id, id).await?;
     jobs::cancel(&app.db, &app.clock, caller.tenant(), &crawl.job_id).await?;
-    if crawl.status == "queued" {
+    if crawl.status == CrawlStatus::Queued {
         // A queued job may only observe the cancellation when it is next leased.
         let message = Some("the crawl was cancelled");
-        move_to(app, caller.tenant(), id, "cancelled", message).await?;
+        move_to(app, caller.tenant(), id, CrawlStatus::Cancelled, message).await?;
     }
     app.commits.notify();
     get(app, caller, dataset_id, id).await
@@ -315,11 +333,10 @@ pub(super) async fn move_to(
     app: &App,
     tenant_id: &str,
     id: &str,
-    status: &str,
+    status: CrawlStatus,
     error: Option<&str>,
 ) -> Result<Option<Crawl>> {
     let now = app.clock.now();
-    let over = !matches!(status, "queued" | "running");
     let mut tx = app.db.begin().await?;
     let row: Option<Crawl> = tx
         .optional(
@@ -328,7 +345,7 @@ pub(super) async fn move_to(
                  completed_on = CASE WHEN $4 = TRUE THEN $3 ELSE NULL END WHERE tenant_id = $5 AND id = $6 AND status IN ('queued', 'running') RETURNING ",
                 columns!()
             ),
-            args![status, error, now, over, tenant_id, id],
+            args![status, error, now, status.is_over(), tenant_id, id],
         )
         .await?;
     if let Some(crawl) = &row {

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::clock::Time;
+use crate::crawl::crawls::CrawlStatus;
 use crate::crawl::ledger::{self, Found};
 use crate::crawl::visit::Visitor;
 use crate::crawl::{crawls, sites};
@@ -63,9 +64,9 @@ pub(crate) async fn failed(
     ledger::update_counters(&mut tx, &crawl, counts, requests, bytes).await?;
     tx.commit().await?;
     let (status, message) = if cancelled {
-        ("cancelled", "the crawl was cancelled")
+        (CrawlStatus::Cancelled, "the crawl was cancelled")
     } else {
-        ("failed", message)
+        (CrawlStatus::Failed, message)
     };
     crawls::move_to(app, tenant_id, crawl_id, status, Some(message)).await?;
     Ok(())
@@ -85,7 +86,7 @@ pub(crate) async fn run(
     if crawl.is_over() || sites::load(app, tenant_id, &crawl.site_id).await?.is_none() {
         return Ok(());
     }
-    crawls::move_to(app, tenant_id, crawl_id, "running", None).await?;
+    crawls::move_to(app, tenant_id, crawl_id, CrawlStatus::Running, None).await?;
     let visitor = Arc::new(Visitor::new(app, crawl, job, cancel.child_token()).await?);
     let outcome = tokio::select! {
         outcome = steps(&visitor) => outcome,
@@ -327,9 +328,9 @@ async fn finish(visitor: &Visitor) -> Result<()> {
     visitor.report_progress().await?;
     let crawl = current(visitor).await?;
     let (status, message) = if crawl.pages_indexed > 0 {
-        ("completed", None)
+        (CrawlStatus::Completed, None)
     } else {
-        ("failed", Some(explain(visitor).await?))
+        (CrawlStatus::Failed, Some(explain(visitor).await?))
     };
     crawls::move_to(
         &visitor.app,

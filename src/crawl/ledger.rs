@@ -8,9 +8,42 @@ use sha2::{Digest, Sha256};
 use crate::app::App;
 use crate::clock::Time;
 use crate::crawl::Crawl;
-use crate::db::{Db, Tx, args};
+use crate::db::{Db, Tx, args, words};
 use crate::error::Result;
 use crate::kb::index_log;
+
+words! {
+    /// The state of an address of a crawl.
+    #[derive(Default)]
+    pub enum PageState {
+        Pending = "pending",
+        /// Its content is being ingested.
+        Ingesting = "ingesting",
+        #[default]
+        Done = "done",
+    }
+}
+
+words! {
+    /// The outcome of an address of a crawl.
+    #[derive(Default)]
+    pub enum PageVerdict {
+        New = "new",
+        Changed = "changed",
+        Unchanged = "unchanged",
+        #[default]
+        Skipped = "skipped",
+        Failed = "failed",
+    }
+}
+
+impl PageVerdict {
+    /// Returns whether the content of the page is indexed.
+    #[must_use]
+    pub fn is_indexed(self) -> bool {
+        matches!(self, Self::New | Self::Changed | Self::Unchanged)
+    }
+}
 
 /// An address that a crawl has discovered.
 #[derive(Debug, Clone, sqlx::FromRow)]
@@ -26,12 +59,10 @@ pub struct Seen {
     pub found_on: Option<String>,
     /// Time of the last change according to the sitemap.
     pub modified_on: Option<Time>,
-    /// `pending`, `ingesting` or `done`.
-    pub state: String,
+    pub state: PageState,
     /// Visited even though it is a copy.
     pub forced: bool,
-    /// `new`, `changed`, `unchanged`, `skipped` or `failed`.
-    pub verdict: Option<String>,
+    pub verdict: Option<PageVerdict>,
     /// Stable code of the reason.
     pub code: Option<String>,
     /// The reason in one sentence.
@@ -73,8 +104,8 @@ pub(super) struct Found {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Verdict {
     /// `ingesting` or `done`.
-    pub state: &'static str,
-    pub verdict: &'static str,
+    pub state: PageState,
+    pub verdict: PageVerdict,
     pub code: Option<String>,
     pub reason: Option<String>,
     pub other_url: Option<String>,

@@ -9,9 +9,11 @@ use crate::clock::Time;
 use crate::crawl::Seen;
 use crate::crawl::content::{Held, Visit};
 use crate::crawl::fetch::{Answer, Validators};
+use crate::crawl::ledger::PageVerdict;
 use crate::crawl::ledger::{self, Found, Memory};
 use crate::crawl::visit::{Outcome, Visitor};
 use crate::error::Result;
+use crate::kb::documents::DocumentStatus;
 use crate::kb::documents::{self};
 
 /// Most redirects in a row.
@@ -71,7 +73,7 @@ impl Visitor {
         let mut outcome = match answer {
             Answer::Forbidden(code, reason) => Outcome::skipped(code, reason),
             Answer::Failed(code, reason, status) => {
-                let mut outcome = Outcome::of("failed", code, reason);
+                let mut outcome = Outcome::of(PageVerdict::Failed, code, reason);
                 outcome.verdict.http_status = status;
                 outcome
             }
@@ -104,14 +106,17 @@ impl Visitor {
                     outcome
                 }
                 (None, None) => Outcome::of(
-                    "failed",
+                    PageVerdict::Failed,
                     "status",
                     "the server answers 304 although nothing was asked for".to_owned(),
                 ),
             },
             Answer::Gone(status) => {
-                let mut outcome =
-                    Outcome::of("failed", "gone", format!("the server answers {status}"));
+                let mut outcome = Outcome::of(
+                    PageVerdict::Failed,
+                    "gone",
+                    format!("the server answers {status}"),
+                );
                 outcome.verdict.http_status = Some(status);
                 outcome.memory = memory.map(|m| Memory {
                     gone_since: m.gone_since.or(Some(now)),
@@ -163,7 +168,7 @@ impl Visitor {
             return Ok(false);
         };
         let document = documents::load(&self.app.db, &self.crawl.tenant_id, id).await?;
-        Ok(document.is_some_and(|d| d.status != "error"))
+        Ok(document.is_some_and(|d| d.status != DocumentStatus::Error))
     }
 
     fn unchanged(
@@ -174,7 +179,7 @@ impl Visitor {
         code: &str,
         reason: &str,
     ) -> Outcome {
-        let mut outcome = Outcome::of("unchanged", code, reason.to_owned());
+        let mut outcome = Outcome::of(PageVerdict::Unchanged, code, reason.to_owned());
         if let Some(hash) = &known.content_hash {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             state.owners.insert(hash.clone(), known.url.clone());
@@ -226,21 +231,21 @@ impl Visitor {
         let code = if permanent { "moved" } else { "redirected" };
         let Some(target) = self.resolve(url, to) else {
             return Outcome::of(
-                "failed",
+                PageVerdict::Failed,
                 "redirect_invalid",
                 format!("{how} and points to {to:?}, which is no web address"),
             );
         };
         if target == *url {
             return Outcome::of(
-                "failed",
+                PageVerdict::Failed,
                 "redirect_loop",
                 format!("{how} and points to itself"),
             );
         }
         if row.hops >= HOPS {
             return Outcome::of(
-                "failed",
+                PageVerdict::Failed,
                 "redirect_loop",
                 format!("{how}, the redirect number {} in a row", row.hops + 1),
             );

@@ -15,6 +15,7 @@ use crate::app::App;
 use crate::auth::Caller;
 use crate::crawl::fetch::Fetcher;
 use crate::crawl::ledger::{self, Found, Memory, Verdict};
+use crate::crawl::ledger::{PageState, PageVerdict};
 use crate::crawl::{Crawl, Settings};
 use crate::error::{Error, Kind, Result};
 use crate::events;
@@ -65,13 +66,13 @@ pub(super) struct Outcome {
 
 impl Outcome {
     pub(super) fn skipped(code: &str, reason: String) -> Self {
-        Self::of("skipped", code, reason)
+        Self::of(PageVerdict::Skipped, code, reason)
     }
 
-    pub(super) fn of(verdict: &'static str, code: &str, reason: String) -> Self {
+    pub(super) fn of(verdict: PageVerdict, code: &str, reason: String) -> Self {
         Self {
             verdict: Verdict {
-                state: "done",
+                state: PageState::Done,
                 verdict,
                 code: Some(code.to_owned()),
                 reason: Some(reason),
@@ -242,7 +243,7 @@ impl Visitor {
         {
             // An address that changes when it is parsed again would stay pending forever.
             let outcome = Outcome::of(
-                "failed",
+                PageVerdict::Failed,
                 "address_invalid",
                 "the address has no lasting spelling".to_owned(),
             );
@@ -254,7 +255,7 @@ impl Visitor {
         let Some(row) = ledger::get(&self.app.db, &self.crawl.id, url.as_str()).await? else {
             return Ok(Vec::new());
         };
-        if row.state != "pending" {
+        if row.state != PageState::Pending {
             return Ok(Vec::new());
         }
         self.visits.fetch_add(1, Ordering::Relaxed);
@@ -284,13 +285,13 @@ impl Visitor {
         };
         let is_taken = outcome
             .as_ref()
-            .is_ok_and(|o| matches!(o.verdict.verdict, "new" | "changed" | "unchanged"));
+            .is_ok_and(|o| o.verdict.verdict.is_indexed());
         if !is_taken {
             self.taken.fetch_sub(1, Ordering::Relaxed);
         }
         let mut outcome = outcome?;
         outcome.verdict.millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        metrics::counter!("cairn_crawl_pages_total", "verdict" => outcome.verdict.verdict)
+        metrics::counter!("cairn_crawl_pages_total", "verdict" => outcome.verdict.verdict.as_str())
             .increment(1);
         self.record(&url, outcome).await
     }
@@ -355,7 +356,7 @@ impl Visitor {
         if let Some(id) = verdict
             .document_id
             .as_ref()
-            .filter(|_| verdict.verdict == "new")
+            .filter(|_| verdict.verdict == PageVerdict::New)
         {
             let caller = Caller::local(&self.crawl.tenant_id);
             match documents::delete(&self.app, &caller, &self.crawl.dataset_id, id).await {

@@ -5,6 +5,7 @@
 //! is durable when it is committed, unless it was opened with [`Db::begin_repeatable`].
 
 mod value;
+mod words;
 
 use std::path::Path;
 use std::str::FromStr;
@@ -17,9 +18,8 @@ use sqlx::sqlite::{
 };
 use sqlx::{AssertSqlSafe, Connection, FromRow, Postgres, SqlSafeStr, Sqlite, Transaction};
 
-pub use value::{Args, Value};
-
 use crate::error::{Error, Result};
+pub use value::{Args, Value};
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
@@ -389,6 +389,7 @@ macro_rules! args {
     ($($value:expr),* $(,)?) => { $crate::db::Args(vec![$($crate::db::Value::from($value)),*]) };
 }
 pub(crate) use args;
+pub(crate) use words::words;
 
 #[cfg(test)]
 mod tests {

@@ -13,7 +13,7 @@ use super::tune::{self, Apply};
 use crate::app::App;
 use crate::auth::{Caller, Scope};
 use crate::clock::Time;
-use crate::db::args;
+use crate::db::{args, words};
 use crate::error::{Error, Result};
 use crate::jobs::{self, EnqueueOptions, Task};
 use crate::kb::{datasets, generations};
@@ -26,6 +26,15 @@ const DEPTH: usize = 100;
 const AT_ONCE: usize = 4;
 /// Interval at which a run is polled while a caller waits for it.
 const POLL: Duration = Duration::from_millis(50);
+
+words! {
+    /// The status of a run.
+    pub enum RunStatus {
+        Queued = "queued",
+        Done = "done",
+        Failed = "failed",
+    }
+}
 
 /// A run.
 #[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
@@ -43,8 +52,7 @@ pub struct Run {
     pub created_on: Time,
     /// `run` or `tuning`.
     pub kind: String,
-    /// `queued`, `done` or `failed`.
-    pub status: String,
+    pub status: RunStatus,
     /// Reason of the failure.
     pub error: Option<String>,
 }
@@ -341,7 +349,7 @@ fn missing() -> Error {
 pub async fn wait(app: &Arc<App>, caller: &Caller, run: Run, limit: Duration) -> Result<Run> {
     let until = Instant::now() + limit;
     let mut run = run;
-    while run.status == "queued" && Instant::now() < until {
+    while run.status == RunStatus::Queued && Instant::now() < until {
         tokio::time::sleep(POLL).await;
         run = queued(app, caller, &run.id).await?;
     }
@@ -354,7 +362,7 @@ pub(crate) async fn execute(app: &Arc<App>, tenant_id: &str, run_id: &str) -> Re
     let Some(run) = by_id(app, tenant_id, run_id).await? else {
         return Ok(());
     };
-    if run.status != "queued" {
+    if run.status != RunStatus::Queued {
         return Ok(());
     }
     let queries = sets::queries(app, &caller, &run.dataset_id, &run.query_set_id).await?;

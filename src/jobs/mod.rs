@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{Clock, Time};
-use crate::db::{Db, Tx, args};
+use crate::db::{Db, Tx, args, words};
 use crate::error::{Error, Result};
 use crate::page::{Listing, Page};
 
@@ -118,6 +118,18 @@ impl Queue {
     }
 }
 
+words! {
+    /// The status of a job.
+    pub enum JobStatus {
+        Queued = "queued",
+        Running = "running",
+        Done = "done",
+        /// It failed for good; it can be retried by hand.
+        Dead = "dead",
+        Cancelled = "cancelled",
+    }
+}
+
 /// A job.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct Job {
@@ -127,7 +139,7 @@ pub struct Job {
     /// JSON of the [`Task`].
     pub payload: String,
     /// `queued`, `running`, `done`, `dead` or `cancelled`.
-    pub status: String,
+    pub status: JobStatus,
     /// Attempts begun since the last progress.
     pub attempts: i64,
     /// Attempts that failed with an error.
@@ -367,18 +379,18 @@ pub async fn finish(
 ) -> Result<()> {
     let now = clock.now();
     let (status, run_at, refund, failed, cause) = match outcome {
-        Outcome::Done => ("done", now, 0, 0, None),
+        Outcome::Done => (JobStatus::Done, now, 0, 0, None),
         Outcome::Retry(cause) => (
-            "queued",
+            JobStatus::Queued,
             now.plus(back_off(job.failures + 1)),
             0,
             1,
             Some(cause),
         ),
-        Outcome::Dead(cause) => ("dead", now, 0, 1, Some(cause)),
-        Outcome::Cancelled => ("cancelled", now, 0, 0, None),
-        Outcome::HandedBack => ("queued", now, 1, 0, None),
-        Outcome::GaveWay => ("queued", now.plus(WAY), 1, 0, None),
+        Outcome::Dead(cause) => (JobStatus::Dead, now, 0, 1, Some(cause)),
+        Outcome::Cancelled => (JobStatus::Cancelled, now, 0, 0, None),
+        Outcome::HandedBack => (JobStatus::Queued, now, 1, 0, None),
+        Outcome::GaveWay => (JobStatus::Queued, now.plus(WAY), 1, 0, None),
     };
     let mut tx = db.begin_repeatable().await?;
     tx.execute(

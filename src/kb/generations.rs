@@ -9,11 +9,23 @@ use std::sync::Arc;
 use crate::app::App;
 use crate::auth::{Caller, Scope};
 use crate::clock::Time;
-use crate::db::{Tx, args};
+use crate::db::{Tx, args, words};
 use crate::error::{Error, Result};
 use crate::events::{self, Event};
 use crate::kb::datasets::{self, ChunkSettings, Dataset};
 use crate::kb::{builds, documents, index_log, ingestion};
+
+words! {
+    /// The status of a generation.
+    pub enum GenerationStatus {
+        /// It is built beside the live one.
+        Building = "building",
+        /// It is searched.
+        Live = "live",
+        /// It was live before, and can be switched back to.
+        Previous = "previous",
+    }
+}
 
 /// A generation of a dataset.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
@@ -23,8 +35,7 @@ pub struct Generation {
     pub dataset_id: String,
     /// Number, from 1.
     pub number: i64,
-    /// `building`, `live` or `previous`.
-    pub status: String,
+    pub status: GenerationStatus,
     /// `local` or `openai`.
     pub embedding_provider: String,
     pub embedding_model: String,
@@ -141,7 +152,7 @@ pub async fn at(app: &App, caller: &Caller, dataset: &Dataset, number: i64) -> R
 pub fn eta_seconds(app: &App, generation: &Generation, live_chunks: i64) -> Option<f64> {
     let left =
         generation.documents_total - generation.documents_ready - generation.documents_failed;
-    (generation.status == "building").then(|| {
+    (generation.status == GenerationStatus::Building).then(|| {
         let share = left.max(0) as f64 / generation.documents_total.max(1) as f64;
         share * live_chunks as f64 / app.embedding_rate().max(1.0)
     })
@@ -267,7 +278,7 @@ pub(crate) async fn build_document(
     let generations = settings(app, tenant_id, &document.dataset_id).await?;
     let Some(generation) = generations
         .iter()
-        .find(|g| g.set_id == set_id && g.status != "live")
+        .find(|g| g.set_id == set_id && g.status != GenerationStatus::Live)
     else {
         // Removed, or live by now: then ingestion itself maintains it.
         return Ok(());
@@ -321,7 +332,7 @@ pub async fn switch(
 ) -> Result<Generation> {
     caller.need(Scope::KbWrite)?;
     let generation = get(app, caller, dataset_id, number).await?;
-    if generation.status == "live" {
+    if generation.status == GenerationStatus::Live {
         return Err(Error::conflict(
             "generation_live",
             "this generation is searched already",
@@ -424,7 +435,7 @@ pub async fn switch(
 pub async fn remove(app: &App, caller: &Caller, dataset_id: &str, number: i64) -> Result<()> {
     caller.need(Scope::KbWrite)?;
     let generation = get(app, caller, dataset_id, number).await?;
-    if generation.status == "live" {
+    if generation.status == GenerationStatus::Live {
         return Err(Error::conflict(
             "generation_live",
             "this generation is searched; switch to another one first",

@@ -5,6 +5,8 @@ use crate::auth::{Caller, Scope};
 use crate::db::args;
 use crate::error::Result;
 use crate::jobs;
+use crate::jobs::JobStatus;
+use crate::kb::documents::DocumentStatus;
 use crate::kb::{Document, datasets, documents};
 use crate::search::states::Index;
 
@@ -73,8 +75,8 @@ async fn sentence(
             "It is switched off; switch it on, and the next search finds it.".to_owned(),
         );
     }
-    match document.status.as_str() {
-        "error" => {
+    match document.status {
+        DocumentStatus::Error => {
             let code = document.error_code.as_deref().unwrap_or("error");
             let message = document
                 .error_message
@@ -87,12 +89,12 @@ async fn sentence(
             };
             say(code, format!("Its ingestion failed: {message}.{kept}"))
         }
-        "pending" => {
+        DocumentStatus::Pending => {
             let job = jobs::get(&app.db, caller.tenant(), &document.job_id)
                 .await
                 .ok();
             match job {
-                Some(job) if job.status == "queued" && job.failures > 0 => {
+                Some(job) if job.status == JobStatus::Queued && job.failures > 0 => {
                     let cause = job.last_error.unwrap_or_default();
                     say(
                         "waiting_for_retry",
@@ -119,8 +121,8 @@ async fn sentence(
                 }
             }
         }
-        "parsing" => say("parsing", format!("Its file is being read.{earlier}")),
-        "embedding" => {
+        DocumentStatus::Parsing => say("parsing", format!("Its file is being read.{earlier}")),
+        DocumentStatus::Embedding => {
             let rest = document
                 .eta_seconds(app.clock.now())
                 .map_or_else(String::new, |s| {
@@ -139,7 +141,7 @@ async fn sentence(
                 ),
             )
         }
-        "stored" => {
+        DocumentStatus::Stored => {
             let set = datasets::settings(app, caller, &document.dataset_id)
                 .await?
                 .live_set;

@@ -18,6 +18,7 @@ use crate::app::App;
 use crate::auth::{Caller, Scope};
 use crate::db::args;
 use crate::error::{Error, Result};
+use crate::kb::documents::DocumentStatus;
 use crate::kb::{Chunk, chunks, datasets, documents};
 
 /// Maximum number of chunks of a document that are checked, in order.
@@ -268,8 +269,8 @@ fn before_indexing(document: &documents::Document) -> Option<WhyNot> {
     if document.text_hash.is_some() || document.chunks_count > 0 {
         return None;
     }
-    Some(match document.status.as_str() {
-        "error" => WhyNot::of(
+    Some(match document.status {
+        DocumentStatus::Error => WhyNot::of(
             Cause::IngestionFailed,
             format!(
                 "Its file could not be read: {}.",
@@ -283,7 +284,11 @@ fn before_indexing(document: &documents::Document) -> Option<WhyNot> {
         .remedy(
             "Upload a file that can be read, or change what the message says and ingest it again.",
         ),
-        status => WhyNot::of(
+        status @ (DocumentStatus::Pending
+        | DocumentStatus::Parsing
+        | DocumentStatus::Embedding
+        | DocumentStatus::Stored
+        | DocumentStatus::Indexed) => WhyNot::of(
             Cause::NotIngested,
             format!("Its file is not ingested yet (it is {status})."),
         )

@@ -68,7 +68,7 @@ on_both! {
         assert!(jobs::claim(db, clock, Queue::Work, "b", LEASE).await.expect("claims").is_none(), "the lease holds");
         assert_eq!(jobs::renew(db, clock, &job, "b", LEASE).await.expect("asks"), None, "not b's lease");
         jobs::finish(db, clock, &job, "b", &jobs::Outcome::Done).await.expect("ignored");
-        assert_eq!(jobs::get(db, &job.tenant_id, &id).await.expect("there").status, "running");
+        assert_eq!(jobs::get(db, &job.tenant_id, &id).await.expect("there").status.as_str(), "running");
         jobs::finish(db, clock, &job, "a", &jobs::Outcome::Retry("broken pipe".to_owned())).await.expect("recorded");
         let again = jobs::get(db, &job.tenant_id, &id).await.expect("there");
         assert_eq!((again.status.as_str(), again.last_error.as_deref()), ("queued", Some("broken pipe")));
@@ -281,7 +281,7 @@ async fn until(service: &Service, id: &str, status: &str) {
         job in jobs::get(&service.app.db, &tenant, id).await.expect("there"),
         "job {id} becomes {status}",
         // "queued" is also the state before the first attempt
-        job.status == status && (status != "queued" || job.last_error.is_some())
+        job.status.as_str() == status && (status != "queued" || job.last_error.is_some())
     );
 }
 

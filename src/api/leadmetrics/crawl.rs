@@ -41,10 +41,14 @@ pub(super) struct LastCrawl {
 
 /// Returns the status in the contract's terms; a cancelled crawl is reported as failed.
 fn status(crawl: &Crawl) -> String {
-    match crawl.status.as_str() {
-        "cancelled" => "failed".to_owned(),
-        status => status.to_owned(),
-    }
+    let status = match crawl.status {
+        crawls::CrawlStatus::Cancelled => crawls::CrawlStatus::Failed,
+        status @ (crawls::CrawlStatus::Queued
+        | crawls::CrawlStatus::Running
+        | crawls::CrawlStatus::Completed
+        | crawls::CrawlStatus::Failed) => status,
+    };
+    status.to_string()
 }
 
 /// Returns the crawl settings of a dataset: those of the site that was set up or crawled last.
@@ -140,7 +144,7 @@ pub(super) async fn start(
     Ok((
         StatusCode::ACCEPTED,
         Json(CrawlQueued {
-            status: crawl.status,
+            status: crawl.status.to_string(),
             crawl_job_id: crawl.id,
         }),
     ))

@@ -210,7 +210,7 @@ impl CrawlRecord {
             dataset_id: crawl.dataset_id,
             site_id: crawl.site_id,
             job_id: crawl.job_id,
-            status: crawl.status,
+            status: crawl.status.to_string(),
             scheduled_for: crawl.scheduled_for.map(Time::rfc3339),
             pages_crawled: crawl.pages_crawled,
             pages_indexed: crawl.pages_indexed,
@@ -344,8 +344,8 @@ impl From<Seen> for PageVerdict {
     fn from(seen: Seen) -> Self {
         Self {
             url: seen.url,
-            verdict: seen.verdict,
-            state: seen.state,
+            verdict: seen.verdict.map(|v| v.to_string()),
+            state: seen.state.to_string(),
             code: seen.code,
             reason: seen.reason,
             other_url: seen.other_url,

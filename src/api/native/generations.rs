@@ -15,6 +15,7 @@ use crate::api::native::wire::{Auth, Body, Fault, Path, Problem};
 use crate::error::{Error, Result};
 use crate::evaluation::generations::{self as compared, Labelled};
 use crate::kb::datasets::{self, ChunkSettings};
+use crate::kb::generations::GenerationStatus;
 use crate::kb::generations::{self, Generation, NewGeneration};
 use crate::search::measure::Measures;
 
@@ -55,7 +56,7 @@ fn record(service: &Service, generation: Generation, live_chunks: i64) -> Genera
     GenerationRecord {
         eta_seconds: generations::eta_seconds(&service.app, &generation, live_chunks),
         number: generation.number,
-        status: generation.status,
+        status: generation.status.to_string(),
         embedding_model: generation.embedding_model,
         chunk_size: generation.chunk_size,
         chunk_overlap: generation.chunk_overlap,
@@ -87,7 +88,7 @@ pub(super) async fn list(
     let found = generations::list(&service.app, &caller, &dataset).await?;
     let live = found
         .iter()
-        .find(|g| g.status == "live")
+        .find(|g| g.status == GenerationStatus::Live)
         .map_or(0, |g| g.chunks);
     Ok(Json(Generations {
         data: found

@@ -61,7 +61,7 @@ impl From<Job> for JobRecord {
             crawl_id,
             id: job.id,
             kind: job.kind,
-            status: job.status,
+            status: job.status.to_string(),
             attempts: job.attempts,
             failures: job.failures,
             max_attempts: job.max_attempts,

@@ -6,11 +6,34 @@ use crate::app::App;
 use crate::auth::{Caller, Scope};
 use crate::blobs::Stored;
 use crate::clock::{Clock, Time};
-use crate::db::{Db, Tx, args};
+use crate::db::{Db, Tx, args, words};
 use crate::error::{Error, Result};
 use crate::events::Event;
 use crate::kb::datasets::{self, ChunkSettings};
 use crate::page::{Listing, Page};
+
+words! {
+    /// The state of a document.
+    #[derive(Default)]
+    pub enum DocumentStatus {
+        #[default]
+        Pending = "pending",
+        Parsing = "parsing",
+        Embedding = "embedding",
+        /// Its chunks and vectors are stored, and the indexes are catching up.
+        Stored = "stored",
+        Indexed = "indexed",
+        Error = "error",
+    }
+}
+
+impl DocumentStatus {
+    /// Returns whether ingestion has ended, with or without success.
+    #[must_use]
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Indexed | Self::Error)
+    }
+}
 
 /// A document.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow, Serialize, Deserialize)]
@@ -35,8 +58,7 @@ pub struct Document {
     pub published_at: Option<String>,
     /// `upload`, `website_crawl`, `published_content` or `competitor_research`.
     pub source: String,
-    /// `pending`, `parsing`, `embedding`, `stored`, `indexed` or `error`.
-    pub status: String,
+    pub status: DocumentStatus,
     /// Whether searches return it.
     pub enabled: bool,
     /// Stable code of the failure.
@@ -90,23 +112,27 @@ pub struct Document {
 impl Document {
     /// Returns the state as callers see it: `disabled` when switched off, and `embedding` until both indexes have caught up.
     #[must_use]
-    pub fn shown_status(&self) -> &str {
-        match self.status.as_str() {
-            "indexed" if !self.enabled => "disabled",
-            "stored" => "embedding",
-            status => status,
+    pub fn shown_status(&self) -> &'static str {
+        match self.status {
+            DocumentStatus::Indexed if !self.enabled => "disabled",
+            DocumentStatus::Stored => DocumentStatus::Embedding.as_str(),
+            DocumentStatus::Pending
+            | DocumentStatus::Parsing
+            | DocumentStatus::Embedding
+            | DocumentStatus::Indexed
+            | DocumentStatus::Error => self.status.as_str(),
         }
     }
 
     /// Returns the progress in percent: 10 once parsing began, then 15 to 95 by chunks embedded, 100 when searchable or failed for good.
     #[must_use]
     pub fn progress(&self) -> i64 {
-        match self.status.as_str() {
-            "pending" => 0,
-            "parsing" => 10,
-            "embedding" => 15 + 80 * self.chunks_embedded / self.chunks_total.max(1),
-            "stored" => 97,
-            _ => 100,
+        match self.status {
+            DocumentStatus::Pending => 0,
+            DocumentStatus::Parsing => 10,
+            DocumentStatus::Embedding => 15 + 80 * self.chunks_embedded / self.chunks_total.max(1),
+            DocumentStatus::Stored => 97,
+            DocumentStatus::Indexed | DocumentStatus::Error => 100,
         }
     }
 
@@ -115,7 +141,7 @@ impl Document {
     pub fn eta_seconds(&self, now: Time) -> Option<f64> {
         let since = self
             .embedding_since
-            .filter(|_| self.status == "embedding")?;
+            .filter(|_| self.status == DocumentStatus::Embedding)?;
         let spent = now.since(since).as_secs_f64();
         (self.chunks_embedded > 0 && spent > 0.0).then(|| {
             spent * (self.chunks_total - self.chunks_embedded).max(0) as f64
@@ -151,7 +177,7 @@ impl Document {
             url: None,
             published_at: None,
             source: "upload".to_owned(),
-            status: "pending".to_owned(),
+            status: DocumentStatus::Pending,
             enabled: true,
             error_code: None,
             error_message: None,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::document::DocumentStatus;
 use super::document::{Document, NewDocument, columns, descendants, get, load_in};
 use crate::app::App;
 use crate::auth::{Caller, Scope};
@@ -233,7 +234,7 @@ pub(super) async fn remove(app: &App, tx: &mut Tx, document: &Document) -> Resul
 /// A change of state during ingestion; absent values stay unchanged.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Progress {
-    pub status: &'static str,
+    pub status: DocumentStatus,
     pub error: Option<(String, String)>,
     pub chunks_total: Option<i64>,
     pub chunks_embedded: Option<i64>,
@@ -340,7 +341,7 @@ pub(crate) async fn waits_again(
     document_id: &str,
 ) -> Result<()> {
     let waiting = Progress {
-        status: "pending",
+        status: DocumentStatus::Pending,
         chunks_total: Some(0),
         chunks_embedded: Some(0),
         ..Progress::default()

@@ -6,7 +6,7 @@ mod upload;
 mod visibility;
 mod wait;
 
-pub use document::{Document, NewDocument, by_ids, get, list};
+pub use document::{Document, DocumentStatus, NewDocument, by_ids, get, list};
 pub(crate) use document::{
     by_external_in, insert_row, known_source, load, load_in, missing, page_in, texts_after,
 };

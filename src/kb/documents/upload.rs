@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use unicode_normalization::{UnicodeNormalization, is_nfc};
 
+use super::document::DocumentStatus;
 use super::document::{Document, NewDocument, by_external_in, children, columns, load_in};
 use super::lifecycle::{enqueue, group, remove};
 use crate::app::App;
@@ -185,7 +186,7 @@ pub(super) async fn upsert(
     };
     if let Some(there) = same_name {
         let as_it_is = there.blob_hash == new.stored.hash
-            && there.status != "error"
+            && there.status != DocumentStatus::Error
             && there.file_name == new.file_name.trim()
             && (new.chunk_settings == ChunkSettings::default()
                 || new.chunk_settings == there.chunk_settings())

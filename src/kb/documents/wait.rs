@@ -24,10 +24,7 @@ pub async fn settled(
     loop {
         commits_seen.mark_unchanged();
         let current = with_parts(app, caller, dataset_id, ids).await?;
-        if current
-            .iter()
-            .all(|d| matches!(d.status.as_str(), "indexed" | "error"))
-        {
+        if current.iter().all(|d| d.status.is_final()) {
             return Ok(true);
         }
         let left = deadline.saturating_duration_since(Instant::now());

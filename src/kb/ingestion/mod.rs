@@ -15,6 +15,8 @@ use bytes::Bytes;
 use cairn_ingest::ParseError;
 use cairn_models::Priority;
 use futures::StreamExt;
+use prepare::prepare;
+use store::{Exchange, Stage};
 use tokio_util::io::ReaderStream;
 use tokio_util::sync::CancellationToken;
 
@@ -22,14 +24,13 @@ use crate::app::App;
 use crate::db::args;
 use crate::error::{Error, Result};
 use crate::jobs::{self, Job};
+use crate::kb::documents::DocumentStatus;
 use crate::kb::documents::{self, Progress};
 use crate::kb::edits::Edit;
 use crate::kb::parser::{Given, Parsed};
 use crate::kb::{Chunk, Dataset, Document, docling, edits, embeddings, row_blocks};
 pub use prepare::Prepared;
-use prepare::prepare;
 pub(crate) use store::exchange_aside;
-use store::{Exchange, Stage};
 
 /// Time slice of embedding a document, before the job yields to others.
 const TURN: Duration = Duration::from_secs(10);
@@ -52,7 +53,7 @@ pub(crate) async fn failed(
 
 async fn fail(app: &App, document: &Document, error: (String, String)) -> Result<()> {
     let failed = Progress {
-        status: "error",
+        status: DocumentStatus::Error,
         error: Some(error),
         ..Progress::default()
     };
@@ -89,7 +90,7 @@ pub(crate) async fn ingest(
     app.embedder_of(&dataset.embedding_model).await?;
     let began = Instant::now();
     let parsing = Progress {
-        status: "parsing",
+        status: DocumentStatus::Parsing,
         ..Progress::default()
     };
     step(app, &document, &parsing).await?;
@@ -417,7 +418,7 @@ async fn embed(
     }
     if told {
         let embedding = Progress {
-            status: "embedding",
+            status: DocumentStatus::Embedding,
             chunks_total: Some(total),
             chunks_embedded: Some(done),
             ..Progress::default()
@@ -465,7 +466,7 @@ async fn embed(
         let last = done >= total;
         if !last && told {
             let progress = Progress {
-                status: "embedding",
+                status: DocumentStatus::Embedding,
                 chunks_embedded: Some(done),
                 ..Progress::default()
             };

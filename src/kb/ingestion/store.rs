@@ -8,6 +8,7 @@ use crate::db::{Tx, args};
 use crate::error::{Error, Result};
 use crate::events;
 use crate::jobs;
+use crate::kb::documents::DocumentStatus;
 use crate::kb::index_log::{self, Op};
 use crate::kb::{Chunk, Dataset, Document, builds, chunks, documents, edits};
 
@@ -72,9 +73,9 @@ pub(super) async fn exchange(
     let seq = index_log::append(&mut tx, &dataset.live_set, &ops).await?;
     let count = i64::try_from(prepared.chunks.len()).unwrap_or(i64::MAX);
     let status = if stage == Stage::Words {
-        "embedding"
+        DocumentStatus::Embedding
     } else {
-        "stored"
+        DocumentStatus::Stored
     };
     tx.execute(
         "UPDATE kb_documents SET status = $1, title = $2, url = $3, published_at = $4, engine = $5, warnings = $6, text_hash = $7, chunks_count = $8,

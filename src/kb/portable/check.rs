@@ -177,22 +177,11 @@ fn is_hash(text: &str) -> bool {
 }
 
 fn documents(source: &mut Source) -> Result<Vec<Document>> {
-    const STATES: [&str; 6] = [
-        "pending",
-        "parsing",
-        "embedding",
-        "stored",
-        "indexed",
-        "error",
-    ];
     let (mut documents, mut ids) = (Vec::<Document>::new(), HashSet::new());
     source.rows("documents.jsonl", |document: Document| {
         let wrong = |what: &str| Err(unreadable(&format!("document {}: {what}", document.id)));
         if !Clock::is_id(&document.id) || !ids.insert(document.id.clone()) {
             return wrong("its id is none, or there twice");
-        }
-        if !STATES.contains(&document.status.as_str()) {
-            return wrong("its status is unknown");
         }
         if !is_hash(&document.blob_hash)
             || document.text_hash.as_deref().is_some_and(|h| !is_hash(h))

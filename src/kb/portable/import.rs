@@ -16,6 +16,7 @@ use crate::auth::{Caller, Scope};
 use crate::db::{Tx, args};
 use crate::error::{Error, Kind, Result};
 use crate::kb::datasets::{self, ChunkSettings, Dataset, NewDataset};
+use crate::kb::documents::DocumentStatus;
 use crate::kb::edits::Edit;
 use crate::kb::embeddings;
 use crate::kb::index_log::{self, Op};
@@ -220,16 +221,16 @@ async fn store_rows(
             hidden.insert(document.id.clone());
         }
         let id = names.document(&document.id);
-        let finished = matches!(document.status.as_str(), "indexed" | "stored" | "error");
+        let finished = document.status.is_final() || document.status == DocumentStatus::Stored;
         if !finished {
             unfinished.push(id.clone());
         }
         let row = Document {
             parent_id: document.parent_id.as_deref().map(|p| names.document(p)),
-            status: if document.status == "indexed" {
-                "stored".to_owned()
+            status: if document.status == DocumentStatus::Indexed {
+                DocumentStatus::Stored
             } else {
-                document.status.clone()
+                document.status
             },
             id,
             tenant_id: tenant_id.to_owned(),

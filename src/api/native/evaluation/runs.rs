@@ -11,6 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::api::Service;
 use crate::api::native::wire::{Auth, Body, Fault, Path, Problem, Query};
 use crate::error::{Error, Result};
+use crate::evaluation::runs::RunStatus;
 use crate::evaluation::runs::{self, Calibration, Compared, Measured, Run, Summary};
 use crate::evaluation::sets;
 use crate::evaluation::tune::{self, Apply, Tuning};
@@ -64,7 +65,7 @@ impl TryFrom<Run> for RunRecord {
             } else {
                 serde_json::from_str(&run.measures)?
             },
-            status: run.status,
+            status: run.status.to_string(),
             error: run.error,
             queries: serde_json::from_str(&run.queries)?,
             id: run.id,
@@ -123,7 +124,7 @@ async fn answered(
 ) -> Result<(StatusCode, Json<RunRecord>)> {
     let limit = Duration::from_secs(seconds.unwrap_or(20).min(25));
     let run = runs::wait(&service.app, caller, run, limit).await?;
-    let status = if run.status == "queued" {
+    let status = if run.status == RunStatus::Queued {
         StatusCode::ACCEPTED
     } else {
         StatusCode::CREATED
