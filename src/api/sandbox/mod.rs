@@ -1,6 +1,6 @@
 //! The web page at `/sandbox`: files that the binary carries. The page calls the public API as any program does, with the cookie of its session.
 //!
-//! Nothing here is rendered: `web/index.html` is a shell, `web/app.js` finds the page of an address in `web/pages/`, and `web/dom.js` makes elements out of values,
+//! Nothing here is rendered: `web/index.html` is a shell, `web/app.js` finds the page of an address in `web/pages/`, and `web/lib/dom.js` makes elements out of values,
 //! so that no text ever becomes markup. The content security policy holds the page to that: no inline scripts, no other hosts, no strings as markup.
 
 use axum::Router;
@@ -50,7 +50,7 @@ fn file(path: &str, headers: &HeaderMap) -> Response {
     let Some(file) = Web::get(name) else {
         return refuse(
             "/sandbox",
-            Error::not_found("route_unknown", "the sandbox has no such file"),
+            Error::not_found("route_unknown", "file not found in the sandbox"),
         );
     };
     let tag = format!("\"{}\"", hex::encode(&file.metadata.sha256_hash()[..16]));

@@ -2,9 +2,23 @@
 // The shell: who is signed in, which page an address means, and what stands around it.
 
 import { get, over, post, call } from './lib/api.js';
-import { button, complain, failure, field, h, put } from './lib/dom.js';
+import { button, field } from './lib/controls.js';
+import { h, put } from './lib/dom.js';
+import { complain, failure } from './lib/messages.js';
 
-/** @typedef {{session: any, path: string[], query: URLSearchParams, signal: AbortSignal, inside: boolean, push: (address: string) => void, go: (address: string) => void, replace: (address: string) => void, title: (text: string) => void}} Context */
+/**
+ * What a page gets.
+ * @typedef {object} Context
+ * @property {any} session
+ * @property {string[]} path the parts of the address after the name of the page
+ * @property {URLSearchParams} query
+ * @property {AbortSignal} signal aborted when the page is left
+ * @property {boolean} inside whether the page was reached from another one of ours
+ * @property {(address: string) => void} push adds an entry to the history, without loading the page again
+ * @property {(address: string) => void} go opens another page
+ * @property {(address: string) => void} replace changes the address in place
+ * @property {(text: string) => void} title
+ */
 
 /** Pages by the first part of their address. */
 /** @type {Record<string, {title: string, load: () => Promise<{page: (context: Context) => Promise<any> | any}>, hidden?: boolean}>} */
@@ -40,9 +54,20 @@ function header() {
   const next = themes[(themes.indexOf(theme()) + 1) % themes.length];
   put(head,
     h('a', { class: 'brand', href: '/sandbox' }, h('img', { src: '/sandbox/icon.svg', alt: '', width: 26, height: 26 }), 'Cairn'),
-    session && h('nav', { 'aria-label': 'Pages' }, Object.entries(PAGES).filter(([, p]) => !p.hidden).map(([name, p]) => h('a', { href: name ? `/sandbox/${name}` : '/sandbox', 'aria-current': name === at ? 'page' : null }, p.title))),
+    session && h('nav', { 'aria-label': 'Pages' }, Object.entries(PAGES).filter(([, p]) => !p.hidden).map(([name, p]) =>
+      h('a', { href: name ? `/sandbox/${name}` : '/sandbox', 'aria-current': name === at ? 'page' : null }, p.title))),
     h('div', { class: 'end' },
-      h('button', { type: 'button', class: 'plain', 'aria-label': `Theme: ${theme()}; switch to ${next}`, title: `Theme: ${theme()}`, onclick: () => { localStorage.setItem('cairn.theme', next); wear(); header(); } }, { auto: '◐', light: '☀', dark: '☾' }[/** @type {'auto'} */ (theme())]),
+      h('button', {
+        type: 'button',
+        class: 'plain',
+        'aria-label': `Theme: ${theme()}; switch to ${next}`,
+        title: `Theme: ${theme()}`,
+        onclick: () => {
+          localStorage.setItem('cairn.theme', next);
+          wear();
+          header();
+        },
+      }, { auto: '◐', light: '☀', dark: '☾' }[/** @type {'auto'} */ (theme())]),
       session && h('a', { href: '/docs' }, 'API'),
       session && button('Sign out', async () => {
         await call('DELETE', '/kb/v1/session').catch((error) => {
@@ -131,7 +156,9 @@ function signIn() {
     }
   } }, h('h1', null, 'Sign in'), field('API key', key, 'Exchanged for an HttpOnly session cookie. The key itself is not stored.'), said,
   h('p', { class: 'row' }, h('button', { class: 'primary' }, 'Sign in')),
-  h('p', { class: 'quiet' }, 'No key? ', h('code', null, 'cairn sandbox'), ' prints a one-time sign-in link. ', h('code', null, 'cairn serve'), ' also prints one at startup.'));
+  h('p', { class: 'quiet' },
+    'No key? ', h('code', null, 'cairn sandbox'), ' prints a one-time sign-in link. ',
+    h('code', null, 'cairn serve'), ' also prints one at startup.'));
   return form;
 }
 
@@ -160,7 +187,8 @@ async function start() {
 // Links of this page change its content; everything else is left to the browser.
 document.addEventListener('click', (event) => {
   const link = event.target instanceof Element ? event.target.closest('a') : null;
-  if (!link || event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || link.target || link.hasAttribute('download')) return;
+  if (!link || event.defaultPrevented || event.button !== 0 || link.target || link.hasAttribute('download')) return;
+  if (event.metaKey || event.ctrlKey || event.shiftKey) return;
   const url = new URL(link.href);
   if (url.origin !== location.origin || !/^\/sandbox(\/|$)/.test(url.pathname) || url.hash) return;
   event.preventDefault();

@@ -81,7 +81,8 @@ export async function all(path, signal, each) {
 }
 
 /**
- * Events as they happen, until the signal. A connection that breaks is made again, and `again` is called, since something may have been missed.
+ * Events as they happen, until the signal. A connection that breaks is made again, and `again` is called, since something may
+ * have been missed.
  * @param {{topics: string[], datasetId?: string}} wanted
  * @param {AbortSignal} signal
  * @param {(topic: string, event: any) => void} on
@@ -96,7 +97,9 @@ export function events(wanted, signal, on, again) {
   const open = () => {
     if (signal.aborted) return;
     source = new EventSource(`/kb/v1/events?${query}`);
-    for (const topic of wanted.topics) source.addEventListener(topic, (/** @type {any} */ e) => !signal.aborted && on(topic, JSON.parse(e.data)));
+    for (const topic of wanted.topics) {
+      source.addEventListener(topic, (/** @type {any} */ e) => !signal.aborted && on(topic, JSON.parse(e.data)));
+    }
     source.addEventListener('open', () => { pause = 1000; });
     source.addEventListener('error', () => {
       // After an answer that is an error the browser gives up; after a broken connection it does not.

@@ -1,26 +1,51 @@
 // @ts-check
 // The blend of the two raw lists, as `src/search/blend.rs` has it: what the sliders try without asking the server.
 
-/** @typedef {{chunkId: string, datasetId: string, fileId: string, cosine: number | null, bm25: number | null, vectorRank: number | null, keywordRank: number | null, [name: string]: any}} Candidate */
-/** @typedef {{datasetId: string, bm25Bound: number, alpha: number, alphaReason: string, usualAlpha: number, usualMinScore: number, alwaysWords: boolean}} Of */
-/** @typedef {{candidate: Candidate, score: number, vector: number | null, keyword: number | null, vectorWeight: number, keywordWeight: number, least: number}} Blended */
+/**
+ * @typedef {{
+ *   chunkId: string, datasetId: string, fileId: string, cosine: number | null, bm25: number | null,
+ *   vectorRank: number | null, keywordRank: number | null, [name: string]: any,
+ * }} Candidate
+ */
+/**
+ * @typedef {{
+ *   datasetId: string, bm25Bound: number, alpha: number, alphaReason: string, usualAlpha: number, usualMinScore: number,
+ *   alwaysWords: boolean,
+ * }} Of
+ */
+/**
+ * @typedef {{
+ *   candidate: Candidate, score: number, vector: number | null, keyword: number | null, vectorWeight: number,
+ *   keywordWeight: number, least: number,
+ * }} Blended
+ */
 
 const K = 60;
 const clamp = (/** @type {number} */ x) => Math.max(0, Math.min(1, x));
 
 /**
  * @param {{datasets: Of[], candidates: Candidate[]}} pool
- * @param {{alpha: number | null, minScore: number | null, fusion: string, perDocument?: number | null}} settings null takes what the search has
+ * @param {{alpha: number | null, minScore: number | null, fusion: string, perDocument?: number | null}} settings
+ *   null takes what the search has
  * @returns {Blended[]} best first, those below the threshold left out
  */
 export function blend(pool, settings) {
-  const of = new Map(pool.datasets.map((d) => [d.datasetId, { ...d, used: settings.alpha ?? d.usualAlpha, least: settings.minScore ?? d.usualMinScore }]));
+  const of = new Map(pool.datasets.map((d) => {
+    const [used, least] = [settings.alpha ?? d.usualAlpha, settings.minScore ?? d.usualMinScore];
+    return [d.datasetId, { ...d, used, least }];
+  }));
   // What a search with these weights would ask: one that gives one side everything leaves the other list out.
   const asked = pool.candidates.flatMap((candidate) => {
     const dataset = of.get(candidate.datasetId);
     if (!dataset) return [];
-    const [words, meaning] = [dataset.used < 1 || settings.fusion === 'rrf' || dataset.alwaysWords, dataset.used > 0];
-    const raw = { cosine: meaning ? candidate.cosine ?? null : null, vectorRank: meaning ? candidate.vectorRank ?? null : null, bm25: words ? candidate.bm25 ?? null : null, keywordRank: words ? candidate.keywordRank ?? null : null };
+    const words = dataset.used < 1 || settings.fusion === 'rrf' || dataset.alwaysWords;
+    const meaning = dataset.used > 0;
+    const raw = {
+      cosine: meaning ? candidate.cosine ?? null : null,
+      vectorRank: meaning ? candidate.vectorRank ?? null : null,
+      bm25: words ? candidate.bm25 ?? null : null,
+      keywordRank: words ? candidate.keywordRank ?? null : null,
+    };
     return raw.vectorRank || raw.keywordRank ? [{ candidate, dataset, raw }] : [];
   });
   const range = (/** @type {'cosine' | 'bm25'} */ value, /** @type {'vectorRank' | 'keywordRank'} */ rank) => {
@@ -31,8 +56,14 @@ export function blend(pool, settings) {
     }
     return limits;
   };
-  const spread = settings.fusion === 'minmax' ? { cosine: range('cosine', 'vectorRank'), bm25: range('bm25', 'keywordRank') } : null;
-  const scaled = (/** @type {number | null} */ value, /** @type {number | null} */ rank, /** @type {number[] | null} */ limits) => {
+  const spread = settings.fusion === 'minmax'
+    ? { cosine: range('cosine', 'vectorRank'), bm25: range('bm25', 'keywordRank') }
+    : null;
+  const scaled = (
+    /** @type {number | null} */ value,
+    /** @type {number | null} */ rank,
+    /** @type {number[] | null} */ limits,
+  ) => {
     if (value === null || !rank || !limits) return 0;
     return limits[1] > limits[0] ? (value - limits[0]) / (limits[1] - limits[0]) : 1;
   };
@@ -56,7 +87,9 @@ export function blend(pool, settings) {
       if (vector === null) weights = [0, keyword === null ? 0 : 1];
       else if (keyword === null) weights = [1, 0];
     }
-    return { candidate, vector, keyword, vectorWeight: weights[0], keywordWeight: weights[1], least: dataset.least, score: weights[0] * (vector ?? 0) + weights[1] * (keyword ?? 0) };
+    const [vectorWeight, keywordWeight] = weights;
+    const score = vectorWeight * (vector ?? 0) + keywordWeight * (keyword ?? 0);
+    return { candidate, vector, keyword, vectorWeight, keywordWeight, least: dataset.least, score };
   }).filter((b) => b.score >= b.least);
   kept.sort((a, b) => b.score - a.score || (a.candidate.chunkId < b.candidate.chunkId ? -1 : 1));
   if (!settings.perDocument) return kept;

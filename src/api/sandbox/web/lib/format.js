@@ -25,7 +25,10 @@ export function bytes(n) {
 }
 
 /** @param {number} seconds */
-export const duration = (seconds) => (seconds < 90 ? `${Math.round(seconds)} s` : seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`);
+export function duration(seconds) {
+  if (seconds < 90) return `${Math.round(seconds)} s`;
+  return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${(seconds / 3600).toFixed(1)} h`;
+}
 
 const relative = new Intl.RelativeTimeFormat('en', { numeric: 'auto' });
 /**
@@ -37,16 +40,25 @@ export function ago(time) {
   const then = new Date(time);
   const seconds = (then.getTime() - Date.now()) / 1000;
   /** @type {[number, Intl.RelativeTimeFormatUnit][]} */
-  const steps = [[60, 'second'], [3600, 'minute'], [86400, 'hour'], [2592000, 'day'], [31536000, 'month'], [Infinity, 'year']];
+  const steps = [
+    [60, 'second'], [3600, 'minute'], [86400, 'hour'], [2592000, 'day'], [31536000, 'month'], [Infinity, 'year'],
+  ];
   let unit = 1;
   for (const [limit, name] of steps) {
-    if (Math.abs(seconds) < limit) return h('time', { datetime: time, title: then.toLocaleString() }, relative.format(Math.round(seconds / unit), name));
+    if (Math.abs(seconds) < limit) {
+      const title = then.toLocaleString();
+      return h('time', { datetime: time, title }, relative.format(Math.round(seconds / unit), name));
+    }
     unit = limit;
   }
   return time;
 }
 
 /** @type {Record<string, string>} */
-const KINDS = { indexed: 'good', completed: 'good', succeeded: 'good', done: 'good', live: 'good', active: 'good', failed: 'bad', error: 'bad', refused: 'bad', dead: 'bad', parsing: 'busy', embedding: 'busy', running: 'busy', building: 'busy', queued: 'busy', pending: 'busy', waiting: 'busy' };
+const KINDS = {
+  indexed: 'good', completed: 'good', succeeded: 'good', done: 'good', live: 'good', active: 'good',
+  failed: 'bad', error: 'bad', refused: 'bad', dead: 'bad',
+  parsing: 'busy', embedding: 'busy', running: 'busy', building: 'busy', queued: 'busy', pending: 'busy', waiting: 'busy',
+};
 /** @param {string} state */
 export const badge = (state) => h('span', { class: `badge ${KINDS[state] ?? ''}` }, state);

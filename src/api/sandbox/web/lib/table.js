@@ -59,7 +59,9 @@ export function grid(label, columns, key) {
       const item = shown[i];
       const known = drawn.get(key(item));
       // What has the focus stays the same element as long as nothing about it has changed.
-      const row = known && known.item === item ? known.row : h('div', { class: 'grid-row', role: 'row' }, columns.map((c) => h('div', { role: 'cell' }, c.cell(item))));
+      const row = known && known.item === item
+        ? known.row
+        : h('div', { class: 'grid-row', role: 'row' }, columns.map((c) => h('div', { role: 'cell' }, c.cell(item))));
       row.style.top = `${i * HEIGHT}px`;
       row.setAttribute('aria-rowindex', String(i + 2));
       next.set(key(item), { item, row });

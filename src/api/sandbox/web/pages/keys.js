@@ -2,10 +2,26 @@
 // API keys: made with the rights they need, shown once, ended at once.
 
 import { all, call, datasets as load, post } from '../lib/api.js';
-import { button, dialog, field, form, h, put, table, toast } from '../lib/dom.js';
+import { button, field, form, table } from '../lib/controls.js';
+import { h, put } from '../lib/dom.js';
 import { ago, badge } from '../lib/format.js';
+import { dialog, toast } from '../lib/messages.js';
 
-const SCOPES = [['kb:search', 'search'], ['kb:read', 'search and read documents'], ['kb:write', 'upload, change, delete'], ['knowledge:*', 'create and read findings'], ['data:*', 'folders and rows'], ['projects:*', 'projects and tasks'], ['sales:*', 'campaigns and leads'], ['crm:*', 'contacts, deals, invoices'], ['support:*', 'tickets'], ['cms:*', 'content'], ['system:read', 'metrics'], ['keys:manage', 'create and revoke keys'], ['admin', 'full access']];
+const SCOPES = [
+  ['kb:search', 'search'],
+  ['kb:read', 'search and read documents'],
+  ['kb:write', 'upload, change, delete'],
+  ['knowledge:*', 'create and read findings'],
+  ['data:*', 'folders and rows'],
+  ['projects:*', 'projects and tasks'],
+  ['sales:*', 'campaigns and leads'],
+  ['crm:*', 'contacts, deals, invoices'],
+  ['support:*', 'tickets'],
+  ['cms:*', 'content'],
+  ['system:read', 'metrics'],
+  ['keys:manage', 'create and revoke keys'],
+  ['admin', 'full access'],
+];
 
 /** @param {any} key */
 const isOver = (key) => key.revokedOn || (key.expiresOn && new Date(key.expiresOn) < new Date());
@@ -27,13 +43,22 @@ export async function page({ signal }) {
     keys.reverse();
     put(out, table('Keys', ['Name', 'Prefix', 'Scopes', 'Datasets', 'Last used', 'Expires', 'State', ''], keys.map((key) => {
       const over = isOver(key);
-      return [key.name, h('code', null, `${key.hint}…`), key.scopes.join(', '), key.datasetIds ? key.datasetIds.map((/** @type {string} */ id) => datasets.find((d) => d.id === id)?.name ?? id).join(', ') : 'all', ago(key.lastUsedOn), ago(key.expiresOn), badge(key.revokedOn ? 'revoked' : over ? 'expired' : 'active'),
+      const nameOf = (/** @type {string} */ id) => datasets.find((d) => d.id === id)?.name ?? id;
+      return [
+        key.name,
+        h('code', null, `${key.hint}…`),
+        key.scopes.join(', '),
+        key.datasetIds ? key.datasetIds.map(nameOf).join(', ') : 'all',
+        ago(key.lastUsedOn),
+        ago(key.expiresOn),
+        badge(key.revokedOn ? 'revoked' : over ? 'expired' : 'active'),
         !over && button('Revoke', async () => {
           const children = madeBy(keys, key.id).filter((k) => !isOver(k));
           const too = h('input', { type: 'checkbox', checked: true });
           const sure = await dialog('Revoke key', (close) => form(async () => close(true),
             h('p', null, `Requests with “${key.name}” will be rejected immediately.`),
-            children.length > 0 && h('p', null, h('label', { class: 'check' }, too, ` Also revoke the keys it created: ${children.map((k) => k.name).join(', ')}`)),
+            children.length > 0 && h('p', null, h('label', { class: 'check' },
+              too, ` Also revoke the keys it created: ${children.map((k) => k.name).join(', ')}`)),
             h('p', { class: 'row end' }, button('Cancel', () => close(false)), h('button', { class: 'danger' }, 'Revoke'))));
           if (!sure) return;
           await call('DELETE', `/kb/v1/keys/${key.id}${children.length > 0 && too.checked ? '?children=true' : ''}`);
@@ -43,17 +68,43 @@ export async function page({ signal }) {
   };
   const create = async () => {
     const name = h('input', { required: true, maxlength: 200 });
-    const scopes = SCOPES.map(([scope, said]) => /** @type {const} */ ([scope, h('input', { type: 'checkbox', value: scope, checked: scope === 'kb:read' }), said]));
+    const scopes = SCOPES.map(([scope, said]) => {
+      const box = h('input', { type: 'checkbox', value: scope, checked: scope === 'kb:read' });
+      return /** @type {const} */ ([scope, box, said]);
+    });
     const sets = datasets.map((d) => /** @type {const} */ ([d, h('input', { type: 'checkbox', value: d.id })]));
     const expires = h('input', { type: 'date' });
     const rate = h('input', { type: 'number', min: 1, placeholder: 'server default' });
     const made = await dialog('New key', (close) => form(async () => {
       const own = sets.filter(([, box]) => box.checked).map(([d]) => d.id);
-      close(await post('/kb/v1/keys', { name: name.value, scopes: scopes.filter(([, box]) => box.checked).map(([scope]) => scope), datasetIds: own.length ? own : undefined, expiresOn: expires.value ? `${expires.value}T00:00:00Z` : undefined, ratePerMinute: rate.value ? Number(rate.value) : undefined }));
-    }, field('Name', name, 'for example, the client that uses the key'), h('fieldset', null, h('legend', null, 'Scopes'), scopes.map(([scope, box, said]) => h('p', null, h('label', { class: 'check' }, box, h('code', null, scope), ` ${said}`)))),
-    h('details', null, h('summary', null, 'Restrict to datasets'), sets.map(([d, box]) => h('p', null, h('label', { class: 'check' }, box, d.name)))), field('Expires on', expires), field('Requests per minute', rate), h('p', { class: 'row end' }, h('button', { class: 'primary' }, 'Create'))));
+      close(await post('/kb/v1/keys', {
+        name: name.value,
+        scopes: scopes.filter(([, box]) => box.checked).map(([scope]) => scope),
+        datasetIds: own.length ? own : undefined,
+        expiresOn: expires.value ? `${expires.value}T00:00:00Z` : undefined,
+        ratePerMinute: rate.value ? Number(rate.value) : undefined,
+      }));
+    },
+    field('Name', name, 'for example, the client that uses the key'),
+    h('fieldset', null,
+      h('legend', null, 'Scopes'),
+      scopes.map(([scope, box, said]) => h('p', null, h('label', { class: 'check' }, box, h('code', null, scope), ` ${said}`)))),
+    h('details', null,
+      h('summary', null, 'Restrict to datasets'),
+      sets.map(([d, box]) => h('p', null, h('label', { class: 'check' }, box, d.name)))),
+    field('Expires on', expires),
+    field('Requests per minute', rate),
+    h('p', { class: 'row end' }, h('button', { class: 'primary' }, 'Create'))));
     if (!made) return;
-    await dialog('New API key', () => [h('p', null, 'Copy the key and store it securely. It will not be shown again.'), h('pre', { tabindex: '0' }, made.key), button('Copy', async () => { await navigator.clipboard.writeText(made.key); toast('Copied.'); }, { class: 'primary' })]);
+    const copy = async () => {
+      await navigator.clipboard.writeText(made.key);
+      toast('Copied.');
+    };
+    await dialog('New API key', () => [
+      h('p', null, 'Copy the key and store it securely. It will not be shown again.'),
+      h('pre', { tabindex: '0' }, made.key),
+      button('Copy', copy, { class: 'primary' }),
+    ]);
     await draw();
   };
   await draw();

@@ -2,8 +2,10 @@
 // What there is, and what goes on at this moment.
 
 import { calmly, datasets, events, get, post, raw } from '../lib/api.js';
-import { button, complain, dialog, field, form, h, put, table } from '../lib/dom.js';
+import { button, field, form, table } from '../lib/controls.js';
+import { h, put } from '../lib/dom.js';
 import { ago, badge, bytes, count, counted } from '../lib/format.js';
+import { complain, dialog } from '../lib/messages.js';
 
 /** @param {import('../app.js').Context} context */
 export async function page({ session, signal, go }) {
@@ -13,13 +15,22 @@ export async function page({ session, signal, go }) {
 
   const draw = async () => {
     const [sets, settings] = await Promise.all([datasets(signal, true), get('/kb/v1/settings', signal)]);
-    put(state, `Cairn ${settings.version} · ${settings.embeddingModel} (${settings.vectorSize} dimensions) · ${settings.database}, ${settings.vectorStore} vectors`);
+    const model = `${settings.embeddingModel} (${settings.vectorSize} dimensions)`;
+    put(state, `Cairn ${settings.version} · ${model} · ${settings.database}, ${settings.vectorStore} vectors`);
     put(list, sets.map((set) => h('section', { class: 'card' },
       h('h2', null, h('a', { href: `/sandbox/datasets/${set.id}` }, set.name), ' ', badge(set.status)),
       set.description && h('p', { class: 'quiet' }, set.description),
-      h('p', null, counted(set.totalFiles, 'document'), ' · ', counted(set.totalChunks, 'chunk'), ' · ', bytes(set.sizeBytes), set.filesFailed > 0 && [' · ', h('span', { class: 'badge bad' }, `${set.filesFailed} failed`)], h('br'), h('small', null, set.embeddingModel, set.changedOn ? [' · updated ', ago(set.changedOn)] : ' · empty')),
-      h('p', { class: 'row' }, h('a', { class: 'button', href: `/sandbox/search?dataset=${set.id}` }, 'Search'), h('a', { class: 'button', href: `/sandbox/datasets/${set.id}` }, 'Files')))),
-    sets.length === 0 && h('section', { class: 'card' }, h('h2', null, 'No datasets yet'), h('p', null, 'A dataset is a searchable collection of documents. Create one, then upload files.'),
+      h('p', null,
+        counted(set.totalFiles, 'document'), ' · ', counted(set.totalChunks, 'chunk'), ' · ', bytes(set.sizeBytes),
+        set.filesFailed > 0 && [' · ', h('span', { class: 'badge bad' }, `${set.filesFailed} failed`)],
+        h('br'),
+        h('small', null, set.embeddingModel, set.changedOn ? [' · updated ', ago(set.changedOn)] : ' · empty')),
+      h('p', { class: 'row' },
+        h('a', { class: 'button', href: `/sandbox/search?dataset=${set.id}` }, 'Search'),
+        h('a', { class: 'button', href: `/sandbox/datasets/${set.id}` }, 'Files')))),
+    sets.length === 0 && h('section', { class: 'card' },
+      h('h2', null, 'No datasets yet'),
+      h('p', null, 'A dataset is a searchable collection of documents. Create one, then upload files.'),
       h('p', null, button('Create dataset', create, { class: 'primary' }))));
   };
 
@@ -28,15 +39,22 @@ export async function page({ session, signal, go }) {
       put(running, h('p', { class: 'quiet' }, 'Jobs are not available to keys restricted to datasets.'));
       return;
     }
-    const open = (await Promise.all(['running', 'queued'].map((status) => get(`/kb/v1/jobs?status=${status}&limit=20`, signal)))).flatMap((p) => p.data);
-    put(running, open.length === 0 ? h('p', { class: 'quiet' }, 'No jobs are running.') : table('Jobs', ['Job', 'State', 'Since'], open.slice(0, 10).map((job) => [job.kind.replaceAll('_', ' '), badge(job.status), ago(job.createdOn)])),
+    const lists = ['running', 'queued'].map((status) => get(`/kb/v1/jobs?status=${status}&limit=20`, signal));
+    const open = (await Promise.all(lists)).flatMap((p) => p.data);
+    const rows = open.slice(0, 10).map((job) => [job.kind.replaceAll('_', ' '), badge(job.status), ago(job.createdOn)]);
+    put(running,
+      open.length === 0 ? h('p', { class: 'quiet' }, 'No jobs are running.') : table('Jobs', ['Job', 'State', 'Since'], rows),
       h('p', null, h('a', { href: '/sandbox/jobs' }, 'All jobs and dead letters')));
   };
 
   const create = async () => {
     const name = h('input', { required: true, maxlength: 200 });
     const description = h('input', {});
-    const made = await dialog('New dataset', (close) => form(async () => close(await post('/kb/v1/datasets', { name: name.value, description: description.value || undefined })), field('Name', name), field('Description', description), h('p', { class: 'row end' }, h('button', { class: 'primary' }, 'Create'))));
+    const work = () => post('/kb/v1/datasets', { name: name.value, description: description.value || undefined });
+    const made = await dialog('New dataset', (close) => form(async () => close(await work()),
+      field('Name', name),
+      field('Description', description),
+      h('p', { class: 'row end' }, h('button', { class: 'primary' }, 'Create'))));
     if (made) go(`/sandbox/datasets/${made.id}`);
   };
 
@@ -52,7 +70,11 @@ export async function page({ session, signal, go }) {
     }
     const gap = value('cairn_index_drift_entries');
     const lag = value('cairn_index_lag_entries');
-    put(health, h('span', { class: gap === 0 ? 'badge good' : 'badge bad' }, gap === 0 ? 'in sync' : 'out of sync'), ` Index drift ${count(gap)}`, gap === 0 ? ': both indexes match the database.' : ': run “cairn doctor --repair”.', lag > 0 && ` ${counted(lag, 'entry', 'entries')} of the index log not yet applied.`);
+    put(health,
+      h('span', { class: gap === 0 ? 'badge good' : 'badge bad' }, gap === 0 ? 'in sync' : 'out of sync'),
+      ` Index drift ${count(gap)}`,
+      gap === 0 ? ': both indexes match the database.' : ': run “cairn doctor --repair”.',
+      lag > 0 && ` ${counted(lag, 'entry', 'entries')} of the index log not yet applied.`);
   };
 
   await Promise.all([draw(), jobs()]);
@@ -60,7 +82,9 @@ export async function page({ session, signal, go }) {
   const again = calmly(() => Promise.all([draw(), jobs()]).catch(complain), 800);
   events({ topics: ['document_changed', 'document_deleted', 'dataset_changed', 'dataset_deleted', 'crawl_changed'] }, signal, again, again);
   return [
-    h('div', { class: 'top' }, h('div', null, h('h1', null, session.tenant === 'default' ? 'Datasets' : `Datasets of ${session.tenant}`), state), button('New dataset', create, { class: 'primary' })),
+    h('div', { class: 'top' },
+      h('div', null, h('h1', null, session.tenant === 'default' ? 'Datasets' : `Datasets of ${session.tenant}`), state),
+      button('New dataset', create, { class: 'primary' })),
     health, list, h('h2', null, 'Running jobs'), running,
   ];
 }

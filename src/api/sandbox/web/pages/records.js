@@ -2,8 +2,10 @@
 // What agents and services have written: findings, folders, projects, sales, and the workspace's contacts, deals, tickets, content.
 
 import { datasets as load, get, post } from '../lib/api.js';
-import { button, complain, dialog, h, latest, put, select, table } from '../lib/dom.js';
+import { button, latest, select, table } from '../lib/controls.js';
+import { h, put } from '../lib/dom.js';
 import { ago, counted } from '../lib/format.js';
+import { complain, dialog } from '../lib/messages.js';
 
 /** Where each kind is listed; `words` tells whether the list can be searched. */
 /** @type {Record<string, {title: string, path: string, words?: boolean, shelf?: string}>} */
@@ -14,7 +16,19 @@ const KINDS = {
   plans: { title: 'Business plans', path: '/protected/business-plans' },
   campaigns: { title: 'Campaigns', path: '/protected/sales/campaigns' },
   tasks_of_agents: { title: 'Agent tasks', path: '/kb/v1/agent-tasks' },
-  ...Object.fromEntries([['contacts', 'Contacts'], ['companies', 'Companies'], ['leads', 'Leads'], ['deals', 'Deals'], ['invoices', 'Invoices'], ['tasks', 'Tasks'], ['activities', 'Activities'], ['support/tickets', 'Tickets'], ['cms/entries', 'Content'], ['marketing/posts', 'Posts'], ['assets', 'Assets']].map(([path, title]) => [path, { title, path: `/v1/${path}`, words: true }])),
+  ...Object.fromEntries([
+    ['contacts', 'Contacts'],
+    ['companies', 'Companies'],
+    ['leads', 'Leads'],
+    ['deals', 'Deals'],
+    ['invoices', 'Invoices'],
+    ['tasks', 'Tasks'],
+    ['activities', 'Activities'],
+    ['support/tickets', 'Tickets'],
+    ['cms/entries', 'Content'],
+    ['marketing/posts', 'Posts'],
+    ['assets', 'Assets'],
+  ].map(([path, title]) => [path, { title, path: `/v1/${path}`, words: true }])),
 };
 
 const NAMES = ['title', 'name', 'subject', 'summary', 'dataTitle', 'file_name', 'number'];
@@ -31,7 +45,10 @@ export async function page({ query, signal, replace }) {
   const datasets = await load(signal);
 
   /** A search of everything for what a record says. @param {any} record */
-  const found = (record) => `/sandbox/search?${new URLSearchParams({ q: named(record).slice(0, 300), lane: JSON.stringify({ datasetIds: datasets.map((d) => d.id).slice(0, 20), syntax: 'plain' }) })}`;
+  const found = (record) => {
+    const lane = JSON.stringify({ datasetIds: datasets.map((d) => d.id).slice(0, 20), syntax: 'plain' });
+    return `/sandbox/search?${new URLSearchParams({ q: named(record).slice(0, 300), lane })}`;
+  };
 
   const open = async (/** @type {any} */ record) => {
     const rows = h('div');
@@ -39,7 +56,8 @@ export async function page({ query, signal, replace }) {
     const field = (/** @type {any} */ v) => (v !== null && typeof v === 'object' ? h('code', null, JSON.stringify(v)) : String(v));
     await dialog(named(record), () => [
       h('p', null, h('a', { href: found(record), onclick: () => document.querySelector('dialog')?.close() }, 'Find in search')),
-      h('dl', { class: 'facts' }, Object.entries(record).filter(([, v]) => v !== null && v !== '').map(([name, value]) => [h('dt', null, name), h('dd', null, field(value))])),
+      h('dl', { class: 'facts' }, Object.entries(record).filter(([, v]) => v !== null && v !== '').map(([name, value]) =>
+        [h('dt', null, name), h('dd', null, field(value))])),
       isFolder && button('Rows', async () => {
         const answer = await post(`/protected/data/folders/${identity(record)}/query`, { limit: 100, count: true }, signal);
         const list = answer.data?.rows ?? answer.rows ?? answer.data ?? [];
@@ -51,16 +69,53 @@ export async function page({ query, signal, replace }) {
     const about = KINDS[kind];
     words.disabled = !about.words;
     replace(`/sandbox/records?${new URLSearchParams({ kind, ...(words.value && about.words && { q: words.value }) })}`);
-    const asked = new URLSearchParams(kind === 'tasks_of_agents' ? {} : { limit: '50', ...(about.words && words.value && { query: words.value }), ...(cursor && { cursor }), ...(number > 1 && { page: String(number) }) });
+    const asked = new URLSearchParams(kind === 'tasks_of_agents' ? {} : {
+      limit: '50',
+      ...(about.words && words.value && { query: words.value }),
+      ...(cursor && { cursor }),
+      ...(number > 1 && { page: String(number) }),
+    });
     const answer = await get(`${about.path}?${asked}`, signal);
     if (!isLast()) return;
-    const list = Array.isArray(answer.data) ? answer.data : answer.data?.items ?? answer.items ?? Object.values(answer.data ?? {}).find(Array.isArray) ?? [];
+    const inside = () => answer.data?.items ?? answer.items ?? Object.values(answer.data ?? {}).find(Array.isArray) ?? [];
+    const list = Array.isArray(answer.data) ? answer.data : inside();
     const next = answer.next_cursor ?? answer.pagination?.nextCursor;
     const { pages = 1, total } = answer.pagination ?? {};
-    put(out, table(about.title, ['Name', 'State', 'Created', 'Updated', ''], list.map((/** @type {any} */ r) => [named(r), r.status ?? r.stage ?? '', ago(r.created_at ?? r.createdAt ?? r.createdOn), ago(r.updated_at ?? r.updatedAt ?? r.updatedOn), h('div', { class: 'row' }, button('Open', () => open(r), { class: 'small', 'aria-label': `Open ${named(r)}` }), h('a', { class: 'button small', href: found(r) }, 'Find in search'))]), 'No records yet.'),
-      h('p', { class: 'quiet' }, total === undefined ? counted(list.length, 'record') : `${counted(total, 'record')}, page ${number} of ${Math.max(pages, 1)}`), next && button('Next page', () => draw(next)), number > 1 && button('Previous page', () => draw('', number - 1)), number < pages && button('Next page', () => draw('', number + 1)));
+    const rows = list.map((/** @type {any} */ r) => [
+      named(r),
+      r.status ?? r.stage ?? '',
+      ago(r.created_at ?? r.createdAt ?? r.createdOn),
+      ago(r.updated_at ?? r.updatedAt ?? r.updatedOn),
+      h('div', { class: 'row' },
+        button('Open', () => open(r), { class: 'small', 'aria-label': `Open ${named(r)}` }),
+        h('a', { class: 'button small', href: found(r) }, 'Find in search')),
+    ]);
+    const pageOf = total === undefined ? '' : `, page ${number} of ${Math.max(pages, 1)}`;
+    put(out,
+      table(about.title, ['Name', 'State', 'Created', 'Updated', ''], rows, 'No records yet.'),
+      h('p', { class: 'quiet' }, `${counted(total === undefined ? list.length : total, 'record')}${pageOf}`),
+      next && button('Next page', () => draw(next)),
+      number > 1 && button('Previous page', () => draw('', number - 1)),
+      number < pages && button('Next page', () => draw('', number + 1)));
   });
   await draw();
-  return [h('div', { class: 'top' }, h('h1', null, 'Records'), h('form', { class: 'row', onsubmit: (/** @type {Event} */ e) => { e.preventDefault(); draw().catch(complain); } }, h('label', { class: 'check' }, h('span', { class: 'unseen' }, 'Kind'), select(Object.entries(KINDS).map(([name, k]) => [name, k.title]), kind, (v) => { kind = v; draw().catch(complain); })), words, h('button', null, 'Filter'))),
-    h('p', { class: 'quiet' }, 'Records written by agents and other services. Their text is searchable by callers with read access.'), out];
+  const send = (/** @type {Event} */ e) => {
+    e.preventDefault();
+    draw().catch(complain);
+  };
+  const choice = select(Object.entries(KINDS).map(([name, k]) => [name, k.title]), kind, (v) => {
+    kind = v;
+    draw().catch(complain);
+  });
+  const hint = 'Records written by agents and other services. Their text is searchable by callers with read access.';
+  return [
+    h('div', { class: 'top' },
+      h('h1', null, 'Records'),
+      h('form', { class: 'row', onsubmit: send },
+        h('label', { class: 'check' }, h('span', { class: 'unseen' }, 'Kind'), choice),
+        words,
+        h('button', null, 'Filter'))),
+    h('p', { class: 'quiet' }, hint),
+    out,
+  ];
 }

@@ -1,52 +1,36 @@
 // @ts-check
-// A hit, and why it is one.
+// A hit as an element: title, score, explanation, text, labels and neighbours.
 
 import { get } from '../lib/api.js';
-import { button, h, marked, put } from '../lib/dom.js';
-import { score } from '../lib/format.js';
-import { waterfall } from '../lib/chart.js';
+import { button } from '../lib/controls.js';
+import { h, marked, put } from '../lib/dom.js';
+import { explanation } from './explanation.js';
 
-/**
- * @typedef {{chunkId: string, fileId: string, datasetId: string, fileName: string, title: string | null, headingPath: string[], page: string | number | null, start: number,
- *   score: number, vector: number | null, keyword: number | null, vectorWeight: number, keywordWeight: number, cosine: number | null, bm25: number | null, bound: number,
- *   vectorRank: number | null, keywordRank: number | null, full: any | null, preview: string, minScore: number}} Hit
- */
+/** @typedef {import('./ranking.js').Hit} Hit */
 
-/** A hit of an answer of the API. @param {any} result @param {number} minScore @returns {Hit} */
-export function fromResult(result, minScore) {
-  const e = result.explain ?? {};
-  return {
-    chunkId: result.chunkId, fileId: result.fileId, datasetId: result.datasetId, fileName: result.fileName, title: result.title, headingPath: result.headingPath,
-    page: result.metadata?.pageLabel ?? result.metadata?.pageNumber ?? null, start: result.start, score: result.score, vector: e.vectorScore ?? null, keyword: e.keywordScore ?? null,
-    vectorWeight: e.vectorWeight ?? 0, keywordWeight: e.keywordWeight ?? 0, cosine: e.cosine ?? null, bm25: e.bm25 ?? null, bound: e.bm25Bound ?? 0,
-    vectorRank: e.vectorRank ?? null, keywordRank: e.keywordRank ?? null, full: result, preview: '', minScore,
-  };
-}
+/** The grades of a label, with their names. */
+const GRADES = [
+  ['2', 'answer'],
+  ['1', 'useful'],
+  ['0', 'not relevant'],
+];
 
-/** A hit that was blended in the page. @param {import('../lib/blend.js').Blended & {least?: number}} b @param {number} bound @param {any} known @returns {Hit} */
-export function fromBlend(b, bound, known) {
-  const c = b.candidate;
-  return {
-    chunkId: c.chunkId, fileId: c.fileId, datasetId: c.datasetId, fileName: c.fileName, title: c.title, headingPath: c.headingPath, page: c.page ?? null, start: c.start, score: b.score,
-    vector: b.vector, keyword: b.keyword, vectorWeight: b.vectorWeight, keywordWeight: b.keywordWeight, cosine: c.cosine ?? null, bm25: c.bm25 ?? null, bound,
-    vectorRank: c.vectorRank ?? null, keywordRank: c.keywordRank ?? null, full: known ?? null, preview: c.preview, minScore: b.least ?? 0,
-  };
-}
+/** The address of a hit in its document. @param {Hit} hit */
+const addressOf = (hit) =>
+  `/sandbox/documents/${hit.datasetId}/${encodeURIComponent(hit.fileId)}?chunk=${encodeURIComponent(hit.chunkId)}`;
 
-/** Where a hit stands in its document. @param {{datasetId: string, fileId: string, chunkId: string}} hit */
-export const source = (hit) => `/sandbox/documents/${hit.datasetId}/${encodeURIComponent(hit.fileId)}?chunk=${encodeURIComponent(hit.chunkId)}`;
-
-/** How it moved against the first lane. @param {number} rank @param {number | null} before @param {boolean} compares */
+/** How a hit moved against lane A. @param {number} rank @param {number | null} before @param {boolean} compares */
 function movement(rank, before, compares) {
   if (!compares) return null;
   if (before === null) return h('span', { class: 'move new', title: 'Not in the results of lane A' }, 'not in A');
   const by = before - rank;
-  if (by === 0) return h('span', { class: 'move', title: `Rank ${before} in lane A` }, '=');
-  return h('span', { class: `move ${by > 0 ? 'up' : 'down'}`, title: `Rank ${before} in lane A` }, by > 0 ? `▲${by}` : `▼${-by}`);
+  const title = `Rank ${before} in lane A`;
+  if (by === 0) return h('span', { class: 'move', title }, '=');
+  return h('span', { class: `move ${by > 0 ? 'up' : 'down'}`, title }, by > 0 ? `▲${by}` : `▼${-by}`);
 }
 
 /** The sentence of a text that has most of the marked words. @param {string} text @param {{start: number, end: number}[]} ranges */
-export function bestSentence(text, ranges) {
+function bestSentence(text, ranges) {
   const segments = [...new Intl.Segmenter('en', { granularity: 'sentence' }).segment(text)];
   let best = null;
   let most = 0;
@@ -59,47 +43,87 @@ export function bestSentence(text, ranges) {
   return segments.length > 1 ? best : null;
 }
 
-/** A text with its marked words, and its best sentence stronger. @param {string} text @param {{start: number, end: number}[]} ranges */
-function told(text, ranges) {
+/** A text with its marked words, and its best sentence emphasised. @param {string} text @param {{start: number, end: number}[]} ranges */
+function emphasised(text, ranges) {
   const sentence = bestSentence(text, ranges);
   if (!sentence) return marked(text, ranges);
   const letters = Array.from(text);
-  const part = (/** @type {number} */ from, /** @type {number} */ to) => marked(letters.slice(from, to).join(''), ranges.filter((r) => r.start >= from && r.end <= to).map((r) => ({ start: r.start - from, end: r.end - from })));
-  return [part(0, sentence.start), h('strong', null, part(sentence.start, sentence.end)), part(sentence.end, letters.length)];
+  const part = (/** @type {number} */ from, /** @type {number} */ to) => {
+    const inside = ranges.filter((r) => r.start >= from && r.end <= to);
+    const moved = inside.map((r) => ({ start: r.start - from, end: r.end - from }));
+    return marked(letters.slice(from, to).join(''), moved);
+  };
+  return [
+    part(0, sentence.start),
+    h('strong', null, part(sentence.start, sentence.end)),
+    part(sentence.end, letters.length),
+  ];
+}
+
+/** File, page and headings. @param {Hit} hit */
+function path(hit) {
+  const file = hit.title && hit.title !== hit.fileName ? hit.fileName : null;
+  const page = hit.page !== null ? `page ${hit.page}` : null;
+  const headings = hit.headingPath.join(' › ') || null;
+  return h('div', { class: 'path' }, [file, page, headings].filter(Boolean).join(' · '));
+}
+
+/** The buttons that label a hit. @param {number | undefined} now @param {(grade: number) => void} label */
+function labelButtons(now, label) {
+  const buttons = GRADES.map(([grade, meaning]) =>
+    h('button', {
+      type: 'button',
+      class: 'small',
+      'aria-pressed': String(now === Number(grade)),
+      title: `Label: ${meaning} (key ${grade})`,
+      onclick: () => label(Number(grade)),
+    }, `${grade} ${meaning}`),
+  );
+  return h('span', { role: 'group', 'aria-label': 'Label this hit' }, buttons);
+}
+
+/** A button that shows the text around a hit, and the place for it. @param {Hit} hit @param {AbortSignal} signal */
+function neighbours(hit, signal) {
+  const place = h('div');
+  const chunk = `/kb/v1/datasets/${hit.datasetId}/chunks/${encodeURIComponent(hit.chunkId)}`;
+  const open = button('Neighbours', async () => {
+    const { source } = await get(`${chunk}/context?neighbours=1&characters=300`, signal);
+    put(place, h('div', { class: 'text' },
+      h('span', { class: 'quiet' }, source.before), h('strong', null, source.text), h('span', { class: 'quiet' }, source.after)));
+  }, { class: 'small' });
+  return { open, place };
 }
 
 /**
  * @param {Hit} hit
- * @param {{rank: number, before: number | null, compares: boolean, label: (grade: number) => void, grade: number | undefined, signal: AbortSignal, reranked: boolean}} about
+ * @param {object} about
+ * @param {number} about.rank
+ * @param {number | null} about.before rank in lane A
+ * @param {boolean} about.compares whether the lane is another than A
+ * @param {boolean} about.reranked whether the order is that of the service, so that its reranking applies
+ * @param {number | undefined} about.grade
+ * @param {(grade: number) => void} about.label
+ * @param {AbortSignal} about.signal
  */
-export function show(hit, about) {
-  const e = hit.full?.explain;
-  const vector = hit.vectorWeight * (hit.vector ?? 0);
-  const keyword = hit.keywordWeight * (hit.keyword ?? 0);
-  const parts = [
-    hit.cosine === null ? 'no cosine' : `cosine ${hit.cosine.toFixed(3)} → ${score(hit.vector)} × ${hit.vectorWeight.toFixed(2)} = ${vector.toFixed(3)}`,
-    hit.bm25 === null ? 'no BM25' : `BM25 ${hit.bm25.toFixed(2)} of ${hit.bound.toFixed(2)} → ${score(hit.keyword)} × ${hit.keywordWeight.toFixed(2)} = ${keyword.toFixed(3)}`,
-  ];
-  const reranked = about.reranked ? e?.rerank : null;
-  const final = `${reranked ? `blend ${(vector + keyword).toFixed(3)} → reranked ` : '= '}${hit.score.toFixed(3)}`;
-  const neighbours = h('div');
-  const element = h('li', { class: 'hit', tabindex: '-1', 'data-chunk': hit.chunkId, 'data-file': hit.fileId, 'data-dataset': hit.datasetId },
-    h('div', { class: 'title' }, h('span', { class: 'rank' }, about.rank), movement(about.rank, about.before, about.compares), h('a', { href: source(hit) }, hit.title || hit.fileName), h('span', { class: 'score', title: 'Score' }, hit.score.toFixed(3))),
-    h('div', { class: 'path' }, [hit.title && hit.title !== hit.fileName ? hit.fileName : null, hit.page !== null ? `page ${hit.page}` : null, hit.headingPath.join(' › ') || null].filter(Boolean).join(' · ')),
-    waterfall({ vector, keyword, final: hit.score, minScore: hit.minScore, text: `Score ${hit.score.toFixed(3)}: semantic ${vector.toFixed(3)}, keyword ${keyword.toFixed(3)}${hit.minScore > 0 ? `, threshold ${hit.minScore}` : ''}` }),
-    h('div', { class: 'text', tabindex: '0', role: 'group', 'aria-label': `Text of hit ${about.rank}` }, hit.full ? told(hit.full.content, hit.full.highlights) : [hit.preview, h('small', null, ' …')]),
-    h('p', { class: 'why' }, e ? e.sentence : h('small', null, `Semantic rank ${hit.vectorRank ?? '–'}, keyword rank ${hit.keywordRank ?? '–'}. Search again to load the full text.`)),
-    h('details', null, h('summary', null, h('small', null, 'Score details')),
-      h('p', { class: 'sum' }, parts[0], h('br'), parts[1], h('br'), final, reranked && ` (logit ${reranked.logit.toFixed(2)}, rank ${reranked.rankBefore} → ${reranked.rankAfter})`),
-      e?.terms?.length > 0 && h('p', { class: 'sum' }, 'Matched terms: ', e.matchedTerms.join(', ') || 'none'),
-      hit.full?.folded > 0 && h('p', { class: 'sum' }, `${hit.full.folded} near-duplicates folded into this hit.`)),
-    hit.full?.expanded && h('details', null, h('summary', null, h('small', null, 'With neighbouring chunks')), h('div', { class: 'text' }, hit.full.expanded.text)),
-    h('div', { class: 'row' },
-      h('span', { role: 'group', 'aria-label': 'Label this hit' }, [['2', 'answer'], ['1', 'useful'], ['0', 'not relevant']].map(([grade, said]) => h('button', { type: 'button', class: 'small', 'aria-pressed': String(about.grade === Number(grade)), title: `Label: ${said} (key ${grade})`, onclick: () => about.label(Number(grade)) }, `${grade} ${said}`))),
-      button('Neighbours', async () => {
-        const around = await get(`/kb/v1/datasets/${hit.datasetId}/chunks/${encodeURIComponent(hit.chunkId)}/context?neighbours=1&characters=300`, about.signal);
-        put(neighbours, h('div', { class: 'text' }, h('span', { class: 'quiet' }, around.source.before), h('strong', null, around.source.text), h('span', { class: 'quiet' }, around.source.after)));
-      }, { class: 'small' })),
-    neighbours);
-  return element;
+export function hitElement(hit, { rank, before, compares, reranked, grade, label, signal }) {
+  const { bar, sentence, details } = explanation(hit, reranked);
+  const { open, place } = neighbours(hit, signal);
+  const text = hit.full ? emphasised(hit.full.content, hit.full.highlights) : [hit.preview, h('small', null, ' …')];
+  const data = { 'data-chunk': hit.chunkId, 'data-file': hit.fileId, 'data-dataset': hit.datasetId };
+  return h('li', { class: 'hit', tabindex: '-1', ...data },
+    h('div', { class: 'title' },
+      h('span', { class: 'rank' }, rank),
+      movement(rank, before, compares),
+      h('a', { href: addressOf(hit) }, hit.title || hit.fileName),
+      h('span', { class: 'score', title: 'Score' }, hit.score.toFixed(3))),
+    path(hit),
+    bar,
+    h('div', { class: 'text', tabindex: '0', role: 'group', 'aria-label': `Text of hit ${rank}` }, text),
+    sentence,
+    details,
+    hit.full?.expanded && h('details', null,
+      h('summary', null, h('small', null, 'With neighbouring chunks')),
+      h('div', { class: 'text' }, hit.full.expanded.text)),
+    h('div', { class: 'row' }, labelButtons(grade, label), open),
+    place);
 }

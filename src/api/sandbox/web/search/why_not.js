@@ -1,0 +1,90 @@
+// @ts-check
+// "Why not?": the form that asks why an expected document is missing from the hits of a lane.
+
+import { all, post } from '../lib/api.js';
+import { button } from '../lib/controls.js';
+import { h, put } from '../lib/dom.js';
+import { complain } from '../lib/messages.js';
+import { request } from './settings.js';
+
+/** The documents of datasets. @param {string[]} ids @param {AbortSignal} signal */
+async function documents(ids, signal) {
+  const lists = await Promise.all(ids.map((id) => all(`/kb/v1/datasets/${id}/documents`, signal)));
+  return lists.flat();
+}
+
+/**
+ * The document that a text names by ID, name or title, or by a part that only one of them has. Without one, those that have the part.
+ * @param {any[]} known
+ * @param {string} text
+ */
+function named(known, text) {
+  const part = text.toLowerCase();
+  const alike = known.filter((d) => [d.fileName, d.title ?? ''].some((n) => n.toLowerCase().includes(part)));
+  const exact = known.find((d) => d.id === text || d.fileName === text || d.title === text);
+  return { document: exact ?? (alike.length === 1 ? alike[0] : undefined), alike };
+}
+
+/** The answer of `/kb/v1/why-not`. @param {any} why */
+function verdict(why) {
+  const has = (/** @type {any} */ value) => value !== null && value !== undefined;
+  const numbers = [
+    why.rank && `rank ${why.rank}`,
+    has(why.score) && `score ${why.score.toFixed(3)}`,
+    has(why.lastScore) && `last hit ${why.lastScore.toFixed(3)}`,
+    why.vectorRank && `semantic rank ${why.vectorRank}`,
+    why.keywordRank && `keyword rank ${why.keywordRank}`,
+  ].filter(Boolean);
+  return h('div', { class: `notice ${why.cause === 'found' ? 'good' : ''}` },
+    h('strong', null, why.sentence),
+    why.remedy && h('p', null, why.remedy),
+    numbers.length > 0 && h('p', null, h('small', null, numbers.join(' · '))));
+}
+
+/**
+ * @param {{settings: import('./settings.js').Settings, asked: string}} lane read when the form is sent
+ * @param {string} name
+ * @param {AbortSignal} signal
+ */
+export function whyNot(lane, name, signal) {
+  const said = h('div', { role: 'status' });
+  const list = h('datalist', { id: `docs-${name}` });
+  const label = `Expected document in lane ${name}`;
+  const wanted = h('input', { list: list.id, placeholder: 'Document name or ID', 'aria-label': label });
+  /** @type {any[] | null} */
+  let known = null;
+  wanted.addEventListener('focus', async () => {
+    if (known) return;
+    known = [];
+    known = await documents(lane.settings.datasetIds, signal).catch(() => []);
+    put(list, known.slice(0, 2000).map((d) => h('option', { value: d.fileName })));
+  });
+  const choice = (/** @type {any} */ document) => button(document.fileName, () => {
+    wanted.value = document.fileName;
+    return work();
+  }, { class: 'small' });
+  const work = async () => {
+    const text = wanted.value.trim();
+    if (!text) {
+      wanted.focus();
+      return;
+    }
+    known ??= await documents(lane.settings.datasetIds, signal);
+    const { document, alike } = named(known, text);
+    if (!document && alike.length > 1) {
+      put(said, h('p', null, 'Several documents match: ', alike.slice(0, 12).map(choice)));
+      return;
+    }
+    const expected = document ? { documentId: document.id } : { chunkId: text };
+    const body = { ...request(lane.settings, lane.asked), ...expected };
+    put(said, verdict(await post('/kb/v1/why-not', body, signal)));
+  };
+  const send = (/** @type {Event} */ e) => {
+    e.preventDefault();
+    work().catch(complain);
+  };
+  return h('details', { class: 'why-not' },
+    h('summary', null, 'Missing a result?'),
+    h('form', { class: 'row', onsubmit: send }, h('div', { class: 'grow' }, wanted), list, h('button', null, 'Why not?')),
+    said);
+}
