@@ -10,7 +10,8 @@ use tokio::sync::OnceCell;
 
 use crate::answers::endpoint::Endpoint;
 use crate::auth::Caller;
-use crate::auth::keys::{self, Gate};
+use crate::auth::gate::Gate;
+use crate::auth::keys;
 use crate::auth::sessions::Sessions;
 use crate::auth::tenants::{self, Tenant};
 use crate::blobs::Blobs;
@@ -202,7 +203,7 @@ impl App {
                 Error::conflict(
                     "data_dir_in_use",
                     format!(
-                        "another process uses {}; stop it, or talk to it with --url",
+                        "another process uses {}; stop it, or connect to it with --url",
                         path.display()
                     ),
                 )
@@ -282,7 +283,7 @@ fn check_database(path: &Path, data_dir: &Path) -> Result<()> {
             return Err(Error::unprocessable(
                 "database_missing",
                 format!(
-                    "{} is missing, but {} holds files of it in {name}; bring it back from a backup, or give a directory that is empty",
+                    "{} is missing, but {} contains its files in {name}; restore it from a backup, or use an empty directory",
                     path.display(),
                     data_dir.display()
                 ),

@@ -142,7 +142,7 @@ impl Run for Runner {
         Box::pin(async move {
             let error = match ending {
                 Ending::Failed(error) => (error.code().to_owned(), error.public_message().to_owned()),
-                Ending::WorkerDied => ("worker_died".to_owned(), "ingestion was interrupted too often; retry it, and see the log if it happens again".to_owned()),
+                Ending::WorkerDied => ("worker_died".to_owned(), "ingestion was interrupted too often; retry it, and check the log if it happens again".to_owned()),
                 Ending::Cancelled => ("cancelled".to_owned(), "ingestion was cancelled".to_owned()),
             };
             match job.task()? {

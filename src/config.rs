@@ -236,7 +236,7 @@ impl Config {
             if !file.is_file() {
                 return Err(Error::invalid(
                     "config_invalid",
-                    format!("no such configuration file: {}", file.display()),
+                    format!("configuration file not found: {}", file.display()),
                 ));
             }
             figment = figment.merge(Toml::file_exact(file));

@@ -30,7 +30,10 @@ impl Disk {
     /// # Errors
     /// `disk_full`.
     pub fn ensure_free_space(&self) -> Result<()> {
-        self.need(self.spare, "free some space, and intake goes on by itself")
+        self.need(
+            self.spare,
+            "free some space and uploads resume automatically",
+        )
     }
 
     /// Checks that there is space for indexes to grow by so many bytes. They may use three quarters of the space that user files leave free, so that
@@ -41,7 +44,7 @@ impl Disk {
     pub fn ensure_index_space(&self, bytes: u64) -> Result<()> {
         self.need(
             (self.spare / 4).saturating_add(bytes),
-            "free some space, and indexing goes on by itself",
+            "free some space and indexing resumes automatically",
         )
     }
 
@@ -51,7 +54,7 @@ impl Disk {
             return Ok(());
         }
         Err(Error::no_space(format!(
-            "the disk of {} has only {} MiB left, and {} MiB must be free (min_free_mb is {}); {remedy}",
+            "the disk of {} has only {} MiB left, but {} MiB must be free (min_free_mb is {}); {remedy}",
             self.directory.display(),
             free >> 20,
             bytes >> 20,

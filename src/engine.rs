@@ -235,7 +235,7 @@ impl App {
                         if error.kind() == Kind::NoSpace
                             || error.code() == "vector_store_unavailable" =>
                     {
-                        tracing::error!(error = %error, "vectors cannot be searched yet");
+                        tracing::error!(error = %error, "the vector index is not ready yet");
                     }
                     Err(error) => return Err(error),
                 }
@@ -266,7 +266,7 @@ impl App {
             Some((name, size)) => Err(Error::unprocessable(
                 "vector_dimensions",
                 format!(
-                    "dataset {name:?} holds vectors of {size} dimensions, but the model {model} gives {dimensions}"
+                    "dataset {name:?} has vectors of {size} dimensions, but the model {model} returns {dimensions}"
                 ),
             )),
         }

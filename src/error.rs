@@ -189,7 +189,7 @@ impl Error {
     #[must_use]
     pub fn public_message(&self) -> &str {
         if self.kind == Kind::Internal {
-            "something went wrong on our side; the log has the details"
+            "internal error; see the server log for details"
         } else {
             &self.message
         }
@@ -245,12 +245,12 @@ impl From<sqlx::Error> for Error {
         if busy {
             return Self::unavailable(
                 "database_busy",
-                "others change the same at the same time; try again",
+                "a concurrent change conflicted with this one; try again",
             )
             .with_source(error);
         }
         if matches!(error, sqlx::Error::PoolTimedOut | sqlx::Error::Io(_)) {
-            return Self::unavailable("database_unavailable", "the database does not answer")
+            return Self::unavailable("database_unavailable", "the database does not respond")
                 .with_source(error);
         }
         Self::internal("a database statement failed").with_source(error)
@@ -281,7 +281,7 @@ impl From<tokio::task::JoinError> for Error {
 impl From<cairn_models::Error> for Error {
     fn from(error: cairn_models::Error) -> Self {
         let made = if error.is_retryable() {
-            Self::unavailable("model_unavailable", "the embedding model does not answer")
+            Self::unavailable("model_unavailable", "the embedding model does not respond")
         } else {
             Self::unprocessable("model_failed", error.to_string())
         };

@@ -108,7 +108,7 @@ pub async fn run(app: &App) -> Result<()> {
         deliveries,
         blobs,
         leftovers,
-        "housekeeping removed what is no longer needed"
+        "housekeeping removed obsolete data"
     );
     Ok(())
 }

@@ -69,9 +69,7 @@ impl Guard {
             } else if word.contains('/') || word.contains(':') {
                 return Err(Error::invalid(
                     "config_invalid",
-                    format!(
-                        "outgoing_allow: {word:?} is neither a network, nor an address, nor a host name"
-                    ),
+                    format!("outgoing_allow: {word:?} is not a network, an address or a host name"),
                 ));
             } else {
                 guard.hosts.push(word.to_lowercase());
@@ -150,7 +148,7 @@ impl Resolve for Guard {
                 .filter(|a| guard.permits_host(&host) || guard.permits(a.ip()))
                 .collect();
             if let (true, Some(first)) = (permitted.is_empty(), found.first()) {
-                tracing::info!(host, address = %first.ip(), "an outgoing request was refused");
+                tracing::info!(host, address = %first.ip(), "an outgoing request was blocked");
                 return Err(
                     Box::new(Refused(explain(&host))) as Box<dyn std::error::Error + Send + Sync>
                 );
@@ -237,7 +235,7 @@ pub fn cause(error: &reqwest::Error) -> (&'static str, String) {
         source = inner.source();
     }
     if error.is_timeout() {
-        return ("timeout", "the server took too long".to_owned());
+        return ("timeout", "the server timed out".to_owned());
     }
     (
         "connection_failed",

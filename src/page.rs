@@ -40,7 +40,7 @@ pub fn decode(cursor: &str) -> Option<String> {
 /// Returns the error for an invalid cursor.
 #[must_use]
 pub fn foreign() -> Error {
-    Error::invalid("cursor_invalid", "the cursor is not one that a list gave")
+    Error::invalid("cursor_invalid", "the cursor was not returned by a list")
 }
 
 impl Page {

@@ -63,7 +63,7 @@ impl Rates {
             .map(|state| state.remaining_burst_capacity())
             .map_err(|refused| {
                 Error::rate_limited(format!(
-                    "this workspace may make {rate} requests per minute; slow down"
+                    "this workspace exceeded its limit of {rate} requests per minute; send fewer requests"
                 ))
                 .with_detail(Detail::RetryAfter(
                     refused.wait_time_from(DefaultClock::default().now()),

@@ -55,7 +55,7 @@ impl Sealer {
                     return Err(Error::unprocessable(
                         "secret_key_missing",
                         format!(
-                            "secrets of this database are encrypted, and their key {} is missing; bring it back, give it as CAIRN_SECRET_KEY, or give the secrets up with `cairn doctor --new-secret-key`",
+                            "secrets of this database are encrypted, but their key {} is missing; restore it, set CAIRN_SECRET_KEY, or discard the secrets with `cairn doctor --new-secret-key`",
                             path.display()
                         ),
                     ));
@@ -76,7 +76,7 @@ impl Sealer {
         if fingerprint_of(db).await?.is_some_and(|known| known != own) {
             return Err(Error::unprocessable(
                 "secret_key_wrong",
-                "secrets of this database are encrypted with another key than this one (CAIRN_SECRET_KEY, or secret.key of the data directory); servers that share a database share the key, too",
+                "secrets of this database are encrypted with a different key than this one (CAIRN_SECRET_KEY, or secret.key in the data directory); servers that share a database must share the key",
             ));
         }
         Ok(Self {
@@ -191,7 +191,7 @@ fn key(text: &str) -> Result<[u8; 32]> {
     bytes.and_then(|b| b.try_into().ok()).ok_or_else(|| {
         Error::invalid(
             "secret_key_invalid",
-            "the secret key is 64 hexadecimal digits, as `openssl rand -hex 32` gives them",
+            "the secret key must be 64 hexadecimal digits, as printed by `openssl rand -hex 32`",
         )
     })
 }

@@ -49,6 +49,8 @@ mod memory;
 mod openapi;
 #[path = "api/portable.rs"]
 mod portable;
+#[path = "api/principals.rs"]
+mod principals;
 #[path = "api/qdrant.rs"]
 mod qdrant;
 #[path = "api/records.rs"]

@@ -85,12 +85,12 @@ impl Child {
         let failed = |cause: &str| {
             ParseError::new(
                 "archive_not_unpacked",
-                format!("what is packed in the file cannot be unpacked: {cause}"),
+                format!("the contents of the file cannot be decompressed: {cause}"),
             )
         };
         let folder = input
             .children
-            .ok_or_else(|| failed("no room was given for it"))?;
+            .ok_or_else(|| failed("no directory was provided for it"))?;
         let taken = std::fs::read_dir(folder)
             .map_err(|e| failed(&e.to_string()))?
             .count();

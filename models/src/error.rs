@@ -9,9 +9,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The name is not a known model and not a directory.
-    #[error(
-        "unknown model {0:?}; `cairn models list` shows the known ones, and a directory with a model is accepted too"
-    )]
+    #[error("unknown model {0:?}; use a name from `cairn models list` or a model directory")]
     UnknownModel(String),
     /// All sources of the files failed.
     #[error("no source could provide {what}: {causes}")]
@@ -49,7 +47,7 @@ pub enum Error {
         cause: String,
     },
     /// The model returns vectors of other dimensions than configured or stored.
-    #[error("model {name} gives vectors of {found} dimensions, expected {expected}")]
+    #[error("model {name} returned vectors of {found} dimensions, expected {expected}")]
     Dimensions {
         /// Name of the model.
         name: String,

@@ -134,7 +134,7 @@ impl RemoteEmbedder {
         data.sort_by_key(|item| item.index);
         if data.len() != texts.len() {
             return Err(Error::Remote {
-                message: format!("gave {} vectors for {} texts", data.len(), texts.len()),
+                message: format!("returned {} vectors for {} texts", data.len(), texts.len()),
                 retryable: false,
             });
         }
@@ -154,7 +154,7 @@ impl RemoteEmbedder {
         let norm = vector.iter().map(|v| v * v).sum::<f32>().sqrt();
         if !(norm.is_finite() && norm > 0.0) {
             return Err(Error::Remote {
-                message: "gave a vector without direction".to_owned(),
+                message: "returned a vector of length zero".to_owned(),
                 retryable: false,
             });
         }

@@ -74,7 +74,7 @@ pub fn runtime_manifest() -> Result<RuntimeManifest> {
             return Err(Error::NoSource {
                 what: "ONNX Runtime".to_owned(),
                 causes: format!(
-                    "no build is known for {os}/{arch}; name an installed library with CAIRN_ONNXRUNTIME"
+                    "no ONNX Runtime build is available for {os}/{arch}; set CAIRN_ONNXRUNTIME to an installed library"
                 ),
             });
         }
@@ -254,7 +254,7 @@ fn open(path: &Path) -> Result<(PathBuf, Environment)> {
         cause,
     };
     if !path.is_file() {
-        return Err(unusable("there is no such file".to_owned()));
+        return Err(unusable("the file does not exist".to_owned()));
     }
     let builder = ort::init_from(path).map_err(|e| unusable(e.to_string()))?;
     let environment = builder

@@ -54,14 +54,14 @@ pub async fn validate(app: &App, caller: &Caller, body: &Body) -> Result<Value> 
         None | Some(Value::Null) => &none,
         Some(properties) => properties
             .as_object()
-            .ok_or_else(|| invalid("properties is an object"))?,
+            .ok_or_else(|| invalid("properties must be an object"))?,
     };
     let event = by_key(app, caller, &EVENT, "name", name)
         .await?
         .ok_or_else(|| {
             Error::not_found(
                 "record_not_found",
-                format!("there is no definition of the event {name:?}"),
+                format!("the event {name:?} is not defined"),
             )
         })?;
     let allowed: Vec<String> = event
@@ -77,7 +77,7 @@ pub async fn validate(app: &App, caller: &Caller, body: &Body) -> Result<Value> 
             report(
                 property,
                 "unknown",
-                format!("the event has no property {property}"),
+                format!("the event does not define the property {property}"),
             );
         }
     }

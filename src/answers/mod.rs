@@ -12,7 +12,9 @@ mod support;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use endpoint::Piece;
 use futures::{Stream, StreamExt};
+use sentences::Tracker;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -21,10 +23,8 @@ use crate::auth::Caller;
 use crate::error::{Error, Result};
 use crate::kb::citation::Citation;
 use crate::search::{self, Hit};
-use endpoint::Piece;
 pub use endpoint::{Endpoint, Protocol};
 pub use parts::{Mode, Passage, Question, Role, Turn, Usage};
-use sentences::Tracker;
 pub use support::Verdict;
 
 /// Maximum number of turns of a history.
@@ -183,7 +183,7 @@ pub async fn answer(
     if question.history.len() > TURNS || said > SAID {
         return Err(Error::invalid(
             "history_invalid",
-            format!("history has at most {TURNS} turns, and {SAID} characters"),
+            format!("history may have at most {TURNS} turns and {SAID} characters"),
         ));
     }
     let endpoint = match question.mode {
@@ -192,7 +192,7 @@ pub async fn answer(
         Mode::Generate => Some(app.answers.clone().ok_or_else(|| {
             Error::unprocessable(
                 "answers_not_configured",
-                "no language model is configured (answer_url); ask with mode extract, or set one up",
+                "no language model is configured (answer_url); use mode extract, or configure one",
             )
         })?),
     };
@@ -258,7 +258,7 @@ pub async fn answer(
                 Err(_) => {
                     yield failed(&Error::unavailable(
                         "answer_timeout",
-                        format!("the language model took longer than {} seconds (answer_seconds)", app.config.answer_seconds),
+                        format!("the language model did not finish within {} seconds (answer_seconds)", app.config.answer_seconds),
                     ));
                     return;
                 }
@@ -280,7 +280,7 @@ pub async fn answer(
             yield event;
         }
         if making.tracker.text().trim().is_empty() {
-            yield failed(&Error::unavailable("answer_empty", "the language model said nothing"));
+            yield failed(&Error::unavailable("answer_empty", "the language model returned an empty answer"));
             return;
         }
         yield making.completed(Made::Generated, finish, usage);
@@ -305,7 +305,7 @@ pub async fn whole(events: impl Stream<Item = AnswerEvent> + Send) -> Result<Com
             | AnswerEvent::Citation(_) => {}
         }
     }
-    Err(Error::internal("an answer had no end"))
+    Err(Error::internal("an answer did not finish in time"))
 }
 
 fn failed(error: &Error) -> AnswerEvent {
@@ -318,14 +318,7 @@ fn failed(error: &Error) -> AnswerEvent {
 
 impl Passage {
     fn of(number: usize, hit: &Hit) -> Self {
-        let place = Citation {
-            dataset_id: hit.chunk.dataset_id.clone(),
-            document_id: hit.chunk.document_id.clone(),
-            version: hit.version,
-            chunk_id: Some(hit.chunk.id.clone()),
-            start: hit.chunk.start_char,
-            end: hit.chunk.end_char,
-        };
+        let place = hit.citation();
         Self {
             number,
             citation: place.to_string(),

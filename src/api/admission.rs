@@ -23,6 +23,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, Sleep};
 
 use super::extract::session_secret;
+use super::secret;
 use super::server::ClientAddress;
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -123,9 +124,9 @@ impl Admission {
         let own = self.anonymous_bodies.div_ceil(4);
         let counted = self.anonymous.open(&address, self.anonymous_bodies, own);
         counted.map_err(|full| match full {
-            Full::Key => Error::rate_limited(
-                "this address sends too many bodies without a key at the same time",
-            ),
+            Full::Key => {
+                Error::rate_limited("too many simultaneous uploads without a key from this address")
+            }
             Full::All => busy(),
         })
     }
@@ -136,13 +137,13 @@ async fn wait(
 ) -> Result<OwnedSemaphorePermit> {
     match tokio::time::timeout(QUEUE, permit).await {
         Ok(Ok(permit)) => Ok(permit),
-        Ok(Err(closed)) => Err(Error::internal("a limit was closed").with_source(closed)),
+        Ok(Err(closed)) => Err(Error::internal("a limit is unavailable").with_source(closed)),
         Err(_) => Err(busy()),
     }
 }
 
 fn busy() -> Error {
-    Error::unavailable("too_busy", "the server has too much to do; try again")
+    Error::unavailable("too_busy", "the server is overloaded; try again")
 }
 
 /// State of a request's body.
@@ -375,7 +376,7 @@ fn has_body(headers: &HeaderMap) -> bool {
 }
 
 fn is_anonymous(headers: &HeaderMap) -> bool {
-    !headers.contains_key(header::AUTHORIZATION) && session_secret(headers).is_none()
+    !secret::is_present(headers) && session_secret(headers).is_none()
 }
 
 /// Admits a request once its permits are available, and ends it when it takes too long.

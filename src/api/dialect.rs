@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use utoipa_axum::router::OpenApiRouter;
 
 use super::operation::{Call, Operation, Performed, perform};
+use super::secret::SecretHeader;
 use super::{Service, document, extract};
 use crate::app::App;
 use crate::auth::Caller;
@@ -32,8 +33,8 @@ pub(super) struct Dialect {
     /// Prefix of its paths.
     pub prefix: &'static str,
     pub operations: &'static [Operation],
-    /// Extracts the secret from the `Authorization` header.
-    pub secret: fn(&str) -> Option<&str>,
+    /// Headers that may carry the secret of the caller.
+    pub secrets: &'static [SecretHeader],
     /// Checks the caller; returns headers for the response.
     pub admit: fn(&App, &Caller) -> Result<HeaderMap>,
     /// Parses the query string; the path parameters are already known.
@@ -106,7 +107,7 @@ async fn serve(
     request: Request,
 ) -> Result<Response> {
     let (mut parts, body) = request.into_parts();
-    let caller = extract::caller(&parts, service, dialect.secret).await?;
+    let caller = extract::caller(&parts, service, dialect.secrets).await?;
     let mut more = (dialect.admit)(&service.app, &caller)?;
     operation.allow(&caller)?;
     let path = path(&mut parts, service).await?;
@@ -180,8 +181,12 @@ async fn object(
             "send the body with Content-Type: application/json",
         ));
     }
-    serde_json::from_slice(&bytes)
-        .map_err(|e| Error::invalid("body_invalid", format!("the body is no JSON object: {e}")))
+    serde_json::from_slice(&bytes).map_err(|e| {
+        Error::invalid(
+            "body_invalid",
+            format!("the body must be a JSON object: {e}"),
+        )
+    })
 }
 
 /// Takes the idempotency key from the header or, if absent there, from the body. The member is removed from the body in both cases.
@@ -204,7 +209,7 @@ pub(super) fn take_key(
     let key = key.map(str::trim).unwrap_or_default();
     let is_visible = key.chars().all(|c| !c.is_control());
     if key.is_empty() || key.len() > 255 || !is_visible {
-        let message = "an idempotency key has 1 to 255 visible characters";
+        let message = "an idempotency key must have 1 to 255 visible characters";
         let field = ("idempotency_key".to_owned(), message.to_owned());
         return Err(Error::invalid("idempotency_key_invalid", message)
             .with_detail(Detail::Fields(vec![field])));

@@ -6,6 +6,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 
 use super::Service;
+use super::secret::{self, SecretHeader};
 use crate::auth::{Caller, sessions};
 use crate::error::{Error, Result};
 
@@ -26,46 +27,32 @@ pub(super) fn session_secret(headers: &HeaderMap) -> Option<String> {
         .map(|c| c.value().to_owned())
 }
 
-/// Authenticates the caller by the `Authorization` header or by the session cookie of a browser.
+/// Authenticates the caller by one of the accepted headers or by the session cookie of a browser.
 ///
 /// # Errors
 /// `key_missing`, `key_invalid`, `session_expired`, `rate_limited`; `page_unknown` for changes from a browser without the header of our own pages.
 pub(super) async fn caller(
     parts: &Parts,
     service: &Service,
-    secret: fn(&str) -> Option<&str>,
+    accepted: &[SecretHeader],
 ) -> Result<Caller> {
     let app = &service.app;
-    let missing = || {
-        Error::unauthorized(
-            "key_missing",
-            "send an API key as Authorization: Bearer <key>",
-        )
-    };
-    let Some(header) = parts.headers.get(header::AUTHORIZATION) else {
-        let session = session_secret(&parts.headers).ok_or_else(missing)?;
-        if !parts.method.is_safe() && !parts.headers.contains_key(OWN_PAGE) {
-            return Err(Error::forbidden(
-                "page_unknown",
-                format!("changes with a session's cookie need the header {OWN_PAGE}"),
-            ));
-        }
-        return sessions::caller(app.sessions(), &session).await;
-    };
-    let header = header.to_str().map_err(|_| missing())?;
-    let secret = secret(header).ok_or_else(missing)?;
-    app.gate.authenticate(&app.db, &app.clock, secret).await
+    if let Some(secret) = secret::presented(&parts.headers, accepted)? {
+        return app.gate.authenticate(&app.db, &app.clock, secret).await;
+    }
+    let session = session_secret(&parts.headers).ok_or_else(secret::missing)?;
+    if !parts.method.is_safe() && !parts.headers.contains_key(OWN_PAGE) {
+        return Err(Error::forbidden(
+            "page_unknown",
+            format!("changes with a session cookie must have the header {OWN_PAGE}"),
+        ));
+    }
+    sessions::caller(app.sessions(), &session).await
 }
 
-/// Returns the secret of `Authorization: Bearer <key>`.
-pub(crate) fn bearer(header: &str) -> Option<&str> {
-    let (scheme, secret) = header.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| secret.trim())
-}
-
-/// Defines `Auth` of a dialect from its problem type and the function that extracts the secret from the `Authorization` header.
+/// Defines `Auth` of a dialect from its problem type and the headers that it accepts.
 macro_rules! auth {
-    ($problem:ty, $secret:path) => {
+    ($problem:ty, $accepted:expr) => {
         /// The authenticated caller.
         #[derive(Debug)]
         pub struct Auth(pub $crate::auth::Caller);
@@ -78,7 +65,7 @@ macro_rules! auth {
                 service: &$crate::api::Service,
             ) -> ::std::result::Result<Self, $problem> {
                 Ok(Self(
-                    $crate::api::extract::caller(parts, service, $secret).await?,
+                    $crate::api::extract::caller(parts, service, $accepted).await?,
                 ))
             }
         }

@@ -74,7 +74,7 @@ pub(crate) fn response(error: &Error, body: impl Serialize) -> Response {
         error.kind(),
         Kind::Internal | Kind::Unavailable | Kind::NoSpace
     ) {
-        tracing::error!(error = %error, "the request failed on our side");
+        tracing::error!(error = %error, "the request failed because of an internal error");
     }
     let mut response = (status, axum::Json(body)).into_response();
     if let Some(seconds) = retry_after(error) {

@@ -12,6 +12,7 @@ mod operation;
 mod paging;
 mod passage;
 mod sandbox;
+mod secret;
 pub mod server;
 pub(crate) mod slab5;
 pub mod smartsaas;
@@ -22,6 +23,7 @@ pub(crate) mod upload;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use admission::Admission;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::DefaultBodyLimit;
@@ -33,13 +35,11 @@ use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use utoipa::openapi::path::Operation;
-use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{PathItem, RefOr};
 use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
-
-use admission::Admission;
 
 use crate::app::App;
 use crate::error::{Error, Result};
@@ -59,15 +59,15 @@ pub struct Service {
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "Cairn", description = "Knowledge base and hybrid retrieval. Every operation but those of the system wants `Authorization: Bearer <key>`."),
+    info(title = "Cairn", description = "Knowledge base and hybrid retrieval. Every operation except the system ones requires `Authorization: Bearer <key>`."),
     modifiers(&Bearer),
     components(schemas(crate::kb::filter::Comparison)),
     tags(
         (name = "dashboard", description = "Leadmetrics Dashboard API: knowledge base"),
-        (name = "kb", description = "What Cairn adds to it"),
+        (name = "kb", description = "Cairn extensions to it"),
         (name = "agents", description = "SmartSaaS Agents API: research, knowledge, folders, projects, sales, templates, the agent channel"),
         (name = "workspace", description = "Slab5 workspace API: CRM, support, tasks, content, assets, integrations, analytics definitions, business intelligence"),
-        (name = "crawl", description = "Websites that feed a dataset: settings, schedules, crawls, what became of every address"),
+        (name = "crawl", description = "Websites that feed a dataset: settings, schedules, crawls, the outcome for every address"),
         (name = "evaluation", description = "Retrieval measured on your own data: query sets, runs, tuning, history"),
         (name = "system", description = "Health, metrics, documentation")
     )
@@ -78,7 +78,9 @@ struct Bearer;
 
 impl Modify for Bearer {
     fn modify(&self, api: &mut utoipa::openapi::OpenApi) {
-        let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        let description = "An API key or an agent token. `/kb/v1` accepts it as X-API-Key and X-Agent-Token, too.";
+        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer);
+        let scheme = SecurityScheme::Http(bearer.description(Some(description)).build());
         api.components
             .get_or_insert_default()
             .add_security_scheme("key", scheme);
@@ -107,16 +109,16 @@ fn describe_responses(api: &mut utoipa::openapi::OpenApi) {
             };
             if response.description.is_empty() {
                 response.description = match status.as_str() {
-                    "200" => "Done, or what was asked for",
-                    "201" => "Made",
-                    "202" => "Taken; the work goes on",
-                    "204" => "Done; there is nothing to say",
-                    "507" => "The disk is too full",
-                    other if other.starts_with('5') => "It failed on the server's side",
+                    "200" => "Success",
+                    "201" => "Created",
+                    "202" => "Accepted; the work continues in the background",
+                    "204" => "Success, without a body",
+                    "507" => "The disk is full",
+                    other if other.starts_with('5') => "Internal server error",
                     other if other.starts_with('4') => {
-                        "The request cannot be fulfilled; the body says why"
+                        "The request cannot be fulfilled; the body gives the reason"
                     }
-                    _ => "The answer",
+                    _ => "Response",
                 }
                 .to_owned();
             }
@@ -225,12 +227,12 @@ pub(crate) fn refuse(path: &str, error: Error) -> Response {
 }
 
 async fn unknown_route(uri: Uri) -> Response {
-    let error = Error::not_found("route_unknown", "there is no such route; /docs shows all");
+    let error = Error::not_found("route_unknown", "route not found; see /docs for all routes");
     refuse(uri.path(), error)
 }
 
 async fn wrong_method(uri: Uri) -> Response {
-    let message = "this route does not take this method; /docs shows those it takes";
+    let message = "this route does not support this method; see /docs for the supported ones";
     refuse(
         uri.path(),
         Error::wrong_method("method_not_allowed", message),
@@ -248,6 +250,8 @@ fn cors(origins: &str) -> Result<CorsLayer> {
         ])
         .allow_headers([
             HeaderName::from_static("authorization"),
+            secret::API_KEY,
+            secret::AGENT_TOKEN,
             HeaderName::from_static("content-type"),
             HeaderName::from_static("last-event-id"),
         ])

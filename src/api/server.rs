@@ -57,7 +57,7 @@ impl Limits {
             .map(|word| {
                 let single = word.parse::<IpAddr>().map(IpNet::from);
                 single.or_else(|_| word.parse()).map_err(|_| {
-                    let message = format!("proxies: {word:?} is neither an address nor a network");
+                    let message = format!("proxies: {word:?} is not an address or a network");
                     Error::invalid("config_invalid", message)
                 })
             })

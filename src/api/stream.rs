@@ -41,7 +41,7 @@ pub(super) fn resumes(headers: &HeaderMap, parameter: Option<i64>) -> Result<Opt
     position.map(Some).ok_or_else(|| {
         Error::invalid(
             "last_event_id_invalid",
-            "Last-Event-ID must be an id that this stream gave",
+            "Last-Event-ID must be an event id from this stream",
         )
     })
 }
@@ -60,8 +60,8 @@ pub(super) async fn of_events(
     let tenant = caller.tenant().to_owned();
     let counted = app.streams.open(&tenant, most, most.div_ceil(2));
     let counted = counted.map_err(|full| match full {
-        Full::Key => Error::rate_limited("this tenant has too many streams of events open"),
-        Full::All => Error::unavailable("too_many_streams", "too many streams of events are open"),
+        Full::Key => Error::rate_limited("this tenant has too many open event streams"),
+        Full::All => Error::unavailable("too_many_streams", "too many event streams are open"),
     })?;
     // Subscribes before reading stored events, so that no event is missed.
     let (live, now) = app.feed.subscribe(&app.db).await?;

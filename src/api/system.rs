@@ -54,16 +54,16 @@ impl Metrics {
 fn describe() {
     metrics::describe_counter!(
         "cairn_http_requests_total",
-        "Requests answered, by method, route and status."
+        "Completed requests, by method, route and status."
     );
     metrics::describe_histogram!(
         "cairn_http_request_duration_seconds",
-        "Time until the answer began."
+        "Time until the response started."
     );
-    metrics::describe_histogram!("cairn_search_seconds", "Time of searches.");
+    metrics::describe_histogram!("cairn_search_seconds", "Search duration.");
     metrics::describe_histogram!(
         "cairn_ingest_document_seconds",
-        "Time from claiming a document to its rows being complete."
+        "Time from claiming a document until its rows are complete."
     );
     metrics::describe_counter!("cairn_documents_ingested_total", "Documents ingested.");
     metrics::describe_counter!(
@@ -73,33 +73,33 @@ fn describe() {
     metrics::describe_counter!("cairn_texts_embedded_total", "Texts embedded.");
     metrics::describe_counter!(
         "cairn_embeddings_reused_total",
-        "Texts whose embedding was there already."
+        "Texts whose embedding was reused."
     );
     metrics::describe_counter!("cairn_jobs_finished_total", "Jobs by kind and outcome.");
     metrics::describe_counter!(
         "cairn_index_errors_total",
-        "Failed attempts to follow the index log, by index."
+        "Failed attempts to apply the index log, by index."
     );
     metrics::describe_gauge!(
         "cairn_index_lag_entries",
-        "Entries of the index log that an index has not applied."
+        "Index log entries that an index has not applied yet."
     );
     metrics::describe_gauge!(
         "cairn_indexes_failing",
-        "Indexes that failed at their last attempt to follow; must be 0."
+        "Indexes whose last attempt to apply the index log failed; must be 0."
     );
     metrics::describe_gauge!(
         "cairn_indexes_building",
-        "Indexes that are being built from the rows, or were not opened yet."
+        "Indexes that are being rebuilt from the rows or are not open yet."
     );
     metrics::describe_counter!(
         "cairn_search_degraded_total",
-        "Searches that had to do without vectors or a complete index."
+        "Searches without vectors or without a complete index."
     );
     metrics::describe_gauge!("cairn_connections", "Open connections.");
     metrics::describe_counter!(
         "cairn_connections_refused_total",
-        "Connections refused, by the limit that was reached."
+        "Connections refused, by the limit that was exceeded."
     );
     metrics::describe_gauge!("cairn_jobs", "Jobs by status.");
     metrics_process::Collector::default().describe();

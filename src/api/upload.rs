@@ -125,7 +125,7 @@ impl Parts {
             if bytes.len() + piece.len() > TEXT_FIELD {
                 return Err(Error::too_large(
                     "field_too_large",
-                    "a field that is no file may have at most 1 MB",
+                    "a field that is not a file may have at most 1 MB",
                 ));
             }
             bytes.extend_from_slice(&piece);
@@ -145,14 +145,14 @@ impl Parts {
 fn head_too_long() -> Error {
     Error::invalid(
         "form_invalid",
-        "the head of a field is longer than 64 KiB, or the form does not begin with its boundary",
+        "the headers of a field are longer than 64 KiB, or the form does not start with its boundary",
     )
 }
 
 fn broken(error: &dyn std::fmt::Display) -> Error {
     Error::invalid(
         "form_invalid",
-        format!("the form broke off or is malformed: {error}"),
+        format!("the form is truncated or malformed: {error}"),
     )
 }
 
@@ -225,7 +225,7 @@ pub(crate) async fn receive(
         if fields > FIELDS {
             return Err(Error::invalid(
                 "too_many_fields",
-                format!("a form has at most {FIELDS} fields beside its files"),
+                format!("a form may have at most {FIELDS} fields besides its files"),
             ));
         }
         match name {
@@ -238,7 +238,10 @@ pub(crate) async fn receive(
             "metadata" => {
                 let value = serde_json::from_str(&parts.text(field).await?);
                 form.metadata = Some(value.map_err(|e| {
-                    Error::invalid("metadata_invalid", format!("metadata is not JSON: {e}"))
+                    Error::invalid(
+                        "metadata_invalid",
+                        format!("metadata is not valid JSON: {e}"),
+                    )
                 })?);
             }
             "externalIds" | "externalId" => form.external_ids = Some(parts.text(field).await?),
@@ -251,7 +254,7 @@ pub(crate) async fn receive(
             other => {
                 return Err(Error::invalid(
                     "field_unknown",
-                    format!("the form has no field {other:?}"),
+                    format!("unknown form field {other:?}"),
                 ));
             }
         }
@@ -286,7 +289,7 @@ async fn store(
     if file_name.is_empty() {
         return Err(Error::invalid(
             "file_name_invalid",
-            "every file needs a name",
+            "every file must have a name",
         ));
     }
     let stated = field.content_type().map(ToString::to_string);
@@ -360,7 +363,7 @@ fn batch_too_large(app: &App) -> Error {
     Error::too_large(
         "batch_too_large",
         format!(
-            "an upload may have at most {} MB in all",
+            "an upload may have at most {} MB in total",
             app.config.upload_batch_mb
         ),
     )

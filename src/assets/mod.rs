@@ -14,8 +14,8 @@ use crate::blobs::Stored;
 use crate::clock::Time;
 use crate::db::{Tx, args};
 use crate::error::{Error, Result};
-use crate::kb::datasets::{self, ChunkSettings};
-use crate::kb::documents::NewDocument;
+use crate::kb::datasets::{self};
+use crate::kb::documents::{DocumentSource, NewDocument};
 use crate::records::body::{Body, forbidden, invalid, text};
 use crate::records::kind::{CUSTOM, DESCRIPTION, Field, FieldType, LINE, Lifecycle};
 use crate::records::plan::{Change, Plan};
@@ -142,7 +142,7 @@ pub async fn allow(
     if !same || expires < app.clock.now().0 / 1000 {
         return Err(Error::forbidden(
             "signature_invalid",
-            "the address is not valid, or no longer",
+            "the URL is invalid or has expired",
         ));
     }
     Ok(())
@@ -157,10 +157,10 @@ fn announce(change: &mut Change<'_>) -> Result<()> {
         .unwrap_or_default()
         .to_owned();
     if file_name.contains(['/', '\\']) {
-        return Err(invalid("file_name is a name without a path"));
+        return Err(invalid("file_name must be a name without a path"));
     }
     if change.status() != Some("upload_pending") {
-        return Err(invalid("an asset begins as upload_pending"));
+        return Err(invalid("a new asset must have the status upload_pending"));
     }
     change.default("name", file_name);
     Ok(())
@@ -215,7 +215,7 @@ pub async fn received(app: &App, tenant_id: &str, public_id: &str, stored: &Stor
     if asset.status.as_deref() != Some("upload_pending") {
         return Err(Error::conflict(
             "asset_not_waiting",
-            "the asset has its bytes already, or is archived",
+            "the asset is already uploaded or archived",
         ));
     }
     let mut tx = app.db.begin().await?;
@@ -229,7 +229,7 @@ pub async fn received(app: &App, tenant_id: &str, public_id: &str, stored: &Stor
     if ours == 0 {
         return Err(Error::conflict(
             "asset_not_waiting",
-            "the asset has its bytes already, or is archived",
+            "the asset is already uploaded or archived",
         ));
     }
     keep(&mut tx, tenant_id, &asset.id, stored, app.clock.now()).await?;
@@ -265,7 +265,7 @@ pub async fn file(
     kind: &Kind,
     public_id: &str,
 ) -> Result<(String, i64, String, String)> {
-    let missing = || Error::not_found("record_not_found", "there is no such file");
+    let missing = || Error::not_found("record_not_found", "file not found");
     let record = store::load(app, tenant_id, kind, public_id).await?;
     if !matches!(record.status.as_deref(), Some("available" | "completed")) {
         return Err(missing());
@@ -293,17 +293,17 @@ pub async fn complete(app: &App, caller: &Caller, id: &str, given: &Body) -> Res
     if before.status.as_deref() != Some("upload_pending") {
         return Err(forbidden(
             "asset_not_waiting",
-            "the asset is complete already, or archived",
+            "the asset is already completed or archived",
         ));
     }
     let size = given
         .get("byte_size")
         .and_then(Value::as_i64)
-        .ok_or_else(|| invalid("byte_size is the number of bytes"))?;
+        .ok_or_else(|| invalid("byte_size must be the number of bytes"))?;
     let checksum = text(given, "checksum_sha256")
         .map(str::to_lowercase)
         .filter(|c| c.len() == 64 && c.bytes().all(|b| b.is_ascii_hexdigit()))
-        .ok_or_else(|| invalid("checksum_sha256 is a SHA-256 in hexadecimal"))?;
+        .ok_or_else(|| invalid("checksum_sha256 must be a SHA-256 in hexadecimal"))?;
     let came: Option<(String, i64)> = app
         .db
         .optional(
@@ -320,7 +320,9 @@ pub async fn complete(app: &App, caller: &Caller, id: &str, given: &Body) -> Res
     if hash != checksum || bytes != size {
         return Err(forbidden(
             "upload_differs",
-            format!("{bytes} bytes with the checksum {hash} were uploaded; send them again"),
+            format!(
+                "byte_size and checksum_sha256 do not match the upload of {bytes} bytes with the checksum {hash}; upload the file again"
+            ),
         ));
     }
     let mut body = before.body()?;
@@ -362,22 +364,19 @@ async fn searched(
     };
     let mime_type = format.mime_type(&file_name).to_owned();
     let dataset = datasets::area_dataset(app, tenant_id, Area::Assets).await?;
+    let stored = Stored {
+        hash: hash.to_owned(),
+        size: size.unsigned_abs(),
+        head,
+    };
     Ok(Some((
         dataset.id,
         NewDocument {
-            file_name,
-            mime_type,
-            stored: Stored {
-                hash: hash.to_owned(),
-                size: size.unsigned_abs(),
-                head,
-            },
             title: Some(asset.title.clone()),
-            url: None,
-            source: "published_content",
+            source: DocumentSource::PublishedContent,
             metadata: json!({"kind": "asset", "recordId": public_id}),
-            chunk_settings: ChunkSettings::default(),
             external_id: Some(format!("{}~file", asset.id)),
+            ..NewDocument::new(file_name, mime_type, stored)
         },
     )))
 }

@@ -1,17 +1,24 @@
-//! Scopes: the permissions of a key, as `area:verb`, with `area:*` and `*` as wildcards. `admin` is an alias of `*`.
+//! Scopes and areas: the permissions of a key, as `area:verb`, with `area:*` and `*` as wildcards. `admin` is an alias of `*`.
 
 use crate::error::{Error, Result};
 
 macro_rules! scopes {
-    ($($(#[doc = $doc:literal])+ $variant:ident = $name:literal;)*) => {
+    (
+        $($(#[doc = $doc:literal])+ $variant:ident = $name:literal;)*
+        areas: $($(#[doc = $area_doc:literal])+ $area:ident $area_name:literal, $read:ident = $read_name:literal, $write:ident = $write_name:literal, $module:expr;)*
+    ) => {
         /// A permission of a key.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum Scope {
             $($(#[doc = $doc])+ $variant,)*
+            $(
+                #[doc = concat!("Read the area `", $area_name, "`.")] $read,
+                #[doc = concat!("Write the area `", $area_name, "`.")] $write,
+            )*
         }
 
         /// Every scope.
-        pub const ALL: &[Scope] = &[$(Scope::$variant),*];
+        pub const ALL: &[Scope] = &[$(Scope::$variant,)* $(Scope::$read, Scope::$write,)*];
 
         impl Scope {
             /// Returns the name in keys.
@@ -19,9 +26,27 @@ macro_rules! scopes {
             pub fn name(self) -> &'static str {
                 match self {
                     $(Self::$variant => $name,)*
+                    $(Self::$read => $read_name, Self::$write => $write_name,)*
                 }
             }
         }
+
+        /// Subject area of records. The texts of each area are searched in a separate dataset, its area dataset, by callers that may read the area.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Area {
+            $($(#[doc = $area_doc])+ $area,)*
+        }
+
+        /// The areas in the order of the variants.
+        const AREAS: &[Row] = &[
+            $(Row {
+                area: Area::$area,
+                name: $area_name,
+                read: Scope::$read,
+                write: Scope::$write,
+                module: $module,
+            },)*
+        ];
     };
 }
 
@@ -40,217 +65,89 @@ scopes! {
     SystemRead = "system:read";
     /// Read people of the tenant.
     UsersRead = "users:read";
-    /// Read folders and their rows.
-    DataRead = "data:read";
-    /// Create folders, append rows.
-    DataWrite = "data:write";
-    /// Read articles and findings.
-    KnowledgeRead = "knowledge:read";
-    /// Write articles and findings.
-    KnowledgeWrite = "knowledge:write";
-    /// Read business plans.
-    PlansRead = "business_plans:read";
-    /// Write business plans.
-    PlansWrite = "business_plans:write";
-    /// Read projects, their work packages and tasks.
-    ProjectsRead = "projects:read";
-    /// Write projects, their work packages and tasks.
-    ProjectsWrite = "projects:write";
-    /// Read campaigns, leads, forecasts.
-    SalesRead = "sales:read";
-    /// Write campaigns, leads, forecasts.
-    SalesWrite = "sales:write";
-    /// Read templates and media.
-    TemplatesRead = "templates:read";
-    /// Write templates and media.
-    TemplatesWrite = "templates:write";
-    /// Read definitions of events and properties.
-    AnalyticsRead = "analytics:read";
-    /// Read contacts, companies, leads, deals, invoices, accounts.
-    CrmRead = "crm:read";
-    /// Write contacts, companies, leads, deals, invoices, accounts.
-    CrmWrite = "crm:write";
-    /// Read queues and tickets.
-    SupportRead = "support:read";
-    /// Write queues and tickets.
-    SupportWrite = "support:write";
-    /// Read tasks of a workspace.
-    TasksRead = "tasks:read";
-    /// Write tasks of a workspace.
-    TasksWrite = "tasks:write";
-    /// Read calls, mails, meetings, notes.
-    ActivityRead = "activity:read";
-    /// Write calls, mails, meetings, notes.
-    ActivityWrite = "activity:write";
-    /// Read collections, sites, entries, campaigns and posts.
-    CmsRead = "cms:read";
-    /// Write collections, sites, entries, campaigns and posts.
-    CmsWrite = "cms:write";
-    /// Read files of a workspace.
-    AssetsRead = "assets:read";
-    /// Write files of a workspace.
-    AssetsWrite = "assets:write";
-    /// Read event types and webhooks.
-    IntegrationsRead = "integrations:read";
-    /// Write event types and webhooks.
-    IntegrationsWrite = "integrations:write";
-    /// Write definitions of events and properties.
-    AnalyticsWrite = "analytics:write";
-    /// Read dashboards, reports, queries.
-    BiRead = "bi:read";
-    /// Write dashboards, reports, queries.
-    BiWrite = "bi:write";
+    areas:
+    /// Articles and findings.
+    Knowledge "knowledge", KnowledgeRead = "knowledge:read", KnowledgeWrite = "knowledge:write", None;
+    /// Folders and their rows.
+    Data "data", DataRead = "data:read", DataWrite = "data:write", None;
+    /// Projects, work packages, tasks.
+    Projects "projects", ProjectsRead = "projects:read", ProjectsWrite = "projects:write", None;
+    /// Business plans.
+    Plans "business_plans", PlansRead = "business_plans:read", PlansWrite = "business_plans:write", None;
+    /// Campaigns, leads, forecasts.
+    Sales "sales", SalesRead = "sales:read", SalesWrite = "sales:write", None;
+    /// Templates and media.
+    Templates "templates", TemplatesRead = "templates:read", TemplatesWrite = "templates:write", None;
+    /// Contacts, companies, leads, deals, invoices, accounts.
+    Crm "crm", CrmRead = "crm:read", CrmWrite = "crm:write", Some("crm");
+    /// Queues and tickets.
+    Support "support", SupportRead = "support:read", SupportWrite = "support:write", Some("support");
+    /// Tasks of a workspace.
+    Tasks "tasks", TasksRead = "tasks:read", TasksWrite = "tasks:write", Some("tasks");
+    /// Calls, mails, meetings, notes.
+    Activity "activity", ActivityRead = "activity:read", ActivityWrite = "activity:write", Some("activity_log");
+    /// Collections, sites, entries, campaigns and posts.
+    Cms "cms", CmsRead = "cms:read", CmsWrite = "cms:write", Some("cms");
+    /// Files of a workspace.
+    Assets "assets", AssetsRead = "assets:read", AssetsWrite = "assets:write", Some("assets");
+    /// Event types and webhooks.
+    Integrations "integrations", IntegrationsRead = "integrations:read", IntegrationsWrite = "integrations:write", Some("integrations");
+    /// Definitions of events and properties.
+    Analytics "analytics", AnalyticsRead = "analytics:read", AnalyticsWrite = "analytics:write", Some("analytics_governance");
+    /// Dashboards, reports, queries.
+    Bi "bi", BiRead = "bi:read", BiWrite = "bi:write", Some("bi");
 }
 
-/// Subject area of records. The texts of each area are searched in a separate dataset, its area dataset, by callers that may read the area.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Area {
-    /// Articles and findings.
-    Knowledge,
-    /// Folders and their rows.
-    Data,
-    /// Projects, work packages, tasks.
-    Projects,
-    /// Business plans.
-    Plans,
-    /// Campaigns, leads, forecasts.
-    Sales,
-    /// Templates and media.
-    Templates,
-    /// Contacts, companies, leads, deals, invoices, accounts.
-    Crm,
-    /// Queues and tickets.
-    Support,
-    /// Tasks of a workspace.
-    Tasks,
-    /// Calls, mails, meetings, notes.
-    Activity,
-    /// Collections, sites, entries, campaigns and posts.
-    Cms,
-    /// Files of a workspace.
-    Assets,
-    /// Event types and webhooks.
-    Integrations,
-    /// Definitions of events and properties.
-    Analytics,
-    /// Dashboards, reports, queries.
-    Bi,
+/// An area.
+#[derive(Debug)]
+struct Row {
+    area: Area,
+    /// Name in scopes and in the ids of area datasets.
+    name: &'static str,
+    read: Scope,
+    write: Scope,
+    /// Module of the workspace that can be disabled.
+    module: Option<&'static str>,
 }
 
 impl Area {
-    /// Every area.
-    pub const ALL: [Self; 15] = [
-        Self::Knowledge,
-        Self::Data,
-        Self::Projects,
-        Self::Plans,
-        Self::Sales,
-        Self::Templates,
-        Self::Crm,
-        Self::Support,
-        Self::Tasks,
-        Self::Activity,
-        Self::Cms,
-        Self::Assets,
-        Self::Integrations,
-        Self::Analytics,
-        Self::Bi,
-    ];
+    fn row(self) -> &'static Row {
+        &AREAS[self as usize]
+    }
+
+    /// Returns every area.
+    pub fn all() -> impl Iterator<Item = Self> {
+        AREAS.iter().map(|row| row.area)
+    }
 
     /// Returns its name in scopes and in the ids of area datasets.
     #[must_use]
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Knowledge => "knowledge",
-            Self::Data => "data",
-            Self::Projects => "projects",
-            Self::Plans => "business_plans",
-            Self::Sales => "sales",
-            Self::Templates => "templates",
-            Self::Crm => "crm",
-            Self::Support => "support",
-            Self::Tasks => "tasks",
-            Self::Activity => "activity",
-            Self::Cms => "cms",
-            Self::Assets => "assets",
-            Self::Integrations => "integrations",
-            Self::Analytics => "analytics",
-            Self::Bi => "bi",
-        }
+        self.row().name
     }
 
     /// Returns its module of the workspace; `None` for areas that cannot be switched off.
     #[must_use]
     pub fn module(self) -> Option<&'static str> {
-        match self {
-            Self::Activity => Some("activity_log"),
-            Self::Tasks => Some("tasks"),
-            Self::Crm => Some("crm"),
-            Self::Support => Some("support"),
-            Self::Cms => Some("cms"),
-            Self::Assets => Some("assets"),
-            Self::Integrations => Some("integrations"),
-            Self::Analytics => Some("analytics_governance"),
-            Self::Bi => Some("bi"),
-            Self::Knowledge
-            | Self::Data
-            | Self::Projects
-            | Self::Plans
-            | Self::Sales
-            | Self::Templates => None,
-        }
+        self.row().module
     }
 
     /// Returns the area of a scope.
     #[must_use]
     pub fn of_scope(scope: Scope) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|area| area.read() == scope || area.write() == scope)
+        Self::all().find(|area| area.read() == scope || area.write() == scope)
     }
 
     /// Returns the scope that reading requires.
     #[must_use]
     pub fn read(self) -> Scope {
-        match self {
-            Self::Knowledge => Scope::KnowledgeRead,
-            Self::Data => Scope::DataRead,
-            Self::Projects => Scope::ProjectsRead,
-            Self::Plans => Scope::PlansRead,
-            Self::Sales => Scope::SalesRead,
-            Self::Templates => Scope::TemplatesRead,
-            Self::Crm => Scope::CrmRead,
-            Self::Support => Scope::SupportRead,
-            Self::Tasks => Scope::TasksRead,
-            Self::Activity => Scope::ActivityRead,
-            Self::Cms => Scope::CmsRead,
-            Self::Assets => Scope::AssetsRead,
-            Self::Integrations => Scope::IntegrationsRead,
-            Self::Analytics => Scope::AnalyticsRead,
-            Self::Bi => Scope::BiRead,
-        }
+        self.row().read
     }
 
     /// Returns the scope that writing requires.
     #[must_use]
     pub fn write(self) -> Scope {
-        match self {
-            Self::Knowledge => Scope::KnowledgeWrite,
-            Self::Data => Scope::DataWrite,
-            Self::Projects => Scope::ProjectsWrite,
-            Self::Plans => Scope::PlansWrite,
-            Self::Sales => Scope::SalesWrite,
-            Self::Templates => Scope::TemplatesWrite,
-            Self::Crm => Scope::CrmWrite,
-            Self::Support => Scope::SupportWrite,
-            Self::Tasks => Scope::TasksWrite,
-            Self::Activity => Scope::ActivityWrite,
-            Self::Cms => Scope::CmsWrite,
-            Self::Assets => Scope::AssetsWrite,
-            Self::Integrations => Scope::IntegrationsWrite,
-            Self::Analytics => Scope::AnalyticsWrite,
-            Self::Bi => Scope::BiWrite,
-        }
+        self.row().write
     }
 
     /// Returns the id of the dataset that holds its texts. No other dataset's id has a tilde, so the id alone decides who may see it.
@@ -262,7 +159,7 @@ impl Area {
     /// Returns the area with a name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|area| area.name() == name)
+        Self::all().find(|area| area.name() == name)
     }
 
     /// Returns the area of an area dataset.
@@ -309,7 +206,19 @@ pub(crate) fn covers(granted: &str, wanted: Scope) -> bool {
     names(granted, wanted)
         || (wanted == Scope::KbSearch
             && (names(granted, Scope::KbRead)
-                || Area::ALL.iter().any(|area| names(granted, area.read()))))
+                || Area::all().any(|area| names(granted, area.read()))))
+}
+
+/// Returns the scopes that both lists name; wildcards are resolved unless one of the lists covers everything.
+pub(super) fn common(one: &[String], other: &[String]) -> Vec<String> {
+    let everything = |list: &[String]| list.iter().any(|s| s == "*");
+    if everything(other) {
+        return one.to_vec();
+    }
+    let in_list = |list: &[String], scope| list.iter().any(|granted| names(granted, scope));
+    let both = |scope: &Scope| in_list(one, *scope) && in_list(other, *scope);
+    let common = ALL.iter().copied().filter(both);
+    common.map(|scope| scope.name().to_owned()).collect()
 }
 
 /// Parses scopes as entered by a user.
@@ -330,9 +239,7 @@ pub fn read(given: &[String]) -> Result<Vec<String>> {
             let known = known.join(", ");
             return Err(Error::invalid(
                 "scope_unknown",
-                format!(
-                    "{word:?} is an unknown scope; scopes are {known}, wildcards like kb:*, and admin"
-                ),
+                format!("unknown scope {word:?}; use {known}, a wildcard such as kb:*, or admin"),
             ));
         }
         if !scopes.iter().any(|s| s == scope) {
@@ -342,7 +249,7 @@ pub fn read(given: &[String]) -> Result<Vec<String>> {
     if scopes.is_empty() {
         Err(Error::invalid(
             "scope_missing",
-            "a key needs at least one scope",
+            "a key must have at least one scope",
         ))
     } else {
         Ok(scopes)
@@ -377,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn wide_scopes_stand_for_areas_and_shelves_tell_theirs() {
+    fn wide_scopes_expand_to_areas_and_area_datasets_name_theirs() {
         assert!(
             covers("company:*", Scope::KnowledgeWrite)
                 && !covers("company:*", Scope::ProjectsRead)
@@ -391,7 +298,7 @@ mod tests {
                 && !covers("sales:write", Scope::KbSearch)
                 && !covers("keys:manage", Scope::KbSearch)
         );
-        for area in Area::ALL {
+        for area in Area::all() {
             assert_eq!(Area::of_dataset(&area.dataset_id("01ABC")), Some(area));
         }
         assert_eq!(Area::of_dataset("01ABC"), None);

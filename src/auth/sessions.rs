@@ -1,13 +1,14 @@
-//! Browser sessions: a person signs in with a key or with a link that works once, and gets a session, whose secret the browser keeps in a cookie.
+//! Browser sessions: a person signs in with a key, a link or an invitation, and gets a session, whose secret the browser keeps in a cookie.
 //!
-//! A session has the rights of its key, and ends with it. One that began with a link has all rights, as the link is only shown to the owner of the data
-//! directory.
+//! A session has the rights of its key, or of its member, and ends with them. One that began with the owner's link has all rights, as that link is only
+//! shown to the owner of the data directory.
 
 use std::time::Duration;
 
-use super::keys::Gate;
-use super::keys::hash;
-use super::{Caller, OWNER};
+use super::caller::Caller;
+use super::credentials::{self, Credential, Kind};
+use super::gate::Gate;
+use super::{invites, tenants, users};
 use crate::clock::{Clock, Time};
 use crate::db::{Db, args};
 use crate::error::{Error, Result};
@@ -38,66 +39,88 @@ pub struct Begun {
     pub caller: Caller,
 }
 
-/// Creates the secret of a link, which signs in once within [`LINK_HOLDS`]; the previous link is invalidated.
+/// Creates the secret of the owner's link, which signs in once within [`LINK_HOLDS`]; the previous link is invalidated.
 ///
 /// # Errors
 /// Those of the database.
 pub async fn link(sessions: Sessions<'_>, tenant_id: &str) -> Result<String> {
+    create_link(sessions, tenant_id, None).await
+}
+
+/// Creates the secret of a link that signs a member in once within [`LINK_HOLDS`]; the previous one is invalidated. Requires all rights of the member.
+///
+/// # Errors
+/// `scope_missing`, `user_not_found`, `user_inactive`.
+pub async fn link_for(sessions: Sessions<'_>, caller: &Caller, user_id: &str) -> Result<String> {
+    let user = users::manageable(sessions.db, caller, user_id).await?;
+    if !user.is_active() {
+        return Err(Error::conflict(
+            "user_inactive",
+            "this member is inactive; activate it first",
+        ));
+    }
+    create_link(sessions, caller.tenant(), Some(user.id)).await
+}
+
+async fn create_link(
+    sessions: Sessions<'_>,
+    tenant_id: &str,
+    user_id: Option<String>,
+) -> Result<String> {
     let secret = sessions.clock.secret();
+    let now = sessions.clock.now();
+    let link = Credential {
+        expires_on: Some(now.plus(LINK_HOLDS)),
+        user_id,
+        ..Credential::new(Kind::Link, tenant_id, sessions.clock.id(), &secret, now)
+    };
+    let mut tx = sessions.db.begin().await?;
     // Only the link that was shown last is valid.
-    sessions
-        .db
-        .execute(
-            "DELETE FROM sign_in_links WHERE tenant_id = $1",
-            args![tenant_id],
-        )
-        .await?;
-    sessions
-        .db
-        .execute(
-            "INSERT INTO sign_in_links (hash, tenant_id, expires_on) VALUES ($1, $2, $3)",
-            args![
-                hash(&secret),
-                tenant_id,
-                sessions.clock.now().plus(LINK_HOLDS)
-            ],
-        )
-        .await?;
+    tx.execute(
+        "DELETE FROM credentials WHERE tenant_id = $1 AND kind = 'link' AND COALESCE(user_id, '') = $2",
+        args![tenant_id, link.user_id.clone().unwrap_or_default()],
+    )
+    .await?;
+    link.insert(&mut tx).await?;
+    tx.commit().await?;
     Ok(secret)
 }
 
-/// Begins a session with the secret of a link.
+/// Begins a session with the secret of a link or an invitation. A person who is signed in already, as `current`, accepts an invitation to another tenant as
+/// the same person.
 ///
 /// # Errors
-/// `link_consumed` when it was used already, has expired, or never existed.
-pub async fn begin_by_link(sessions: Sessions<'_>, secret: &str) -> Result<Begun> {
+/// `link_consumed` when it was used already, has expired, or never existed; `user_exists` when the tenant has a member with the name of the invitation.
+pub async fn begin_by_link(
+    sessions: Sessions<'_>,
+    secret: &str,
+    current: Option<&Caller>,
+) -> Result<Begun> {
     let used = || {
         Error::unauthorized(
             "link_consumed",
-            "this link was used already or is too old; `cairn sandbox` prints another one",
+            "this link was already used or has expired; `cairn sandbox` prints a new one",
         )
     };
-    let hash = hash(secret);
-    let (tenant_id, expires_on): (String, Time) = sessions
-        .db
-        .optional(
-            "SELECT tenant_id, expires_on FROM sign_in_links WHERE hash = $1",
-            args![&hash],
-        )
+    let link = credentials::by_secret(sessions.db, secret)
         .await?
+        .filter(|c| matches!(c.kind, Kind::Link | Kind::Invite))
         .ok_or_else(used)?;
-    // Of two concurrent requests, one removes it.
-    let ours = sessions
-        .db
-        .execute(
-            "DELETE FROM sign_in_links WHERE tenant_id = $1 AND hash = $2",
-            args![&tenant_id, &hash],
-        )
-        .await?;
-    if ours == 0 || expires_on <= sessions.clock.now() {
+    let is_valid = link.is_valid(sessions.clock.now());
+    let mut tx = sessions.db.begin().await?;
+    if !credentials::consume(&mut tx, &link.tenant_id, &link.id).await? || !is_valid {
+        tx.commit().await?;
         return Err(used());
     }
-    begin(sessions, &tenant_id, None).await
+    let user_id = if link.kind == Kind::Invite {
+        let person = current.and_then(|caller| caller.principal().user_id());
+        let person = person.map(str::to_owned);
+        Some(invites::accept(&mut tx, sessions.clock, &link, person).await?)
+    } else {
+        link.user_id
+    };
+    tx.commit().await?;
+    begin(sessions, &link.tenant_id, None, user_id).await
 }
 
 /// Begins a session with an API key.
@@ -109,19 +132,55 @@ pub async fn begin_by_key(sessions: Sessions<'_>, key: &str) -> Result<Begun> {
         .gate
         .authenticate(sessions.db, sessions.clock, key.trim())
         .await?;
-    begin(sessions, caller.tenant(), caller.key_id()).await
+    begin(
+        sessions,
+        caller.tenant(),
+        caller.credential_id.as_deref(),
+        None,
+    )
+    .await
 }
 
-async fn begin(sessions: Sessions<'_>, tenant_id: &str, key_id: Option<&str>) -> Result<Begun> {
+/// Begins a session in another tenant of which the caller is a member.
+///
+/// # Errors
+/// `tenant_not_found` when there is no such tenant, or the caller is not one of its active members.
+pub async fn begin_in_tenant(
+    sessions: Sessions<'_>,
+    current: &Caller,
+    tenant: &str,
+) -> Result<Begun> {
+    let missing = || {
+        Error::not_found(
+            "tenant_not_found",
+            format!("you are not a member of a tenant {tenant:?}"),
+        )
+    };
+    let id = current.principal().user_id().ok_or_else(missing)?;
+    let found = tenants::of_user(sessions.db, id).await?;
+    let tenant = found.into_iter().find(|t| t.name == tenant);
+    let tenant = tenant.ok_or_else(missing)?;
+    begin(sessions, &tenant.id, None, Some(id.to_owned())).await
+}
+
+async fn begin(
+    sessions: Sessions<'_>,
+    tenant_id: &str,
+    key_id: Option<&str>,
+    user_id: Option<String>,
+) -> Result<Begun> {
     let secret = sessions.clock.secret();
     let lasts = sessions.lasts;
     let now = sessions.clock.now();
-    sessions.db
-        .execute(
-            "INSERT INTO sessions (hash, tenant_id, key_id, created_on, expires_on) VALUES ($1, $2, $3, $4, $5)",
-            args![hash(&secret), tenant_id, key_id, now, now.plus(lasts)],
-        )
-        .await?;
+    let session = Credential {
+        key_id: key_id.map(str::to_owned),
+        user_id,
+        expires_on: Some(now.plus(lasts)),
+        ..Credential::new(Kind::Session, tenant_id, sessions.clock.id(), &secret, now)
+    };
+    let mut tx = sessions.db.begin().await?;
+    session.insert(&mut tx).await?;
+    tx.commit().await?;
     Ok(Begun {
         caller: self::caller(sessions, &secret).await?,
         secret,
@@ -134,35 +193,30 @@ async fn begin(sessions: Sessions<'_>, tenant_id: &str, key_id: Option<&str>) ->
 /// # Errors
 /// `session_expired`; `key_invalid` when the key that signed in has ended; `rate_limited`.
 pub async fn caller(sessions: Sessions<'_>, secret: &str) -> Result<Caller> {
-    let over = || Error::unauthorized("session_expired", "the session is over; sign in again");
-    let hash = hash(secret);
-    let (tenant_id, key_id, expires_on): (String, Option<String>, Time) = sessions
-        .db
-        .optional(
-            "SELECT tenant_id, key_id, expires_on FROM sessions WHERE hash = $1",
-            args![&hash],
-        )
+    let now = sessions.clock.now();
+    let session = credentials::by_secret(sessions.db, secret)
         .await?
-        .ok_or_else(over)?;
-    if expires_on <= sessions.clock.now() {
-        return Err(over());
-    }
-    match key_id {
-        Some(id) => {
-            let caller = sessions
-                .gate
-                .admit(sessions.db, sessions.clock, &tenant_id, &id)
-                .await?;
-            Ok(Caller {
-                session: Some(hash),
-                ..caller
-            })
-        }
-        None => {
-            sessions.gate.count(&hash, None)?;
-            Ok(owner(tenant_id, hash))
-        }
-    }
+        .filter(|c| c.kind == Kind::Session && c.is_valid(now))
+        .ok_or_else(expired)?;
+    let Some(key_id) = &session.key_id else {
+        sessions.gate.count(&session.id, None)?;
+        return session.into_caller();
+    };
+    let key = credentials::by_id(sessions.db, &session.tenant_id, key_id).await?;
+    let key = key.ok_or_else(super::gate::refused)?;
+    let caller = sessions
+        .gate
+        .admit(sessions.db, sessions.clock, key)
+        .await?;
+    Ok(Caller {
+        session: Some(session.id),
+        ..caller
+    })
+}
+
+/// Returns the error for a session that has ended.
+pub(crate) fn expired() -> Error {
+    Error::unauthorized("session_expired", "the session has expired; sign in again")
 }
 
 /// Returns whether an admitted caller still would be admitted: its session has not ended, and its key was not revoked and has not expired.
@@ -170,40 +224,57 @@ pub async fn caller(sessions: Sessions<'_>, secret: &str) -> Result<Caller> {
 /// # Errors
 /// Those of the database.
 pub async fn is_valid(sessions: Sessions<'_>, caller: &Caller) -> Result<bool> {
-    if let Some(hash) = &caller.session {
-        let session: Option<(Time,)> = sessions
-            .db
-            .optional(
-                "SELECT expires_on FROM sessions WHERE tenant_id = $1 AND hash = $2",
-                args![caller.tenant(), hash],
-            )
-            .await?;
-        if session.is_none_or(|(expires_on,)| expires_on <= sessions.clock.now()) {
+    for id in [&caller.session, &caller.credential_id]
+        .into_iter()
+        .flatten()
+    {
+        let credential = credentials::by_id(sessions.db, caller.tenant(), id).await?;
+        if !credential.is_some_and(|c| c.is_valid(sessions.clock.now())) {
             return Ok(false);
         }
     }
-    match caller.key_id().filter(|id| *id != OWNER) {
-        Some(id) => super::keys::is_valid(sessions.db, sessions.clock, caller.tenant(), id).await,
-        None => Ok(true),
+    Ok(true)
+}
+
+/// Returns the current rights of an actor, for work that continues without its requests; `None` when it has ended.
+///
+/// # Errors
+/// Those of the database.
+pub async fn caller_of(
+    db: &Db,
+    clock: &Clock,
+    tenant_id: &str,
+    actor_id: &str,
+) -> Result<Option<Caller>> {
+    if actor_id == super::OWNER {
+        return Ok(Some(Caller::local(tenant_id)));
     }
+    if let Some(caller) = users::caller(db, tenant_id, actor_id).await? {
+        return Ok(Some(caller));
+    }
+    let credential = match credentials::by_id(db, tenant_id, actor_id).await? {
+        Some(key) => Some(key),
+        None => credentials::of_agent(db, tenant_id, actor_id).await?,
+    };
+    let valid = credential
+        .filter(|c| matches!(c.kind, Kind::Key | Kind::AgentToken) && c.is_valid(clock.now()));
+    valid.map(Credential::into_caller).transpose()
 }
 
 /// Ends a session.
 ///
 /// # Errors
 /// Those of the database.
-pub async fn end(sessions: Sessions<'_>, caller: &Caller, secret: &str) -> Result<()> {
-    sessions
-        .db
-        .execute(
-            "DELETE FROM sessions WHERE tenant_id = $1 AND hash = $2",
-            args![caller.tenant(), hash(secret)],
-        )
-        .await?;
+pub async fn end(sessions: Sessions<'_>, caller: &Caller) -> Result<()> {
+    if let Some(id) = &caller.session {
+        let mut tx = sessions.db.begin().await?;
+        credentials::consume(&mut tx, caller.tenant(), id).await?;
+        tx.commit().await?;
+    }
     Ok(())
 }
 
-/// Ends all sessions of a tenant, and its link, and returns the number of sessions.
+/// Ends all sessions of a tenant, and its links, and returns the number of sessions.
 ///
 /// # Errors
 /// Those of the database.
@@ -211,46 +282,37 @@ pub async fn end_all(sessions: Sessions<'_>, tenant_id: &str) -> Result<u64> {
     sessions
         .db
         .execute(
-            "DELETE FROM sign_in_links WHERE tenant_id = $1",
+            "DELETE FROM credentials WHERE tenant_id = $1 AND kind = 'link'",
             args![tenant_id],
         )
         .await?;
     sessions
         .db
         .execute(
-            "DELETE FROM sessions WHERE tenant_id = $1",
+            "DELETE FROM credentials WHERE tenant_id = $1 AND kind = 'session'",
             args![tenant_id],
         )
         .await
 }
 
-/// Removes expired sessions and links, and returns their number.
+/// Removes expired sessions, links and invitations that nobody accepted, and returns their number.
 ///
 /// # Errors
 /// Those of the database.
 pub(crate) async fn prune(sessions: Sessions<'_>) -> Result<u64> {
-    let now = sessions.clock.now();
-    let ended = sessions
-        .db
-        .execute("DELETE FROM sessions WHERE expires_on <= $1", args![now])
-        .await?;
-    let links = sessions
+    let now: Time = sessions.clock.now();
+    sessions
         .db
         .execute(
-            "DELETE FROM sign_in_links WHERE expires_on <= $1",
+            "DELETE FROM invites WHERE expires_on <= $1 AND accepted_on IS NULL",
             args![now],
         )
         .await?;
-    Ok(ended + links)
-}
-
-fn owner(tenant_id: String, session: String) -> Caller {
-    Caller {
-        modules_off: Vec::new(),
-        tenant_id,
-        key_id: Some(OWNER.to_owned()),
-        scopes: vec!["*".to_owned()],
-        dataset_ids: None,
-        session: Some(session),
-    }
+    sessions
+        .db
+        .execute(
+            "DELETE FROM credentials WHERE expires_on <= $1 AND kind IN ('session', 'link', 'invite')",
+            args![now],
+        )
+        .await
 }

@@ -1,7 +1,7 @@
 //! Tenants: the owners of all data.
 
 use super::keys;
-use super::{Area, Caller, Scope};
+use super::{Caller, Scope};
 use crate::clock::{Clock, Time};
 use crate::db::{Db, args};
 use crate::error::{Error, Result};
@@ -36,7 +36,7 @@ pub async fn need_operator(db: &Db, caller: &Caller) -> Result<()> {
     } else {
         Err(Error::forbidden(
             "tenant_not_operator",
-            "tenants are managed with a key of the first tenant",
+            "managing tenants requires a key of the first tenant",
         ))
     }
 }
@@ -74,7 +74,7 @@ pub async fn create(db: &Db, clock: &Clock, name: &str) -> Result<Tenant> {
     if name.is_empty() || name.len() > NAME || !name.chars().all(is_plain) {
         return Err(Error::invalid(
             "tenant_name_invalid",
-            format!("a tenant's name has 1 to {NAME} lower-case letters, digits and dashes"),
+            format!("a tenant name must have 1 to {NAME} lower-case letters, digits and dashes"),
         ));
     }
     let tenant = Tenant {
@@ -91,7 +91,7 @@ pub async fn create(db: &Db, clock: &Clock, name: &str) -> Result<Tenant> {
     if created == 0 {
         Err(Error::conflict(
             "tenant_exists",
-            format!("there is a tenant {name:?} already"),
+            format!("a tenant {name:?} already exists"),
         ))
     } else {
         Ok(tenant)
@@ -108,7 +108,7 @@ pub async fn by_name(db: &Db, name: &str) -> Result<Tenant> {
         args![name],
     )
     .await?
-    .ok_or_else(|| Error::not_found("tenant_not_found", format!("there is no tenant {name:?}")))
+    .ok_or_else(|| Error::not_found("tenant_not_found", format!("tenant {name:?} not found")))
 }
 
 /// Returns the tenant with an id.
@@ -121,7 +121,19 @@ pub async fn by_id(db: &Db, id: &str) -> Result<Tenant> {
         args![id],
     )
     .await?
-    .ok_or_else(|| Error::not_found("tenant_not_found", "there is no such tenant"))
+    .ok_or_else(|| Error::not_found("tenant_not_found", "tenant not found"))
+}
+
+/// Returns the tenants of which a user is an active member, oldest first.
+///
+/// # Errors
+/// Those of the database.
+pub async fn of_user(db: &Db, user_id: &str) -> Result<Vec<Tenant>> {
+    db.all(
+        "SELECT t.id, t.name, t.created_on FROM tenants t JOIN memberships m ON m.tenant_id = t.id WHERE m.user_id = $1 AND m.status = 'active' ORDER BY t.id",
+        args![user_id],
+    )
+    .await
 }
 
 /// Creates the first tenant of an empty database; `None` when there is one already.
@@ -135,80 +147,4 @@ pub async fn create_first(db: &Db, clock: &Clock) -> Result<Option<Tenant>> {
     } else {
         create(db, clock, DEFAULT).await.map(Some)
     }
-}
-
-/// Parses a list of disabled modules into their areas.
-pub(super) fn areas(modules_off: &str) -> Vec<Area> {
-    let is_off = |area: &Area| modules_off.split(',').any(|name| name == area.name());
-    Area::ALL.into_iter().filter(is_off).collect()
-}
-
-/// Returns the disabled modules of a tenant, as stored.
-pub(super) async fn modules_off(db: &Db, tenant_id: &str) -> Result<String> {
-    let found: Option<(String,)> = db
-        .optional(
-            "SELECT modules_off FROM tenants WHERE id = $1",
-            args![tenant_id],
-        )
-        .await?;
-    Ok(found.map(|(off,)| off).unwrap_or_default())
-}
-
-/// Lists the modules of the caller's workspace, and whether each is enabled.
-///
-/// # Errors
-/// `scope_missing`.
-pub async fn modules(db: &Db, caller: &Caller) -> Result<Vec<(&'static str, bool)>> {
-    caller.need_unconfined(Scope::KeysManage)?;
-    let off = areas(&modules_off(db, caller.tenant()).await?);
-    Ok(Area::ALL
-        .into_iter()
-        .filter_map(|area| Some((area.module()?, !off.contains(&area))))
-        .collect())
-}
-
-/// Enables or disables a module of the caller's workspace; its records stay unchanged. Effective from the next request on.
-///
-/// # Errors
-/// `scope_missing`, `module_unknown`.
-pub async fn set_module(db: &Db, caller: &Caller, module: &str, on: bool) -> Result<()> {
-    caller.need_unconfined(Scope::KeysManage)?;
-    let area = Area::ALL
-        .into_iter()
-        .find(|area| area.module() == Some(module))
-        .ok_or_else(|| {
-            let known: Vec<&str> = Area::ALL.into_iter().filter_map(Area::module).collect();
-            Error::not_found(
-                "module_unknown",
-                format!(
-                    "there is no module {module:?}; modules are {}",
-                    known.join(", ")
-                ),
-            )
-        })?;
-    let mut tx = db.begin().await?;
-    // Locks the row, so that both of two concurrent changes count.
-    tx.execute(
-        "UPDATE tenants SET modules_off = modules_off WHERE id = $1",
-        args![caller.tenant()],
-    )
-    .await?;
-    let stored: Option<(String,)> = tx
-        .optional(
-            "SELECT modules_off FROM tenants WHERE id = $1",
-            args![caller.tenant()],
-        )
-        .await?;
-    let mut off = areas(&stored.map(|(off,)| off).unwrap_or_default());
-    off.retain(|other| *other != area);
-    if !on {
-        off.push(area);
-    }
-    let names: Vec<&str> = off.into_iter().map(Area::name).collect();
-    tx.execute(
-        "UPDATE tenants SET modules_off = $1 WHERE id = $2",
-        args![names.join(","), caller.tenant()],
-    )
-    .await?;
-    tx.commit().await
 }

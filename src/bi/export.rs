@@ -103,7 +103,7 @@ fn exported(
         let source = match (text(&body, "source"), body.get("rows")) {
             (Some(name), _) => Source::named(name)?,
             (None, Some(Value::Array(rows))) => Source::Rows(rows.clone()),
-            _ => Err(Error::internal("an export has no source"))?,
+            _ => Err(Error::internal("an export requires a source"))?,
         };
         let mut query = super::question(None, body.get("query"))?;
         if query.limit.is_some_and(|limit| limit > EXPORTED) {
@@ -132,7 +132,7 @@ fn exported(
             query.limit = Some(most.min(1000));
             for page in 0.. {
                 if page == PAGES {
-                    Err(invalid(format!("an export with an order or groups has at most {} rows; use a filter", PAGES * 1000)))?;
+                    Err(invalid(format!("an export with sorting or groups may have at most {} rows; use a filter", PAGES * 1000)))?;
                 }
                 let found = super::answer(&app, &caller, &source, &query).await?;
                 let mut piece: Vec<Map<String, Value>> = match found.groups {
@@ -153,7 +153,7 @@ fn exported(
 
 fn too_many() -> Error {
     invalid(format!(
-        "an export has at most {EXPORTED} rows; use a filter"
+        "an export may have at most {EXPORTED} rows; use a filter"
     ))
 }
 
@@ -229,7 +229,7 @@ async fn spool(
                 return Err(Error::too_large(
                     "export_too_large",
                     format!(
-                        "the rows of an export have at most {} MiB as JSON; use a filter",
+                        "the rows of an export may have at most {} MiB as JSON; use a filter",
                         (WIDER * limit) >> 20
                     ),
                 ));
@@ -342,7 +342,7 @@ impl Columns {
         }
         if self.0.len() > COLUMNS {
             return Err(invalid(format!(
-                "an export has at most {COLUMNS} columns; choose some with select, or export jsonl"
+                "an export may have at most {COLUMNS} columns; choose some with select, or export jsonl"
             )));
         }
         Ok(())

@@ -188,7 +188,7 @@ impl Source {
         known.map(|(_, kind)| Self::Records(kind)).ok_or_else(|| {
             let names: Vec<&str> = SOURCES.iter().map(|(n, _)| *n).collect();
             invalid(format!(
-                "source is one of {}, or folder:ID",
+                "source must be one of {}, or folder:ID",
                 names.join(", ")
             ))
         })
@@ -201,7 +201,7 @@ pub(super) fn question(base: Option<&Value>, own: Option<&Value>) -> Result<Quer
         match value {
             None | Some(Value::Null) => Ok(Query::default()),
             Some(value) => serde_json::from_value(value.clone())
-                .map_err(|e| invalid(format!("the query is not understood: {e}"))),
+                .map_err(|e| invalid(format!("the query is invalid: {e}"))),
         }
     };
     let (base, own) = (read(base)?, read(own)?);
@@ -296,7 +296,7 @@ async fn asked(app: &App, caller: &Caller, body: &Body) -> Result<(Source, Query
         return Ok((source, question(base.as_ref(), own)?));
     }
     let source = text(body, "source")
-        .ok_or_else(|| invalid("say what to ask: dataset_id, report_id, metric_id, or source"))?;
+        .ok_or_else(|| invalid("send one of dataset_id, report_id, metric_id and source"))?;
     Ok((Source::named(source)?, question(None, own)?))
 }
 
@@ -450,7 +450,7 @@ async fn check(app: &App, caller: &Caller, kind: &Kind, body: &Body) -> Result<(
             if is_mock {
                 let rows = body.get("rows").and_then(Value::as_array);
                 if !rows.is_some_and(|l| l.iter().all(Value::is_object)) {
-                    return Err(invalid("a mock dataset has rows, a list of objects"));
+                    return Err(invalid("a mock dataset requires rows, a list of objects"));
                 }
             } else {
                 let source = Source::named(text(body, "source").unwrap_or_default())?;
@@ -464,7 +464,7 @@ async fn check(app: &App, caller: &Caller, kind: &Kind, body: &Body) -> Result<(
         "bi_metric" => {
             let aggregate = body.get("aggregate").cloned().unwrap_or_default();
             serde_json::from_value::<rows::Aggregate>(aggregate)
-                .map_err(|e| invalid(format!("aggregate is {{op, field, as}}: {e}")))?;
+                .map_err(|e| invalid(format!("aggregate must be {{op, field, as}}: {e}")))?;
             let (source, _) =
                 dataset(app, caller, text(body, "dataset_id").unwrap_or_default()).await?;
             may_read(caller, &source)?;
@@ -514,7 +514,7 @@ async fn complete(change: &mut Change<'_>) -> Result<()> {
 /// may read the export.
 async fn settle_export(change: &mut Change<'_>) -> Result<()> {
     if change.status() != Some("pending") {
-        return Err(invalid("an export begins as pending"));
+        return Err(invalid("a new export must have the status pending"));
     }
     let format = text(&change.body, "format").unwrap_or("csv").to_owned();
     change.set("file_name", format!("export.{format}"));
@@ -581,9 +581,7 @@ pub(crate) async fn artifact(app: &Arc<App>, tenant_id: &str, id: &str) -> Resul
 pub async fn with_download(app: &App, caller: &Caller, mut shown: Value) -> Result<Value> {
     let may = match shown.get("source_area") {
         Some(name) if *name == "none" => true,
-        Some(name) => Area::ALL
-            .into_iter()
-            .any(|a| *name == a.name() && caller.may(a.read())),
+        Some(name) => Area::all().any(|a| *name == a.name() && caller.may(a.read())),
         None => false,
     };
     if shown["status"] == "completed" && may {

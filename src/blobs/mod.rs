@@ -331,8 +331,7 @@ fn store_error(error: object_store::Error) -> Error {
         cause = inner.source();
     }
     if matches!(error, object_store::Error::NotFound { .. }) {
-        return Error::not_found("blob_not_found", "the stored bytes are missing")
-            .with_source(error);
+        return Error::not_found("blob_not_found", "the stored file is missing").with_source(error);
     }
     Error::unavailable("blob_store_unavailable", "the blob store failed").with_source(error)
 }

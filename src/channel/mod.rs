@@ -75,7 +75,7 @@ pub async fn push(app: &App, caller: &Caller, mut push: Push, view: View) -> Res
         if id.is_empty() || id.chars().count() > ID {
             return Err(Error::invalid(
                 "id_too_long",
-                format!("an id has 1 to {ID} characters"),
+                format!("an id must have 1 to {ID} characters"),
             ));
         }
     }
@@ -84,13 +84,13 @@ pub async fn push(app: &App, caller: &Caller, mut push: Push, view: View) -> Res
     if !speaks && push.task_id.is_none() {
         return Err(Error::invalid(
             "push_empty",
-            "send message or chunk, or taskId with status",
+            "send message, chunk, or taskId with status",
         ));
     }
     if push.message.is_none() && speaks && push.message_id.is_none() {
         return Err(Error::invalid(
             "message_id_missing",
-            "a chunk needs the messageId that joins it to the others",
+            "a chunk requires messageId, which links it to the other chunks",
         ));
     }
     if let Some(status) = &push.status
@@ -113,7 +113,7 @@ pub async fn push(app: &App, caller: &Caller, mut push: Push, view: View) -> Res
         plan = task(app, caller, task_id, &push, plan).await?;
         let task = plan.record();
         let may_see = caller.may(AGENT_TASK.area.read());
-        if let Some(task) = task.filter(|t| may_see || t.author.as_deref() == caller.key_id()) {
+        if let Some(task) = task.filter(|t| may_see || t.author.as_deref() == caller.actor_id()) {
             answer.insert("task".to_owned(), view(task)?);
         }
     }
@@ -162,7 +162,7 @@ async fn task(
     let status = plan.record().and_then(|record| record.status.clone());
     plan.after.push(Box::new(Progress {
         tenant_id: tenant_id.to_owned(),
-        author: caller.key_id().map(str::to_owned),
+        author: caller.actor_id().map(str::to_owned),
         event: Event::AgentTaskUpdate {
             task_id: task_id.to_owned(),
             status: status.unwrap_or_default(),
@@ -206,7 +206,7 @@ impl NewMessage {
         let conversation = push.conversation_id.clone();
         Self {
             tenant_id: caller.tenant().to_owned(),
-            author: caller.key_id().map(str::to_owned),
+            author: caller.actor_id().map(str::to_owned),
             conversation_id: conversation.unwrap_or_else(|| CONVERSATION.to_owned()),
             message_id: push.message_id.clone().unwrap_or_else(|| app.clock.id()),
             message: push.message.clone(),
@@ -255,7 +255,7 @@ impl Effect for NewMessage {
         if length > MESSAGE {
             return Err(Error::too_large(
                 "message_too_long",
-                format!("a message has at most {MESSAGE} characters"),
+                format!("a message may have at most {MESSAGE} characters"),
             ));
         }
         let event = Event::OpenclawMessage {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use cairn_models::Priority;
 use clap::Args;
+use fastrand::Rng;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -19,13 +20,12 @@ use crate::clock::Clock;
 use crate::db::args;
 use crate::error::{Error, Result};
 use crate::evaluation::statistics::percentile;
-use crate::kb::datasets::{self, ChunkSettings, NewDataset};
+use crate::kb::datasets::{self, NewDataset};
 use crate::kb::documents::{self, NewDocument, UploadPolicy};
 use crate::kb::embeddings;
 use crate::kb::filter::Filter;
 use crate::kb::index_log::{self, Op};
 use crate::search::{self, Request};
-use fastrand::Rng;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -352,17 +352,7 @@ async fn upload(app: &App, caller: &Caller, name: &str, text: &str) -> Result<Ne
         .blobs
         .put_bytes(&app.db, caller.tenant(), text.as_bytes().to_vec())
         .await?;
-    Ok(NewDocument {
-        file_name: name.to_owned(),
-        mime_type: "text/plain".to_owned(),
-        stored,
-        title: None,
-        url: None,
-        source: "upload",
-        metadata: json!({}),
-        chunk_settings: ChunkSettings::default(),
-        external_id: None,
-    })
+    Ok(NewDocument::new(name.to_owned(), "text/plain", stored))
 }
 
 async fn first_hits(

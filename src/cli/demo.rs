@@ -11,7 +11,7 @@ use crate::auth::tenants;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
-use crate::kb::datasets::{self, ChunkSettings, NewDataset};
+use crate::kb::datasets::{self, NewDataset};
 use crate::kb::documents::DocumentStatus;
 use crate::kb::documents::{self, NewDocument, UploadPolicy};
 use crate::page::{MAX_LIMIT, Page};
@@ -95,15 +95,8 @@ pub(super) async fn run(global: &Global, args: DemoArgs) -> Result<Done> {
             .put_bytes(&app.db, caller.tenant(), text.as_bytes().to_vec())
             .await?;
         let new = NewDocument {
-            file_name: name.to_owned(),
-            mime_type: "text/markdown".to_owned(),
-            stored,
-            title: None,
-            url: None,
-            source: "upload",
             metadata: serde_json::json!({"demo": true}),
-            chunk_settings: ChunkSettings::default(),
-            external_id: None,
+            ..NewDocument::new(name.to_owned(), "text/markdown", stored)
         };
         let met = documents::add(
             &app,

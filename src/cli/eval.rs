@@ -492,15 +492,8 @@ async fn load(
             .put_bytes(&app.db, caller.tenant(), text.into_bytes())
             .await?;
         batch.push(NewDocument {
-            file_name: document._id,
-            mime_type: "text/plain".to_owned(),
-            stored,
             title,
-            url: None,
-            source: "upload",
-            metadata: serde_json::json!({}),
-            chunk_settings: ChunkSettings::default(),
-            external_id: None,
+            ..NewDocument::new(document._id, "text/plain", stored)
         });
         if batch.len() == 200 {
             waiting.extend(added(app, caller, &dataset.id, std::mem::take(&mut batch)).await?);

@@ -315,15 +315,8 @@ async fn direct(
         };
         bar.inc(1);
         let new = NewDocument {
-            file_name: source.name,
-            mime_type: source.mime_type,
-            stored,
-            title: None,
-            url: None,
-            source: "upload",
             metadata: metadata.clone(),
-            chunk_settings: ChunkSettings::default(),
-            external_id: None,
+            ..NewDocument::new(source.name, source.mime_type, stored)
         };
         for met in documents::add(app, caller, &dataset.id, vec![new], meeting).await? {
             if matches!(met.outcome, "created" | "replaced") {

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::{Done, Global, output};
-use crate::auth::tenants;
+use crate::auth::{modules, tenants};
 use crate::error::Result;
 
 #[derive(Debug, Args)]
@@ -41,10 +41,10 @@ pub(super) async fn run(global: &Global, args: ModulesArgs) -> Result<Done> {
     let caller = app.local_caller(&args.tenant).await?;
     match &args.action {
         Action::List => {}
-        Action::Enable { module } => tenants::set_module(&app.db, &caller, module, true).await?,
-        Action::Disable { module } => tenants::set_module(&app.db, &caller, module, false).await?,
+        Action::Enable { module } => modules::set(&app.db, &caller, module, true).await?,
+        Action::Disable { module } => modules::set(&app.db, &caller, module, false).await?,
     }
-    let modules = tenants::modules(&app.db, &caller).await?;
+    let modules = modules::list(&app.db, &caller).await?;
     if global.json {
         let records = modules
             .iter()

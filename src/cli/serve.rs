@@ -168,7 +168,7 @@ async fn address(config: &Config) -> Result<SocketAddr> {
     let mut found = tokio::net::lookup_host(&config.listen)
         .await
         .map_err(|e| wrong(&e))?;
-    let address = found.next().ok_or_else(|| wrong(&"no such host"))?;
+    let address = found.next().ok_or_else(|| wrong(&"host not found"))?;
     if !address.ip().is_loopback() && !config.allow_remote {
         return Err(Error::invalid(
             "config_invalid",

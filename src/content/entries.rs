@@ -43,22 +43,22 @@ fn columns(body: &Body) -> Result<Vec<Column<'_>>> {
         Some(fields) => fields
             .as_array()
             .filter(|f| f.len() <= 200)
-            .ok_or_else(|| invalid("schema.fields is a list of at most 200 fields"))?,
+            .ok_or_else(|| invalid("schema.fields must be a list of at most 200 fields"))?,
     };
     let mut columns: Vec<Column<'_>> = Vec::with_capacity(fields.len());
     for field in fields {
         let word = |name: &str| field.get(name).and_then(Value::as_str);
         let key = word("key").filter(|k| !k.is_empty() && k.len() <= 100);
-        let key = key.ok_or_else(|| invalid("every field of a schema has a key"))?;
+        let key = key.ok_or_else(|| invalid("every field of a schema requires a key"))?;
         let kind = word("type").unwrap_or("string");
         if !TYPES.contains(&kind) {
             return Err(invalid(format!(
-                "the type of {key} is one of {}",
+                "the type of {key} must be one of {}",
                 TYPES.join(", ")
             )));
         }
         if columns.iter().any(|c| c.key == key) {
-            return Err(invalid(format!("the field {key} is there twice")));
+            return Err(invalid(format!("the field {key} occurs twice")));
         }
         let required = field.get("required").and_then(Value::as_bool);
         columns.push(Column {
@@ -125,7 +125,7 @@ pub(super) async fn check(change: &Change<'_>) -> Result<()> {
         let plain = |c: char| c.is_alphanumeric() || "-_/.".contains(c);
         if slug.is_empty() || slug.len() > 200 || !slug.chars().all(plain) {
             return Err(invalid(
-                "fields.slug has 1 to 200 letters, digits, dashes, dots and slashes",
+                "fields.slug must have 1 to 200 letters, digits, dashes, dots and slashes",
             ));
         }
     }

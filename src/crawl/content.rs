@@ -18,8 +18,7 @@ use crate::crawl::process::next;
 use crate::crawl::visit::{Outcome, Visitor};
 use crate::crawl::{Seen, render};
 use crate::error::{Error, Kind, Result};
-use crate::kb::datasets::ChunkSettings;
-use crate::kb::documents::{self, NewDocument, UploadPolicy};
+use crate::kb::documents::{self, DocumentSource, NewDocument, UploadPolicy};
 use crate::kb::parser::Given;
 
 /// Links stored per page.
@@ -118,7 +117,8 @@ impl Visitor {
                 .and_then(|b| url.join(b).ok())
                 .unwrap_or_else(|| url.clone());
             if self.resolve(&base, to).is_some_and(|target| target != *url) {
-                let mut outcome = self.moved(&base, row, to, true, "the page refreshes at once");
+                let mut outcome =
+                    self.moved(&base, row, to, true, "the page refreshes immediately");
                 outcome.verdict.http_status = Some(head.status);
                 outcome.verdict.bytes = received;
                 return Ok(outcome);
@@ -144,12 +144,12 @@ impl Visitor {
                 continue;
             };
             let nofollow = if self.settings.respect_nofollow && link.nofollow {
-                Some(("nofollow", "its link says nofollow".to_owned()))
+                Some(("nofollow", "the link to it has nofollow".to_owned()))
             } else {
                 directives
                     .nofollow
                     .as_ref()
-                    .map(|word| ("nofollow", format!("the page that links to it says {word}")))
+                    .map(|word| ("nofollow", format!("the linking page specifies {word}")))
             };
             links.push(next(target.into(), row, nofollow));
         }
@@ -181,7 +181,7 @@ impl Visitor {
         let name = address::file_name(url, "html");
         let (taken, hash) = if let Some(word) = &directives.noindex {
             (
-                PageOutcome::Skipped("noindex", format!("the page says {word}")),
+                PageOutcome::Skipped("noindex", format!("the page specifies {word}")),
                 None,
             )
         } else if let (Some(canonical), false) = (canonical, row.forced) {
@@ -229,12 +229,12 @@ impl Visitor {
         });
         let (taken, hash) = match (&directives.noindex, detected) {
             (Some(word), _) if self.settings.respect_meta => (
-                PageOutcome::Skipped("noindex", format!("its X-Robots-Tag says {word}")),
+                PageOutcome::Skipped("noindex", format!("its X-Robots-Tag specifies {word}")),
                 None,
             ),
             (_, Err(error)) => (PageOutcome::Skipped("type", error.to_string()), None),
             (_, Ok(format)) if !is_wanted(format) => {
-                let reason = format!("{} is no document", format.mime_type(last));
+                let reason = format!("{} is not a document type", format.mime_type(last));
                 (PageOutcome::Skipped("type", reason), None)
             }
             (_, Ok(format)) => {
@@ -308,15 +308,10 @@ impl Visitor {
             return Ok((PageOutcome::Copy(other), Some(hash)));
         }
         let document = NewDocument {
-            file_name: name.to_owned(),
-            mime_type: mime_type.to_owned(),
-            stored,
-            title: None,
             url: Some(new.address),
-            source: "website_crawl",
-            metadata: serde_json::json!({}),
-            chunk_settings: ChunkSettings::default(),
+            source: DocumentSource::WebsiteCrawl,
             external_id: Some(ledger::external_id(url)),
+            ..NewDocument::new(name.to_owned(), mime_type, stored)
         };
         let caller = Caller::local(&self.crawl.tenant_id);
         let added = match documents::add(
@@ -340,7 +335,7 @@ impl Visitor {
         let added = added
             .into_iter()
             .next()
-            .ok_or_else(|| Error::internal("adding a document gave none"))?;
+            .ok_or_else(|| Error::internal("adding a document returned none"))?;
         let verdict = if added.outcome == "created" || known.is_none() {
             PageVerdict::New
         } else {
@@ -422,7 +417,7 @@ impl Visitor {
                 let mut outcome = Outcome::of(
                     PageVerdict::Unchanged,
                     "same_content",
-                    "its text is the same".to_owned(),
+                    "its text is unchanged".to_owned(),
                 );
                 outcome.verdict.document_id.clone_from(&memory.document_id);
                 outcome

@@ -164,7 +164,7 @@ pub(super) async fn start_in(
     if there == 0 {
         return Err(Error::not_found(
             "site_not_found",
-            "there is no such site in this dataset",
+            "site not found in this dataset",
         ));
     }
     let running: Option<(String,)> = tx
@@ -177,7 +177,7 @@ pub(super) async fn start_in(
         return Err(Error::conflict(
             "crawl_running",
             format!(
-                "the crawl {running} of this site is not over yet; cancel it, or wait for its end"
+                "the crawl {running} of this site is still running; cancel it or wait for it to finish"
             ),
         ));
     }
@@ -206,7 +206,7 @@ pub(super) async fn start_in(
             args![&id, &site.tenant_id, &site.dataset_id, &site.id, &job_id, &site.settings, at, now],
         )
         .await?;
-    let crawl = row.ok_or_else(|| Error::internal("an insert gave no row"))?;
+    let crawl = row.ok_or_else(|| Error::internal("an insert returned no row"))?;
     events::append(tx, &app.clock, &site.tenant_id, &crawl.changed()).await?;
     Ok(crawl)
 }
@@ -228,9 +228,7 @@ pub async fn get(app: &App, caller: &Caller, dataset_id: &str, id: &str) -> Resu
             args![caller.tenant(), dataset_id, id],
         )
         .await?
-        .ok_or_else(|| {
-            Error::not_found("crawl_not_found", "there is no such crawl in this dataset")
-        })
+        .ok_or_else(|| Error::not_found("crawl_not_found", "crawl not found in this dataset"))
 }
 
 /// Returns a crawl by id alone, for jobs.
@@ -304,7 +302,7 @@ pub async fn pages(
         0
     } else {
         page.after.parse().map_err(|_| {
-            Error::invalid("cursor_invalid", "the cursor is none that this list gave")
+            Error::invalid("cursor_invalid", "the cursor was not returned by this list")
         })?
     };
     let rows = ledger::report(app, &crawl.id, verdict, after, page.fetch()).await?;
@@ -372,7 +370,7 @@ pub(crate) async fn requeue(tx: &mut Tx, tenant_id: &str, id: &str) -> Result<()
     } else {
         Err(Error::conflict(
             "crawl_running",
-            "another crawl of this site is not over yet",
+            "another crawl of this site is still running",
         ))
     }
 }

@@ -233,7 +233,7 @@ impl Fetcher {
                 Ok(outcome) => outcome,
                 Err(_) => Err(Failure(
                     "timeout",
-                    format!("no answer within {} seconds", self.time.as_secs()),
+                    format!("no response within {} seconds", self.time.as_secs()),
                     false,
                 )),
             };
@@ -305,7 +305,7 @@ impl Fetcher {
                 }
             }
             if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
-                return Rules::Unreachable(format!("robots.txt answers {}", status.as_u16()));
+                return Rules::Unreachable(format!("robots.txt returned {}", status.as_u16()));
             }
             if !status.is_success() {
                 return Rules::Read(Robots::default());
@@ -326,7 +326,7 @@ impl Fetcher {
                     Rules::Read(Robots::parse(&body, &self.token))
                 }
                 Ok(Err(error)) => Rules::Unreachable(outgoing::cause(&error).1),
-                Err(_) => Rules::Unreachable("robots.txt does not come to its end".to_owned()),
+                Err(_) => Rules::Unreachable("robots.txt did not load in time".to_owned()),
             };
         }
         // Too many redirects count as a missing file.
@@ -351,12 +351,12 @@ impl Fetcher {
                 let line = robots.forbids(address::path_and_query(url))?;
                 Some(Answer::Forbidden(
                     "robots",
-                    format!("robots.txt says {line}"),
+                    format!("blocked by robots.txt: {line}"),
                 ))
             }
             Rules::Unreachable(reason) => Some(Answer::Failed(
                 "robots_unreachable",
-                format!("robots.txt cannot be had, which forbids everything: {reason}"),
+                format!("robots.txt is unavailable, so nothing may be crawled: {reason}"),
                 None,
             )),
         }
@@ -404,7 +404,7 @@ impl Fetcher {
                 },
                 None => Answer::Failed(
                     "status",
-                    format!("the server answers {number} without saying where to"),
+                    format!("the server returned {number} without a Location header"),
                     Some(number),
                 ),
             });
@@ -415,7 +415,7 @@ impl Fetcher {
         if !status.is_success() {
             return Ok(Answer::Failed(
                 "status",
-                format!("the server answers {number}"),
+                format!("the server returned {number}"),
                 Some(number),
             ));
         }
@@ -438,7 +438,7 @@ impl Fetcher {
         let too_large = || {
             Answer::Failed(
                 "too_large",
-                format!("the answer is larger than {} MiB", limit >> 20),
+                format!("the response is larger than {} MiB", limit >> 20),
                 Some(number),
             )
         };
@@ -479,7 +479,7 @@ impl Fetcher {
                 Err(error) if error.code() == "download_failed" => Ok(Answer::Failed("download_failed", error.public_message().to_owned(), Some(number))),
                 Err(error) => Err(error),
             },
-            () = deadline => Ok(Answer::Failed("timeout", format!("the answer did not end within {} seconds", self.time.as_secs()), Some(number))),
+            () = deadline => Ok(Answer::Failed("timeout", format!("the response did not finish within {} seconds", self.time.as_secs()), Some(number))),
         }
     }
 

@@ -148,7 +148,7 @@ fn found(url: &Url, depth: i64) -> Found {
 
 async fn current(visitor: &Visitor) -> Result<crawls::Crawl> {
     let crawl = crawls::load(&visitor.app, &visitor.crawl.tenant_id, &visitor.crawl.id).await?;
-    crawl.ok_or_else(|| Error::unavailable("cancelled", "the crawl is gone"))
+    crawl.ok_or_else(|| Error::unavailable("cancelled", "the crawl was deleted"))
 }
 
 /// Records the addresses in the sitemaps that robots.txt lists, or in `/sitemap.xml` when it lists none.

@@ -51,7 +51,7 @@ impl Visitor {
                 row,
                 None,
                 "sitemap",
-                "its sitemap says that it has not changed",
+                "unchanged according to the sitemap",
             );
             // Without a request, the time of the last check stays.
             outcome.memory = None;
@@ -87,7 +87,7 @@ impl Visitor {
                     row,
                     &to,
                     permanent,
-                    &format!("the server answers {status}"),
+                    &format!("the server returned {status}"),
                 );
                 outcome.verdict.http_status = Some(status);
                 outcome
@@ -100,7 +100,7 @@ impl Visitor {
                         row,
                         Some(now),
                         "not_modified",
-                        "the server answers 304",
+                        "the server returned 304",
                     );
                     outcome.verdict.http_status = Some(304);
                     outcome
@@ -108,14 +108,14 @@ impl Visitor {
                 (None, None) => Outcome::of(
                     PageVerdict::Failed,
                     "status",
-                    "the server answers 304 although nothing was asked for".to_owned(),
+                    "the server returned 304 to an unconditional request".to_owned(),
                 ),
             },
             Answer::Gone(status) => {
                 let mut outcome = Outcome::of(
                     PageVerdict::Failed,
                     "gone",
-                    format!("the server answers {status}"),
+                    format!("the server returned {status}"),
                 );
                 outcome.verdict.http_status = Some(status);
                 outcome.memory = memory.map(|m| Memory {
@@ -128,7 +128,7 @@ impl Visitor {
             Answer::OtherType(kind) => {
                 let mut outcome = Outcome::skipped(
                     "type",
-                    format!("{kind} is not taken; switch on files for documents"),
+                    format!("{kind} is not crawled; enable files to crawl documents"),
                 );
                 outcome.verdict.http_status = Some(200);
                 outcome.verdict.content_type = Some(kind);
@@ -233,7 +233,7 @@ impl Visitor {
             return Outcome::of(
                 PageVerdict::Failed,
                 "redirect_invalid",
-                format!("{how} and points to {to:?}, which is no web address"),
+                format!("{how} and points to {to:?}, which is not a web address"),
             );
         };
         if target == *url {
@@ -247,7 +247,7 @@ impl Visitor {
             return Outcome::of(
                 PageVerdict::Failed,
                 "redirect_loop",
-                format!("{how}, the redirect number {} in a row", row.hops + 1),
+                format!("{how}, redirect number {} in a row", row.hops + 1),
             );
         }
         let mut outcome = match self.scope.admits(&target) {

@@ -37,24 +37,24 @@ pub(super) async fn render(config: &Config, url: &str, limit: usize) -> Result<B
         })?;
     if !response.status().is_success() {
         return Err(format!(
-            "the rendering endpoint answers {}",
+            "the rendering endpoint returned {}",
             response.status().as_u16()
         ));
     }
     let mut body = Vec::new();
-    while let Some(piece) = response
-        .chunk()
-        .await
-        .map_err(|e| format!("the rendering endpoint broke off: {}", e.without_url()))?
-    {
+    while let Some(piece) = response.chunk().await.map_err(|e| {
+        format!(
+            "the rendering endpoint's response was interrupted: {}",
+            e.without_url()
+        )
+    })? {
         // JSON escaping can double the size of a page.
         if body.len() + piece.len() > 2 * limit {
             return Err("the rendered page is too large".to_owned());
         }
         body.extend_from_slice(&piece);
     }
-    let rendered: Rendered = serde_json::from_slice(&body).map_err(|e| {
-        format!("the rendering endpoint answers something else than {{\"html\"}}: {e}")
-    })?;
+    let rendered: Rendered = serde_json::from_slice(&body)
+        .map_err(|e| format!("the rendering endpoint did not return {{\"html\"}}: {e}"))?;
     Ok(rendered.html.into())
 }

@@ -172,11 +172,11 @@ impl Settings {
             .parse()
             .map_err(|e: url::ParseError| invalid(&e.to_string()))?;
         if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-            return Err(invalid("it has another scheme"));
+            return Err(invalid("its scheme is not http or https"));
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err(invalid(
-                "it carries a user name or password, which would be stored and shown",
+                "it contains a user name or password, which would be stored and shown",
             ));
         }
         Ok(address::canonical(url))
@@ -194,7 +194,7 @@ impl Settings {
                     Error::invalid(
                         "crawl_settings_invalid",
                         format!(
-                            "the alias {alias:?} is no origin such as https://www.example.com: {e}"
+                            "the alias {alias:?} is not an origin such as https://www.example.com: {e}"
                         ),
                     )
                 })

@@ -6,7 +6,7 @@ use crate::clock::Time;
 use crate::crawl::{Schedule, Settings};
 use crate::db::{Tx, args};
 use crate::error::{Error, Result};
-use crate::jobs::{Task, schedules};
+use crate::jobs::{self, Task, schedules};
 use crate::kb::{datasets, documents};
 use crate::page::{Listing, Page};
 
@@ -92,7 +92,7 @@ pub(super) async fn put_in(
             args![app.clock.id(), caller.tenant(), dataset_id, &settings.start_url, serde_json::to_string(&settings)?, now],
         )
         .await?;
-    row.ok_or_else(|| Error::internal("an insert gave no row"))
+    row.ok_or_else(|| Error::internal("an insert returned no row"))
 }
 
 /// Returns a site of a dataset that is visible to the caller.
@@ -111,7 +111,7 @@ pub async fn get(app: &App, caller: &Caller, dataset_id: &str, id: &str) -> Resu
             args![caller.tenant(), dataset_id, id],
         )
         .await?
-        .ok_or_else(|| Error::not_found("site_not_found", "there is no such site in this dataset"))
+        .ok_or_else(|| Error::not_found("site_not_found", "site not found in this dataset"))
 }
 
 /// Returns a site by id alone, for jobs.
@@ -261,8 +261,16 @@ pub async fn delete(
 async fn forget(tx: &mut Tx, site: &Site) -> Result<()> {
     let tenant_id = site.tenant_id.as_str();
     schedules::clear(tx, tenant_id, &site.task()).await?;
+    let crawls: Vec<(String,)> = tx
+        .all(
+            "SELECT job_id FROM kb_crawls WHERE tenant_id = $1 AND site_id = $2",
+            args![tenant_id, &site.id],
+        )
+        .await?;
+    for (job_id,) in crawls {
+        jobs::request_cancel(tx, tenant_id, &job_id).await?;
+    }
     for statement in [
-        "UPDATE jobs SET cancel_requested = TRUE WHERE tenant_id = $1 AND status IN ('queued', 'running') AND id IN (SELECT job_id FROM kb_crawls WHERE tenant_id = $1 AND site_id = $2)",
         "DELETE FROM kb_crawl_urls WHERE tenant_id = $1 AND crawl_id IN (SELECT id FROM kb_crawls WHERE tenant_id = $1 AND site_id = $2)",
         "DELETE FROM kb_crawls WHERE tenant_id = $1 AND site_id = $2",
         "DELETE FROM kb_site_pages WHERE tenant_id = $1 AND site_id = $2",

@@ -190,7 +190,7 @@ impl Visitor {
                 candidate.skip = Some((
                     "too_deep",
                     format!(
-                        "it is more than {} links away from the start",
+                        "it is more than {} links away from the start page",
                         self.settings.max_depth
                     ),
                 ));
@@ -245,7 +245,7 @@ impl Visitor {
             let outcome = Outcome::of(
                 PageVerdict::Failed,
                 "address_invalid",
-                "the address has no lasting spelling".to_owned(),
+                "the address changes when it is parsed again".to_owned(),
             );
             let mut tx = self.app.db.begin_repeatable().await?;
             ledger::settle(&mut tx, &self.crawl.id, given, &outcome.verdict).await?;
@@ -270,15 +270,14 @@ impl Visitor {
             Ok(Outcome::skipped(
                 "limit",
                 format!(
-                    "the crawl has its {} pages already",
+                    "the crawl reached its limit of {} pages",
                     self.settings.max_pages
                 ),
             ))
         } else if self.fetcher.is_exhausted() {
             Ok(Outcome::skipped(
                 "limit",
-                "the crawl has sent all the requests, or taken all the time, that it may"
-                    .to_owned(),
+                "the crawl reached its request or time limit".to_owned(),
             ))
         } else {
             self.process_page(&url, &row).await
@@ -364,7 +363,7 @@ impl Visitor {
                 _ => {}
             }
         }
-        Err(Error::unavailable("cancelled", "the crawl is gone"))
+        Err(Error::unavailable("cancelled", "the crawl was deleted"))
     }
 
     /// Updates the counters, and appends an event when they have changed.
@@ -377,7 +376,7 @@ impl Visitor {
         tx.commit().await?;
         let after = super::crawls::load(&self.app, &self.crawl.tenant_id, &self.crawl.id).await?;
         let (Some(before), Some(after)) = (before, after) else {
-            return Err(Error::unavailable("cancelled", "the crawl is gone"));
+            return Err(Error::unavailable("cancelled", "the crawl was deleted"));
         };
         if before.changed() != after.changed() {
             let mut tx = self.app.db.begin_repeatable().await?;
@@ -398,7 +397,7 @@ impl Visit for Visitor {
         match self.one(address).await {
             Ok(links) => links,
             Err(error) => {
-                tracing::warn!(crawl.id = %self.crawl.id, error = %error, "a crawl stops");
+                tracing::warn!(crawl.id = %self.crawl.id, error = %error, "a crawl stopped");
                 *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
                 self.halt.cancel();
                 Vec::new()

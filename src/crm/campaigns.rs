@@ -116,7 +116,7 @@ fn position(campaign: &Record, named: &Value) -> Result<usize> {
         Error::invalid(
             "stage_invalid",
             format!(
-                "a stage of this campaign is one of {}, or its position from 0",
+                "a stage of this campaign must be one of {}, or its position from 0",
                 stages.join(", ")
             ),
         )
@@ -177,7 +177,7 @@ pub async fn add_lead(
     } else if lead.stage.is_some() {
         return Err(Error::invalid(
             "campaign_missing",
-            "a stage belongs to a campaign: send campaignId with it",
+            "a stage requires campaignId",
         ));
     }
     let plan = write::create(app, caller, &LEAD, new).await?;
@@ -224,7 +224,7 @@ pub async fn move_lead(
     let Some(campaign_id) = lead.parent_id.clone() else {
         return Err(Error::conflict(
             "campaign_missing",
-            "this lead is in no campaign; add it to one first",
+            "this lead is not in a campaign; add it to one first",
         ));
     };
     let campaign = load(app, caller, &campaign_id).await?;
@@ -234,7 +234,7 @@ pub async fn move_lead(
     if from.is_some() && from != is_in {
         return Err(Error::conflict(
             "stage_changed",
-            "this lead is in another stage by now",
+            "the lead is no longer in the stage fromStageId",
         ));
     }
     let patch = Patch {
@@ -438,7 +438,7 @@ pub async fn analytics(app: &App, caller: &Caller, question: &Question) -> Resul
     {
         return Err(Error::invalid(
             "range_invalid",
-            "startDate is after endDate",
+            "startDate must not be after endDate",
         ));
     }
     let millis = |day: NaiveDate| {

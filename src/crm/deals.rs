@@ -40,7 +40,7 @@ pub(super) async fn complete(change: &mut Change<'_>) -> Result<()> {
             "from": change.old.get("stage"),
             "to": change.body.get("stage"),
             "at": change.now.rfc3339(),
-            "by": change.caller.key_id()
+            "by": change.caller.actor_id()
         }));
         let skipped = moves.len().saturating_sub(MOVES);
         change.set("stage_moves", json!(&moves[skipped..]));
@@ -76,7 +76,7 @@ async fn check_stage(change: &Change<'_>) -> Result<()> {
         return Err(Error::not_found(
             "record_not_found",
             format!(
-                "there is no deal stage {stage:?}; make one, or take one of {}",
+                "there is no deal stage {stage:?}; create it, or use one of {}",
                 STAGES.join(", ")
             ),
         ));

@@ -15,7 +15,9 @@ use crate::records::{Record, check};
 pub(super) fn complete(change: &mut Change<'_>) -> Result<()> {
     if change.is_new() {
         if change.status() == Some("converted") {
-            return Err(invalid("a lead is converted by its own operation"));
+            return Err(invalid(
+                "a new lead cannot have the status converted; use the convert operation",
+            ));
         }
         change.body.entry("source").or_insert(json!("api"));
     }
@@ -31,7 +33,7 @@ pub async fn convert(app: &App, caller: &Caller, public_id: &str, given: &Body) 
     let with_deal = match given.get("create_deal") {
         None | Some(Value::Null) => false,
         Some(Value::Bool(flag)) => *flag,
-        Some(_) => return Err(invalid("create_deal is true or false")),
+        Some(_) => return Err(invalid("create_deal must be true or false")),
     };
     let mut plan = Plan::default();
     match before.status.as_deref() {
@@ -39,7 +41,7 @@ pub async fn convert(app: &App, caller: &Caller, public_id: &str, given: &Body) 
         Some("disqualified") => {
             return Err(forbidden(
                 "lead_not_convertible",
-                "a disqualified lead is not converted",
+                "a disqualified lead cannot be converted",
             ));
         }
         _ => {}

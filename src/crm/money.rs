@@ -13,7 +13,7 @@ use crate::records::store;
 fn cents(line: &Value, at: usize, name: &str, otherwise: Option<i64>) -> Result<i64> {
     let wrong = || {
         invalid(format!(
-            "line {}: {name} is a whole number that is not negative",
+            "line {}: {name} must be a whole number of at least 0",
             at + 1
         ))
     };
@@ -32,7 +32,9 @@ pub(super) fn invoice(change: &mut Change<'_>) -> Result<()> {
         return Ok(());
     }
     if matches!(change.status(), Some("paid" | "partially_paid")) {
-        return Err(invalid("an invoice is paid by payments"));
+        return Err(invalid(
+            "a new invoice cannot be paid; record payments instead",
+        ));
     }
     let body = &mut change.body;
     let lines = body
@@ -41,7 +43,7 @@ pub(super) fn invoice(change: &mut Change<'_>) -> Result<()> {
         .cloned()
         .unwrap_or_default();
     if lines.is_empty() {
-        return Err(invalid("an invoice has at least one line"));
+        return Err(invalid("an invoice must have at least one line"));
     }
     let mut total = 0_i64;
     for (at, line) in lines.iter().enumerate() {
@@ -57,7 +59,7 @@ pub(super) fn invoice(change: &mut Change<'_>) -> Result<()> {
             .and_then(|sum| sum.checked_add(tax))
             .and_then(|sum| sum.checked_add(total))
             .filter(|sum| *sum <= 1_000_000_000_000_000)
-            .ok_or_else(|| invalid("the invoice adds up to more than can be kept"))?;
+            .ok_or_else(|| invalid("the total of the invoice is too large"))?;
     }
     body.entry("currency").or_insert(json!(CURRENCY));
     body.insert("total_cents".to_owned(), json!(total));
@@ -83,14 +85,14 @@ pub(super) fn payment(change: &mut Change<'_>) -> Result<()> {
     if !matches!(status, "sent" | "partially_paid") {
         return Err(forbidden(
             "invoice_not_payable",
-            format!("the invoice is {status}; only sent and partially paid ones take payments"),
+            format!("the invoice is {status}; payments require a sent or partially paid invoice"),
         ));
     }
     let currency = text(&invoice, "currency").unwrap_or(CURRENCY).to_owned();
     if text(body, "currency").is_some_and(|c| c != currency) {
         return Err(forbidden(
             "currency_mismatch",
-            format!("the invoice is in {currency}"),
+            format!("the currency must be that of the invoice, {currency}"),
         ));
     }
     let number = |body: &Body, name: &str| body.get(name).and_then(Value::as_i64).unwrap_or(0);
@@ -99,12 +101,12 @@ pub(super) fn payment(change: &mut Change<'_>) -> Result<()> {
         number(&invoice, "balance_cents"),
     );
     if amount == 0 {
-        return Err(invalid("a payment is more than nothing"));
+        return Err(invalid("a payment must be greater than 0"));
     }
     if amount > balance {
         return Err(forbidden(
             "overpayment",
-            format!("the invoice has {balance} left to pay, and the payment is {amount}"),
+            format!("the open balance of the invoice is {balance}, but the payment is {amount}"),
         ));
     }
     invoice.insert(
@@ -145,7 +147,7 @@ pub(super) async fn journal(change: &mut Change<'_>) -> Result<()> {
         .cloned()
         .unwrap_or_default();
     if lines.len() < 2 {
-        return Err(invalid("a journal entry has at least two lines"));
+        return Err(invalid("a journal entry must have at least two lines"));
     }
     let (mut debit, mut credit) = (0_i64, 0_i64);
     for (at, line) in lines.iter().enumerate() {
@@ -155,7 +157,7 @@ pub(super) async fn journal(change: &mut Change<'_>) -> Result<()> {
         );
         if (d == 0) == (c == 0) {
             return Err(invalid(format!(
-                "line {}: either debit_cents or credit_cents is more than nothing",
+                "line {}: exactly one of debit_cents and credit_cents must be greater than 0",
                 at + 1
             )));
         }
@@ -170,7 +172,7 @@ pub(super) async fn journal(change: &mut Change<'_>) -> Result<()> {
     if debit != credit {
         return Err(forbidden(
             "journal_unbalanced",
-            format!("debits are {debit} and credits {credit}; they must be the same"),
+            format!("debits are {debit} and credits {credit}; they must be equal"),
         ));
     }
     body.entry("currency").or_insert(json!(CURRENCY));

@@ -72,7 +72,7 @@ pub async fn id_of(app: &App, caller: &Caller, named: &str) -> Result<String> {
     if found.len() > 1 {
         return Err(Error::conflict(
             "folder_ambiguous",
-            format!("several folders are called {named:?}; use the id of one"),
+            format!("several folders are named {named:?}; use the id"),
         ));
     }
     Ok(found.pop().map_or_else(|| named.to_owned(), |(id,)| id))
@@ -140,7 +140,7 @@ pub fn columns(given: &Value) -> Result<Vec<Column>> {
         Error::invalid(
             "schema_invalid",
             format!(
-                "{what}; a column is a name, [name, type] or {{name, type, required}}, and types are text, number, boolean, date, json"
+                "{what}; a column must be a name, [name, type] or {{name, type, required}}, with the type text, number, boolean, date or json"
             ),
         )
     };
@@ -149,7 +149,7 @@ pub fn columns(given: &Value) -> Result<Vec<Column>> {
         // As the scripts of SmartSaaS write it, with what else they keep in a schema.
         Value::Object(schema) => match schema.get("fields") {
             Some(Value::Array(list)) => list,
-            _ => return Err(invalid("dataSchema has no list of fields".to_owned())),
+            _ => return Err(invalid("dataSchema must have a list of fields".to_owned())),
         },
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
             return Err(invalid("dataSchema must be a list".to_owned()));
@@ -163,7 +163,7 @@ pub fn columns(given: &Value) -> Result<Vec<Column>> {
     }
     if list.len() > MOST_COLUMNS {
         return Err(invalid(format!(
-            "there are more than {MOST_COLUMNS} columns"
+            "a folder may have at most {MOST_COLUMNS} columns"
         )));
     }
     let mut found: Vec<Column> = Vec::new();
@@ -173,7 +173,7 @@ pub fn columns(given: &Value) -> Result<Vec<Column>> {
             Value::Array(pair) => match pair.as_slice() {
                 [Value::String(name)] => (name.clone(), "text", false),
                 [Value::String(name), Value::String(kind)] => (name.clone(), kind.as_str(), false),
-                _ => return Err(invalid(format!("{column} is no column"))),
+                _ => return Err(invalid(format!("{column} is not a column"))),
             },
             Value::Object(map) => {
                 let word = |name: &str| map.get(name).and_then(Value::as_str);
@@ -189,7 +189,7 @@ pub fn columns(given: &Value) -> Result<Vec<Column>> {
                 )
             }
             Value::Null | Value::Bool(_) | Value::Number(_) => {
-                return Err(invalid(format!("{column} is no column")));
+                return Err(invalid(format!("{column} is not a column")));
             }
         };
         let kind = match kind.to_lowercase().as_str() {
@@ -198,11 +198,11 @@ pub fn columns(given: &Value) -> Result<Vec<Column>> {
             "date" | "datetime" => ColumnType::Date,
             other if JSON_TYPES.contains(&other) => ColumnType::Json,
             other if TEXT_TYPES.contains(&other) => ColumnType::Text,
-            other => return Err(invalid(format!("{other:?} is no type"))),
+            other => return Err(invalid(format!("{other:?} is not a type"))),
         };
         if name.trim().is_empty() || found.iter().any(|c| c.name == name) {
             return Err(invalid(format!(
-                "the column name {name:?} is empty or there twice"
+                "the column name {name:?} is empty or a duplicate"
             )));
         }
         found.push(Column {
@@ -243,7 +243,7 @@ pub fn check(columns: &[Column], row: &Map<String, Value>) -> Result<()> {
                 let kind = column.kind.name();
                 return Err(Error::invalid(
                     "row_invalid",
-                    format!("the column {} must be {kind}, and is {value}", column.name),
+                    format!("the column {} must be {kind}, but is {value}", column.name),
                 ));
             }
         }
@@ -310,12 +310,12 @@ async fn check_parent(app: &App, tenant_id: &str, id: &str, parent: &str) -> Res
     }
     Err(Error::invalid(
         "parent_invalid",
-        format!("a folder is not inside itself, and at most {DEEPEST} levels deep"),
+        format!("a folder must not be inside itself, and at most {DEEPEST} levels deep"),
     ))
 }
 
 fn no_parent() -> Error {
-    Error::not_found("parent_not_found", "there is no such folder to put it in")
+    Error::not_found("parent_not_found", "parent folder not found")
 }
 
 /// Checks the columns of a folder, and what of its rows is searched.

@@ -215,7 +215,7 @@ impl Db {
     pub async fn one<T: Record>(&self, sql: &'static str, args: Args) -> Result<T> {
         self.optional(sql, args)
             .await?
-            .ok_or_else(|| Error::internal("a statement gave no row"))
+            .ok_or_else(|| Error::internal("a statement returned no row"))
     }
 
     /// Executes one durable change and returns the number of affected rows.
@@ -244,7 +244,7 @@ impl Db {
             }
             Pools::Postgres(_) => Err(Error::unprocessable(
                 "backup_unsupported",
-                "PostgreSQL is copied with its own tools",
+                "copy PostgreSQL with its own tools",
             )),
         }
     }
@@ -361,7 +361,7 @@ impl Tx {
             )
             .await?;
         row.map(|(value,)| value)
-            .ok_or_else(|| Error::internal("a counter gave no value"))
+            .ok_or_else(|| Error::internal("a counter returned no value"))
     }
 
     /// Commits the transaction.
@@ -379,7 +379,7 @@ impl Tx {
 fn migration(error: sqlx::migrate::MigrateError) -> Error {
     Error::unprocessable(
         "migration_failed",
-        format!("the database schema could not be brought up to date: {error}"),
+        format!("the database schema could not be migrated: {error}"),
     )
     .with_source(error)
 }

@@ -32,10 +32,10 @@ macro_rules! words {
             type Err = String;
 
             fn from_str(word: &str) -> ::std::result::Result<Self, String> {
-                match word {
-                    $($word => Ok(Self::$variant),)+
-                    other => Err(format!("{other:?} is no {}", stringify!($name))),
-                }
+                let found = Self::ALL.iter().find(|known| known.as_str() == word);
+                found
+                    .copied()
+                    .ok_or_else(|| format!("unknown {}: {word:?}", stringify!($name)))
             }
         }
 

@@ -85,7 +85,7 @@ pub async fn undo(app: &App, caller: &Caller, dataset_id: &str) -> Result<Defaul
     let Some(last) = versions.first() else {
         return Err(Error::conflict(
             "nothing_to_undo",
-            "the defaults of this dataset were never changed",
+            "the defaults of this dataset have never been changed",
         ));
     };
     let before = versions
@@ -101,7 +101,7 @@ pub async fn undo(app: &App, caller: &Caller, dataset_id: &str) -> Result<Defaul
     if undone == 0 {
         return Err(Error::conflict(
             "defaults_changed",
-            "somebody else changed the defaults at this moment; look at them again",
+            "the defaults were changed concurrently; reload them and try again",
         ));
     }
     put(&mut tx, caller, dataset_id, &before).await?;

@@ -35,7 +35,7 @@ pub async fn measure(
     if queries.is_empty() {
         return Err(Error::invalid(
             "queries_missing",
-            "give at least one query with the documents that answer it",
+            "send at least one query with the documents that answer it",
         ));
     }
     let mut all = Vec::with_capacity(queries.len());

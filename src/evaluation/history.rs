@@ -87,7 +87,7 @@ pub fn record(app: &App, caller: &Caller, request: &Request, answer: &Answer) {
             serde_json::to_string(&settings),
             serde_json::to_string(&results),
         ) else {
-            tracing::error!("a query cannot be written as JSON and is not remembered");
+            tracing::error!("a query cannot be serialised as JSON and is not recorded");
             return;
         };
         let asked = Asked {
@@ -96,7 +96,7 @@ pub fn record(app: &App, caller: &Caller, request: &Request, answer: &Answer) {
             key_id: if caller.is_browser() {
                 SANDBOX.to_owned()
             } else {
-                caller.key_id().unwrap_or_default().to_owned()
+                caller.actor_id().unwrap_or_default().to_owned()
             },
             text: text.clone(),
             settings,
@@ -115,7 +115,7 @@ pub fn record(app: &App, caller: &Caller, request: &Request, answer: &Answer) {
 /// Writes queued queries until `stop` fires and the queue is empty.
 pub async fn run(app: &Arc<App>, stop: CancellationToken) {
     let Some(mut receiver) = app.history.reader() else {
-        tracing::error!("the query history is written by another task already");
+        tracing::error!("another task already writes the query history");
         return;
     };
     let mut batch = Vec::new();
@@ -126,7 +126,7 @@ pub async fn run(app: &Arc<App>, stop: CancellationToken) {
             () = stop.cancelled() => break,
         }
         if let Err(error) = write(app, &batch).await {
-            tracing::error!(error = %error, queries = batch.len(), "queries could not be remembered");
+            tracing::error!(error = %error, queries = batch.len(), "queries could not be recorded");
         }
         batch.clear();
     }
@@ -302,9 +302,8 @@ pub async fn replay(
             args![caller.tenant(), dataset_id, id],
         )
         .await?;
-    let mut asked = asked.ok_or_else(|| {
-        Error::not_found("query_not_found", "there is no such query in the history")
-    })?;
+    let mut asked = asked
+        .ok_or_else(|| Error::not_found("query_not_found", "query not found in the history"))?;
     asked.confine(caller)?;
     let remembered: Remembered = serde_json::from_str(&asked.settings)?;
     // Datasets deleted since are left out.

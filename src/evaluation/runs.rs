@@ -213,7 +213,7 @@ pub(super) async fn measure_all(
             if let Some(trouble) = answer.degraded.first() {
                 return Err(Error::unavailable(
                     "search_degraded",
-                    format!("nothing is measured while searches do without something: {trouble}"),
+                    format!("cannot evaluate while searches are incomplete: {trouble}"),
                 ));
             }
             measured(&query, &answer)
@@ -339,7 +339,7 @@ async fn queued(app: &App, caller: &Caller, id: &str) -> Result<Run> {
 }
 
 fn missing() -> Error {
-    Error::not_found("run_not_found", "there is no such run")
+    Error::not_found("run_not_found", "run not found")
 }
 
 /// Waits up to `limit` for a run and returns its current state.

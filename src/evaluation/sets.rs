@@ -97,7 +97,7 @@ pub async fn get(app: &App, caller: &Caller, dataset_id: &str, set: &str) -> Res
         .await?
         .into_iter()
         .find(|s| s.id == set || s.name == set)
-        .ok_or_else(|| Error::not_found("query_set_not_found", "there is no such query set"))
+        .ok_or_else(|| Error::not_found("query_set_not_found", "query set not found"))
 }
 
 /// Returns the queries of a set, oldest first.
@@ -130,13 +130,13 @@ pub async fn create(app: &App, caller: &Caller, dataset_id: &str, name: &str) ->
     if name.is_empty() || name.chars().count() > 200 {
         return Err(Error::invalid(
             "name_missing",
-            "a query set needs a name of at most 200 characters",
+            "a query set must have a name of at most 200 characters",
         ));
     }
     if known.iter().any(|s| s.name == name) {
         return Err(Error::conflict(
             "query_set_exists",
-            format!("there is a query set named {name:?} already"),
+            format!("a query set named {name:?} already exists"),
         ));
     }
     let now = app.clock.now();
@@ -228,7 +228,7 @@ pub async fn add(
     if total > MAX_QUERIES {
         return Err(Error::invalid(
             "queries_invalid",
-            format!("a query set has at most {MAX_QUERIES} queries"),
+            format!("a query set may have at most {MAX_QUERIES} queries"),
         ));
     }
     tx.commit().await?;
@@ -249,7 +249,7 @@ fn check(new: &[NewQuery]) -> Result<()> {
         Err(Error::invalid(
             "queries_invalid",
             format!(
-                "a query has 1 to {MAX_TEXT} bytes and at most {MAX_LABELS} labels from 0 to 2, a set at most {MAX_QUERIES} queries"
+                "a query must have 1 to {MAX_TEXT} bytes and at most {MAX_LABELS} labels from 0 to 2, and a set at most {MAX_QUERIES} queries"
             ),
         ))
     }
@@ -367,7 +367,7 @@ pub async fn remove_query(
     if gone == 0 {
         return Err(Error::not_found(
             "query_not_found",
-            "there is no such query in this set",
+            "query not found in this set",
         ));
     }
     Ok(())
@@ -385,7 +385,7 @@ pub async fn feedback(app: &App, caller: &Caller, dataset_id: &str, query: NewQu
     if let Some(name) = unknown.first() {
         return Err(Error::not_found(
             "document_not_found",
-            format!("{name:?} is no document or chunk of this dataset"),
+            format!("{name:?} is not a document or chunk of this dataset"),
         ));
     }
     // Feedback needs the right to search only; creating the set needs the right to write.
@@ -496,7 +496,7 @@ pub fn from_csv(bytes: &[u8]) -> Result<Vec<NewQuery>> {
     let (Some(query), Some(document)) = (column("query"), column("document")) else {
         return Err(bad(
             1,
-            "the columns query and document are needed".to_owned(),
+            "the columns query and document are required".to_owned(),
         ));
     };
     let grade = column("grade");
@@ -514,7 +514,7 @@ pub fn from_csv(bytes: &[u8]) -> Result<Vec<NewQuery>> {
             None => 1,
             Some(text) => text
                 .parse()
-                .map_err(|_| bad(line, format!("{text:?} is no grade")))?,
+                .map_err(|_| bad(line, format!("{text:?} is not a valid grade")))?,
         };
         labels.insert(cell(document), grade);
     }
@@ -547,12 +547,12 @@ pub fn from_trec(topics: &str, qrels: &str) -> Result<Vec<NewQuery>> {
                 serde_json::from_str(line).map_err(|e| bad("topics", number, &e.to_string()))?;
             match (row["_id"].as_str(), row["text"].as_str()) {
                 (Some(id), Some(text)) => texts.insert(id.to_owned(), text.to_owned()),
-                _ => return Err(bad("topics", number, "_id and text are needed")),
+                _ => return Err(bad("topics", number, "_id and text are required")),
             };
         } else {
             let (id, text) = line
                 .split_once('\t')
-                .ok_or_else(|| bad("topics", number, "an id, a tab and a text are needed"))?;
+                .ok_or_else(|| bad("topics", number, "an id, a tab and a text are required"))?;
             texts.insert(id.trim().to_owned(), text.trim().to_owned());
         }
     }
@@ -570,14 +570,14 @@ pub fn from_trec(topics: &str, qrels: &str) -> Result<Vec<NewQuery>> {
         let (query, document, grade) = match cells[..] {
             [query, _, document, grade] => (query, document, grade),
             [query, document, grade] => (query, document, grade),
-            _ => return Err(bad("qrels", number, "three or four columns are needed")),
+            _ => return Err(bad("qrels", number, "three or four columns are required")),
         };
         let Ok(grade) = grade.parse::<i64>() else {
             // The first line may be a header.
             if number == 1 {
                 continue;
             }
-            return Err(bad("qrels", number, "the grade is no number"));
+            return Err(bad("qrels", number, "the grade is not a number"));
         };
         labels
             .entry(query)

@@ -130,7 +130,7 @@ fn answerable(queries: &[Query]) -> Result<Vec<&Query>> {
         return Err(Error::unprocessable(
             "labels_missing",
             format!(
-                "tuning needs at least {FEWEST} queries with an answer; the set has {}",
+                "tuning requires at least {FEWEST} queries with an answer; the set has {}",
                 found.len()
             ),
         ));

@@ -432,10 +432,7 @@ pub async fn should_give_way(db: &Db, clock: &Clock, tenant_id: &str, id: &str) 
 /// Returns the error of a job that yields; it continues later, and no attempt is lost.
 #[must_use]
 pub fn gives_way() -> Error {
-    Error::unavailable(
-        GIVES_WAY,
-        "the job gave way to others and goes on after them",
-    )
+    Error::unavailable(GIVES_WAY, "the job was requeued behind other jobs")
 }
 
 const GIVES_WAY: &str = "gives_way";
@@ -465,6 +462,16 @@ pub async fn mend_clock(db: &Db, clock: &Clock, lease: Duration) -> Result<u64> 
     Ok(due + ended)
 }
 
+/// Requests cancellation of a job in the transaction that makes its work needless. A finished job is left unchanged.
+pub(crate) async fn request_cancel(tx: &mut Tx, tenant_id: &str, id: &str) -> Result<()> {
+    tx.execute(
+        "UPDATE jobs SET cancel_requested = TRUE WHERE tenant_id = $1 AND id = $2 AND status IN ('queued', 'running')",
+        args![tenant_id, id],
+    )
+    .await?;
+    Ok(())
+}
+
 /// Requests cancellation of a job. A queued one is cancelled at once, a running one within its next heartbeat.
 ///
 /// # Errors
@@ -483,7 +490,7 @@ pub async fn cancel(db: &Db, clock: &Clock, tenant_id: &str, id: &str) -> Result
     } else {
         Err(Error::conflict(
             "job_finished",
-            format!("the job is {} already", job.status),
+            format!("the job is already {}", job.status),
         ))
     }
 }
@@ -524,7 +531,7 @@ pub async fn get(db: &Db, tenant_id: &str, id: &str) -> Result<Job> {
         args![tenant_id, id],
     )
     .await?
-    .ok_or_else(|| Error::not_found("job_not_found", "there is no such job"))
+    .ok_or_else(|| Error::not_found("job_not_found", "job not found"))
 }
 
 /// Lists the jobs of a tenant, oldest first, optionally of one status.

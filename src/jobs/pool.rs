@@ -89,7 +89,7 @@ pub async fn run(
             while !stop.is_cancelled() {
                 if let Err(error) = handler.ready() {
                     if !waiting {
-                        tracing::error!(error = %error, "no job is begun until this is over");
+                        tracing::error!(error = %error, "no jobs are started until this is resolved");
                     }
                     waiting = true;
                     tokio::select! {
@@ -99,7 +99,7 @@ pub async fn run(
                     continue;
                 }
                 if std::mem::take(&mut waiting) {
-                    tracing::info!("jobs are begun again");
+                    tracing::info!("jobs are started again");
                 }
                 match claim(&db, &clock, workers.lane, &owner, workers.lease).await {
                     Ok(Some(job)) => {
@@ -128,11 +128,11 @@ pub async fn run(
             match super::mend_clock(&db, &clock, workers.lease).await {
                 Ok(0) => {}
                 Ok(jobs) => {
-                    tracing::warn!(jobs, "the clock was set back; jobs that waited for it go on");
+                    tracing::warn!(jobs, "the clock was set back; waiting jobs continue");
                     commits.notify();
                 }
                 Err(error) => {
-                    tracing::error!(error = %error, "the times of jobs cannot be checked; trying again")
+                    tracing::error!(error = %error, "the run times of jobs cannot be checked; trying again")
                 }
             }
             match schedules::run_due(&db, &clock, workers.attempts).await {
@@ -169,7 +169,7 @@ async fn work(
     };
     match &outcome {
         Outcome::Dead(cause) => {
-            tracing::warn!(job.id = %job.id, job.kind = %job.kind, cause = %cause, "a job was given up")
+            tracing::warn!(job.id = %job.id, job.kind = %job.kind, cause = %cause, "a job failed permanently")
         }
         Outcome::Retry(cause) => {
             tracing::warn!(job.id = %job.id, job.kind = %job.kind, attempt = job.attempts, cause = %cause, "a job failed and will run again")
@@ -235,7 +235,7 @@ async fn attempt(
         Err(_) if stopped || lost => Outcome::HandedBack,
         // A full disk is not the job's fault: it waits, and no attempt is lost.
         Err(error) if error.kind() == Kind::NoSpace => {
-            tracing::error!(job.id = %job.id, error = %error, "a job waits for room on the disk");
+            tracing::error!(job.id = %job.id, error = %error, "a job is waiting for disk space");
             tokio::time::sleep(NO_SPACE).await;
             Outcome::HandedBack
         }

@@ -24,7 +24,7 @@ pub fn next(cron: &str, after: Time) -> Result<Time> {
     let bad = |e: &dyn std::fmt::Display| {
         Error::invalid(
             "cron_invalid",
-            format!("{cron:?} is no cron expression: {e}"),
+            format!("{cron:?} is not a valid cron expression: {e}"),
         )
     };
     let schedule = croner::Cron::from_str(cron).map_err(|e| bad(&e))?;

@@ -162,10 +162,7 @@ pub async fn list(
         -1
     } else {
         page.after.parse().map_err(|_| {
-            Error::invalid(
-                "cursor_invalid",
-                "the cursor is not one that this list gave",
-            )
+            Error::invalid("cursor_invalid", "the cursor was not returned by this list")
         })?
     };
     let rows: Vec<Chunk> = app
@@ -225,10 +222,7 @@ pub async fn by_ids(app: &App, tenant_id: &str, ids: &[String]) -> Result<Vec<Ch
 pub async fn get(app: &App, caller: &Caller, dataset_id: &str, id: &str) -> Result<Chunk> {
     caller.need(Scope::KbRead)?;
     if !caller.sees(dataset_id) {
-        return Err(Error::not_found(
-            "dataset_not_found",
-            "there is no such dataset",
-        ));
+        return Err(Error::not_found("dataset_not_found", "dataset not found"));
     }
     app.db
         .optional(
@@ -240,7 +234,7 @@ pub async fn get(app: &App, caller: &Caller, dataset_id: &str, id: &str) -> Resu
             args![caller.tenant(), id, dataset_id],
         )
         .await?
-        .ok_or_else(|| Error::not_found("chunk_not_found", "there is no such chunk"))
+        .ok_or_else(|| Error::not_found("chunk_not_found", "chunk not found"))
 }
 
 /// A chunk with its surroundings.

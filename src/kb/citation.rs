@@ -64,7 +64,7 @@ impl FromStr for Citation {
         read().ok_or_else(|| {
             Error::invalid(
                 "citation_invalid",
-                "a citation looks like kb://dataset/document@version#chunk:start-end, the chunk may be missing",
+                "a citation must have the form kb://dataset/document@version#chunk:start-end, where the chunk is optional",
             )
         })
     }

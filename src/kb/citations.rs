@@ -35,7 +35,7 @@ pub(crate) async fn text_of(
     if !caller.reads(dataset_id) {
         return Err(Error::forbidden(
             "scope_missing",
-            "a key that may only search sees passages, not whole documents; this needs the scope kb:read",
+            "a key that may only search can see passages, not whole documents; this requires the scope kb:read",
         ));
     }
     Ok((document, text))
@@ -51,7 +51,7 @@ pub async fn resolve(app: &App, caller: &Caller, citation: &Citation) -> Result<
     let outside = || {
         Error::not_found(
             "citation_outside",
-            "the place is not in the document any more; search for it again",
+            "the cited passage is no longer in the document; search for it again",
         )
     };
     let chunk = match &citation.chunk_id {
@@ -288,7 +288,7 @@ pub async fn verify(app: &App, caller: &Caller, quote: &str, source: &Source) ->
     if quote.trim().is_empty() || length > LONGEST {
         return Err(Error::invalid(
             "quote_invalid",
-            format!("a quote has 1 to {LONGEST} characters"),
+            format!("a quote must have 1 to {LONGEST} characters"),
         ));
     }
     let quote = quote.to_owned();

@@ -217,7 +217,7 @@ pub(crate) async fn area_dataset(app: &App, tenant_id: &str, area: Area) -> Resu
     for name in [title.to_owned(), format!("{title} of agents"), id.clone()] {
         let new = NewDataset {
             name,
-            description: Some("What agents have written; kept by Cairn".to_owned()),
+            description: Some("Content written by agents; maintained by Cairn".to_owned()),
             ..NewDataset::default()
         };
         match create_as(app, &caller, &id, new).await {
@@ -228,14 +228,14 @@ pub(crate) async fn area_dataset(app: &App, tenant_id: &str, area: Area) -> Resu
             return Ok(made);
         }
     }
-    Err(Error::internal("a shelf could not be made"))
+    Err(Error::internal("an area dataset could not be created"))
 }
 
 /// Returns the error for a dataset name that is in use.
 pub(crate) fn exists(name: &str) -> Error {
     Error::conflict(
         "dataset_exists",
-        format!("there is a dataset named {name:?} already"),
+        format!("a dataset named {name:?} already exists"),
     )
 }
 
@@ -371,7 +371,7 @@ async fn settings_in(tx: &mut Tx, caller: &Caller, id: &str) -> Result<Dataset> 
 }
 
 fn missing() -> Error {
-    Error::not_found("dataset_not_found", "there is no such dataset")
+    Error::not_found("dataset_not_found", "dataset not found")
 }
 
 async fn one(app: &App, caller: &Caller, id: &str, sql: &'static str) -> Result<Dataset> {
@@ -399,9 +399,9 @@ pub async fn by_name(app: &App, caller: &Caller, name: &str) -> Result<Dataset> 
             args![caller.tenant(), name],
         )
         .await?;
-    found.filter(|d| caller.sees(&d.id)).ok_or_else(|| {
-        Error::not_found("dataset_not_found", format!("there is no dataset {name:?}"))
-    })
+    found
+        .filter(|d| caller.sees(&d.id))
+        .ok_or_else(|| Error::not_found("dataset_not_found", format!("dataset {name:?} not found")))
 }
 
 /// Activity in a dataset.
@@ -515,7 +515,7 @@ pub async fn update(app: &App, caller: &Caller, id: &str, patch: DatasetPatch) -
     if taken.is_some() {
         return Err(Error::conflict(
             "dataset_exists",
-            format!("there is a dataset named {name:?} already"),
+            format!("a dataset named {name:?} already exists"),
         ));
     }
     tx.execute(
@@ -608,7 +608,7 @@ fn checked_name(name: &str) -> Result<&str> {
     if name.is_empty() || name.chars().count() > 200 {
         return Err(Error::invalid(
             "name_missing",
-            "a dataset needs a name of at most 200 characters",
+            "a dataset must have a name of at most 200 characters",
         ));
     }
     Ok(name)

@@ -84,7 +84,7 @@ pub async fn convert(
         return if status.is_client_error() && status.as_u16() != 429 {
             Ok(Err(ParseError::new(
                 "docling_refused",
-                format!("the Docling server refuses the file ({status})"),
+                format!("the Docling server rejected the file ({status})"),
             )))
         } else {
             Err(unavailable(status.to_string()))

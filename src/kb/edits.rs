@@ -125,7 +125,10 @@ fn check(content: &str) -> Result<()> {
     if content.trim().is_empty() || content.len() > MAX_CONTENT {
         return Err(Error::invalid(
             "chunk_content_invalid",
-            format!("a chunk needs content of at most {} KiB", MAX_CONTENT >> 10),
+            format!(
+                "a chunk must have content of at most {} KiB",
+                MAX_CONTENT >> 10
+            ),
         ));
     }
     Ok(())
@@ -137,7 +140,7 @@ const TRIES: usize = 5;
 fn too_often() -> Error {
     Error::conflict(
         "chunk_changed",
-        "the chunk was changed several times at this moment; read it again and repeat the change",
+        "the chunk was changed concurrently; read it again and repeat the change",
     )
 }
 
@@ -486,7 +489,7 @@ async fn begin(app: &App, caller: &Caller, chunk: &Chunk) -> Result<Tx> {
     if live.as_ref() != Some(&chunk.set_id) {
         return Err(Error::conflict(
             "generation_switched",
-            "another generation is searched now, with chunks of its own; list them again",
+            "another generation is live now, with its own chunks; list them again",
         ));
     }
     Ok(tx)
@@ -513,10 +516,7 @@ pub async fn take_back(
             )
             .await?;
         if gone == 0 {
-            return Err(Error::not_found(
-                "chunk_not_found",
-                "there is no such chunk",
-            ));
+            return Err(Error::not_found("chunk_not_found", "chunk not found"));
         }
         tx.execute(
             "DELETE FROM kb_chunk_edits WHERE tenant_id = $1 AND id = $2",
@@ -543,7 +543,7 @@ pub async fn take_back(
     if chunk.origin == "parsed" && chunk.enabled {
         return Err(Error::conflict(
             "chunk_not_edited",
-            "nobody changed this chunk; disable it to hide it from searches",
+            "this chunk has not been edited; disable it to hide it from searches",
         ));
     }
     let patch = ChunkPatch {
@@ -569,10 +569,10 @@ pub async fn forget(
     caller.need_write(dataset_id)?;
     let edits = list(app, caller, dataset_id, document_id).await?;
     match edits.iter().find(|e| e.id == edit_id) {
-        None => Err(Error::not_found("edit_not_found", "there is no such edit")),
+        None => Err(Error::not_found("edit_not_found", "edit not found")),
         Some(edit) if !edit.orphaned => Err(Error::conflict(
             "edit_in_use",
-            "the edit is applied; take it back by deleting its chunk's change",
+            "the edit is applied; revert it by deleting the edit of its chunk",
         )),
         Some(_) => {
             let mut tx = app.db.begin().await?;
@@ -676,7 +676,7 @@ async fn finish(
 ) -> Result<()> {
     let document = documents::load_in(&mut tx, caller.tenant(), &chunk.document_id)
         .await?
-        .ok_or_else(|| Error::not_found("chunk_not_found", "there is no such chunk"))?;
+        .ok_or_else(|| Error::not_found("chunk_not_found", "chunk not found"))?;
     keep_embedding(app, &mut tx, caller, chunk, vector).await?;
     let ops = if document.enabled { ops } else { &[] };
     let seq = index_log::append(&mut tx, &chunk.set_id, ops).await?;
@@ -709,7 +709,7 @@ async fn keep_embedding(
             args![caller.tenant(), &chunk.dataset_id],
         )
         .await?
-        .ok_or_else(|| Error::not_found("dataset_not_found", "there is no such dataset"))?;
+        .ok_or_else(|| Error::not_found("dataset_not_found", "dataset not found"))?;
     let now = app.clock.now();
     embeddings::store(tx, caller.tenant(), &model, &chunk.text_hash, &vector, now).await
 }

@@ -84,13 +84,13 @@ impl Filter {
         let filter: Self = serde_json::from_value(value.clone()).map_err(|_| {
             Error::invalid(
                 "filter_invalid",
-                "a filter is {\"field\", \"op\", \"value\"} with op one of eq, ne, in, nin, gt, gte, lt, lte, contains, exists, or {\"and\": […]}, {\"or\": […]}, {\"not\": {…}}",
+                "a filter must be {\"field\", \"op\", \"value\"} with op one of eq, ne, in, nin, gt, gte, lt, lte, contains, exists, or {\"and\": […]}, {\"or\": […]}, {\"not\": {…}}",
             )
         })?;
         if filter.check(1)? > SIZE {
             return Err(Error::invalid(
                 "filter_invalid",
-                format!("a filter may compare with at most {SIZE} values"),
+                format!("a filter may have at most {SIZE} values"),
             ));
         }
         Ok(filter)
@@ -100,7 +100,7 @@ impl Filter {
         if depth > DEPTH {
             return Err(Error::invalid(
                 "filter_invalid",
-                format!("a filter may be nested at most {DEPTH} deep"),
+                format!("a filter may be nested at most {DEPTH} levels deep"),
             ));
         }
         match self {
@@ -125,7 +125,7 @@ impl Filter {
                 } else {
                     Err(Error::invalid(
                         "filter_invalid",
-                        format!("the value for {} does not fit its op", comparison.field),
+                        format!("the value for {} does not match its op", comparison.field),
                     ))
                 }
             }
@@ -271,7 +271,7 @@ pub fn known_field(field: &str) -> Result<()> {
     if field.starts_with('$') && !BUILT_IN.contains(&field) {
         return Err(Error::invalid(
             "field_unknown",
-            format!("{field} is none of {}", BUILT_IN.join(", ")),
+            format!("unknown field {field}; use one of {}", BUILT_IN.join(", ")),
         ));
     }
     Ok(())

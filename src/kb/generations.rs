@@ -133,7 +133,7 @@ fn numbered(all: Vec<Generation>, number: i64) -> Result<Generation> {
     all.into_iter().find(|g| g.number == number).ok_or_else(|| {
         Error::not_found(
             "generation_not_found",
-            "there is no such generation of this dataset",
+            "generation not found in this dataset",
         )
     })
 }
@@ -215,7 +215,7 @@ pub async fn build(
     if rows.iter().any(|(_, status)| status == "building") {
         return Err(Error::conflict(
             "generation_exists",
-            "a generation is being built already; switch to it or remove it first",
+            "a generation is already being built; switch to it or remove it first",
         ));
     }
     let number = rows.iter().map(|(n, _)| *n).max().unwrap_or(0) + 1;
@@ -315,7 +315,7 @@ fn obstacle(app: &App, generation: &Generation) -> Option<String> {
     }
     let (keyword, vector) = app.indexes.positions(&generation.set_id);
     if keyword.min(vector) < generation.log_seq {
-        return Some("the indexes have not taken up all of it yet".to_owned());
+        return Some("the indexes have not caught up with it yet".to_owned());
     }
     None
 }
@@ -335,7 +335,7 @@ pub async fn switch(
     if generation.status == GenerationStatus::Live {
         return Err(Error::conflict(
             "generation_live",
-            "this generation is searched already",
+            "this generation is already live",
         ));
     }
     if let Some(reason) = obstacle(app, &generation) {
@@ -360,7 +360,7 @@ pub async fn switch(
     if waiting > 0 {
         return Err(Error::conflict(
             "generation_not_ready",
-            format!("{waiting} changes are being taken up"),
+            format!("{waiting} changes are still being processed"),
         ));
     }
     let live: Option<(String,)> = tx
@@ -378,7 +378,7 @@ pub async fn switch(
     let (Some((before,)), Some((seq,))) = (live, taken) else {
         return Err(Error::conflict(
             "generation_not_ready",
-            "something changed meanwhile; try again",
+            "the data changed in the meantime; try again",
         ));
     };
     tx.execute(
@@ -438,7 +438,7 @@ pub async fn remove(app: &App, caller: &Caller, dataset_id: &str, number: i64) -
     if generation.status == GenerationStatus::Live {
         return Err(Error::conflict(
             "generation_live",
-            "this generation is searched; switch to another one first",
+            "this generation is live; switch to another one first",
         ));
     }
     let mut tx = app.db.begin().await?;

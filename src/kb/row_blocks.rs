@@ -61,7 +61,7 @@ pub(crate) fn parsed(bytes: &[u8]) -> Result<cairn_ingest::Document> {
     }
     if let Some(first) = failed.first() {
         document.warnings.push(format!(
-            "{} rows could not be said as the folder's searchText wants, the first of them row {first}; all their fields are searched instead",
+            "the folder's searchText could not be rendered for {} rows, the first being row {first}; all their fields are searched instead",
             failed.len()
         ));
     }

@@ -64,7 +64,7 @@ async fn sentence(
     shown: i64,
 ) -> Result<(String, String)> {
     let earlier = if document.text_hash.is_some() && chunks > 0 {
-        " Until then its earlier version is found."
+        " Until then, searches find its earlier version."
     } else {
         ""
     };
@@ -72,7 +72,7 @@ async fn sentence(
     if !document.enabled {
         return say(
             "disabled",
-            "It is switched off; switch it on, and the next search finds it.".to_owned(),
+            "It is disabled; enable it to make it searchable.".to_owned(),
         );
     }
     match document.status {
@@ -85,7 +85,7 @@ async fn sentence(
             let kept = if earlier.is_empty() {
                 ""
             } else {
-                " Its earlier version is still found."
+                " Searches still find its earlier version."
             };
             say(code, format!("Its ingestion failed: {message}.{kept}"))
         }
@@ -99,7 +99,7 @@ async fn sentence(
                     say(
                         "waiting_for_retry",
                         format!(
-                            "An attempt failed ({cause}); the next one follows at {}.{earlier}",
+                            "An attempt failed ({cause}); the next one is at {}.{earlier}",
                             job.run_at.rfc3339()
                         ),
                     )
@@ -114,22 +114,20 @@ async fn sentence(
                         .await?;
                     say(
                         "queued",
-                        format!(
-                            "It waits for a worker behind {ahead} other jobs of yours.{earlier}"
-                        ),
+                        format!("It is queued behind {ahead} of your other jobs.{earlier}"),
                     )
                 }
             }
         }
-        DocumentStatus::Parsing => say("parsing", format!("Its file is being read.{earlier}")),
+        DocumentStatus::Parsing => say("parsing", format!("Its file is being parsed.{earlier}")),
         DocumentStatus::Embedding => {
             let rest = document
                 .eta_seconds(app.clock.now())
                 .map_or_else(String::new, |s| {
-                    format!(", about {} seconds to go", s.ceil())
+                    format!(", about {} seconds left", s.ceil())
                 });
             let words = if earlier.is_empty() {
-                " It is found by its words already."
+                " Keyword search already finds it."
             } else {
                 earlier
             };
@@ -148,7 +146,7 @@ async fn sentence(
             let failing = Index::BOTH.into_iter().find_map(|index| {
                 let (_, pause) = app.indexes.failure(&set, index)?;
                 Some(format!(
-                    "Everything is stored, but the {index} of this dataset fails to take it up; the log has the cause, and the next attempt follows in {} seconds.",
+                    "Everything is stored, but updating the {index} of this dataset failed; see the log for the cause. The next attempt is in {} seconds.",
                     pause.as_secs()
                 ))
             });
@@ -156,28 +154,25 @@ async fn sentence(
                 Some(reason) => say("index_failing", reason),
                 None => say(
                     "indexing",
-                    "Everything is stored, and the indexes are taking it up.".to_owned(),
+                    "Everything is stored and is being indexed.".to_owned(),
                 ),
             }
         }
-        _ if chunks == 0 => say(
-            "no_text",
-            "It has no text that could be searched.".to_owned(),
-        ),
+        _ if chunks == 0 => say("no_text", "It has no searchable text.".to_owned()),
         _ if shown == 0 => say(
             "chunks_disabled",
-            "Every one of its chunks is switched off.".to_owned(),
+            "All of its chunks are disabled.".to_owned(),
         ),
         _ if shown < chunks => say(
             "searchable",
             format!(
-                "It is found, except {} chunks that are switched off.",
+                "It is searchable, except for {} disabled chunks.",
                 chunks - shown
             ),
         ),
         _ => say(
             "searchable",
-            format!("It is found by words and by meaning, in {chunks} chunks."),
+            format!("It is searchable by keyword and semantic search, in {chunks} chunks."),
         ),
     }
 }

@@ -79,7 +79,7 @@ pub async fn post(
     if text.is_empty() && new.title.as_deref().is_none_or(|t| t.trim().is_empty()) {
         return Err(Error::invalid(
             "text_missing",
-            "send a text (content, findings or summary), or at least a title",
+            "send content, findings, summary or a title",
         ));
     }
     let title = titled(new.title.as_deref(), text, kind.name)?;
@@ -132,7 +132,7 @@ async fn either(app: &App, tenant_id: &str, id: &str) -> Result<(&'static Kind, 
     }
     Err(Error::not_found(
         "record_not_found",
-        "there is no such article or finding to supersede",
+        "the article or finding to supersede was not found",
     ))
 }
 

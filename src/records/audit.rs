@@ -100,7 +100,7 @@ pub(crate) async fn write(
             kind.name,
             id,
             action,
-            request.caller.key_id().map(str::to_owned),
+            request.caller.actor_id().map(str::to_owned),
             request.operation,
             &request.request_id,
             Value::Object(changes).to_string(),

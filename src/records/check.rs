@@ -53,7 +53,7 @@ pub(crate) fn body(kind: &Kind, body: &Map<String, Value>, whole: bool) -> Resul
             {
                 note(
                     "status",
-                    format!("status is one of {}", lifecycle.statuses.join(", ")),
+                    format!("status must be one of {}", lifecycle.statuses.join(", ")),
                 );
             }
             Status::Lifecycle(_) | Status::Word(_) => {}
@@ -68,14 +68,17 @@ pub(crate) fn body(kind: &Kind, body: &Map<String, Value>, whole: bool) -> Resul
         }
         // Kinds that declare the field have noted it above.
         Some(_) if kind.open || kind.field("custom_fields").is_some() => {}
-        Some(_) => note("custom_fields", "custom_fields is an object".to_owned()),
+        Some(_) => note(
+            "custom_fields",
+            "custom_fields must be an object".to_owned(),
+        ),
     }
     if !bad.is_empty() {
         return Err(wrong(bad));
     }
     if body.values().any(|v| is_deeper(v, DEEPEST)) {
         return Err(invalid(format!(
-            "the body is nested at most {} deep",
+            "the body may be nested at most {} levels deep",
             DEEPEST
         )));
     }
@@ -118,7 +121,7 @@ pub(crate) fn computed(given: &Map<String, Value>) -> Result<()> {
     match COMPUTED.iter().find(|name| given.contains_key(**name)) {
         Some(name) => Err(wrong(vec![(
             (*name).to_owned(),
-            format!("{name} is not for callers to set"),
+            format!("{name} cannot be set"),
         )])),
         None => Ok(()),
     }
@@ -132,24 +135,28 @@ pub(crate) fn fits(field: &Field, value: &Value) -> bool {
 fn check(field: &Field, value: &Value) -> Result<()> {
     let name = field.name;
     let text = |most: usize| match value.as_str() {
-        Some(text) if text.contains('\0') => Err(invalid(format!("{name} holds a null character"))),
+        Some(text) if text.contains('\0') => {
+            Err(invalid(format!("{name} contains a null character")))
+        }
         Some(text) if field.required && text.trim().is_empty() => {
-            Err(invalid(format!("{name} is empty")))
+            Err(invalid(format!("{name} must not be empty")))
         }
         Some(text) if text.chars().count() <= most => Ok(text),
-        Some(_) => Err(invalid(format!("{name} has at most {most} characters"))),
-        None => Err(invalid(format!("{name} is text"))),
+        Some(_) => Err(invalid(format!(
+            "{name} may have at most {most} characters"
+        ))),
+        None => Err(invalid(format!("{name} must be text"))),
     };
     let whole = |least: i64, most: i64| match value.as_i64() {
         Some(n) if (least..=most).contains(&n) => Ok(()),
         _ => Err(invalid(format!(
-            "{name} is a whole number from {least} to {most}"
+            "{name} must be a whole number from {least} to {most}"
         ))),
     };
     match field.field_type {
         FieldType::Line(most) => {
             if text(most)?.contains(['\n', '\r']) {
-                return Err(invalid(format!("{name} is one line")));
+                return Err(invalid(format!("{name} must be a single line")));
             }
         }
         FieldType::Text(most) => {
@@ -160,7 +167,7 @@ fn check(field: &Field, value: &Value) -> Result<()> {
             let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-.".contains(c);
             if key.is_empty() || !key.chars().all(fits) {
                 return Err(invalid(format!(
-                    "{name} has 1 to 100 lower-case letters, digits, dots, dashes and underscores"
+                    "{name} must have 1 to 100 lower-case letters, digits, dots, dashes and underscores"
                 )));
             }
         }
@@ -170,18 +177,21 @@ fn check(field: &Field, value: &Value) -> Result<()> {
             let code = text(3)?;
             if code.len() != 3 || !code.bytes().all(|b| b.is_ascii_uppercase()) {
                 return Err(invalid(format!(
-                    "{name} is three capital letters such as USD"
+                    "{name} must be three capital letters such as USD"
                 )));
             }
         }
         FieldType::Flag => {
             if !value.is_boolean() {
-                return Err(invalid(format!("{name} is true or false")));
+                return Err(invalid(format!("{name} must be true or false")));
             }
         }
         FieldType::OneOf(words) => {
             if !value.as_str().is_some_and(|w| words.contains(&w)) {
-                return Err(invalid(format!("{name} is one of {}", words.join(", "))));
+                return Err(invalid(format!(
+                    "{name} must be one of {}",
+                    words.join(", ")
+                )));
             }
         }
         FieldType::Link(_) | FieldType::Actor => {
@@ -193,31 +203,35 @@ fn check(field: &Field, value: &Value) -> Result<()> {
                 !local.is_empty() && domain.contains('.') && !domain.contains('@')
             });
             if !fits || address.chars().any(|c| c.is_whitespace() || c.is_control()) {
-                return Err(invalid(format!("{name} is a mail address")));
+                return Err(invalid(format!("{name} must be an email address")));
             }
         }
         FieldType::Url => {
             let fits = url::Url::parse(text(2000)?)
                 .is_ok_and(|u| matches!(u.scheme(), "http" | "https") && u.host().is_some());
             if !fits {
-                return Err(invalid(format!("{name} is an http or https address")));
+                return Err(invalid(format!("{name} must be an http or https address")));
             }
         }
         FieldType::Time => {
             if !is_date(text(64)?) {
                 return Err(invalid(format!(
-                    "{name} is a day (2026-04-01) or a time (2026-04-01T09:00:00Z)"
+                    "{name} must be a day (2026-04-01) or a time (2026-04-01T09:00:00Z)"
                 )));
             }
         }
         FieldType::Object => {
             if !value.is_object() {
-                return Err(invalid(format!("{name} is an object")));
+                return Err(invalid(format!("{name} must be an object")));
             }
         }
         FieldType::List(most) => match value.as_array() {
             Some(list) if list.len() <= most => {}
-            _ => return Err(invalid(format!("{name} is a list of at most {most}"))),
+            _ => {
+                return Err(invalid(format!(
+                    "{name} must be a list of at most {most} items"
+                )));
+            }
         },
         FieldType::Words(most) => {
             let words = value.as_array().filter(|l| l.len() <= most);
@@ -228,7 +242,9 @@ fn check(field: &Field, value: &Value) -> Result<()> {
                 })
             });
             if !fits || (field.required && words.is_some_and(Vec::is_empty)) {
-                return Err(invalid(format!("{name} is a list of at most {most} words")));
+                return Err(invalid(format!(
+                    "{name} must be a list of at most {most} words"
+                )));
             }
         }
     }
@@ -239,7 +255,7 @@ fn check(field: &Field, value: &Value) -> Result<()> {
 fn custom(fields: &Map<String, Value>) -> Result<()> {
     if fields.len() > CUSTOM {
         return Err(invalid(format!(
-            "there are more than {CUSTOM} custom fields"
+            "a record may have at most {CUSTOM} custom fields"
         )));
     }
     for (name, value) in fields {
@@ -250,7 +266,7 @@ fn custom(fields: &Map<String, Value>) -> Result<()> {
         };
         if name.is_empty() || name.len() > 100 || name.contains('\0') || !fits {
             return Err(invalid(format!(
-                "custom field {name:?}: names have up to 100 bytes, values are text up to {CUSTOM_VALUE} characters, numbers, true or false"
+                "custom field {name:?}: names may have up to 100 bytes; values must be text up to {CUSTOM_VALUE} characters, numbers, true or false"
             )));
         }
     }

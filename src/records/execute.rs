@@ -43,7 +43,7 @@ where
     }
     Err(Error::conflict(
         "record_busy",
-        "others change this record at the same time; try again",
+        "this record was changed concurrently; try again",
     ))
 }
 
@@ -213,7 +213,7 @@ async fn apply(
             } else if !store::insert(tx, &record).await? {
                 return Err(Error::conflict(
                     STALE,
-                    "another request has created the record with this id",
+                    "another request created the record with this id",
                 ));
             }
             body = record.body()?;

@@ -141,7 +141,7 @@ pub(super) async fn claim(
             let value = value.rsplit(':').next().unwrap_or(value);
             return Err(Error::conflict(
                 "key_taken",
-                format!("there is one with the {name} {value:?} already"),
+                format!("a record with the {name} {value:?} already exists"),
             ));
         }
     }

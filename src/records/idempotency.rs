@@ -53,11 +53,11 @@ pub(super) async fn earlier(
     };
     // An answer to one API key, such as a secret that is shown once, is not for another.
     let is_same =
-        row.request_hash == once.request_hash && row.key_id.as_deref() == request.caller.key_id();
+        row.request_hash == once.request_hash && row.key_id.as_deref() == request.caller.actor_id();
     if !is_same {
         return Err(Error::conflict(
             "idempotency_key_reused",
-            "this idempotency key was used for another request; take a new one for each write",
+            "this idempotency key was used for another request; use a new one for each write",
         )
         .with_detail(Detail::IdempotencyKey(once.key.clone())));
     }
@@ -91,7 +91,7 @@ pub(super) async fn claim(
         .execute(
             "INSERT INTO idempotency_keys (operation, key, tenant_id, request_hash, status, answer, created_on, key_id) VALUES ($1, $2, $3, $4, 0, '', $5, $6)
              ON CONFLICT (operation, key, tenant_id) DO NOTHING",
-            args![request.operation, &once.key, tenant_id, &once.request_hash, now, request.caller.key_id()],
+            args![request.operation, &once.key, tenant_id, &once.request_hash, now, request.caller.actor_id()],
         )
         .await?;
     Ok(ours > 0)

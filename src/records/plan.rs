@@ -252,7 +252,11 @@ impl Plan {
             Reply::Unchanged(kind, record) => (self.view)(kind, record)?,
             Reply::Written(at) => match (self.writes.get(*at), written.get(*at)) {
                 (Some(write), Some(record)) => (self.view)(write.kind, record)?,
-                _ => return Err(Error::internal("a plan answers with a write it has not")),
+                _ => {
+                    return Err(Error::internal(
+                        "a plan refers to a write that it does not contain",
+                    ));
+                }
             },
         };
         if let Value::Object(data) = &mut data {

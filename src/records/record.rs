@@ -73,7 +73,7 @@ pub fn titled(given: Option<&str>, text: &str, otherwise: &str) -> Result<String
     if title.is_some_and(|t| t.chars().count() > TITLE) {
         return Err(Error::invalid(
             "title_too_long",
-            format!("a title has at most {TITLE} characters"),
+            format!("a title may have at most {TITLE} characters"),
         ));
     }
     let line = text

@@ -11,8 +11,8 @@ use crate::auth::Area;
 use crate::blobs::Stored;
 use crate::db::Tx;
 use crate::error::Result;
-use crate::kb::datasets::{self, ChunkSettings};
-use crate::kb::documents::{self, Document, NewDocument};
+use crate::kb::datasets::{self};
+use crate::kb::documents::{self, Document, DocumentSource, NewDocument};
 
 /// The text of a record, and what hits on it show and are filtered by.
 #[derive(Debug, Clone)]
@@ -109,22 +109,20 @@ impl SearchText {
             .map(|c| if c == '/' || c.is_control() { ' ' } else { c })
             .take(200)
             .collect();
+        let file_name = format!("{} {}.md", name.trim(), self.record_id);
         Ok(Ready {
             dataset_id: dataset.id,
             new: NewDocument {
-                file_name: format!("{} {}.md", name.trim(), self.record_id),
-                mime_type: "text/markdown".to_owned(),
-                stored,
                 title: Some(self.title),
                 url: self.url,
                 source: if self.kind == "finding" {
-                    "competitor_research"
+                    DocumentSource::CompetitorResearch
                 } else {
-                    "published_content"
+                    DocumentSource::PublishedContent
                 },
                 metadata: Value::Object(self.metadata),
-                chunk_settings: ChunkSettings::default(),
                 external_id: Some(self.record_id),
+                ..NewDocument::new(file_name, "text/markdown", stored)
             },
         })
     }

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 pub fn not_found(kind: &Kind) -> Error {
     Error::not_found(
         "record_not_found",
-        format!("there is no such {}", kind.name.replace('_', " ")),
+        format!("{} not found", kind.name.replace('_', " ")),
     )
 }
 
@@ -391,7 +391,7 @@ async fn beginnings(app: &App, tenant_id: &str, kind: &Kind, word: &str) -> Resu
         Some(word) => Ok(vec![word]),
         None => Err(Error::invalid(
             "query_too_short",
-            format!("more than {BEGUN} words begin with {word:?}; write more of it"),
+            format!("more than {BEGUN} words start with {word:?}; use a longer prefix"),
         )),
     }
 }
@@ -426,7 +426,7 @@ const MATCHING: [&str; CONDITIONS] = [
 fn too_many() -> Error {
     Error::invalid(
         "too_many_conditions",
-        format!("a list has at most {CONDITIONS} filters and words"),
+        format!("a list may have at most {CONDITIONS} filters and words"),
     )
 }
 

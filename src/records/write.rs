@@ -134,7 +134,7 @@ pub fn draft(app: &App, caller: &Caller, kind: &'static Kind, new: New) -> Resul
         area: new.area,
         body: Value::Object(body).to_string(),
         document_id: None,
-        author: caller.key_id().map(str::to_owned),
+        author: caller.actor_id().map(str::to_owned),
         created_on: now,
         updated_on: now,
     })
@@ -286,7 +286,7 @@ fn moved(kind: &Kind, before: &Record, value: &Value) -> Result<String> {
     if from != to && !is_allowed {
         return Err(forbidden(
             "status_move_invalid",
-            format!("it is {from}, and cannot become {to}"),
+            format!("it is {from} and cannot become {to}"),
         ));
     }
     Ok(to.to_owned())
@@ -308,7 +308,7 @@ async fn links(app: &App, caller: &Caller, kind: &Kind, body: &Body) -> Result<V
         let nowhere = || {
             Error::not_found(
                 "record_not_found",
-                format!("{} leads to nothing here", field.name),
+                format!("{} refers to a missing record", field.name),
             )
         };
         let target = kinds.iter().find(|kind| kind.row_id(id).is_some());
@@ -317,7 +317,7 @@ async fn links(app: &App, caller: &Caller, kind: &Kind, body: &Body) -> Result<V
             && text(body, "related_resource_type").is_some_and(|noun| noun != target.noun)
         {
             return Err(invalid(
-                "related_resource_id is no id of related_resource_type",
+                "related_resource_id is not an id of related_resource_type",
             ));
         }
         let record = store::load(app, caller.tenant(), target, id).await;
@@ -331,7 +331,7 @@ async fn links(app: &App, caller: &Caller, kind: &Kind, body: &Body) -> Result<V
             != text(body, "related_resource_id").is_some()
     {
         return Err(invalid(
-            "related_resource_type and related_resource_id come together",
+            "related_resource_type and related_resource_id must be sent together",
         ));
     }
     Ok(found)

@@ -38,7 +38,7 @@ impl Weight {
         let alpha = alpha.unwrap_or(KNOWN);
         Self {
             alpha,
-            reason: format!("{alpha}: the request says so"),
+            reason: format!("{alpha}: set by the request"),
         }
     }
 }
@@ -65,7 +65,7 @@ pub async fn automatic_alpha(app: &Arc<App>, dataset: &Dataset, query: &str) -> 
     // Two decimals: queries with insignificant differences have the same weight.
     let alpha = (alpha * 100.0).round() / 100.0;
     let reason = if known >= 1.0 {
-        format!("{alpha}: the model knows the words of the query and of the dataset")
+        format!("{alpha}: the model's vocabulary covers the query and the dataset")
     } else {
         let (what, vocabulary_fit) = if share(asked) <= share(held) {
             ("query", asked)
@@ -73,7 +73,7 @@ pub async fn automatic_alpha(app: &Arc<App>, dataset: &Dataset, query: &str) -> 
             ("dataset", held)
         };
         format!(
-            "{alpha} instead of {KNOWN}: the model's vocabulary knows {:.0} % of the language of the {what} ({vocabulary_fit:.1} letters per piece)",
+            "{alpha} instead of {KNOWN}: the model's vocabulary fits the {what} to only {:.0} % ({vocabulary_fit:.1} letters per token)",
             known * 100.0
         )
     };

@@ -7,6 +7,7 @@ use super::explain::Explanation;
 use super::highlight::Range;
 use super::syntax::Parsed;
 use crate::kb::Chunk;
+use crate::kb::citation::Citation;
 
 /// Duration of each stage, in milliseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, utoipa::ToSchema)]
@@ -182,6 +183,21 @@ pub struct Hit {
     pub section: Option<Passage>,
     /// Composition of the score.
     pub explanation: Explanation,
+}
+
+impl Hit {
+    /// Returns the address of the chunk.
+    #[must_use]
+    pub fn citation(&self) -> Citation {
+        Citation {
+            dataset_id: self.chunk.dataset_id.clone(),
+            document_id: self.chunk.document_id.clone(),
+            version: self.version,
+            chunk_id: Some(self.chunk.id.clone()),
+            start: self.chunk.start_char,
+            end: self.chunk.end_char,
+        }
+    }
 }
 
 /// Neighbouring chunks as one text.

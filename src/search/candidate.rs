@@ -70,7 +70,7 @@ pub(super) struct Cursor {
 
 impl Cursor {
     pub(super) fn read(text: &str, request: &Request) -> Result<Self> {
-        let bad = || Error::invalid("cursor_invalid", "the cursor is not one that a search gave");
+        let bad = || Error::invalid("cursor_invalid", "the cursor was not returned by a search");
         let text = page::decode(text).ok_or_else(bad)?;
         let mut parts = text.split(' ');
         let (Some(bits), Some(id), Some(seen), Some(depth), Some(print), None) = (
@@ -95,7 +95,7 @@ impl Cursor {
         if print != fingerprint(request) {
             return Err(Error::invalid(
                 "cursor_invalid",
-                "the cursor is that of another query, or of one with other settings",
+                "the cursor belongs to another query or to other settings",
             ));
         }
         Ok(cursor)

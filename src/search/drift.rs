@@ -117,7 +117,7 @@ pub async fn export(app: &App, engine: &Engine) -> Result<()> {
     let now = index_log::heads(&app.db).await?;
     found.retain(|(_, head)| now.contains(head));
     for (drift, head) in found.iter().filter(|(drift, _)| drift.total() > 0) {
-        tracing::error!(set = %head.id, ?drift, "the indexes differ from the database; cairn doctor --repair builds them anew");
+        tracing::error!(set = %head.id, ?drift, "the indexes differ from the database; cairn doctor --repair rebuilds them");
     }
     let total: usize = found.iter().map(|(drift, _)| drift.total()).sum();
     metrics::gauge!("cairn_index_drift_entries").set(total as f64);

@@ -73,11 +73,9 @@ impl Explanation {
 
     fn render(&self) -> String {
         let words = match (self.matched_terms.len(), self.bm25) {
-            (_, None) => "words did not count".to_owned(),
-            (0, Some(bm25)) if bm25 > 0.0 => {
-                "it is found by words of its title or heading".to_owned()
-            }
-            (0, _) => "it has none of the words".to_owned(),
+            (_, None) => "keyword search was not used".to_owned(),
+            (0, Some(bm25)) if bm25 > 0.0 => "the words match its title or heading".to_owned(),
+            (0, _) => "it contains none of the words".to_owned(),
             (met, _) => {
                 let asked = self.terms.iter().filter(|t| t.weight >= 1.0).count();
                 let of = |t: &&QueryTerm| {
@@ -100,15 +98,15 @@ impl Explanation {
                     .map(String::as_str)
                     .collect();
                 format!(
-                    "it has {words} of the {asked} words ({}{})",
+                    "it contains {words} of the {asked} words ({}{})",
                     shown.join(", "),
                     if met > shown.len() { ", …" } else { "" }
                 )
             }
         };
         let meaning = match self.cosine {
-            None if self.vector_pending => "its meaning is still being computed".to_owned(),
-            None => "meaning did not count".to_owned(),
+            None if self.vector_pending => "its embedding is still being computed".to_owned(),
+            None => "semantic search was not used".to_owned(),
             Some(cosine) => {
                 let close = match cosine {
                     c if c >= 0.6 => "very close",
@@ -116,18 +114,18 @@ impl Explanation {
                     c if c >= 0.2 => "loosely related",
                     _ => "unrelated",
                 };
-                format!("its meaning is {close} (cosine {cosine:.2})")
+                format!("it is semantically {close} (cosine {cosine:.2})")
             }
         };
         let place = match (self.vector_rank, self.keyword_rank) {
-            (Some(v), Some(k)) => format!("number {v} by meaning and {k} by words"),
-            (Some(v), None) => format!("number {v} by meaning, not among the candidates by words"),
-            (None, Some(k)) => format!("number {k} by words, not among the candidates by meaning"),
+            (Some(v), Some(k)) => format!("semantic rank {v}, keyword rank {k}"),
+            (Some(v), None) => format!("semantic rank {v}, not a keyword candidate"),
+            (None, Some(k)) => format!("keyword rank {k}, not a semantic candidate"),
             (None, None) => "in neither list".to_owned(),
         };
         let moved = self.rerank.map_or_else(String::new, |r| {
             format!(
-                "; the reranker moved it from {} to {}",
+                "; the reranker moved it from rank {} to {}",
                 r.rank_before, r.rank_after
             )
         });

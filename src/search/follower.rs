@@ -61,7 +61,7 @@ pub async fn run(app: &Arc<App>, stop: CancellationToken) {
             Err(error) => {
                 failures += 1;
                 metrics::counter!("cairn_index_errors_total").increment(1);
-                tracing::error!(error = %error, "the indexes could not follow; trying again");
+                tracing::error!(error = %error, "the indexes could not be updated; trying again");
             }
         }
         if flushed.elapsed() > FLUSH {
@@ -103,7 +103,7 @@ async fn quiet(mut commits_seen: tokio::sync::watch::Receiver<u64>) {
 async fn flush(app: &App) {
     let outcome = async { app.engine().await?.flush().await };
     if let Err(error) = outcome.await {
-        tracing::error!(error = %error, "the vector index could not be flushed; a start now would repeat some work");
+        tracing::error!(error = %error, "the vector index could not be flushed; a restart now would repeat some work");
     }
 }
 
@@ -114,7 +114,7 @@ async fn improve(app: Arc<App>) {
         drift::export(&app, engine).await
     };
     if let Err(error) = outcome.await {
-        tracing::error!(error = %error, "the indexes could not be improved; searches go on with them as they are");
+        tracing::error!(error = %error, "the indexes could not be optimised; searches continue with the current ones");
     }
 }
 
@@ -127,7 +127,7 @@ pub async fn catch_up(app: &App, engine: &Engine) -> Result<bool> {
     let ids: Vec<&str> = heads.iter().map(|h| h.id.as_str()).collect();
     app.indexes.keep_only(&ids);
     if let Err(error) = engine.keyword.keep_only(&ids) {
-        tracing::error!(error = %error, "keyword indexes of datasets that are gone could not be removed");
+        tracing::error!(error = %error, "keyword indexes of deleted datasets could not be removed");
     }
     let vectors = vector_positions(app, engine, &heads).await;
     let mut any = false;
@@ -172,7 +172,7 @@ pub async fn catch_up(app: &App, engine: &Engine) -> Result<bool> {
 
 fn fails(app: &App, set: &str, index: Index, error: &Error) {
     metrics::counter!("cairn_index_errors_total", "index" => index.name()).increment(1);
-    tracing::error!(set, %index, error = %error, "an index could not follow; it is tried again");
+    tracing::error!(set, %index, error = %error, "an index could not be updated; trying again");
     if error.is_damage() || error.code() == COLLECTION_MISSING {
         app.indexes.damaged(set, index);
     } else {
@@ -215,7 +215,7 @@ async fn vector_positions(app: &App, engine: &Engine, heads: &[Head]) -> HashMap
         if heads.iter().all(|h| h.embedding_model != model)
             && let Err(error) = store.keep_only(&app.db, Vec::new()).await
         {
-            tracing::error!(model, error = %error, "vectors of datasets that are gone could not be removed");
+            tracing::error!(model, error = %error, "vectors of deleted datasets could not be removed");
         }
     }
     positions
@@ -382,7 +382,7 @@ async fn points(app: &App, head: &Head, ids: &[String]) -> Result<Vec<Point>> {
                 return Err(Error::unprocessable(
                     "embedding_damaged",
                     format!(
-                        "the embedding of chunk {} has {} numbers instead of {size}, or one that is none; `cairn doctor --repair` removes it",
+                        "the embedding of chunk {} has {} dimensions instead of {size}, or a value that is not finite; `cairn doctor --repair` removes it",
                         row.id,
                         vector.len()
                     ),
@@ -428,7 +428,7 @@ async fn visible_chunks(app: &App, head: &Head) -> Result<u64> {
 /// # Errors
 /// Those of the index and the database.
 pub async fn rebuild_keyword(app: &App, engine: &Engine, head: &Head) -> Result<i64> {
-    tracing::info!(dataset.id = %head.id, "building the keyword index anew");
+    tracing::info!(dataset.id = %head.id, "rebuilding the keyword index");
     let store = engine.keyword.clone();
     let (id, generation, language) = (head.id.clone(), head.generation, head.language.clone());
     let index = blocking(move || store.index(&id, generation, &language)).await?;
@@ -466,7 +466,7 @@ pub async fn rebuild_vector(app: &App, head: &Head) -> Result<i64> {
     let store = app
         .vectors_of(&head.embedding_model, head.vector_size)
         .await?;
-    tracing::info!(dataset.id = %head.id, "building the vector index anew");
+    tracing::info!(dataset.id = %head.id, "rebuilding the vector index");
     let (mut after, mut clear) = (String::new(), true);
     let (mut done, total) = (0, visible_chunks(app, head).await?);
     loop {

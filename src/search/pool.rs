@@ -56,18 +56,18 @@ pub async fn pool(app: &Arc<App>, caller: &Caller, request: &Request) -> Result<
         .await?
         .into_iter()
         .next()
-        .ok_or_else(|| Error::internal("no dataset is searched"))?;
+        .ok_or_else(|| Error::internal("no dataset was searched"))?;
     let fields = retrieve::fields_of(app, std::slice::from_ref(&dataset), &request).await?;
     let mut sources = [Source::prepare(app, engine, &request, dataset, &fields).await?];
     let found = gather(app, &request, &mut sources, request.top_k).await?;
     if let Some(trouble) = sources[0].troubles(app, &request).first() {
         return Err(Error::unavailable(
             "search_degraded",
-            format!("nothing is tuned while searches do without something: {trouble}"),
+            format!("cannot tune while searches are incomplete: {trouble}"),
         ));
     }
     let ([source], Some(found)) = (sources, found.into_iter().next()) else {
-        return Err(Error::internal("a source gave no candidates"));
+        return Err(Error::internal("a source returned no candidates"));
     };
     let places = found.places;
     let mut documents: HashMap<String, Arc<str>> = HashMap::new();

@@ -72,7 +72,7 @@ pub async fn search(app: &Arc<App>, caller: &Caller, request: &Request) -> Resul
     {
         return Err(Error::invalid(
             "query_only_excludes",
-            "the query says only what hits must not have; add what to look for, or write it in quotes to look for it",
+            "the query contains only exclusions; add a word to search for, or put the text in quotes to search for it",
         ));
     }
     let prepared = began.elapsed();
@@ -238,7 +238,7 @@ pub(super) async fn chosen(
     if sets.is_empty() {
         return Err(Error::forbidden(
             "role_not_allowed",
-            "none of these datasets may be used by that agent role",
+            "that agent role may not use any of these datasets",
         ));
     }
     Ok(sets)

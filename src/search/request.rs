@@ -128,10 +128,7 @@ impl Request {
             ));
         }
         if self.dataset_ids.iter().any(|id| id.contains('\0')) {
-            return Err(Error::not_found(
-                "dataset_not_found",
-                "there is no such dataset",
-            ));
+            return Err(Error::not_found("dataset_not_found", "dataset not found"));
         }
         if self.facets.len() > MAX_FACETS {
             return Err(Error::invalid(
@@ -187,7 +184,7 @@ impl Request {
         if self.cursor.is_some() && (self.mmr.is_some() || self.rerank == Some(true)) {
             return Err(Error::invalid(
                 "cursor_unsupported",
-                "an answer that is reranked or chosen for difference (mmr) has no next page; ask for more hits instead",
+                "reranked and diversified (mmr) results have no next page; raise topK instead",
             ));
         }
         Ok(())

@@ -266,7 +266,7 @@ impl Source {
         let vectors = self.without_vectors.then(|| "vectors".to_owned());
         let words = self
             .without_words
-            .then(|| "keyword index damaged, about to be built anew".to_owned());
+            .then(|| "keyword index damaged, rebuild pending".to_owned());
         self.asked(request)
             .filter_map(|index| app.indexes.trouble(live_set, index, *log_seq))
             .chain(vectors)
@@ -286,7 +286,7 @@ impl Source {
                 Err(error)
                     if is_away(&error) && self.vector.is_some() && !request.require_vectors =>
                 {
-                    tracing::warn!(error = %error, "a search goes by words alone");
+                    tracing::warn!(error = %error, "a search falls back to keywords only");
                     if error.code() == COLLECTION_MISSING {
                         app.indexes.damaged(&self.dataset.live_set, Index::Vector);
                         app.commits.notify();
@@ -295,13 +295,13 @@ impl Source {
                     self.without_vectors = true;
                 }
                 Err(error) if error.is_damage() && !self.without_words => {
-                    tracing::error!(set = %self.dataset.live_set, error = %error, "a keyword index is damaged; it is built anew");
+                    tracing::error!(set = %self.dataset.live_set, error = %error, "a keyword index is damaged and is being rebuilt");
                     app.indexes.damaged(&self.dataset.live_set, Index::Keyword);
                     app.commits.notify();
                     if self.vector.is_none() || self.analysed.has_conditions() {
                         return Err(Error::unavailable(
                             "keyword_index_damaged",
-                            "the keyword index is damaged and is being built anew; try again in a moment",
+                            "the keyword index is damaged and is being rebuilt; try again in a moment",
                         ));
                     }
                     self.without_words = true;
@@ -551,7 +551,7 @@ impl Source {
 fn at_hand<T>(outcome: Result<T>, request: &Request) -> Result<Option<T>> {
     match outcome {
         Err(error) if is_away(&error) && !request.require_vectors => {
-            tracing::warn!(error = %error, "a search goes by words alone");
+            tracing::warn!(error = %error, "a search falls back to keywords only");
             Ok(None)
         }
         other => other.map(Some),
@@ -588,7 +588,7 @@ async fn query_vector(app: &Arc<App>, model: &str, query: &str) -> Result<Arc<Ve
         .embed_with(embedder, vec![query.to_owned()], Priority::Query)
         .await?
         .pop()
-        .ok_or_else(|| Error::internal("the model gave no vector"))?;
+        .ok_or_else(|| Error::internal("the model returned no vector"))?;
     let vector = Arc::new(vector);
     app.query_vectors.insert(key, Arc::clone(&vector));
     Ok(vector)

@@ -84,7 +84,7 @@ pub fn no_others(others: &BTreeMap<String, Value>) -> Result<()> {
         None => Ok(()),
         Some(name) => Err(Error::invalid(
             "field_unknown",
-            format!("there is no field {name:?} here"),
+            format!("unknown field {name:?}"),
         )),
     }
 }

@@ -218,9 +218,11 @@ impl IndexStates {
             return None;
         }
         match state.phase {
-            _ if state.failures > 0 => Some(format!("{index} failing, {missing} changes behind")),
+            _ if state.failures > 0 => {
+                Some(format!("{index} failing, {missing} changes not indexed"))
+            }
             Phase::Unknown => Some(format!("{index} not open yet")),
-            Phase::Damaged => Some(format!("{index} damaged, about to be built anew")),
+            Phase::Damaged => Some(format!("{index} damaged, rebuild pending")),
             Phase::Building { done, total } => {
                 Some(format!("{index} {} % built", percent(done, total)))
             }

@@ -161,8 +161,8 @@ pub async fn why_not(
         Expected::Chunk(id) => {
             let found = chunks::by_ids(app, caller.tenant(), std::slice::from_ref(id)).await?;
             let Some(chunk) = found.into_iter().find(|c| caller.sees(&c.dataset_id)) else {
-                return Ok(WhyNot::of(Cause::Unknown, "There is no such chunk: its document was deleted, or ingested again with another text.")
-                    .remedy("Look its document up and ask with documentId."));
+                return Ok(WhyNot::of(Cause::Unknown, "The chunk does not exist: its document was deleted or re-ingested with different text.")
+                    .remedy("Find its document and send documentId."));
             };
             let id = chunk.document_id.clone();
             own.push(chunk);
@@ -171,7 +171,7 @@ pub async fn why_not(
     };
     let document = documents::load(&app.db, caller.tenant(), &document_id).await?;
     let Some(document) = document.filter(|d| caller.sees(&d.dataset_id)) else {
-        return Ok(WhyNot::of(Cause::Unknown, "There is no such document.").remedy("Upload it."));
+        return Ok(WhyNot::of(Cause::Unknown, "The document does not exist.").remedy("Upload it."));
     };
     let with_document = |mut answer: WhyNot| {
         answer.document_id = Some(document_id.clone());
@@ -187,7 +187,7 @@ pub async fn why_not(
             WhyNot::of(
                 Cause::OtherDataset,
                 format!(
-                    "It is in the dataset {:?}, which is not searched.",
+                    "It is in the dataset {:?}, which was not searched.",
                     dataset.name
                 ),
             )
@@ -204,7 +204,7 @@ pub async fn why_not(
         return Ok(with_document(
             WhyNot::of(
                 Cause::RoleNotAllowed,
-                "Its dataset may not be used by this agent role.",
+                "This agent role may not use its dataset.",
             )
             .remedy(
                 "Add the role to allowedAgentRoles of the dataset, or search without agentRole.",
@@ -231,7 +231,7 @@ pub async fn why_not(
         return Ok(with_document(
             WhyNot::of(
                 Cause::NoChunks,
-                "Its file has no text, or was not built for this generation.",
+                "Its file has no text or was not built for this generation.",
             )
             .remedy("Look at the document's warnings; a scanned file needs the setting `ocr`."),
         ));
@@ -240,15 +240,14 @@ pub async fn why_not(
         return Ok(with_document(
             WhyNot::of(
                 Cause::OtherGeneration,
-                "The chunk belongs to a generation that is not searched.",
+                "The chunk belongs to a generation that is not live.",
             )
-            .remedy("Ask with documentId, or with the generation of the chunk."),
+            .remedy("Send documentId, or the generation of the chunk."),
         ));
     }
     if own.iter().all(|c| !c.enabled) {
         return Ok(with_document(
-            WhyNot::of(Cause::ChunkDisabled, "The chunk is switched off.")
-                .remedy("Switch the chunk on."),
+            WhyNot::of(Cause::ChunkDisabled, "The chunk is disabled.").remedy("Enable the chunk."),
         ));
     }
     own.retain(|c| c.enabled);
@@ -262,8 +261,8 @@ pub async fn why_not(
 fn before_indexing(document: &documents::Document) -> Option<WhyNot> {
     if !document.enabled {
         return Some(
-            WhyNot::of(Cause::DocumentDisabled, "Its document is switched off.")
-                .remedy("Switch the document on."),
+            WhyNot::of(Cause::DocumentDisabled, "Its document is disabled.")
+                .remedy("Enable the document."),
         );
     }
     if document.text_hash.is_some() || document.chunks_count > 0 {
@@ -281,9 +280,7 @@ fn before_indexing(document: &documents::Document) -> Option<WhyNot> {
                     .trim_end_matches('.')
             ),
         )
-        .remedy(
-            "Upload a file that can be read, or change what the message says and ingest it again.",
-        ),
+        .remedy("Fix the reported problem and ingest it again, or upload another file."),
         status @ (DocumentStatus::Pending
         | DocumentStatus::Parsing
         | DocumentStatus::Embedding
@@ -292,7 +289,7 @@ fn before_indexing(document: &documents::Document) -> Option<WhyNot> {
             Cause::NotIngested,
             format!("Its file is not ingested yet (it is {status})."),
         )
-        .remedy("Wait until it is indexed; GET …/why says how far it is."),
+        .remedy("Wait until it is indexed; GET …/why shows its progress."),
     })
 }
 
@@ -369,7 +366,7 @@ async fn in_search(
     let behind = positions.0.min(positions.1) < source.dataset.log_seq;
     if behind && !source.index.has(&best)? {
         return Ok(complete(
-            WhyNot::of(Cause::NotIndexed, "The indexes have not taken it up yet.")
+            WhyNot::of(Cause::NotIndexed, "It is not indexed yet.")
                 .remedy("Wait a moment and search again."),
         ));
     }
@@ -413,9 +410,9 @@ async fn filtered(app: &App, source: &Source, own: &mut Vec<Chunk>) -> Result<Op
     let clause = serde_json::to_value(&clause)?;
     let mut answer = WhyNot::of(
         Cause::Filtered,
-        format!("It does not satisfy this condition: {clause}."),
+        format!("It does not match this filter condition: {clause}."),
     )
-    .remedy("Leave the condition out, or change what it asks for.");
+    .remedy("Remove or change the condition.");
     answer.clause = Some(clause);
     Ok(Some(answer))
 }
@@ -466,15 +463,15 @@ async fn required(source: &Source, id: &Uuid) -> Result<WhyNot> {
         return Ok(if excluded {
             WhyNot::of(
                 Cause::HasExcluded,
-                format!("It has {text:?}, which the query excludes."),
+                format!("It contains {text:?}, which the query excludes."),
             )
-            .remedy(format!("Leave -{text} out of the query."))
+            .remedy(format!("Remove -{text} from the query."))
         } else {
             WhyNot::of(
                 Cause::LacksRequired,
-                format!("It lacks {text:?}, which the query requires."),
+                format!("It does not contain {text:?}, which the query requires."),
             )
-            .remedy("Write the words without quotes and without +.")
+            .remedy("Remove the quotes or the +.")
         });
     }
     Err(Error::internal(
@@ -537,7 +534,7 @@ async fn explain_rank(
     if let Some(shown) = shown {
         return Ok(base(
             Cause::Found,
-            format!("It is hit number {}.", shown + 1),
+            format!("It is in the results, at rank {}.", shown + 1),
         ));
     }
     let Some(rank) = at else {
@@ -599,11 +596,7 @@ async fn cut(
 ) -> Result<(Cause, String, String)> {
     let (request, sources, candidates) = (asked.request, asked.sources, &asked.candidates);
     let candidate = candidates[rank].clone();
-    let ranked = format!(
-        "It is number {} of {} candidates",
-        rank + 1,
-        candidates.len()
-    );
+    let ranked = format!("It is candidate {} of {}", rank + 1, candidates.len());
     if answer
         .reranking
         .as_ref()
@@ -613,14 +606,14 @@ async fn cut(
         return Ok(if rank >= depth {
             (
                 Cause::Reranked,
-                format!("{ranked}, and the reranker looks at the first {depth}."),
+                format!("{ranked}, but the reranker considers only the first {depth}."),
                 "Raise the setting rerank_candidates.".to_owned(),
             )
         } else {
             (
                 Cause::Reranked,
-                format!("{ranked} of the blend, and the reranker found others better."),
-                "Search without rerank, raise topK, or lower minScore: reranked scores are others."
+                format!("{ranked} before reranking, and the reranker ranked others higher."),
+                "Search without rerank, raise topK, or lower minScore (reranked scores use a different scale)."
                     .to_owned(),
             )
         });
@@ -643,7 +636,7 @@ async fn cut(
         if !chosen.shown.iter().any(|c| c.id == candidate.id) {
             return Ok((
                 Cause::FoldedAsDuplicate,
-                format!("{ranked}, and a better one says nearly the same."),
+                format!("{ranked}, and a better one is a near-duplicate."),
                 "Search without foldDuplicates.".to_owned(),
             ));
         }
@@ -656,7 +649,7 @@ async fn cut(
         if before >= most {
             return Ok((
                 Cause::PerDocument,
-                format!("{ranked}, and {before} better ones are of the same document."),
+                format!("{ranked}, and {before} better ones are from the same document."),
                 format!("Raise perDocument to {}.", before + 1),
             ));
         }
@@ -664,28 +657,28 @@ async fn cut(
     if answer.trimmed > 0 && rank < request.top_k {
         return Ok((
             Cause::TokenBudget,
-            format!("{ranked}, and the budget of tokens has no room for it."),
+            format!("{ranked}, but it does not fit the token budget."),
             "Raise maxTokens.".to_owned(),
         ));
     }
     if asked.mmr() && rank < request.top_k {
         return Ok((
             Cause::Diversity,
-            format!("{ranked}, and hits that differ more were preferred."),
-            "Search without mmr, or with a value nearer to 1.".to_owned(),
+            format!("{ranked}, but more diverse hits were preferred."),
+            "Search without mmr, or with a value closer to 1.".to_owned(),
         ));
     }
     let pending = sources[candidate.source].vector.is_some() && candidate.raw.cosine.is_none();
     if pending {
         return Ok((
             Cause::VectorPending,
-            format!("{ranked}, by its words alone: its embedding is still being computed."),
+            format!("{ranked}, by keyword score only: its embedding is still being computed."),
             "Wait a moment and search again.".to_owned(),
         ));
     }
     Ok((
         Cause::BelowTopK,
-        format!("{ranked}, and {} are shown.", answer.hits.len()),
+        format!("{ranked}, but only {} are shown.", answer.hits.len()),
         more(request, rank),
     ))
 }
@@ -694,7 +687,7 @@ fn more(request: &Request, rank: usize) -> String {
     if rank < MAX_TOP_K {
         format!("Raise topK from {} to {}.", request.top_k, rank + 1)
     } else {
-        "Use words that stand in it, or narrow the search with a filter.".to_owned()
+        "Use words that occur in it, or narrow the search with a filter.".to_owned()
     }
 }
 
@@ -720,10 +713,10 @@ async fn explain_missing(
             };
             return Ok((
                 format!(
-                    "It is number {rank} in the better of the two lists, and the first {limit} are candidates."
+                    "Its best rank in the two lists is {rank}, but only the first {limit} are candidates."
                 ),
                 format!(
-                    "Raise candidates to {rank} or more, and topK until it is shown; or use words that stand in it."
+                    "Raise candidates to {rank} or more, and topK until it is shown; or use words that occur in it."
                 ),
             ));
         }
@@ -731,13 +724,13 @@ async fn explain_missing(
     let words = raw.bm25.unwrap_or(0.0) > 0.0;
     Ok((
         format!(
-            "It is not among the first {MAX_CANDIDATES} by meaning{}.",
+            "It is not among the first {MAX_CANDIDATES} candidates of semantic search{}.",
             if words {
-                " or by words"
+                " or of keyword search"
             } else {
-                ", and it has none of the words"
+                ", and it contains none of the words"
             }
         ),
-        "Use words that stand in it, or narrow the search with a filter.".to_owned(),
+        "Use words that occur in it, or narrow the search with a filter.".to_owned(),
     ))
 }

@@ -21,9 +21,9 @@ pub(super) const ATTEMPTS: i64 = 11;
 /// Checks an endpoint: its address must be one that may be reached.
 pub(super) fn check_address(app: &App, body: &Body) -> Result<()> {
     let address = text(body, "url").and_then(|u| reqwest::Url::parse(u).ok());
-    let address = address.ok_or_else(|| invalid("url is an http or https address"))?;
+    let address = address.ok_or_else(|| invalid("url must be an http or https address"))?;
     if !address.username().is_empty() || address.password().is_some() {
-        return Err(invalid("url holds no name and no password"));
+        return Err(invalid("url must not contain a user name or password"));
     }
     app.outgoing.check(&address)
 }
@@ -83,7 +83,13 @@ pub async fn give_up_secrets(app: &App) -> Result<usize> {
         )
         .await?;
     for (tenant_id, id) in &endpoints {
-        disable(app, tenant_id, id, "the key of its secret is lost").await?;
+        disable(
+            app,
+            tenant_id,
+            id,
+            "the key that encrypts its secret is lost",
+        )
+        .await?;
     }
     app.db
         .execute("DELETE FROM webhook_endpoints", args![])

@@ -15,7 +15,7 @@ pub const BUILT_IN: &[(&str, &str, &str)] = &[
     (
         "lead.converted",
         "crm",
-        "A lead became a contact, and perhaps a deal.",
+        "A lead was converted into a contact, and optionally a deal.",
     ),
     ("deal_stage.created", "crm", "A deal stage was added."),
     ("deal.created", "crm", "A deal was added."),
@@ -24,9 +24,9 @@ pub const BUILT_IN: &[(&str, &str, &str)] = &[
     (
         "invoice.updated",
         "crm",
-        "An invoice changed, by a payment for instance.",
+        "An invoice changed, for example by a payment.",
     ),
-    ("invoice.paid", "crm", "An invoice is paid in full."),
+    ("invoice.paid", "crm", "An invoice was paid in full."),
     ("payment.created", "crm", "A payment was recorded."),
     ("account.created", "crm", "A ledger account was added."),
     ("journal_entry.created", "crm", "A journal entry was added."),
@@ -52,11 +52,11 @@ pub const BUILT_IN: &[(&str, &str, &str)] = &[
     (
         "cms_entry.updated",
         "cms",
-        "An entry changed, by being published for instance.",
+        "An entry changed, for example it was published.",
     ),
     ("marketing_campaign.created", "cms", "A campaign was added."),
     ("marketing_post.created", "cms", "A post was added."),
-    ("asset.created", "assets", "An upload was announced."),
+    ("asset.created", "assets", "An asset upload was started."),
     (
         "asset.updated",
         "assets",
@@ -105,7 +105,7 @@ pub const BUILT_IN: &[(&str, &str, &str)] = &[
         "projects",
         "A task of a work package changed.",
     ),
-    ("agent_task.created", "projects", "An agent began a task."),
+    ("agent_task.created", "projects", "An agent started a task."),
     (
         "agent_task.updated",
         "projects",
@@ -119,7 +119,7 @@ pub const BUILT_IN: &[(&str, &str, &str)] = &[
     (
         "folder.deleted",
         "data",
-        "A folder was removed with its rows.",
+        "A folder and its rows were removed.",
     ),
 ];
 
@@ -191,7 +191,7 @@ pub(super) fn can_subscribe(caller: &Caller, body: &Body) -> Result<()> {
     let wanted = body.get("event_types").and_then(Value::as_array);
     for event in wanted.into_iter().flatten().filter_map(Value::as_str) {
         if event == "*" {
-            for area in Area::ALL.into_iter().filter(|area| area.module().is_some()) {
+            for area in Area::all().filter(|area| area.module().is_some()) {
                 caller.need_unconfined(area.read())?;
             }
         }

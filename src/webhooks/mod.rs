@@ -8,6 +8,9 @@ pub mod send;
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use endpoints::{Endpoint, EndpointEffect, max_attempts};
+use events::need_event;
+use send::SIGNATURE;
 use serde_json::{Value, json};
 
 use crate::app::App;
@@ -20,11 +23,8 @@ use crate::records::deliveries::{Delivery, attempt_at};
 use crate::records::kind::{DESCRIPTION, Field, FieldType, KEY, Kind, Lifecycle, NAME};
 use crate::records::plan::{Change, Effect, Plan};
 use crate::records::store;
-use endpoints::{Endpoint, EndpointEffect, max_attempts};
 pub use endpoints::{give_up_secrets, seal_all};
-use events::need_event;
 pub use events::{BUILT_IN, area_of};
-use send::SIGNATURE;
 
 /// A type of event that a workspace defines.
 pub static EVENT_TYPE: Kind = Kind::new(
@@ -73,7 +73,7 @@ async fn complete(change: &mut Change<'_>) -> Result<()> {
     let endpoint = Endpoint {
         tenant_id: change.caller.tenant().to_owned(),
         id: change.after.id.clone(),
-        key_id: change.caller.key_id().map(str::to_owned),
+        key_id: change.caller.actor_id().map(str::to_owned),
     };
     if change.is_new() {
         let random = change.app.clock.secret();
@@ -195,7 +195,7 @@ pub async fn test(app: &App, caller: &Caller, webhook_id: &str) -> Result<Plan> 
     if endpoint.status.as_deref() != Some("active") {
         return Err(Error::unprocessable(
             "webhook_not_active",
-            "only active endpoints are tested; make it active first",
+            "only active endpoints can be tested; activate it first",
         ));
     }
     let now = app.clock.now();
@@ -224,10 +224,7 @@ pub async fn replay(
     match load(app, caller.tenant(), id).await? {
         Some(d) if d.endpoint_id == endpoint.id => {}
         _ => {
-            return Err(Error::not_found(
-                "record_not_found",
-                "there is no such delivery",
-            ));
+            return Err(Error::not_found("record_not_found", "delivery not found"));
         }
     }
     let mut plan = Plan::default();
@@ -266,7 +263,7 @@ impl Effect for Replay {
         if ours == 0 {
             return Err(Error::conflict(
                 "delivery_not_ended",
-                "it is being delivered already",
+                "it is already being delivered",
             ));
         }
         attempt_at(app, tx, tenant_id, endpoint_id, (&self.id, 0), (None, None)).await?;
@@ -280,7 +277,7 @@ impl Effect for Replay {
                 args![tenant_id, &self.id],
             )
             .await?;
-        let delivery = delivery.ok_or_else(|| Error::internal("a delivery is gone"))?;
+        let delivery = delivery.ok_or_else(|| Error::internal("a delivery no longer exists"))?;
         delivery.view(&self.caller, self.max_attempts).map(Some)
     }
 }

@@ -13,7 +13,7 @@ use super::endpoints::{disable, max_attempts, purpose, resume};
 use super::events::need_event;
 use super::{WEBHOOK, load};
 use crate::app::App;
-use crate::auth::{MODULE_DISABLED, keys};
+use crate::auth::{MODULE_DISABLED, sessions};
 use crate::clock::Time;
 use crate::db::args;
 use crate::error::{Error, Result};
@@ -45,12 +45,14 @@ async fn muted(
     let Some(id) = set_by else {
         return Ok(None);
     };
-    let caller = keys::caller_of(&app.db, &app.clock, tenant_id, id).await?;
+    let caller = sessions::caller_of(&app.db, &app.clock, tenant_id, id).await?;
     Ok(match caller.map(|caller| need_event(&caller, event)) {
-        None => Some(Muted::ForGood("the key that set the endpoint up has ended")),
+        None => Some(Muted::ForGood(
+            "the key that created the endpoint has expired or was revoked",
+        )),
         Some(Err(error)) if error.code() == MODULE_DISABLED => Some(Muted::Module),
         Some(Err(_)) => Some(Muted::ForGood(
-            "the key that set the endpoint up may not read this",
+            "the key that created the endpoint may not read this",
         )),
         Some(Ok(())) => None,
     })
@@ -160,7 +162,7 @@ pub(crate) async fn deliver(app: &App, tenant_id: &str, id: &str, attempt: i64) 
         )
         .await?;
     let Some((secret, set_by)) = kept else {
-        let reason = "its secret was given up; make another endpoint";
+        let reason = "its secret was discarded; create a new endpoint";
         return give_up(app, &delivery, (None, Some(reason)), reason).await;
     };
     let secret = app
@@ -174,7 +176,7 @@ pub(crate) async fn deliver(app: &App, tenant_id: &str, id: &str, attempt: i64) 
         }
         // The endpoint goes on with what belongs to other modules.
         Some(Muted::Module) => {
-            let reason = "the module that this belongs to is not enabled";
+            let reason = "the module of this event is not enabled";
             return ended(app, &delivery, "failed", None, Some(reason)).await;
         }
     }
@@ -280,7 +282,7 @@ async fn send(
     let body = endpoint.body()?;
     let address = text(&body, "url").and_then(|u| reqwest::Url::parse(u).ok());
     let Some(address) = address else {
-        return Ok((None, Some("the endpoint has no address".to_owned())));
+        return Ok((None, Some("the endpoint has no URL".to_owned())));
     };
     let request = match app.outgoing.request(Method::POST, address) {
         Ok(request) => request,
@@ -310,10 +312,10 @@ async fn send(
                 None
             } else if status.is_redirection() {
                 Some(format!(
-                    "the receiver redirects ({status}); redirects are not followed"
+                    "the receiver returned a redirect ({status}); redirects are not followed"
                 ))
             } else {
-                Some(format!("the receiver answers {status}"))
+                Some(format!("the receiver returned {status}"))
             };
             (Some(i64::from(status.as_u16())), error)
         }

@@ -34,13 +34,13 @@ pub fn status(given: Option<&str>) -> Result<Option<String>> {
         Some(word) if (1..=STATUS).contains(&word.chars().count()) => Ok(Some(word.to_owned())),
         Some(_) => Err(Error::invalid(
             "status_invalid",
-            format!("a status has 1 to {STATUS} characters"),
+            format!("a status must have 1 to {STATUS} characters"),
         )),
     }
 }
 
 fn held_by(what: &str) -> Error {
-    Error::not_found("parent_not_found", format!("there is no such {what}"))
+    Error::not_found("parent_not_found", format!("{what} not found"))
 }
 
 /// Returns a plan that adds a part to a project.
@@ -86,7 +86,7 @@ async fn package(app: &App, caller: &Caller, project_id: &str, id: &str) -> Resu
     let found = store::optional(&app.db, caller.tenant(), &WORK_PACKAGE, id).await?;
     found
         .filter(|p| p.parent_id.as_deref() == Some(project_id))
-        .ok_or_else(|| held_by("work package in this project"))
+        .ok_or_else(|| held_by("work package of this project"))
 }
 
 /// Work packages of a project.
@@ -152,10 +152,7 @@ pub async fn update_task(
     let task = found
         .filter(|t| t.parent_id.as_deref() == Some(package_id))
         .ok_or_else(|| {
-            Error::not_found(
-                "record_not_found",
-                "there is no such task in this work package",
-            )
+            Error::not_found("record_not_found", "task not found in this work package")
         })?;
     if patch.is_empty() {
         return Err(Error::invalid(
@@ -179,7 +176,7 @@ pub async fn update_task_of(
 ) -> Result<Plan> {
     caller.need_unconfined(Area::Projects.write())?;
     project(app, caller, project_id).await?;
-    let missing = || Error::not_found("record_not_found", "there is no such task in this project");
+    let missing = || Error::not_found("record_not_found", "task not found in this project");
     let task = store::optional(&app.db, caller.tenant(), &PACKAGE_TASK, id)
         .await?
         .ok_or_else(missing)?;
@@ -312,7 +309,7 @@ pub async fn add_team(
     if !members.iter().all(names_somebody) {
         return Err(Error::invalid(
             "team_member_invalid",
-            "a team member is an id, or an object that names a person",
+            "a team member must be an id or an object that names a person",
         ));
     }
     let mut team = match record.body()?.remove("teamMembers") {

@@ -35,6 +35,8 @@ async fn operations(service: &Service, dataset: &str) -> Vec<(Method, String, St
                 .replace("{id}", "x")
                 .replace("{rowId}", "x")
                 .replace("{userId}", "x")
+                .replace("{inviteId}", "x")
+                .replace("{agentId}", "x")
                 .replace("{lead_id}", "x")
                 .replace("{deal_id}", "x")
                 .replace("{ticket_id}", "x")

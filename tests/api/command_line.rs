@@ -182,7 +182,7 @@ fn keys_are_made_listed_and_revoked() {
     );
     let again = cairn(data.path(), &["keys", "revoke", &id]);
     assert_eq!(again.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&again.stderr).contains("no such active key"));
+    assert!(String::from_utf8_lossy(&again.stderr).contains("no active key with this id"));
     let unknown = cairn(data.path(), &["keys", "create", "--scope", "kb:fly"]);
     assert_eq!(unknown.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&unknown.stderr).contains("kb:write"));
@@ -408,7 +408,7 @@ async fn crawl_takes_a_site_and_says_what_became_of_it() {
     assert_eq!(first.status.code(), Some(3), "{first:?}");
     assert!(
         said.contains(&format!("new       {}/boats", site.url))
-            && said.contains("the server answers 404")
+            && said.contains("the server returned 404")
             && said.contains("2 pages indexed: 2 new"),
         "{said}"
     );
@@ -466,7 +466,7 @@ async fn contacts_are_imported_from_csv() {
     let refused = std::fs::read_to_string(&bad).expect("written");
     assert_eq!(
         refused,
-        "Name,E-Mail,Tier,error\nJoe,nowhere,,email is a mail address\n"
+        "Name,E-Mail,Tier,error\nJoe,nowhere,,email must be an email address\n"
     );
     let wrong = cairn(data.path(), &["import", &path, "--as", "dreams"]);
     assert_eq!(

@@ -435,7 +435,7 @@ async fn every_address_has_its_verdict() {
     );
     assert_eq!(
         seen["/private/a"]["reason"],
-        "robots.txt says Disallow: /private/ (line 2)"
+        "blocked by robots.txt: Disallow: /private/ (line 2)"
     );
     assert_eq!(
         seen["/canonical"]["otherUrl"],
@@ -687,7 +687,7 @@ async fn a_crawl_that_indexes_nothing_says_why() {
                 ("/robots.txt", raw(200, &[], "User-agent: *\nDisallow: /\n")),
                 ("/", page("x", &[])),
             ],
-            "robots.txt says Disallow: / (line 2)",
+            "blocked by robots.txt: Disallow: / (line 2)",
         ),
         (
             "b",
@@ -695,13 +695,17 @@ async fn a_crawl_that_indexes_nothing_says_why() {
                 ("/robots.txt", answer(503, &[("retry-after", "0")])),
                 ("/", page("x", &[])),
             ],
-            "robots.txt answers 503",
+            "robots.txt returned 503",
         ),
-        ("c", vec![("/", answer(401, &[]))], "the server answers 401"),
+        (
+            "c",
+            vec![("/", answer(401, &[]))],
+            "the server returned 401",
+        ),
         (
             "d",
             vec![("/", page_with("x", &[], "<meta name=robots content=none>"))],
-            "the page says none",
+            "the page specifies none",
         ),
         (
             "e",

@@ -374,7 +374,7 @@ async fn servers_that_cannot_be_used_are_named_with_the_reason() {
     servers.make(&collection("m"), 5);
     let other = refusal(&servers).await;
     assert!(
-        other.contains("vectors of 5 dimensions") && other.contains("gives 3"),
+        other.contains("vectors of 5 dimensions") && other.contains("returns 3"),
         "{other}"
     );
 }

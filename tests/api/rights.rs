@@ -123,7 +123,7 @@ async fn rows(service: &Service) -> BTreeMap<&'static str, Vec<String>> {
         ("runs", "SELECT id AS line FROM kb_eval_runs ORDER BY id"),
         ("sites", "SELECT id AS line FROM kb_sites ORDER BY id"),
         ("crawls", "SELECT id AS line FROM kb_crawls ORDER BY id"),
-        ("keys", "SELECT id AS line FROM api_keys ORDER BY id"),
+        ("keys", "SELECT id AS line FROM credentials ORDER BY id"),
         (
             "jobs",
             "SELECT id || cancel_requested AS line FROM jobs ORDER BY id",

@@ -163,8 +163,8 @@ on_both! {
         use cairn::auth::sessions;
         let before = sessions::link(service.app.sessions(), &tenant.id).await.expect("a link");
         let last = sessions::link(service.app.sessions(), &tenant.id).await.expect("a link");
-        assert_eq!(sessions::begin_by_link(service.app.sessions(), &before).await.expect_err("replaced").code(), "link_consumed");
-        let begun = sessions::begin_by_link(service.app.sessions(), &last).await.expect("a session");
+        assert_eq!(sessions::begin_by_link(service.app.sessions(), &before, None).await.expect_err("replaced").code(), "link_consumed");
+        let begun = sessions::begin_by_link(service.app.sessions(), &last, None).await.expect("a session");
         sessions::caller(service.app.sessions(), &begun.secret).await.expect("it holds");
         assert_eq!(sessions::end_all(service.app.sessions(), &tenant.id).await.expect("ended"), 2);
         assert_eq!(sessions::caller(service.app.sessions(), &begun.secret).await.expect_err("over").code(), "session_expired");
@@ -412,7 +412,7 @@ async fn from_an_empty_service_to_a_labelled_query_and_a_measured_run() {
     assert!(browser.text("body").await.contains("3 lost"));
     // More labels from a file: tuning on four queries would be guessing.
     browser.press("Tune settings").await;
-    browser.see("#toasts", "tuning needs at least").await;
+    browser.see("#toasts", "tuning requires at least").await;
     browser.press("Import").await;
     let questions = [
         "ferry at noon,ferry.md",

@@ -757,7 +757,7 @@ async fn an_endpoint_hears_what_the_key_that_set_it_up_may_read_and_ends_with_it
     service.call(Method::DELETE, &revoked, None).await;
     done(&service, "POST", "/contacts", Some(json!({"name": "Joe"}))).await;
     eventually!("it is told no more", last().await["status"] == "failed");
-    assert!(text(&last().await["last_error"]).contains("has ended"));
+    assert!(text(&last().await["last_error"]).contains("has expired"));
     assert_eq!(receiver.got.lock().expect("got").len(), 1);
     let found = done(&service, "GET", "/webhooks", None).await;
     assert_eq!(found[0]["status"], "disabled");
@@ -893,7 +893,7 @@ async fn webhooks_are_signed_and_tried_again() {
         (&json!("contact.created"), &json!("Jane"))
     );
     // It fails, takes too long, redirects inside: each is tried again later, under the same id.
-    for (answer, reason) in [(500, "500"), (0, "too long"), (302, "redirect")] {
+    for (answer, reason) in [(500, "500"), (0, "timed out"), (302, "redirect")] {
         receiver.answers.lock().expect("answers").push(answer);
         done(
             &service,

@@ -161,7 +161,7 @@ fn too_many(most: usize) -> ParseError {
     ParseError::new(
         "too_many_chunks",
         format!(
-            "the file would have more than {most} chunks; cut it into larger ones, or take the file apart"
+            "the file would have more than {most} chunks; use a larger chunk size or split the file"
         ),
     )
 }

@@ -55,7 +55,7 @@ fn globs(patterns: &[String]) -> Result<GlobSet, String> {
         let glob = GlobBuilder::new(pattern)
             .literal_separator(true)
             .build()
-            .map_err(|e| format!("{pattern:?} is no pattern: {}", e.kind()))?;
+            .map_err(|e| format!("{pattern:?} is not a valid pattern: {}", e.kind()))?;
         set.add(glob);
     }
     set.build().map_err(|e| e.to_string())
@@ -163,20 +163,18 @@ impl Scope {
             .filter(|s| !s.is_empty())
             .collect();
         if folders.len() > DEEPEST {
-            return Some(format!("the path has more than {DEEPEST} folders"));
+            return Some(format!("the path is more than {DEEPEST} folders deep"));
         }
         let mut times: HashMap<&str, usize> = HashMap::new();
         for folder in &folders {
             let count = times.entry(folder).or_default();
             *count += 1;
             if *count > REPEATS {
-                return Some(format!(
-                    "the folder {folder} stands in the path again and again"
-                ));
+                return Some(format!("the path repeats the folder {folder} too often"));
             }
         }
         let year = far_year(address, self.this_year)?;
-        Some(format!("a calendar page of {year}"))
+        Some(format!("a calendar page for {year}"))
     }
 }
 
@@ -243,7 +241,9 @@ impl Queries {
         }
         Err(Skip {
             code: "trap",
-            reason: format!("the path was seen with {QUERIES_PER_PATH} queries already"),
+            reason: format!(
+                "the path was already crawled with {QUERIES_PER_PATH} different queries"
+            ),
         })
     }
 }

@@ -11,37 +11,37 @@ use zip::result::ZipError;
 pub(super) fn of_zip(error: &ZipError) -> &'static str {
     match error {
         ZipError::Io(error) => of_io(error),
-        ZipError::InvalidArchive(_) => "it is no zip container, or is cut short",
+        ZipError::InvalidArchive(_) => "it is not a zip container, or it is truncated",
         ZipError::UnsupportedArchive(_) | ZipError::CompressionMethodNotSupported(_) => {
-            "it is packed in a way that is not supported"
+            "it uses an unsupported compression method"
         }
-        ZipError::FileNotFound => "it is not there",
-        ZipError::InvalidPassword => "it is locked with a password",
-        _ => "its directory contradicts its content",
+        ZipError::FileNotFound => "it is missing",
+        ZipError::InvalidPassword => "it is protected by a password",
+        _ => "its directory does not match its content",
     }
 }
 
 /// Returns the message for a decompression error.
 pub(super) fn of_io(error: &std::io::Error) -> &'static str {
     match error.kind() {
-        std::io::ErrorKind::UnexpectedEof => "its end is missing",
+        std::io::ErrorKind::UnexpectedEof => "it is truncated",
         std::io::ErrorKind::InvalidInput | std::io::ErrorKind::InvalidData => {
-            "its packed data or its checksum is wrong"
+            "its compressed data or checksum is invalid"
         }
-        _ => "it cannot be unpacked",
+        _ => "it cannot be decompressed",
     }
 }
 
 /// Returns the message for an XML error.
 pub(super) fn of_xml(error: &quick_xml::Error) -> &'static str {
     match error {
-        quick_xml::Error::Syntax(_) => "a tag, a comment or a declaration has no end",
-        quick_xml::Error::IllFormed(_) => "its tags do not belong together",
-        quick_xml::Error::InvalidAttr(_) => "an attribute is not written as one",
-        quick_xml::Error::Encoding(_) => "its bytes are not in its encoding",
-        quick_xml::Error::Escape(_) => "an entity in it is unknown",
-        quick_xml::Error::Namespace(_) => "a name space in it is not declared",
-        _ => "it cannot be read to its end",
+        quick_xml::Error::Syntax(_) => "a tag, comment or declaration is not closed",
+        quick_xml::Error::IllFormed(_) => "its opening and closing tags do not match",
+        quick_xml::Error::InvalidAttr(_) => "an attribute is malformed",
+        quick_xml::Error::Encoding(_) => "its bytes are not valid in its declared encoding",
+        quick_xml::Error::Escape(_) => "it uses an unknown entity",
+        quick_xml::Error::Namespace(_) => "it uses an undeclared namespace",
+        _ => "it cannot be fully read",
     }
 }
 
@@ -62,9 +62,9 @@ mod tests {
     #[test]
     fn messages_speak_of_the_file_and_not_of_a_crate() {
         for (name, bytes, part) in [
-            ("a.docx", &b"PK\x03\x04 and nothing more"[..], "cut short"),
-            ("a.zip", b"PK\x03\x04 and nothing more", "cut short"),
-            ("a.xml", b"<a><b attribute></a", "no end"),
+            ("a.docx", &b"PK\x03\x04 and nothing more"[..], "truncated"),
+            ("a.zip", b"PK\x03\x04 and nothing more", "truncated"),
+            ("a.xml", b"<a><b attribute></a", "not closed"),
         ] {
             let told = message(name, bytes);
             assert!(told.contains(part), "{name}: {told}");

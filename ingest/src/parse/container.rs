@@ -155,7 +155,7 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
     if document.children.is_empty() {
         return Err(ParseError::new(
             "no_text",
-            "the archive has no file that could be read",
+            "the archive contains no supported file",
         ));
     }
     if !skipped.is_empty() {
@@ -168,7 +168,7 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
         };
         document
             .warnings
-            .push(format!("files left out: {}{rest}", skipped.join(", ")));
+            .push(format!("skipped files: {}{rest}", skipped.join(", ")));
     }
     // The archive itself is searchable by its file names.
     document.text = document
@@ -222,7 +222,7 @@ fn too_large() -> ParseError {
     ParseError::new(
         "archive_too_large",
         format!(
-            "what is packed in the file is larger than {} MiB for one entry or {} MiB together",
+            "the decompressed contents exceed {} MiB for one entry or {} MiB in total",
             MAX_ENTRY >> 20,
             MAX_TOTAL >> 20
         ),
@@ -238,5 +238,5 @@ fn refused(name: &str, error: &ZipError) -> ParseError {
 }
 
 fn unreadable(name: &str, cause: &str) -> ParseError {
-    damaged(&format!("{name} in it cannot be read: {cause}"))
+    damaged(&format!("its entry {name} cannot be read: {cause}"))
 }

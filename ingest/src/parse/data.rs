@@ -47,11 +47,11 @@ pub(super) fn parse_json(input: &Input<'_>) -> Result<Document, ParseError> {
                 }
             }
             if read == 0 || bad.len() > read {
-                return Err(damaged(&format!("its JSON is not well formed: {whole}")));
+                return Err(damaged(&format!("it is not valid JSON: {whole}")));
             }
             if let Some(first) = bad.first() {
                 writer.warn(format!(
-                    "{} lines are not JSON and were left out, the first of them line {first}",
+                    "{} lines are not valid JSON and were skipped; the first is line {first}",
                     bad.len()
                 ));
             }
@@ -225,7 +225,7 @@ fn notebook_cells(notebook: &Value) -> Result<Document, ParseError> {
             };
             let short: String = printed.chars().take(MAX_OUTPUT).collect();
             if short.len() < printed.len() {
-                writer.warn("long outputs of cells were cut");
+                writer.warn("long cell outputs were truncated");
             }
             writer.code("", &short);
         }

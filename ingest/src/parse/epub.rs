@@ -14,7 +14,7 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
     let package_path = index
         .find("rootfile")
         .and_then(|r| r.attribute("full-path"))
-        .ok_or_else(|| damaged("it names no package"))?
+        .ok_or_else(|| damaged("it does not name a package document"))?
         .to_owned();
     let package = tree::read(&read(&mut book, &package_path)?)?;
     let folder = package_path

@@ -74,8 +74,7 @@ pub(super) fn parse_mailbox(input: &Input<'_>) -> Result<Document, ParseError> {
     };
     let mut subjects = Vec::new();
     for (number, message) in (1..).zip(MessageIterator::new(input.bytes)) {
-        let message =
-            message.map_err(|_| damaged("its messages cannot be told from each other"))?;
+        let message = message.map_err(|_| damaged("its messages cannot be separated"))?;
         if number > MOST_MESSAGES {
             return Err(ParseError::new(
                 "archive_too_large",
@@ -96,7 +95,7 @@ pub(super) fn parse_mailbox(input: &Input<'_>) -> Result<Document, ParseError> {
         subjects.push(title.to_owned());
     }
     if document.children.is_empty() {
-        return Err(damaged("it has no message"));
+        return Err(damaged("it contains no message"));
     }
     document.text = subjects.join("\n");
     Ok(document)
@@ -124,7 +123,7 @@ fn written_in(message: &Message<'_>, parts: &[u32], html: bool) -> Vec<String> {
 pub(super) fn parse_outlook(input: &Input<'_>) -> Result<Document, ParseError> {
     let bytes = input.bytes;
     let message = guarded(|| msg_parser::Outlook::from_slice(bytes))?
-        .map_err(|_| damaged("it is no message of Outlook, or is cut short"))?;
+        .map_err(|_| damaged("it is not an Outlook message, or it is truncated"))?;
     let people = |people: &[msg_parser::Person]| {
         people
             .iter()
@@ -191,7 +190,7 @@ fn write(input: &Input<'_>, letter: Letter, engine: &str) -> Result<Document, Pa
     for page in &letter.html {
         match html::to_markdown(page) {
             Ok(markdown) => pages.push(markdown),
-            Err(_) => writer.warn("a part of the message is HTML that could not be read"),
+            Err(_) => writer.warn("an HTML part of the message could not be read"),
         }
     }
     // Mail programs send both; the plain text is what the sender wrote, unless it is a placeholder.
@@ -213,9 +212,7 @@ fn write(input: &Input<'_>, letter: Letter, engine: &str) -> Result<Document, Pa
         if !bytes.is_empty() && detect(&inner).is_ok() {
             children.push(Child::store(input, name, bytes)?);
         } else {
-            writer.warn(format!(
-                "the attachment {name} is of a kind that cannot be read"
-            ));
+            writer.warn(format!("the attachment {name} has an unsupported type"));
         }
     }
     let mut document = writer.finish(engine);

@@ -446,7 +446,9 @@ pub fn detect(input: &Input<'_>) -> Result<Format, ParseError> {
         if !readable || entry.format == Format::Pdf {
             return Err(ParseError::new(
                 "damaged_file",
-                format!("the file is named .{extension} but is no such file; is it complete?"),
+                format!(
+                    "the file is named .{extension} but its content is not of that type; is it complete?"
+                ),
             ));
         }
     }
@@ -547,7 +549,7 @@ fn unsupported(extension: &str, kind: &str) -> ParseError {
     if kind.starts_with("image/") {
         return ParseError::new(
             "unsupported_format",
-            "pictures can only be read with text recognition (CAIRN_OCR=true, needs tesseract)",
+            "images require OCR (CAIRN_OCR=true, needs tesseract)",
         );
     }
     let name = if extension.is_empty() {
@@ -558,7 +560,7 @@ fn unsupported(extension: &str, kind: &str) -> ParseError {
     ParseError::new(
         "unsupported_format",
         format!(
-            "files{name} ({kind}) are not supported; supported are {known} and other plain text"
+            "files{name} ({kind}) are not supported; supported types are {known} and other plain text"
         ),
     )
 }
@@ -578,7 +580,7 @@ fn locked() -> ParseError {
 /// Runs a third-party parser; a panic is reported as damage of the file.
 fn guarded<T>(run: impl FnOnce() -> T) -> Result<T, ParseError> {
     catch_unwind(AssertUnwindSafe(run))
-        .map_err(|_| damaged("its content contradicts itself in a way the parser cannot handle"))
+        .map_err(|_| damaged("its content is inconsistent in a way the parser cannot handle"))
 }
 
 /// Returns a value unless it is blank.
@@ -603,7 +605,7 @@ pub fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
     if document.text.trim().is_empty() && document.children.is_empty() {
         return Err(ParseError::new(
             "no_text",
-            "the file has no text that could be searched",
+            "the file contains no searchable text",
         ));
     }
     Ok(document)

@@ -15,7 +15,7 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
     let languages = input.ocr.ok_or_else(|| {
         ParseError::new(
             "unsupported_format",
-            "pictures can only be read with text recognition (CAIRN_OCR=true, needs tesseract)",
+            "images require OCR (CAIRN_OCR=true, needs tesseract)",
         )
     })?;
     let mut writer = Writer::default();
@@ -26,8 +26,7 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
 
 /// Returns the text in an image; empty when there is none.
 pub(super) fn recognise(picture: &[u8], languages: &str) -> Result<String, ParseError> {
-    let failed =
-        |cause: String| ParseError::new("ocr_failed", format!("text recognition failed: {cause}"));
+    let failed = |cause: String| ParseError::new("ocr_failed", format!("OCR failed: {cause}"));
     let mut child = Command::new(PROGRAM)
         .args(["stdin", "stdout", "-l", languages])
         .stdin(Stdio::piped())
@@ -37,7 +36,7 @@ pub(super) fn recognise(picture: &[u8], languages: &str) -> Result<String, Parse
         .map_err(|e| {
             ParseError::new(
                 "ocr_not_installed",
-                format!("text recognition is on, but {PROGRAM} cannot be started: {e}"),
+                format!("OCR is enabled, but {PROGRAM} cannot be started: {e}"),
             )
         })?;
     let input = child.stdin.take();
@@ -56,7 +55,7 @@ pub(super) fn recognise(picture: &[u8], languages: &str) -> Result<String, Parse
         ));
     }
     if !matches!(written, Ok(Ok(()))) {
-        return Err(failed("the picture was not read to its end".to_owned()));
+        return Err(failed("the image was only partly read".to_owned()));
     }
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

@@ -22,7 +22,7 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
         "document" => word::parse(package, &main, &xml),
         "presentation" => slides::parse(package, &main),
         _ => Err(damaged(
-            "it holds neither a text of Word nor a presentation",
+            "it contains neither a Word document nor a presentation",
         )),
     }
 }

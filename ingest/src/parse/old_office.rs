@@ -15,7 +15,7 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
     let bytes = input.bytes;
     let parsed = guarded(|| undoc::parse_bytes(bytes))?.map_err(|e| match e {
         Error::Encrypted => super::locked(),
-        _ => damaged("it cannot be read as a document of Word or PowerPoint from before 2007"),
+        _ => damaged("it cannot be read as a Word or PowerPoint document from before 2007"),
     })?;
     let slides = matches!(parsed.format, FormatType::Pptx | FormatType::Ppt);
     let mut writer = Writer::default();

@@ -16,7 +16,7 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
     let content = tree::read(&String::from_utf8_lossy(&content))?;
     let body = content
         .find("body")
-        .ok_or_else(|| super::damaged("it has no body"))?;
+        .ok_or_else(|| super::damaged("it has no document body"))?;
     let mut writer = Writer::default();
     let mut slides = 0;
     blocks(&mut writer, body, &mut slides);

@@ -97,7 +97,7 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
                 reader.flush(&state);
                 if stack.len() >= MAX_DEPTH {
                     return Err(damaged(&format!(
-                        "its groups are nested over {MAX_DEPTH} deep"
+                        "its groups are nested more than {MAX_DEPTH} levels deep"
                     )));
                 }
                 stack.push(state.clone());

@@ -141,8 +141,9 @@ impl Output {
         if let Some(hidden) = hidden::describe(&sheet.grid, &sheet.hidden_columns) {
             self.writer
                 .paragraph(&format!("Hidden in this sheet: {hidden}."));
-            self.writer
-                .warn(format!("hidden in the sheet {name}, but read: {hidden}"));
+            self.writer.warn(format!(
+                "hidden parts of the sheet {name} are included: {hidden}"
+            ));
         }
         layout::write(&mut self.writer, &sheet.grid);
         for text in &sheet.texts {
@@ -161,7 +162,7 @@ impl Output {
     fn finish(mut self, engine: &str) -> Document {
         if !self.hidden.is_empty() {
             self.writer.warn(format!(
-                "hidden sheets, but read: {}",
+                "hidden sheets are included: {}",
                 self.hidden.join(", ")
             ));
         }

@@ -99,7 +99,9 @@ pub(super) fn read_each(
             Event::Eof => break,
             Event::Start(start) => {
                 if open.len() > MAX_DEPTH {
-                    return Err(damaged(&format!("it is nested over {MAX_DEPTH} deep")));
+                    return Err(damaged(&format!(
+                        "it is nested more than {MAX_DEPTH} levels deep"
+                    )));
                 }
                 open.push(element(&start));
                 continue;
@@ -143,7 +145,7 @@ pub(super) fn read_each(
     }
     open.pop()
         .filter(|root| root.elements().next().is_some())
-        .ok_or_else(|| damaged("it has no XML element"))
+        .ok_or_else(|| damaged("it contains no XML element"))
 }
 
 /// Passes a complete element to the callback or to its parent.

@@ -98,7 +98,7 @@ impl From<&Document> for FileRecord {
             file_size_bytes: d.size_bytes,
             status: d.shown_status().to_owned(),
             chunks_count: d.chunks_count,
-            source: d.source.clone(),
+            source: d.source.to_string(),
             enabled: d.enabled,
             error_message: d.error_message.clone(),
             created_on: d.created_on.rfc3339(),

@@ -117,15 +117,10 @@ async fn upload(
         .zip(metadata)
         .zip(external_ids)
         .map(|((file, metadata), external_id)| NewDocument {
-            file_name: file.file_name,
-            mime_type: file.mime_type,
-            stored: file.stored,
-            title: None,
-            url: None,
-            source: "upload",
             metadata,
             chunk_settings: form.chunk_settings.clone(),
             external_id,
+            ..NewDocument::new(file.file_name, file.mime_type, file.stored)
         })
         .collect();
     let mut added = documents::add(app, &caller, &dataset_id, new, form.meeting).await?;
@@ -167,7 +162,7 @@ impl Waiting {
             }
             Some(_) => Err(Error::invalid(
                 "wait_unknown",
-                "wait must be indexed, or absent",
+                "wait must be indexed or omitted",
             )),
         }
     }
@@ -198,7 +193,7 @@ fn per_file(metadata: Option<Value>, files: usize) -> Result<Vec<Value>> {
         Some(Value::Array(list)) if list.len() == files => Ok(list),
         Some(Value::Array(_)) => Err(Error::invalid(
             "metadata_invalid",
-            "a metadata array needs one object per file",
+            "a metadata array must have one object per file",
         )),
         Some(one) => Ok(vec![one; files]),
     }

@@ -3,9 +3,10 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::api::extract::{auth, bearer, body, parameters, problem};
+use crate::api::extract::{auth, body, parameters, problem};
 use crate::api::fault::FaultBody;
 pub use crate::api::paging::{Pagination, Paging};
+use crate::api::secret::SecretHeader;
 
 /// An error as returned to callers.
 #[derive(Debug, Serialize, ToSchema)]
@@ -16,6 +17,6 @@ pub struct DashboardFault {
 problem!(|error| DashboardFault {
     error: error.into()
 });
-auth!(Problem, bearer);
+auth!(Problem, &[SecretHeader::Bearer]);
 parameters!(Problem);
 body!(Problem);

@@ -7,10 +7,10 @@ mod tools;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::header;
 use axum::http::request::Parts;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
+use parameters as p;
 use rmcp::handler::server::router::prompt::PromptRouter;
 use rmcp::handler::server::router::tool::ToolRouter;
 use rmcp::handler::server::wrapper::Parameters;
@@ -28,20 +28,19 @@ use rmcp::{
 };
 use serde_json::{Value, json};
 
+use super::secret::{self, SecretHeader};
 use super::slab5;
 use crate::app::App;
 use crate::auth::{Caller, Scope};
 use crate::error::{Error, Kind, Result};
 use crate::kb::{datasets, documents};
 use crate::page::{self, Page};
-use parameters as p;
 
 /// Path of the endpoint.
 pub(super) const PATH: &str = "/mcp";
 
 /// Instructions for the model about the server as a whole.
-const INSTRUCTIONS: &str = "A knowledge base. Begin with list_datasets, then search; hits carry citations, which read follows and verify_quote checks sentences against. \
-    Cite what you use. Store what you find out with post_finding: it is searchable at once, and tells what says the same already.";
+const INSTRUCTIONS: &str = "A knowledge base. Start with list_datasets, then search. Hits have citations: open them with read, and check sentences against them with verify_quote. Cite what you use. Store new findings with post_finding: they are searchable at once, and it reports existing near-duplicates.";
 
 /// The server; it lives for one request over HTTP, and for one client over standard input.
 #[derive(Clone)]
@@ -81,7 +80,7 @@ pub(super) fn caller_of(context: &RequestContext<RoleServer>) -> Result<Caller, 
 /// Returns the head of the HTTP request that a message came with.
 pub(super) fn parts_of(context: &RequestContext<RoleServer>) -> Result<&Parts, ErrorData> {
     let parts = context.extensions.get::<Parts>();
-    parts.ok_or_else(|| ErrorData::internal_error("the message came without a request", None))
+    parts.ok_or_else(|| ErrorData::internal_error("the message has no HTTP request", None))
 }
 
 /// Converts a result into a tool's answer; errors are returned as text so that the model can correct the call.
@@ -89,7 +88,7 @@ fn answer(outcome: Result<Value>) -> Result<CallToolResult, ErrorData> {
     match outcome {
         Ok(value) => Ok(CallToolResult::structured(value)),
         Err(error) if error.kind() == Kind::Internal => {
-            tracing::error!(error = %error, "a tool failed on our side");
+            tracing::error!(error = %error, "a tool failed because of an internal error");
             Err(ErrorData::internal_error(
                 error.public_message().to_owned(),
                 None,
@@ -104,7 +103,7 @@ fn answer(outcome: Result<Value>) -> Result<CallToolResult, ErrorData> {
 #[tool_router]
 impl Mcp {
     #[tool(
-        description = "Search the knowledge base by words and meaning. Supports \"phrases\", +required, -excluded. Gives hits with a citation, a score between 0 and 1, and text; `confidence` says whether the best hit is likely an answer. Use detail=ids for an overview, snippets (default), or full; `next_cursor` leads to the next page.",
+        description = "Search the knowledge base (keyword and semantic). Supports \"phrases\", +required, -excluded. Returns hits with a citation, a score between 0 and 1, and text; `confidence` reports whether the best hit is likely an answer. Use detail=ids for an overview, snippets (default), or full; pass `next_cursor` to get the next page.",
         annotations(title = "Search", read_only_hint = true, open_world_hint = false)
     )]
     async fn search(
@@ -117,7 +116,7 @@ impl Mcp {
     }
 
     #[tool(
-        description = "Read a document, or the place that a citation names. Long texts come in parts: `next_start` says where to go on.",
+        description = "Read a document, or the passage that a citation refers to. Long texts are returned in parts: continue from `next_start`.",
         annotations(title = "Read", read_only_hint = true, open_world_hint = false)
     )]
     async fn read(
@@ -130,7 +129,7 @@ impl Mcp {
     }
 
     #[tool(
-        description = "List the headings of a document with their positions, to read only the section you need.",
+        description = "List the headings of a document with their positions, so that you can read only the section you need.",
         annotations(title = "Outline", read_only_hint = true, open_world_hint = false)
     )]
     async fn outline(
@@ -143,7 +142,7 @@ impl Mcp {
     }
 
     #[tool(
-        description = "Find passages in other documents that are about the same as a cited passage.",
+        description = "Find passages in other documents that are similar to a cited passage.",
         annotations(
             title = "Similar passages",
             read_only_hint = true,
@@ -160,7 +159,7 @@ impl Mcp {
     }
 
     #[tool(
-        description = "Find every line that matches a regular expression (Rust syntax; (?i) for any case) in the documents of a dataset. For exact names, numbers and codes; use search for questions.",
+        description = "Find every line in the documents of a dataset that matches a regular expression (Rust syntax; (?i) ignores case). Use it for exact names, numbers and codes; use search for questions.",
         annotations(title = "Grep", read_only_hint = true, open_world_hint = false)
     )]
     async fn grep(
@@ -173,7 +172,7 @@ impl Mcp {
     }
 
     #[tool(
-        description = "Store research findings, with their sources. They are searchable at once. `duplicates` in the answer are earlier findings that say nearly the same; give `supersedes` to replace one of them.",
+        description = "Store research findings with their sources. They are searchable at once. `duplicates` in the response lists earlier findings with nearly the same text; set `supersedes` to replace one of them.",
         annotations(
             title = "Post a finding",
             read_only_hint = false,
@@ -211,7 +210,7 @@ impl Mcp {
     }
 
     #[tool(
-        description = "Append up to 1000 rows to a data folder: all of them, or none when one does not fit the folder's columns; the error says which.",
+        description = "Append up to 1000 rows to a data folder. If a row does not match the folder's columns, no row is appended and the error names it.",
         annotations(
             title = "Append rows",
             read_only_hint = false,
@@ -230,7 +229,7 @@ impl Mcp {
     }
 
     #[tool(
-        description = "Read rows of a data folder: filter, sort, select fields; or group and count, add up, average them. Without a folder, lists the folders with their columns.",
+        description = "Read rows of a data folder: filter, sort and select fields, or group them and compute counts, sums and averages. Without a folder, lists the folders with their columns.",
         annotations(
             title = "Query a dataset",
             read_only_hint = true,
@@ -247,7 +246,7 @@ impl Mcp {
     }
 
     #[tool(
-        description = "Check whether a sentence stands in a source: exact (word by word), near (most of its words) or absent, with the place. Do this before you quote.",
+        description = "Check whether a sentence occurs in a source: exact (verbatim), near (most of its words) or absent, with its position. Do this before you quote.",
         annotations(
             title = "Verify a quote",
             read_only_hint = true,
@@ -264,7 +263,7 @@ impl Mcp {
     }
 
     #[tool(
-        description = "List the datasets that can be searched, with the number of their documents.",
+        description = "List the datasets that can be searched, with their document counts.",
         annotations(
             title = "List datasets",
             read_only_hint = true,
@@ -281,7 +280,7 @@ impl Mcp {
     }
 
     #[tool(
-        description = "Say what this key may do.",
+        description = "Show the permissions of this key.",
         annotations(
             title = "My permissions",
             read_only_hint = true,
@@ -306,8 +305,7 @@ impl Mcp {
     )]
     async fn cited_answer(&self, Parameters(input): Parameters<p::Question>) -> Vec<PromptMessage> {
         let text = format!(
-            "Answer this question from the knowledge base: {}\n\nSearch first, with list_datasets and search. Use only what the hits say. After every sentence give the citation \
-             (kb://…) of the passage that it rests on, and check quotes with verify_quote. If the best hit's confidence says that there is no answer, say so instead of guessing.",
+            "Answer this question from the knowledge base: {}\n\nSearch first, with list_datasets and search. Use only what the hits say. After every sentence, give the citation (kb://…) of the passage that supports it, and check quotes with verify_quote. If the best hit's confidence indicates that there is no answer, say so instead of guessing.",
             input.question
         );
         vec![PromptMessage::new_text(Role::User, text)]
@@ -352,10 +350,7 @@ impl ServerHandler for Mcp {
     ) -> Result<ReadResourceResponse, ErrorData> {
         let caller = self.caller(&context)?;
         let missing = || {
-            ErrorData::resource_not_found(
-                "there is no such document",
-                Some(json!({"uri": request.uri})),
-            )
+            ErrorData::resource_not_found("document not found", Some(json!({"uri": request.uri})))
         };
         let (dataset, document) = request
             .uri
@@ -481,25 +476,24 @@ fn transport<H: ServerHandler>(
     )
 }
 
+/// Headers that may carry the secret of the caller.
+const SECRETS: &[SecretHeader] = &[
+    SecretHeader::Authorization,
+    SecretHeader::ApiKey,
+    SecretHeader::AgentToken,
+];
+
 /// Authenticates a request and passes the caller on to the tools.
 async fn authenticate(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
-    let header = request
-        .headers()
-        .get(header::AUTHORIZATION)
-        .and_then(|v| v.to_str().ok())
-        .unwrap_or_default();
-    let secret = match header.split_once(' ') {
-        Some((scheme, key)) if scheme.eq_ignore_ascii_case("bearer") => key.trim(),
-        _ => header.trim(),
+    let secret = match secret::presented(request.headers(), SECRETS) {
+        Ok(secret) => secret.ok_or_else(secret::missing),
+        Err(error) => Err(error),
     };
-    if secret.is_empty() {
-        let error = Error::unauthorized(
-            "key_missing",
-            "send an API key as Authorization: Bearer <key>",
-        );
-        return super::refuse(PATH, error);
-    }
-    match app.gate.authenticate(&app.db, &app.clock, secret).await {
+    let caller = match secret {
+        Ok(secret) => app.gate.authenticate(&app.db, &app.clock, secret).await,
+        Err(error) => Err(error),
+    };
+    match caller {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
             next.run(request).await

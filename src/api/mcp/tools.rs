@@ -62,19 +62,8 @@ async fn dataset(app: &App, caller: &Caller, name: &str) -> Result<Dataset> {
     datasets::by_name(app, caller, name).await
 }
 
-fn cited(hit: &Hit) -> Citation {
-    Citation {
-        dataset_id: hit.chunk.dataset_id.clone(),
-        document_id: hit.chunk.document_id.clone(),
-        version: hit.version,
-        chunk_id: Some(hit.chunk.id.clone()),
-        start: hit.chunk.start_char,
-        end: hit.chunk.end_char,
-    }
-}
-
 fn shown(hit: &Hit, detail: p::Detail) -> Value {
-    let mut out = json!({"citation": cited(hit).to_string(), "title": hit.title.as_ref().unwrap_or(&hit.file_name), "score": hit.score});
+    let mut out = json!({"citation": hit.citation().to_string(), "title": hit.title.as_ref().unwrap_or(&hit.file_name), "score": hit.score});
     if detail == p::Detail::Ids {
         return out;
     }
@@ -141,7 +130,7 @@ pub(super) async fn search(app: &Arc<App>, caller: &Caller, input: p::Search) ->
     if ids.is_empty() {
         return Err(Error::not_found(
             "dataset_not_found",
-            "there is no dataset that this key may search",
+            "this key may not search any dataset",
         ));
     }
     let filter = input.filter.as_ref().map(Filter::read).transpose()?;
@@ -157,17 +146,17 @@ pub(super) async fn search(app: &Arc<App>, caller: &Caller, input: p::Search) ->
     let mut out = json!({"hits": hits, "confidence": answer.confidence});
     if left > 0 {
         out["left_out"] = json!(format!(
-            "{left} hits did not fit into max_tokens; ask for more tokens, or for detail=ids"
+            "{left} hits did not fit into max_tokens; raise max_tokens or use detail=ids"
         ));
     }
     if !all {
         out["not_searched"] = json!(format!(
-            "only the first {DATASETS} datasets were searched; name those that matter in `datasets`"
+            "only the first {DATASETS} datasets were searched; list the relevant ones in `datasets`"
         ));
     }
     if answer.read_as_plain {
         out["note"] =
-            json!("nothing was found by the query's operators, so it was read as plain words");
+            json!("the query's operators matched nothing, so it was searched as plain words");
     }
     if !answer.degraded.is_empty() {
         out["degraded"] = json!(answer.degraded);
@@ -214,7 +203,7 @@ pub(super) async fn read(app: &App, caller: &Caller, input: p::Read) -> Result<V
         _ => {
             return Err(Error::invalid(
                 "source_missing",
-                "give either citation, or dataset and document",
+                "send either citation, or dataset and document",
             ));
         }
     };
@@ -530,7 +519,7 @@ pub(super) async fn query_dataset(
             if fitting == 0 {
                 return Err(Error::invalid(
                     "budget_too_small",
-                    "the first row alone is larger than max_tokens; select fewer fields, or allow more",
+                    "the first row alone exceeds max_tokens; select fewer fields or raise max_tokens",
                 ));
             }
             // Repeated with the number that fits, so that the cursor is that of the last row returned.
@@ -559,7 +548,7 @@ pub(super) async fn verify_quote(app: &App, caller: &Caller, input: p::Quote) ->
         _ => {
             return Err(Error::invalid(
                 "source_missing",
-                "give either citation, or dataset and document",
+                "send either citation, or dataset and document",
             ));
         }
     };

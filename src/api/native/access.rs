@@ -9,7 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::api::Service;
 use crate::api::native::wire::{Auth, Body, Fault, Pagination, Paging, Path, Problem, Query};
 use crate::auth::keys::{self, Key, Made, NewKey};
-use crate::auth::{Caller, Scope, tenants};
+use crate::auth::{Caller, Scope, modules};
 use crate::clock::Time;
 use crate::error::{Error, Result};
 use crate::kb::datasets;
@@ -142,7 +142,7 @@ pub(crate) fn time(text: &str) -> Result<Time> {
     parsed.map(|t| Time(t.timestamp_millis())).map_err(|_| {
         Error::invalid(
             "time_invalid",
-            format!("{text:?} is no RFC 3339 time like 2026-04-01T09:00:00Z"),
+            format!("{text:?} is not an RFC 3339 time such as 2026-04-01T09:00:00Z"),
         )
     })
 }
@@ -254,7 +254,7 @@ pub(super) struct SetModule {
 }
 
 async fn modules(service: &Service, caller: &Caller) -> Result<Json<Modules>, Problem> {
-    let modules = tenants::modules(&service.app.db, caller).await?;
+    let modules = modules::list(&service.app.db, caller).await?;
     let data = modules.into_iter();
     Ok(Json(Modules {
         data: data
@@ -274,7 +274,7 @@ pub(super) async fn list_modules(
 }
 
 /// Enables or disables a module. The operations of a disabled module are refused and its records are not searched; the records stay.
-#[utoipa::path(put, path = "/kb/v1/modules/{module}", tag = "kb", security(("key" = [])), params(("module" = String, Path, description = "Its name")), request_body = SetModule,
+#[utoipa::path(put, path = "/kb/v1/modules/{module}", tag = "kb", security(("key" = [])), params(("module" = String, Path, description = "Module name")), request_body = SetModule,
     responses((status = 200, body = Modules), (status = "4XX", body = Fault)))]
 pub(super) async fn set_module(
     State(service): State<Service>,
@@ -282,6 +282,6 @@ pub(super) async fn set_module(
     Path(module): Path<String>,
     Body(given): Body<SetModule>,
 ) -> Result<Json<Modules>, Problem> {
-    tenants::set_module(&service.app.db, &caller, &module, given.enabled).await?;
+    modules::set(&service.app.db, &caller, &module, given.enabled).await?;
     modules(&service, &caller).await
 }

@@ -52,7 +52,7 @@ const EARLIER: usize = 500;
 /// passage, by words and numbers, not by vectors.
 #[utoipa::path(post, path = "/kb/v1/answer", tag = "kb", security(("key" = [])), request_body = AnswerRequest,
     responses((status = 200, content((AnswerEvent = "text/event-stream"), (Completed = "application/json"))), (status = "4XX", body = Fault),
-        (status = 503, description = "The language model cannot be used, and no events were asked for.", body = Fault)))]
+        (status = 503, description = "The language model is unavailable, and the request did not ask for events.", body = Fault)))]
 pub(super) async fn answer(
     State(service): State<Service>,
     Auth(caller): Auth,

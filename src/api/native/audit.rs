@@ -99,7 +99,7 @@ pub(super) async fn list(
     let id = id.ok_or_else(|| {
         Error::invalid(
             "entity_invalid",
-            "entityId is the id of a record, such as con_…",
+            "entityId must be the id of a record, such as con_…",
         )
     })?;
     let listing = audit::list(&service.app, caller.tenant(), id, &page).await?;

@@ -115,7 +115,7 @@ pub(super) async fn verify(
         _ => {
             return Err(Error::invalid(
                 "source_missing",
-                "give either uri, or datasetId and documentId",
+                "send either uri, or datasetId and documentId",
             )
             .into());
         }

@@ -50,7 +50,7 @@ pub(super) async fn listen(
     let only = query.dataset_id;
     let wanted = move |caller: &Caller, event: &Stored| {
         let dataset = event.dataset_id.as_deref();
-        let is_own = caller.key_id().is_some() && event.author.as_deref() == caller.key_id();
+        let is_own = caller.actor_id().is_some() && event.author.as_deref() == caller.actor_id();
         if !topics.as_ref().is_none_or(|t| t.contains(&event.topic))
             || only.as_deref().is_some_and(|id| dataset != Some(id))
         {

@@ -204,7 +204,7 @@ pub(super) async fn compare(
     let app = &service.app;
     let live = datasets::settings(app, &caller, &dataset).await?.generation;
     if body.queries.len() > 500 {
-        return Err(Error::invalid("too_many_queries", "give at most 500 queries").into());
+        return Err(Error::invalid("too_many_queries", "send at most 500 queries").into());
     }
     let queries: Vec<Labelled> = body
         .queries
@@ -225,7 +225,7 @@ fn parsed(number: &str) -> Result<i64> {
     number.parse().map_err(|_| {
         Error::not_found(
             "generation_not_found",
-            "there is no such generation of this dataset",
+            "generation not found in this dataset",
         )
     })
 }

@@ -1,6 +1,7 @@
 //! `/kb/v1`: Cairn's own API, which extends the contracts.
 
 mod access;
+mod agents;
 mod answer;
 mod audit;
 mod channel;
@@ -11,11 +12,13 @@ mod datasets;
 mod evaluation;
 mod events;
 mod generations;
+mod invites;
 mod jobs;
-mod people;
+mod roles;
 mod search;
 mod session;
 mod tenants;
+mod users;
 pub mod wire;
 
 use utoipa_axum::router::OpenApiRouter;
@@ -45,8 +48,14 @@ pub(super) fn routes() -> OpenApiRouter<Service> {
         .routes(routes!(answer::answer))
         .routes(routes!(search::why_not))
         .routes(routes!(audit::list))
-        .routes(routes!(people::list, people::add))
-        .routes(routes!(people::remove))
+        .routes(routes!(users::list, users::add))
+        .routes(routes!(users::update, users::remove))
+        .routes(routes!(users::link))
+        .routes(routes!(invites::list, invites::create))
+        .routes(routes!(invites::remove))
+        .routes(routes!(agents::list, agents::create))
+        .routes(routes!(agents::update, agents::remove))
+        .routes(routes!(agents::rotate))
         .routes(routes!(tenants::list, tenants::create))
         .routes(routes!(access::list_keys, access::create_key))
         .routes(routes!(access::revoke_key))

@@ -14,7 +14,6 @@ use crate::api::leadmetrics::SearchMetadata;
 use crate::api::native::wire::{Auth, Body, Fault, Problem};
 use crate::error::{Error, Result};
 use crate::evaluation::history;
-use crate::kb::citation::Citation;
 use crate::search::answer::{Confidence, Facet, Interpretation, Reranking, Timings, Totals};
 use crate::search::highlight::Range;
 use crate::search::settings;
@@ -163,15 +162,7 @@ impl SearchResult {
             lines: LineRecord::of(&hit.chunk),
             origin: hit.chunk.origin.clone(),
             document_metadata: serde_json::from_str(&hit.metadata)?,
-            citation: Citation {
-                dataset_id: hit.chunk.dataset_id.clone(),
-                document_id: hit.chunk.document_id.clone(),
-                version: hit.version,
-                chunk_id: Some(hit.chunk.id.clone()),
-                start: hit.chunk.start_char,
-                end: hit.chunk.end_char,
-            }
-            .to_string(),
+            citation: hit.citation().to_string(),
             start: hit.chunk.start_char,
             end: hit.chunk.end_char,
             chunk_id: hit.chunk.id,
@@ -379,7 +370,7 @@ pub(super) async fn why_not(
         (None, Some(id)) => Expected::Chunk(id),
         _ => {
             return Err(
-                Error::invalid("expected_missing", "give either documentId or chunkId").into(),
+                Error::invalid("expected_missing", "send either documentId or chunkId").into(),
             );
         }
     };

@@ -17,14 +17,26 @@ use crate::auth::sessions;
 use crate::auth::{Caller, tenants};
 use crate::error::{Error, Result};
 
+/// Who calls.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct PrincipalRecord {
+    /// `owner`, `key`, `user` or `agent`.
+    kind: &'static str,
+    /// Role of a member or an agent.
+    role: Option<String>,
+    /// Names of the tenants of which the user is an active member, and in which it can begin a session.
+    tenants: Vec<String>,
+}
+
 /// The caller and its rights.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct SessionRecord {
     /// Name of the tenant.
     tenant: String,
-    /// Id of the key; `owner` in a browser that was signed in by a link.
+    /// Id under which the caller's work is recorded: of the key, the member or the agent; `owner` in a browser that the owner's link signed in.
     key_id: Option<String>,
+    principal: PrincipalRecord,
     scopes: Vec<String>,
     /// Datasets that the key is restricted to.
     dataset_ids: Option<Vec<String>>,
@@ -33,9 +45,19 @@ pub(super) struct SessionRecord {
 }
 
 async fn record(service: &Service, caller: &Caller) -> Result<SessionRecord> {
+    let principal = caller.principal();
+    let memberships = match principal.user_id() {
+        Some(id) => tenants::of_user(&service.app.db, id).await?,
+        None => Vec::new(),
+    };
     Ok(SessionRecord {
+        principal: PrincipalRecord {
+            kind: principal.kind(),
+            role: principal.role().map(str::to_owned),
+            tenants: memberships.into_iter().map(|t| t.name).collect(),
+        },
         tenant: tenants::by_id(&service.app.db, caller.tenant()).await?.name,
-        key_id: caller.key_id().map(str::to_owned),
+        key_id: caller.actor_id().map(str::to_owned),
         scopes: caller.scopes().to_vec(),
         dataset_ids: caller.dataset_ids().map(<[String]>::to_vec),
         version: env!("CARGO_PKG_VERSION"),
@@ -58,8 +80,10 @@ pub(super) async fn show(
 pub(super) struct SignIn {
     /// An API key.
     key: Option<String>,
-    /// The secret of a link that `cairn serve` or `cairn sandbox` printed.
+    /// The secret of a link that `cairn serve` or `cairn sandbox` printed, of a member's link, or of an invitation.
     link: Option<String>,
+    /// Name of another tenant of which the signed-in member is a member, too.
+    tenant: Option<String>,
 }
 
 /// Signs a browser in: sets an `HttpOnly` session cookie.
@@ -71,10 +95,20 @@ pub(super) async fn begin(
     Body(body): Body<SignIn>,
 ) -> Result<Response, Problem> {
     let app = &service.app;
-    let begun = match (body.key, body.link) {
-        (Some(key), None) => sessions::begin_by_key(app.sessions(), &key).await?,
-        (None, Some(link)) => sessions::begin_by_link(app.sessions(), &link).await?,
-        _ => return Err(Error::invalid("body_invalid", "give either key or link").into()),
+    let current = match session_secret(&headers) {
+        Some(secret) => sessions::caller(app.sessions(), &secret).await.ok(),
+        None => None,
+    };
+    let begun = match (body.key, body.link, body.tenant) {
+        (Some(key), None, None) => sessions::begin_by_key(app.sessions(), &key).await?,
+        (None, Some(link), None) => {
+            sessions::begin_by_link(app.sessions(), &link, current.as_ref()).await?
+        }
+        (None, None, Some(tenant)) => {
+            let current = current.ok_or_else(sessions::expired)?;
+            sessions::begin_in_tenant(app.sessions(), &current, &tenant).await?
+        }
+        _ => return Err(Error::invalid("body_invalid", "send one of key, link and tenant").into()),
     };
     let answer = Json(record(&service, &begun.caller).await?);
     let set = set(&headers, begun.secret, begun.lasts)?;
@@ -89,9 +123,7 @@ pub(super) async fn end(
     Auth(caller): Auth,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    if let Some(secret) = session_secret(&headers) {
-        sessions::end(service.app.sessions(), &caller, &secret).await?;
-    }
+    sessions::end(service.app.sessions(), &caller).await?;
     let gone = set(&headers, String::new(), Duration::ZERO)?;
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, gone)]).into_response())
 }

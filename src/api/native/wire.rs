@@ -3,9 +3,10 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::api::extract::{auth, bearer, body, parameters, problem};
+use crate::api::extract::{auth, body, parameters, problem};
 use crate::api::fault::FaultBody;
 pub use crate::api::paging::{Pagination, Paging};
+use crate::api::secret::SecretHeader;
 
 /// An error as returned to callers.
 #[derive(Debug, Serialize, ToSchema)]
@@ -16,6 +17,13 @@ pub struct Fault {
 problem!(|error| Fault {
     error: error.into()
 });
-auth!(Problem, bearer);
+auth!(
+    Problem,
+    &[
+        SecretHeader::Bearer,
+        SecretHeader::ApiKey,
+        SecretHeader::AgentToken
+    ]
+);
 parameters!(Problem);
 body!(Problem);

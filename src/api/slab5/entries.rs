@@ -16,9 +16,12 @@ use crate::search;
 pub(super) async fn search(call: Call<'_>) -> Result<Data> {
     let (app, caller) = (call.app, call.caller);
     let tenant_id = caller.tenant();
-    let query = call
-        .query("query")
-        .ok_or_else(|| Error::invalid("query_missing", "say what to search for: query"))?;
+    let query = call.query("query").ok_or_else(|| {
+        Error::invalid(
+            "query_missing",
+            "query is missing; send the text to search for",
+        )
+    })?;
     let most = limit(call)?;
     let limit = usize::try_from(most).unwrap_or(25);
     let dataset = datasets::area_dataset(app, tenant_id, Area::Cms).await?;

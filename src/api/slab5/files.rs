@@ -64,7 +64,7 @@ async fn upload(
         .map_err(|e| match e.code() {
             "file_too_large" => Error::too_large(
                 "file_too_large",
-                format!("a file has at most {} MB", app.config.upload_file_mb),
+                format!("a file may have at most {} MB", app.config.upload_file_mb),
             ),
             _ => e,
         })?;
@@ -92,7 +92,7 @@ async fn download(
         &signed.signature,
     )
     .await?;
-    let missing = || Error::not_found("record_not_found", "there is no such file");
+    let missing = || Error::not_found("record_not_found", "file not found");
     let kind = kinds::of_id(&id).ok_or_else(missing)?;
     let (hash, size, name, mime) = assets::file(app, &tenant, kind, &id).await?;
     let mut response = Body::from_stream(app.blobs.stream(&tenant, &hash).await?).into_response();

@@ -45,7 +45,8 @@ pub(super) fn limit(call: Call<'_>) -> Result<i64> {
         return Ok(LIMIT);
     };
     let limit = limit.parse().ok().filter(|n| (1..=100).contains(n));
-    limit.ok_or_else(|| Error::invalid("limit_out_of_range", "limit is a number from 1 to 100"))
+    limit
+        .ok_or_else(|| Error::invalid("limit_out_of_range", "limit must be a number from 1 to 100"))
 }
 
 /// Returns the id of the last record of the page before.
@@ -63,7 +64,7 @@ fn list_query(call: Call<'_>, kind: &Kind, parent: Option<String>) -> Result<Lis
     let one_of = |name: &str, words: &[&str]| {
         Error::invalid(
             "parameter_invalid",
-            format!("{name} is one of {}", words.join(", ")),
+            format!("{name} must be one of {}", words.join(", ")),
         )
     };
     let mut filters: Vec<(String, String)> = Vec::new();
@@ -76,7 +77,7 @@ fn list_query(call: Call<'_>, kind: &Kind, parent: Option<String>) -> Result<Lis
         _ => {
             return Err(Error::invalid(
                 "parameter_invalid",
-                "custom_field_key and custom_field_value come together",
+                "custom_field_key and custom_field_value must be sent together",
             ));
         }
     }
@@ -169,8 +170,7 @@ pub(super) async fn workspace(call: Call<'_>) -> Result<Data> {
             args![caller.tenant()],
         )
         .await?;
-    let modules: Vec<&str> = Area::ALL
-        .into_iter()
+    let modules: Vec<&str> = Area::all()
         .filter(|area| caller.has_module(*area))
         .filter_map(Area::module)
         .collect();
@@ -241,7 +241,7 @@ pub(super) async fn deliveries(call: Call<'_>) -> Result<Data> {
     if status.is_some_and(|status| !webhooks::STATES.contains(&status)) {
         return Err(Error::invalid(
             "parameter_invalid",
-            format!("status is one of {}", webhooks::STATES.join(", ")),
+            format!("status must be one of {}", webhooks::STATES.join(", ")),
         ));
     }
     let (list, next) = webhooks::list_deliveries(
@@ -283,7 +283,7 @@ fn collection(call: Call<'_>) -> Result<&'static Kind> {
         "scheduled-artifacts" | "scheduled_artifacts" => Ok(&bi::ARTIFACT),
         _ => Err(Error::not_found(
             "collection_unknown",
-            "collections are dashboards, datasets, reports, metrics, exports, scheduled-artifacts",
+            "the collection must be dashboards, datasets, reports, metrics, exports or scheduled-artifacts",
         )),
     }
 }

@@ -30,16 +30,19 @@ use std::collections::{BTreeMap, HashMap};
 
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
+use operations::ALL;
 use serde_json::{Value, json};
 use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
+use wire::{Many, One, Problem, WorkspaceFault};
 
+use super::Service;
 use super::dialect::{self, Dialect};
 use super::document::{self, Describe, one_of, plain};
 use super::operation::{Data, Operation, Performed};
-use super::{Service, extract};
+use crate::api::secret::SecretHeader;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::error::{Error, Result};
@@ -47,8 +50,6 @@ use crate::page;
 use crate::records::Kind;
 use crate::webhooks;
 pub(crate) use functions::LEAD_FIELDS;
-use operations::ALL;
-use wire::{Many, One, Problem, WorkspaceFault};
 
 /// What the paths of this dialect begin with.
 pub(super) const PREFIX: &str = "/v1/";
@@ -57,7 +58,7 @@ static DIALECT: Dialect = Dialect {
     tag: "workspace",
     prefix: "/v1",
     operations: ALL,
-    secret: extract::bearer,
+    secrets: &[SecretHeader::Bearer],
     admit,
     query,
     needs_json: false,
@@ -98,7 +99,7 @@ fn query(
             if *of_path != value {
                 return Err(Error::invalid(
                     "parameter_invalid",
-                    format!("{name} is not the one of the path"),
+                    format!("{name} must be the same as in the path"),
                 ));
             }
             continue;
@@ -107,13 +108,13 @@ fn query(
         if !is_ignored && !known.contains(&name.as_str()) {
             return Err(Error::invalid(
                 "parameter_unknown",
-                format!("there is no parameter {name:?} here"),
+                format!("unknown parameter {name:?}"),
             ));
         }
         if value.contains('\0') || value.len() > 2000 {
             return Err(Error::invalid(
                 "parameter_invalid",
-                format!("{name} is too long, or holds a null character"),
+                format!("{name} is too long or contains a null character"),
             ));
         }
         if !value.is_empty() {

@@ -27,8 +27,7 @@ use crate::error::{Error, Kind, Result};
 pub(in crate::api) const PATH: &str = "/mcp/slab5";
 
 /// What models are told about the server as a whole.
-const INSTRUCTIONS: &str = "A workspace with CRM, support, tasks, content, assets, webhooks, analytics definitions and reports. Begin with get_workspace, which tells the enabled modules. \
-    Writes take idempotency_key: give each logical write one of its own, and repeat it with the same key when the outcome is unknown. Lists go on with next_cursor.";
+const INSTRUCTIONS: &str = "A workspace with CRM, support, tasks, content, assets, webhooks, analytics definitions and reports. Start with get_workspace, which lists the enabled modules. Writes accept idempotency_key: use a new one for each logical write, and retry with the same key when the outcome is unknown. Page through lists with next_cursor.";
 
 /// Shorter names under which clients of the contract know some tools.
 const ALIASES: [(&str, &str); 3] = [
@@ -105,7 +104,7 @@ fn plain(name: &str, value: &Value) -> Result<String> {
         Value::Bool(flag) => Ok(flag.to_string()),
         Value::Null | Value::Array(_) | Value::Object(_) => Err(Error::invalid(
             "parameter_invalid",
-            format!("{name} is text or a number"),
+            format!("{name} must be text or a number"),
         )),
     }
 }
@@ -179,14 +178,14 @@ impl ServerHandler for Workspace {
         let caller = mcp::caller_of(&context)?;
         let name = &request.name;
         let operation = operation(name)
-            .ok_or_else(|| ErrorData::invalid_params(format!("there is no tool {name:?}"), None))?;
+            .ok_or_else(|| ErrorData::invalid_params(format!("unknown tool {name:?}"), None))?;
         let given = request.arguments.unwrap_or_default();
         let base = base(&mcp::parts_of(&context)?.headers);
         let result = match call(&self.0, &caller, operation, given, &base).await {
             Ok(value) => CallToolResult::structured(value),
             Err(error) => {
                 if error.kind() == Kind::Internal {
-                    tracing::error!(error = %error, "a tool failed on our side");
+                    tracing::error!(error = %error, "a tool failed because of an internal error");
                 }
                 let fault = WorkspaceFault::from(&error);
                 CallToolResult::structured_error(

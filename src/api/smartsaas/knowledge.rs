@@ -44,7 +44,7 @@ pub(super) async fn get(call: Call<'_>) -> Result<Data> {
     }
     Err(Error::not_found(
         "record_not_found",
-        "there is no such article or finding",
+        "article or finding not found",
     ))
 }
 

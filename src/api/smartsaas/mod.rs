@@ -45,13 +45,13 @@ use utoipa::openapi::schema::{Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use wire::AgentFault;
 
 use super::Service;
 use super::dialect::{self, Dialect};
 use super::document::{self, Describe, one_of, plain};
 use super::operation::{Answers, Operation};
 use crate::error::Result;
-use wire::AgentFault;
 
 /// What the paths of this dialect begin with, and before that, for clients whose base address is that of the host.
 const PREFIX: &str = "/protected";
@@ -76,7 +76,7 @@ const fn dialect(prefix: &'static str, operations: &'static [Operation]) -> Dial
         tag: "agents",
         prefix,
         operations,
-        secret: wire::secret,
+        secrets: wire::SECRETS,
         admit: |_, _| Ok(HeaderMap::new()),
         query,
         needs_json: true,

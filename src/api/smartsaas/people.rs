@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::wire::view;
 use crate::api::operation::{Call, Data};
-use crate::auth::people;
+use crate::auth::users;
 use crate::channel::{self, Push};
 use crate::error::{Error, Result};
 use crate::records::plan::Plan;
@@ -16,7 +16,7 @@ const PAGE_SIZE: usize = 20;
 
 pub(super) async fn list(call: Call<'_>) -> Result<Data> {
     let (db, clock) = (&call.app.db, &call.app.clock);
-    let found = people::list(db, clock, call.caller).await?;
+    let found = users::list(db, clock, call.caller).await?;
     let number = |name: &str| {
         let number = call.query(name).map(|text| text.trim().parse::<usize>());
         number.transpose().map_err(|_| {
@@ -33,7 +33,7 @@ pub(super) async fn list(call: Call<'_>) -> Result<Data> {
             if page == 0 || !(1..=1000).contains(&size) {
                 return Err(Error::invalid(
                     "parameter_invalid",
-                    "page counts from 1, and pageSize is between 1 and 1000",
+                    "page must be at least 1, and pageSize between 1 and 1000",
                 ));
             }
             ((page - 1).saturating_mul(size), size)

@@ -32,9 +32,9 @@ pub(super) async fn create(call: Call<'_>) -> Result<Plan> {
 pub(super) async fn update_named(call: Call<'_>) -> Result<Plan> {
     let kind = call.kind()?;
     let mut fields = Fields(call.body.clone());
-    let id = fields
-        .first(&["_id", "id"])?
-        .ok_or_else(|| Error::invalid("id_missing", "say which template: _id"))?;
+    let id = fields.first(&["_id", "id"])?.ok_or_else(|| {
+        Error::invalid("id_missing", "_id is missing; send the id of the template")
+    })?;
     let record = store::get(call.app, call.caller.tenant(), kind, &id).await?;
     write::update(call.app, call.caller, kind, record, fields.patch()?).await
 }
@@ -50,7 +50,7 @@ pub(super) async fn delete_named(call: Call<'_>) -> Result<Plan> {
     let id = id.ok_or_else(|| {
         Error::invalid(
             "id_missing",
-            "say which plan: as query parameter id, or as id in the body",
+            "id is missing; send the plan's id as query parameter id, or as id in the body",
         )
     })?;
     delete_by_id(call, id).await

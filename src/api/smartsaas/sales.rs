@@ -102,7 +102,7 @@ pub(super) async fn put_campaign(call: Call<'_>) -> Result<Plan> {
     if fields.contains_key("leads") {
         return Err(Error::invalid(
             "leads_invalid",
-            "leads of a campaign that is there are added one by one",
+            "leads can only be sent with a new campaign; add them one by one to an existing campaign",
         ));
     }
     let new = Fields(fields).record()?;
@@ -169,9 +169,12 @@ pub(super) async fn funnels(call: Call<'_>) -> Result<Data> {
 
 pub(super) async fn leads(call: Call<'_>) -> Result<Data> {
     let mut fields = Fields(call.body.clone());
-    let campaign_id = fields
-        .text("campaignId")?
-        .ok_or_else(|| Error::invalid("campaign_missing", "say which campaign: campaignId"))?;
+    let campaign_id = fields.text("campaignId")?.ok_or_else(|| {
+        Error::invalid(
+            "campaign_missing",
+            "campaignId is missing; send the id of the campaign",
+        )
+    })?;
     // The contract's sample counts from 0.
     let number = fields.number("page")?.unwrap_or(1).max(1);
     let limit = fields.number("limit")?.filter(|n| *n != 0).unwrap_or(10);

@@ -72,7 +72,7 @@ fn source(query: &UploadQuery, headers: &HeaderMap) -> Result<Source> {
             _ => {
                 return Err(Error::invalid(
                     "delimiter_invalid",
-                    "delimiter is one character such as ; or the word tab",
+                    "delimiter must be one character such as ; or the word tab",
                 ));
             }
         },
@@ -83,7 +83,7 @@ fn source(query: &UploadQuery, headers: &HeaderMap) -> Result<Source> {
         "csv" => Ok(Source::Csv { delimiter }),
         _ => Err(Error::invalid(
             "format_invalid",
-            "say what the body is: format=json, jsonl or csv, or a content type such as text/csv",
+            "the format of the body is unknown; set format to json, jsonl or csv, or send a content type such as text/csv",
         )),
     }
 }
@@ -91,7 +91,7 @@ fn source(query: &UploadQuery, headers: &HeaderMap) -> Result<Source> {
 /// Appends any number of rows from the body: a JSON array, JSON lines, or CSV with a line of names. All of them, or none (see `onError`).
 #[utoipa::path(post, path = "/protected/data/folders/{id}/items/upload", tag = "agents", operation_id = "uploadDataItems", security(("key" = [])),
     params(("id" = String, Path), UploadQuery), request_body(content((Vec<Object> = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"))),
-    responses((status = 201, body = One<RowsUploaded>), (status = 200, description = "A dry run, or an upload that was done before.", body = One<RowsUploaded>),
+    responses((status = 201, body = One<RowsUploaded>), (status = 200, description = "A dry run, or an upload that was already processed.", body = One<RowsUploaded>),
         (status = "4XX", body = AgentFault), (status = 507, body = AgentFault)))]
 pub(super) async fn upload(
     State(service): State<Service>,

@@ -19,7 +19,7 @@ pub(super) fn kind(name: &str) -> Result<&'static Kind> {
         "media" => Ok(&MEDIA),
         _ => Err(Error::not_found(
             "route_unknown",
-            "templates are email, document, webpage, invoice and media",
+            "the template kind must be email, document, webpage, invoice or media",
         )),
     }
 }

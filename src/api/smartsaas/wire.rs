@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 
 use crate::api::fault::FaultBody;
 use crate::api::operation::{Call, Data, Performed};
+use crate::api::secret::SecretHeader;
 use crate::crm::LEAD;
 use crate::data::FOLDER;
 use crate::error::{Error, Result};
@@ -28,16 +29,9 @@ crate::api::extract::problem!(|error| AgentFault {
 });
 
 /// The key as `Bearer <key>`, or alone.
-pub(super) fn secret(header: &str) -> Option<&str> {
-    let header = header.trim();
-    let alone = match header.split_once(' ') {
-        Some((scheme, key)) if scheme.eq_ignore_ascii_case("bearer") => key.trim(),
-        _ => header,
-    };
-    (!alone.is_empty()).then_some(alone)
-}
+pub(super) const SECRETS: &[SecretHeader] = &[SecretHeader::Authorization];
 
-crate::api::extract::auth!(Problem, secret);
+crate::api::extract::auth!(Problem, SECRETS);
 crate::api::extract::parameters!(Problem);
 
 pub(super) fn fault(error: Error) -> Response {
@@ -234,7 +228,7 @@ impl Fields {
             Some(Value::Number(number)) => Ok(Some(number.to_string())),
             Some(_) => Err(Error::invalid(
                 "field_invalid",
-                format!("{name} must be a text"),
+                format!("{name} must be text"),
             )),
         }
     }
@@ -313,7 +307,7 @@ fn status(given: Option<String>) -> Result<Option<String>> {
     match given {
         Some(word) if !(1..=STATUS).contains(&word.chars().count()) => Err(Error::invalid(
             "status_invalid",
-            format!("a status has 1 to {STATUS} characters"),
+            format!("a status must have 1 to {STATUS} characters"),
         )),
         word => Ok(word),
     }

@@ -32,7 +32,7 @@ impl FromStr for Format {
             "jsonl" => Ok(Self::Jsonl),
             other => Err(Error::invalid(
                 "format_invalid",
-                format!("{other:?} is neither csv nor jsonl"),
+                format!("the format must be csv or jsonl, not {other:?}"),
             )),
         }
     }

@@ -13,7 +13,7 @@ use crate::db::{Tx, args};
 use crate::error::{Error, Result};
 use crate::jobs::{self, Job};
 use crate::kb::datasets::{self, ChunkSettings};
-use crate::kb::documents::{self, NewDocument};
+use crate::kb::documents::{self, DocumentSource, NewDocument};
 use crate::kb::index_log;
 use crate::kb::row_blocks::{Line, MIME};
 use crate::records::{search_text, store};
@@ -82,7 +82,7 @@ fn plain(template: &str) -> std::result::Result<(), String> {
         let computes = inside.contains(['*', '~', '+', '[']);
         if close != "#}" && (computes || begins("set") || begins("with") || begins("filter")) {
             return Err(
-                "searchText shows fields, with if and for; it does not compute, set or join"
+                "searchText may show fields and use if and for; it cannot compute, set or join"
                     .to_owned(),
             );
         }
@@ -99,7 +99,7 @@ fn row_text(setting: Option<&Value>) -> Result<RowText<'_>> {
         Some(Value::Array(names)) => {
             let names: Option<Vec<&str>> = names.iter().map(Value::as_str).collect();
             Ok(RowText::Fields(names.ok_or_else(|| {
-                invalid("searchText lists names of fields".to_owned())
+                invalid("searchText must list field names".to_owned())
             })?))
         }
         Some(Value::String(template)) if template.len() <= TEMPLATE => {
@@ -113,11 +113,11 @@ fn row_text(setting: Option<&Value>) -> Result<RowText<'_>> {
             environment.set_undefined_behavior(UndefinedBehavior::Lenient);
             environment
                 .add_template("row", template)
-                .map_err(|e| invalid(format!("searchText is no template: {e}")))?;
+                .map_err(|e| invalid(format!("searchText is not a valid template: {e}")))?;
             Ok(RowText::Template(Box::new(environment)))
         }
         Some(_) => Err(invalid(format!(
-            "searchText is a template such as \"{{{{ name }}}}: {{{{ notes }}}}\" of at most {TEMPLATE} bytes, a list of fields, or false"
+            "searchText must be a template such as \"{{{{ name }}}}: {{{{ notes }}}}\" of at most {TEMPLATE} bytes, a list of fields, or false"
         ))),
     }
 }
@@ -195,20 +195,21 @@ pub(crate) async fn index(
         })
         .await??;
         let new = match file {
-            Some(file) => Some(NewDocument {
-                file_name: format!("{} rows {first} to {last}.jsonl", file_name(&folder.title)),
-                mime_type: MIME.to_owned(),
-                stored: app.blobs.put_bytes(&app.db, tenant_id, file).await?,
-                title: Some(folder.title.clone()),
-                url: None,
-                source: "published_content",
-                metadata: json!({"kind": "row", "folderId": folder_id, "tags": body.get("dataTags")}),
-                chunk_settings: ChunkSettings {
-                    chunk_overlap: Some(0),
-                    ..ChunkSettings::default()
-                },
-                external_id: Some(external_id(folder_id, first)),
-            }),
+            Some(file) => {
+                let name = format!("{} rows {first} to {last}.jsonl", file_name(&folder.title));
+                let stored = app.blobs.put_bytes(&app.db, tenant_id, file).await?;
+                Some(NewDocument {
+                    title: Some(folder.title.clone()),
+                    source: DocumentSource::PublishedContent,
+                    metadata: json!({"kind": "row", "folderId": folder_id, "tags": body.get("dataTags")}),
+                    chunk_settings: ChunkSettings {
+                        chunk_overlap: Some(0),
+                        ..ChunkSettings::default()
+                    },
+                    external_id: Some(external_id(folder_id, first)),
+                    ..NewDocument::new(name, MIME, stored)
+                })
+            }
             None => None,
         };
         let mut tx = app.db.begin().await?;

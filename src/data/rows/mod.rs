@@ -4,7 +4,6 @@
 mod export;
 mod index;
 mod query;
-
 mod upload;
 
 use std::collections::HashMap;
@@ -110,21 +109,21 @@ pub type View = fn(&str, Vec<Row>) -> Result<Value>;
 fn kept(columns: &[folders::Column], row: &Map<String, Value>) -> Result<String> {
     let invalid = |message: String| Error::invalid("row_invalid", message);
     if row.is_empty() {
-        return Err(invalid("a row has at least one field".to_owned()));
+        return Err(invalid("a row must have at least one field".to_owned()));
     }
     if row
         .values()
         .any(|v| records::is_deeper(v, records::DEEPEST))
     {
         return Err(invalid(format!(
-            "a row is nested at most {} deep",
+            "a row may be nested at most {} levels deep",
             records::DEEPEST
         )));
     }
     folders::check(columns, row)?;
     let json = serde_json::to_string(row)?;
     if json.len() > ROW {
-        return Err(invalid(format!("a row has at most {ROW} bytes")));
+        return Err(invalid(format!("a row may have at most {ROW} bytes")));
     }
     Ok(json)
 }
@@ -145,7 +144,7 @@ pub async fn append(
     if rows.is_empty() || rows.len() > APPENDED {
         return Err(Error::invalid(
             "rows_invalid",
-            format!("send 1 to {APPENDED} rows; larger numbers can be uploaded"),
+            format!("send 1 to {APPENDED} rows; use an upload for more"),
         ));
     }
     let columns = folders::columns_of(&folder)?;
@@ -219,10 +218,7 @@ async fn lock_folder(app: &App, tx: &mut Tx, tenant_id: &str, folder_id: &str) -
         )
         .await?;
     if held == 0 {
-        return Err(Error::not_found(
-            "record_not_found",
-            "there is no such folder",
-        ));
+        return Err(Error::not_found("record_not_found", "folder not found"));
     }
     Ok(())
 }
@@ -407,7 +403,7 @@ fn block_of(tenant_id: &str, folder_id: &str, id: &str) -> Result<(&'static str,
 }
 
 fn no_row() -> Error {
-    Error::not_found("row_not_found", "there is no such row in this folder")
+    Error::not_found("row_not_found", "row not found in this folder")
 }
 
 /// The row in its block.
@@ -626,7 +622,7 @@ impl Effect for Clear {
         if inside.is_some() {
             return Err(Error::conflict(
                 "folder_not_empty",
-                "the folder holds other folders; remove those first",
+                "the folder contains other folders; remove those first",
             ));
         }
         index::hide_all(tx, tenant_id, folder_id).await?;

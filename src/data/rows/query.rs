@@ -9,11 +9,13 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use futures::{TryStreamExt, stream};
+use groups::Groups;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
+use values::{Key, date};
 
 use super::{Block, Row, folder};
 use crate::app::App;
@@ -23,10 +25,8 @@ use crate::db::args;
 use crate::error::{Error, Result};
 use crate::kb::filter::{Comparison, Filter, Operator, value_at};
 use crate::page;
-use groups::Groups;
 pub use groups::{Aggregate, Operation};
 pub(super) use pick::names;
-use values::{Key, date};
 
 /// Most rows of a page.
 pub const LIMIT: usize = 1000;
@@ -383,7 +383,7 @@ impl Asked {
         let is_grouped = !query.group_by.is_empty() || !query.aggregates.is_empty();
         if is_grouped && !query.select.is_empty() {
             return Err(invalid(
-                "select is for rows; groups have the fields of groupBy and the aggregates",
+                "select cannot be used with groupBy; groups have the fields of groupBy and the aggregates",
             ));
         }
         let dates: BTreeSet<String> = columns
@@ -419,7 +419,7 @@ impl Asked {
                         .any(|a| a.name.as_ref() == Some(&sort.field));
                 if !known {
                     return Err(invalid(format!(
-                        "groups cannot be sorted by {}, which is neither in groupBy nor the name of an aggregate",
+                        "groups cannot be sorted by {}; use a field of groupBy or the name of an aggregate",
                         sort.field
                     )));
                 }
@@ -427,7 +427,7 @@ impl Asked {
         }
         if fields.len() > FIELDS || query.select.len() > 10 * FIELDS {
             return Err(invalid(format!(
-                "a question names at most {FIELDS} fields, and selects at most {}",
+                "a query may name at most {FIELDS} fields and select at most {}",
                 10 * FIELDS
             )));
         }
@@ -631,7 +631,7 @@ fn field(name: &str) -> Result<()> {
     if name.starts_with('$') {
         return Err(Error::invalid(
             "field_unknown",
-            format!("{name} is no field of rows"),
+            format!("{name} is not a valid field name"),
         ));
     }
     Ok(())
@@ -655,7 +655,7 @@ impl Cursor {
             .ok_or_else(|| {
                 Error::invalid(
                     "cursor_invalid",
-                    "the cursor is not one that this question's answer gave",
+                    "the cursor was not returned by this query",
                 )
             })
     }

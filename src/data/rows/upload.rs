@@ -113,7 +113,7 @@ pub async fn upload(
         if length == 0 || length > NAME || name.contains('\0') {
             return Err(Error::invalid(
                 "batch_invalid",
-                format!("batch has 1 to {NAME} characters"),
+                format!("batch must have 1 to {NAME} characters"),
             ));
         }
         let known = app.db.optional(KNOWN, args![folder_id, tenant_id, name]);
@@ -157,10 +157,7 @@ pub async fn upload(
         return Err(refused(&done));
     }
     if done.appended == 0 && done.failed == 0 {
-        return Err(Error::invalid(
-            "rows_invalid",
-            "there are no rows in the body",
-        ));
+        return Err(Error::invalid("rows_invalid", "the body contains no rows"));
     }
     let mut expected = known;
     if !done.columns.is_empty() {
@@ -199,7 +196,7 @@ pub async fn upload(
     if now != expected {
         return Err(Error::conflict(
             "folder_changed",
-            "the columns of the folder changed meanwhile; send the upload again",
+            "the columns of the folder changed during the upload; send it again",
         ));
     }
     if let Some(name) = &upload.batch {
@@ -221,7 +218,7 @@ pub async fn upload(
     let last = writer.next - 1;
     if last - first + 1 != done.appended {
         return Err(Error::internal(
-            "the rows on disk are not those that were checked",
+            "the rows on disk differ from the checked rows",
         ));
     }
     if let Some(name) = &upload.batch {
@@ -274,7 +271,7 @@ fn refused(done: &RowsUploaded) -> Error {
     Error::invalid(
         "rows_invalid",
         format!(
-            "nothing was appended, because {} of {} rows are faulty: {}; dryRun=true lists them, onError=skip leaves them out",
+            "nothing was appended because {} of {} rows are invalid: {}; dryRun=true lists them, onError=skip skips them",
             done.failed,
             done.failed + u64::try_from(done.appended).unwrap_or(0),
             first.join("; ")
@@ -303,7 +300,7 @@ async fn received(app: &App, body: impl Stream<Item = Result<Bytes>> + Send) -> 
             return Err(Error::too_large(
                 "rows_too_large",
                 format!(
-                    "an upload of rows has at most {} MiB (upload_rows_mb)",
+                    "an upload of rows may have at most {} MiB (upload_rows_mb)",
                     app.config.upload_rows_mb
                 ),
             ));
@@ -364,7 +361,7 @@ fn check(
                 if size > room {
                     return Err(Error::too_large(
                         "rows_too_large",
-                        "the rows of this upload take too much room; send them in parts",
+                        "the rows of this upload are too large; send them in several uploads",
                     ));
                 }
                 // Nothing will be appended once a row is refused.

@@ -13,6 +13,16 @@ use crate::kb::datasets::{self, ChunkSettings};
 use crate::page::{Listing, Page};
 
 words! {
+    /// Where a document comes from.
+    pub enum DocumentSource {
+        Upload = "upload",
+        WebsiteCrawl = "website_crawl",
+        PublishedContent = "published_content",
+        CompetitorResearch = "competitor_research",
+    }
+}
+
+words! {
     /// The state of a document.
     #[derive(Default)]
     pub enum DocumentStatus {
@@ -56,8 +66,7 @@ pub struct Document {
     pub url: Option<String>,
     /// Publication time as the document states it.
     pub published_at: Option<String>,
-    /// `upload`, `website_crawl`, `published_content` or `competitor_research`.
-    pub source: String,
+    pub source: DocumentSource,
     pub status: DocumentStatus,
     /// Whether searches return it.
     pub enabled: bool,
@@ -176,7 +185,7 @@ impl Document {
             text_hash: None,
             url: None,
             published_at: None,
-            source: "upload".to_owned(),
+            source: DocumentSource::Upload,
             status: DocumentStatus::Pending,
             enabled: true,
             error_code: None,
@@ -253,8 +262,7 @@ pub struct NewDocument {
     pub title: Option<String>,
     /// Address that it was fetched from.
     pub url: Option<String>,
-    /// `upload`, `website_crawl`, `published_content` or `competitor_research`.
-    pub source: &'static str,
+    pub source: DocumentSource,
     /// JSON object, filterable in search.
     pub metadata: serde_json::Value,
     /// Overrides of the dataset's settings.
@@ -263,12 +271,22 @@ pub struct NewDocument {
     pub external_id: Option<String>,
 }
 
-/// Returns a stored source as a `'static` constant.
-pub(crate) fn known_source(source: &str) -> &'static str {
-    ["website_crawl", "published_content", "competitor_research"]
-        .into_iter()
-        .find(|known| *known == source)
-        .unwrap_or("upload")
+impl NewDocument {
+    /// Creates an upload without a title, metadata and settings of its own.
+    #[must_use]
+    pub fn new(file_name: String, mime_type: impl Into<String>, stored: Stored) -> Self {
+        Self {
+            file_name,
+            mime_type: mime_type.into(),
+            stored,
+            title: None,
+            url: None,
+            source: DocumentSource::Upload,
+            metadata: serde_json::json!({}),
+            chunk_settings: ChunkSettings::default(),
+            external_id: None,
+        }
+    }
 }
 
 /// Returns a document that the caller may see.
@@ -277,10 +295,7 @@ pub(crate) fn known_source(source: &str) -> &'static str {
 /// `dataset_not_found`, `document_not_found`.
 pub async fn get(app: &App, caller: &Caller, dataset_id: &str, id: &str) -> Result<Document> {
     if !caller.sees(dataset_id) {
-        return Err(Error::not_found(
-            "dataset_not_found",
-            "there is no such dataset",
-        ));
+        return Err(Error::not_found("dataset_not_found", "dataset not found"));
     }
     app.db
         .optional(
@@ -297,10 +312,7 @@ pub async fn get(app: &App, caller: &Caller, dataset_id: &str, id: &str) -> Resu
 
 /// Returns the error for a document that does not exist or that the caller may not know of.
 pub(crate) fn missing() -> Error {
-    Error::not_found(
-        "document_not_found",
-        "there is no such file in this dataset",
-    )
+    Error::not_found("document_not_found", "file not found in this dataset")
 }
 
 /// Returns a document by id alone, for jobs.
@@ -355,7 +367,7 @@ pub(crate) async fn insert_row(tx: &mut Tx, d: &Document) -> Result<()> {
         ),
         args![
             &d.id, &d.tenant_id, &d.dataset_id, &d.file_name, &d.title, &d.mime_type, d.size_bytes, &d.blob_hash, &d.text_hash, &d.url,
-            &d.published_at, &d.source, &d.status, d.enabled, &d.error_code, &d.error_message, &d.metadata, d.chunk_size, d.chunk_overlap,
+            &d.published_at, d.source, &d.status, d.enabled, &d.error_code, &d.error_message, &d.metadata, d.chunk_size, d.chunk_overlap,
             &d.parse_type, &d.parser_engine, &d.engine, &d.warnings, d.chunks_count, d.chunks_total, d.chunks_embedded, d.ready_seq, &d.job_id,
             &d.external_id, &d.parent_id, d.depth, d.version, &d.aliases, d.embedding_since, d.pages, d.created_on, d.updated_on
         ],

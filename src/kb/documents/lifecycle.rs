@@ -43,11 +43,7 @@ pub(crate) async fn remove_page_in(tx: &mut Tx, document: &Document, page: i64) 
         .map(|(id, set_id)| (set_id, Op::Delete, id))
         .collect();
     log(tx, document, ops).await?;
-    tx.execute(
-        "UPDATE jobs SET cancel_requested = TRUE WHERE tenant_id = $1 AND id = $2 AND status IN ('queued', 'running')",
-        args![&document.tenant_id, &document.job_id],
-    )
-    .await?;
+    jobs::request_cancel(tx, &document.tenant_id, &document.job_id).await?;
     tx.execute(
         "UPDATE kb_documents SET job_id = '' WHERE tenant_id = $1 AND id = $2",
         args![&document.tenant_id, &document.id],
@@ -178,11 +174,7 @@ pub(super) async fn remove(app: &App, tx: &mut Tx, document: &Document) -> Resul
     let family = descendants(tx, document).await?;
     // Jobs before documents and the event counter, in the lock order of embedding.
     for member in &family {
-        tx.execute(
-            "UPDATE jobs SET cancel_requested = TRUE WHERE tenant_id = $1 AND id = $2 AND status IN ('queued', 'running')",
-            args![&member.tenant_id, &member.job_id],
-        )
-        .await?;
+        jobs::request_cancel(tx, &member.tenant_id, &member.job_id).await?;
     }
     for member in family {
         let (tenant_id, id) = (member.tenant_id.as_str(), member.id.as_str());
@@ -217,7 +209,7 @@ pub(super) async fn remove(app: &App, tx: &mut Tx, document: &Document) -> Resul
         if gone == 0 {
             return Err(Error::not_found(
                 "document_not_found",
-                "there is no such file in this dataset",
+                "file not found in this dataset",
             ));
         }
         let event = Event::DocumentDeleted {

@@ -6,9 +6,9 @@ mod upload;
 mod visibility;
 mod wait;
 
-pub use document::{Document, DocumentStatus, NewDocument, by_ids, get, list};
+pub use document::{Document, DocumentSource, DocumentStatus, NewDocument, by_ids, get, list};
 pub(crate) use document::{
-    by_external_in, insert_row, known_source, load, load_in, missing, page_in, texts_after,
+    by_external_in, insert_row, load, load_in, missing, page_in, texts_after,
 };
 pub(crate) use lifecycle::{
     Progress, embed_later, mark_indexed, progress, queue, remove_in, remove_page_in, waits_again,

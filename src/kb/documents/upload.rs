@@ -12,6 +12,7 @@ use crate::auth::Caller;
 use crate::db::{Tx, args};
 use crate::error::{Error, Result};
 use crate::events::{self};
+use crate::jobs;
 use crate::kb::datasets::{self, ChunkSettings};
 use crate::kb::index_log::{self};
 
@@ -106,14 +107,14 @@ pub async fn add(
         if document.file_name.trim().is_empty() || document.file_name.chars().count() > 500 {
             return Err(Error::invalid(
                 "file_name_invalid",
-                "a file needs a name of at most 500 characters",
+                "a file must have a name of at most 500 characters",
             ));
         }
         let external = document.external_id.as_deref();
         if external.is_some_and(|id| id.is_empty() || id.chars().count() > 500) {
             return Err(Error::invalid(
                 "external_id_invalid",
-                "an external id has 1 to 500 characters",
+                "an external id must have 1 to 500 characters",
             ));
         }
     }
@@ -279,7 +280,7 @@ pub(super) async fn upsert(
             ],
         )
         .await?;
-    let document = row.ok_or_else(|| Error::internal("an insert gave no row"))?;
+    let document = row.ok_or_else(|| Error::internal("an insert returned no row"))?;
     events::append(tx, &app.clock, tenant_id, &document.changed()).await?;
     Ok(Added {
         document,
@@ -306,11 +307,7 @@ pub(super) async fn replace(
         new.metadata.to_string()
     };
     // The job of the previous version would only repeat the work.
-    tx.execute(
-        "UPDATE jobs SET cancel_requested = TRUE WHERE tenant_id = $1 AND id = $2 AND status IN ('queued', 'running')",
-        args![&there.tenant_id, &there.job_id],
-    )
-    .await?;
+    jobs::request_cancel(tx, &there.tenant_id, &there.job_id).await?;
     let row: Option<Document> = tx
         .optional(
             concat!(
@@ -340,12 +337,8 @@ pub(super) async fn replace(
             ],
         )
         .await?;
-    let document = row.ok_or_else(|| {
-        Error::not_found(
-            "document_not_found",
-            "there is no such file in this dataset",
-        )
-    })?;
+    let document = row
+        .ok_or_else(|| Error::not_found("document_not_found", "file not found in this dataset"))?;
     events::append(tx, &app.clock, &there.tenant_id, &document.changed()).await?;
     Ok(Added {
         document,

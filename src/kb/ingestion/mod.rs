@@ -185,7 +185,7 @@ async fn store_edited(
     }
     Err(Error::unavailable(
         "edited_meanwhile",
-        "the document is edited faster than it can be ingested",
+        "the document is being edited faster than it can be ingested",
     ))
 }
 
@@ -203,7 +203,8 @@ async fn prepared(
         let text = std::str::from_utf8(&read.text)
             .map_err(|e| Error::internal("a text is damaged").with_source(e))?;
         let pieces = read.parsed.pieces.as_ref();
-        let pieces = pieces.ok_or_else(|| Error::internal("a document was not cut"))?;
+        let pieces =
+            pieces.ok_or_else(|| Error::internal("a document was not split into chunks"))?;
         let parsed = &read.parsed.document;
         prepare(
             embedder.as_ref(),
@@ -294,7 +295,7 @@ pub(crate) async fn parse_bytes(
         match read {
             Ok(document) => Given::Document(Box::new(document)),
             Err(error) => {
-                let message = format!("this is no block of rows: {error}");
+                let message = format!("this is not a block of rows: {error}");
                 return Ok(Err(ParseError::new("file_damaged", message)));
             }
         }
@@ -331,7 +332,7 @@ fn warn_of_depth(document: &Document, read: &mut cairn_ingest::Document) {
         many => format!(" and {} more", many - 10),
     };
     read.warnings.push(format!(
-        "files left out: {shown}{rest}; files are read at most {MAX_DEPTH} levels inside others"
+        "skipped files: {shown}{rest}; nested files are read at most {MAX_DEPTH} levels deep"
     ));
 }
 
@@ -361,15 +362,10 @@ async fn unpack(app: &App, document: &Document, parsed: &Parsed) -> Result<()> {
                     f.mime_type(&child.file_name)
                 });
             new.push(documents::NewDocument {
-                file_name: child.file_name.clone(),
-                mime_type: mime_type.to_owned(),
-                stored,
-                title: None,
-                url: None,
-                source: documents::known_source(&document.source),
+                source: document.source,
                 metadata: document.metadata()?,
                 chunk_settings: document.chunk_settings(),
-                external_id: None,
+                ..documents::NewDocument::new(child.file_name.clone(), mime_type, stored)
             });
         }
     }

@@ -105,7 +105,7 @@ pub fn prepare(
             text.get(piece.start..piece.end),
             pieces.contexts.get(piece.context),
         ) else {
-            return Err(Error::internal("a chunk is no range of its document"));
+            return Err(Error::internal("a chunk is not a range of its document"));
         };
         let content = content.to_owned();
         let Context {

@@ -62,7 +62,7 @@ pub(super) async fn exchange(
     if live.as_ref() != Some(&dataset.live_set) {
         return Err(Error::unavailable(
             "generation_switched",
-            "another generation is searched now",
+            "another generation is live now",
         ));
     }
     let mut ops = replace(&mut tx, dataset, document, prepared, stage).await?;

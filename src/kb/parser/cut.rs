@@ -81,7 +81,7 @@ pub(super) fn cut(document: &Document, tokens: &Tokens, how: &Cut) -> Result<Pie
     let refused = |e: cairn_models::Error| {
         ParseError::new(
             "not_tokenised",
-            format!("the model's tokenizer refuses the text: {e}"),
+            format!("the model's tokenizer cannot process the text: {e}"),
         )
     };
     let starts = tokens.starts(&document.text).map_err(refused)?;

@@ -15,15 +15,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use cairn_ingest::parse::detect;
 use cairn_ingest::{Document, Input, ParseError};
+use protocol::{Answer, LONGEST_HEAD, Limits, Reply, Source, Task};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::Semaphore;
 
-pub use cut::{Context, Cut, Piece, Pieces};
-use protocol::{Answer, LONGEST_HEAD, Limits, Reply, Source, Task};
-
 use crate::error::{Error, Result};
+pub use cut::{Context, Cut, Piece, Pieces};
 
 /// Bytes at the start of a file that decide whether it is plain text.
 const HEAD: usize = 8192;
@@ -229,7 +228,7 @@ impl Parser {
                 Ok(Err(ParseError::new(
                     "parser_crashed",
                     format!(
-                        "the parser gave up on this file ({ended}); it may be damaged, or need more than {} MiB of memory",
+                        "the parser stopped on this file ({ended}); it may be damaged, or need more than {} MiB of memory",
                         self.memory_mb
                     ),
                 )))
@@ -303,7 +302,7 @@ impl Process {
             output.read_exact(&mut lengths).await?;
             let (head, body) = protocol::read_lengths(lengths);
             if head > LONGEST_HEAD || body > text_limit as u64 {
-                return Err(io::Error::other("the answer is too long"));
+                return Err(io::Error::other("the response of the parser is too large"));
             }
             let head = part(output, head).await?;
             let body = part(output, body).await?;

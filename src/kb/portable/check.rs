@@ -42,7 +42,7 @@ pub(super) struct Checked {
 pub(super) fn unreadable(cause: &dyn std::fmt::Display) -> Error {
     Error::invalid(
         "import_unreadable",
-        format!("the file is no export of a dataset: {cause}"),
+        format!("the file is not a dataset export: {cause}"),
     )
 }
 
@@ -79,7 +79,7 @@ impl Source {
                 return Ok(());
             }
             if length as u64 == LINE {
-                return Err(unreadable(&format!("{name} has a line without end")));
+                return Err(unreadable(&format!("{name} has an incomplete line")));
             }
             row(serde_json::from_slice(&line).map_err(|e| unreadable(&format!("{name}: {e}")))?)?;
         }
@@ -125,7 +125,7 @@ pub(super) fn check(path: &Path, spec: &EmbedderSpec) -> Result<Checked> {
         return Err(Error::invalid(
             "import_format_unknown",
             format!(
-                "the file has format {}, this version reads {FORMAT}",
+                "the file has format {}, but this version reads {FORMAT}",
                 manifest.format
             ),
         ));
@@ -141,7 +141,7 @@ pub(super) fn check(path: &Path, spec: &EmbedderSpec) -> Result<Checked> {
     }
     if i64::try_from(spec.dimensions).ok() != Some(manifest.vector_size) {
         return Err(unreadable(&format!(
-            "its vectors have {} numbers, those of the model {}",
+            "its vectors have {} dimensions, those of the model {}",
             manifest.vector_size, spec.dimensions
         )));
     }
@@ -181,12 +181,12 @@ fn documents(source: &mut Source) -> Result<Vec<Document>> {
     source.rows("documents.jsonl", |document: Document| {
         let wrong = |what: &str| Err(unreadable(&format!("document {}: {what}", document.id)));
         if !Clock::is_id(&document.id) || !ids.insert(document.id.clone()) {
-            return wrong("its id is none, or there twice");
+            return wrong("its id is invalid or a duplicate");
         }
         if !is_hash(&document.blob_hash)
             || document.text_hash.as_deref().is_some_and(|h| !is_hash(h))
         {
-            return wrong("its hashes are none");
+            return wrong("its hashes are invalid");
         }
         if document.metadata().ok().is_none_or(|m| !m.is_object())
             || serde_json::from_str::<Vec<String>>(&document.warnings).is_err()
@@ -202,7 +202,7 @@ fn documents(source: &mut Source) -> Result<Vec<Document>> {
         .find(|d| d.parent_id.as_ref().is_some_and(|p| !ids.contains(p)))
     {
         Some(document) => Err(unreadable(&format!(
-            "document {} is inside one that is not there",
+            "the parent of document {} is missing",
             document.id
         ))),
         None => Ok(documents),
@@ -226,13 +226,13 @@ fn chunks(source: &mut Source, documents: &[Document]) -> Result<(Vec<String>, S
     source.rows("chunks.jsonl", |chunk: Chunk| {
         let wrong = |what: &str| Err(unreadable(&format!("chunk {}: {what}", chunk.id)));
         let Ok(id) = chunk.id.parse::<Uuid>() else {
-            return wrong("its id is none");
+            return wrong("its id is invalid");
         };
         if !seen.insert(id) {
-            return wrong("it is there twice");
+            return wrong("it is a duplicate");
         }
         let Some(text) = texts.get(chunk.document_id.as_str()) else {
-            return wrong("its document is not there");
+            return wrong("its document is missing");
         };
         if !["parsed", "edited", "added"].contains(&chunk.origin.as_str())
             || serde_json::from_str::<Vec<String>>(&chunk.heading_path).is_err()
@@ -240,7 +240,7 @@ fn chunks(source: &mut Source, documents: &[Document]) -> Result<(Vec<String>, S
             return wrong("its origin or headings are damaged");
         }
         if embeddings::text_hash(&chunk.context, &chunk.content) != chunk.text_hash {
-            return wrong("its text has another hash");
+            return wrong("its text has a different hash");
         }
         // A document without text is incomplete and is ingested again.
         if let Some(text) = text {
@@ -249,7 +249,7 @@ fn chunks(source: &mut Source, documents: &[Document]) -> Result<(Vec<String>, S
                 usize::try_from(chunk.end_byte),
             );
             let (Ok(start), Ok(end)) = range else {
-                return wrong("its range is none");
+                return wrong("its range is invalid");
             };
             let content = if chunk.origin == "parsed" {
                 edits::anchor(&chunk.content)
@@ -276,7 +276,7 @@ fn edits(source: &mut Source, documents: &[Document]) -> Result<Vec<(String, Edi
             || !ids.insert(edit.id.clone())
         {
             return Err(unreadable(&format!(
-                "edit {} is there twice, or of no document",
+                "edit {} is a duplicate or its document is missing",
                 edit.id
             )));
         }
@@ -310,7 +310,7 @@ fn blobs(
             let found = text.get(*start..*end);
             if !found.is_some_and(|f| content.is_empty() || edits::anchor(f) == *content) {
                 return Err(unreadable(&format!(
-                    "a chunk says to be {start} to {end} of the text {hash}, and is not"
+                    "a chunk does not match {start} to {end} of the text {hash}"
                 )));
             }
         }
@@ -338,6 +338,8 @@ fn embeddings(source: &mut Source, manifest: &Manifest, dimensions: usize) -> Re
     }
     match entry.read(&mut [0]) {
         Ok(0) => Ok(()),
-        _ => Err(unreadable(&"embeddings.bin is longer than its vectors")),
+        _ => Err(unreadable(
+            &"embeddings.bin has trailing bytes after its vectors",
+        )),
     }
 }

@@ -28,7 +28,6 @@ use uuid::Uuid;
 use super::analysis;
 use super::states::{Index as State, IndexStates};
 use crate::error::{Error, Result};
-
 pub use terms::{Analysed, Form, FormKind, QueryTerm};
 
 /// tantivy's BM25 parameter; its `b` is 0.75.
@@ -128,7 +127,7 @@ impl KeywordStore {
             .try_get_with((dataset_id.to_owned(), generation), || {
                 let opened = match KeywordIndex::open(&path, language) {
                     Err(error) if error.is_damage() => {
-                        tracing::error!(set = dataset_id, error = %error, "a keyword index is damaged; it is built anew");
+                        tracing::error!(set = dataset_id, error = %error, "a keyword index is damaged and is being rebuilt");
                         std::fs::remove_dir_all(&path)?;
                         self.states.emptied(dataset_id, State::Keyword);
                         KeywordIndex::open(&path, language)

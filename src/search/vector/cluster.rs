@@ -158,7 +158,7 @@ impl Cluster {
                 },
                 Err(_) => {
                     node.failed();
-                    format!("no answer within {} seconds", limit.as_secs())
+                    format!("no response within {} seconds", limit.as_secs())
                 }
             };
             tracing::debug!(node = node.url, cause, "a Qdrant server failed");
@@ -166,11 +166,11 @@ impl Cluster {
         }
         metrics::counter!("cairn_vector_server_failures_total").increment(1);
         if failures.is_empty() {
-            failures.push("every server failed a moment ago".to_owned());
+            failures.push("every server failed recently".to_owned());
         }
         Err(Error::unavailable(
             "vector_store_unavailable",
-            "no Qdrant server does what is asked; vectors are searched and indexed again when one does",
+            "no Qdrant server is working; vector search and indexing resume when one is",
         )
         .with_source(failures.join("; ")))
     }
@@ -182,7 +182,7 @@ impl Cluster {
     pub(super) async fn check_version(&self) -> Result<()> {
         let health = |client: Qdrant| async move { client.health_check().await };
         let version = self.ask(For::Reading, health).await?.version;
-        tracing::info!(version, "a Qdrant server answers");
+        tracing::info!(version, "a Qdrant server is working again");
         match problem_of(&version) {
             Some(problem) => Err(Error::unprocessable("vector_server_version", problem)),
             None => Ok(()),
@@ -200,7 +200,7 @@ impl Cluster {
                     (Some(health.version), problem)
                 }
                 Ok(Err(error)) => (None, Some(said(&error))),
-                Err(_) => (None, Some("it does not answer".to_owned())),
+                Err(_) => (None, Some("it does not respond".to_owned())),
             };
             reports.push(NodeReport {
                 url: node.url.clone(),
@@ -291,19 +291,19 @@ impl Failure {
             NOT_FOUND => Self::Final(
                 Error::unavailable(
                     COLLECTION_MISSING,
-                    "the vectors are not on the Qdrant server any more; they are put there again",
+                    "the vectors are missing from the Qdrant server; uploading them again",
                 )
                 .with_source(said(&error)),
             ),
             DENIED | UNAUTHENTICATED => Self::Final(
                 Error::unprocessable(
                     "vector_server_refused",
-                    "the Qdrant server refuses the key (setting qdrant_api_key)",
+                    "the Qdrant server rejected the key (setting qdrant_api_key)",
                 )
                 .with_source(said(&error)),
             ),
             _ => Self::Final(
-                Error::internal("the Qdrant server refuses a request").with_source(said(&error)),
+                Error::internal("the Qdrant server rejected a request").with_source(said(&error)),
             ),
         }
     }
@@ -333,13 +333,13 @@ fn problem_of(version: &str) -> Option<String> {
     let mut numbers = version.split('.').map(|n| n.parse::<u64>().ok());
     let (Some(Some(major)), Some(Some(minor))) = (numbers.next(), numbers.next()) else {
         return Some(format!(
-            "the Qdrant server says that its version is {version:?}"
+            "the Qdrant server reports the invalid version {version:?}"
         ));
     };
     let is_usable = major == OLDEST.0 && (major, minor) >= OLDEST;
     (!is_usable).then(|| {
         format!(
-            "the Qdrant server has version {version}; Cairn needs {}.{} or a later {}.x",
+            "the Qdrant server has version {version}; Cairn requires {}.{} or a later {}.x",
             OLDEST.0, OLDEST.1, OLDEST.0
         )
     })

@@ -105,7 +105,7 @@ impl Embedded {
         slot.clone().ok_or_else(|| {
             Error::unavailable(
                 "vector_store_unavailable",
-                "the vector store could not be opened again after a failed flush",
+                "the vector store could not be reopened after a failed flush",
             )
         })
     }
@@ -300,9 +300,7 @@ impl Embedded {
 
     /// Reopens the shard as last flushed, after a failed flush, and follows the log from there.
     fn reopen(&self) -> Result<()> {
-        tracing::error!(
-            "the vector store could not be flushed; opening it again from its last state"
-        );
+        tracing::error!("the vector store could not be flushed; reopening its last state");
         let mut slot = self.0.shard.write().unwrap_or_else(PoisonError::into_inner);
         // Dropping flushes once more and may panic again.
         let old = slot.take();
@@ -332,7 +330,7 @@ impl Drop for Inner {
         if catch_unwind(AssertUnwindSafe(|| drop(shard))).is_ok()
             && let Err(error) = points.and_then(|points| save_marks(&self.path, &applied, points))
         {
-            tracing::warn!(error = %error, "the position of the vector store could not be saved; the next start repeats some work");
+            tracing::warn!(error = %error, "the position of the vector store could not be saved; the next start will repeat some work");
         }
     }
 }
@@ -366,7 +364,7 @@ fn load(
         Err(error) if error.is_damage() => {
             // The rows contain all of its data: the shard is rebuilt from them, and the remains are kept for diagnosis.
             let aside = path.with_extension("damaged");
-            tracing::error!(error = %error, kept = %aside.display(), "the vector store is damaged; it is built anew");
+            tracing::error!(error = %error, kept = %aside.display(), "the vector store is damaged and is being rebuilt");
             if aside.exists() {
                 std::fs::remove_dir_all(&aside)?;
             }
@@ -421,7 +419,7 @@ fn existing(
             let there = points(&shard)?;
             if there < flushed.points {
                 return Err(damaged(format!(
-                    "{there} of {} points are there",
+                    "only {there} of {} points are stored",
                     flushed.points
                 )));
             }

@@ -200,13 +200,13 @@ impl Server {
             return Ok(());
         }
         let found = found.map_or_else(
-            || "no plain vectors".to_owned(),
+            || "no unnamed vectors".to_owned(),
             |n| format!("vectors of {n} dimensions"),
         );
         Err(Error::unprocessable(
             "vector_dimensions",
             format!(
-                "collection {} holds {found}, the model gives {}",
+                "collection {} has {found}, but the model returns {}",
                 self.collection, self.layout.dimensions
             ),
         ))
@@ -246,13 +246,13 @@ impl Server {
         let mut notes = Vec::new();
         if replication < self.layout.replication {
             notes.push(format!(
-                "it was made with {replication} copies of each shard, and qdrant_replication is {}: Qdrant makes no more by itself; replicate its shards, or build the datasets anew in an empty cluster",
+                "it was created with {replication} replicas per shard, but qdrant_replication is {}; Qdrant adds none by itself: replicate its shards, or rebuild the datasets in an empty cluster",
                 self.layout.replication
             ));
         }
         if !inactive.is_empty() {
             notes.push(format!(
-                "{} copies of shards do not answer now",
+                "{} shard replicas are not responding",
                 inactive.len()
             ));
         }

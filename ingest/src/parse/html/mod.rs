@@ -75,7 +75,7 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
             chosen
         } else {
             if marked.is_none() {
-                warnings.push("no main content stands out, so the whole page was taken".to_owned());
+                warnings.push("no main content was found, so the whole page was used".to_owned());
             }
             whole
         }

@@ -82,7 +82,7 @@ impl<'a> Package<'a> {
             .into_iter()
             .find(|name| self.entries.contains_key(*name))
             .map(ToOwned::to_owned)
-            .ok_or_else(|| damaged("it has no document in it"))
+            .ok_or_else(|| damaged("it contains no document part"))
     }
 
     /// Returns whether the package has a part.
@@ -110,7 +110,7 @@ impl<'a> Package<'a> {
             .entries
             .get(&part_name(part))
             .cloned()
-            .ok_or_else(|| damaged(&format!("{part} is missing in it")))?;
+            .ok_or_else(|| damaged(&format!("its part {part} is missing")))?;
         container::entry(&mut self.container, &entry)
     }
 
@@ -135,7 +135,7 @@ impl<'a> Package<'a> {
         if xml.len() > MAX_PART {
             return Err(ParseError::new(
                 "archive_too_large",
-                format!("{part} in the file is larger than {} MiB", MAX_PART >> 20),
+                format!("the part {part} is larger than {} MiB", MAX_PART >> 20),
             ));
         }
         let mut tree = tree::read(&xml)?;
@@ -145,7 +145,7 @@ impl<'a> Package<'a> {
             .position(|node| matches!(node, tree::Node::Element(_)));
         match first.map(|at| tree.children.swap_remove(at)) {
             Some(tree::Node::Element(root)) => Ok(root),
-            Some(tree::Node::Text(_)) | None => Err(damaged(&format!("{part} in it is empty"))),
+            Some(tree::Node::Text(_)) | None => Err(damaged(&format!("its part {part} is empty"))),
         }
     }
 

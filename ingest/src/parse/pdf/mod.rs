@@ -39,12 +39,12 @@ pub(super) fn parse(input: &Input<'_>) -> Result<Document, ParseError> {
     if document.text.is_empty() {
         return Err(ParseError::new(
             "no_text",
-            "the PDF has no text layer (it may be scanned); turn text recognition on (CAIRN_OCR=true, needs tesseract), or run it on the file first",
+            "the PDF has no text layer (it may be scanned); enable OCR (CAIRN_OCR=true, needs tesseract), or run OCR on the file first",
         ));
     }
     if count < SPARSE * pages {
         document.warnings.push(format!(
-            "the PDF has hardly any text ({count} letters on {pages} pages); if its pages are scanned, run text recognition on it"
+            "the PDF has hardly any text ({count} letters on {pages} pages); if its pages are scanned, run OCR on it"
         ));
     }
     let bookmarks = bookmarks(&document, &read.outline);
@@ -61,7 +61,7 @@ fn refused(trouble: Trouble) -> ParseError {
         Trouble::Password => locked(),
         Trouble::Encryption => ParseError::new(
             "password_required",
-            "the PDF is encrypted in a way that cannot be read; save it without encryption and upload it again",
+            "the PDF uses an unsupported encryption; save it without encryption and upload it again",
         ),
         Trouble::Damaged => ParseError::new(
             "damaged_file",
@@ -70,14 +70,14 @@ fn refused(trouble: Trouble) -> ParseError {
         Trouble::Compression(names) => ParseError::new(
             "damaged_file",
             format!(
-                "the pages of the PDF are compressed in a way that cannot be read ({})",
+                "the pages of the PDF use an unsupported compression ({})",
                 names.join(", ")
             ),
         ),
         Trouble::UnknownCharacters(fonts) => ParseError::new(
             "no_text",
             format!(
-                "the characters of the PDF cannot be told: its fonts ({}) do not say which letters they draw; turn text recognition on (CAIRN_OCR=true, needs tesseract), or run it on the file first",
+                "the text of the PDF cannot be decoded: its fonts ({}) do not map glyphs to characters; enable OCR (CAIRN_OCR=true, needs tesseract), or run OCR on the file first",
                 fonts.join(", ")
             ),
         ),
@@ -111,19 +111,19 @@ fn warnings(read: &Read) -> Vec<String> {
     let mut warnings = Vec::new();
     if !read.hidden.is_empty() {
         warnings.push(format!(
-            "pages with text that is not shown to readers (a layer of text recognition, or hidden text): {}",
+            "pages with invisible text (an OCR layer or hidden text): {}",
             named(&read.hidden)
         ));
     }
     if read.xfa {
         warnings.push(
-            "the PDF is an XFA form, whose fields only some programs show; only its page text was read"
+            "the PDF is an XFA form, which only some programs can display; only its page text was read"
                 .to_owned(),
         );
     }
     if !read.unread.is_empty() {
         warnings.push(format!(
-            "pages that could not be read, or not completely: {}",
+            "pages that could not be read completely: {}",
             named(&read.unread)
         ));
     }

@@ -19,7 +19,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<(u32, Vec<u8>)>, ParseError> {
     let parsed =
         guarded(|| unpdf::parse_bytes_with_options(bytes, options))?.map_err(|e| match e {
             Error::Encrypted | Error::InvalidPassword => locked(),
-            _ => damaged("its pictures cannot be read"),
+            _ => damaged("its images cannot be read"),
         })?;
     Ok(parsed
         .pages

@@ -28,7 +28,7 @@ pub(super) fn read(bytes: &[u8], output: &mut Output) -> Result<(), ParseError> 
         if cause.to_lowercase().contains("password") {
             locked()
         } else {
-            damaged("its workbook cannot be read as one of Excel")
+            damaged("it cannot be read as an Excel workbook")
         }
     })?;
     let formats = Formats::new();
@@ -45,9 +45,7 @@ pub(super) fn read(bytes: &[u8], output: &mut Output) -> Result<(), ParseError> 
     for (metadata, look) in all.into_iter().zip(sheets) {
         let name = metadata.name;
         if matches!(metadata.typ, SheetType::MacroSheet | SheetType::Vba) {
-            output.warn(format!(
-                "the sheet {name} is a sheet of macros and was left out"
-            ));
+            output.warn(format!("the sheet {name} is a macro sheet and was skipped"));
             continue;
         }
         match workbook.worksheet_range(&name) {
@@ -62,7 +60,7 @@ pub(super) fn read(bytes: &[u8], output: &mut Output) -> Result<(), ParseError> 
                     ..Sheet::default()
                 })?;
             }
-            Err(_) => output.warn(format!("the sheet {name} is damaged and was left out")),
+            Err(_) => output.warn(format!("the sheet {name} is damaged and was skipped")),
         }
     }
     Ok(())

@@ -55,7 +55,7 @@ fn records(body: &str, delimiter: u8, quoting: bool) -> Result<Vec<Vec<String>>,
         .records()
         .map(|record| match record {
             Ok(record) => Ok(record.iter().map(ToOwned::to_owned).collect()),
-            Err(_) => Err(damaged("its rows cannot be told from each other")),
+            Err(_) => Err(damaged("its rows cannot be separated")),
         })
         .collect()
 }

@@ -46,14 +46,14 @@ pub(super) fn read(bytes: &[u8], output: &mut Output) -> Result<(), ParseError> 
             Ok(Event::Eof) => break,
             Ok(_) => {}
             Err(e) => {
-                output.warn(format!("the file could be read only in part: {e}"));
+                output.warn(format!("the file could only be read partly: {e}"));
                 document.close("table", output, &mut container)?;
                 break;
             }
         }
     }
     if !document.seen {
-        return Err(damaged("it has no sheet"));
+        return Err(damaged("it contains no sheet"));
     }
     Ok(())
 }

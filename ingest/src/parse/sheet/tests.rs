@@ -86,11 +86,11 @@ fn cells_are_shown_as_a_person_sees_them() {
     assert_eq!(
         document.warnings,
         [
-            "a cell of the sheet Main points at a text that the file does not have: A4",
-            "a formula of the sheet Main has no value; open and save the file in a spreadsheet program to calculate it",
-            "hidden in the sheet Main, but read: row 2; column C",
-            "the sheet Macros is a macro sheet and was left out",
-            "hidden sheets, but read: Aside",
+            "a cell of the sheet Main refers to a missing shared string: A4",
+            "a formula in the sheet Main has no value; open and save the file in a spreadsheet program to calculate it",
+            "hidden parts of the sheet Main are included: row 2; column C",
+            "the sheet Macros is a macro sheet and was skipped",
+            "hidden sheets are included: Aside",
         ]
     );
 }

@@ -29,7 +29,7 @@ pub(super) fn read(bytes: &[u8], output: &mut Output) -> Result<(), ParseError> 
         .map_or_else(|| "xl/workbook.xml".to_owned(), |r| r.target);
     let xml = package
         .text(&main)
-        .ok_or_else(|| damaged(&format!("{main} is missing in it")))?;
+        .ok_or_else(|| damaged(&format!("its part {main} is missing")))?;
     if xml.contains("<!ENTITY") {
         output.warn(
             "the workbook declares entities in a document type (DTD); they were not expanded"
@@ -58,19 +58,17 @@ pub(super) fn read(bytes: &[u8], output: &mut Output) -> Result<(), ParseError> 
     };
     let entries = entries(&workbook, &relations);
     if entries.is_empty() {
-        return Err(damaged("its workbook names no sheet"));
+        return Err(damaged("its workbook lists no sheets"));
     }
     for entry in entries {
         let name = entry.name;
         let Some(relation) = entry.relation.filter(|r| package.has(&r.target)) else {
-            output.warn(format!("the sheet {name} is missing in the file"));
+            output.warn(format!("the sheet {name} is missing from the file"));
             continue;
         };
         // Macro sheets are programs.
         if relation.kind.to_lowercase().ends_with("macrosheet") {
-            output.warn(format!(
-                "the sheet {name} is a macro sheet and was left out"
-            ));
+            output.warn(format!("the sheet {name} is a macro sheet and was skipped"));
             continue;
         }
         let mut sheet = Sheet {

@@ -36,7 +36,7 @@ pub(super) fn parse(mut package: Package<'_>, main: &str) -> Result<Document, Pa
     if slides.is_empty() && list.is_some_and(|l| l.elements().next().is_some()) {
         slides = package.numbered("ppt/slides/slide");
         if slides.is_empty() {
-            return Err(damaged("its slides are missing in it"));
+            return Err(damaged("its slides are missing"));
         }
     }
     let mut reader = Reader {
@@ -75,7 +75,7 @@ pub(super) fn parse(mut package: Package<'_>, main: &str) -> Result<Document, Pa
         ));
     }
     if !hidden.is_empty() {
-        writer.warn(format!("slides that are hidden: {}", hidden.join(", ")));
+        writer.warn(format!("hidden slides: {}", hidden.join(", ")));
     }
     Ok(reader.package.finish(writer, &reader.warnings, "slides"))
 }
@@ -114,7 +114,7 @@ impl Reader<'_> {
             writer.paragraph(&format!("Notes: {notes}"));
         }
         if self.relations.of_kind("comments").next().is_some() {
-            self.warn("comments were left out");
+            self.warn("comments were skipped");
         }
     }
 

@@ -49,7 +49,7 @@ impl Reader<'_> {
                         blocks.extend(description(element));
                     }
                 }
-                "grpSp" => self.warn("groups of shapes that are nested too deep were left out"),
+                "grpSp" => self.warn("shape groups that are nested too deeply were skipped"),
                 "AlternateContent" => {
                     let before = into.len();
                     for choice in element.elements() {

@@ -103,7 +103,7 @@ fn slides_are_pages_in_the_order_of_the_presentation() {
     );
     let numbers: Vec<u32> = document.pages.iter().map(|p| p.number).collect();
     assert_eq!(numbers, [1, 2]);
-    assert_eq!(document.warnings, ["slides that are hidden: 2"]);
+    assert_eq!(document.warnings, ["hidden slides: 2"]);
 }
 
 #[test]

@@ -43,7 +43,7 @@ impl Reader<'_> {
                 }
             }
             "oMath" | "oMathPara" => self.push(out, Block::Paragraph(equations::marked(element))),
-            "altChunk" => self.warn("a document that is embedded in this one was left out"),
+            "altChunk" => self.warn("an embedded document was skipped"),
             _ => {}
         }
     }

@@ -186,7 +186,7 @@ impl Reader<'_> {
             return;
         }
         if look.hidden == Some(true) && !text.trim().is_empty() {
-            self.warn("hidden text was read like other text");
+            self.warn("hidden text is included");
         }
         if let Some(sign) = self.tick.take() {
             line.push(None, sign);
@@ -287,7 +287,7 @@ impl Reader<'_> {
                     let program = inner.attribute("ProgID").unwrap_or_default();
                     if program.starts_with("Equation") || program.starts_with("MathType") {
                         self.warn(
-                            "equations that are embedded objects of an old editor were left out",
+                            "equations embedded as objects of an old equation editor were skipped",
                         );
                     }
                 }

@@ -39,7 +39,7 @@ pub(super) fn parse(package: Package<'_>, main: &str, xml: &str) -> Result<Docum
     };
     let root = tree::read_each(xml, "body", &mut each)?;
     if root.find("body").is_none() {
-        return Err(damaged("it has no text body"));
+        return Err(damaged("it has no document body"));
     }
     reader.end(&mut body);
     let mut writer = Writer::default();
@@ -118,7 +118,7 @@ impl<'a> Reader<'a> {
         }
         let comments = part(&mut package, "comments");
         if comments.is_some_and(|c| c.elements().next().is_some()) {
-            warnings.push("comments were left out".to_owned());
+            warnings.push("comments were skipped".to_owned());
         }
         Self {
             styles: styles.as_ref().map(Styles::read).unwrap_or_default(),

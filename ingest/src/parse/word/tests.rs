@@ -273,10 +273,7 @@ fn hidden_text_and_comments_are_told_in_warnings() {
     assert_eq!(document.text, "secret");
     assert_eq!(
         document.warnings,
-        [
-            "comments were left out",
-            "hidden text was read like other text"
-        ]
+        ["comments were skipped", "hidden text is included"]
     );
 }
 

@@ -129,9 +129,9 @@ pub(super) async fn set_history(
     Body(body): Body<HistoryRequest>,
 ) -> Result<StatusCode, Problem> {
     defaults::get(&service.app, &caller, &dataset).await?;
-    let remember = body.remember.ok_or_else(|| {
-        Error::invalid("remember_missing", "say whether to remember: true or false")
-    })?;
+    let remember = body
+        .remember
+        .ok_or_else(|| Error::invalid("remember_missing", "set remember to true or false"))?;
     history::remember(&service.app, &caller, &dataset, remember).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -199,7 +199,7 @@ pub(super) async fn feedback(
     Body(body): Body<FeedbackRequest>,
 ) -> Result<StatusCode, Problem> {
     let ((Some(target), None) | (None, Some(target))) = (body.chunk_id, body.document_id) else {
-        return Err(Error::invalid("target_missing", "give either chunkId or documentId").into());
+        return Err(Error::invalid("target_missing", "send either chunkId or documentId").into());
     };
     let query = NewQuery {
         text: body.query,

@@ -271,7 +271,7 @@ pub(super) async fn import(
         (None, Some(topics), Some(qrels)) => sets::from_trec(topics, qrels)?,
         _ => {
             return Err(
-                Error::invalid("import_invalid", "give either csv, or topics and qrels").into(),
+                Error::invalid("import_invalid", "send either csv, or topics and qrels").into(),
             );
         }
     };

@@ -52,7 +52,7 @@ pub enum Operation {
 pub(super) fn named(given: &[Aggregate], group_by: &[String]) -> Result<Vec<Aggregate>> {
     if given.len() > AGGREGATES {
         return Err(invalid(format!(
-            "there are more than {AGGREGATES} aggregates"
+            "a query may have at most {AGGREGATES} aggregates"
         )));
     }
     let mut named: Vec<Aggregate> = Vec::with_capacity(given.len());
@@ -61,13 +61,13 @@ pub(super) fn named(given: &[Aggregate], group_by: &[String]) -> Result<Vec<Aggr
         let op = op.as_str().unwrap_or_default();
         let own = match &aggregate.field {
             None if aggregate.op == Operation::Count => op.to_owned(),
-            None => return Err(invalid(format!("{op} needs a field"))),
+            None => return Err(invalid(format!("{op} requires a field"))),
             Some(field) => format!("{op}_{field}"),
         };
         let name = aggregate.name.clone().unwrap_or(own);
         if group_by.contains(&name) || named.iter().any(|a| a.name.as_ref() == Some(&name)) {
             return Err(invalid(format!(
-                "{name} is there twice; give one of them another name with \"as\""
+                "{name} occurs twice; rename one of them with \"as\""
             )));
         }
         named.push(Aggregate {
@@ -198,7 +198,7 @@ impl Groups {
         let key = serde_json::to_string(&values)?;
         if key.len() > VALUE * group_by.len().max(1) {
             return Err(invalid(format!(
-                "values of groupBy have at most {VALUE} bytes each"
+                "values of groupBy may have at most {VALUE} bytes each"
             )));
         }
         let group = self.found.entry(key).or_default();
@@ -232,7 +232,7 @@ impl Groups {
             return Err(Error::invalid(
                 "too_many_groups",
                 format!(
-                    "there are more than {GROUPS} groups; use a filter, or fewer fields in groupBy"
+                    "there are more than {GROUPS} groups; use a filter or fewer fields in groupBy"
                 ),
             ));
         }

@@ -67,7 +67,7 @@ impl<R: Read> Read for Metered<R> {
 
 fn too_large() -> Error {
     invalid(format!(
-        "a row has at most {ROW} bytes; what follows was not read"
+        "a row may have at most {ROW} bytes; the rest was not read"
     ))
 }
 
@@ -94,7 +94,7 @@ fn object(value: Value) -> Result<Map<String, Value>> {
         | Value::Number(_)
         | Value::String(_)
         | Value::Array(_)) => Err(invalid(format!(
-            "a row is an object with fields, not {}",
+            "a row must be an object with fields, not {}",
             cut(&other.to_string())
         ))),
     }
@@ -155,7 +155,7 @@ fn array(reader: &mut impl BufRead, take: &mut Take<'_>) -> Result<()> {
         (None, Err(_)) if meter.get() > ROOM => take(Err(too_large())),
         (None, Err(error)) if error.is_io() => Err(std::io::Error::from(error).into()),
         (None, Err(error)) => take(Err(invalid(format!(
-            "the body is no JSON array of rows: {error}"
+            "the body must be a JSON array of rows: {error}"
         )))),
     }
 }
@@ -172,7 +172,7 @@ fn lines(reader: &mut impl BufRead, take: &mut Take<'_>) -> Result<()> {
         }
         if read as u64 == longest && !line.ends_with(b"\n") {
             skip_line(reader)?;
-            take(Err(invalid(format!("a row has at most {ROW} bytes"))))?;
+            take(Err(invalid(format!("a row may have at most {ROW} bytes"))))?;
             continue;
         }
         let text = line.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&line);
@@ -180,7 +180,7 @@ fn lines(reader: &mut impl BufRead, take: &mut Take<'_>) -> Result<()> {
             continue;
         }
         let row = serde_json::from_slice::<Value>(text)
-            .map_err(|e| invalid(format!("the line is no JSON: {e}")))
+            .map_err(|e| invalid(format!("the line is not valid JSON: {e}")))
             .and_then(object);
         take(row)?;
     }
@@ -243,13 +243,13 @@ fn table<R: BufRead>(reader: &mut R, delimiter: Option<u8>) -> Result<(Table<'_,
         .find(|(at, name)| !name.is_empty() && names[..*at].contains(name));
     if unnamed || names.len() > 10_000 {
         return Err(invalid(
-            "a CSV body begins with a line of names, at most 10000",
+            "a CSV body must start with a header line of at most 10000 names",
         ));
     }
     match twice {
-        Some((_, name)) => Err(invalid(format!("the column {name} is there twice"))),
+        Some((_, name)) => Err(invalid(format!("the column {name} occurs twice"))),
         None if names.iter().any(|n| n.chars().count() > NAME) => Err(invalid(format!(
-            "names of columns have at most {NAME} characters"
+            "column names may have at most {NAME} characters"
         ))),
         None => Ok(((table, meter), names)),
     }
@@ -265,7 +265,7 @@ fn wrong(error: &csv::Error) -> Error {
     if let csv::ErrorKind::Utf8 { err, .. } = error.kind() {
         return invalid(format!("the text is not UTF-8: {err}"));
     }
-    invalid(format!("the body is no CSV: {error}"))
+    invalid(format!("the body is not valid CSV: {error}"))
 }
 
 fn csv(
@@ -307,7 +307,7 @@ fn row(
     let mut row = Map::with_capacity(names.len());
     if record.len() != names.len() {
         return Err(invalid(format!(
-            "the line has {} values, and there are {} names",
+            "the line has {} values, but the header has {} names",
             record.len(),
             names.len()
         )));
@@ -316,7 +316,7 @@ fn row(
         if !name.is_empty() && !text.is_empty() {
             let value = value(*kind, text).ok_or_else(|| {
                 invalid(format!(
-                    "the column {name} must be {}, and is {}",
+                    "the column {name} must be {}, but is {}",
                     kind.name(),
                     cut(text)
                 ))

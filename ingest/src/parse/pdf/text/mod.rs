@@ -162,7 +162,7 @@ fn warnings(undecoded: &BTreeSet<String>, untold: &BTreeMap<String, usize>) -> V
     if !undecoded.is_empty() {
         let names: Vec<&str> = undecoded.iter().map(String::as_str).collect();
         warnings.push(format!(
-            "parts of the file could not be unpacked ({})",
+            "parts of the file could not be decompressed ({})",
             names.join(", ")
         ));
     }
@@ -170,7 +170,7 @@ fn warnings(undecoded: &BTreeSet<String>, untold: &BTreeMap<String, usize>) -> V
     if lost > 20 {
         let names: Vec<&str> = untold.keys().take(5).map(String::as_str).collect();
         warnings.push(format!(
-            "{lost} characters were left out, because their fonts do not tell what they are ({})",
+            "{lost} characters were skipped because their fonts do not map them to Unicode ({})",
             names.join(", ")
         ));
     }

@@ -43,25 +43,25 @@ impl Found {
         match self.lost.len() {
             0 => {}
             1 => output.warn(format!(
-                "a cell of the sheet {name} points at a text that the file does not have: {named}"
+                "a cell of the sheet {name} refers to a missing shared string: {named}"
             )),
             lost => output.warn(format!(
-                "{lost} cells of the sheet {name} point at texts that the file does not have: {named}"
+                "{lost} cells of the sheet {name} refer to missing shared strings: {named}"
             )),
         }
         let remedy = "open and save the file in a spreadsheet program to calculate";
         match self.formulas {
             0 => {}
             1 => output.warn(format!(
-                "a formula of the sheet {name} has no value; {remedy} it"
+                "a formula in the sheet {name} has no value; {remedy} it"
             )),
             formulas => output.warn(format!(
-                "{formulas} formulas of the sheet {name} have no value; {remedy} them"
+                "{formulas} formulas in the sheet {name} have no value; {remedy} them"
             )),
         }
         if let Some(cause) = &self.failure {
             output.warn(format!(
-                "the sheet {name} could be read only in part: {cause}"
+                "the sheet {name} could only be read partly: {cause}"
             ));
         }
     }
@@ -97,7 +97,7 @@ pub(super) fn read(
 ) -> Found {
     let mut found = Found::default();
     let Some(mut reader) = package.stream(path) else {
-        found.failure = Some("it cannot be unpacked".to_owned());
+        found.failure = Some("it cannot be decompressed".to_owned());
         return found;
     };
     let mut buffer = Vec::new();

@@ -65,7 +65,8 @@ pub(super) fn read(package: &mut Package<'_>, path: Option<&str>, output: &mut O
                     strings.ends.push(strings.text.len());
                     if strings.text.len() > MAX_TEXT {
                         output.warn(
-                            "the workbook has too many texts; the last were left out".to_owned(),
+                            "the workbook has too many shared strings; the last ones were skipped"
+                                .to_owned(),
                         );
                         break;
                     }
@@ -75,7 +76,9 @@ pub(super) fn read(package: &mut Package<'_>, path: Option<&str>, output: &mut O
             Ok(Event::Eof) => break,
             Ok(_) => {}
             Err(e) => {
-                output.warn(format!("some texts of the workbook could not be read: {e}"));
+                output.warn(format!(
+                    "some shared strings of the workbook could not be read: {e}"
+                ));
                 break;
             }
         }

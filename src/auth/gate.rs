@@ -1,0 +1,104 @@
+//! The gate: authenticates presented secrets, and limits the request rate of each.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use governor::clock::{Clock as _, DefaultClock};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use moka::sync::Cache;
+use subtle::ConstantTimeEq;
+
+use super::Caller;
+use super::credentials::{self, Credential, Kind, hash};
+use crate::clock::Clock;
+use crate::db::{Db, args};
+use crate::error::{Detail, Error, Result};
+
+/// Authenticates keys and agent tokens, with a rate limiter per credential. The row is read on every request, so a revocation is effective at once.
+#[derive(Debug, Clone)]
+pub struct Gate {
+    limiters: Cache<(String, u32), Arc<DefaultDirectRateLimiter>>,
+    default_rate: i64,
+}
+
+impl Gate {
+    /// Creates a gate with the configured default rate; 0 means no limit.
+    #[must_use]
+    pub fn new(default_rate: i64) -> Self {
+        let limiters = Cache::builder()
+            .max_capacity(100_000)
+            .time_to_idle(Duration::from_secs(600))
+            .build();
+        Self {
+            limiters,
+            default_rate,
+        }
+    }
+
+    /// Returns the caller of a key or an agent token.
+    ///
+    /// # Errors
+    /// `key_invalid` for unknown, expired and revoked secrets alike; `rate_limited`.
+    pub async fn authenticate(&self, db: &Db, clock: &Clock, secret: &str) -> Result<Caller> {
+        let credential = credentials::by_secret(db, secret)
+            .await?
+            .filter(|c| matches!(c.kind, Kind::Key | Kind::AgentToken))
+            .ok_or_else(refused)?;
+        // The look-up compares hashes, of which a caller cannot choose a prefix; this comparison is in constant time.
+        if !bool::from(credential.hash.as_bytes().ct_eq(hash(secret).as_bytes())) {
+            return Err(refused());
+        }
+        self.admit(db, clock, credential).await
+    }
+
+    /// Returns the caller of a credential that has been authenticated.
+    pub(super) async fn admit(
+        &self,
+        db: &Db,
+        clock: &Clock,
+        credential: Credential,
+    ) -> Result<Caller> {
+        let now = clock.now();
+        if !credential.is_valid(now) {
+            return Err(refused());
+        }
+        self.count(&credential.id, credential.rate_per_minute)?;
+        if let Some(maker) = &credential.rate_of {
+            self.count(maker, credential.rate_of_maker)?;
+        }
+        let minute_ago = now.minus(Duration::from_secs(60));
+        if credential.last_used_on.is_none_or(|at| at < minute_ago) {
+            db.execute(
+                "UPDATE credentials SET last_used_on = $1 WHERE tenant_id = $2 AND id = $3",
+                args![now, &credential.tenant_id, &credential.id],
+            )
+            .await?;
+        }
+        credential.into_caller()
+    }
+
+    /// Counts a request of a credential.
+    pub(super) fn count(&self, id: &str, rate_per_minute: Option<i64>) -> Result<()> {
+        let rate = rate_per_minute.unwrap_or(self.default_rate);
+        let Some(rate) = u32::try_from(rate).ok().and_then(NonZeroU32::new) else {
+            return Ok(());
+        };
+        let limiter = self.limiters.get_with((id.to_owned(), rate.get()), || {
+            Arc::new(RateLimiter::direct(Quota::per_minute(rate)))
+        });
+        limiter.check().map_err(|refused| {
+            Error::rate_limited(format!(
+                "this key may make {rate} requests per minute; slow down"
+            ))
+            .with_detail(Detail::RetryAfter(
+                refused.wait_time_from(DefaultClock::default().now()),
+            ))
+        })
+    }
+}
+
+/// Returns the answer to a secret that is not valid, whatever the reason.
+pub(super) fn refused() -> Error {
+    Error::unauthorized("key_invalid", "the API key is not valid")
+}

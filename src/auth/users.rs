@@ -1,0 +1,300 @@
+//! The people of a tenant: users and their memberships. The first one, the owner, exists from the beginning.
+
+use super::caller::{Caller, Principal};
+use super::role::{Role, Status};
+use super::{Scope, credentials, modules};
+use crate::clock::{Clock, Time};
+use crate::db::{Db, Tx, args};
+use crate::error::{Error, Result};
+
+/// A person, as a member of a tenant.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct User {
+    pub id: String,
+    pub name: String,
+    pub email: Option<String>,
+    pub role: Role,
+    pub status: Status,
+    pub created_on: Time,
+}
+
+impl User {
+    /// Returns whether the member may act.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.status == Status::Active
+    }
+}
+
+/// A person to add or to invite.
+#[derive(Debug, Clone)]
+pub struct NewUser {
+    pub name: String,
+    pub email: Option<String>,
+    pub role: Role,
+}
+
+/// Maximum length of a name and a mail address, in characters.
+const LONGEST: usize = 200;
+/// Maximum number of people in a tenant.
+const MOST: usize = 1000;
+
+impl NewUser {
+    /// Trims and checks name and address.
+    ///
+    /// # Errors
+    /// `user_invalid`.
+    pub(super) fn checked(&self) -> Result<Self> {
+        let name = self.name.trim();
+        let email = self.email.as_deref().map(str::trim);
+        let email = email.filter(|e| !e.is_empty());
+        let fits = |text: &str| {
+            (1..=LONGEST).contains(&text.chars().count()) && !text.chars().any(char::is_control)
+        };
+        let is_address = |e: &str| {
+            fits(e)
+                && e.split_once('@').is_some_and(|(local, domain)| {
+                    !local.is_empty() && !domain.is_empty() && !domain.contains('@')
+                })
+        };
+        if !fits(name) || !email.is_none_or(is_address) {
+            return Err(Error::invalid(
+                "user_invalid",
+                format!(
+                    "name must have 1 to {LONGEST} characters, and email must be an email address"
+                ),
+            ));
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            email: email.map(str::to_owned),
+            role: self.role,
+        })
+    }
+}
+
+/// Lists the people of the caller's tenant, oldest first.
+///
+/// # Errors
+/// `scope_missing`.
+pub async fn list(db: &Db, clock: &Clock, caller: &Caller) -> Result<Vec<User>> {
+    caller.need_unconfined(Scope::UsersRead)?;
+    let all = async || {
+        db.all::<User>(
+            "SELECT user_id AS id, name, email, role, status, created_on FROM memberships WHERE tenant_id = $1 ORDER BY user_id",
+            args![caller.tenant()],
+        )
+        .await
+    };
+    let users = all().await?;
+    if !users.is_empty() {
+        return Ok(users);
+    }
+    let owner = NewUser {
+        name: "Owner".to_owned(),
+        email: None,
+        role: Role::Owner,
+    };
+    let mut tx = db.begin().await?;
+    match join(&mut tx, clock, caller.tenant(), &owner, None).await {
+        Ok(_) => tx.commit().await?,
+        // Another request has just added it.
+        Err(error) if error.code() == "user_exists" => drop(tx),
+        Err(error) => return Err(error),
+    }
+    all().await
+}
+
+/// Adds a person as a member, who signs in with a link. Requires the right to manage keys, and all rights of the role.
+///
+/// # Errors
+/// `scope_missing`, `user_invalid`, `user_exists`, `too_many_users`.
+pub async fn add(db: &Db, clock: &Clock, caller: &Caller, new: &NewUser) -> Result<User> {
+    may_grant(caller, new.role)?;
+    let new = new.checked()?;
+    refuse_beyond_limit(db, clock, caller).await?;
+    let mut tx = db.begin().await?;
+    let user = join(&mut tx, clock, caller.tenant(), &new, None).await?;
+    tx.commit().await?;
+    Ok(user)
+}
+
+/// Demands the right to make somebody a member with a role.
+pub(super) fn may_grant(caller: &Caller, role: Role) -> Result<()> {
+    caller.need_unconfined(Scope::KeysManage)?;
+    caller.need_all(&role.scopes())
+}
+
+/// Refuses another person in a full tenant. The owner counts; listing creates its row when missing.
+pub(super) async fn refuse_beyond_limit(db: &Db, clock: &Clock, caller: &Caller) -> Result<()> {
+    let people = list(db, clock, &Caller::local(caller.tenant())).await?;
+    if people.len() >= MOST {
+        return Err(Error::conflict(
+            "too_many_users",
+            format!("the limit of {MOST} people is reached"),
+        ));
+    }
+    Ok(())
+}
+
+/// Makes a person a member: a new one, or the one with an id.
+///
+/// # Errors
+/// `user_exists` when the tenant has a member with the name, or the person is a member already.
+pub(super) async fn join(
+    tx: &mut Tx,
+    clock: &Clock,
+    tenant_id: &str,
+    new: &NewUser,
+    person: Option<String>,
+) -> Result<User> {
+    let now = clock.now();
+    let id = match person {
+        Some(id) => id,
+        None => {
+            let id = clock.id();
+            tx.execute(
+                "INSERT INTO users (id, created_on) VALUES ($1, $2)",
+                args![&id, now],
+            )
+            .await?;
+            id
+        }
+    };
+    let user = User {
+        id,
+        name: new.name.clone(),
+        email: new.email.clone(),
+        role: new.role,
+        status: Status::Active,
+        created_on: now,
+    };
+    let added = tx
+        .execute(
+            "INSERT INTO memberships (tenant_id, user_id, name, email, role, status, created_on) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
+            args![tenant_id, &user.id, &user.name, &user.email, user.role, user.status, now],
+        )
+        .await?;
+    if added == 0 {
+        return Err(exists());
+    }
+    Ok(user)
+}
+
+fn exists() -> Error {
+    Error::conflict("user_exists", "a person with this name already exists")
+}
+
+/// Returns a member whose rights the caller has, too.
+///
+/// # Errors
+/// `scope_missing`, `user_not_found`.
+pub(super) async fn manageable(db: &Db, caller: &Caller, id: &str) -> Result<User> {
+    caller.need_unconfined(Scope::KeysManage)?;
+    let user: Option<User> = db
+        .optional(
+            "SELECT user_id AS id, name, email, role, status, created_on FROM memberships WHERE user_id = $1 AND tenant_id = $2",
+            args![id, caller.tenant()],
+        )
+        .await?;
+    let user = user.ok_or_else(|| Error::not_found("user_not_found", "person not found"))?;
+    caller.need_all(&user.role.scopes())?;
+    Ok(user)
+}
+
+/// Changes of a member.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct UserChange {
+    pub role: Option<Role>,
+    pub status: Option<Status>,
+}
+
+/// Changes the role or the status of a member, effective from the next request on. Requires all rights of the old and the new role.
+///
+/// # Errors
+/// `scope_missing`, `user_not_found`, `user_is_owner` for the last active owner.
+pub async fn update(db: &Db, caller: &Caller, id: &str, change: UserChange) -> Result<User> {
+    let mut user = manageable(db, caller, id).await?;
+    user.role = change.role.unwrap_or(user.role);
+    user.status = change.status.unwrap_or(user.status);
+    may_grant(caller, user.role)?;
+    let mut tx = db.begin().await?;
+    lock(&mut tx, caller.tenant()).await?;
+    tx.execute(
+        "UPDATE memberships SET role = $1, status = $2 WHERE user_id = $3 AND tenant_id = $4",
+        args![user.role, user.status, id, caller.tenant()],
+    )
+    .await?;
+    need_owner(&mut tx, caller.tenant()).await?;
+    tx.commit().await?;
+    Ok(user)
+}
+
+/// Removes a member; its sessions end, and its keys are revoked. Requires the right to manage keys, and all rights of the member.
+///
+/// # Errors
+/// `scope_missing`, `user_not_found`, `user_is_owner` for the last active owner.
+pub async fn remove(db: &Db, clock: &Clock, caller: &Caller, id: &str) -> Result<()> {
+    // Creates the owner when it is missing.
+    list(db, clock, &Caller::local(caller.tenant())).await?;
+    let user = manageable(db, caller, id).await?;
+    let mut tx = db.begin().await?;
+    lock(&mut tx, caller.tenant()).await?;
+    tx.execute(
+        "DELETE FROM memberships WHERE user_id = $1 AND tenant_id = $2",
+        args![&user.id, caller.tenant()],
+    )
+    .await?;
+    need_owner(&mut tx, caller.tenant()).await?;
+    credentials::end_for_user(&mut tx, caller.tenant(), &user.id, clock.now()).await?;
+    tx.commit().await
+}
+
+/// Locks the people of a tenant, so that of two concurrent changes the second sees the first.
+async fn lock(tx: &mut Tx, tenant_id: &str) -> Result<()> {
+    tx.execute(
+        "UPDATE tenants SET modules_off = modules_off WHERE id = $1",
+        args![tenant_id],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Refuses a change that leaves no active owner.
+async fn need_owner(tx: &mut Tx, tenant_id: &str) -> Result<()> {
+    let owner: Option<(String,)> = tx
+        .optional(
+            "SELECT user_id FROM memberships WHERE tenant_id = $1 AND role = 'owner' AND status = 'active' LIMIT 1",
+            args![tenant_id],
+        )
+        .await?;
+    match owner {
+        Some(_) => Ok(()),
+        None => Err(Error::conflict(
+            "user_is_owner",
+            "this is the last active owner; make somebody else an owner first",
+        )),
+    }
+}
+
+/// Returns the caller for work on behalf of an active member that continues without its requests.
+pub(super) async fn caller(db: &Db, tenant_id: &str, id: &str) -> Result<Option<Caller>> {
+    let found: Option<(Role, String)> = db
+        .optional(
+            "SELECT m.role, t.modules_off FROM memberships m JOIN tenants t ON t.id = m.tenant_id WHERE m.user_id = $1 AND m.tenant_id = $2 AND m.status = 'active'",
+            args![id, tenant_id],
+        )
+        .await?;
+    Ok(found.map(|(role, modules_off)| Caller {
+        tenant_id: tenant_id.to_owned(),
+        principal: Principal::User {
+            id: id.to_owned(),
+            role,
+        },
+        credential_id: None,
+        scopes: role.scopes(),
+        dataset_ids: None,
+        modules_off: modules::areas(&modules_off),
+        session: None,
+    }))
+}
