@@ -2,6 +2,7 @@
 //! it; reports, metrics, exports and queries ask it, in the language of the rows of folders. There is no SQL to write, so there is no way to another tenant or to
 //! what the service keeps for itself; whoever asks needs the right to read the source.
 
+mod definitions;
 pub mod export;
 mod parquet;
 
@@ -26,128 +27,12 @@ use crate::error::{Error, Result};
 use crate::jobs::Task;
 use crate::records::Request;
 use crate::records::body::{Body, invalid, text};
-use crate::records::kind::{DESCRIPTION, Field, FieldType, LINE, Lifecycle, NAME};
+use crate::records::kind::FieldType;
 use crate::records::plan::{Change, Plan};
 use crate::records::{self, Kind, Record, store, write};
 use crate::support::{MESSAGE, QUEUE, TICKET};
 use crate::work::{ACTIVITY, TASK};
-
-const DRAFTED: Lifecycle = Lifecycle::free(&["draft", "active", "archived"]);
-const FORMAT: Field =
-    Field::new("format", FieldType::OneOf(&["csv", "jsonl", "parquet"])).required();
-static DATASETS: [&Kind; 1] = [&DATASET];
-static REPORTS: [&Kind; 1] = [&REPORT];
-const OF_DATASET: Field = Field::new("dataset_id", FieldType::Link(&DATASETS)).filter();
-const OF_REPORT: Field = Field::new("report_id", FieldType::Link(&REPORTS)).filter();
-
-/// A dashboard.
-pub static DASHBOARD: Kind = Kind::new(
-    "bi_dashboard",
-    "dash",
-    Area::Bi,
-    &[NAME, DESCRIPTION, Field::new("layout", FieldType::Object)],
-)
-.titled("name")
-.lifecycle(DRAFTED);
-
-/// A source with a question that narrows it.
-pub static DATASET: Kind = Kind::new(
-    "bi_dataset",
-    "bids",
-    Area::Bi,
-    &[
-        NAME,
-        DESCRIPTION,
-        Field::new(
-            "kind",
-            FieldType::OneOf(&["mock", "table", "view", "semantic"]),
-        )
-        .required()
-        .filter(),
-        Field::new("source", LINE),
-        Field::new("query", FieldType::Object),
-        Field::new("rows", FieldType::List(1000)),
-    ],
-)
-.titled("name")
-.lifecycle(DRAFTED)
-.hook(|change| Box::pin(complete(change)));
-
-/// A dataset with a question.
-pub static REPORT: Kind = Kind::new(
-    "bi_report",
-    "rep",
-    Area::Bi,
-    &[
-        NAME,
-        DESCRIPTION,
-        Field::new("dashboard_id", FieldType::Link(&[&DASHBOARD])).filter(),
-        OF_DATASET.required(),
-        Field::new("query", FieldType::Object),
-        Field::new("chart", FieldType::Object),
-    ],
-)
-.titled("name")
-.lifecycle(DRAFTED)
-.hook(|change| Box::pin(complete(change)));
-
-/// An aggregate over a dataset.
-pub static METRIC: Kind = Kind::new(
-    "bi_metric",
-    "metric",
-    Area::Bi,
-    &[
-        NAME,
-        DESCRIPTION,
-        OF_DATASET.required(),
-        Field::new("aggregate", FieldType::Object).required(),
-        Field::new("filter", FieldType::Object),
-        Field::new("unit", FieldType::Line(50)),
-    ],
-)
-.titled("name")
-.lifecycle(DRAFTED)
-.hook(|change| Box::pin(complete(change)));
-
-/// A file with the rows of a question.
-pub static EXPORT: Kind = Kind::new(
-    "bi_export",
-    "export",
-    Area::Bi,
-    &[
-        Field::new("name", LINE),
-        OF_DATASET,
-        OF_REPORT,
-        FORMAT,
-        Field::new("query", FieldType::Object),
-    ],
-)
-.titled("name")
-.lifecycle(Lifecycle::free(&[
-    "pending",
-    "completed",
-    "failed",
-    "archived",
-]))
-.hook(|change| Box::pin(complete(change)));
-
-/// An export by schedule.
-pub static ARTIFACT: Kind = Kind::new(
-    "bi_artifact",
-    "sched",
-    Area::Bi,
-    &[
-        NAME,
-        OF_DATASET,
-        OF_REPORT,
-        FORMAT,
-        Field::new("cron", FieldType::Line(100)).required(),
-        Field::new("query", FieldType::Object),
-    ],
-)
-.titled("name")
-.lifecycle(Lifecycle::free(&["active", "paused", "archived"]))
-.hook(|change| Box::pin(complete(change)));
+pub use definitions::{ARTIFACT, DASHBOARD, DATASET, EXPORT, METRIC, REPORT};
 
 /// What can be asked, by the name under which callers know it.
 static SOURCES: [(&str, &Kind); 19] = [

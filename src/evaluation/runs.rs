@@ -1,5 +1,7 @@
 //! Runs: one configuration evaluated over a query set, with the measures of every query; and the comparison of two runs.
 
+mod comparison;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,7 +10,7 @@ use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 
 use super::sets::{self, Labels, Query};
-use super::statistics::{self, Interval, Outcome, Reliability};
+use super::statistics::{self};
 use super::tune::{self, Apply};
 use crate::app::App;
 use crate::auth::{Caller, Scope};
@@ -19,11 +21,15 @@ use crate::jobs::{self, EnqueueOptions, Task};
 use crate::kb::{datasets, generations};
 use crate::search::measure::{self, Judgements, Measures};
 use crate::search::{self, Answer, Defaults, Request, Settings};
+pub(super) use comparison::calibration;
+pub use comparison::{Calibration, Compared, Difference, calibrate, compare};
 
 /// Hits per query over which measures are computed.
 const DEPTH: usize = 100;
+
 /// Concurrent queries.
 const AT_ONCE: usize = 4;
+
 /// Interval at which a run is polled while a caller waits for it.
 const POLL: Duration = Duration::from_millis(50);
 
@@ -456,144 +462,4 @@ pub async fn get(app: &App, caller: &Caller, dataset_id: &str, id: &str) -> Resu
         .await?
         .filter(|run| run.dataset_id == dataset_id)
         .ok_or_else(missing)
-}
-
-/// Comparison of two runs over the same queries.
-#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Compared {
-    /// Number of queries in both runs.
-    pub queries: usize,
-    /// Mean difference of nDCG@10, other run minus this one, with its 95 % bootstrap interval: a gain is significant when the interval is above 0.
-    pub difference: Interval,
-    /// Queries with a higher nDCG@10 in the other run, largest difference first.
-    pub wins: Vec<Difference>,
-    /// Queries with a lower nDCG@10 in the other run, largest loss first.
-    pub losses: Vec<Difference>,
-    /// Number of queries with the same nDCG@10.
-    pub ties: usize,
-}
-
-/// A query whose nDCG@10 differs between two runs.
-#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Difference {
-    /// Id of the query.
-    pub query_id: String,
-    /// Text of the query.
-    pub text: String,
-    /// nDCG@10 in this run.
-    pub before: f64,
-    /// nDCG@10 in the other run.
-    pub after: f64,
-}
-
-/// Compares two runs query by query.
-///
-/// # Errors
-/// `run_not_found`; `runs_differ` when they have no query in common.
-pub async fn compare(
-    app: &App,
-    caller: &Caller,
-    dataset_id: &str,
-    one: &str,
-    other: &str,
-) -> Result<Compared> {
-    let one = get(app, caller, dataset_id, one).await?;
-    let other = get(app, caller, dataset_id, other).await?;
-    let before: Vec<Measured> = serde_json::from_str(&one.queries)?;
-    let after: Vec<Measured> = serde_json::from_str(&other.queries)?;
-    let after: HashMap<&str, &Measured> = after.iter().map(|m| (m.query_id.as_str(), m)).collect();
-    let mut pairs: Vec<Difference> = before
-        .iter()
-        .filter(|m| m.answerable)
-        .filter_map(|m| {
-            let other = after.get(m.query_id.as_str())?;
-            Some(Difference {
-                query_id: m.query_id.clone(),
-                text: m.text.clone(),
-                before: m.measures.ndcg_at_10,
-                after: other.measures.ndcg_at_10,
-            })
-        })
-        .collect();
-    if pairs.is_empty() {
-        return Err(Error::invalid(
-            "runs_differ",
-            "the runs have no answerable query in common",
-        ));
-    }
-    let gain = |d: &Difference| d.after - d.before;
-    let difference = statistics::interval(&pairs.iter().map(gain).collect::<Vec<_>>());
-    let queries = pairs.len();
-    pairs.sort_by(|a, b| gain(b).total_cmp(&gain(a)));
-    let wins: Vec<Difference> = pairs.iter().filter(|d| gain(d) > 0.0).cloned().collect();
-    let losses: Vec<Difference> = pairs
-        .iter()
-        .rev()
-        .filter(|d| gain(d) < 0.0)
-        .cloned()
-        .collect();
-    Ok(Compared {
-        queries,
-        difference,
-        ties: queries - wins.len() - losses.len(),
-        wins,
-        losses,
-    })
-}
-
-/// Calibration of scores against relevance.
-#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Calibration {
-    /// Share of relevant top hits by score.
-    pub reliability: Vec<Reliability>,
-    /// Score of the top hit from which an answer should count as confident; absent when all queries are answered, or none.
-    pub confident_from: Option<f64>,
-    /// Accuracy of this threshold: share of queries that it classifies correctly.
-    pub accuracy: Option<f64>,
-    /// A `minScore` that 99 of 100 relevant top hits reach.
-    pub min_score: Option<f64>,
-}
-
-/// Calibrates the scores of a run.
-///
-/// # Errors
-/// `run_not_found`.
-pub async fn calibrate(
-    app: &App,
-    caller: &Caller,
-    dataset_id: &str,
-    id: &str,
-) -> Result<Calibration> {
-    let run = get(app, caller, dataset_id, id).await?;
-    let all: Vec<Measured> = serde_json::from_str(&run.queries)?;
-    Ok(calibration(&all))
-}
-
-pub(super) fn calibration(all: &[Measured]) -> Calibration {
-    let outcomes: Vec<Outcome> = all
-        .iter()
-        .map(|m| (m.best_score, m.best_is_answer))
-        .collect();
-    let confident_from = statistics::threshold(&outcomes);
-    let mut answers: Vec<f64> = outcomes
-        .iter()
-        .filter(|(_, answered)| *answered)
-        .map(|(score, _)| *score)
-        .collect();
-    answers.sort_by(f64::total_cmp);
-    Calibration {
-        reliability: statistics::reliability(&outcomes),
-        confident_from,
-        accuracy: confident_from.map(|threshold| {
-            let right = outcomes
-                .iter()
-                .filter(|(score, answered)| (*score >= threshold) == *answered)
-                .count();
-            right as f64 / outcomes.len() as f64
-        }),
-        min_score: answers.get(answers.len() / 100).copied(),
-    }
 }

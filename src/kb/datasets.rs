@@ -1,6 +1,9 @@
 //! Datasets: sets of documents with one embedding model, one chunking configuration and one keyword analysis.
 
-use std::collections::HashMap;
+mod activity;
+mod settings;
+
+use settings::{checked_delimiter, checked_name};
 
 use crate::app::App;
 use crate::auth::{Area, Caller, Scope};
@@ -10,6 +13,8 @@ use crate::error::{Error, Result};
 use crate::events::{self, Event};
 use crate::page::{Listing, Page};
 use crate::search::analysis;
+pub use activity::{Activity, activity};
+pub use settings::{CHUNK_OVERLAP, CHUNK_SIZE, ChunkSettings, DELIMITER};
 
 /// A dataset with its counts.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
@@ -83,65 +88,6 @@ impl Dataset {
     }
 }
 
-/// Chunking settings; absent fields use the default or stay unchanged.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ChunkSettings {
-    /// Maximum number of tokens of a chunk, 128 to 2048.
-    pub chunk_size: Option<i64>,
-    /// Tokens repeated from the previous chunk, 0 to 512 and less than the size.
-    pub chunk_overlap: Option<i64>,
-    /// `NAIVE`, `MARKDOWN` or `MANUAL`.
-    pub parse_type: Option<String>,
-    /// `NODE_NATIVE` or `DOCLING`.
-    pub parser_engine: Option<String>,
-}
-
-impl ChunkSettings {
-    /// Checks ranges, against the dataset's values where only one of two is set.
-    ///
-    /// # Errors
-    /// `chunk_size_out_of_range`, `chunk_overlap_out_of_range`, `parse_type_unknown`, `parser_engine_unknown`.
-    pub fn check(&self, size: i64, overlap: i64) -> Result<()> {
-        let (size, overlap) = (
-            self.chunk_size.unwrap_or(size),
-            self.chunk_overlap.unwrap_or(overlap),
-        );
-        if !(128..=2048).contains(&size) {
-            return Err(Error::invalid(
-                "chunk_size_out_of_range",
-                "chunkSize must be between 128 and 2048",
-            ));
-        }
-        if !(0..=512).contains(&overlap) || overlap >= size {
-            return Err(Error::invalid(
-                "chunk_overlap_out_of_range",
-                "chunkOverlap must be between 0 and 512 and less than chunkSize",
-            ));
-        }
-        if self
-            .parse_type
-            .as_deref()
-            .is_some_and(|t| !["NAIVE", "MARKDOWN", "MANUAL"].contains(&t))
-        {
-            return Err(Error::invalid(
-                "parse_type_unknown",
-                "parseType must be NAIVE, MARKDOWN or MANUAL",
-            ));
-        }
-        if self
-            .parser_engine
-            .as_deref()
-            .is_some_and(|t| !["NODE_NATIVE", "DOCLING"].contains(&t))
-        {
-            return Err(Error::invalid(
-                "parser_engine_unknown",
-                "parserEngine must be NODE_NATIVE or DOCLING",
-            ));
-        }
-        Ok(())
-    }
-}
-
 /// A dataset to create.
 #[derive(Debug, Clone, Default)]
 pub struct NewDataset {
@@ -169,13 +115,6 @@ pub struct DatasetPatch {
     /// Agent roles that may use the dataset.
     pub allowed_agent_roles: Option<Vec<String>>,
 }
-
-/// Default chunk size: the input length of the default model.
-pub const CHUNK_SIZE: i64 = 256;
-/// Default overlap.
-pub const CHUNK_OVERLAP: i64 = 32;
-/// Default delimiter of `MANUAL`.
-pub const DELIMITER: &str = "\n---\n";
 
 /// Creates a dataset for the configured embedding model.
 ///
@@ -404,43 +343,6 @@ pub async fn by_name(app: &App, caller: &Caller, name: &str) -> Result<Dataset> 
         .ok_or_else(|| Error::not_found("dataset_not_found", format!("dataset {name:?} not found")))
 }
 
-/// Activity in a dataset.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
-pub struct Activity {
-    pub dataset_id: String,
-    /// Total size of its files in bytes.
-    pub size_bytes: i64,
-    /// Number of files that could not be ingested.
-    pub files_failed: i64,
-    /// Time of the last change of one of its files.
-    pub changed_on: Time,
-}
-
-/// Returns the activity in datasets by id, without those that have no files. Scans every file.
-///
-/// # Errors
-/// Those of the database.
-pub async fn activity(
-    app: &App,
-    caller: &Caller,
-    datasets: &[Dataset],
-) -> Result<HashMap<String, Activity>> {
-    let ids: Vec<String> = datasets.iter().map(|d| d.id.clone()).collect();
-    let rows: Vec<Activity> = app
-        .db
-        .all_in(
-            "SELECT dataset_id, CAST(SUM(size_bytes) AS BIGINT) AS size_bytes, CAST(SUM(CASE WHEN status = 'error' THEN 1 ELSE 0 END) AS BIGINT) AS files_failed,
-             MAX(updated_on) AS changed_on FROM kb_documents WHERE tenant_id = $1 AND dataset_id IN ($LIST) GROUP BY dataset_id",
-            args![caller.tenant()],
-            &ids,
-        )
-        .await?;
-    Ok(rows
-        .into_iter()
-        .map(|a| (a.dataset_id.clone(), a))
-        .collect())
-}
-
 /// Lists the datasets that the caller may see, oldest first.
 ///
 /// # Errors
@@ -601,27 +503,6 @@ async fn first_generation(tx: &mut Tx, tenant_id: &str, dataset_id: &str) -> Res
     )
     .await?;
     Ok(())
-}
-
-fn checked_name(name: &str) -> Result<&str> {
-    let name = name.trim();
-    if name.is_empty() || name.chars().count() > 200 {
-        return Err(Error::invalid(
-            "name_missing",
-            "a dataset must have a name of at most 200 characters",
-        ));
-    }
-    Ok(name)
-}
-
-fn checked_delimiter(delimiter: &str) -> Result<&str> {
-    if delimiter.is_empty() || delimiter.len() > 200 {
-        return Err(Error::invalid(
-            "delimiter_invalid",
-            "delimiter must have 1 to 200 characters",
-        ));
-    }
-    Ok(delimiter)
 }
 
 #[cfg(test)]

@@ -1,116 +1,27 @@
 //! Manual edits of chunks: rewritten, hidden, added. An edit is bound to the text that it changed and is applied again whenever the document is
 //! ingested; when that text is gone, the edit is kept and listed as orphaned.
 
+mod place;
+mod stored;
+
 use cairn_models::Priority;
-use serde::{Deserialize, Serialize};
+use place::Place;
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::auth::{Caller, Scope};
-use crate::clock::Time;
+use crate::auth::Caller;
 use crate::db::{Tx, args};
 use crate::error::{Error, Result};
 use crate::events;
 use crate::kb::embeddings;
 use crate::kb::index_log::{self, Op};
 use crate::kb::{Chunk, builds, chunks, datasets, documents};
+pub(crate) use place::{start_at, trim};
+pub use stored::{Edit, anchor, list};
+pub(crate) use stored::{insert_row, of_document, of_document_in};
 
 /// Maximum length of manually written content, in bytes.
 pub const MAX_CONTENT: usize = 64 << 10;
-
-/// A manual edit of a chunk.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow, Serialize, Deserialize)]
-pub struct Edit {
-    pub id: String,
-    /// SHA-256 of the parsed content that was changed; `None` for an added chunk.
-    pub anchor_hash: Option<String>,
-    /// Index among several chunks with that content, from 0.
-    pub occurrence: i64,
-    /// Parsed content that was changed.
-    pub anchor_text: Option<String>,
-    /// Content in its place; `None` keeps the parsed one.
-    pub content: Option<String>,
-    /// Whether searches return the chunk.
-    pub enabled: bool,
-    /// For an added chunk: the ordinal after which it is inserted.
-    pub after_ordinal: Option<i64>,
-    /// Whether the changed text is gone from the document.
-    pub orphaned: bool,
-    pub updated_on: Time,
-}
-
-const OF_DOCUMENT: &str = "SELECT id, anchor_hash, occurrence, anchor_text, content, enabled, after_ordinal, orphaned, updated_on FROM kb_chunk_edits
-     WHERE tenant_id = $1 AND document_id = $2 ORDER BY updated_on, id";
-
-/// Returns the key by which parsed content is found again.
-#[must_use]
-pub fn anchor(content: &str) -> String {
-    embeddings::text_hash("", content)
-}
-
-/// Returns the edits of a document, oldest first.
-///
-/// # Errors
-/// Those of the database.
-pub(crate) async fn of_document(
-    app: &App,
-    tenant_id: &str,
-    document_id: &str,
-) -> Result<Vec<Edit>> {
-    app.db.all(OF_DOCUMENT, args![tenant_id, document_id]).await
-}
-
-/// Same as [`of_document`], inside a transaction.
-pub(crate) async fn of_document_in(
-    tx: &mut Tx,
-    tenant_id: &str,
-    document_id: &str,
-) -> Result<Vec<Edit>> {
-    tx.all(OF_DOCUMENT, args![tenant_id, document_id]).await
-}
-
-/// Inserts a row unchanged.
-pub(crate) async fn insert_row(
-    tx: &mut Tx,
-    tenant_id: &str,
-    document_id: &str,
-    edit: &Edit,
-) -> Result<()> {
-    tx.execute(
-        "INSERT INTO kb_chunk_edits (id, tenant_id, document_id, anchor_hash, occurrence, anchor_text, content, enabled, after_ordinal, orphaned, updated_on)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
-        args![
-            &edit.id,
-            tenant_id,
-            document_id,
-            &edit.anchor_hash,
-            edit.occurrence,
-            &edit.anchor_text,
-            &edit.content,
-            edit.enabled,
-            edit.after_ordinal,
-            edit.orphaned,
-            edit.updated_on
-        ],
-    )
-    .await?;
-    Ok(())
-}
-
-/// Lists the edits of a document that the caller may see, oldest first.
-///
-/// # Errors
-/// `document_not_found`.
-pub async fn list(
-    app: &App,
-    caller: &Caller,
-    dataset_id: &str,
-    document_id: &str,
-) -> Result<Vec<Edit>> {
-    caller.need(Scope::KbRead)?;
-    documents::get(app, caller, dataset_id, document_id).await?;
-    of_document(app, caller.tenant(), document_id).await
-}
 
 /// A partial change of a chunk; absent fields stay unchanged.
 #[derive(Debug, Clone, Default)]
@@ -168,93 +79,6 @@ pub async fn update(
         }
     }
     Err(too_often())
-}
-
-/// A chunk and its neighbours among the parsed chunks.
-#[derive(Debug, PartialEq)]
-struct Place {
-    chunk: Chunk,
-    previous: Option<Chunk>,
-    next: Option<Chunk>,
-}
-
-const PREVIOUS: &str = concat!(
-    "SELECT ",
-    chunks::columns!(""),
-    " FROM kb_chunks WHERE tenant_id = $1 AND document_id = $2 AND set_id = $3 AND ordinal < $4 AND origin <> 'added' ORDER BY ordinal DESC LIMIT 1"
-);
-const NEXT: &str = concat!(
-    "SELECT ",
-    chunks::columns!(""),
-    " FROM kb_chunks WHERE tenant_id = $1 AND document_id = $2 AND set_id = $3 AND ordinal > $4 AND origin <> 'added' ORDER BY ordinal LIMIT 1"
-);
-const THIS: &str = concat!(
-    "SELECT ",
-    chunks::columns!(""),
-    " FROM kb_chunks WHERE tenant_id = $1 AND id = $2"
-);
-
-impl Place {
-    async fn of(app: &App, caller: &Caller, dataset_id: &str, chunk_id: &str) -> Result<Self> {
-        let chunk = chunks::get(app, caller, dataset_id, chunk_id).await?;
-        let near = || {
-            args![
-                caller.tenant(),
-                &chunk.document_id,
-                &chunk.set_id,
-                chunk.ordinal
-            ]
-        };
-        Ok(Self {
-            previous: app.db.optional(PREVIOUS, near()).await?,
-            next: app.db.optional(NEXT, near()).await?,
-            chunk,
-        })
-    }
-
-    /// Returns whether the rows are unchanged, in a transaction that has locked the dataset.
-    async fn stands(&self, tx: &mut Tx, tenant_id: &str) -> Result<bool> {
-        let chunk = &self.chunk;
-        let near = || args![tenant_id, &chunk.document_id, &chunk.set_id, chunk.ordinal];
-        let now: Option<Chunk> = tx.optional(THIS, args![tenant_id, &chunk.id]).await?;
-        Ok(now.as_ref() == Some(chunk)
-            && tx.optional::<Chunk>(PREVIOUS, near()).await? == self.previous
-            && tx.optional::<Chunk>(NEXT, near()).await? == self.next)
-    }
-}
-
-/// Returns whether the next chunk must not repeat the file's text of this one in its overlap.
-fn is_withheld(chunk: &Chunk) -> bool {
-    chunk.origin != "added" && (!chunk.enabled || chunk.origin == "edited")
-}
-
-/// Removes the overlap of a parsed chunk with the previous one, when that is hidden or rewritten. Returns whether anything was removed; the chunk has
-/// to be measured again then.
-pub(crate) fn trim(chunk: &mut Chunk, previous: Option<&Chunk>) -> bool {
-    let is_shown = chunk.origin == "parsed" && chunk.enabled;
-    match previous.filter(|previous| is_shown && is_withheld(previous)) {
-        Some(previous) => start_at(chunk, previous.end_byte),
-        None => false,
-    }
-}
-
-/// Removes the overlap of a parsed chunk, which is its text before a byte offset. Returns whether there was any.
-pub(crate) fn start_at(chunk: &mut Chunk, byte: i64) -> bool {
-    let repeated = usize::try_from(byte - chunk.start_byte).unwrap_or(0);
-    let Some((overlap, own)) = chunk.content.split_at_checked(repeated) else {
-        return false;
-    };
-    if overlap.is_empty() || own.is_empty() {
-        return false;
-    }
-    let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-    chunk.start_byte = byte;
-    chunk.start_char += count(overlap.chars().count());
-    chunk.first_line = chunk
-        .first_line
-        .map(|line| line + count(overlap.matches('\n').count()));
-    chunk.content = own.to_owned();
-    true
 }
 
 /// Applies a change; `None` on a concurrent change of the same place.
@@ -372,6 +196,7 @@ pub async fn add(
 }
 
 const LAST: &str = "SELECT CAST(COALESCE(MAX(ordinal), -1) AS BIGINT) FROM kb_chunks WHERE tenant_id = $1 AND document_id = $2 AND set_id = $3";
+
 const AT: &str = concat!(
     "SELECT ",
     chunks::columns!(""),

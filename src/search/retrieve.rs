@@ -1,10 +1,13 @@
 //! Candidates of one dataset: both lists, the live ones that satisfy the conditions, and the exact scores that one of the lists lacks.
 
+mod documents;
+mod fields;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use cairn_models::Priority;
-use serde_json::{Value, json};
+use fields::matching;
 use uuid::Uuid;
 
 use super::alpha::{self, Weight};
@@ -17,114 +20,34 @@ use super::syntax::{self, Parsed};
 use super::vector::cluster::COLLECTION_MISSING;
 use super::vector::{Among, Scope as VectorScope, VectorIndex};
 use crate::app::App;
-use crate::clock::Time;
 use crate::db::args;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::kb::Dataset;
 use crate::kb::embeddings;
 use crate::kb::filter::Filter;
+pub use documents::DocumentRow;
+pub(super) use documents::{documents, of_location, with_location};
+pub(super) use fields::{fields_of, objects};
 
 /// Chunks with a raw score, best first.
 type Ranked = Vec<(Uuid, f32)>;
+
 /// Maximum number of candidates when post-filters drop many of them.
 const DEEPEST: usize = 20_000;
+
 /// Factor on the number of candidates when the hits per document are capped.
 const DOCUMENTS_WANTED: usize = 4;
+
 /// Parameters of feedback: chunks to learn from, words to add, and their weight relative to a word of the query (RM3: Abdul-Jaleel et al. 2004).
 const FEEDBACK_CHUNKS: usize = 5;
+
 const FEEDBACK_WORDS: usize = 8;
+
 const FEEDBACK_WEIGHT: f32 = 0.25;
+
 /// Weight of the mean of these chunks' vectors relative to the query's (Rocchio 1971).
 const FEEDBACK_VECTOR: f32 = 0.3;
-
-/// Fields of a document that a condition can refer to.
-#[derive(Debug, Clone, sqlx::FromRow)]
-pub struct DocumentRow {
-    pub id: String,
-    pub file_name: String,
-    pub title: Option<String>,
-    pub url: Option<String>,
-    pub published_at: Option<String>,
-    /// Metadata as JSON.
-    pub metadata: String,
-    pub source: String,
-    pub mime_type: String,
-    pub version: i64,
-    pub created_on: Time,
-    pub updated_on: Time,
-}
-
-/// The columns of [`DocumentRow`].
-macro_rules! document_columns {
-    () => {
-        "id, file_name, title, url, published_at, metadata, source, mime_type, version, created_on, updated_on"
-    };
-}
-
-/// Returns the searchable ones among the given documents, by id.
-///
-/// # Errors
-/// Those of the database.
-pub(super) async fn documents(
-    app: &App,
-    tenant_id: &str,
-    ids: HashSet<String>,
-) -> Result<HashMap<String, DocumentRow>> {
-    let ids: Vec<String> = ids.into_iter().collect();
-    let rows: Vec<DocumentRow> = app
-        .db
-        .all_in(
-            concat!(
-                "SELECT ",
-                document_columns!(),
-                " FROM kb_documents WHERE tenant_id = $1 AND enabled = TRUE AND id IN ($LIST)"
-            ),
-            args![tenant_id],
-            &ids,
-        )
-        .await?;
-    Ok(rows.into_iter().map(|d| (d.id.clone(), d)).collect())
-}
-
-impl DocumentRow {
-    /// Returns metadata and built-in fields as one object.
-    pub(super) fn object(&self) -> Result<Value> {
-        let mut object: Value = serde_json::from_str(&self.metadata)?;
-        let own = json!({
-            "$documentId": self.id, "$fileName": self.file_name, "$title": self.title, "$url": self.url, "$publishedAt": self.published_at,
-            "$source": self.source, "$mimeType": self.mime_type, "$createdOn": self.created_on.rfc3339(), "$updatedOn": self.updated_on.rfc3339(),
-        });
-        if let (Value::Object(object), Value::Object(own)) = (&mut object, own) {
-            object.extend(own);
-        }
-        Ok(object)
-    }
-}
-
-/// Returns the value of a field that belongs to the chunk.
-pub(super) fn of_location(field: &str, place: &ChunkLocation) -> Option<Value> {
-    match field {
-        "$heading" => {
-            let headings: Vec<String> =
-                serde_json::from_str(&place.heading_path).unwrap_or_default();
-            Some(Value::from(headings.join(" > ")))
-        }
-        "$page" => Some(Value::from(place.page)),
-        _ => None,
-    }
-}
-
-/// Returns the object of a document with the fields of a chunk added.
-pub(super) fn with_location(document: &Value, place: &ChunkLocation) -> Value {
-    let mut object = document.clone();
-    if let Value::Object(object) = &mut object {
-        for field in ["$heading", "$page"] {
-            object.extend(of_location(field, place).map(|value| (field.to_owned(), value)));
-        }
-    }
-    object
-}
 
 /// One dataset, prepared for a search.
 pub(super) struct Source {
@@ -637,129 +560,4 @@ fn combined(filter: Option<Filter>, parsed: &Parsed) -> Option<Filter> {
         0 | 1 => and.pop(),
         _ => Some(Filter::And { and }),
     }
-}
-
-/// A document with its number of chunks.
-#[derive(Debug, sqlx::FromRow)]
-struct Counted {
-    #[sqlx(flatten)]
-    row: DocumentRow,
-    chunks_count: i64,
-}
-
-/// Returns the documents of the dataset that may satisfy a filter, judging by the document alone; cached until something changes.
-async fn matching(app: &App, dataset: &Dataset, filter: &Filter) -> Result<Arc<Among>> {
-    let key = format!(
-        "{}\n{}\n{}",
-        dataset.id,
-        dataset.version,
-        serde_json::to_string(filter)?
-    );
-    if let Some(known) = app.search_memory.documents.get(&key) {
-        return Ok(known);
-    }
-    let rows: Vec<Counted> = app
-        .db
-        .all(
-            concat!(
-                "SELECT chunks_count, ",
-                document_columns!(),
-                " FROM kb_documents WHERE tenant_id = $1 AND dataset_id = $2 AND enabled = TRUE"
-            ),
-            args![&dataset.tenant_id, &dataset.id],
-        )
-        .await?;
-    let filter = filter.clone();
-    let ids = tokio::task::spawn_blocking(move || {
-        let mut among = Among::default();
-        for Counted { row, chunks_count } in rows {
-            if filter.may_hold(&row.object()?).0 {
-                among.documents.push(row.id);
-                among.chunks += usize::try_from(chunks_count).unwrap_or(0);
-            }
-        }
-        Ok::<_, Error>(Arc::new(among))
-    })
-    .await??;
-    app.search_memory.documents.insert(key, Arc::clone(&ids));
-    Ok(ids)
-}
-
-/// Returns the metadata field names of all datasets, loaded only when the query may refer to one: a field of one dataset is a condition for all.
-pub(super) async fn fields_of(
-    app: &App,
-    datasets: &[Dataset],
-    request: &Request,
-) -> Result<HashSet<String>> {
-    let mut all = HashSet::new();
-    if request.plain {
-        return Ok(all);
-    }
-    for dataset in datasets {
-        all.extend(
-            metadata_fields(app, dataset, &request.query)
-                .await?
-                .iter()
-                .cloned(),
-        );
-    }
-    Ok(all)
-}
-
-async fn metadata_fields(
-    app: &App,
-    dataset: &Dataset,
-    query: &str,
-) -> Result<Arc<HashSet<String>>> {
-    if !query.contains(':') {
-        return Ok(Arc::default());
-    }
-    let key = format!("{}\n{}", dataset.id, dataset.version);
-    if let Some(known) = app.search_memory.fields.get(&key) {
-        return Ok(known);
-    }
-    let rows: Vec<(String,)> = app
-        .db
-        .all(
-            "SELECT DISTINCT metadata FROM kb_documents WHERE tenant_id = $1 AND dataset_id = $2 AND metadata <> '{}'",
-            args![&dataset.tenant_id, &dataset.id],
-        )
-        .await?;
-    let fields = tokio::task::spawn_blocking(move || {
-        let mut fields = HashSet::new();
-        for (metadata,) in rows {
-            if let Value::Object(object) = serde_json::from_str(&metadata)? {
-                fields.extend(object.into_iter().map(|(name, _)| name));
-            }
-        }
-        Ok::<_, Error>(Arc::new(fields))
-    })
-    .await??;
-    app.search_memory.fields.insert(key, Arc::clone(&fields));
-    Ok(fields)
-}
-
-/// Returns documents by id, as objects for filters and facets.
-pub(super) async fn objects<'a>(
-    app: &App,
-    dataset: &Dataset,
-    ids: impl Iterator<Item = &'a String>,
-) -> Result<HashMap<String, Value>> {
-    let ids: HashSet<&String> = ids.collect();
-    let ids: Vec<String> = ids.into_iter().cloned().collect();
-    let rows: Vec<DocumentRow> = app
-        .db
-        .all_in(
-            concat!(
-                "SELECT ",
-                document_columns!(),
-                " FROM kb_documents WHERE tenant_id = $1 AND id IN ($LIST)"
-            ),
-            args![&dataset.tenant_id],
-            &ids,
-        )
-        .await?;
-    rows.into_iter()
-        .map(|row| Ok((row.id.clone(), row.object()?)))
-        .collect()
 }

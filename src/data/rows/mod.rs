@@ -4,11 +4,13 @@
 mod export;
 mod index;
 mod query;
+mod row;
 mod upload;
 
 use std::collections::HashMap;
 
 use async_trait::async_trait;
+use row::{BYTES, line, parts, size};
 use serde::Serialize;
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -30,73 +32,18 @@ pub(crate) use export::{cell, csv_line};
 pub(crate) use index::{check_search_text, index};
 pub use query::{Aggregate, Answer, Operation, Query, Sort, query};
 pub(crate) use query::{all, blocks, over};
+pub(crate) use row::Block;
+pub use row::Row;
 pub use upload::{RowsUploaded, Source, Upload, upload};
 
 /// Rows of a block.
 const ROWS: i64 = 500;
-/// Bytes of a block, unless a single row is larger.
-const BYTES: i64 = 1 << 20;
+
 /// Largest row, in bytes of JSON.
 const ROW: usize = 1 << 20;
+
 /// Rows of one append; uploads have no such limit.
 pub const APPENDED: usize = 1000;
-
-/// A row.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Row {
-    /// Id.
-    pub id: String,
-    /// Its place in the folder, from 1.
-    pub seq: i64,
-    /// When it was appended.
-    pub created_on: Time,
-    /// Its fields.
-    pub data: Value,
-}
-
-impl Row {
-    fn read(line: &str) -> Result<Self> {
-        let (seq, id, on, data): (i64, String, i64, Value) = serde_json::from_str(line)?;
-        Ok(Self {
-            id,
-            seq,
-            created_on: Time(on),
-            data,
-        })
-    }
-}
-
-fn line(seq: i64, id: &str, on: Time, json: &str) -> String {
-    format!("[{seq},{},{},{json}]\n", Value::from(id), on.0)
-}
-
-/// A block.
-#[derive(Debug, sqlx::FromRow)]
-pub(crate) struct Block {
-    first_seq: i64,
-    last_seq: i64,
-    version: i64,
-    body: String,
-}
-
-impl Block {
-    /// Rows that are kept elsewhere, in the form of those of folders: each as position, id, time and fields.
-    pub(crate) fn of<'a>(
-        first_seq: i64,
-        rows: impl Iterator<Item = (i64, &'a str, Time, String)>,
-    ) -> Self {
-        let mut body = String::new();
-        for (seq, id, on, json) in rows {
-            body.push_str(&line(seq, id, on, &json));
-        }
-        Self {
-            first_seq,
-            last_seq: first_seq,
-            version: 0,
-            body,
-        }
-    }
-}
 
 async fn folder(app: &App, tenant_id: &str, id: &str) -> Result<Record> {
     store::get(app, tenant_id, &FOLDER, id).await
@@ -560,30 +507,6 @@ impl ChangeRow {
         ensure_indexed(app, tx, tenant_id, folder_id).await?;
         Ok(row)
     }
-}
-
-fn size(body: &str) -> i64 {
-    i64::try_from(body.len()).unwrap_or(i64::MAX)
-}
-
-/// The rows of a block that may have become too large, in parts that are not: position of the first row, rows, how many.
-fn parts(body: &str) -> Result<Vec<(i64, String, i64)>> {
-    let mut parts: Vec<(i64, String, i64)> = Vec::new();
-    for line in body.lines() {
-        let fits = parts
-            .last()
-            .is_some_and(|(_, part, _)| size(part) + size(line) <= 2 * BYTES);
-        if !fits {
-            let (seq, ..): (i64, &RawValue, &RawValue, &RawValue) = serde_json::from_str(line)?;
-            parts.push((seq, String::new(), 0));
-        }
-        if let Some((_, part, count)) = parts.last_mut() {
-            part.push_str(line);
-            part.push('\n');
-            *count += 1;
-        }
-    }
-    Ok(parts)
 }
 
 /// Returns a plan that removes a folder with its rows: they are found and answered no more, and a job clears them away.

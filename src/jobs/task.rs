@@ -1,0 +1,107 @@
+//! Tasks: the kinds of jobs, their queues and their limits.
+
+use serde::{Deserialize, Serialize};
+
+/// Task of a job. Running one twice is harmless.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Task {
+    /// Parses, chunks, embeds and stores a document.
+    Ingest {
+        document_id: String,
+        /// Whether its text is indexed already, and only its embeddings are missing.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        #[serde(alias = "worded")]
+        text_indexed: bool,
+    },
+    /// Indexes the rows of a folder that have changed.
+    ShowRows { folder_id: String },
+    /// Builds a document for a generation that is not live.
+    Build {
+        document_id: String,
+        /// Set of chunks of the generation.
+        set_id: String,
+    },
+    /// Removes the rows of a deleted folder from search.
+    ClearRows { folder_id: String },
+    /// Measures a configuration, or tunes one, on labelled queries.
+    Evaluate { run_id: String },
+    /// Crawls a website.
+    Crawl { crawl_id: String },
+    /// Starts a scheduled crawl of a site.
+    Recrawl { site_id: String },
+    /// Sends an event to an endpoint.
+    Deliver {
+        delivery_id: String,
+        /// Number of previous attempts.
+        attempt: i64,
+    },
+    /// Writes an export.
+    Export {
+        /// Id of the export's record.
+        export_id: String,
+    },
+    /// Creates the export of a scheduled artifact.
+    Artifact {
+        /// Id of the artifact's record.
+        artifact_id: String,
+    },
+    /// Removes expired events, unused blobs and embeddings, old finished jobs.
+    Housekeeping,
+}
+
+impl Task {
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Ingest { .. } => "ingest",
+            Self::ShowRows { .. } => "show_rows",
+            Self::ClearRows { .. } => "clear_rows",
+            Self::Deliver { .. } => "deliver",
+            Self::Export { .. } => "export",
+            Self::Artifact { .. } => "artifact",
+            Self::Build { .. } => "build",
+            Self::Evaluate { .. } => "evaluate",
+            Self::Crawl { .. } => "crawl",
+            Self::Recrawl { .. } => "recrawl",
+            Self::Housekeeping => "housekeeping",
+        }
+    }
+
+    /// Returns the queue of the task.
+    pub(super) fn lane(&self) -> Queue {
+        match self {
+            Self::Crawl { .. } => Queue::Crawl,
+            Self::Deliver { .. } => Queue::Send,
+            Self::Ingest { .. }
+            | Self::ShowRows { .. }
+            | Self::ClearRows { .. }
+            | Self::Export { .. }
+            | Self::Artifact { .. }
+            | Self::Build { .. }
+            | Self::Evaluate { .. }
+            | Self::Recrawl { .. }
+            | Self::Housekeeping => Queue::Work,
+        }
+    }
+}
+
+/// Queues with separate workers, so that jobs that wait for others do not delay the rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Queue {
+    /// Jobs that use this machine.
+    Work,
+    /// Jobs that wait for the network.
+    Crawl,
+    /// Jobs that wait for the receivers of webhooks.
+    Send,
+}
+
+impl Queue {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Work => "work",
+            Self::Crawl => "crawl",
+            Self::Send => "send",
+        }
+    }
+}
