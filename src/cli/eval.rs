@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use clap::Args;
-use corpus::{load, read_queries};
 use futures::{StreamExt, TryStreamExt};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +27,7 @@ use crate::evaluation::tune;
 use crate::kb::Dataset;
 use crate::search::measure::{Judgements, Measures, mean, measure};
 use crate::search::{self, Fusion, Request, pool};
+use corpus::{load, read_queries};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:

@@ -3,8 +3,6 @@
 mod activity;
 mod settings;
 
-use settings::{checked_delimiter, checked_name};
-
 use crate::app::App;
 use crate::auth::{Area, Caller, Scope};
 use crate::clock::Time;
@@ -15,6 +13,7 @@ use crate::page::{Listing, Page};
 use crate::search::analysis;
 pub use activity::{Activity, activity};
 pub use settings::{CHUNK_OVERLAP, CHUNK_SIZE, ChunkSettings, DELIMITER};
+use settings::{checked_delimiter, checked_name};
 
 /// A dataset with its counts.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]

@@ -5,7 +5,6 @@ mod place;
 mod stored;
 
 use cairn_models::Priority;
-use place::Place;
 use uuid::Uuid;
 
 use crate::app::App;
@@ -16,6 +15,7 @@ use crate::events;
 use crate::kb::embeddings;
 use crate::kb::index_log::{self, Op};
 use crate::kb::{Chunk, builds, chunks, datasets, documents};
+use place::Place;
 pub(crate) use place::{start_at, trim};
 pub use stored::{Edit, anchor, list};
 pub(crate) use stored::{insert_row, of_document, of_document_in};

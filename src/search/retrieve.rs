@@ -7,7 +7,6 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use cairn_models::Priority;
-use fields::matching;
 use uuid::Uuid;
 
 use super::alpha::{self, Weight};
@@ -28,6 +27,7 @@ use crate::kb::embeddings;
 use crate::kb::filter::Filter;
 pub use documents::DocumentRow;
 pub(super) use documents::{documents, of_location, with_location};
+use fields::matching;
 pub(super) use fields::{fields_of, objects};
 
 /// Chunks with a raw score, best first.

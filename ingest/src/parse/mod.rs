@@ -29,13 +29,12 @@ mod xml;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use format::{FORMATS, OLE, ZIP, extension};
-
 use crate::document::Document;
 use crate::input::{Input, ParseError};
 pub(crate) use code::language;
 pub use format::Format;
 pub(crate) use format::decode_html;
+use format::{FORMATS, OLE, ZIP, extension};
 
 /// Detects the format: by content if it is distinctive, then by the name, then by the media type, then any readable text. The first few kilobytes of a file
 /// suffice, except for the content of containers; the name decides then.

@@ -1,6 +1,7 @@
 //! Rows of folders. They are kept in blocks of up to 500: a row of SQL that holds its rows as lines of JSON. A million rows are two thousand blocks,
 //! which are appended in one transaction, read through by queries, and shown to search one by one.
 
+mod clear;
 mod export;
 mod index;
 mod query;
@@ -10,12 +11,10 @@ mod upload;
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use row::{BYTES, line, parts, size};
 use serde::Serialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
-use tokio_util::sync::CancellationToken;
 
 use super::{FOLDER, folders};
 use crate::app::App;
@@ -23,10 +22,12 @@ use crate::auth::{Area, Caller};
 use crate::clock::Time;
 use crate::db::{Args, Tx, args};
 use crate::error::{Error, Result};
-use crate::jobs::{self, Job, Task};
+use crate::jobs::{self, Task};
 use crate::kb::index_log;
 use crate::records::plan::{Effect, Plan};
 use crate::records::{self, Record, store};
+pub(crate) use clear::clear;
+pub use clear::remove_folder;
 pub use export::{Format, export};
 pub(crate) use export::{cell, csv_line};
 pub(crate) use index::{check_search_text, index};
@@ -34,6 +35,7 @@ pub use query::{Aggregate, Answer, Operation, Query, Sort, query};
 pub(crate) use query::{all, blocks, over};
 pub(crate) use row::Block;
 pub use row::Row;
+use row::{BYTES, line, parts, size};
 pub use upload::{RowsUploaded, Source, Upload, upload};
 
 /// Rows of a block.
@@ -507,96 +509,6 @@ impl ChangeRow {
         ensure_indexed(app, tx, tenant_id, folder_id).await?;
         Ok(row)
     }
-}
-
-/// Returns a plan that removes a folder with its rows: they are found and answered no more, and a job clears them away.
-///
-/// # Errors
-/// `scope_missing`, `record_not_found`; `folder_not_empty` for one that holds others.
-pub async fn remove_folder(app: &App, caller: &Caller, folder_id: &str) -> Result<Plan> {
-    caller.need_unconfined(Area::Data.write())?;
-    let folder = folder(app, caller.tenant(), folder_id).await?;
-    let mut plan = Plan::default();
-    plan.before.push(Box::new(Clear {
-        tenant_id: caller.tenant().to_owned(),
-        folder_id: folder_id.to_owned(),
-    }));
-    plan.delete(&FOLDER, folder);
-    Ok(plan)
-}
-
-/// Takes the rows of a folder out of search, and begins to clear them away.
-#[derive(Debug)]
-struct Clear {
-    tenant_id: String,
-    folder_id: String,
-}
-
-#[async_trait]
-impl Effect for Clear {
-    async fn apply(&self, app: &App, tx: &mut Tx) -> Result<Option<Value>> {
-        let (tenant_id, folder_id) = (&self.tenant_id, &self.folder_id);
-        let inside: Option<(String,)> = tx
-            .optional(
-                "SELECT id FROM records WHERE tenant_id = $1 AND parent_id = $2 AND kind = 'folder' LIMIT 1",
-                args![tenant_id, folder_id],
-            )
-            .await?;
-        if inside.is_some() {
-            return Err(Error::conflict(
-                "folder_not_empty",
-                "the folder contains other folders; remove those first",
-            ));
-        }
-        index::hide_all(tx, tenant_id, folder_id).await?;
-        tx.execute(
-            "DELETE FROM row_uploads WHERE folder_id = $1 AND tenant_id = $2",
-            args![folder_id, tenant_id],
-        )
-        .await?;
-        let task = Task::ClearRows {
-            folder_id: folder_id.clone(),
-        };
-        jobs::enqueue(tx, &app.clock, tenant_id, &task, turns(app, folder_id)).await?;
-        Ok(None)
-    }
-}
-
-/// Clears away the rows of a folder that is gone; the job of [`Task::ClearRows`].
-///
-/// # Errors
-/// As the database says.
-pub(crate) async fn clear(
-    app: &App,
-    job: &Job,
-    folder_id: &str,
-    cancel: &CancellationToken,
-) -> Result<()> {
-    let tenant_id = job.tenant_id.as_str();
-    while !cancel.is_cancelled() {
-        let mut tx = app.db.begin().await?;
-        index_log::lock_dataset(&mut tx, tenant_id, &Area::Data.dataset_id(tenant_id)).await?;
-        let blocks: Vec<(i64, String)> = tx
-            .all(
-                "SELECT first_seq, body FROM row_blocks WHERE folder_id = $1 AND tenant_id = $2 ORDER BY first_seq DESC LIMIT 2",
-                args![folder_id, tenant_id],
-            )
-            .await?;
-        if blocks.is_empty() {
-            return Ok(());
-        }
-        for (first, body) in blocks {
-            index::forget(app, &mut tx, tenant_id, folder_id, first, &body).await?;
-            tx.execute(
-                "DELETE FROM row_blocks WHERE folder_id = $1 AND first_seq = $2 AND tenant_id = $3",
-                args![folder_id, first, tenant_id],
-            )
-            .await?;
-        }
-        jobs::progressed(&mut tx, tenant_id, &job.id).await?;
-        app.commit(tx).await?;
-    }
-    Err(Error::unavailable("cancelled", "the job was cancelled"))
 }
 
 /// How many rows some folders have.
