@@ -807,3 +807,47 @@ async fn a_website_is_confined_to_the_folder_of_its_first_address() {
     assert!(values.contains(&json!("/docs/")), "{filled}");
     browser.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lane_that_cannot_be_read_is_left_out_with_a_notice() {
+    let service = Service::start(Engine::Sqlite).await;
+    service.dataset("one").await;
+    let browser = signed_in(&service, 1300, 900).await;
+    for lane in ["null", "[]", "1", "%7Bbroken"] {
+        let address = format!("{}/sandbox/search?q=x&lane={lane}", service.url);
+        browser.open(&address).await;
+        browser.see(".notice", "could not be read").await;
+        let lanes = browser
+            .eval("return document.querySelectorAll('.lane').length")
+            .await;
+        assert_eq!(lanes, 1, "{lane}");
+    }
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_forms_of_a_lane_bear_its_present_letter() {
+    let service = Service::start(Engine::Sqlite).await;
+    let dataset = service.dataset("birds").await;
+    service
+        .add(&dataset, "a.md", "Herons wait in shallow water.")
+        .await;
+    let browser = signed_in(&service, 1300, 900).await;
+    let address = format!("{}/sandbox/search?q=herons", service.url);
+    browser.open(&address).await;
+    browser.see(".hit", "Herons").await;
+    browser.press("Duplicate").await;
+    browser.see(".lane:nth-of-type(2) .hit", "Herons").await;
+    browser.press("Remove lane A").await;
+    browser.press("Duplicate").await;
+    browser.see(".lane:nth-of-type(2) .hit", "Herons").await;
+    let found = browser
+        .eval(
+            "const ids = [...document.querySelectorAll('[id]')].map(e => e.id);
+             const names = [...document.querySelectorAll('.lane')].map(l => [...l.querySelectorAll('.why-not [aria-label]')].map(e => e.getAttribute('aria-label')).join());
+             return [ids.length - new Set(ids).size, names[0].includes('lane A'), names[1].includes('lane B'), names.join().includes('undefined')]",
+        )
+        .await;
+    assert_eq!(found, json!([0, true, true, false]));
+    browser.close().await;
+}

@@ -7,6 +7,7 @@
 import { datasets as load } from '../lib/api.js';
 import { button } from '../lib/controls.js';
 import { h, put } from '../lib/dom.js';
+import { counted } from '../lib/format.js';
 import { complain } from '../lib/messages.js';
 import { answerOf } from '../search/answer.js';
 import { download } from '../search/export.js';
@@ -49,10 +50,17 @@ function options(grouped, group, setInput) {
     h('a', { class: 'button', href: '/sandbox/evaluate' }, 'Evaluation'));
 }
 
+/** What was wrong with the URL. @param {number} unreadable lanes that were left out */
+function complaint(unreadable) {
+  if (unreadable === 0) return null;
+  const text = `${counted(unreadable, 'lane')} in the URL could not be read and ${unreadable === 1 ? 'was' : 'were'} ignored.`;
+  return h('p', { class: 'notice bad', role: 'alert' }, text);
+}
+
 /** @param {import('../app.js').Context} context */
 export async function page({ query, signal, replace, push, go }) {
   const datasets = await load(signal);
-  const { text, lanes, ...start } = readAddress(query, datasets);
+  const { text, lanes, unreadable, ...start } = readAddress(query, datasets);
   let { grouped } = start;
   const input = queryInput(text);
   const area = h('div', { class: 'lanes' });
@@ -129,6 +137,7 @@ export async function page({ query, signal, replace, push, go }) {
     h('div', { class: 'top' },
       h('div', { class: 'key' }, legend(), shortcutBox),
       options(grouped, group, setInput)),
+    complaint(unreadable),
     overlap,
     area,
   ];

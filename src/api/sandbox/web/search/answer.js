@@ -22,7 +22,7 @@ import { whyNot } from './why_not.js';
  * @property {() => Promise<void>} ask searches in all lanes
  * @property {(query: string) => Promise<void>} askFor searches for another query
  * @property {() => Promise<void>} restart shows the changed settings and searches
- * @property {(hit: Hit) => number | undefined} gradeOf the label of a hit
+ * @property {(lane: Lane, hit: Hit) => number | undefined} gradeOf the label of a hit for the query that its lane has answered
  * @property {(lane: Lane, hit: Hit, grade: number) => void} label
  */
 
@@ -124,7 +124,7 @@ function hitList(lane, { lanes, grouped, signal, gradeOf, label }) {
       before: ranks.get(hit.chunkId) ?? null,
       compares: lane !== first,
       reranked: !lane.slid,
-      grade: gradeOf(hit),
+      grade: gradeOf(lane, hit),
       label: (grade) => label(lane, hit, grade),
       signal,
     }),
@@ -153,6 +153,13 @@ function termTable(terms) {
   return h('details', null, h('summary', null, 'Query terms'), list);
 }
 
+/** The "why not?" form of a lane, under its present letter. @param {Lane} lane @param {Page} page */
+function missing(lane, { lanes, signal }) {
+  lane.whyNot ??= whyNot(lane, signal);
+  lane.whyNot.rename(nameOf(lanes, lane));
+  return lane.whyNot.element;
+}
+
 /** @param {Lane} lane @param {Page} page @returns {import('../lib/dom.js').Child} */
 export function answerOf(lane, page) {
   const { answer } = lane;
@@ -172,6 +179,6 @@ export function answerOf(lane, page) {
     facets(lane, page.restart),
     hitList(lane, page),
     terms.length > 0 && termTable(terms),
-    (lane.whyNot ??= whyNot(lane, nameOf(page.lanes, lane), page.signal)),
+    missing(lane, page),
   ];
 }

@@ -7,8 +7,8 @@ import { complain, toast } from '../lib/messages.js';
 
 /** @typedef {import('./ranking.js').Hit} Hit */
 
-/** @param {Hit} hit */
-const keyOf = (hit) => `${hit.fileId}@${hit.chunkId}`;
+/** A label is for a hit of a query. @param {string} query @param {Hit} hit */
+const keyOf = (query, hit) => JSON.stringify([query, hit.fileId, hit.chunkId]);
 
 /** The query sets of a dataset. @param {string} dataset */
 const setsOf = (dataset) => `/kb/v1/datasets/${dataset}/query-sets`;
@@ -72,8 +72,8 @@ export function labelling(signal, changed) {
   return {
     setInput: h('input', { value: set, 'aria-label': 'Query set for labels', size: 14, onchange: rename }),
     clear: () => grades.clear(),
-    /** @param {Hit} hit */
-    gradeOf: (hit) => grades.get(keyOf(hit)),
+    /** @param {{asked: string}} lane @param {Hit} hit */
+    gradeOf: (lane, hit) => grades.get(keyOf(lane.asked, hit)),
 
     /** Labels a hit for the query that its lane has answered. @param {{asked: string}} lane @param {Hit} hit @param {number} grade */
     label(lane, hit, grade) {
@@ -82,21 +82,28 @@ export function labelling(signal, changed) {
         .then(async () => {
           await store(set, query, hit, grade, signal);
           if (lane.asked !== query) return;
-          grades.set(keyOf(hit), grade);
+          grades.set(keyOf(query, hit), grade);
           changed();
           toast(`Labelled ${grade} in query set “${set}”.`);
         })
         .catch(complain);
     },
 
-    /** Loads the labels that the set has for a query already. @param {string} query @param {Hit[]} hits @param {() => boolean} isLast */
+    /**
+     * Loads the labels that the set has for a query already. They are dropped if they come after a newer search has begun.
+     * @param {string} query
+     * @param {Hit[]} hits
+     * @param {() => boolean} isLast
+     */
     async load(query, hits, isLast) {
       for (const dataset of new Set(hits.map((hit) => hit.datasetId))) {
-        for (const [what, grade] of await stored(dataset, set, query, signal)) {
-          for (const hit of hits) if (covers(what, hit)) grades.set(keyOf(hit), grade);
+        const labels = await stored(dataset, set, query, signal);
+        if (!isLast()) return;
+        for (const [what, grade] of labels) {
+          for (const hit of hits) if (covers(what, hit)) grades.set(keyOf(query, hit), grade);
         }
       }
-      if (isLast() && grades.size) changed();
+      if (grades.size) changed();
     },
   };
 }

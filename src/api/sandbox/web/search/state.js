@@ -13,7 +13,8 @@ import { h } from '../lib/dom.js';
  * @property {string} asked the query that was answered
  * @property {boolean} slid whether a slider was moved since the answer, so that the hits are blended in the page
  * @property {import('./ranking.js').Hit[]} hits what the lane lists
- * @property {HTMLElement | null} whyNot the "why not?" form, which keeps its content between searches
+ * @property {{element: HTMLElement, rename: (letter: string) => void} | null} whyNot the "why not?" form, which keeps its content
+ *   between searches
  * @property {HTMLElement} root
  * @property {() => void} mark marks the settings that differ from lane A
  * @property {() => void} refresh renders the answer again
@@ -53,26 +54,43 @@ function usualDatasets(wanted, datasets) {
   return [(last ?? datasets[0]).id];
 }
 
-/** The settings of a lane in the URL; unreadable ones are left out. @param {string} text */
+const isList = (/** @type {any} */ value) => Array.isArray(value) && value.every((v) => typeof v === 'string');
+const isNumber = (/** @type {any} */ value) => typeof value === 'number';
+
+/** What the settings must be that the page reads; the others are left to the service. @type {[string, (value: any) => boolean][]} */
+const SHAPES = [['datasetIds', isList], ['facets', isList], ['hybridAlpha', isNumber], ['minScore', isNumber], ['topK', isNumber]];
+
+/**
+ * The settings of a lane in the URL; null if they cannot be read.
+ * @param {string} text
+ * @returns {import('./settings.js').Settings | null}
+ */
 function parsed(text) {
+  let value;
   try {
-    return [JSON.parse(text)];
+    value = JSON.parse(text);
   } catch {
-    return [];
+    return null;
   }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return null;
+  const settings = Object.fromEntries(Object.entries(value).filter(([, own]) => own !== null));
+  return SHAPES.every(([name, fits]) => settings[name] === undefined || fits(settings[name])) ? settings : null;
 }
 
 /**
- * The state that a URL holds.
+ * The state that a URL holds. Lanes that cannot be read are left out and counted; without others there is the usual one.
  * @param {URLSearchParams} query
  * @param {any[]} datasets
  */
 export function readAddress(query, datasets) {
-  const settings = query.getAll('lane').flatMap(parsed);
+  const found = query.getAll('lane').map(parsed);
+  const settings = found.filter((own) => own !== null);
+  const unreadable = found.length - settings.length;
   if (settings.length === 0) settings.push({ datasetIds: usualDatasets(query.get('dataset'), datasets) });
   return {
     text: query.get('q') ?? '',
     grouped: query.get('group') === '1',
+    unreadable,
     lanes: settings.slice(0, MOST).map((own) => newLane({ ...own, datasetIds: own.datasetIds ?? [] })),
   };
 }

@@ -3,7 +3,7 @@
 
 import { all, post } from '../lib/api.js';
 import { button } from '../lib/controls.js';
-import { h, put } from '../lib/dom.js';
+import { h, put, uid } from '../lib/dom.js';
 import { complain } from '../lib/messages.js';
 import { request } from './settings.js';
 
@@ -42,15 +42,17 @@ function verdict(why) {
 }
 
 /**
+ * The form of a lane, and `rename`, which is told the letter of the lane: that changes when another lane is removed.
  * @param {{settings: import('./settings.js').Settings, asked: string}} lane read when the form is sent
- * @param {string} name
  * @param {AbortSignal} signal
  */
-export function whyNot(lane, name, signal) {
+export function whyNot(lane, signal) {
   const said = h('div', { role: 'status' });
-  const list = h('datalist', { id: `docs-${name}` });
-  const label = `Expected document in lane ${name}`;
-  const wanted = h('input', { list: list.id, placeholder: 'Document name or ID', 'aria-label': label });
+  const list = h('datalist', { id: uid() });
+  const wanted = h('input', { list: list.id, placeholder: 'Document name or ID' });
+  const rename = (/** @type {string} */ letter) => {
+    wanted.setAttribute('aria-label', `Expected document in lane ${letter}`);
+  };
   /** @type {any[] | null} */
   let known = null;
   wanted.addEventListener('focus', async () => {
@@ -83,8 +85,9 @@ export function whyNot(lane, name, signal) {
     e.preventDefault();
     work().catch(complain);
   };
-  return h('details', { class: 'why-not' },
+  const element = h('details', { class: 'why-not' },
     h('summary', null, 'Missing a result?'),
     h('form', { class: 'row', onsubmit: send }, h('div', { class: 'grow' }, wanted), list, h('button', null, 'Why not?')),
     said);
+  return { element, rename };
 }

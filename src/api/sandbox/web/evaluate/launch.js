@@ -1,0 +1,42 @@
+// @ts-check
+// The form that starts a run of settings over a query set, or a search for better ones.
+
+import { post } from '../lib/api.js';
+import { button, field, select } from '../lib/controls.js';
+import { h } from '../lib/dom.js';
+import { PRESETS } from '../search/settings.js';
+import { setPath } from './state.js';
+
+/**
+ * @param {import('./state.js').State} state
+ * @param {string} settings JSON to begin with
+ * @param {() => Promise<any>} started called when there is another run
+ * @param {AbortSignal} signal
+ */
+export function launchForm(state, settings, started, signal) {
+  const name = h('input', { placeholder: 'defaults to the preset name' });
+  const json = h('textarea', { rows: 2, spellcheck: 'false', 'aria-label': 'Settings as JSON' }, settings);
+  const presets = PRESETS.map(([label], i) => /** @type {[string, string]} */ ([String(i), label]));
+  const preset = select(presets, '0', (at) => {
+    json.value = JSON.stringify(PRESETS[Number(at)][1]);
+  });
+  const start = async (/** @type {'runs' | 'tune'} */ kind, /** @type {() => any} */ body) => {
+    if (!state.set) throw new Error('Choose or create a query set first.');
+    await post(`${setPath(state)}/${kind}`, { ...body(), waitSeconds: 0 }, signal);
+    await started();
+  };
+  const run = () => start('runs', () => ({
+    name: name.value || PRESETS[Number(preset.value)][0],
+    configuration: JSON.parse(json.value || '{}'),
+  }));
+  const tune = () => start('tune', () => ({ apply: false }));
+  return [
+    h('div', { class: 'fields' },
+      field('Preset', preset),
+      field('Settings (JSON)', json, 'search settings: {"hybridAlpha": 0.3}'),
+      field('Name', name)),
+    h('div', { class: 'row' },
+      button('Run', run, { class: 'primary' }),
+      button('Tune settings', tune, { title: 'Tunes on half of the labelled queries and evaluates on the other half' })),
+  ];
+}
