@@ -67,6 +67,8 @@ mod search;
 mod slab5;
 #[path = "api/smartsaas.rs"]
 mod smartsaas;
+#[path = "api/snapshots.rs"]
+mod snapshots;
 #[path = "api/visibility.rs"]
 mod visibility;
 #[path = "api/why_not.rs"]

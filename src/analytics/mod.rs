@@ -4,8 +4,8 @@ use serde_json::{Map, Value, json};
 
 use crate::app::App;
 use crate::auth::{Area, Caller};
-use crate::content::entries::fits;
 use crate::error::{Error, Result};
+use crate::records::ValueType;
 use crate::records::body::{Body, invalid, text};
 use crate::records::kind::{DESCRIPTION, Field, FieldType, KEY, Kind, LINE};
 
@@ -89,24 +89,18 @@ pub async fn validate(app: &App, caller: &Caller, body: &Body) -> Result<Value> 
             .and_then(Value::as_bool)
             .unwrap_or(false);
         let kind = definition.as_ref().and_then(|d| text(d, "type"));
+        let kind = kind.and_then(|word| word.parse::<ValueType>().ok());
         match (given.get(property), kind) {
             (None | Some(Value::Null), _) if required => {
                 report(property, "missing", format!("{property} is missing"));
             }
-            (Some(value), Some(kind)) if !value.is_null() && !fits_property(kind, value) => {
+            (Some(value), Some(kind)) if !value.is_null() && !kind.matches(value) => {
                 report(property, "type", format!("{property} must be {kind}"));
             }
             _ => {}
         }
     }
     Ok(json!({"valid": errors.is_empty(), "errors": errors}))
-}
-
-fn fits_property(kind: &str, value: &Value) -> bool {
-    match kind {
-        "object" => value.is_object(),
-        other => fits(other, value),
-    }
 }
 
 /// The body of the record of a kind with a key.

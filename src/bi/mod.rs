@@ -20,12 +20,13 @@ use crate::clock::Time;
 use crate::content::{self, ENTRY, POST};
 use crate::crm::{ACCOUNT, COMPANY, CONTACT, DEAL, INVOICE, JOURNAL, LEAD, PAYMENT, STAGE};
 use crate::data::FOLDER;
-use crate::data::folders::{self, Column, ColumnType};
+use crate::data::folders::{self, Column};
 use crate::data::rows::{self, Block, Query};
 use crate::db::args;
 use crate::error::{Error, Result};
 use crate::jobs::Task;
 use crate::records::Request;
+use crate::records::ValueType;
 use crate::records::body::{Body, invalid, text};
 use crate::records::kind::FieldType;
 use crate::records::plan::{Change, Plan};
@@ -259,7 +260,7 @@ fn times(kind: &Kind) -> Vec<Column> {
     own.chain(["created_at", "updated_at"])
         .map(|name| Column {
             name: name.to_owned(),
-            kind: ColumnType::Date,
+            kind: ValueType::Date,
             required: false,
         })
         .collect()

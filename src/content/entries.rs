@@ -4,33 +4,33 @@ use serde_json::{Map, Value};
 
 use super::COLLECTION;
 use crate::error::Result;
+use crate::records::ValueType;
 use crate::records::body::{Body, invalid, text};
-use crate::records::check::is_date;
 use crate::records::plan::Change;
 use crate::records::store;
 
 /// Types of the fields of entries.
-const TYPES: [&str; 14] = [
-    "string",
-    "text",
-    "markdown",
-    "html",
-    "number",
-    "integer",
-    "boolean",
-    "date",
-    "datetime",
-    "url",
-    "email",
-    "reference",
-    "json",
-    "list",
+const TYPES: [ValueType; 14] = [
+    ValueType::String,
+    ValueType::Text,
+    ValueType::Markdown,
+    ValueType::Html,
+    ValueType::Number,
+    ValueType::Integer,
+    ValueType::Boolean,
+    ValueType::Date,
+    ValueType::Datetime,
+    ValueType::Url,
+    ValueType::Email,
+    ValueType::Reference,
+    ValueType::Json,
+    ValueType::List,
 ];
 
 /// A field of a collection.
 struct Column<'a> {
     key: &'a str,
-    kind: &'a str,
+    kind: ValueType,
     required: bool,
 }
 
@@ -51,12 +51,11 @@ fn columns(body: &Body) -> Result<Vec<Column<'_>>> {
         let key = word("key").filter(|k| !k.is_empty() && k.len() <= 100);
         let key = key.ok_or_else(|| invalid("every field of a schema requires a key"))?;
         let kind = word("type").unwrap_or("string");
-        if !TYPES.contains(&kind) {
-            return Err(invalid(format!(
-                "the type of {key} must be one of {}",
-                TYPES.join(", ")
-            )));
-        }
+        let kind = TYPES.into_iter().find(|known| known.as_str() == kind);
+        let kind = kind.ok_or_else(|| {
+            let known = ValueType::list(&TYPES);
+            invalid(format!("the type of {key} must be one of {known}"))
+        })?;
         if columns.iter().any(|c| c.key == key) {
             return Err(invalid(format!("the field {key} occurs twice")));
         }
@@ -73,22 +72,6 @@ fn columns(body: &Body) -> Result<Vec<Column<'_>>> {
 /// Checks the schema of a collection.
 pub(super) fn collection(body: &Body) -> Result<()> {
     columns(body).map(|_| ())
-}
-
-pub(crate) fn fits(kind: &str, value: &Value) -> bool {
-    match kind {
-        "number" => value.is_number(),
-        "integer" => value.as_i64().is_some(),
-        "boolean" => value.is_boolean(),
-        "date" | "datetime" => value.as_str().is_some_and(is_date),
-        "url" => value.as_str().is_some_and(|u| {
-            url::Url::parse(u).is_ok_and(|u| matches!(u.scheme(), "http" | "https"))
-        }),
-        "email" => value.as_str().is_some_and(|e| e.contains('@')),
-        "json" | "object" => true,
-        "list" | "array" => value.is_array(),
-        _ => value.is_string(),
-    }
 }
 
 /// Checks the fields of an entry against its collection: an entry that is reviewed or published is whole, a draft may lack required fields.
@@ -111,7 +94,7 @@ pub(super) async fn check(change: &Change<'_>) -> Result<()> {
                 return Err(invalid(format!("fields.{} is missing", column.key)));
             }
             None | Some(Value::Null) => {}
-            Some(value) if fits(column.kind, value) => {}
+            Some(value) if column.kind.matches(value) => {}
             Some(_) => {
                 return Err(invalid(format!(
                     "fields.{} must be {}",

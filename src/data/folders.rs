@@ -8,47 +8,17 @@ use crate::auth::{Area, Caller};
 use crate::clock::Clock;
 use crate::db::args;
 use crate::error::{Error, Result};
-use crate::records::check::is_date;
 use crate::records::plan::Plan;
 use crate::records::write::{self, New, Patch};
-use crate::records::{Record, store};
-
-/// Type of a column.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ColumnType {
-    /// Any text.
-    Text,
-    /// A number.
-    Number,
-    /// True or false.
-    Boolean,
-    /// A day or a time, as RFC 3339 has them.
-    Date,
-    /// Anything.
-    Json,
-}
-
-impl ColumnType {
-    /// Its name in `dataSchema`.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Text => "text",
-            Self::Number => "number",
-            Self::Boolean => "boolean",
-            Self::Date => "date",
-            Self::Json => "json",
-        }
-    }
-}
+use crate::records::{Record, ValueType, store};
 
 /// A column.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Column {
     /// Its name.
     pub name: String,
-    /// Its type.
-    pub kind: ColumnType,
+    /// `Text`, `Number`, `Boolean`, `Date` or `Json`.
+    pub kind: ValueType,
     /// Whether every row has it.
     pub required: bool,
 }
@@ -193,11 +163,11 @@ pub fn columns(given: &Value) -> Result<Vec<Column>> {
             }
         };
         let kind = match kind.to_lowercase().as_str() {
-            "number" | "integer" | "float" | "price" | "slider" => ColumnType::Number,
-            "boolean" | "bool" | "checkbox" => ColumnType::Boolean,
-            "date" | "datetime" => ColumnType::Date,
-            other if JSON_TYPES.contains(&other) => ColumnType::Json,
-            other if TEXT_TYPES.contains(&other) => ColumnType::Text,
+            "number" | "integer" | "float" | "price" | "slider" => ValueType::Number,
+            "boolean" | "bool" | "checkbox" => ValueType::Boolean,
+            "date" | "datetime" => ValueType::Date,
+            other if JSON_TYPES.contains(&other) => ValueType::Json,
+            other if TEXT_TYPES.contains(&other) => ValueType::Text,
             other => return Err(invalid(format!("{other:?} is not a type"))),
         };
         if name.trim().is_empty() || found.iter().any(|c| c.name == name) {
@@ -214,16 +184,6 @@ pub fn columns(given: &Value) -> Result<Vec<Column>> {
     Ok(found)
 }
 
-fn fits(kind: ColumnType, value: &Value) -> bool {
-    match kind {
-        ColumnType::Text => value.is_string(),
-        ColumnType::Number => value.is_number(),
-        ColumnType::Boolean => value.is_boolean(),
-        ColumnType::Date => value.as_str().is_some_and(is_date),
-        ColumnType::Json => true,
-    }
-}
-
 /// Checks a row: what a column says must hold, null and absence count as none, and fields without a column are welcome.
 ///
 /// # Errors
@@ -238,9 +198,9 @@ pub fn check(columns: &[Column], row: &Map<String, Value>) -> Result<()> {
                 ));
             }
             None | Some(Value::Null) => {}
-            Some(value) if fits(column.kind, value) => {}
+            Some(value) if column.kind.matches(value) => {}
             Some(value) => {
-                let kind = column.kind.name();
+                let kind = column.kind;
                 return Err(Error::invalid(
                     "row_invalid",
                     format!("the column {} must be {kind}, but is {value}", column.name),
@@ -337,17 +297,17 @@ mod tests {
         let expected = vec![
             Column {
                 name: "a".to_owned(),
-                kind: ColumnType::Text,
+                kind: ValueType::Text,
                 required: false,
             },
             Column {
                 name: "b".to_owned(),
-                kind: ColumnType::Number,
+                kind: ValueType::Number,
                 required: false,
             },
             Column {
                 name: "c".to_owned(),
-                kind: ColumnType::Date,
+                kind: ValueType::Date,
                 required: true,
             },
         ];

@@ -16,6 +16,7 @@ pub mod record;
 pub mod request;
 pub mod search_text;
 pub mod store;
+pub mod value_type;
 pub mod write;
 
 pub use execute::execute;
@@ -25,3 +26,4 @@ pub(crate) use record::columns;
 pub(crate) use record::{DEEPEST, is_deeper};
 pub use record::{Record, titled};
 pub use request::{Once, Request};
+pub use value_type::ValueType;

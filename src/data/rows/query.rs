@@ -9,13 +9,11 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use futures::{TryStreamExt, stream};
-use groups::Groups;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
-use values::{Key, date};
 
 use super::{Block, Row, folder};
 use crate::app::App;
@@ -25,8 +23,11 @@ use crate::db::args;
 use crate::error::{Error, Result};
 use crate::kb::filter::{Comparison, Filter, Operator, value_at};
 use crate::page;
+use crate::records::ValueType;
+use groups::Groups;
 pub use groups::{Aggregate, Operation};
 pub(super) use pick::names;
+use values::{Key, date};
 
 /// Most rows of a page.
 pub const LIMIT: usize = 1000;
@@ -388,7 +389,7 @@ impl Asked {
         }
         let dates: BTreeSet<String> = columns
             .iter()
-            .filter(|c| c.kind == folders::ColumnType::Date)
+            .filter(|c| c.kind == ValueType::Date)
             .map(|c| c.name.clone())
             .collect();
         let mut filter = query

@@ -141,7 +141,7 @@ pub async fn upload(
     let shown = checked
         .columns
         .iter()
-        .map(|c| json!({"name": c.name, "type": c.kind.name()}))
+        .map(|c| json!({"name": c.name, "type": c.kind}))
         .collect();
     let mut done = RowsUploaded {
         appended: checked.rows,

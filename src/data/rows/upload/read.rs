@@ -9,9 +9,11 @@ use std::rc::Rc;
 use serde::de::{DeserializeSeed, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-use crate::data::folders::{Column, ColumnType};
+use crate::data::folders::Column;
 use crate::data::rows::ROW;
 use crate::error::{Error, Result};
+use crate::records::ValueType;
+use crate::records::check::is_date;
 
 /// What a body is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +37,7 @@ fn invalid(message: impl Into<String>) -> Error {
 }
 
 /// Bytes that may be read for one row, with what is around it.
-const ROOM: usize = 4 * ROW;
+const RECORD_BYTES_MAX: usize = 4 * ROW;
 
 /// A reader that stops when one row takes too much.
 struct Metered<R> {
@@ -53,7 +55,7 @@ impl<R> Metered<R> {
 
 impl<R: Read> Read for Metered<R> {
     fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
-        if self.used.get() > ROOM {
+        if self.used.get() > RECORD_BYTES_MAX {
             return Err(std::io::Error::new(
                 std::io::ErrorKind::FileTooLarge,
                 "a row is too large",
@@ -152,7 +154,7 @@ fn array(reader: &mut impl BufRead, take: &mut Take<'_>) -> Result<()> {
         (Some(error), _) => Err(error),
         (None, Ok(())) => Ok(()),
         // After a mistake in the writing there is no telling where the next row begins.
-        (None, Err(_)) if meter.get() > ROOM => take(Err(too_large())),
+        (None, Err(_)) if meter.get() > RECORD_BYTES_MAX => take(Err(too_large())),
         (None, Err(error)) if error.is_io() => Err(std::io::Error::from(error).into()),
         (None, Err(error)) => take(Err(invalid(format!(
             "the body must be a JSON array of rows: {error}"
@@ -275,13 +277,13 @@ fn csv(
     take: &mut Take<'_>,
 ) -> Result<()> {
     let ((mut table, meter), names) = table(reader, delimiter)?;
-    let kinds: Vec<ColumnType> = names
+    let kinds: Vec<ValueType> = names
         .iter()
         .map(|name| {
             columns
                 .iter()
                 .find(|c| c.name == *name)
-                .map_or(ColumnType::Text, |c| c.kind)
+                .map_or(ValueType::Text, |c| c.kind)
         })
         .collect();
     let mut record = csv::StringRecord::new();
@@ -290,7 +292,7 @@ fn csv(
         match table.read_record(&mut record) {
             Ok(false) => return Ok(()),
             Ok(true) => take(row(&names, &kinds, &record))?,
-            Err(_) if meter.get() > ROOM => return take(Err(too_large())),
+            Err(_) if meter.get() > RECORD_BYTES_MAX => return take(Err(too_large())),
             Err(error) => match wrong(&error) {
                 error if error.kind() == crate::error::Kind::Invalid => take(Err(error))?,
                 error => return Err(error),
@@ -301,7 +303,7 @@ fn csv(
 
 fn row(
     names: &[String],
-    kinds: &[ColumnType],
+    kinds: &[ValueType],
     record: &csv::StringRecord,
 ) -> Result<Map<String, Value>> {
     let mut row = Map::with_capacity(names.len());
@@ -317,7 +319,7 @@ fn row(
             let value = value(*kind, text).ok_or_else(|| {
                 invalid(format!(
                     "the column {name} must be {}, but is {}",
-                    kind.name(),
+                    kind,
                     cut(text)
                 ))
             })?;
@@ -328,10 +330,9 @@ fn row(
 }
 
 /// A value of CSV as its column has it.
-fn value(kind: ColumnType, text: &str) -> Option<Value> {
+fn value(kind: ValueType, text: &str) -> Option<Value> {
     match kind {
-        ColumnType::Text | ColumnType::Date => Some(Value::from(text)),
-        ColumnType::Number => {
+        ValueType::Number | ValueType::Integer => {
             let text = text.trim();
             text.parse::<i64>().map(Value::from).ok().or_else(|| {
                 text.parse::<f64>()
@@ -340,18 +341,36 @@ fn value(kind: ColumnType, text: &str) -> Option<Value> {
                     .map(Value::from)
             })
         }
-        ColumnType::Boolean => match text.trim().to_ascii_lowercase().as_str() {
+        ValueType::Boolean => match text.trim().to_ascii_lowercase().as_str() {
             "true" | "yes" | "1" => Some(Value::Bool(true)),
             "false" | "no" | "0" => Some(Value::Bool(false)),
             _ => None,
         },
-        ColumnType::Json => serde_json::from_str(text).ok(),
+        ValueType::Json | ValueType::Object | ValueType::List | ValueType::Array => {
+            serde_json::from_str(text).ok()
+        }
+        ValueType::Text
+        | ValueType::String
+        | ValueType::Markdown
+        | ValueType::Html
+        | ValueType::Date
+        | ValueType::Datetime
+        | ValueType::Url
+        | ValueType::Email
+        | ValueType::Reference => Some(Value::from(text)),
     }
 }
 
-/// Types of the columns of a CSV body, by all its values: those whose every value is a number, true or false, or a date are of that type.
+/// Whether a cell's text is a value of a type.
+type Matches = fn(&str) -> bool;
+
+/// Returns the columns of a CSV body with the narrowest type that all non-empty values have: number, boolean, date or text.
 pub(super) fn infer(file: impl Read, delimiter: Option<u8>) -> Result<Vec<Column>> {
-    const KINDS: [ColumnType; 3] = [ColumnType::Number, ColumnType::Boolean, ColumnType::Date];
+    const KINDS: [(ValueType, Matches); 3] = [
+        (ValueType::Number, is_number),
+        (ValueType::Boolean, is_boolean),
+        (ValueType::Date, is_date),
+    ];
     let mut reader = BufReader::with_capacity(1 << 18, file);
     let ((mut table, meter), names) = table(&mut reader, delimiter)?;
     let mut open: Vec<(bool, [bool; 3])> = vec![(false, [true; 3]); names.len()];
@@ -361,9 +380,8 @@ pub(super) fn infer(file: impl Read, delimiter: Option<u8>) -> Result<Vec<Column
         match table.read_record(&mut record) {
             Ok(false) => break,
             Ok(true) => {}
-            // Told when the rows are read.
-            Err(_) if meter.get() > ROOM => break,
-            // Told when the rows are read.
+            // Both errors are reported when the rows are read.
+            Err(_) if meter.get() > RECORD_BYTES_MAX => break,
             Err(error) if matches!(error.kind(), csv::ErrorKind::Io(_)) => {
                 return Err(wrong(&error));
             }
@@ -372,8 +390,8 @@ pub(super) fn infer(file: impl Read, delimiter: Option<u8>) -> Result<Vec<Column
         for (text, (seen, open)) in record.iter().zip(&mut open) {
             if !text.is_empty() {
                 *seen = true;
-                for (kind, open) in KINDS.iter().zip(open) {
-                    *open = *open && looks(*kind, text);
+                for ((_, is_kind), open) in KINDS.iter().zip(open) {
+                    *open = *open && is_kind(text);
                 }
             }
         }
@@ -388,30 +406,25 @@ pub(super) fn infer(file: impl Read, delimiter: Option<u8>) -> Result<Vec<Column
                 .into_iter()
                 .zip(open)
                 .find(|(_, open)| seen && *open)
-                .map_or(ColumnType::Text, |(kind, _)| kind),
+                .map_or(ValueType::Text, |((kind, _), _)| kind),
             required: false,
         })
         .collect())
 }
 
-/// Whether a text is certainly of a type: a number that is written as numbers are, not a code such as 0042.
-fn looks(kind: ColumnType, text: &str) -> bool {
-    match kind {
-        ColumnType::Number => {
-            let digits = text.strip_prefix('-').unwrap_or(text);
-            let whole = digits.split(['.', 'e', 'E']).next().unwrap_or_default();
-            let plain = !whole.is_empty()
-                && whole.bytes().all(|b| b.is_ascii_digit())
-                && (whole == "0" || !whole.starts_with('0'))
-                && whole.len() <= 15;
-            plain && text.parse::<f64>().is_ok_and(f64::is_finite)
-        }
-        ColumnType::Boolean => {
-            text.eq_ignore_ascii_case("true") || text.eq_ignore_ascii_case("false")
-        }
-        ColumnType::Date => crate::records::check::is_date(text),
-        ColumnType::Text | ColumnType::Json => false,
-    }
+/// Returns whether a text is certainly a number: written as numbers are, not a code such as 0042.
+fn is_number(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let whole = digits.split(['.', 'e', 'E']).next().unwrap_or_default();
+    let is_plain = !whole.is_empty()
+        && whole.bytes().all(|b| b.is_ascii_digit())
+        && (whole == "0" || !whole.starts_with('0'))
+        && whole.len() <= 15;
+    is_plain && text.parse::<f64>().is_ok_and(f64::is_finite)
+}
+
+fn is_boolean(text: &str) -> bool {
+    text.eq_ignore_ascii_case("true") || text.eq_ignore_ascii_case("false")
 }
 
 #[cfg(test)]
@@ -493,12 +506,12 @@ mod tests {
     #[test]
     fn types_are_inferred_only_where_they_are_certain() {
         let body = "n,code,flag,day,mixed,empty\n1,007,true,2026-04-01,1,\n-2.5e3,12,FALSE,2026-04-02T10:00:00Z,x,\n";
-        let kinds: Vec<ColumnType> = infer(body.as_bytes(), None)
+        let kinds: Vec<ValueType> = infer(body.as_bytes(), None)
             .expect("columns")
             .iter()
             .map(|c| c.kind)
             .collect();
-        use ColumnType::{Boolean, Date, Number, Text};
+        use ValueType::{Boolean, Date, Number, Text};
         assert_eq!(kinds, [Number, Text, Boolean, Date, Text, Text]);
         assert!(infer("a,a\n".as_bytes(), None).is_err() && infer("".as_bytes(), None).is_err());
     }
