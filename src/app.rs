@@ -29,6 +29,7 @@ use crate::limits::Counts;
 use crate::outgoing::Outgoing;
 use crate::rates::Rates;
 use crate::seal::Sealer;
+use crate::search::live::LiveSets;
 use crate::search::memory;
 use crate::search::states::IndexStates;
 use crate::search::vector::Cluster;
@@ -65,6 +66,8 @@ pub struct App {
     pub query_vectors: Memory<String, Arc<Vec<f32>>>,
     /// Search caches.
     pub search_memory: memory::Memory,
+    /// What searches know of each set.
+    pub live: LiveSets,
     /// Queries to be written to the history.
     pub history: Queue,
     /// Cached vocabulary fits of the models for datasets.
@@ -157,6 +160,7 @@ impl App {
             streams: Counts::default(),
             parser,
             search_memory: memory::Memory::default(),
+            live: LiveSets::default(),
             history: Queue::default(),
             vocabulary_fits: memory::vocabulary_fits(),
             indexes: Arc::default(),

@@ -201,6 +201,9 @@ config! {
     query_cache: u64 = 10_000;
     /// Segment size, in kilobytes of vectors, above which the embedded engine builds an HNSW graph instead of scanning.
     vector_index_kb: usize = 100_000;
+    /// Memory for the quantised vectors of searched sets of the embedded vector index, in MB: 388 bytes per vector of 384 dimensions. Sets that do not fit
+    /// are filtered by the engine, which is slower and less exact.
+    vector_memory_mb: usize = 2048;
     /// Report ready on /readyz while indexes are being built, for example after starting from a backup; searches then report missing parts as degraded.
     ready_while_building: bool = false;
     /// Retention of unused embeddings, in days, so that reappearing texts are not embedded again.

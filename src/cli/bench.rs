@@ -2,6 +2,9 @@
 //!
 //! The texts are sentences of Cairn's own documentation in a fixed random order, so that every run measures the same.
 
+mod plant;
+mod searches;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,6 +15,7 @@ use fastrand::Rng;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+use self::searches::SHARES;
 use super::{Done, Global, ingest, output};
 use crate::app::App;
 use crate::auth::{Caller, tenants};
@@ -22,9 +26,6 @@ use crate::error::{Error, Result};
 use crate::evaluation::statistics::percentile;
 use crate::kb::datasets::{self, NewDataset};
 use crate::kb::documents::{self, NewDocument, UploadPolicy};
-use crate::kb::embeddings;
-use crate::kb::filter::Filter;
-use crate::kb::index_log::{self, Op};
 use crate::search::{self, Request};
 
 #[derive(Debug, Args)]
@@ -41,6 +42,9 @@ pub(super) struct BenchArgs {
     /// Number of timed searches
     #[arg(long, default_value_t = 300, value_name = "N")]
     searches: usize,
+    /// Keep the data directory, `bench` in the configured one, to start a server on it
+    #[arg(long)]
+    keep: bool,
 }
 
 const SOURCES: [&str; 5] = [
@@ -58,7 +62,7 @@ pub(super) async fn run(global: &Global, args: BenchArgs) -> Result<Done> {
     if config.data_dir.exists() {
         std::fs::remove_dir_all(&config.data_dir)?;
     }
-    let directory = config.data_dir.clone();
+    let (directory, keep) = (config.data_dir.clone(), args.keep);
     let app = App::open(config, Clock::system()).await?;
     app.ensure_tenant().await?;
     app.embedder_with(output::downloads(global.json)).await?;
@@ -75,7 +79,9 @@ pub(super) async fn run(global: &Global, args: BenchArgs) -> Result<Done> {
     }
     app.db.close().await;
     drop(app);
-    std::fs::remove_dir_all(&directory)?;
+    if !keep {
+        std::fs::remove_dir_all(&directory)?;
+    }
     outcome
 }
 
@@ -151,45 +157,27 @@ async fn measure(
 
     // Search in a large index.
     let planted = Instant::now();
-    plant(
-        app,
-        caller,
-        &dataset.id,
-        &mut random,
-        &sentences,
-        args.chunks.saturating_sub(rows.len()),
-    )
-    .await?;
+    let count = args.chunks.saturating_sub(rows.len());
+    let vectors = plant::plant(app, caller, &dataset.id, &mut random, &sentences, count).await?;
     let planted = planted.elapsed();
     let optimised = Instant::now();
     app.engine().await?.improve().await?;
     let optimised = optimised.elapsed();
-    let (mut whole, mut without) = (Vec::new(), Vec::new());
-    for n in 0..args.searches {
-        let query = format!(
-            "{} {n}",
-            sentences[random.usize(..sentences.len())]
-                .split_whitespace()
-                .take(8)
-                .collect::<Vec<_>>()
-                .join(" ")
-        );
-        let answer = search::search(
-            app,
-            caller,
-            &Request {
-                top_k: 10,
-                cache: false,
-                ..Request::new(query, vec![dataset.id.clone()])
-            },
-        )
-        .await?;
-        whole.push(answer.timings.total_ms);
-        without.push(answer.timings.total_ms - answer.timings.embed_ms);
-    }
-    whole.sort_by(f64::total_cmp);
-    without.sort_by(f64::total_cmp);
-    let features = features(app, caller, &dataset.id, &sentences, args.searches).await?;
+    let bench = searches::Searches {
+        app,
+        caller,
+        dataset_id: &dataset.id,
+        sentences: &sentences,
+        count: args.searches,
+    };
+    let (whole, without) = bench.plain(&mut random).await?;
+    let (table, stages) = bench.table().await?;
+    let clients = bench.clients().await?;
+    // Without the copies of the planted vectors.
+    let copies = vectors.iter().map(|p| p.vector.len() * size_of::<f32>());
+    let search_memory = memory().saturating_sub((copies.sum::<usize>() >> 20) as u64);
+    let recall = bench.recall(&vectors).await?;
+    drop(vectors);
     let counted = datasets::get(app, caller, &dataset.id).await?.total_chunks;
     let quantiles = |values: &[f64]| [0.5, 0.95, 0.99].map(|share| percentile(values, share));
     let ([a50, a95, a99], [b50, b95, b99]) = (quantiles(&whole), quantiles(&without));
@@ -205,9 +193,12 @@ async fn measure(
                 "ingest": {"chunks": rows.len(), "chunksPerSecond": ingest_rate, "modelAlonePerSecond": raw_rate, "share": ingest_rate / raw_rate},
                 "search": {"chunks": counted, "searches": args.searches, "p50Ms": a50, "p95Ms": a95, "p99Ms": a99,
                     "withoutEmbedding": {"p50Ms": b50, "p95Ms": b95, "p99Ms": b99}},
-                "features": features.iter().map(|f| json!({"feature": f.0, "p50Ms": f.1, "ratio": f.2})).collect::<Vec<_>>(),
+                "kinds": table.iter().map(|l| json!({"kind": l.name, "p50Ms": l.p50, "p95Ms": l.p95, "ratio": l.ratio})).collect::<Vec<_>>(),
+                "stagesMs": {"prepare": stages.prepare, "retrieve": stages.retrieve, "assemble": stages.assemble},
+                "clients": {"searchesPerSecond": clients.per_second, "cpuMs": clients.cpu_ms},
+                "recallAt10": SHARES.iter().zip(recall).map(|(share, recall)| json!({"passing": share, "recall": recall})).collect::<Vec<_>>(),
                 "plantSeconds": planted.as_secs_f64(), "optimiseSeconds": optimised.as_secs_f64(),
-                "memoryMb": {"idle": idle_memory, "ingesting": ingest_memory, "searching": memory()},
+                "memoryMb": {"idle": idle_memory, "ingesting": ingest_memory, "searching": search_memory},
                 "diskBytes": disk.iter().map(|(k, v)| ((*k).to_owned(), json!(v))).collect::<serde_json::Map<_, _>>(),
             })
         );
@@ -230,19 +221,33 @@ async fn measure(
     println!(
         "search among {counted:>9} chunks: {a50:.1} / {a95:.1} / {a99:.1} ms (p50/p95/p99), excluding query embedding {b50:.1} / {b95:.1} / {b99:.1} ms"
     );
-    let added: Vec<String> = features
-        .iter()
-        .map(|(name, _, ratio)| format!("{name} {ratio:.2}"))
+    println!("kind of search (embedded)        p50 ms    p95 ms  ratio to plain");
+    for line in &table {
+        println!(
+            "  {:<26} {:>10.2} {:>9.2} {:>8.2}",
+            line.name, line.p50, line.p95, line.ratio
+        );
+    }
+    println!(
+        "stages of the plain search  {:>10.2} ms prepare, {:.2} ms retrieve, {:.2} ms assemble",
+        stages.prepare, stages.retrieve, stages.assemble
+    );
+    println!(
+        "8 clients                   {:>10.0} searches/s, {:.1} ms of processor time each",
+        clients.per_second, clients.cpu_ms
+    );
+    let recalls = SHARES.iter().zip(recall);
+    let recalls: Vec<String> = recalls
+        .map(|(share, recall)| format!("{recall:.3} at {share} %"))
         .collect();
-    println!("relative search time        {}", added.join(", "));
+    println!("semantic recall@10 under filters  {}", recalls.join(", "));
     println!(
         "building the index          {:>10.1} s, optimising it {:.1} s",
         planted.as_secs_f64(),
         optimised.as_secs_f64()
     );
     println!(
-        "memory                      {idle_memory:>10} MB idle, {ingest_memory} MB ingesting, {} MB searching",
-        memory()
+        "anonymous memory            {idle_memory:>10} MB idle, {ingest_memory} MB ingesting, {search_memory} MB searching"
     );
     let parts: Vec<String> = disk
         .iter()
@@ -250,91 +255,6 @@ async fn measure(
         .collect();
     println!("disk                        {}", parts.join(", "));
     Ok(Done::All)
-}
-
-/// Measures the cost of each feature: its name, the median latency of its searches in milliseconds, and the ratio to the plain search of the same queries. The
-/// features alternate on each query, so that disturbances affect all equally; embedding the query is excluded.
-async fn features(
-    app: &Arc<App>,
-    caller: &Caller,
-    dataset_id: &str,
-    sentences: &[&str],
-    searches: usize,
-) -> Result<Vec<(&'static str, f64, f64)>> {
-    type Change = fn(&mut Request);
-    let features: [(&str, Change); 12] = [
-        ("plain", |_| {}),
-        ("explain", |_| {}),
-        ("facets", |r| {
-            r.facets = vec!["$source".to_owned(), "$page".to_owned()];
-        }),
-        ("filter", |r| {
-            r.filter = Some(Filter::typed("$source", "upload"))
-        }),
-        ("phrase", |r| {
-            let mut words = r.query.split_whitespace();
-            if let (Some(a), Some(b)) = (words.next(), words.next()) {
-                r.query = format!("\"{a} {b}\" {}", r.query);
-            }
-        }),
-        ("fold", |r| r.fold = true),
-        ("mmr", |r| r.mmr = Some(0.7)),
-        ("perDocument", |r| r.per_document = Some(3)),
-        ("expand", |r| r.expand = 1),
-        ("maxTokens", |r| r.max_tokens = Some(1500)),
-        ("feedback", |r| r.feedback = Some(true)),
-        ("remembered", |r| r.cache = true),
-    ];
-    let mut times: Vec<Vec<f64>> = vec![Vec::new(); features.len()];
-    for n in 0..searches.min(150) {
-        let query: Vec<&str> = sentences[n * 7 % sentences.len()]
-            .split_whitespace()
-            .take(8)
-            .collect();
-        let plain = Request {
-            top_k: 10,
-            plain: true,
-            cache: false,
-            ..Request::new(query.join(" "), vec![dataset_id.to_owned()])
-        };
-        // The query vectors are cached from here on.
-        let mut warm = plain.clone();
-        warm.plain = false;
-        for request in [&plain, &warm] {
-            search::search(app, caller, request).await?;
-        }
-        for (index, (name, change)) in features.iter().enumerate() {
-            let mut request = plain.clone();
-            change(&mut request);
-            if *name == "phrase" {
-                request.plain = false;
-                search::search(app, caller, &request).await?;
-            }
-            if *name == "remembered" {
-                search::search(app, caller, &request).await?;
-            }
-            let began = Instant::now();
-            let answer = search::search(app, caller, &request).await?;
-            if *name == "explain" {
-                for hit in &answer.hits {
-                    std::hint::black_box(serde_json::to_string(&hit.explanation)?);
-                }
-            }
-            times[index].push(began.elapsed().as_secs_f64() * 1000.0);
-        }
-    }
-    let medians: Vec<f64> = times
-        .iter_mut()
-        .map(|t| {
-            t.sort_by(f64::total_cmp);
-            percentile(t, 0.5)
-        })
-        .collect();
-    Ok(features
-        .iter()
-        .zip(&medians)
-        .map(|((name, _), median)| (*name, *median, median / medians[0].max(f64::MIN_POSITIVE)))
-        .collect())
 }
 
 /// Returns a document of about eight chunks.
@@ -396,84 +316,10 @@ async fn first_hits(
     Ok((times[0], times[1]))
 }
 
-/// Adds chunks without the model: texts of the same sentences, and vectors near real ones.
-async fn plant(
-    app: &Arc<App>,
-    caller: &Caller,
-    dataset_id: &str,
-    random: &mut Rng,
-    sentences: &[&str],
-    count: usize,
-) -> Result<()> {
-    let real: Vec<(Vec<u8>,)> = app
-        .db
-        .all(
-            "SELECT vector FROM kb_embeddings WHERE tenant_id = $1 LIMIT 5000",
-            args![caller.tenant()],
-        )
-        .await?;
-    let (document_id, model): (String, String) = app
-        .db
-        .one("SELECT d.id, s.embedding_model FROM kb_documents d JOIN kb_datasets s ON s.id = d.dataset_id WHERE d.dataset_id = $1 LIMIT 1", args![dataset_id])
-        .await?;
-    for start in (0..count).step_by(1000) {
-        let mut tx = app.db.begin_repeatable().await?;
-        let mut ops = Vec::new();
-        for n in start..(start + 1000).min(count) {
-            let content: String = (0..8)
-                .map(|_| format!("{}. ", sentences[random.usize(..sentences.len())]))
-                .collect();
-            let mut vector = embeddings::vector_of(&real[random.usize(..real.len())].0);
-            vector
-                .iter_mut()
-                .for_each(|v| *v += 0.03 * (2.0 * random.f32() - 1.0));
-            let norm = vector.iter().map(|v| v * v).sum::<f32>().sqrt();
-            vector.iter_mut().for_each(|v| *v /= norm);
-            let (id, hash) = (
-                uuid::Uuid::from_u128(n as u128 + 1).to_string(),
-                format!("planted-{n}"),
-            );
-            let length = i64::try_from(content.len()).unwrap_or(0);
-            tx.execute(
-                "INSERT INTO kb_chunks (id, tenant_id, dataset_id, document_id, ordinal, start_byte, end_byte, start_char, end_char, content, context,
-                 heading_path, tokens, truncated, text_hash, set_id) VALUES ($1, $2, $3, $4, $5, 0, $6, 0, $6, $7, '', '[]', 200, FALSE, $8, $3)",
-                args![&id, caller.tenant(), dataset_id, &document_id, i64::try_from(n).unwrap_or(0) + 1000, length, content, &hash],
-            )
-            .await?;
-            embeddings::store(
-                &mut tx,
-                caller.tenant(),
-                &model,
-                &hash,
-                &vector,
-                app.clock.now(),
-            )
-            .await?;
-            ops.extend([(Op::Text, id.clone()), (Op::Vector, id)]);
-        }
-        index_log::append(&mut tx, dataset_id, &ops).await?;
-        app.commit(tx).await?;
-    }
-    let (last,): (i64,) = app
-        .db
-        .one(
-            "SELECT log_seq FROM kb_generations WHERE set_id = $1",
-            args![dataset_id],
-        )
-        .await?;
-    loop {
-        let (keyword, vector) = app.indexes.positions(dataset_id);
-        if keyword.min(vector) >= last {
-            return Ok(());
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
-/// Returns the resident memory of this process in MB; 0 where the system does not report it.
+/// Returns the anonymous memory of this process in MB; 0 where the system does not report it.
 fn memory() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find(|l| l.starts_with("VmRSS:"));
+    let line = status.lines().find(|l| l.starts_with("RssAnon:"));
     line.and_then(|l| l.split_whitespace().nth(1)?.parse::<u64>().ok())
         .map_or(0, |kb| kb >> 10)
 }

@@ -144,7 +144,7 @@ pub(super) async fn run(global: &Global, args: DemoArgs) -> Result<Done> {
     } else {
         println!(
             "Dataset {DATASET}: {} files, {} chunks, model {}.\n\n> {}\n",
-            dataset.total_files, dataset.total_chunks, dataset.embedding_model, args.query
+            dataset.total_files, dataset.total_chunks, dataset.indexing.embedding_model, args.query
         );
         search::print(&answer, true);
         if let Some(admin) = &server.admin_key {

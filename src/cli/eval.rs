@@ -175,7 +175,7 @@ async fn evaluate(
         println!(
             "{}",
             serde_json::json!({
-                "collection": args.dir, "documents": dataset.total_files, "chunks": dataset.total_chunks, "queries": queries.len(), "model": dataset.embedding_model,
+                "collection": args.dir, "documents": dataset.total_files, "chunks": dataset.total_chunks, "queries": queries.len(), "model": dataset.indexing.embedding_model,
                 "language": dataset.language, "alpha": args.alpha, "loadSeconds": loaded,
                 "embedQueryMs": {"p50": percentile(&embed, 0.5), "p95": percentile(&embed, 0.95)}, "results": rows, "tuned": tuned
             })
@@ -188,7 +188,7 @@ async fn evaluate(
         dataset.total_files,
         dataset.total_chunks,
         queries.len(),
-        dataset.embedding_model
+        dataset.indexing.embedding_model
     );
     let cells: Vec<Vec<String>> = rows
         .iter()

@@ -12,6 +12,7 @@ use crate::clock::Time;
 use crate::crawl::Crawl;
 use crate::db::{Db, Tx, args, words};
 use crate::error::Result;
+use crate::kb::documents::changed_now;
 use crate::kb::index_log;
 pub(super) use memory::{Memory, forget, memory, owner, remember};
 
@@ -415,8 +416,19 @@ pub(super) async fn follow_move(tx: &mut Tx, crawl: &Crawl, from: &Url, to: &str
     let is_page = named.is_none_or(|(name,)| name.ends_with(".html"));
     let file_name = address::file_name(&target, if is_page { "html" } else { "" });
     tx.execute(
-        "UPDATE kb_documents SET external_id = $1, url = $2, file_name = $3 WHERE tenant_id = $4 AND dataset_id = $5 AND external_id = $6",
-        args![new_id, to, file_name, &crawl.tenant_id, &crawl.dataset_id, old_id],
+        concat!(
+            "UPDATE kb_documents SET external_id = $1, url = $2, file_name = $3, ",
+            changed_now!(),
+            " WHERE tenant_id = $4 AND dataset_id = $5 AND external_id = $6"
+        ),
+        args![
+            new_id,
+            to,
+            file_name,
+            &crawl.tenant_id,
+            &crawl.dataset_id,
+            old_id
+        ],
     )
     .await?;
     Ok(())

@@ -222,7 +222,7 @@ pub async fn by_ids(app: &App, tenant_id: &str, ids: &[String]) -> Result<Vec<Ch
 pub async fn get(app: &App, caller: &Caller, dataset_id: &str, id: &str) -> Result<Chunk> {
     caller.need(Scope::KbRead)?;
     if !caller.sees(dataset_id) {
-        return Err(Error::not_found("dataset_not_found", "dataset not found"));
+        return Err(datasets::missing());
     }
     app.db
         .optional(
@@ -234,7 +234,13 @@ pub async fn get(app: &App, caller: &Caller, dataset_id: &str, id: &str) -> Resu
             args![caller.tenant(), id, dataset_id],
         )
         .await?
-        .ok_or_else(|| Error::not_found("chunk_not_found", "chunk not found"))
+        .ok_or_else(missing)
+}
+
+/// Returns the error for a chunk that does not exist.
+#[must_use]
+pub fn missing() -> Error {
+    Error::not_found("chunk_not_found", "chunk not found")
 }
 
 /// A chunk with its surroundings.

@@ -12,7 +12,7 @@ use crate::events::{self, Event};
 use crate::page::{Listing, Page};
 use crate::search::analysis;
 pub use activity::{Activity, activity};
-pub use settings::{CHUNK_OVERLAP, CHUNK_SIZE, ChunkSettings, DELIMITER};
+pub use settings::{CHUNK_OVERLAP, CHUNK_SIZE, ChunkSettings, DELIMITER, IndexSettings};
 use settings::{checked_delimiter, checked_name};
 
 /// A dataset with its counts.
@@ -25,21 +25,8 @@ pub struct Dataset {
     pub description: Option<String>,
     /// Language of the keyword analysis: a two-letter code, `none`, or `auto` to detect it for every chunk.
     pub language: String,
-    /// `local` or `openai`.
-    pub embedding_provider: String,
-    pub embedding_model: String,
-    /// Dimensions of its vectors.
-    pub vector_size: i64,
-    /// Maximum number of tokens of a chunk.
-    pub chunk_size: i64,
-    /// Tokens repeated from the previous chunk.
-    pub chunk_overlap: i64,
-    /// `NAIVE`, `MARKDOWN` or `MANUAL`.
-    pub parse_type: String,
-    /// `NODE_NATIVE` or `DOCLING`.
-    pub parser_engine: String,
-    /// Delimiter at which `MANUAL` splits.
-    pub delimiter: String,
+    #[sqlx(flatten)]
+    pub indexing: IndexSettings,
     /// JSON array of agent roles.
     pub allowed_agent_roles: String,
     /// Generation: a combination of model and chunking.
@@ -308,7 +295,9 @@ async fn settings_in(tx: &mut Tx, caller: &Caller, id: &str) -> Result<Dataset> 
         .ok_or_else(missing)
 }
 
-fn missing() -> Error {
+/// Returns the error for a dataset that does not exist, or that the caller may not see.
+#[must_use]
+pub fn missing() -> Error {
     Error::not_found("dataset_not_found", "dataset not found")
 }
 
@@ -399,8 +388,13 @@ pub async fn update(app: &App, caller: &Caller, id: &str, patch: DatasetPatch) -
     let name = checked_name(patch.name.as_deref().unwrap_or(&dataset.name))?;
     patch
         .chunk_settings
-        .check(dataset.chunk_size, dataset.chunk_overlap)?;
-    let delimiter = checked_delimiter(patch.delimiter.as_deref().unwrap_or(&dataset.delimiter))?;
+        .check(dataset.indexing.chunk_size, dataset.indexing.chunk_overlap)?;
+    let delimiter = checked_delimiter(
+        patch
+            .delimiter
+            .as_deref()
+            .unwrap_or(&dataset.indexing.delimiter),
+    )?;
     let roles = patch
         .allowed_agent_roles
         .as_ref()

@@ -341,7 +341,7 @@ pub async fn take_back(
             )
             .await?;
         if gone == 0 {
-            return Err(Error::not_found("chunk_not_found", "chunk not found"));
+            return Err(chunks::missing());
         }
         tx.execute(
             "DELETE FROM kb_chunk_edits WHERE tenant_id = $1 AND id = $2",
@@ -468,7 +468,7 @@ async fn parsed_content(app: &App, caller: &Caller, chunk: &Chunk) -> Result<Par
 /// Counts the tokens of a chunk, hashes it, and embeds it when its text has no embedding yet.
 async fn measured(app: &App, caller: &Caller, chunk: &mut Chunk) -> Result<Option<Vec<f32>>> {
     let dataset = datasets::settings(app, caller, &chunk.dataset_id).await?;
-    let embedder = app.embedder_of(&dataset.embedding_model).await?;
+    let embedder = app.embedder_of(&dataset.indexing.embedding_model).await?;
     embeddings::measure(embedder.as_ref(), chunk)?;
     if !chunk.enabled {
         return Ok(None);
@@ -477,7 +477,7 @@ async fn measured(app: &App, caller: &Caller, chunk: &mut Chunk) -> Result<Optio
         .db
         .optional(
             "SELECT text_hash FROM kb_embeddings WHERE text_hash = $1 AND model = $2 AND tenant_id = $3",
-            args![&chunk.text_hash, &dataset.embedding_model, caller.tenant()],
+            args![&chunk.text_hash, &dataset.indexing.embedding_model, caller.tenant()],
         )
         .await?;
     if known.is_some() {
@@ -501,7 +501,7 @@ async fn finish(
 ) -> Result<()> {
     let document = documents::load_in(&mut tx, caller.tenant(), &chunk.document_id)
         .await?
-        .ok_or_else(|| Error::not_found("chunk_not_found", "chunk not found"))?;
+        .ok_or_else(chunks::missing)?;
     keep_embedding(app, &mut tx, caller, chunk, vector).await?;
     let ops = if document.enabled { ops } else { &[] };
     let seq = index_log::append(&mut tx, &chunk.set_id, ops).await?;
@@ -534,7 +534,7 @@ async fn keep_embedding(
             args![caller.tenant(), &chunk.dataset_id],
         )
         .await?
-        .ok_or_else(|| Error::not_found("dataset_not_found", "dataset not found"))?;
+        .ok_or_else(datasets::missing)?;
     let now = app.clock.now();
     embeddings::store(tx, caller.tenant(), &model, &chunk.text_hash, &vector, now).await
 }

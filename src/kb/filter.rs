@@ -140,7 +140,22 @@ impl Filter {
                 parts.iter().any(Self::asks_chunks)
             }
             Self::Not { not } => not.asks_chunks(),
-            Self::Is(comparison) => is_of_chunk(&comparison.field),
+            Self::Is(comparison) => comparison.is_of_chunk(),
+        }
+    }
+
+    /// Adds the fields of documents that the filter refers to, each once.
+    pub fn document_fields(&self, fields: &mut Vec<String>) {
+        match self {
+            Self::And { and: parts } | Self::Or { or: parts } => {
+                parts.iter().for_each(|part| part.document_fields(fields));
+            }
+            Self::Not { not } => not.document_fields(fields),
+            Self::Is(comparison) => {
+                if !comparison.is_of_chunk() && !fields.contains(&comparison.field) {
+                    fields.push(comparison.field.clone());
+                }
+            }
         }
     }
 
@@ -160,7 +175,7 @@ impl Filter {
                 let (yes, no) = not.may_hold(document);
                 (no, yes)
             }
-            Self::Is(comparison) if is_of_chunk(&comparison.field) => (true, true),
+            Self::Is(comparison) if comparison.is_of_chunk() => (true, true),
             Self::Is(comparison) => {
                 let holds = comparison.holds(document);
                 (holds, !holds)
@@ -210,7 +225,18 @@ impl Filter {
 
 impl Comparison {
     fn holds(&self, object: &Value) -> bool {
-        let found = value_at(object, &self.field);
+        self.holds_for(value_at(object, &self.field))
+    }
+
+    /// Returns whether the comparison refers to a field of chunks, not of documents.
+    #[must_use]
+    pub fn is_of_chunk(&self) -> bool {
+        is_of_chunk(&self.field)
+    }
+
+    /// Returns whether a value of the field satisfies the comparison; `None` stands for an absent field.
+    #[must_use]
+    pub fn holds_for(&self, found: Option<&Value>) -> bool {
         let any = |test: &dyn Fn(&Value) -> bool| match found {
             Some(Value::Array(items)) => items.iter().any(test),
             Some(value) => test(value),
@@ -289,7 +315,8 @@ pub fn value_at<'a>(object: &'a Value, field: &str) -> Option<&'a Value> {
 }
 
 /// Returns whether a built-in field, which begins with a dollar, belongs to the chunk.
-fn is_of_chunk(field: &str) -> bool {
+#[must_use]
+pub fn is_of_chunk(field: &str) -> bool {
     matches!(field, "$heading" | "$page")
 }
 

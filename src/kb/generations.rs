@@ -12,7 +12,7 @@ use crate::clock::Time;
 use crate::db::{Tx, args, words};
 use crate::error::{Error, Result};
 use crate::events::{self, Event};
-use crate::kb::datasets::{self, ChunkSettings, Dataset};
+use crate::kb::datasets::{self, ChunkSettings, Dataset, IndexSettings};
 use crate::kb::{builds, documents, index_log, ingestion};
 
 words! {
@@ -36,21 +36,8 @@ pub struct Generation {
     /// Number, from 1.
     pub number: i64,
     pub status: GenerationStatus,
-    /// `local` or `openai`.
-    pub embedding_provider: String,
-    pub embedding_model: String,
-    /// Dimensions of its vectors.
-    pub vector_size: i64,
-    /// Maximum number of tokens of a chunk.
-    pub chunk_size: i64,
-    /// Tokens repeated from the previous chunk.
-    pub chunk_overlap: i64,
-    /// `NAIVE`, `MARKDOWN` or `MANUAL`.
-    pub parse_type: String,
-    /// `NODE_NATIVE` or `DOCLING`.
-    pub parser_engine: String,
-    /// Delimiter at which `MANUAL` splits.
-    pub delimiter: String,
+    #[sqlx(flatten)]
+    pub indexing: IndexSettings,
     /// Last position of its log.
     pub log_seq: i64,
     pub created_on: Time,
@@ -161,14 +148,7 @@ pub fn eta_seconds(app: &App, generation: &Generation, live_chunks: i64) -> Opti
 /// Returns a dataset with the settings of a generation in place of its own.
 pub(crate) fn applied(dataset: &Dataset, generation: &Generation) -> Dataset {
     Dataset {
-        embedding_provider: generation.embedding_provider.clone(),
-        embedding_model: generation.embedding_model.clone(),
-        vector_size: generation.vector_size,
-        chunk_size: generation.chunk_size,
-        chunk_overlap: generation.chunk_overlap,
-        parse_type: generation.parse_type.clone(),
-        parser_engine: generation.parser_engine.clone(),
-        delimiter: generation.delimiter.clone(),
+        indexing: generation.indexing.clone(),
         generation: generation.number,
         live_set: generation.set_id.clone(),
         log_seq: generation.log_seq,
@@ -199,7 +179,7 @@ pub async fn build(
     caller.need(Scope::KbWrite)?;
     let dataset = datasets::settings(app, caller, dataset_id).await?;
     new.chunk_settings
-        .check(dataset.chunk_size, dataset.chunk_overlap)?;
+        .check(dataset.indexing.chunk_size, dataset.indexing.chunk_overlap)?;
     let embedder = match &new.embedding_model {
         Some(model) => app.embedder_of(model).await?,
         None => app.embedder().await?,
@@ -232,11 +212,11 @@ pub async fn build(
             &spec.provider,
             &spec.model,
             i64::try_from(spec.dimensions).unwrap_or(0),
-            new.chunk_settings.chunk_size.unwrap_or(dataset.chunk_size),
-            new.chunk_settings.chunk_overlap.unwrap_or(dataset.chunk_overlap),
-            new.chunk_settings.parse_type.as_ref().unwrap_or(&dataset.parse_type),
-            new.chunk_settings.parser_engine.as_ref().unwrap_or(&dataset.parser_engine),
-            new.delimiter.as_ref().unwrap_or(&dataset.delimiter),
+            new.chunk_settings.chunk_size.unwrap_or(dataset.indexing.chunk_size),
+            new.chunk_settings.chunk_overlap.unwrap_or(dataset.indexing.chunk_overlap),
+            new.chunk_settings.parse_type.as_ref().unwrap_or(&dataset.indexing.parse_type),
+            new.chunk_settings.parser_engine.as_ref().unwrap_or(&dataset.indexing.parser_engine),
+            new.delimiter.as_ref().unwrap_or(&dataset.indexing.delimiter),
             app.clock.now()
         ],
     )
@@ -387,14 +367,14 @@ pub async fn switch(
         args![
             set_id,
             number,
-            &generation.embedding_provider,
-            &generation.embedding_model,
-            generation.vector_size,
-            generation.chunk_size,
-            generation.chunk_overlap,
-            &generation.parse_type,
-            &generation.parser_engine,
-            &generation.delimiter,
+            &generation.indexing.embedding_provider,
+            &generation.indexing.embedding_model,
+            generation.indexing.vector_size,
+            generation.indexing.chunk_size,
+            generation.indexing.chunk_overlap,
+            &generation.indexing.parse_type,
+            &generation.indexing.parser_engine,
+            &generation.indexing.delimiter,
             now,
             tenant_id,
             dataset_id

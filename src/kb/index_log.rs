@@ -105,6 +105,8 @@ pub struct Head {
     pub log_seq: i64,
     /// First position still kept; 0 when the log is empty.
     pub first_seq: i64,
+    /// Version of the dataset.
+    pub version: i64,
 }
 
 /// Returns every set of the installation with the extent of its log.
@@ -113,7 +115,7 @@ pub struct Head {
 /// Those of the database.
 pub async fn heads(db: &Db) -> Result<Vec<Head>> {
     db.all(
-        "SELECT g.set_id AS id, g.dataset_id, g.set_id = d.live_set AS live, g.tenant_id, d.language, g.embedding_model, g.vector_size, g.number AS generation, g.log_seq,
+        "SELECT g.set_id AS id, g.dataset_id, g.set_id = d.live_set AS live, g.tenant_id, d.language, g.embedding_model, g.vector_size, g.number AS generation, g.log_seq, d.version,
          CAST(COALESCE((SELECT MIN(l.seq) FROM kb_index_log l WHERE l.dataset_id = g.set_id), 0) AS BIGINT) AS first_seq
          FROM kb_generations g JOIN kb_datasets d ON d.id = g.dataset_id ORDER BY g.set_id",
         args![],

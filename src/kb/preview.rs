@@ -60,8 +60,10 @@ fn tried(
     chunk_settings: &ChunkSettings,
 ) -> Result<Document> {
     chunk_settings.check(
-        document.chunk_size.unwrap_or(dataset.chunk_size),
-        document.chunk_overlap.unwrap_or(dataset.chunk_overlap),
+        document.chunk_size.unwrap_or(dataset.indexing.chunk_size),
+        document
+            .chunk_overlap
+            .unwrap_or(dataset.indexing.chunk_overlap),
     )?;
     document.chunk_size = chunk_settings.chunk_size.or(document.chunk_size);
     document.chunk_overlap = chunk_settings.chunk_overlap.or(document.chunk_overlap);

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::app::App;
 use crate::auth::Area;
 use crate::clock::Time;
-use crate::db::{Tx, args};
+use crate::db::{Tx, args, words};
 use crate::error::Result;
 use crate::jobs::{self, Task};
 
@@ -85,6 +85,19 @@ pub(crate) async fn attempt_at(
     Ok(())
 }
 
+words! {
+    /// The state of a delivery.
+    pub enum DeliveryStatus {
+        /// Not attempted yet.
+        Pending = "pending",
+        /// Failed, and due again.
+        Retrying = "retrying",
+        Succeeded = "succeeded",
+        /// Given up.
+        Failed = "failed",
+    }
+}
+
 /// A delivery.
 #[derive(Debug, sqlx::FromRow)]
 pub(crate) struct Delivery {
@@ -94,7 +107,7 @@ pub(crate) struct Delivery {
     pub(crate) event_id: String,
     pub(crate) event_type: String,
     pub(crate) payload: String,
-    pub(crate) status: String,
+    pub(crate) status: DeliveryStatus,
     pub(crate) attempt_count: i64,
     pub(crate) next_attempt_on: Option<Time>,
     pub(crate) response_status: Option<i64>,
@@ -120,7 +133,7 @@ impl Delivery {
             event_id: event_id.map_or_else(|| format!("msg_{}", app.clock.id()), str::to_owned),
             event_type: event.to_owned(),
             payload: json!({"type": event, "timestamp": now.rfc3339(), "data": data}).to_string(),
-            status: "pending".to_owned(),
+            status: DeliveryStatus::Pending,
             attempt_count: 0,
             next_attempt_on: Some(now),
             response_status: None,

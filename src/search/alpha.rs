@@ -48,7 +48,7 @@ impl Weight {
 /// # Errors
 /// Those of the model's tokenizer and the database.
 pub async fn automatic_alpha(app: &Arc<App>, dataset: &Dataset, query: &str) -> Result<Weight> {
-    let tokenizer = app.embedder_of(&dataset.embedding_model).await?;
+    let tokenizer = app.embedder_of(&dataset.indexing.embedding_model).await?;
     // Vectors are of little use for a query without letters (a number, a date).
     let asked = tokenizer
         .tokens()
@@ -85,7 +85,7 @@ async fn of_dataset(app: &Arc<App>, dataset: &Dataset) -> Result<f32> {
     if let Some(known) = app.vocabulary_fits.get(&dataset.live_set) {
         return Ok(known);
     }
-    let tokenizer = app.embedder_of(&dataset.embedding_model).await?;
+    let tokenizer = app.embedder_of(&dataset.indexing.embedding_model).await?;
     // Ids are hashes, so the first ones are a sample.
     let rows: Vec<(String,)> = app
         .db

@@ -1,5 +1,7 @@
 //! Candidates of a search: locations, scores, and page cursors.
 
+use std::sync::Arc;
+
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -10,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::kb::Chunk;
 use crate::page;
 
-/// Location of a candidate.
+/// Location of a chunk.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct ChunkLocation {
     pub id: String,
@@ -46,7 +48,7 @@ pub(super) struct Candidate {
     pub raw: Raw,
     pub score: Score,
     pub rerank: Option<Reranked>,
-    pub place: ChunkLocation,
+    pub document_id: Arc<str>,
     pub source: usize,
 }
 

@@ -1,6 +1,7 @@
 //! Selects hits from the ordered candidates: near-duplicates folded, hits per document capped, diverse ones first on request, page by page.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -53,9 +54,9 @@ pub(super) async fn choose(
         folded = fold(app, sources, &mut candidates, depth, request.per_document).await?;
     }
     if let Some(most) = request.per_document {
-        let mut counts: HashMap<String, usize> = HashMap::new();
+        let mut counts: HashMap<Arc<str>, usize> = HashMap::new();
         candidates.retain(|c| {
-            let count = counts.entry(c.place.document_id.clone()).or_default();
+            let count = counts.entry(Arc::clone(&c.document_id)).or_default();
             *count += 1;
             *count <= most
         });
@@ -96,7 +97,7 @@ async fn fold(
 ) -> Result<HashMap<Uuid, usize>> {
     let mut kept: Vec<(Uuid, u64)> = Vec::new();
     let mut folded: HashMap<Uuid, usize> = HashMap::new();
-    let mut documents: HashMap<String, usize> = HashMap::new();
+    let mut documents: HashMap<Arc<str>, usize> = HashMap::new();
     let Some(tenant_id) = sources.first().map(|s| s.dataset.tenant_id.clone()) else {
         return Ok(folded);
     };
@@ -116,7 +117,7 @@ async fn fold(
                 // Near-duplicates of a hit on the rest of the page still count for it.
                 None if kept.len() < enough => {
                     let count = documents
-                        .entry(candidate.place.document_id.clone())
+                        .entry(Arc::clone(&candidate.document_id))
                         .or_default();
                     *count += 1;
                     // Candidates above the cap of their document do not count.

@@ -1,7 +1,7 @@
 //! Follows the index log: applies every change to the keyword and the vector index, in order and idempotently, and marks documents as indexed once both
 //! have them. One follower per process that searches. An index whose position the log no longer contains is rebuilt from SQL.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,11 +9,11 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::drift;
 use super::keyword::{Change, blocking};
 use super::states::Index;
 use super::vector::cluster::COLLECTION_MISSING;
-use super::vector::{Changes, Point, Scope};
+use super::vector::{Changes, Point, Scope, VectorIndex};
+use super::{drift, preload};
 use crate::app::App;
 use crate::db::args;
 use crate::engine::Engine;
@@ -40,6 +40,7 @@ pub async fn run(app: &Arc<App>, stop: CancellationToken) {
     let mut busy = 0_u32;
     let mut commits_seen = app.commits.subscribe();
     let (mut flushed, mut changed, mut failures) = (Instant::now(), Instant::now(), 0_u32);
+    let mut preloaded = false;
     // Time of the change after which the indexes were last improved; a start counts as one.
     let mut improved = changed
         .checked_sub(Duration::from_secs(1))
@@ -54,6 +55,10 @@ pub async fn run(app: &Arc<App>, stop: CancellationToken) {
             Ok(applied) => {
                 failures = 0;
                 busy = if applied { busy + 1 } else { 0 };
+                if !preloaded {
+                    preloaded = true;
+                    preload_tables(app).await;
+                }
                 if applied {
                     changed = Instant::now();
                 }
@@ -100,6 +105,14 @@ async fn quiet(mut commits_seen: tokio::sync::watch::Receiver<u64>) {
     while let Ok(Ok(())) = tokio::time::timeout(QUIET, commits_seen.changed()).await {}
 }
 
+/// Reads what the first searches would have to wait for.
+async fn preload_tables(app: &App) {
+    let outcome = async { preload::tables(app, &index_log::heads(&app.db).await?).await };
+    if let Err(error) = outcome.await {
+        tracing::warn!(error = %error, "the tables of the sets could not be read in advance; the first search of each reads its own");
+    }
+}
+
 async fn flush(app: &App) {
     let outcome = async { app.engine().await?.flush().await };
     if let Err(error) = outcome.await {
@@ -126,6 +139,7 @@ pub async fn catch_up(app: &App, engine: &Engine) -> Result<bool> {
     let heads = index_log::heads(&app.db).await?;
     let ids: Vec<&str> = heads.iter().map(|h| h.id.as_str()).collect();
     app.indexes.keep_only(&ids);
+    app.live.keep_only(&ids);
     if let Err(error) = engine.keyword.keep_only(&ids) {
         tracing::error!(error = %error, "keyword indexes of deleted datasets could not be removed");
     }
@@ -156,6 +170,7 @@ pub async fn catch_up(app: &App, engine: &Engine) -> Result<bool> {
             documents::mark_indexed(app, &head.dataset_id, keyword.min(vector)).await?;
         }
     }
+    preload::matrices(app, &heads).await?;
     let lag: i64 = heads
         .iter()
         .map(|h| {
@@ -244,29 +259,17 @@ async fn keyword(app: &App, engine: &Engine, head: &Head) -> Result<i64> {
     if !reaches(head, position) {
         return rebuild_keyword(app, engine, head).await;
     }
-    while position < head.log_seq {
-        let entries = index_log::after(&app.db, &head.id, position, BATCH).await?;
-        let Some(last) = entries.last().map(|e| e.seq) else {
-            break;
-        };
-        let latest = latest(&entries, &["text", "delete"]);
-        let wanted: Vec<String> = latest
-            .iter()
-            .filter(|(_, op)| **op == "text")
-            .map(|(id, _)| (*id).to_owned())
-            .collect();
-        let mut rows: HashMap<String, Chunk> = chunks::by_ids(app, &head.tenant_id, &wanted)
+    while let Some(batch) = next_batch(app, head, position, "text").await? {
+        let mut rows: HashMap<String, Chunk> = chunks::by_ids(app, &head.tenant_id, &batch.written)
             .await?
             .into_iter()
             .map(|c| (c.id.clone(), c))
             .collect();
-        let changes = latest
-            .into_keys()
-            .map(|id| change(id, rows.remove(id)))
-            .collect::<Result<Vec<_>>>()?;
+        let changes = batch.touched.iter().map(|id| change(id, rows.remove(id)));
+        let changes = changes.collect::<Result<Vec<_>>>()?;
         let index = Arc::clone(&index);
-        blocking(move || index.apply(changes, last, false)).await?;
-        position = last;
+        blocking(move || index.apply(changes, batch.last, false)).await?;
+        position = batch.last;
     }
     Ok(position)
 }
@@ -278,41 +281,89 @@ async fn vector(app: &App, head: &Head, mut position: i64) -> Result<i64> {
     let store = app
         .vectors_of(&head.embedding_model, head.vector_size)
         .await?;
-    while position < head.log_seq {
-        let entries = index_log::after(&app.db, &head.id, position, BATCH).await?;
-        let Some(last) = entries.last().map(|e| e.seq) else {
-            break;
+    while let Some(batch) = next_batch(app, head, position, "vector").await? {
+        let put = points(app, head, &batch.written).await?;
+        let present: HashSet<Uuid> = put.iter().map(|p| p.id).collect();
+        let touched = batch.touched.iter().map(|id| parse(id));
+        let mut delete = touched.collect::<Result<Vec<_>>>()?;
+        delete.retain(|id| !present.contains(id));
+        let changes = Changes {
+            put,
+            delete,
+            clear: false,
         };
-        let latest = latest(&entries, &["vector", "delete"]);
-        let wanted: Vec<String> = latest
-            .iter()
-            .filter(|(_, op)| **op == "vector")
-            .map(|(id, _)| (*id).to_owned())
-            .collect();
-        let put = points(app, head, &wanted).await?;
-        let present: std::collections::HashSet<Uuid> = put.iter().map(|p| p.id).collect();
-        let delete = latest
-            .into_keys()
-            .map(parse)
-            .collect::<Result<Vec<_>>>()?
-            .into_iter()
-            .filter(|id| !present.contains(id))
-            .collect();
-        store
-            .apply(
-                &app.db,
-                &scope(head),
-                Changes {
-                    put,
-                    delete,
-                    clear: false,
-                },
-                last,
-            )
-            .await?;
-        position = last;
+        apply_vectors(app, &store, head, changes, batch.last).await?;
+        position = batch.last;
     }
     Ok(position)
+}
+
+/// Consecutive changes of the log that concern one index, reduced to the last change of every chunk.
+struct Batch {
+    /// Chunks whose last change wrote them.
+    written: Vec<String>,
+    /// These, and the chunks whose last change deleted them.
+    touched: Vec<String>,
+    /// Position of the last change.
+    last: i64,
+}
+
+/// Returns the changes after a position that are deletions or of a given kind; `None` at the head of the log.
+async fn next_batch(app: &App, head: &Head, position: i64, written: &str) -> Result<Option<Batch>> {
+    if position >= head.log_seq {
+        return Ok(None);
+    }
+    let entries = index_log::after(&app.db, &head.id, position, BATCH).await?;
+    let Some(last) = entries.last().map(|e| e.seq) else {
+        return Ok(None);
+    };
+    let latest = latest(&entries, &[written, "delete"]);
+    let own = latest.iter().filter(|(_, op)| **op == written);
+    Ok(Some(Batch {
+        written: own.map(|(id, _)| (*id).to_owned()).collect(),
+        touched: latest.into_keys().map(str::to_owned).collect(),
+        last,
+    }))
+}
+
+/// Applies changes to a vector index, and to the quantised vectors of the set if they are in memory.
+async fn apply_vectors(
+    app: &App,
+    store: &VectorIndex,
+    head: &Head,
+    changes: Changes,
+    seq: i64,
+) -> Result<()> {
+    let live = app.live.loaded(&head.id);
+    let live = live.filter(|live| live.matrix().is_some());
+    let copy = live.map(|live| (live, changes.clone()));
+    store.apply(&app.db, &scope(head), changes, seq).await?;
+    if let Some((live, changes)) = copy {
+        let work = move || {
+            let ordinals: Vec<u32> = {
+                let mut table = live.table_mut();
+                let ids = changes
+                    .delete
+                    .iter()
+                    .chain(changes.put.iter().map(|p| &p.id));
+                ids.map(|id| table.intern(*id)).collect()
+            };
+            let mut matrix = live.matrix_mut();
+            let Some(matrix) = matrix.as_mut() else {
+                return;
+            };
+            if changes.clear {
+                matrix.clear();
+            }
+            let (gone, put) = ordinals.split_at(changes.delete.len());
+            gone.iter().for_each(|ordinal| matrix.remove(*ordinal));
+            for (ordinal, point) in put.iter().zip(&changes.put) {
+                matrix.set(*ordinal, &point.vector);
+            }
+        };
+        tokio::task::spawn_blocking(work).await?;
+    }
+    Ok(())
 }
 
 /// Returns the last operation on each chunk, of those that concern an index.
@@ -432,30 +483,15 @@ pub async fn rebuild_keyword(app: &App, engine: &Engine, head: &Head) -> Result<
     let store = engine.keyword.clone();
     let (id, generation, language) = (head.id.clone(), head.generation, head.language.clone());
     let index = blocking(move || store.index(&id, generation, &language)).await?;
-    let (mut after, mut clear) = (String::new(), true);
-    let (mut done, total) = (0, visible_chunks(app, head).await?);
-    loop {
-        app.indexes.building(&head.id, Index::Keyword, done, total);
-        let ids = visible(app, head, &after).await?;
-        done += ids.len() as u64;
-        let last = ids.last().cloned();
-        let rows = chunks::by_ids(app, &head.tenant_id, &ids).await?;
-        let changes = rows
-            .into_iter()
-            .map(|c| change(&c.id.clone(), Some(c)))
-            .collect::<Result<Vec<_>>>()?;
-        // The position stays 0 until the last page, so a crash starts over.
-        let (index, seq) = (
-            Arc::clone(&index),
-            if last.is_some() { 0 } else { head.log_seq },
-        );
-        blocking(move || index.apply(changes, seq, clear)).await?;
-        clear = false;
-        match last {
-            Some(last) => after = last,
-            None => return Ok(head.log_seq),
-        }
+    let mut pages = Pages::of(app, head, Index::Keyword).await?;
+    while let Some(page) = pages.next().await? {
+        let rows = chunks::by_ids(app, &head.tenant_id, &page.ids).await?;
+        let changes = rows.into_iter().map(|c| change(&c.id.clone(), Some(c)));
+        let changes = changes.collect::<Result<Vec<_>>>()?;
+        let index = Arc::clone(&index);
+        blocking(move || index.apply(changes, page.seq, page.clear)).await?;
     }
+    Ok(head.log_seq)
 }
 
 /// Rebuilds the vectors of a dataset from the embeddings in SQL.
@@ -467,32 +503,68 @@ pub async fn rebuild_vector(app: &App, head: &Head) -> Result<i64> {
         .vectors_of(&head.embedding_model, head.vector_size)
         .await?;
     tracing::info!(dataset.id = %head.id, "rebuilding the vector index");
-    let (mut after, mut clear) = (String::new(), true);
-    let (mut done, total) = (0, visible_chunks(app, head).await?);
-    loop {
-        app.indexes.building(&head.id, Index::Vector, done, total);
-        let ids = visible(app, head, &after).await?;
-        done += ids.len() as u64;
-        let last = ids.last().cloned();
-        let put = points(app, head, &ids).await?;
-        let seq = if last.is_some() { 0 } else { head.log_seq };
-        store
-            .apply(
-                &app.db,
-                &scope(head),
-                Changes {
-                    put,
-                    delete: Vec::new(),
-                    clear,
-                },
-                seq,
-            )
-            .await?;
-        clear = false;
-        match last {
-            Some(last) => after = last,
-            None => return Ok(head.log_seq),
-        }
+    let mut pages = Pages::of(app, head, Index::Vector).await?;
+    while let Some(page) = pages.next().await? {
+        let changes = Changes {
+            put: points(app, head, &page.ids).await?,
+            delete: Vec::new(),
+            clear: page.clear,
+        };
+        apply_vectors(app, &store, head, changes, page.seq).await?;
+    }
+    Ok(head.log_seq)
+}
+
+/// Part of the chunks of a set.
+struct Page {
+    ids: Vec<String>,
+    /// Position that the index has with them.
+    seq: i64,
+    /// Whether they are the first ones.
+    clear: bool,
+}
+
+/// All visible chunks of a set, page by page, from which an index is rebuilt. The last page is empty and has the position of the log; before it the position
+/// is 0, so a crash starts over.
+struct Pages<'a> {
+    app: &'a App,
+    head: &'a Head,
+    index: Index,
+    after: Option<String>,
+    first: bool,
+    /// Chunks returned and in total.
+    done: u64,
+    total: u64,
+}
+
+impl<'a> Pages<'a> {
+    async fn of(app: &'a App, head: &'a Head, index: Index) -> Result<Self> {
+        Ok(Self {
+            app,
+            head,
+            index,
+            after: Some(String::new()),
+            first: true,
+            done: 0,
+            total: visible_chunks(app, head).await?,
+        })
+    }
+
+    async fn next(&mut self) -> Result<Option<Page>> {
+        let Some(after) = &self.after else {
+            return Ok(None);
+        };
+        let (states, set) = (&self.app.indexes, &self.head.id);
+        states.building(set, self.index, self.done, self.total);
+        let ids = visible(self.app, self.head, after).await?;
+        self.done += ids.len() as u64;
+        self.after = ids.last().cloned();
+        let is_last = self.after.is_none();
+        Ok(Some(Page {
+            ids,
+            seq: if is_last { self.head.log_seq } else { 0 },
+            clear: std::mem::take(&mut self.first),
+        }))
     }
 }
 
@@ -512,6 +584,7 @@ mod tests {
             generation: 1,
             log_seq,
             first_seq,
+            version: 0,
         }
     }
 
@@ -555,11 +628,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn waiting_for_quiet_loses_no_ring() {
+    async fn waiting_for_quiet_consumes_no_notification() {
         let commits = crate::events::CommitSignal::default();
         let commits_seen = commits.subscribe();
         commits.notify();
         quiet(commits_seen.clone()).await;
-        assert!(commits_seen.has_changed().expect("the bell is there"));
+        assert!(commits_seen.has_changed().expect("the sender is there"));
     }
 }

@@ -24,7 +24,7 @@ const MOST: usize = 200;
 pub fn highlight(
     languages: &[&'static str],
     content: &str,
-    terms: &HashSet<&str>,
+    terms: &HashSet<String>,
 ) -> (Vec<Range>, Vec<String>) {
     let (mut bytes, mut met) = (Vec::new(), Vec::new());
     let has_stops = terms.iter().any(|t| analysis::as_stop_word(t).is_some());
@@ -74,7 +74,7 @@ mod tests {
     #[test]
     fn ranges_are_characters_of_the_words_as_they_stand() {
         let content = "Über engines: the engine runs HTTP_PROXY.";
-        let terms = HashSet::from(["engin", "proxi", "http_proxi"]);
+        let terms = HashSet::from(["engin", "proxi", "http_proxi"].map(str::to_owned));
         let (ranges, met) = highlight(&["en"], content, &terms);
         let shown: Vec<String> = ranges
             .iter()

@@ -3,10 +3,13 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use super::analysis;
 use super::answer::{Hit, Passage};
+use super::candidate::Candidate;
 use super::choose::Chosen;
-use super::highlight::highlight;
+use super::highlight::{Range, highlight};
 use super::keyword::FormKind;
 use super::query::explained;
 use super::request::Request;
@@ -58,21 +61,17 @@ pub(super) async fn assemble(
     chosen: Chosen,
 ) -> Result<(Vec<Hit>, Option<usize>, usize)> {
     let ids: Vec<String> = chosen.shown.iter().map(|c| c.id.to_string()).collect();
-    let mut rows: HashMap<String, Chunk> = chunks::by_ids(app, caller.tenant(), &ids)
-        .await?
-        .into_iter()
-        .map(|c| (c.id.clone(), c))
-        .collect();
-    let document_ids: HashSet<String> = rows.values().map(|c| c.document_id.clone()).collect();
-    let documents = retrieve::documents(app, caller.tenant(), document_ids).await?;
-    let terms: Vec<HashSet<&str>> = sources
-        .iter()
-        .map(|s| s.analysed.forms().map(|f| f.term.as_str()).collect())
-        .collect();
+    let document_ids = chosen.shown.iter().map(|c| c.document_id.to_string());
+    let document_ids: HashSet<String> = document_ids.collect();
+    let (rows, documents) = tokio::try_join!(
+        chunks::by_ids(app, caller.tenant(), &ids),
+        retrieve::documents(app, caller.tenant(), document_ids)
+    )?;
+    let mut rows = highlighted(sources, &chosen.shown, rows).await?;
     let (mut hits, mut used, mut trimmed) = (Vec::with_capacity(chosen.shown.len()), 0, 0);
     for candidate in chosen.shown {
         // The chunk was deleted since the lists were read.
-        let Some(chunk) = rows.remove(&candidate.id.to_string()) else {
+        let Some((chunk, highlights, matched)) = rows.remove(&candidate.id) else {
             continue;
         };
         let Some(document) = documents.get(&chunk.document_id) else {
@@ -89,7 +88,9 @@ pub(super) async fn assemble(
                 .as_ref()
                 .or(expanded.as_ref())
                 .map_or(&chunk.content, |p| &p.text);
-            let embedder = app.embedder_of(&source.dataset.embedding_model).await?;
+            let embedder = app
+                .embedder_of(&source.dataset.indexing.embedding_model)
+                .await?;
             let tokens = embedder.tokens().count(text).map_err(Error::from)?;
             // The first hit that does not fit ends the list: a worse one that would fit does not replace it.
             if used + tokens > budget {
@@ -98,11 +99,6 @@ pub(super) async fn assemble(
             }
             used += tokens;
         }
-        let (highlights, matched) = highlight(
-            &source.analysed.languages,
-            &chunk.content,
-            &terms[candidate.source],
-        );
         let truncated = chunk.truncated;
         hits.push(Hit {
             folded: chosen.folded.get(&candidate.id).copied().unwrap_or(0),
@@ -126,6 +122,35 @@ pub(super) async fn assemble(
         });
     }
     Ok((hits, request.max_tokens.map(|_| used), trimmed))
+}
+
+/// A chunk with the ranges of the words of the query in it, and these words.
+type Highlighted = (Chunk, Vec<Range>, Vec<String>);
+
+/// Returns the chunks of candidates with the words of the query in them, by id.
+async fn highlighted(
+    sources: &[Source],
+    candidates: &[Candidate],
+    chunks: Vec<Chunk>,
+) -> Result<HashMap<Uuid, Highlighted>> {
+    let words: Vec<(Vec<&'static str>, HashSet<String>)> = sources
+        .iter()
+        .map(|source| {
+            let terms = source.analysed.forms().map(|f| f.term.clone());
+            (source.analysed.languages.clone(), terms.collect())
+        })
+        .collect();
+    let of: HashMap<Uuid, usize> = candidates.iter().map(|c| (c.id, c.source)).collect();
+    let work = move || {
+        let chunks = chunks.into_iter().filter_map(|chunk| {
+            let id: Uuid = chunk.id.parse().ok()?;
+            let (languages, terms) = &words[*of.get(&id)?];
+            let (ranges, matched) = highlight(languages, &chunk.content, terms);
+            Some((id, (chunk, ranges, matched)))
+        });
+        chunks.collect()
+    };
+    Ok(tokio::task::spawn_blocking(work).await?)
 }
 
 /// Returns the chunk with its neighbours, and its section, if requested.

@@ -1,4 +1,4 @@
-//! Search caches: responses, documents that satisfy a filter, names of metadata fields. Every key contains the version of its dataset, so a change
+//! Search caches: responses, chunks that satisfy a filter, names of metadata fields. Every key contains the version of its dataset, so a change
 //! creates new keys; old entries are evicted.
 
 use std::collections::HashSet;
@@ -8,12 +8,12 @@ use std::time::Duration;
 use moka::sync::Cache;
 
 use super::answer::Answer;
-use super::vector::Among;
+use super::live::Passing;
 
 /// Approximate bytes of cached responses.
 const ANSWERS: u64 = 64 << 20;
-/// Approximate bytes of cached document ids, over all filters.
-const DOCUMENTS: u64 = 64 << 20;
+/// Approximate bytes of cached results of filters.
+const PASSING: u64 = 64 << 20;
 /// Lifetime of cached responses: times in them age.
 const AGE: Duration = Duration::from_secs(600);
 
@@ -22,8 +22,8 @@ const AGE: Duration = Duration::from_secs(600);
 pub struct Memory {
     /// Responses by everything that they depend on.
     pub answers: Cache<String, Arc<Answer>>,
-    /// Documents that may satisfy a filter.
-    pub documents: Cache<String, Arc<Among>>,
+    /// Chunks that may satisfy a filter.
+    pub passing: Cache<String, Arc<Passing>>,
     /// Names of metadata fields.
     pub fields: Cache<String, Arc<HashSet<String>>>,
 }
@@ -36,11 +36,9 @@ impl Default for Memory {
                 .weigher(|_, answer: &Arc<Answer>| weight(answer.bytes()))
                 .time_to_live(AGE)
                 .build(),
-            documents: Cache::builder()
-                .max_capacity(DOCUMENTS)
-                .weigher(|key: &String, among: &Arc<Among>| {
-                    weight(key.len() + 50 * among.documents.len())
-                })
+            passing: Cache::builder()
+                .max_capacity(PASSING)
+                .weigher(|key: &String, passing: &Arc<Passing>| weight(key.len() + passing.bytes()))
                 .time_to_live(AGE)
                 .build(),
             fields: Cache::builder()

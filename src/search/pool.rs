@@ -8,9 +8,10 @@ use uuid::Uuid;
 
 use super::alpha::Weight;
 use super::blend::Raw;
+use super::live::DocumentRow;
 use super::query::{chosen, gather, scored};
 use super::request::{Defaults, Request};
-use super::retrieve::{self, DocumentRow, Source};
+use super::retrieve::{self, Source};
 use crate::app::App;
 use crate::auth::{Caller, Scope};
 use crate::error::{Error, Result};
@@ -69,16 +70,12 @@ pub async fn pool(app: &Arc<App>, caller: &Caller, request: &Request) -> Result<
     let ([source], Some(found)) = (sources, found.into_iter().next()) else {
         return Err(Error::internal("a source returned no candidates"));
     };
-    let places = found.places;
-    let mut documents: HashMap<String, Arc<str>> = HashMap::new();
+    let places = retrieve::locations(app, &source.dataset, found.found.keys()).await?;
     let item = |(id, raw): (Uuid, Raw)| {
         let place = places.get(&id)?;
-        let document = documents
-            .entry(place.document_id.clone())
-            .or_insert_with(|| place.document_id.as_str().into());
         Some(PoolItem {
             chunk: id,
-            document: Arc::clone(document),
+            document: Arc::clone(found.documents.get(&id)?),
             span: (place.start_char, place.end_char),
             raw,
         })
@@ -86,7 +83,12 @@ pub async fn pool(app: &Arc<App>, caller: &Caller, request: &Request) -> Result<
     Ok(Pool {
         automatic_alpha: source.weight.alpha,
         bound: source.analysed.bound,
-        items: found.found.into_iter().filter_map(item).collect(),
+        items: found
+            .found
+            .iter()
+            .map(|(id, raw)| (*id, *raw))
+            .filter_map(item)
+            .collect(),
     })
 }
 

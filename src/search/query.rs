@@ -3,17 +3,16 @@
 //! A hit's score does not depend on `topK`, on filters or on the other hits (with the default fusion): BM25 statistics are those of the whole dataset,
 //! and every candidate gets both exact scores. Feedback and reranking, which are optional, do consider other chunks.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
 use futures::future::try_join_all;
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::analysis;
-use super::answer::{Answer, Confidence, Facet, FacetValue, Interpretation, Timings, Totals};
+use super::answer::{Answer, Confidence, Interpretation, Timings, Totals};
 use super::blend::{self, Fusion, Raw, Score, Spread};
 use super::candidate::{Candidate, Cursor};
 use super::choose;
@@ -24,12 +23,10 @@ use super::retrieve::{self, Candidates, Source};
 use crate::app::App;
 use crate::auth::{Caller, Scope};
 use crate::error::{Error, Result};
-use crate::kb::{datasets, filter, generations};
+use crate::kb::{datasets, generations};
 
 /// Score of the best hit from which an answer counts as confident, where the dataset has no other threshold. Measured: see `README.md`.
 pub const CONFIDENT_FROM: f32 = 0.55;
-/// Maximum number of values of a facet.
-const FACET_VALUES: usize = 50;
 
 /// Runs a search.
 ///
@@ -118,12 +115,9 @@ pub async fn search(app: &Arc<App>, caller: &Caller, request: &Request) -> Resul
     });
     totals.complete &= reranking.is_none() || before_reranking <= app.config.rerank_candidates;
     totals.matching = candidates.len();
-    let documents: HashSet<&str> = candidates
-        .iter()
-        .map(|c| c.place.document_id.as_str())
-        .collect();
+    let documents: HashSet<&str> = candidates.iter().map(|c| c.document_id.as_ref()).collect();
     totals.documents = documents.len();
-    let facets = facets(app, request, &sources, &candidates).await?;
+    let facets = super::facets::facets(app, request, &sources, &candidates).await?;
     let mut confidence = confidence(request.fusion, &sources, &candidates);
     confidence.no_confident_answer |= !degraded.is_empty();
     let chosen = choose::choose(app, request, &sources, candidates, cursor.as_ref()).await?;
@@ -326,7 +320,7 @@ pub(super) fn scored(
                 raw: *raw,
                 score: score(request, source, raw, &spread),
                 rerank: None,
-                place: found.places.get(id)?.clone(),
+                document_id: Arc::clone(found.documents.get(id)?),
                 source: index,
             })
         }));
@@ -384,68 +378,6 @@ fn confidence(fusion: Fusion, sources: &[Source], candidates: &[Candidate]) -> C
         calibrated: of.confident_from.is_some(),
         no_confident_answer: best.is_none() || score < threshold,
     }
-}
-
-async fn facets(
-    app: &App,
-    request: &Request,
-    sources: &[Source],
-    candidates: &[Candidate],
-) -> Result<Vec<Facet>> {
-    if request.facets.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut objects: HashMap<String, Value> = HashMap::new();
-    for (index, source) in sources.iter().enumerate() {
-        let ids = candidates
-            .iter()
-            .filter(|c| c.source == index)
-            .map(|c| &c.place.document_id);
-        objects.extend(retrieve::objects(app, &source.dataset, ids).await?);
-    }
-    let facet = |field: &String| {
-        let mut counts: HashMap<String, (Value, usize, HashSet<&str>)> = HashMap::new();
-        for candidate in candidates {
-            let Some(document) = objects.get(&candidate.place.document_id) else {
-                continue;
-            };
-            let own = retrieve::of_location(field, &candidate.place);
-            let value = own.as_ref().or_else(|| filter::value_at(document, field));
-            let values = match value {
-                Some(Value::Array(values)) => values.as_slice(),
-                Some(value) => std::slice::from_ref(value),
-                None => &[Value::Null],
-            };
-            for value in values {
-                let entry = counts
-                    .entry(value.to_string())
-                    .or_insert_with(|| (value.clone(), 0, HashSet::new()));
-                entry.1 += 1;
-                entry.2.insert(&candidate.place.document_id);
-            }
-        }
-        let mut values: Vec<FacetValue> = counts
-            .into_values()
-            .map(|(value, chunks, documents)| FacetValue {
-                value,
-                chunks,
-                documents: documents.len(),
-            })
-            .collect();
-        values.sort_by(|a, b| {
-            b.chunks
-                .cmp(&a.chunks)
-                .then_with(|| a.value.to_string().cmp(&b.value.to_string()))
-        });
-        let others = values.len().saturating_sub(FACET_VALUES);
-        values.truncate(FACET_VALUES);
-        Facet {
-            field: field.clone(),
-            values,
-            others,
-        }
-    };
-    Ok(request.facets.iter().map(facet).collect())
 }
 
 /// Explains the score of a candidate.

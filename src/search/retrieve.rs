@@ -1,4 +1,4 @@
-//! Candidates of one dataset: both lists, the live ones that satisfy the conditions, and the exact scores that one of the lists lacks.
+//! Candidates of one dataset: both lists, among the visible chunks that satisfy the conditions, and the exact scores that one of the lists lacks.
 
 mod documents;
 mod fields;
@@ -11,13 +11,13 @@ use uuid::Uuid;
 
 use super::alpha::{self, Weight};
 use super::blend::{Fusion, Raw};
-use super::candidate::ChunkLocation;
 use super::keyword::{self, Analysed, Form, FormKind, KeywordIndex, QueryTerm};
+use super::live::{self, LiveSet, Passing};
 use super::request::{Defaults, MAX_CANDIDATES, Request};
 use super::states::Index;
 use super::syntax::{self, Parsed};
 use super::vector::cluster::COLLECTION_MISSING;
-use super::vector::{Among, Scope as VectorScope, VectorIndex};
+use super::vector::{Nearest, Restriction, Scope as VectorScope, VectorIndex};
 use crate::app::App;
 use crate::db::args;
 use crate::engine::Engine;
@@ -25,9 +25,8 @@ use crate::error::{Error, Result};
 use crate::kb::Dataset;
 use crate::kb::embeddings;
 use crate::kb::filter::Filter;
-pub use documents::DocumentRow;
-pub(super) use documents::{documents, of_location, with_location};
-use fields::matching;
+pub(super) use documents::{documents, locations, of_location, with_location};
+use fields::passing;
 pub(super) use fields::{fields_of, objects};
 
 /// Chunks with a raw score, best first.
@@ -63,8 +62,10 @@ pub(super) struct Source {
     pub weight: Weight,
     /// Conjunction of the filters of the request and the query.
     pub filter: Option<Filter>,
-    /// Documents that may satisfy the filter; `None` for all.
-    pub documents: Option<Arc<Among>>,
+    /// What is known of the set in memory.
+    pub live: Arc<LiveSet>,
+    /// Chunks that may satisfy the filter, and that satisfy the conditions of the query; `None` for all.
+    pub passing: Option<Arc<Passing>>,
     /// Words added by feedback.
     pub added: Vec<String>,
     /// Whether vectors were requested and are unavailable.
@@ -76,7 +77,8 @@ pub(super) struct Source {
 /// The candidates of one dataset.
 pub(super) struct Candidates {
     pub found: HashMap<Uuid, Raw>,
-    pub places: HashMap<Uuid, ChunkLocation>,
+    /// Their documents.
+    pub documents: HashMap<Uuid, Arc<str>>,
     /// Whether both lists ended before their limit: then these are all chunks with a word of the query, or a vector.
     pub complete: bool,
     /// Length of the vector and keyword lists.
@@ -111,34 +113,50 @@ impl Source {
             },
             (None, None) => alpha::automatic_alpha(app, &dataset, &parsed.text).await?,
         };
-        let index = {
+        let filter = combined(request.filter.clone(), &parsed);
+        let live = live_set(app, &dataset).await?;
+        let mut passing = match &filter {
+            Some(filter) => Some(passing(app, &live, filter).await?),
+            None => None,
+        };
+        let outcome = {
             let (store, dataset) = (engine.keyword.clone(), dataset.clone());
+            let (parsed, live, among) = (parsed.clone(), Arc::clone(&live), passing.clone());
             keyword::blocking(move || {
-                store.index(&dataset.live_set, dataset.generation, &dataset.language)
+                let index =
+                    store.index(&dataset.live_set, dataset.generation, &dataset.language)?;
+                let analysed = index.analyse(&parsed)?;
+                let satisfying = if analysed.has_conditions() {
+                    Some(index.satisfying(&analysed, &live, among.as_deref())?)
+                } else {
+                    None
+                };
+                Ok((index, analysed, satisfying))
             })
-            .await?
+            .await
         };
-        let analysed = {
-            let (index, parsed) = (Arc::clone(&index), parsed.clone());
-            keyword::blocking(move || index.analyse(&parsed)).await?
+        let (index, analysed, satisfying) = match outcome {
+            Err(error) if error.is_damage() => return Err(rebuild(app, &dataset, &error)),
+            outcome => outcome?,
         };
+        if let Some(satisfying) = satisfying {
+            passing = Some(Arc::new(satisfying));
+        }
         let wants_vectors = weight.alpha > 0.0 && !parsed.text.is_empty();
         let store = app
-            .vectors_of(&dataset.embedding_model, dataset.vector_size)
+            .vectors_of(
+                &dataset.indexing.embedding_model,
+                dataset.indexing.vector_size,
+            )
             .await;
         let store = at_hand(store, request)?;
         let vector = if wants_vectors && store.is_some() {
-            let vector = query_vector(app, &dataset.embedding_model, &parsed.text).await;
+            let vector = query_vector(app, &dataset.indexing.embedding_model, &parsed.text).await;
             at_hand(vector, request)?
         } else {
             None
         };
         let without_vectors = wants_vectors && vector.is_none();
-        let filter = combined(request.filter.clone(), &parsed);
-        let documents = match &filter {
-            Some(filter) => Some(matching(app, &dataset, filter).await?),
-            None => None,
-        };
         let scope = VectorScope {
             tenant_id: dataset.tenant_id.clone(),
             dataset_id: dataset.live_set.clone(),
@@ -155,7 +173,8 @@ impl Source {
             vector,
             weight,
             filter,
-            documents,
+            live,
+            passing,
             added: Vec::new(),
             without_vectors,
             without_words: false,
@@ -218,14 +237,9 @@ impl Source {
                     self.without_vectors = true;
                 }
                 Err(error) if error.is_damage() && !self.without_words => {
-                    tracing::error!(set = %self.dataset.live_set, error = %error, "a keyword index is damaged and is being rebuilt");
-                    app.indexes.damaged(&self.dataset.live_set, Index::Keyword);
-                    app.commits.notify();
+                    let unavailable = rebuild(app, &self.dataset, &error);
                     if self.vector.is_none() || self.analysed.has_conditions() {
-                        return Err(Error::unavailable(
-                            "keyword_index_damaged",
-                            "the keyword index is damaged and is being rebuilt; try again in a moment",
-                        ));
+                        return Err(unavailable);
                     }
                     self.without_words = true;
                 }
@@ -261,51 +275,59 @@ impl Source {
             // The best of them may belong to few documents.
             wanted = (wanted * DOCUMENTS_WANTED).min(MAX_CANDIDATES.max(wanted));
         }
-        // Post-filters drop candidates, so fetch until `wanted` survive or the lists end.
-        let sifted =
-            self.analysed.has_conditions() || self.filter.as_ref().is_some_and(Filter::asks_chunks);
-        let enough = if sifted { wanted } else { deep };
+        // Conditions on chunks drop candidates, so fetch until `wanted` survive or the lists end.
+        let sifting = self.filter.as_ref().filter(|f| f.asks_chunks());
+        let enough = if sifting.is_some() { wanted } else { deep };
         let mut limit = wanted;
         loop {
-            let (words, meaning) = tokio::try_join!(
+            let (words, vectors) = tokio::try_join!(
                 self.keyword_candidates(request, limit),
                 self.vector_candidates(limit)
             )?;
-            let full = words.len() == limit || meaning.len() == limit;
-            let lists = (meaning.len(), words.len());
-            let mut found: HashMap<Uuid, Raw> = HashMap::with_capacity(words.len() + meaning.len());
+            let full = words.len() == limit || vectors.is_full;
+            let mut found: HashMap<Uuid, Raw> =
+                HashMap::with_capacity(words.len() + vectors.found.len());
             // Both lists by score, equal scores by id: the order of ties in the indexes is arbitrary.
-            for (rank, (id, cosine)) in (1..).zip(ordered(meaning)) {
-                found.entry(id).or_default().cosine = Some(cosine);
-                found.entry(id).or_default().vector_rank = Some(rank);
+            let words = ordered(words);
+            for (rank, (id, bm25)) in (1..).zip(&words) {
+                let raw = found.entry(*id).or_default();
+                (raw.bm25, raw.keyword_rank) = (Some(*bm25), Some(rank));
             }
-            for (rank, (id, bm25)) in (1..).zip(ordered(words)) {
-                found.entry(id).or_default().bm25 = Some(bm25);
-                found.entry(id).or_default().keyword_rank = Some(rank);
+            for (id, _) in &vectors.found {
+                found.entry(*id).or_default();
             }
-            let before = found.len();
-            // Live chunks and missing scores are fetched concurrently.
-            let (places, cosines, scores, allowed) = tokio::try_join!(
-                self.places(app, &found),
-                self.cosines(&found),
-                self.bm25s(request, &found),
-                self.allowed(&found),
+            let known = vectors.found.iter();
+            let known = known.filter_map(|(id, cosine)| Some((*id, (*cosine)?)));
+            // Missing scores are computed concurrently.
+            let (exact, scores) = tokio::try_join!(
+                self.cosines(found.keys().copied().collect(), known.collect()),
+                self.bm25s(request, &found)
             )?;
-            found.retain(|id, _| {
-                places.contains_key(id) && allowed.as_ref().is_none_or(|a| a.contains(id))
-            });
+            let ranked = vectors.found.iter();
+            let ranked = ranked.filter_map(|(id, _)| Some((*id, *exact.get(id)?)));
+            let mut ranked = ordered(ranked.collect());
+            ranked.truncate(limit);
+            for (rank, (id, _)) in (1..).zip(&ranked) {
+                found.entry(*id).or_default().vector_rank = Some(rank);
+            }
+            // Those that approximate cosines placed among the nearest.
+            found.retain(|_, raw| raw.vector_rank.is_some() || raw.keyword_rank.is_some());
+            let lists = (ranked.len(), words.len());
+            let before = found.len();
+            let documents = self.visible(app, sifting, &found).await?;
+            found.retain(|id, _| documents.contains_key(id));
             // Chunks that are deleted but still indexed, or that do not satisfy a condition, may have displaced others.
             if full && found.len() < before && found.len() < enough && limit < DEEPEST {
                 limit = (limit * 4).min(DEEPEST);
                 continue;
             }
             for (id, raw) in &mut found {
-                raw.cosine = raw.cosine.or_else(|| cosines.get(id).copied());
+                raw.cosine = exact.get(id).copied();
                 raw.bm25 = raw.bm25.or_else(|| scores.get(id).copied());
             }
             return Ok(Candidates {
                 found,
-                places,
+                documents,
                 complete: !full,
                 lists,
             });
@@ -316,74 +338,80 @@ impl Source {
         if !self.asks_words(request) {
             return Ok(Vec::new());
         }
-        let (index, analysed, documents) = (
-            Arc::clone(&self.index),
-            self.analysed.clone(),
-            self.documents.clone(),
-        );
-        keyword::blocking(move || {
-            let documents = documents.as_deref().map(|among| among.documents.as_slice());
-            index.search(&analysed, documents, limit)
-        })
-        .await
+        let (index, analysed) = (Arc::clone(&self.index), self.analysed.clone());
+        let (live, passing) = (Arc::clone(&self.live), self.passing.clone());
+        keyword::blocking(move || index.search(&analysed, &live, passing.as_deref(), limit)).await
     }
 
-    async fn vector_candidates(&self, limit: usize) -> Result<Ranked> {
+    async fn vector_candidates(&self, limit: usize) -> Result<Nearest> {
         let (Some(vector), Some(store)) = (&self.vector, &self.store) else {
-            return Ok(Vec::new());
+            return Ok(Nearest::default());
+        };
+        let restriction = Restriction {
+            live: Arc::clone(&self.live),
+            passing: self.passing.clone(),
         };
         store
-            .search(&self.scope, vector.to_vec(), self.documents.clone(), limit)
+            .nearest(&self.scope, Arc::clone(vector), restriction, limit)
             .await
     }
 
-    /// Returns the locations of the candidates that are live and visible in SQL and satisfy the filter: deletion and disabling are effective at the
-    /// very next query, whatever the state of the indexes.
-    async fn places(
-        &self,
-        app: &App,
-        found: &HashMap<Uuid, Raw>,
-    ) -> Result<HashMap<Uuid, ChunkLocation>> {
-        let ids: Vec<String> = found.keys().map(Uuid::to_string).collect();
-        let rows: Vec<ChunkLocation> = app
-            .db
-            .all_in(
-                "SELECT c.id, c.document_id, c.heading_path, c.page, c.start_char, c.end_char FROM kb_chunks c JOIN kb_documents d ON d.id = c.document_id
-                 WHERE c.tenant_id = $1 AND c.set_id = $2 AND d.enabled = TRUE AND c.enabled = TRUE AND c.id IN ($LIST)",
-                args![&self.dataset.tenant_id, &self.dataset.live_set],
-                &ids,
-            )
-            .await?;
-        let mut places = HashMap::with_capacity(rows.len());
-        let asking = self.filter.as_ref().filter(|f| f.asks_chunks());
-        let objects = match asking {
-            Some(_) => objects(app, &self.dataset, rows.iter().map(|r| &r.document_id)).await?,
-            None => HashMap::new(),
-        };
-        for row in rows {
-            let holds = asking.is_none_or(|filter| {
-                objects
-                    .get(&row.document_id)
-                    .is_some_and(|document| filter.holds(&with_location(document, &row)))
-            });
-            if holds && let Ok(id) = row.id.parse() {
-                places.insert(id, row);
-            }
-        }
-        Ok(places)
+    /// Returns whether a chunk satisfies the required and excluded clauses of the query.
+    pub(super) fn satisfies_conditions(&self, id: &Uuid) -> bool {
+        let passing = self.passing.as_ref();
+        let passing = passing.filter(|_| self.analysed.has_conditions());
+        passing.is_none_or(|passing| {
+            let ordinal = self.live.table().ordinal(id);
+            ordinal.is_some_and(|n| passing.chunks.contains(n as usize))
+        })
     }
 
-    /// Returns the exact cosines of the candidates that only the keyword list contains; those without an embedding are absent.
-    pub(super) async fn cosines(&self, found: &HashMap<Uuid, Raw>) -> Result<HashMap<Uuid, f32>> {
+    /// Returns the documents of the candidates that are visible and satisfy the conditions on chunks.
+    async fn visible(
+        &self,
+        app: &App,
+        sifting: Option<&Filter>,
+        found: &HashMap<Uuid, Raw>,
+    ) -> Result<HashMap<Uuid, Arc<str>>> {
+        let mut documents: HashMap<Uuid, Arc<str>> = {
+            let table = self.live.table();
+            let visible = found.keys().filter_map(|id| {
+                let passes = self.passing.as_ref().is_none_or(|passing| {
+                    let ordinal = table.ordinal(id);
+                    ordinal.is_some_and(|n| passing.chunks.contains(n as usize))
+                });
+                let document = table.document_of_visible(id).filter(|_| passes)?;
+                Some((*id, Arc::clone(document)))
+            });
+            visible.collect()
+        };
+        if let Some(filter) = sifting {
+            let places = locations(app, &self.dataset, documents.keys()).await?;
+            let ids = documents.values().map(AsRef::as_ref);
+            let objects = objects(app, &self.dataset, ids).await?;
+            documents.retain(|id, document| {
+                let place = places.get(id);
+                let place = place.zip(objects.get(document.as_ref()));
+                place.is_some_and(|(place, object)| filter.holds(&with_location(object, place)))
+            });
+        }
+        Ok(documents)
+    }
+
+    /// Returns the exact cosines of chunks, of which some may be known; those without an embedding are absent.
+    pub(super) async fn cosines(
+        &self,
+        ids: Vec<Uuid>,
+        mut known: HashMap<Uuid, f32>,
+    ) -> Result<HashMap<Uuid, f32>> {
         let (Some(vector), Some(store)) = (&self.vector, &self.store) else {
             return Ok(HashMap::new());
         };
-        let missing = found
-            .iter()
-            .filter(|(_, raw)| raw.cosine.is_none())
-            .map(|(id, _)| *id)
-            .collect();
-        store.scores(&self.scope, vector.to_vec(), missing).await
+        let missing = ids.into_iter().filter(|id| !known.contains_key(id));
+        let missing = missing.collect();
+        let scores = store.scores(&self.scope, Arc::clone(vector), missing);
+        known.extend(scores.await?);
+        Ok(known)
     }
 
     /// Returns the exact BM25 of the candidates that only the vector list contains.
@@ -401,22 +429,8 @@ impl Source {
             .map(|(id, _)| *id)
             .collect();
         let (index, analysed) = (Arc::clone(&self.index), self.analysed.clone());
-        keyword::blocking(move || index.scores(&analysed, &missing)).await
-    }
-
-    /// Returns the candidates that satisfy the required and excluded clauses of the query; `None` when it has none.
-    pub(super) async fn allowed(
-        &self,
-        found: &HashMap<Uuid, Raw>,
-    ) -> Result<Option<HashSet<Uuid>>> {
-        if !self.analysed.has_conditions() {
-            return Ok(None);
-        }
-        let ids: Vec<Uuid> = found.keys().copied().collect();
-        let (index, analysed) = (Arc::clone(&self.index), self.analysed.clone());
-        keyword::blocking(move || index.allowed(&analysed, &ids))
-            .await
-            .map(Some)
+        let live = Arc::clone(&self.live);
+        keyword::blocking(move || index.scores(&analysed, &live, &missing)).await
     }
 
     /// Expands the query by what its best chunks have in common: their most significant words, and the direction of their vectors.
@@ -495,6 +509,29 @@ fn is_away(error: &Error) -> bool {
     )
 }
 
+/// Has a damaged keyword index rebuilt, and returns the error of a search that cannot do without it.
+fn rebuild(app: &App, dataset: &Dataset, error: &Error) -> Error {
+    tracing::error!(set = %dataset.live_set, error = %error, "a keyword index is damaged and is being rebuilt");
+    app.indexes.damaged(&dataset.live_set, Index::Keyword);
+    app.commits.notify();
+    Error::unavailable(
+        "keyword_index_damaged",
+        "the keyword index is damaged and is being rebuilt; try again in a moment",
+    )
+}
+
+/// Returns what is known of the set that a search of a dataset reads.
+async fn live_set(app: &App, dataset: &Dataset) -> Result<Arc<LiveSet>> {
+    let state = live::State {
+        tenant_id: &dataset.tenant_id,
+        dataset_id: &dataset.id,
+        set_id: &dataset.live_set,
+        log_seq: dataset.log_seq,
+        version: dataset.version,
+    };
+    app.live.at_least(&app.db, state).await
+}
+
 fn ordered(mut list: Ranked) -> Ranked {
     list.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
     list
@@ -528,7 +565,7 @@ pub(super) async fn vectors(
         .all_in(
             "SELECT c.id, e.vector FROM kb_chunks c JOIN kb_embeddings e ON e.tenant_id = c.tenant_id AND e.model = $2 AND e.text_hash = c.text_hash
              WHERE c.tenant_id = $1 AND c.id IN ($LIST)",
-            args![&dataset.tenant_id, &dataset.embedding_model],
+            args![&dataset.tenant_id, &dataset.indexing.embedding_model],
             ids,
         )
         .await?;

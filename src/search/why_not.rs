@@ -209,12 +209,11 @@ async fn in_search(
         .collect();
     // Scored as candidates that neither list contains.
     let unscored: HashMap<Uuid, Raw> = ids.keys().map(|id| (*id, Raw::default())).collect();
-    let (cosines, scores, allowed) = tokio::try_join!(
-        source.cosines(&unscored),
+    let (cosines, scores) = tokio::try_join!(
+        source.cosines(unscored.keys().copied().collect(), HashMap::new()),
         source.bm25s(request, &unscored),
-        source.allowed(&unscored),
     )?;
-    let is_allowed = |id: &Uuid| allowed.as_ref().is_none_or(|a| a.contains(id));
+    let is_allowed = |id: &Uuid| source.satisfies_conditions(id);
     let spread = super::blend::Spread::default();
     let mut scored: Vec<(Uuid, Raw, f32)> = ids
         .keys()
@@ -247,7 +246,7 @@ async fn in_search(
     };
     let positions = app.indexes.positions(&source.dataset.live_set);
     let behind = positions.0.min(positions.1) < source.dataset.log_seq;
-    if behind && !source.index.has(&best)? {
+    if behind && !source.index.has(&source.live, &best)? {
         return Ok(complete(
             WhyNot::of(Cause::NotIndexed, "It is not indexed yet.")
                 .remedy("Wait a moment and search again."),
@@ -272,8 +271,12 @@ async fn filtered(app: &App, source: &Source, own: &mut Vec<Chunk>) -> Result<Op
     let Some(filter) = &source.filter else {
         return Ok(None);
     };
-    let objects =
-        retrieve::objects(app, &source.dataset, own.iter().map(|c| &c.document_id)).await?;
+    let objects = retrieve::objects(
+        app,
+        &source.dataset,
+        own.iter().map(|c| c.document_id.as_str()),
+    )
+    .await?;
     let mut failing = None;
     own.retain(|chunk| {
         let Some(document) = objects.get(&chunk.document_id) else {
@@ -335,12 +338,14 @@ async fn required(source: &Source, id: &Uuid) -> Result<WhyNot> {
         } else {
             alone.phrases.push(text.clone());
         }
-        let (index, id) = (Arc::clone(&source.index), *id);
-        let met = tokio::task::spawn_blocking(move || {
+        let (index, live) = (Arc::clone(&source.index), Arc::clone(&source.live));
+        let satisfying = tokio::task::spawn_blocking(move || {
             let analysed = index.analyse(&alone)?;
-            index.allowed(&analysed, &[id])
+            index.satisfying(&analysed, &live, None)
         });
-        if !met.await??.is_empty() {
+        let satisfying = satisfying.await??;
+        let ordinal = source.live.table().ordinal(id);
+        if ordinal.is_some_and(|n| satisfying.chunks.contains(n as usize)) {
             continue;
         }
         return Ok(if excluded {
@@ -527,7 +532,7 @@ async fn cut(
     if let Some(most) = request.per_document {
         let before = candidates[..rank]
             .iter()
-            .filter(|c| c.place.document_id == candidate.place.document_id)
+            .filter(|c| c.document_id == candidate.document_id)
             .count();
         if before >= most {
             return Ok((

@@ -19,7 +19,7 @@ use crate::clock::Time;
 use crate::db::{Tx, args};
 use crate::error::{Error, Result};
 use crate::records::body::Body;
-use crate::records::deliveries::{Delivery, attempt_at};
+use crate::records::deliveries::{Delivery, DeliveryStatus, attempt_at};
 use crate::records::kind::{DESCRIPTION, Field, FieldType, KEY, Kind, Lifecycle, NAME};
 use crate::records::plan::{Change, Effect, Plan};
 use crate::records::store;
@@ -97,8 +97,6 @@ async fn complete(change: &mut Change<'_>) -> Result<()> {
     Ok(())
 }
 
-/// States of a delivery.
-pub const STATES: [&str; 4] = ["pending", "retrying", "succeeded", "failed"];
 /// What the sending of a test is called.
 const TEST: &str = "webhook.test";
 macro_rules! columns {
@@ -156,7 +154,7 @@ pub async fn list_deliveries(
     caller: &Caller,
     webhook_id: &str,
     event_type: Option<&str>,
-    status: Option<&str>,
+    status: Option<DeliveryStatus>,
     before: Option<&str>,
     limit: i64,
 ) -> Result<(Vec<Value>, Option<String>)> {
@@ -170,7 +168,7 @@ pub async fn list_deliveries(
                 " FROM webhook_deliveries WHERE endpoint_id = $1 AND tenant_id = $2 AND id < $3 AND (CAST($4 AS TEXT) IS NULL OR event_type = $4)
                  AND (CAST($5 AS TEXT) IS NULL OR status = $5) ORDER BY id DESC LIMIT $6"
             ),
-            args![&endpoint.id, caller.tenant(), before.unwrap_or(store::LAST), event_type, status, limit + 1],
+            args![&endpoint.id, caller.tenant(), before.unwrap_or(store::LAST), event_type, status.map(DeliveryStatus::as_str), limit + 1],
         )
         .await?;
     let most = max_attempts(&endpoint)?;

@@ -19,7 +19,7 @@ use crate::db::args;
 use crate::error::{Error, Result};
 use crate::outgoing;
 use crate::records::body::text;
-use crate::records::deliveries::{Delivery, attempt_at};
+use crate::records::deliveries::{Delivery, DeliveryStatus, attempt_at};
 use crate::records::{Record, store};
 
 /// Waiting times between attempts, in seconds: about a day in all. Further attempts wait as long as the last of these.
@@ -118,8 +118,10 @@ pub(crate) async fn deliver(app: &App, tenant_id: &str, id: &str, attempt: i64) 
         return Ok(());
     };
     // An attempt that was made already, by a job that died before it could say so.
-    if matches!(delivery.status.as_str(), "succeeded" | "failed")
-        || delivery.attempt_count != attempt
+    if matches!(
+        delivery.status,
+        DeliveryStatus::Succeeded | DeliveryStatus::Failed
+    ) || delivery.attempt_count != attempt
     {
         return Ok(());
     }
@@ -147,7 +149,7 @@ pub(crate) async fn deliver(app: &App, tenant_id: &str, id: &str, attempt: i64) 
             return ended(
                 app,
                 &delivery,
-                "failed",
+                DeliveryStatus::Failed,
                 None,
                 Some("the endpoint is disabled"),
             )
@@ -177,13 +179,13 @@ pub(crate) async fn deliver(app: &App, tenant_id: &str, id: &str, attempt: i64) 
         // The endpoint goes on with what belongs to other modules.
         Some(Muted::Module) => {
             let reason = "the module of this event is not enabled";
-            return ended(app, &delivery, "failed", None, Some(reason)).await;
+            return ended(app, &delivery, DeliveryStatus::Failed, None, Some(reason)).await;
         }
     }
     let (status, error) = send(app, &endpoint, &delivery, &secret).await?;
     let now = app.clock.now();
     if error.is_none() {
-        ended(app, &delivery, "succeeded", status, None).await?;
+        ended(app, &delivery, DeliveryStatus::Succeeded, status, None).await?;
         app.db
             .execute(
                 "UPDATE webhook_endpoints SET failing_since = NULL WHERE tenant_id = $1 AND endpoint_id = $2",
@@ -237,7 +239,7 @@ pub(crate) async fn deliver(app: &App, tenant_id: &str, id: &str, attempt: i64) 
             if long || status == Some(410) {
                 give_up(app, &delivery, outcome, "it kept failing").await?;
             } else {
-                ended(app, &delivery, "failed", outcome.0, outcome.1).await?;
+                ended(app, &delivery, DeliveryStatus::Failed, outcome.0, outcome.1).await?;
             }
         }
     }
@@ -247,7 +249,7 @@ pub(crate) async fn deliver(app: &App, tenant_id: &str, id: &str, attempt: i64) 
 async fn ended(
     app: &App,
     delivery: &Delivery,
-    status: &str,
+    status: DeliveryStatus,
     response: Option<i64>,
     error: Option<&str>,
 ) -> Result<()> {
@@ -269,7 +271,7 @@ async fn give_up(
     reason: &str,
 ) -> Result<()> {
     disable(app, &delivery.tenant_id, &delivery.endpoint_id, reason).await?;
-    ended(app, delivery, "failed", response, error).await
+    ended(app, delivery, DeliveryStatus::Failed, response, error).await
 }
 
 /// Sends once: the status of the answer, and what went wrong.

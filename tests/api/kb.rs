@@ -125,6 +125,24 @@ on_both! {
         assert_eq!(status, StatusCode::BAD_REQUEST);
     }
 
+    async fn a_search_sees_every_change_even_when_the_log_was_pruned(service: Service) {
+        let dataset = service.dataset("d").await;
+        let first = service.add(&dataset, "a.txt", "Storks return in spring.").await;
+        let found = async || {
+            let hits = service.search(json!({"query": "storks in spring", "datasetIds": [dataset]})).await;
+            let mut names: Vec<String> = hits.iter().filter_map(|h| Some(h["fileName"].as_str()?.to_owned())).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(found().await, ["a.txt"]);
+        service.add(&dataset, "b.txt", "Storks leave in autumn.").await;
+        let path = format!("/dashboard/v1/knowledge-base/datasets/{dataset}/files/{first}");
+        service.call(Method::DELETE, &path, None).await;
+        // What the search knows of the set in memory is older than the log reaches.
+        service.app.db.execute("DELETE FROM kb_index_log", cairn::db::Args::default()).await.expect("pruned");
+        assert_eq!(found().await, ["b.txt"]);
+    }
+
     async fn lost_indexes_are_built_anew_from_sql(service: Service) {
         let mut service = service;
         let dataset = service.dataset("d").await;

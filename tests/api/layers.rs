@@ -28,7 +28,9 @@ const LAYERS: [&[&str]; 15] = [
         "search::answer",
         "search::near",
         "search::measure",
+        "search::live",
         "search::memory",
+        "search::top",
         "search::states",
         "search::keyword",
         "search::vector",
@@ -281,4 +283,39 @@ fn the_reader_of_imports_sees_what_there_is() {
             "crate::a::c::f"
         ]
     );
+}
+
+/// Searches read only the documents that changed, so a statement that changes what they read of a document has to say so.
+#[test]
+fn a_change_that_searches_read_is_recorded_in_the_document() {
+    let mut sources = Vec::new();
+    files(&root().join("src"), &mut sources);
+    let fields = [
+        "file_name",
+        "title",
+        "url",
+        "published_at",
+        "metadata",
+        "source",
+        "mime_type",
+        "enabled",
+    ];
+    let field = Regex::new(&format!(r"\b({}) = \$?\w", fields.join("|"))).expect("a pattern");
+    let mut statements = 0;
+    for path in sources {
+        let text = std::fs::read_to_string(&path).expect("readable");
+        for (at, _) in text.match_indices("UPDATE kb_documents SET") {
+            let statement = &text[at..text[at..].find("args![").map_or(text.len(), |end| at + end)];
+            let changes = statement.split("WHERE").next().unwrap_or_default();
+            if field.is_match(changes) {
+                statements += 1;
+                assert!(
+                    statement.contains("changed_now!()"),
+                    "{}: {statement}",
+                    path.display()
+                );
+            }
+        }
+    }
+    assert!(statements >= 6, "{statements} statements");
 }

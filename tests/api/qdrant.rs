@@ -86,7 +86,7 @@ async fn behaves(url: &str) {
         .await
         .expect("applies");
     let hits = store
-        .search(&scope("a"), vec![1.0, 0.0, 0.0], None, 10)
+        .search(&scope("a"), vec![1.0, 0.0, 0.0].into(), None, 10)
         .await
         .expect("searches");
     assert_eq!(
@@ -100,11 +100,11 @@ async fn behaves(url: &str) {
     let filtered = store
         .search(
             &scope("a"),
-            vec![1.0, 0.0, 0.0],
-            Some(Arc::new(Among {
+            vec![1.0, 0.0, 0.0].into(),
+            Some(Among {
                 documents: vec!["y".to_owned()],
                 chunks: 1,
-            })),
+            }),
             10,
         )
         .await
@@ -113,7 +113,7 @@ async fn behaves(url: &str) {
     let single = store
         .scores(
             &scope("a"),
-            vec![0.0, 1.0, 0.0],
+            vec![0.0, 1.0, 0.0].into(),
             vec![Uuid::from_u128(2), Uuid::from_u128(99)],
         )
         .await

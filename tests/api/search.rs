@@ -125,6 +125,36 @@ on_both! {
         assert_eq!((status.as_u16(), &body["error"]["reason"]), (400, &json!("filter_invalid")));
     }
 
+    async fn a_change_of_a_document_counts_for_the_next_filter(service: Service) {
+        let dataset = service.dataset("d").await;
+        let metadata = |team: &str| json!({"team": team}).to_string();
+        let mut ids = Vec::new();
+        for (name, team) in [("a.txt", "north"), ("b.txt", "south")] {
+            let text = format!("Tide table of the harbour {name}.");
+            ids.push(service.add_with(&dataset, name, text.as_bytes(), &[("metadata", &metadata(team))]).await);
+        }
+        let found = async |filter: Value| {
+            let hits = service.search(json!({"query": "tide table", "datasetIds": [dataset], "filter": filter})).await;
+            let mut names: Vec<String> = hits.iter().map(|h| text(&h["fileName"])).collect();
+            names.sort();
+            names
+        };
+        let north = json!({"field": "team", "op": "eq", "value": "north"});
+        let elsewhere = json!({"field": "team", "op": "ne", "value": "north"});
+        assert_eq!(found(north.clone()).await, ["a.txt"]);
+        let path = format!("/kb/v1/datasets/{dataset}/documents/{}", ids[1]);
+        let (status, body) = service.call(reqwest::Method::PATCH, &path, Some(json!({"metadata": {"team": "north"}}))).await;
+        assert_eq!(status.as_u16(), 200, "{body}");
+        assert_eq!(found(north.clone()).await, ["a.txt", "b.txt"]);
+        let late = "Tide table of the harbour, late.".as_bytes();
+        service.add_with(&dataset, "c.txt", late, &[("metadata", &metadata("north"))]).await;
+        assert_eq!(found(north.clone()).await, ["a.txt", "b.txt", "c.txt"]);
+        let (status, body) = service.call(reqwest::Method::PATCH, &path, Some(json!({"enabled": false}))).await;
+        assert_eq!(status.as_u16(), 200, "{body}");
+        assert_eq!(found(north).await, ["a.txt", "c.txt"]);
+        assert!(found(elsewhere).await.is_empty());
+    }
+
     async fn several_datasets_are_merged_by_score(service: Service) {
         let first = service.dataset("first").await;
         let second = service.dataset("second").await;

@@ -40,7 +40,7 @@ impl From<&Dataset> for DatasetSummary {
             status: d.status().to_owned(),
             total_files: d.total_files,
             total_chunks: d.total_chunks,
-            embedding_model: d.embedding_model.clone(),
+            embedding_model: d.indexing.embedding_model.clone(),
             allowed_agent_roles: d.roles(),
             created_on: d.created_on.rfc3339(),
         }
@@ -159,15 +159,15 @@ async fn detail(
     .await?;
     Ok(Json(DatasetDetail {
         summary: (&dataset).into(),
-        qdrant_collection: vector::collection(&dataset.embedding_model),
-        embedding_provider: dataset.embedding_provider,
-        vector_size: dataset.vector_size,
-        chunk_size: dataset.chunk_size,
-        chunk_overlap: dataset.chunk_overlap,
-        parse_type: dataset.parse_type,
-        parser_engine: dataset.parser_engine,
+        qdrant_collection: vector::collection(&dataset.indexing.embedding_model),
+        embedding_provider: dataset.indexing.embedding_provider,
+        vector_size: dataset.indexing.vector_size,
+        chunk_size: dataset.indexing.chunk_size,
+        chunk_overlap: dataset.indexing.chunk_overlap,
+        parse_type: dataset.indexing.parse_type,
+        parser_engine: dataset.indexing.parser_engine,
         language: dataset.language,
-        delimiter: dataset.delimiter,
+        delimiter: dataset.indexing.delimiter,
         files: files.items.iter().map(Into::into).collect(),
         files_next_cursor: files.next,
     }))

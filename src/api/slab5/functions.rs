@@ -8,6 +8,7 @@ use crate::auth::Area;
 use crate::clock::Clock;
 use crate::db::args;
 use crate::error::{Error, Result};
+use crate::records::deliveries::DeliveryStatus;
 use crate::records::kind::{CUSTOM, Field, FieldType, Kind, LINE, NAME, NOTES};
 use crate::records::plan::Plan;
 use crate::records::store::{self, ListQuery};
@@ -237,19 +238,21 @@ pub(super) async fn test_webhook(call: Call<'_>) -> Result<Plan> {
 }
 
 pub(super) async fn deliveries(call: Call<'_>) -> Result<Data> {
-    let status = call.query("status");
-    if status.is_some_and(|status| !webhooks::STATES.contains(&status)) {
-        return Err(Error::invalid(
-            "parameter_invalid",
-            format!("status must be one of {}", webhooks::STATES.join(", ")),
-        ));
-    }
+    let status = call.query("status").map(|word| {
+        word.parse().map_err(|_| {
+            let words: Vec<&str> = DeliveryStatus::ALL.iter().map(|s| s.as_str()).collect();
+            Error::invalid(
+                "parameter_invalid",
+                format!("status must be one of {}", words.join(", ")),
+            )
+        })
+    });
     let (list, next) = webhooks::list_deliveries(
         call.app,
         call.caller,
         call.id(),
         call.query("event_type"),
-        status,
+        status.transpose()?,
         cursor(call)?.as_deref(),
         limit(call)?,
     )

@@ -48,7 +48,7 @@ use crate::auth::Caller;
 use crate::error::{Error, Result};
 use crate::page;
 use crate::records::Kind;
-use crate::webhooks;
+use crate::records::deliveries::DeliveryStatus;
 pub(crate) use functions::LEAD_FIELDS;
 
 /// What the paths of this dialect begin with.
@@ -178,7 +178,10 @@ fn parameter(operation: &Operation, name: &str) -> Option<Schema> {
                 .build()
                 .into(),
         ),
-        "status" if operation.id == "listWebhookDeliveries" => Some(one_of(&webhooks::STATES)),
+        "status" if operation.id == "listWebhookDeliveries" => {
+            let words: Vec<&str> = DeliveryStatus::ALL.iter().map(|s| s.as_str()).collect();
+            Some(one_of(&words))
+        }
         _ => None,
     }
 }

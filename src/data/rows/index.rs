@@ -13,7 +13,7 @@ use crate::db::{Tx, args};
 use crate::error::{Error, Result};
 use crate::jobs::{self, Job};
 use crate::kb::datasets::{self, ChunkSettings};
-use crate::kb::documents::{self, DocumentSource, NewDocument};
+use crate::kb::documents::{self, DocumentSource, NewDocument, changed_now};
 use crate::kb::index_log;
 use crate::kb::row_blocks::{Line, MIME};
 use crate::records::{search_text, store};
@@ -301,7 +301,11 @@ pub(super) async fn hide_all(tx: &mut Tx, tenant_id: &str, folder_id: &str) -> R
     let dataset = Area::Data.dataset_id(tenant_id);
     index_log::lock_dataset(tx, tenant_id, &dataset).await?;
     tx.execute(
-        "UPDATE kb_documents SET enabled = FALSE WHERE tenant_id = $1 AND dataset_id = $2 AND external_id LIKE $3",
+        concat!(
+            "UPDATE kb_documents SET enabled = FALSE, ",
+            changed_now!(),
+            " WHERE tenant_id = $1 AND dataset_id = $2 AND external_id LIKE $3"
+        ),
         args![tenant_id, &dataset, format!("{folder_id}~%")],
     )
     .await?;

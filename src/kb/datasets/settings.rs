@@ -2,6 +2,26 @@
 
 use crate::error::{Error, Result};
 
+/// How the documents of a set are chunked and embedded.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct IndexSettings {
+    /// `local` or `openai`.
+    pub embedding_provider: String,
+    pub embedding_model: String,
+    /// Dimensions of its vectors.
+    pub vector_size: i64,
+    /// Maximum number of tokens of a chunk.
+    pub chunk_size: i64,
+    /// Tokens repeated from the previous chunk.
+    pub chunk_overlap: i64,
+    /// `NAIVE`, `MARKDOWN` or `MANUAL`.
+    pub parse_type: String,
+    /// `NODE_NATIVE` or `DOCLING`.
+    pub parser_engine: String,
+    /// Delimiter at which `MANUAL` splits.
+    pub delimiter: String,
+}
+
 /// Chunking settings; absent fields use the default or stay unchanged.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ChunkSettings {

@@ -249,6 +249,15 @@ macro_rules! columns {
 }
 pub(super) use columns;
 
+/// The assignment that records a change of a document's visibility, or of a field that filters refer to, in a transaction that has locked the dataset with
+/// [`crate::kb::index_log::lock_dataset`].
+macro_rules! changed_now {
+    () => {
+        "changed_version = (SELECT s.version FROM kb_datasets s WHERE s.id = kb_documents.dataset_id)"
+    };
+}
+pub(crate) use changed_now;
+
 /// A document to add, whose bytes are already stored.
 #[derive(Debug, Clone)]
 pub struct NewDocument {
@@ -295,7 +304,7 @@ impl NewDocument {
 /// `dataset_not_found`, `document_not_found`.
 pub async fn get(app: &App, caller: &Caller, dataset_id: &str, id: &str) -> Result<Document> {
     if !caller.sees(dataset_id) {
-        return Err(Error::not_found("dataset_not_found", "dataset not found"));
+        return Err(datasets::missing());
     }
     app.db
         .optional(
@@ -362,8 +371,8 @@ pub(crate) async fn insert_row(tx: &mut Tx, d: &Document) -> Result<()> {
         concat!(
             "INSERT INTO kb_documents (",
             columns!(),
-            ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28,
-             $29, $30, $31, $32, $33, $34, $35, $36, $37)"
+            ", changed_version) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25,
+             $26, $27, $28, $29, $30, $31, $32, $33, $34, $35, $36, $37, (SELECT version FROM kb_datasets WHERE id = $3))"
         ),
         args![
             &d.id, &d.tenant_id, &d.dataset_id, &d.file_name, &d.title, &d.mime_type, d.size_bytes, &d.blob_hash, &d.text_hash, &d.url,

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::document::DocumentStatus;
-use super::document::{Document, NewDocument, columns, descendants, get, load_in};
+use super::document::{Document, NewDocument, columns, descendants, get, load_in, missing};
 use crate::app::App;
 use crate::auth::{Caller, Scope};
 use crate::db::{Tx, args};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::events::{self, Event};
 use crate::jobs::{self, Task};
 use crate::kb::datasets::{self};
@@ -207,10 +207,7 @@ pub(super) async fn remove(app: &App, tx: &mut Tx, document: &Document) -> Resul
             )
             .await?;
         if gone == 0 {
-            return Err(Error::not_found(
-                "document_not_found",
-                "file not found in this dataset",
-            ));
+            return Err(missing());
         }
         let event = Event::DocumentDeleted {
             dataset_id: member.dataset_id.clone(),

@@ -5,7 +5,9 @@ use std::collections::HashSet;
 use unicode_normalization::{UnicodeNormalization, is_nfc};
 
 use super::document::DocumentStatus;
-use super::document::{Document, NewDocument, by_external_in, children, columns, load_in};
+use super::document::{
+    Document, NewDocument, by_external_in, changed_now, children, columns, load_in, missing,
+};
 use super::lifecycle::{enqueue, group, remove};
 use crate::app::App;
 use crate::auth::Caller;
@@ -97,7 +99,7 @@ pub async fn add(
     for document in &new {
         document
             .chunk_settings
-            .check(dataset.chunk_size, dataset.chunk_overlap)?;
+            .check(dataset.indexing.chunk_size, dataset.indexing.chunk_overlap)?;
         if !document.metadata.is_object() {
             return Err(Error::invalid(
                 "metadata_invalid",
@@ -251,8 +253,9 @@ pub(super) async fn upsert(
             concat!(
                 "INSERT INTO kb_documents (id, tenant_id, dataset_id, file_name, title, mime_type, size_bytes, blob_hash, url, source, status, enabled,
                  metadata, chunk_size, chunk_overlap, parse_type, parser_engine, warnings, chunks_count, chunks_total, chunks_embedded, ready_seq,
-                 job_id, external_id, parent_id, depth, created_on, updated_on)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'pending', $21, $11, $12, $13, $14, $15, '[]', 0, 0, 0, 0, $16, $18, $19, $20, $17, $17) RETURNING ",
+                 job_id, external_id, parent_id, depth, created_on, updated_on, changed_version)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'pending', $21, $11, $12, $13, $14, $15, '[]', 0, 0, 0, 0, $16, $18, $19, $20, $17, $17,
+                 (SELECT version FROM kb_datasets WHERE id = $3)) RETURNING ",
                 columns!()
             ),
             args![
@@ -314,8 +317,9 @@ pub(super) async fn replace(
                 "UPDATE kb_documents SET file_name = $1, title = $2, mime_type = $3, size_bytes = $4, blob_hash = $5, url = $6, metadata = $7,
                  chunk_size = COALESCE($8, chunk_size), chunk_overlap = COALESCE($9, chunk_overlap), parse_type = COALESCE($10, parse_type),
                  parser_engine = COALESCE($11, parser_engine), status = 'pending', error_code = NULL, error_message = NULL, job_id = $12,
-                 chunks_total = 0, chunks_embedded = 0, version = CASE WHEN blob_hash = $5 THEN version ELSE version + 1 END, updated_on = $13
-                 WHERE tenant_id = $14 AND id = $15 RETURNING ",
+                 chunks_total = 0, chunks_embedded = 0, version = CASE WHEN blob_hash = $5 THEN version ELSE version + 1 END, updated_on = $13, ",
+                changed_now!(),
+                " WHERE tenant_id = $14 AND id = $15 RETURNING ",
                 columns!()
             ),
             args![
@@ -337,8 +341,7 @@ pub(super) async fn replace(
             ],
         )
         .await?;
-    let document = row
-        .ok_or_else(|| Error::not_found("document_not_found", "file not found in this dataset"))?;
+    let document = row.ok_or_else(missing)?;
     events::append(tx, &app.clock, &there.tenant_id, &document.changed()).await?;
     Ok(Added {
         document,

@@ -1,6 +1,6 @@
 //! Whether searches see a document: enabling and disabling it, with the documents inside it.
 
-use super::document::{Document, columns, descendants, get, load_in};
+use super::document::{Document, changed_now, columns, descendants, get, load_in};
 use super::lifecycle::{log, queue};
 use crate::app::App;
 use crate::auth::Caller;
@@ -59,7 +59,11 @@ pub async fn update(
     if let Some(metadata) = &patch.metadata {
         index_log::lock_dataset(&mut tx, caller.tenant(), dataset_id).await?;
         tx.execute(
-            "UPDATE kb_documents SET metadata = $1, updated_on = $2 WHERE tenant_id = $3 AND id = $4",
+            concat!(
+                "UPDATE kb_documents SET metadata = $1, updated_on = $2, ",
+                changed_now!(),
+                " WHERE tenant_id = $3 AND id = $4"
+            ),
             args![metadata.to_string(), app.clock.now(), caller.tenant(), id],
         )
         .await?;
@@ -107,7 +111,9 @@ pub(super) async fn switch(
         .optional(
             concat!(
                 "UPDATE kb_documents SET enabled = $1, ready_seq = $2, status = CASE WHEN status = 'indexed' AND $1 = TRUE THEN 'stored' ELSE status END,
-                 updated_on = $3 WHERE tenant_id = $4 AND id = $5 RETURNING ",
+                 updated_on = $3, ",
+                changed_now!(),
+                " WHERE tenant_id = $4 AND id = $5 RETURNING ",
                 columns!()
             ),
             args![enabled, seq, app.clock.now(), &document.tenant_id, &document.id],

@@ -87,7 +87,7 @@ pub(crate) async fn ingest(
     )
     .await?;
     // A model that cannot be loaded is reported before any work is done.
-    app.embedder_of(&dataset.embedding_model).await?;
+    app.embedder_of(&dataset.indexing.embedding_model).await?;
     let began = Instant::now();
     let parsing = Progress {
         status: DocumentStatus::Parsing,
@@ -197,7 +197,7 @@ async fn prepared(
     read: Arc<Read>,
     edits: Vec<Edit>,
 ) -> Result<Prepared> {
-    let embedder = app.embedder_of(&dataset.embedding_model).await?;
+    let embedder = app.embedder_of(&dataset.indexing.embedding_model).await?;
     let (document, dataset) = (document.clone(), dataset.clone());
     tokio::task::spawn_blocking(move || {
         let text = std::str::from_utf8(&read.text)
@@ -280,8 +280,8 @@ pub(crate) async fn parse_bytes(
     let engine = document
         .parser_engine
         .as_ref()
-        .unwrap_or(&dataset.parser_engine);
-    let embedder = app.embedder_of(&dataset.embedding_model).await?;
+        .unwrap_or(&dataset.indexing.parser_engine);
+    let embedder = app.embedder_of(&dataset.indexing.embedding_model).await?;
     let cut = prepare::cut(
         embedder.as_ref(),
         dataset,
@@ -392,7 +392,7 @@ async fn embed(
         .db
         .all_in::<(String,)>(
             "SELECT text_hash FROM kb_embeddings WHERE tenant_id = $1 AND model = $2 AND text_hash IN ($LIST)",
-            args![&document.tenant_id, &dataset.embedding_model],
+            args![&document.tenant_id, &dataset.indexing.embedding_model],
             &hashes,
         )
         .await?
@@ -421,7 +421,7 @@ async fn embed(
         };
         step(app, document, &embedding).await?;
     }
-    let embedder = app.embedder_of(&dataset.embedding_model).await?;
+    let embedder = app.embedder_of(&dataset.indexing.embedding_model).await?;
     let mut turn = Instant::now();
     for batch in missing.chunks(BATCH) {
         if cancel.is_cancelled() {
@@ -449,7 +449,7 @@ async fn embed(
             embeddings::store(
                 &mut tx,
                 &document.tenant_id,
-                &dataset.embedding_model,
+                &dataset.indexing.embedding_model,
                 hash,
                 vector,
                 app.clock.now(),

@@ -40,7 +40,7 @@ pub fn cut(embedder: &dyn Embedder, dataset: &Dataset, document: &Document, most
     let strategy = match document
         .parse_type
         .as_deref()
-        .unwrap_or(&dataset.parse_type)
+        .unwrap_or(&dataset.indexing.parse_type)
     {
         "NAIVE" => Strategy::Naive,
         "MANUAL" => Strategy::Manual,
@@ -49,10 +49,15 @@ pub fn cut(embedder: &dyn Embedder, dataset: &Dataset, document: &Document, most
     Cut {
         tokenizer: embedder.tokens().file().to_owned(),
         strategy,
-        size: usize::try_from(document.chunk_size.unwrap_or(dataset.chunk_size)).unwrap_or(256),
-        overlap: usize::try_from(document.chunk_overlap.unwrap_or(dataset.chunk_overlap))
-            .unwrap_or(0),
-        delimiter: dataset.delimiter.clone(),
+        size: usize::try_from(document.chunk_size.unwrap_or(dataset.indexing.chunk_size))
+            .unwrap_or(256),
+        overlap: usize::try_from(
+            document
+                .chunk_overlap
+                .unwrap_or(dataset.indexing.chunk_overlap),
+        )
+        .unwrap_or(0),
+        delimiter: dataset.indexing.delimiter.clone(),
         title: document.title.clone(),
         file_name: document.file_name.clone(),
         most,

@@ -8,7 +8,7 @@ use crate::db::{Tx, args};
 use crate::error::{Error, Result};
 use crate::events;
 use crate::jobs;
-use crate::kb::documents::DocumentStatus;
+use crate::kb::documents::{DocumentStatus, changed_now};
 use crate::kb::index_log::{self, Op};
 use crate::kb::{Chunk, Dataset, Document, builds, chunks, documents, edits};
 
@@ -78,9 +78,13 @@ pub(super) async fn exchange(
         DocumentStatus::Stored
     };
     tx.execute(
-        "UPDATE kb_documents SET status = $1, title = $2, url = $3, published_at = $4, engine = $5, warnings = $6, text_hash = $7, chunks_count = $8,
-         chunks_total = $8, chunks_embedded = CASE WHEN $1 = 'stored' THEN $8 ELSE chunks_embedded END, ready_seq = $9, error_code = NULL,
-         error_message = NULL, pages = $10, updated_on = $11 WHERE tenant_id = $12 AND id = $13",
+        concat!(
+            "UPDATE kb_documents SET status = $1, title = $2, url = $3, published_at = $4, engine = $5, warnings = $6, text_hash = $7, chunks_count = $8,
+             chunks_total = $8, chunks_embedded = CASE WHEN $1 = 'stored' THEN $8 ELSE chunks_embedded END, ready_seq = $9, error_code = NULL,
+             error_message = NULL, pages = $10, updated_on = $11, ",
+            changed_now!(),
+            " WHERE tenant_id = $12 AND id = $13"
+        ),
         args![
             status,
             &prepared.title,

@@ -122,13 +122,13 @@ async fn write(app: &App, dataset: &Dataset, sink: &Sink) -> Result<Manifest> {
         name: dataset.name.clone(),
         description: dataset.description.clone(),
         language: dataset.language.clone(),
-        embedding_model: dataset.embedding_model.clone(),
-        vector_size: dataset.vector_size,
-        chunk_size: dataset.chunk_size,
-        chunk_overlap: dataset.chunk_overlap,
-        parse_type: dataset.parse_type.clone(),
-        parser_engine: dataset.parser_engine.clone(),
-        delimiter: dataset.delimiter.clone(),
+        embedding_model: dataset.indexing.embedding_model.clone(),
+        vector_size: dataset.indexing.vector_size,
+        chunk_size: dataset.indexing.chunk_size,
+        chunk_overlap: dataset.indexing.chunk_overlap,
+        parse_type: dataset.indexing.parse_type.clone(),
+        parser_engine: dataset.indexing.parser_engine.clone(),
+        delimiter: dataset.indexing.delimiter.clone(),
         allowed_agent_roles: dataset.roles(),
         documents: 0,
         chunks: 0,
@@ -184,7 +184,7 @@ async fn write(app: &App, dataset: &Dataset, sink: &Sink) -> Result<Manifest> {
         let row: Option<(Vec<u8>,)> = tx
             .optional(
                 "SELECT vector FROM kb_embeddings WHERE text_hash = $1 AND model = $2 AND tenant_id = $3",
-                args![hash, &dataset.embedding_model, tenant_id],
+                args![hash, &dataset.indexing.embedding_model, tenant_id],
             )
             .await?;
         if let Some((vector,)) = row {

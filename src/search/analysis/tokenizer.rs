@@ -142,6 +142,10 @@ impl Scanner<'_> {
 
     /// Emits a word, and its parts where `_` or an inner capital divides it.
     pub(super) fn word(&mut self, start: usize, end: usize) {
+        if is_undivided(&self.text.as_bytes()[start..end]) {
+            self.push(start, end, 1);
+            return;
+        }
         let parts = parts(&self.text[start..end]);
         // `_id` and `__init__` are also found by their only part.
         let whole = parts.first().is_none_or(|part| *part == (0, end - start));
@@ -156,12 +160,14 @@ impl Scanner<'_> {
     }
 
     pub(super) fn push(&mut self, from: usize, to: usize, step: usize) {
-        let text: String = self.text[from..to]
-            .nfkc()
-            .flat_map(char::to_lowercase)
-            .collect();
-        // Turkish İ in lower case is an i, whose dot needs no mark.
-        let text = text.replace("i\u{307}", "i");
+        let raw = &self.text[from..to];
+        let text = if raw.is_ascii() {
+            raw.to_ascii_lowercase()
+        } else {
+            let lower: String = raw.nfkc().flat_map(char::to_lowercase).collect();
+            // Turkish İ in lower case is an i, whose dot needs no mark.
+            lower.replace("i\u{307}", "i")
+        };
         if text.len() <= LONGEST && text.chars().any(|c| c != '_') {
             self.tokens.push(Token {
                 offset_from: from,
@@ -187,6 +193,13 @@ pub(super) fn language_suffix(rest: &str) -> usize {
     } else {
         suffix
     }
+}
+
+/// Returns whether a word is obviously one part: ASCII letters and digits, in lower case except for the first.
+fn is_undivided(word: &[u8]) -> bool {
+    let mut rest = word.iter().skip(1);
+    word.first().is_some_and(u8::is_ascii_alphanumeric)
+        && rest.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
 }
 
 /// Returns the ranges between underscores and camel-case boundaries (`HTTPServer` is `HTTP`, `Server`).

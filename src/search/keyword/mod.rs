@@ -1,13 +1,14 @@
 //! Keyword index: one tantivy index per dataset and generation, so that one tenant's statistics never affect another's scores, and deletion removes a
 //! directory. Each commit contains the log position that the index has applied.
 
+mod addresses;
 mod lookup;
 mod terms;
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use moka::sync::Cache;
@@ -54,6 +55,12 @@ pub struct KeywordIndex {
     fields: Fields,
     language: String,
     writer: Mutex<Option<IndexWriter<TantivyDocument>>>,
+    /// Addresses of the chunks, as of the last search.
+    addresses: Mutex<Option<Arc<addresses::Addresses>>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl std::fmt::Debug for KeywordIndex {
@@ -243,7 +250,8 @@ impl KeywordIndex {
             reader,
             fields,
             language: language.to_owned(),
-            writer: Mutex::new(None),
+            writer: Mutex::default(),
+            addresses: Mutex::default(),
         })
     }
 
@@ -267,7 +275,7 @@ impl KeywordIndex {
     /// # Errors
     /// When the index cannot be written; nothing was applied then.
     pub fn apply(&self, changes: Vec<Change>, seq: i64, clear: bool) -> Result<()> {
-        let mut slot = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = lock(&self.writer);
         let writer = self.writing(&mut slot)?;
         let outcome = self.write(writer, changes, seq, clear);
         if outcome.is_err() {
@@ -374,7 +382,7 @@ impl KeywordIndex {
         if stale.is_empty() {
             return Ok(0);
         }
-        let mut slot = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut slot = lock(&self.writer);
         let writer = self.writing(&mut slot)?;
         for segment in &stale {
             writer.merge(&[*segment]).wait().map_err(failed)?;
@@ -385,7 +393,7 @@ impl KeywordIndex {
 
     /// Closes the writer and its threads; the next change opens it again.
     pub fn rest(&self) {
-        *self.writer.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *lock(&self.writer) = None;
     }
 
     /// Returns whether the bytes of all files are those that were written.
@@ -492,7 +500,10 @@ fn failed(error: TantivyError) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use fixedbitset::FixedBitSet;
+
     use super::*;
+    use crate::search::live::{LiveSet, Passing};
     use crate::search::syntax::Parsed;
 
     fn id(n: u128) -> Uuid {
@@ -534,7 +545,9 @@ mod tests {
                 .collect::<Vec<_>>(),
             [("red", 2), ("whale", 1), ("zebra", 0)]
         );
-        let hits = index.search(&query, None, 10).expect("searches");
+        let chunks = [(id(1), "a"), (id(2), "b"), (id(3), "c")];
+        let live = LiveSet::of_chunks(chunks);
+        let hits = index.search(&query, &live, None, 10).expect("searches");
         assert_eq!(hits[0].0, id(3));
         // N = 3, df = 1: idf = ln(1 + 2.5/1.5); tf = 1, length 2, mean 7/3: idf · 2.2 / (1 + 1.2 · (0.25 + 0.75 · 2 / (7/3)))
         let expected =
@@ -547,7 +560,7 @@ mod tests {
         assert!(hits.iter().all(|(_, score)| *score < query.bound));
         // Looking up single chunks returns the same numbers.
         let single = index
-            .scores(&query, &[id(2), id(3), id(9)])
+            .scores(&query, &live, &[id(2), id(3), id(9)])
             .expect("scores");
         assert_eq!(single.get(&id(3)), Some(&hits[0].1));
         assert_eq!(
@@ -555,15 +568,12 @@ mod tests {
             Some(&0.0),
             "unknown chunks have no term"
         );
-        assert_eq!(
-            index
-                .search(&query, Some(&["b".to_owned()]), 10)
-                .expect("searches")
-                .iter()
-                .map(|h| h.0)
-                .collect::<Vec<_>>(),
-            [id(2)]
-        );
+        let mut second = FixedBitSet::with_capacity(3);
+        second.insert(1);
+        let second = Passing::new(second);
+        let hits = index.search(&query, &live, Some(&second), 10);
+        let ids: Vec<Uuid> = hits.expect("searches").iter().map(|h| h.0).collect();
+        assert_eq!(ids, [id(2)]);
     }
 
     #[test]

@@ -2,38 +2,15 @@
 
 use std::collections::{HashMap, HashSet};
 
-use serde_json::{Value, json};
+use serde_json::Value;
+use uuid::Uuid;
 
 use super::super::candidate::ChunkLocation;
+use super::super::live::{DocumentRow, document_columns};
 use crate::app::App;
-use crate::clock::Time;
 use crate::db::args;
 use crate::error::Result;
-
-/// Fields of a document that a condition can refer to.
-#[derive(Debug, Clone, sqlx::FromRow)]
-pub struct DocumentRow {
-    pub id: String,
-    pub file_name: String,
-    pub title: Option<String>,
-    pub url: Option<String>,
-    pub published_at: Option<String>,
-    /// Metadata as JSON.
-    pub metadata: String,
-    pub source: String,
-    pub mime_type: String,
-    pub version: i64,
-    pub created_on: Time,
-    pub updated_on: Time,
-}
-
-/// The columns of [`DocumentRow`].
-macro_rules! document_columns {
-    () => {
-        "id, file_name, title, url, published_at, metadata, source, mime_type, version, created_on, updated_on"
-    };
-}
-pub(super) use document_columns;
+use crate::kb::Dataset;
 
 /// Returns the searchable ones among the given documents, by id.
 ///
@@ -60,19 +37,28 @@ pub(crate) async fn documents(
     Ok(rows.into_iter().map(|d| (d.id.clone(), d)).collect())
 }
 
-impl DocumentRow {
-    /// Returns metadata and built-in fields as one object.
-    pub(crate) fn object(&self) -> Result<Value> {
-        let mut object: Value = serde_json::from_str(&self.metadata)?;
-        let own = json!({
-            "$documentId": self.id, "$fileName": self.file_name, "$title": self.title, "$url": self.url, "$publishedAt": self.published_at,
-            "$source": self.source, "$mimeType": self.mime_type, "$createdOn": self.created_on.rfc3339(), "$updatedOn": self.updated_on.rfc3339(),
-        });
-        if let (Value::Object(object), Value::Object(own)) = (&mut object, own) {
-            object.extend(own);
-        }
-        Ok(object)
-    }
+/// Returns the locations of visible chunks, by id.
+///
+/// # Errors
+/// Those of the database.
+pub(crate) async fn locations(
+    app: &App,
+    dataset: &Dataset,
+    ids: impl Iterator<Item = &Uuid>,
+) -> Result<HashMap<Uuid, ChunkLocation>> {
+    let ids: Vec<String> = ids.map(Uuid::to_string).collect();
+    let rows: Vec<ChunkLocation> = app
+        .db
+        .all_in(
+            "SELECT id, document_id, heading_path, page, start_char, end_char FROM kb_chunks WHERE tenant_id = $1 AND set_id = $2 AND id IN ($LIST)",
+            args![&dataset.tenant_id, &dataset.live_set],
+            &ids,
+        )
+        .await?;
+    let rows = rows.into_iter();
+    Ok(rows
+        .filter_map(|row| Some((row.id.parse().ok()?, row)))
+        .collect())
 }
 
 /// Returns the value of a field that belongs to the chunk.

@@ -5,59 +5,27 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::super::live::{DocumentRow, LiveSet, Passing, document_columns};
 use super::super::request::Request;
-use super::super::vector::Among;
-use super::documents::{DocumentRow, document_columns};
 use crate::app::App;
 use crate::db::args;
 use crate::error::{Error, Result};
 use crate::kb::Dataset;
 use crate::kb::filter::Filter;
 
-/// A document with its number of chunks.
-#[derive(Debug, sqlx::FromRow)]
-pub(super) struct Counted {
-    #[sqlx(flatten)]
-    row: DocumentRow,
-    chunks_count: i64,
-}
-
-/// Returns the documents of the dataset that may satisfy a filter, judging by the document alone; cached until something changes.
-pub(super) async fn matching(app: &App, dataset: &Dataset, filter: &Filter) -> Result<Arc<Among>> {
-    let key = format!(
-        "{}\n{}\n{}",
-        dataset.id,
-        dataset.version,
-        serde_json::to_string(filter)?
-    );
-    if let Some(known) = app.search_memory.documents.get(&key) {
+/// Returns the visible chunks that may satisfy a filter, judging by their documents alone; cached until something changes.
+pub(super) async fn passing(
+    app: &App,
+    live: &Arc<LiveSet>,
+    filter: &Filter,
+) -> Result<Arc<Passing>> {
+    let key = format!("{}\n{}", live.state_key(), serde_json::to_string(filter)?);
+    if let Some(known) = app.search_memory.passing.get(&key) {
         return Ok(known);
     }
-    let rows: Vec<Counted> = app
-        .db
-        .all(
-            concat!(
-                "SELECT chunks_count, ",
-                document_columns!(),
-                " FROM kb_documents WHERE tenant_id = $1 AND dataset_id = $2 AND enabled = TRUE"
-            ),
-            args![&dataset.tenant_id, &dataset.id],
-        )
-        .await?;
-    let filter = filter.clone();
-    let ids = tokio::task::spawn_blocking(move || {
-        let mut among = Among::default();
-        for Counted { row, chunks_count } in rows {
-            if filter.may_hold(&row.object()?).0 {
-                among.documents.push(row.id);
-                among.chunks += usize::try_from(chunks_count).unwrap_or(0);
-            }
-        }
-        Ok::<_, Error>(Arc::new(among))
-    })
-    .await??;
-    app.search_memory.documents.insert(key, Arc::clone(&ids));
-    Ok(ids)
+    let passing = Arc::new(live.passing(&app.db, filter).await?);
+    app.search_memory.passing.insert(key, Arc::clone(&passing));
+    Ok(passing)
 }
 
 /// Returns the metadata field names of all datasets, loaded only when the query may refer to one: a field of one dataset is a condition for all.
@@ -118,10 +86,10 @@ pub(super) async fn metadata_fields(
 pub(crate) async fn objects<'a>(
     app: &App,
     dataset: &Dataset,
-    ids: impl Iterator<Item = &'a String>,
+    ids: impl Iterator<Item = &'a str>,
 ) -> Result<HashMap<String, Value>> {
-    let ids: HashSet<&String> = ids.collect();
-    let ids: Vec<String> = ids.into_iter().cloned().collect();
+    let ids: HashSet<&str> = ids.collect();
+    let ids: Vec<String> = ids.into_iter().map(str::to_owned).collect();
     let rows: Vec<DocumentRow> = app
         .db
         .all_in(

@@ -3,6 +3,7 @@
 
 pub mod cluster;
 mod embedded;
+mod nearest;
 mod server;
 
 use std::collections::HashMap;
@@ -13,11 +14,13 @@ use uuid::Uuid;
 
 pub use cluster::Cluster;
 pub use embedded::Embedded;
+pub use nearest::{Nearest, Restriction};
 pub use server::{CollectionReport, Layout, Quantization, Server};
 
 use crate::db::Db;
 use crate::disk::Disk;
 use crate::error::Result;
+use crate::search::live::Matrix;
 
 /// Backend of the vector index.
 #[derive(Debug)]
@@ -174,26 +177,29 @@ impl VectorIndex {
         }
     }
 
-    /// Returns the nearest chunks, best first, with their cosine, restricted to `documents` if given.
+    /// Returns the nearest chunks as the engine finds them, best first, with their cosine, restricted to some documents if given.
     ///
     /// # Errors
     /// Those of the store.
     pub async fn search(
         &self,
         scope: &Scope,
-        vector: Vec<f32>,
-        among: Option<Arc<Among>>,
+        vector: Arc<Vec<f32>>,
+        among: Option<Among>,
         limit: usize,
     ) -> Result<Vec<(Uuid, f32)>> {
         match self {
             Self::Embedded(store) => {
                 let (store, scope) = (store.clone(), scope.clone());
                 tokio::task::spawn_blocking(move || {
-                    store.search(&scope, vector, among.as_deref(), limit)
+                    store.search(&scope, vector.to_vec(), among.as_ref(), limit)
                 })
                 .await?
             }
-            Self::Server(store) => store.search(scope, vector, among.as_deref(), limit).await,
+            Self::Server(store) => {
+                let vector = vector.to_vec();
+                store.search(scope, vector, among.as_ref(), limit).await
+            }
         }
     }
 
@@ -204,7 +210,7 @@ impl VectorIndex {
     pub async fn scores(
         &self,
         scope: &Scope,
-        vector: Vec<f32>,
+        vector: Arc<Vec<f32>>,
         ids: Vec<Uuid>,
     ) -> Result<HashMap<Uuid, f32>> {
         if ids.is_empty() {
@@ -213,9 +219,9 @@ impl VectorIndex {
         match self {
             Self::Embedded(store) => {
                 let store = store.clone();
-                tokio::task::spawn_blocking(move || store.scores(vector, ids)).await?
+                tokio::task::spawn_blocking(move || store.scores(vector.to_vec(), ids)).await?
             }
-            Self::Server(store) => store.scores(scope, vector, ids).await,
+            Self::Server(store) => store.scores(scope, vector.to_vec(), ids).await,
         }
     }
 
@@ -231,6 +237,27 @@ impl VectorIndex {
             }
             Self::Server(store) => store.ids(scope).await,
         }
+    }
+
+    /// Fills a matrix with the vectors of a scope; `None` on a server, which holds them itself.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn quantised(
+        &self,
+        scope: &Scope,
+        mut matrix: Matrix,
+        fills: impl Fn(&mut Matrix, Uuid, &[f32]) + Send + 'static,
+    ) -> Result<Option<Matrix>> {
+        let Self::Embedded(store) = self else {
+            return Ok(None);
+        };
+        let (store, scope) = (store.clone(), scope.clone());
+        tokio::task::spawn_blocking(move || {
+            store.each(&scope, |id, vector| fills(&mut matrix, id, vector))?;
+            Ok(Some(matrix))
+        })
+        .await?
     }
 
     /// Removes the vectors of datasets that are not in the list.
