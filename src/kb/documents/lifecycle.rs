@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::document::DocumentStatus;
-use super::document::{Document, NewDocument, columns, descendants, get, load_in, missing};
+use super::document::{
+    Document, NewDocument, changed_now, columns, descendants, get, load_in, missing,
+};
 use crate::app::App;
 use crate::auth::{Caller, Scope};
 use crate::db::{Tx, args};
@@ -266,7 +268,9 @@ pub(crate) async fn mark_indexed(app: &App, dataset_id: &str, applied: i64) -> R
     let rows: Vec<Document> = tx
         .all(
             concat!(
-                "UPDATE kb_documents SET status = 'indexed', updated_on = $1 WHERE dataset_id = $2 AND status = 'stored' AND ready_seq <= $3 RETURNING ",
+                "UPDATE kb_documents SET status = 'indexed', updated_on = $1, ",
+                changed_now!(),
+                " WHERE dataset_id = $2 AND status = 'stored' AND ready_seq <= $3 RETURNING ",
                 columns!()
             ),
             args![app.clock.now(), dataset_id, applied],

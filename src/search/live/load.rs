@@ -86,14 +86,15 @@ impl LiveSet {
         self.read_chunks(db, state.log_seq).await
     }
 
-    /// Reads the documents that changed after a version of the dataset; without columns, all that is needed of them is their visibility.
+    /// Reads the documents that changed in a version of the dataset or after it: a document that becomes indexed changes without a new version. Without
+    /// columns, all that is needed of them is their visibility.
     async fn read_documents(&self, db: &Db, since: i64, version: i64) -> Result<()> {
         let documents = if self.table().has_columns() {
             self.documents_since(db, since).await?
         } else {
             let rows: Vec<(String, bool)> = db
                 .all(
-                    "SELECT id, enabled FROM kb_documents WHERE tenant_id = $1 AND dataset_id = $2 AND changed_version > $3",
+                    "SELECT id, enabled FROM kb_documents WHERE tenant_id = $1 AND dataset_id = $2 AND changed_version >= $3",
                     args![&self.tenant_id, &self.dataset_id, since],
                 )
                 .await?;
@@ -107,14 +108,14 @@ impl LiveSet {
         Ok(())
     }
 
-    /// Returns the documents that changed after a version of the dataset: id, visibility, fields.
+    /// Returns the documents that changed in a version of the dataset or after it: id, visibility, fields.
     async fn documents_since(&self, db: &Db, since: i64) -> Result<Vec<(String, bool, Value)>> {
         let rows: Vec<Row> = db
             .all(
                 concat!(
                     "SELECT enabled, ",
                     document_columns!(),
-                    " FROM kb_documents WHERE tenant_id = $1 AND dataset_id = $2 AND changed_version > $3"
+                    " FROM kb_documents WHERE tenant_id = $1 AND dataset_id = $2 AND changed_version >= $3"
                 ),
                 args![&self.tenant_id, &self.dataset_id, since],
             )
