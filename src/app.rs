@@ -66,7 +66,7 @@ pub struct App {
     pub query_vectors: Memory<String, Arc<Vec<f32>>>,
     /// Search caches.
     pub search_memory: memory::Memory,
-    /// What searches know of each set.
+    /// Tables of the sets in memory, for searches.
     pub live: LiveSets,
     /// Queries to be written to the history.
     pub history: Queue,

@@ -15,7 +15,7 @@ use crate::page::{Listing, Page};
 pub struct Agent {
     pub id: String,
     pub name: String,
-    /// What it does, in the tenant's own words, such as `researcher`.
+    /// Its kind, a free text such as `researcher`.
     pub role: String,
     pub status: Status,
     pub created_on: Time,

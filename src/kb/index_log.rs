@@ -1,7 +1,9 @@
 //! The log that both indexes follow: every change of searchable content, in order, written in the transaction of the change.
 
+use uuid::Uuid;
+
 use crate::db::{Db, Tx, args};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Kind of a change of a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +34,15 @@ pub struct Entry {
     /// `text`, `vector` or `delete`.
     pub op: String,
     pub chunk_id: String,
+}
+
+/// Parses the id of a chunk, as the log and the rows contain it.
+///
+/// # Errors
+/// When it is damaged.
+pub fn chunk_id(text: &str) -> Result<Uuid> {
+    text.parse()
+        .map_err(|e| Error::internal("a chunk id is damaged").with_source(e))
 }
 
 /// Locks a dataset for a change of its chunks, until the commit, and returns the live set; `None` when the dataset is gone. Every transaction that

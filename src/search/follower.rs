@@ -19,7 +19,7 @@ use crate::db::args;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::kb::embeddings;
-use crate::kb::index_log::{self, Entry, Head};
+use crate::kb::index_log::{self, Entry, Head, chunk_id};
 use crate::kb::{Chunk, chunks, documents};
 
 /// Log entries applied with one commit.
@@ -170,7 +170,9 @@ pub async fn catch_up(app: &App, engine: &Engine) -> Result<bool> {
             documents::mark_indexed(app, &head.dataset_id, keyword.min(vector)).await?;
         }
     }
-    preload::matrices(app, &heads).await?;
+    if let Err(error) = preload::matrices(app, &heads).await {
+        tracing::warn!(error = %error, "quantised vectors could not be loaded; the engine applies filters in the meantime");
+    }
     let lag: i64 = heads
         .iter()
         .map(|h| {
@@ -284,7 +286,7 @@ async fn vector(app: &App, head: &Head, mut position: i64) -> Result<i64> {
     while let Some(batch) = next_batch(app, head, position, "vector").await? {
         let put = points(app, head, &batch.written).await?;
         let present: HashSet<Uuid> = put.iter().map(|p| p.id).collect();
-        let touched = batch.touched.iter().map(|id| parse(id));
+        let touched = batch.touched.iter().map(|id| chunk_id(id));
         let mut delete = touched.collect::<Result<Vec<_>>>()?;
         delete.retain(|id| !present.contains(id));
         let changes = Changes {
@@ -337,7 +339,7 @@ async fn apply_vectors(
     let live = app.live.loaded(&head.id);
     let live = live.filter(|live| live.matrix().is_some());
     let copy = live.map(|live| (live, changes.clone()));
-    store.apply(&app.db, &scope(head), changes, seq).await?;
+    store.apply(&app.db, &Scope::of(head), changes, seq).await?;
     if let Some((live, changes)) = copy {
         let work = move || {
             let ordinals: Vec<u32> = {
@@ -376,7 +378,7 @@ fn latest<'a>(entries: &'a [Entry], ops: &[&str]) -> HashMap<&'a str, &'a str> {
 }
 
 fn change(id: &str, row: Option<Chunk>) -> Result<Change> {
-    let id = parse(id)?;
+    let id = chunk_id(id)?;
     Ok(match row {
         Some(chunk) => Change::Put {
             id,
@@ -386,19 +388,6 @@ fn change(id: &str, row: Option<Chunk>) -> Result<Change> {
         // Deleted, or deleted since by a later entry.
         None => Change::Delete { id },
     })
-}
-
-fn parse(id: &str) -> Result<Uuid> {
-    id.parse()
-        .map_err(|e| Error::internal("a chunk id is damaged").with_source(e))
-}
-
-fn scope(head: &Head) -> Scope {
-    Scope {
-        tenant_id: head.tenant_id.clone(),
-        dataset_id: head.id.clone(),
-        generation: head.generation,
-    }
 }
 
 #[derive(sqlx::FromRow)]
@@ -440,7 +429,7 @@ async fn points(app: &App, head: &Head, ids: &[String]) -> Result<Vec<Point>> {
                 ));
             }
             Ok(Point {
-                id: parse(&row.id)?,
+                id: chunk_id(&row.id)?,
                 document_id: row.document_id,
                 vector,
             })

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use super::live::{LiveSet, Matrix, State};
-use super::states::Index;
 use super::vector::Scope;
 use crate::app::App;
 use crate::error::Result;
@@ -28,18 +27,20 @@ pub(super) async fn tables(app: &App, heads: &[Head]) -> Result<()> {
     Ok(())
 }
 
-/// Loads the quantised vectors of the sets in memory that have none yet, as far as the memory for them suffices.
+/// Loads the quantised vectors of the sets in memory that have none yet, as far as the memory for them suffices. Qdrant servers hold their own.
 ///
 /// # Errors
 /// Those of the store.
 pub(super) async fn matrices(app: &App, heads: &[Head]) -> Result<()> {
-    for head in heads {
-        let Some(live) = app.live.loaded(&head.id) else {
+    if app.cluster.is_some() {
+        return Ok(());
+    }
+    for live in app.live.all().filter(|live| live.matrix().is_none()) {
+        let Some(head) = heads.iter().find(|head| head.id == live.id()) else {
             continue;
         };
         let (_, position) = app.indexes.positions(&head.id);
-        let is_behind = app.indexes.is_behind(&head.id, Index::Vector, head.log_seq);
-        if live.matrix().is_some() || position == 0 || is_behind {
+        if position == 0 || position < head.log_seq {
             continue;
         }
         let dimensions = usize::try_from(head.vector_size).unwrap_or(0);
@@ -51,17 +52,13 @@ pub(super) async fn matrices(app: &App, heads: &[Head]) -> Result<()> {
         let store = app
             .vectors_of(&head.embedding_model, head.vector_size)
             .await?;
-        let scope = Scope {
-            tenant_id: head.tenant_id.clone(),
-            dataset_id: head.id.clone(),
-            generation: head.generation,
-        };
         let fill = Arc::clone(&live);
         let matrix = Matrix::new(dimensions);
         let fills = move |matrix: &mut Matrix, id, vector: &[f32]| {
             let ordinal = fill.table_mut().intern(id);
             matrix.set(ordinal, vector);
         };
+        let scope = Scope::of(head);
         if let Some(matrix) = store.quantised(&scope, matrix, fills).await? {
             *live.matrix_mut() = Some(matrix);
         }

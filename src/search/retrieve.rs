@@ -66,6 +66,8 @@ pub(super) struct Source {
     pub live: Arc<LiveSet>,
     /// Chunks that may satisfy the filter, and that satisfy the conditions of the query; `None` for all.
     pub passing: Option<Arc<Passing>>,
+    /// Those of them whose documents an engine that filters by documents is restricted to: exclusions restrict it to nearly all, which costs more than it saves.
+    narrowing: Option<Arc<Passing>>,
     /// Words added by feedback.
     pub added: Vec<String>,
     /// Whether vectors were requested and are unavailable.
@@ -139,9 +141,15 @@ impl Source {
             Err(error) if error.is_damage() => return Err(rebuild(app, &dataset, &error)),
             outcome => outcome?,
         };
+        let filtered = passing.clone();
         if let Some(satisfying) = satisfying {
             passing = Some(Arc::new(satisfying));
         }
+        let narrowing = if analysed.has_requirements() {
+            passing.clone()
+        } else {
+            filtered
+        };
         let wants_vectors = weight.alpha > 0.0 && !parsed.text.is_empty();
         let store = app
             .vectors_of(
@@ -175,6 +183,7 @@ impl Source {
             filter,
             live,
             passing,
+            narrowing,
             added: Vec::new(),
             without_vectors,
             without_words: false,
@@ -275,9 +284,10 @@ impl Source {
             // The best of them may belong to few documents.
             wanted = (wanted * DOCUMENTS_WANTED).min(MAX_CANDIDATES.max(wanted));
         }
-        // Conditions on chunks drop candidates, so fetch until `wanted` survive or the lists end.
+        // Conditions on chunks that the engine does not know drop candidates, so fetch until `wanted` survive or the lists end.
         let sifting = self.filter.as_ref().filter(|f| f.asks_chunks());
-        let enough = if sifting.is_some() { wanted } else { deep };
+        let is_sifted = sifting.is_some() || self.analysed.has_conditions();
+        let enough = if is_sifted { wanted } else { deep };
         let mut limit = wanted;
         loop {
             let (words, vectors) = tokio::try_join!(
@@ -293,16 +303,18 @@ impl Source {
                 let raw = found.entry(*id).or_default();
                 (raw.bm25, raw.keyword_rank) = (Some(*bm25), Some(rank));
             }
-            for (id, _) in &vectors.found {
+            let mut exact: HashMap<Uuid, f32> = HashMap::new();
+            for (id, cosine) in &vectors.found {
                 found.entry(*id).or_default();
+                exact.extend(cosine.map(|cosine| (*id, cosine)));
             }
-            let known = vectors.found.iter();
-            let known = known.filter_map(|(id, cosine)| Some((*id, (*cosine)?)));
+            let missing = found.keys().filter(|id| !exact.contains_key(id));
             // Missing scores are computed concurrently.
-            let (exact, scores) = tokio::try_join!(
-                self.cosines(found.keys().copied().collect(), known.collect()),
+            let (cosines, scores) = tokio::try_join!(
+                self.cosines(missing.copied().collect()),
                 self.bm25s(request, &found)
             )?;
+            exact.extend(cosines);
             let ranked = vectors.found.iter();
             let ranked = ranked.filter_map(|(id, _)| Some((*id, *exact.get(id)?)));
             let mut ranked = ordered(ranked.collect());
@@ -350,6 +362,7 @@ impl Source {
         let restriction = Restriction {
             live: Arc::clone(&self.live),
             passing: self.passing.clone(),
+            narrowing: self.narrowing.clone(),
         };
         store
             .nearest(&self.scope, Arc::clone(vector), restriction, limit)
@@ -398,20 +411,12 @@ impl Source {
         Ok(documents)
     }
 
-    /// Returns the exact cosines of chunks, of which some may be known; those without an embedding are absent.
-    pub(super) async fn cosines(
-        &self,
-        ids: Vec<Uuid>,
-        mut known: HashMap<Uuid, f32>,
-    ) -> Result<HashMap<Uuid, f32>> {
+    /// Returns the exact cosines of chunks; those without an embedding are absent.
+    pub(super) async fn cosines(&self, ids: Vec<Uuid>) -> Result<HashMap<Uuid, f32>> {
         let (Some(vector), Some(store)) = (&self.vector, &self.store) else {
             return Ok(HashMap::new());
         };
-        let missing = ids.into_iter().filter(|id| !known.contains_key(id));
-        let missing = missing.collect();
-        let scores = store.scores(&self.scope, Arc::clone(vector), missing);
-        known.extend(scores.await?);
-        Ok(known)
+        store.scores(&self.scope, Arc::clone(vector), ids).await
     }
 
     /// Returns the exact BM25 of the candidates that only the vector list contains.

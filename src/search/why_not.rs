@@ -210,7 +210,7 @@ async fn in_search(
     // Scored as candidates that neither list contains.
     let unscored: HashMap<Uuid, Raw> = ids.keys().map(|id| (*id, Raw::default())).collect();
     let (cosines, scores) = tokio::try_join!(
-        source.cosines(unscored.keys().copied().collect(), HashMap::new()),
+        source.cosines(unscored.keys().copied().collect()),
         source.bm25s(request, &unscored),
     )?;
     let is_allowed = |id: &Uuid| source.satisfies_conditions(id);

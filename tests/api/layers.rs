@@ -16,6 +16,7 @@ const LAYERS: [&[&str]; 15] = [
     &[
         "kb",
         "kb::filter",
+        "kb::index_log",
         "kb::citation",
         "kb::row_blocks",
         "kb::parser",
@@ -49,7 +50,6 @@ const LAYERS: [&[&str]; 15] = [
         "kb::edits",
         "kb::embeddings",
         "kb::generations",
-        "kb::index_log",
         "kb::ingestion",
         "kb::portable",
         "kb::preview",

@@ -21,7 +21,7 @@ use crate::kb::datasets;
 pub(super) struct AgentRecord {
     id: String,
     name: String,
-    /// What it does, in the tenant's own words.
+    /// Its kind, a free text.
     role: String,
     /// The token and the keys of an inactive agent are refused.
     status: StatusName,
@@ -75,7 +75,7 @@ pub(super) async fn list(
 pub(super) struct CreateAgent {
     /// Unique name, 1 to 200 characters.
     name: String,
-    /// What it does, in the tenant's own words, such as `researcher`; 1 to 200 characters.
+    /// Its kind, a free text such as `researcher`; 1 to 200 characters.
     role: String,
     /// Scopes of its token, a subset of the caller's.
     scopes: Vec<String>,

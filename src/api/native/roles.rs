@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use crate::auth::{Role, Status};
 
-/// What a member may do.
+/// The role of a member.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum RoleName {

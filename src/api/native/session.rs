@@ -17,7 +17,7 @@ use crate::auth::sessions;
 use crate::auth::{Caller, tenants};
 use crate::error::{Error, Result};
 
-/// Who calls.
+/// The caller of a session.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct PrincipalRecord {
     /// `owner`, `key`, `user` or `agent`.

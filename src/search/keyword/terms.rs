@@ -106,6 +106,12 @@ impl Analysed {
         !(self.must.is_empty() && self.without.is_empty())
     }
 
+    /// Returns whether the query has required clauses.
+    #[must_use]
+    pub fn has_requirements(&self) -> bool {
+        !self.must.is_empty()
+    }
+
     /// Returns every matching term.
     pub fn forms(&self) -> impl Iterator<Item = &Form> {
         self.terms.iter().flat_map(|t| &t.forms)

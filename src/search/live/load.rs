@@ -10,8 +10,9 @@ use super::document::{DocumentRow, document_columns};
 use super::table::{Passing, Table};
 use super::{LiveSet, LiveSets};
 use crate::db::{Db, args};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::kb::filter::Filter;
+use crate::kb::index_log::{self, chunk_id};
 
 /// Log entries read at a time.
 const BATCH: i64 = 4000;
@@ -22,12 +23,6 @@ struct Row {
     #[sqlx(flatten)]
     document: DocumentRow,
     enabled: bool,
-}
-
-#[derive(Debug, sqlx::FromRow)]
-struct Logged {
-    seq: i64,
-    chunk_id: String,
 }
 
 /// A state of a set in the database, which a search has to see at least.
@@ -151,7 +146,7 @@ impl LiveSet {
             let mut table = self.table_mut();
             prepare(&mut table);
             for (id, document_id) in chunks {
-                if !table.put(parse(id)?, document_id) {
+                if !table.put(chunk_id(id)?, document_id) {
                     unknown.insert(document_id);
                 }
             }
@@ -179,12 +174,7 @@ impl LiveSet {
     /// Applies the log after a position; `false` when entries are missing, because the log was pruned.
     async fn follow(&self, db: &Db, mut position: i64, head: i64) -> Result<bool> {
         while position < head {
-            let entries: Vec<Logged> = db
-                .all(
-                    "SELECT seq, chunk_id FROM kb_index_log WHERE dataset_id = $1 AND seq > $2 ORDER BY seq LIMIT $3",
-                    args![&self.set_id, position, BATCH],
-                )
-                .await?;
+            let entries = index_log::after(db, &self.set_id, position, BATCH).await?;
             let (Some(first), Some(last)) = (entries.first(), entries.last()) else {
                 return Ok(false);
             };
@@ -201,10 +191,12 @@ impl LiveSet {
                     &touched,
                 )
                 .await?;
-            let mut gone: HashSet<Uuid> =
-                touched.iter().map(|id| parse(id)).collect::<Result<_>>()?;
+            let mut gone: HashSet<Uuid> = touched
+                .iter()
+                .map(|id| chunk_id(id))
+                .collect::<Result<_>>()?;
             for (id, _) in &live {
-                gone.remove(&parse(id)?);
+                gone.remove(&chunk_id(id)?);
             }
             let remove = |table: &mut Table| gone.iter().for_each(|id| table.remove(id));
             self.put(db, &live, remove).await?;
@@ -260,11 +252,6 @@ impl LiveSet {
         self.with_columns(db, fields, move |table| table.passing(&filter))
             .await
     }
-}
-
-fn parse(id: &str) -> Result<Uuid> {
-    id.parse()
-        .map_err(|e| Error::internal("a chunk id is damaged").with_source(e))
 }
 
 /// Returns id, visibility and fields of documents.

@@ -52,13 +52,13 @@ impl Default for LiveSets {
 }
 
 impl LiveSets {
-    /// Returns a set that is in memory.
+    /// Returns a set that is in memory. This does not count as a use.
     #[must_use]
     pub fn loaded(&self, set_id: &str) -> Option<Arc<LiveSet>> {
-        self.0.get(set_id)
+        self.all().find(|set| set.set_id == set_id)
     }
 
-    /// Returns all sets in memory.
+    /// Returns all sets in memory. This does not count as a use.
     pub fn all(&self) -> impl Iterator<Item = Arc<LiveSet>> {
         self.0.iter().map(|(_, set)| set)
     }
@@ -109,6 +109,12 @@ impl LiveSet {
             }
         }
         set
+    }
+
+    /// Returns the id of the set.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.set_id
     }
 
     /// Returns the epoch of its ordinals.

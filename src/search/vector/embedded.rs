@@ -16,8 +16,8 @@ use qdrant_edge::{
     EdgeOptimizersConfig, EdgeShard, EdgeVectorParams, FieldCondition, FieldIndexOperations,
     Filter, HasIdCondition, HnswIndexConfig, JsonPath, Match, NamedQuery, PayloadFieldSchema,
     PayloadSchemaType, PointId, PointInsertOperations, PointOperations, PointStruct, QueryEnum,
-    QueryRequest, ScoringQuery, ScrollRequest, SearchParams, UpdateOperation, VectorInternal,
-    WalOptions, WithPayloadInterface, WithVector,
+    QueryRequest, Record, ScoringQuery, ScrollRequest, SearchParams, UpdateOperation,
+    VectorInternal, WalOptions, WithPayloadInterface, WithVector,
 };
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -228,27 +228,24 @@ impl Embedded {
     }
 
     pub(super) fn ids(&self, scope: &Scope) -> Result<Vec<Uuid>> {
-        let (mut all, mut offset) = (Vec::new(), None);
-        loop {
-            let request = ScrollRequest {
-                offset,
-                limit: Some(10_000),
-                filter: Some(filter(scope, None)),
-                with_payload: Some(WithPayloadInterface::Bool(false)),
-                with_vector: WithVector::Bool(false),
-                order_by: None,
-            };
-            let (records, next) = self.shard()?.scroll(request).map_err(failed)?;
-            all.extend(records.into_iter().filter_map(|r| uuid(r.id)));
-            match next {
-                Some(next) => offset = Some(next),
-                None => return Ok(all),
-            }
-        }
+        let mut all = Vec::new();
+        self.scroll(scope, false, |record| all.extend(uuid(record.id)))?;
+        Ok(all)
     }
 
     /// Calls a function with each vector of a scope.
     pub(super) fn each(&self, scope: &Scope, mut each: impl FnMut(Uuid, &[f32])) -> Result<()> {
+        self.scroll(scope, true, |record| {
+            let vector = record.vector.as_ref().and_then(|vectors| vectors.get(""));
+            let vector = vector.and_then(|vector| <&[f32]>::try_from(vector).ok());
+            if let (Some(id), Some(vector)) = (uuid(record.id), vector) {
+                each(id, vector);
+            }
+        })
+    }
+
+    /// Calls a function with each point of a scope, with or without its vector.
+    fn scroll(&self, scope: &Scope, vectors: bool, mut each: impl FnMut(Record)) -> Result<()> {
         let mut offset = None;
         loop {
             let request = ScrollRequest {
@@ -256,17 +253,11 @@ impl Embedded {
                 limit: Some(10_000),
                 filter: Some(filter(scope, None)),
                 with_payload: Some(WithPayloadInterface::Bool(false)),
-                with_vector: WithVector::Bool(true),
+                with_vector: WithVector::Bool(vectors),
                 order_by: None,
             };
             let (records, next) = self.shard()?.scroll(request).map_err(failed)?;
-            for record in records {
-                let vector = record.vector.as_ref().and_then(|vectors| vectors.get(""));
-                let vector = vector.and_then(|vector| <&[f32]>::try_from(vector).ok());
-                if let (Some(id), Some(vector)) = (uuid(record.id), vector) {
-                    each(id, vector);
-                }
-            }
+            records.into_iter().for_each(&mut each);
             match next {
                 Some(next) => offset = Some(next),
                 None => return Ok(()),

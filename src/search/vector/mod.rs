@@ -20,6 +20,7 @@ pub use server::{CollectionReport, Layout, Quantization, Server};
 use crate::db::Db;
 use crate::disk::Disk;
 use crate::error::Result;
+use crate::kb::index_log::Head;
 use crate::search::live::Matrix;
 
 /// Backend of the vector index.
@@ -46,6 +47,18 @@ pub struct Scope {
     pub tenant_id: String,
     pub dataset_id: String,
     pub generation: i64,
+}
+
+impl Scope {
+    /// Returns the scope of a set.
+    #[must_use]
+    pub fn of(head: &Head) -> Self {
+        Self {
+            tenant_id: head.tenant_id.clone(),
+            dataset_id: head.id.clone(),
+            generation: head.generation,
+        }
+    }
 }
 
 /// Documents to which a search is restricted.

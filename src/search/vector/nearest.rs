@@ -28,6 +28,8 @@ pub struct Restriction {
     pub live: Arc<LiveSet>,
     /// Chunks that satisfy the conditions of the search; `None` for all that are visible.
     pub passing: Option<Arc<Passing>>,
+    /// Chunks to whose documents an engine that applies the filter itself is restricted; it may return others of these documents.
+    pub narrowing: Option<Arc<Passing>>,
 }
 
 /// The nearest chunks, best first, and a few more that may belong to them.
@@ -78,12 +80,12 @@ impl VectorIndex {
 }
 
 impl Restriction {
-    /// Returns the documents of the chunks that satisfy the conditions.
+    /// Returns the documents to which an engine is restricted.
     fn among(&self) -> Option<Among> {
-        let passing = self.passing.as_ref()?;
+        let narrowing = self.narrowing.as_ref()?;
         Some(Among {
-            documents: self.live.table().documents_of(&passing.chunks),
-            chunks: passing.count,
+            documents: self.live.table().documents_of(&narrowing.chunks),
+            chunks: narrowing.count,
         })
     }
 }
