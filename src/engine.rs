@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use cairn_models::{
-    Cache, EmbedderSpec, Loaded, Priority, RemoteEmbedder, RemoteOptions, Reranker, Tokens,
+    Cache, Calibration, EmbedderSpec, Loaded, Priority, RemoteEmbedder, RemoteOptions, Reranker,
+    Tokens,
 };
 use tokio::sync::{Mutex, OnceCell};
 
@@ -169,8 +170,25 @@ impl App {
         let loaded = tokio::task::spawn_blocking(move || load(&config, &cache, &report))
             .await?
             .map_err(mismatch)?;
+        // Where the weights asked for cannot be fetched, the model that is loaded has another name.
+        let name = loaded.spec().model.clone();
+        let loaded = if name == main.spec().model {
+            main
+        } else {
+            Arc::clone(&others.entry(name).or_insert(Holder(loaded)).0)
+        };
         others.insert(model.to_owned(), Holder(Arc::clone(&loaded)));
         Ok(loaded)
+    }
+
+    /// Returns the calibration of a model's cosines for new datasets and generations; `None` for a model that is not calibrated.
+    ///
+    /// # Errors
+    /// Those of reading the calibrations measured on this machine.
+    pub async fn calibration(&self, model: &str) -> Result<Option<Calibration>> {
+        let (cache, model) = (self.model_cache(), model.to_owned());
+        let measured = tokio::task::spawn_blocking(move || cache.calibration(&model)).await??;
+        Ok(measured.map(|m| m.calibration))
     }
 
     /// Returns the vector index of a model's datasets, opened or created at the first call.

@@ -17,6 +17,8 @@ mod answers;
 mod ask;
 #[path = "api/attack.rs"]
 mod attack;
+#[path = "api/calibration.rs"]
+mod calibration;
 #[path = "api/command_line.rs"]
 mod command_line;
 #[path = "api/crash.rs"]

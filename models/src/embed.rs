@@ -7,8 +7,9 @@ use fastembed::{InitOptionsUserDefined, TextEmbedding, TokenizerFiles, UserDefin
 use serde::Serialize;
 
 use crate::fetch::{Cache, Progress, recorded};
-use crate::manifest::{Files, Manifest, Origin, Pooling, Precision};
-use crate::onnx::{BertConfig, Head, write_bert};
+use crate::manifest::{Files, Manifest, Origin, Pooling, Precision, TOKENIZER_FILES};
+use crate::onnx::{BertConfig, Head, Published, write_bert};
+use crate::packed::Packed;
 use crate::pool::{Inference, Run};
 use crate::{Error, Result, Tokens, ensure_runtime};
 
@@ -75,8 +76,12 @@ pub fn load_local(
     threads: usize,
     progress: Progress<'_>,
 ) -> Result<Loaded> {
-    let directory = cache.pull(manifest, progress)?;
+    let (manifest, directory) = cache.obtain(manifest, progress)?;
+    let manifest = &manifest;
     let (_, environment) = ensure_runtime(cache, runtime, progress)?;
+    if let Origin::PackedWeights(name) = &manifest.origin {
+        unpack_files(manifest, cache, &directory, name)?;
+    }
     let read = |name: &str| cache.read_verified(&directory, &manifest.file(name));
     let tokenizer_file = read("tokenizer.json")?;
     let file = directory.join("tokenizer.json");
@@ -89,7 +94,9 @@ pub fn load_local(
     };
     let graph = match &manifest.origin {
         Origin::Onnx(name) => read(name)?,
-        Origin::BertWeights => written_graph(manifest, cache, &directory, &files.config_file)?,
+        Origin::BertWeights | Origin::PackedWeights(_) => {
+            written_graph(manifest, cache, &directory, &files.config_file)?
+        }
     };
     let mut definition =
         UserDefinedEmbeddingModel::new(graph, files).with_pooling(match manifest.pooling {
@@ -186,14 +193,20 @@ fn written_graph(
     }
     let config: BertConfig = serde_json::from_slice(config)
         .map_err(|e| Error::load(&manifest.name, format!("config.json: {e}")))?;
-    let weights = cache.read_verified(directory, &manifest.file("model.safetensors"))?;
-    let graph = write_bert(
-        &manifest.name,
-        &config,
-        &weights,
-        manifest.precision,
-        Head::None,
-    )?;
+    let read = |name: &str| cache.read_verified(directory, &manifest.file(name));
+    let (name, precision) = (&manifest.name, manifest.precision);
+    let graph = match &manifest.origin {
+        Origin::PackedWeights(file) => {
+            let bytes = read(file)?;
+            let weights = Packed::read(name, &bytes)?;
+            write_bert(name, &config, &weights, precision, Head::None)?
+        }
+        Origin::BertWeights | Origin::Onnx(_) => {
+            let bytes = read("model.safetensors")?;
+            let weights = Published::read(name, &bytes)?;
+            write_bert(name, &config, &weights, precision, Head::None)?
+        }
+    };
     if !matches!(
         manifest.sources.first(),
         Some(crate::Source::Directory { .. })
@@ -204,6 +217,27 @@ fn written_graph(
         }
     }
     Ok(graph)
+}
+
+/// Writes the configuration and the tokenizer of packed weights into the cache, with their checksums, unless they are there.
+fn unpack_files(manifest: &Manifest, cache: &Cache, directory: &Path, packed: &str) -> Result<()> {
+    let is_there =
+        |name: &str| directory.join(name).is_file() && recorded(directory).contains_key(name);
+    let all_there = || TOKENIZER_FILES.iter().all(|name| is_there(name));
+    if all_there() {
+        return Ok(());
+    }
+    let bytes = cache.read_verified(directory, &manifest.file(packed))?;
+    let _lock = cache.lock()?;
+    if all_there() {
+        return Ok(());
+    }
+    for (name, content) in Packed::read(&manifest.name, &bytes)?.files() {
+        let file = manifest.file(name);
+        let content = serde_json::to_vec(&content).map_err(|e| Error::load(&manifest.name, e))?;
+        crate::fetch::place(directory, &file, content.as_slice(), None, &|_, _, _| {})?;
+    }
+    Ok(())
 }
 
 struct Local {

@@ -54,6 +54,9 @@ pub enum Error {
         expected: usize,
         found: usize,
     },
+    /// No calibration can be measured.
+    #[error("no calibration: {0}")]
+    Calibration(String),
     /// Inference failed.
     #[error("embedding failed: {0}")]
     Inference(String),

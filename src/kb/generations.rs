@@ -28,7 +28,7 @@ words! {
 }
 
 /// A generation of a dataset.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
 pub struct Generation {
     /// Set of its chunks.
     pub set_id: String,
@@ -56,7 +56,7 @@ pub struct Generation {
 macro_rules! columns {
     () => {
         "g.set_id, g.dataset_id, g.number, g.status, g.embedding_provider, g.embedding_model, g.vector_size, g.chunk_size, g.chunk_overlap,
-         g.parse_type, g.parser_engine, g.delimiter, g.log_seq, g.created_on, g.switched_on"
+         g.parse_type, g.parser_engine, g.delimiter, g.calibration_low, g.calibration_high, g.log_seq, g.created_on, g.switched_on"
     };
 }
 
@@ -185,6 +185,7 @@ pub async fn build(
         None => app.embedder().await?,
     };
     let spec = embedder.spec();
+    let calibration = app.calibration(&spec.model).await?;
     let mut tx = app.db.begin().await?;
     let rows: Vec<(i64, String)> = tx
         .all(
@@ -202,8 +203,8 @@ pub async fn build(
     let set_id = format!("{dataset_id}~{number}");
     tx.execute(
         "INSERT INTO kb_generations (set_id, tenant_id, dataset_id, number, status, embedding_provider, embedding_model, vector_size, chunk_size,
-         chunk_overlap, parse_type, parser_engine, delimiter, log_seq, created_on)
-         VALUES ($1, $2, $3, $4, 'building', $5, $6, $7, $8, $9, $10, $11, $12, 0, $13)",
+         chunk_overlap, parse_type, parser_engine, delimiter, calibration_low, calibration_high, log_seq, created_on)
+         VALUES ($1, $2, $3, $4, 'building', $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 0, $15)",
         args![
             &set_id,
             caller.tenant(),
@@ -217,6 +218,8 @@ pub async fn build(
             new.chunk_settings.parse_type.as_ref().unwrap_or(&dataset.indexing.parse_type),
             new.chunk_settings.parser_engine.as_ref().unwrap_or(&dataset.indexing.parser_engine),
             new.delimiter.as_ref().unwrap_or(&dataset.indexing.delimiter),
+            calibration.map(|c| f64::from(c.low)),
+            calibration.map(|c| f64::from(c.high)),
             app.clock.now()
         ],
     )
@@ -363,7 +366,8 @@ pub async fn switch(
     };
     tx.execute(
         "UPDATE kb_datasets SET live_set = $1, generation = $2, embedding_provider = $3, embedding_model = $4, vector_size = $5, chunk_size = $6,
-         chunk_overlap = $7, parse_type = $8, parser_engine = $9, delimiter = $10, updated_on = $11 WHERE tenant_id = $12 AND id = $13",
+         chunk_overlap = $7, parse_type = $8, parser_engine = $9, delimiter = $10, calibration_low = $11, calibration_high = $12, updated_on = $13
+         WHERE tenant_id = $14 AND id = $15",
         args![
             set_id,
             number,
@@ -375,6 +379,8 @@ pub async fn switch(
             &generation.indexing.parse_type,
             &generation.indexing.parser_engine,
             &generation.indexing.delimiter,
+            generation.indexing.calibration_low,
+            generation.indexing.calibration_high,
             now,
             tenant_id,
             dataset_id

@@ -92,6 +92,9 @@ pub struct Confidence {
     pub threshold: f32,
     /// Whether the threshold was set or calibrated for the dataset; otherwise it is the general one.
     pub calibrated: bool,
+    /// Whether the embedding model is calibrated, or the score has no vector part. Otherwise scores are not comparable with those of other models, and the
+    /// general threshold is not applied.
+    pub model_calibrated: bool,
     /// Whether the best hit is below the threshold, or missing.
     pub no_confident_answer: bool,
 }

@@ -1,5 +1,6 @@
 //! Fusion of raw scores into one score in [0, 1]: the absolute blend of `DESIGN`, and rank fusion and min–max on request.
 
+use cairn_models::Calibration;
 use serde::{Deserialize, Serialize};
 
 /// Fusion of two lists into one.
@@ -45,12 +46,6 @@ pub struct Score {
 
 const RRF_K: f32 = 60.0;
 
-/// Returns `(1 + cosine) / 2`.
-#[must_use]
-pub fn vector_part(cosine: f32) -> f32 {
-    ((1.0 + cosine) / 2.0).clamp(0.0, 1.0)
-}
-
 /// Returns `sqrt(bm25 / bound)`; 0 when the query has no terms.
 #[must_use]
 pub fn keyword_part(bm25: f32, bound: f32) -> f32 {
@@ -61,11 +56,20 @@ pub fn keyword_part(bm25: f32, bound: f32) -> f32 {
     }
 }
 
+/// What the raw scores of a dataset are related to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Scale {
+    /// Map of the model's cosines.
+    pub calibration: Calibration,
+    /// Upper bound of BM25 for the query.
+    pub bound: f32,
+}
+
 /// Returns the absolute blend. A candidate whose embedding is not there yet is scored by keywords alone.
 #[must_use]
-pub fn absolute(raw: &Raw, bound: f32, alpha: f32) -> Score {
-    let vector = raw.cosine.map(vector_part);
-    let keyword = raw.bm25.map(|bm25| keyword_part(bm25, bound));
+pub fn absolute(raw: &Raw, scale: Scale, alpha: f32) -> Score {
+    let vector = raw.cosine.map(|cosine| scale.calibration.score(cosine));
+    let keyword = raw.bm25.map(|bm25| keyword_part(bm25, scale.bound));
     let (vector_weight, keyword_weight) = match (vector, keyword) {
         (Some(_), Some(_)) => (alpha, 1.0 - alpha),
         (Some(_), None) => (1.0, 0.0),
@@ -151,6 +155,34 @@ mod tests {
 
     use super::*;
 
+    fn scale(bound: f32) -> Scale {
+        Scale {
+            calibration: Calibration::REFERENCE,
+            bound,
+        }
+    }
+
+    #[test]
+    fn a_calibrated_cosine_is_linear_between_its_limits() {
+        let raw = |cosine| Raw {
+            cosine: Some(cosine),
+            ..Raw::default()
+        };
+        let calibration = Calibration {
+            low: 0.7,
+            high: 0.9,
+        };
+        let score = |cosine| {
+            let scale = Scale {
+                calibration,
+                bound: 1.0,
+            };
+            absolute(&raw(cosine), scale, 0.6).score
+        };
+        assert!((score(0.8) - 0.5).abs() < 1e-6);
+        assert_eq!((score(0.6), score(0.95)), (0.0, 1.0));
+    }
+
     #[test]
     fn the_blend_is_the_documented_sum() {
         let raw = Raw {
@@ -159,13 +191,13 @@ mod tests {
             ..Raw::default()
         };
         // 0.7 · (1 + 0.5)/2 + 0.3 · sqrt(4/16) = 0.525 + 0.15
-        assert!((absolute(&raw, 16.0, 0.7).score - 0.675).abs() < 1e-6);
+        assert!((absolute(&raw, scale(16.0), 0.7).score - 0.675).abs() < 1e-6);
         let waiting = Raw {
             cosine: None,
             bm25: Some(4.0),
             ..Raw::default()
         };
-        assert!((absolute(&waiting, 16.0, 0.7).score - 0.5).abs() < 1e-6);
+        assert!((absolute(&waiting, scale(16.0), 0.7).score - 0.5).abs() < 1e-6);
     }
 
     #[test]
@@ -194,7 +226,7 @@ mod tests {
     proptest! {
         #[test]
         fn scores_stay_in_range_and_grow_with_each_part(cosine in -1.0_f32..1.0, bm25 in 0.0_f32..20.0, alpha in 0.0_f32..1.0) {
-            let score = |cosine, bm25| absolute(&Raw { cosine: Some(cosine), bm25: Some(bm25), ..Raw::default() }, 20.0, alpha).score;
+            let score = |cosine, bm25| absolute(&Raw { cosine: Some(cosine), bm25: Some(bm25), ..Raw::default() }, scale(20.0), alpha).score;
             prop_assert!((0.0..=1.0).contains(&score(cosine, bm25)));
             prop_assert!(score((cosine + 0.1).min(1.0), bm25) >= score(cosine, bm25) && score(cosine, (bm25 + 1.0).min(20.0)) >= score(cosine, bm25));
         }

@@ -137,7 +137,7 @@ async fn fold(
 }
 
 /// Selects by maximal marginal relevance (Carbonell and Goldstein 1998): next is the candidate with the largest `lambda · score − (1 − lambda) · max
-/// cosine to those chosen`. Candidates without a vector count as different from all.
+/// similarity to those chosen`, where the similarity is the cosine, moved to the range of the reference model. Candidates without a vector count as different from all.
 async fn diverse(
     app: &App,
     sources: &[Source],
@@ -176,7 +176,8 @@ async fn diverse(
                     .filter(|v| v.len() == taken.len())
                 {
                     let cosine: f32 = vector.iter().zip(taken).map(|(a, b)| a * b).sum();
-                    *nearest = nearest.max(cosine);
+                    let score = sources[next.source].scale().calibration.score(cosine);
+                    *nearest = nearest.max(2.0 * score - 1.0);
                 }
             }
         }

@@ -14,8 +14,11 @@ pub struct Explanation {
     pub fusion: Fusion,
     /// Raw cosine; absent while the chunk has no embedding, and in keyword-only searches.
     pub cosine: Option<f32>,
-    /// Normalised vector score.
+    /// Normalised vector score: the calibrated cosine, 0 to 1; with `minmax` and `rrf`, relative to the other candidates.
     pub vector_score: Option<f32>,
+    /// Cosines that the calibration of the model maps to the vector scores 0 and 1; between them it is linear.
+    pub cosine_low: f32,
+    pub cosine_high: f32,
     /// Weight of the vector score.
     pub vector_weight: f32,
     /// Rank in the vector list, from 1; absent when the list does not contain the chunk.
@@ -108,10 +111,12 @@ impl Explanation {
             None if self.vector_pending => "its embedding is still being computed".to_owned(),
             None => "semantic search was not used".to_owned(),
             Some(cosine) => {
-                let close = match cosine {
-                    c if c >= 0.6 => "very close",
-                    c if c >= 0.4 => "close",
-                    c if c >= 0.2 => "loosely related",
+                // The calibrated score, so that the words mean the same with every model.
+                let score = (cosine - self.cosine_low) / (self.cosine_high - self.cosine_low);
+                let close = match score {
+                    s if s >= 0.8 => "very close",
+                    s if s >= 0.7 => "close",
+                    s if s >= 0.6 => "loosely related",
                     _ => "unrelated",
                 };
                 format!("it is semantically {close} (cosine {cosine:.2})")

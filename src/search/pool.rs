@@ -7,7 +7,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::alpha::Weight;
-use super::blend::Raw;
+use super::blend::{Raw, Scale};
 use super::live::DocumentRow;
 use super::query::{chosen, gather, scored};
 use super::request::{Defaults, Request};
@@ -22,8 +22,8 @@ use crate::kb::{Chunk, chunks};
 pub struct Pool {
     /// Automatic weight of the vectors for model and query.
     pub automatic_alpha: f32,
-    /// Upper bound of BM25 for the query.
-    pub bound: f32,
+    /// What the raw scores are related to.
+    pub scale: Scale,
     pub items: Vec<PoolItem>,
 }
 
@@ -82,7 +82,7 @@ pub async fn pool(app: &Arc<App>, caller: &Caller, request: &Request) -> Result<
     };
     Ok(Pool {
         automatic_alpha: source.weight.alpha,
-        bound: source.analysed.bound,
+        scale: source.scale(),
         items: found
             .found
             .iter()
@@ -110,8 +110,8 @@ pub struct Pooled {
 #[derive(Debug, Clone)]
 pub struct PooledDataset {
     pub id: String,
-    /// Upper bound of BM25 for the query in this dataset.
-    pub bound: f32,
+    /// What the raw scores are related to.
+    pub scale: Scale,
     /// Weight of the vectors in this search.
     pub weight: Weight,
     /// Weight of the vectors if the request named none.
@@ -176,7 +176,7 @@ pub async fn candidates(app: &Arc<App>, caller: &Caller, request: &Request) -> R
     let shown = sources.iter().zip(weights);
     let shown = shown.map(|(source, (weight, usual_alpha))| PooledDataset {
         id: source.dataset.id.clone(),
-        bound: source.analysed.bound,
+        scale: source.scale(),
         weight,
         usual_alpha,
         usual_min_score: source.defaults.min_score.unwrap_or(0.0),

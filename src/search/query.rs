@@ -331,7 +331,7 @@ pub(super) fn scored(
 
 pub(super) fn score(request: &Request, source: &Source, raw: &Raw, spread: &Spread) -> Score {
     match request.fusion {
-        Fusion::Blend => blend::absolute(raw, source.analysed.bound, source.weight.alpha),
+        Fusion::Blend => blend::absolute(raw, source.scale(), source.weight.alpha),
         Fusion::Rrf => blend::ranks(raw),
         Fusion::Minmax => blend::relative(raw, spread, source.weight.alpha),
     }
@@ -355,7 +355,7 @@ fn confidence(fusion: Fusion, sources: &[Source], candidates: &[Candidate]) -> C
         (Fusion::Blend, _) | (_, Some(_)) => c.value(),
         (Fusion::Rrf | Fusion::Minmax, None) => {
             let source = &sources[c.source];
-            blend::absolute(&c.raw, source.analysed.bound, source.weight.alpha).score
+            blend::absolute(&c.raw, source.scale(), source.weight.alpha).score
         }
     };
     let head = candidates.iter().take(match fusion {
@@ -372,11 +372,18 @@ fn confidence(fusion: Fusion, sources: &[Source], candidates: &[Candidate]) -> C
         best.map_or(0.0, absolute),
         of.confident_from.unwrap_or(CONFIDENT_FROM),
     );
+    let model_calibrated = best.is_none_or(|c| {
+        let source = &sources[c.source];
+        source.vector.is_none() || source.dataset.indexing.calibration().is_some()
+    });
+    // The general threshold is one of calibrated scores; one of the dataset was set for its scores.
+    let comparable = model_calibrated || of.confident_from.is_some();
     Confidence {
         score,
         threshold,
         calibrated: of.confident_from.is_some(),
-        no_confident_answer: best.is_none() || score < threshold,
+        model_calibrated,
+        no_confident_answer: best.is_none() || (comparable && score < threshold),
     }
 }
 
@@ -393,6 +400,8 @@ pub(super) fn explained(
         fusion: request.fusion,
         cosine: raw.cosine,
         vector_score: score.vector,
+        cosine_low: source.scale().calibration.low,
+        cosine_high: source.scale().calibration.high,
         vector_weight: score.vector_weight,
         vector_rank: raw.vector_rank,
         bm25: raw.bm25,

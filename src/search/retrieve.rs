@@ -6,11 +6,11 @@ mod fields;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use cairn_models::Priority;
+use cairn_models::{Calibration, Priority};
 use uuid::Uuid;
 
 use super::alpha::{self, Weight};
-use super::blend::{Fusion, Raw};
+use super::blend::{Fusion, Raw, Scale};
 use super::keyword::{self, Analysed, Form, FormKind, KeywordIndex, QueryTerm};
 use super::live::{self, LiveSet, Passing};
 use super::request::{Defaults, MAX_CANDIDATES, Request};
@@ -88,6 +88,15 @@ pub(super) struct Candidates {
 }
 
 impl Source {
+    /// Returns what its raw scores are related to.
+    pub(super) fn scale(&self) -> Scale {
+        let calibration = self.dataset.indexing.calibration();
+        Scale {
+            calibration: calibration.unwrap_or(Calibration::REFERENCE),
+            bound: self.analysed.bound,
+        }
+    }
+
     /// Parses, analyses and embeds the query, and resolves the settings that the request leaves open.
     pub(super) async fn prepare(
         app: &Arc<App>,

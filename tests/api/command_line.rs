@@ -217,6 +217,12 @@ fn help_teaches_and_settings_are_shown_with_their_origin() {
     assert!(String::from_utf8_lossy(&wrong.stderr).contains("allow_remote"));
     let none = cairn(data.path(), &["search", "x"]);
     assert!(String::from_utf8_lossy(&none.stderr).contains("there is no dataset yet"));
+    let small = cairn(
+        data.path(),
+        &["models", "calibrate", "--dataset", "none", "--json"],
+    );
+    assert_eq!(small.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&small.stdout).contains("dataset_not_found"));
     let missing = Command::new(program())
         .args([
             "models",

@@ -32,7 +32,7 @@ async fn generation(service: &Service, dataset: &str, number: i64) -> Value {
 }
 
 /// Switches as soon as the generation is ready.
-async fn switch(service: &Service, dataset: &str, number: i64) {
+pub(crate) async fn switch(service: &Service, dataset: &str, number: i64) {
     let path = format!("/kb/v1/datasets/{dataset}/generations/{number}/switch");
     let (_, body) = eventually!(
         within 30,

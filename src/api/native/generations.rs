@@ -17,6 +17,7 @@ use crate::evaluation::generations::{self as compared, Labelled};
 use crate::kb::datasets::{self, ChunkSettings};
 use crate::kb::generations::GenerationStatus;
 use crate::kb::generations::{self, Generation, NewGeneration};
+use crate::search::alpha;
 use crate::search::measure::Measures;
 
 pub(super) fn routes() -> OpenApiRouter<Service> {
@@ -73,8 +74,20 @@ fn record(service: &Service, generation: Generation, live_chunks: i64) -> Genera
 
 /// The generations of a dataset.
 #[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Generations {
     data: Vec<GenerationRecord>,
+    /// A model that suits the language of the dataset better than its own; absent when its model suits it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    suggested_model: Option<SuggestedModel>,
+}
+
+/// A model that suits the language of a dataset.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct SuggestedModel {
+    /// Value of `embeddingModel` for a new generation.
+    model: String,
+    reason: String,
 }
 
 /// Lists the generations of a dataset with their progress.
@@ -90,7 +103,13 @@ pub(super) async fn list(
         .iter()
         .find(|g| g.status == GenerationStatus::Live)
         .map_or(0, |g| g.chunks);
+    let dataset = datasets::settings(&service.app, &caller, &dataset).await?;
+    let suggested = alpha::suggestion(&service.app, &dataset).await?;
     Ok(Json(Generations {
+        suggested_model: suggested.map(|s| SuggestedModel {
+            model: s.model.to_owned(),
+            reason: s.reason,
+        }),
         data: found
             .into_iter()
             .map(|g| record(&service, g, live))

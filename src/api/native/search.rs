@@ -238,8 +238,8 @@ pub(super) struct CandidatesRequest {
     others: BTreeMap<String, serde_json::Value>,
 }
 
-/// The candidates of a search. With `blend`, the score is `alpha · (1 + cosine) / 2 + (1 - alpha) · sqrt(bm25 / bm25Bound)`; without a cosine only the keyword
-/// part counts.
+/// The candidates of a search. With `blend`, the score is `alpha · vector + (1 - alpha) · sqrt(bm25 / bm25Bound)`, where `vector` is
+/// `(cosine - cosineLow) / (cosineHigh - cosineLow)`, limited to 0 to 1; without a cosine only the keyword part counts.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct CandidatesResponse {
@@ -257,6 +257,9 @@ pub(super) struct CandidatesDataset {
     dataset_id: String,
     /// The largest possible BM25 score of the query in this dataset.
     bm25_bound: f32,
+    /// Cosines with the vector scores 0 and 1: the calibration of the dataset's model.
+    cosine_low: f32,
+    cosine_high: f32,
     /// Vector weight of the search, and the reason for it.
     alpha: f32,
     alpha_reason: String,
@@ -308,7 +311,9 @@ pub(super) async fn candidates(
     let found = search::candidates(&service.app, &caller, &request).await?;
     let datasets = found.datasets.iter().map(|d| CandidatesDataset {
         dataset_id: d.id.clone(),
-        bm25_bound: d.bound,
+        bm25_bound: d.scale.bound,
+        cosine_low: d.scale.calibration.low,
+        cosine_high: d.scale.calibration.high,
         alpha: d.weight.alpha,
         alpha_reason: d.weight.reason.clone(),
         usual_alpha: d.usual_alpha,

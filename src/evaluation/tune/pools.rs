@@ -108,7 +108,7 @@ pub fn ordered(pool: &Pool, alpha: f32, candidates: usize) -> Vec<(&str, i64, i6
         .items
         .iter()
         .filter(|item| near(item.raw.vector_rank) || near(item.raw.keyword_rank))
-        .map(|item| (blend::absolute(&item.raw, pool.bound, alpha).score, item))
+        .map(|item| (blend::absolute(&item.raw, pool.scale, alpha).score, item))
         .collect();
     scored.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.chunk.cmp(&b.1.chunk)));
     scored

@@ -1,9 +1,11 @@
 //! Settings of datasets and their checks.
 
+use cairn_models::Calibration;
+
 use crate::error::{Error, Result};
 
 /// How the documents of a set are chunked and embedded.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Debug, Clone, PartialEq, sqlx::FromRow)]
 pub struct IndexSettings {
     /// `local` or `openai`.
     pub embedding_provider: String,
@@ -20,6 +22,21 @@ pub struct IndexSettings {
     pub parser_engine: String,
     /// Delimiter at which `MANUAL` splits.
     pub delimiter: String,
+    /// Cosine with the vector score 0; `None` for a model that is not calibrated.
+    pub calibration_low: Option<f64>,
+    /// Cosine with the vector score 1.
+    pub calibration_high: Option<f64>,
+}
+
+impl IndexSettings {
+    /// Returns the calibration of the vectors; `None` when the model is not calibrated.
+    #[must_use]
+    pub fn calibration(&self) -> Option<Calibration> {
+        Some(Calibration {
+            low: self.calibration_low? as f32,
+            high: self.calibration_high? as f32,
+        })
+    }
 }
 
 /// Chunking settings; absent fields use the default or stay unchanged.

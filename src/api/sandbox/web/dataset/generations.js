@@ -73,8 +73,12 @@ function row(g, actions) {
   ];
 }
 
-/** The form of a new generation. @param {(body: Record<string, any>) => Promise<void>} create */
-function newGeneration(create) {
+/**
+ * The form of a new generation.
+ * @param {(body: Record<string, any>) => Promise<void>} create
+ * @param {{model: string, reason: string} | undefined} suggested
+ */
+function newGeneration(create, suggested) {
   const inputs = {
     chunkSize: h('input', { type: 'number' }),
     chunkOverlap: h('input', { type: 'number' }),
@@ -91,6 +95,8 @@ function newGeneration(create) {
   };
   return [
     h('h2', null, 'New generation'),
+    suggested && h('p', { class: 'notice' }, `${suggested.reason}. `,
+      button(`Use ${suggested.model}`, () => { inputs.embeddingModel.value = suggested.model; }, { class: 'small' })),
     h('div', { class: 'fields' },
       field('Chunk size (tokens)', inputs.chunkSize),
       field('Overlap (tokens)', inputs.chunkOverlap),
@@ -112,8 +118,12 @@ export async function generations(id, signal) {
     g.status !== 'building' &&
       button('Switch', async () => (await switchTo(base, g)) && draw(), { class: 'small' }),
     button('Remove', async () => (await remove(base, g)) && draw(), { class: 'small danger' }));
+  /** @type {any} */
+  let suggested;
   const draw = async () => {
-    const list = (await get(base, signal)).data;
+    const found = await get(base, signal);
+    const list = found.data;
+    suggested = found.suggestedModel;
     const rows = list.map((/** @type {any} */ g) => row(g, g.status === 'live' ? null : actions(g)));
     put(out, table('Generations', HEAD, rows));
     clearTimeout(timer);
@@ -130,5 +140,5 @@ export async function generations(id, signal) {
     await post(base, body);
     await draw();
   };
-  return [h('p', { class: 'quiet' }, INTRODUCTION), out, compared, newGeneration(create)];
+  return [h('p', { class: 'quiet' }, INTRODUCTION), out, compared, newGeneration(create, suggested)];
 }

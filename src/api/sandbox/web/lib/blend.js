@@ -9,8 +9,8 @@
  */
 /**
  * @typedef {{
- *   datasetId: string, bm25Bound: number, alpha: number, alphaReason: string, usualAlpha: number, usualMinScore: number,
- *   alwaysWords: boolean,
+ *   datasetId: string, bm25Bound: number, cosineLow: number, cosineHigh: number, alpha: number, alphaReason: string,
+ *   usualAlpha: number, usualMinScore: number, alwaysWords: boolean,
  * }} Of
  */
 /**
@@ -82,7 +82,7 @@ export function blend(pool, settings) {
       vector = scaled(raw.cosine, raw.vectorRank, spread.cosine);
       keyword = scaled(raw.bm25, raw.keywordRank, spread.bm25);
     } else {
-      vector = raw.cosine === null ? null : clamp((1 + raw.cosine) / 2);
+      vector = raw.cosine === null ? null : clamp((raw.cosine - dataset.cosineLow) / (dataset.cosineHigh - dataset.cosineLow));
       keyword = raw.bm25 === null ? null : dataset.bm25Bound > 0 ? Math.sqrt(clamp(raw.bm25 / dataset.bm25Bound)) : 0;
       if (vector === null) weights = [0, keyword === null ? 0 : 1];
       else if (keyword === null) weights = [1, 0];
