@@ -78,7 +78,12 @@ fn list(global: &Global) -> Result<Done> {
     let rows: Vec<Vec<String>> = all
         .iter()
         .map(|m| {
-            let here = if cache.has(m) { "yes" } else { "" };
+            let fallback = m.fallback.as_ref().filter(|f| cache.has(f));
+            let here = match fallback {
+                _ if cache.has(m) => "yes",
+                Some(fallback) => &fallback.name,
+                None => "",
+            };
             let mark = if m.name == config.model { "*" } else { "" };
             let pinned = if m.files.iter().all(|f| f.sha256.is_some()) {
                 "pinned"

@@ -3,6 +3,8 @@
 mod activity;
 mod settings;
 
+use cairn_models::Calibration;
+
 use crate::app::App;
 use crate::auth::{Area, Caller, Scope};
 use crate::clock::Time;
@@ -87,6 +89,8 @@ pub struct NewDataset {
     pub delimiter: Option<String>,
     /// Agent roles that may use the dataset; empty for all.
     pub allowed_agent_roles: Vec<String>,
+    /// Calibration of its vectors; that of the model when absent.
+    pub calibration: Option<Calibration>,
 }
 
 /// A partial change of settings.
@@ -193,7 +197,10 @@ pub(crate) async fn create_in(
     let delimiter = checked_delimiter(new.delimiter.as_deref().unwrap_or(DELIMITER))?;
     let model = app.embedder().await?;
     let spec = model.spec();
-    let calibration = app.calibration(&spec.model).await?;
+    let calibration = match new.calibration {
+        Some(own) => Some(own),
+        None => app.calibration(&spec.model).await?,
+    };
     let now = app.clock.now();
     let created = tx
         .execute(

@@ -2,7 +2,7 @@
 
 use cairn::db::{Args, Value as Sql};
 use cairn::evaluation::calibrate;
-use cairn::kb::{Dataset, datasets};
+use cairn::kb::{Dataset, datasets, portable};
 use serde_json::{Value, json};
 
 use crate::generations::switch;
@@ -144,6 +144,17 @@ on_both! {
         let english = service.dataset("english").await;
         service.add(&english, "tea.txt", "Steep green tea at eighty degrees for two minutes, or it turns bitter.").await;
         assert_eq!(suggested(&english).await, Value::Null);
+    }
+
+    async fn an_export_keeps_the_calibration_and_so_the_scores(service: Service) {
+        let dataset = filled(&service).await;
+        let caller = service.app.local_caller("default").await.expect("a caller");
+        let found = calibrate::estimate(&service.app, &caller, &row(&service, &dataset).await, |_, _| {}).await.expect("enough text");
+        calibrate::apply(&service.app, &caller, &row(&service, &dataset).await, &found).await.expect("applied");
+        let file = service.data.path().join("d.cairn");
+        portable::export(&service.app, &caller, &dataset, &file).await.expect("exports");
+        let copy = portable::import(&service.app, &caller, &file, Some("copy")).await.expect("imports");
+        assert_eq!(copy.indexing.calibration(), Some(found.calibration));
     }
 
     async fn too_little_text_is_not_calibrated(service: Service) {

@@ -131,6 +131,7 @@ pub(super) async fn create(
         chunk_settings,
         delimiter: body.delimiter,
         allowed_agent_roles: body.allowed_agent_roles,
+        calibration: None,
     };
     let dataset = datasets::create(&service.app, &caller, new).await?;
     Ok((StatusCode::CREATED, Json((&dataset).into())))

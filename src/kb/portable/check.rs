@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
-use cairn_models::EmbedderSpec;
+use cairn_models::{Calibration, EmbedderSpec};
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -144,6 +144,10 @@ pub(super) fn check(path: &Path, spec: &EmbedderSpec) -> Result<Checked> {
             "its vectors have {} dimensions, those of the model {}",
             manifest.vector_size, spec.dimensions
         )));
+    }
+    let valid = |c: &Calibration| (c.high - c.low).is_finite() && c.high > c.low;
+    if !manifest.calibration.as_ref().is_none_or(valid) {
+        return Err(unreadable(&"its calibration is not a range"));
     }
     let documents = documents(&mut source)?;
     let (chunk_ids, spans) = chunks(&mut source, &documents)?;

@@ -129,6 +129,7 @@ async fn write(app: &App, dataset: &Dataset, sink: &Sink) -> Result<Manifest> {
         parse_type: dataset.indexing.parse_type.clone(),
         parser_engine: dataset.indexing.parser_engine.clone(),
         delimiter: dataset.indexing.delimiter.clone(),
+        calibration: dataset.indexing.calibration(),
         allowed_agent_roles: dataset.roles(),
         documents: 0,
         chunks: 0,

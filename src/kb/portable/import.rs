@@ -71,6 +71,7 @@ fn new_dataset(manifest: &Manifest, name: Option<&str>) -> NewDataset {
         },
         delimiter: Some(manifest.delimiter.clone()),
         allowed_agent_roles: manifest.allowed_agent_roles.clone(),
+        calibration: manifest.calibration,
     }
 }
 

@@ -14,6 +14,7 @@ mod check;
 mod export;
 mod import;
 
+use cairn_models::Calibration;
 use serde::{Deserialize, Serialize};
 
 pub use export::export;
@@ -23,7 +24,7 @@ pub use import::import;
 pub const FORMAT: u32 = 1;
 
 /// Manifest of an export file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Manifest {
     /// [`FORMAT`].
@@ -49,6 +50,9 @@ pub struct Manifest {
     pub parser_engine: String,
     /// Delimiter at which `MANUAL` splits.
     pub delimiter: String,
+    /// Calibration of the vectors; absent for a model that is not calibrated, and in files of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<Calibration>,
     /// Agent roles that may use the dataset.
     pub allowed_agent_roles: Vec<String>,
     /// Number of documents.
