@@ -191,6 +191,18 @@ impl App {
         Ok(measured.map(|m| m.calibration))
     }
 
+    /// Returns a model if it is loaded, without fetching or loading it.
+    #[must_use]
+    pub fn loaded(&self, model: &str) -> Option<Loaded> {
+        let main = self.models.embedder.get();
+        if let Some(main) = main.filter(|holder| holder.0.spec().model == model) {
+            return Some(Arc::clone(&main.0));
+        }
+        // While another model is being loaded, the lock is taken.
+        let others = self.models.others.try_lock().ok()?;
+        others.get(model).map(|holder| Arc::clone(&holder.0))
+    }
+
     /// Returns the vector index of a model's datasets, opened or created at the first call.
     ///
     /// # Errors

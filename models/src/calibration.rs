@@ -4,21 +4,9 @@
 //! `all-MiniLM-L6-v2` 0.05 and 0.6. The score of the latter is `(1 + cosine) / 2`; the calibration of another model gives unrelated and related pairs
 //! the same scores on average, so that thresholds and weights keep their meaning.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
-use crate::manifest::{DEFAULT, DEFAULT_FP32};
-use crate::{Cache, Error, Result, known};
-
-/// File in the cache with the calibrations measured by `cairn models calibrate`, by model.
-const FILE: &str = "calibrations.json";
-
-/// Returns whether the scores of a model are the ones that others are calibrated to.
-#[must_use]
-pub fn is_reference(model: &str) -> bool {
-    model == DEFAULT || model == DEFAULT_FP32
-}
+use crate::{Error, Result};
 
 /// An affine map from cosines to scores, limited to 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -90,54 +78,6 @@ pub struct Measured {
     pub source: String,
 }
 
-impl Cache {
-    /// Returns the calibration of a model: the one measured on this machine, or that of its manifest. `None` for an uncalibrated model.
-    ///
-    /// # Errors
-    /// [`Error::Io`], [`Error::Load`] when the file of calibrations cannot be read.
-    pub fn calibration(&self, model: &str) -> Result<Option<Measured>> {
-        if let Some(own) = self.calibrations()?.remove(model) {
-            return Ok(Some(own));
-        }
-        Ok(known()
-            .into_iter()
-            .find(|m| m.name == model)
-            .and_then(|m| m.calibration))
-    }
-
-    /// Records the calibration of a model, for datasets that are created or rebuilt from now on.
-    ///
-    /// # Errors
-    /// [`Error::Io`]; [`Error::Calibration`] for the reference model.
-    pub fn record_calibration(&self, model: &str, measured: Measured) -> Result<()> {
-        if is_reference(model) {
-            return Err(Error::Calibration(format!(
-                "{model} is the reference: its cosines define what scores mean"
-            )));
-        }
-        let _lock = self.lock()?;
-        let mut all = self.calibrations()?;
-        all.insert(model.to_owned(), measured);
-        let path = self.root().join(FILE);
-        let text = serde_json::to_vec_pretty(&all).map_err(|e| Error::io(&path)(e.into()))?;
-        let scratch = tempfile::NamedTempFile::new_in(self.root()).map_err(Error::io(&path))?;
-        std::fs::write(scratch.path(), text).map_err(Error::io(&path))?;
-        scratch
-            .persist(&path)
-            .map_err(|e| Error::io(&path)(e.error))?;
-        Ok(())
-    }
-
-    fn calibrations(&self) -> Result<BTreeMap<String, Measured>> {
-        let path = self.root().join(FILE);
-        match std::fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|e| Error::io(&path)(e.into())),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(BTreeMap::new()),
-            Err(e) => Err(Error::io(&path)(e)),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -182,42 +122,5 @@ mod tests {
             Calibration::from_anchors(anchors),
             Err(Error::Calibration(_))
         ));
-    }
-
-    #[test]
-    fn the_reference_keeps_its_calibration() {
-        let directory = tempfile::tempdir().expect("temporary directory");
-        let cache = Cache::new(directory.path(), true);
-        let measured = Measured {
-            calibration: Calibration {
-                low: 0.5,
-                high: 0.9,
-            },
-            source: "a dataset".to_owned(),
-        };
-        assert!(cache.record_calibration(DEFAULT, measured).is_err());
-        let found = cache.calibration(DEFAULT).expect("readable");
-        assert_eq!(found.map(|m| m.calibration), Some(Calibration::REFERENCE));
-    }
-
-    #[test]
-    fn a_recorded_calibration_precedes_that_of_the_manifest() {
-        let directory = tempfile::tempdir().expect("temporary directory");
-        let cache = Cache::new(directory.path(), true);
-        let of = |model: &str| cache.calibration(model).expect("readable");
-        let model = crate::manifest::MULTILINGUAL;
-        assert!(of(model).is_some());
-        assert_eq!(of("a model of one's own"), None);
-        let own = Measured {
-            calibration: Calibration {
-                low: 0.5,
-                high: 0.9,
-            },
-            source: "a dataset".to_owned(),
-        };
-        cache
-            .record_calibration(model, own.clone())
-            .expect("written");
-        assert_eq!(of(model), Some(own));
     }
 }

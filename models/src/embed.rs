@@ -6,7 +6,7 @@ use std::sync::Arc;
 use fastembed::{InitOptionsUserDefined, TextEmbedding, TokenizerFiles, UserDefinedEmbeddingModel};
 use serde::Serialize;
 
-use crate::fetch::{Cache, Progress, recorded};
+use crate::fetch::{Cache, Progress, is_recorded};
 use crate::manifest::{Files, Manifest, Origin, Pooling, Precision, TOKENIZER_FILES};
 use crate::onnx::{BertConfig, Head, Published, write_bert};
 use crate::packed::Packed;
@@ -49,6 +49,12 @@ pub trait Embedder: Send + Sync {
     /// # Errors
     /// [`Error::Inference`] or [`Error::Remote`].
     fn embed(&self, texts: &[String], priority: Priority) -> Result<Vec<Vec<f32>>>;
+}
+
+/// Returns the cosine of two embeddings, whose length is 1: their dot product.
+#[must_use]
+pub fn cosine(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 
 /// A model loaded from its manifest.
@@ -186,8 +192,7 @@ fn written_graph(
         name: format!("graph-v{GRAPH_VERSION}-{suffix}.onnx"),
         sha256: None,
     };
-    let ready =
-        || directory.join(&file.name).is_file() && recorded(directory).contains_key(&file.name);
+    let ready = || is_recorded(directory, &file.name);
     if ready() {
         return cache.read_verified(directory, &file);
     }
@@ -221,9 +226,11 @@ fn written_graph(
 
 /// Writes the configuration and the tokenizer of packed weights into the cache, with their checksums, unless they are there.
 fn unpack_files(manifest: &Manifest, cache: &Cache, directory: &Path, packed: &str) -> Result<()> {
-    let is_there =
-        |name: &str| directory.join(name).is_file() && recorded(directory).contains_key(name);
-    let all_there = || TOKENIZER_FILES.iter().all(|name| is_there(name));
+    let all_there = || {
+        TOKENIZER_FILES
+            .iter()
+            .all(|name| is_recorded(directory, name))
+    };
     if all_there() {
         return Ok(());
     }

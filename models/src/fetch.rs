@@ -144,8 +144,15 @@ impl Cache {
         })
     }
 
+    /// Returns the manifest whose files are in the cache: the model's or, failing that, its fallback's.
+    #[must_use]
+    pub fn cached<'a>(&self, manifest: &'a Manifest) -> Option<&'a Manifest> {
+        let mut candidates = std::iter::once(manifest).chain(manifest.fallback.as_deref());
+        candidates.find(|m| self.has(m))
+    }
+
     /// Fetches the missing files of the model or, where no source provides them, of its fallback; returns the manifest that is used and its directory.
-    /// What the cache already has is used without asking a source.
+    /// No source is asked when the files of either are in the cache.
     ///
     /// # Errors
     /// Those of [`Cache::pull`].
@@ -154,19 +161,20 @@ impl Cache {
         manifest: &Manifest,
         progress: Progress<'_>,
     ) -> Result<(Manifest, PathBuf)> {
-        let Some(fallback) = manifest.fallback.as_deref() else {
-            return Ok((manifest.clone(), self.pull(manifest, progress)?));
-        };
-        if self.has(fallback) && !self.has(manifest) {
-            return Ok((fallback.clone(), self.pull(fallback, progress)?));
+        if let Some(cached) = self.cached(manifest) {
+            return Ok((cached.clone(), self.directory(cached)));
         }
-        match self.pull(manifest, progress) {
-            Ok(directory) => Ok((manifest.clone(), directory)),
-            Err(error @ Error::NoSource { .. }) => {
-                tracing::warn!(model = %manifest.name, instead = %fallback.name, error = %error, "the weights cannot be fetched; other weights of the same model are used");
-                Ok((fallback.clone(), self.pull(fallback, progress)?))
+        match (self.pull(manifest, progress), &manifest.fallback) {
+            (Err(error @ Error::NoSource { .. }), Some(fallback)) => {
+                tracing::warn!(
+                    model = %manifest.name,
+                    instead = %fallback.name,
+                    error = %error,
+                    "the weights cannot be fetched; other weights of the same model are used"
+                );
+                Ok((*fallback.clone(), self.pull(fallback, progress)?))
             }
-            Err(error) => Err(error),
+            (pulled, _) => Ok((manifest.clone(), pulled?)),
         }
     }
 
@@ -377,16 +385,23 @@ pub(crate) fn record(directory: &Path, name: &str, sha256: &str) -> Result<()> {
     let path = directory.join(CHECKSUMS);
     let mut all = recorded(directory);
     all.insert(name.to_owned(), sha256.to_owned());
-    let text = serde_json::to_vec_pretty(&all).map_err(|e| Error::Io {
-        path: path.clone(),
-        source: e.into(),
-    })?;
+    replace_json(&path, &all)
+}
+
+/// Returns whether a generated file is in the cache with its checksum.
+pub(crate) fn is_recorded(directory: &Path, name: &str) -> bool {
+    directory.join(name).is_file() && recorded(directory).contains_key(name)
+}
+
+/// Replaces a file by JSON, atomically.
+pub(crate) fn replace_json(path: &Path, value: &impl serde::Serialize) -> Result<()> {
+    let directory = path.parent().unwrap_or(path);
+    let text = serde_json::to_vec_pretty(value).map_err(|e| Error::io(path)(e.into()))?;
     let scratch = tempfile::NamedTempFile::new_in(directory).map_err(Error::io(directory))?;
-    fs::write(scratch.path(), text).map_err(Error::io(&path))?;
-    scratch.persist(&path).map_err(|e| Error::Io {
-        path: path.clone(),
-        source: e.error,
-    })?;
+    fs::write(scratch.path(), text).map_err(Error::io(path))?;
+    scratch
+        .persist(path)
+        .map_err(|e| Error::io(path)(e.error))?;
     Ok(())
 }
 

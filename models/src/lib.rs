@@ -4,6 +4,7 @@
 //! Independent of the service: no SQL, no HTTP handlers, no indexes.
 
 mod calibration;
+mod calibrations;
 mod embed;
 mod error;
 mod fetch;
@@ -13,17 +14,16 @@ mod packed;
 mod pool;
 mod remote;
 mod rerank;
-
 mod runtime;
 mod tokens;
 
-pub use calibration::{Anchors, Calibration, Measured, REFERENCE, is_reference};
-pub use embed::{Embedder, EmbedderSpec, Loaded, Priority, load_local};
+pub use calibration::{Anchors, Calibration, Measured, REFERENCE};
+pub use embed::{Embedder, EmbedderSpec, Loaded, Priority, cosine, load_local};
 pub use error::{Error, Result};
 pub use fetch::{Cache, Progress, hash_file};
 pub use manifest::{
     DEFAULT, Files, MULTILINGUAL, Manifest, Origin, Pooling, Precision, Source, is_multilingual,
-    known, rerankers, resolve, resolve_reranker,
+    is_reference, known, rerankers, resolve, resolve_reranker,
 };
 pub use onnx::{BertConfig, Head, Published, Weights, write_bert};
 pub use remote::{RemoteEmbedder, RemoteOptions};

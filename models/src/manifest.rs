@@ -106,6 +106,12 @@ pub const DEFAULT: &str = "all-MiniLM-L6-v2";
 /// The default model in fp32.
 pub const DEFAULT_FP32: &str = "all-MiniLM-L6-v2-fp32";
 
+/// Returns whether the scores of a model are the ones that others are calibrated to.
+#[must_use]
+pub fn is_reference(model: &str) -> bool {
+    model == DEFAULT || model == DEFAULT_FP32
+}
+
 impl Manifest {
     /// Returns a file with its pinned checksum, if any.
     #[must_use]

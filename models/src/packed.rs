@@ -305,8 +305,8 @@ impl<'a> Pieces<'a> {
         })
     }
 
-    /// Returns the tokenizer as the `tokenizer.json` of the `tokenizers` library: the normalisation of `SentencePiece`, words marked by U+2581, a unigram model,
-    /// and the special tokens around a text.
+    /// Returns the tokenizer as the `tokenizer.json` of the `tokenizers` library: the normalisation of `SentencePiece`, words marked by U+2581, a
+    /// unigram model, and the special tokens around a text.
     fn json(&self) -> Value {
         let (begin, end) = (self.texts[self.begin], self.texts[self.end]);
         let special: Vec<Value> = self

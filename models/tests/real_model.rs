@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use cairn_models::{Cache, Loaded, Priority, load_local, resolve};
+use cairn_models::{Cache, Loaded, Priority, cosine, load_local, resolve};
 
 fn cache() -> Cache {
     let root = std::env::var_os("CAIRN_MODELS_DIR")
@@ -17,10 +17,6 @@ fn cache() -> Cache {
 fn load(name: &str) -> Loaded {
     let manifest = resolve(name).expect("known");
     load_local(&manifest, &cache(), None, 2, &|_, _, _| {}).expect("the model loads")
-}
-
-fn cosine(a: &[f32], b: &[f32]) -> f32 {
-    a.iter().zip(b).map(|(x, y)| x * y).sum()
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
-use cairn_models::Priority;
+use cairn_models::{Priority, cosine};
 
 use super::{Passage, sentences, support};
 use crate::app::App;
@@ -84,9 +84,8 @@ pub(super) async fn pick(
             .map(|c| passages[c.passage].text[c.range.clone()].to_owned()),
     );
     let vectors = app.embed(input, Priority::Query).await?;
-    let near = |v: &[f32]| -> f32 { vectors[0].iter().zip(v).map(|(a, b)| a * b).sum() };
     for ((candidate, share), vector) in candidates.iter_mut().zip(shares).zip(&vectors[1..]) {
-        candidate.score = MEANING * near(vector) + (1.0 - MEANING) * share;
+        candidate.score = MEANING * cosine(&vectors[0], vector) + (1.0 - MEANING) * share;
     }
     candidates.sort_by(|a, b| b.score.total_cmp(&a.score));
     let best = candidates[0].score;

@@ -175,8 +175,8 @@ async fn evaluate(
         println!(
             "{}",
             serde_json::json!({
-                "collection": args.dir, "documents": dataset.total_files, "chunks": dataset.total_chunks, "queries": queries.len(), "model": dataset.indexing.embedding_model,
-                "language": dataset.language, "alpha": args.alpha, "loadSeconds": loaded,
+                "collection": args.dir, "documents": dataset.total_files, "chunks": dataset.total_chunks, "queries": queries.len(),
+                "model": dataset.indexing.embedding_model, "language": dataset.language, "alpha": args.alpha, "loadSeconds": loaded,
                 "embedQueryMs": {"p50": percentile(&embed, 0.5), "p95": percentile(&embed, 0.95)}, "results": rows, "tuned": tuned
             })
         );

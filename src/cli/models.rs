@@ -1,6 +1,6 @@
 //! `cairn models`: lists, fetches, verifies and calibrates models.
 
-use cairn_models::{Cache, Manifest, is_reference};
+use cairn_models::{Cache, is_reference};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
@@ -75,34 +75,35 @@ fn list(global: &Global) -> Result<Done> {
         println!("{}", serde_json::to_string(&list)?);
         return Ok(Done::All);
     }
+    let measured = cache.calibrations()?;
     let rows: Vec<Vec<String>> = all
         .iter()
         .map(|m| {
-            let fallback = m.fallback.as_ref().filter(|f| cache.has(f));
-            let here = match fallback {
-                _ if cache.has(m) => "yes",
+            let here = match cache.cached(m) {
+                Some(cached) if cached.name == m.name => "yes",
                 Some(fallback) => &fallback.name,
                 None => "",
             };
+            let calibration = measured.get(&m.name).or(m.calibration.as_ref());
             let mark = if m.name == config.model { "*" } else { "" };
             let pinned = if m.files.iter().all(|f| f.sha256.is_some()) {
                 "pinned"
             } else {
                 "on first download"
             };
-            Ok(vec![
+            vec![
                 format!("{}{mark}", m.name),
                 m.dimensions.to_string(),
                 m.max_tokens.to_string(),
                 here.to_owned(),
                 pinned.to_owned(),
-                cache.calibration(&m.name)?.map_or(String::new(), |c| {
+                calibration.map_or(String::new(), |c| {
                     format!("{:.2} to {:.2}", c.calibration.low, c.calibration.high)
                 }),
                 m.licence.clone(),
-            ])
+            ]
         })
-        .collect::<Result<_>>()?;
+        .collect();
     println!(
         "{}",
         output::table(
@@ -137,10 +138,11 @@ async fn pull(global: &Global, name: Option<String>) -> Result<Done> {
     let report = output::downloads(global.json);
     // Loading proves that the files are a model, and that the runtime can be opened.
     let spec = App::check_model(settings, report).await?;
+    let directory = cache.directory(cache.cached(&manifest).unwrap_or(&manifest));
     if global.json {
         println!(
             "{}",
-            json!({"model": spec.model, "dimensions": spec.dimensions, "directory": cache.directory(&used(&spec.model, manifest))})
+            json!({"model": spec.model, "dimensions": spec.dimensions, "directory": directory})
         );
     } else {
         println!(
@@ -148,7 +150,7 @@ async fn pull(global: &Global, name: Option<String>) -> Result<Done> {
             spec.model,
             spec.dimensions,
             spec.max_tokens,
-            cache.directory(&used(&spec.model, manifest)).display()
+            directory.display()
         );
     }
     Ok(Done::All)
@@ -157,32 +159,18 @@ async fn pull(global: &Global, name: Option<String>) -> Result<Done> {
 async fn verify(global: &Global, name: Option<String>) -> Result<Done> {
     let config = global.quiet_settings()?;
     let cache = Cache::new(config.models_directory(), config.offline);
-    let mut manifest = cairn_models::resolve(name.as_deref().unwrap_or(&config.model))?;
-    // The weights that are here are verified.
-    if let Some(fallback) = manifest.fallback.take_if(|f| cache.has(f))
-        && !cache.has(&manifest)
-    {
-        manifest = *fallback;
-    }
-    let (checked, cache) = (manifest.clone(), cache.clone());
-    tokio::task::spawn_blocking(move || cache.verify(&checked))
+    let manifest = cairn_models::resolve(name.as_deref().unwrap_or(&config.model))?;
+    let manifest = cache.cached(&manifest).cloned().unwrap_or(manifest);
+    let name = manifest.name.clone();
+    tokio::task::spawn_blocking(move || cache.verify(&manifest))
         .await?
         .map_err(|e| Error::unprocessable("model_damaged", e.to_string()))?;
     if global.json {
-        println!("{}", json!({"model": manifest.name, "verified": true}));
+        println!("{}", json!({"model": name, "verified": true}));
     } else {
-        println!("{}: all files verified", manifest.name);
+        println!("{name}: all files verified");
     }
     Ok(Done::All)
-}
-
-/// Returns the manifest of the model that was loaded: that of other weights where the preferred ones could not be fetched.
-fn used(model: &str, asked: Manifest) -> Manifest {
-    asked
-        .fallback
-        .clone()
-        .filter(|f| f.name == model)
-        .map_or(asked, |fallback| *fallback)
 }
 
 async fn calibrate(global: &Global, dataset: &str, apply: bool, dry_run: bool) -> Result<Done> {
@@ -222,8 +210,12 @@ async fn calibrate(global: &Global, dataset: &str, apply: bool, dry_run: bool) -
         return Ok(Done::All);
     }
     println!(
-        "{}: cosine {low:.3} becomes score 0, {high:.3} becomes 1.\nMedian cosine of a sentence and the rest of its passage {:.3}, and passages of other documents {:.3} ({} sentences of {} documents).",
-        found.model, found.anchors.related, found.anchors.unrelated, found.pairs, found.documents
+        "{}: cosine {low:.3} becomes score 0, {high:.3} becomes 1.",
+        found.model
+    );
+    println!(
+        "Median cosine of a sentence and the rest of its passage {:.3}, and passages of other documents {:.3} ({} sentences of {} documents).",
+        found.anchors.related, found.anchors.unrelated, found.pairs, found.documents
     );
     println!(
         "{}",

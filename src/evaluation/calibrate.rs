@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use cairn_models::{Anchors, Calibration, Measured, Priority};
+use cairn_models::{Anchors, Calibration, Measured, Priority, cosine};
 use unicode_segmentation::UnicodeSegmentation;
 
 use crate::app::App;
@@ -85,30 +85,20 @@ pub async fn estimate(
     }
     let embedder = app.embedder_of(&model).await?;
     let total = 2 * pairs.len();
-    let (mut queries, mut passages) = (Vec::new(), Vec::new());
-    for (texts, vectors, priority) in [
-        (
-            pairs.iter().map(|p| p.sentence.clone()).collect(),
-            &mut queries,
-            Priority::Query,
-        ),
-        (
-            pairs.iter().map(|p| p.rest.clone()).collect::<Vec<_>>(),
-            &mut passages,
-            Priority::Bulk,
-        ),
-    ] {
+    let embed = async |texts: Vec<&String>, before: usize, priority| {
+        let mut vectors = Vec::with_capacity(texts.len());
         for batch in texts.chunks(BATCH) {
-            let embedded = app.embed_with(embedder.clone(), batch.to_vec(), priority);
+            let batch = batch.iter().map(|text| (*text).clone()).collect();
+            let embedded = app.embed_with(embedder.clone(), batch, priority);
             vectors.extend(embedded.await?);
-            let before = if priority == Priority::Bulk {
-                pairs.len()
-            } else {
-                0
-            };
             progress(before + vectors.len(), total);
         }
-    }
+        Ok::<_, Error>(vectors)
+    };
+    let sentences = pairs.iter().map(|p| &p.sentence).collect();
+    let queries = embed(sentences, 0, Priority::Query).await?;
+    let rests = pairs.iter().map(|p| &p.rest).collect();
+    let passages = embed(rests, pairs.len(), Priority::Bulk).await?;
     let origins: Vec<usize> = pairs.iter().map(|p| p.document).collect();
     let anchors =
         tokio::task::spawn_blocking(move || anchors(&queries, &passages, &origins)).await?;
@@ -233,7 +223,6 @@ fn pair(document: usize, content: &str) -> Option<Pair> {
 
 /// Returns the median cosines of each query with the passage of the same index, and with the passages of other documents.
 fn anchors(queries: &[Vec<f32>], passages: &[Vec<f32>], origins: &[usize]) -> Anchors {
-    let cosine = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(x, y)| x * y).sum::<f32>();
     let (mut related, mut unrelated) = (Vec::new(), Vec::new());
     for (i, query) in queries.iter().enumerate() {
         for (j, passage) in passages.iter().enumerate() {

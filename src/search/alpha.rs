@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use cairn_models::Loaded;
+
 use crate::app::App;
 use crate::db::args;
 use crate::error::{Error, Result};
@@ -62,14 +64,14 @@ pub async fn automatic_alpha(app: &Arc<App>, dataset: &Dataset, query: &str) -> 
             ),
         });
     }
-    let tokenizer = app.embedder_of(&indexing.embedding_model).await?;
+    let embedder = app.embedder_of(&indexing.embedding_model).await?;
     // Vectors are of little use for a query without letters (a number, a date).
-    let asked = tokenizer
+    let asked = embedder
         .tokens()
         .vocabulary_fit(query)
         .map_err(Error::from)?;
     let asked = asked.unwrap_or(0.0);
-    let held = of_dataset(app, dataset).await?;
+    let held = of_dataset(app, dataset, embedder).await?;
     let share =
         |fit: f32, (least, enough): (f32, f32)| ((fit - least) / (enough - least)).clamp(0.0, 1.0);
     let multilingual = cairn_models::is_multilingual(&indexing.embedding_model);
@@ -108,7 +110,7 @@ pub struct Suggestion {
     pub reason: String,
 }
 
-/// Returns the multilingual model for a dataset in a language that its model knows only in part; `None` when its model suits it.
+/// Returns the multilingual model for a dataset in a language that its model knows only in part; `None` when its model suits it, or is not loaded.
 ///
 /// # Errors
 /// Those of the model's tokenizer and the database.
@@ -117,7 +119,10 @@ pub async fn suggestion(app: &Arc<App>, dataset: &Dataset) -> Result<Option<Sugg
     if dataset.indexing.embedding_provider != "local" || cairn_models::is_multilingual(model) {
         return Ok(None);
     }
-    let held = of_dataset(app, dataset).await?;
+    let Some(embedder) = app.loaded(model) else {
+        return Ok(None);
+    };
+    let held = of_dataset(app, dataset, embedder).await?;
     let suggested = cairn_models::MULTILINGUAL;
     Ok((held < DATASET_FIT.1).then(|| Suggestion {
         model: suggested,
@@ -128,11 +133,10 @@ pub async fn suggestion(app: &Arc<App>, dataset: &Dataset) -> Result<Option<Sugg
 }
 
 /// Returns the letters per piece of a sample of chunks; a dataset without letters counts as known.
-async fn of_dataset(app: &Arc<App>, dataset: &Dataset) -> Result<f32> {
+async fn of_dataset(app: &App, dataset: &Dataset, embedder: Loaded) -> Result<f32> {
     if let Some(known) = app.vocabulary_fits.get(&dataset.live_set) {
         return Ok(known);
     }
-    let tokenizer = app.embedder_of(&dataset.indexing.embedding_model).await?;
     // Ids are hashes, so the first ones are a sample.
     let rows: Vec<(String,)> = app
         .db
@@ -148,7 +152,7 @@ async fn of_dataset(app: &Arc<App>, dataset: &Dataset) -> Result<f32> {
         let mut all: Vec<f32> = Vec::new();
         for (content,) in &rows {
             all.extend(
-                tokenizer
+                embedder
                     .tokens()
                     .vocabulary_fit(content)
                     .map_err(Error::from)?,

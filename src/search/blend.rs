@@ -56,7 +56,7 @@ pub fn keyword_part(bm25: f32, bound: f32) -> f32 {
     }
 }
 
-/// What the raw scores of a dataset are related to.
+/// Scale of the raw scores of a query in a dataset.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Scale {
     /// Map of the model's cosines.

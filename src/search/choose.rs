@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use cairn_models::cosine;
 use uuid::Uuid;
 
 use super::candidate::{Candidate, Cursor};
@@ -137,7 +138,8 @@ async fn fold(
 }
 
 /// Selects by maximal marginal relevance (Carbonell and Goldstein 1998): next is the candidate with the largest `lambda · score − (1 − lambda) · max
-/// similarity to those chosen`, where the similarity is the cosine, moved to the range of the reference model. Candidates without a vector count as different from all.
+/// similarity to those chosen`, where the similarity is the cosine, mapped to the range of the reference model. Candidates without a vector count as
+/// different from all.
 async fn diverse(
     app: &App,
     sources: &[Source],
@@ -169,14 +171,14 @@ async fn diverse(
         }
         let (next, _) = left.remove(best);
         if let Some(taken) = vectors.get(&next.id.to_string()) {
+            let calibration = sources[next.source].scale().calibration;
             for (candidate, nearest) in &mut left {
                 // Vectors of different models cannot be compared.
                 if let Some(vector) = vectors
                     .get(&candidate.id.to_string())
                     .filter(|v| v.len() == taken.len())
                 {
-                    let cosine: f32 = vector.iter().zip(taken).map(|(a, b)| a * b).sum();
-                    let score = sources[next.source].scale().calibration.score(cosine);
+                    let score = calibration.score(cosine(vector, taken));
                     *nearest = nearest.max(2.0 * score - 1.0);
                 }
             }

@@ -22,7 +22,7 @@ use crate::kb::{Chunk, chunks};
 pub struct Pool {
     /// Automatic weight of the vectors for model and query.
     pub automatic_alpha: f32,
-    /// What the raw scores are related to.
+    /// Scale of the raw scores.
     pub scale: Scale,
     pub items: Vec<PoolItem>,
 }
@@ -110,7 +110,7 @@ pub struct Pooled {
 #[derive(Debug, Clone)]
 pub struct PooledDataset {
     pub id: String,
-    /// What the raw scores are related to.
+    /// Scale of the raw scores.
     pub scale: Scale,
     /// Weight of the vectors in this search.
     pub weight: Weight,

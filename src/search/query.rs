@@ -395,17 +395,17 @@ pub(super) fn explained(
     matched: Vec<String>,
     truncated: bool,
 ) -> Explanation {
-    let (raw, score) = (candidate.raw, candidate.score);
+    let (raw, score, scale) = (candidate.raw, candidate.score, source.scale());
     Explanation {
         fusion: request.fusion,
         cosine: raw.cosine,
         vector_score: score.vector,
-        cosine_low: source.scale().calibration.low,
-        cosine_high: source.scale().calibration.high,
+        cosine_low: scale.calibration.low,
+        cosine_high: scale.calibration.high,
         vector_weight: score.vector_weight,
         vector_rank: raw.vector_rank,
         bm25: raw.bm25,
-        bm25_bound: source.analysed.bound,
+        bm25_bound: scale.bound,
         keyword_score: score.keyword,
         keyword_weight: score.keyword_weight,
         keyword_rank: raw.keyword_rank,

@@ -62,7 +62,7 @@ pub(super) struct Source {
     pub weight: Weight,
     /// Conjunction of the filters of the request and the query.
     pub filter: Option<Filter>,
-    /// What is known of the set in memory.
+    /// State of the set that searches keep in memory.
     pub live: Arc<LiveSet>,
     /// Chunks that may satisfy the filter, and that satisfy the conditions of the query; `None` for all.
     pub passing: Option<Arc<Passing>>,
@@ -88,7 +88,7 @@ pub(super) struct Candidates {
 }
 
 impl Source {
-    /// Returns what its raw scores are related to.
+    /// Returns the scale of its raw scores.
     pub(super) fn scale(&self) -> Scale {
         let calibration = self.dataset.indexing.calibration();
         Scale {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::generations::switch;
 use crate::on_both;
-use crate::support::Service;
+use crate::support::{Service, number};
 
 /// Subjects of documents with three sentences each.
 const SUBJECTS: [&str; 32] = [
@@ -75,12 +75,6 @@ async fn asked(service: &Service, dataset: &str) -> Value {
         .await
 }
 
-fn number(value: &Value) -> f64 {
-    value
-        .as_f64()
-        .unwrap_or_else(|| panic!("{value} is no number"))
-}
-
 on_both! {
     async fn a_calibration_changes_the_scores_of_the_dataset_it_is_applied_to(service: Service) {
         let dataset = filled(&service).await;
@@ -144,6 +138,15 @@ on_both! {
         let english = service.dataset("english").await;
         service.add(&english, "tea.txt", "Steep green tea at eighty degrees for two minutes, or it turns bitter.").await;
         assert_eq!(suggested(&english).await, Value::Null);
+    }
+
+    async fn generations_are_listed_although_the_model_is_gone(service: Service) {
+        let dataset = service.dataset("d").await;
+        let mut tx = service.app.db.begin().await.expect("a transaction");
+        tx.execute("UPDATE kb_datasets SET embedding_model = 'gone' WHERE id = $1", Args(vec![Sql::from(dataset.as_str())])).await.expect("updated");
+        tx.commit().await.expect("committed");
+        let listed = service.get(&format!("/kb/v1/datasets/{dataset}/generations")).await;
+        assert_eq!((listed["data"].as_array().map(Vec::len), &listed["suggestedModel"]), (Some(1), &Value::Null));
     }
 
     async fn an_export_keeps_the_calibration_and_so_the_scores(service: Service) {

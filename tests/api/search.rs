@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::on_both;
-use crate::support::{Engine, Service, text};
+use crate::support::{Engine, Service, number, text};
 
 const TEXTS: [(&str, &str); 6] = [
     (
@@ -38,12 +38,6 @@ async fn filled(service: &Service) -> String {
         service.add(&dataset, name, content).await;
     }
     dataset
-}
-
-fn number(value: &Value) -> f64 {
-    value
-        .as_f64()
-        .unwrap_or_else(|| panic!("{value} is no number"))
 }
 
 on_both! {

@@ -385,6 +385,13 @@ pub fn text(value: &Value) -> String {
         .to_owned()
 }
 
+/// A JSON number.
+pub fn number(value: &Value) -> f64 {
+    value
+        .as_f64()
+        .unwrap_or_else(|| panic!("{value} is no number"))
+}
+
 /// A one-page PDF per text, written by hand: enough of the format for text extraction.
 pub fn pdf(pages: &[&str]) -> Vec<u8> {
     let kids: Vec<String> = (0..pages.len())

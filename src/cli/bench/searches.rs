@@ -24,7 +24,7 @@ const RECALLED: usize = 50;
 /// Words of a query.
 const WORDS: usize = 8;
 
-/// What the searches of the bench have in common.
+/// Common parameters of the searches of the bench.
 #[derive(Clone, Copy)]
 pub(super) struct Searches<'a> {
     pub app: &'a Arc<App>,
@@ -215,7 +215,7 @@ impl Searches<'_> {
             let vector = vector.into_iter().next().unwrap_or_default();
             let mut order: Vec<(f32, &Planted)> = planted
                 .iter()
-                .map(|p| (p.vector.iter().zip(&vector).map(|(a, b)| a * b).sum(), p))
+                .map(|p| (cairn_models::cosine(&p.vector, &vector), p))
                 .collect();
             order.sort_by(|a, b| b.0.total_cmp(&a.0));
             for (share, found) in SHARES.iter().zip(&mut found) {

@@ -130,7 +130,7 @@ mod tests {
     }
 
     fn exact(all: &[Vec<f32>], query: &[f32], among: &FixedBitSet, count: usize) -> Vec<u32> {
-        let cosine = |n: usize| all[n].iter().zip(query).map(|(a, b)| a * b).sum::<f32>();
+        let cosine = |n: usize| cairn_models::cosine(&all[n], query);
         let mut order: Vec<usize> = among.ones().collect();
         order.sort_by(|a, b| cosine(*b).total_cmp(&cosine(*a)));
         order.iter().take(count).map(|n| *n as u32).collect()

@@ -704,7 +704,7 @@ mod tests {
         let order: Vec<Vec<usize>> = vectors[COUNT..]
             .iter()
             .map(|query| {
-                let score = |v: &Vec<f32>| v.iter().zip(query).map(|(a, b)| a * b).sum::<f32>();
+                let score = |v: &Vec<f32>| cairn_models::cosine(v, query);
                 let scores: Vec<f32> = vectors[..COUNT].iter().map(score).collect();
                 let mut order: Vec<usize> = (0..COUNT).collect();
                 order.sort_by(|a, b| scores[*b].total_cmp(&scores[*a]));
