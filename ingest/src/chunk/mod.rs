@@ -76,7 +76,8 @@ pub struct TableRows {
 /// Splits a document. `token_starts` are the byte offsets of the tokens of `document.text`, ascending.
 ///
 /// Every character that is not white space is in some chunk, except the delimiters of `Manual`. No chunk exceeds `size`, including the
-/// repeated table header; headers longer than half of that are not repeated. Takes time linear in the length of the text.
+/// repeated table header; headers longer than half of that are not repeated. A text, page or section that fits is one chunk, and no chunk is contained in the
+/// next one. Takes time linear in the length of the text.
 ///
 /// # Errors
 /// `too_many_chunks`.
@@ -90,28 +91,17 @@ pub fn chunk(
         base: text.as_ptr() as usize,
         starts: token_starts,
     };
-    let body = options.size.saturating_sub(options.overlap).max(1);
     let whole = 0..text.len();
     let spans = match options.strategy {
-        Strategy::Manual => manual(text, body, &sizer, options)?,
+        Strategy::Manual => manual(text, &sizer, options)?,
         // A chunk is on one page, so that it can be cited by page.
         Strategy::Naive | Strategy::Markdown if !document.pages.is_empty() => document
             .pages
             .iter()
-            .flat_map(|page| {
-                structured(
-                    document,
-                    page.start..page.end,
-                    body,
-                    options.strategy,
-                    &sizer,
-                )
-            })
+            .flat_map(|page| structured(document, page.start..page.end, options, &sizer))
             .collect(),
-        Strategy::Markdown if document.code.is_some() => symbols(document, body, &sizer),
-        Strategy::Naive | Strategy::Markdown => {
-            structured(document, whole, body, options.strategy, &sizer)
-        }
+        Strategy::Markdown if document.code.is_some() => symbols(document, options.size, &sizer),
+        Strategy::Naive | Strategy::Markdown => structured(document, whole, options, &sizer),
     };
     if spans.len() > options.most {
         return Err(too_many(options.most));
@@ -124,11 +114,12 @@ pub fn chunk(
             continue;
         }
         let heading_path = outline.path(content_start(document, start, end));
-        let table = table_rows(document, start, end, body, &sizer);
+        let table = table_rows(document, start, end, options.size, &sizer);
+        // The overlap never repeats all of the preceding chunk.
         let floor = chunks
             .last()
             .filter(|before| before.heading_path == heading_path && before.table.is_none())
-            .map(|before| before.start);
+            .map(|before| text.ceil_char_boundary(before.start + 1));
         let from = match floor {
             // No overlap for rows and code: the header and the symbol provide the context.
             Some(floor)
@@ -136,7 +127,8 @@ pub fn chunk(
                     && table.is_none()
                     && document.code.is_none() =>
             {
-                overlap::start(text, token_starts, floor, start, options.overlap)
+                let left = options.size.saturating_sub(sizer.count(start, end));
+                overlap::start(text, token_starts, floor, start, options.overlap.min(left))
             }
             _ => start,
         };
@@ -169,14 +161,13 @@ fn too_many(most: usize) -> ParseError {
 /// Splits at the delimiter, and pieces that are too long further.
 fn manual(
     text: &str,
-    size: usize,
     sizer: &Sizer<'_>,
     options: &ChunkOptions,
 ) -> Result<Vec<(usize, usize)>, ParseError> {
     let mut spans = Vec::new();
     for range in pieces(text, &options.delimiter) {
         if !text[range.clone()].trim().is_empty() {
-            spans.extend(naive(text, range, size, sizer));
+            spans.extend(naive(text, range, options.size, sizer));
         }
         if spans.len() > options.most {
             return Err(too_many(options.most));
@@ -207,26 +198,38 @@ fn breaks(text: &str) -> u32 {
     u32::try_from(text.bytes().filter(|b| *b == b'\n').count()).unwrap_or(u32::MAX)
 }
 
-/// Splits a range by its structure: tables that do not fit are split between rows, everything else according to the strategy.
+/// Splits a range by its structure: tables that do not fit are split between rows, everything else according to the strategy, into pieces that leave room
+/// for an overlap.
 fn structured(
     document: &Document,
     range: Range<usize>,
-    size: usize,
-    strategy: Strategy,
+    options: &ChunkOptions,
     sizer: &Sizer<'_>,
 ) -> Vec<(usize, usize)> {
     let text = document.text.as_str();
-    let flow = |range: Range<usize>| match strategy {
-        Strategy::Markdown => {
-            let splitter = MarkdownSplitter::new(ChunkConfig::new(size).with_sizer(sizer));
-            let boundaries = windows::blocks(text, range.clone());
-            let cut = windows::structured(text, range, size, sizer, &boundaries, |part| {
-                let base = part.start;
-                spans(splitter.chunk_indices(&text[part]), base)
-            });
-            merge_headings(document, cut, size, sizer)
+    let size = options.size;
+    let body = size.saturating_sub(options.overlap).max(1);
+    let fits = |range: &Range<usize>| sizer.count(range.start, range.end) <= size;
+    if fits(&range) {
+        return whole(text, range);
+    }
+    let flow = |range: Range<usize>| {
+        if fits(&range) {
+            return whole(text, range);
         }
-        Strategy::Naive | Strategy::Manual => naive(text, range, size, sizer),
+        let cut = match options.strategy {
+            Strategy::Markdown => {
+                let splitter = MarkdownSplitter::new(ChunkConfig::new(body).with_sizer(sizer));
+                let boundaries = windows::blocks(text, range.clone());
+                let cut = windows::structured(text, range, body, sizer, &boundaries, |part| {
+                    let base = part.start;
+                    spans(splitter.chunk_indices(&text[part]), base)
+                });
+                merge_headings(document, cut, size, sizer)
+            }
+            Strategy::Naive | Strategy::Manual => naive(text, range, body, sizer),
+        };
+        merge_short(document, cut, options, sizer)
     };
     let first = document.tables.partition_point(|t| t.start < range.start);
     let mut cuts = Vec::new();
@@ -235,7 +238,7 @@ fn structured(
         if table.start >= range.end {
             break;
         }
-        if sizer.count(table.start, table.end) <= size || table.rows.is_empty() {
+        if sizer.count(table.start, table.end) <= body || table.rows.is_empty() {
             continue;
         }
         let before = at..table.start;
@@ -259,6 +262,17 @@ fn structured(
         cuts.extend(flow(at..range.end));
     }
     cuts
+}
+
+/// Returns a range without surrounding white space, if anything is left of it.
+fn whole(text: &str, range: Range<usize>) -> Vec<(usize, usize)> {
+    let shown = text[range.clone()].trim_start();
+    let start = range.end - shown.len();
+    let length = shown.trim_end().len();
+    if length == 0 {
+        return Vec::new();
+    }
+    vec![(start, start + length)]
 }
 
 /// Groups rows into chunks; the first one contains the header and the text before it. A row that does not fit is split as text.
@@ -336,12 +350,39 @@ fn symbols(document: &Document, size: usize, sizer: &Sizer<'_>) -> Vec<(usize, u
     match splitter {
         Some(splitter) => {
             let boundaries: Vec<usize> = document.symbols.iter().map(|s| s.start).collect();
-            windows::structured(text, 0..text.len(), size, sizer, &boundaries, |part| {
-                let base = part.start;
-                spans(splitter.chunk_indices(&text[part]), base)
-            })
+            let mut cut =
+                windows::structured(text, 0..text.len(), size, sizer, &boundaries, |part| {
+                    let base = part.start;
+                    spans(splitter.chunk_indices(&text[part]), base)
+                });
+            keep_beginnings(document, &mut cut, size, sizer);
+            cut
         }
         None => naive(text, 0..text.len(), size, sizer),
+    }
+}
+
+/// Moves the beginning of a symbol at the end of a chunk, such as its comment, to the next chunk, where the rest of it is, if that fits.
+fn keep_beginnings(
+    document: &Document,
+    spans: &mut [(usize, usize)],
+    size: usize,
+    sizer: &Sizer<'_>,
+) {
+    for index in 1..spans.len() {
+        let ((start, end), (next, next_end)) = (spans[index - 1], spans[index]);
+        if next != end {
+            continue;
+        }
+        let inside = document.symbols.partition_point(|s| s.start <= start)
+            ..document.symbols.partition_point(|s| s.start < end);
+        let moved = document.symbols[inside]
+            .iter()
+            .find(|s| s.end > end && sizer.count(s.start, next_end) <= size);
+        if let Some(symbol) = moved {
+            spans[index - 1].1 = symbol.start;
+            spans[index].0 = symbol.start;
+        }
     }
 }
 
@@ -403,6 +444,43 @@ fn merge_headings(
                 last.1 = end
             }
             _ => merged.push((start, end)),
+        }
+    }
+    merged
+}
+
+/// Merges the pieces of a section that fits as a whole, and pieces not longer than the overlap with the next one or, at the end of a section, the preceding
+/// one: the overlap would repeat all of them.
+fn merge_short(
+    document: &Document,
+    spans: Vec<(usize, usize)>,
+    options: &ChunkOptions,
+    sizer: &Sizer<'_>,
+) -> Vec<(usize, usize)> {
+    let fits = |start, end| sizer.count(start, end) <= options.size;
+    let short = |(start, end): (usize, usize)| sizer.count(start, end) <= options.overlap;
+    let section = |(start, end): &(usize, usize)| {
+        let content = content_start(document, *start, *end);
+        document.headings.partition_point(|h| h.start <= content)
+    };
+    let mut merged: Vec<(usize, usize)> = Vec::with_capacity(spans.len());
+    for pieces in spans.chunk_by(|a, b| section(a) == section(b)) {
+        let (start, end) = (pieces[0].0, pieces[pieces.len() - 1].1);
+        if fits(start, end) {
+            merged.push((start, end));
+            continue;
+        }
+        let first = merged.len();
+        for (index, piece) in pieces.iter().enumerate() {
+            let last = index + 1 == pieces.len();
+            match merged[first..].last_mut() {
+                Some(before)
+                    if (short(*before) || (last && short(*piece))) && fits(before.0, piece.1) =>
+                {
+                    before.1 = piece.1;
+                }
+                _ => merged.push(*piece),
+            }
         }
     }
     merged

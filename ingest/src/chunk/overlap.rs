@@ -9,24 +9,16 @@ pub(super) fn start(
     tokens: usize,
 ) -> usize {
     let at = token_starts.partition_point(|s| *s < start);
-    let Some(earliest) = at
-        .checked_sub(tokens)
-        .filter(|_| tokens > 0)
-        .and_then(|i| token_starts.get(i))
-    else {
-        return start.min(if tokens > 0 && at > 0 {
-            token_starts[0].max(floor)
-        } else {
-            start
-        });
-    };
-    let from = (*earliest).max(floor);
+    if tokens == 0 || at == 0 {
+        return start;
+    }
+    let from = token_starts[at.saturating_sub(tokens)].max(floor);
     if from >= start || !text.is_char_boundary(from) {
         return start;
     }
     let window = &text[from..start];
     // A start at a word boundary is kept when no sentence starts in the window.
-    let fresh = from == floor || text[..from].ends_with(char::is_whitespace);
+    let fresh = from == 0 || text[..from].ends_with(char::is_whitespace);
     sentence(window)
         .or_else(|| if fresh { Some(0) } else { word(window) })
         .map_or(start, |offset| from + offset)

@@ -73,7 +73,62 @@ proptest! {
             prop_assert!(c.is_whitespace() || covered[i], "{c:?} at {i} is in no chunk");
         }
         prop_assert!(chunks.is_sorted_by_key(|c| c.end));
+        for pair in chunks.windows(2) {
+            let (a, b) = (&pair[0], &pair[1]);
+            prop_assert!(b.start > a.start, "{:?} is contained in {:?}", &document.text[a.start..a.end], &document.text[b.start..b.end]);
+        }
     }
+}
+
+/// A paragraph of a number of tokens.
+fn paragraph(tokens: usize) -> String {
+    let words: Vec<String> = (1..tokens).map(|n| format!("w{n}")).collect();
+    format!("{}.", words.join(" "))
+}
+
+#[test]
+fn a_text_that_fits_is_one_chunk_whatever_the_overlap() {
+    for strategy in [Strategy::Naive, Strategy::Markdown, Strategy::Manual] {
+        let document = markdown(&format!("{}\n\n{}\n", paragraph(30), paragraph(30)));
+        let starts = token_starts(&document.text);
+        let chunks = cut(&document, &starts, &options(strategy, 60, 20));
+        assert_eq!(chunks.len(), 1, "{strategy:?}");
+        assert_eq!(chunks[0].tokens, 60);
+    }
+}
+
+#[test]
+fn a_section_that_fits_is_one_chunk_among_longer_ones() {
+    let (long, half) = (paragraph(90), paragraph(28));
+    let document = markdown(&format!(
+        "# A\n\n{long}\n\n# B\n\n{half}\n\n{half}\n\n# C\n\n{long}\n"
+    ));
+    let starts = token_starts(&document.text);
+    let chunks = cut(&document, &starts, &options(Strategy::Markdown, 60, 20));
+    let of_b: Vec<&Chunk> = chunks.iter().filter(|c| c.heading_path == ["B"]).collect();
+    assert_eq!(of_b.len(), 1, "{chunks:#?}");
+    assert!(document.text[of_b[0].start..of_b[0].end].starts_with("# B"));
+}
+
+#[test]
+fn a_short_page_is_not_repeated_whole_on_the_next() {
+    let mut document = markdown(&format!("The results show that\n\n{}\n", paragraph(40)));
+    let next = document.text.find("w1 ").expect("there");
+    let page = |number, start, end| Page {
+        number,
+        label: None,
+        start,
+        end,
+    };
+    document.pages = vec![page(1, 0, next), page(2, next, document.text.len())];
+    let starts = token_starts(&document.text);
+    let chunks = cut(&document, &starts, &options(Strategy::Naive, 60, 20));
+    let shown: Vec<&str> = chunks
+        .iter()
+        .map(|c| &document.text[c.start..c.end])
+        .collect();
+    assert_eq!(shown[0], "The results show that");
+    assert!(shown[1].starts_with("results show that"), "{shown:#?}");
 }
 
 #[test]
