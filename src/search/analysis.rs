@@ -3,6 +3,7 @@
 //! versions are indexed whole and in parts (`HTTP_PROXY`, `getUserName`, `x.y.z`, `C++`); scripts that do not space their words become pairs of
 //! characters, and Han characters are also indexed singly. A term with diacritics also has a folded form, which matches without them at a lower rank.
 
+pub mod questions;
 mod tokenizer;
 
 use std::collections::HashMap;

@@ -80,7 +80,7 @@ impl Explanation {
             (0, Some(bm25)) if bm25 > 0.0 => "the words match its title or heading".to_owned(),
             (0, _) => "it contains none of the words".to_owned(),
             (met, _) => {
-                let asked = self.terms.iter().filter(|t| t.weight >= 1.0).count();
+                let asked = self.terms.iter().filter(|t| t.is_asked()).count();
                 let of = |t: &&QueryTerm| {
                     t.forms.iter().any(|f| {
                         self.matched_terms
@@ -91,7 +91,7 @@ impl Explanation {
                 let words = self
                     .terms
                     .iter()
-                    .filter(|t| t.weight >= 1.0)
+                    .filter(|t| t.is_asked())
                     .filter(of)
                     .count();
                 let shown: Vec<&str> = self

@@ -26,7 +26,7 @@ use crate::error::{Error, Result};
 use crate::kb::{datasets, generations};
 
 /// Score of the best hit from which an answer counts as confident, where the dataset has no other threshold. Measured: see `README.md`.
-pub const CONFIDENT_FROM: f32 = 0.55;
+pub const CONFIDENT_FROM: f32 = 0.56;
 
 /// Runs a search.
 ///

@@ -8,7 +8,7 @@ use tantivy::query::FuzzyTermQuery;
 use tantivy::tokenizer::Token;
 use tantivy::{Searcher, Term};
 
-use super::super::analysis;
+use super::super::analysis::{self, questions};
 use super::super::syntax::Parsed;
 use super::{K1, KeywordIndex, failed};
 use crate::error::Result;
@@ -38,7 +38,7 @@ const GUESS_WEIGHT: f32 = 0.7;
 pub struct QueryTerm {
     /// Analysed word.
     pub term: String,
-    /// Number of occurrences in the query; less than 1 for a word that feedback added.
+    /// Number of occurrences in the query. Less for function words of a question (0.25 each), and less than 1 for a word that feedback added.
     pub weight: f32,
     /// Number of chunks of the dataset that contain it, in its most frequent form.
     pub df: u64,
@@ -46,6 +46,14 @@ pub struct QueryTerm {
     pub idf: f32,
     /// All matching forms; a chunk with several of them is scored by the best one.
     pub forms: Vec<Form>,
+}
+
+impl QueryTerm {
+    /// Returns whether the word is in the query, rather than added by feedback.
+    #[must_use]
+    pub fn is_asked(&self) -> bool {
+        self.forms.iter().all(|f| f.kind != FormKind::Feedback)
+    }
 }
 
 /// A term of the index that matches a word of the query.
@@ -128,12 +136,12 @@ impl KeywordIndex {
         let chunks = self.chunks();
         let languages = self.languages(&searcher)?;
         let mut terms: Vec<QueryTerm> = Vec::new();
-        for forms in words(&query.words, &languages) {
+        for (forms, weight) in words(&query.words, &languages) {
             let known = terms
                 .iter_mut()
                 .find(|t| t.forms.iter().map(|f| &f.term).eq(forms.iter()));
             if let Some(term) = known {
-                term.weight += 1.0;
+                term.weight += weight;
                 continue;
             }
             if terms.len() == WORDS {
@@ -144,7 +152,7 @@ impl KeywordIndex {
                 .map(|term| self.form(&searcher, term, FormKind::Exact, 1.0));
             terms.push(QueryTerm {
                 term: String::new(),
-                weight: 1.0,
+                weight,
                 df: 0,
                 idf: 0.0,
                 forms: forms.collect::<Result<_>>()?,
@@ -435,25 +443,40 @@ fn most_frequent(counts: HashMap<String, u64>, limit: usize) -> Vec<(String, u64
     all
 }
 
-/// Returns the words of a text, each as stemmed in all languages. Stop words of the first language, or of the detected one, are dropped unless there is
-/// nothing else.
-fn words(text: &str, languages: &[&'static str]) -> Vec<Vec<String>> {
+/// Returns the words of a text, each as stemmed in all languages, with their weights. Stop words of the first language, or of the detected one, are dropped
+/// unless there is nothing else.
+fn words(text: &str, languages: &[&'static str]) -> Vec<(Vec<String>, f32)> {
     let found = words_with(text, languages, &analysis::tokens);
-    if !found.is_empty() {
-        return found;
+    if found.is_empty() {
+        let all = words_with(text, languages, &|language, text| {
+            let mut all = analysis::tokens(language, text);
+            all.extend(analysis::stop_words(language, text));
+            all
+        });
+        return all.into_iter().map(|(_, forms)| (forms, 1.0)).collect();
     }
-    words_with(text, languages, &|language, text| {
-        let mut all = analysis::tokens(language, text);
-        all.extend(analysis::stop_words(language, text));
-        all
-    })
+    let recognised = analysis::recognised(text);
+    let is_english = recognised.or(languages.first().copied()) == Some("en");
+    let little = |(from, to): (usize, usize)| questions::is_function_word(&text[from..to]);
+    let question = is_english
+        && questions::is_question(text)
+        && !found.iter().all(|(place, _)| little(*place));
+    let weighted = found.into_iter().map(|(place, forms)| {
+        let weight = if question && little(place) {
+            questions::WEIGHT
+        } else {
+            1.0
+        };
+        (forms, weight)
+    });
+    weighted.collect()
 }
 
 fn words_with(
     text: &str,
     languages: &[&'static str],
     tokens: &dyn Fn(&str, &str) -> Vec<Token>,
-) -> Vec<Vec<String>> {
+) -> Vec<((usize, usize), Vec<String>)> {
     let place = |t: &Token| (t.offset_from, t.offset_to);
     let by_language: Vec<HashMap<(usize, usize), String>> = languages
         .iter()
@@ -483,7 +506,7 @@ fn words_with(
                     forms.push(form.clone());
                 }
             }
-            forms
+            (at, forms)
         })
         .collect()
 }
@@ -509,4 +532,45 @@ fn clauses<'a>(
 ) -> Result<Vec<Vec<Sequence>>> {
     let all: Vec<Vec<Sequence>> = texts.map(ways).collect::<Result<_>>()?;
     Ok(all.into_iter().filter(|c| !c.is_empty()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn weights(query: &str, languages: &[&'static str]) -> Vec<(String, f32)> {
+        let found = words(query, languages).into_iter();
+        found
+            .map(|(forms, weight)| (forms.join("|"), weight))
+            .collect()
+    }
+
+    #[test]
+    fn function_words_of_an_english_question_count_for_less() {
+        let words = weights("How do I rotate the keys?", &["en"]);
+        let expected = [
+            ("how", 0.25),
+            ("do", 0.25),
+            ("i", 0.25),
+            ("rotat", 1.0),
+            ("key", 1.0),
+        ];
+        assert_eq!(
+            words,
+            expected.map(|(word, weight)| (word.to_owned(), weight))
+        );
+    }
+
+    #[test]
+    fn they_count_in_full_where_a_query_is_no_question_or_has_no_other_words() {
+        for query in ["can bus errors", "what is it?", "we own all keys"] {
+            let words = weights(query, &["en"]);
+            assert!(words.iter().all(|(_, weight)| *weight == 1.0), "{words:?}");
+        }
+        let german = weights("Wo liegt die meiste own-Adresse der Verwaltung?", &["de"]);
+        assert!(
+            german.iter().all(|(_, weight)| *weight == 1.0),
+            "{german:?}"
+        );
+    }
 }
