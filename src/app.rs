@@ -98,13 +98,14 @@ const PREVIEWS: usize = 2;
 const READ_PAGES: u64 = 64 << 20;
 
 impl App {
-    /// Commits a transaction and notifies the waiters in this process: workers, the follower of the index log, streams.
+    /// Commits a transaction and notifies the waiters in this process: workers for which it has a job, the follower of the index log, streams.
     ///
     /// # Errors
     /// Those of the database.
     pub async fn commit(&self, tx: Tx) -> Result<()> {
+        let topics = tx.topics().to_vec();
         tx.commit().await?;
-        self.commits.notify();
+        self.commits.notify_of(&topics);
         Ok(())
     }
 

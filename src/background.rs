@@ -133,6 +133,15 @@ impl Run for Runner {
         })
     }
 
+    fn run_together<'a>(
+        &'a self,
+        jobs: &'a [Job],
+        cancel: &'a [CancellationToken],
+    ) -> BoxFuture<'a, Vec<Result<()>>> {
+        // Only the ingestion of files is a small job.
+        Box::pin(ingestion::ingest_together(&self.0, jobs, cancel))
+    }
+
     fn ready(&self) -> Result<()> {
         self.0.disk.ensure_free_space()
     }

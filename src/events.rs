@@ -1,5 +1,6 @@
 //! Typed events, stored in the transaction that causes them and replayable until they expire.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -300,23 +301,49 @@ async fn everybodys(db: &Db, seq: i64) -> Result<Vec<Stored>> {
 
 /// Wakes the waiters for a commit in this process; the stored rows stay authoritative.
 #[derive(Debug, Clone)]
-pub struct CommitSignal(watch::Sender<u64>);
+pub struct CommitSignal {
+    all: watch::Sender<u64>,
+    topics: Arc<Mutex<HashMap<&'static str, watch::Sender<u64>>>>,
+}
 
 impl Default for CommitSignal {
     fn default() -> Self {
-        Self(watch::channel(0).0)
+        Self {
+            all: watch::channel(0).0,
+            topics: Arc::default(),
+        }
     }
 }
 
 impl CommitSignal {
-    /// Notifies all subscribers, after a commit.
+    /// Notifies the subscribers of every commit.
     pub fn notify(&self) {
-        self.0.send_modify(|n| *n = n.wrapping_add(1));
+        self.all.send_modify(|n| *n = n.wrapping_add(1));
+    }
+
+    /// Notifies the subscribers of every commit, and those of the topics that a transaction announced.
+    pub fn notify_of(&self, topics: &[&'static str]) {
+        self.notify();
+        if topics.is_empty() {
+            return;
+        }
+        let known = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
+        for sender in topics.iter().filter_map(|topic| known.get(topic)) {
+            sender.send_modify(|n| *n = n.wrapping_add(1));
+        }
     }
 
     /// Returns a receiver of every notification from now on.
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<u64> {
-        self.0.subscribe()
+        self.all.subscribe()
+    }
+
+    /// Returns a receiver of the notifications of one topic from now on.
+    #[must_use]
+    pub fn subscribe_to(&self, topic: &'static str) -> watch::Receiver<u64> {
+        let mut known = self.topics.lock().unwrap_or_else(PoisonError::into_inner);
+        let sender = known.entry(topic).or_insert_with(|| watch::channel(0).0);
+        sender.subscribe()
     }
 }

@@ -33,7 +33,7 @@ use crate::search::{self, Request};
   cairn bench
   cairn bench --documents 400 --chunks 100000 --json")]
 pub(super) struct BenchArgs {
-    /// Documents to ingest, about eight chunks each
+    /// Documents of about ten chunks to ingest, and eight times as many of one chunk
     #[arg(long, default_value_t = 60, value_name = "N")]
     documents: usize,
     /// Chunks to search; those not ingested use perturbed copies of real embeddings
@@ -118,46 +118,12 @@ async fn measure(
     let texts: Vec<String> = (0..args.documents)
         .map(|n| document(&mut random, &sentences, n))
         .collect();
-    let began = Instant::now();
-    let mut added = Vec::new();
-    for (n, text) in texts.iter().enumerate() {
-        added.extend(
-            documents::add(
-                app,
-                caller,
-                &dataset.id,
-                vec![upload(app, caller, &format!("bench-{n}.txt"), text).await?],
-                UploadPolicy::default(),
-            )
-            .await?
-            .into_iter()
-            .map(|added| added.document.id),
-        );
-    }
-    ingest::wait(app, caller, &dataset.id, &added, global.json).await?;
-    let ingested = began.elapsed();
-    let rows: Vec<(String, String, String)> = app.db.all("SELECT text_hash, context, content FROM kb_chunks WHERE dataset_id = $1 ORDER BY text_hash", args![&dataset.id]).await?;
-    let distinct: Vec<String> = {
-        let mut rows = rows.clone();
-        rows.dedup_by(|a, b| a.0 == b.0);
-        rows.into_iter()
-            .map(|(_, context, content)| format!("{context}\n\n{content}"))
-            .collect()
-    };
-    let began = Instant::now();
-    for batch in distinct.chunks(32) {
-        app.embed(batch.to_vec(), Priority::Bulk).await?;
-    }
-    let raw = began.elapsed();
-    let (ingest_rate, raw_rate) = (
-        rows.len() as f64 / ingested.as_secs_f64(),
-        distinct.len() as f64 / raw.as_secs_f64(),
-    );
+    let large = ingestion(app, caller, &dataset.id, &texts, global.json).await?;
     let ingest_memory = memory();
 
     // Search in a large index.
     let planted = Instant::now();
-    let count = args.chunks.saturating_sub(rows.len());
+    let count = args.chunks.saturating_sub(large.chunks);
     let vectors = plant::plant(app, caller, &dataset.id, &mut random, &sentences, count).await?;
     let planted = planted.elapsed();
     let optimised = Instant::now();
@@ -178,6 +144,15 @@ async fn measure(
     let search_memory = memory().saturating_sub((copies.sum::<usize>() >> 20) as u64);
     let recall = bench.recall(&vectors).await?;
     drop(vectors);
+    let few: Vec<String> = (0..8 * args.documents)
+        .map(|n| note(&mut random, &sentences, n))
+        .collect();
+    let new = NewDataset {
+        name: "bench-notes".to_owned(),
+        ..NewDataset::default()
+    };
+    let notes = datasets::create(app, caller, new).await?;
+    let small = ingestion(app, caller, &notes.id, &few, global.json).await?;
     let counted = datasets::get(app, caller, &dataset.id).await?.total_chunks;
     let quantiles = |values: &[f64]| [0.5, 0.95, 0.99].map(|share| percentile(values, share));
     let ([a50, a95, a99], [b50, b95, b99]) = (quantiles(&whole), quantiles(&without));
@@ -190,7 +165,7 @@ async fn measure(
             json!({
                 "engineOpenMs": opened.as_secs_f64() * 1000.0,
                 "firstKeywordHitMs": first_keyword.as_secs_f64() * 1000.0, "firstVectorHitMs": first_vector.as_secs_f64() * 1000.0,
-                "ingest": {"chunks": rows.len(), "chunksPerSecond": ingest_rate, "modelAlonePerSecond": raw_rate, "share": ingest_rate / raw_rate},
+                "ingest": large.json(), "ingestSmall": small.json(),
                 "search": {"chunks": counted, "searches": args.searches, "p50Ms": a50, "p95Ms": a95, "p99Ms": a99,
                     "withoutEmbedding": {"p50Ms": b50, "p95Ms": b95, "p99Ms": b99}},
                 "kinds": table.iter().map(|l| json!({"kind": l.name, "p50Ms": l.p50, "p95Ms": l.p95, "ratio": l.ratio})).collect::<Vec<_>>(),
@@ -213,11 +188,15 @@ async fn measure(
         first_keyword.as_secs_f64() * 1000.0,
         first_vector.as_secs_f64() * 1000.0
     );
-    println!(
-        "ingestion                   {ingest_rate:>10.1} chunks/s ({} chunks), {:.0}% of the model alone ({raw_rate:.1}/s)",
-        rows.len(),
-        100.0 * ingest_rate / raw_rate
-    );
+    for (name, ingested) in [("ten chunks each", &large), ("one chunk each", &small)] {
+        println!(
+            "ingestion, {name:<16} {:>10.1} chunks/s ({} chunks), {:.0}% of the model alone ({:.1}/s)",
+            ingested.rate,
+            ingested.chunks,
+            100.0 * ingested.rate / ingested.alone,
+            ingested.alone
+        );
+    }
     println!(
         "search among {counted:>9} chunks: {a50:.1} / {a95:.1} / {a99:.1} ms (p50/p95/p99), excluding query embedding {b50:.1} / {b95:.1} / {b99:.1} ms"
     );
@@ -257,7 +236,7 @@ async fn measure(
     Ok(Done::All)
 }
 
-/// Returns a document of about eight chunks.
+/// Returns a document of about ten chunks.
 fn document(random: &mut Rng, sentences: &[&str], n: usize) -> String {
     let mut text = format!("Report number {n} of the bench.\n\n");
     while text.split_whitespace().count() < 1100 {
@@ -265,6 +244,80 @@ fn document(random: &mut Rng, sentences: &[&str], n: usize) -> String {
         text.push_str(if random.u8(..6) == 0 { ".\n\n" } else { ". " });
     }
     text
+}
+
+/// Returns a document of one chunk.
+fn note(random: &mut Rng, sentences: &[&str], n: usize) -> String {
+    let mut text = format!("Note number {n} of the bench.");
+    while text.split_whitespace().count() < 90 {
+        text.push(' ');
+        text.push_str(sentences[random.usize(..sentences.len())]);
+        text.push('.');
+    }
+    text
+}
+
+/// Speed of an ingestion.
+struct Ingested {
+    chunks: usize,
+    /// Chunks per second, from the first upload until all are searchable.
+    rate: f64,
+    /// Texts per second of the model alone, on the same texts.
+    alone: f64,
+}
+
+impl Ingested {
+    fn json(&self) -> serde_json::Value {
+        json!({"chunks": self.chunks, "chunksPerSecond": self.rate, "modelAlonePerSecond": self.alone, "share": self.rate / self.alone})
+    }
+}
+
+/// Ingests texts into an empty dataset, and embeds the same texts with the model alone.
+async fn ingestion(
+    app: &Arc<App>,
+    caller: &Caller,
+    dataset_id: &str,
+    texts: &[String],
+    json: bool,
+) -> Result<Ingested> {
+    let began = Instant::now();
+    let mut ids = Vec::with_capacity(texts.len());
+    for (number, batch) in texts.chunks(ingest::ADDED).enumerate() {
+        let mut new = Vec::with_capacity(batch.len());
+        for (n, text) in batch.iter().enumerate() {
+            let name = format!("bench-{number}-{n}.txt");
+            new.push(upload(app, caller, &name, text).await?);
+        }
+        let added = documents::add(app, caller, dataset_id, new, UploadPolicy::default()).await?;
+        ids.extend(added.into_iter().map(|added| added.document.id));
+    }
+    ingest::wait(app, caller, dataset_id, &ids, json).await?;
+    let ingested = began.elapsed();
+    let rows: Vec<(String, String, String)> = app
+        .db
+        .all(
+            "SELECT text_hash, context, content FROM kb_chunks WHERE dataset_id = $1 ORDER BY text_hash",
+            args![dataset_id],
+        )
+        .await?;
+    let chunks = rows.len();
+    let mut distinct = rows;
+    distinct.dedup_by(|a, b| a.0 == b.0);
+    // The same order as in an ingestion: texts of similar length in a batch.
+    let mut distinct: Vec<String> = distinct
+        .into_iter()
+        .map(|(_, context, content)| format!("{context}\n\n{content}"))
+        .collect();
+    distinct.sort_by_key(String::len);
+    let began = Instant::now();
+    for batch in distinct.chunks(32) {
+        app.embed(batch.to_vec(), Priority::Bulk).await?;
+    }
+    Ok(Ingested {
+        chunks,
+        rate: chunks as f64 / ingested.as_secs_f64(),
+        alone: distinct.len() as f64 / began.elapsed().as_secs_f64(),
+    })
 }
 
 async fn upload(app: &App, caller: &Caller, name: &str, text: &str) -> Result<NewDocument> {

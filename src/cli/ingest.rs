@@ -279,6 +279,34 @@ pub(super) async fn existing(
     }
 }
 
+/// Adds stored files, returns the ids of those that are ingested now, and notes the outcomes of the others.
+async fn add(
+    app: &Arc<App>,
+    caller: &Caller,
+    dataset: &Dataset,
+    new: Vec<NewDocument>,
+    meeting: UploadPolicy,
+    outcomes: &mut Vec<Outcome>,
+) -> Result<Vec<String>> {
+    let mut waiting = Vec::with_capacity(new.len());
+    for met in documents::add(app, caller, &dataset.id, new, meeting).await? {
+        if matches!(met.outcome, "created" | "replaced") {
+            waiting.push(met.document.id);
+        } else {
+            outcomes.push(Outcome {
+                name: met.document.file_name,
+                status: met.outcome.to_owned(),
+                chunks: met.document.chunks_count,
+                reason: None,
+            });
+        }
+    }
+    Ok(waiting)
+}
+
+/// Number of files added in one transaction.
+pub(super) const ADDED: usize = 16;
+
 async fn direct(
     app: &Arc<App>,
     caller: &Caller,
@@ -288,7 +316,7 @@ async fn direct(
     meeting: UploadPolicy,
     json: bool,
 ) -> Result<Vec<Outcome>> {
-    let (mut outcomes, mut waiting) = (Vec::new(), Vec::new());
+    let (mut outcomes, mut waiting, mut new) = (Vec::new(), Vec::new(), Vec::new());
     let bar = output::bar(
         sources.len() as u64,
         json,
@@ -322,23 +350,16 @@ async fn direct(
             Err(error) => return Err(error),
         };
         bar.inc(1);
-        let new = NewDocument {
+        new.push(NewDocument {
             metadata: metadata.clone(),
             ..NewDocument::new(source.name, source.mime_type, stored)
-        };
-        for met in documents::add(app, caller, &dataset.id, vec![new], meeting).await? {
-            if matches!(met.outcome, "created" | "replaced") {
-                waiting.push(met.document.id);
-            } else {
-                outcomes.push(Outcome {
-                    name: met.document.file_name,
-                    status: met.outcome.to_owned(),
-                    chunks: met.document.chunks_count,
-                    reason: None,
-                });
-            }
+        });
+        if new.len() == ADDED {
+            let added = std::mem::take(&mut new);
+            waiting.extend(add(app, caller, dataset, added, meeting, &mut outcomes).await?);
         }
     }
+    waiting.extend(add(app, caller, dataset, new, meeting, &mut outcomes).await?);
     bar.finish_and_clear();
     let finished = wait(app, caller, &dataset.id, &waiting, json).await?;
     for document in finished {
@@ -368,6 +389,7 @@ pub(super) async fn wait(
     let mut commits_seen = app.commits.subscribe();
     loop {
         commits_seen.mark_unchanged();
+        let began = Instant::now();
         let current = documents::with_parts(app, caller, dataset_id, ids).await?;
         bar.set_length(100 * current.len() as u64);
         let done = current.iter().filter(|d| d.status.is_final()).count();
@@ -386,8 +408,9 @@ pub(super) async fn wait(
             bar.finish_and_clear();
             return Ok(current);
         }
-        // At most five polls per second, however often commits are signalled.
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        // At most five polls per second, however often commits are signalled, and little time spent on polls of many documents.
+        let pause = Duration::from_millis(200).max(20 * began.elapsed());
+        tokio::time::sleep(pause).await;
         tokio::select! {
             _ = commits_seen.changed() => {}
             () = tokio::time::sleep(Duration::from_secs(1)) => {}

@@ -193,6 +193,7 @@ pub(super) async fn start_in(
             dedupe_key: None,
             max_attempts: app.config.job_attempts,
             run_at: at,
+            small: false,
         },
     )
     .await?;
@@ -322,7 +323,7 @@ pub async fn cancel(app: &App, caller: &Caller, dataset_id: &str, id: &str) -> R
         let message = Some("the crawl was cancelled");
         move_to(app, caller.tenant(), id, CrawlStatus::Cancelled, message).await?;
     }
-    app.commits.notify();
+    jobs::wake(&app.commits);
     get(app, caller, dataset_id, id).await
 }
 

@@ -35,11 +35,10 @@ pub(crate) async fn recrawl(app: &App, tenant_id: &str, site_id: &str) -> Result
     };
     let mut tx = app.db.begin().await?;
     match crawls::start_in(app, &mut tx, &site, None).await {
-        Ok(_) => tx.commit().await?,
+        Ok(_) => app.commit(tx).await?,
         Err(error) if error.code() == "crawl_running" => {}
         Err(error) => return Err(error),
     }
-    app.commits.notify();
     Ok(())
 }
 

@@ -9,6 +9,8 @@ mod words;
 
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use sqlx::postgres::{PgPool, PgPoolOptions, PgRow};
@@ -39,12 +41,25 @@ pub struct Db(Pools);
 
 #[derive(Debug, Clone)]
 enum Pools {
-    Sqlite { read: SqlitePool, write: SqlitePool },
+    Sqlite {
+        read: SqlitePool,
+        write: SqlitePool,
+        /// Whether the writing connection is known to have a level of durability, see [`Db::start`].
+        durable: Arc<AtomicU8>,
+    },
     Postgres(PgPool),
 }
 
+/// Levels of durability of the writing connection of SQLite.
+const UNKNOWN: u8 = 0;
+const NORMAL: u8 = 1;
+const FULL: u8 = 2;
+
 /// A transaction; rolled back unless committed.
-pub struct Tx(Inner);
+pub struct Tx {
+    inner: Inner,
+    topics: Vec<&'static str>,
+}
 
 enum Inner {
     Sqlite(Transaction<'static, Sqlite>),
@@ -58,6 +73,25 @@ fn expand(sql: &'static str, fixed: usize, count: usize) -> sqlx::SqlStr {
         .collect::<Vec<_>>()
         .join(", ");
     AssertSqlSafe(sql.replace("$LIST", &list)).into_sql_str()
+}
+
+/// Returns the statements and values that query a long list in batches.
+fn batches(
+    sql: &'static str,
+    args: &Args,
+    list: &[String],
+) -> impl Iterator<Item = (sqlx::SqlStr, Args)> {
+    list.chunks(512).map(move |piece| {
+        // Padded with repeated values to a power of two, so that a handful of texts serve all lengths and stay prepared.
+        let width = piece.len().next_power_of_two();
+        let text = expand(sql, args.0.len(), width);
+        let mut args = args.clone();
+        args.0.extend(piece.iter().map(Value::from));
+        let filler = args.0.last().cloned();
+        args.0
+            .extend(filler.into_iter().cycle().take(width - piece.len()));
+        (text, args)
+    })
 }
 
 macro_rules! bound {
@@ -118,7 +152,11 @@ impl Db {
                 .connect_with(options.read_only(true).create_if_missing(false))
                 .await
                 .map_err(unreachable)?;
-            Pools::Sqlite { read, write }
+            Pools::Sqlite {
+                read,
+                write,
+                durable: Arc::default(),
+            }
         } else {
             let options = sqlx::postgres::PgConnectOptions::from_str(url).map_err(|e| {
                 Error::invalid("database_url_invalid", format!("database_url: {e}"))
@@ -168,15 +206,7 @@ impl Db {
         list: &[String],
     ) -> Result<Vec<T>> {
         let mut rows = Vec::with_capacity(list.len());
-        for piece in list.chunks(512) {
-            // Padded with repeated values to a power of two, so that a handful of texts serve all lengths and stay prepared.
-            let width = piece.len().next_power_of_two();
-            let text = expand(sql, args.0.len(), width);
-            let mut args = args.clone();
-            args.0.extend(piece.iter().map(Value::from));
-            let filler = args.0.last().cloned();
-            args.0
-                .extend(filler.into_iter().cycle().take(width - piece.len()));
+        for (text, args) in batches(sql, &args, list) {
             rows.extend(match &self.0 {
                 Pools::Sqlite { read, .. } => {
                     bound!(sqlx::query_as::<_, T>(text), args)
@@ -266,28 +296,41 @@ impl Db {
     }
 
     async fn start(&self, durable: bool) -> Result<Tx> {
-        Ok(Tx(match &self.0 {
-            Pools::Sqlite { write, .. } => {
+        let inner = match &self.0 {
+            Pools::Sqlite {
+                write,
+                durable: known,
+                ..
+            } => {
                 let mut connection = write.acquire().await?;
-                // The level belongs to the connection, and only one connection writes.
-                let level = if durable {
-                    "PRAGMA synchronous = FULL"
+                // The level belongs to the connection, and only one connection writes. One that replaces it begins with the full level, which is never too low.
+                let (level, sql) = if durable {
+                    (FULL, "PRAGMA synchronous = FULL")
                 } else {
-                    "PRAGMA synchronous = NORMAL"
+                    (NORMAL, "PRAGMA synchronous = NORMAL")
                 };
-                sqlx::query(level).execute(&mut *connection).await?;
+                if known.load(Ordering::Acquire) != level {
+                    // Unknown while the statement runs, in case that the caller goes away.
+                    known.store(UNKNOWN, Ordering::Release);
+                    sqlx::query(sql).execute(&mut *connection).await?;
+                    known.store(level, Ordering::Release);
+                }
                 Inner::Sqlite(
                     Transaction::begin(connection, Some("BEGIN IMMEDIATE".into_sql_str())).await?,
                 )
             }
             Pools::Postgres(pool) => Inner::Postgres(pool.begin().await?),
-        }))
+        };
+        Ok(Tx {
+            inner,
+            topics: Vec::new(),
+        })
     }
 
     /// Closes all connections.
     pub async fn close(&self) {
         match &self.0 {
-            Pools::Sqlite { read, write } => {
+            Pools::Sqlite { read, write, .. } => {
                 read.close().await;
                 write.close().await;
             }
@@ -302,7 +345,7 @@ impl Tx {
     /// # Errors
     /// Those of the database.
     pub async fn all<T: Record>(&mut self, sql: &'static str, args: Args) -> Result<Vec<T>> {
-        match &mut self.0 {
+        match &mut self.inner {
             Inner::Sqlite(tx) => Ok(bound!(sqlx::query_as::<_, T>(sql), args)
                 .fetch_all(&mut **tx)
                 .await?),
@@ -321,7 +364,7 @@ impl Tx {
         sql: &'static str,
         args: Args,
     ) -> Result<Option<T>> {
-        match &mut self.0 {
+        match &mut self.inner {
             Inner::Sqlite(tx) => Ok(bound!(sqlx::query_as::<_, T>(sql), args)
                 .fetch_optional(&mut **tx)
                 .await?),
@@ -331,12 +374,40 @@ impl Tx {
         }
     }
 
+    /// Same as [`Db::all_in`], inside the transaction.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn all_in<T: Record>(
+        &mut self,
+        sql: &'static str,
+        args: Args,
+        list: &[String],
+    ) -> Result<Vec<T>> {
+        let mut rows = Vec::with_capacity(list.len());
+        for (text, args) in batches(sql, &args, list) {
+            rows.extend(match &mut self.inner {
+                Inner::Sqlite(tx) => {
+                    bound!(sqlx::query_as::<_, T>(text), args)
+                        .fetch_all(&mut **tx)
+                        .await?
+                }
+                Inner::Postgres(tx) => {
+                    bound!(sqlx::query_as::<_, T>(text), args)
+                        .fetch_all(&mut **tx)
+                        .await?
+                }
+            });
+        }
+        Ok(rows)
+    }
+
     /// Executes a change and returns the number of affected rows.
     ///
     /// # Errors
     /// Those of the database.
     pub async fn execute(&mut self, sql: &'static str, args: Args) -> Result<u64> {
-        match &mut self.0 {
+        match &mut self.inner {
             Inner::Sqlite(tx) => Ok(bound!(sqlx::query(sql), args)
                 .execute(&mut **tx)
                 .await?
@@ -346,6 +417,19 @@ impl Tx {
                 .await?
                 .rows_affected()),
         }
+    }
+
+    /// Notes that the commit concerns those who wait for a topic, see [`topics`](Self::topics).
+    pub fn announce(&mut self, topic: &'static str) {
+        if !self.topics.contains(&topic) {
+            self.topics.push(topic);
+        }
+    }
+
+    /// Returns the topics announced so far.
+    #[must_use]
+    pub fn topics(&self) -> &[&'static str] {
+        &self.topics
     }
 
     /// Increments a counter and returns its new value. The row stays locked until the commit, so values appear in commit order.
@@ -369,7 +453,7 @@ impl Tx {
     /// # Errors
     /// Those of the database; nothing was changed then.
     pub async fn commit(self) -> Result<()> {
-        match self.0 {
+        match self.inner {
             Inner::Sqlite(tx) => Ok(tx.commit().await?),
             Inner::Postgres(tx) => Ok(tx.commit().await?),
         }

@@ -332,6 +332,7 @@ pub(super) async fn queue(
             dedupe_key: None,
             max_attempts: app.config.job_attempts,
             run_at: None,
+            small: false,
         },
     )
     .await?;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::clock::{Clock, Time};
 use crate::db::{Db, Tx, args, words};
 use crate::error::{Error, Result};
+use crate::events::CommitSignal;
 use crate::page::{Listing, Page};
 pub use task::{Queue, Task};
 
@@ -46,6 +47,8 @@ pub struct Job {
     pub run_at: Time,
     /// Whether cancellation was requested.
     pub cancel_requested: bool,
+    /// Whether it may be claimed together with others, see [`claim_like`].
+    pub small: bool,
     /// Cause of the last failed attempt.
     pub last_error: Option<String>,
     pub created_on: Time,
@@ -71,7 +74,7 @@ impl Job {
 
 macro_rules! columns {
     () => {
-        "id, tenant_id, kind, payload, status, attempts, failures, max_attempts, run_at, cancel_requested, last_error, created_on, updated_on"
+        "id, tenant_id, kind, payload, status, attempts, failures, max_attempts, run_at, cancel_requested, small, last_error, created_on, updated_on"
     };
 }
 
@@ -86,6 +89,8 @@ pub struct EnqueueOptions<'a> {
     pub max_attempts: i64,
     /// Earliest start; now when absent.
     pub run_at: Option<Time>,
+    /// Whether it takes so little time that a worker may run many of its group together.
+    pub small: bool,
 }
 
 /// Enqueues a job in the causing transaction and returns its id. With a dedupe key that an unfinished job holds, returns that job's id instead.
@@ -108,8 +113,8 @@ pub async fn enqueue(
     }
     let (id, now) = (clock.id(), clock.now());
     tx.execute(
-        "INSERT INTO jobs (id, tenant_id, kind, payload, dedupe_key, status, attempts, failures, max_attempts, run_at, cancel_requested, created_on, updated_on, group_id, lane)
-         VALUES ($1, $2, $3, $4, $5, 'queued', 0, 0, $6, $9, FALSE, $7, $7, $8, $10)",
+        "INSERT INTO jobs (id, tenant_id, kind, payload, dedupe_key, status, attempts, failures, max_attempts, run_at, cancel_requested, created_on, updated_on, group_id, lane, small)
+         VALUES ($1, $2, $3, $4, $5, 'queued', 0, 0, $6, $9, FALSE, $7, $7, $8, $10, $11)",
         args![
             &id,
             tenant_id,
@@ -120,10 +125,12 @@ pub async fn enqueue(
             now,
             queued.group,
             queued.run_at.unwrap_or(now),
-            task.lane().name()
+            task.lane().name(),
+            queued.small
         ],
     )
     .await?;
+    tx.announce(task.lane().name());
     Ok(id)
 }
 
@@ -203,6 +210,45 @@ pub async fn claim(
     Ok(None)
 }
 
+/// Maximum number of small jobs that a worker runs together.
+const TOGETHER: i64 = 16;
+
+/// Claims due jobs like `job`, which was just claimed: small ones of its kind and group that were never attempted, oldest first, at most 15. A job that failed
+/// or was interrupted runs alone, so that it harms no other.
+///
+/// # Errors
+/// Those of the database.
+pub async fn claim_like(
+    db: &Db,
+    clock: &Clock,
+    job: &Job,
+    owner: &str,
+    lease: Duration,
+) -> Result<Vec<Job>> {
+    if !job.small || job.attempts != 1 || job.cancel_requested {
+        return Ok(Vec::new());
+    }
+    let now = clock.now();
+    let mut tx = db.begin_repeatable().await?;
+    let mut jobs: Vec<Job> = tx
+        .all(
+            concat!(
+                "UPDATE jobs SET status = 'running', attempts = 1, lease_owner = $1, lease_until = $2, updated_on = $3
+                 WHERE status = 'queued' AND id IN
+                 (SELECT l.id FROM jobs l JOIN jobs j ON j.id = $4
+                  WHERE l.status = 'queued' AND l.lane = j.lane AND l.tenant_id = j.tenant_id AND l.group_id = j.group_id AND l.run_at <= $3
+                  AND l.kind = j.kind AND l.small = TRUE AND l.attempts = 0 AND l.cancel_requested = FALSE ORDER BY l.run_at, l.id LIMIT $5)
+                 RETURNING ",
+                columns!()
+            ),
+            args![owner, now.plus(lease), now, &job.id, TOGETHER - 1],
+        )
+        .await?;
+    tx.commit().await?;
+    jobs.sort_by(|a, b| (a.run_at, &a.id).cmp(&(b.run_at, &b.id)));
+    Ok(jobs)
+}
+
 /// Renews a lease; `None` when it is lost, otherwise whether cancellation was requested.
 ///
 /// # Errors
@@ -262,12 +308,25 @@ pub fn back_off(attempts: i64) -> Duration {
     Duration::from_secs(2_u64.saturating_pow(exponent).min(300))
 }
 
-/// Records the outcome, unless another worker has the lease by now.
+/// Wakes the workers of all queues in this process, after jobs became due without [`enqueue`].
+pub fn wake(commits: &CommitSignal) {
+    commits.notify_of(&Queue::ALL.map(Queue::name));
+}
+
+/// Records the outcomes of jobs, except of those that another worker has the lease of by now.
 ///
 /// # Errors
 /// Those of the database.
-pub async fn finish(
-    db: &Db,
+pub async fn finish(db: &Db, clock: &Clock, ended: &[(&Job, Outcome)], owner: &str) -> Result<()> {
+    let mut tx = db.begin_repeatable().await?;
+    for (job, outcome) in ended {
+        finish_in(&mut tx, clock, job, owner, outcome).await?;
+    }
+    tx.commit().await
+}
+
+async fn finish_in(
+    tx: &mut Tx,
     clock: &Clock,
     job: &Job,
     owner: &str,
@@ -288,14 +347,13 @@ pub async fn finish(
         Outcome::HandedBack => (JobStatus::Queued, now, 1, 0, None),
         Outcome::GaveWay => (JobStatus::Queued, now.plus(WAY), 1, 0, None),
     };
-    let mut tx = db.begin_repeatable().await?;
     tx.execute(
         "UPDATE jobs SET status = $1, run_at = $2, attempts = attempts - $3, failures = failures + $9, last_error = COALESCE($4, last_error), lease_owner = NULL, lease_until = NULL, updated_on = $5
          WHERE id = $6 AND tenant_id = $7 AND lease_owner = $8",
         args![status, run_at, refund as i64, cause.cloned(), now, &job.id, &job.tenant_id, owner, failed as i64],
     )
     .await?;
-    tx.commit().await
+    Ok(())
 }
 
 /// Time that a due job waits before longer ones yield to it: a free worker would have claimed it by then.
@@ -405,6 +463,7 @@ pub async fn retry(tx: &mut Tx, clock: &Clock, tenant_id: &str, id: &str) -> Res
         )
         .await?;
     if changed > 0 {
+        Queue::ALL.iter().for_each(|lane| tx.announce(lane.name()));
         Ok(())
     } else {
         Err(Error::conflict(

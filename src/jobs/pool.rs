@@ -1,13 +1,13 @@
 //! Workers: claim, run with a heartbeat, record the outcome. On shutdown, running jobs get a moment to finish and are returned to the queue otherwise.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{Job, Outcome, Queue, claim, finish, renew, schedules};
+use super::{Job, Outcome, Queue, claim, claim_like, finish, renew, schedules};
 use crate::clock::Clock;
 use crate::db::Db;
 use crate::error::{Error, Kind, Result};
@@ -17,6 +17,21 @@ use crate::events::CommitSignal;
 pub trait Run: Send + Sync {
     /// Runs a job. Returns early when `cancel` fires.
     fn run<'a>(&'a self, job: &'a Job, cancel: &'a CancellationToken) -> BoxFuture<'a, Result<()>>;
+
+    /// Runs small jobs of one kind and group, each with its own token, and returns their results in the same order.
+    fn run_together<'a>(
+        &'a self,
+        jobs: &'a [Job],
+        cancel: &'a [CancellationToken],
+    ) -> BoxFuture<'a, Vec<Result<()>>> {
+        Box::pin(async move {
+            let mut results = Vec::with_capacity(jobs.len());
+            for (job, cancel) in jobs.iter().zip(cancel) {
+                results.push(self.run(job, cancel).await);
+            }
+            results
+        })
+    }
 
     /// Checks whether jobs can run now; while they cannot, none is claimed.
     ///
@@ -84,7 +99,7 @@ pub async fn run(
         );
         tasks.spawn(async move {
             let owner = clock.id();
-            let mut commits_seen = commits.subscribe();
+            let mut enqueued = commits.subscribe_to(workers.lane.name());
             let mut waiting = false;
             while !stop.is_cancelled() {
                 if let Err(error) = handler.ready() {
@@ -101,14 +116,15 @@ pub async fn run(
                 if std::mem::take(&mut waiting) {
                     tracing::info!("jobs are started again");
                 }
-                match claim(&db, &clock, workers.lane, &owner, workers.lease).await {
-                    Ok(Some(job)) => {
-                        work(&db, &clock, &handler, &workers, &owner, &job, &stop).await;
+                enqueued.mark_unchanged();
+                match claim_some(&db, &clock, &workers, &owner).await {
+                    Ok(jobs) if !jobs.is_empty() => {
+                        work(&db, &clock, &handler, &workers, &owner, jobs, &stop).await;
                         commits.notify();
                     }
-                    Ok(None) => {
+                    Ok(_) => {
                         tokio::select! {
-                            _ = commits_seen.changed() => {}
+                            _ = enqueued.changed() => {}
                             () = tokio::time::sleep(POLL) => {}
                             () = stop.cancelled() => {}
                         }
@@ -129,7 +145,7 @@ pub async fn run(
                 Ok(0) => {}
                 Ok(jobs) => {
                     tracing::warn!(jobs, "the clock was set back; waiting jobs continue");
-                    commits.notify();
+                    super::wake(&commits);
                 }
                 Err(error) => {
                     tracing::error!(error = %error, "the run times of jobs cannot be checked; trying again")
@@ -137,7 +153,7 @@ pub async fn run(
             }
             match schedules::run_due(&db, &clock, workers.attempts).await {
                 Ok(0) => {}
-                Ok(_) => commits.notify(),
+                Ok(_) => super::wake(&commits),
                 Err(error) => {
                     tracing::error!(error = %error, "schedules cannot be read; trying again")
                 }
@@ -151,35 +167,52 @@ pub async fn run(
     while tasks.join_next().await.is_some() {}
 }
 
+/// Claims a due job, and with a small one those like it.
+async fn claim_some(db: &Db, clock: &Clock, workers: &Workers, owner: &str) -> Result<Vec<Job>> {
+    let Some(job) = claim(db, clock, workers.lane, owner, workers.lease).await? else {
+        return Ok(Vec::new());
+    };
+    let others = claim_like(db, clock, &job, owner, workers.lease).await;
+    // An error must not lose the claimed job; the lease of the others expires.
+    let others = others.unwrap_or_else(|error| {
+        tracing::warn!(error = %error, "small jobs cannot be claimed together");
+        Vec::new()
+    });
+    Ok(std::iter::once(job).chain(others).collect())
+}
+
 async fn work(
     db: &Db,
     clock: &Clock,
     handler: &Arc<dyn Run>,
     workers: &Workers,
     owner: &str,
-    job: &Job,
+    jobs: Vec<Job>,
     stop: &CancellationToken,
 ) {
-    let outcome = if job.interruptions() > INTERRUPTIONS * job.max_attempts {
-        give_up(handler, job, Ending::WorkerDied).await
-    } else if job.cancel_requested {
-        give_up(handler, job, Ending::Cancelled).await
-    } else {
-        attempt(db, clock, handler, workers, owner, job, stop).await
+    let outcomes = match &jobs[..] {
+        [job] if job.interruptions() > INTERRUPTIONS * job.max_attempts => {
+            vec![give_up(handler, job, Ending::WorkerDied).await]
+        }
+        [job] if job.cancel_requested => vec![give_up(handler, job, Ending::Cancelled).await],
+        _ => attempt(db, clock, handler, workers, owner, &jobs, stop).await,
     };
-    match &outcome {
-        Outcome::Dead(cause) => {
-            tracing::warn!(job.id = %job.id, job.kind = %job.kind, cause = %cause, "a job failed permanently")
+    let ended: Vec<(&Job, Outcome)> = jobs.iter().zip(outcomes).collect();
+    for (job, outcome) in &ended {
+        match outcome {
+            Outcome::Dead(cause) => {
+                tracing::warn!(job.id = %job.id, job.kind = %job.kind, cause = %cause, "a job failed permanently")
+            }
+            Outcome::Retry(cause) => {
+                tracing::warn!(job.id = %job.id, job.kind = %job.kind, attempt = job.attempts, cause = %cause, "a job failed and will run again")
+            }
+            Outcome::Done | Outcome::Cancelled | Outcome::HandedBack | Outcome::GaveWay => {}
         }
-        Outcome::Retry(cause) => {
-            tracing::warn!(job.id = %job.id, job.kind = %job.kind, attempt = job.attempts, cause = %cause, "a job failed and will run again")
-        }
-        Outcome::Done | Outcome::Cancelled | Outcome::HandedBack | Outcome::GaveWay => {}
+        metrics::counter!("cairn_jobs_finished_total", "kind" => job.kind.clone(), "outcome" => label(outcome)).increment(1);
     }
-    metrics::counter!("cairn_jobs_finished_total", "kind" => job.kind.clone(), "outcome" => label(&outcome)).increment(1);
-    if let Err(error) = finish(db, clock, job, owner, &outcome).await {
-        // The lease expires, and the job runs again: running twice is harmless.
-        tracing::error!(job.id = %job.id, error = %error, "the outcome of a job could not be recorded");
+    if let Err(error) = finish(db, clock, &ended, owner).await {
+        // The leases expire, and the jobs run again: running twice is harmless.
+        tracing::error!(job.id = %jobs[0].id, error = %error, "the outcome of a job could not be recorded");
     }
 }
 
@@ -189,24 +222,36 @@ async fn attempt(
     handler: &Arc<dyn Run>,
     workers: &Workers,
     owner: &str,
-    job: &Job,
+    jobs: &[Job],
     stop: &CancellationToken,
-) -> Outcome {
-    let cancel = CancellationToken::new();
+) -> Vec<Outcome> {
+    let running: Arc<[Running]> = jobs
+        .iter()
+        .map(|job| Running {
+            job: job.clone(),
+            cancel: CancellationToken::new(),
+            beat: OnceLock::new(),
+        })
+        .collect();
     let heart = tokio::spawn({
-        let (db, clock, job, owner, lease, cancel) = (
+        let (db, clock, owner, lease, running) = (
             db.clone(),
             clock.clone(),
-            job.clone(),
             owner.to_owned(),
             workers.lease,
-            cancel.clone(),
+            Arc::clone(&running),
         );
-        async move { heartbeat(&db, &clock, &job, &owner, lease, &cancel).await }
+        async move { heartbeat(&db, &clock, &running, &owner, lease).await }
     });
     let run = tokio::spawn({
-        let (handler, job, cancel) = (Arc::clone(handler), job.clone(), cancel.clone());
-        async move { handler.run(&job, &cancel).await }
+        let (handler, jobs) = (Arc::clone(handler), jobs.to_vec());
+        let tokens: Vec<CancellationToken> = running.iter().map(|r| r.cancel.clone()).collect();
+        async move {
+            match (&jobs[..], &tokens[..]) {
+                ([job], [cancel]) => vec![handler.run(job, cancel).await],
+                _ => handler.run_together(&jobs, &tokens).await,
+            }
+        }
     });
     tokio::pin!(run);
     let ended = tokio::select! {
@@ -217,34 +262,43 @@ async fn attempt(
     let ended = match ended {
         Some(ended) => ended,
         None => {
-            cancel.cancel();
+            running.iter().for_each(|r| r.cancel.cancel());
             run.await
         }
     };
     heart.abort();
-    let beat = heart.await;
-    let (asked, lost) = (
-        matches!(beat, Ok(Beat::CancelRequested)),
-        matches!(beat, Ok(Beat::LeaseLost)),
-    );
-    let result = ended.unwrap_or_else(|e| Err(Error::internal("a job panicked").with_source(e)));
-    match result {
-        Ok(()) => Outcome::Done,
-        Err(_) if asked => give_up(handler, job, Ending::Cancelled).await,
-        // After a lost lease the record below changes nothing: another worker owns the job.
-        Err(_) if stopped || lost => Outcome::HandedBack,
-        // A full disk is not the job's fault: it waits, and no attempt is lost.
-        Err(error) if error.kind() == Kind::NoSpace => {
-            tracing::error!(job.id = %job.id, error = %error, "a job is waiting for disk space");
-            tokio::time::sleep(NO_SPACE).await;
-            Outcome::HandedBack
-        }
-        Err(error) if error.code() == super::GIVES_WAY => Outcome::GaveWay,
-        Err(error) if error.is_retryable() && job.failures + 1 < job.max_attempts => {
-            Outcome::Retry(error.to_string())
-        }
-        Err(error) => give_up(handler, job, Ending::Failed(error)).await,
+    let mut results = ended.unwrap_or_else(|panic| {
+        tracing::error!(error = %panic, "a job panicked");
+        Vec::new()
+    });
+    results.resize_with(jobs.len(), || Err(Error::internal("a job panicked")));
+    if let Some(error) = results
+        .iter()
+        .filter_map(|result| result.as_ref().err())
+        .find(|error| error.kind() == Kind::NoSpace)
+    {
+        tracing::error!(error = %error, "jobs are waiting for disk space");
+        tokio::time::sleep(NO_SPACE).await;
     }
+    let mut outcomes = Vec::with_capacity(jobs.len());
+    for (running, result) in running.iter().zip(results) {
+        let job = &running.job;
+        outcomes.push(match (result, running.beat.get()) {
+            (Ok(()), _) => Outcome::Done,
+            (Err(_), Some(Beat::CancelRequested)) => give_up(handler, job, Ending::Cancelled).await,
+            // After a lost lease the record of the outcome changes nothing: another worker owns the job.
+            (Err(_), Some(Beat::LeaseLost)) => Outcome::HandedBack,
+            (Err(_), None) if stopped => Outcome::HandedBack,
+            // A full disk is not the job's fault: it waits, and no attempt is lost.
+            (Err(error), None) if error.kind() == Kind::NoSpace => Outcome::HandedBack,
+            (Err(error), None) if error.code() == super::GIVES_WAY => Outcome::GaveWay,
+            (Err(error), None) if error.is_retryable() && job.failures + 1 < job.max_attempts => {
+                Outcome::Retry(error.to_string())
+            }
+            (Err(error), None) => give_up(handler, job, Ending::Failed(error)).await,
+        });
+    }
+    outcomes
 }
 
 async fn give_up(handler: &Arc<dyn Run>, job: &Job, ending: Ending) -> Outcome {
@@ -262,35 +316,39 @@ async fn give_up(handler: &Arc<dyn Run>, job: &Job, ending: Ending) -> Outcome {
     }
 }
 
+/// A job that is being run.
+struct Running {
+    job: Job,
+    cancel: CancellationToken,
+    /// Why it was cancelled by its heartbeat.
+    beat: OnceLock<Beat>,
+}
+
 enum Beat {
     CancelRequested,
     LeaseLost,
 }
 
-/// Renews the lease and checks for a cancel request once a second; ends by cancelling the job.
-async fn heartbeat(
-    db: &Db,
-    clock: &Clock,
-    job: &Job,
-    owner: &str,
-    lease: Duration,
-    cancel: &CancellationToken,
-) -> Beat {
+/// Renews the leases and checks for cancel requests once a second; cancels the jobs concerned.
+async fn heartbeat(db: &Db, clock: &Clock, running: &[Running], owner: &str, lease: Duration) {
     loop {
         tokio::time::sleep(Duration::from_secs(1)).await;
-        match renew(db, clock, job, owner, lease).await {
-            Ok(Some(false)) => {}
-            Ok(Some(true)) => {
-                cancel.cancel();
-                return Beat::CancelRequested;
+        for Running { job, cancel, beat } in running {
+            if beat.get().is_some() {
+                continue;
             }
-            Ok(None) => {
-                cancel.cancel();
-                return Beat::LeaseLost;
-            }
-            Err(error) => {
-                tracing::warn!(job.id = %job.id, error = %error, "a lease could not be renewed; trying again")
-            }
+            let found = match renew(db, clock, job, owner, lease).await {
+                Ok(Some(false)) => continue,
+                Ok(Some(true)) => Beat::CancelRequested,
+                Ok(None) => Beat::LeaseLost,
+                Err(error) => {
+                    tracing::warn!(job.id = %job.id, error = %error, "a lease could not be renewed; trying again");
+                    continue;
+                }
+            };
+            // Only this task sets it.
+            let _ = beat.set(found);
+            cancel.cancel();
         }
     }
 }

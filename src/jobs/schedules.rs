@@ -102,6 +102,7 @@ pub async fn run_due(db: &Db, clock: &Clock, max_attempts: i64) -> Result<usize>
                     dedupe_key: Some(&key),
                     max_attempts,
                     run_at: None,
+                    small: false,
                 },
             )
             .await?;

@@ -97,6 +97,8 @@ pub enum Queue {
 }
 
 impl Queue {
+    pub(super) const ALL: [Self; 3] = [Self::Work, Self::Crawl, Self::Send];
+
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Work => "work",

@@ -33,30 +33,29 @@ pub(crate) async fn enqueue(
             dedupe_key: None,
             max_attempts: app.config.job_attempts,
             run_at: None,
+            small: false,
         },
     )
     .await?;
     Ok(())
 }
 
-/// Enqueues builds of a document's current state for every set that is not searched. Called in the transaction of the change.
-pub(crate) async fn follow(app: &App, tx: &mut Tx, document: &Document) -> Result<()> {
+/// Enqueues builds of the current state of documents of one dataset for every set of it that is not searched. Called in the transaction of the change.
+pub(crate) async fn follow(app: &App, tx: &mut Tx, documents: &[&Document]) -> Result<()> {
+    let Some(first) = documents.first() else {
+        return Ok(());
+    };
     let others: Vec<(String,)> = tx
         .all(
             "SELECT set_id FROM kb_generations WHERE tenant_id = $1 AND dataset_id = $2 AND status <> 'live'",
-            args![&document.tenant_id, &document.dataset_id],
+            args![&first.tenant_id, &first.dataset_id],
         )
         .await?;
     for (set_id,) in others {
-        enqueue(
-            app,
-            tx,
-            &document.tenant_id,
-            &document.dataset_id,
-            &document.id,
-            &set_id,
-        )
-        .await?;
+        for document in documents {
+            let (tenant_id, dataset_id) = (&document.tenant_id, &document.dataset_id);
+            enqueue(app, tx, tenant_id, dataset_id, &document.id, &set_id).await?;
+        }
     }
     Ok(())
 }

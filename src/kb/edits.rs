@@ -512,7 +512,7 @@ async fn finish(
     )
     .await?;
     events::append(&mut tx, &app.clock, caller.tenant(), &document.changed()).await?;
-    builds::follow(app, &mut tx, &document).await?;
+    builds::follow(app, &mut tx, &[&document]).await?;
     app.commit(tx).await?;
     Ok(())
 }

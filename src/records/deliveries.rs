@@ -80,6 +80,7 @@ pub(crate) async fn attempt_at(
         dedupe_key: Some(&key),
         max_attempts: app.config.job_attempts,
         run_at,
+        small: false,
     };
     jobs::enqueue(tx, &app.clock, tenant_id, &task, queued).await?;
     Ok(())

@@ -129,6 +129,7 @@ where
             dedupe_key: None,
             max_attempts: app.config.job_attempts,
             run_at: None,
+            small: false,
         };
         jobs::enqueue(&mut tx, &app.clock, tenant_id, task, options).await?;
     }

@@ -320,6 +320,56 @@ on_both! {
         assert_eq!(search(&service, &dataset, "avocet").await.len(), 1);
     }
 
+    async fn small_files_are_ingested_together_and_each_for_itself(service: Service) {
+        let dataset = service.dataset("d").await;
+        let names: Vec<String> = (0..10).map(|n| format!("note-{n}.txt")).collect();
+        let texts: Vec<String> = (0..10).map(|n| format!("Note {n} is about the lighthouse keeper's {n}th seal.")).collect();
+        let mut files: Vec<(&str, &[u8])> = names.iter().map(String::as_str).zip(texts.iter().map(String::as_bytes)).collect();
+        let archive = zipped(&[("inner.txt", b"The inner file counts gannets.")]);
+        files.push(("same.txt", texts[0].as_bytes()));
+        files.push(("broken.json", b"{\"bird\": "));
+        files.push(("packed.zip", &archive));
+        let (_, body) = service.upload(&dataset, &files, &[]).await;
+        let ids: Vec<String> = body["uploadedFiles"].as_array().expect("files").iter().map(|f| text(&f["id"])).collect();
+        assert_eq!(ids.len(), 13, "{body}");
+        let mut states = Vec::new();
+        for id in &ids {
+            states.push(text(&service.settled(&dataset, id).await["status"]));
+        }
+        let expected: Vec<&str> = (0..13).map(|n| if n == 11 { "error" } else { "indexed" }).collect();
+        assert_eq!(states, expected);
+        for (n, id) in ids[..10].iter().enumerate() {
+            let hits = search(&service, &dataset, &format!("\"{n}th seal\"")).await;
+            assert!(hits.iter().any(|hit| hit["fileId"] == *id), "{n}: {hits:?}");
+            assert_eq!(chunks(&service, &dataset, id).await[0]["content"], texts[n]);
+        }
+        eventually!(hits in search(&service, &dataset, "gannets").await, "the file in the archive is found", hits.len() == 1);
+        // One transaction gave all of them the same position in the log.
+        let positions: Vec<(i64,)> = service.app.db.all("SELECT DISTINCT ready_seq FROM kb_documents WHERE file_name LIKE 'note-%'", cairn::db::Args::default()).await.expect("positions");
+        assert_eq!(positions.len(), 1, "{positions:?}");
+        let vectors = json!({"query": "who counts seals", "datasetIds": [dataset], "topK": 20, "hybridAlpha": 1.0});
+        let found = service.post("/kb/v1/search", vectors).await;
+        assert_eq!(found["results"].as_array().expect("hits").len(), 13, "{found}");
+    }
+
+    async fn small_files_that_become_new_versions_replace_the_old_ones(service: Service) {
+        let dataset = service.dataset("d").await;
+        let names = ["a.txt", "b.txt", "c.txt"];
+        let upload = async |word: &str| {
+            let texts: Vec<String> = names.iter().map(|name| format!("{name} speaks of {word}.")).collect();
+            let files: Vec<(&str, &[u8])> = names.iter().copied().zip(texts.iter().map(String::as_bytes)).collect();
+            let (_, body) = service.upload(&dataset, &files, &[]).await;
+            for file in body["uploadedFiles"].as_array().expect("files") {
+                service.settled(&dataset, &text(&file["id"])).await;
+            }
+        };
+        upload("herons").await;
+        assert_eq!(search(&service, &dataset, "herons").await.len(), 3);
+        upload("egrets").await;
+        assert_eq!(search(&service, &dataset, "egrets").await.len(), 3);
+        assert_eq!(search(&service, &dataset, "herons").await, Vec::<Value>::new());
+    }
+
     async fn tenants_and_datasets_take_turns(service: Service) {
         let mut service = service;
         service.stop().await;
@@ -330,7 +380,7 @@ on_both! {
         for (tenant, group, count) in [(&own, "big", 5), (&own, "small", 1), (&other, "third", 1)] {
             for n in 0..count {
                 let task = Task::Ingest { document_id: format!("{group}-{n}"), text_indexed: false };
-                jobs::enqueue(&mut tx, &clock, tenant, &task, EnqueueOptions { group, dedupe_key: None, max_attempts: 3, run_at: None }).await.expect("queued");
+                jobs::enqueue(&mut tx, &clock, tenant, &task, EnqueueOptions { group, dedupe_key: None, max_attempts: 3, run_at: None, small: false }).await.expect("queued");
             }
         }
         tx.commit().await.expect("committed");

@@ -44,6 +44,7 @@ async fn enqueue(service: &Service, document: &str, key: Option<&str>, attempts:
             dedupe_key: key,
             max_attempts: attempts,
             run_at: None,
+            small: false,
         },
     )
     .await
@@ -67,9 +68,9 @@ on_both! {
         assert_eq!((job.id.as_str(), job.attempts), (id.as_str(), 1));
         assert!(jobs::claim(db, clock, Queue::Work, "b", LEASE).await.expect("claims").is_none(), "the lease holds");
         assert_eq!(jobs::renew(db, clock, &job, "b", LEASE).await.expect("asks"), None, "not b's lease");
-        jobs::finish(db, clock, &job, "b", &jobs::Outcome::Done).await.expect("ignored");
+        jobs::finish(db, clock, &[(&job, jobs::Outcome::Done)], "b").await.expect("ignored");
         assert_eq!(jobs::get(db, &job.tenant_id, &id).await.expect("there").status.as_str(), "running");
-        jobs::finish(db, clock, &job, "a", &jobs::Outcome::Retry("broken pipe".to_owned())).await.expect("recorded");
+        jobs::finish(db, clock, &[(&job, jobs::Outcome::Retry("broken pipe".to_owned()))], "a").await.expect("recorded");
         let again = jobs::get(db, &job.tenant_id, &id).await.expect("there");
         assert_eq!((again.status.as_str(), again.last_error.as_deref()), ("queued", Some("broken pipe")));
         assert!(again.run_at > clock.now(), "it waits before the next attempt");
@@ -121,7 +122,7 @@ on_both! {
             db.execute(other, cairn::db::Args::default()).await.expect("changed");
             assert!(asked().await, "{other}");
         }
-        jobs::finish(db, clock, &job, "w", &jobs::Outcome::GaveWay).await.expect("recorded");
+        jobs::finish(db, clock, &[(&job, jobs::Outcome::GaveWay)], "w").await.expect("recorded");
         let next = jobs::claim(db, clock, Queue::Work, "w", LEASE).await.expect("claims").expect("one is due");
         assert_ne!(next.id, mine);
         assert_eq!(jobs::get(db, &job.tenant_id, &mine).await.expect("there").attempts, 0);
@@ -137,6 +138,51 @@ on_both! {
         assert_eq!(job.attempts, 2);
         assert_eq!(jobs::free_all(db).await.expect("freed"), 1);
         assert_eq!(jobs::claim(db, clock, Queue::Work, "third", LEASE).await.expect("claims").map(|j| j.attempts), Some(3));
+    }
+
+    async fn small_jobs_of_a_group_are_claimed_together_unless_one_was_attempted(service: Service) {
+        let service = idle(service).await;
+        let (db, clock) = (&service.app.db, &service.app.clock);
+        let mut ids = Vec::new();
+        for n in 0..22 {
+            ids.push(enqueue(&service, &n.to_string(), None, 3).await);
+        }
+        for statement in [
+            "UPDATE jobs SET small = TRUE",
+            "UPDATE jobs SET group_id = 'other' WHERE payload LIKE '%\"1\"%'",
+            "UPDATE jobs SET attempts = 1 WHERE payload LIKE '%\"2\"%'",
+            "UPDATE jobs SET small = FALSE WHERE payload LIKE '%\"3\"%'",
+            "UPDATE jobs SET cancel_requested = TRUE WHERE payload LIKE '%\"4\"%'",
+        ] {
+            db.execute(statement, cairn::db::Args::default()).await.expect("changed");
+        }
+        let first = jobs::claim(db, clock, Queue::Work, "a", LEASE).await.expect("claims").expect("one is due");
+        assert_eq!(first.id, ids[0]);
+        let others = jobs::claim_like(db, clock, &first, "a", LEASE).await.expect("claims");
+        let others: Vec<&str> = others.iter().map(|job| job.id.as_str()).collect();
+        assert_eq!(others, ids[5..20].iter().map(String::as_str).collect::<Vec<_>>());
+        db.execute("UPDATE jobs SET attempts = 1 WHERE status = 'queued'", cairn::db::Args::default()).await.expect("changed");
+        let attempted = jobs::claim(db, clock, Queue::Work, "a", LEASE).await.expect("claims").expect("one is due");
+        assert_eq!(jobs::claim_like(db, clock, &attempted, "a", LEASE).await.expect("claims").len(), 0);
+    }
+
+    async fn workers_are_woken_by_jobs_and_not_by_other_commits(service: Service) {
+        let service = idle(service).await;
+        let work = service.app.commits.subscribe_to("work");
+        let tenant = tenant(&service).await;
+        let commit = async |task: Option<Task>| {
+            let mut tx = service.app.db.begin().await.expect("a transaction");
+            if let Some(task) = task {
+                let options = jobs::EnqueueOptions { group: "", dedupe_key: None, max_attempts: 1, run_at: None, small: false };
+                jobs::enqueue(&mut tx, &service.app.clock, &tenant, &task, options).await.expect("enqueued");
+            }
+            service.app.commit(tx).await.expect("committed");
+        };
+        commit(None).await;
+        commit(Some(Task::Crawl { crawl_id: "of another queue".to_owned() })).await;
+        assert!(!work.has_changed().expect("open"));
+        commit(Some(Task::Housekeeping)).await;
+        assert!(work.has_changed().expect("open"));
     }
 
     async fn interruptions_are_bounded_but_progress_forgives_them(service: Service) {
@@ -165,7 +211,7 @@ on_both! {
         let first = enqueue(&service, "d", Some("same"), 3).await;
         assert_eq!(enqueue(&service, "d", Some("same"), 3).await, first);
         let job = jobs::claim(db, clock, Queue::Work, "a", LEASE).await.expect("claims").expect("one is due");
-        jobs::finish(db, clock, &job, "a", &jobs::Outcome::Done).await.expect("recorded");
+        jobs::finish(db, clock, &[(&job, jobs::Outcome::Done)], "a").await.expect("recorded");
         assert_ne!(enqueue(&service, "d", Some("same"), 3).await, first);
         assert_eq!(jobs::prune(db, clock.now().plus(LEASE)).await.expect("pruned"), 1);
         assert_eq!(jobs::counts(db).await.expect("counted"), [("queued".to_owned(), 1)]);

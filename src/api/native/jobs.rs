@@ -152,7 +152,7 @@ pub(super) async fn cancel(
 ) -> Result<Json<JobRecord>, Problem> {
     caller.need_unconfined(Scope::KbWrite)?;
     let job = jobs::cancel(&service.app.db, &service.app.clock, caller.tenant(), &id).await?;
-    service.app.commits.notify();
+    jobs::wake(&service.app.commits);
     Ok(Json(job.into()))
 }
 

@@ -187,6 +187,7 @@ fn turns<'a>(app: &App, folder_id: &'a str) -> jobs::EnqueueOptions<'a> {
         dedupe_key: None,
         max_attempts: app.config.job_attempts,
         run_at: None,
+        small: false,
     }
 }
 

@@ -337,6 +337,20 @@ pub(crate) async fn load(db: &Db, tenant_id: &str, id: &str) -> Result<Option<Do
     .await
 }
 
+/// Returns documents by id, for jobs, in no particular order; missing ids are left out.
+pub(crate) async fn load_all(db: &Db, tenant_id: &str, ids: &[String]) -> Result<Vec<Document>> {
+    db.all_in(
+        concat!(
+            "SELECT ",
+            columns!(),
+            " FROM kb_documents WHERE tenant_id = $1 AND id IN ($LIST)"
+        ),
+        args![tenant_id],
+        ids,
+    )
+    .await
+}
+
 /// Same as [`load`], inside a transaction.
 pub(crate) async fn load_in(tx: &mut Tx, tenant_id: &str, id: &str) -> Result<Option<Document>> {
     tx.optional(

@@ -81,6 +81,7 @@ pub(crate) async fn embed_later(app: &App, document: &Document) -> Result<()> {
         dedupe_key: None,
         max_attempts: app.config.job_attempts,
         run_at: None,
+        small: false,
     };
     let mut tx = app.db.begin().await?;
     let job_id = jobs::enqueue(&mut tx, &app.clock, &document.tenant_id, &task, queued).await?;
@@ -97,12 +98,17 @@ pub(crate) async fn embed_later(app: &App, document: &Document) -> Result<()> {
     Ok(())
 }
 
+/// Maximum size of a file in bytes whose ingestion is a small job: a few chunks.
+const SMALL: i64 = 8192;
+
+/// Enqueues the ingestion of a document whose file has `size` bytes.
 pub(super) async fn enqueue(
     app: &App,
     tx: &mut Tx,
     tenant_id: &str,
     group: &str,
     document_id: &str,
+    size: i64,
 ) -> Result<String> {
     let task = Task::Ingest {
         document_id: document_id.to_owned(),
@@ -118,6 +124,7 @@ pub(super) async fn enqueue(
             dedupe_key: None,
             max_attempts: app.config.job_attempts,
             run_at: None,
+            small: size <= SMALL,
         },
     )
     .await
@@ -131,16 +138,17 @@ pub(crate) async fn queue(
     dataset_id: &str,
     id: &str,
 ) -> Result<()> {
-    let waiting: Option<(String,)> = tx
+    let found: Option<(i64, Option<String>)> = tx
         .optional(
-            "SELECT j.id FROM jobs j JOIN kb_documents d ON d.job_id = j.id WHERE d.tenant_id = $1 AND d.id = $2 AND j.status = 'queued' AND d.status = 'pending'",
+            "SELECT d.size_bytes, j.id FROM kb_documents d LEFT JOIN jobs j ON j.id = d.job_id AND j.status = 'queued' AND d.status = 'pending'
+             WHERE d.tenant_id = $1 AND d.id = $2",
             args![tenant_id, id],
         )
         .await?;
-    if waiting.is_some() {
+    let Some((size, None)) = found else {
         return Ok(());
-    }
-    let job_id = enqueue(app, tx, tenant_id, dataset_id, id).await?;
+    };
+    let job_id = enqueue(app, tx, tenant_id, dataset_id, id, size).await?;
     let row: Option<Document> = tx
         .optional(
             concat!(

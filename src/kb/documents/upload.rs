@@ -247,7 +247,9 @@ pub(super) async fn upsert(
         }
     }
     let (id, now) = (app.clock.id(), app.clock.now());
-    let job_id = enqueue(app, tx, tenant_id, group(dataset_id, new), &id).await?;
+    let size = i64::try_from(new.stored.size).unwrap_or(i64::MAX);
+    let turns = group(dataset_id, new);
+    let job_id = enqueue(app, tx, tenant_id, turns, &id, size).await?;
     let row: Option<Document> = tx
         .optional(
             concat!(
@@ -265,7 +267,7 @@ pub(super) async fn upsert(
                 new.file_name.trim(),
                 &new.title,
                 &new.mime_type,
-                i64::try_from(new.stored.size).unwrap_or(i64::MAX),
+                size,
                 &new.stored.hash,
                 &new.url,
                 new.source,
@@ -299,7 +301,8 @@ pub(super) async fn replace(
     new: &NewDocument,
 ) -> Result<Added> {
     let turns = group(&there.dataset_id, new);
-    let job_id = enqueue(app, tx, &there.tenant_id, turns, &there.id).await?;
+    let size = i64::try_from(new.stored.size).unwrap_or(i64::MAX);
+    let job_id = enqueue(app, tx, &there.tenant_id, turns, &there.id, size).await?;
     let metadata = if new
         .metadata
         .as_object()

@@ -2,10 +2,11 @@
 //!
 //! Keyword search finds a new document as soon as it is split, vector search once its embeddings are stored. A document that is ingested again stays
 //! searchable in its old version until the new one is complete; then one transaction exchanges the differences. Embeddings are separate rows, stored
-//! batch by batch, so a job that starts over finds those that it had already computed.
+//! batch by batch, so a job that starts over finds those that it had already computed. Small files of a dataset are ingested together (`together`).
 
 mod prepare;
 mod store;
+mod together;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use cairn_ingest::ParseError;
 use cairn_models::Priority;
 use futures::StreamExt;
 use prepare::prepare;
+use sha2::{Digest, Sha256};
 use store::{Exchange, Stage};
 use tokio_util::io::ReaderStream;
 use tokio_util::sync::CancellationToken;
@@ -31,6 +33,7 @@ use crate::kb::parser::{Given, Parsed};
 use crate::kb::{Chunk, Dataset, Document, docling, edits, embeddings, row_blocks};
 pub use prepare::Prepared;
 pub(crate) use store::exchange_aside;
+pub(crate) use together::ingest_together;
 
 /// Time slice of embedding a document, before the job yields to others.
 const TURN: Duration = Duration::from_secs(10);
@@ -109,14 +112,11 @@ pub(crate) async fn ingest(
     };
     unpack(app, &document, &parsed).await?;
     let text = Bytes::from(std::mem::take(&mut parsed.document.text));
-    let stored = app
-        .blobs
-        .put_bytes(&app.db, tenant_id, text.clone())
-        .await?;
+    let text_hash = store_text(app, &document, &text).await?;
     let parsed = Arc::new(Read { parsed, text });
     let fresh = document.text_hash.is_none();
     if fresh && !text_indexed {
-        let words = Step::Searched(&stored.hash, Stage::Words);
+        let words = Step::Searched(&text_hash, Stage::Words);
         store_edited(app, &dataset, &document, &parsed, words, cancel).await?;
         if document.mime_type == row_blocks::MIME {
             // Row blocks come by the thousand: all of them are indexed for keywords before the first embedding.
@@ -128,11 +128,24 @@ pub(crate) async fn ingest(
     } else {
         Stage::Everything
     };
-    let complete = Step::Searched(&stored.hash, stage);
+    let complete = Step::Searched(&text_hash, stage);
     store_edited(app, &dataset, &document, &parsed, complete, cancel).await?;
     metrics::histogram!("cairn_ingest_document_seconds").record(began.elapsed().as_secs_f64());
     metrics::counter!("cairn_documents_ingested_total").increment(1);
     Ok(())
+}
+
+/// Stores the normalised text of a document and returns its hash. A plain text is often equal to its file, which is stored already.
+async fn store_text(app: &App, document: &Document, text: &Bytes) -> Result<String> {
+    let hash = hex::encode(Sha256::digest(text));
+    if hash != document.blob_hash {
+        let stored = app
+            .blobs
+            .put_bytes(&app.db, &document.tenant_id, text.clone())
+            .await?;
+        debug_assert_eq!(stored.hash, hash);
+    }
+    Ok(hash)
 }
 
 /// A parsed and split document; its text is kept separately.
@@ -381,34 +394,9 @@ async fn embed(
     cancel: &CancellationToken,
     told: bool,
 ) -> Result<()> {
-    // One chunk for each text; the text is assembled only for the batch that needs it.
-    let texts: HashMap<&str, &Chunk> = prepared
-        .chunks
-        .iter()
-        .map(|c| (c.text_hash.as_str(), c))
-        .collect();
-    let hashes: Vec<String> = texts.keys().map(|h| (*h).to_owned()).collect();
-    let known: HashSet<String> = app
-        .db
-        .all_in::<(String,)>(
-            "SELECT text_hash FROM kb_embeddings WHERE tenant_id = $1 AND model = $2 AND text_hash IN ($LIST)",
-            args![&document.tenant_id, &dataset.indexing.embedding_model],
-            &hashes,
-        )
-        .await?
-        .into_iter()
-        .map(|(hash,)| hash)
-        .collect();
-    let mut missing: Vec<(&str, &Chunk)> = texts
-        .iter()
-        .filter(|(hash, _)| !known.contains(**hash))
-        .map(|(hash, chunk)| (*hash, *chunk))
-        .collect();
-    // Texts of similar length need little padding in a batch.
-    missing.sort_by_key(|(hash, chunk)| (chunk.context.len() + chunk.content.len(), *hash));
-    let total = i64::try_from(texts.len()).unwrap_or(i64::MAX);
-    let mut done = i64::try_from(known.len()).unwrap_or(i64::MAX);
-    metrics::counter!("cairn_embeddings_reused_total").increment(known.len() as u64);
+    let (known, missing) = missing(app, dataset, &prepared.chunks).await?;
+    let total = i64::try_from(known + missing.len()).unwrap_or(i64::MAX);
+    let mut done = i64::try_from(known).unwrap_or(i64::MAX);
     if missing.is_empty() {
         return Ok(());
     }
@@ -436,10 +424,7 @@ async fn embed(
                 return Err(jobs::gives_way());
             }
         }
-        let input: Vec<String> = batch
-            .iter()
-            .map(|(_, chunk)| chunk.indexed_text())
-            .collect();
+        let input = batch.iter().map(|(_, c)| c.indexed_text()).collect();
         let vectors = app
             .embed_with(Arc::clone(&embedder), input, Priority::Bulk)
             .await?;
@@ -471,6 +456,40 @@ async fn embed(
         app.commit(tx).await?;
     }
     Ok(())
+}
+
+/// Returns the number of texts that have an embedding, and for each other text its hash and a chunk with it, ordered by length.
+async fn missing<'a>(
+    app: &App,
+    dataset: &Dataset,
+    chunks: impl IntoIterator<Item = &'a Chunk>,
+) -> Result<(usize, Vec<(&'a str, &'a Chunk)>)> {
+    // One chunk for each text; the text is assembled only for the batch that needs it.
+    let texts: HashMap<&str, &Chunk> = chunks
+        .into_iter()
+        .map(|c| (c.text_hash.as_str(), c))
+        .collect();
+    let hashes: Vec<String> = texts.keys().map(|h| (*h).to_owned()).collect();
+    let known: HashSet<String> = app
+        .db
+        .all_in::<(String,)>(
+            "SELECT text_hash FROM kb_embeddings WHERE tenant_id = $1 AND model = $2 AND text_hash IN ($LIST)",
+            args![&dataset.tenant_id, &dataset.indexing.embedding_model],
+            &hashes,
+        )
+        .await?
+        .into_iter()
+        .map(|(hash,)| hash)
+        .collect();
+    let mut missing: Vec<(&str, &Chunk)> = texts
+        .iter()
+        .filter(|(hash, _)| !known.contains(**hash))
+        .map(|(hash, chunk)| (*hash, *chunk))
+        .collect();
+    // Texts of similar length need little padding in a batch.
+    missing.sort_by_key(|(hash, chunk)| (chunk.context.len() + chunk.content.len(), *hash));
+    metrics::counter!("cairn_embeddings_reused_total").increment(known.len() as u64);
+    Ok((known.len(), missing))
 }
 
 /// Records progress that the job depends on: when the document is gone, or another job owns it, there is nothing left to do.

@@ -10,7 +10,7 @@ use crate::events;
 use crate::jobs;
 use crate::kb::documents::{DocumentStatus, changed_now};
 use crate::kb::index_log::{self, Op};
-use crate::kb::{Chunk, Dataset, Document, builds, chunks, documents, edits};
+use crate::kb::{Chunk, Dataset, Document, builds, chunks, documents, edits, embeddings};
 
 /// Completeness of a new version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,19 +58,135 @@ pub(super) async fn exchange(
     if edits::of_document_in(&mut tx, tenant_id, &document.id).await? != prepared.made {
         return Ok(Exchange::Edited);
     }
-    // A generation that became live meanwhile needs other chunks: the job runs again.
     if live.as_ref() != Some(&dataset.live_set) {
-        return Err(Error::unavailable(
-            "generation_switched",
-            "another generation is live now",
-        ));
+        return Err(switched());
     }
-    let mut ops = replace(&mut tx, dataset, document, prepared, stage).await?;
+    let old = stored(&mut tx, dataset, std::slice::from_ref(&document.id)).await?;
+    let mut ops = replace(&mut tx, document, &old, prepared, stage).await?;
     edits::note(&mut tx, tenant_id, &prepared.edits).await?;
     if !enabled {
         ops.retain(|(op, _)| *op == Op::Delete);
     }
     let seq = index_log::append(&mut tx, &dataset.live_set, &ops).await?;
+    record_stored(app, &mut tx, document, prepared, text_hash, stage, seq).await?;
+    jobs::progressed(&mut tx, tenant_id, &document.job_id).await?;
+    if stage != Stage::Words {
+        builds::follow(app, &mut tx, &[document]).await?;
+    }
+    if stage == Stage::Words
+        && let Some(row) = documents::load_in(&mut tx, tenant_id, &document.id).await?
+    {
+        events::append(&mut tx, &app.clock, tenant_id, &row.changed()).await?;
+    }
+    app.commit(tx).await?;
+    Ok(Exchange::Done)
+}
+
+/// A document that is ingested together with others.
+pub(super) struct Item<'a> {
+    pub document: &'a Document,
+    /// Its chunks, without manual edits.
+    pub prepared: &'a Prepared,
+    /// Hash of its text.
+    pub text_hash: &'a str,
+}
+
+/// Stores complete new versions of several documents of a dataset and the embeddings of their texts in one transaction. Returns for each item whether it was
+/// stored or is no longer needed; one with manual edits is left unchanged.
+pub(super) async fn exchange_all(
+    app: &App,
+    dataset: &Dataset,
+    items: &[Item<'_>],
+    vectors: &[(&str, Vec<f32>)],
+) -> Result<Vec<bool>> {
+    let tenant_id = dataset.tenant_id.as_str();
+    let ids: Vec<String> = items.iter().map(|i| i.document.id.clone()).collect();
+    let mut tx = app.db.begin_repeatable().await?;
+    let live = index_log::lock_dataset(&mut tx, tenant_id, &dataset.id).await?;
+    if live.as_ref() != Some(&dataset.live_set) {
+        return Err(switched());
+    }
+    let current: Vec<(String, String, bool)> = tx
+        .all_in(
+            "SELECT id, job_id, enabled FROM kb_documents WHERE tenant_id = $1 AND id IN ($LIST)",
+            args![tenant_id],
+            &ids,
+        )
+        .await?;
+    let current: HashMap<&str, (&str, bool)> = current
+        .iter()
+        .map(|(id, job_id, enabled)| (id.as_str(), (job_id.as_str(), *enabled)))
+        .collect();
+    let edited: Vec<(String,)> = tx
+        .all_in(
+            "SELECT document_id FROM kb_chunk_edits WHERE tenant_id = $1 AND document_id IN ($LIST)",
+            args![tenant_id],
+            &ids,
+        )
+        .await?;
+    let now = app.clock.now();
+    for (hash, vector) in vectors {
+        let model = &dataset.indexing.embedding_model;
+        embeddings::store(&mut tx, tenant_id, model, hash, vector, now).await?;
+    }
+    let mut old: HashMap<String, Vec<Row>> = HashMap::new();
+    for row in stored(&mut tx, dataset, &ids).await? {
+        old.entry(row.document_id.clone()).or_default().push(row);
+    }
+    let (mut done, mut replaced, mut ops) = (Vec::new(), Vec::new(), Vec::new());
+    for item in items {
+        let id = item.document.id.as_str();
+        let enabled = match current.get(id) {
+            Some((job_id, enabled)) if *job_id == item.document.job_id => *enabled,
+            _ => {
+                done.push(true);
+                continue;
+            }
+        };
+        if edited.iter().any(|(edited,)| edited == id) {
+            done.push(false);
+            continue;
+        }
+        let stage = match item.document.text_hash {
+            None => Stage::Vectors,
+            Some(_) => Stage::Everything,
+        };
+        let old = old.remove(id).unwrap_or_default();
+        let changes = replace(&mut tx, item.document, &old, item.prepared, stage).await?;
+        ops.extend(
+            changes
+                .into_iter()
+                .filter(|(op, _)| enabled || *op == Op::Delete),
+        );
+        replaced.push((item, stage));
+        done.push(true);
+    }
+    let seq = index_log::append(&mut tx, &dataset.live_set, &ops).await?;
+    for (item, stage) in &replaced {
+        let (document, hash) = (item.document, item.text_hash);
+        record_stored(app, &mut tx, document, item.prepared, hash, *stage, seq).await?;
+    }
+    let replaced: Vec<&Document> = replaced.iter().map(|(item, _)| item.document).collect();
+    builds::follow(app, &mut tx, &replaced).await?;
+    app.commit(tx).await?;
+    Ok(done)
+}
+
+/// Returns the error for a generation that became live meanwhile and needs other chunks: the job runs again.
+fn switched() -> Error {
+    Error::unavailable("generation_switched", "another generation is live now")
+}
+
+/// Updates the row of a document whose chunks were replaced; `seq` is the log position of the last change.
+async fn record_stored(
+    app: &App,
+    tx: &mut Tx,
+    document: &Document,
+    prepared: &Prepared,
+    text_hash: &str,
+    stage: Stage,
+    seq: i64,
+) -> Result<()> {
     let count = i64::try_from(prepared.chunks.len()).unwrap_or(i64::MAX);
     let status = if stage == Stage::Words {
         DocumentStatus::Embedding
@@ -98,28 +214,19 @@ pub(super) async fn exchange(
             seq,
             prepared.pages,
             app.clock.now(),
-            tenant_id,
+            &document.tenant_id,
             &document.id
         ],
     )
     .await?;
-    jobs::progressed(&mut tx, tenant_id, &document.job_id).await?;
-    if stage != Stage::Words {
-        builds::follow(app, &mut tx, document).await?;
-    }
-    if stage == Stage::Words
-        && let Some(row) = documents::load_in(&mut tx, tenant_id, &document.id).await?
-    {
-        events::append(&mut tx, &app.clock, tenant_id, &row.changed()).await?;
-    }
-    app.commit(tx).await?;
-    Ok(Exchange::Done)
+    Ok(())
 }
 
 /// Columns of a chunk that can change while its text stays the same.
 #[derive(Debug, sqlx::FromRow)]
 struct Row {
     id: String,
+    document_id: String,
     text_hash: String,
     enabled: bool,
     ordinal: i64,
@@ -157,22 +264,26 @@ impl Row {
     }
 }
 
-/// Replaces a document's chunks in the set of `dataset` with those of `prepared`, and returns the changes for the indexes.
+/// Returns the stored chunks of documents in the set of `dataset`.
+async fn stored(tx: &mut Tx, dataset: &Dataset, documents: &[String]) -> Result<Vec<Row>> {
+    tx.all_in(
+        "SELECT id, document_id, text_hash, enabled, ordinal, start_byte, start_char, end_byte, heading_path, page, page_label, table_number, first_row, last_row,
+         first_line, last_line, origin, edit_id FROM kb_chunks WHERE tenant_id = $1 AND set_id = $2 AND document_id IN ($LIST)",
+        args![&dataset.tenant_id, &dataset.live_set],
+        documents,
+    )
+    .await
+}
+
+/// Replaces a document's chunks in the set of `dataset`, `old`, with those of `prepared`, and returns the changes for the indexes.
 async fn replace(
     tx: &mut Tx,
-    dataset: &Dataset,
     document: &Document,
+    old: &[Row],
     prepared: &Prepared,
     stage: Stage,
 ) -> Result<Vec<(Op, String)>> {
     let tenant_id = document.tenant_id.as_str();
-    let old: Vec<Row> = tx
-        .all(
-            "SELECT id, text_hash, enabled, ordinal, start_byte, start_char, end_byte, heading_path, page, page_label, table_number, first_row, last_row,
-             first_line, last_line, origin, edit_id FROM kb_chunks WHERE tenant_id = $1 AND document_id = $2 AND set_id = $3",
-            args![tenant_id, &document.id, &dataset.live_set],
-        )
-        .await?;
     let new: HashMap<&str, &Chunk> = prepared.chunks.iter().map(|c| (c.id.as_str(), c)).collect();
     let mut ops: Vec<(Op, String)> = Vec::new();
     for id in old
@@ -263,7 +374,8 @@ pub(crate) async fn exchange_aside(
             } else {
                 Stage::Vectors
             };
-            let mut ops = replace(&mut tx, dataset, document, prepared, stage).await?;
+            let old = stored(&mut tx, dataset, std::slice::from_ref(&document.id)).await?;
+            let mut ops = replace(&mut tx, document, &old, prepared, stage).await?;
             if !enabled {
                 ops.retain(|(op, _)| *op == Op::Delete);
             }

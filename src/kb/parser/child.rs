@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -47,7 +48,7 @@ impl Single {
             source: Source::File {
                 file_name: self.file_name,
                 mime_type: self.mime_type,
-                children: self.children,
+                children: Some(self.children),
                 ocr: self.ocr,
             },
             cut: None,
@@ -74,30 +75,39 @@ pub fn run(argument: &str) -> i32 {
         rlimit::setrlimit(rlimit::Resource::CORE, 0, 0)?;
         rlimit::setrlimit(rlimit::Resource::FSIZE, CHILD_FILE, CHILD_FILE)?;
         end_with_parent();
-        let tokenizers = Arc::new(Tokenizers::default());
-        let (mut input, mut out) = (io::stdin().lock(), io::stdout().lock());
-        if let Some(file) = single {
-            let mut bytes = Vec::new();
-            input.read_to_end(&mut bytes)?;
-            let answer = isolated(file.task(), bytes, &tokenizers)?;
-            let document = answer.map(|(reply, text)| Document {
-                text,
-                ..reply.document
-            });
-            serde_json::to_writer(&mut out, &document)?;
-            return out.flush();
-        }
-        while let Some((task, bytes)) = protocol::read::<Task>(&mut input)? {
-            let answer = isolated(task, bytes, &tokenizers)?;
-            let (answer, text): (Answer, String) = match answer {
-                Ok((reply, text)) => (Ok(reply), text),
-                Err(error) => (Err(error), String::new()),
-            };
-            protocol::write(&mut out, &answer, text.as_bytes())?;
-        }
-        Ok(())
+        let thread = std::thread::Builder::new()
+            .stack_size(STACK)
+            .spawn(move || serve(single))?;
+        thread
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("the parser panicked")))
     })();
     i32::from(outcome.is_err())
+}
+
+/// Answers the tasks on the input until it ends, or only `single`.
+fn serve(single: Option<Single>) -> io::Result<()> {
+    let tokenizers = Tokenizers::default();
+    let (mut input, mut out) = (io::stdin().lock(), io::stdout().lock());
+    if let Some(file) = single {
+        let mut bytes = Vec::new();
+        input.read_to_end(&mut bytes)?;
+        let answer = caught(file.task(), bytes, &tokenizers);
+        let document = answer.map(|(reply, text)| Document {
+            text,
+            ..reply.document
+        });
+        serde_json::to_writer(&mut out, &document)?;
+        return out.flush();
+    }
+    while let Some((task, bytes)) = protocol::read::<Task>(&mut input)? {
+        let (answer, text): (Answer, String) = match caught(task, bytes, &tokenizers) {
+            Ok((reply, text)) => (Ok(reply), text),
+            Err(error) => (Err(error), String::new()),
+        };
+        protocol::write(&mut out, &answer, text.as_bytes())?;
+    }
+    Ok(())
 }
 
 /// Returns the bytes of address space that the process uses now; 0 where that is unknown.
@@ -108,22 +118,20 @@ fn address_space() -> u64 {
     kib.unwrap_or(0) << 10
 }
 
-/// Runs a task on a thread with a large stack; a panic there becomes an error of the file.
-fn isolated(
+/// Runs a task; a panic becomes an error of the file.
+fn caught(
     task: Task,
     bytes: Vec<u8>,
-    tokenizers: &Arc<Tokenizers>,
-) -> io::Result<Result<(Reply, String), ParseError>> {
-    let tokenizers = Arc::clone(tokenizers);
-    let thread = std::thread::Builder::new()
-        .stack_size(STACK)
-        .spawn(move || answer(task, bytes, &tokenizers))?;
-    Ok(thread.join().unwrap_or_else(|_| {
+    tokenizers: &Tokenizers,
+) -> Result<(Reply, String), ParseError> {
+    // The tokenizers are only replaced as a whole.
+    let parsing = AssertUnwindSafe(|| answer(task, bytes, tokenizers));
+    catch_unwind(parsing).unwrap_or_else(|_| {
         Err(ParseError::new(
             "damaged_file",
             "the file is damaged in a way the parser cannot handle",
         ))
-    }))
+    })
 }
 
 /// Ends the process when its parent is gone, even in the middle of a task.
@@ -157,7 +165,7 @@ fn answer(
             file_name: &file_name,
             mime_type: Some(&mime_type),
             bytes: &bytes,
-            children: Some(&children),
+            children: children.as_deref(),
             ocr: ocr.as_deref(),
         })?,
         Source::Document(document) => {

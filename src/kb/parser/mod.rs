@@ -29,7 +29,7 @@ const HEAD: usize = 8192;
 /// Maximum number of idle processes kept for the next text.
 const IDLE: usize = 2;
 /// Number of texts after which a process is replaced.
-const TEXTS: usize = 256;
+const TEXTS: usize = 4096;
 /// Size of a text in bytes after which a process is replaced, because it does not return memory.
 const LARGE: usize = 4 << 20;
 /// Limit of processor seconds of a reused process.
@@ -64,8 +64,8 @@ pub struct Parsed {
     pub document: Document,
     /// Chunks, if requested.
     pub pieces: Option<Pieces>,
-    /// Temporary directory with the bytes of the document's children, removed on drop.
-    pub folder: TempDir,
+    /// Temporary directory with the bytes of the document's children, removed on drop; `None` for formats without.
+    pub folder: Option<TempDir>,
 }
 
 /// Input of the parser.
@@ -129,7 +129,7 @@ impl Parser {
         given: Given<'_>,
         cut: Option<Cut>,
     ) -> Result<Result<Parsed, ParseError>> {
-        let folder = self.folder().await?;
+        let mut folder = None;
         let (source, bytes, stays) = match given {
             Given::File {
                 file_name,
@@ -143,13 +143,16 @@ impl Parser {
                     ocr: self.ocr.as_deref(),
                     ..Input::default()
                 });
+                let stays = beginning.is_ok_and(cairn_ingest::Format::is_harmless);
+                if !stays {
+                    folder = Some(self.folder().await?);
+                }
                 let source = Source::File {
                     file_name: file_name.to_owned(),
                     mime_type: mime_type.to_owned(),
-                    children: folder.path().to_owned(),
+                    children: folder.as_ref().map(|f| f.path().to_owned()),
                     ocr: self.ocr.clone(),
                 };
-                let stays = beginning.is_ok_and(cairn_ingest::Format::is_harmless);
                 (source, bytes, stays)
             }
             Given::Document(mut document) => {

@@ -34,8 +34,8 @@ pub(super) enum Source {
     File {
         file_name: String,
         mime_type: String,
-        /// Folder for the files inside archives and mail.
-        children: PathBuf,
+        /// Folder for the files inside archives and mail; `None` for formats without.
+        children: Option<PathBuf>,
         /// Languages of text recognition; `None` disables it.
         ocr: Option<String>,
     },
