@@ -1,8 +1,8 @@
 //! Models and indexes of the application: the embedding models, the reranker, the keyword index and the vector indexes, each opened on demand.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use cairn_models::{
@@ -24,11 +24,19 @@ use crate::search::vector::{Layout, VectorIndex, VectorOptions};
 pub(crate) struct Models {
     embedder: OnceCell<Holder>,
     reranker: OnceCell<Arc<Reranker>>,
-    /// Models of datasets other than the configured one.
-    others: Mutex<HashMap<String, Holder>>,
+    /// Models of datasets other than the configured one, by name; each is loaded once, and no other waits for it.
+    others: std::sync::Mutex<HashMap<String, Arc<OnceCell<Holder>>>>,
     engine: OnceCell<Engine>,
     /// Number of texts embedded and milliseconds spent, for estimates.
     embedded: (AtomicU64, AtomicU64),
+}
+
+impl Models {
+    /// Returns the place of a model other than the configured one, which may not be loaded yet.
+    fn other(&self, model: &str) -> Arc<OnceCell<Holder>> {
+        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(others.entry(model.to_owned()).or_default())
+    }
 }
 
 struct Holder(Loaded);
@@ -147,10 +155,15 @@ impl App {
         if main.spec().model == model {
             return Ok(main);
         }
-        let mut others = self.models.others.lock().await;
-        if let Some(known) = others.get(model) {
-            return Ok(Arc::clone(&known.0));
-        }
+        let cell = self.models.other(model);
+        let holder = cell
+            .get_or_try_init(|| async { self.load_other(model, &main).await.map(Holder) })
+            .await?;
+        Ok(Arc::clone(&holder.0))
+    }
+
+    /// Loads a model other than the configured one, `main`.
+    async fn load_other(&self, model: &str, main: &Loaded) -> Result<Loaded> {
         let mismatch = |cause: Error| {
             Error::unprocessable(
                 "model_mismatch",
@@ -172,13 +185,15 @@ impl App {
             .map_err(mismatch)?;
         // Where the weights asked for cannot be fetched, the model that is loaded has another name.
         let name = loaded.spec().model.clone();
-        let loaded = if name == main.spec().model {
-            main
-        } else {
-            Arc::clone(&others.entry(name).or_insert(Holder(loaded)).0)
-        };
-        others.insert(model.to_owned(), Holder(Arc::clone(&loaded)));
-        Ok(loaded)
+        if name == main.spec().model {
+            return Ok(Arc::clone(main));
+        }
+        if name == model {
+            return Ok(loaded);
+        }
+        let other = self.models.other(&name);
+        let holder = other.get_or_init(|| async { Holder(loaded) }).await;
+        Ok(Arc::clone(&holder.0))
     }
 
     /// Returns the calibration of a model's cosines for new datasets and generations; `None` for a model that is not calibrated.
@@ -198,9 +213,8 @@ impl App {
         if let Some(main) = main.filter(|holder| holder.0.spec().model == model) {
             return Some(Arc::clone(&main.0));
         }
-        // While another model is being loaded, the lock is taken.
-        let others = self.models.others.try_lock().ok()?;
-        others.get(model).map(|holder| Arc::clone(&holder.0))
+        let cell = self.models.other(model);
+        cell.get().map(|holder| Arc::clone(&holder.0))
     }
 
     /// Returns the vector index of a model's datasets, opened or created at the first call.
@@ -419,4 +433,31 @@ fn load(config: &Config, cache: &Cache, report: &Report) -> Result<Loaded> {
         timeout: Duration::from_secs(60),
     };
     Ok(RemoteEmbedder::connect(options, tokens)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_model_that_is_being_loaded_keeps_no_other_waiting() {
+        let models = Arc::new(Models::default());
+        let slow = models.other("slow");
+        let (started, wait) = tokio::sync::oneshot::channel();
+        let loading = tokio::spawn(async move {
+            let load = async || {
+                started.send(()).ok();
+                std::future::pending::<Holder>().await
+            };
+            slow.get_or_init(load).await;
+        });
+        wait.await.expect("the loading has begun");
+        assert!(models.other("slow").get().is_none());
+        let other = models.other("other");
+        let outcome = other
+            .get_or_try_init(async || Err::<Holder, _>("not here"))
+            .await;
+        assert!(outcome.is_err(), "it was tried at once");
+        loading.abort();
+    }
 }
