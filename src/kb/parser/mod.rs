@@ -9,8 +9,8 @@ mod protocol;
 use std::io;
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use cairn_ingest::parse::detect;
@@ -26,8 +26,8 @@ pub use cut::{Context, Cut, Piece, Pieces};
 
 /// Bytes at the start of a file that decide whether it is plain text.
 const HEAD: usize = 8192;
-/// Maximum number of idle processes kept for the next text.
-const IDLE: usize = 2;
+/// Time after which an idle process is ended.
+const IDLE: Duration = Duration::from_secs(30);
 /// Number of texts after which a process is replaced.
 const TEXTS: usize = 4096;
 /// Size of a text in bytes after which a process is replaced, because it does not return memory.
@@ -54,7 +54,16 @@ pub struct Parser {
     /// Languages of text recognition; `None` disables it.
     pub ocr: Option<String>,
     slots: Semaphore,
-    idle: Mutex<Vec<Process>>,
+    idle: Arc<Mutex<Idle>>,
+}
+
+/// Processes kept for the next text; starting one takes longer than parsing most texts.
+#[derive(Debug, Default)]
+struct Idle {
+    /// Each with the time at which it became idle, ascending.
+    processes: Vec<(Process, Instant)>,
+    /// Whether a task ends them.
+    swept: bool,
 }
 
 /// A parsed file.
@@ -116,7 +125,7 @@ impl Parser {
             scratch,
             ocr: config.ocr.then(|| config.ocr_languages.clone()),
             slots: Semaphore::new(processes),
-            idle: Mutex::default(),
+            idle: Arc::default(),
         }
     }
 
@@ -189,8 +198,17 @@ impl Parser {
         .await??)
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<Process>> {
+    fn idle(&self) -> MutexGuard<'_, Idle> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps a process for the next text, for a limited time.
+    fn keep(&self, process: Process) {
+        let mut idle = self.idle();
+        idle.processes.push((process, Instant::now()));
+        if !std::mem::replace(&mut idle.swept, true) {
+            tokio::spawn(sweep(Arc::clone(&self.idle)));
+        }
     }
 
     /// Sends a task to an idle process, or to a new one.
@@ -205,7 +223,12 @@ impl Parser {
             .acquire()
             .await
             .map_err(|e| Error::internal("the parser was closed").with_source(e))?;
-        let waiting = if stays { self.idle().pop() } else { None };
+        let waiting = if stays {
+            self.idle().processes.pop()
+        } else {
+            None
+        };
+        let waiting = waiting.map(|(process, _)| process);
         let was_waiting = waiting.is_some();
         let mut process = match waiting {
             Some(process) => process,
@@ -239,10 +262,7 @@ impl Parser {
             Ok(Ok(answer)) => {
                 process.served += 1;
                 if stays && process.served < TEXTS && bytes.len() < LARGE {
-                    let mut idle = self.idle();
-                    if idle.len() < IDLE {
-                        idle.push(process);
-                    }
+                    self.keep(process);
                 }
                 Ok(answer)
             }
@@ -278,6 +298,19 @@ impl Parser {
                 served: 0,
             }),
             _ => Err(unavailable(io::ErrorKind::BrokenPipe.into())),
+        }
+    }
+}
+
+/// Ends processes that have been idle for long, until none is left.
+async fn sweep(idle: Arc<Mutex<Idle>>) {
+    loop {
+        tokio::time::sleep(IDLE).await;
+        let mut idle = idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.processes.retain(|(_, since)| since.elapsed() < IDLE);
+        if idle.processes.is_empty() {
+            idle.swept = false;
+            return;
         }
     }
 }
