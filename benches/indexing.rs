@@ -15,7 +15,6 @@ fn changes(from: u128, count: u128) -> Vec<Change> {
             let start = usize::try_from(n * 37 % (words.len() as u128 - 150)).expect("small");
             Change::Put {
                 id: Uuid::from_u128(n),
-                document_id: (n / 8).to_string(),
                 text: words[start..start + 150].join(" "),
             }
         })

@@ -23,7 +23,6 @@ fn bench(c: &mut Criterion) {
         let start = usize::try_from(n * 37 % (words.len() as u128 - 150)).expect("small");
         Change::Put {
             id: Uuid::from_u128(n),
-            document_id: (n / 8).to_string(),
             text: format!("number{n} {}", words[start..start + 150].join(" ")),
         }
     });

@@ -21,8 +21,8 @@ use crate::error::{Error, Result};
 use tokenizer::is_unspaced;
 pub use tokenizer::{Tokens, Words};
 
-/// Version of the analysis, raised with every change: indexes written with another version are rebuilt.
-pub const VERSION: u32 = 6;
+/// Version of the analysis and of the fields of the index, raised with every change: indexes written with another version are rebuilt.
+pub const VERSION: u32 = 7;
 
 /// Languages with a stemmer, by two-letter code.
 const LANGUAGES: [(&str, Language); 18] = [

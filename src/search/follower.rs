@@ -383,7 +383,6 @@ fn change(id: &str, row: Option<Chunk>) -> Result<Change> {
         Some(chunk) => Change::Put {
             id,
             text: chunk.indexed_text(),
-            document_id: chunk.document_id,
         },
         // Deleted, or deleted since by a later entry.
         None => Change::Delete { id },

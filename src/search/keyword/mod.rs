@@ -76,7 +76,6 @@ struct Fields {
     /// The id in two halves, as fast fields.
     id_high: Field,
     id_low: Field,
-    document: Field,
     /// Language in which the body was analysed.
     language: Field,
     body: Field,
@@ -97,7 +96,6 @@ pub enum Change {
     /// Add a chunk, or replace it.
     Put {
         id: Uuid,
-        document_id: String,
         /// Searchable text.
         text: String,
     },
@@ -224,7 +222,6 @@ impl KeywordIndex {
             id: schema.add_text_field("id", STRING),
             id_high: schema.add_u64_field("id_high", FAST),
             id_low: schema.add_u64_field("id_low", FAST),
-            document: schema.add_text_field("document", STRING),
             language: schema.add_text_field("language", STRING),
             body: schema.add_text_field(
                 "body",
@@ -318,18 +315,13 @@ impl KeywordIndex {
         let fields = self.fields;
         for change in changes {
             match change {
-                Change::Put {
-                    id,
-                    document_id,
-                    text,
-                } => {
+                Change::Put { id, text } => {
                     writer.delete_term(Term::from_field_text(fields.id, &id.simple().to_string()));
                     let (high, low) = id.as_u64_pair();
                     let mut row = TantivyDocument::default();
                     row.add_text(fields.id, id.simple().to_string());
                     row.add_u64(fields.id_high, high);
                     row.add_u64(fields.id_low, low);
-                    row.add_text(fields.document, document_id);
                     let language = analysis::language_of(&self.language, &text);
                     row.add_text(fields.language, language);
                     let (tokens, mut stops) = analysis::indexed_apart(language, &text);
@@ -510,10 +502,9 @@ mod tests {
         Uuid::from_u128(n)
     }
 
-    fn put(n: u128, document: &str, text: &str) -> Change {
+    fn put(n: u128, text: &str) -> Change {
         Change::Put {
             id: id(n),
-            document_id: document.to_owned(),
             text: text.to_owned(),
         }
     }
@@ -526,9 +517,9 @@ mod tests {
         index
             .apply(
                 vec![
-                    put(1, "a", "red fox"),
-                    put(2, "b", "red red dog"),
-                    put(3, "c", "blue whale"),
+                    put(1, "red fox"),
+                    put(2, "red red dog"),
+                    put(3, "blue whale"),
                 ],
                 3,
                 false,
@@ -585,9 +576,9 @@ mod tests {
             index
                 .apply(
                     vec![
-                        put(1, "a", "one"),
-                        put(1, "a", "one"),
-                        put(2, "a", "two"),
+                        put(1, "one"),
+                        put(1, "one"),
+                        put(2, "two"),
                         Change::Delete { id: id(2) },
                     ],
                     7,
