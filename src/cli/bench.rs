@@ -283,11 +283,10 @@ async fn ingestion(
     let began = Instant::now();
     let mut ids = Vec::with_capacity(texts.len());
     for (number, batch) in texts.chunks(ingest::ADDED).enumerate() {
-        let mut new = Vec::with_capacity(batch.len());
-        for (n, text) in batch.iter().enumerate() {
-            let name = format!("bench-{number}-{n}.txt");
-            new.push(upload(app, caller, &name, text).await?);
-        }
+        let files = batch.iter().enumerate().map(async |(n, text)| {
+            upload(app, caller, &format!("bench-{number}-{n}.txt"), text).await
+        });
+        let new = futures::future::try_join_all(files).await?;
         let added = documents::add(app, caller, dataset_id, new, UploadPolicy::default()).await?;
         ids.extend(added.into_iter().map(|added| added.document.id));
     }

@@ -18,6 +18,7 @@ use super::{Done, Global, Remote, output};
 use crate::app::App;
 use crate::auth::{Caller, tenants};
 use crate::background;
+use crate::blobs::Stored;
 use crate::error::{Error, Kind, Result};
 use crate::kb::datasets::{self, ChunkSettings, NewDataset};
 use crate::kb::documents::{self, NewDocument, UploadPolicy};
@@ -304,6 +305,20 @@ async fn add(
     Ok(waiting)
 }
 
+/// Stores the bytes of a file.
+async fn store(app: &App, caller: &Caller, path: &Path) -> Result<Stored> {
+    let file = tokio::fs::File::open(path).await?;
+    let content =
+        ReaderStream::with_capacity(file, 1 << 18).map(|piece| piece.map_err(Error::from));
+    let limit = app.config.upload_file_mb << 20;
+    app.blobs
+        .put(&app.db, caller.tenant(), content, limit)
+        .await
+}
+
+/// Number of files stored at the same time: each waits for the disk several times.
+const STORED: usize = 8;
+
 /// Number of files added in one transaction.
 pub(super) const ADDED: usize = 16;
 
@@ -322,21 +337,15 @@ async fn direct(
         json,
         "storing   {pos}/{len} {wide_bar} {msg}",
     );
-    for source in sources {
+    let mut files = futures::stream::iter(sources)
+        .map(async |source| {
+            let stored = store(app, caller, &source.path).await;
+            (source, stored)
+        })
+        .buffered(STORED);
+    while let Some((source, stored)) = files.next().await {
         bar.set_message(source.name.clone());
-        let file = tokio::fs::File::open(&source.path).await?;
-        let content =
-            ReaderStream::with_capacity(file, 1 << 18).map(|piece| piece.map_err(Error::from));
-        let stored = match app
-            .blobs
-            .put(
-                &app.db,
-                caller.tenant(),
-                content,
-                app.config.upload_file_mb << 20,
-            )
-            .await
-        {
+        let stored = match stored {
             Ok(stored) => stored,
             Err(error) if error.kind() == Kind::TooLarge => {
                 outcomes.push(Outcome {
