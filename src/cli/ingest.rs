@@ -306,14 +306,12 @@ async fn add(
 }
 
 /// Stores the bytes of a file.
-async fn store(app: &App, caller: &Caller, path: &Path) -> Result<Stored> {
+async fn store(app: Arc<App>, tenant_id: String, path: PathBuf) -> Result<Stored> {
     let file = tokio::fs::File::open(path).await?;
     let content =
         ReaderStream::with_capacity(file, 1 << 18).map(|piece| piece.map_err(Error::from));
     let limit = app.config.upload_file_mb << 20;
-    app.blobs
-        .put(&app.db, caller.tenant(), content, limit)
-        .await
+    app.blobs.put(&app.db, &tenant_id, content, limit).await
 }
 
 /// Number of files stored at the same time: each waits for the disk several times.
@@ -337,15 +335,17 @@ async fn direct(
         json,
         "storing   {pos}/{len} {wide_bar} {msg}",
     );
+    // Tasks of their own: a transaction that is not polled while this function waits for the next one would block it.
+    let tenant = caller.tenant().to_owned();
     let mut files = futures::stream::iter(sources)
-        .map(async |source| {
-            let stored = store(app, caller, &source.path).await;
-            (source, stored)
+        .map(|source| {
+            let stored = tokio::spawn(store(Arc::clone(app), tenant.clone(), source.path.clone()));
+            async { (source, stored.await) }
         })
         .buffered(STORED);
     while let Some((source, stored)) = files.next().await {
         bar.set_message(source.name.clone());
-        let stored = match stored {
+        let stored = match stored? {
             Ok(stored) => stored,
             Err(error) if error.kind() == Kind::TooLarge => {
                 outcomes.push(Outcome {

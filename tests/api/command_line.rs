@@ -148,6 +148,25 @@ fn files_are_ingested_searched_checked_and_left_alone_when_unchanged() {
 }
 
 #[test]
+fn a_folder_of_more_files_than_are_stored_at_once_is_ingested() {
+    let data = tempfile::tempdir().expect("temporary directory");
+    let files = tempfile::tempdir().expect("temporary directory");
+    for n in 0..60 {
+        let text = format!("Buoy number {n} is painted every spring.");
+        std::fs::write(files.path().join(format!("{n}.txt")), text).expect("written");
+    }
+    let folder = files.path().display().to_string();
+    let output = cairn(
+        data.path(),
+        &["ingest", &folder, "--dataset", "sea", "--json"],
+    );
+    let report = read(&output);
+    let outcomes = report["files"].as_array().expect("files").iter();
+    let indexed = outcomes.filter(|f| f["status"] == "indexed").count();
+    assert_eq!(indexed, 60, "{report}");
+}
+
+#[test]
 fn keys_are_made_listed_and_revoked() {
     let data = tempfile::tempdir().expect("temporary directory");
     let created = read(&cairn(
