@@ -509,6 +509,24 @@ mod tests {
         }
     }
 
+    /// A stop word of one language is an ordinary word in chunks of another.
+    #[test]
+    fn a_phrase_of_stop_words_is_found_among_chunks_of_several_languages() {
+        let directory = tempfile::tempdir().expect("temporary directory");
+        let store = KeywordStore::new(directory.path().to_owned(), Arc::default());
+        let index = store.index("d", 1, "auto").expect("opens");
+        let english = "To be or not to be, that is the question of the prince.";
+        let german = "Die beiden Orte heißen To und Be, sagt die Frau des Fischers an dem Hafen.";
+        index
+            .apply(vec![put(1, english), put(2, german)], 2, false)
+            .expect("applies");
+        let parsed = crate::search::syntax::parse("\"to be\"", &|_| false);
+        let query = index.analyse(&parsed).expect("analyses");
+        let live = LiveSet::of_chunks([(id(1), "a"), (id(2), "b")]);
+        let found = index.satisfying(&query, &live, None).expect("searches");
+        assert_eq!(found.chunks.count_ones(..), 1);
+    }
+
     #[test]
     fn scores_are_bm25_and_stay_below_the_bound() {
         let directory = tempfile::tempdir().expect("temporary directory");

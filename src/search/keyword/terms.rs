@@ -358,9 +358,12 @@ impl KeywordIndex {
             let mut ways: Vec<Sequence> = vec![Vec::new()];
             for token in tokens {
                 let mut spellings = vec![token.text.clone()];
-                for other in other_spellings(&token.text) {
-                    if self.df(searcher, &other)? > 0 {
-                        spellings.push(other);
+                // Stop words have a field of their own, and a phrase has one field.
+                if analysis::as_stop_word(&token.text).is_none() {
+                    for other in other_spellings(&token.text) {
+                        if self.df(searcher, &other)? > 0 {
+                            spellings.push(other);
+                        }
                     }
                 }
                 let mut longer = Vec::new();
