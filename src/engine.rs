@@ -451,7 +451,7 @@ mod tests {
             };
             slow.get_or_init(load).await;
         });
-        wait.await.expect("the loading has begun");
+        wait.await.expect("it is being loaded");
         assert!(models.other("slow").get().is_none());
         let other = models.other("other");
         let outcome = other

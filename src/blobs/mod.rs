@@ -145,12 +145,29 @@ impl Blobs {
             size: content.len() as u64,
             head: content[..content.len().min(HEAD)].to_vec(),
         };
-        self.touch(db, tenant_id, &stored.hash, stored.size).await?;
+        self.put_hashed(db, tenant_id, &stored.hash, content)
+            .await?;
+        Ok(stored)
+    }
+
+    /// Stores bytes from memory whose SHA-256 is `hash`.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub(crate) async fn put_hashed(
+        &self,
+        db: &Db,
+        tenant_id: &str,
+        hash: &str,
+        content: Bytes,
+    ) -> Result<()> {
+        self.touch(db, tenant_id, hash, content.len() as u64)
+            .await?;
         self.store
-            .put(&key(tenant_id, &stored.hash), PutPayload::from(content))
+            .put(&key(tenant_id, hash), PutPayload::from(content))
             .await
             .map_err(store_error)?;
-        Ok(stored)
+        Ok(())
     }
 
     /// Returns the bytes of a blob.

@@ -9,8 +9,7 @@ mod words;
 
 use std::path::Path;
 use std::str::FromStr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sqlx::postgres::{PgPool, PgPoolOptions, PgRow};
@@ -44,16 +43,11 @@ enum Pools {
     Sqlite {
         read: SqlitePool,
         write: SqlitePool,
-        /// Whether the writing connection is known to have a level of durability, see [`Db::start`].
-        durable: Arc<AtomicU8>,
+        /// Whether commits of the writing connection are durable; `None` while unknown.
+        durable: Arc<Mutex<Option<bool>>>,
     },
     Postgres(PgPool),
 }
-
-/// Levels of durability of the writing connection of SQLite.
-const UNKNOWN: u8 = 0;
-const NORMAL: u8 = 1;
-const FULL: u8 = 2;
 
 /// A transaction; rolled back unless committed.
 pub struct Tx {
@@ -303,18 +297,20 @@ impl Db {
                 ..
             } => {
                 let mut connection = write.acquire().await?;
-                // The level belongs to the connection, and only one connection writes. One that replaces it begins with the full level, which is never too low.
-                let (level, sql) = if durable {
-                    (FULL, "PRAGMA synchronous = FULL")
+                // The level belongs to the connection, and only one connection writes. One that replaces it begins with the full level, which is never too
+                // low.
+                let level = if durable {
+                    "PRAGMA synchronous = FULL"
                 } else {
-                    (NORMAL, "PRAGMA synchronous = NORMAL")
+                    "PRAGMA synchronous = NORMAL"
                 };
-                if known.load(Ordering::Acquire) != level {
-                    // Unknown while the statement runs, in case that the caller goes away.
-                    known.store(UNKNOWN, Ordering::Release);
-                    sqlx::query(sql).execute(&mut *connection).await?;
-                    known.store(level, Ordering::Release);
+                let known = || known.lock().unwrap_or_else(PoisonError::into_inner);
+                // Unknown while the statement runs, in case the caller is dropped.
+                let before = known().take();
+                if before != Some(durable) {
+                    sqlx::query(level).execute(&mut *connection).await?;
                 }
+                *known() = Some(durable);
                 Inner::Sqlite(
                     Transaction::begin(connection, Some("BEGIN IMMEDIATE".into_sql_str())).await?,
                 )

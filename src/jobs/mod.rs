@@ -113,7 +113,8 @@ pub async fn enqueue(
     }
     let (id, now) = (clock.id(), clock.now());
     tx.execute(
-        "INSERT INTO jobs (id, tenant_id, kind, payload, dedupe_key, status, attempts, failures, max_attempts, run_at, cancel_requested, created_on, updated_on, group_id, lane, small)
+        "INSERT INTO jobs (id, tenant_id, kind, payload, dedupe_key, status, attempts, failures, max_attempts, run_at, cancel_requested,
+         created_on, updated_on, group_id, lane, small)
          VALUES ($1, $2, $3, $4, $5, 'queued', 0, 0, $6, $9, FALSE, $7, $7, $8, $10, $11)",
         args![
             &id,

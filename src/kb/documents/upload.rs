@@ -329,7 +329,7 @@ pub(super) async fn replace(
                 new.file_name.trim(),
                 &new.title,
                 &new.mime_type,
-                i64::try_from(new.stored.size).unwrap_or(i64::MAX),
+                size,
                 &new.stored.hash,
                 &new.url,
                 metadata,

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use cairn_ingest::ParseError;
-use cairn_models::Priority;
+use cairn_models::{Loaded, Priority};
 use futures::StreamExt;
 use prepare::prepare;
 use sha2::{Digest, Sha256};
@@ -64,6 +64,12 @@ async fn fail(app: &App, document: &Document, error: (String, String)) -> Result
     record(app, document, &failed).await.map(|_| ())
 }
 
+/// Records an error of the file, not of this service: no retry would help.
+async fn refuse(app: &App, document: &Document, error: ParseError) -> Result<()> {
+    metrics::counter!("cairn_documents_failed_total", "code" => error.code.clone()).increment(1);
+    fail(app, document, (error.code, error.message)).await
+}
+
 /// Ingests a document; the job of [`Task::Ingest`](crate::jobs::Task::Ingest).
 ///
 /// # Errors
@@ -103,12 +109,7 @@ pub(crate) async fn ingest(
     };
     let mut parsed = match parsed {
         Ok(parsed) => parsed,
-        Err(error) => {
-            // An error of the file, not of this service: no retry would help.
-            metrics::counter!("cairn_documents_failed_total", "code" => error.code.clone())
-                .increment(1);
-            return fail(app, &document, (error.code, error.message)).await;
-        }
+        Err(error) => return refuse(app, &document, error).await,
     };
     unpack(app, &document, &parsed).await?;
     let text = Bytes::from(std::mem::take(&mut parsed.document.text));
@@ -130,20 +131,24 @@ pub(crate) async fn ingest(
     };
     let complete = Step::Searched(&text_hash, stage);
     store_edited(app, &dataset, &document, &parsed, complete, cancel).await?;
-    metrics::histogram!("cairn_ingest_document_seconds").record(began.elapsed().as_secs_f64());
-    metrics::counter!("cairn_documents_ingested_total").increment(1);
+    ingested(began.elapsed().as_secs_f64());
     Ok(())
+}
+
+/// Counts a document that was ingested in the given time.
+fn ingested(seconds: f64) {
+    metrics::histogram!("cairn_ingest_document_seconds").record(seconds);
+    metrics::counter!("cairn_documents_ingested_total").increment(1);
 }
 
 /// Stores the normalised text of a document and returns its hash. A plain text is often equal to its file, which is stored already.
 async fn store_text(app: &App, document: &Document, text: &Bytes) -> Result<String> {
     let hash = hex::encode(Sha256::digest(text));
     if hash != document.blob_hash {
-        let stored = app
-            .blobs
-            .put_bytes(&app.db, &document.tenant_id, text.clone())
+        let (db, tenant_id) = (&app.db, &document.tenant_id);
+        app.blobs
+            .put_hashed(db, tenant_id, &hash, text.clone())
             .await?;
-        debug_assert_eq!(stored.hash, hash);
     }
     Ok(hash)
 }
@@ -424,10 +429,7 @@ async fn embed(
                 return Err(jobs::gives_way());
             }
         }
-        let input = batch.iter().map(|(_, c)| c.indexed_text()).collect();
-        let vectors = app
-            .embed_with(Arc::clone(&embedder), input, Priority::Bulk)
-            .await?;
+        let vectors = embed_chunks(app, &embedder, batch).await?;
         done += i64::try_from(vectors.len()).unwrap_or(0);
         let mut tx = app.db.begin_repeatable().await?;
         for ((hash, _), vector) in batch.iter().zip(&vectors) {
@@ -456,6 +458,17 @@ async fn embed(
         app.commit(tx).await?;
     }
     Ok(())
+}
+
+/// Embeds the texts of a batch of chunks.
+async fn embed_chunks(
+    app: &App,
+    embedder: &Loaded,
+    batch: &[(&str, &Chunk)],
+) -> Result<Vec<Vec<f32>>> {
+    let texts = batch.iter().map(|(_, c)| c.indexed_text()).collect();
+    app.embed_with(Arc::clone(embedder), texts, Priority::Bulk)
+        .await
 }
 
 /// Returns the number of texts that have an embedding, and for each other text its hash and a chunk with it, ordered by length.

@@ -62,11 +62,8 @@ pub(super) async fn exchange(
         return Err(switched());
     }
     let old = stored(&mut tx, dataset, std::slice::from_ref(&document.id)).await?;
-    let mut ops = replace(&mut tx, document, &old, prepared, stage).await?;
+    let ops = replace(&mut tx, document, enabled, &old, prepared, stage).await?;
     edits::note(&mut tx, tenant_id, &prepared.edits).await?;
-    if !enabled {
-        ops.retain(|(op, _)| *op == Op::Delete);
-    }
     let seq = index_log::append(&mut tx, &dataset.live_set, &ops).await?;
     record_stored(app, &mut tx, document, prepared, text_hash, stage, seq).await?;
     jobs::progressed(&mut tx, tenant_id, &document.job_id).await?;
@@ -83,12 +80,12 @@ pub(super) async fn exchange(
 }
 
 /// A document that is ingested together with others.
-pub(super) struct Item<'a> {
-    pub document: &'a Document,
+pub(super) struct Item {
+    pub document: Document,
     /// Its chunks, without manual edits.
-    pub prepared: &'a Prepared,
+    pub prepared: Prepared,
     /// Hash of its text.
-    pub text_hash: &'a str,
+    pub text_hash: String,
 }
 
 /// Stores complete new versions of several documents of a dataset and the embeddings of their texts in one transaction. Returns for each item whether it was
@@ -96,7 +93,7 @@ pub(super) struct Item<'a> {
 pub(super) async fn exchange_all(
     app: &App,
     dataset: &Dataset,
-    items: &[Item<'_>],
+    items: &[&Item],
     vectors: &[(&str, Vec<f32>)],
 ) -> Result<Vec<bool>> {
     let tenant_id = dataset.tenant_id.as_str();
@@ -152,21 +149,17 @@ pub(super) async fn exchange_all(
             Some(_) => Stage::Everything,
         };
         let old = old.remove(id).unwrap_or_default();
-        let changes = replace(&mut tx, item.document, &old, item.prepared, stage).await?;
-        ops.extend(
-            changes
-                .into_iter()
-                .filter(|(op, _)| enabled || *op == Op::Delete),
-        );
-        replaced.push((item, stage));
+        let (document, prepared) = (&item.document, &item.prepared);
+        ops.extend(replace(&mut tx, document, enabled, &old, prepared, stage).await?);
+        replaced.push((*item, stage));
         done.push(true);
     }
     let seq = index_log::append(&mut tx, &dataset.live_set, &ops).await?;
     for (item, stage) in &replaced {
-        let (document, hash) = (item.document, item.text_hash);
-        record_stored(app, &mut tx, document, item.prepared, hash, *stage, seq).await?;
+        let (document, prepared, hash) = (&item.document, &item.prepared, &item.text_hash);
+        record_stored(app, &mut tx, document, prepared, hash, *stage, seq).await?;
     }
-    let replaced: Vec<&Document> = replaced.iter().map(|(item, _)| item.document).collect();
+    let replaced: Vec<&Document> = replaced.iter().map(|(item, _)| &item.document).collect();
     builds::follow(app, &mut tx, &replaced).await?;
     app.commit(tx).await?;
     Ok(done)
@@ -267,18 +260,19 @@ impl Row {
 /// Returns the stored chunks of documents in the set of `dataset`.
 async fn stored(tx: &mut Tx, dataset: &Dataset, documents: &[String]) -> Result<Vec<Row>> {
     tx.all_in(
-        "SELECT id, document_id, text_hash, enabled, ordinal, start_byte, start_char, end_byte, heading_path, page, page_label, table_number, first_row, last_row,
-         first_line, last_line, origin, edit_id FROM kb_chunks WHERE tenant_id = $1 AND set_id = $2 AND document_id IN ($LIST)",
+        "SELECT id, document_id, text_hash, enabled, ordinal, start_byte, start_char, end_byte, heading_path, page, page_label, table_number, first_row,
+         last_row, first_line, last_line, origin, edit_id FROM kb_chunks WHERE tenant_id = $1 AND set_id = $2 AND document_id IN ($LIST)",
         args![&dataset.tenant_id, &dataset.live_set],
         documents,
     )
     .await
 }
 
-/// Replaces a document's chunks in the set of `dataset`, `old`, with those of `prepared`, and returns the changes for the indexes.
+/// Replaces a document's stored chunks `old` with those of `prepared`, and returns the changes for the indexes, which do not contain a disabled document.
 async fn replace(
     tx: &mut Tx,
     document: &Document,
+    enabled: bool,
     old: &[Row],
     prepared: &Prepared,
     stage: Stage,
@@ -325,6 +319,9 @@ async fn replace(
         if vector_is_new {
             ops.push((Op::Vector, chunk.id.clone()));
         }
+    }
+    if !enabled {
+        ops.retain(|(op, _)| *op == Op::Delete);
     }
     Ok(ops)
 }
@@ -375,10 +372,7 @@ pub(crate) async fn exchange_aside(
                 Stage::Vectors
             };
             let old = stored(&mut tx, dataset, std::slice::from_ref(&document.id)).await?;
-            let mut ops = replace(&mut tx, document, &old, prepared, stage).await?;
-            if !enabled {
-                ops.retain(|(op, _)| *op == Op::Delete);
-            }
+            let ops = replace(&mut tx, document, enabled, &old, prepared, stage).await?;
             index_log::append(&mut tx, set_id, &ops).await?;
             (prepared.chunks.len(), None)
         }

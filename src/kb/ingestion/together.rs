@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use cairn_models::Priority;
 use tokio_util::sync::CancellationToken;
 
 use super::store::{Item, exchange_all};
-use super::{BATCH, Prepared, Read, fail, ingest, missing, parse, prepared, store_text, unpack};
+use super::{
+    BATCH, Read, embed_chunks, ingest, ingested, missing, parse, prepared, refuse, store_text,
+    unpack,
+};
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::jobs::{Job, Task};
@@ -19,17 +21,17 @@ use crate::kb::{Document, documents, row_blocks};
 /// Size of the texts of one transaction in bytes; the rest of the files are ingested one by one.
 const TEXTS: usize = 1 << 20;
 
-/// Ingests the documents of small jobs of one group, and returns their results in the same order. A document that cannot be ingested with the others (an archive,
-/// one with manual edits), and all of them after an error, are ingested one by one.
+/// Ingests the documents of small jobs of one group, and returns their results in the same order. A document that cannot be ingested with the others (an
+/// archive, one with manual edits), and all that are left after an error, are ingested one by one.
 pub(crate) async fn ingest_together(
     app: &Arc<App>,
     jobs: &[Job],
     cancel: &[CancellationToken],
 ) -> Vec<Result<()>> {
-    let done = together(app, jobs, cancel).await.unwrap_or_else(|error| {
+    let mut done = vec![false; jobs.len()];
+    if let Err(error) = together(app, jobs, cancel, &mut done).await {
         tracing::info!(error = %error, jobs = jobs.len(), "small files are ingested one by one");
-        vec![false; jobs.len()]
-    });
+    }
     let mut results = Vec::with_capacity(jobs.len());
     for ((job, cancel), done) in jobs.iter().zip(cancel).zip(done) {
         results.push(if done {
@@ -52,22 +54,17 @@ async fn alone(app: &Arc<App>, job: &Job, cancel: &CancellationToken) -> Result<
     ingest(app, job, &document_id, text_indexed, cancel).await
 }
 
-/// A parsed and prepared document.
-struct Ready {
-    /// Index of its job.
-    job: usize,
-    document: Document,
-    prepared: Prepared,
-    text_hash: String,
-}
-
-/// Ingests what can be ingested together. Returns for each job whether it is done.
-async fn together(app: &Arc<App>, jobs: &[Job], cancel: &[CancellationToken]) -> Result<Vec<bool>> {
+/// Ingests what can be ingested together, and notes which jobs are done.
+async fn together(
+    app: &Arc<App>,
+    jobs: &[Job],
+    cancel: &[CancellationToken],
+    done: &mut [bool],
+) -> Result<()> {
     let began = Instant::now();
-    let mut done = vec![false; jobs.len()];
     let mut documents = documents_of(app, jobs).await?;
     let Some((_, first)) = documents.first() else {
-        return Ok(done);
+        return Ok(());
     };
     let caller = crate::auth::Caller::local(&first.tenant_id);
     let dataset = crate::kb::datasets::settings(app, &caller, &first.dataset_id).await?;
@@ -87,9 +84,7 @@ async fn together(app: &Arc<App>, jobs: &[Job], cancel: &[CancellationToken]) ->
             Ok(parsed) if !parsed.document.children.is_empty() => continue,
             Ok(parsed) => parsed,
             Err(error) => {
-                metrics::counter!("cairn_documents_failed_total", "code" => error.code.clone())
-                    .increment(1);
-                fail(app, &document, (error.code, error.message)).await?;
+                refuse(app, &document, error).await?;
                 done[job] = true;
                 continue;
             }
@@ -103,49 +98,35 @@ async fn together(app: &Arc<App>, jobs: &[Job], cancel: &[CancellationToken]) ->
         let text_hash = store_text(app, &document, &text).await?;
         let read = Arc::new(Read { parsed, text });
         let prepared = prepared(app, &dataset, &document, read, Vec::new()).await?;
-        ready.push(Ready {
-            job,
+        let item = Item {
             document,
             prepared,
             text_hash,
-        });
+        };
+        ready.push((job, item));
     }
-    let chunks = ready.iter().flat_map(|r| &r.prepared.chunks);
+    let chunks = ready.iter().flat_map(|(_, item)| &item.prepared.chunks);
     let (_, missing) = missing(app, &dataset, chunks).await?;
     let mut vectors = Vec::with_capacity(missing.len());
     for batch in missing.chunks(BATCH) {
-        let input = batch.iter().map(|(_, c)| c.indexed_text()).collect();
-        let found = app
-            .embed_with(Arc::clone(&embedder), input, Priority::Bulk)
-            .await?;
+        let found = embed_chunks(app, &embedder, batch).await?;
         vectors.extend(batch.iter().map(|(hash, _)| *hash).zip(found));
     }
     // A cancelled job is left to `ingest`, which ends it.
-    let ready: Vec<&Ready> = ready
-        .iter()
-        .filter(|r| !cancel[r.job].is_cancelled())
-        .collect();
-    if ready.is_empty() {
-        return Ok(done);
+    let wanted = ready.iter().filter(|(job, _)| !cancel[*job].is_cancelled());
+    let (numbers, items): (Vec<usize>, Vec<&Item>) = wanted.map(|(job, item)| (*job, item)).unzip();
+    if items.is_empty() {
+        return Ok(());
     }
-    let items: Vec<Item<'_>> = ready
-        .iter()
-        .map(|ready| Item {
-            document: &ready.document,
-            prepared: &ready.prepared,
-            text_hash: &ready.text_hash,
-        })
-        .collect();
     let stored = exchange_all(app, &dataset, &items, &vectors).await?;
     let seconds = began.elapsed().as_secs_f64() / items.len() as f64;
-    for (ready, stored) in ready.iter().zip(stored) {
-        done[ready.job] = stored;
+    for (job, stored) in numbers.into_iter().zip(stored) {
+        done[job] = stored;
         if stored {
-            metrics::histogram!("cairn_ingest_document_seconds").record(seconds);
-            metrics::counter!("cairn_documents_ingested_total").increment(1);
+            ingested(seconds);
         }
     }
-    Ok(done)
+    Ok(())
 }
 
 /// Returns the documents that the jobs are to ingest as a whole, each with the index of its job.

@@ -2,10 +2,10 @@
 //! With a file name in its argument it parses a single file from its input and prints the document as JSON, for debugging a parser.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io::{self, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use cairn_ingest::{Document, Input, ParseError};
@@ -58,7 +58,7 @@ impl Single {
 }
 
 /// Tokenizers by file.
-type Tokenizers = Mutex<HashMap<PathBuf, Arc<Tokens>>>;
+type Tokenizers = HashMap<PathBuf, Tokens>;
 
 /// Runs the process and returns its exit code.
 #[must_use]
@@ -87,12 +87,12 @@ pub fn run(argument: &str) -> i32 {
 
 /// Answers the tasks on the input until it ends, or only `single`.
 fn serve(single: Option<Single>) -> io::Result<()> {
-    let tokenizers = Tokenizers::default();
+    let mut tokenizers = Tokenizers::default();
     let (mut input, mut out) = (io::stdin().lock(), io::stdout().lock());
     if let Some(file) = single {
         let mut bytes = Vec::new();
         input.read_to_end(&mut bytes)?;
-        let answer = caught(file.task(), bytes, &tokenizers);
+        let answer = caught(file.task(), bytes, &mut tokenizers);
         let document = answer.map(|(reply, text)| Document {
             text,
             ..reply.document
@@ -101,7 +101,7 @@ fn serve(single: Option<Single>) -> io::Result<()> {
         return out.flush();
     }
     while let Some((task, bytes)) = protocol::read::<Task>(&mut input)? {
-        let (answer, text): (Answer, String) = match caught(task, bytes, &tokenizers) {
+        let (answer, text): (Answer, String) = match caught(task, bytes, &mut tokenizers) {
             Ok((reply, text)) => (Ok(reply), text),
             Err(error) => (Err(error), String::new()),
         };
@@ -122,9 +122,9 @@ fn address_space() -> u64 {
 fn caught(
     task: Task,
     bytes: Vec<u8>,
-    tokenizers: &Tokenizers,
+    tokenizers: &mut Tokenizers,
 ) -> Result<(Reply, String), ParseError> {
-    // The tokenizers are only replaced as a whole.
+    // A tokenizer is inserted when it is complete.
     let parsing = AssertUnwindSafe(|| answer(task, bytes, tokenizers));
     catch_unwind(parsing).unwrap_or_else(|_| {
         Err(ParseError::new(
@@ -153,7 +153,7 @@ fn end_with_parent() {
 fn answer(
     task: Task,
     bytes: Vec<u8>,
-    tokenizers: &Tokenizers,
+    tokenizers: &mut Tokenizers,
 ) -> Result<(Reply, String), ParseError> {
     let mut document = match task.source {
         Source::File {
@@ -194,23 +194,22 @@ fn answer(
     Ok((Reply { document, pieces }, text))
 }
 
-fn pieces(document: &Document, how: &Cut, tokenizers: &Tokenizers) -> Result<Pieces, ParseError> {
-    let tokens = {
-        let mut known = tokenizers.lock().unwrap_or_else(PoisonError::into_inner);
-        match known.get(&how.tokenizer) {
-            Some(tokens) => Arc::clone(tokens),
-            None => {
-                let read = Tokens::from_file("tokenizer", &how.tokenizer).map_err(|e| {
-                    ParseError::new(
-                        "tokenizer_missing",
-                        format!("the model's tokenizer cannot be read: {e}"),
-                    )
-                })?;
-                let tokens = Arc::new(read);
-                known.insert(how.tokenizer.clone(), Arc::clone(&tokens));
-                tokens
-            }
+fn pieces(
+    document: &Document,
+    how: &Cut,
+    tokenizers: &mut Tokenizers,
+) -> Result<Pieces, ParseError> {
+    let tokens = match tokenizers.entry(how.tokenizer.clone()) {
+        Entry::Occupied(known) => known.into_mut(),
+        Entry::Vacant(place) => {
+            let read = Tokens::from_file("tokenizer", &how.tokenizer).map_err(|e| {
+                ParseError::new(
+                    "tokenizer_missing",
+                    format!("the model's tokenizer cannot be read: {e}"),
+                )
+            })?;
+            place.insert(read)
         }
     };
-    cut(document, &tokens, how)
+    cut(document, tokens, how)
 }

@@ -224,11 +224,10 @@ impl Parser {
             .await
             .map_err(|e| Error::internal("the parser was closed").with_source(e))?;
         let waiting = if stays {
-            self.idle().processes.pop()
+            self.idle().processes.pop().map(|(process, _)| process)
         } else {
             None
         };
-        let waiting = waiting.map(|(process, _)| process);
         let was_waiting = waiting.is_some();
         let mut process = match waiting {
             Some(process) => process,

@@ -1,7 +1,7 @@
 //! Function words of English questions.
 //!
-//! The stop words of the English analysis are few: *what*, *how* and *do* are not among them. Documents contain them seldom, so that BM25 takes them for the most
-//! specific words of a question. In a question they therefore count for less, in other queries (*can bus*, *may 2026*) they do not.
+//! The stop words of the English analysis are few: *what*, *how* and *do* are not among them. Documents contain them seldom, so that BM25 takes them for the
+//! most specific words of a question. In a question they therefore count for less, in other queries (*can bus*, *may 2026*) they do not.
 
 /// Words that begin questions.
 const ASKING: [&str; 9] = [

@@ -449,16 +449,16 @@ fn most_frequent(counts: HashMap<String, u64>, limit: usize) -> Vec<(String, u64
 /// Returns the words of a text, each as stemmed in all languages, with their weights. Stop words of the first language, or of the detected one, are dropped
 /// unless there is nothing else.
 fn words(text: &str, languages: &[&'static str]) -> Vec<(Vec<String>, f32)> {
-    let found = words_with(text, languages, &analysis::tokens);
+    let recognised = analysis::recognised(text);
+    let found = words_with(text, languages, recognised, &analysis::tokens);
     if found.is_empty() {
-        let all = words_with(text, languages, &|language, text| {
+        let all = words_with(text, languages, recognised, &|language, text| {
             let mut all = analysis::tokens(language, text);
             all.extend(analysis::stop_words(language, text));
             all
         });
         return all.into_iter().map(|(_, forms)| (forms, 1.0)).collect();
     }
-    let recognised = analysis::recognised(text);
     let is_english = recognised.or(languages.first().copied()) == Some("en");
     let little = |(from, to): (usize, usize)| questions::is_function_word(&text[from..to]);
     let question = is_english
@@ -475,9 +475,11 @@ fn words(text: &str, languages: &[&'static str]) -> Vec<(Vec<String>, f32)> {
     weighted.collect()
 }
 
+/// Returns the words of a text with their places; `own` is the detected language of the text.
 fn words_with(
     text: &str,
     languages: &[&'static str],
+    own: Option<&'static str>,
     tokens: &dyn Fn(&str, &str) -> Vec<Token>,
 ) -> Vec<((usize, usize), Vec<String>)> {
     let place = |t: &Token| (t.offset_from, t.offset_to);
@@ -488,7 +490,6 @@ fn words_with(
             tokens.into_iter().map(|t| (place(&t), t.text)).collect()
         })
         .collect();
-    let own = analysis::recognised(text);
     let own = languages.iter().position(|l| Some(*l) == own);
     let deciding = [Some(0), own];
     analysis::tokens("none", text)
