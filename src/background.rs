@@ -18,6 +18,8 @@ use crate::evaluation::{history, runs};
 use crate::jobs::pool::{self, Ending, Run, Workers};
 use crate::jobs::{self, Job, Queue, Task};
 use crate::kb::{documents, generations, ingestion};
+use crate::outreach::rules;
+use crate::outreach::sequences::send as send_mail;
 use crate::search::follower;
 use crate::webhooks::send;
 use crate::{crawl, housekeeping};
@@ -89,6 +91,8 @@ pub async fn retry(app: &App, caller: &Caller, job_id: &str) -> Result<Job> {
         | Task::Deliver { .. }
         | Task::Export { .. }
         | Task::Artifact { .. }
+        | Task::SendMail { .. }
+        | Task::NoTouch
         | Task::Housekeeping => {}
     }
     app.commit(tx).await?;
@@ -128,6 +132,8 @@ impl Run for Runner {
                 } => send::deliver(app, tenant_id, &delivery_id, attempt).await,
                 Task::Export { export_id } => export::run(app, tenant_id, &export_id).await,
                 Task::Artifact { artifact_id } => bi::artifact(app, tenant_id, &artifact_id).await,
+                Task::SendMail { mail_id } => send_mail::run(app, tenant_id, &mail_id).await,
+                Task::NoTouch => rules::run_clock(app, tenant_id).await,
                 Task::Housekeeping => housekeeping::run(app).await,
             }
         })
@@ -176,8 +182,12 @@ impl Run for Runner {
                 Task::Export { export_id } => {
                     export::failed(app, tenant_id, &export_id, &error.1).await
                 }
+                Task::SendMail { mail_id } => {
+                    send_mail::given_up(app, tenant_id, &mail_id, &error.1).await
+                }
                 Task::ShowRows { .. }
                 | Task::ClearRows { .. }
+                | Task::NoTouch
                 | Task::Artifact { .. }
                 | Task::Recrawl { .. }
                 | Task::Housekeeping => Ok(()),

@@ -137,6 +137,32 @@ config! {
     render_url: String = String::new();
     /// Retention of crawl reports, in days.
     crawl_report_days: u64 = 90;
+    /// Address under which people and other services reach Cairn, such as `https://cairn.example.com`: links in mails and addresses of webhooks begin with it.
+    /// Empty for the listen address.
+    public_url: String = String::new();
+    /// Accept sign-ups over the ClawCRM API from any address. Without it only programs on this machine can sign up.
+    signup: bool = false;
+    /// Sign-ups per hour and client address.
+    signups_per_hour: u32 = 5;
+    /// Address of the page where plans are changed, shown to clients at a limit; empty for none.
+    upgrade_url: String = String::new();
+    /// Mail server for sequences, as `smtps://user:password@host:465` or `smtp://user:password@host:587` (STARTTLS, except on loopback). Empty to write
+    /// mails as .eml files to the folder `mail` of the data directory.
+    mail_url: String = String::new();
+    /// Sender of sequences, as `Name <address>`.
+    mail_from: String = "Cairn <cairn@localhost>".to_owned();
+    /// Maximum number of mails per address and day, in the time zone of the lead.
+    mails_per_day: u32 = 3;
+    /// Maximum number of mails per address and hour.
+    mails_per_hour: u32 = 1;
+    /// Time between the last mail of an ended sequence and the next enrolment of its lead, in hours.
+    mail_cooldown_hours: u64 = 48;
+    /// HTTP endpoint that knows more about leads; empty for none. It receives what is known of a lead and returns fields.
+    enrichment_url: String = String::new();
+    /// Key for the enrichment endpoint, sent as bearer token.
+    enrichment_key: String = String::new();
+    /// Base URL of the Calendly API.
+    calendly_url: String = "https://api.calendly.com".to_owned();
     /// Allowed targets of outgoing requests (crawls) besides the public internet: comma-separated networks, addresses and host names, such as 127.0.0.0/8,intranet.example.
     outgoing_allow: String = String::new();
     /// Maximum number of files per upload.

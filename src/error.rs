@@ -48,6 +48,13 @@ pub enum Detail {
     RetryAfter(Duration),
     /// Idempotency key that was used for another request.
     IdempotencyKey(String),
+    /// A sentence about how to correct the request.
+    Hint(String),
+    /// A limit of the tenant's plan.
+    PlanLimit {
+        /// Address of the page where plans are changed; empty for none.
+        upgrade_url: String,
+    },
 }
 
 const INDEX_DAMAGED: &str = "index_damaged";
@@ -132,6 +139,12 @@ impl Error {
     /// Creates a [`Kind::Unavailable`] error: not possible now.
     pub fn unavailable(code: &'static str, message: impl Into<String>) -> Self {
         Self::new(Kind::Unavailable, code, message)
+    }
+
+    /// Returns the error with a sentence about how to correct the request.
+    #[must_use]
+    pub fn with_hint(self, hint: impl Into<String>) -> Self {
+        self.with_detail(Detail::Hint(hint.into()))
     }
 
     /// Creates a [`Kind::Internal`] error; `message` is for the log.

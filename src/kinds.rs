@@ -1,13 +1,18 @@
 //! Every kind of record. The areas define them; what is about records of any kind looks here.
 
 use crate::records::Kind;
-use crate::{analytics, assets, bi, content, crm, data, knowledge, support, webhooks, work};
+use crate::{
+    analytics, assets, bi, content, crm, data, knowledge, outreach, support, webhooks, work,
+};
 
 /// Every kind.
-pub static ALL: [&Kind; 46] = [
+pub static ALL: [&Kind; 55] = [
     &crm::CONTACT,
     &crm::COMPANY,
     &crm::LEAD,
+    &crm::DELETED_LEAD,
+    &crm::LEAD_NOTE,
+    &crm::CUSTOM_FIELD,
     &crm::STAGE,
     &crm::DEAL,
     &crm::INVOICE,
@@ -51,6 +56,12 @@ pub static ALL: [&Kind; 46] = [
     &knowledge::FINDING,
     &knowledge::BUSINESS_PLAN,
     &data::FOLDER,
+    &outreach::SEQUENCE,
+    &outreach::RULE,
+    &outreach::SYNC_SOURCE,
+    &outreach::CONNECTION,
+    &outreach::PLAYBOOK,
+    &outreach::FEEDBACK,
 ];
 
 /// Returns a kind by its name in rows.

@@ -16,6 +16,7 @@ pub mod events;
 pub mod jobs;
 pub mod limits;
 pub mod outgoing;
+pub mod outreach;
 pub mod page;
 mod rates;
 pub mod seal;

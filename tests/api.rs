@@ -19,6 +19,8 @@ mod ask;
 mod attack;
 #[path = "api/calibration.rs"]
 mod calibration;
+#[path = "api/clawcrm/mod.rs"]
+mod clawcrm;
 #[path = "api/command_line.rs"]
 mod command_line;
 #[path = "api/crash.rs"]

@@ -1,6 +1,7 @@
 //! Language models behind a configured endpoint: the streaming protocols of `OpenAI` (chat completions), Anthropic (messages) and Ollama (chat).
 
 use std::str::FromStr;
+use std::time::Duration;
 
 use async_stream::try_stream;
 use eventsource_stream::Eventsource;
@@ -129,9 +130,56 @@ impl Endpoint {
             role: Role::User,
             content: prompt(&question.text, passages),
         });
-        let this = self.clone();
+        self.stream(SYSTEM, turns)
+    }
+
+    /// Lets the model write a text by instructions.
+    ///
+    /// # Errors
+    /// `answer_endpoint_failed`, `answer_empty`, `answer_timeout` after `limit`.
+    pub async fn write(
+        &self,
+        instructions: &str,
+        request: String,
+        limit: Duration,
+    ) -> Result<String> {
+        let turn = Turn {
+            role: Role::User,
+            content: request,
+        };
+        let mut pieces = std::pin::pin!(self.stream(instructions, vec![turn]));
+        let mut text = String::new();
+        let reading = async {
+            while let Some(piece) = pieces.next().await {
+                if let Piece::Text(delta) = piece? {
+                    text.push_str(&delta);
+                }
+            }
+            Ok::<_, Error>(())
+        };
+        tokio::time::timeout(limit, reading).await.map_err(|_| {
+            Error::unavailable(
+                "answer_timeout",
+                "the language model did not finish in time (answer_seconds)",
+            )
+        })??;
+        if text.trim().is_empty() {
+            return Err(Error::unavailable(
+                "answer_empty",
+                "the language model returned an empty answer",
+            ));
+        }
+        Ok(text)
+    }
+
+    fn stream(
+        &self,
+        system: &str,
+        turns: Vec<Turn>,
+    ) -> impl Stream<Item = Result<Piece>> + Send + use<> {
+        let (this, system) = (self.clone(), system.to_owned());
         try_stream! {
-            let response = this.request(&turns).send().await.map_err(|e| unreachable(&e))?;
+            let response = this.request(&system, &turns).send().await.map_err(|e| unreachable(&e))?;
             let response = accepted(response).await?;
             let mut size = 0;
             let bytes = response.bytes_stream().map(move |piece| {
@@ -168,19 +216,19 @@ impl Endpoint {
         }
     }
 
-    fn request(&self, turns: &[Turn]) -> reqwest::RequestBuilder {
+    fn request(&self, system: &str, turns: &[Turn]) -> reqwest::RequestBuilder {
         let (path, body) = match self.protocol {
             Protocol::OpenAi => (
                 "/chat/completions",
-                json!({"model": self.model, "messages": with_system(turns), "max_tokens": self.max_tokens, "temperature": 0, "stream": true, "stream_options": {"include_usage": true}}),
+                json!({"model": self.model, "messages": with_system(system, turns), "max_tokens": self.max_tokens, "temperature": 0, "stream": true, "stream_options": {"include_usage": true}}),
             ),
             Protocol::Anthropic => (
                 "/messages",
-                json!({"model": self.model, "system": SYSTEM, "messages": turns, "max_tokens": self.max_tokens, "temperature": 0, "stream": true}),
+                json!({"model": self.model, "system": system, "messages": turns, "max_tokens": self.max_tokens, "temperature": 0, "stream": true}),
             ),
             Protocol::Ollama => (
                 "/api/chat",
-                json!({"model": self.model, "messages": with_system(turns), "stream": true, "options": {"temperature": 0, "num_predict": self.max_tokens}}),
+                json!({"model": self.model, "messages": with_system(system, turns), "stream": true, "options": {"temperature": 0, "num_predict": self.max_tokens}}),
             ),
         };
         let request = self.client.post(format!("{}{path}", self.url)).json(&body);
@@ -194,8 +242,8 @@ impl Endpoint {
     }
 }
 
-fn with_system(turns: &[Turn]) -> Vec<Value> {
-    let mut messages = vec![json!({"role": "system", "content": SYSTEM})];
+fn with_system(system: &str, turns: &[Turn]) -> Vec<Value> {
+    let mut messages = vec![json!({"role": "system", "content": system})];
     messages.extend(turns.iter().map(|t| json!(t)));
     messages
 }

@@ -1,6 +1,7 @@
 //! HTTP: the router of all dialects, the middleware of every request, and the OpenAPI document generated from the handlers.
 
 mod admission;
+pub(crate) mod clawcrm;
 mod dialect;
 mod document;
 mod extract;
@@ -18,6 +19,7 @@ pub(crate) mod slab5;
 pub mod smartsaas;
 mod stream;
 mod system;
+mod tools;
 pub(crate) mod upload;
 
 use std::collections::HashMap;
@@ -55,6 +57,8 @@ pub struct Service {
     pub app: Arc<App>,
     /// Metrics rendered at `/metrics`.
     pub metrics: Metrics,
+    /// Sign-ups by client address.
+    signups: Arc<clawcrm::signup::Signups>,
 }
 
 #[derive(OpenApi)]
@@ -67,6 +71,7 @@ pub struct Service {
         (name = "kb", description = "Cairn extensions to it"),
         (name = "agents", description = "SmartSaaS Agents API: research, knowledge, folders, projects, sales, templates, the agent channel"),
         (name = "workspace", description = "Slab5 workspace API: CRM, support, tasks, content, assets, integrations, analytics definitions, business intelligence"),
+        (name = "clawcrm", description = "ClawCRM agent API: leads, pipeline, enrichment, campaigns of mails, notes, touchpoints, rules, feedback"),
         (name = "crawl", description = "Websites that feed a dataset: settings, schedules, crawls, the outcome for every address"),
         (name = "evaluation", description = "Retrieval measured on your own data: query sets, runs, tuning, history"),
         (name = "system", description = "Health, metrics, documentation")
@@ -94,6 +99,7 @@ fn routes() -> OpenApiRouter<Service> {
         .merge(smartsaas::routes())
         .merge(smartsaas::app_routes())
         .merge(slab5::routes())
+        .merge(clawcrm::routes())
         .merge(system::routes());
     describe_responses(router.get_openapi_mut());
     name_operations(router.get_openapi_mut());
@@ -197,7 +203,7 @@ pub fn router(app: Arc<App>, metrics: Metrics) -> Result<Router> {
     let (agents, _) = smartsaas::routes().split_for_parts();
     Ok(router
         .nest(smartsaas::BEFORE, agents)
-        .merge(mcp::router(&app))
+        .merge(mcp::router(&app, &[&slab5::TOOLS, &clawcrm::TOOLS]))
         .merge(docs)
         .merge(sandbox::router())
         .fallback(unknown_route)
@@ -210,13 +216,19 @@ pub fn router(app: Arc<App>, metrics: Metrics) -> Result<Router> {
         .layer(cors)
         .layer(from_fn_with_state(Arc::clone(&app), passage::observe))
         .layer(from_fn(passage::harden))
-        .with_state(Service { app, metrics }))
+        .with_state(Service {
+            signups: clawcrm::signup::Signups::new(&app.config),
+            app,
+            metrics,
+        }))
 }
 
 /// Returns an error response in the envelope of the dialect that a path belongs to.
 pub(crate) fn refuse(path: &str, error: Error) -> Response {
     if smartsaas::owns(path) {
         smartsaas::wire::Problem(error).into_response()
+    } else if clawcrm::owns(path) {
+        clawcrm::wire::Problem(error).into_response()
     } else if path.starts_with(slab5::PREFIX) {
         slab5::wire::Problem(error).into_response()
     } else if path.starts_with(leadmetrics::PREFIX) {

@@ -222,6 +222,28 @@ impl Operation {
         Self::new("PATCH", path, id, summary, scopes, Run::Write(run)).takes(Takes::Object)
     }
 
+    /// Returns a PUT operation.
+    pub(super) const fn put(
+        path: &'static str,
+        id: &'static str,
+        scopes: &'static [Scope],
+        run: WriteFn,
+        summary: &'static str,
+    ) -> Self {
+        Self::new("PUT", path, id, summary, scopes, Run::Write(run)).takes(Takes::Object)
+    }
+
+    /// Returns a DELETE operation that writes by itself, because it talks to another service first.
+    pub(super) const fn erase(
+        path: &'static str,
+        id: &'static str,
+        scopes: &'static [Scope],
+        run: ReadFn,
+        summary: &'static str,
+    ) -> Self {
+        Self::new("DELETE", path, id, summary, scopes, Run::Read(run))
+    }
+
     /// Returns a DELETE operation.
     pub(super) const fn delete(
         path: &'static str,

@@ -155,7 +155,7 @@ pub async fn set_status(db: &Db, caller: &Caller, id: &str, status: Status) -> R
 /// `scope_missing`, `agent_not_found`.
 pub async fn rotate(db: &Db, clock: &Clock, caller: &Caller, id: &str) -> Result<(Agent, String)> {
     let agent = manageable(db, caller, id).await?;
-    let (secret, hint) = keys::new_secret(clock, Kind::AgentToken);
+    let (secret, hint) = keys::new_secret(clock, Kind::AgentToken, None);
     db.execute(
         "UPDATE credentials SET hash = $1, hint = $2 WHERE agent_id = $3 AND tenant_id = $4 AND kind = 'agent_token'",
         args![credentials::hash(&secret), &hint, id, caller.tenant()],

@@ -40,6 +40,8 @@ pub struct NewKey {
     pub dataset_ids: Option<Vec<String>>,
     pub expires_on: Option<Time>,
     pub rate_per_minute: Option<i64>,
+    /// Prefix of the secret; `None` for that of its kind.
+    pub prefix: Option<&'static str>,
 }
 
 impl Credential {
@@ -186,6 +188,20 @@ async fn presented(db: &Db, caller: &Caller) -> Result<Option<Credential>> {
     credential.ok_or_else(refused).map(Some)
 }
 
+/// Returns a key of a tenant that does not exist yet, with its secret.
+///
+/// # Errors
+/// `scope_unknown`.
+pub(super) fn for_new_tenant(
+    clock: &Clock,
+    tenant_id: &str,
+    kind: Kind,
+    new: NewKey,
+) -> Result<(Credential, String)> {
+    let scopes = super::scopes::read(&new.scopes)?;
+    build(clock, tenant_id, kind, new, scopes, Maker::default())
+}
+
 async fn store(db: &Db, key: Credential, secret: String) -> Result<(Key, String)> {
     let mut tx = db.begin().await?;
     key.insert(&mut tx).await?;
@@ -239,9 +255,21 @@ async fn checked(
             "the expiry must be in the future",
         ));
     }
-    let (secret, hint) = new_secret(clock, kind);
+    build(clock, tenant_id, kind, new, scopes, maker)
+}
+
+fn build(
+    clock: &Clock,
+    tenant_id: &str,
+    kind: Kind,
+    new: NewKey,
+    scopes: Vec<String>,
+    maker: Maker,
+) -> Result<(Credential, String)> {
+    let (secret, hint) = new_secret(clock, kind, new.prefix);
+    let now = clock.now();
     let key = Credential {
-        name: name.to_owned(),
+        name: new.name.trim().to_owned(),
         hint,
         scopes: serde_json::to_string(&scopes)?,
         dataset_ids: new
@@ -261,12 +289,16 @@ async fn checked(
 }
 
 /// Returns a new secret of a key or an agent token, and the part that may be shown again.
-pub(super) fn new_secret(clock: &Clock, kind: Kind) -> (String, String) {
-    let prefix = if kind == Kind::AgentToken {
+pub(super) fn new_secret(
+    clock: &Clock,
+    kind: Kind,
+    prefix: Option<&'static str>,
+) -> (String, String) {
+    let prefix = prefix.unwrap_or(if kind == Kind::AgentToken {
         "cairn_agent_"
     } else {
         "cairn_"
-    };
+    });
     let secret = format!("{prefix}{}", clock.secret());
     let hint = secret.chars().take(prefix.len() + 6).collect();
     (secret, hint)

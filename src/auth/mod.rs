@@ -7,6 +7,7 @@ pub mod gate;
 pub mod invites;
 pub mod keys;
 pub mod modules;
+pub mod plans;
 mod role;
 pub mod scopes;
 pub mod sessions;

@@ -1,6 +1,7 @@
 //! Tenants: the owners of all data.
 
 use super::keys;
+use super::plans::Plan;
 use super::{Caller, Scope};
 use crate::clock::{Clock, Time};
 use crate::db::{Db, args};
@@ -14,6 +15,8 @@ pub struct Tenant {
     /// Unique name.
     pub name: String,
     pub created_on: Time,
+    /// `None` for no limits.
+    pub plan: Option<Plan>,
 }
 
 /// Name of the tenant that the first start creates.
@@ -48,7 +51,7 @@ pub async fn need_operator(db: &Db, caller: &Caller) -> Result<()> {
 pub async fn list(db: &Db, page: &Page) -> Result<Listing<Tenant>> {
     let tenants: Vec<Tenant> = db
         .all(
-            "SELECT id, name, created_on FROM tenants WHERE id > $1 ORDER BY id LIMIT $2",
+            "SELECT id, name, created_on, plan FROM tenants WHERE id > $1 ORDER BY id LIMIT $2",
             args![&page.after, page.fetch()],
         )
         .await?;
@@ -81,6 +84,7 @@ pub async fn create(db: &Db, clock: &Clock, name: &str) -> Result<Tenant> {
         id: clock.id(),
         name: name.to_owned(),
         created_on: clock.now(),
+        plan: None,
     };
     let created = db
         .execute(
@@ -104,7 +108,7 @@ pub async fn create(db: &Db, clock: &Clock, name: &str) -> Result<Tenant> {
 /// `tenant_not_found`.
 pub async fn by_name(db: &Db, name: &str) -> Result<Tenant> {
     db.optional(
-        "SELECT id, name, created_on FROM tenants WHERE name = $1",
+        "SELECT id, name, created_on, plan FROM tenants WHERE name = $1",
         args![name],
     )
     .await?
@@ -117,7 +121,7 @@ pub async fn by_name(db: &Db, name: &str) -> Result<Tenant> {
 /// `tenant_not_found`.
 pub async fn by_id(db: &Db, id: &str) -> Result<Tenant> {
     db.optional(
-        "SELECT id, name, created_on FROM tenants WHERE id = $1",
+        "SELECT id, name, created_on, plan FROM tenants WHERE id = $1",
         args![id],
     )
     .await?
@@ -130,7 +134,7 @@ pub async fn by_id(db: &Db, id: &str) -> Result<Tenant> {
 /// Those of the database.
 pub async fn of_user(db: &Db, user_id: &str) -> Result<Vec<Tenant>> {
     db.all(
-        "SELECT t.id, t.name, t.created_on FROM tenants t JOIN memberships m ON m.tenant_id = t.id WHERE m.user_id = $1 AND m.status = 'active' ORDER BY t.id",
+        "SELECT t.id, t.name, t.created_on, t.plan FROM tenants t JOIN memberships m ON m.tenant_id = t.id WHERE m.user_id = $1 AND m.status = 'active' ORDER BY t.id",
         args![user_id],
     )
     .await

@@ -77,6 +77,7 @@ pub(super) async fn run(global: &Global, args: KeysArgs) -> Result<Done> {
                 dataset_ids: (!ids.is_empty()).then_some(ids),
                 expires_on: expires.as_deref().map(time).transpose()?,
                 rate_per_minute: rate,
+                prefix: None,
             };
             let (key, secret) = keys::create(&app.db, &app.clock, caller.tenant(), new).await?;
             if global.json {

@@ -6,6 +6,7 @@ mod crawl;
 mod demo;
 mod doctor;
 mod eval;
+mod feedback;
 mod ingest;
 mod keys;
 mod mcp;
@@ -95,6 +96,8 @@ enum Command {
     Keys(keys::KeysArgs),
     /// Create and list tenants
     Tenants(tenants::TenantsArgs),
+    /// Read and answer the feedback of agents
+    Feedback(feedback::FeedbackArgs),
     /// List, enable and disable workspace modules
     Modules(modules::ModulesArgs),
     /// List, download and verify models
@@ -190,6 +193,7 @@ async fn dispatch(cli: Cli) -> Result<Done> {
         Command::Sandbox(args) => sandbox::run(&global, args).await,
         Command::Keys(args) => keys::run(&global, args).await,
         Command::Tenants(args) => tenants::run(&global, args).await,
+        Command::Feedback(args) => feedback::run(&global, args).await,
         Command::Modules(args) => modules::run(&global, args).await,
         Command::Models(args) => models::run(&global, args).await,
         Command::Doctor(args) => doctor::run(&global, args).await,

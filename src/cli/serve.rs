@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::crm::migration;
 use crate::error::{Error, Result};
 use crate::housekeeping;
+use crate::outreach::sequences;
 use crate::webhooks;
 
 #[derive(Debug, Args)]
@@ -64,6 +65,7 @@ pub(super) struct Server {
 impl Server {
     /// Binds, serves, opens model and indexes, and starts the workers. Health responds immediately, readiness when all is open.
     pub(super) async fn start(app: &Arc<App>, json: bool) -> Result<Self> {
+        sequences::check_settings(&app.config)?;
         let address = address(&app.config).await?;
         let listener = TcpListener::bind(address).await.map_err(|e| {
             Error::unavailable(

@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::{Done, Global, output};
+use crate::auth::plans::{self, Plan};
 use crate::auth::tenants;
 use crate::error::Result;
 use crate::page::Page;
@@ -12,6 +13,7 @@ use crate::page::Page;
 #[command(after_help = "Examples:
   cairn tenants create acme --json      create a tenant and print its admin key once
   cairn tenants list
+  cairn tenants plan acme pro           limit the tenant to the leads and campaigns of a plan
   cairn keys create --tenant acme --name ci --scope kb:read")]
 pub(super) struct TenantsArgs {
     #[command(subcommand)]
@@ -27,6 +29,13 @@ enum Action {
     },
     /// List tenants, oldest first
     List,
+    /// Set the plan of a tenant
+    Plan {
+        /// Tenant name
+        name: String,
+        /// free (100 leads, 3 campaigns), pro (1,000 leads), ultra (5,000 leads) or none (no limits)
+        plan: String,
+    },
 }
 
 /// Tenants read at a time.
@@ -44,6 +53,20 @@ pub(super) async fn run(global: &Global, args: TenantsArgs) -> Result<Done> {
                 println!("{key}\n\nAdmin key of tenant {name}. The key is shown only once.");
             }
         }
+        Action::Plan { name, plan } => {
+            let plan = plans::read(&plan)?;
+            let operator = app.local_caller(tenants::DEFAULT).await?;
+            let tenant = plans::set(&app.db, &operator, &name, plan).await?;
+            let plan = tenant.plan.map_or("none", Plan::as_str);
+            if global.json {
+                println!(
+                    "{}",
+                    json!({"id": tenant.id, "name": tenant.name, "plan": plan})
+                );
+            } else {
+                println!("The plan of tenant {name} is {plan}.");
+            }
+        }
         Action::List => {
             let mut all = Vec::new();
             let mut page = Page::read(Some(PAGE), None, PAGE)?;
@@ -57,15 +80,26 @@ pub(super) async fn run(global: &Global, args: TenantsArgs) -> Result<Done> {
             }
             if global.json {
                 let records = all.iter().map(|tenant| {
-                    json!({"id": tenant.id, "name": tenant.name, "createdOn": tenant.created_on.rfc3339()})
+                    json!({"id": tenant.id, "name": tenant.name, "plan": tenant.plan, "createdOn": tenant.created_on.rfc3339()})
                 });
                 println!("{}", serde_json::to_string(&records.collect::<Vec<_>>())?);
             } else {
                 let rows: Vec<Vec<String>> = all
                     .iter()
-                    .map(|t| vec![t.name.clone(), t.id.clone(), t.created_on.rfc3339()])
+                    .map(|t| {
+                        let plan = t.plan.map_or("none", Plan::as_str);
+                        vec![
+                            t.name.clone(),
+                            t.id.clone(),
+                            plan.to_owned(),
+                            t.created_on.rfc3339(),
+                        ]
+                    })
                     .collect();
-                println!("{}", output::table(&["name", "id", "created"], &rows));
+                println!(
+                    "{}",
+                    output::table(&["name", "id", "plan", "created"], &rows)
+                );
             }
         }
     }

@@ -1,19 +1,151 @@
-//! Leads: their conversion to a contact, a company and perhaps a deal.
+//! Leads: their rules, their number, and their conversion to a contact, a company and perhaps a deal.
 
+use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use super::{COMPANY, CONTACT, CURRENCY, DEAL, LEAD};
+use super::{COMPANY, CONTACT, CURRENCY, DEAL, LEAD, custom_fields};
 use crate::app::App;
-use crate::auth::Caller;
-use crate::error::Result;
+use crate::auth::{Caller, plans};
+use crate::db::{Tx, args};
+use crate::error::{Detail, Error, Result};
 use crate::records::body::{Body, forbidden, invalid, text};
-use crate::records::plan::{Change, Plan};
+use crate::records::plan::{Change, Effect, Plan};
 use crate::records::store::{self, ListQuery};
 use crate::records::write::{self, New};
 use crate::records::{Record, check};
 
-pub(super) fn complete(change: &mut Change<'_>) -> Result<()> {
+/// Returns the status of a lead in the words of sales: the word that was given, which may be any, or that of its status.
+#[must_use]
+pub fn sales_status(record: &Record, body: &Body) -> String {
+    if let Some(word) = text(body, "sales_status") {
+        return word.to_owned();
+    }
+    match record.status.as_deref() {
+        Some("working") => "contacted",
+        Some("disqualified") => "unqualified",
+        Some("converted") => "won",
+        Some(same) => same,
+        None => "new",
+    }
+    .to_owned()
+}
+
+/// Returns the status that a word of sales stands for; `None` for words that stand for none.
+#[must_use]
+pub fn status_of(word: &str) -> Option<&'static str> {
+    match word.to_lowercase().as_str() {
+        "new" => Some("new"),
+        "contacted" | "working" | "engaged" => Some("working"),
+        "qualified" | "won" | "negotiated" => Some("qualified"),
+        "unqualified" | "disqualified" | "lost" => Some("disqualified"),
+        _ => None,
+    }
+}
+
+pub(super) fn derived(record: &Record, body: &Body) -> Vec<(&'static str, String)> {
+    let mut found = vec![("sales_status", sales_status(record, body))];
+    // Mail domains lead from one lead of a company to the others.
+    if let Some((_, domain)) = text(body, "email").and_then(|e| e.split_once('@')) {
+        found.push(("mail_domain", domain.to_owned()));
+    }
+    found
+}
+
+/// The number of leads after a plan's writes must be within the plan of the tenant.
+#[derive(Debug)]
+pub struct LeadLimit {
+    tenant_id: String,
+}
+
+impl LeadLimit {
+    /// Returns the check for a tenant.
+    #[must_use]
+    pub fn of(tenant_id: &str) -> Box<dyn Effect> {
+        Box::new(Self {
+            tenant_id: tenant_id.to_owned(),
+        })
+    }
+}
+
+#[async_trait]
+impl Effect for LeadLimit {
+    async fn apply(&self, app: &App, tx: &mut Tx) -> Result<Option<Value>> {
+        let Some(plan) = plans::lock(tx, &self.tenant_id).await? else {
+            return Ok(None);
+        };
+        let count: Option<(i64,)> = tx
+            .optional(
+                "SELECT COUNT(*) FROM records WHERE kind = 'crm_lead' AND tenant_id = $1",
+                args![&self.tenant_id],
+            )
+            .await?;
+        if count.is_some_and(|(count,)| count > plan.leads()) {
+            return Err(Error::forbidden(
+                LEAD_LIMIT,
+                format!(
+                    "the {plan} plan allows {} leads, and the workspace has as many",
+                    plan.leads()
+                ),
+            )
+            .with_detail(Detail::PlanLimit {
+                upgrade_url: app.config.upgrade_url.clone(),
+            }));
+        }
+        Ok(None)
+    }
+}
+
+/// Moves between stages that a lead keeps; the audit has all.
+const MOVES: usize = 100;
+
+/// Adds the move between two stages to those of the lead. A rule that moves a lead says why in the field `moved_by`, which is part of the entry.
+fn note_move(change: &mut Change<'_>) {
+    let reason = change.body.shift_remove("moved_by");
+    let moves = change.body.get("stage_moves").and_then(Value::as_array);
+    let mut moves = moves.cloned().unwrap_or_default();
+    moves.push(json!({
+        "from": change.old.get("stage_id"),
+        "to": change.body.get("stage_id"),
+        "at": change.now.rfc3339(),
+        "by": change.caller.actor_id(),
+        "reason": reason
+    }));
+    let skipped = moves.len().saturating_sub(MOVES);
+    change.set("stage_moves", json!(&moves[skipped..]));
+}
+
+/// Error code of a lead beyond the plan.
+pub const LEAD_LIMIT: &str = "lead_limit_reached";
+/// Bytes of JSON of a lead's `crm_data`.
+const CRM_DATA: usize = 64 << 10;
+
+pub(super) async fn complete(change: &mut Change<'_>) -> Result<()> {
+    if change.changes("custom_fields") {
+        custom_fields::check(change).await?;
+    }
+    if change
+        .body
+        .get("crm_data")
+        .is_some_and(|data| data.to_string().len() > CRM_DATA)
+    {
+        return Err(invalid(format!(
+            "crm_data may have at most {CRM_DATA} bytes of JSON"
+        )));
+    }
+    // A status that was set in another dialect replaces the word that no longer fits it.
+    if change.status() != change.old_status()
+        && change.old.get("sales_status") == change.body.get("sales_status")
+    {
+        change.remove("sales_status");
+    }
+    if !change.is_new() && change.changes("stage_id") {
+        note_move(change);
+    }
     if change.is_new() {
+        change
+            .plan
+            .after
+            .push(LeadLimit::of(change.caller.tenant()));
         if change.status() == Some("converted") {
             return Err(invalid(
                 "a new lead cannot have the status converted; use the convert operation",
@@ -98,6 +230,7 @@ pub async fn convert(app: &App, caller: &Caller, public_id: &str, given: &Body) 
     }
     let now = app.clock.now();
     body.insert("converted_at".to_owned(), json!(now.rfc3339()));
+    body.shift_remove("sales_status");
     let after = Record {
         status: Some("converted".to_owned()),
         body: Value::Object(body).to_string(),

@@ -1,7 +1,9 @@
-//! Customers and sales: contacts, companies, leads, deals, invoices, payments, ledger accounts, journal entries; campaigns with their funnels, and forecasts.
+//! Customers and sales: contacts, companies, leads with their notes and custom fields, deals, stages, invoices, payments, ledger accounts, journal entries;
+//! campaigns with their funnels, and forecasts.
 
 pub mod campaigns;
 mod companies;
+pub mod custom_fields;
 pub(crate) use companies::fill_in as fill_in_company;
 mod deals;
 pub mod leads;
@@ -11,7 +13,7 @@ mod money;
 use crate::auth::Area;
 use crate::records::body::text;
 use crate::records::kind::{
-    CUSTOM, DESCRIPTION, Field, FieldType, KEY, Kind, LINE, Lifecycle, NAME, NOTES,
+    CUSTOM, DESCRIPTION, Field, FieldType, KEY, Kind, LINE, Lifecycle, NAME, NOTE, NOTES,
 };
 
 /// Currency of money that names none.
@@ -63,9 +65,14 @@ pub static LEAD: Kind = Kind::new(
     Area::Crm,
     &[
         Field::new("name", LINE),
+        Field::new("first_name", LINE),
+        Field::new("last_name", LINE),
         Field::new("email", FieldType::Email).filter(),
         Field::new("phone", LINE),
-        Field::new("company_name", LINE),
+        Field::new("company_name", LINE).filter(),
+        Field::new("business_type", LINE),
+        Field::new("tier", FieldType::Line(100)).filter(),
+        Field::new("stage_id", FieldType::Link(&[&STAGE])).filter(),
         Field::new(
             "source",
             FieldType::OneOf(&[
@@ -73,6 +80,14 @@ pub static LEAD: Kind = Kind::new(
             ]),
         )
         .filter(),
+        Field::new("job_title", LINE),
+        Field::new("seniority", LINE),
+        Field::new("linkedin_url", FieldType::Line(2000)),
+        Field::new("enriched_company_name", LINE),
+        Field::new("company_size", LINE),
+        Field::new("company_revenue", LINE),
+        Field::new("time_zone", FieldType::Line(100)),
+        Field::new("crm_data", FieldType::Object),
         NOTES,
         CUSTOM,
     ],
@@ -81,9 +96,70 @@ pub static LEAD: Kind = Kind::new(
 .titled("name")
 .lifecycle(LEAD_STATUSES)
 .present(&["name"])
-.hook(|change| Box::pin(async move { leads::complete(change) }));
+.derived(leads::derived)
+.hook(|change| Box::pin(leads::complete(change)));
 
-/// A stage of deals.
+/// A lead that was deleted and can be restored: no list, search or link finds it, because it is of another kind than leads. Its fields are those of the lead.
+pub static DELETED_LEAD: Kind = Kind::new(
+    "deleted_lead",
+    "deletedlead",
+    Area::Crm,
+    &[
+        Field::new("name", LINE),
+        Field::new("email", FieldType::Email).filter(),
+        Field::new("tier", FieldType::Line(100)).filter(),
+        Field::new("stage_id", LINE).filter(),
+    ],
+)
+.titled("name")
+.derived(leads::derived);
+
+/// A note about a lead.
+pub static LEAD_NOTE: Kind = Kind::new(
+    "lead_note",
+    "note",
+    Area::Crm,
+    &[
+        Field::new("lead_id", FieldType::Link(&[&LEAD]))
+            .required()
+            .filter(),
+        Field::new(
+            "type",
+            FieldType::OneOf(&["manual", "transcript_summary", "ai_insight", "system"]),
+        )
+        .filter(),
+        Field::new("content", NOTE).required(),
+        Field::new("pinned", FieldType::Flag).filter(),
+    ],
+)
+.titled("content")
+.hook(|change| {
+    Box::pin(async move {
+        change.default("type", "manual");
+        change.default("pinned", false);
+        Ok(())
+    })
+});
+
+/// The definition of a custom field of leads.
+pub static CUSTOM_FIELD: Kind = Kind::new(
+    "lead_field",
+    "field",
+    Area::Crm,
+    &[
+        Field::new("key", FieldType::Line(100)).required().filter(),
+        Field::new("name", LINE).required(),
+        Field::new("field_type", FieldType::OneOf(&custom_fields::TYPES)).required(),
+        Field::new("options", FieldType::Words(200)),
+        Field::new("required", FieldType::Flag),
+        DESCRIPTION,
+    ],
+)
+.titled("name")
+.unique(|body| Some(format!("key:{}", text(body, "key")?.trim().to_lowercase())))
+.hook(|change| Box::pin(async move { custom_fields::complete(change) }));
+
+/// A stage of deals and leads.
 pub static STAGE: Kind = Kind::new(
     "deal_stage",
     "stage",
@@ -92,6 +168,8 @@ pub static STAGE: Kind = Kind::new(
         KEY,
         NAME,
         Field::new("position", FieldType::Integer(0, 1_000_000)),
+        Field::new("color", FieldType::Line(50)),
+        Field::new("is_default", FieldType::Flag),
     ],
 )
 .titled("name");

@@ -46,6 +46,10 @@ pub enum Task {
         /// Id of the artifact's record.
         artifact_id: String,
     },
+    /// Sends a mail of a sequence.
+    SendMail { mail_id: String },
+    /// Evaluates the rules for leads that nobody has contacted.
+    NoTouch,
     /// Removes expired events, unused blobs and embeddings, old finished jobs.
     Housekeeping,
 }
@@ -59,6 +63,8 @@ impl Task {
             Self::Deliver { .. } => "deliver",
             Self::Export { .. } => "export",
             Self::Artifact { .. } => "artifact",
+            Self::SendMail { .. } => "send_mail",
+            Self::NoTouch => "no_touch",
             Self::Build { .. } => "build",
             Self::Evaluate { .. } => "evaluate",
             Self::Crawl { .. } => "crawl",
@@ -71,7 +77,7 @@ impl Task {
     pub(super) fn lane(&self) -> Queue {
         match self {
             Self::Crawl { .. } => Queue::Crawl,
-            Self::Deliver { .. } => Queue::Send,
+            Self::Deliver { .. } | Self::SendMail { .. } => Queue::Send,
             Self::Ingest { .. }
             | Self::ShowRows { .. }
             | Self::ClearRows { .. }
@@ -80,6 +86,7 @@ impl Task {
             | Self::Build { .. }
             | Self::Evaluate { .. }
             | Self::Recrawl { .. }
+            | Self::NoTouch
             | Self::Housekeeping => Queue::Work,
         }
     }
@@ -92,7 +99,7 @@ pub enum Queue {
     Work,
     /// Jobs that wait for the network.
     Crawl,
-    /// Jobs that wait for the receivers of webhooks.
+    /// Jobs that wait for the receivers of webhooks and mails.
     Send,
 }
 

@@ -86,11 +86,13 @@ pub(crate) fn body(kind: &Kind, body: &Map<String, Value>, whole: bool) -> Resul
 }
 
 /// Fields that rules set and callers do not.
-const COMPUTED: [&str; 24] = [
+const COMPUTED: [&str; 26] = [
     "id",
     "created_at",
     "updated_at",
     "stage_moves",
+    "signals",
+    "enrichment",
     "total_cents",
     "paid_cents",
     "balance_cents",
@@ -251,7 +253,10 @@ fn check(field: &Field, value: &Value) -> Result<()> {
     Ok(())
 }
 
-/// Custom fields are words, numbers and flags under names.
+/// Words of a custom field that holds a list.
+const CUSTOM_WORDS: usize = 100;
+
+/// Custom fields are words, numbers, flags and lists of words under names.
 fn custom(fields: &Map<String, Value>) -> Result<()> {
     if fields.len() > CUSTOM {
         return Err(invalid(format!(
@@ -259,14 +264,20 @@ fn custom(fields: &Map<String, Value>) -> Result<()> {
         )));
     }
     for (name, value) in fields {
+        let is_text = |value: &Value| {
+            value
+                .as_str()
+                .is_some_and(|text| text.chars().count() <= CUSTOM_VALUE && !text.contains('\0'))
+        };
         let fits = match value {
-            Value::String(text) => text.chars().count() <= CUSTOM_VALUE && !text.contains('\0'),
+            Value::String(_) => is_text(value),
             Value::Null | Value::Bool(_) | Value::Number(_) => true,
-            Value::Array(_) | Value::Object(_) => false,
+            Value::Array(list) => list.len() <= CUSTOM_WORDS && list.iter().all(is_text),
+            Value::Object(_) => false,
         };
         if name.is_empty() || name.len() > 100 || name.contains('\0') || !fits {
             return Err(invalid(format!(
-                "custom field {name:?}: names may have up to 100 bytes; values must be text up to {CUSTOM_VALUE} characters, numbers, true or false"
+                "custom field {name:?}: names may have up to 100 bytes; values must be text up to {CUSTOM_VALUE} characters, numbers, true, false or lists of up to {CUSTOM_WORDS} texts"
             )));
         }
     }
@@ -296,6 +307,9 @@ pub(crate) fn words(text: &str) -> impl Iterator<Item = String> + '_ {
             word
         })
 }
+
+/// Fields of counters and sources, whose words say nothing about a record.
+const NOT_WORDS: [&str; 2] = ["signals", "enrichment"];
 
 /// All words of a record. Ids, times and what is one of a few words are asked for by filters.
 pub(crate) fn words_of(kind: &Kind, body: &Map<String, Value>) -> BTreeSet<String> {
@@ -330,6 +344,7 @@ pub(crate) fn words_of(kind: &Kind, body: &Map<String, Value>) -> BTreeSet<Strin
                     | FieldType::Cents
             )
         );
+        let is_text = is_text && !NOT_WORDS.contains(&name.as_str());
         if is_text && !name.ends_with("_at") && !name.ends_with("_id") {
             gather(value, &mut found, 0);
         }

@@ -52,13 +52,26 @@ pub(crate) fn of(kind: &Kind, record: &Record, body: &Map<String, Value>) -> Fac
             found.insert(("present".to_owned(), (*name).to_owned()));
         }
     }
+    for (name, value) in kind.derived.map_or_else(Vec::new, |f| f(record, body)) {
+        if let Some(value) = comparable(&Value::String(value)) {
+            found.insert((name.to_owned(), value));
+        }
+    }
     if kind.open {
         // Bodies of any shape and size are found by search.
         return found;
     }
     if let Some(Value::Object(custom)) = body.get("custom_fields") {
         for (name, value) in custom {
-            if let Some(value) = comparable(value) {
+            let values = match value {
+                Value::Array(list) => list.iter().collect(),
+                Value::Null
+                | Value::Bool(_)
+                | Value::Number(_)
+                | Value::String(_)
+                | Value::Object(_) => vec![value],
+            };
+            for value in values.into_iter().filter_map(comparable) {
                 found.insert((format!("custom:{name}"), value));
             }
         }

@@ -122,6 +122,9 @@ pub enum Status {
 /// Completes and checks a change of a record: fills in fields, adds other writes and effects to its plan, or refuses it.
 pub type Hook = for<'h, 'a> fn(&'h mut Change<'a>) -> BoxFuture<'h, Result<()>>;
 
+/// Computes values that lists filter by from a record and its fields, each with a name.
+pub type Derived = fn(&Record, &Body) -> Vec<(&'static str, String)>;
+
 /// A kind of record.
 #[derive(Debug)]
 pub struct Kind {
@@ -143,6 +146,8 @@ pub struct Kind {
     pub open: bool,
     /// Fields that some dialects require and others do not: lists ask for records that have them.
     pub present: &'static [&'static str],
+    /// Values that lists filter by beside those of its fields, each with a name.
+    pub derived: Option<Derived>,
     /// Values of a body, beside those of fields of the type [`FieldType::Key`], that only one record of the kind may have, each as `name:value`.
     pub keys: Option<fn(&Body) -> Option<String>>,
     /// What new records and changes need beyond their fields.
@@ -168,6 +173,7 @@ impl Kind {
             status: Status::None,
             open: false,
             present: &[],
+            derived: None,
             keys: None,
             hook: None,
         }
@@ -208,6 +214,13 @@ impl Kind {
     #[must_use]
     pub const fn present(mut self, fields: &'static [&'static str]) -> Self {
         self.present = fields;
+        self
+    }
+
+    /// Returns the kind with more values that lists filter by.
+    #[must_use]
+    pub const fn derived(mut self, derived: Derived) -> Self {
+        self.derived = Some(derived);
         self
     }
 

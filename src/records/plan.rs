@@ -127,6 +127,11 @@ impl Plan {
         self.push(kind, None, Some(record), true)
     }
 
+    /// Adds a new record that search does not find.
+    pub fn create_silently(&mut self, kind: &'static Kind, record: Record) -> usize {
+        self.push(kind, None, Some(record), false)
+    }
+
     /// Changes a record, and answers with it. Returns its position among the writes.
     pub fn update(
         &mut self,

@@ -49,7 +49,18 @@ const MOST: usize = 1 << 20;
 /// Characters of a name that are kept.
 const NAME: usize = 100;
 /// Fields whose values are for programs; everything else is text.
-const NOT_TEXT: [&str; 6] = ["id", "_id", "parentId", "url", "supersedes", "supersededBy"];
+const NOT_TEXT: [&str; 10] = [
+    "id",
+    "_id",
+    "parentId",
+    "url",
+    "supersedes",
+    "supersededBy",
+    "signals",
+    "stage_moves",
+    "stage_id",
+    "enrichment",
+];
 
 impl SearchText {
     /// Returns the text of a record: its main text, and every other text in its body under its name.

@@ -10,7 +10,7 @@ use crate::clock::Time;
 use crate::db::{Db, Tx, args};
 use crate::error::{Error, Result};
 pub(crate) use list::LAST;
-pub use list::{ListQuery, list};
+pub use list::{ListQuery, Offset, at_offset, list};
 
 /// The error of a record that is not there.
 #[must_use]

@@ -64,7 +64,7 @@ pub async fn add(
         check::computed(&new.body)?;
     }
     check::body(kind, &new.body, true)?;
-    let linked = links(app, caller, kind, &new.body).await?;
+    let linked = links(app, caller, kind, &new.body, &Body::new()).await?;
     let given = new.body.clone();
     let title = new.title.clone();
     let after = draft(app, caller, kind, new)?;
@@ -153,6 +153,10 @@ pub struct Patch {
     pub parent_id: Option<Option<String>>,
     /// Its position in the stages of its parent.
     pub stage: Option<String>,
+    /// Fields to set that rules set and callers cannot; null removes a field.
+    pub computed: Body,
+    /// Whether the text that search finds stays as it is.
+    pub is_silent: bool,
 }
 
 impl Patch {
@@ -164,6 +168,7 @@ impl Patch {
             && self.parent_id.is_none()
             && self.stage.is_none()
             && self.body.is_empty()
+            && self.computed.is_empty()
     }
 }
 
@@ -203,6 +208,13 @@ pub async fn update(
             body.insert(name.clone(), value.clone());
         }
     }
+    for (name, value) in patch.computed {
+        if value.is_null() {
+            body.shift_remove(&name);
+        } else {
+            body.insert(name, value);
+        }
+    }
     if let Some(status) = patch.status {
         after.status = Some(status);
     }
@@ -213,7 +225,7 @@ pub async fn update(
         after.stage = Some(stage);
     }
     check::body(kind, &body, true)?;
-    let linked = links(app, caller, kind, &body).await?;
+    let linked = links(app, caller, kind, &body, &old).await?;
     let mut change = Change {
         app,
         caller,
@@ -245,7 +257,11 @@ pub async fn update(
     };
     after.body = Value::Object(body).to_string();
     let before = before.ok_or_else(|| Error::internal("an update without a record"))?;
-    plan.update(kind, before, after, now);
+    if patch.is_silent {
+        plan.update_silently(kind, before, after, now);
+    } else {
+        plan.update(kind, before, after, now);
+    }
     Ok(plan)
 }
 
@@ -292,11 +308,17 @@ fn moved(kind: &Kind, before: &Record, value: &Value) -> Result<String> {
     Ok(to.to_owned())
 }
 
-/// Loads the records that a body links to.
+/// Loads the records that a body links to. A link that is as it was in `old` may lead to a record that has been deleted since.
 ///
 /// # Errors
 /// `record_not_found` names the field that leads nowhere; `body_invalid`.
-async fn links(app: &App, caller: &Caller, kind: &Kind, body: &Body) -> Result<Vec<Record>> {
+async fn links(
+    app: &App,
+    caller: &Caller,
+    kind: &Kind,
+    body: &Body,
+    old: &Body,
+) -> Result<Vec<Record>> {
     let mut found = Vec::new();
     for field in kind.fields {
         let FieldType::Link(kinds) = field.field_type else {
@@ -320,11 +342,12 @@ async fn links(app: &App, caller: &Caller, kind: &Kind, body: &Body) -> Result<V
                 "related_resource_id is not an id of related_resource_type",
             ));
         }
-        let record = store::load(app, caller.tenant(), target, id).await;
-        found.push(record.map_err(|e| match e.code() {
-            "record_not_found" => nowhere(),
-            _ => e,
-        })?);
+        match store::load(app, caller.tenant(), target, id).await {
+            Ok(record) => found.push(record),
+            Err(error) if error.code() != "record_not_found" => return Err(error),
+            Err(_) if old.get(field.name) == body.get(field.name) => {}
+            Err(_) => return Err(nowhere()),
+        }
     }
     if kind.field("related_resource_id").is_some()
         && text(body, "related_resource_type").is_some()

@@ -87,6 +87,8 @@ pub static ACTIVITY: Kind = Kind::new(
         )
         .required()
         .filter(),
+        // What sales agents call it, such as `proposal_viewed`.
+        Field::new("touchpoint_type", FieldType::Line(100)).filter(),
         Field::new("summary", FieldType::Line(1000)).required(),
         Field::new("body", NOTE),
         Field::new("occurred_on", FieldType::Time),
@@ -100,6 +102,9 @@ pub static ACTIVITY: Kind = Kind::new(
     Box::pin(async move {
         let now = change.now.rfc3339();
         change.body.entry("occurred_on").or_insert(json!(now));
+        if let Some(own) = change.body.get("type").cloned() {
+            change.default("touchpoint_type", own);
+        }
         Ok(())
     })
 });

@@ -7,7 +7,7 @@ use regex::Regex;
 
 /// Layers from the lowest to the highest; a module imports its own layer and those below. The longest prefix of a module's path says where it stands. The map in
 /// `README.md` says the same.
-const LAYERS: [&[&str]; 15] = [
+const LAYERS: [&[&str]; 16] = [
     &["error", "clock", "page", "limits", "config", "rates"],
     &[
         "disk", "db", "blobs", "seal", "outgoing", "jobs", "events", "auth",
@@ -61,6 +61,7 @@ const LAYERS: [&[&str]; 15] = [
     &["crm", "content", "knowledge", "data", "analytics"],
     &["support"],
     &["work", "assets"],
+    &["outreach"],
     &["bi", "webhooks", "channel"],
     &["kinds"],
     &["background", "housekeeping"],

@@ -132,6 +132,7 @@ fn every_handler_is_documented() {
         "src/api/leadmetrics/files.rs",
         "src/api/smartsaas/mod.rs",
         "src/api/native/mod.rs",
+        "src/api/clawcrm/mod.rs",
         "src/api/native/chunks.rs",
         "src/api/native/crawls.rs",
         "src/api/native/evaluation/mod.rs",
@@ -157,7 +158,7 @@ fn every_handler_is_documented() {
     }
     // Dialects with a table of operations are documented from the table that their routes are made of: its rows are the expressions of its static slices.
     let row = regex::Regex::new(r"(?m)^    (?:Operation::)?[a-z_]+\(").expect("a pattern");
-    for dialect in ["slab5", "smartsaas"] {
+    for dialect in ["slab5", "smartsaas", "clawcrm"] {
         let source = std::fs::read_to_string(format!("src/api/{dialect}/operations.rs"))
             .expect("tests run in the checkout");
         let tables = source.split("static ").skip(1);

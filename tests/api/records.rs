@@ -100,7 +100,54 @@ on_both! {
         let email = made("/protected/templates/email", json!({"title": "Hello"})).await;
         let page = made("/protected/templates/webpage", json!({"title": "Home"})).await;
 
+        let claw = async |path: &str, body: Value| text(&service.post(&format!("/api/openclaw{path}"), body).await["id"]);
+        let person = |email: &str| json!({"firstName": "Kai", "email": email});
+        let (kai, liv, mia) = (claw("/leads", person("kai@x.test")).await, claw("/leads", person("liv@x.test")).await, claw("/leads", person("mia@x.test")).await);
+        let (stage, idle) = (claw("/stages", json!({"name": "Met"})).await, claw("/stages", json!({"name": "Idle"})).await);
+        let (source, dry) = (claw("/stages/sync-sources", json!({"type": "api_sdr", "name": "a"})).await, claw("/stages/sync-sources", json!({"type": "api_sdr", "name": "b"})).await);
+        let (field, bare) = (claw("/fields", json!({"name": "f", "fieldType": "text"})).await, claw("/fields", json!({"name": "g", "fieldType": "text"})).await);
+        let (note, dust) = (claw("/notes", json!({"leadId": kai, "content": "a"})).await, claw("/notes", json!({"leadId": kai, "content": "b"})).await);
+        let new_rule = json!({"name": "r", "triggerEvent": "cta_clicked", "targetStage": stage});
+        let (rule, old_rule) = (claw("/automation/rules", new_rule.clone()).await, claw("/automation/rules", new_rule.clone()).await);
+        let sequence = json!({"name": "s", "steps": [{"delayDays": 9, "subject": "a", "body": "b"}]});
+        let mailing = claw("/campaigns", sequence.clone()).await;
+        let book = json!({"name": "p", "steps": [{"day": 0}]});
+        let (status, answer) = service.call(Method::PUT, "/api/openclaw/playbooks", Some(book.clone())).await;
+        assert!(status.is_success(), "{answer}");
+        let (playbook, report) = (text(&answer["id"]), claw("/feedback", json!({"type": "bug", "title": "a"})).await);
+
         let writes: Vec<Write> = vec![
+            ("setupWorkspace", "POST", "/api/openclaw/setup".into(), json!({"org": {"name": "x"}, "stages": [{"name": "Fresh", "order": 9}]})),
+            ("createCrmLead", "POST", "/api/openclaw/leads".into(), person("new@x.test")),
+            ("replaceLead", "PUT", "/api/openclaw/leads".into(), json!({"id": kai, "firstName": "Kim", "email": "kai@x.test"})),
+            ("patchLeadByBodyId", "PATCH", "/api/openclaw/leads".into(), json!({"id": kai, "tier": "high"})),
+            ("patchLead", "PATCH", format!("/api/openclaw/leads/{kai}"), json!({"phone": "1"})),
+            ("deleteLead", "DELETE", format!("/api/openclaw/leads/{liv}"), Value::Null),
+            ("deleteLeadByQueryId", "DELETE", format!("/api/openclaw/leads?id={mia}"), Value::Null),
+            ("createStage", "POST", "/api/openclaw/stages".into(), json!({"name": "Last"})),
+            ("updateStage", "PUT", "/api/openclaw/stages".into(), json!({"id": stage, "color": "#111"})),
+            ("deleteStage", "DELETE", format!("/api/openclaw/stages?id={idle}"), Value::Null),
+            ("createSyncSource", "POST", "/api/openclaw/stages/sync-sources".into(), json!({"type": "api_sdr", "name": "c"})),
+            ("updateSyncSource", "PUT", "/api/openclaw/stages/sync-sources".into(), json!({"id": source, "enabled": false})),
+            ("deleteSyncSource", "DELETE", format!("/api/openclaw/stages/sync-sources?id={dry}"), Value::Null),
+            ("createField", "POST", "/api/openclaw/fields".into(), json!({"name": "h", "fieldType": "text"})),
+            ("updateField", "PUT", "/api/openclaw/fields".into(), json!({"id": field, "description": "x"})),
+            ("deleteField", "DELETE", format!("/api/openclaw/fields?id={bare}"), Value::Null),
+            ("createMailCampaign", "POST", "/api/openclaw/campaigns".into(), sequence),
+            ("updateMailCampaign", "PATCH", format!("/api/openclaw/campaigns/{mailing}"), json!({"name": "t"})),
+            ("enrollLead", "POST", format!("/api/openclaw/campaigns/{mailing}/enroll"), json!({"leadId": kai})),
+            ("sendSequence", "POST", "/api/openclaw/email/send-sequence".into(), json!({"leadId": kai, "sequence": [{"delayDays": 9, "subject": "a", "body": "b"}]})),
+            ("createNote", "POST", "/api/openclaw/notes".into(), json!({"leadId": kai, "content": "c"})),
+            ("updateNote", "PUT", "/api/openclaw/notes".into(), json!({"id": note, "pinned": true})),
+            ("deleteNote", "DELETE", format!("/api/openclaw/notes?id={dust}"), Value::Null),
+            ("logTouchpoint", "POST", "/api/openclaw/touchpoints".into(), json!({"leadId": kai, "type": "quiz_completed", "value": 50})),
+            ("createAutomationRule", "POST", "/api/openclaw/automation/rules".into(), new_rule),
+            ("updateAutomationRule", "PUT", "/api/openclaw/automation/rules".into(), json!({"id": rule, "priority": 5})),
+            ("deleteAutomationRule", "DELETE", format!("/api/openclaw/automation/rules?id={old_rule}"), Value::Null),
+            ("putPlaybook", "PUT", "/api/openclaw/playbooks".into(), book),
+            ("deletePlaybook", "DELETE", format!("/api/openclaw/playbooks?id={playbook}"), Value::Null),
+            ("submitFeedback", "POST", "/api/openclaw/feedback".into(), json!({"type": "bug", "title": "b"})),
+            ("updateFeedback", "PATCH", format!("/api/openclaw/feedback/{report}"), json!({"response": "x"})),
             ("createContact", "POST", "/v1/contacts".into(), json!({"name": "Jane", "company_id": company})),
             ("createCompany", "POST", "/v1/companies".into(), json!({"name": "Berg"})),
             ("createLead", "POST", "/v1/leads".into(), json!({"name": "Eva"})),
@@ -184,7 +231,9 @@ on_both! {
             // A test of an endpoint changes nothing but the deliveries, which are its log.
             assert!(once > before || *operation == "sendTestWebhookEvent", "{operation} is not audited");
             let (again, is_replayed, second) = send(&service, write, "walk").await;
-            assert_eq!((again, is_replayed, &second["data"]), (status, true, &first["data"]), "{operation}: {second}");
+            // The envelopes of some dialects hold the id of the request.
+            let of = |answer: &Value| if answer["data"].is_null() { answer.clone() } else { answer["data"].clone() };
+            assert_eq!((again, is_replayed, of(&second)), (status, true, of(&first)), "{operation}: {second}");
             assert_eq!(audited(&service, operation).await, once, "{operation} is done twice");
         }
     }

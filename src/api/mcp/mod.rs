@@ -29,7 +29,7 @@ use rmcp::{
 use serde_json::{Value, json};
 
 use super::secret::{self, SecretHeader};
-use super::slab5;
+use super::tools::{ToolServer, ToolSet};
 use crate::app::App;
 use crate::auth::{Caller, Scope};
 use crate::error::{Error, Kind, Result};
@@ -431,14 +431,24 @@ async fn resources(
     }
 }
 
-/// Returns the routes for any valid key: the knowledge base, and the workspace. Stateless, so any process can answer any request.
-pub(super) fn router(app: &Arc<App>) -> axum::Router<super::Service> {
-    let (knowledge, workspace) = (Arc::clone(app), Arc::clone(app));
-    axum::Router::new()
-        .nest_service(
-            slab5::tools::PATH,
-            transport(app, move || slab5::tools::Workspace(Arc::clone(&workspace))),
-        )
+/// Returns the routes for any valid key: the knowledge base, and the tools of dialects. Stateless, so any process can answer any request.
+pub(super) fn router(
+    app: &Arc<App>,
+    dialects: &[&'static ToolSet],
+) -> axum::Router<super::Service> {
+    let knowledge = Arc::clone(app);
+    let dialect = |tools: &'static ToolSet| {
+        let own = Arc::clone(app);
+        transport(app, move || ToolServer {
+            app: Arc::clone(&own),
+            tools,
+        })
+    };
+    let mut router = axum::Router::new();
+    for tools in dialects {
+        router = router.nest_service(tools.path, dialect(tools));
+    }
+    router
         .nest_service(
             PATH,
             transport(app, move || Mcp::new(Arc::clone(&knowledge), None)),

@@ -128,6 +128,7 @@ pub(super) async fn create_key(
         dataset_ids: body.dataset_ids,
         expires_on,
         rate_per_minute: body.rate_per_minute,
+        prefix: None,
     };
     let (key, secret) = keys::mint(&service.app.db, &service.app.clock, &caller, new).await?;
     Ok((StatusCode::CREATED, Json(CreatedKey::new(key, secret))))

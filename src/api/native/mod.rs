@@ -11,6 +11,7 @@ pub(crate) mod crawls;
 mod datasets;
 mod evaluation;
 mod events;
+mod feedback;
 mod generations;
 mod invites;
 mod jobs;
@@ -57,6 +58,8 @@ pub(super) fn routes() -> OpenApiRouter<Service> {
         .routes(routes!(agents::update, agents::remove))
         .routes(routes!(agents::rotate))
         .routes(routes!(tenants::list, tenants::create))
+        .routes(routes!(feedback::list))
+        .routes(routes!(feedback::answer))
         .routes(routes!(access::list_keys, access::create_key))
         .routes(routes!(access::revoke_key))
         .routes(routes!(access::settings))

@@ -23,7 +23,6 @@ mod files;
 mod functions;
 mod operations;
 mod rate;
-pub(super) mod tools;
 pub mod wire;
 
 use std::collections::{BTreeMap, HashMap};
@@ -42,6 +41,7 @@ use super::Service;
 use super::dialect::{self, Dialect};
 use super::document::{self, Describe, one_of, plain};
 use super::operation::{Data, Operation, Performed};
+use super::tools::ToolSet;
 use crate::api::secret::SecretHeader;
 use crate::app::App;
 use crate::auth::Caller;
@@ -72,6 +72,22 @@ static DIALECT: Dialect = Dialect {
         answer,
         parameter,
     },
+};
+
+/// The workspace for MCP clients: every operation is a tool.
+pub(super) static TOOLS: ToolSet = ToolSet {
+    path: "/mcp/slab5",
+    server: "cairn-workspace",
+    instructions: "A workspace with CRM, support, tasks, content, assets, webhooks, analytics definitions and reports. Start with get_workspace, which lists the enabled modules. Writes accept idempotency_key: use a new one for each logical write, and retry with the same key when the outcome is unknown. Page through lists with next_cursor.",
+    dialect: &DIALECT,
+    chosen: &[],
+    // Shorter names under which clients of the contract know some tools.
+    aliases: &[
+        ("update_entry", "updateCmsEntry"),
+        ("create_entry", "createCmsEntry"),
+        ("get_workspace_summary", "getWorkspace"),
+    ],
+    fault: |error| Ok(serde_json::to_value(WorkspaceFault::from(error))?),
 };
 
 pub(super) fn routes() -> OpenApiRouter<Service> {

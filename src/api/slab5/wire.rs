@@ -90,7 +90,7 @@ impl From<&Error> for WorkspaceError {
                     .collect();
             }
             Some(Detail::IdempotencyKey(key)) => idempotency_key = Some(key.clone()),
-            Some(Detail::RetryAfter(_)) | None => {}
+            Some(Detail::RetryAfter(_) | Detail::Hint(_) | Detail::PlanLimit { .. }) | None => {}
         }
         Self {
             code,

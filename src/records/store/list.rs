@@ -143,6 +143,98 @@ pub(super) async fn beginnings(
     }
 }
 
+/// A part of a list by its position.
+#[derive(Debug, Clone, Default)]
+pub struct Offset {
+    /// Names and values of fields, `status`, `parent` or `custom:NAME`; all of them hold.
+    pub filters: Vec<(String, String)>,
+    /// Words that records have, all of them.
+    pub query: Option<String>,
+    /// How many to skip.
+    pub offset: i64,
+    /// How many, 1 to 500.
+    pub limit: i64,
+}
+
+/// Lists records by their position, the newest first, with the number of all that match.
+///
+/// # Errors
+/// `too_many_conditions`.
+pub async fn at_offset(
+    app: &App,
+    tenant_id: &str,
+    kind: &Kind,
+    query: &Offset,
+) -> Result<(Vec<Record>, i64)> {
+    let mut conditions: Vec<(String, String)> = query
+        .filters
+        .iter()
+        .map(|(name, value)| (name.clone(), value.trim().to_lowercase()))
+        .collect();
+    let asked = query.query.as_deref().map(check::words);
+    conditions.extend(asked.into_iter().flatten().map(|w| ("word".to_owned(), w)));
+    conditions.sort();
+    conditions.dedup();
+    let (fetch, skip) = (query.limit, query.offset);
+    let (ids, total): (Vec<(String,)>, (i64,)) = if conditions.is_empty() {
+        let ids = app.db.all(
+            "SELECT id FROM records WHERE kind = $1 AND tenant_id = $2 ORDER BY id DESC LIMIT $3 OFFSET $4",
+            args![kind.name, tenant_id, fetch, skip],
+        );
+        let total = app.db.one(
+            "SELECT COUNT(*) FROM records WHERE kind = $1 AND tenant_id = $2",
+            args![kind.name, tenant_id],
+        );
+        (ids.await?, total.await?)
+    } else {
+        let statement = COUNTING.get(conditions.len() - 1).ok_or_else(too_many)?;
+        let mut args = args![kind.name, tenant_id];
+        for (name, value) in conditions {
+            args.0.push(name.into());
+            args.0.push(value.into());
+        }
+        let counted = args.clone();
+        args.0.extend([fetch.into(), skip.into()]);
+        (
+            app.db.all(statement.0, args).await?,
+            app.db.one(statement.1, counted).await?,
+        )
+    };
+    let ids: Vec<String> = ids.into_iter().map(|(id,)| id).collect();
+    let mut found = all(&app.db, tenant_id, &ids).await?;
+    found.sort_by(|a, b| b.id.cmp(&a.id));
+    Ok((found, total.0))
+}
+
+macro_rules! at {
+    ($limit:literal $offset:literal $(, $name:literal $value:literal)*) => {
+        (
+            concat!(
+                "SELECT f.record_id ", at!(@matching $($name $value)*),
+                " ORDER BY f.record_id DESC LIMIT ", $limit, " OFFSET ", $offset
+            ),
+            concat!("SELECT COUNT(*) ", at!(@matching $($name $value)*)),
+        )
+    };
+    (@matching $($name:literal $value:literal)*) => {
+        concat!(
+            "FROM record_facets f WHERE f.kind = $1 AND f.name = $3 AND f.value = $4 AND f.tenant_id = $2",
+            $(" AND EXISTS (SELECT 1 FROM record_facets g WHERE g.kind = $1 AND g.name = ", $name,
+              " AND g.value = ", $value, " AND g.tenant_id = $2 AND g.record_id = f.record_id)",)*
+        )
+    };
+}
+
+/// Statements of a list at an offset and of its count, by the number of conditions less one.
+const COUNTING: [(&str, &str); 6] = [
+    at!("$5" "$6"),
+    at!("$7" "$8", "$5" "$6"),
+    at!("$9" "$10", "$5" "$6", "$7" "$8"),
+    at!("$11" "$12", "$5" "$6", "$7" "$8", "$9" "$10"),
+    at!("$13" "$14", "$5" "$6", "$7" "$8", "$9" "$10", "$11" "$12"),
+    at!("$15" "$16", "$5" "$6", "$7" "$8", "$9" "$10", "$11" "$12", "$13" "$14"),
+];
+
 macro_rules! also {
     ($($name:literal $value:literal),*) => {
         concat!(
