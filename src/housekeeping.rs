@@ -82,6 +82,13 @@ pub async fn run(app: &App) -> Result<()> {
             args![now.minus(30 * DAY)],
         )
         .await?;
+    let inbound = app
+        .db
+        .execute(
+            "DELETE FROM inbound_messages WHERE received_on < $1",
+            args![now.minus(365 * DAY)],
+        )
+        .await?;
     let mut blobs = 0;
     loop {
         let mut removed = 0;
@@ -106,6 +113,7 @@ pub async fn run(app: &App) -> Result<()> {
         answers,
         sessions,
         deliveries,
+        inbound,
         blobs,
         leftovers,
         "housekeeping removed obsolete data"

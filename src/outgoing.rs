@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
 use iprfc::{IpNet, Ipv6Net, RFC6890};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
@@ -220,6 +221,26 @@ impl Outgoing {
         self.guard.check(&url)?;
         Ok(self.client.request(method, url))
     }
+}
+
+/// Reads the body of a response, at most so many bytes of it.
+///
+/// # Errors
+/// As the connection says.
+pub async fn beginning(
+    response: reqwest::Response,
+    most: usize,
+) -> Result<Vec<u8>, reqwest::Error> {
+    let mut body = Vec::new();
+    let mut bytes = response.bytes_stream();
+    while let Some(piece) = bytes.next().await {
+        body.extend_from_slice(&piece?);
+        if body.len() >= most {
+            body.truncate(most);
+            break;
+        }
+    }
+    Ok(body)
 }
 
 /// Returns a code and one sentence about a request that failed: the innermost cause, without the address.

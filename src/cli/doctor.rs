@@ -10,6 +10,7 @@ use crate::app::App;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
 use crate::kb::index_log::{self};
+use crate::outreach::inbound;
 use crate::records::idempotency;
 use crate::seal;
 use crate::search::drift::Drift;
@@ -91,11 +92,14 @@ pub(super) async fn run(global: &Global, args: DoctorArgs) -> Result<Done> {
     app.lock().await?;
     if args.new_secret_key {
         let endpoints = webhooks::give_up_secrets(&app).await?;
+        let connections = inbound::give_up_secrets(&app).await?;
         idempotency::forget_all(&app).await?;
         seal::forget_key(&app.db).await?;
         app.sealer().await?;
         if !global.json {
-            println!("created a new secret key; {endpoints} webhook endpoints disabled");
+            println!(
+                "created a new secret key; {endpoints} webhook endpoints disabled; {connections} secrets of sources and connections discarded"
+            );
         }
     }
     let engine = app.engine().await?;

@@ -66,6 +66,11 @@ fn tier_points(tier: &str) -> f64 {
     }
 }
 
+/// Returns a number with its noun.
+fn counted(count: i64, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
 #[expect(clippy::cast_precision_loss, reason = "counts are small")]
 fn times(count: i64) -> f64 {
     count as f64
@@ -117,7 +122,7 @@ pub fn score(lead: &Body, days: f64) -> Scored {
         "proposal_views",
         (times(views) * 5.0).min(15.0),
         15.0,
-        format!("{views} proposal views"),
+        counted(views, "proposal view"),
     );
     let video = value("video_watched").unwrap_or(0.0);
     add(
@@ -135,14 +140,14 @@ pub fn score(lead: &Body, days: f64) -> Scored {
             _ => 15.0,
         },
         15.0,
-        format!("{clicks} clicks"),
+        counted(clicks, "click"),
     );
     let meetings = count("meeting_booked");
     add(
         "meeting_booked",
         if meetings > 0 { 20.0 } else { 0.0 },
         20.0,
-        format!("{meetings} meetings booked"),
+        counted(meetings, "booked meeting"),
     );
     let is_enriched = lead
         .get("enrichment")

@@ -482,3 +482,83 @@ async fn a_write_that_is_cut_off_is_done_once() {
         assert_eq!(list["data"].as_array().map(Vec::len), Some(1), "{list}");
     }
 }
+
+/// A mail server that takes a moment for each mail.
+async fn slow_mail_server() -> (String, std::sync::Arc<std::sync::Mutex<Vec<String>>>) {
+    let server = crate::clawcrm::mails::Smtp::start_with(Duration::from_millis(10)).await;
+    (server.url.clone(), std::sync::Arc::clone(&server.received))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mails_that_are_cut_off_reach_nobody_twice() {
+    const MAILS: usize = 200;
+    let (url, received) = slow_mail_server().await;
+    let data = tempfile::tempdir().expect("temporary directory");
+    let settings = [format!("mail_url={url}"), "senders=8".to_owned()];
+    let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+    let mut server = Process::start_with(data.path(), &settings);
+    let key = server.admin_key.clone().expect("the first start");
+    let call = async |server: &Process, path: &str, body: Value| {
+        let answer = server
+            .call(&key, reqwest::Method::POST, path, Some(body))
+            .await;
+        answer.expect("an answer")
+    };
+    let steps = json!([{"delayMinutes": 0, "subject": "Hello", "body": "Hello {{ firstName }}"}]);
+    let campaign = json!({"name": "c", "status": "paused", "steps": steps});
+    let campaign = text(&call(&server, "/api/openclaw/campaigns", campaign).await["id"]);
+    let change = async |server: &Process, status: &str| {
+        let path = format!("/api/openclaw/campaigns/{campaign}");
+        let body = Some(json!({"status": status}));
+        server
+            .call(&key, reqwest::Method::PATCH, &path, body)
+            .await
+            .expect("changed")
+    };
+    change(&server, "active").await;
+    for n in 0..MAILS {
+        let lead = json!({"firstName": "P", "email": format!("p{n}@berg.test")});
+        let lead = text(&call(&server, "/api/openclaw/leads", lead).await["id"]);
+        let path = format!("/api/openclaw/campaigns/{campaign}/enroll");
+        call(&server, &path, json!({"leadId": lead})).await;
+        // Mails are on their way whenever this happens.
+        if n % 60 == 59 {
+            server.signal("-9");
+            server.child.wait().expect("it ends");
+            server = Process::start_with(data.path(), &settings);
+        }
+    }
+    let emails = format!("/api/openclaw/campaigns/{campaign}/emails");
+    let mails = eventually!(within 120, mails in {
+        let answer = server.call(&key, reqwest::Method::GET, &emails, None).await.expect("a list");
+        answer["emails"].as_array().expect("mails").clone()
+    }, "all mails have left", mails.len() == MAILS && mails.iter().all(|m| m["status"] == "sent" || m["status"] == "unconfirmed"));
+    let texts = received.lock().expect("no panic").clone();
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for text in &texts {
+        let to = text
+            .lines()
+            .find_map(|l| l.strip_prefix("To: "))
+            .expect("a receiver");
+        *counts.entry(to.to_owned()).or_default() += 1;
+    }
+    assert!(counts.values().all(|n| *n == 1), "{counts:?}");
+    // A process that dies between its record and the first byte leaves a mail that is shown as unconfirmed and never arrives.
+    let missing = mails
+        .iter()
+        .filter(|m| !counts.contains_key(&text(&m["to"])));
+    let missing: Vec<String> = missing
+        .filter(|m| m["status"] != "unconfirmed")
+        .map(|m| text(&m["to"]))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    let unconfirmed = mails
+        .iter()
+        .filter(|m| m["status"] == "unconfirmed")
+        .count();
+    println!(
+        "{} mails, {} received, {unconfirmed} unconfirmed",
+        mails.len(),
+        counts.len()
+    );
+}

@@ -32,6 +32,10 @@ on_both! {
         play(&service, "smartsaas", &["company:*", "organiser:*", "kb:read"]).await;
     }
 
+    async fn a_day_of_a_clawcrm_agent(service: Service) {
+        play(&service, "clawcrm", &["crm:*", "activity:*", "integrations:*"]).await;
+    }
+
     async fn a_day_of_a_dashboard(service: Service) {
         play(&service, "dashboard", &["kb:*"]).await;
     }

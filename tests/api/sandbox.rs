@@ -627,6 +627,109 @@ async fn violations(page: &Client, axe: &str) -> Vec<String> {
     serde_json::from_value(found).expect("a list")
 }
 
+/// A pipeline with a lead that a rule has moved, a campaign with a waiting mail, and feedback; gives the ids of the lead and the campaign.
+async fn sold(service: &Service) -> (String, String) {
+    let post =
+        async |path: &str, body: Value| service.post(&format!("/api/openclaw{path}"), body).await;
+    let stages = json!([{"name": "Prospects", "order": 0, "isDefault": true}, {"name": "Meeting", "order": 1}]);
+    post("/setup", json!({"stages": stages})).await;
+    let rule =
+        json!({"name": "Booked", "triggerEvent": "meeting_booked", "targetStage": "Meeting"});
+    post("/automation/rules", rule).await;
+    let lead =
+        json!({"firstName": "Ada", "lastName": "Holm", "email": "ada@berg.test", "tier": "high"});
+    let lead = text(&post("/leads", lead).await["id"]);
+    post(
+        "/touchpoints",
+        json!({"leadId": lead, "type": "meeting_booked"}),
+    )
+    .await;
+    let steps = json!([{"delayDays": 3, "subject": "Hello", "body": "Hello {{ firstName }}"}]);
+    let campaign = text(&post("/campaigns", json!({"name": "Hello", "steps": steps})).await["id"]);
+    let enrol = format!("/campaigns/{campaign}/enroll");
+    post(&enrol, json!({"leadId": lead})).await;
+    post(
+        "/feedback",
+        json!({"type": "bug", "title": "Lists are slow"}),
+    )
+    .await;
+    (lead, campaign)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lead_is_added_moved_and_answered_for_on_the_board() {
+    let service = Service::start(Engine::Sqlite).await;
+    let browser = signed_in(&service, 1300, 900).await;
+    browser.open(&format!("{}/sandbox/crm", service.url)).await;
+    browser.press("Add the usual stages").await;
+    browser.see(".board", "Negotiated").await;
+    browser.press("New lead").await;
+    browser.write("dialog input[name=firstName]", "Bo").await;
+    browser
+        .write("dialog input[name=email]", "bo@dal.test")
+        .await;
+    browser.press("Add lead").await;
+    browser.see(".board .column:first-child", "Bo").await;
+    let stage = async || {
+        let lead = service.get("/api/openclaw/leads").await["leads"][0].clone();
+        text(&lead["stage"])
+    };
+    // By keyboard: the choice on the card.
+    let choice = browser.find(".card.lead select").await;
+    choice.send_keys("Engaged").await.expect("typed");
+    eventually!(found in stage().await, "it is moved", found == "Engaged");
+    browser.see(".board .column:nth-child(3)", "Bo").await;
+    // By mouse: the card is dropped on another column.
+    let dropped = "const transfer = new DataTransfer(); const card = document.querySelector('.card.lead'); \
+        const column = [...document.querySelectorAll('.column')].find((c) => c.textContent.startsWith('Negotiated')); \
+        card.dispatchEvent(new DragEvent('dragstart', { dataTransfer: transfer, bubbles: true })); \
+        column.dispatchEvent(new DragEvent('dragover', { dataTransfer: transfer, bubbles: true, cancelable: true })); \
+        column.dispatchEvent(new DragEvent('drop', { dataTransfer: transfer, bubbles: true }));";
+    browser.eval(dropped).await;
+    eventually!(found in stage().await, "it is moved", found == "Negotiated");
+    browser.see(".board .column:nth-child(5)", "Bo").await;
+    let lead = text(&service.get("/api/openclaw/leads").await["leads"][0]["id"]);
+    browser
+        .open(&format!("{}/sandbox/crm/leads/{lead}", service.url))
+        .await;
+    browser.press("Log touchpoint").await;
+    browser
+        .write("dialog input[type=text]", "Talked about crowns")
+        .await;
+    // The button of the dialog has the name of the one that opened it.
+    browser
+        .find("dialog button.primary")
+        .await
+        .click()
+        .await
+        .expect("sent");
+    browser.see(".events", "Talked about crowns").await;
+    let sent = service
+        .post(
+            "/api/openclaw/feedback",
+            json!({"type": "bug", "title": "Lists are slow"}),
+        )
+        .await;
+    browser
+        .open(&format!("{}/sandbox/crm?tab=feedback", service.url))
+        .await;
+    browser.press("Answer Lists are slow").await;
+    browser
+        .find("dialog textarea")
+        .await
+        .send_keys("Ask for fewer.")
+        .await
+        .expect("written");
+    browser.press("Send answer").await;
+    browser.see("#main table", "resolved").await;
+    let health = service.get("/api/openclaw/health").await;
+    assert_eq!(
+        health["unread_responses"][0]["feedbackId"],
+        sent["feedbackId"]
+    );
+    browser.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_page_tells_its_story_and_axe_finds_nothing_serious() {
     let service = Service::start(Engine::Sqlite).await;
@@ -647,6 +750,7 @@ async fn every_page_tells_its_story_and_axe_finds_nothing_serious() {
     service
         .search(json!({"query": "when was the lighthouse lit", "datasetIds": [dataset]}))
         .await;
+    let (lead, campaign) = sold(&service).await;
     let axe = axe();
     let lane = json!({"datasetIds": [dataset]}).to_string();
     let search: String = url::form_urlencoded::Serializer::new(String::new())
@@ -710,6 +814,32 @@ async fn every_page_tells_its_story_and_axe_finds_nothing_serious() {
             "/sandbox/records?kind=contacts&q=holm".to_owned(),
             "#main table",
             "Jane Holm",
+        ),
+        ("/sandbox/crm".to_owned(), ".board", "Ada Holm"),
+        (
+            format!("/sandbox/crm/leads/{lead}"),
+            ".events",
+            "rule Booked on meeting booked",
+        ),
+        (
+            "/sandbox/crm?tab=campaigns".to_owned(),
+            "#main table",
+            "1 waiting",
+        ),
+        (
+            format!("/sandbox/crm/campaigns/{campaign}"),
+            "#main table",
+            "ada@berg.test",
+        ),
+        (
+            "/sandbox/crm?tab=stalled".to_owned(),
+            "#main",
+            "No lead is overdue",
+        ),
+        (
+            "/sandbox/crm?tab=feedback".to_owned(),
+            "#main table",
+            "Lists are slow",
         ),
         ("/sandbox/jobs".to_owned(), "#main", "No dead letters"),
         ("/sandbox/keys".to_owned(), "#main table", "admin"),

@@ -134,8 +134,8 @@ pub(super) static ALL: &[Operation] = &[
     Operation::post("/notes", "createNote", &[CrmWrite], |c| Box::pin(create_note(c)), "Adds a note to a lead.").takes(NOTE),
     Operation::put("/notes", "updateNote", &[CrmWrite], |c| Box::pin(update_note(c)), "Changes `content` or `pinned` of the note `id`.").takes(NOTE_CHANGE),
     Operation::delete("/notes", "deleteNote", &[CrmWrite], |c| Box::pin(delete_note(c)), "Deletes the note `id`.").named(ID),
-    Operation::get("/touchpoints", "listTouchpoints", &[ActivityRead, CrmRead], |c| Box::pin(list_touchpoints(c)), "Lists what happened with the lead `leadId`, newest first.").named(&["leadId", "limit", "offset"]),
-    Operation::post("/touchpoints", "logTouchpoint", &[ActivityWrite, CrmWrite], |c| Box::pin(log_touchpoint(c)), "Logs a touchpoint: the lead is no longer stalled. `meeting_booked`, `proposal_viewed`, `cta_clicked`, `quiz_completed` and `video_watched` are counted, and fire rules and campaigns.").takes(TOUCHPOINT),
+    Operation::get("/touchpoints", "listTouchpoints", &[ActivityRead], |c| Box::pin(list_touchpoints(c)), "Lists what happened with the lead `leadId`, newest first.").named(&["leadId", "limit", "offset"]),
+    Operation::post("/touchpoints", "logTouchpoint", &[ActivityWrite], |c| Box::pin(log_touchpoint(c)), "Logs a touchpoint: the lead is no longer stalled. `meeting_booked`, `proposal_viewed`, `cta_clicked`, `quiz_completed` and `video_watched` are counted, and fire rules and campaigns.").takes(TOUCHPOINT),
     // Playbooks.
     Operation::get("/playbooks", "listPlaybooks", &[CrmRead], |c| Box::pin(list_playbooks(c)), "Lists playbooks for a tier and a stage.").named(&["tier", "stage"]),
     Operation::ask("/playbooks", "recommendPlaybook", &[CrmRead], |c| Box::pin(recommend_playbook(c)), "Recommends a playbook for a lead, with the facts that decided.").takes(ONE_LEAD),

@@ -7,6 +7,7 @@ use super::wire::{
     NOTE_TYPES, Said, deleted, entity, flag, lead_of, list, named_id, part, take, take_text,
 };
 use crate::api::operation::{Call, Data};
+use crate::auth::Scope;
 use crate::crm::{LEAD, LEAD_NOTE};
 use crate::error::{Error, Result};
 use crate::outreach::touchpoints::{self, Touch};
@@ -110,6 +111,7 @@ pub(super) async fn delete_note(call: Call<'_>) -> Result<Plan> {
 }
 
 pub(super) async fn list_touchpoints(call: Call<'_>) -> Result<Data> {
+    call.caller.need(Scope::CrmRead)?;
     let (lead, part) = (lead_in_query(call).await?, part(call)?);
     let (found, total) = touchpoints::list(
         call.app,
@@ -170,6 +172,8 @@ fn touch(given: &Body) -> Result<Touch> {
 }
 
 pub(super) async fn log_touchpoint(call: Call<'_>) -> Result<Plan> {
+    // It is an activity, and may change the lead.
+    call.caller.need(Scope::CrmWrite)?;
     let lead = leads::load(call.app, call.caller.tenant(), lead_of(call.body)?).await?;
     let id = format!("rp_{}", lead.id);
     let mut plan = touchpoints::log(call.app, call.caller, lead, touch(call.body)?).await?;

@@ -43,15 +43,14 @@ pub(super) async fn ask(app: &App, subject: &Subject, found: &mut Findings) -> R
             response.status().as_u16()
         )));
     }
-    if response.content_length().is_some_and(|n| n > ANSWER as u64) {
-        return Err(failed("its answer is too large".to_owned()));
-    }
-    let bytes = response
-        .bytes()
+    let bytes = outgoing::beginning(response, ANSWER)
         .await
         .map_err(|e| failed(outgoing::cause(&e).1))?;
-    let answer: Value = serde_json::from_slice(bytes.get(..ANSWER).unwrap_or(&bytes))
-        .map_err(|e| failed(format!("its answer is no JSON: {e}")))?;
+    let answer: Value = serde_json::from_slice(&bytes).map_err(|e| {
+        failed(format!(
+            "its answer is no JSON of at most {ANSWER} bytes: {e}"
+        ))
+    })?;
     let source = member(&answer, "source").unwrap_or(&app.config.enrichment_url);
     for (name, value) in answer["fields"].as_object().into_iter().flatten() {
         match value {

@@ -4,7 +4,6 @@
 use std::collections::HashSet;
 
 use cairn_ingest::crawl::robots::Robots;
-use futures::StreamExt;
 use reqwest::{Method, Url, header};
 use scraper::{Html, Selector};
 use serde_json::Value;
@@ -62,16 +61,9 @@ async fn fetch(app: &App, address: &Url) -> Result<(Url, String)> {
         if !status.is_success() {
             return Err(unreadable(format!("{url}: status {}", status.as_u16())));
         }
-        let mut body = Vec::new();
-        let mut bytes = response.bytes_stream();
-        while let Some(piece) = bytes.next().await {
-            let piece =
-                piece.map_err(|e| unreadable(format!("{url}: {}", outgoing::cause(&e).1)))?;
-            body.extend_from_slice(&piece);
-            if body.len() >= PAGE {
-                break;
-            }
-        }
+        let body = outgoing::beginning(response, PAGE)
+            .await
+            .map_err(|e| unreadable(format!("{url}: {}", outgoing::cause(&e).1)))?;
         return Ok((url, String::from_utf8_lossy(&body).into_owned()));
     }
     Err(unreadable(format!("{address}: too many redirects")))

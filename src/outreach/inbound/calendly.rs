@@ -25,6 +25,8 @@ use crate::records::write::{self, New};
 use crate::records::{Record, Request, execute};
 use crate::work::TASK;
 
+/// Bytes of an answer of Calendly.
+const ANSWER: usize = 1 << 20;
 const TOKEN: &str = "token";
 const SIGNING: &str = "signing";
 
@@ -74,8 +76,13 @@ async fn call(
         .with_hint("a person creates a token at https://calendly.com/integrations/api_webhooks; it needs the rights users:read and webhooks:write")),
         status if !status.is_success() => Err(failed(format!("Calendly returned status {}", status.as_u16()))),
         _ => {
-            let answer = response.json().await;
-            answer.map(Some).map_err(|e| failed(format!("Calendly: {}", outgoing::cause(&e).1)))
+            let body = outgoing::beginning(response, ANSWER)
+                .await
+                .map_err(|e| failed(format!("Calendly: {}", outgoing::cause(&e).1)))?;
+            let answer = serde_json::from_slice(&body);
+            answer
+                .map(Some)
+                .map_err(|e| failed(format!("Calendly answered no JSON: {e}")))
         }
     }
 }

@@ -6,7 +6,7 @@ mod secrets;
 mod sources;
 pub mod verify;
 
-pub use secrets::Keep;
+pub use secrets::{Keep, give_up_secrets};
 pub(super) use sources::complete;
 pub use sources::{Message, create, path, receive, rotate, secret_of};
 

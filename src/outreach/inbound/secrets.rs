@@ -37,6 +37,16 @@ pub(super) async fn get(
     }
 }
 
+/// Gives the secrets of all sources and connections up, whose key is lost: their messages are refused until they get new ones. Returns how many there were.
+///
+/// # Errors
+/// Those of the database.
+pub async fn give_up_secrets(app: &App) -> Result<u64> {
+    app.db
+        .execute("DELETE FROM connection_secrets", args![])
+        .await
+}
+
 /// Keeps secrets of a record, or forgets all of them.
 #[derive(Debug)]
 pub struct Keep {

@@ -85,6 +85,23 @@ impl Links {
     }
 }
 
+impl Links {
+    /// Returns a text with the addresses that tracked links lead to: a touchpoint is read by many, and holds nothing that acts for the receiver.
+    pub fn untracked(&self, text: &str) -> String {
+        let prefix = format!("{}/m/{}/{}?to=", self.base, self.token, self.mail_id);
+        let mut parts = text.split(&prefix);
+        let mut plain = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let (target, rest) = part.split_once("&sig=").unwrap_or((part, ""));
+            let query = format!("to={target}");
+            let decoded = url::form_urlencoded::parse(query.as_bytes()).next();
+            plain.push_str(decoded.as_ref().map_or(target, |(_, to)| to.as_ref()));
+            plain.push_str(rest.trim_start_matches(|c: char| c.is_ascii_hexdigit()));
+        }
+        plain
+    }
+}
+
 /// Returns the address under which people reach this service.
 #[must_use]
 pub fn public_url(app: &App) -> String {
@@ -216,11 +233,7 @@ pub(super) async fn compose(
             }
         }
     }
-    composed.body = format!(
-        "{}\n\n--\nTo receive no more mails of this kind: {}\n",
-        composed.body.trim_end(),
-        links.unsubscribe()
-    );
+    composed.body = composed.body.trim_end().to_owned();
     Ok(composed)
 }
 
@@ -377,7 +390,12 @@ pub(super) fn message(
         "List-Unsubscribe=One-Click".to_owned(),
     )
     .add(builder);
-    builder.body(composed.body.clone()).map_err(wrong)
+    let text = format!(
+        "{}\n\n--\nTo receive no more mails of this kind: {}\n",
+        composed.body,
+        links.unsubscribe()
+    );
+    builder.body(text).map_err(wrong)
 }
 
 #[cfg(test)]
@@ -405,6 +423,10 @@ mod tests {
             "{text}"
         );
         assert!(render("{{ link('javascript:x') }}", &variables, &links).is_err());
+        assert_eq!(
+            links.untracked(&format!("{text} now")),
+            "Dear Ada, https://acme.test/a?b=c now"
+        );
     }
 
     #[test]

@@ -396,6 +396,7 @@ const SETTLED: &str = "mail_settled";
 /// Records what came of a transmission, logs the mail as a touchpoint, and lets the sequence go on.
 async fn settle(app: &Arc<App>, mail: &Mail, outcome: Outcome) -> Result<()> {
     let caller = Caller::local(&mail.tenant_id);
+    let links = Links::new(app, &mail.token, &mail.id);
     let (status, error) = match &outcome {
         Outcome::Sent(_) => ("sent", None),
         Outcome::Unconfirmed(reason) => ("unconfirmed", Some(reason.clone())),
@@ -414,7 +415,7 @@ async fn settle(app: &Arc<App>, mail: &Mail, outcome: Outcome) -> Result<()> {
                 let touch = Touch {
                     touchpoint_type: "email_sent".to_owned(),
                     summary: composed.subject.clone(),
-                    text: Some(composed.body.clone()),
+                    text: Some(links.untracked(&composed.body)),
                     metadata: serde_json::Map::from_iter([
                         ("mailId".to_owned(), json!(mail.id)),
                         (

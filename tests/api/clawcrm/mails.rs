@@ -199,20 +199,29 @@ pub struct Smtp {
 
 impl Smtp {
     pub async fn start() -> Self {
+        Self::start_with(std::time::Duration::ZERO).await
+    }
+
+    /// A server that takes this long for each mail.
+    pub async fn start_with(pause: std::time::Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("smtp://{}", listener.local_addr().expect("an address"));
         let received = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&received);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(converse(stream, Arc::clone(&kept)));
+                tokio::spawn(converse(stream, Arc::clone(&kept), pause));
             }
         });
         Self { url, received }
     }
 }
 
-async fn converse(stream: TcpStream, received: Arc<Mutex<Vec<String>>>) {
+async fn converse(
+    stream: TcpStream,
+    received: Arc<Mutex<Vec<String>>>,
+    pause: std::time::Duration,
+) {
     let (read, mut write) = stream.into_split();
     let mut lines = BufReader::new(read).lines();
     let mut say = async |text: &str| {
@@ -235,6 +244,8 @@ async fn converse(stream: TcpStream, received: Arc<Mutex<Vec<String>>>) {
             let mut text = String::new();
             while let Ok(Some(line)) = lines.next_line().await {
                 if line == "." {
+                    // Its work, such as looking for viruses.
+                    tokio::time::sleep(pause).await;
                     received.lock().expect("no panic").push(text);
                     break;
                 }
@@ -347,4 +358,72 @@ async fn a_mail_that_was_on_its_way_is_not_sent_again() {
         .expect("due");
     crate::eventually!(found in states(&service).await, "the sequence goes on without it", found == ["unconfirmed", "waiting"]);
     assert!(server.received.lock().expect("no panic").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_language_model_writes_from_the_record_and_the_knowledge_base() {
+    // A model that answers everything with one mail, and remembers what it was asked.
+    let asked = Arc::new(Mutex::new(String::new()));
+    let kept = Arc::clone(&asked);
+    let router = axum::Router::new().fallback(move |body: String| {
+        *kept.lock().expect("no panic") = body;
+        let said = json!({"choices": [{"delta": {"content": "Subject: Crowns for Berg\n\nDear Ada, a crown takes two visits [1]. Shall we talk?"}}]});
+        std::future::ready(format!("data: {said}\n\ndata: [DONE]\n\n"))
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    tokio::spawn(async move { axum::serve(listener, router).await.expect("serves") });
+    let service = Service::start_with(Engine::Sqlite, |config| {
+        config.answer_url = url;
+        config.answer_model = "stub".to_owned();
+    })
+    .await;
+    let dataset = service.dataset("offers").await;
+    service
+        .add(
+            &dataset,
+            "crowns.md",
+            "A crown takes two visits and lasts fifteen years.",
+        )
+        .await;
+    let id = text(
+        &post(
+            &service,
+            "/leads",
+            json!({"firstName": "Ada", "email": "ada@berg.test", "notes": "Asked about a crown."}),
+        )
+        .await["id"],
+    );
+    let body = json!({"name": "AI", "ai_enabled": true, "ai_config": {"tone": "dry"}, "datasetIds": [dataset], "steps": [{"subject": "Crown visits", "body": "Hello {{ firstName }}"}]});
+    let campaign = text(&post(&service, "/campaigns", body).await["id"]);
+    post(
+        &service,
+        &format!("/campaigns/{campaign}/enroll"),
+        json!({"leadId": id}),
+    )
+    .await;
+    let path = format!("/campaigns/{campaign}/emails");
+    let mail = crate::eventually!(found in get(&service, &path).await["emails"][0].clone(), "it is sent", found["status"] == "sent");
+    assert_eq!(
+        (&mail["subject"], &mail["body"], &mail["warnings"]),
+        (
+            &json!("Crowns for Berg"),
+            &json!("Dear Ada, a crown takes two visits. Shall we talk?"),
+            &json!([])
+        ),
+        "{mail}"
+    );
+    assert!(
+        text(&mail["citations"][0]["citation"]).starts_with("kb://"),
+        "{mail}"
+    );
+    let asked = asked.lock().expect("no panic").clone();
+    for part in [
+        "lasts fifteen years",
+        "Asked about a crown",
+        "Tone: dry",
+        "Hello Ada",
+    ] {
+        assert!(asked.contains(part), "{part}: {asked}");
+    }
 }
