@@ -245,13 +245,15 @@ config! {
 }
 
 /// Values that the log and `--print-config` never show.
-const SECRETS: [&str; 6] = [
+const SECRETS: [&str; 8] = [
     "secret_key",
     "answer_api_key",
     "qdrant_api_key",
     "embedding_api_key",
     "docling_api_key",
     "database_url",
+    "mail_url",
+    "enrichment_key",
 ];
 
 impl Config {

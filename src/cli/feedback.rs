@@ -23,7 +23,7 @@ pub(super) struct FeedbackArgs {
 enum Action {
     /// List feedback of all tenants, newest first
     List {
-        /// Only feedback in this state: submitted, in_progress, resolved or declined
+        /// Only feedback in this state: submitted, `in_progress`, resolved or declined
         #[arg(long)]
         status: Option<String>,
         /// Maximum number

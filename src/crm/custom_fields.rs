@@ -7,6 +7,7 @@ use crate::app::App;
 use crate::error::{Detail, Result};
 use crate::records::body::{Body, invalid, text};
 use crate::records::check::is_date;
+use crate::records::limit::Limit;
 use crate::records::plan::Change;
 use crate::records::store::{self, ListQuery};
 
@@ -47,6 +48,10 @@ pub(super) fn complete(change: &mut Change<'_>) -> Result<()> {
         ));
     }
     change.default("required", false);
+    if change.is_new() {
+        let limit = Limit::of(&CUSTOM_FIELD, change.caller.tenant(), DEFINITIONS);
+        change.plan.after.push(limit);
+    }
     Ok(())
 }
 

@@ -51,6 +51,9 @@ pub(super) fn derived(record: &Record, body: &Body) -> Vec<(&'static str, String
     found
 }
 
+/// Field of values that are not of the type of their field, and are shown as they were sent.
+pub const AS_SENT: &str = "as_sent";
+
 /// The number of leads after a plan's writes must be within the plan of the tenant.
 #[derive(Debug)]
 pub struct LeadLimit {

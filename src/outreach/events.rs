@@ -22,20 +22,24 @@ pub fn named(touchpoint_type: &str) -> Option<&'static str> {
 /// Returns how often an event has happened to a lead.
 #[must_use]
 pub fn count(lead: &Body, event: &str) -> i64 {
-    let signal = lead.get("signals").and_then(|s| s.get(event));
+    let signal = lead.get("sales_signals").and_then(|s| s.get(event));
     signal.and_then(|s| s["count"].as_i64()).unwrap_or_default()
 }
 
 /// Returns the highest value that came with an event of a lead, from 0 to 100: the score of a quiz, the watched part of a video.
 #[must_use]
 pub fn value(lead: &Body, event: &str) -> Option<f64> {
-    let signal = lead.get("signals").and_then(|s| s.get(event))?;
+    let signal = lead.get("sales_signals").and_then(|s| s.get(event))?;
     signal["value"].as_f64()
 }
 
 /// Returns the signals of a lead with one more.
 pub(super) fn counted(lead: &Body, event: &str, value: Option<f64>, now: &str) -> Value {
-    let mut signals = lead.get("signals").cloned().unwrap_or_else(|| json!({}));
+    let mut signals = lead
+        .get("sales_signals")
+        .filter(|signals| signals.is_object())
+        .cloned()
+        .unwrap_or_else(|| json!({}));
     let count = count(lead, event) + 1;
     let before = self::value(lead, event);
     let highest = match (value, before) {
@@ -55,7 +59,7 @@ mod tests {
         let mut lead = Body::new();
         for value in [Some(40.0), Some(90.0), None] {
             let signals = counted(&lead, "quiz_completed", value, "2026-04-01T00:00:00Z");
-            lead.insert("signals".to_owned(), signals);
+            lead.insert("sales_signals".to_owned(), signals);
         }
         assert_eq!(
             (

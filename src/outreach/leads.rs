@@ -11,7 +11,7 @@ use crate::crm::leads::{LeadLimit, status_of};
 use crate::crm::{DELETED_LEAD, LEAD, LEAD_NOTE};
 use crate::db::{Tx, args};
 use crate::error::{Error, Result};
-use crate::records::body::{Body, invalid};
+use crate::records::body::{Body, invalid, text};
 use crate::records::plan::{Effect, Plan};
 use crate::records::store::{self, Offset};
 use crate::records::write::{self, New, Patch};
@@ -48,9 +48,13 @@ fn set_status(fields: &mut Body, word: &str, is_new: bool, now: Option<&str>) ->
     Ok(())
 }
 
-/// Computes the full name when a part of it changes.
+/// Computes the full name when a part of it changes. The name of a lead that has no parts yet, from another dialect, stays when only one part comes: it says more.
 fn set_name(fields: &mut Body, old: &Body) {
-    if !fields.contains_key("first_name") && !fields.contains_key("last_name") {
+    let has = |body: &Body, name: &str| text(body, name).is_some_and(|v| !v.trim().is_empty());
+    let parts = ["first_name", "last_name"];
+    let is_whole = !has(old, "name") || parts.iter().any(|part| has(old, part));
+    let given = parts.iter().filter(|p| fields.contains_key(**p)).count();
+    if given == 0 || (given == 1 && !is_whole) {
         return;
     }
     let part = |name: &str| {
@@ -249,12 +253,12 @@ pub async fn restore(app: &App, caller: &Caller, public_id: &str) -> Result<Plan
 }
 
 /// Notes and touchpoints that are removed together with a lead.
-const REMOVED: i64 = 500;
+const REMOVED: i64 = 5000;
 
 /// Returns a plan that removes a lead, deleted or not, for good, with its notes, touchpoints and mails.
 ///
 /// # Errors
-/// `record_not_found`, `lead_too_large` for one with more than 500 notes or touchpoints.
+/// `record_not_found`, `lead_too_large` for one with more than 5,000 notes or touchpoints.
 pub async fn remove(app: &App, caller: &Caller, public_id: &str) -> Result<Plan> {
     let tenant_id = caller.tenant();
     let id = row_id(public_id);
@@ -276,7 +280,7 @@ pub async fn remove(app: &App, caller: &Caller, public_id: &str) -> Result<Plan>
                 "lead_too_large",
                 format!("the lead has {total} records of the kind {}, and at most {REMOVED} are removed at once", part.name),
             )
-            .with_hint("delete notes first, with DELETE /api/openclaw/notes?id="));
+            .with_hint("delete notes first, with DELETE /api/openclaw/notes?id=…; without permanent, the lead is deleted so that it can be restored"));
         }
         for record in found {
             plan.delete(part, record);
@@ -307,6 +311,13 @@ mod tests {
             &body(json!({"first_name": "Ada", "last_name": "Holm"})),
         );
         assert_eq!(fields["name"], "Ada Berg");
+    }
+
+    #[test]
+    fn one_part_does_not_replace_a_whole_name() {
+        let mut fields = body(json!({"first_name": "Ada"}));
+        set_name(&mut fields, &body(json!({"name": "Ada M. Holm"})));
+        assert!(!fields.contains_key("name"));
     }
 
     #[test]

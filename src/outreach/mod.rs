@@ -8,6 +8,7 @@ pub mod events;
 pub mod feedback;
 pub mod inbound;
 pub mod leads;
+mod once;
 pub mod organisation;
 pub mod playbooks;
 pub mod rules;

@@ -10,6 +10,7 @@ use crate::auth::plans::{self, Plan as Tariff, Profile};
 use crate::crm::LEAD;
 use crate::db::{Tx, args};
 use crate::error::Result;
+use crate::records::Kind;
 use crate::records::body::Body;
 use crate::records::plan::{Effect, Plan};
 
@@ -39,7 +40,8 @@ pub async fn set_up(
     wanted: Vec<Body>,
 ) -> Result<Plan> {
     let mut plan = stages::put_all(app, caller, wanted).await?;
-    plan.before.push(Box::new(SetProfile {
+    // After the stages, in the order in which leads are created: their texts, then the tenant.
+    plan.after.push(Box::new(SetProfile {
         tenant_id: caller.tenant().to_owned(),
         members: profile,
     }));
@@ -54,25 +56,30 @@ pub struct Usage {
     pub campaigns: i64,
 }
 
+/// Returns how many records of a kind the caller's tenant has.
+///
+/// # Errors
+/// Those of the database.
+pub async fn count(app: &App, caller: &Caller, kind: &Kind) -> Result<i64> {
+    let (count,): (i64,) = app
+        .db
+        .one(
+            "SELECT COUNT(*) FROM records WHERE kind = $1 AND tenant_id = $2",
+            args![kind.name, caller.tenant()],
+        )
+        .await?;
+    Ok(count)
+}
+
 /// Returns the plan of the caller's tenant and how much of it is used.
 ///
 /// # Errors
 /// Those of the database.
 pub async fn usage(app: &App, caller: &Caller) -> Result<Usage> {
-    let count = async |kind: &str| -> Result<i64> {
-        let (count,): (i64,) = app
-            .db
-            .one(
-                "SELECT COUNT(*) FROM records WHERE kind = $1 AND tenant_id = $2",
-                args![kind, caller.tenant()],
-            )
-            .await?;
-        Ok(count)
-    };
     Ok(Usage {
         plan: plans::of(&app.db, caller.tenant()).await?,
-        leads: count(LEAD.name).await?,
-        campaigns: count(SEQUENCE.name).await?,
+        leads: count(app, caller, &LEAD).await?,
+        campaigns: count(app, caller, &SEQUENCE).await?,
     })
 }
 

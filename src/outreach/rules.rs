@@ -14,7 +14,8 @@ use crate::crm::LEAD;
 use crate::db::args;
 use crate::error::Result;
 use crate::jobs::{Task, schedules};
-use crate::records::body::{Body, invalid, text};
+use crate::records::body::{Body, invalid, text, texts};
+use crate::records::limit::Limit;
 use crate::records::plan::{Change, Plan};
 use crate::records::store::{self, ListQuery};
 use crate::records::write::{self, Patch};
@@ -34,7 +35,7 @@ pub const NO_TOUCH: &str = "no_touch";
 const PRIORITY: i64 = 100;
 /// Days after which `no_touch` applies to rules that name none.
 const DAYS: f64 = 7.0;
-/// Rules of one event that are evaluated.
+/// Rules of a tenant.
 const RULES: i64 = 100;
 /// Leads that one run of the clock moves per tenant.
 const LEADS: usize = 1000;
@@ -123,11 +124,7 @@ fn conditions(given: &Map<String, Value>, trigger: &str, facts: &Facts) -> Vec<(
         found.push((shown, holds));
     };
     if let Some(wanted) = given.get("fromStage").filter(|v| !v.is_null()) {
-        let words = match wanted {
-            Value::Array(list) => list.iter().filter_map(Value::as_str).collect(),
-            other => other.as_str().into_iter().collect::<Vec<_>>(),
-        };
-        let holds = words.iter().any(|word| {
+        let holds = texts(wanted).iter().any(|word| {
             stages::find(&facts.stages, word)
                 .is_some_and(|s| Some(&s.id) == facts.stage_id.as_ref())
         });
@@ -143,17 +140,11 @@ fn conditions(given: &Map<String, Value>, trigger: &str, facts: &Facts) -> Vec<(
         );
     }
     if let Some(wanted) = given.get("tier").filter(|v| !v.is_null()) {
-        let is = |word: &Value| {
-            let word = word.as_str().unwrap_or_default();
-            facts
-                .tier
-                .as_deref()
-                .is_some_and(|t| t.eq_ignore_ascii_case(word))
-        };
-        let holds = match wanted {
-            Value::Array(list) => list.iter().any(is),
-            other => is(other),
-        };
+        let holds = facts.tier.as_deref().is_some_and(|tier| {
+            texts(wanted)
+                .iter()
+                .any(|word| tier.eq_ignore_ascii_case(word))
+        });
         note("tier", wanted.clone(), json!(facts.tier), holds);
     }
     #[expect(clippy::cast_precision_loss, reason = "counts are small")]
@@ -172,11 +163,15 @@ fn conditions(given: &Map<String, Value>, trigger: &str, facts: &Facts) -> Vec<(
                     .as_f64()
                     .is_some_and(|v| compares(actual, comparison, v))
             }),
-            other => other.as_f64().is_some_and(|v| compares(actual, "gte", v)),
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Array(_) => wanted.as_f64().is_some_and(|v| compares(actual, "gte", v)),
         };
         note(name, wanted.clone(), json!(actual), holds);
     }
-    if trigger == NO_TOUCH && !given.contains_key("days") {
+    if trigger == NO_TOUCH && given.get("days").is_none_or(Value::is_null) {
         let wanted = json!({"gte": DAYS});
         note("days", wanted, json!(facts.days), facts.days >= DAYS);
     }
@@ -290,14 +285,14 @@ pub(super) async fn complete(change: &mut Change<'_>) -> Result<()> {
         check_conditions(given)?;
         if let Some(from) = given.get("fromStage") {
             let stages = stages::all(change.app, change.caller.tenant()).await?;
-            let words = from.as_array().map_or_else(
-                || from.as_str().into_iter().collect::<Vec<_>>(),
-                |list| list.iter().filter_map(Value::as_str).collect(),
-            );
-            for word in words {
+            for word in texts(from) {
                 stages::named(&stages, word)?;
             }
         }
+    }
+    if change.is_new() {
+        let limit = Limit::of(&RULE, change.caller.tenant(), RULES);
+        change.plan.after.push(limit);
     }
     let is_clocked = text(&change.body, "trigger_event") == Some(NO_TOUCH)
         && change.body.get("enabled") == Some(&json!(true));
@@ -350,8 +345,13 @@ pub async fn run_clock(app: &App, tenant_id: &str) -> Result<()> {
                 continue;
             }
             let request = Request::internal(&caller, "noTouch");
-            let answer = execute(app, &request, || no_touch(app, &caller, &id)).await?;
-            moved += usize::from(answer.data["moved"] == json!(true));
+            match execute(app, &request, || no_touch(app, &caller, &id)).await {
+                Ok(answer) => moved += usize::from(answer.data["moved"] == json!(true)),
+                // A lead that cannot be moved does not keep the others.
+                Err(error) => {
+                    tracing::error!(lead = id, %error, "a rule of no_touch failed");
+                }
+            }
             if moved >= LEADS {
                 return Ok(());
             }
@@ -437,6 +437,12 @@ mod tests {
     fn silence_of_seven_days_is_the_default_of_no_touch() {
         assert!(holds(json!({}), NO_TOUCH));
         assert!(!holds(json!({"days": {"gte": 9}}), NO_TOUCH));
+        let mut silent = facts();
+        silent.days = 6.0;
+        let given = json!({"days": null});
+        let given = given.as_object().expect("an object");
+        let all = conditions(given, NO_TOUCH, &silent);
+        assert!(!all.iter().all(|(_, holds)| *holds));
     }
 
     #[test]

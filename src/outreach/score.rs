@@ -150,7 +150,7 @@ pub fn score(lead: &Body, days: f64) -> Scored {
         counted(meetings, "booked meeting"),
     );
     let is_enriched = lead
-        .get("enrichment")
+        .get("sales_enrichment")
         .is_some_and(|e| e["status"] == "complete");
     add(
         "enrichment",
@@ -297,8 +297,8 @@ mod tests {
     #[test]
     fn every_factor_counts_and_the_largest_sum_is_one_hundred() {
         let best = lead(json!({
-            "tier": "high", "enrichment": {"status": "complete"},
-            "signals": {
+            "tier": "high", "sales_enrichment": {"status": "complete"},
+            "sales_signals": {
                 "quiz_completed": {"count": 1, "value": 100.0}, "proposal_viewed": {"count": 9}, "video_watched": {"count": 1, "value": 100.0},
                 "cta_clicked": {"count": 4}, "meeting_booked": {"count": 2}
             }

@@ -30,11 +30,11 @@ pub async fn record(
     let now = app.clock.now();
     let value = value.filter(|v| v.is_finite()).map(|v| v.clamp(0.0, 100.0));
     let signals = counted(&body, event, value, &now.rfc3339());
-    body.insert("signals".to_owned(), signals.clone());
+    body.insert("sales_signals".to_owned(), signals.clone());
     let facts = Facts::of(app, caller, &lead, &body).await?;
     let verdict = rules::evaluate(app, caller, event, &facts).await?;
     let mut patch = Patch {
-        computed: Body::from_iter([("signals".to_owned(), signals)]),
+        computed: Body::from_iter([("sales_signals".to_owned(), signals)]),
         is_silent: true,
         ..Patch::default()
     };

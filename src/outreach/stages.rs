@@ -120,6 +120,13 @@ fn key_for(name: &str, stages: &[Stage]) -> String {
         .unwrap_or(base)
 }
 
+fn full() -> Error {
+    Error::unprocessable(
+        "stages_full",
+        format!("a pipeline may have at most {STAGES} stages"),
+    )
+}
+
 /// Takes the default from the stage that has it.
 async fn take_default(
     app: &App,
@@ -161,10 +168,7 @@ async fn create_among(
     stages: &[Stage],
 ) -> Result<Plan> {
     if i64::try_from(stages.len()).unwrap_or(STAGES) >= STAGES {
-        return Err(Error::unprocessable(
-            "stages_full",
-            format!("a pipeline may have at most {STAGES} stages"),
-        ));
+        return Err(full());
     }
     if let Some(name) = text(body, "name") {
         refuse_taken(stages, name, None)?;
@@ -299,6 +303,9 @@ pub async fn delete(app: &App, caller: &Caller, id: &str, move_to: Option<&str>)
 /// Those of [`create`] and [`update`].
 pub async fn put_all(app: &App, caller: &Caller, wanted: Vec<Body>) -> Result<Plan> {
     let known = all(app, caller.tenant()).await?;
+    if i64::try_from(wanted.len()).unwrap_or(i64::MAX) > STAGES {
+        return Err(full());
+    }
     let is_default = |body: &Body| body.get("is_default") == Some(&json!(true));
     let defaults = wanted.iter().filter(|body| is_default(body)).count();
     if defaults > 1 {

@@ -30,6 +30,31 @@ pub struct Touch {
     pub metadata: Body,
 }
 
+/// Longest summary and text of an activity, in characters.
+const SUMMARY: usize = 1000;
+const TEXT: usize = 100_000;
+
+impl Touch {
+    /// Returns the touchpoint with texts that an activity takes: what comes from outside may be of any length, and is not lost for it.
+    #[must_use]
+    pub fn clipped(mut self) -> Self {
+        let clean = |text: &str, most: usize| {
+            text.replace('\0', "")
+                .chars()
+                .take(most)
+                .collect::<String>()
+        };
+        let line = self
+            .summary
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ");
+        self.summary = clean(&line, SUMMARY);
+        self.text = self.text.map(|text| clean(&text, TEXT));
+        self
+    }
+}
+
 /// Returns the type of an activity for a type of touchpoints.
 fn activity_type(touchpoint_type: &str) -> &'static str {
     let word = touchpoint_type.to_lowercase();

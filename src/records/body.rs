@@ -25,5 +25,14 @@ pub fn text<'a>(body: &'a Body, name: &str) -> Option<&'a str> {
     body.get(name).and_then(Value::as_str)
 }
 
+/// Returns the texts of a value that is a text or a list of texts.
+#[must_use]
+pub fn texts(value: &Value) -> Vec<&str> {
+    value.as_array().map_or_else(
+        || value.as_str().into_iter().collect(),
+        |list| list.iter().filter_map(Value::as_str).collect(),
+    )
+}
+
 /// Currency of money that names none.
 pub const CURRENCY: &str = "USD";

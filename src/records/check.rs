@@ -86,13 +86,14 @@ pub(crate) fn body(kind: &Kind, body: &Map<String, Value>, whole: bool) -> Resul
 }
 
 /// Fields that rules set and callers do not.
-const COMPUTED: [&str; 26] = [
+const COMPUTED: [&str; 27] = [
     "id",
     "created_at",
     "updated_at",
     "stage_moves",
-    "signals",
-    "enrichment",
+    "moved_by",
+    "sales_signals",
+    "sales_enrichment",
     "total_cents",
     "paid_cents",
     "balance_cents",
@@ -309,7 +310,7 @@ pub(crate) fn words(text: &str) -> impl Iterator<Item = String> + '_ {
 }
 
 /// Fields of counters and sources, whose words say nothing about a record.
-const NOT_WORDS: [&str; 2] = ["signals", "enrichment"];
+const NOT_WORDS: [&str; 2] = ["sales_signals", "sales_enrichment"];
 
 /// All words of a record. Ids, times and what is one of a few words are asked for by filters.
 pub(crate) fn words_of(kind: &Kind, body: &Map<String, Value>) -> BTreeSet<String> {

@@ -11,6 +11,7 @@ pub mod execute;
 pub mod facets;
 pub mod idempotency;
 pub mod kind;
+pub mod limit;
 pub mod plan;
 pub mod record;
 pub mod request;

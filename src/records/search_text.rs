@@ -56,10 +56,10 @@ const NOT_TEXT: [&str; 10] = [
     "url",
     "supersedes",
     "supersededBy",
-    "signals",
+    "sales_signals",
     "stage_moves",
     "stage_id",
-    "enrichment",
+    "sales_enrichment",
 ];
 
 impl SearchText {

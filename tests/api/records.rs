@@ -116,6 +116,9 @@ on_both! {
         assert!(status.is_success(), "{answer}");
         let (playbook, report) = (text(&answer["id"]), claw("/feedback", json!({"type": "bug", "title": "a"})).await);
 
+        let bounced = "INSERT INTO mail_addresses (address, tenant_id, blocked, blocked_on) SELECT 'no@x.test', tenant_id, 'bounced', 1 FROM records WHERE id = $1";
+        service.app.db.execute(bounced, Args(vec![kai.trim_start_matches("rp_").into()])).await.expect("blocked");
+
         let writes: Vec<Write> = vec![
             ("setupWorkspace", "POST", "/api/openclaw/setup".into(), json!({"org": {"name": "x"}, "stages": [{"name": "Fresh", "order": 9}]})),
             ("createCrmLead", "POST", "/api/openclaw/leads".into(), person("new@x.test")),
@@ -137,6 +140,7 @@ on_both! {
             ("updateMailCampaign", "PATCH", format!("/api/openclaw/campaigns/{mailing}"), json!({"name": "t"})),
             ("enrollLead", "POST", format!("/api/openclaw/campaigns/{mailing}/enroll"), json!({"leadId": kai})),
             ("sendSequence", "POST", "/api/openclaw/email/send-sequence".into(), json!({"leadId": kai, "sequence": [{"delayDays": 9, "subject": "a", "body": "b"}]})),
+            ("unblockAddress", "DELETE", "/api/openclaw/email/blocked?address=no@x.test".into(), Value::Null),
             ("createNote", "POST", "/api/openclaw/notes".into(), json!({"leadId": kai, "content": "c"})),
             ("updateNote", "PUT", "/api/openclaw/notes".into(), json!({"id": note, "pinned": true})),
             ("deleteNote", "DELETE", format!("/api/openclaw/notes?id={dust}"), Value::Null),

@@ -1,14 +1,19 @@
 //! Campaigns: sequences of mails, enrolments, and the queue.
 
+use std::collections::HashMap;
+
 use serde_json::{Value, json};
 
 use super::timeline::named;
 use super::wire::{Said, entity, lead_of, list, part, rename};
 use crate::api::operation::{Call, Data};
+use crate::clock::Time;
 use crate::error::{Error, Result};
-use crate::outreach::sequences::{TRIGGERS, enrol, mails};
+use crate::outreach::sequences::mails::Counts;
+use crate::outreach::sequences::{TRIGGERS, enrol, mails, receivers};
 use crate::outreach::{SEQUENCE, leads};
-use crate::records::body::{Body, invalid};
+use crate::records::Record;
+use crate::records::body::{Body, invalid, text};
 use crate::records::plan::Plan;
 use crate::records::store::{self, Offset};
 use crate::records::write::{self, New, Patch};
@@ -31,6 +36,13 @@ fn fields(given: &Body) -> Result<Body> {
     Ok(body)
 }
 
+/// Returns the counts of one campaign.
+fn of(counts: &HashMap<String, Counts>, campaign: &Record) -> Value {
+    counts
+        .get(&campaign.id)
+        .map_or_else(|| Counts::default().to_json(), Counts::to_json)
+}
+
 pub(super) async fn list_campaigns(call: Call<'_>) -> Result<Data> {
     let part = part(call)?;
     let mut filters = Vec::new();
@@ -45,10 +57,11 @@ pub(super) async fn list_campaigns(call: Call<'_>) -> Result<Data> {
     };
     let (found, total) =
         store::at_offset(call.app, call.caller.tenant(), &SEQUENCE, &query).await?;
+    let counts = mails::counts(call.app, call.caller.tenant()).await?;
     let mut shown = Vec::with_capacity(found.len());
     for campaign in &found {
         let (_, mut json) = entity(&SEQUENCE, campaign)?;
-        json["counts"] = mails::counts(call.app, call.caller.tenant(), &campaign.id).await?;
+        json["counts"] = of(&counts, campaign);
         shown.push(json);
     }
     let mut answer = list("campaigns", shown, total, part);
@@ -116,7 +129,7 @@ pub(super) async fn queue(call: Call<'_>) -> Result<Data> {
     let found = mails::list(
         call.app,
         call.caller.tenant(),
-        Some(&campaign.id),
+        &campaign.id,
         lead.as_deref(),
         MAILS,
     )
@@ -125,7 +138,8 @@ pub(super) async fn queue(call: Call<'_>) -> Result<Data> {
         .iter()
         .map(mails::Mail::to_json)
         .collect::<Result<_>>()?;
-    let counts = mails::counts(call.app, call.caller.tenant(), &campaign.id).await?;
+    let counts = mails::counts(call.app, call.caller.tenant()).await?;
+    let counts = of(&counts, &campaign);
     Ok(Data::One(
         json!({"success": true, "emails": shown, "counts": counts}),
     ))
@@ -156,4 +170,30 @@ pub(super) async fn send_sequence(call: Call<'_>) -> Result<Plan> {
     let mut plan = campaign.with(enrolled);
     plan.shown.insert("success".to_owned(), json!(true));
     Ok(plan)
+}
+
+/// Lists the addresses that get no mails.
+pub(super) async fn blocked(call: Call<'_>) -> Result<Data> {
+    let part = part(call)?;
+    let tenant_id = call.caller.tenant();
+    let (found, total) = receivers::blocked(call.app, tenant_id, part.limit, part.offset).await?;
+    let shown = found.iter().map(|b| {
+        json!({"address": b.address, "reason": b.blocked, "blockedAt": b.blocked_on.map(Time::rfc3339)})
+    });
+    Ok(Data::One(list("addresses", shown.collect(), total, part)))
+}
+
+pub(super) fn unblock(call: Call<'_>) -> Result<Plan> {
+    let address = call.query("address").or(text(call.body, "address"));
+    let address = address.ok_or_else(|| {
+        Error::invalid("parameter_invalid", "address is missing")
+            .with_hint("GET /api/openclaw/email/blocked lists the blocked addresses")
+    })?;
+    let plan = receivers::unblock(call.caller.tenant(), address);
+    let data = json!({
+        "success": true, "address": address.trim().to_lowercase(), "blocked": false,
+        "warnings": ["write to somebody who has unsubscribed only with their consent"],
+        "next_steps": ["POST /api/openclaw/campaigns/{campaignId}/enroll enrols its leads again"]
+    });
+    Ok(plan.data(200, data))
 }

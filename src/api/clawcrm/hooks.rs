@@ -3,18 +3,18 @@
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::wire::problem;
+use super::wire::{Path, Query, problem};
 use crate::api::Service;
 use crate::error::{Error, Result};
 use crate::outreach::inbound::{self, Message, calendly};
-use crate::outreach::sequences::mails;
+use crate::outreach::sequences::receivers;
 
 /// Returns the routes.
 #[expect(
@@ -130,7 +130,7 @@ fn gone(error: &Error) -> Response {
 
 /// Asks before it unsubscribes: programs that check links in mails follow them with GET.
 async fn ask(State(service): State<Service>, Path(token): Path<String>) -> Response {
-    match mails::check_token(&service.app, &token).await {
+    match receivers::check_token(&service.app, &token).await {
         Ok(()) => page(
             StatusCode::OK,
             "Do you want to receive no more of these mails?",
@@ -142,7 +142,7 @@ async fn ask(State(service): State<Service>, Path(token): Path<String>) -> Respo
 
 /// Unsubscribes, by the button or with one click of the mail program (RFC 8058).
 async fn unsubscribe(State(service): State<Service>, Path(token): Path<String>) -> Response {
-    match mails::unsubscribe(&service.app, &token).await {
+    match receivers::unsubscribe(&service.app, &token).await {
         Ok(()) => page(
             StatusCode::OK,
             "You will receive no more of these mails.",
@@ -159,12 +159,22 @@ struct Link {
     sig: String,
 }
 
+/// Follows a tracked link. HEAD, with which programs check links, counts nothing.
 async fn follow(
+    method: Method,
     State(service): State<Service>,
     Path((token, mail)): Path<(String, String)>,
     Query(link): Query<Link>,
 ) -> Response {
-    match mails::follow(&service.app, &token, &mail, &link.to, &link.sig).await {
+    let app = &service.app;
+    let outcome = async {
+        let clicked = receivers::clicked(app, &token, &mail, &link.to, &link.sig).await?;
+        if method == Method::GET {
+            receivers::count(app, clicked).await?;
+        }
+        Ok(())
+    };
+    match outcome.await {
         Ok(()) => Redirect::to(&link.to).into_response(),
         Err(error) => gone(&error),
     }

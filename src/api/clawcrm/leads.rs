@@ -6,6 +6,7 @@ use super::wire::{
     LEAD_FIELDS, Said, entity, flag, lead_of, list, named_id, part, rename, take, take_text,
 };
 use crate::api::operation::{Call, Data};
+use crate::auth::{Scope, plans};
 use crate::crm::{DELETED_LEAD, LEAD};
 use crate::error::{Error, Result};
 use crate::outreach::leads::{self, Wanted};
@@ -72,8 +73,8 @@ fn require(fields: &Body) -> Result<()> {
         .with_hint("a lead needs firstName and email"))
 }
 
-/// Share of a plan from which its use is a warning.
-const NEARLY: f64 = 0.9;
+/// Tenths of a plan from which its use is a warning.
+const NEARLY: i64 = 9;
 
 pub(super) async fn create(call: Call<'_>) -> Result<Plan> {
     let wanted = read(call.body)?;
@@ -83,15 +84,13 @@ pub(super) async fn create(call: Call<'_>) -> Result<Plan> {
         "enrichment does not start by itself; the lead stays as it is until POST /api/openclaw/enrich"
             .to_owned(),
     );
-    let usage = organisation::usage(call.app, call.caller).await?;
-    #[expect(clippy::cast_precision_loss, reason = "counts are small")]
-    if let Some(most) = usage.plan.map(crate::auth::plans::Plan::leads)
-        && (usage.leads + 1) as f64 >= NEARLY * most as f64
-    {
-        said.warnings.push(format!(
-            "{} of {most} leads of the plan are used",
-            usage.leads + 1
-        ));
+    if let Some(plan) = plans::of(&call.app.db, call.caller.tenant()).await? {
+        let most = plan.leads();
+        let used = organisation::count(call.app, call.caller, &LEAD).await? + 1;
+        if used * 10 >= most * NEARLY {
+            said.warnings
+                .push(format!("{used} of {most} leads of the plan are used"));
+        }
     }
     let twin = twin(call, &wanted.fields).await?;
     if let Some(id) = &twin {
@@ -196,10 +195,10 @@ pub(super) async fn get(call: Call<'_>) -> Result<Data> {
     lead["stage"] = json!(score::stage_name(&body, &stages));
     lead["stageHistory"] = json!(history);
     lead["score"] = scored.to_json();
-    lead["signals"] = json!(body.get("signals"));
-    lead["enrichment"] = json!(body.get("enrichment"));
+    lead["signals"] = json!(body.get("sales_signals"));
+    lead["enrichment"] = json!(body.get("sales_enrichment"));
     let mut said = Said::default();
-    if body.get("enrichment").is_none() {
+    if body.get("sales_enrichment").is_none() {
         said.next_steps.push(format!(
             "POST /api/openclaw/enrich {{\"leadId\": \"rp_{}\"}}",
             record.id
@@ -296,6 +295,8 @@ pub(super) async fn replace(call: Call<'_>) -> Result<Plan> {
 async fn remove(call: Call<'_>, id: &str) -> Result<Plan> {
     let (app, caller) = (call.app, call.caller);
     if flag(call, "permanent")?.unwrap_or(false) {
+        // Touchpoints are activities, and go with the lead.
+        caller.need(Scope::ActivityWrite)?;
         let mut plan = leads::remove(app, caller, id).await?;
         plan.shown.insert("success".to_owned(), json!(true));
         plan.shown

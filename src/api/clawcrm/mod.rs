@@ -15,6 +15,7 @@
 //!   or watched percent) and fire rules and campaigns; sources report the same events from outside
 //! - rules apply by ascending priority, the first that holds; a move by a rule begins campaigns of `stage_changed`, and never another rule
 //! - the limits of mails hold per address; a campaign is left after a reply, a bounce, an unsubscription; the cooldown counts from the last mail of an ended campaign
+//! - an address that bounced or unsubscribed is blocked; `/email/blocked` lists blocked addresses and unblocks one
 //! - `PATCH /feedback/{id}` takes `acknowledged` from everybody of the workspace, `response` and `status` from the operator of the installation
 //! - `POST /email/send-sequence` of older clients is served by campaigns; `GET /api/tracking/proposal` is not served
 //! - plans hold for every dialect of a tenant that has one; tenants that the operator has made have none
@@ -114,6 +115,12 @@ fn query(
     _: &BTreeMap<String, String>,
     given: Vec<(String, String)>,
 ) -> Result<HashMap<String, String>> {
+    if let Some((name, _)) = given.iter().find(|(_, value)| value.contains('\0')) {
+        return Err(Error::invalid(
+            "parameter_invalid",
+            format!("{name} must not contain the character NUL"),
+        ));
+    }
     let is_given = |(_, value): &(String, String)| !value.is_empty();
     Ok(given.into_iter().filter(is_given).collect())
 }

@@ -1,5 +1,7 @@
 //! The operations of the dialect, in the order of the contract, and those that Cairn adds, at the end. The two of `signup` need no key and are in [`super::signup`].
 
+use std::future::ready;
+
 use Scope::*;
 
 use super::account::*;
@@ -115,7 +117,7 @@ pub(super) static ALL: &[Operation] = &[
     Operation::delete("/stages", "deleteStage", &[CrmWrite], |c| Box::pin(delete_stage(c)), "Deletes the stage `id`; its leads move to the stage `moveTo`, or to the default stage.").named(&["id", "moveTo"]),
     // Sources.
     Operation::get("/stages/sync-sources", "listSyncSources", &[IntegrationsRead], |c| Box::pin(list_sources(c)), "Lists the sources that report leads.").named(LIST),
-    Operation::post("/stages/sync-sources", "createSyncSource", &[IntegrationsWrite], |c| Box::pin(create_source(c)), "Adds a source: `type` (gmail, api_sdr, form_webhook, generic_webhook), `name`, `targetStage`, `mapping`, `event`. The answer shows its path and, once, its secret."),
+    Operation::post("/stages/sync-sources", "createSyncSource", &[IntegrationsWrite], |c| Box::pin(create_source(c)), "Adds a source, which changes leads and therefore needs `crm:write`, too: `type` (gmail, api_sdr, form_webhook, generic_webhook), `name`, `targetStage`, `mapping`, `event`. The answer shows its path and, once, its secret."),
     Operation::put("/stages/sync-sources", "updateSyncSource", &[IntegrationsWrite], |c| Box::pin(update_source(c)), "Changes the source `id`; `rotateSecret: true` gives it a new secret."),
     Operation::delete("/stages/sync-sources", "deleteSyncSource", &[IntegrationsWrite], |c| Box::pin(delete_source(c)), "Deletes the source `id`.").named(ID),
     // Custom fields.
@@ -162,6 +164,8 @@ pub(super) static ALL: &[Operation] = &[
     Operation::patch("/campaigns/{campaignId}", "updateMailCampaign", &[CrmWrite], |c| Box::pin(campaigns::update(c)), "Changes a campaign; `status` is active, paused or archived."),
     Operation::get("/campaigns/{campaignId}/emails", "listMailCampaignEmails", &[CrmRead], |c| Box::pin(queue(c)), "Lists the mails of a campaign with their states, texts and citations, newest first.").named(&["leadId"]),
     Operation::post("/email/send-sequence", "sendSequence", &[CrmWrite], |c| Box::pin(send_sequence(c)), "Sends a sequence of mails to one lead, for older clients: `leadId`, `sequence`."),
+    Operation::get("/email/blocked", "listBlockedAddresses", &[CrmRead], |c| Box::pin(blocked(c)), "Lists the addresses that get no mails, because one bounced or its owner has unsubscribed.").named(LIST),
+    Operation::delete("/email/blocked", "unblockAddress", &[CrmWrite], |c| Box::pin(ready(unblock(c))), "Unblocks the address `address`, for example one that bounced by mistake.").named(&["address"]),
     Operation::put("/playbooks", "putPlaybook", &[CrmWrite], |c| Box::pin(put_playbook(c)), "Adds a playbook of the workspace, or changes the one `id`: `name`, `tiers`, `stages`, `steps`."),
     Operation::delete("/playbooks", "deletePlaybook", &[CrmWrite], |c| Box::pin(delete_playbook(c)), "Deletes the playbook `id` of the workspace.").named(ID),
     Operation::ask("/org/tier", "setOrgTier", &[TenantsManage], |c| Box::pin(account::set_plan(c)), "Changes the plan of a workspace, for the operator of the installation: `workspace`, `tier` (free, pro, ultra, none)."),

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::wire::{Said, deleted, entity, list, named_id, part, rename, take_text};
 use crate::api::operation::{Call, Data};
+use crate::auth::Scope;
 use crate::crm::{CUSTOM_FIELD, STAGE};
 use crate::error::{Error, Result};
 use crate::outreach::{RULE, SYNC_SOURCE, inbound, rules, stages};
@@ -137,6 +138,7 @@ async fn source_fields(call: Call<'_>) -> Result<Body> {
 }
 
 pub(super) async fn create_source(call: Call<'_>) -> Result<Plan> {
+    call.caller.need(Scope::CrmWrite)?;
     let body = source_fields(call).await?;
     let mut plan = inbound::create(call.app, call.caller, body).await?;
     let path = plan.record().map(inbound::path).unwrap_or_default();
@@ -151,6 +153,7 @@ pub(super) async fn create_source(call: Call<'_>) -> Result<Plan> {
 }
 
 pub(super) async fn update_source(call: Call<'_>) -> Result<Plan> {
+    call.caller.need(Scope::CrmWrite)?;
     let record = load(call, &SYNC_SOURCE, named_id(call, "sourceId")?).await?;
     let mut body = source_fields(call).await?;
     if call.body.get("name").is_none() {

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, body};
 use governor::clock::{Clock as _, DefaultClock};
@@ -13,6 +13,7 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use lettre::Address;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use url::{Host, Url};
 use utoipa::ToSchema;
 
 use super::wire::{ClawFault, problem};
@@ -27,6 +28,9 @@ use crate::error::{Detail, Error, Result};
 const BODY: usize = 64 << 10;
 /// Longest text of a field, in characters.
 const TEXT: usize = 200;
+
+/// Addresses that are remembered before those are forgotten that may sign up again.
+const ADDRESSES: usize = 10_000;
 
 /// Counts sign-ups by client address.
 #[derive(Debug)]
@@ -54,6 +58,10 @@ impl Signups {
                 IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
             }
         };
+        if limiter.len() > ADDRESSES {
+            // Addresses whose sign-ups are long ago.
+            limiter.retain_recent();
+        }
         limiter.check_key(&key).map_err(|refused| {
             let wait = refused.wait_time_from(DefaultClock::default().now());
             Error::rate_limited("too many sign-ups from this address; try again later")
@@ -86,16 +94,42 @@ pub(super) struct NewAccount {
 /// Headers of proxies. A request with one comes from elsewhere, although its connection may come from this machine.
 const FORWARDED: [&str; 4] = ["x-forwarded-for", "forwarded", "x-real-ip", "via"];
 
-/// Returns whether a client may sign up: anybody if the configuration says so, otherwise programs on this machine.
+fn is_loopback(host: &Host<&str>) -> bool {
+    match host {
+        Host::Domain(name) => name.eq_ignore_ascii_case("localhost"),
+        Host::Ipv4(address) => address.is_loopback(),
+        Host::Ipv6(address) => address.is_loopback(),
+    }
+}
+
+/// Returns whether an address, such as `http://localhost:7700`, is of this machine.
+fn is_local(url: &str) -> bool {
+    Url::parse(url).is_ok_and(|url| url.host().is_some_and(|host| is_loopback(&host)))
+}
+
+/// Returns whether a client may sign up: anybody if the configuration says so, otherwise programs on this machine. A page that a browser on this machine shows is
+/// not one of them: it cannot send JSON to another origin without being asked first, and with a name that it has made resolve to this machine, it sends that name.
 fn is_open(app: &App, address: IpAddr, headers: &HeaderMap) -> bool {
+    if app.config.signup {
+        return true;
+    }
+    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     let is_direct = FORWARDED.iter().all(|name| !headers.contains_key(*name));
-    app.config.signup || (address.is_loopback() && is_direct)
+    let host = text(header::HOST).unwrap_or_default();
+    let is_json = text(header::CONTENT_TYPE).is_some_and(|t| t.starts_with("application/json"));
+    // An installation with a public address has a proxy before it, whose connections come from this machine.
+    let is_private = app.config.public_url.is_empty() || is_local(&app.config.public_url);
+    address.is_loopback()
+        && is_direct
+        && is_json
+        && is_private
+        && is_local(&format!("http://{host}"))
 }
 
 fn closed() -> Error {
     Error::forbidden(
         "signup_disabled",
-        "sign-ups are accepted from the machine of this installation only",
+        "sign-ups are accepted from the machine of this installation only, as application/json and under a name of this machine",
     )
     .with_hint("ask the operator for a key (`cairn tenants create`), or to set signup = true")
 }

@@ -133,6 +133,7 @@ impl From<&Error> for ClawFault {
 }
 
 crate::api::extract::problem!(|error| ClawFault::from(error));
+crate::api::extract::parameters!(Problem);
 
 /// Sentences for the caller.
 #[derive(Debug, Default)]
@@ -229,12 +230,13 @@ pub(super) const LEAD_FIELDS: [(&[&str], &str); 20] = [
 ];
 
 /// Fields of leads that are shown in another way.
-const SHOWN_APART: [&str; 5] = [
+const SHOWN_APART: [&str; 6] = [
     "sales_status",
     "stage_id",
     "stage_moves",
-    "signals",
-    "enrichment",
+    "sales_signals",
+    "sales_enrichment",
+    "moved_by",
 ];
 
 /// Shows a lead.
@@ -262,7 +264,7 @@ pub(super) fn lead(record: &Record) -> Result<Value> {
     json.insert("status".to_owned(), json!(sales_status(record, &body)));
     json.insert("stageId".to_owned(), json!(body.get("stage_id")));
     let enrichment = body
-        .get("enrichment")
+        .get("sales_enrichment")
         .map_or(json!("none"), |e| e["status"].clone());
     json.insert("enrichmentStatus".to_owned(), enrichment);
     json.insert(

@@ -4,12 +4,10 @@
 use serde_json::{Map, Value, json};
 
 use crate::crm::LEAD;
+use crate::crm::leads::AS_SENT;
 use crate::records::kind::Kind;
 use crate::records::{body::Body, check};
 use crate::work::PACKAGE_TASK;
-
-/// Where values stand that a lead's fields do not take.
-const AS_SENT: &str = "as_sent";
 
 /// Names in this dialect, and canonical names.
 fn names(kind: &Kind) -> &'static [(&'static str, &'static str)] {

@@ -209,7 +209,7 @@ async fn gather(app: &Arc<App>, caller: &Caller, subject: &Subject, limit: Durat
 #[must_use]
 pub fn shown(lead: &Record, body: &Body) -> Value {
     let none = json!({"status": "none"});
-    let stored = body.get("enrichment").unwrap_or(&none);
+    let stored = body.get("sales_enrichment").unwrap_or(&none);
     let mut answer = json!({
         "leadId": format!("rp_{}", lead.id),
         "status": stored["status"],
@@ -235,7 +235,7 @@ pub async fn enrich(
     let lead = leads::load(app, caller.tenant(), lead_id).await?;
     let body = lead.body()?;
     let is_complete = body
-        .get("enrichment")
+        .get("sales_enrichment")
         .is_some_and(|e| e["status"] == "complete");
     if is_complete && !force {
         let mut answer = shown(&lead, &body);
@@ -261,7 +261,7 @@ async fn store(app: &App, caller: &Caller, lead_id: &str, found: &Findings) -> R
     let lead = leads::load(app, caller.tenant(), lead_id).await?;
     let body = lead.body()?;
     let before = body
-        .get("enrichment")
+        .get("sales_enrichment")
         .and_then(|e| e.get("fields"))
         .cloned();
     let is_ours = |name: &str, value: &str| {
@@ -287,6 +287,11 @@ async fn store(app: &App, caller: &Caller, lead_id: &str, found: &Findings) -> R
             json!({"value": finding.value, "provider": finding.provider, "source": finding.source}),
         );
     }
+    let is_found = !fields.is_empty();
+    if !is_found && let Some(Value::Object(earlier)) = &before {
+        // What providers said earlier stays, with its sources.
+        fields.clone_from(earlier);
+    }
     let now = app.clock.now().rfc3339();
     let mut sources: Vec<&str> = found.fields.iter().map(|f| f.provider).collect();
     sources.dedup();
@@ -295,7 +300,6 @@ async fn store(app: &App, caller: &Caller, lead_id: &str, found: &Findings) -> R
         .iter()
         .map(|(topic, detail, source)| json!({"topic": topic, "detail": detail, "source": source}))
         .collect();
-    let is_found = !fields.is_empty();
     let confidence = match fields.len() {
         0 => "none",
         1 | 2 => "low",
@@ -326,7 +330,7 @@ async fn store(app: &App, caller: &Caller, lead_id: &str, found: &Findings) -> R
     let patch = Patch {
         is_silent: set.is_empty(),
         body: set,
-        computed: Body::from_iter([("enrichment".to_owned(), enrichment)]),
+        computed: Body::from_iter([("sales_enrichment".to_owned(), enrichment)]),
         ..Patch::default()
     };
     write::update(app, caller, &LEAD, lead, patch).await

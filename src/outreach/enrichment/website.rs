@@ -13,6 +13,7 @@ use super::{Findings, Subject};
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::outgoing;
+use crate::records::body::texts;
 
 const PROVIDER: &str = "website";
 /// Bytes of a page that are read.
@@ -211,10 +212,7 @@ fn structured(data: &Value, source: &str, subject: &Subject, found: &mut Finding
             }
         }
         Value::Object(object) => {
-            let types = match &data["@type"] {
-                Value::Array(list) => list.iter().filter_map(Value::as_str).collect(),
-                other => other.as_str().into_iter().collect::<Vec<_>>(),
-            };
+            let types = texts(&data["@type"]);
             let is_person = types.contains(&"Person");
             // Businesses have many types of their own (Dentist, Restaurant); all of them have a name and an address or a telephone.
             let is_organisation = types.iter().any(|t| {
@@ -277,10 +275,7 @@ fn organisation(data: &Value, source: &str, found: &mut Findings) {
     if !place.is_empty() {
         found.add("companyLocation", &place.join(", "), PROVIDER, source);
     }
-    let profiles = match &data["sameAs"] {
-        Value::Array(list) => list.iter().filter_map(Value::as_str).collect(),
-        other => other.as_str().into_iter().collect::<Vec<_>>(),
-    };
+    let profiles = texts(&data["sameAs"]);
     for profile in profiles {
         if profile.contains("linkedin.com/company/") {
             found.add("companyLinkedinUrl", profile, PROVIDER, source);
@@ -299,10 +294,7 @@ fn person(data: &Value, source: &str, subject: &Subject, found: &mut Findings) {
     if let Some(title) = member(data, "jobTitle") {
         found.add("title", title, PROVIDER, source);
     }
-    let profiles = match &data["sameAs"] {
-        Value::Array(list) => list.iter().filter_map(Value::as_str).collect(),
-        other => other.as_str().into_iter().collect::<Vec<_>>(),
-    };
+    let profiles = texts(&data["sameAs"]);
     for profile in profiles {
         if profile.contains("linkedin.com/in/") {
             found.add("linkedinUrl", profile, PROVIDER, source);

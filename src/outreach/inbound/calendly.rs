@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 use super::super::CONNECTION;
+use super::super::once::{Once, REPEATED};
 use super::super::touchpoints::{self, Touch};
 use super::secrets::{self, Keep};
-use super::sources::{by_email, upsert};
+use super::sources::{add, by_email, repeated};
 use super::{CALENDLY, verify};
 use crate::app::App;
 use crate::auth::Caller;
@@ -19,7 +20,7 @@ use crate::db::args;
 use crate::error::{Error, Result};
 use crate::outgoing::{self, endpoint_client};
 use crate::records::body::{Body, text};
-use crate::records::plan::Plan;
+use crate::records::plan::{Plan, STALE};
 use crate::records::store::{self, Offset};
 use crate::records::write::{self, New};
 use crate::records::{Record, Request, execute};
@@ -117,7 +118,11 @@ pub async fn connect(app: &App, caller: &Caller, token: &str, base: &str) -> Res
             "Calendly names no organization of this user".to_owned(),
         ));
     }
-    disconnect(app, caller).await?;
+    // The earlier connection works until the new one does.
+    let earlier = match existing(app, caller.tenant()).await? {
+        Some(connection) => registered(app, &connection).await?,
+        None => None,
+    };
     let fields = Body::from_iter([
         ("provider".to_owned(), json!("calendly")),
         ("account_name".to_owned(), json!(word("name"))),
@@ -149,6 +154,7 @@ pub async fn connect(app: &App, caller: &Caller, token: &str, base: &str) -> Res
         body.insert("callback_url".to_owned(), json!(callback));
         let mut record = record.clone();
         record.body = Value::Object(body).to_string();
+        let earlier = existing(app, caller.tenant()).await?;
         let keep = Keep::of(
             app,
             caller.tenant(),
@@ -157,6 +163,10 @@ pub async fn connect(app: &App, caller: &Caller, token: &str, base: &str) -> Res
         )
         .await?;
         let mut plan = Plan::default();
+        if let Some(earlier) = earlier {
+            plan.after.push(Keep::nothing(caller.tenant(), &earlier.id));
+            plan.delete(&CONNECTION, earlier);
+        }
         plan.create_silently(&CONNECTION, record);
         plan.after.push(keep);
         Ok(plan)
@@ -169,7 +179,20 @@ pub async fn connect(app: &App, caller: &Caller, token: &str, base: &str) -> Res
         }
         return Err(error);
     }
+    if let Some((token, webhook)) = earlier
+        && let Err(left) = call(app, &token, Method::DELETE, &webhook, None).await
+    {
+        tracing::warn!(error = %left, "the webhook of an earlier connection at Calendly could not be removed");
+    }
     status(app, caller).await
+}
+
+/// Returns the token and the webhook of a connection.
+async fn registered(app: &App, connection: &Record) -> Result<Option<(String, String)>> {
+    let token = secrets::get(app, &connection.tenant_id, &connection.id, TOKEN).await?;
+    let body = connection.body()?;
+    let webhook = text(&body, "webhook_uri").map(str::to_owned);
+    Ok(token.zip(webhook))
 }
 
 /// Returns the state of the connection as the API shows it.
@@ -208,11 +231,9 @@ pub async fn disconnect(app: &App, caller: &Caller) -> Result<(bool, Option<Stri
     let Some(connection) = existing(app, caller.tenant()).await? else {
         return Ok((false, None));
     };
-    let token = secrets::get(app, caller.tenant(), &connection.id, TOKEN).await?;
-    let body = connection.body()?;
     let mut left = None;
-    if let (Some(token), Some(webhook)) = (token, text(&body, "webhook_uri"))
-        && let Err(error) = call(app, &token, Method::DELETE, webhook, None).await
+    if let Some((token, webhook)) = registered(app, &connection).await?
+        && let Err(error) = call(app, &token, Method::DELETE, &webhook, None).await
     {
         // The connection ends all the same; a token that was revoked could otherwise never be removed.
         left = Some(error.public_message().to_owned());
@@ -292,7 +313,7 @@ pub async fn receive(
     let message_id = format!("{event}/{}", invitee.chars().take(180).collect::<String>());
     let caller = Caller::local(&tenant_id);
     let email = payload["email"].as_str().map(str::to_lowercase);
-    let Some(email) = email.filter(|e| e.contains('@')) else {
+    let Some(email) = email.filter(|e| e.contains('@') && !e.contains('\0')) else {
         return Err(Error::invalid("body_invalid", "payload.email is missing"));
     };
     if !matches!(event, "invitee.created" | "invitee.canceled") {
@@ -309,25 +330,33 @@ pub async fn receive(
             fields.insert(field.to_owned(), json!(value));
         }
     }
-    let request = Request::internal(&caller, "receiveBooking");
-    execute(app, &request, || upsert(app, &caller, &fields, None)).await?;
-    let outcome = execute(app, &request, || async {
-        let lead = by_email(app, &tenant_id, &email).await?;
-        let lead = lead.ok_or_else(|| Error::conflict("record_stale", "the lead was deleted"))?;
-        let mut plan = booked(app, &caller, lead, event, &email, payload).await?;
-        plan.after.push(Box::new(super::sources::Once::new(
-            &tenant_id,
-            id,
-            &message_id,
-        )));
-        Ok(plan)
-    })
-    .await;
-    match outcome {
-        Ok(answer) => Ok(answer.data),
-        Err(error) if error.code() == super::sources::REPEATED => {
-            Ok(json!({"success": true, "duplicate": true}))
+    let once = Once::new(&tenant_id, id, &message_id);
+    let state = once.state(app).await?;
+    if state == Some(true) {
+        return Ok(repeated());
+    }
+    let is_known = by_email(app, &tenant_id, &email).await?.is_some();
+    if event == "invitee.canceled" && !is_known {
+        once.remember(app).await?;
+        return Ok(json!({"success": true, "ignored": event}));
+    }
+    let outcome = async {
+        if state.is_none() {
+            add(app, &caller, &fields, None, &once).await?;
         }
+        let request = Request::internal(&caller, "receiveBooking");
+        execute(app, &request, || async {
+            let lead = by_email(app, &tenant_id, &email).await?;
+            let lead = lead.ok_or_else(|| Error::conflict(STALE, "the lead was deleted"))?;
+            let mut plan = booked(app, &caller, lead, event, &email, payload).await?;
+            plan.before.push(Box::new(once.finish()));
+            Ok(plan)
+        })
+        .await
+    };
+    match outcome.await {
+        Ok(answer) => Ok(answer.data),
+        Err(error) if error.code() == REPEATED => Ok(repeated()),
         Err(error) => Err(error),
     }
 }
@@ -381,7 +410,7 @@ async fn booked(
         metadata,
         ..Touch::default()
     };
-    let mut plan = touchpoints::log(app, caller, lead, touch).await?;
+    let mut plan = touchpoints::log(app, caller, lead, touch.clipped()).await?;
     if is_new {
         let mut task = Body::from_iter([
             ("title".to_owned(), json!(format!("{name} with {email}"))),

@@ -10,8 +10,11 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::super::leads::{self, Wanted};
-use super::super::sequences::mails;
+use super::super::once::{Once, REPEATED};
+use super::super::sequences::enrol::lock_address;
+use super::super::sequences::receivers;
 use super::super::sequences::replies::{self, Received};
+use super::super::stages;
 use super::super::touchpoints::{self, Touch};
 use super::super::{SYNC_SOURCE, events};
 use super::secrets::{self, Keep};
@@ -20,9 +23,9 @@ use crate::app::App;
 use crate::auth::Caller;
 use crate::crm::LEAD;
 use crate::db::{Tx, args};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::records::body::{Body, invalid, text};
-use crate::records::plan::{Change, Effect, Plan};
+use crate::records::plan::{Change, Effect, Plan, STALE};
 use crate::records::store::{self, Offset};
 use crate::records::write::{self, New};
 use crate::records::{Record, Request, execute};
@@ -152,57 +155,6 @@ pub struct Message<'a> {
     pub body: &'a [u8],
 }
 
-/// Remembers a message; refuses one that was seen.
-#[derive(Debug)]
-pub(super) struct Once {
-    tenant_id: String,
-    source_id: String,
-    message_id: String,
-}
-
-impl Once {
-    pub(super) fn new(tenant_id: &str, source_id: &str, message_id: &str) -> Self {
-        Self {
-            tenant_id: tenant_id.to_owned(),
-            source_id: source_id.to_owned(),
-            message_id: message_id.to_owned(),
-        }
-    }
-}
-
-/// Error code of a message that was accepted before.
-pub(super) const REPEATED: &str = "message_repeated";
-
-#[async_trait]
-impl Effect for Once {
-    async fn apply(&self, app: &App, tx: &mut Tx) -> Result<Option<Value>> {
-        let ours = tx
-            .execute(
-                "INSERT INTO inbound_messages (source_id, message_id, tenant_id, received_on) VALUES ($1, $2, $3, $4) ON CONFLICT (source_id, message_id) DO NOTHING",
-                args![&self.source_id, &self.message_id, &self.tenant_id, app.clock.now()],
-            )
-            .await?;
-        if ours == 0 {
-            return Err(Error::conflict(
-                REPEATED,
-                "this message was accepted before",
-            ));
-        }
-        Ok(None)
-    }
-}
-
-async fn is_seen(app: &App, source: &Record, message_id: &str) -> Result<bool> {
-    let seen: Option<(String,)> = app
-        .db
-        .optional(
-            "SELECT message_id FROM inbound_messages WHERE source_id = $1 AND message_id = $2 AND tenant_id = $3",
-            args![&source.id, message_id, &source.tenant_id],
-        )
-        .await?;
-    Ok(seen.is_some())
-}
-
 /// Returns the source with a public id, whoever it belongs to: its address is public, and the signature decides.
 async fn by_address(app: &App, public_id: &str) -> Result<Record> {
     let missing = || Error::not_found("source_unknown", "there is no source at this address");
@@ -285,33 +237,33 @@ pub async fn receive(app: &App, public_id: &str, message: Message<'_>) -> Result
             "this source is disabled",
         ));
     }
-    let repeated = || json!({"success": true, "duplicate": true});
-    if is_seen(app, &source, &message_id).await? {
-        return Ok(repeated());
-    }
-    let once = || Once {
-        tenant_id: source.tenant_id.clone(),
-        source_id: source.id.clone(),
-        message_id: message_id.clone(),
-    };
+    let once = Once::new(&source.tenant_id, &source.id, &message_id);
     let is_mail = message.content_type.starts_with("message/rfc822")
         || message.content_type.starts_with("application/mbox");
-    if is_mail {
-        return mailbox(app, &source, &settings, &message, once()).await;
-    }
-    let given = read(&message)?;
-    let outcome = report(app, &source, &settings, &given, once()).await;
+    let outcome = match once.state(app).await? {
+        Some(true) => return Ok(repeated()),
+        state if is_mail => mailbox(app, &source, &settings, &message, &once, state).await,
+        state => report(app, &source, &settings, &read(&message)?, &once, state).await,
+    };
     match outcome {
         Err(error) if error.code() == REPEATED => Ok(repeated()),
         other => other,
     }
 }
 
+/// Returns the answer to a message that was accepted before.
+pub(super) fn repeated() -> Value {
+    json!({"success": true, "duplicate": true})
+}
+
 /// Returns the value at a path of names separated by dots.
 fn at_path<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
-    path.split('.').try_fold(value, |value, name| match value {
-        Value::Array(list) => list.get(name.parse::<usize>().ok()?),
-        _ => value.get(name),
+    path.split('.').try_fold(value, |value, name| {
+        if let Value::Array(list) = value {
+            list.get(name.parse::<usize>().ok()?)
+        } else {
+            value.get(name)
+        }
     })
 }
 
@@ -367,7 +319,42 @@ pub(super) async fn by_email(app: &App, tenant_id: &str, email: &str) -> Result<
     Ok(found.into_iter().next())
 }
 
-/// Returns a plan that adds the lead with these fields, or fills in what an existing one lacks and moves it to a stage.
+/// Demands that there is no lead with an address yet, and keeps others from adding one meanwhile.
+#[derive(Debug)]
+struct NoLead {
+    tenant_id: String,
+    email: String,
+}
+
+#[async_trait]
+impl Effect for NoLead {
+    async fn apply(&self, _: &App, tx: &mut Tx) -> Result<Option<Value>> {
+        lock_address(tx, &self.tenant_id, &self.email).await?;
+        let found: Option<(String,)> = tx
+            .optional(
+                "SELECT record_id FROM record_facets WHERE kind = $1 AND name = 'email' AND value = $2 AND tenant_id = $3 LIMIT 1",
+                args![LEAD.name, &self.email, &self.tenant_id],
+            )
+            .await?;
+        if found.is_some() {
+            return Err(Error::conflict(
+                STALE,
+                "a lead with this address was added meanwhile",
+            ));
+        }
+        Ok(None)
+    }
+}
+
+/// Returns the custom fields of a message without those that the lead has.
+fn missing_members(known: Option<&Value>, given: &Value) -> Option<Value> {
+    let known = known.and_then(Value::as_object);
+    let mut given = given.as_object()?.clone();
+    given.retain(|name, _| known.is_none_or(|k| k.get(name).is_none_or(Value::is_null)));
+    (!given.is_empty()).then_some(Value::Object(given))
+}
+
+/// Returns a plan that adds the lead with these fields, or fills in what an existing one lacks and moves it to a stage. A stage that was deleted is left out.
 pub(super) async fn upsert(
     app: &App,
     caller: &Caller,
@@ -377,7 +364,10 @@ pub(super) async fn upsert(
     let mut fields = fields.clone();
     let email = text(&fields, "email").unwrap_or_default().to_lowercase();
     fields.insert("email".to_owned(), json!(email));
-    let stage = stage.map(str::to_owned);
+    let stages = stages::all(app, caller.tenant()).await?;
+    let stage = stage
+        .and_then(|word| stages::find(&stages, word))
+        .map(|s| s.id.clone());
     let Some(lead) = by_email(app, caller.tenant(), &email).await? else {
         if !fields.contains_key("first_name") {
             let name = text(&fields, "name").map(str::to_owned);
@@ -394,11 +384,20 @@ pub(super) async fn upsert(
             status: None,
             stage,
         };
-        return leads::create(app, caller, wanted).await;
+        let mut plan = leads::create(app, caller, wanted).await?;
+        plan.before.push(Box::new(NoLead {
+            tenant_id: caller.tenant().to_owned(),
+            email,
+        }));
+        return Ok(plan);
     };
     // People know their leads better than a form does.
     let known = lead.body()?;
-    fields.retain(|name, _| name == "custom_fields" || known.get(name).is_none_or(Value::is_null));
+    let custom = fields
+        .shift_remove("custom_fields")
+        .and_then(|given| missing_members(known.get("custom_fields"), &given));
+    fields.retain(|name, _| known.get(name).is_none_or(Value::is_null));
+    fields.extend(custom.map(|custom| ("custom_fields".to_owned(), custom)));
     if fields.is_empty() && stage.is_none() {
         return Ok(Plan::default().unchanged(&LEAD, lead));
     }
@@ -410,18 +409,19 @@ pub(super) async fn upsert(
     leads::update(app, caller, lead, wanted).await
 }
 
-/// Applies a report about a lead.
+/// Applies a report about a lead: first the lead, then its touchpoint. `state` is that of an earlier delivery which did not finish.
 async fn report(
     app: &App,
     source: &Record,
     settings: &Body,
     given: &Value,
-    once: Once,
+    once: &Once,
+    state: Option<bool>,
 ) -> Result<Value> {
     let caller = Caller::local(&source.tenant_id);
     let mut fields = mapped(settings, given);
     let email = text(&fields, "email").map(str::to_lowercase);
-    let email = email.ok_or_else(|| {
+    let email = email.filter(|e| !e.contains('\0')).ok_or_else(|| {
         invalid("the message names no email; set mapping.email of the source to the path of the address")
     })?;
     let said = given
@@ -437,14 +437,16 @@ async fn report(
         } else {
             "unsubscribed"
         };
-        mails::block(app, &source.tenant_id, &email, reason, Some(said)).await?;
+        receivers::block(app, &source.tenant_id, &email, reason, Some(said)).await?;
+        once.remember(app).await?;
         return Ok(json!({"success": true, "blocked": email, "reason": reason}));
     }
     let message = fields.shift_remove("message");
     let message = message.as_ref().and_then(Value::as_str).map(str::to_owned);
-    let stage = text(settings, "stage_id");
-    let request = Request::internal(&caller, "receiveFromSource");
-    execute(app, &request, || upsert(app, &caller, &fields, stage)).await?;
+    if state.is_none() {
+        let stage = text(settings, "stage_id");
+        add(app, &caller, &fields, stage, once).await?;
+    }
     let event = events::named(said).map(str::to_owned);
     let event = event.or_else(|| text(settings, "event").map(str::to_owned));
     let value = ["score", "percent", "value"]
@@ -471,39 +473,64 @@ async fn report(
     Ok(json!({"success": true, "leadId": id}))
 }
 
-/// Logs a touchpoint of the lead with an address, and remembers the message in the same transaction. Returns the public id of the lead.
+/// Adds or completes the lead of a message, as the first of its two transactions.
+pub(super) async fn add(
+    app: &App,
+    caller: &Caller,
+    fields: &Body,
+    stage: Option<&str>,
+    once: &Once,
+) -> Result<()> {
+    let request = Request::internal(caller, "receiveFromSource");
+    execute(app, &request, || async {
+        let mut plan = upsert(app, caller, fields, stage).await?;
+        plan.before.push(Box::new(once.begin()));
+        Ok(plan)
+    })
+    .await
+    .map(|_| ())
+}
+
+/// Logs a touchpoint of the lead with an address, as the second transaction of a message. Returns the public id of the lead.
 async fn touched(
     app: &App,
     caller: &Caller,
     email: &str,
     touch: Touch,
-    once: Once,
+    once: &Once,
 ) -> Result<String> {
-    let (source_id, message_id) = (once.source_id, once.message_id);
+    let touch = touch.clipped();
     let request = Request::internal(caller, "logTouchpoint");
     let answer = execute(app, &request, || async {
         let lead = by_email(app, caller.tenant(), email).await?;
-        let lead = lead.ok_or_else(|| Error::conflict("record_stale", "the lead was deleted"))?;
+        let lead = lead.ok_or_else(|| Error::conflict(STALE, "the lead was deleted"))?;
         let id = format!("rp_{}", lead.id);
         let mut plan = touchpoints::log(app, caller, lead, touch.clone()).await?;
-        plan.after.push(Box::new(Once {
-            tenant_id: caller.tenant().to_owned(),
-            source_id: source_id.clone(),
-            message_id: message_id.clone(),
-        }));
+        plan.before.push(Box::new(once.finish()));
         Ok(plan.data(200, json!(id)))
     })
     .await?;
     Ok(answer.data.as_str().unwrap_or_default().to_owned())
 }
 
-/// Reads a mail, or the mails of an mbox file. Mails of leads become touchpoints; other senders become leads.
+/// What came of a mailbox.
+#[derive(Debug, Default)]
+struct Read {
+    bounced: usize,
+    touchpoints: usize,
+    leads: usize,
+    skipped: usize,
+    duplicates: usize,
+}
+
+/// Reads a mail, or the mails of an mbox file. Mails of leads become touchpoints; other senders become leads. One mail that cannot be kept hinders no other.
 async fn mailbox(
     app: &App,
     source: &Record,
     settings: &Body,
     message: &Message<'_>,
-    once: Once,
+    once: &Once,
+    state: Option<bool>,
 ) -> Result<Value> {
     let mails: Vec<Vec<u8>> = if message.content_type.starts_with("application/mbox") {
         MessageIterator::new(message.body)
@@ -514,74 +541,102 @@ async fn mailbox(
     } else {
         vec![message.body.to_vec()]
     };
-    let caller = Caller::local(&source.tenant_id);
-    let stage = text(settings, "stage_id");
-    let (mut bounced, mut touched_leads, mut added, mut skipped, mut seen) = (0, 0, 0, 0, 0);
+    let mut read = Read::default();
     for raw in &mails {
-        let id = MessageParser::default().parse(raw.as_slice());
-        let id = id.and_then(|m| m.message_id().map(str::to_owned));
-        let id = id.unwrap_or_else(|| hex::encode(Sha256::digest(raw)));
-        let key = format!("mail/{}", id.chars().take(180).collect::<String>());
-        if is_seen(app, source, &key).await? {
-            seen += 1;
-            continue;
-        }
-        let received = match replies::receive(app, &source.tenant_id, raw).await {
-            Ok(received) => received,
-            Err(error) if mails.len() > 1 && error.code() == "mail_invalid" => {
-                skipped += 1;
-                continue;
+        let outcome = mail(app, source, settings, raw, &mut read).await;
+        match outcome {
+            Ok(()) => {}
+            Err(error) if error.code() == REPEATED => read.duplicates += 1,
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    Kind::Invalid | Kind::Unprocessable | Kind::Forbidden
+                ) && mails.len() > 1 =>
+            {
+                tracing::info!(source = source.id, error = %error, "a mail was skipped");
+                read.skipped += 1;
             }
             Err(error) => return Err(error),
-        };
-        match received {
-            Received::Bounced(_) => bounced += 1,
-            Received::FromLead(_) => touched_leads += 1,
-            Received::Report => skipped += 1,
-            Received::Unknown {
-                address,
-                name,
-                subject,
-                text,
-            } => {
-                let mut fields = Body::from_iter([("email".to_owned(), json!(address))]);
-                if let Some(name) = name {
-                    fields.insert("name".to_owned(), json!(name));
-                }
-                let request = Request::internal(&caller, "receiveFromSource");
-                execute(app, &request, || upsert(app, &caller, &fields, stage)).await?;
-                let touch = Touch {
-                    touchpoint_type: "email_received".to_owned(),
-                    summary: subject,
-                    text: Some(text),
-                    ..Touch::default()
-                };
-                let again = Once {
-                    tenant_id: source.tenant_id.clone(),
-                    source_id: source.id.clone(),
-                    message_id: key.clone(),
-                };
-                touched(app, &caller, &address, touch, again).await?;
-                added += 1;
-                continue;
-            }
         }
-        remember(app, source, &key).await?;
     }
-    remember(app, source, &once.message_id).await?;
+    if state.is_none() {
+        once.remember(app).await?;
+    }
     Ok(json!({
-        "success": true, "mails": mails.len(), "bounced": bounced, "touchpoints": touched_leads, "leads": added, "skipped": skipped, "duplicates": seen
+        "success": true, "mails": mails.len(), "bounced": read.bounced, "touchpoints": read.touchpoints, "leads": read.leads, "skipped": read.skipped,
+        "duplicates": read.duplicates
     }))
 }
 
-async fn remember(app: &App, source: &Record, message_id: &str) -> Result<()> {
-    app.db
-        .execute(
-            "INSERT INTO inbound_messages (source_id, message_id, tenant_id, received_on) VALUES ($1, $2, $3, $4) ON CONFLICT (source_id, message_id) DO NOTHING",
-            args![&source.id, message_id, &source.tenant_id, app.clock.now()],
-        )
-        .await?;
-    Ok(())
+/// Reads one mail of a mailbox.
+async fn mail(
+    app: &App,
+    source: &Record,
+    settings: &Body,
+    raw: &[u8],
+    read: &mut Read,
+) -> Result<()> {
+    let id = MessageParser::default().parse(raw);
+    let id = id.and_then(|m| m.message_id().map(str::to_owned));
+    let id = id.filter(|id| !id.contains('\0'));
+    let id = id.unwrap_or_else(|| hex::encode(Sha256::digest(raw)));
+    let key = format!("mail/{}", id.chars().take(180).collect::<String>());
+    let once = Once::new(&source.tenant_id, &source.id, &key);
+    let state = once.state(app).await?;
+    if state == Some(true) {
+        read.duplicates += 1;
+        return Ok(());
+    }
+    let caller = Caller::local(&source.tenant_id);
+    match replies::receive(app, &source.tenant_id, raw).await? {
+        Received::Bounced(_) => {
+            read.bounced += 1;
+            once.remember(app).await
+        }
+        Received::Report => {
+            read.skipped += 1;
+            once.remember(app).await
+        }
+        Received::FromLead { lead_id, touch } => {
+            receivers::touch_lead(app, &source.tenant_id, &lead_id, *touch, Some(once)).await?;
+            read.touchpoints += 1;
+            Ok(())
+        }
+        Received::Unknown {
+            address,
+            name,
+            subject,
+            text,
+        } => {
+            let mut fields = Body::from_iter([("email".to_owned(), json!(address))]);
+            let name = name.map(|n| n.split_whitespace().collect::<Vec<_>>().join(" "));
+            if let Some(name) = name.filter(|n| !n.is_empty()) {
+                fields.insert(
+                    "name".to_owned(),
+                    json!(name.chars().take(200).collect::<String>()),
+                );
+            }
+            if state.is_none() {
+                add(
+                    app,
+                    &caller,
+                    &fields,
+                    crate::records::body::text(settings, "stage_id"),
+                    &once,
+                )
+                .await?;
+            }
+            let touch = Touch {
+                touchpoint_type: "email_received".to_owned(),
+                summary: subject,
+                text: Some(text),
+                ..Touch::default()
+            };
+            touched(app, &caller, &address, touch, &once).await?;
+            read.leads += 1;
+            Ok(())
+        }
+    }
 }
 
 /// Returns the address of a source.

@@ -1,7 +1,7 @@
 //! The text of a mail: a template filled in from the record of the lead, or, with `ai_enabled` and a configured language model, a text that the model writes from
 //! the template, the record and passages of the knowledge base.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use hmac::{Hmac, Mac};
@@ -9,10 +9,12 @@ use lettre::message::header::{ContentType, HeaderName, HeaderValue, MessageId};
 use lettre::message::{Mailbox, MessageBuilder};
 use lettre::{Address, Message};
 use minijinja::{Environment, UndefinedBehavior};
+use regex::Regex;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
 use super::Step;
+use super::mails::Mail;
 use crate::app::App;
 use crate::auth::{Caller, plans};
 use crate::crm::LEAD;
@@ -23,6 +25,20 @@ use crate::search;
 
 /// Steps of the template engine that one text may take.
 const FUEL: u64 = 100_000;
+/// Bytes of a rendered text.
+const RENDERED: usize = 100_000;
+/// Characters of a rendered subject.
+const SUBJECT: usize = 300;
+
+/// What stands between the braces of a template: a variable, perhaps with a text for its absence, or a link. Templates have no operators and no statements, which
+/// could make texts of any size out of a few characters.
+static EXPRESSION: LazyLock<Result<Regex, regex::Error>> = LazyLock::new(|| {
+    let path = r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*";
+    let text = r#"("[^"\\]*"|'[^'\\]*')"#;
+    Regex::new(&format!(
+        r"^\s*({path}(\s+or\s+{text})?|link\(\s*({text}|{path})\s*\))\s*$"
+    ))
+});
 /// Passages that a model is given.
 const PASSAGES: usize = 5;
 
@@ -41,11 +57,26 @@ fn fault(error: &minijinja::Error) -> String {
     format!("the template is wrong{line}: {detail}")
 }
 
-/// Checks a template.
+/// Checks a template: texts with variables and links between double braces.
 ///
 /// # Errors
 /// A sentence about what is wrong.
 pub(super) fn check(template: &str) -> std::result::Result<(), String> {
+    if template.contains("{%") || template.contains("{#") {
+        return Err(
+            "templates have variables and links, but no statements and comments".to_owned(),
+        );
+    }
+    let known = EXPRESSION.as_ref().map_err(ToString::to_string)?;
+    for part in template.split("{{").skip(1) {
+        let inside = part.split_once("}}").map(|(inside, _)| inside);
+        let inside = inside.ok_or("a {{ has no }}")?.trim_matches('-');
+        if !known.is_match(inside) {
+            return Err(format!(
+                "{{{{{inside}}}}} is neither a variable, such as firstName or customFields.chairs or firstName or \"there\", nor link(\"https://…\")"
+            ));
+        }
+    }
     let environment = environment();
     environment
         .template_from_str(template)
@@ -53,20 +84,46 @@ pub(super) fn check(template: &str) -> std::result::Result<(), String> {
         .map_err(|e| fault(&e))
 }
 
+/// A text that is being rendered, up to a size.
+#[derive(Debug, Default)]
+struct Limited {
+    bytes: Vec<u8>,
+    /// Whether a part did not fit.
+    is_full: bool,
+}
+
+impl std::io::Write for Limited {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.bytes.len() + bytes.len() > RENDERED {
+            self.is_full = true;
+            return Err(std::io::Error::other("the text is too long"));
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Addresses of Cairn in a mail.
 #[derive(Debug, Clone)]
 pub(super) struct Links {
     base: String,
     token: String,
+    /// What links are signed with.
+    key: String,
     mail_id: String,
 }
 
 impl Links {
-    pub fn new(app: &App, token: &str, mail_id: &str) -> Self {
+    pub fn new(app: &App, mail: &Mail) -> Self {
         Self {
             base: public_url(app),
-            token: token.to_owned(),
-            mail_id: mail_id.to_owned(),
+            token: mail.token.clone(),
+            key: mail.link_key.clone(),
+            mail_id: mail.id.clone(),
         }
     }
 
@@ -77,7 +134,7 @@ impl Links {
     /// Returns the address that leads to `target` and counts the click. The signature keeps others from using it for addresses of their own.
     fn tracked(&self, target: &str) -> String {
         let encoded: String = url::form_urlencoded::byte_serialize(target.as_bytes()).collect();
-        let signature = sign(&self.token, &self.mail_id, target);
+        let signature = sign(&self.key, &self.mail_id, target);
         format!(
             "{}/m/{}/{}?to={encoded}&sig={signature}",
             self.base, self.token, self.mail_id
@@ -98,7 +155,7 @@ impl Links {
             plain.push_str(decoded.as_ref().map_or(target, |(_, to)| to.as_ref()));
             plain.push_str(rest.trim_start_matches(|c: char| c.is_ascii_hexdigit()));
         }
-        plain
+        plain.replace(&self.token, "…")
     }
 }
 
@@ -111,9 +168,9 @@ pub fn public_url(app: &App) -> String {
     }
 }
 
-/// Returns the signature of a tracked address.
-pub(super) fn sign(token: &str, mail_id: &str, target: &str) -> String {
-    let mut mac = Hmac::<Sha256>::new_from_slice(token.as_bytes()).unwrap_or_else(|_| {
+/// Returns the signature of a tracked address, with a key that no mail contains.
+pub(super) fn sign(key: &str, mail_id: &str, target: &str) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key.as_bytes()).unwrap_or_else(|_| {
         // HMAC takes keys of any length.
         Hmac::<Sha256>::new(&sha2::digest::generic_array::GenericArray::default())
     });
@@ -185,9 +242,20 @@ fn render(template: &str, variables: &Value, links: &Links) -> Result<String> {
             )),
         }
     });
-    environment
-        .render_str(template, variables)
-        .map_err(|e| Error::unprocessable("template_invalid", fault(&e)))
+    let invalid = |message: String| Error::unprocessable("template_invalid", message);
+    check(template).map_err(invalid)?;
+    let parsed = environment.template_from_str(template);
+    let parsed = parsed.map_err(|e| invalid(fault(&e)))?;
+    let mut text = Limited::default();
+    let rendered = parsed.render_captured_to(variables, &mut text);
+    if let Err(error) = rendered {
+        return Err(invalid(if text.is_full {
+            format!("the text has more than {RENDERED} bytes")
+        } else {
+            fault(&error)
+        }));
+    }
+    String::from_utf8(text.bytes).map_err(|e| Error::internal(e.to_string()))
 }
 
 /// A text to send.
@@ -209,7 +277,10 @@ pub(super) async fn compose(
     links: &Links,
 ) -> Result<Composed> {
     let variables = variables(app, lead, links).await?;
-    let one_line = |text: String| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let one_line = |text: String| {
+        let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        line.chars().take(SUBJECT).collect()
+    };
     let mut composed = Composed {
         subject: one_line(render(&step.subject, &variables, links)?),
         body: render(&step.body, &variables, links)?,
@@ -406,7 +477,8 @@ mod tests {
     fn templates_fill_in_what_is_known_and_nothing_else() {
         let links = Links {
             base: "https://cairn.test".to_owned(),
-            token: "t".to_owned(),
+            token: "0a1b".to_owned(),
+            key: "k".to_owned(),
             mail_id: "m".to_owned(),
         };
         let variables = json!({"firstName": "Ada", "customFields": null});
@@ -418,7 +490,7 @@ mod tests {
         let text = text.expect("renders");
         assert!(
             text.starts_with(
-                "Dear Ada, https://cairn.test/m/t/m?to=https%3A%2F%2Facme.test%2Fa%3Fb%3Dc&sig="
+                "Dear Ada, https://cairn.test/m/0a1b/m?to=https%3A%2F%2Facme.test%2Fa%3Fb%3Dc&sig="
             ),
             "{text}"
         );
@@ -430,10 +502,35 @@ mod tests {
     }
 
     #[test]
+    fn templates_that_could_grow_are_refused() {
+        for good in [
+            "{{ firstName }}",
+            "{{firstName or \"there\"}}",
+            "{{ link(\"https://a.test\") }}",
+            "{{ link(bookingLink) }}",
+            "no variables }",
+        ] {
+            assert_eq!(check(good), Ok(()), "{good}");
+        }
+        for wrong in [
+            "{{ 'x' * 99999999 }}",
+            "{% set a = 1 %}",
+            "{{ a ~ a }}",
+            "{{ [1] * 9 }}",
+            "{{ a",
+            "{{ range(9) }}",
+            "{# c #}",
+        ] {
+            assert!(check(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn a_mail_can_be_unsubscribed_with_one_click() {
         let links = Links {
             base: "https://cairn.test".to_owned(),
-            token: "t".to_owned(),
+            token: "0a1b".to_owned(),
+            key: "k".to_owned(),
             mail_id: "m".to_owned(),
         };
         let from: Mailbox = "Sales <sales@acme.test>".parse().expect("an address");
@@ -446,7 +543,7 @@ mod tests {
         let message = message(&from, &to, "M1", &composed, &links).expect("a message");
         let text = String::from_utf8(message.formatted()).expect("text");
         for line in [
-            "List-Unsubscribe: <https://cairn.test/m/t/unsubscribe>",
+            "List-Unsubscribe: <https://cairn.test/m/0a1b/unsubscribe>",
             "List-Unsubscribe-Post: List-Unsubscribe=One-Click",
             "Message-ID: <m1.cairn@acme.test>",
         ] {

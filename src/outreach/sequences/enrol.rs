@@ -26,6 +26,8 @@ struct Enrol {
     tenant_id: String,
     id: String,
     token: String,
+    /// What its links are signed with; no mail contains it.
+    link_key: String,
     sequence_id: String,
     lead_id: String,
     address: String,
@@ -40,8 +42,16 @@ fn refused(code: &'static str, message: String, hint: &str) -> Error {
     Error::conflict(code, message).with_hint(hint)
 }
 
+fn enrolled_already() -> Error {
+    refused(
+        "already_enrolled",
+        "the lead is in this campaign already".to_owned(),
+        "wait until its sequence has ended, or choose another campaign",
+    )
+}
+
 /// Locks an address for this transaction. Returns why it is blocked, if so.
-pub(super) async fn lock_address(
+pub(in crate::outreach) async fn lock_address(
     tx: &mut Tx,
     tenant_id: &str,
     address: &str,
@@ -77,11 +87,7 @@ impl Enrol {
             )
             .await?;
         if active.is_some() {
-            return Ok(Some(refused(
-                "already_enrolled",
-                "the lead is in this campaign already".to_owned(),
-                "wait until its sequence has ended, or choose another campaign",
-            )));
+            return Ok(Some(enrolled_already()));
         }
         let last: Option<(Option<Time>,)> = tx
             .optional(
@@ -119,11 +125,30 @@ impl Effect for Enrol {
             return Ok(None);
         }
         let now = app.clock.now();
-        tx.execute(
-            "INSERT INTO enrolments (id, tenant_id, sequence_id, lead_id, status, trigger_event, token, started_on) VALUES ($1, $2, $3, $4, 'active', $5, $6, $7)",
-            args![&self.id, &self.tenant_id, &self.sequence_id, &self.lead_id, &self.event, &self.token, now],
-        )
-        .await?;
+        let added = tx
+            .execute(
+                "INSERT INTO enrolments (id, tenant_id, sequence_id, lead_id, status, trigger_event, token, link_key, started_on)
+                 VALUES ($1, $2, $3, $4, 'active', $5, $6, $7, $8) ON CONFLICT DO NOTHING",
+                args![
+                    &self.id,
+                    &self.tenant_id,
+                    &self.sequence_id,
+                    &self.lead_id,
+                    &self.event,
+                    &self.token,
+                    &self.link_key,
+                    now
+                ],
+            )
+            .await?;
+        if added == 0 {
+            // Enrolled at the same moment, with another address of the lead.
+            return if self.is_required {
+                Err(enrolled_already())
+            } else {
+                Ok(None)
+            };
+        }
         let mail = NewMail {
             tenant_id: &self.tenant_id,
             enrolment_id: &self.id,
@@ -207,6 +232,7 @@ fn effect(
         tenant_id: caller.tenant().to_owned(),
         id: app.clock.id(),
         token: app.clock.secret(),
+        link_key: app.clock.secret(),
         sequence_id: sequence.id.clone(),
         lead_id: lead.id.clone(),
         address,

@@ -1,17 +1,15 @@
-//! The mails of sequences as people and agents see them, and what their receivers do: follow a link, unsubscribe.
+//! The mails of sequences as people and agents see them.
 
-use serde_json::{Value, json};
+use std::collections::HashMap;
 
-use super::super::touchpoints::{self, Touch};
-use super::{compose, enrol, send};
+use serde_json::{Map, Value, json};
+
+use super::enrol;
 use crate::app::App;
-use crate::auth::Caller;
 use crate::clock::Time;
-use crate::crm::LEAD;
 use crate::db::{Db, args};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::outreach::SEQUENCE;
-use crate::records::{Record, Request, execute, store};
 
 /// A mail with the token of its enrolment.
 #[derive(Debug, Clone, sqlx::FromRow)]
@@ -34,13 +32,14 @@ pub struct Mail {
     pub attempts: i64,
     pub last_error: Option<String>,
     pub token: String,
+    pub link_key: String,
 }
 
 macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT m.id, m.tenant_id, m.enrolment_id, m.sequence_id, m.lead_id, m.step, m.address, m.status, m.subject, m.body, m.citations, m.warnings, m.due_on,
-             m.transmitted_on, m.attempts, m.last_error, e.token FROM mails m JOIN enrolments e ON e.id = m.enrolment_id ",
+             m.transmitted_on, m.attempts, m.last_error, e.token, e.link_key FROM mails m JOIN enrolments e ON e.id = m.enrolment_id ",
             $rest
         )
     };
@@ -71,7 +70,8 @@ impl Mail {
             "to": self.address,
             "status": self.status,
             "subject": self.subject,
-            "body": self.body,
+            // The links of the receiver act for the receiver.
+            "body": self.body.as_ref().map(|body| body.replace(&self.token, "…")),
             "citations": citations,
             "warnings": warnings,
             "dueAt": self.due_on.rfc3339(),
@@ -82,187 +82,69 @@ impl Mail {
     }
 }
 
-/// Returns mails of a sequence or of a lead, the newest first.
+/// Returns the mails of a sequence, of one lead if given, the newest first.
 ///
 /// # Errors
 /// Those of the database.
 pub async fn list(
     app: &App,
     tenant_id: &str,
-    sequence_id: Option<&str>,
+    sequence_id: &str,
     lead_id: Option<&str>,
     limit: i64,
 ) -> Result<Vec<Mail>> {
     app.db
         .all(
             select!(
-                "WHERE m.tenant_id = $1 AND (CAST($2 AS TEXT) IS NULL OR m.sequence_id = $2) AND (CAST($3 AS TEXT) IS NULL OR m.lead_id = $3) ORDER BY m.id DESC LIMIT $4"
+                "WHERE m.sequence_id = $1 AND m.tenant_id = $2 AND (CAST($3 AS TEXT) IS NULL OR m.lead_id = $3) ORDER BY m.id DESC LIMIT $4"
             ),
-            args![tenant_id, sequence_id, lead_id, limit],
+            args![sequence_id, tenant_id, lead_id, limit],
         )
         .await
 }
 
-/// Returns how many enrolments and mails of a sequence are in each state.
+/// How many enrolments and mails are in each state.
+#[derive(Debug, Default)]
+pub struct Counts {
+    enrolments: Map<String, Value>,
+    mails: Map<String, Value>,
+}
+
+impl Counts {
+    /// Returns the counts as the API shows them.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        json!({"enrollments": self.enrolments, "emails": self.mails})
+    }
+}
+
+/// Returns the counts of every sequence of a tenant, by the ids of their rows.
 ///
 /// # Errors
 /// Those of the database.
-pub async fn counts(app: &App, tenant_id: &str, sequence_id: &str) -> Result<Value> {
-    let enrolments: Vec<(String, i64)> = app
+pub async fn counts(app: &App, tenant_id: &str) -> Result<HashMap<String, Counts>> {
+    let enrolments: Vec<(String, String, i64)> = app
         .db
         .all(
-            "SELECT status, COUNT(*) FROM enrolments WHERE sequence_id = $1 AND tenant_id = $2 GROUP BY status ORDER BY status",
-            args![sequence_id, tenant_id],
+            "SELECT sequence_id, status, COUNT(*) FROM enrolments WHERE tenant_id = $1 GROUP BY sequence_id, status ORDER BY sequence_id, status",
+            args![tenant_id],
         )
         .await?;
-    let mails: Vec<(String, i64)> = app
+    let mails: Vec<(String, String, i64)> = app
         .db
         .all(
-            "SELECT status, COUNT(*) FROM mails WHERE sequence_id = $1 AND tenant_id = $2 GROUP BY status ORDER BY status",
-            args![sequence_id, tenant_id],
+            "SELECT sequence_id, status, COUNT(*) FROM mails WHERE tenant_id = $1 GROUP BY sequence_id, status ORDER BY sequence_id, status",
+            args![tenant_id],
         )
         .await?;
-    let object = |rows: Vec<(String, i64)>| -> Value {
-        let members = rows.into_iter().map(|(word, count)| (word, json!(count)));
-        Value::Object(members.collect())
-    };
-    Ok(json!({"enrollments": object(enrolments), "emails": object(mails)}))
-}
-
-/// An enrolment found by its token.
-#[derive(Debug, sqlx::FromRow)]
-struct Enrolled {
-    id: String,
-    tenant_id: String,
-    lead_id: String,
-}
-
-async fn by_token(app: &App, token: &str) -> Result<Enrolled> {
-    let found: Option<Enrolled> = app
-        .db
-        .optional(
-            "SELECT id, tenant_id, lead_id FROM enrolments WHERE token = $1",
-            args![token],
-        )
-        .await?;
-    found.ok_or_else(|| Error::not_found("link_unknown", "this link is not valid"))
-}
-
-/// Unsubscribes the receiver of the mail with a token: its address is blocked and its sequences end. Repeating it changes nothing.
-///
-/// # Errors
-/// `link_unknown`.
-pub async fn unsubscribe(app: &App, token: &str) -> Result<()> {
-    let enrolled = by_token(app, token).await?;
-    let addresses: Vec<(String,)> = app
-        .db
-        .all(
-            "SELECT DISTINCT address FROM mails WHERE enrolment_id = $1 AND tenant_id = $2",
-            args![&enrolled.id, &enrolled.tenant_id],
-        )
-        .await?;
-    for (address,) in addresses {
-        block(app, &enrolled.tenant_id, &address, "unsubscribed", None).await?;
+    let mut found: HashMap<String, Counts> = HashMap::new();
+    for (id, status, count) in enrolments {
+        let of = &mut found.entry(id).or_default().enrolments;
+        of.insert(status, json!(count));
     }
-    Ok(())
-}
-
-/// Returns whether a token belongs to an enrolment.
-///
-/// # Errors
-/// `link_unknown`.
-pub async fn check_token(app: &App, token: &str) -> Result<()> {
-    by_token(app, token).await.map(|_| ())
-}
-
-/// Counts a click on a tracked link, and returns where it leads.
-///
-/// # Errors
-/// `link_unknown` for an address that no mail contained.
-pub async fn follow(
-    app: &App,
-    token: &str,
-    mail_id: &str,
-    target: &str,
-    signature: &str,
-) -> Result<()> {
-    use subtle::ConstantTimeEq;
-    let enrolled = by_token(app, token).await?;
-    let expected = compose::sign(token, mail_id, target);
-    if !bool::from(expected.as_bytes().ct_eq(signature.as_bytes())) {
-        return Err(Error::not_found("link_unknown", "this link is not valid"));
+    for (id, status, count) in mails {
+        let of = &mut found.entry(id).or_default().mails;
+        of.insert(status, json!(count));
     }
-    let touch = Touch {
-        touchpoint_type: "cta_clicked".to_owned(),
-        summary: format!("clicked {}", target.chars().take(500).collect::<String>()),
-        metadata: serde_json::Map::from_iter([("mailId".to_owned(), json!(mail_id))]),
-        ..Touch::default()
-    };
-    touch_lead(app, &enrolled.tenant_id, &enrolled.lead_id, touch).await
-}
-
-/// Logs a touchpoint of a lead that still exists.
-pub(super) async fn touch_lead(
-    app: &App,
-    tenant_id: &str,
-    lead_id: &str,
-    touch: Touch,
-) -> Result<()> {
-    let caller = Caller::local(tenant_id);
-    let Some(_) = store::optional(&app.db, tenant_id, &LEAD, lead_id).await? else {
-        return Ok(());
-    };
-    let request = Request::internal(&caller, "logTouchpoint");
-    execute(app, &request, || async {
-        let lead: Record = store::get(app, tenant_id, &LEAD, lead_id).await?;
-        touchpoints::log(app, &caller, lead, touch.clone()).await
-    })
-    .await
-    .map(|_| ())
-}
-
-/// Blocks an address of a tenant, marks the mail that bounced, and ends the sequences of the leads that have the address.
-///
-/// # Errors
-/// Those of the database.
-pub async fn block(
-    app: &App,
-    tenant_id: &str,
-    address: &str,
-    reason: &str,
-    detail: Option<&str>,
-) -> Result<()> {
-    let address = address.trim().to_lowercase();
-    let now = app.clock.now();
-    let leads: Vec<(String,)> = app
-        .db
-        .all(
-            "SELECT DISTINCT lead_id FROM mails WHERE address = $1 AND tenant_id = $2",
-            args![&address, tenant_id],
-        )
-        .await?;
-    let mut tx = app.db.begin().await?;
-    send::block(&mut tx, tenant_id, &address, reason, now).await?;
-    if reason == "bounced" {
-        tx.execute(
-            "UPDATE mails SET status = 'bounced', last_error = $1, updated_on = $2 WHERE address = $3 AND tenant_id = $4 AND status IN ('sent', 'unconfirmed')
-             AND transmitted_on = (SELECT MAX(transmitted_on) FROM mails WHERE address = $3 AND tenant_id = $4)",
-            args![detail, now, &address, tenant_id],
-        )
-        .await?;
-    }
-    for (lead_id,) in &leads {
-        enrol::stop_lead(app, &mut tx, tenant_id, lead_id, reason).await?;
-    }
-    app.commit(tx).await?;
-    for (lead_id,) in leads {
-        let touch = Touch {
-            touchpoint_type: format!("email_{reason}"),
-            summary: format!("{address} {reason}"),
-            text: detail.map(str::to_owned),
-            ..Touch::default()
-        };
-        touch_lead(app, tenant_id, &lead_id, touch).await?;
-    }
-    Ok(())
+    Ok(found)
 }

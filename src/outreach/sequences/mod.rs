@@ -4,6 +4,7 @@
 mod compose;
 pub mod enrol;
 pub mod mails;
+pub mod receivers;
 pub mod replies;
 pub mod send;
 mod transport;
@@ -13,9 +14,10 @@ use serde_json::{Value, json};
 
 use super::SEQUENCE;
 use crate::app::App;
-use crate::auth::plans;
+use crate::auth::{Scope, plans};
 use crate::db::{Tx, args};
 use crate::error::{Detail, Error, Result};
+use crate::kb::datasets;
 use crate::records::body::{Body, invalid};
 use crate::records::plan::{Change, Effect};
 pub use compose::{proposal_id, public_url};
@@ -152,6 +154,20 @@ pub(super) async fn complete(change: &mut Change<'_>) -> Result<()> {
         let checked = list.iter().enumerate().map(|(n, s)| checked_step(n, s));
         let checked = checked.collect::<Result<Vec<_>>>()?;
         change.set("steps", Value::Array(checked));
+    }
+    if change.changes("dataset_ids") {
+        // The passages come with the mails to whoever reads these.
+        let ids = change.body.get("dataset_ids").and_then(Value::as_array);
+        let ids: Vec<String> = ids
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect();
+        for id in &ids {
+            change.caller.need(Scope::KbSearch)?;
+            datasets::settings(change.app, change.caller, id).await?;
+        }
     }
     if let Some(config) = change.body.get("ai_config").and_then(Value::as_object)
         && config.get("maxRetries").is_some_and(|n| !n.is_null())

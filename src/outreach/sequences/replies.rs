@@ -3,7 +3,7 @@
 use mail_parser::{HeaderValue, Message, MessageParser, MimeHeaders};
 
 use super::super::touchpoints::Touch;
-use super::{enrol, mails};
+use super::{enrol, receivers};
 use crate::app::App;
 use crate::crm::LEAD;
 use crate::db::args;
@@ -11,12 +11,12 @@ use crate::error::{Error, Result};
 use crate::records::store::{self, Offset};
 
 /// What a mail was.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Received {
     /// A report that these addresses are unreachable.
     Bounced(Vec<String>),
-    /// A reply or another mail of this lead, by the id of its row.
-    FromLead(String),
+    /// A reply or another mail of this lead, by the id of its row; its campaigns have ended.
+    FromLead { lead_id: String, touch: Box<Touch> },
     /// A report of a delay or a delivery, which changes nothing.
     Report,
     /// A mail of somebody unknown.
@@ -82,14 +82,12 @@ fn report_part(message: &Message<'_>) -> Option<String> {
 }
 
 fn ids(value: &HeaderValue<'_>) -> Vec<String> {
-    match value {
-        HeaderValue::Text(id) => vec![id.to_string()],
-        HeaderValue::TextList(list) => list.iter().map(ToString::to_string).collect(),
-        _ => Vec::new(),
-    }
+    let list = value.as_text_list().unwrap_or_default();
+    list.iter().map(ToString::to_string).collect()
 }
 
-/// Reads a mail that was handed in: a delivery report, a reply, or another mail. Its effects are durable when this returns.
+/// Reads a mail that was handed in: a delivery report, whose addresses are blocked; a reply, whose campaigns end and whose touchpoint the caller logs; or another
+/// mail. What it does can be repeated.
 ///
 /// # Errors
 /// `mail_invalid` for what is no mail.
@@ -131,8 +129,10 @@ pub async fn receive(app: &App, tenant_id: &str, raw: &[u8]) -> Result<Received>
         text: Some(text),
         ..Touch::default()
     };
-    mails::touch_lead(app, tenant_id, &lead_id, touch).await?;
-    Ok(Received::FromLead(lead_id))
+    Ok(Received::FromLead {
+        lead_id,
+        touch: Box::new(touch),
+    })
 }
 
 async fn bounced(app: &App, tenant_id: &str, reports: &[Report]) -> Result<Received> {
@@ -148,7 +148,7 @@ async fn bounced(app: &App, tenant_id: &str, reports: &[Report]) -> Result<Recei
             .await?;
         if known.is_some() {
             let detail = Some(report.detail.as_str());
-            mails::block(app, tenant_id, &report.address, "bounced", detail).await?;
+            receivers::block(app, tenant_id, &report.address, "bounced", detail).await?;
             blocked.push(report.address.clone());
         }
     }

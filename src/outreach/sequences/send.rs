@@ -1,7 +1,9 @@
 //! The job that sends a mail. It is sent at most once, whatever is killed and whenever: everything before the text of the mail is repeated freely, then the row
-//! becomes `transmitting` in a transaction of its own, then the text leaves. A job that finds its mail `transmitting` was killed after that; the mail is not sent
-//! again and is shown as `unconfirmed`. The same transaction admits the mail under the limits of its address, whose row it locks, so that they hold across jobs and
-//! processes.
+//! becomes `transmitting` in a transaction of its own, then the text leaves. A mail that stays `transmitting` longer than a transmission can take belongs to a job
+//! that was killed; it is not sent again and is shown as `unconfirmed`. The transaction of the transmission also admits the mail under the limits of its address,
+//! whose row it locks, so that they hold across jobs and processes.
+//!
+//! Several jobs may run for one mail, for instance after a kill. Each change of the row therefore demands the state that its job has seen: status, due time, attempt.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +40,10 @@ const PAUSED: Duration = Duration::from_secs(600);
 /// Hour of the day at which a mail is sent that has to wait for another day.
 const MORNING: u32 = 9;
 const HOUR: Duration = Duration::from_secs(3600);
+/// Difference of clocks that is tolerated when a job looks at the due time.
+const EARLY: Duration = Duration::from_secs(5);
+/// Time for the record of a transmission, beyond that of the transmission.
+const SLACK: Duration = Duration::from_secs(15);
 
 /// Sends a mail, or waits until it may be sent.
 ///
@@ -49,15 +55,12 @@ pub async fn run(app: &Arc<App>, tenant_id: &str, mail_id: &str) -> Result<()> {
     };
     match mail.status.as_str() {
         "waiting" => {}
-        "transmitting" => {
-            // Its job was killed between the beginning of the transmission and its record.
-            let reason = "the process ended while the mail was on its way; it is not sent again";
-            return settle(app, &mail, Outcome::Unconfirmed(reason.to_owned())).await;
-        }
+        "transmitting" => return abandoned(app, &mail).await,
         _ => return Ok(()),
     }
-    if mail.due_on > app.clock.now() {
-        return later(app, &mail, mail.due_on, None).await;
+    // A job is queued with every change of the due time, so this one is left over from before.
+    if mail.due_on > app.clock.now().plus(EARLY) {
+        return Ok(());
     }
     let sequence = store::optional(&app.db, tenant_id, &SEQUENCE, &mail.sequence_id).await?;
     let lead = store::optional(&app.db, tenant_id, &LEAD, &mail.lead_id).await?;
@@ -79,7 +82,7 @@ pub async fn run(app: &Arc<App>, tenant_id: &str, mail_id: &str) -> Result<()> {
     if let Some(free) = limits.next(app, None, &mail).await? {
         return later(app, &mail, free, Some("the limits of its address")).await;
     }
-    let links = Links::new(app, &mail.token, &mail.id);
+    let links = Links::new(app, &mail);
     let composed = match composed(app, &mail, &sequence, &step, &lead, &links).await {
         Ok(composed) => composed,
         Err(error) if error.code() == "template_invalid" => {
@@ -91,28 +94,46 @@ pub async fn run(app: &Arc<App>, tenant_id: &str, mail_id: &str) -> Result<()> {
     let message = compose::message(&from, &to, &mail.id, &composed, &links)?;
     let open = match transport::open(&app.config, &from.email, &to).await {
         Ok(open) => open,
-        Err(failure) => return failed(app, &mail, failure).await,
+        Err(failure) => return failed(app, &mail, Phase::Waiting, failure).await,
     };
     match admit(app, &mail, &limits).await? {
         Admission::Begun => {}
         Admission::Wait(until) => {
-            open.abandon().await;
+            drop(open);
             return later(app, &mail, until, Some("the limits of its address")).await;
         }
         Admission::Blocked(reason) => {
-            open.abandon().await;
+            drop(open);
             return stop(app, &mail, &format!("the address is blocked: {reason}")).await;
         }
         Admission::Gone => {
-            open.abandon().await;
+            drop(open);
             return Ok(());
         }
     }
     match open.transmit(&mail.id, &message).await {
         Ok(()) => settle(app, &mail, Outcome::Sent(composed)).await,
         Err(Failure::Unknown(reason)) => settle(app, &mail, Outcome::Unconfirmed(reason)).await,
-        Err(failure) => failed(app, &mail, failure).await,
+        Err(failure) => failed(app, &mail, Phase::Transmitting, failure).await,
     }
+}
+
+/// Looks at a mail that another job, or an earlier run of this one, has begun to transmit: while it may still be at work, this job comes back later.
+async fn abandoned(app: &Arc<App>, mail: &Mail) -> Result<()> {
+    let begun = mail.transmitted_on.unwrap_or(mail.due_on);
+    let given_up = begun.plus(transport::TEXT + SLACK);
+    if given_up > app.clock.now() {
+        let mut tx = app.db.begin().await?;
+        send_at(app, &mut tx, &mail.tenant_id, &mail.id, given_up).await?;
+        return app.commit(tx).await;
+    }
+    let reason = "the process ended while the mail was on its way; it is not sent again";
+    // The attempt is that of the transmission.
+    let mail = Mail {
+        attempts: mail.attempts - 1,
+        ..mail.clone()
+    };
+    settle(app, &mail, Outcome::Unconfirmed(reason.to_owned())).await
 }
 
 /// Returns a step of a sequence.
@@ -243,15 +264,27 @@ async fn admit(app: &App, mail: &Mail, limits: &Limits) -> Result<Admission> {
     let now = app.clock.now();
     let ours = tx
         .execute(
-            "UPDATE mails SET status = 'transmitting', transmitted_on = $1, attempts = attempts + 1, updated_on = $1 WHERE id = $2 AND tenant_id = $3 AND status = 'waiting'",
-            args![now, &mail.id, &mail.tenant_id],
+            "UPDATE mails SET status = 'transmitting', transmitted_on = $1, attempts = attempts + 1, updated_on = $1
+             WHERE id = $2 AND tenant_id = $3 AND status = 'waiting' AND attempts = $4",
+            args![now, &mail.id, &mail.tenant_id, mail.attempts],
         )
         .await?;
-    if ours == 0 {
+    if ours == 0 || !is_active(&mut tx, mail).await? {
         return Ok(Admission::Gone);
     }
     tx.commit().await?;
     Ok(Admission::Begun)
+}
+
+/// Locks the enrolment of a mail for this transaction, and returns whether it is active.
+async fn is_active(tx: &mut Tx, mail: &Mail) -> Result<bool> {
+    let active = tx
+        .execute(
+            "UPDATE enrolments SET status = status WHERE id = $1 AND tenant_id = $2 AND status = 'active'",
+            args![&mail.enrolment_id, &mail.tenant_id],
+        )
+        .await?;
+    Ok(active > 0)
 }
 
 /// Lets the mail wait until a time.
@@ -259,39 +292,64 @@ async fn later(app: &App, mail: &Mail, until: Time, because: Option<&str>) -> Re
     let now = app.clock.now();
     let mut tx = app.db.begin().await?;
     let message = because.map(|why| format!("waits for {why} until {}", until.rfc3339()));
-    tx.execute(
-        "UPDATE mails SET due_on = $1, last_error = COALESCE($2, last_error), updated_on = $3 WHERE id = $4 AND tenant_id = $5 AND status = 'waiting'",
-        args![until, message, now, &mail.id, &mail.tenant_id],
-    )
-    .await?;
+    let ours = tx
+        .execute(
+            "UPDATE mails SET due_on = $1, last_error = COALESCE($2, last_error), updated_on = $3 WHERE id = $4 AND tenant_id = $5 AND status = 'waiting' AND due_on = $6",
+            args![until, message, now, &mail.id, &mail.tenant_id, mail.due_on],
+        )
+        .await?;
+    if ours == 0 {
+        return Ok(());
+    }
     send_at(app, &mut tx, &mail.tenant_id, &mail.id, until).await?;
     app.commit(tx).await
 }
 
+/// Where a mail was when it could not be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Before its transmission was recorded.
+    Waiting,
+    /// After its transmission was recorded by this job.
+    Transmitting,
+}
+
 /// Records that a mail was not sent: it waits and is tried again, or its enrolment ends.
-async fn failed(app: &App, mail: &Mail, failure: Failure) -> Result<()> {
+async fn failed(app: &App, mail: &Mail, phase: Phase, failure: Failure) -> Result<()> {
     let now = app.clock.now();
     let (status, reason, wait) = match failure {
-        Failure::Later(reason) if mail.attempts + 1 < ATTEMPTS => {
+        Failure::Later(reason) | Failure::Unknown(reason) if mail.attempts + 1 < ATTEMPTS => {
             let at = usize::try_from(mail.attempts).unwrap_or(usize::MAX);
             let seconds = WAITS.get(at).or(WAITS.last()).copied().unwrap_or(3600);
             ("waiting", reason, Some(Duration::from_secs(seconds)))
         }
-        Failure::Later(reason) | Failure::Refused(reason) => ("failed", reason, None),
+        Failure::Later(reason) | Failure::Unknown(reason) | Failure::Refused(reason) => {
+            ("failed", reason, None)
+        }
         Failure::Bounced(reason) => ("bounced", reason, None),
-        Failure::Unknown(reason) => ("unconfirmed", reason, None),
     };
-    tracing::warn!(mail = mail.id, status, reason, "a mail was not sent");
+    // The transmission has counted the attempt already.
+    let (was, attempts) = match phase {
+        Phase::Waiting => ("waiting", mail.attempts),
+        Phase::Transmitting => ("transmitting", mail.attempts + 1),
+    };
     let due = wait.map_or(mail.due_on, |wait| now.plus(wait));
     let mut tx = app.db.begin().await?;
+    let ours = tx
+        .execute(
+            "UPDATE mails SET status = $1, last_error = $2, due_on = $3, attempts = $4, transmitted_on = NULL, updated_on = $5
+             WHERE id = $6 AND tenant_id = $7 AND status = $8 AND attempts = $9",
+            args![status, &reason, due, mail.attempts + 1, now, &mail.id, &mail.tenant_id, was, attempts],
+        )
+        .await?;
+    if ours == 0 {
+        // Another job has gone on with it.
+        return Ok(());
+    }
+    tracing::warn!(mail = mail.id, status, reason, "a mail was not sent");
     if status == "bounced" {
         block(&mut tx, &mail.tenant_id, &mail.address, "bounced", now).await?;
     }
-    tx.execute(
-        "UPDATE mails SET status = $1, last_error = $2, due_on = $3, attempts = attempts + 1, transmitted_on = NULL, updated_on = $4 WHERE id = $5 AND tenant_id = $6 AND status IN ('waiting', 'transmitting')",
-        args![status, &reason, due, now, &mail.id, &mail.tenant_id],
-    )
-    .await?;
     if wait.is_some() {
         send_at(app, &mut tx, &mail.tenant_id, &mail.id, due).await?;
     } else {
@@ -300,21 +358,22 @@ async fn failed(app: &App, mail: &Mail, failure: Failure) -> Result<()> {
     app.commit(tx).await
 }
 
-/// Blocks an address: it gets no more mails of the tenant.
+/// Blocks an address: it gets no more mails of the tenant. Returns whether it was not blocked before.
 pub(super) async fn block(
     tx: &mut Tx,
     tenant_id: &str,
     address: &str,
     reason: &str,
     now: Time,
-) -> Result<()> {
+) -> Result<bool> {
     lock_address(tx, tenant_id, address).await?;
-    tx.execute(
-        "UPDATE mail_addresses SET blocked = $1, blocked_on = $2 WHERE address = $3 AND tenant_id = $4 AND blocked IS NULL",
-        args![reason, now, address, tenant_id],
-    )
-    .await?;
-    Ok(())
+    let blocked = tx
+        .execute(
+            "UPDATE mail_addresses SET blocked = $1, blocked_on = $2 WHERE address = $3 AND tenant_id = $4 AND blocked IS NULL",
+            args![reason, now, address, tenant_id],
+        )
+        .await?;
+    Ok(blocked > 0)
 }
 
 /// Cancels a mail and ends its enrolment.
@@ -344,10 +403,13 @@ struct Settle {
 impl Effect for Settle {
     async fn apply(&self, app: &App, tx: &mut Tx) -> Result<Option<Value>> {
         let (mail, now) = (&self.mail, app.clock.now());
+        let is_active = is_active(tx, mail).await?;
+        // A job that was taken for killed and was only slow knows better what came of it.
         let ours = tx
             .execute(
-                "UPDATE mails SET status = $1, last_error = $2, updated_on = $3 WHERE id = $4 AND tenant_id = $5 AND status = 'transmitting'",
-                args![self.status, &self.error, now, &mail.id, &mail.tenant_id],
+                "UPDATE mails SET status = $1, last_error = $2, updated_on = $3 WHERE id = $4 AND tenant_id = $5 AND attempts = $6
+                 AND (status = 'transmitting' OR (status = 'unconfirmed' AND $1 = 'sent'))",
+                args![self.status, &self.error, now, &mail.id, &mail.tenant_id, mail.attempts + 1],
             )
             .await?;
         if ours == 0 {
@@ -356,13 +418,7 @@ impl Effect for Settle {
                 "another job has recorded this mail",
             ));
         }
-        let active: Option<(String,)> = tx
-            .optional(
-                "SELECT id FROM enrolments WHERE id = $1 AND tenant_id = $2 AND status = 'active'",
-                args![&mail.enrolment_id, &mail.tenant_id],
-            )
-            .await?;
-        if active.is_none() {
+        if !is_active {
             return Ok(None);
         }
         match self.next {
@@ -380,7 +436,7 @@ impl Effect for Settle {
             }
             None => {
                 tx.execute(
-                    "UPDATE enrolments SET status = 'completed', ended_on = $1 WHERE id = $2 AND tenant_id = $3",
+                    "UPDATE enrolments SET status = 'completed', ended_on = $1 WHERE id = $2 AND tenant_id = $3 AND status = 'active'",
                     args![now, &mail.enrolment_id, &mail.tenant_id],
                 )
                 .await?;
@@ -396,7 +452,7 @@ const SETTLED: &str = "mail_settled";
 /// Records what came of a transmission, logs the mail as a touchpoint, and lets the sequence go on.
 async fn settle(app: &Arc<App>, mail: &Mail, outcome: Outcome) -> Result<()> {
     let caller = Caller::local(&mail.tenant_id);
-    let links = Links::new(app, &mail.token, &mail.id);
+    let links = Links::new(app, mail);
     let (status, error) = match &outcome {
         Outcome::Sent(_) => ("sent", None),
         Outcome::Unconfirmed(reason) => ("unconfirmed", Some(reason.clone())),
@@ -426,7 +482,7 @@ async fn settle(app: &Arc<App>, mail: &Mail, outcome: Outcome) -> Result<()> {
                     ]),
                     ..Touch::default()
                 };
-                touchpoints::log(app, &caller, lead, touch).await?
+                touchpoints::log(app, &caller, lead, touch.clipped()).await?
             }
             _ => Plan::default(),
         };
@@ -449,16 +505,18 @@ async fn settle(app: &Arc<App>, mail: &Mail, outcome: Outcome) -> Result<()> {
 ///
 /// # Errors
 /// Those of the database.
-pub async fn given_up(app: &App, tenant_id: &str, mail_id: &str, reason: &str) -> Result<()> {
+pub async fn given_up(app: &Arc<App>, tenant_id: &str, mail_id: &str, reason: &str) -> Result<()> {
     let Some(mail) = Mail::get(&app.db, tenant_id, mail_id).await? else {
         return Ok(());
     };
-    let failure = match mail.status.as_str() {
-        "waiting" => Failure::Refused(reason.to_owned()),
-        "transmitting" => Failure::Unknown(reason.to_owned()),
-        _ => return Ok(()),
-    };
-    failed(app, &mail, failure).await
+    match mail.status.as_str() {
+        "waiting" => {
+            let failure = Failure::Refused(reason.to_owned());
+            failed(app, &mail, Phase::Waiting, failure).await
+        }
+        "transmitting" => abandoned(app, &mail).await,
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -16,8 +16,9 @@ use url::Url;
 use crate::config::Config;
 use crate::error::{Error, Result};
 
-/// Time limit of a step of the SMTP conversation.
-const SILENCE: Duration = Duration::from_secs(60);
+/// Time limit of everything before the text, and of the text with its answer.
+const OPENING: Duration = Duration::from_secs(60);
+pub(super) const TEXT: Duration = Duration::from_secs(30);
 
 /// Why a mail could not be sent.
 #[derive(Debug)]
@@ -77,6 +78,12 @@ pub(super) fn sender(config: &Config) -> Result<Mailbox> {
 /// `config_invalid`.
 pub fn check(config: &Config) -> Result<()> {
     server(config)?;
+    if config.mails_per_day == 0 || config.mails_per_hour == 0 {
+        return Err(Error::invalid(
+            "config_invalid",
+            "mails_per_day and mails_per_hour must be at least 1",
+        ));
+    }
     sender(config).map(|_| ())
 }
 
@@ -94,35 +101,62 @@ fn decoded(text: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-fn failure(error: &lettre::transport::smtp::Error, recipient: bool) -> Failure {
+/// Where in the conversation an error came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Before the text. What a server refuses there for good concerns its own configuration, except an unknown receiver.
+    Opening,
+    /// After the receiver was named.
+    Receiver,
+    /// After the text.
+    Text,
+}
+
+/// Returns whether a permanent answer about a receiver says that there is none: its enhanced status is 5.1.x (RFC 3463), or it has none and its code is that of an
+/// unknown mailbox. Refusals of the sender (5.7.x, relaying, authentication) are no statement about the receiver.
+fn is_unknown_receiver(said: &str) -> bool {
+    let enhanced = said.split(|c: char| !(c.is_ascii_digit() || c == '.'));
+    let mut enhanced =
+        enhanced.filter(|word| word.starts_with("5.") && word.matches('.').count() == 2);
+    match enhanced.next() {
+        Some(status) => status.starts_with("5.1.") && status != "5.1.8",
+        None => ["550", "551", "553"].iter().any(|code| said.contains(code)),
+    }
+}
+
+fn failure(error: &lettre::transport::smtp::Error, stage: Stage) -> Failure {
     let mut said = error.to_string();
     let mut source = std::error::Error::source(error);
     while let Some(inner) = source {
         said = format!("{said}: {inner}");
         source = inner.source();
     }
-    if error.is_permanent() {
-        if recipient {
-            Failure::Bounced(said)
-        } else {
-            Failure::Refused(said)
-        }
-    } else {
-        Failure::Later(said)
+    match stage {
+        _ if !error.is_permanent() => Failure::Later(said),
+        Stage::Text => Failure::Refused(said),
+        Stage::Receiver if is_unknown_receiver(&said) => Failure::Bounced(said),
+        Stage::Receiver | Stage::Opening => Failure::Later(said),
     }
 }
 
 /// Connects, and announces the mail up to the permission to send its text. Nothing is sent to the receiver yet.
 pub(super) async fn open(config: &Config, from: &Address, to: &Address) -> Result<Open, Failure> {
-    let later = |error: Error| Failure::Later(error.public_message().to_owned());
-    let Some(url) = server(config).map_err(later)? else {
-        return Ok(Open::Spool(spool(config)));
-    };
-    let smtp = |error: lettre::transport::smtp::Error| match failure(&error, false) {
-        // Of the greeting, TLS and the password nothing concerns this mail: it waits until the operator has mended them.
-        Failure::Refused(said) | Failure::Bounced(said) => Failure::Later(said),
-        other => other,
-    };
+    match server(config) {
+        Ok(None) => Ok(Open::Spool(spool(config))),
+        Ok(Some(url)) => tokio::time::timeout(OPENING, announce(&url, from, to))
+            .await
+            // Dropping the conversation closes the connection.
+            .unwrap_or_else(|_| {
+                Err(Failure::Later(
+                    "the mail server does not respond".to_owned(),
+                ))
+            }),
+        Err(error) => Err(Failure::Later(error.public_message().to_owned())),
+    }
+}
+
+async fn announce(url: &Url, from: &Address, to: &Address) -> Result<Open, Failure> {
+    let smtp = |error: lettre::transport::smtp::Error| failure(&error, Stage::Opening);
     let name = url
         .host_str()
         .unwrap_or_default()
@@ -135,15 +169,12 @@ pub(super) async fn open(config: &Config, from: &Address, to: &Address) -> Resul
     let wrapped = if is_wrapped { Some(tls()?) } else { None };
     let connecting = AsyncSmtpConnection::connect_tokio1(
         (name.as_str(), port),
-        Some(SILENCE),
+        Some(OPENING),
         &hello,
         wrapped,
         None,
     );
-    let connected = tokio::time::timeout(SILENCE, connecting).await;
-    let mut connection = connected
-        .map_err(|_| Failure::Later(format!("{name} does not respond")))?
-        .map_err(smtp)?;
+    let mut connection = connecting.await.map_err(smtp)?;
     if !is_wrapped && (!is_local(&name) || connection.can_starttls()) {
         connection.starttls(tls()?, &hello).await.map_err(smtp)?;
     }
@@ -157,37 +188,17 @@ pub(super) async fn open(config: &Config, from: &Address, to: &Address) -> Resul
             .map_err(smtp)?;
     }
     let mut options = Vec::new();
-    if connection
-        .server_info()
-        .supports_feature(Extension::EightBitMime)
-    {
+    let has = |extension| connection.server_info().supports_feature(extension);
+    if has(Extension::EightBitMime) {
         options.push(MailParameter::Body(MailBodyParameter::EightBitMime));
     }
-    let announced = async {
-        let sender = Mail::new(Some(from.clone()), options);
-        connection
-            .command(sender)
-            .await
-            .map_err(|e| failure(&e, false))?;
-        let receiver = Rcpt::new(to.clone(), Vec::new());
-        connection
-            .command(receiver)
-            .await
-            .map_err(|e| failure(&e, true))?;
-        connection
-            .command(Data)
-            .await
-            .map_err(|e| failure(&e, false))?;
-        Ok(())
-    };
-    match tokio::time::timeout(SILENCE, announced).await {
-        Ok(Ok(())) => Ok(Open::Smtp(Box::new(connection))),
-        Ok(Err(failure)) => {
-            connection.abort().await;
-            Err(failure)
-        }
-        Err(_) => Err(Failure::Later(format!("{name} does not respond"))),
-    }
+    let sender = Mail::new(Some(from.clone()), options);
+    connection.command(sender).await.map_err(smtp)?;
+    let receiver = Rcpt::new(to.clone(), Vec::new());
+    let named = connection.command(receiver).await;
+    named.map_err(|e| failure(&e, Stage::Receiver))?;
+    connection.command(Data).await.map_err(smtp)?;
+    Ok(Open::Smtp(Box::new(connection)))
 }
 
 impl Open {
@@ -204,7 +215,7 @@ impl Open {
                     .map_err(|e| Failure::Later(e.to_string()))
             }
             Self::Smtp(mut connection) => {
-                let sent = tokio::time::timeout(SILENCE, connection.message(&text)).await;
+                let sent = tokio::time::timeout(TEXT, connection.message(&text)).await;
                 match sent {
                     Ok(Ok(_)) => {
                         // The mail has been accepted, whatever comes of the farewell.
@@ -212,21 +223,13 @@ impl Open {
                             tokio::time::timeout(Duration::from_secs(2), connection.quit()).await;
                         Ok(())
                     }
-                    Ok(Err(error)) if error.status().is_some() => Err(failure(&error, false)),
+                    Ok(Err(error)) if error.status().is_some() => Err(failure(&error, Stage::Text)),
                     Ok(Err(error)) => Err(Failure::Unknown(error.to_string())),
                     Err(_) => Err(Failure::Unknown(
                         "the mail server does not respond".to_owned(),
                     )),
                 }
             }
-        }
-    }
-
-    /// Ends the conversation without sending the text.
-    pub(super) async fn abandon(self) {
-        if let Self::Smtp(connection) = self {
-            // The server waits for the text, so only closing the connection says that none comes.
-            drop(connection);
         }
     }
 }
@@ -246,6 +249,23 @@ fn write(folder: &Path, name: &str, text: &[u8]) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_unknown_receivers_bounce() {
+        for (said, bounces) in [
+            ("permanent error (550): 5.1.1 no such user", true),
+            ("permanent error (550): user unknown", true),
+            ("permanent error (554): 5.7.1 relay access denied", false),
+            ("permanent error (550): 5.7.1 listed", false),
+            (
+                "permanent error (530): 5.7.0 authentication required",
+                false,
+            ),
+            ("permanent error (554): no", false),
+        ] {
+            assert_eq!(is_unknown_receiver(said), bounces, "{said}");
+        }
+    }
 
     #[test]
     fn passwords_of_servers_are_decoded() {

@@ -175,6 +175,13 @@ pub async fn at_offset(
     conditions.extend(asked.into_iter().flatten().map(|w| ("word".to_owned(), w)));
     conditions.sort();
     conditions.dedup();
+    if conditions
+        .iter()
+        .any(|(name, value)| name.contains('\0') || value.contains('\0'))
+    {
+        // No record has such a value, and PostgreSQL takes none.
+        return Ok((Vec::new(), 0));
+    }
     let (fetch, skip) = (query.limit, query.offset);
     let (ids, total): (Vec<(String,)>, (i64,)) = if conditions.is_empty() {
         let ids = app.db.all(

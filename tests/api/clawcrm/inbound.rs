@@ -76,6 +76,18 @@ on_both! {
         assert_eq!(signals["quiz_completed"]["count"], 2);
     }
 
+    async fn a_message_that_comes_several_times_at_once_is_done_once(service: Service) {
+        let source = post(&service, "/stages/sync-sources", json!({"type": "generic_webhook", "name": "Site"})).await;
+        let body = json!({"email": "ada@berg.test", "first_name": "Ada", "event": "cta_clicked"}).to_string().into_bytes();
+        let now = seconds(&service);
+        futures::future::join_all((0..8).map(|_| send(&service, &source, "application/json", body.clone(), "m1", now))).await;
+        // What was still at work when the others came is finished by a repetition.
+        send(&service, &source, "application/json", body, "m1", now).await;
+        let leads = get(&service, "/leads").await;
+        let seen = get(&service, &format!("/leads/{}", text(&leads["leads"][0]["id"]))).await["lead"].clone();
+        assert_eq!((&leads["total"], &seen["signals"]["cta_clicked"]["count"]), (&json!(1), &json!(1)), "{seen}");
+    }
+
     async fn a_message_without_the_right_signature_is_refused(service: Service) {
         let mut source = post(&service, "/stages/sync-sources", json!({"type": "api_sdr", "name": "SDR"})).await;
         let body = br#"{"email": "ada@berg.test"}"#.to_vec();

@@ -5,8 +5,10 @@ use std::sync::{Arc, Mutex};
 
 use cairn::db::Args;
 use futures::future::join_all;
+use hmac::{Hmac, Mac};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use sha2::Sha256;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -131,11 +133,20 @@ on_both! {
         assert_eq!((&sent["status"], &sent["subject"], sent["sentAt"].is_string()), (&json!("sent"), &json!("Hello Ada"), true));
         let browser = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
         let click = link(&mail, |l| l.contains("?to="));
+        browser.head(format!("{}{click}", service.url)).send().await.expect("an answer");
+        assert!(get(&service, &format!("/leads/{id}")).await["lead"]["signals"].is_null(), "a program that checks links does not count");
         let led = browser.get(format!("{}{click}", service.url)).send().await.expect("an answer");
+        browser.get(format!("{}{click}", service.url)).send().await.expect("an answer");
         assert_eq!(led.headers()["location"], "https://acme.test/offer");
         assert_eq!(get(&service, &format!("/leads/{id}")).await["lead"]["signals"]["cta_clicked"]["count"], 1);
         let forged = click.replace("acme.test", "evil.test");
         assert_eq!(browser.get(format!("{}{forged}", service.url)).send().await.expect("an answer").status(), StatusCode::NOT_FOUND, "no open redirect");
+        let token = click.split('/').nth(2).expect("a token");
+        let own = click.split("&sig=").next().expect("an address").replace("acme.test", "evil.test");
+        let mut mac = Hmac::<Sha256>::new_from_slice(token.as_bytes()).expect("any length");
+        mac.update(format!("{}\nhttps://evil.test/offer", text(&sent["id"])).as_bytes());
+        let guessed = format!("{}{own}&sig={}", service.url, hex::encode(&mac.finalize().into_bytes()[..16]));
+        assert_eq!(browser.get(guessed).send().await.expect("an answer").status(), StatusCode::NOT_FOUND, "a receiver cannot sign");
         let leave = format!("{}{}", service.url, link(&mail, |l| l.ends_with("/unsubscribe")));
         let page = browser.get(&leave).send().await.expect("an answer").text().await.expect("a page");
         assert!(page.contains("Unsubscribe"), "{page}");
@@ -144,6 +155,30 @@ on_both! {
         let one_click = browser.post(&leave).header("content-type", "application/x-www-form-urlencoded").body("List-Unsubscribe=One-Click");
         assert!(one_click.send().await.expect("an answer").status().is_success());
         assert_eq!(refused(&service, Method::POST, &format!("/campaigns/{second}/enroll"), json!({"leadId": id})).await, (409, "address_blocked".to_owned()));
+    }
+
+    async fn templates_have_variables_and_links_only(service: Service) {
+        let accepted = ["{{ firstName }}", "{{ customFields.chairs or \"some\" }}", "{{ link('https://acme.test') }}", "{{ link(bookingLink) }}", "{{- name -}}"];
+        let refused_ones = ["{{ firstName * 1000000 }}", "{% for a in 'b' %}{{ a }}{% endfor %}", "{{ firstName", "{{ name ~ name }}", "{{ 'x' }}", "{# a #}"];
+        for (body, status) in accepted.iter().map(|b| (b, 201)).chain(refused_ones.iter().map(|b| (b, 400))) {
+            let campaign = json!({"name": body, "steps": [{"subject": "a", "body": body}]});
+            let (answered, answer) = service.call(Method::POST, "/api/openclaw/campaigns", Some(campaign)).await;
+            assert_eq!(answered.as_u16(), status, "{body}: {answer}");
+        }
+    }
+
+    async fn an_unblocked_address_gets_mails_again(service: Service) {
+        let id = lead(&service, "ada@berg.test").await;
+        let campaign = campaign(&service, "c", "manual").await;
+        let source = post(&service, "/stages/sync-sources", json!({"type": "api_sdr", "name": "Mailer"})).await;
+        let complaint = json!({"email": "Ada@berg.test", "event": "bounce"}).to_string().into_bytes();
+        crate::clawcrm::inbound::signed(&service, &source, "application/json", complaint).await;
+        let enrol = format!("/campaigns/{campaign}/enroll");
+        assert_eq!(refused(&service, Method::POST, &enrol, json!({"leadId": id})).await, (409, "address_blocked".to_owned()));
+        call(&service, Method::DELETE, "/email/blocked?address=ada@berg.test", Value::Null).await;
+        assert_eq!(refused(&service, Method::DELETE, "/email/blocked?address=ada@berg.test", Value::Null).await, (404, "address_not_blocked".to_owned()));
+        post(&service, &enrol, json!({"leadId": id})).await;
+        crate::eventually!(found in states(&service).await, "it is sent", found == ["sent"]);
     }
 
     async fn a_bounce_blocks_and_a_reply_ends_the_sequence(service: Service) {
@@ -239,6 +274,8 @@ async fn converse(
             "250-mx.test\r\n250 8BITMIME"
         } else if command.starts_with("RCPT") && command.contains("NOBODY@") {
             "550 5.1.1 no such user"
+        } else if command.starts_with("RCPT") && command.contains("POLICY@") {
+            "550 5.7.1 sender is listed"
         } else if command == "DATA" {
             say("354 go on").await;
             let mut text = String::new();
@@ -290,6 +327,27 @@ async fn a_refused_receiver_is_blocked_and_others_get_their_mail() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_of_the_sender_blocks_no_receiver() {
+    let server = Smtp::start().await;
+    let service = Service::start_with(Engine::Sqlite, |config| {
+        config.mail_url.clone_from(&server.url)
+    })
+    .await;
+    let id = lead(&service, "policy@berg.test").await;
+    let campaign = campaign(&service, "c", "manual").await;
+    let enrol = format!("/campaigns/{campaign}/enroll");
+    post(&service, &enrol, json!({"leadId": id})).await;
+    let path = format!("/campaigns/{campaign}/emails");
+    let mail = crate::eventually!(found in get(&service, &path).await["emails"][0].clone(), "it waits and says why", found["attempts"] == 1);
+    assert_eq!(
+        (&mail["status"], text(&mail["detail"]).contains("5.7.1")),
+        (&json!("waiting"), true),
+        "{mail}"
+    );
+    assert_eq!(get(&service, "/email/blocked").await["total"], 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mail_waits_for_a_server_that_is_down() {
     let free = std::net::TcpListener::bind("127.0.0.1:0")
         .expect("a free port")
@@ -337,13 +395,13 @@ async fn a_mail_that_was_on_its_way_is_not_sent_again() {
     )
     .await;
     // The state that a process leaves which is killed between the beginning of the transmission and its record.
-    let now = service.app.clock.now();
+    let begun = service.app.clock.now().0 - 60_000;
     service
         .app
         .db
         .execute(
-            "UPDATE mails SET status = 'transmitting', transmitted_on = $1, due_on = $1",
-            Args(vec![now.into()]),
+            "UPDATE mails SET status = 'transmitting', transmitted_on = $1, due_on = $1, attempts = 1",
+            Args(vec![begun.into()]),
         )
         .await
         .expect("begun");

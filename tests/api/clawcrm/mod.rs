@@ -5,6 +5,7 @@ pub mod mails;
 
 use std::collections::BTreeSet;
 
+use cairn::db::Args;
 use futures::future::join_all;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -122,6 +123,9 @@ on_both! {
         step!(PATCH "/campaigns/{campaignId}", format!("/campaigns/{campaign}"), json!({"status": "paused"}), "campaign");
         step!(GET "/campaigns/{campaignId}/emails", format!("/campaigns/{campaign}/emails"), Value::Null, "emails", "counts");
         step!(POST "/email/send-sequence", "/email/send-sequence", json!({"leadId": other, "sequence": [{"delayMinutes": 60, "subject": "Hi", "body": "Hello"}]}), "campaignId");
+        service.app.db.execute("UPDATE mail_addresses SET blocked = 'bounced', blocked_on = 1", Args::default()).await.expect("blocked");
+        let blocked = step!(GET "/email/blocked", "/email/blocked", Value::Null, "addresses", "total")["addresses"][0].clone();
+        step!(DELETE "/email/blocked", format!("/email/blocked?address={}", text(&blocked["address"])), Value::Null, "address");
         let note = text(&step!(POST "/notes", "/notes", json!({"leadId": id, "type": "ai_insight", "content": "Wants implants."}), "note")["id"]);
         step!(GET "/notes", format!("/notes?leadId={id}&type=ai_insight&pinned=false"), Value::Null, "notes");
         step!(PUT "/notes", "/notes", json!({"id": note, "pinned": true}), "note");
@@ -158,7 +162,7 @@ on_both! {
             .flat_map(|(path, item)| item.as_object().expect("operations").keys().map(move |method| format!("{} {path}", method.to_uppercase())))
             .collect();
         assert_eq!(walked, documented);
-        assert_eq!(documented.len(), 54 + 6);
+        assert_eq!(documented.len(), 54 + 8);
     }
 
     async fn a_workspace_signs_up_once_with_its_address(service: Service) {
@@ -188,6 +192,37 @@ on_both! {
             sign_up(json!({"email": format!("p{n}@example.com"), "workspace_name": "x"}), false).await;
         }
         assert_eq!(sign_up(json!({"email": "last@example.com", "workspace_name": "x"}), false).await.0, 429, "five an hour");
+    }
+
+    async fn a_page_in_a_browser_cannot_sign_up(service: Service) {
+        let account = json!({"email": "eve@example.com", "workspace_name": "Eve"}).to_string();
+        let url = format!("{}{BASE}/signup", service.url);
+        let form = service.http.post(&url).header("content-type", "text/plain").body(account.clone());
+        let rebound = service.http.post(&url).header("content-type", "application/json").header("host", "evil.test").body(account);
+        for request in [form, rebound] {
+            assert_eq!(request.send().await.expect("an answer").status(), StatusCode::FORBIDDEN);
+        }
+    }
+
+    async fn the_character_nul_is_refused(service: Service) {
+        for path in ["/leads?q=a%00b", "/leads?customFields.a=%00", "/leads?stage=%00"] {
+            let (status, answer) = service.call(Method::GET, &format!("{BASE}{path}"), None).await;
+            assert_eq!((status, &answer["error"]["reason"]), (StatusCode::BAD_REQUEST, &json!("parameter_invalid")), "{path}");
+        }
+        assert_eq!(service.call(Method::GET, &format!("{BASE}/leads?customFields.%00=a"), None).await.1["total"], 0);
+    }
+
+    async fn definitions_beyond_one_hundred_are_refused(service: Service) {
+        let define = |n: usize| { let service = &service; async move { service.call(Method::POST, &format!("{BASE}/fields"), Some(json!({"name": format!("f{n}"), "fieldType": "text"}))).await.0 } };
+        let answers = join_all((0..103).map(define)).await;
+        assert_eq!(answers.iter().filter(|s| **s == StatusCode::CREATED).count(), 100);
+    }
+
+    async fn a_source_that_changes_leads_needs_the_right_to(service: Service) {
+        let key = service.key_with(&["integrations:*"], None).await;
+        let body = json!({"type": "form_webhook", "name": "Form"});
+        let (status, answer) = service.call_as(&key, Method::POST, &format!("{BASE}/stages/sync-sources"), Some(body)).await;
+        assert_eq!((status, &answer["error"]["reason"]), (StatusCode::FORBIDDEN, &json!("scope_missing")));
     }
 
     async fn the_plan_holds_under_concurrent_creates(service: Service) {
