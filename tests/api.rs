@@ -31,6 +31,8 @@ mod crawl;
 mod dashboard;
 #[path = "api/days.rs"]
 mod days;
+#[path = "api/dify.rs"]
+mod dify;
 #[path = "api/evaluation.rs"]
 mod evaluation;
 #[path = "api/faults.rs"]

@@ -49,7 +49,8 @@ pub(crate) fn retry_after(error: &Error) -> Option<u64> {
     })
 }
 
-fn status(kind: Kind) -> (StatusCode, &'static str) {
+/// Returns the HTTP status and the class of an error.
+pub(crate) fn status(kind: Kind) -> (StatusCode, &'static str) {
     match kind {
         Kind::Invalid => (StatusCode::BAD_REQUEST, "VALIDATION_ERROR"),
         Kind::Unauthorized => (StatusCode::UNAUTHORIZED, "UNAUTHORIZED"),

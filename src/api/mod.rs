@@ -3,6 +3,7 @@
 mod admission;
 pub(crate) mod clawcrm;
 mod dialect;
+mod dify;
 mod document;
 mod extract;
 pub(crate) mod fault;
@@ -72,6 +73,7 @@ pub struct Service {
         (name = "agents", description = "SmartSaaS Agents API: research, knowledge, folders, projects, sales, templates, the agent channel"),
         (name = "workspace", description = "Slab5 workspace API: CRM, support, tasks, content, assets, integrations, analytics definitions, business intelligence"),
         (name = "clawcrm", description = "ClawCRM agent API: leads, pipeline, enrichment, campaigns of mails, notes, touchpoints, rules, feedback"),
+        (name = "compatible", description = "APIs that other tools speak: external knowledge of Dify"),
         (name = "crawl", description = "Websites that feed a dataset: settings, schedules, crawls, the outcome for every address"),
         (name = "evaluation", description = "Retrieval measured on your own data: query sets, runs, tuning, history"),
         (name = "system", description = "Health, metrics, documentation")
@@ -100,6 +102,7 @@ fn routes() -> OpenApiRouter<Service> {
         .merge(smartsaas::app_routes())
         .merge(slab5::routes())
         .merge(clawcrm::routes())
+        .merge(dify::routes())
         .merge(system::routes());
     describe_responses(router.get_openapi_mut());
     name_operations(router.get_openapi_mut());
@@ -229,6 +232,8 @@ pub(crate) fn refuse(path: &str, error: Error) -> Response {
         smartsaas::wire::Problem(error).into_response()
     } else if clawcrm::owns(path) {
         clawcrm::wire::Problem(error).into_response()
+    } else if path.starts_with(dify::PREFIX) {
+        dify::Problem(error).into_response()
     } else if path.starts_with(slab5::PREFIX) {
         slab5::wire::Problem(error).into_response()
     } else if path.starts_with(leadmetrics::PREFIX) {

@@ -43,8 +43,8 @@ pub struct Comparison {
     pub value: Value,
 }
 
-/// Comparison operator. An absent field satisfies only `ne`, `nin` and `exists: false`. A field that holds a list satisfies `eq`, `in` and the
-/// orderings when one of its items does.
+/// Comparison operator. An absent field satisfies only `ne`, `nin` and `exists: false`. A field that holds a list satisfies `eq`, `in`, `starts`, `ends` and
+/// the orderings when one of its items does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Operator {
@@ -66,6 +66,10 @@ pub enum Operator {
     Lte,
     /// A string that contains the value, ignoring case, or a list that has it as an item.
     Contains,
+    /// A string that begins with the value, ignoring case.
+    Starts,
+    /// A string that ends with the value, ignoring case.
+    Ends,
     /// Present and not null.
     Exists,
 }
@@ -84,16 +88,25 @@ impl Filter {
         let filter: Self = serde_json::from_value(value.clone()).map_err(|_| {
             Error::invalid(
                 "filter_invalid",
-                "a filter must be {\"field\", \"op\", \"value\"} with op one of eq, ne, in, nin, gt, gte, lt, lte, contains, exists, or {\"and\": […]}, {\"or\": […]}, {\"not\": {…}}",
+                "a filter must be {\"field\", \"op\", \"value\"} with op one of eq, ne, in, nin, gt, gte, lt, lte, contains, starts, ends, exists, or {\"and\": […]}, {\"or\": […]}, {\"not\": {…}}",
             )
         })?;
-        if filter.check(1)? > SIZE {
+        filter.validate()?;
+        Ok(filter)
+    }
+
+    /// Validates the shape, depth and size of a filter.
+    ///
+    /// # Errors
+    /// `filter_invalid`, `field_unknown`.
+    pub fn validate(&self) -> Result<()> {
+        if self.check(1)? > SIZE {
             return Err(Error::invalid(
                 "filter_invalid",
                 format!("a filter may have at most {SIZE} values"),
             ));
         }
-        Ok(filter)
+        Ok(())
     }
 
     fn check(&self, depth: usize) -> Result<usize> {
@@ -116,6 +129,7 @@ impl Filter {
                     Operator::Gt | Operator::Gte | Operator::Lt | Operator::Lte => {
                         comparison.value.is_number() || comparison.value.is_string()
                     }
+                    Operator::Starts | Operator::Ends => comparison.value.is_string(),
                     Operator::Eq | Operator::Ne | Operator::Contains => {
                         !comparison.value.is_object()
                     }
@@ -252,6 +266,13 @@ impl Comparison {
         let ordered = |wanted: &[std::cmp::Ordering]| {
             any(&|v| compare(v, &self.value).is_some_and(|o| wanted.contains(&o)))
         };
+        let affix = |test: &dyn Fn(&str, &str) -> bool| {
+            let part = self.value.as_str().map(str::to_lowercase);
+            any(&|v| match (v.as_str(), &part) {
+                (Some(text), Some(part)) => test(&text.to_lowercase(), part),
+                _ => false,
+            })
+        };
         use std::cmp::Ordering::{Equal, Greater, Less};
         match self.op {
             Operator::Eq => equals(&self.value),
@@ -269,6 +290,8 @@ impl Comparison {
                 (Some(Value::Array(items)), wanted) => items.iter().any(|item| same(item, wanted)),
                 _ => false,
             },
+            Operator::Starts => affix(&|text, part| text.starts_with(part)),
+            Operator::Ends => affix(&|text, part| text.ends_with(part)),
             Operator::Exists => found.is_some() != (self.value == Value::Bool(false)),
         }
     }
@@ -401,9 +424,21 @@ mod tests {
             ("lte", json!(2023), false),
             ("exists", json!(true), true),
             ("exists", json!(false), false),
+            ("starts", json!("20"), false),
         ] {
             assert_eq!(
                 holds(json!({"field": "year", "op": op, "value": value})),
+                expected,
+                "{op} {value}"
+            );
+        }
+        for (op, value, expected) in [
+            ("starts", "ada", true),
+            ("ends", "LOVELACE", true),
+            ("starts", "love", false),
+        ] {
+            assert_eq!(
+                holds(json!({"field": "author.name", "op": op, "value": value})),
                 expected,
                 "{op} {value}"
             );

@@ -133,6 +133,7 @@ fn every_handler_is_documented() {
         "src/api/smartsaas/mod.rs",
         "src/api/native/mod.rs",
         "src/api/clawcrm/mod.rs",
+        "src/api/dify.rs",
         "src/api/native/chunks.rs",
         "src/api/native/crawls.rs",
         "src/api/native/evaluation/mod.rs",

@@ -135,7 +135,7 @@ pub(super) struct Query {
     /// Required values of fields, as in {"city": "Aarhus"}.
     #[serde(default)]
     pub equals: Map<String, Value>,
-    /// A condition: {"field", "op", "value"} with op one of eq, ne, in, nin, gt, gte, lt, lte, contains, exists, or {"and": [...]}, {"or": [...]}, {"not": ...}.
+    /// A condition: {"field", "op", "value"} with op one of eq, ne, in, nin, gt, gte, lt, lte, contains, starts, ends, exists, or {"and": [...]}, {"or": [...]}, {"not": ...}.
     pub filter: Option<Map<String, Value>>,
     /// Fields to return; all of them when absent.
     #[serde(default)]

@@ -606,7 +606,8 @@ fn prepare(
         }) => {
             field(name)?;
             fields.insert(name.clone());
-            if dates.contains(name) && *op != Operator::Contains {
+            let is_part = matches!(op, Operator::Contains | Operator::Starts | Operator::Ends);
+            if dates.contains(name) && !is_part {
                 match value {
                     Value::String(text) => {
                         if let Some(canonical) = date(text) {
