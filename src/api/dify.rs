@@ -27,7 +27,7 @@ use crate::kb::datasets;
 use crate::kb::filter::{Comparison, Filter, Operator};
 use crate::search::{self, Hit, Request};
 
-/// What the paths of this dialect begin with.
+/// Prefix of the paths of this dialect.
 pub(super) const PREFIX: &str = "/dify";
 
 /// An error as returned to Dify.
@@ -177,11 +177,7 @@ impl Found {
                 .title
                 .filter(|title| !title.trim().is_empty())
                 .unwrap_or(hit.file_name),
-            // Rows without their header are hard to interpret on their own.
-            content: match hit.chunk.table_header {
-                Some(header) => format!("{header}\n{}", hit.chunk.content),
-                None => hit.chunk.content,
-            },
+            content: hit.chunk.with_header(),
         })
     }
 }

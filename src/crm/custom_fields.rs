@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::CUSTOM_FIELD;
 use crate::app::App;
 use crate::error::{Detail, Result};
-use crate::records::body::{Body, invalid, text};
+use crate::records::body::{Body, invalid, text, texts};
 use crate::records::check::is_date;
 use crate::records::limit::Limit;
 use crate::records::plan::Change;
@@ -26,9 +26,8 @@ struct Definition {
 }
 
 fn options(body: &Body) -> Vec<String> {
-    let list = body.get("options").and_then(Value::as_array);
-    let words = list.into_iter().flatten().filter_map(Value::as_str);
-    words.map(str::to_owned).collect()
+    let words = body.get("options").map(texts).unwrap_or_default();
+    words.into_iter().map(str::to_owned).collect()
 }
 
 /// Checks a definition: selections have options, others have none; the type and the key of a definition never change, because values follow them.

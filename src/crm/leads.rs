@@ -6,13 +6,13 @@ use serde_json::{Value, json};
 use super::{COMPANY, CONTACT, CURRENCY, DEAL, LEAD, custom_fields};
 use crate::app::App;
 use crate::auth::{Caller, plans};
-use crate::db::{Tx, args};
+use crate::db::Tx;
 use crate::error::{Detail, Error, Result};
 use crate::records::body::{Body, forbidden, invalid, text};
 use crate::records::plan::{Change, Effect, Plan};
 use crate::records::store::{self, ListQuery};
 use crate::records::write::{self, New};
-use crate::records::{Record, check};
+use crate::records::{Record, check, limit};
 
 /// Returns the status of a lead in the words of sales: the word that was given, which may be any, or that of its status.
 #[must_use]
@@ -76,13 +76,7 @@ impl Effect for LeadLimit {
         let Some(plan) = plans::lock(tx, &self.tenant_id).await? else {
             return Ok(None);
         };
-        let count: Option<(i64,)> = tx
-            .optional(
-                "SELECT COUNT(*) FROM records WHERE kind = 'crm_lead' AND tenant_id = $1",
-                args![&self.tenant_id],
-            )
-            .await?;
-        if count.is_some_and(|(count,)| count > plan.leads()) {
+        if limit::exceeds(tx, &LEAD, &self.tenant_id, plan.leads()).await? {
             return Err(Error::forbidden(
                 LEAD_LIMIT,
                 format!(

@@ -137,6 +137,15 @@ impl Chunk {
         }
     }
 
+    /// Returns the content for readers, rows of a table with their header: without it they are hard to interpret on their own.
+    #[must_use]
+    pub fn with_header(self) -> String {
+        match self.table_header {
+            Some(header) => format!("{header}\n{}", self.content),
+            None => self.content,
+        }
+    }
+
     /// Returns the enclosing headings, outermost first.
     #[must_use]
     pub fn headings(&self) -> Vec<String> {

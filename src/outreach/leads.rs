@@ -171,6 +171,20 @@ pub async fn load(app: &App, tenant_id: &str, public_id: &str) -> Result<Record>
     }))
 }
 
+/// Returns the lead with a mail address.
+///
+/// # Errors
+/// Those of the database.
+pub async fn by_email(app: &App, tenant_id: &str, email: &str) -> Result<Option<Record>> {
+    let query = Offset {
+        filters: vec![("email".to_owned(), email.to_owned())],
+        limit: 1,
+        ..Offset::default()
+    };
+    let (found, _) = store::at_offset(app, tenant_id, &LEAD, &query).await?;
+    Ok(found.into_iter().next())
+}
+
 /// Returns the id of a lead's row for a public id of any dialect.
 #[must_use]
 pub fn row_id(public_id: &str) -> &str {

@@ -8,11 +8,11 @@ use crate::app::App;
 use crate::auth::Caller;
 use crate::auth::plans::{self, Plan as Tariff, Profile};
 use crate::crm::LEAD;
-use crate::db::{Tx, args};
+use crate::db::Tx;
 use crate::error::Result;
-use crate::records::Kind;
 use crate::records::body::Body;
 use crate::records::plan::{Effect, Plan};
+use crate::records::store;
 
 /// Sets members of the tenant's profile.
 #[derive(Debug)]
@@ -56,21 +56,6 @@ pub struct Usage {
     pub campaigns: i64,
 }
 
-/// Returns how many records of a kind the caller's tenant has.
-///
-/// # Errors
-/// Those of the database.
-pub async fn count(app: &App, caller: &Caller, kind: &Kind) -> Result<i64> {
-    let (count,): (i64,) = app
-        .db
-        .one(
-            "SELECT COUNT(*) FROM records WHERE kind = $1 AND tenant_id = $2",
-            args![kind.name, caller.tenant()],
-        )
-        .await?;
-    Ok(count)
-}
-
 /// Returns the plan of the caller's tenant and how much of it is used.
 ///
 /// # Errors
@@ -78,8 +63,8 @@ pub async fn count(app: &App, caller: &Caller, kind: &Kind) -> Result<i64> {
 pub async fn usage(app: &App, caller: &Caller) -> Result<Usage> {
     Ok(Usage {
         plan: plans::of(&app.db, caller.tenant()).await?,
-        leads: count(app, caller, &LEAD).await?,
-        campaigns: count(app, caller, &SEQUENCE).await?,
+        leads: store::count(&app.db, caller.tenant(), &LEAD).await?,
+        campaigns: store::count(&app.db, caller.tenant(), &SEQUENCE).await?,
     })
 }
 

@@ -11,7 +11,7 @@ use crate::crm::LEAD;
 use crate::db::args;
 use crate::error::Result;
 use crate::records::body::{Body, text};
-use crate::records::{Record, columns};
+use crate::records::{Record, columns, store};
 
 /// Leads that one call scores.
 pub const MOST: i64 = 500;
@@ -260,13 +260,7 @@ pub async fn all(app: &App, caller: &Caller) -> Result<(Vec<(Record, Scored)>, i
             args![LEAD.name, tenant_id, MOST],
         )
         .await?;
-    let (total,): (i64,) = app
-        .db
-        .one(
-            "SELECT COUNT(*) FROM records WHERE kind = $1 AND tenant_id = $2",
-            args![LEAD.name, tenant_id],
-        )
-        .await?;
+    let total = store::count(&app.db, tenant_id, &LEAD).await?;
     let touched = contacts::last_of_all(app, tenant_id).await?;
     let now = app.clock.now();
     let mut scored = Vec::with_capacity(leads.len());

@@ -29,6 +29,20 @@ impl Limit {
     }
 }
 
+/// Returns whether a tenant has more records of a kind than `most`, as this transaction sees them.
+///
+/// # Errors
+/// Those of the database.
+pub async fn exceeds(tx: &mut Tx, kind: &Kind, tenant_id: &str, most: i64) -> Result<bool> {
+    let count: Option<(i64,)> = tx
+        .optional(
+            "SELECT COUNT(*) FROM records WHERE kind = $1 AND tenant_id = $2",
+            args![kind.name, tenant_id],
+        )
+        .await?;
+    Ok(count.is_some_and(|(count,)| count > most))
+}
+
 #[async_trait]
 impl Effect for Limit {
     async fn apply(&self, _: &App, tx: &mut Tx) -> Result<Option<Value>> {
@@ -38,13 +52,7 @@ impl Effect for Limit {
             args![&self.tenant_id],
         )
         .await?;
-        let count: Option<(i64,)> = tx
-            .optional(
-                "SELECT COUNT(*) FROM records WHERE kind = $1 AND tenant_id = $2",
-                args![self.kind.name, &self.tenant_id],
-            )
-            .await?;
-        if count.is_some_and(|(count,)| count > self.most) {
+        if exceeds(tx, self.kind, &self.tenant_id, self.most).await? {
             return Err(Error::unprocessable(
                 "too_many_records",
                 format!(

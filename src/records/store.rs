@@ -62,6 +62,20 @@ pub(crate) async fn optional(
     .await
 }
 
+/// Returns how many records of a kind a tenant has.
+///
+/// # Errors
+/// Those of the database.
+pub async fn count(db: &Db, tenant_id: &str, kind: &Kind) -> Result<i64> {
+    let (count,): (i64,) = db
+        .one(
+            "SELECT COUNT(*) FROM records WHERE kind = $1 AND tenant_id = $2",
+            args![kind.name, tenant_id],
+        )
+        .await?;
+    Ok(count)
+}
+
 /// Returns records by the ids of their rows, in no particular order.
 pub(crate) async fn all(db: &Db, tenant_id: &str, ids: &[String]) -> Result<Vec<Record>> {
     db.all_in(

@@ -169,7 +169,7 @@ pub(super) async fn submit_feedback(call: Call<'_>) -> Result<Plan> {
 
 pub(super) async fn list_feedback(call: Call<'_>) -> Result<Data> {
     let part = part(call)?;
-    let mut found;
+    let found;
     let total;
     if let Some(id) = call.query("id") {
         let row = FEEDBACK.row_id(id).unwrap_or(id);
@@ -189,7 +189,6 @@ pub(super) async fn list_feedback(call: Call<'_>) -> Result<Data> {
         };
         (found, total) =
             store::at_offset(call.app, call.caller.tenant(), &FEEDBACK, &query).await?;
-        found.sort_by(|a, b| b.id.cmp(&a.id));
     }
     let mut shown = Vec::with_capacity(found.len());
     for record in &found {

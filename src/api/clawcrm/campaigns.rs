@@ -57,7 +57,7 @@ pub(super) async fn list_campaigns(call: Call<'_>) -> Result<Data> {
     };
     let (found, total) =
         store::at_offset(call.app, call.caller.tenant(), &SEQUENCE, &query).await?;
-    let counts = mails::counts(call.app, call.caller.tenant()).await?;
+    let counts = mails::counts(call.app, call.caller.tenant(), None).await?;
     let mut shown = Vec::with_capacity(found.len());
     for campaign in &found {
         let (_, mut json) = entity(&SEQUENCE, campaign)?;
@@ -138,7 +138,7 @@ pub(super) async fn queue(call: Call<'_>) -> Result<Data> {
         .iter()
         .map(mails::Mail::to_json)
         .collect::<Result<_>>()?;
-    let counts = mails::counts(call.app, call.caller.tenant()).await?;
+    let counts = mails::counts(call.app, call.caller.tenant(), Some(&campaign.id)).await?;
     let counts = of(&counts, &campaign);
     Ok(Data::One(
         json!({"success": true, "emails": shown, "counts": counts}),

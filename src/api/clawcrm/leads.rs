@@ -10,7 +10,7 @@ use crate::auth::{Scope, plans};
 use crate::crm::{DELETED_LEAD, LEAD};
 use crate::error::{Error, Result};
 use crate::outreach::leads::{self, Wanted};
-use crate::outreach::{enrichment, organisation, score, stages, stalled};
+use crate::outreach::{enrichment, score, stages, stalled};
 use crate::records::body::{Body, invalid, text};
 use crate::records::plan::Plan;
 use crate::records::store::{self, Offset};
@@ -86,16 +86,17 @@ pub(super) async fn create(call: Call<'_>) -> Result<Plan> {
     );
     if let Some(plan) = plans::of(&call.app.db, call.caller.tenant()).await? {
         let most = plan.leads();
-        let used = organisation::count(call.app, call.caller, &LEAD).await? + 1;
+        let used = store::count(&call.app.db, call.caller.tenant(), &LEAD).await? + 1;
         if used * 10 >= most * NEARLY {
             said.warnings
                 .push(format!("{used} of {most} leads of the plan are used"));
         }
     }
-    let twin = twin(call, &wanted.fields).await?;
-    if let Some(id) = &twin {
+    if let Some(email) = text(&wanted.fields, "email")
+        && let Some(other) = leads::by_email(call.app, call.caller.tenant(), email).await?
+    {
         said.warnings
-            .push(format!("the lead {id} has the same email"));
+            .push(format!("the lead rp_{} has the same email", other.id));
     }
     let mut plan = leads::create(call.app, call.caller, wanted).await?;
     let id = plan
@@ -113,20 +114,6 @@ pub(super) async fn create(call: Call<'_>) -> Result<Plan> {
         .insert("enrichmentQueued".to_owned(), json!(false));
     said.put(&mut plan.shown);
     Ok(plan)
-}
-
-/// Returns the id of another lead with the same mail address.
-async fn twin(call: Call<'_>, fields: &Body) -> Result<Option<String>> {
-    let Some(email) = text(fields, "email") else {
-        return Ok(None);
-    };
-    let query = Offset {
-        filters: vec![("email".to_owned(), email.to_owned())],
-        limit: 1,
-        ..Offset::default()
-    };
-    let (found, _) = store::at_offset(call.app, call.caller.tenant(), &LEAD, &query).await?;
-    Ok(found.first().map(|lead| format!("rp_{}", lead.id)))
 }
 
 pub(super) async fn list_leads(call: Call<'_>) -> Result<Data> {

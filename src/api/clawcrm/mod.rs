@@ -49,7 +49,7 @@ use super::operation::{Data, Operation, Performed};
 use super::tools::ToolSet;
 use crate::error::{Error, Result};
 
-/// What the paths of this dialect begin with.
+/// Prefix of the paths of this dialect.
 pub(super) const PREFIX: &str = "/api/openclaw";
 
 /// The tools of sales agents: what they do daily.

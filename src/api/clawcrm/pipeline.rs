@@ -42,9 +42,16 @@ async fn load(call: Call<'_>, kind: &'static Kind, id: &str) -> Result<Record> {
     found.ok_or_else(|| store::not_found(kind))
 }
 
-async fn records(call: Call<'_>, kind: &'static Kind, noun: &str) -> Result<Data> {
+/// Lists records of a kind that pass the filters.
+pub(super) async fn records(
+    call: Call<'_>,
+    kind: &'static Kind,
+    noun: &str,
+    filters: Vec<(String, String)>,
+) -> Result<Data> {
     let part = part(call)?;
     let query = Offset {
+        filters,
         limit: part.limit,
         offset: part.offset,
         ..Offset::default()
@@ -103,7 +110,7 @@ pub(super) async fn delete_stage(call: Call<'_>) -> Result<Plan> {
 }
 
 pub(super) async fn list_sources(call: Call<'_>) -> Result<Data> {
-    let mut answer = records(call, &SYNC_SOURCE, "sources").await?;
+    let mut answer = records(call, &SYNC_SOURCE, "sources", Vec::new()).await?;
     if let Data::One(answer) = &mut answer {
         answer["types"] = json!(inbound::SOURCE_TYPES);
     }
@@ -217,7 +224,7 @@ fn field_fields(call: Call<'_>, is_new: bool) -> Result<Body> {
 }
 
 pub(super) async fn list_fields(call: Call<'_>) -> Result<Data> {
-    records(call, &CUSTOM_FIELD, "fields").await
+    records(call, &CUSTOM_FIELD, "fields", Vec::new()).await
 }
 
 pub(super) async fn create_field(call: Call<'_>) -> Result<Plan> {
@@ -248,7 +255,7 @@ pub(super) async fn delete_field(call: Call<'_>) -> Result<Plan> {
 }
 
 pub(super) async fn list_rules(call: Call<'_>) -> Result<Data> {
-    let mut answer = records(call, &RULE, "rules").await?;
+    let mut answer = records(call, &RULE, "rules", Vec::new()).await?;
     if let Data::One(answer) = &mut answer {
         answer["triggers"] = json!(rules::TRIGGERS);
     }

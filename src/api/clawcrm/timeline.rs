@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::leads::events;
+use super::pipeline::records;
 use super::wire::{
     NOTE_TYPES, Said, deleted, entity, flag, lead_of, list, named_id, part, take, take_text,
 };
@@ -15,7 +16,7 @@ use crate::outreach::{PLAYBOOK, analytics, leads, playbooks};
 use crate::records::Record;
 use crate::records::body::{Body, invalid, text};
 use crate::records::plan::Plan;
-use crate::records::store::{self, Offset};
+use crate::records::store;
 use crate::records::write::{self, New, Patch};
 use crate::work::ACTIVITY;
 
@@ -32,7 +33,7 @@ async fn lead_in_query(call: Call<'_>) -> Result<Record> {
 }
 
 pub(super) async fn list_notes(call: Call<'_>) -> Result<Data> {
-    let (lead, part) = (lead_in_query(call).await?, part(call)?);
+    let lead = lead_in_query(call).await?;
     let mut filters = vec![("lead_id".to_owned(), LEAD.public_id(&lead.id))];
     if let Some(word) = call.query("type") {
         if !NOTE_TYPES.contains(&word) {
@@ -46,21 +47,7 @@ pub(super) async fn list_notes(call: Call<'_>) -> Result<Data> {
     if let Some(pinned) = flag(call, "pinned")? {
         filters.push(("pinned".to_owned(), pinned.to_string()));
     }
-    let query = Offset {
-        filters,
-        limit: part.limit,
-        offset: part.offset,
-        ..Offset::default()
-    };
-    let (found, total) =
-        store::at_offset(call.app, call.caller.tenant(), &LEAD_NOTE, &query).await?;
-    let shown = found.iter().map(|note| Ok(entity(&LEAD_NOTE, note)?.1));
-    Ok(Data::One(list(
-        "notes",
-        shown.collect::<Result<_>>()?,
-        total,
-        part,
-    )))
+    records(call, &LEAD_NOTE, "notes", filters).await
 }
 
 pub(super) async fn create_note(call: Call<'_>) -> Result<Plan> {

@@ -414,7 +414,7 @@ pub(super) fn take_text(body: &mut Body, names: &[&str]) -> Result<Option<String
     }
 }
 
-/// Gives fields their canonical names.
+/// Renames fields to their canonical names.
 pub(super) fn rename(body: &mut Body, names: &[(&[&str], &str)]) -> Result<()> {
     for (given, canonical) in names {
         if let Some(value) = take(body, given)? {

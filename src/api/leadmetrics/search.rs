@@ -91,15 +91,11 @@ impl From<Hit> for SearchResult {
     fn from(hit: Hit) -> Self {
         Self {
             metadata: (&hit).into(),
-            chunk_id: hit.chunk.id,
-            file_id: hit.chunk.document_id,
+            chunk_id: hit.chunk.id.clone(),
+            file_id: hit.chunk.document_id.clone(),
             file_name: hit.file_name,
-            dataset_id: hit.chunk.dataset_id,
-            // Rows without their header are hard to interpret on their own.
-            content: match hit.chunk.table_header {
-                Some(header) => format!("{header}\n{}", hit.chunk.content),
-                None => hit.chunk.content,
-            },
+            dataset_id: hit.chunk.dataset_id.clone(),
+            content: hit.chunk.with_header(),
             score: hit.score,
             rank_source: hit.rank_source.to_owned(),
         }

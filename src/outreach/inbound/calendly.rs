@@ -8,10 +8,11 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 use super::super::CONNECTION;
+use super::super::leads;
 use super::super::once::{Once, REPEATED};
 use super::super::touchpoints::{self, Touch};
 use super::secrets::{self, Keep};
-use super::sources::{add, by_email, repeated};
+use super::sources::{add, repeated};
 use super::{CALENDLY, verify};
 use crate::app::App;
 use crate::auth::Caller;
@@ -335,7 +336,7 @@ pub async fn receive(
     if state == Some(true) {
         return Ok(repeated());
     }
-    let is_known = by_email(app, &tenant_id, &email).await?.is_some();
+    let is_known = leads::by_email(app, &tenant_id, &email).await?.is_some();
     if event == "invitee.canceled" && !is_known {
         once.remember(app).await?;
         return Ok(json!({"success": true, "ignored": event}));
@@ -346,7 +347,7 @@ pub async fn receive(
         }
         let request = Request::internal(&caller, "receiveBooking");
         execute(app, &request, || async {
-            let lead = by_email(app, &tenant_id, &email).await?;
+            let lead = leads::by_email(app, &tenant_id, &email).await?;
             let lead = lead.ok_or_else(|| Error::conflict(STALE, "the lead was deleted"))?;
             let mut plan = booked(app, &caller, lead, event, &email, payload).await?;
             plan.before.push(Box::new(once.finish()));

@@ -26,7 +26,7 @@ use crate::db::{Tx, args};
 use crate::error::{Error, Kind, Result};
 use crate::records::body::{Body, invalid, text};
 use crate::records::plan::{Change, Effect, Plan, STALE};
-use crate::records::store::{self, Offset};
+use crate::records::store;
 use crate::records::write::{self, New};
 use crate::records::{Record, Request, execute};
 
@@ -305,20 +305,6 @@ fn mapped(settings: &Body, given: &Value) -> Body {
     fields
 }
 
-/// Returns the lead with a mail address.
-///
-/// # Errors
-/// Those of the database.
-pub(super) async fn by_email(app: &App, tenant_id: &str, email: &str) -> Result<Option<Record>> {
-    let query = Offset {
-        filters: vec![("email".to_owned(), email.to_owned())],
-        limit: 1,
-        ..Offset::default()
-    };
-    let (found, _) = store::at_offset(app, tenant_id, &LEAD, &query).await?;
-    Ok(found.into_iter().next())
-}
-
 /// Demands that there is no lead with an address yet, and keeps others from adding one meanwhile.
 #[derive(Debug)]
 struct NoLead {
@@ -368,7 +354,7 @@ pub(super) async fn upsert(
     let stage = stage
         .and_then(|word| stages::find(&stages, word))
         .map(|s| s.id.clone());
-    let Some(lead) = by_email(app, caller.tenant(), &email).await? else {
+    let Some(lead) = leads::by_email(app, caller.tenant(), &email).await? else {
         if !fields.contains_key("first_name") {
             let name = text(&fields, "name").map(str::to_owned);
             let name =
@@ -502,7 +488,7 @@ async fn touched(
     let touch = touch.clipped();
     let request = Request::internal(caller, "logTouchpoint");
     let answer = execute(app, &request, || async {
-        let lead = by_email(app, caller.tenant(), email).await?;
+        let lead = leads::by_email(app, caller.tenant(), email).await?;
         let lead = lead.ok_or_else(|| Error::conflict(STALE, "the lead was deleted"))?;
         let id = format!("rp_{}", lead.id);
         let mut plan = touchpoints::log(app, caller, lead, touch.clone()).await?;

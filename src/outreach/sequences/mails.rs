@@ -118,23 +118,27 @@ impl Counts {
     }
 }
 
-/// Returns the counts of every sequence of a tenant, by the ids of their rows.
+/// Returns the counts of the sequences of a tenant, or of one of them, by the ids of their rows.
 ///
 /// # Errors
 /// Those of the database.
-pub async fn counts(app: &App, tenant_id: &str) -> Result<HashMap<String, Counts>> {
+pub async fn counts(
+    app: &App,
+    tenant_id: &str,
+    sequence_id: Option<&str>,
+) -> Result<HashMap<String, Counts>> {
     let enrolments: Vec<(String, String, i64)> = app
         .db
         .all(
-            "SELECT sequence_id, status, COUNT(*) FROM enrolments WHERE tenant_id = $1 GROUP BY sequence_id, status ORDER BY sequence_id, status",
-            args![tenant_id],
+            "SELECT sequence_id, status, COUNT(*) FROM enrolments WHERE tenant_id = $1 AND (CAST($2 AS TEXT) IS NULL OR sequence_id = $2) GROUP BY sequence_id, status ORDER BY sequence_id, status",
+            args![tenant_id, sequence_id],
         )
         .await?;
     let mails: Vec<(String, String, i64)> = app
         .db
         .all(
-            "SELECT sequence_id, status, COUNT(*) FROM mails WHERE tenant_id = $1 GROUP BY sequence_id, status ORDER BY sequence_id, status",
-            args![tenant_id],
+            "SELECT sequence_id, status, COUNT(*) FROM mails WHERE tenant_id = $1 AND (CAST($2 AS TEXT) IS NULL OR sequence_id = $2) GROUP BY sequence_id, status ORDER BY sequence_id, status",
+            args![tenant_id, sequence_id],
         )
         .await?;
     let mut found: HashMap<String, Counts> = HashMap::new();

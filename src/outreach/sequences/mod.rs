@@ -15,10 +15,11 @@ use serde_json::{Value, json};
 use super::SEQUENCE;
 use crate::app::App;
 use crate::auth::{Scope, plans};
-use crate::db::{Tx, args};
+use crate::db::Tx;
 use crate::error::{Detail, Error, Result};
 use crate::kb::datasets;
-use crate::records::body::{Body, invalid};
+use crate::records::body::{Body, invalid, texts};
+use crate::records::limit;
 use crate::records::plan::{Change, Effect};
 pub use compose::{proposal_id, public_url};
 pub use transport::check as check_settings;
@@ -123,13 +124,7 @@ impl Effect for CampaignLimit {
         let Some((plan, most)) = plan.and_then(|p| Some((p, p.campaigns()?))) else {
             return Ok(None);
         };
-        let count: Option<(i64,)> = tx
-            .optional(
-                "SELECT COUNT(*) FROM records WHERE kind = $1 AND tenant_id = $2",
-                args![SEQUENCE.name, &self.tenant_id],
-            )
-            .await?;
-        if count.is_some_and(|(count,)| count > most) {
+        if limit::exceeds(tx, &SEQUENCE, &self.tenant_id, most).await? {
             return Err(Error::forbidden(
                 CAMPAIGN_LIMIT,
                 format!("the {plan} plan allows {most} campaigns, and the workspace has as many"),
@@ -157,14 +152,8 @@ pub(super) async fn complete(change: &mut Change<'_>) -> Result<()> {
     }
     if change.changes("dataset_ids") {
         // The passages come with the mails to whoever reads these.
-        let ids = change.body.get("dataset_ids").and_then(Value::as_array);
-        let ids: Vec<String> = ids
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .map(str::to_owned)
-            .collect();
-        for id in &ids {
+        let ids = change.body.get("dataset_ids").map(texts);
+        for id in ids.unwrap_or_default() {
             change.caller.need(Scope::KbSearch)?;
             datasets::settings(change.app, change.caller, id).await?;
         }

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::outreach::SEQUENCE;
 use crate::records::body::Body;
 use crate::records::plan::{Effect, Plan};
-use crate::records::{Record, Request, execute, store};
+use crate::records::{Request, execute, store};
 
 /// An enrolment found by its token.
 #[derive(Debug, sqlx::FromRow)]
@@ -143,12 +143,11 @@ pub(in crate::outreach) async fn touch_lead(
 ) -> Result<()> {
     let touch = touch.clipped();
     let caller = Caller::local(tenant_id);
-    let Some(_) = store::optional(&app.db, tenant_id, &LEAD, lead_id).await? else {
-        return Ok(());
-    };
     let request = Request::internal(&caller, "logTouchpoint");
     execute(app, &request, || async {
-        let lead: Record = store::get(app, tenant_id, &LEAD, lead_id).await?;
+        let Some(lead) = store::optional(&app.db, tenant_id, &LEAD, lead_id).await? else {
+            return Ok(Plan::default().data(200, Value::Null));
+        };
         let mut plan = touchpoints::log(app, &caller, lead, touch.clone()).await?;
         if let Some(once) = &once {
             plan.before.push(Box::new(once.clone()));
