@@ -12,6 +12,7 @@ use crate::answers::endpoint::Endpoint;
 use crate::auth::Caller;
 use crate::auth::gate::Gate;
 use crate::auth::keys;
+use crate::auth::oidc::Provider;
 use crate::auth::sessions::Sessions;
 use crate::auth::tenants::{self, Tenant};
 use crate::blobs::Blobs;
@@ -26,6 +27,7 @@ use crate::events::{CommitSignal, Feed};
 use crate::jobs::{Task, schedules};
 use crate::kb::parser::Parser;
 use crate::limits::Counts;
+use crate::openclaw::Pool;
 use crate::outgoing::Outgoing;
 use crate::rates::Rates;
 use crate::seal::Sealer;
@@ -76,6 +78,8 @@ pub struct App {
     pub indexes: Arc<IndexStates>,
     /// HTTP client for addresses chosen by others.
     pub outgoing: Outgoing,
+    /// Connections to gateways of agents.
+    pub gateways: Pool,
     /// Pages that a crawl has just read, by the hash of their bytes, until ingestion needs them.
     pub read_pages: Memory<String, Arc<cairn_ingest::Document>>,
     /// Models and indexes.
@@ -148,7 +152,7 @@ impl App {
             &config,
         );
         Ok(Arc::new(Self {
-            gate: Gate::new(config.rate_per_minute),
+            gate: Gate::new(config.rate_per_minute).with_provider(Provider::of(&config)?),
             query_vectors: Memory::builder().max_capacity(config.query_cache).build(),
             clock,
             db,
@@ -170,6 +174,7 @@ impl App {
                 &config.crawl_agent(),
                 Duration::from_secs(config.crawl_seconds),
             )?,
+            gateways: Pool::default(),
             read_pages: Memory::builder()
                 .max_capacity(READ_PAGES)
                 .weigher(|_, page: &Arc<cairn_ingest::Document>| {

@@ -12,6 +12,8 @@ use tokio_util::sync::CancellationToken;
 use crate::app::App;
 use crate::auth::{Caller, Scope};
 use crate::bi::{self, export};
+use crate::boards::agents::lifecycle;
+use crate::boards::{board, notices};
 use crate::data::rows;
 use crate::error::{Error, Result};
 use crate::evaluation::{history, runs};
@@ -32,6 +34,7 @@ pub fn start(app: &Arc<App>, follow: bool, stop: &CancellationToken) -> Vec<Join
         (Queue::Work, app.config.workers),
         (Queue::Crawl, app.config.crawls),
         (Queue::Send, app.config.senders),
+        (Queue::Gateway, app.config.gateway_jobs),
     ];
     let mut tasks: Vec<JoinHandle<()>> = lanes
         .into_iter()
@@ -93,6 +96,12 @@ pub async fn retry(app: &App, caller: &Caller, job_id: &str) -> Result<Job> {
         | Task::Artifact { .. }
         | Task::SendMail { .. }
         | Task::NoTouch
+        | Task::TellAgent { .. }
+        | Task::ProvisionAgent { .. }
+        | Task::CheckAgent { .. }
+        | Task::RemoveAgent { .. }
+        | Task::ClearBoard { .. }
+        | Task::ClearTenant
         | Task::Housekeeping => {}
     }
     app.commit(tx).await?;
@@ -134,6 +143,12 @@ impl Run for Runner {
                 Task::Artifact { artifact_id } => bi::artifact(app, tenant_id, &artifact_id).await,
                 Task::SendMail { mail_id } => send_mail::run(app, tenant_id, &mail_id).await,
                 Task::NoTouch => rules::run_clock(app, tenant_id).await,
+                task @ Task::TellAgent { .. } => notices::run(app, tenant_id, &task).await,
+                task @ (Task::ProvisionAgent { .. }
+                | Task::CheckAgent { .. }
+                | Task::RemoveAgent { .. }) => lifecycle::run(app, tenant_id, &task).await,
+                Task::ClearBoard { board_id } => board::clear(app, tenant_id, &board_id).await,
+                Task::ClearTenant => board::clear_tenant(app, tenant_id).await,
                 Task::Housekeeping => housekeeping::run(app).await,
             }
         })
@@ -185,8 +200,17 @@ impl Run for Runner {
                 Task::SendMail { mail_id } => {
                     send_mail::given_up(app, tenant_id, &mail_id, &error.1).await
                 }
+                task @ Task::TellAgent { .. } => {
+                    notices::failed(app, tenant_id, &task, &error.1).await
+                }
+                task @ (Task::ProvisionAgent { .. } | Task::RemoveAgent { .. }) => {
+                    lifecycle::failed(app, tenant_id, &task, &error.1).await
+                }
                 Task::ShowRows { .. }
                 | Task::ClearRows { .. }
+                | Task::CheckAgent { .. }
+                | Task::ClearBoard { .. }
+                | Task::ClearTenant
                 | Task::NoTouch
                 | Task::Artifact { .. }
                 | Task::Recrawl { .. }

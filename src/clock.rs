@@ -104,6 +104,25 @@ impl Clock {
         text.len() == 26 && text.bytes().all(|b| b.is_ascii_alphanumeric())
     }
 
+    /// Returns the id with the 128 bits of a UUID, or the id itself, in its usual form; `None` for other texts.
+    #[must_use]
+    pub fn read_id(text: &str) -> Option<String> {
+        let text = text.trim();
+        let id = if Self::is_id(text) {
+            ulid::Ulid::from_string(text).ok()?
+        } else {
+            ulid::Ulid(uuid::Uuid::try_parse(text).ok()?.as_u128())
+        };
+        Some(id.to_string())
+    }
+
+    /// Returns the 128 bits of an id as a UUID; `None` for other texts.
+    #[must_use]
+    pub fn uuid(id: &str) -> Option<String> {
+        let id = ulid::Ulid::from_string(&Self::read_id(id)?).ok()?;
+        Some(uuid::Uuid::from_u128(id.0).to_string())
+    }
+
     /// Returns a new id: a ULID, unique and ascending within a process.
     #[must_use]
     pub fn id(&self) -> String {
@@ -146,6 +165,16 @@ mod tests {
         let clock = Clock::system();
         let ids: Vec<String> = (0..1000).map(|_| clock.id()).collect();
         assert!(ids.is_sorted() && ids[0].len() == 26);
+    }
+
+    #[test]
+    fn ids_and_uuids_are_the_same_bits() {
+        let uuid = "01890a5d-ac96-774b-bcce-b302099a8057";
+        let id = Clock::read_id(uuid).expect("a UUID");
+        assert_eq!(id, "01H452VB4PEX5VSKNK084SN02Q");
+        assert_eq!(Clock::uuid(&id).as_deref(), Some(uuid));
+        assert_eq!(Clock::read_id(&id).as_deref(), Some(id.as_str()));
+        assert_eq!(Clock::read_id("default"), None);
     }
 
     #[test]

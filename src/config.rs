@@ -173,6 +173,26 @@ config! {
     upload_batch_mb: u64 = 200;
     /// Concurrent webhook deliveries in this process.
     senders: usize = 4;
+    /// Concurrent jobs that wait for gateways of agents.
+    gateway_jobs: usize = 8;
+    /// Seconds that an agent which was woken has to give a sign of life, before it is provisioned again.
+    agent_checkin_seconds: u64 = 30;
+    /// Scopes of the tokens of agents that Cairn provisions, comma-separated.
+    agent_scopes: String = "boards:read,boards:write,kb:read,kb:search,knowledge:read,knowledge:write".to_owned();
+    /// Public keys of an identity provider (JWKS), as URL or file: its tokens (RS256, ES256) then sign people in; empty for none.
+    oidc_jwks: String = String::new();
+    /// Issuer that tokens must name, such as `https://example.clerk.accounts.dev`.
+    oidc_issuer: String = String::new();
+    /// Audience that tokens must name; empty for any.
+    oidc_audience: String = String::new();
+    /// Whether a person whom nobody has invited gets an organization of its own at the first sign-in.
+    oidc_signup: bool = true;
+    /// Failed authentications per minute and client address in the Mission Control API; 0 for no limit.
+    failed_authentications: u32 = 20;
+    /// Directory of souls (`handle/slug.md`), or the base URL of a service with the same layout as souls.directory; empty for none.
+    souls: String = String::new();
+    /// Directory below which mirrors of skill repositories stand (`owner/name`), for installations that cannot reach GitHub; empty for GitHub.
+    skills_mirror: PathBuf = PathBuf::new();
     /// Timeout of a webhook delivery, in seconds.
     webhook_seconds: u64 = 15;
     /// Maximum size of a row upload to a folder, in MiB.

@@ -31,6 +31,8 @@ pub enum Kind {
     RateLimited,
     /// Not possible now; a later attempt may succeed.
     Unavailable,
+    /// Another service on which this depends failed or refused.
+    Upstream,
     /// The disk is full.
     NoSpace,
     /// Internal fault.
@@ -50,6 +52,8 @@ pub enum Detail {
     IdempotencyKey(String),
     /// A sentence about how to correct the request.
     Hint(String),
+    /// What programs need to know about the failure, as JSON.
+    Data(serde_json::Value),
     /// A limit of the tenant's plan.
     PlanLimit {
         /// Address of the page where plans are changed; empty for none.
@@ -141,6 +145,11 @@ impl Error {
         Self::new(Kind::Unavailable, code, message)
     }
 
+    /// Creates a [`Kind::Upstream`] error: another service failed or refused.
+    pub fn upstream(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(Kind::Upstream, code, message)
+    }
+
     /// Returns the error with a sentence about how to correct the request.
     #[must_use]
     pub fn with_hint(self, hint: impl Into<String>) -> Self {
@@ -213,7 +222,7 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         matches!(
             self.kind,
-            Kind::RateLimited | Kind::Unavailable | Kind::NoSpace | Kind::Internal
+            Kind::RateLimited | Kind::Unavailable | Kind::Upstream | Kind::NoSpace | Kind::Internal
         )
     }
 }

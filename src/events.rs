@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{OnceCell, broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{Clock, Time};
@@ -97,6 +97,20 @@ pub enum Event {
         /// Name of the dataset.
         name: String,
     },
+    /// Something on a board, or in the memory that a group of boards shares, changed.
+    #[serde(rename_all = "camelCase")]
+    BoardChanged {
+        /// Id of the dataset of the board or the group.
+        dataset_id: String,
+        /// Id of the board or the group.
+        part_id: String,
+        /// `task`, `approval`, `memory`, `group_memory` or `agent`.
+        subject: String,
+        /// Id of the record.
+        id: String,
+        /// Id of the entry in the activity of the board.
+        entry_id: Option<String>,
+    },
     /// A dataset and all its documents were deleted.
     #[serde(rename_all = "camelCase")]
     DatasetDeleted {
@@ -117,6 +131,7 @@ impl Event {
             Self::AgentTaskUpdate { .. } => "agent-task-update",
             Self::DatasetChanged { .. } => "dataset_changed",
             Self::DatasetDeleted { .. } => "dataset_deleted",
+            Self::BoardChanged { .. } => "board_changed",
         }
     }
 
@@ -128,6 +143,7 @@ impl Event {
             | Self::DocumentDeleted { dataset_id, .. }
             | Self::CrawlChanged { dataset_id, .. }
             | Self::DatasetChanged { dataset_id, .. }
+            | Self::BoardChanged { dataset_id, .. }
             | Self::DatasetDeleted { dataset_id } => Some(dataset_id),
             Self::OpenclawMessage { .. } | Self::AgentTaskUpdate { .. } => None,
         }
@@ -147,6 +163,9 @@ pub struct Stored {
     pub payload: String,
     /// Key that caused it, where recorded.
     pub author: Option<String>,
+    /// What streams send instead of the payload, in the two ways that there are, made once for all of them; `None` for nothing.
+    #[sqlx(skip)]
+    pub views: [OnceCell<Option<Arc<str>>>; 2],
 }
 
 /// Appends an event to the transaction that causes it.

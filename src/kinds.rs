@@ -2,11 +2,11 @@
 
 use crate::records::Kind;
 use crate::{
-    analytics, assets, bi, content, crm, data, knowledge, outreach, support, webhooks, work,
+    analytics, assets, bi, boards, content, crm, data, knowledge, outreach, support, webhooks, work,
 };
 
 /// Every kind.
-pub static ALL: [&Kind; 55] = [
+pub static ALL: [&Kind; 70] = [
     &crm::CONTACT,
     &crm::COMPANY,
     &crm::LEAD,
@@ -62,6 +62,21 @@ pub static ALL: [&Kind; 55] = [
     &outreach::CONNECTION,
     &outreach::PLAYBOOK,
     &outreach::FEEDBACK,
+    &boards::BOARD,
+    &boards::GROUP,
+    &boards::TASK,
+    &boards::COMMENT,
+    &boards::MEMORY,
+    &boards::GROUP_MEMORY,
+    &boards::APPROVAL,
+    &boards::GATEWAY,
+    &boards::AGENT,
+    &boards::ONBOARDING,
+    &boards::WEBHOOK,
+    &boards::TAG,
+    &boards::CUSTOM_FIELD,
+    &boards::SKILL_PACK,
+    &boards::SKILL,
 ];
 
 /// Returns a kind by its name in rows.

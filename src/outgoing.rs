@@ -11,6 +11,7 @@ use iprfc::{IpNet, Ipv6Net, RFC6890};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Url};
+use tokio::net::TcpStream;
 
 use crate::error::{Error, Result};
 
@@ -211,6 +212,35 @@ impl Outgoing {
     /// `address_refused`.
     pub fn check(&self, url: &Url) -> Result<()> {
         self.guard.check(url)
+    }
+
+    /// Connects to a permitted host, for protocols other than HTTP.
+    ///
+    /// # Errors
+    /// `address_refused`; `connection_failed` with the reason.
+    pub async fn connect(&self, host: &str, port: u16) -> Result<TcpStream> {
+        let failed = |reason: String| {
+            Error::upstream("connection_failed", format!("{host}:{port}: {reason}"))
+        };
+        let name = host
+            .trim_matches(['[', ']'])
+            .trim_end_matches('.')
+            .to_lowercase();
+        let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), port))
+            .await
+            .map_err(|e| failed(e.to_string()))?
+            .collect();
+        let permits =
+            |a: &&SocketAddr| self.guard.permits_host(&name) || self.guard.permits(a.ip());
+        let permitted: Vec<SocketAddr> = found.iter().filter(permits).copied().collect();
+        if permitted.is_empty() && !found.is_empty() {
+            return Err(refused(explain(host)));
+        }
+        let connecting = TcpStream::connect(permitted.as_slice());
+        match tokio::time::timeout(CONNECT, connecting).await {
+            Ok(stream) => stream.map_err(|e| failed(e.to_string())),
+            Err(_) => Err(failed("the connection timed out".to_owned())),
+        }
     }
 
     /// Starts a request to a permitted address. Redirects are returned like other responses: follow one with another request.

@@ -44,6 +44,22 @@ impl Rates {
         }
     }
 
+    /// Counts one event of a subject with a limit per minute of its own; 0 means no limit.
+    ///
+    /// # Errors
+    /// `rate_limited`.
+    pub(crate) fn count(&self, subject: &str, per_minute: u32) -> Result<()> {
+        let Some(rate) = NonZeroU32::new(per_minute) else {
+            return Ok(());
+        };
+        let limiter = self.limiters.get_with(subject.to_owned(), || limiter(rate));
+        limiter.check().map(|_| ()).map_err(|refused| {
+            Error::rate_limited(format!("more than {rate} per minute; slow down")).with_detail(
+                Detail::RetryAfter(refused.wait_time_from(DefaultClock::default().now())),
+            )
+        })
+    }
+
     /// Counts one request and returns the remaining ones; `None` without a limit.
     ///
     /// # Errors
@@ -52,12 +68,9 @@ impl Rates {
         let Some(rate) = self.rate else {
             return Ok(None);
         };
-        let limiter = self.limiters.get_with(tenant_id.to_owned(), || {
-            Arc::new(
-                RateLimiter::direct(Quota::per_minute(rate))
-                    .with_middleware::<StateInformationMiddleware>(),
-            )
-        });
+        let limiter = self
+            .limiters
+            .get_with(tenant_id.to_owned(), || limiter(rate));
         let remaining = limiter
             .check()
             .map(|state| state.remaining_burst_capacity())
@@ -77,4 +90,11 @@ impl Rates {
             reset: (used * 60).div_ceil(u64::from(rate.get())),
         }))
     }
+}
+
+fn limiter(rate: NonZeroU32) -> Arc<Limiter> {
+    Arc::new(
+        RateLimiter::direct(Quota::per_minute(rate))
+            .with_middleware::<StateInformationMiddleware>(),
+    )
 }

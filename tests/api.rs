@@ -51,6 +51,8 @@ mod layers;
 mod mcp;
 #[path = "api/memory.rs"]
 mod memory;
+#[path = "api/mission_control/mod.rs"]
+mod mission_control;
 #[path = "api/openapi.rs"]
 mod openapi;
 #[path = "api/portable.rs"]

@@ -39,7 +39,16 @@ const WEIGHT: u64 = 32 << 10;
 /// Probe routes, which bypass all limits.
 pub(super) const PROBES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 /// Routes with endless responses.
-pub(super) const STREAMS: [&str; 1] = ["/kb/v1/events"];
+pub(super) const STREAMS: [&str; 8] = [
+    "/kb/v1/events",
+    "/api/v1/activity/task-comments/stream",
+    "/api/v1/agents/stream",
+    "/api/v1/board-groups/{group_id}/memory/stream",
+    "/api/v1/boards/{board_id}/approvals/stream",
+    "/api/v1/boards/{board_id}/group-memory/stream",
+    "/api/v1/boards/{board_id}/memory/stream",
+    "/api/v1/boards/{board_id}/tasks/stream",
+];
 /// Routes whose bodies are streamed to disk.
 pub(super) const UPLOADS: [&str; 4] = [
     "/dashboard/v1/knowledge-base/datasets/{datasetId}/files/upload",

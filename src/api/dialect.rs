@@ -8,11 +8,13 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
+use futures::future::BoxFuture;
 use serde_json::{Map, Value};
 use utoipa_axum::router::OpenApiRouter;
 
 use super::operation::{Call, Operation, Performed, perform};
 use super::secret::SecretHeader;
+use super::server::ClientAddress;
 use super::{Service, document, extract};
 use crate::app::App;
 use crate::auth::Caller;
@@ -26,17 +28,25 @@ pub(super) type ReadQuery = fn(
     Vec<(String, String)>,
 ) -> Result<HashMap<String, String>>;
 
+/// Completes the caller of a request.
+pub(super) type Enter = for<'a> fn(&'a App, Caller) -> BoxFuture<'a, Result<Caller>>;
+
 /// The definition of a dialect.
 pub(super) struct Dialect {
     /// Tag of its operations in the OpenAPI document.
     pub tag: &'static str,
     /// Prefix of its paths.
     pub prefix: &'static str,
-    pub operations: &'static [Operation],
+    /// Tables of its operations.
+    pub operations: &'static [&'static [Operation]],
     /// Headers that may carry the secret of the caller.
     pub secrets: &'static [SecretHeader],
     /// Checks the caller; returns headers for the response.
     pub admit: fn(&App, &Caller) -> Result<HeaderMap>,
+    /// Completes the caller of a request: the tenant in which a person acts, for instance.
+    pub enter: Option<Enter>,
+    /// Whether failed authentications are limited per client address.
+    pub limits_failures: bool,
     /// Parses the query string; the path parameters are already known.
     pub query: ReadQuery,
     /// Whether bodies require a JSON content type.
@@ -66,7 +76,7 @@ const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 /// Returns the router of a dialect, with its documentation.
 pub(super) fn routes(dialect: &'static Dialect) -> OpenApiRouter<Service> {
     let mut by_path: Vec<(&'static str, MethodRouter<Service>)> = Vec::new();
-    for operation in dialect.operations {
+    for operation in dialect.operations.iter().copied().flatten() {
         let filter = match operation.method {
             "POST" => MethodFilter::POST,
             "PUT" => MethodFilter::PUT,
@@ -107,7 +117,7 @@ async fn serve(
     request: Request,
 ) -> Result<Response> {
     let (mut parts, body) = request.into_parts();
-    let caller = extract::caller(&parts, service, dialect.secrets).await?;
+    let caller = authenticate(dialect, &parts, service).await?;
     let mut more = (dialect.admit)(&service.app, &caller)?;
     operation.allow(&caller)?;
     let path = path(&mut parts, service).await?;
@@ -145,6 +155,34 @@ async fn serve(
     let mut response = (status, axum::Json(envelope)).into_response();
     response.headers_mut().extend(more);
     Ok(response)
+}
+
+/// Authenticates the caller of a request, and completes it.
+///
+/// # Errors
+/// Those of [`extract::caller`]; `rate_limited` for an address that failed too often.
+pub(super) async fn authenticate(
+    dialect: &Dialect,
+    parts: &Parts,
+    service: &Service,
+) -> Result<Caller> {
+    let app = &service.app;
+    let caller = match extract::caller(parts, service, dialect.secrets).await {
+        Ok(caller) => caller,
+        Err(error) => {
+            let is_guess = error.code() == "key_invalid" && dialect.limits_failures;
+            if let (true, Some(client)) = (is_guess, parts.extensions.get::<ClientAddress>()) {
+                let subject = format!("failed/{}", client.0);
+                app.rates
+                    .count(&subject, app.config.failed_authentications)?;
+            }
+            return Err(error);
+        }
+    };
+    match dialect.enter {
+        Some(enter) => enter(app, caller).await,
+        None => Ok(caller),
+    }
 }
 
 /// Reads the path parameters.

@@ -1,15 +1,19 @@
 //! The OpenAPI document of a dialect, from its table of operations and the fields of their kinds.
 
+use utoipa::openapi::extensions::ExtensionsBuilder;
 use utoipa::openapi::path::{
     HttpMethod, OperationBuilder, ParameterBuilder, ParameterIn, PathItem, PathsBuilder,
 };
 use utoipa::openapi::request_body::RequestBodyBuilder;
-use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, Schema, SchemaType, Type};
+use utoipa::openapi::schema::{
+    AllOfBuilder, AnyOfBuilder, ArrayBuilder, ObjectBuilder, Schema, SchemaType, Type,
+};
 use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::{Content, OpenApi, Ref, RefOr, Required, ResponseBuilder};
 
 use super::dialect::Dialect;
 use super::operation::{Answers, Member, Operation, Parameters, Takes, Whole};
+use super::shape::Shape;
 use crate::records::kind::{Field, FieldType, Kind};
 
 /// Schemas of a dialect's responses and errors.
@@ -119,9 +123,75 @@ pub(super) fn request(dialect: &Dialect, operation: &Operation) -> Schema {
                 object = object.property(*name, plain(member_type(*of_type)).build());
             }
         }
+        Takes::Shape(shape, _) => return shape.schema(),
+        Takes::Either(_, one, other) => {
+            let either = AnyOfBuilder::new()
+                .item(Ref::from_schema_name(one.name))
+                .item(Ref::from_schema_name(other.name));
+            return Schema::AnyOf(either.build());
+        }
         Takes::Nothing | Takes::Object => {}
     }
     object.build().into()
+}
+
+/// Returns the schema of a response that has a shape.
+fn shape(operation: &Operation) -> Option<Schema> {
+    let named = |shape: &Shape| RefOr::<Schema>::from(Ref::from_schema_name(shape.name));
+    match operation.answers {
+        Answers::One | Answers::Many => None,
+        Answers::Shape(shape) => Some(Schema::AllOf(
+            AllOfBuilder::new().item(named(shape)).build(),
+        )),
+        Answers::Shapes(shape) => Some(Schema::Array(
+            ArrayBuilder::new().items(named(shape)).build(),
+        )),
+        Answers::Part(shape) => {
+            let number = |least: i64| plain(Type::Integer).minimum(Some(least)).build();
+            let items = ArrayBuilder::new().items(named(shape)).build();
+            let part = plain(Type::Object)
+                .property("items", items)
+                .property("total", number(0))
+                .property("limit", number(1))
+                .property("offset", number(0));
+            let required = ["items", "total", "limit", "offset"];
+            let part = required.into_iter().fold(part, ObjectBuilder::required);
+            Some(part.build().into())
+        }
+        Answers::Text => Some(plain(Type::String).build().into()),
+    }
+}
+
+/// Returns the shapes of an operation's body and response.
+fn shapes(operation: &Operation) -> Vec<&'static Shape> {
+    let mut found = Vec::new();
+    match operation.takes {
+        Takes::Shape(shape, _) => shape.all(&mut found),
+        Takes::Either(_, one, other) => {
+            one.all(&mut found);
+            other.all(&mut found);
+        }
+        Takes::Nothing | Takes::Fields(..) | Takes::Members(_) | Takes::Object => {}
+    }
+    match operation.answers {
+        Answers::Shape(shape) | Answers::Shapes(shape) | Answers::Part(shape) => {
+            shape.all(&mut found);
+        }
+        Answers::One | Answers::Many | Answers::Text => {}
+    }
+    found
+}
+
+/// Returns the content of an operation's request body: shapes by their names.
+fn body(dialect: &Dialect, operation: &Operation) -> Content {
+    match operation.takes {
+        Takes::Shape(shape, _) => json(Ref::from_schema_name(shape.name)),
+        Takes::Nothing
+        | Takes::Fields(..)
+        | Takes::Members(_)
+        | Takes::Object
+        | Takes::Either(..) => json(request(dialect, operation)),
+    }
 }
 
 /// Returns the names of the query parameters.
@@ -174,7 +244,11 @@ pub(super) fn data(operation: &Operation) -> RefOr<Schema> {
             .items(plain(Type::Object).build())
             .build()
             .into(),
-        Answers::One => plain(Type::Object).build().into(),
+        Answers::One
+        | Answers::Shape(_)
+        | Answers::Shapes(_)
+        | Answers::Part(_)
+        | Answers::Text => plain(Type::Object).build().into(),
     }
 }
 
@@ -186,9 +260,35 @@ pub(super) fn write(api: &mut OpenApi, dialect: &Dialect) {
         components.schemas.entry(name).or_insert(schema);
     }
     let mut paths = PathsBuilder::new();
-    for operation in dialect.operations {
-        let mut item = OperationBuilder::new()
-            .tag(dialect.tag)
+    for operation in dialect.operations.iter().copied().flatten() {
+        for shape in shapes(operation) {
+            let name = shape.name.to_owned();
+            components
+                .schemas
+                .entry(name)
+                .or_insert_with(|| shape.schema().into());
+        }
+        let own = [dialect.tag];
+        let tags = if operation.tags.is_empty() {
+            &own[..]
+        } else {
+            operation.tags
+        };
+        let item = tags
+            .iter()
+            .fold(OperationBuilder::new(), |item, tag| item.tag(*tag));
+        let item = match operation.hints {
+            Some(hints) => item.extensions(Some(
+                ExtensionsBuilder::new()
+                    .add("x-llm-intent", hints.intent)
+                    .add("x-when-to-use", [hints.when])
+                    .add("x-routing-policy", [hints.when])
+                    .build(),
+            )),
+            None => item,
+        };
+        let answer = shape(operation);
+        let mut item = item
             .operation_id(Some(operation.id))
             .summary(Some(operation.summary))
             .security(SecurityRequirement::new::<_, [&str; 0], &str>("key", []))
@@ -198,7 +298,7 @@ pub(super) fn write(api: &mut OpenApi, dialect: &Dialect) {
                     .description("Done.")
                     .content(
                         "application/json",
-                        json((dialect.describe.answer)(operation)),
+                        json(answer.unwrap_or_else(|| (dialect.describe.answer)(operation))),
                     )
                     .build(),
             )
@@ -240,7 +340,7 @@ pub(super) fn write(api: &mut OpenApi, dialect: &Dialect) {
             item = item.request_body(Some(
                 RequestBodyBuilder::new()
                     .required((!operation.is_body_optional).then_some(Required::True))
-                    .content("application/json", json(request(dialect, operation)))
+                    .content("application/json", body(dialect, operation))
                     .build(),
             ));
         }

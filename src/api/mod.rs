@@ -9,6 +9,7 @@ mod extract;
 pub(crate) mod fault;
 pub mod leadmetrics;
 pub(crate) mod mcp;
+pub mod mission_control;
 pub(crate) mod native;
 mod operation;
 mod paging;
@@ -16,6 +17,7 @@ mod passage;
 mod sandbox;
 mod secret;
 pub mod server;
+mod shape;
 pub(crate) mod slab5;
 pub mod smartsaas;
 mod stream;
@@ -73,6 +75,7 @@ pub struct Service {
         (name = "agents", description = "SmartSaaS Agents API: research, knowledge, folders, projects, sales, templates, the agent channel"),
         (name = "workspace", description = "Slab5 workspace API: CRM, support, tasks, content, assets, integrations, analytics definitions, business intelligence"),
         (name = "clawcrm", description = "ClawCRM agent API: leads, pipeline, enrichment, campaigns of mails, notes, touchpoints, rules, feedback"),
+        (name = "mission-control", description = "OpenClaw Mission Control API: organizations, boards, tasks, approvals, memory, agents, gateways"),
         (name = "compatible", description = "APIs that other tools speak: external knowledge of Dify"),
         (name = "crawl", description = "Websites that feed a dataset: settings, schedules, crawls, the outcome for every address"),
         (name = "evaluation", description = "Retrieval measured on your own data: query sets, runs, tuning, history"),
@@ -102,6 +105,7 @@ fn routes() -> OpenApiRouter<Service> {
         .merge(smartsaas::app_routes())
         .merge(slab5::routes())
         .merge(clawcrm::routes())
+        .merge(mission_control::routes())
         .merge(dify::routes())
         .merge(system::routes());
     describe_responses(router.get_openapi_mut());
@@ -206,7 +210,10 @@ pub fn router(app: Arc<App>, metrics: Metrics) -> Result<Router> {
     let (agents, _) = smartsaas::routes().split_for_parts();
     Ok(router
         .nest(smartsaas::BEFORE, agents)
-        .merge(mcp::router(&app, &[&slab5::TOOLS, &clawcrm::TOOLS]))
+        .merge(mcp::router(
+            &app,
+            &[&slab5::TOOLS, &clawcrm::TOOLS, &mission_control::TOOLS],
+        ))
         .merge(docs)
         .merge(sandbox::router())
         .fallback(unknown_route)
@@ -232,6 +239,8 @@ pub(crate) fn refuse(path: &str, error: Error) -> Response {
         smartsaas::wire::Problem(error).into_response()
     } else if clawcrm::owns(path) {
         clawcrm::wire::Problem(error).into_response()
+    } else if mission_control::owns(path) {
+        mission_control::wire::Problem(error).into_response()
     } else if path.starts_with(dify::PREFIX) {
         dify::Problem(error).into_response()
     } else if path.starts_with(slab5::PREFIX) {

@@ -8,6 +8,7 @@ use futures::future::BoxFuture;
 use serde_json::{Map, Value};
 
 use super::request_id;
+use super::shape::Shape;
 use crate::app::App;
 use crate::auth::{Caller, Scope};
 use crate::error::{Error, Result};
@@ -91,6 +92,10 @@ pub(super) enum Takes {
     Fields(&'static Kind, Whole),
     /// An object with these members.
     Members(&'static [(&'static str, Member)]),
+    /// An object of this shape; either with all required fields or a subset.
+    Shape(&'static Shape, Whole),
+    /// An object of one of two shapes: the first when it has the member.
+    Either(&'static str, &'static Shape, &'static Shape),
     /// Any JSON object.
     Object,
 }
@@ -122,12 +127,32 @@ pub(super) enum Parameters {
     List,
 }
 
-/// The shape of a response, for the documentation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The form of a response.
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Answers {
     One,
     Many,
+    /// An object of this shape.
+    Shape(&'static Shape),
+    /// A list of objects of this shape.
+    Shapes(&'static Shape),
+    /// A part of a list: `items` of this shape, `total`, `limit`, `offset`.
+    Part(&'static Shape),
+    /// A text.
+    Text,
 }
+
+/// What agents read about an operation in the OpenAPI document.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Hints {
+    /// What it is for.
+    pub intent: &'static str,
+    /// When to use it.
+    pub when: &'static str,
+}
+
+/// Waits for what a write has begun, and may replace its answer.
+pub(super) type SettleFn = for<'a> fn(Call<'a>, &'a Value) -> BoxFuture<'a, Result<Option<Value>>>;
 
 /// An operation of a dialect.
 #[derive(Debug)]
@@ -149,6 +174,11 @@ pub(super) struct Operation {
     /// Status of a successful response, for the documentation.
     pub success: u16,
     pub run: Run,
+    /// Tags in the OpenAPI document, in place of the dialect's.
+    pub tags: &'static [&'static str],
+    pub hints: Option<Hints>,
+    /// Runs after a write that was not replayed.
+    pub settle: Option<SettleFn>,
 }
 
 impl Operation {
@@ -173,6 +203,9 @@ impl Operation {
             answers: Answers::One,
             success: 200,
             run,
+            tags: &[],
+            hints: None,
+            settle: None,
         }
     }
 
@@ -244,6 +277,28 @@ impl Operation {
         Self::new("DELETE", path, id, summary, scopes, Run::Read(run))
     }
 
+    /// Returns a PATCH operation that writes by itself.
+    pub(super) const fn amend(
+        path: &'static str,
+        id: &'static str,
+        scopes: &'static [Scope],
+        run: ReadFn,
+        summary: &'static str,
+    ) -> Self {
+        Self::new("PATCH", path, id, summary, scopes, Run::Read(run)).takes(Takes::Object)
+    }
+
+    /// Returns a PUT operation that writes by itself.
+    pub(super) const fn replace(
+        path: &'static str,
+        id: &'static str,
+        scopes: &'static [Scope],
+        run: ReadFn,
+        summary: &'static str,
+    ) -> Self {
+        Self::new("PUT", path, id, summary, scopes, Run::Read(run)).takes(Takes::Object)
+    }
+
     /// Returns a DELETE operation.
     pub(super) const fn delete(
         path: &'static str,
@@ -283,6 +338,30 @@ impl Operation {
     pub(super) const fn filtered(mut self) -> Self {
         self.parameters = Parameters::List;
         self.answers = Answers::Many;
+        self
+    }
+
+    /// Sets the form of the response.
+    pub(super) const fn answers(mut self, answers: Answers) -> Self {
+        self.answers = answers;
+        self
+    }
+
+    /// Sets the tags in the OpenAPI document.
+    pub(super) const fn tags(mut self, tags: &'static [&'static str]) -> Self {
+        self.tags = tags;
+        self
+    }
+
+    /// Sets what agents read about the operation.
+    pub(super) const fn hints(mut self, intent: &'static str, when: &'static str) -> Self {
+        self.hints = Some(Hints { intent, when });
+        self
+    }
+
+    /// Sets what runs after a write.
+    pub(super) const fn then(mut self, settle: SettleFn) -> Self {
+        self.settle = Some(settle);
         self
     }
 
@@ -341,6 +420,51 @@ pub(super) struct Performed {
 /// # Errors
 /// Those of the operation, and of [`execute`].
 pub(super) async fn perform(call: Call<'_>, key: Option<String>, view: View) -> Result<Performed> {
+    let read = match call.operation.takes {
+        Takes::Shape(shape, whole) => Some(shape.read(call.body, whole == Whole::Yes)?),
+        Takes::Either(member, with, without) => {
+            let shape = if call.body.contains_key(member) {
+                with
+            } else {
+                without
+            };
+            Some(shape.read(call.body, true)?)
+        }
+        Takes::Nothing | Takes::Fields(..) | Takes::Members(_) | Takes::Object => None,
+    };
+    let call = Call {
+        body: read.as_ref().unwrap_or(call.body),
+        ..call
+    };
+    let done = run(call, key, view).await?;
+    Ok(Performed {
+        data: shaped(call.operation, done.data)?,
+        ..done
+    })
+}
+
+/// Returns the data of a response in the shape of the operation.
+fn shaped(operation: &Operation, data: Data) -> Result<Data> {
+    let object = |shape: &Shape, value: Value| shape.write(&serde_json::from_value(value)?);
+    let list = |shape: &Shape, value: Value| {
+        let items: Vec<Value> = serde_json::from_value(value)?;
+        let written = items.into_iter().map(|item| object(shape, item));
+        written.collect::<Result<Vec<Value>>>()
+    };
+    match (operation.answers, data) {
+        (Answers::Shape(shape), Data::One(value)) => Ok(Data::One(object(shape, value)?)),
+        (Answers::Shapes(shape), Data::One(value)) => {
+            Ok(Data::One(Value::Array(list(shape, value)?)))
+        }
+        (Answers::Part(shape), Data::One(mut part)) => {
+            part["items"] = Value::Array(list(shape, part["items"].take())?);
+            Ok(Data::One(part))
+        }
+        (_, data) => Ok(data),
+    }
+}
+
+async fn run(call: Call<'_>, key: Option<String>, view: View) -> Result<Performed> {
     let request_id = request_id();
     match call.operation.run {
         Run::Read(read) => Ok(Performed {
@@ -369,9 +493,15 @@ pub(super) async fn perform(call: Call<'_>, key: Option<String>, view: View) -> 
                 Ok(write(call).await?.viewed(view))
             })
             .await?;
+            let mut data = answer.data;
+            if let Some(settle) = call.operation.settle.filter(|_| answer.replayed.is_none())
+                && let Some(settled) = settle(call, &data).await?
+            {
+                data = settled;
+            }
             Ok(Performed {
                 status: answer.status,
-                data: Data::One(answer.data),
+                data: Data::One(data),
                 is_replayed: answer.replayed.is_some(),
                 request_id: answer.replayed.unwrap_or(request.request_id),
             })

@@ -56,26 +56,7 @@ pub(super) async fn of_events(
     after: Option<i64>,
     wanted: Wanted,
 ) -> Result<Sse<impl Stream<Item = Result<SseEvent, Infallible>> + use<>>> {
-    let most = app.config.event_streams;
-    let tenant = caller.tenant().to_owned();
-    let counted = app.streams.open(&tenant, most, most.div_ceil(2));
-    let counted = counted.map_err(|full| match full {
-        Full::Key => Error::rate_limited("this tenant has too many open event streams"),
-        Full::All => Error::unavailable("too_many_streams", "too many event streams are open"),
-    })?;
-    // Subscribes before reading stored events, so that no event is missed.
-    let (live, now) = app.feed.subscribe(&app.db).await?;
-    let tail = Tail {
-        app: Arc::clone(app),
-        caller,
-        wanted,
-        after: after.unwrap_or(now),
-        stored: true,
-        ready: VecDeque::new(),
-        live,
-        checked: Instant::now(),
-        _counted: counted,
-    };
+    let tail = Tail::open(app, caller, after, wanted).await?;
     let stream = futures::stream::unfold(tail, |mut tail| async move {
         let event = tail.next().await?;
         let sent = SseEvent::default()
@@ -87,7 +68,8 @@ pub(super) async fn of_events(
     Ok(Sse::new(stream).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))))
 }
 
-struct Tail {
+/// The wanted events of a tenant after a position.
+pub(super) struct Tail {
     app: Arc<App>,
     caller: Caller,
     wanted: Wanted,
@@ -102,8 +84,50 @@ struct Tail {
 }
 
 impl Tail {
+    /// Subscribes to the wanted events of a caller's tenant after a position, or to live events only.
+    ///
+    /// # Errors
+    /// `too_many_streams`; those of the database.
+    pub(super) async fn open(
+        app: &Arc<App>,
+        caller: Caller,
+        after: Option<i64>,
+        wanted: Wanted,
+    ) -> Result<Self> {
+        let most = app.config.event_streams;
+        let tenant = caller.tenant().to_owned();
+        let counted = app.streams.open(&tenant, most, most.div_ceil(2));
+        let counted = counted.map_err(|full| match full {
+            Full::Key => Error::rate_limited("this tenant has too many open event streams"),
+            Full::All => Error::unavailable("too_many_streams", "too many event streams are open"),
+        })?;
+        // Subscribes before reading stored events, so that no event is missed.
+        let (live, now) = app.feed.subscribe(&app.db).await?;
+        Ok(Self {
+            app: Arc::clone(app),
+            caller,
+            wanted,
+            after: after.unwrap_or(now),
+            stored: true,
+            ready: VecDeque::new(),
+            live,
+            checked: Instant::now(),
+            _counted: counted,
+        })
+    }
+
+    /// Returns the position of the last event, after which a stream resumes.
+    pub(super) fn position(&self) -> i64 {
+        self.after
+    }
+
+    /// Returns the caller whose events they are.
+    pub(super) fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
     /// Returns the next event; `None` when the caller's access has ended.
-    async fn next(&mut self) -> Option<Arc<Stored>> {
+    pub(super) async fn next(&mut self) -> Option<Arc<Stored>> {
         let mut recheck = tokio::time::interval_at(self.checked + RECHECK, RECHECK);
         recheck.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {

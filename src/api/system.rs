@@ -108,6 +108,7 @@ fn describe() {
 pub(super) fn routes() -> OpenApiRouter<Service> {
     OpenApiRouter::new()
         .routes(routes!(healthz))
+        .routes(routes!(health))
         .routes(routes!(readyz))
         .routes(routes!(render))
 }
@@ -115,6 +116,8 @@ pub(super) fn routes() -> OpenApiRouter<Service> {
 /// State of the process.
 #[derive(Debug, Serialize, ToSchema)]
 struct Health {
+    /// Whether the process can serve; clients of Mission Control look at this.
+    ok: bool,
     /// `ok`; `starting` while model and indexes are being opened, `building` while an index is incomplete since the start.
     status: &'static str,
     /// Degraded components; absent when there are none.
@@ -132,9 +135,16 @@ async fn healthz() -> Json<Health> {
     Json(Health::of("ok", Vec::new()))
 }
 
+/// Reports that the process is alive, at the address of Mission Control.
+#[utoipa::path(get, path = "/health", tag = "system", responses((status = 200, body = Health)))]
+async fn health() -> Json<Health> {
+    healthz().await
+}
+
 impl Health {
     fn of(status: &'static str, degraded: Vec<String>) -> Self {
         Self {
+            ok: status == "ok",
             status,
             degraded,
             version: VERSION,

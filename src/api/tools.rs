@@ -41,18 +41,20 @@ pub(super) struct ToolSet {
 impl ToolSet {
     /// Returns the operations with the names of their tools.
     fn all(&self) -> impl Iterator<Item = (String, &'static Operation)> {
-        let operations = self.dialect.operations;
+        let operations = self.dialect.operations.iter().copied().flatten();
         let chosen = self.chosen.iter().filter_map(move |(name, id)| {
-            let operation = operations.iter().find(|o| o.id == *id)?;
+            let operation = operations.clone().find(|o| o.id == *id)?;
             Some(((*name).to_owned(), operation))
         });
-        let every = operations.iter().filter(|_| self.chosen.is_empty());
+        let operations = self.dialect.operations.iter().copied().flatten();
+        let every = operations.filter(|_| self.chosen.is_empty());
         chosen.chain(every.map(|o| (o.id.to_snake_case(), o)))
     }
 
     fn operation(&self, name: &str) -> Option<&'static Operation> {
         if let Some((_, id)) = self.aliases.iter().find(|(alias, _)| *alias == name) {
-            return self.dialect.operations.iter().find(|o| o.id == *id);
+            let mut operations = self.dialect.operations.iter().copied().flatten();
+            return operations.find(|o| o.id == *id);
         }
         let found = self.all().find(|(known, _)| known == name);
         found.map(|(_, operation)| operation)
@@ -202,6 +204,12 @@ impl ServerHandler for ToolServer {
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
         let caller = mcp::caller_of(&context)?;
+        let caller = match self.tools.dialect.enter {
+            Some(enter) => enter(&self.app, caller.clone())
+                .await
+                .map_err(|e| mcp::refused(&e))?,
+            None => caller.clone(),
+        };
         let name = &request.name;
         let operation = self
             .tools

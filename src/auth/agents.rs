@@ -2,11 +2,11 @@
 
 use super::Scope;
 use super::caller::Caller;
-use super::credentials::{self, Kind};
+use super::credentials::{self, Credential, Kind};
 use super::keys::{self, NewKey};
 use super::role::Status;
 use crate::clock::{Clock, Time};
-use crate::db::{Db, args};
+use crate::db::{Db, Tx, args};
 use crate::error::{Error, Result};
 use crate::page::{Listing, Page};
 
@@ -171,15 +171,100 @@ pub async fn rotate(db: &Db, clock: &Clock, caller: &Caller, id: &str) -> Result
 pub async fn remove(db: &Db, clock: &Clock, caller: &Caller, id: &str) -> Result<()> {
     manageable(db, caller, id).await?;
     let mut tx = db.begin().await?;
+    remove_in(&mut tx, clock, caller.tenant(), id).await?;
+    tx.commit().await
+}
+
+/// An agent of boards, whose settings are kept elsewhere.
+#[derive(Debug, Clone)]
+pub struct BoardAgent {
+    pub id: String,
+    pub name: String,
+    pub role: &'static str,
+    pub scopes: Vec<String>,
+    /// Its only board; `None` for all of the tenant.
+    pub board_id: Option<String>,
+}
+
+impl BoardAgent {
+    /// Returns the name, which is unique in the tenant.
+    fn unique_name(&self) -> String {
+        let suffix = self.id.get(20..).unwrap_or_default();
+        let name: String = self.name.chars().take(LONGEST - 10).collect();
+        format!("{name} ({suffix})")
+    }
+}
+
+/// Adds an agent of boards, without a token that anybody knows, or updates its name, role and board.
+///
+/// # Errors
+/// Those of the database.
+pub async fn put_in(tx: &mut Tx, clock: &Clock, tenant_id: &str, agent: &BoardAgent) -> Result<()> {
+    let now = clock.now();
+    let added = tx
+        .execute(
+            "INSERT INTO agents (id, tenant_id, name, role, status, created_on, board_id) VALUES ($1, $2, $3, $4, $5, $6, $7)
+             ON CONFLICT (id) DO UPDATE SET name = excluded.name, role = excluded.role, board_id = excluded.board_id",
+            args![
+                &agent.id,
+                tenant_id,
+                agent.unique_name(),
+                agent.role,
+                Status::Active,
+                now,
+                &agent.board_id
+            ],
+        )
+        .await?;
+    debug_assert!(added > 0, "an agent is added or updated");
+    let known: Option<(String,)> = tx
+        .optional(
+            "SELECT id FROM credentials WHERE agent_id = $1 AND tenant_id = $2 AND kind = 'agent_token'",
+            args![&agent.id, tenant_id],
+        )
+        .await?;
+    if known.is_some() {
+        return Ok(());
+    }
+    let (secret, hint) = keys::new_secret(clock, Kind::AgentToken, None);
+    let token = Credential {
+        agent_id: Some(agent.id.clone()),
+        name: agent.unique_name(),
+        scopes: serde_json::to_string(&agent.scopes)?,
+        hint,
+        ..Credential::new(Kind::AgentToken, tenant_id, clock.id(), &secret, now)
+    };
+    token.insert(tx).await
+}
+
+/// Replaces the token of an agent of boards and returns the new one.
+///
+/// # Errors
+/// Those of the database.
+pub async fn renew_in(tx: &mut Tx, clock: &Clock, tenant_id: &str, id: &str) -> Result<String> {
+    let (secret, hint) = keys::new_secret(clock, Kind::AgentToken, None);
+    tx.execute(
+        "UPDATE credentials SET hash = $1, hint = $2 WHERE agent_id = $3 AND tenant_id = $4 AND kind = 'agent_token'",
+        args![credentials::hash(&secret), &hint, id, tenant_id],
+    )
+    .await?;
+    Ok(secret)
+}
+
+/// Removes an agent: its token and its keys are revoked.
+///
+/// # Errors
+/// Those of the database.
+pub async fn remove_in(tx: &mut Tx, clock: &Clock, tenant_id: &str, id: &str) -> Result<()> {
     tx.execute(
         "UPDATE credentials SET revoked_on = COALESCE(revoked_on, $1), agent_id = NULL WHERE agent_id = $2 AND tenant_id = $3",
-        args![clock.now(), id, caller.tenant()],
+        args![clock.now(), id, tenant_id],
     )
     .await?;
     tx.execute(
         "DELETE FROM agents WHERE id = $1 AND tenant_id = $2",
-        args![id, caller.tenant()],
+        args![id, tenant_id],
     )
     .await?;
-    tx.commit().await
+    Ok(())
 }

@@ -1,7 +1,9 @@
 //! The authenticated caller: who acts, in which tenant, with which rights.
 
+use super::board_access::BoardAccess;
 use super::role::Role;
 use super::{Area, MODULE_DISABLED, OWNER, Scope, scopes};
+use crate::clock::Time;
 use crate::error::{Detail, Error, Result};
 
 /// Who acts.
@@ -69,6 +71,14 @@ pub struct Caller {
     pub(super) principal: Principal,
     /// The key or the agent token that was presented, now or when the session began.
     pub(super) credential_id: Option<String>,
+    /// Tenant of the credential and the session, in which a person may act in another one.
+    pub(super) home_tenant_id: String,
+    /// The person on whose behalf the credential acts.
+    pub(super) user_id: Option<String>,
+    /// Boards that the caller may use.
+    pub(super) boards: BoardAccess,
+    /// End of the token of an identity provider.
+    pub(super) until: Option<Time>,
     pub(super) scopes: Vec<String>,
     pub(super) dataset_ids: Option<Vec<String>>,
     /// Areas whose module is disabled in the workspace.
@@ -85,6 +95,10 @@ impl Caller {
             tenant_id: tenant_id.to_owned(),
             principal: Principal::Local,
             credential_id: None,
+            home_tenant_id: tenant_id.to_owned(),
+            user_id: None,
+            boards: BoardAccess::all(),
+            until: None,
             scopes: vec!["*".to_owned()],
             dataset_ids: None,
             modules_off: Vec::new(),
@@ -102,6 +116,18 @@ impl Caller {
     #[must_use]
     pub fn principal(&self) -> &Principal {
         &self.principal
+    }
+
+    /// Returns the person on whose behalf the caller's credential acts.
+    #[must_use]
+    pub fn user_id(&self) -> Option<&str> {
+        self.principal.user_id().or(self.user_id.as_deref())
+    }
+
+    /// Returns the boards that the caller may use, apart from its scopes.
+    #[must_use]
+    pub fn boards(&self) -> &BoardAccess {
+        &self.boards
     }
 
     /// Returns the id under which the caller's work is recorded; see [`Principal::id`].
@@ -135,7 +161,13 @@ impl Caller {
         match Area::of_dataset(dataset_id) {
             // The findings of agents belong to the knowledge base.
             Some(Area::Knowledge) => self.may(Scope::KnowledgeRead) || in_knowledge_base(),
-            Some(area) => self.may(area.read()),
+            Some(area) => {
+                let reads_part = match Area::part_of_dataset(dataset_id) {
+                    Some(part) => self.boards.reads_part(part),
+                    None => true,
+                };
+                reads_part && self.may(area.read())
+            }
             None => in_knowledge_base(),
         }
     }
@@ -215,8 +247,11 @@ impl Caller {
     /// `scope_missing`, `dataset_managed`.
     pub fn need_write(&self, dataset_id: &str) -> Result<()> {
         self.need(Scope::KbWrite)?;
-        let is_area_dataset = Area::of_dataset(dataset_id)
-            .is_some_and(|area| area.dataset_id(&self.tenant_id) == dataset_id);
+        let is_area_dataset = Area::of_dataset(dataset_id).is_some_and(|area| {
+            let whole = area.dataset_id(&self.tenant_id);
+            let rest = dataset_id.strip_prefix(&whole);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('~'))
+        });
         if self.principal != Principal::Local && is_area_dataset && self.sees(dataset_id) {
             return Err(Error::conflict(
                 "dataset_managed",

@@ -2,6 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
+use super::board_access::BoardAccess;
 use super::caller::{Caller, Principal};
 use super::role::{Role, Status};
 use super::{modules, scopes};
@@ -56,6 +57,13 @@ pub(super) struct Credential {
     pub user_status: Option<Status>,
     pub agent_role: Option<String>,
     pub agent_status: Option<Status>,
+    pub all_boards_read: Option<bool>,
+    pub all_boards_write: Option<bool>,
+    /// JSON array of rights to single boards.
+    pub board_access: Option<String>,
+    /// The only board of the agent, and the group of that board.
+    pub agent_board_id: Option<String>,
+    pub agent_group_id: Option<String>,
 }
 
 /// Selects [`Credential`]s, with the rest of the statement.
@@ -64,11 +72,13 @@ macro_rules! select {
         concat!(
             "SELECT c.id, c.tenant_id, c.kind, c.hash, c.name, c.hint, c.scopes, c.dataset_ids, c.user_id, c.agent_id, c.key_id, c.expires_on, c.rate_per_minute,
              c.last_used_on, c.revoked_on, c.created_on, c.created_by, c.rate_of, m.rate_per_minute AS rate_of_maker, t.modules_off,
-             u.role AS user_role, u.status AS user_status, a.role AS agent_role, a.status AS agent_status
+             u.role AS user_role, u.status AS user_status, a.role AS agent_role, a.status AS agent_status,
+             u.all_boards_read, u.all_boards_write, u.board_access, a.board_id AS agent_board_id, b.parent_id AS agent_group_id
              FROM credentials c JOIN tenants t ON t.id = c.tenant_id
              LEFT JOIN credentials m ON m.tenant_id = c.tenant_id AND m.id = c.rate_of
              LEFT JOIN memberships u ON u.tenant_id = c.tenant_id AND u.user_id = c.user_id
-             LEFT JOIN agents a ON a.tenant_id = c.tenant_id AND a.id = c.agent_id ",
+             LEFT JOIN agents a ON a.tenant_id = c.tenant_id AND a.id = c.agent_id
+             LEFT JOIN records b ON b.tenant_id = c.tenant_id AND b.id = a.board_id AND b.kind = 'board' ",
             $rest
         )
     };
@@ -103,6 +113,11 @@ impl Credential {
             user_status: None,
             agent_role: None,
             agent_status: None,
+            all_boards_read: None,
+            all_boards_write: None,
+            board_access: None,
+            agent_board_id: None,
+            agent_group_id: None,
         }
     }
 
@@ -161,6 +176,16 @@ impl Credential {
         let mut scopes = self.scopes()?;
         let dataset_ids = self.dataset_ids()?;
         let is_session = self.kind == Kind::Session;
+        let boards = match (self.agent_board_id, &self.board_access) {
+            (Some(board_id), _) => BoardAccess::only(board_id, self.agent_group_id),
+            (None, Some(rights)) => BoardAccess::stored(
+                self.all_boards_read.unwrap_or_default(),
+                self.all_boards_write.unwrap_or_default(),
+                rights,
+            )?,
+            (None, None) => BoardAccess::all(),
+        };
+        let user_id = self.user_id.clone();
         let principal = match (self.kind, self.user_id, self.user_role, self.agent_id) {
             (Kind::AgentToken, _, _, Some(id)) => Principal::Agent {
                 id,
@@ -185,7 +210,11 @@ impl Credential {
             _ => return Err(Error::internal("this credential does not authenticate")),
         };
         Ok(Caller {
+            home_tenant_id: self.tenant_id.clone(),
             tenant_id: self.tenant_id,
+            user_id,
+            boards,
+            until: None,
             principal,
             scopes,
             dataset_ids,
@@ -258,4 +287,9 @@ pub(super) async fn end_for_user(
 /// Returns the stored hash of a secret.
 pub(super) fn hash(secret: &str) -> String {
     hex::encode(Sha256::digest(secret.as_bytes()))
+}
+
+/// Returns the answer to a secret that is not valid, whatever the reason.
+pub(super) fn refused() -> Error {
+    Error::unauthorized("key_invalid", "the API key is not valid")
 }

@@ -10,7 +10,9 @@ use moka::sync::Cache;
 use subtle::ConstantTimeEq;
 
 use super::Caller;
-use super::credentials::{self, Credential, Kind, hash};
+use super::board_access;
+use super::credentials::{self, Credential, Kind, hash, refused};
+use super::oidc::Provider;
 use crate::clock::Clock;
 use crate::db::{Db, args};
 use crate::error::{Detail, Error, Result};
@@ -20,6 +22,8 @@ use crate::error::{Detail, Error, Result};
 pub struct Gate {
     limiters: Cache<(String, u32), Arc<DefaultDirectRateLimiter>>,
     default_rate: i64,
+    /// The identity provider whose tokens are accepted, too.
+    provider: Option<Arc<Provider>>,
 }
 
 impl Gate {
@@ -33,14 +37,31 @@ impl Gate {
         Self {
             limiters,
             default_rate,
+            provider: None,
         }
     }
 
-    /// Returns the caller of a key or an agent token.
+    /// Returns the gate with an identity provider.
+    #[must_use]
+    pub fn with_provider(mut self, provider: Option<Provider>) -> Self {
+        self.provider = provider.map(Arc::new);
+        self
+    }
+
+    /// Returns the caller of a key, an agent token, or a token of the identity provider.
     ///
     /// # Errors
     /// `key_invalid` for unknown, expired and revoked secrets alike; `rate_limited`.
     pub async fn authenticate(&self, db: &Db, clock: &Clock, secret: &str) -> Result<Caller> {
+        if let Some(provider) = self
+            .provider
+            .as_ref()
+            .filter(|_| Provider::is_token(secret))
+        {
+            let caller = provider.authenticate(db, clock, secret).await?;
+            self.count(caller.actor_id().unwrap_or_default(), None)?;
+            return Ok(caller);
+        }
         let credential = credentials::by_secret(db, secret)
             .await?
             .filter(|c| matches!(c.kind, Kind::Key | Kind::AgentToken))
@@ -75,7 +96,7 @@ impl Gate {
             )
             .await?;
         }
-        credential.into_caller()
+        board_access::with_groups(db, credential.into_caller()?).await
     }
 
     /// Counts a request of a credential.
@@ -96,9 +117,4 @@ impl Gate {
             ))
         })
     }
-}
-
-/// Returns the answer to a secret that is not valid, whatever the reason.
-pub(super) fn refused() -> Error {
-    Error::unauthorized("key_invalid", "the API key is not valid")
 }

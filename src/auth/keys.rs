@@ -1,8 +1,7 @@
 //! API keys: `cairn_` and 64 hex digits, shown once, stored as SHA-256.
 
 use super::caller::Caller;
-use super::credentials::{self, Credential, Kind, select};
-use super::gate::refused;
+use super::credentials::{self, Credential, Kind, refused, select};
 use super::{Area, MODULE_DISABLED, Scope, modules};
 use crate::clock::{Clock, Time};
 use crate::db::{Db, args};

@@ -1,12 +1,17 @@
 //! Authentication and authorisation: tenants, people, agents, their secrets, scopes, and the [`Caller`] that every domain function requires.
 
 pub mod agents;
+pub mod board_access;
 mod caller;
 mod credentials;
 pub mod gate;
 pub mod invites;
 pub mod keys;
+pub mod members;
 pub mod modules;
+pub mod oidc;
+pub mod organizations;
+pub mod people;
 pub mod plans;
 mod role;
 pub mod scopes;
@@ -14,6 +19,7 @@ pub mod sessions;
 pub mod tenants;
 pub mod users;
 
+pub use board_access::BoardAccess;
 pub use caller::{Caller, Principal};
 pub use role::{Role, Status};
 pub use scopes::{Area, Scope};

@@ -96,6 +96,8 @@ scopes! {
     Analytics "analytics", AnalyticsRead = "analytics:read", AnalyticsWrite = "analytics:write", Some("analytics_governance");
     /// Dashboards, reports, queries.
     Bi "bi", BiRead = "bi:read", BiWrite = "bi:write", Some("bi");
+    /// Boards with tasks, approvals and memory.
+    Boards "boards", BoardsRead = "boards:read", BoardsWrite = "boards:write", None;
 }
 
 /// An area.
@@ -154,6 +156,18 @@ impl Area {
     #[must_use]
     pub fn dataset_id(self, tenant_id: &str) -> String {
         format!("{}~{tenant_id}", self.name())
+    }
+
+    /// Returns the id of the dataset that holds the texts of a part of the area: of one board, for instance.
+    #[must_use]
+    pub fn part_dataset_id(self, tenant_id: &str, part: &str) -> String {
+        format!("{}~{tenant_id}~{part}", self.name())
+    }
+
+    /// Returns the part of the area whose texts a dataset holds; `None` for datasets of a whole area.
+    #[must_use]
+    pub fn part_of_dataset(dataset_id: &str) -> Option<&str> {
+        dataset_id.splitn(3, '~').nth(2)
     }
 
     /// Returns the area with a name.

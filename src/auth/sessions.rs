@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use super::caller::Caller;
+use super::board_access;
+use super::caller::{Caller, Principal};
 use super::credentials::{self, Credential, Kind};
 use super::gate::Gate;
 use super::{invites, tenants, users};
@@ -200,10 +201,10 @@ pub async fn caller(sessions: Sessions<'_>, secret: &str) -> Result<Caller> {
         .ok_or_else(expired)?;
     let Some(key_id) = &session.key_id else {
         sessions.gate.count(&session.id, None)?;
-        return session.into_caller();
+        return board_access::with_groups(sessions.db, session.into_caller()?).await;
     };
     let key = credentials::by_id(sessions.db, &session.tenant_id, key_id).await?;
-    let key = key.ok_or_else(super::gate::refused)?;
+    let key = key.ok_or_else(credentials::refused)?;
     let caller = sessions
         .gate
         .admit(sessions.db, sessions.clock, key)
@@ -228,12 +229,24 @@ pub async fn is_valid(sessions: Sessions<'_>, caller: &Caller) -> Result<bool> {
         .into_iter()
         .flatten()
     {
-        let credential = credentials::by_id(sessions.db, caller.tenant(), id).await?;
+        let credential = credentials::by_id(sessions.db, &caller.home_tenant_id, id).await?;
         if !credential.is_some_and(|c| c.is_valid(sessions.clock.now())) {
             return Ok(false);
         }
     }
-    Ok(true)
+    if caller.until.is_some_and(|end| end <= sessions.clock.now()) {
+        return Ok(false);
+    }
+    // A membership may end before the credential of its person.
+    match caller.principal() {
+        Principal::User { id, .. } => {
+            let member = users::caller(sessions.db, caller.tenant(), id).await?;
+            Ok(member.is_some())
+        }
+        Principal::Local | Principal::Owner | Principal::Key { .. } | Principal::Agent { .. } => {
+            Ok(true)
+        }
+    }
 }
 
 /// Returns the current rights of an actor, for work that continues without its requests; `None` when it has ended.
@@ -258,7 +271,12 @@ pub async fn caller_of(
     };
     let valid = credential
         .filter(|c| matches!(c.kind, Kind::Key | Kind::AgentToken) && c.is_valid(clock.now()));
-    valid.map(Credential::into_caller).transpose()
+    match valid {
+        Some(credential) => board_access::with_groups(db, credential.into_caller()?)
+            .await
+            .map(Some),
+        None => Ok(None),
+    }
 }
 
 /// Ends a session.

@@ -1,5 +1,6 @@
 //! The people of a tenant: users and their memberships. The first one, the owner, exists from the beginning.
 
+use super::board_access::{self, BoardAccess};
 use super::caller::{Caller, Principal};
 use super::role::{Role, Status};
 use super::{Scope, credentials, modules};
@@ -277,24 +278,36 @@ async fn need_owner(tx: &mut Tx, tenant_id: &str) -> Result<()> {
     }
 }
 
+/// Role, disabled modules and board access of a member.
+type Rights = (Role, String, bool, bool, String);
+
 /// Returns the caller for work on behalf of an active member that continues without its requests.
 pub(super) async fn caller(db: &Db, tenant_id: &str, id: &str) -> Result<Option<Caller>> {
-    let found: Option<(Role, String)> = db
+    let found: Option<Rights> = db
         .optional(
-            "SELECT m.role, t.modules_off FROM memberships m JOIN tenants t ON t.id = m.tenant_id WHERE m.user_id = $1 AND m.tenant_id = $2 AND m.status = 'active'",
+            "SELECT m.role, t.modules_off, m.all_boards_read, m.all_boards_write, m.board_access FROM memberships m JOIN tenants t ON t.id = m.tenant_id
+             WHERE m.user_id = $1 AND m.tenant_id = $2 AND m.status = 'active'",
             args![id, tenant_id],
         )
         .await?;
-    Ok(found.map(|(role, modules_off)| Caller {
+    let Some((role, modules_off, reads_all, writes_all, rights)) = found else {
+        return Ok(None);
+    };
+    let caller = Caller {
         tenant_id: tenant_id.to_owned(),
         principal: Principal::User {
             id: id.to_owned(),
             role,
         },
         credential_id: None,
+        home_tenant_id: tenant_id.to_owned(),
+        user_id: Some(id.to_owned()),
+        boards: BoardAccess::stored(reads_all, writes_all, &rights)?,
+        until: None,
         scopes: role.scopes(),
         dataset_ids: None,
         modules_off: modules::areas(&modules_off),
         session: None,
-    }))
+    };
+    board_access::with_groups(db, caller).await.map(Some)
 }

@@ -128,7 +128,7 @@ impl CrawlArgs {
 enum Place {
     Here {
         app: Arc<App>,
-        caller: Caller,
+        caller: Box<Caller>,
         dataset: String,
     },
     There {
@@ -165,7 +165,7 @@ pub(super) async fn run(global: &Global, args: CrawlArgs) -> Result<Done> {
     let tasks = background::start(&app, true, &stop);
     let place = Place::Here {
         app: Arc::clone(&app),
-        caller,
+        caller: Box::new(caller),
         dataset,
     };
     let outcome = follow(global, &args, &place).await;

@@ -149,7 +149,7 @@ fn checked(kind: &Kind, body: &Map<String, Value>) -> Result<()> {
 /// Destination of the rows.
 enum Sink {
     Server(Client, &'static str),
-    Here(std::sync::Arc<crate::app::App>, Caller),
+    Here(std::sync::Arc<crate::app::App>, Box<Caller>),
 }
 
 impl Sink {
@@ -220,7 +220,7 @@ pub(super) async fn run(global: &Global, import: Import) -> Result<Done> {
         None => {
             let app = global.app().await?;
             let caller = app.local_caller(tenants::DEFAULT).await?;
-            Sink::Here(app, caller)
+            Sink::Here(app, Box::new(caller))
         }
     };
     let bar = output::bar(

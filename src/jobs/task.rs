@@ -50,6 +50,40 @@ pub enum Task {
     SendMail { mail_id: String },
     /// Evaluates the rules for leads that nobody has contacted.
     NoTouch,
+    /// Sends a message to an agent through its gateway.
+    TellAgent {
+        agent_id: String,
+        text: String,
+        /// Whether the agent's answer leaves the gateway through a channel to people.
+        deliver: bool,
+        /// Beginning of the types of the entries about success and failure; empty for none.
+        event: String,
+        task_id: Option<String>,
+        board_id: Option<String>,
+    },
+    /// Creates an agent at its gateway, or updates it there.
+    ProvisionAgent {
+        agent_id: String,
+        /// A job of an earlier generation does nothing.
+        generation: i64,
+        update: bool,
+        /// Whether its session begins anew.
+        reset: bool,
+        /// Whether it is told to begin.
+        wake: bool,
+        /// Whether it gets a new token.
+        rotate: bool,
+        /// Whether files that it may have changed are replaced.
+        overwrite: bool,
+    },
+    /// Checks that an agent gave a sign of life after it was woken.
+    CheckAgent { agent_id: String, generation: i64 },
+    /// Removes an agent from its gateway.
+    RemoveAgent { agent_id: String, generation: i64 },
+    /// Removes what belonged to a deleted board.
+    ClearBoard { board_id: String },
+    /// Removes the data of a closed organisation.
+    ClearTenant,
     /// Removes expired events, unused blobs and embeddings, old finished jobs.
     Housekeeping,
 }
@@ -65,6 +99,12 @@ impl Task {
             Self::Artifact { .. } => "artifact",
             Self::SendMail { .. } => "send_mail",
             Self::NoTouch => "no_touch",
+            Self::TellAgent { .. } => "tell_agent",
+            Self::ProvisionAgent { .. } => "provision_agent",
+            Self::CheckAgent { .. } => "check_agent",
+            Self::RemoveAgent { .. } => "remove_agent",
+            Self::ClearBoard { .. } => "clear_board",
+            Self::ClearTenant => "clear_tenant",
             Self::Build { .. } => "build",
             Self::Evaluate { .. } => "evaluate",
             Self::Crawl { .. } => "crawl",
@@ -78,6 +118,10 @@ impl Task {
         match self {
             Self::Crawl { .. } => Queue::Crawl,
             Self::Deliver { .. } | Self::SendMail { .. } => Queue::Send,
+            Self::TellAgent { .. }
+            | Self::ProvisionAgent { .. }
+            | Self::CheckAgent { .. }
+            | Self::RemoveAgent { .. } => Queue::Gateway,
             Self::Ingest { .. }
             | Self::ShowRows { .. }
             | Self::ClearRows { .. }
@@ -87,6 +131,8 @@ impl Task {
             | Self::Evaluate { .. }
             | Self::Recrawl { .. }
             | Self::NoTouch
+            | Self::ClearBoard { .. }
+            | Self::ClearTenant
             | Self::Housekeeping => Queue::Work,
         }
     }
@@ -101,16 +147,19 @@ pub enum Queue {
     Crawl,
     /// Jobs that wait for the receivers of webhooks and mails.
     Send,
+    /// Jobs that wait for gateways of agents.
+    Gateway,
 }
 
 impl Queue {
-    pub(super) const ALL: [Self; 3] = [Self::Work, Self::Crawl, Self::Send];
+    pub(super) const ALL: [Self; 4] = [Self::Work, Self::Crawl, Self::Send, Self::Gateway];
 
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Work => "work",
             Self::Crawl => "crawl",
             Self::Send => "send",
+            Self::Gateway => "gateway",
         }
     }
 }

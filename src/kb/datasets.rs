@@ -120,11 +120,6 @@ pub async fn create(app: &App, caller: &Caller, new: NewDataset) -> Result<Datas
 /// # Errors
 /// Those of the database.
 pub(crate) async fn area_dataset(app: &App, tenant_id: &str, area: Area) -> Result<Dataset> {
-    let (caller, id) = (Caller::local(tenant_id), area.dataset_id(tenant_id));
-    match settings(app, &caller, &id).await {
-        Err(error) if error.code() == "dataset_not_found" => {}
-        found => return found,
-    }
     let title = match area {
         Area::Knowledge => "Knowledge",
         Area::Data => "Data",
@@ -141,19 +136,57 @@ pub(crate) async fn area_dataset(app: &App, tenant_id: &str, area: Area) -> Resu
         Area::Integrations => "Integrations",
         Area::Analytics => "Analytics",
         Area::Bi => "Business intelligence",
+        Area::Boards => "Boards",
     };
-    // The name may be in use, or a concurrent request may create the area dataset.
-    for name in [title.to_owned(), format!("{title} of agents"), id.clone()] {
+    managed(app, tenant_id, &area.dataset_id(tenant_id), title).await
+}
+
+/// Returns the dataset with the texts of a part of an area, such as a board, creating it when missing with a name after `title`.
+///
+/// # Errors
+/// Those of the database.
+pub(crate) async fn part_dataset(
+    app: &App,
+    tenant_id: &str,
+    area: Area,
+    part: &str,
+    title: &str,
+) -> Result<Dataset> {
+    let id = area.part_dataset_id(tenant_id, part);
+    let title: String = title
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(NAME_OF_PART)
+        .collect();
+    managed(app, tenant_id, &id, title.trim()).await
+}
+
+/// Characters of a part's title in the name of its dataset.
+const NAME_OF_PART: usize = 80;
+
+/// Returns a dataset that follows records, creating it when missing.
+async fn managed(app: &App, tenant_id: &str, id: &str, title: &str) -> Result<Dataset> {
+    let caller = Caller::local(tenant_id);
+    match settings(app, &caller, id).await {
+        Err(error) if error.code() == "dataset_not_found" => {}
+        found => return found,
+    }
+    // The name may be in use, or a concurrent request may create the dataset.
+    for name in [
+        title.to_owned(),
+        format!("{title} of agents"),
+        id.to_owned(),
+    ] {
         let new = NewDataset {
             name,
             description: Some("Content written by agents; maintained by Cairn".to_owned()),
             ..NewDataset::default()
         };
-        match create_as(app, &caller, &id, new).await {
-            Err(error) if error.code() == "dataset_exists" => {}
+        match create_as(app, &caller, id, new).await {
+            Err(error) if matches!(error.code(), "dataset_exists" | "name_missing") => {}
             made => return made,
         }
-        if let Ok(made) = settings(app, &caller, &id).await {
+        if let Ok(made) = settings(app, &caller, id).await {
             return Ok(made);
         }
     }

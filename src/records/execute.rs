@@ -6,7 +6,7 @@ use std::future::Future;
 
 use super::body::Body;
 use super::facets::{self, Facets};
-use super::plan::{Plan, STALE, Write, area, later};
+use super::plan::{Plan, STALE, Write, dataset_id, later};
 use super::record::Record;
 use super::request::{Answer, Request};
 use super::search_text::{Ready, SearchText};
@@ -98,10 +98,10 @@ where
     for write in &plan.writes {
         let document = write.before.as_ref().and_then(|b| b.document_id.as_ref());
         if let Some(document_id) = document.filter(|_| write.publishes || write.after.is_none()) {
-            let area = write
-                .record()
-                .map_or(write.kind.area, |r| area(write.kind, r));
-            index_log::lock_dataset(&mut tx, tenant_id, &area.dataset_id(tenant_id)).await?;
+            if let Some(record) = write.record() {
+                let dataset_id = dataset_id(write.kind, record);
+                index_log::lock_dataset(&mut tx, tenant_id, &dataset_id).await?;
+            }
             tx.execute(
                 "UPDATE jobs SET cancel_requested = cancel_requested WHERE tenant_id = $1 AND id IN (SELECT job_id FROM kb_documents WHERE tenant_id = $1 AND id = $2)",
                 args![tenant_id, document_id],

@@ -152,6 +152,10 @@ pub struct Kind {
     pub keys: Option<fn(&Body) -> Option<String>>,
     /// What new records and changes need beyond their fields.
     pub hook: Option<Hook>,
+    /// Fields whose texts are searched; all when empty.
+    pub texts: &'static [&'static str],
+    /// Returns the part of the area, such as a board, in whose dataset the text of a record is searched; `None` for the dataset of the whole area.
+    pub part: Option<fn(&Record) -> Option<&str>>,
 }
 
 impl Kind {
@@ -176,6 +180,8 @@ impl Kind {
             derived: None,
             keys: None,
             hook: None,
+            texts: &[],
+            part: None,
         }
     }
 
@@ -228,6 +234,20 @@ impl Kind {
     #[must_use]
     pub const fn unique(mut self, key: fn(&Body) -> Option<String>) -> Self {
         self.keys = Some(key);
+        self
+    }
+
+    /// Returns the kind with the only fields whose texts are searched.
+    #[must_use]
+    pub const fn texts(mut self, fields: &'static [&'static str]) -> Self {
+        self.texts = fields;
+        self
+    }
+
+    /// Returns the kind with texts that are searched in the dataset of a part of the area.
+    #[must_use]
+    pub const fn part(mut self, part: fn(&Record) -> Option<&str>) -> Self {
+        self.part = Some(part);
         self
     }
 

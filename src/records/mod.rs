@@ -16,6 +16,7 @@ pub mod plan;
 pub mod record;
 pub mod request;
 pub mod search_text;
+pub mod secrets;
 pub mod store;
 pub mod value_type;
 pub mod write;

@@ -353,3 +353,17 @@ pub(super) fn area(kind: &Kind, record: &Record) -> Area {
     let own = record.area.as_deref().and_then(Area::named);
     own.unwrap_or(kind.area)
 }
+
+/// Returns the part of the area in whose dataset a record's text is.
+pub(super) fn part<'r>(kind: &Kind, record: &'r Record) -> Option<&'r str> {
+    kind.part.and_then(|part| part(record))
+}
+
+/// Returns the id of the dataset in which a record's text is.
+pub(super) fn dataset_id(kind: &Kind, record: &Record) -> String {
+    let area = area(kind, record);
+    match part(kind, record) {
+        Some(part) => area.part_dataset_id(&record.tenant_id, part),
+        None => area.dataset_id(&record.tenant_id),
+    }
+}

@@ -25,6 +25,8 @@ pub struct SearchText {
     url: Option<String>,
     metadata: Map<String, Value>,
     area: Area,
+    /// The part of the area in whose dataset the text is.
+    part: Option<String>,
 }
 
 /// A text whose bytes are stored, ready for the transaction.
@@ -35,8 +37,9 @@ pub struct Ready {
 }
 
 /// Fields that hold the main text, in this order.
-const MAIN: [&str; 7] = [
+const MAIN: [&str; 8] = [
     "content",
+    "message",
     "findings",
     "description",
     "summary",
@@ -69,7 +72,13 @@ impl SearchText {
     /// When the row is damaged.
     pub fn of(kind: &'static Kind, record: &Record) -> Result<Self> {
         let body = record.body()?;
-        let text = text_of(&record.title, &body, &NOT_TEXT);
+        let text = if kind.texts.is_empty() {
+            text_of(&record.title, &body, &NOT_TEXT)
+        } else {
+            let names = kind.texts.iter();
+            let chosen = names.filter_map(|n| Some(((*n).to_owned(), body.get(*n)?.clone())));
+            text_of(&record.title, &chosen.collect(), &[])
+        };
         let mut metadata = Map::new();
         metadata.insert("kind".to_owned(), json!(kind.name));
         metadata.insert("recordId".to_owned(), json!(record.id));
@@ -96,6 +105,7 @@ impl SearchText {
                 .map(str::to_owned),
             metadata,
             area: plan::area(kind, record),
+            part: plan::part(kind, record).map(str::to_owned),
         })
     }
 
@@ -109,7 +119,12 @@ impl SearchText {
         } else {
             self.text
         };
-        let dataset = datasets::area_dataset(app, tenant_id, self.area).await?;
+        let dataset = match &self.part {
+            Some(part) => {
+                datasets::part_dataset(app, tenant_id, self.area, part, &self.title).await?
+            }
+            None => datasets::area_dataset(app, tenant_id, self.area).await?,
+        };
         let stored: Stored = app
             .blobs
             .put_bytes(&app.db, tenant_id, text.into_bytes())

@@ -10,7 +10,7 @@ use regex::Regex;
 const LAYERS: [&[&str]; 16] = [
     &["error", "clock", "page", "limits", "config", "rates"],
     &[
-        "disk", "db", "blobs", "seal", "outgoing", "jobs", "events", "auth",
+        "disk", "db", "blobs", "seal", "outgoing", "openclaw", "jobs", "events", "auth",
     ],
     // What the application holds: types and indexes that know nothing of it.
     &[
@@ -61,7 +61,7 @@ const LAYERS: [&[&str]; 16] = [
     &["crm", "content", "knowledge", "data", "analytics"],
     &["support"],
     &["work", "assets"],
-    &["outreach"],
+    &["outreach", "boards"],
     &["bi", "webhooks", "channel"],
     &["kinds"],
     &["background", "housekeeping"],

@@ -138,6 +138,7 @@ fn every_handler_is_documented() {
         "src/api/native/crawls.rs",
         "src/api/native/evaluation/mod.rs",
         "src/api/native/generations.rs",
+        "src/api/mission_control/mod.rs",
         "src/api/system.rs",
     ] {
         let source = std::fs::read_to_string(file).expect("tests run in the checkout");
@@ -159,7 +160,7 @@ fn every_handler_is_documented() {
     }
     // Dialects with a table of operations are documented from the table that their routes are made of: its rows are the expressions of its static slices.
     let row = regex::Regex::new(r"(?m)^    (?:Operation::)?[a-z_]+\(").expect("a pattern");
-    for dialect in ["slab5", "smartsaas", "clawcrm"] {
+    for dialect in ["slab5", "smartsaas", "clawcrm", "mission_control"] {
         let source = std::fs::read_to_string(format!("src/api/{dialect}/operations.rs"))
             .expect("tests run in the checkout");
         let tables = source.split("static ").skip(1);

@@ -10,7 +10,7 @@ use sha2::Digest;
 
 use crate::support::browser::Browser;
 use crate::support::{Engine, Service, text};
-use crate::{eventually, on_both};
+use crate::{eventually, mission_control, on_both};
 
 /// What a browser keeps of an answer's `Set-Cookie`.
 fn cookie(answer: &reqwest::Response) -> String {
@@ -727,6 +727,81 @@ async fn a_lead_is_added_moved_and_answered_for_on_the_board() {
         health["unread_responses"][0]["feedbackId"],
         sent["feedbackId"]
     );
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_is_moved_discussed_and_approved_on_its_board() {
+    let service = mission_control::start(Engine::Sqlite).await;
+    let team = mission_control::Team::make(&service, json!({})).await;
+    let browser = signed_in(&service, 1300, 900).await;
+    browser
+        .open(&format!("{}/sandbox/boards", service.url))
+        .await;
+    browser.see("#main .cards", "Harbour").await;
+    let page = format!("{}/sandbox/boards/{}", service.url, team.board);
+    browser.open(&page).await;
+    browser.see("#main .facts", "Lea (lead)").await;
+    browser.press("New task").await;
+    browser.write("dialog input", "Paint the hull").await;
+    browser.press("Add task").await;
+    browser
+        .see(".board .column:first-child", "Paint the hull")
+        .await;
+    // By keyboard: the choice on the card.
+    let choice = browser.find(".card.lead select").await;
+    choice.send_keys("Review").await.expect("typed");
+    browser
+        .see(".board .column:nth-child(3)", "Paint the hull")
+        .await;
+    // What others do appears by itself.
+    let task = team
+        .task(&service, json!({"title": "Caulk the deck"}))
+        .await;
+    browser
+        .see(".board .column:first-child", "Caulk the deck")
+        .await;
+    let chat = json!({"content": "The tide is out", "tags": ["chat"]});
+    mission_control::post(&service, &format!("/boards/{}/memory", team.board), chat).await;
+    browser.see(".events", "The tide is out").await;
+    let ask = json!({"action_type": "buy tar", "confidence": 70, "task_id": task, "payload": {"reason": "The old tar is hard"}});
+    let path = format!("/agent/boards/{}/approvals", team.board);
+    mission_control::call_as(&service, &team.worker_token, Method::POST, &path, ask).await;
+    browser.see("#main", "The old tar is hard").await;
+    let axe = axe();
+    let found = violations(&browser.page, &axe).await;
+    assert!(found.is_empty(), "{found:#?}");
+    browser.press("Approve buy tar").await;
+    let approvals = async || {
+        let all =
+            mission_control::get(&service, &format!("/boards/{}/approvals", team.board)).await;
+        text(&all["items"][0]["status"])
+    };
+    eventually!(status in approvals().await, "it is approved", status == "approved");
+    browser.open(&format!("{page}/tasks/{task}")).await;
+    browser.write("#main textarea", "Use the new tar").await;
+    browser.press("Comment").await;
+    browser.see(".events", "Use the new tar").await;
+    browser.see("#main .cards", "approved").await;
+    for (path, said) in [
+        (format!("{page}/tasks/{task}"), "Caulk the deck"),
+        (
+            format!("{}/sandbox/boards?tab=approvals", service.url),
+            "Nothing waits for a decision",
+        ),
+        (
+            format!("{}/sandbox/boards?tab=agents", service.url),
+            "Wim Worker",
+        ),
+        (format!("{}/sandbox/boards", service.url), "Boats and quays"),
+    ] {
+        browser.open(&path).await;
+        browser.see("#main", said).await;
+        let found = violations(&browser.page, &axe).await;
+        assert!(found.is_empty(), "{path}: {found:#?}");
+        let over = browser.eval("return document.documentElement.scrollWidth - document.documentElement.clientWidth").await;
+        assert_eq!(over, 0, "{path} is wider than its window");
+    }
     browser.close().await;
 }
 

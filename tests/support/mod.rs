@@ -1,6 +1,7 @@
 //! A service per test: its own data directory and database, served on a free port, and words to talk to it.
 
 pub mod browser;
+pub mod gateway;
 mod postgres;
 pub mod process;
 pub mod qdrant;
@@ -121,6 +122,10 @@ impl Service {
             database_url: database.as_ref().map(|d| d.url.clone()).unwrap_or_default(),
             database_connections: 4,
             workers: 2,
+            // Tests authenticate wrongly as often as they want.
+            failed_authentications: 0,
+            // The agents of tests are not woken again while a test takes long.
+            agent_checkin_seconds: 600,
             ..Config::default()
         };
         change(&mut config);

@@ -82,8 +82,10 @@ pub(super) fn owns(path: &str) -> bool {
 static DIALECT: Dialect = Dialect {
     tag: "clawcrm",
     prefix: PREFIX,
-    operations: operations::ALL,
+    operations: &[operations::ALL],
     secrets: wire::SECRETS,
+    enter: None,
+    limits_failures: false,
     admit: |_, _| Ok(HeaderMap::new()),
     query,
     needs_json: false,

@@ -96,7 +96,10 @@ fn hint(error: &Error) -> String {
             ErrorKind::NotFound => "check the id in the path, the query string or the body",
             ErrorKind::WrongMethod => "GET /openapi.json lists the methods of this path",
             ErrorKind::TooLarge | ErrorKind::TooSlow => "send less at once",
-            ErrorKind::RateLimited | ErrorKind::Unavailable | ErrorKind::NoSpace => {
+            ErrorKind::RateLimited
+            | ErrorKind::Unavailable
+            | ErrorKind::Upstream
+            | ErrorKind::NoSpace => {
                 "wait a little, and send the request again"
             }
             ErrorKind::Internal => "wait two seconds and send the request once more; if it fails again, POST /api/openclaw/feedback",

@@ -54,6 +54,12 @@ impl From<Job> for JobRecord {
                 | Task::Recrawl { .. }
                 | Task::SendMail { .. }
                 | Task::NoTouch
+                | Task::TellAgent { .. }
+                | Task::ProvisionAgent { .. }
+                | Task::CheckAgent { .. }
+                | Task::RemoveAgent { .. }
+                | Task::ClearBoard { .. }
+                | Task::ClearTenant
                 | Task::Housekeeping,
             )
             | Err(_) => (None, None),

@@ -57,8 +57,10 @@ pub(super) const PREFIX: &str = "/v1/";
 static DIALECT: Dialect = Dialect {
     tag: "workspace",
     prefix: "/v1",
-    operations: ALL,
+    operations: &[ALL],
     secrets: &[SecretHeader::Bearer],
+    enter: None,
+    limits_failures: false,
     admit,
     query,
     needs_json: false,

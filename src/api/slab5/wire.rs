@@ -72,7 +72,7 @@ fn code(error: &Error) -> &'static str {
         Kind::TooSlow => "request_timeout",
         Kind::RateLimited => "rate_limited",
         // The one code besides `rate_limited` that clients of the contract try again after.
-        Kind::Unavailable | Kind::NoSpace | Kind::Internal => "internal_error",
+        Kind::Unavailable | Kind::Upstream | Kind::NoSpace | Kind::Internal => "internal_error",
     }
 }
 
@@ -90,7 +90,13 @@ impl From<&Error> for WorkspaceError {
                     .collect();
             }
             Some(Detail::IdempotencyKey(key)) => idempotency_key = Some(key.clone()),
-            Some(Detail::RetryAfter(_) | Detail::Hint(_) | Detail::PlanLimit { .. }) | None => {}
+            Some(
+                Detail::RetryAfter(_)
+                | Detail::Hint(_)
+                | Detail::Data(_)
+                | Detail::PlanLimit { .. },
+            )
+            | None => {}
         }
         Self {
             code,

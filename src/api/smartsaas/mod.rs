@@ -71,12 +71,14 @@ pub(super) fn canonical(route: &str) -> &str {
     }
 }
 
-const fn dialect(prefix: &'static str, operations: &'static [Operation]) -> Dialect {
+const fn dialect(prefix: &'static str, operations: &'static [&'static [Operation]]) -> Dialect {
     Dialect {
         tag: "agents",
         prefix,
         operations,
         secrets: wire::SECRETS,
+        enter: None,
+        limits_failures: false,
         admit: |_, _| Ok(HeaderMap::new()),
         query,
         needs_json: true,
@@ -93,8 +95,8 @@ const fn dialect(prefix: &'static str, operations: &'static [Operation]) -> Dial
     }
 }
 
-static AGENTS: Dialect = dialect(PREFIX, operations::AGENTS);
-static APP: Dialect = dialect(BEFORE, operations::APP);
+static AGENTS: Dialect = dialect(PREFIX, &[operations::AGENTS]);
+static APP: Dialect = dialect(BEFORE, &[operations::APP]);
 
 pub(super) fn routes() -> OpenApiRouter<Service> {
     dialect::routes(&AGENTS)
@@ -133,7 +135,7 @@ fn answer(operation: &Operation) -> Schema {
             .property("message", plain(Type::String).build())
             .property("_id", plain(Type::String).build());
     }
-    if operation.answers == Answers::Many {
+    if matches!(operation.answers, Answers::Many) {
         let mut pages = plain(Type::Object);
         for name in ["page", "limit", "total", "pages"] {
             pages = pages.property(name, plain(Type::Integer).build());

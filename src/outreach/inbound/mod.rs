@@ -2,11 +2,10 @@
 //! messages are verified and accepted once.
 
 pub mod calendly;
-mod secrets;
 mod sources;
 pub mod verify;
 
-pub use secrets::{Keep, give_up_secrets};
+pub use crate::records::secrets::{Keep, give_up_secrets};
 pub(super) use sources::complete;
 pub use sources::{Message, create, path, receive, rotate, secret_of};
 

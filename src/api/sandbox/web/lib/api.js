@@ -1,6 +1,9 @@
 // @ts-check
 // The public API, as any program uses it; the browser adds the cookie of the session.
 
+/** What an error of the boards says: a sentence, or what is wrong in the body. @param {any} detail */
+const told = (detail) => (typeof detail === 'string' ? detail : detail?.message ?? detail?.[0]?.msg);
+
 /** An error that the API told. */
 export class Refusal extends Error {
   /**
@@ -8,12 +11,12 @@ export class Refusal extends Error {
    * @param {any} body
    */
   constructor(status, body) {
-    super(body?.error?.message ?? `The server returned status ${status}.`);
+    super(body?.error?.message ?? told(body?.detail) ?? `The server returned status ${status}.`);
     this.status = status;
     /** @type {string} */
     this.reason = body?.error?.reason ?? '';
     /** @type {string} */
-    this.requestId = body?.error?.requestId ?? '';
+    this.requestId = body?.error?.requestId ?? body?.request_id ?? '';
   }
 }
 
@@ -113,6 +116,19 @@ export function events(wanted, signal, on, again) {
   };
   open();
   signal.addEventListener('abort', () => source?.close());
+}
+
+/**
+ * Events of one stream as they happen, until the signal. The browser connects again by itself, and goes on where it was.
+ * @param {string} path
+ * @param {string} name of the events
+ * @param {AbortSignal} signal
+ * @param {(event: any) => void} on
+ */
+export function stream(path, name, signal, on) {
+  const source = new EventSource(path);
+  source.addEventListener(name, (/** @type {any} */ e) => !signal.aborted && on(JSON.parse(e.data)));
+  signal.addEventListener('abort', () => source.close());
 }
 
 /**

@@ -1,19 +1,19 @@
-//! Secrets of sources and connections, encrypted in a table of their own, so that no record, audit or search contains them.
+//! Secrets of records, encrypted in a table of their own, so that no record, audit or search contains them.
 
 use async_trait::async_trait;
 use serde_json::Value;
 
+use super::plan::Effect;
 use crate::app::App;
 use crate::db::{Tx, args};
 use crate::error::Result;
-use crate::records::plan::Effect;
 
 fn purpose(owner_id: &str, name: &str) -> String {
     format!("connection/{owner_id}/{name}")
 }
 
 /// Returns a secret of a record.
-pub(super) async fn get(
+pub(crate) async fn get(
     app: &App,
     tenant_id: &str,
     owner_id: &str,
@@ -37,7 +37,7 @@ pub(super) async fn get(
     }
 }
 
-/// Gives the secrets of all sources and connections up, whose key is lost: their messages are refused until they get new ones. Returns how many there were.
+/// Gives the secrets of all records up, whose key is lost: sources, connections, gateways and webhooks of boards need new ones. Returns how many there were.
 ///
 /// # Errors
 /// Those of the database.
