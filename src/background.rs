@@ -13,7 +13,7 @@ use crate::app::App;
 use crate::auth::{Caller, Scope};
 use crate::bi::{self, export};
 use crate::boards::agents::lifecycle;
-use crate::boards::{board, notices};
+use crate::boards::{board, delivery};
 use crate::data::rows;
 use crate::error::{Error, Result};
 use crate::evaluation::{history, runs};
@@ -143,7 +143,7 @@ impl Run for Runner {
                 Task::Artifact { artifact_id } => bi::artifact(app, tenant_id, &artifact_id).await,
                 Task::SendMail { mail_id } => send_mail::run(app, tenant_id, &mail_id).await,
                 Task::NoTouch => rules::run_clock(app, tenant_id).await,
-                task @ Task::TellAgent { .. } => notices::run(app, tenant_id, &task).await,
+                task @ Task::TellAgent { .. } => delivery::run(app, tenant_id, &task).await,
                 task @ (Task::ProvisionAgent { .. }
                 | Task::CheckAgent { .. }
                 | Task::RemoveAgent { .. }) => lifecycle::run(app, tenant_id, &task).await,
@@ -201,7 +201,7 @@ impl Run for Runner {
                     send_mail::given_up(app, tenant_id, &mail_id, &error.1).await
                 }
                 task @ Task::TellAgent { .. } => {
-                    notices::failed(app, tenant_id, &task, &error.1).await
+                    delivery::failed(app, tenant_id, &task, &error.1).await
                 }
                 task @ (Task::ProvisionAgent { .. } | Task::RemoveAgent { .. }) => {
                     lifecycle::failed(app, tenant_id, &task, &error.1).await

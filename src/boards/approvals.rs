@@ -1,14 +1,13 @@
 //! Approvals: decisions that agents ask people for, linked to tasks.
 
+use super::roster;
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use super::activity;
 use super::notices::Notice;
 use super::store::Part;
-use super::{
-    APPROVAL, TASK, access, agents, filled, json_of, list as texts, store, unfit, with_data,
-};
+use super::{APPROVAL, TASK, access, filled, json_of, list as texts, store, unfit, with_data};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::clock::Clock;
@@ -210,7 +209,7 @@ pub async fn update(
         "approval",
         &before.id,
     ));
-    if is_decided && let Some(lead) = agents::lead_of(app, caller.tenant(), &board.id).await? {
+    if is_decided && let Some(lead) = roster::lead_of(app, caller.tenant(), &board.id).await? {
         let shown_ids: Vec<String> = ids.iter().map(|id| super::uuid_of(id)).collect();
         let lines = [
             "APPROVAL RESOLVED".to_owned(),

@@ -1,5 +1,6 @@
 //! Boards: creation, changes and their effects, deletion with everything on them.
 
+use super::roster;
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
@@ -45,7 +46,7 @@ async fn check_gateway(app: &App, tenant_id: &str, id: Option<&str>) -> Result<(
     store::one(app, tenant_id, &GATEWAY, id)
         .await?
         .ok_or_else(invalid)?;
-    match agents::main_of(app, tenant_id, id).await? {
+    match roster::main_of(app, tenant_id, id).await? {
         Some(_) => Ok(()),
         None => Err(unfit(
             "gateway_without_main",
@@ -174,7 +175,7 @@ pub(super) async fn change(
         lines.push("- board_group_id changed".to_owned());
     }
     if !lines.is_empty()
-        && let Some(lead) = agents::lead_of(app, caller.tenant(), &before.id).await?
+        && let Some(lead) = roster::lead_of(app, caller.tenant(), &before.id).await?
     {
         let mut text = vec![
             "BOARD UPDATED".to_owned(),
@@ -213,7 +214,7 @@ async fn tell_groups(app: &App, before: &Record, after: &Record, plan: &mut Plan
             boards.push(before.clone());
         }
         for board in boards {
-            for agent in agents::of_board(app, tenant_id, &board.id).await? {
+            for agent in roster::of_board(app, tenant_id, &board.id).await? {
                 let text = [
                     "BOARD GROUP UPDATED".to_owned(),
                     format!("Board {} {verb} the group {}.", after.title, group.title),
@@ -240,7 +241,7 @@ async fn tell_groups(app: &App, before: &Record, after: &Record, plan: &mut Plan
 pub async fn delete(app: &App, caller: &Caller, id: &str) -> Result<Plan> {
     let board = access::write(app, caller, id).await?;
     let mut plan = Plan::default();
-    for agent in agents::of_board(app, caller.tenant(), &board.id).await? {
+    for agent in roster::of_board(app, caller.tenant(), &board.id).await? {
         agents::retire(app, agent, &mut plan).await?;
     }
     plan.after.push(unlink(&board));

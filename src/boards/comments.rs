@@ -1,5 +1,6 @@
 //! Comments on tasks, and whom they mention.
 
+use super::roster;
 use std::sync::LazyLock;
 
 use regex::Regex;
@@ -9,7 +10,7 @@ use super::access::{self, Actor};
 use super::activity::{self, Entry, Happened};
 use super::notices::{self, Notice};
 use super::store::Part;
-use super::{COMMENT, TASK, agents};
+use super::{COMMENT, TASK};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::db::args;
@@ -125,7 +126,7 @@ pub(super) async fn add(
     plan.after
         .push(activity::record(&board.tenant_id, vec![entry.by(author)]));
     let names = mentioned(message);
-    let all = agents::of_board(app, &board.tenant_id, &board.id).await?;
+    let all = roster::of_board(app, &board.tenant_id, &board.id).await?;
     let assignee = text(&task.body()?, "assigned_agent_id").map(str::to_owned);
     let meant: Vec<&Actor> = all.iter().filter(|a| means(&names, a)).collect();
     let (header, told): (_, Vec<&Actor>) = if meant.is_empty() {

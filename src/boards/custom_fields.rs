@@ -285,10 +285,7 @@ mod tests {
     use super::*;
 
     fn field(value: Value) -> Body {
-        match value {
-            Value::Object(body) => body,
-            other => panic!("{other} is no object"),
-        }
+        serde_json::from_value(value).expect("an object")
     }
 
     #[test]

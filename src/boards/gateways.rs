@@ -1,238 +1,23 @@
 //! Gateways in which agents live: settings, the calls that Cairn makes there, and their state as people see it.
 
+use super::calls;
+use super::roster;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::access::{Actor, need_admin};
+use super::access::need_admin;
 use super::agents::{self, NewAgent, lifecycle};
-use super::{AGENT, BOARD, GATEWAY, activity, filled, flag, groups, json_of, memory, store, unfit};
+use super::{AGENT, BOARD, GATEWAY, filled, groups, json_of, memory, store, unfit};
 use crate::app::App;
 use crate::auth::Caller;
-use crate::db::args;
 use crate::error::{Error, Result};
-use crate::openclaw::{self, ANSWER, Connection, Device, OLDEST, Target, UNAUTHORIZED};
+use crate::openclaw::{self, ANSWER, Connection, OLDEST, Target};
 use crate::records::Record;
 use crate::records::body::{Body, text};
 use crate::records::plan::{Effect, Plan};
 use crate::records::secrets::{self, Keep};
 use crate::records::write::{self, New};
-
-/// Name of the token among the secrets of a gateway.
-const TOKEN: &str = "token";
-/// What the key of the device is sealed for, and its name among the keys of the installation.
-const DEVICE: &str = "gateway_device";
-
-/// Returns the device of this installation; its key is made when it is first needed.
-async fn device(app: &App) -> Result<Device> {
-    const READ: &str = "SELECT value FROM signing_keys WHERE name = 'gateway_device'";
-    let sealer = app.sealer().await?;
-    let stored: Option<(String,)> = app.db.optional(READ, args![]).await?;
-    let value = match stored {
-        Some((value,)) => value,
-        None => {
-            let seed = sealer.seal(DEVICE, &app.clock.secret())?;
-            app.db
-                .execute(
-                    "INSERT INTO signing_keys (name, value) VALUES ('gateway_device', $1) ON CONFLICT (name) DO NOTHING",
-                    args![seed],
-                )
-                .await?;
-            let (value,): (String,) = app.db.one(READ, args![]).await?;
-            value
-        }
-    };
-    Device::of(&sealer.open_sealed(DEVICE, &value)?)
-}
-
-/// Returns the gateway of an agent.
-///
-/// # Errors
-/// `record_not_found`.
-pub(super) async fn of_agent(app: &App, agent: &Actor) -> Result<Record> {
-    store::get(app, &agent.record.tenant_id, &GATEWAY, &agent.gateway_id).await
-}
-
-/// Returns where to connect for a gateway.
-async fn target(app: &App, gateway: &Record) -> Result<Target> {
-    let body = gateway.body()?;
-    let token = secrets::get(app, &gateway.tenant_id, &gateway.id, TOKEN).await?;
-    Ok(target_of(&body, token.unwrap_or_default()))
-}
-
-fn target_of(body: &Body, token: String) -> Target {
-    Target {
-        url: text(body, "url").unwrap_or_default().to_owned(),
-        token,
-        allow_insecure_tls: flag(body, "allow_insecure_tls"),
-        without_device: flag(body, "disable_device_pairing"),
-    }
-}
-
-/// Returns the connection of a gateway.
-///
-/// # Errors
-/// `gateway_unreachable`, `gateway_unauthorized`, `address_refused`.
-pub(super) async fn connect(app: &App, gateway: &Record) -> Result<Arc<Connection>> {
-    let target = target(app, gateway).await?;
-    app.gateways
-        .get(
-            (&app.outgoing, &app.clock),
-            &device(app).await?,
-            &gateway.id,
-            &target,
-        )
-        .await
-}
-
-/// Calls a method of a gateway.
-///
-/// # Errors
-/// Those of [`connect`]; `gateway_refused`.
-pub(super) async fn call(
-    app: &App,
-    gateway: &Record,
-    method: &str,
-    params: Value,
-) -> Result<Value> {
-    call_within(app, gateway, method, params, ANSWER).await
-}
-
-/// Calls a method of a gateway that may take long.
-///
-/// # Errors
-/// Those of [`call`].
-pub(super) async fn call_within(
-    app: &App,
-    gateway: &Record,
-    method: &str,
-    params: Value,
-    limit: Duration,
-) -> Result<Value> {
-    let (target, device) = (target(app, gateway).await?, device(app).await?);
-    let with = (&app.outgoing, &app.clock);
-    app.gateways
-        .call(
-            with,
-            &device,
-            (&gateway.id, &target),
-            (method, params, limit),
-        )
-        .await
-}
-
-/// Sends a message into the session of an agent, which is made when it is missing.
-///
-/// # Errors
-/// Those of [`call`]; `session_missing`.
-pub async fn send(app: &App, agent: &Actor, message: &str, deliver: bool) -> Result<()> {
-    let gateway = of_agent(app, agent).await?;
-    let (_, key) = lifecycle::gateway_agent(agent)?;
-    if key.is_empty() {
-        return Err(unfit("session_missing", "the agent has no session"));
-    }
-    let label = json!({"key": key, "label": agent.name});
-    call(app, &gateway, "sessions.patch", label).await?;
-    let sent = json!({"sessionKey": key, "message": message, "deliver": deliver, "idempotencyKey": app.clock.id()});
-    call(app, &gateway, "chat.send", sent).await?;
-    Ok(())
-}
-
-/// Writes the heartbeats of agents into the configuration of their gateway, in one change and only if something changes.
-///
-/// # Errors
-/// Those of [`call`].
-pub(super) async fn configure(
-    app: &App,
-    gateway: &Record,
-    is_new_protocol: bool,
-    heartbeats: &[(String, Value)],
-) -> Result<()> {
-    let mut tries = 0;
-    loop {
-        let current = call(app, gateway, "config.get", json!({})).await?;
-        let config = &current["config"];
-        let patch = if is_new_protocol {
-            patch_of_entries(config, heartbeats)
-        } else {
-            patch_of_list(config, heartbeats)
-        };
-        let Some(patch) = patch else { return Ok(()) };
-        let change = json!({"raw": patch.to_string(), "baseHash": current["hash"]});
-        match call(app, gateway, "config.patch", change).await {
-            Ok(_) => return Ok(()),
-            // Somebody else has changed it meanwhile.
-            Err(error) if tries < 3 && error.public_message().contains("changed since") => {
-                tries += 1
-            }
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-/// Returns the change for gateways that keep agents as an object; `None` when nothing changes.
-fn patch_of_entries(config: &Value, heartbeats: &[(String, Value)]) -> Option<Value> {
-    let mut entries = json!({});
-    for (id, heartbeat) in heartbeats {
-        let mut wanted = heartbeat.clone();
-        if let Value::Object(wanted) = &mut wanted {
-            // Newer gateways refuse it.
-            wanted.shift_remove("includeReasoning");
-        }
-        let known = &config["agents"]["entries"][id]["heartbeat"];
-        if *known != wanted {
-            entries[id] = json!({"heartbeat": wanted});
-        }
-    }
-    let mut patch = json!({});
-    if entries.as_object().is_some_and(|e| !e.is_empty()) {
-        patch["agents"] = json!({"entries": entries});
-    }
-    if config["tools"]["exec"]["host"].is_null() {
-        patch["tools"] = json!({"exec": {"host": "gateway"}});
-    }
-    patch
-        .as_object()
-        .is_some_and(|p| !p.is_empty())
-        .then_some(patch)
-}
-
-/// Returns the change for gateways that keep agents as a list, which is replaced as a whole; `None` when nothing changes.
-fn patch_of_list(config: &Value, heartbeats: &[(String, Value)]) -> Option<Value> {
-    let mut list = config["agents"]["list"]
-        .as_array()
-        .cloned()
-        .unwrap_or_default();
-    let mut changes = false;
-    for (id, heartbeat) in heartbeats {
-        match list.iter_mut().find(|a| a["id"] == **id) {
-            Some(known) if known["heartbeat"] == *heartbeat => {}
-            Some(known) => {
-                known["heartbeat"] = heartbeat.clone();
-                changes = true;
-            }
-            None => {
-                list.push(json!({"id": id, "heartbeat": heartbeat}));
-                changes = true;
-            }
-        }
-    }
-    let mut patch = json!({});
-    if changes {
-        patch["agents"] = json!({"list": list});
-    }
-    if config["channels"]["defaults"]["heartbeat"].is_null() {
-        patch["channels"] = json!({"defaults": {"heartbeat": {"showOk": false, "showAlerts": true, "useIndicator": true}}});
-    }
-    if config["tools"]["exec"]["host"].is_null() {
-        patch["tools"] = json!({"exec": {"host": "gateway"}});
-    }
-    patch
-        .as_object()
-        .is_some_and(|p| !p.is_empty())
-        .then_some(patch)
-}
 
 /// Checks that a gateway can be reached and is not too old.
 async fn check(app: &App, target: &Target) -> Result<()> {
@@ -277,7 +62,13 @@ async fn check(app: &App, target: &Target) -> Result<()> {
 }
 
 async fn open(app: &App, target: &Target) -> Result<Connection> {
-    Connection::open(&app.outgoing, &app.clock, &device(app).await?, target).await
+    Connection::open(
+        &app.outgoing,
+        &app.clock,
+        &calls::device(app).await?,
+        target,
+    )
+    .await
 }
 
 /// Returns a gateway as administrators see it, with its token.
@@ -286,7 +77,7 @@ async fn open(app: &App, target: &Target) -> Result<Connection> {
 /// Those of the database.
 pub async fn shown(app: &App, gateway: &Record) -> Result<Body> {
     let mut body = json_of(&GATEWAY, gateway)?;
-    let token = secrets::get(app, &gateway.tenant_id, &gateway.id, TOKEN).await?;
+    let token = secrets::get(app, &gateway.tenant_id, &gateway.id, calls::TOKEN).await?;
     body.insert("token".to_owned(), json!(token));
     Ok(body)
 }
@@ -322,12 +113,16 @@ pub async fn create(app: &App, caller: &Caller, body: &Body) -> Result<(Plan, St
             return Err(unfit("field_blank", format!("{name} must not be blank")));
         }
     }
-    check(app, &target_of(&body, token.clone().unwrap_or_default())).await?;
+    check(
+        app,
+        &calls::target_of(&body, token.clone().unwrap_or_default()),
+    )
+    .await?;
     let gateway = write::draft(app, caller, &GATEWAY, New::from(&body))?;
     let mut plan = Plan::default();
     if let Some(token) = &token {
         plan.after
-            .push(Keep::of(app, caller.tenant(), &gateway.id, &[(TOKEN, token)]).await?);
+            .push(Keep::of(app, caller.tenant(), &gateway.id, &[(calls::TOKEN, token)]).await?);
     }
     let main = agents::add(app, caller, main_agent(&gateway), &mut plan)?;
     let mut shown = json_of(&GATEWAY, &gateway)?;
@@ -345,7 +140,7 @@ pub async fn update(app: &App, caller: &Caller, id: &str, patch: &Body) -> Resul
     need_admin(caller)?;
     let before = store::get(app, caller.tenant(), &GATEWAY, id).await?;
     let mut body = before.body()?;
-    let old_token = secrets::get(app, caller.tenant(), &before.id, TOKEN).await?;
+    let old_token = secrets::get(app, caller.tenant(), &before.id, calls::TOKEN).await?;
     let token = match patch.get("token") {
         None => old_token.clone(),
         Some(token) => token.as_str().filter(|t| !t.is_empty()).map(str::to_owned),
@@ -358,14 +153,16 @@ pub async fn update(app: &App, caller: &Caller, id: &str, patch: &Body) -> Resul
             body.insert(name.clone(), value.clone());
         }
     }
-    let now = target_of(&body, token.clone().unwrap_or_default());
-    if now != target(app, &before).await? {
+    let now = calls::target_of(&body, token.clone().unwrap_or_default());
+    if now != calls::target(app, &before).await? {
         check(app, &now).await?;
     }
     let mut plan = Plan::default();
     if token != old_token {
         let keep = match &token {
-            Some(token) => Keep::of(app, caller.tenant(), &before.id, &[(TOKEN, token)]).await?,
+            Some(token) => {
+                Keep::of(app, caller.tenant(), &before.id, &[(calls::TOKEN, token)]).await?
+            }
             None => Keep::nothing(caller.tenant(), &before.id),
         };
         plan.after.push(keep);
@@ -373,11 +170,11 @@ pub async fn update(app: &App, caller: &Caller, id: &str, patch: &Body) -> Resul
     let mut after = before.clone();
     after.title = write::title(&GATEWAY, &body);
     after.body = Value::Object(body).to_string();
-    let main = match agents::main_of(app, caller.tenant(), &before.id).await? {
+    let main = match roster::main_of(app, caller.tenant(), &before.id).await? {
         Some(main) => {
             let provision = lifecycle::Provision {
                 tenant_id: caller.tenant().to_owned(),
-                agent: agents::auth_agent(app, &main.record, &main.record.body()?)?,
+                agent: lifecycle::auth_agent(app, &main.record, &main.record.body()?)?,
                 part_id: None,
                 update: true,
                 reset: true,
@@ -406,7 +203,7 @@ pub async fn delete(app: &App, caller: &Caller, id: &str) -> Result<Plan> {
     let gateway = store::get(app, caller.tenant(), &GATEWAY, id).await?;
     let (tenant_id, now) = (caller.tenant(), app.clock.now());
     let mut plan = Plan::default();
-    for agent in agents::of_gateway(app, tenant_id, &gateway.id).await? {
+    for agent in roster::of_gateway(app, tenant_id, &gateway.id).await? {
         agents::retire(app, agent, &mut plan).await?;
     }
     for board in store::all(&app.db, tenant_id, &BOARD, None).await? {
@@ -463,7 +260,7 @@ pub async fn status(app: &App, caller: &Caller, asked: &Asked) -> Result<Value> 
             let url = text(&gateway.body()?, "url").unwrap_or_default().to_owned();
             (
                 url,
-                connect(app, &gateway).await,
+                calls::connect(app, &gateway).await,
                 Some(main_session(&gateway)),
             )
         }
@@ -518,14 +315,14 @@ pub async fn status(app: &App, caller: &Caller, asked: &Asked) -> Result<Value> 
 pub async fn sessions(app: &App, caller: &Caller, board_id: Option<&str>) -> Result<Value> {
     let gateway = of_board(app, caller, need_board(board_id)?).await?;
     let (key, label) = main_session(&gateway);
-    call(
+    calls::call(
         app,
         &gateway,
         "sessions.patch",
         json!({"key": key, "label": label}),
     )
     .await?;
-    let listed = call(app, &gateway, "sessions.list", json!({})).await?;
+    let listed = calls::call(app, &gateway, "sessions.list", json!({})).await?;
     let sessions = listed["sessions"].as_array().cloned().unwrap_or_default();
     let main = sessions.iter().find(|s| s["key"] == key).cloned();
     Ok(json!({"sessions": sessions, "main_session": main}))
@@ -568,7 +365,7 @@ pub async fn history(
     key: &str,
 ) -> Result<Value> {
     let gateway = of_board(app, caller, need_board(board_id)?).await?;
-    let found = call(app, &gateway, "chat.history", json!({"sessionKey": key})).await?;
+    let found = calls::call(app, &gateway, "chat.history", json!({"sessionKey": key})).await?;
     Ok(json!({"history": found["messages"].as_array().cloned().unwrap_or_default()}))
 }
 
@@ -588,7 +385,7 @@ pub async fn say(
     let gateway = of_board(app, caller, board_id).await?;
     let (main, label) = main_session(&gateway);
     if key == main {
-        call(
+        calls::call(
             app,
             &gateway,
             "sessions.patch",
@@ -597,7 +394,7 @@ pub async fn say(
         .await?;
     }
     let sent = json!({"sessionKey": key, "message": content, "deliver": true, "idempotencyKey": app.clock.id()});
-    call(app, &gateway, "chat.send", sent).await?;
+    calls::call(app, &gateway, "chat.send", sent).await?;
     Ok(())
 }
 
@@ -638,38 +435,6 @@ const CALLED: [&str; 15] = [
     "chat.send",
 ];
 
-/// Returns a file of an agent's workspace.
-///
-/// # Errors
-/// Those of [`call`].
-pub async fn file(app: &App, agent: &Actor, name: &str) -> Result<String> {
-    let gateway = of_agent(app, agent).await?;
-    let (id, _) = lifecycle::gateway_agent(agent)?;
-    let found = call(
-        app,
-        &gateway,
-        "agents.files.get",
-        json!({"agentId": id, "name": name}),
-    )
-    .await?;
-    Ok(found["file"]["content"]
-        .as_str()
-        .unwrap_or_default()
-        .to_owned())
-}
-
-/// Writes a file of an agent's workspace.
-///
-/// # Errors
-/// Those of [`call`].
-pub async fn set_file(app: &App, agent: &Actor, name: &str, content: &str) -> Result<()> {
-    let gateway = of_agent(app, agent).await?;
-    let (id, _) = lifecycle::gateway_agent(agent)?;
-    let set = json!({"agentId": id, "name": name, "content": content});
-    call(app, &gateway, "agents.files.set", set).await?;
-    Ok(())
-}
-
 /// What a synchronisation of templates does.
 #[derive(Debug, Clone, Default)]
 pub struct Sync {
@@ -688,11 +453,11 @@ pub struct Sync {
 pub async fn sync(app: &App, caller: &Caller, id: &str, sync: &Sync) -> Result<Value> {
     need_admin(caller)?;
     let gateway = store::get(app, caller.tenant(), &GATEWAY, id).await?;
-    call(app, &gateway, "health", json!({})).await?;
+    calls::call(app, &gateway, "health", json!({})).await?;
     let (mut updated, mut skipped, mut main_updated, mut errors) = (0, 0, false, Vec::new());
     let mut started = Vec::new();
-    for agent in agents::of_gateway(app, caller.tenant(), &gateway.id).await? {
-        let board = agents::board_of(app, &agent).await?;
+    for agent in roster::of_gateway(app, caller.tenant(), &gateway.id).await? {
+        let board = roster::board_of(app, &agent).await?;
         let is_wanted = match (&board, &agent.board_id) {
             (None, None) => sync.include_main && sync.board_id.is_none(),
             (Some(board), _) => {
@@ -710,7 +475,7 @@ pub async fn sync(app: &App, caller: &Caller, id: &str, sync: &Sync) -> Result<V
         }
         let provision = lifecycle::Provision {
             tenant_id: caller.tenant().to_owned(),
-            agent: agents::auth_agent(app, &agent.record, &agent.record.body()?)?,
+            agent: lifecycle::auth_agent(app, &agent.record, &agent.record.body()?)?,
             part_id: agent.board_id.clone(),
             update: true,
             reset: sync.reset_sessions,
@@ -777,7 +542,7 @@ pub async fn set_heartbeats(
         config.insert("every".to_owned(), json!(every));
         config.entry("target").or_insert_with(|| json!("last"));
         body.insert("heartbeat_config".to_owned(), Value::Object(config.clone()));
-        let (id, _) = lifecycle::gateway_agent(&agent)?;
+        let (id, _) = roster::at_gateway(&agent)?;
         let entry = (id, agent.id.clone(), Value::Object(config));
         match by_gateway
             .iter_mut()
@@ -793,12 +558,12 @@ pub async fn set_heartbeats(
     for (gateway_id, entries) in by_gateway {
         let pushed = async {
             let gateway = store::get(app, caller.tenant(), &GATEWAY, &gateway_id).await?;
-            let is_new = connect(app, &gateway).await?.hello.protocol >= 4;
+            let is_new = calls::connect(app, &gateway).await?.hello.protocol >= 4;
             let heartbeats: Vec<(String, Value)> = entries
                 .iter()
                 .map(|(id, _, h)| (id.clone(), h.clone()))
                 .collect();
-            configure(app, &gateway, is_new, &heartbeats).await
+            calls::configure(app, &gateway, is_new, &heartbeats).await
         };
         let ids = entries.iter().map(|(_, id, _)| id.clone());
         match pushed.await {
@@ -814,82 +579,4 @@ pub async fn set_heartbeats(
         "updated_agent_ids": updated, "failed_agent_ids": failed,
     });
     Ok((plan, answer))
-}
-
-/// Returns the error of a message that could not be sent, in the words of the contract.
-#[must_use]
-pub fn undelivered(what: &str, error: &Error) -> Error {
-    Error::upstream(
-        "gateway_failed",
-        format!("{what}: {}", error.public_message()),
-    )
-}
-
-/// Sends a message, and tries again for a while when the gateway cannot be reached.
-///
-/// # Errors
-/// Those of [`send`].
-pub async fn send_patiently(app: &App, agent: &Actor, message: &str, deliver: bool) -> Result<()> {
-    const PATIENCE: Duration = Duration::from_secs(45);
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    let mut pause = Duration::from_millis(500);
-    loop {
-        match send(app, agent, message, deliver).await {
-            Err(error)
-                if error.code() == openclaw::UNREACHABLE
-                    && tokio::time::Instant::now() + pause < deadline =>
-            {
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(Duration::from_secs(5));
-            }
-            Err(error) if error.code() == UNAUTHORIZED => return Err(error),
-            sent => return sent,
-        }
-    }
-}
-
-/// Returns an entry about a message between agents.
-#[must_use]
-pub fn entry(
-    event: &'static str,
-    board_id: Option<&str>,
-    agent: &Actor,
-    message: String,
-) -> activity::Happened {
-    activity::Happened {
-        event_type: event.into(),
-        message,
-        agent_id: Some(agent.id.clone()),
-        board_id: board_id.map(str::to_owned),
-        ..activity::Happened::default()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn newer_gateways_get_an_object_and_only_what_changes() {
-        let beat = json!({"every": "10m", "target": "last", "includeReasoning": false});
-        let one = [("a".to_owned(), beat)];
-        let patch = patch_of_entries(&json!({}), &one).expect("changes");
-        assert_eq!(
-            patch["agents"]["entries"]["a"]["heartbeat"],
-            json!({"every": "10m", "target": "last"})
-        );
-        let known = json!({"agents": {"entries": {"a": {"heartbeat": {"every": "10m", "target": "last"}}}}, "tools": {"exec": {"host": "gateway"}}});
-        assert_eq!(patch_of_entries(&known, &one), None);
-    }
-
-    #[test]
-    fn older_gateways_get_their_whole_list() {
-        let beat = json!({"every": "10m"});
-        let config = json!({"agents": {"list": [{"id": "x"}, {"id": "a", "workspace": "/w"}]}, "channels": {"defaults": {"heartbeat": {}}}, "tools": {"exec": {"host": "node"}}});
-        let patch = patch_of_list(&config, &[("a".to_owned(), beat.clone())]).expect("changes");
-        assert_eq!(
-            patch,
-            json!({"agents": {"list": [{"id": "x"}, {"id": "a", "workspace": "/w", "heartbeat": beat}]}})
-        );
-    }
 }

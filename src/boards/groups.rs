@@ -1,9 +1,10 @@
 //! Groups of boards, which share a memory.
 
+use super::roster;
 use serde_json::{Value, json};
 
 use super::access::{self, need_admin};
-use super::{BOARD, GROUP, GROUP_MEMORY, agents, board, json_of, store, tags, unfit};
+use super::{BOARD, GROUP, GROUP_MEMORY, board, json_of, store, tags, unfit};
 use crate::app::App;
 use crate::auth::{Caller, Principal, Scope};
 use crate::error::{Error, Result};
@@ -170,7 +171,7 @@ pub async fn heartbeat_agents(
     }
     let mut found = Vec::new();
     for board in boards {
-        let all = agents::of_board(app, caller.tenant(), &board.id).await?;
+        let all = roster::of_board(app, caller.tenant(), &board.id).await?;
         found.extend(all.into_iter().filter(|a| with_leads || !a.is_lead));
     }
     Ok((group, found))

@@ -1,5 +1,6 @@
 //! Memory and chat of boards, and of groups of boards.
 
+use super::roster;
 use serde_json::{Value, json};
 
 use super::access::{self, Actor};
@@ -7,8 +8,7 @@ use super::comments::{means, mentioned};
 use super::notices::{self, Notice};
 use super::store::Part;
 use super::{
-    BOARD, GROUP, GROUP_MEMORY, MEMORY, activity, agents, filled, json_of, list as texts, store,
-    unfit,
+    BOARD, GROUP, GROUP_MEMORY, MEMORY, activity, filled, json_of, list as texts, store, unfit,
 };
 use crate::app::App;
 use crate::auth::Caller;
@@ -106,7 +106,7 @@ async fn chat(
     (from, content): (&str, &str),
     plan: &mut Plan,
 ) -> Result<()> {
-    let all = agents::of_board(app, &board.tenant_id, &board.id).await?;
+    let all = roster::of_board(app, &board.tenant_id, &board.id).await?;
     let author = actor.map(|a| a.id.as_str());
     if matches!(content.trim(), "/pause" | "/resume") {
         for agent in &all {
@@ -199,7 +199,7 @@ pub async fn create_in_group(
         let names = mentioned(content);
         let author = actor.as_ref().map(|a| a.id.as_str());
         for board in store::all(&app.db, caller.tenant(), &BOARD, Some(&group.id)).await? {
-            for agent in agents::of_board(app, caller.tenant(), &board.id).await? {
+            for agent in roster::of_board(app, caller.tenant(), &board.id).await? {
                 let is_meant = means(&names, &agent);
                 let is_told = is_broadcast || agent.is_lead || is_meant;
                 if !is_told || Some(agent.id.as_str()) == author {

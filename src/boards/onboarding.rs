@@ -1,10 +1,12 @@
 //! Onboarding: the main agent of a board's gateway asks a person what the board is for, and a lead is made of the answers.
 
+use super::calls;
+use super::roster;
 use serde_json::{Map, Value, json};
 
 use super::access::{self, Actor};
-use super::agents::{self, NewAgent};
-use super::{BOARD, ONBOARDING, board, filled, gateways, json_of, store, unfit};
+use super::agents;
+use super::{BOARD, ONBOARDING, board, filled, json_of, store, unfit};
 use crate::app::App;
 use crate::auth::{Caller, people};
 use crate::error::{Error, Result};
@@ -50,7 +52,7 @@ async fn main_of(app: &App, board: &Record) -> Result<Actor> {
     let gateway_id = text(&board.body()?, "gateway_id")
         .unwrap_or_default()
         .to_owned();
-    let main = agents::main_of(app, &board.tenant_id, &gateway_id).await?;
+    let main = roster::main_of(app, &board.tenant_id, &gateway_id).await?;
     main.ok_or_else(|| {
         unfit(
             "gateway_missing",
@@ -89,8 +91,8 @@ fn prompt(app: &App, board: &Record) -> Result<String> {
 
 async fn dispatch(app: &App, board: &Record, text: &str, what: &str) -> Result<()> {
     let main = main_of(app, board).await?;
-    let sent = gateways::send(app, &main, text, false).await;
-    sent.map_err(|e| gateways::undelivered(what, &e))
+    let sent = calls::send(app, &main, text, false).await;
+    sent.map_err(|e| calls::undelivered(what, &e))
 }
 
 /// Begins a conversation, or goes on with the present one: an answer that the agent has not reacted to is sent again.
@@ -259,58 +261,18 @@ pub async fn confirm(
     let mut after = session.clone();
     after.body = Value::Object(body).to_string();
     plan.update_silently(&ONBOARDING, session, after, app.clock.now());
-    let lead = match agents::lead_of(app, caller.tenant(), &board.id).await? {
+    let lead = match roster::lead_of(app, caller.tenant(), &board.id).await? {
         Some(_) => None,
         None => {
             let gateway_id = text(&board.body()?, "gateway_id")
                 .unwrap_or_default()
                 .to_owned();
-            let new = lead(&board, gateway_id, &lead_draft);
+            let new = agents::lead(&board, gateway_id, &lead_draft);
             Some(agents::add(app, caller, new, &mut plan)?.id)
         }
     };
     take_profile(app, caller, draft.get("user_profile")).await?;
     Ok((plan.with(changed), lead))
-}
-
-/// The lead of a board, from what the main agent proposed.
-pub(super) fn lead(board: &Record, gateway_id: String, draft: &Body) -> NewAgent {
-    let mut profile = match draft.get("identity_profile") {
-        Some(Value::Object(profile)) => profile.clone(),
-        _ => Map::new(),
-    };
-    profile.entry("role").or_insert_with(|| json!("Board Lead"));
-    profile
-        .entry("communication_style")
-        .or_insert_with(|| json!("direct, concise, practical"));
-    profile.entry("emoji").or_insert_with(|| json!("⚙"));
-    for name in [
-        "autonomy_level",
-        "verbosity",
-        "output_format",
-        "update_cadence",
-        "custom_instructions",
-    ] {
-        if let Some(value) = filled(draft, name) {
-            profile.insert(name.to_owned(), json!(value));
-        }
-    }
-    let mut fields = Body::new();
-    let name = filled(draft, "name").map_or_else(|| "Lead Agent".to_owned(), str::to_owned);
-    // The name is unique at the gateway.
-    let name = if name == "Lead Agent" {
-        format!("Lead Agent {}", board.title)
-    } else {
-        name
-    };
-    fields.insert("name".to_owned(), json!(name));
-    fields.insert("identity_profile".to_owned(), Value::Object(profile));
-    NewAgent {
-        board_id: Some(board.id.clone()),
-        gateway_id,
-        is_lead: true,
-        fields,
-    }
 }
 
 /// Takes what the agent learned of a person over into the person's profile.

@@ -1,12 +1,14 @@
 //! Skills: repositories of instructions that agents install. A repository is cloned from GitHub, or read from a mirror on disk.
 
+use super::calls;
+use super::roster;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
 use super::access::need_admin;
-use super::{GATEWAY, SKILL, SKILL_PACK, agents, filled, gateways, json_of, store, unfit};
+use super::{GATEWAY, SKILL, SKILL_PACK, filled, json_of, store, unfit};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::error::{Error, Result};
@@ -524,7 +526,7 @@ pub async fn install(
     need_admin(caller)?;
     let before = store::get(app, caller.tenant(), &SKILL, id).await?;
     let gateway = store::get(app, caller.tenant(), &GATEWAY, gateway_id).await?;
-    let main = agents::main_of(app, caller.tenant(), &gateway.id).await?;
+    let main = roster::main_of(app, caller.tenant(), &gateway.id).await?;
     let main =
         main.ok_or_else(|| unfit("gateway_without_main", "the gateway has no main agent"))?;
     let mut body = before.body()?;
@@ -547,9 +549,9 @@ pub async fn install(
         "{header}\nSkill: {}\nSource: {url}\nSkills folder: {root}/skills\n{task}\nAnswer with what you did.",
         before.title
     );
-    gateways::send(app, &main, &message, true)
+    calls::send(app, &main, &message, true)
         .await
-        .map_err(|e| gateways::undelivered("Gateway skill action failed", &e))?;
+        .map_err(|e| calls::undelivered("Gateway skill action failed", &e))?;
     let mut marks = match body.get("installed_at") {
         Some(Value::Object(marks)) => marks.clone(),
         _ => Map::new(),

@@ -1,5 +1,6 @@
 //! Webhooks of boards: addresses at which other services post, and what they posted.
 
+use super::roster;
 use async_trait::async_trait;
 use hmac::{Hmac, Mac};
 use serde_json::{Map, Value, json};
@@ -10,7 +11,7 @@ use super::access::Actor;
 use super::notices::Notice;
 use super::store::Part;
 use super::{
-    AGENT, BOARD, MEMORY, WEBHOOK, activity, agents, filled, flag, json_of, notices, store, unfit,
+    AGENT, BOARD, MEMORY, WEBHOOK, activity, filled, flag, json_of, notices, store, unfit,
 };
 use crate::app::App;
 use crate::auth::Caller;
@@ -429,7 +430,7 @@ async fn plan(
             .await?
             .map(Actor::of)
             .transpose()?,
-        None => agents::lead_of(app, caller.tenant(), &board.id).await?,
+        None => roster::lead_of(app, caller.tenant(), &board.id).await?,
     };
     if let Some(agent) = agent {
         let text = format!(

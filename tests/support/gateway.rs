@@ -218,7 +218,7 @@ fn answer(state: &mut State, method: &str, params: &Value, protocol: i64) -> Res
         "health" => Ok(json!({"ok": true})),
         "config.get" => Ok(json!({"config": state.config, "hash": state.revision.to_string()})),
         "config.patch" => {
-            if params["baseHash"] != state.revision.to_string() {
+            if params["baseHash"].as_str() != Some(state.revision.to_string().as_str()) {
                 return refused(
                     "config changed since last load; re-run config.get and retry".to_owned(),
                 );

@@ -10,8 +10,8 @@ use crate::boards::access::{self, Actor, need_admin};
 use crate::boards::agents::{self, Filter, lifecycle};
 use crate::boards::gateways::{self, Asked, Sync};
 use crate::boards::{
-    AGENT, BOARD, GATEWAY, SKILL_PACK, WEBHOOK, activity, onboarding, skills, souls, store, unfit,
-    uuid_of, webhooks,
+    AGENT, BOARD, GATEWAY, SKILL_PACK, WEBHOOK, activity, calls, onboarding, roster, skills, souls,
+    store, unfit, uuid_of, webhooks,
 };
 use crate::error::{Error, Kind, Result};
 use crate::records::body::{Body, text};
@@ -150,7 +150,7 @@ pub(super) async fn heartbeat_or_create(call: Call<'_>) -> Result<Data> {
         text(call.body, "name").unwrap_or_default(),
         text(call.body, "board_id"),
     );
-    if let Some(known) = agents::by_name(call.app, tenant_id, name, board_id).await? {
+    if let Some(known) = roster::by_name(call.app, tenant_id, name, board_id).await? {
         return Ok(Data::One(
             agents::heartbeat(call.app, tenant_id, &known.id, status).await?,
         ));
@@ -200,7 +200,7 @@ pub(super) async fn nudge(call: Call<'_>) -> Result<Data> {
     let lead = access::need_lead(call.app, call.caller).await?;
     let agent = addressed(call).await?;
     let message = text(call.body, "message").unwrap_or_default();
-    let sent = gateways::send(call.app, &agent, message, true).await;
+    let sent = calls::send(call.app, &agent, message, true).await;
     let (event, said) = match &sent {
         Ok(()) => (
             "agent.nudge.sent",
@@ -211,9 +211,9 @@ pub(super) async fn nudge(call: Call<'_>) -> Result<Data> {
             format!("{}: {}", agent.name, error.public_message()),
         ),
     };
-    let entry = gateways::entry(event, agent.board_id.as_deref(), &agent, said);
+    let entry = calls::entry(event, agent.board_id.as_deref(), &agent, said);
     activity::write(call.app, call.caller.tenant(), &entry).await?;
-    sent.map_err(|e| gateways::undelivered("Gateway nudge failed", &e))?;
+    sent.map_err(|e| calls::undelivered("Gateway nudge failed", &e))?;
     Ok(Data::One(ok()))
 }
 
@@ -223,8 +223,8 @@ pub(super) async fn get_soul(call: Call<'_>) -> Result<Data> {
     if !me.is_lead && me.id != agent.id {
         access::need_lead(call.app, call.caller).await?;
     }
-    let soul = gateways::file(call.app, &agent, "SOUL.md").await;
-    let soul = soul.map_err(|e| gateways::undelivered("Gateway SOUL.md read failed", &e))?;
+    let soul = calls::file(call.app, &agent, "SOUL.md").await;
+    let soul = soul.map_err(|e| calls::undelivered("Gateway SOUL.md read failed", &e))?;
     Ok(Data::One(json!(soul)))
 }
 
@@ -246,8 +246,8 @@ pub(super) async fn set_soul(call: Call<'_>) -> Result<Data> {
         text(call.body, "reason"),
     )
     .await?;
-    let written = gateways::set_file(call.app, &agent, "SOUL.md", &content).await;
-    written.map_err(|e| gateways::undelivered("Gateway SOUL.md update failed", &e))?;
+    let written = calls::set_file(call.app, &agent, "SOUL.md", &content).await;
+    written.map_err(|e| calls::undelivered("Gateway SOUL.md update failed", &e))?;
     Ok(Data::One(ok()))
 }
 
@@ -271,7 +271,7 @@ fn reply(body: &Body, tags: &[&str], source: &str) -> (String, String) {
 pub(super) async fn ask_user(call: Call<'_>) -> Result<Data> {
     let lead = access::need_lead(call.app, call.caller).await?;
     let board = access::read(call.app, call.caller, &id(call, "board_id")?).await?;
-    let main = agents::main_of(call.app, call.caller.tenant(), &lead.gateway_id).await?;
+    let main = roster::main_of(call.app, call.caller.tenant(), &lead.gateway_id).await?;
     let main =
         main.ok_or_else(|| Error::not_found("main_not_found", "Gateway main agent not found"))?;
     let (tags, source) = reply(
@@ -294,7 +294,7 @@ pub(super) async fn ask_user(call: Call<'_>) -> Result<Data> {
         "Reach the user through a channel. Then write the answer as an entry that is no chat: POST /api/v1/agent/boards/{}/memory with {{\"content\": \"...\", \"tags\": {tags}, \"source\": \"{source}\"}}",
         uuid_of(&board.id)
     ));
-    let sent = gateways::send_patiently(call.app, &main, &lines.join("\n"), true).await;
+    let sent = calls::send_patiently(call.app, &main, &lines.join("\n"), true).await;
     let (event, said) = match &sent {
         Ok(()) => (
             "gateway.lead.ask_user.sent",
@@ -305,9 +305,9 @@ pub(super) async fn ask_user(call: Call<'_>) -> Result<Data> {
             error.public_message().to_owned(),
         ),
     };
-    let entry = gateways::entry(event, Some(&board.id), &lead, said);
+    let entry = calls::entry(event, Some(&board.id), &lead, said);
     activity::write(call.app, call.caller.tenant(), &entry).await?;
-    sent.map_err(|e| gateways::undelivered("Gateway ask-user dispatch failed", &e))?;
+    sent.map_err(|e| calls::undelivered("Gateway ask-user dispatch failed", &e))?;
     Ok(Data::One(json!({
         "ok": true, "board_id": board.id, "main_agent_id": main.id, "main_agent_name": main.name,
     })))
@@ -322,7 +322,7 @@ async fn lead_for(call: Call<'_>, main: &Actor, board_id: &str) -> Result<(Actor
             "the board is of another gateway",
         ));
     }
-    if let Some(lead) = agents::lead_of(call.app, call.caller.tenant(), board_id).await? {
+    if let Some(lead) = roster::lead_of(call.app, call.caller.tenant(), board_id).await? {
         return Ok((lead, false));
     }
     let request = Request {
@@ -366,7 +366,7 @@ async fn tell_lead(call: Call<'_>, main: &Actor, board_id: &str) -> Result<(Acto
         "Answer to the gateway agent by an entry that is no chat: POST /api/v1/agent/boards/{}/memory with {{\"content\": \"...\", \"tags\": {tags}, \"source\": \"{source}\"}}",
         uuid_of(board_id)
     ));
-    let sent = gateways::send_patiently(call.app, &lead, &lines.join("\n"), false).await;
+    let sent = calls::send_patiently(call.app, &lead, &lines.join("\n"), false).await;
     let (event, said) = match &sent {
         Ok(()) => (
             "gateway.main.lead_message.sent",
@@ -377,9 +377,9 @@ async fn tell_lead(call: Call<'_>, main: &Actor, board_id: &str) -> Result<(Acto
             error.public_message().to_owned(),
         ),
     };
-    let entry = gateways::entry(event, Some(board_id), main, said);
+    let entry = calls::entry(event, Some(board_id), main, said);
     activity::write(call.app, call.caller.tenant(), &entry).await?;
-    sent.map_err(|e| gateways::undelivered("Gateway lead message dispatch failed", &e))?;
+    sent.map_err(|e| calls::undelivered("Gateway lead message dispatch failed", &e))?;
     Ok((lead, created))
 }
 
@@ -418,7 +418,7 @@ pub(super) async fn broadcast(call: Call<'_>) -> Result<Data> {
         }
     }
     let said = format!("{sent} leads were told, {failed} were not.");
-    let entry = gateways::entry("gateway.main.lead_broadcast.sent", None, &main, said);
+    let entry = calls::entry("gateway.main.lead_broadcast.sent", None, &main, said);
     activity::write(call.app, call.caller.tenant(), &entry).await?;
     Ok(Data::One(
         json!({"ok": true, "sent": sent, "failed": failed, "results": results}),
@@ -462,7 +462,7 @@ pub(super) async fn update_gateway(call: Call<'_>) -> Result<Plan> {
 /// Waits for the provisioning of the main agent of the gateway in an answer.
 pub(super) async fn main_provisioned(call: Call<'_>, data: &Value) -> Result<Option<Value>> {
     let gateway_id = data["id"].as_str().unwrap_or_default();
-    if let Some(main) = agents::main_of(call.app, call.caller.tenant(), gateway_id).await? {
+    if let Some(main) = roster::main_of(call.app, call.caller.tenant(), gateway_id).await? {
         lifecycle::settled(call.app, call.caller.tenant(), &main.id, "provision").await?;
     }
     Ok(None)
@@ -532,7 +532,7 @@ pub(super) async fn sync_templates(call: Call<'_>) -> Result<Data> {
     let done = gateways::sync(call.app, call.caller, &gateway_id, &sync).await;
     let done = done.map_err(|e| {
         if e.kind() == Kind::Upstream {
-            gateways::undelivered("Gateway template sync failed", &e)
+            calls::undelivered("Gateway template sync failed", &e)
         } else {
             e
         }
@@ -574,7 +574,7 @@ pub(super) async fn confirm_onboarding(call: Call<'_>) -> Result<Plan> {
 /// Waits for the provisioning of the lead of the board in an answer.
 pub(super) async fn lead_provisioned(call: Call<'_>, data: &Value) -> Result<Option<Value>> {
     let board_id = data["id"].as_str().unwrap_or_default();
-    if let Some(lead) = agents::lead_of(call.app, call.caller.tenant(), board_id).await? {
+    if let Some(lead) = roster::lead_of(call.app, call.caller.tenant(), board_id).await? {
         lifecycle::settled(call.app, call.caller.tenant(), &lead.id, "provision").await?;
     }
     Ok(None)

@@ -78,7 +78,7 @@ pub(super) async fn list_groups(call: Call<'_>) -> Result<Data> {
     Ok(cut(bodies(&GROUP, &found)?, part(call)?))
 }
 
-pub(super) async fn create_group(call: Call<'_>) -> Result<Plan> {
+pub(super) fn create_group(call: Call<'_>) -> Result<Plan> {
     groups::create(call.app, call.caller, call.body)
 }
 

@@ -7,9 +7,10 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use super::super::access::Actor;
-use super::super::{AGENT, activity, gateways, store};
+use super::super::roster::{board_of, entry};
+use super::super::{AGENT, activity, calls, flag, roster, store};
+use super::files;
 use super::states::{self, State};
-use super::{board_of, entry, files};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::auth::agents::{self, BoardAgent};
@@ -305,16 +306,6 @@ async fn token(app: &App, agent: &Actor, rotate: bool) -> Result<String> {
     Ok(token)
 }
 
-/// The id of an agent at its gateway: the second part of its session key.
-pub(in crate::boards) fn gateway_agent(agent: &Actor) -> Result<(String, String)> {
-    let body = agent.record.body()?;
-    let key = text(&body, "openclaw_session_id")
-        .unwrap_or_default()
-        .to_owned();
-    let id = key.split(':').nth(1).unwrap_or_default().to_owned();
-    Ok((id, key))
-}
-
 /// Creates an agent at its gateway or updates it there, writes its files, and wakes it.
 async fn provision(app: &App, agent: &Actor, task: &Task) -> Result<()> {
     let Task::ProvisionAgent {
@@ -330,10 +321,10 @@ async fn provision(app: &App, agent: &Actor, task: &Task) -> Result<()> {
         return Ok(());
     };
     let tenant_id = agent.record.tenant_id.as_str();
-    let gateway = gateways::of_agent(app, agent).await?;
-    let connection = gateways::connect(app, &gateway).await?;
+    let gateway = calls::of_agent(app, agent).await?;
+    let connection = calls::connect(app, &gateway).await?;
     let is_new_protocol = connection.hello.protocol >= 4;
-    let (id, key) = gateway_agent(agent)?;
+    let (id, key) = roster::at_gateway(agent)?;
     let root = text(&gateway.body()?, "workspace_root")
         .unwrap_or_default()
         .trim_end_matches('/')
@@ -346,8 +337,7 @@ async fn provision(app: &App, agent: &Actor, task: &Task) -> Result<()> {
     } else {
         format!("{root}/workspace-{id}")
     };
-    let call =
-        async |method: &str, params: Value| gateways::call(app, &gateway, method, params).await;
+    let call = async |method: &str, params: Value| calls::call(app, &gateway, method, params).await;
 
     let made = match call("agents.create", json!({"name": id, "workspace": workspace})).await {
         Ok(_) => true,
@@ -370,7 +360,7 @@ async fn provision(app: &App, agent: &Actor, task: &Task) -> Result<()> {
         }
     }
     let heartbeats = [(id.clone(), heartbeat_of(&agent.record.body()?))];
-    gateways::configure(app, &gateway, is_new_protocol, &heartbeats).await?;
+    calls::configure(app, &gateway, is_new_protocol, &heartbeats).await?;
 
     let token = token(app, agent, *rotate).await?;
     let board = board_of(app, agent).await?;
@@ -403,7 +393,7 @@ async fn provision(app: &App, agent: &Actor, task: &Task) -> Result<()> {
             "Hello {}. Your workspace has been {done}. Read AGENTS.md and begin with the first steps that it lists.",
             agent.name
         );
-        gateways::send(app, agent, &text, true).await?;
+        calls::send(app, agent, &text, true).await?;
     }
     let mut tx = app.db.begin().await?;
     let event = if *update {
@@ -467,7 +457,7 @@ async fn check(app: &App, tenant_id: &str, agent_id: &str, generation: i64) -> R
     }
     let again = Provision {
         tenant_id: tenant_id.to_owned(),
-        agent: super::auth_agent(app, &agent.record, &agent.record.body()?)?,
+        agent: auth_agent(app, &agent.record, &agent.record.body()?)?,
         part_id: agent.board_id.clone(),
         update: true,
         reset: true,
@@ -483,16 +473,16 @@ async fn check(app: &App, tenant_id: &str, agent_id: &str, generation: i64) -> R
 /// Removes an agent from its gateway, and then from here.
 async fn remove(app: &App, agent: &Actor) -> Result<()> {
     let tenant_id = agent.record.tenant_id.as_str();
-    match gateways::of_agent(app, agent).await {
+    match calls::of_agent(app, agent).await {
         Ok(gateway) if !agent.is_main() => {
-            let (id, key) = gateway_agent(agent)?;
+            let (id, key) = roster::at_gateway(agent)?;
             let gone = json!({"agentId": id, "deleteFiles": true});
-            match gateways::call_within(app, &gateway, "agents.delete", gone, REMOVAL).await {
+            match calls::call_within(app, &gateway, "agents.delete", gone, REMOVAL).await {
                 Ok(_) => {}
                 Err(error) if says(&error, "not found") => {}
                 Err(error) => return Err(error),
             }
-            match gateways::call(app, &gateway, "sessions.delete", json!({"key": key})).await {
+            match calls::call(app, &gateway, "sessions.delete", json!({"key": key})).await {
                 Ok(_) => {}
                 // Newer gateways remove the main session of an agent together with it.
                 Err(error)
@@ -554,4 +544,26 @@ impl Effect for Gone {
         activity::tell(app, tx, tenant_id, part, "agent", id, None).await?;
         Ok(None)
     }
+}
+
+/// Returns the rank of an agent as the role of its token.
+fn role(body: &Body) -> &'static str {
+    if flag(body, "is_gateway_main") {
+        "main"
+    } else if flag(body, "is_board_lead") {
+        "lead"
+    } else {
+        "worker"
+    }
+}
+
+/// Returns what authentication knows of an agent.
+pub(in crate::boards) fn auth_agent(app: &App, record: &Record, body: &Body) -> Result<BoardAgent> {
+    Ok(BoardAgent {
+        id: record.id.clone(),
+        name: record.title.clone(),
+        role: role(body),
+        scopes: crate::auth::scopes::read(std::slice::from_ref(&app.config.agent_scopes))?,
+        board_id: record.parent_id.clone(),
+    })
 }

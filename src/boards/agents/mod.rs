@@ -4,64 +4,21 @@ pub mod files;
 pub mod lifecycle;
 mod states;
 
-use serde_json::{Value, json};
+use super::roster;
+use serde_json::{Map, Value, json};
 
 pub use states::{seen, touch};
 
 use super::access::{self, Actor, need_admin};
-use super::{AGENT, BOARD, GATEWAY, activity, json_of, store, tasks, unfit};
+use super::{AGENT, GATEWAY, activity, json_of, store, tasks, unfit};
 use crate::app::App;
 use crate::auth::Caller;
-use crate::auth::agents::BoardAgent;
 use crate::error::{Error, Result};
 use crate::records::body::{Body, text};
 use crate::records::plan::Plan;
 use crate::records::write::{self, New};
 use crate::records::{Record, Request, execute};
 use lifecycle::Provision;
-
-/// Returns the agents of a board, newest first.
-///
-/// # Errors
-/// Those of the database.
-pub async fn of_board(app: &App, tenant_id: &str, board_id: &str) -> Result<Vec<Actor>> {
-    let all = store::all(&app.db, tenant_id, &AGENT, Some(board_id)).await?;
-    all.into_iter().map(Actor::of).collect()
-}
-
-/// Returns the lead of a board.
-///
-/// # Errors
-/// Those of the database.
-pub async fn lead_of(app: &App, tenant_id: &str, board_id: &str) -> Result<Option<Actor>> {
-    let all = of_board(app, tenant_id, board_id).await?;
-    Ok(all.into_iter().find(|a| a.is_lead))
-}
-
-/// Returns the agents of a gateway, newest first.
-///
-/// # Errors
-/// Those of the database.
-pub async fn of_gateway(app: &App, tenant_id: &str, gateway_id: &str) -> Result<Vec<Actor>> {
-    let all = store::all(&app.db, tenant_id, &AGENT, None).await?;
-    let mut found = Vec::new();
-    for record in all {
-        let actor = Actor::of(record)?;
-        if actor.gateway_id == gateway_id {
-            found.push(actor);
-        }
-    }
-    Ok(found)
-}
-
-/// Returns the main agent of a gateway.
-///
-/// # Errors
-/// Those of the database.
-pub async fn main_of(app: &App, tenant_id: &str, gateway_id: &str) -> Result<Option<Actor>> {
-    let all = of_gateway(app, tenant_id, gateway_id).await?;
-    Ok(all.into_iter().find(Actor::is_main))
-}
 
 /// Returns agents as clients see them, in the same order.
 ///
@@ -142,17 +99,6 @@ pub async fn visible(app: &App, caller: &Caller, filter: &Filter) -> Result<Vec<
     Ok(found)
 }
 
-/// Returns the rank of an agent as the role of its token.
-fn role(body: &Body) -> &'static str {
-    if super::flag(body, "is_gateway_main") {
-        "main"
-    } else if super::flag(body, "is_board_lead") {
-        "lead"
-    } else {
-        "worker"
-    }
-}
-
 /// Returns the session of an agent at its gateway.
 fn session_key(agent_id: &str, board_id: Option<&str>, gateway_id: &str, is_lead: bool) -> String {
     match board_id {
@@ -203,7 +149,7 @@ pub(super) fn add(app: &App, caller: &Caller, new: NewAgent, plan: &mut Plan) ->
     );
     body.insert("openclaw_session_id".to_owned(), json!(key));
     record.body = Value::Object(body.clone()).to_string();
-    let agent = auth_agent(app, &record, &body)?;
+    let agent = lifecycle::auth_agent(app, &record, &body)?;
     plan.after.push(Box::new(Provision {
         tenant_id: caller.tenant().to_owned(),
         agent,
@@ -216,17 +162,6 @@ pub(super) fn add(app: &App, caller: &Caller, new: NewAgent, plan: &mut Plan) ->
     }));
     plan.create_silently(&AGENT, record.clone());
     Ok(record)
-}
-
-/// Returns what authentication knows of an agent.
-pub(super) fn auth_agent(app: &App, record: &Record, body: &Body) -> Result<BoardAgent> {
-    Ok(BoardAgent {
-        id: record.id.clone(),
-        name: record.title.clone(),
-        role: role(body),
-        scopes: crate::auth::scopes::read(std::slice::from_ref(&app.config.agent_scopes))?,
-        board_id: record.parent_id.clone(),
-    })
 }
 
 /// Returns a plan that creates an agent on a board, by an administrator or the lead of the board.
@@ -253,7 +188,7 @@ pub async fn create(app: &App, caller: &Caller, body: &Body) -> Result<Plan> {
             .get("max_agents")
             .and_then(Value::as_i64)
             .unwrap_or(1);
-        let workers = of_board(app, caller.tenant(), &board_id).await?;
+        let workers = roster::of_board(app, caller.tenant(), &board_id).await?;
         let workers = workers.iter().filter(|a| !a.is_lead).count();
         if i64::try_from(workers).unwrap_or(i64::MAX) >= most {
             return Err(Error::conflict(
@@ -365,7 +300,7 @@ pub async fn update(
     after.body = Value::Object(body.clone()).to_string();
     plan.after.push(Box::new(Provision {
         tenant_id: caller.tenant().to_owned(),
-        agent: auth_agent(app, &after, &body)?,
+        agent: lifecycle::auth_agent(app, &after, &body)?,
         part_id: after.parent_id.clone(),
         update: true,
         reset: true,
@@ -448,44 +383,6 @@ pub async fn heartbeat(
     one(app, tenant_id, agent_id).await
 }
 
-/// Returns the agent with a name, ignoring case: on a board, or among all.
-///
-/// # Errors
-/// Those of the database.
-pub async fn by_name(
-    app: &App,
-    tenant_id: &str,
-    name: &str,
-    board_id: Option<&str>,
-) -> Result<Option<Record>> {
-    let all = store::all(&app.db, tenant_id, &AGENT, board_id).await?;
-    let name = name.trim().to_lowercase();
-    Ok(all.into_iter().find(|a| a.title.to_lowercase() == name))
-}
-
-/// Returns the entry about an agent.
-#[must_use]
-pub(super) fn entry(event: &'static str, agent: &Actor, message: String) -> activity::Happened {
-    activity::Happened {
-        event_type: event.into(),
-        message,
-        agent_id: Some(agent.id.clone()),
-        board_id: agent.board_id.clone(),
-        ..activity::Happened::default()
-    }
-}
-
-/// Returns the board of an agent.
-///
-/// # Errors
-/// Those of the database.
-pub(super) async fn board_of(app: &App, agent: &Actor) -> Result<Option<Record>> {
-    match &agent.board_id {
-        Some(id) => store::one(app, &agent.record.tenant_id, &BOARD, id).await,
-        None => Ok(None),
-    }
-}
-
 /// Stores the soul that a lead gives an agent.
 ///
 /// # Errors
@@ -513,7 +410,7 @@ pub async fn set_soul(
         plan.update_silently(&AGENT, before, after, app.clock.now());
         let reason = reason.map(|r| format!(" Reason: {r}")).unwrap_or_default();
         let said = format!("The soul of {} was changed.{reason}", agent.name);
-        let entries = vec![entry("agent.soul.updated", agent, said)];
+        let entries = vec![roster::entry("agent.soul.updated", agent, said)];
         plan.after.push(activity::record(caller.tenant(), entries));
         Ok(plan.data(200, Value::Null))
     })
@@ -533,8 +430,48 @@ pub async fn make_lead(
 ) -> Result<Plan> {
     let mut plan = Plan::default();
     plan.relies_on.push(board.clone());
-    let new = super::onboarding::lead(board, gateway_id.to_owned(), &Body::new());
+    let new = lead(board, gateway_id.to_owned(), &Body::new());
     let record = add(app, caller, new, &mut plan)?;
     let shown = shown(app, std::slice::from_ref(&record)).await?;
     Ok(plan.data(200, first(shown)?))
+}
+
+/// The lead of a board, from what the main agent proposed.
+pub(super) fn lead(board: &Record, gateway_id: String, draft: &Body) -> NewAgent {
+    let mut profile = match draft.get("identity_profile") {
+        Some(Value::Object(profile)) => profile.clone(),
+        _ => Map::new(),
+    };
+    profile.entry("role").or_insert_with(|| json!("Board Lead"));
+    profile
+        .entry("communication_style")
+        .or_insert_with(|| json!("direct, concise, practical"));
+    profile.entry("emoji").or_insert_with(|| json!("⚙"));
+    for name in [
+        "autonomy_level",
+        "verbosity",
+        "output_format",
+        "update_cadence",
+        "custom_instructions",
+    ] {
+        if let Some(value) = super::filled(draft, name) {
+            profile.insert(name.to_owned(), json!(value));
+        }
+    }
+    let mut fields = Body::new();
+    let name = super::filled(draft, "name").map_or_else(|| "Lead Agent".to_owned(), str::to_owned);
+    // The name is unique at the gateway.
+    let name = if name == "Lead Agent" {
+        format!("Lead Agent {}", board.title)
+    } else {
+        name
+    };
+    fields.insert("name".to_owned(), json!(name));
+    fields.insert("identity_profile".to_owned(), Value::Object(profile));
+    NewAgent {
+        board_id: Some(board.id.clone()),
+        gateway_id,
+        is_lead: true,
+        fields,
+    }
 }

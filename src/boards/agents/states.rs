@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::access::Actor;
 use super::super::activity;
-use super::entry;
+use super::super::roster::entry;
 use crate::app::App;
 use crate::clock::Time;
 use crate::db::{Db, args};

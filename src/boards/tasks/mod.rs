@@ -5,14 +5,13 @@ mod list;
 mod rules;
 mod view;
 
+use super::roster;
 use serde_json::{Value, json};
 
 use super::access::{self, Actor};
 use super::activity::{self, Happened};
 use super::notices::{self, Notice};
-use super::{
-    AGENT, APPROVAL, COMMENT, TASK, agents, comments, custom_fields, store, tags, with_data,
-};
+use super::{AGENT, APPROVAL, COMMENT, TASK, comments, custom_fields, store, tags, with_data};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::clock::Time;
@@ -135,7 +134,7 @@ pub async fn create(app: &App, caller: &Caller, board_id: &str, body: &Body) -> 
     };
     let created = created.by(lead.as_ref().map(|l| l.id.as_str()));
     plan.after.push(activity::record(tenant_id, vec![created]));
-    let board_lead = agents::lead_of(app, tenant_id, &board.id).await?;
+    let board_lead = roster::lead_of(app, tenant_id, &board.id).await?;
     if let (None, Some(lead)) = (&lead, &board_lead) {
         let text = notices::of_task("NEW TASK ADDED", &board, &task, &[])?;
         plan.jobs
@@ -316,7 +315,7 @@ async fn change(
     };
 
     // Status and its effects.
-    let lead = agents::lead_of(app, tenant_id, &board.id).await?;
+    let lead = roster::lead_of(app, tenant_id, &board.id).await?;
     let mut status = wanted.clone();
     let mut rework = None;
     let start = text(&old, "in_progress_at").and_then(parse);

@@ -232,10 +232,7 @@ mod tests {
     use super::*;
 
     fn body(value: Value) -> Body {
-        match value {
-            Value::Object(body) => body,
-            other => panic!("{other} is no object"),
-        }
+        serde_json::from_value(value).expect("an object")
     }
 
     fn code(result: Result<()>) -> &'static str {

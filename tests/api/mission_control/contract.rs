@@ -234,27 +234,26 @@ fn part(schema: &Value) -> Value {
 
 /// Collects the names of the schemas that a schema refers to.
 fn names(document: &Value, schema: &Value, found: &mut BTreeSet<String>) {
-    match schema {
-        Value::Object(map) => {
-            for (name, value) in map {
-                if name == "$ref" {
-                    let name = value
-                        .as_str()
-                        .expect("a text")
-                        .rsplit('/')
-                        .next()
-                        .expect("a name")
-                        .to_owned();
-                    if found.insert(name.clone()) {
-                        names(document, &document["components"]["schemas"][&name], found);
-                    }
-                } else {
-                    names(document, value, found);
+    if let Some(map) = schema.as_object() {
+        for (name, value) in map {
+            if name == "$ref" {
+                let name = value
+                    .as_str()
+                    .expect("a text")
+                    .rsplit('/')
+                    .next()
+                    .expect("a name")
+                    .to_owned();
+                if found.insert(name.clone()) {
+                    names(document, &document["components"]["schemas"][&name], found);
                 }
+            } else {
+                names(document, value, found);
             }
         }
-        Value::Array(list) => list.iter().for_each(|value| names(document, value, found)),
-        _ => {}
+    }
+    for value in schema.as_array().into_iter().flatten() {
+        names(document, value, found);
     }
 }
 

@@ -159,10 +159,7 @@ mod tests {
     use super::*;
 
     fn context(is_lead: bool) -> Context {
-        let body = |value: Value| match value {
-            Value::Object(body) => body,
-            other => panic!("{other} is no object"),
-        };
+        let body = |value: Value| -> Body { serde_json::from_value(value).expect("an object") };
         Context {
             agent: body(json!({"name": "Ada", "soul_template": "Own soul."})),
             id: "01H452VB4PEX5VSKNK084SN02Q".to_owned(),
