@@ -39,6 +39,11 @@ pub const STATUSES: [&str; 4] = ["inbox", "in_progress", "review", "done"];
 /// Statuses of approvals.
 pub const APPROVAL_STATUSES: [&str; 3] = ["pending", "approved", "rejected"];
 
+/// A text whose length the operations check.
+const fn line(name: &'static str) -> Field {
+    Field::new(name, FieldType::Text(usize::MAX))
+}
+
 const fn kind(name: &'static str, title: &'static str, fields: &'static [Field]) -> Kind {
     Kind::new(name, "", Area::Boards, fields).titled(title)
 }
@@ -74,60 +79,66 @@ fn parent_id(record: &Record) -> Option<&str> {
 pub static BOARD: Kind = kind(
     "board",
     "name",
-    &[Field::new("gateway_id", FieldType::Actor).filter()],
+    &[
+        line("name"),
+        Field::new("gateway_id", FieldType::Actor).filter(),
+    ],
 )
 .texts(&["name", "description", "objective", "success_metrics"])
 .part(own_id);
 /// A group of boards.
-pub static GROUP: Kind = kind("board_group", "name", &[])
+pub static GROUP: Kind = kind("board_group", "name", &[line("name")])
     .texts(&["name", "description"])
     .part(own_id);
 /// A task of a board.
-pub static TASK: Kind = kind("board_task", "title", &[])
+pub static TASK: Kind = kind("board_task", "title", &[line("title")])
     .lifecycle(Lifecycle::free(&STATUSES))
     .texts(&["title", "description", "custom_field_values"])
     .derived(task_values)
     .part(parent_id);
 /// A comment on a task; its parent is the board.
-pub static COMMENT: Kind = kind("task_comment", "message", &[])
+pub static COMMENT: Kind = kind("task_comment", "message", &[line("message")])
     .texts(&["message", "task_title"])
     .part(parent_id);
 /// An entry of a board's memory or chat.
-pub static MEMORY: Kind = kind("board_memory", "content", &[])
+pub static MEMORY: Kind = kind("board_memory", "content", &[line("content")])
     .texts(&["content", "tags", "source"])
     .part(parent_id);
 /// An entry of a group's memory or chat.
-pub static GROUP_MEMORY: Kind = kind("board_group_memory", "content", &[])
+pub static GROUP_MEMORY: Kind = kind("board_group_memory", "content", &[line("content")])
     .texts(&["content", "tags", "source"])
     .part(parent_id);
 /// A decision that an agent asks a person for.
-pub static APPROVAL: Kind = kind("board_approval", "action_type", &[])
+pub static APPROVAL: Kind = kind("board_approval", "action_type", &[line("action_type")])
     .lifecycle(Lifecycle::free(&APPROVAL_STATUSES))
     .texts(&["action_type", "payload", "task_titles"])
     .part(parent_id);
 /// A gateway in which agents live.
-pub static GATEWAY: Kind = kind("gateway", "name", &[]);
+pub static GATEWAY: Kind = kind("gateway", "name", &[line("name")]);
 /// An agent; its parent is its board, and the main agent of a gateway has none.
 pub static AGENT: Kind = kind(
     "board_agent",
     "name",
-    &[Field::new("gateway_id", FieldType::Actor).filter()],
+    &[
+        line("name"),
+        Field::new("gateway_id", FieldType::Actor).filter(),
+    ],
 )
 .unique(agent_name);
 /// The conversation in which an agent asks what a board is for.
-pub static ONBOARDING: Kind = kind("board_onboarding", "session_key", &[]);
+pub static ONBOARDING: Kind = kind("board_onboarding", "session_key", &[line("session_key")]);
 /// An address at which other services post to a board.
-pub static WEBHOOK: Kind = kind("board_webhook", "description", &[]);
+pub static WEBHOOK: Kind = kind("board_webhook", "description", &[line("description")]);
 /// A tag of tasks.
-pub static TAG: Kind =
-    kind("task_tag", "name", &[]).unique(|body| Some(format!("slug:{}", text(body, "slug")?)));
+pub static TAG: Kind = kind("task_tag", "name", &[line("name")])
+    .unique(|body| Some(format!("slug:{}", text(body, "slug")?)));
 /// A field that an organisation gives its tasks.
-pub static CUSTOM_FIELD: Kind = kind("task_field", "label", &[])
+pub static CUSTOM_FIELD: Kind = kind("task_field", "label", &[line("label")])
     .unique(|body| Some(format!("field_key:{}", text(body, "field_key")?)));
 /// A repository of skills.
-pub static SKILL_PACK: Kind = kind("skill_pack", "name", &[]);
+pub static SKILL_PACK: Kind = kind("skill_pack", "name", &[line("name")]);
 /// A skill that agents can install.
-pub static SKILL: Kind = kind("skill", "name", &[]);
+pub static SKILL: Kind = kind("skill", "name", &[line("name")]);
 
 /// Returns a record as canonical JSON: its fields, id, tenant, parent, status and times.
 ///

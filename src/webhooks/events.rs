@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::auth::{Area, Caller};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::records::body::Body;
 
 /// Event types that every workspace has: key, category, description.
@@ -127,6 +127,29 @@ pub const BUILT_IN: &[(&str, &str, &str)] = &[
         "data",
         "A folder and its rows were removed.",
     ),
+    ("board.created", "boards", "A board was added."),
+    (
+        "board_task.created",
+        "boards",
+        "A task was added to a board.",
+    ),
+    (
+        "board_task.updated",
+        "boards",
+        "A task of a board changed, for example it was moved or assigned.",
+    ),
+    ("task_comment.created", "boards", "A task was commented on."),
+    (
+        "board_approval.created",
+        "boards",
+        "An agent asks for a decision.",
+    ),
+    ("board_approval.updated", "boards", "A decision was made."),
+    (
+        "board_memory.created",
+        "boards",
+        "A board remembers something, or a message of its chat.",
+    ),
 ];
 
 /// The areas of the records that events are about, by what events call the records.
@@ -186,6 +209,21 @@ const NOUNS: &[(&str, Area)] = &[
     ("invoice_template", Area::Templates),
     ("media", Area::Templates),
     ("folder", Area::Data),
+    ("board", Area::Boards),
+    ("board_group", Area::Boards),
+    ("board_task", Area::Boards),
+    ("task_comment", Area::Boards),
+    ("board_memory", Area::Boards),
+    ("board_group_memory", Area::Boards),
+    ("board_approval", Area::Boards),
+    ("gateway", Area::Boards),
+    ("board_agent", Area::Boards),
+    ("board_onboarding", Area::Boards),
+    ("board_webhook", Area::Boards),
+    ("task_tag", Area::Boards),
+    ("task_field", Area::Boards),
+    ("skill_pack", Area::Boards),
+    ("skill", Area::Boards),
 ];
 
 /// Returns the area of the records that an event is about; `None` for the test and for types that a workspace defines, which are about no record.
@@ -196,9 +234,19 @@ pub fn area_of(event: &str) -> Option<Area> {
     known.map(|(_, area)| *area)
 }
 
-/// Demands the right to read what an event is about.
+/// Demands the right to read what an event is about. Events about boards are about all boards of the tenant.
 pub(super) fn need_event(caller: &Caller, event: &str) -> Result<()> {
-    area_of(event).map_or(Ok(()), |area| caller.need_unconfined(area.read()))
+    let Some(area) = area_of(event) else {
+        return Ok(());
+    };
+    caller.need_unconfined(area.read())?;
+    if area == Area::Boards && caller.boards().readable().is_some() {
+        return Err(Error::forbidden(
+            "boards_restricted",
+            "events about boards need access to all boards",
+        ));
+    }
+    Ok(())
 }
 
 /// Refuses a subscription to events about what the caller may not read. `*` subscribes to all events of the modules of the workspace.

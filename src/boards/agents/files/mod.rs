@@ -162,7 +162,7 @@ mod tests {
         let body = |value: Value| -> Body { serde_json::from_value(value).expect("an object") };
         Context {
             agent: body(json!({"name": "Ada", "soul_template": "Own soul."})),
-            id: "01H452VB4PEX5VSKNK084SN02Q".to_owned(),
+            id: "01H455VB4PEX5VSKNK084SN02Q".to_owned(),
             is_main: false,
             is_lead,
             board: Some(body(

@@ -1,5 +1,5 @@
 // @ts-check
-// The approvals that wait on all boards of the reader.
+// The pending approvals of all boards of the reader.
 
 import { calmly, get, stream } from '../lib/api.js';
 import { h, put } from '../lib/dom.js';

@@ -1,5 +1,5 @@
 // @ts-check
-// A board: a column per status, a card per task, the approvals that wait, the agents, and the chat. Changes are shown as they happen.
+// A board: a column per status, a card per task, the pending approvals, the agents, and the chat. Changes are shown as they happen.
 
 import { call, calmly, get, post, stream } from '../lib/api.js';
 import { button, field, form, select } from '../lib/controls.js';
@@ -108,7 +108,7 @@ export async function board({ signal, title }, id) {
   async function drawApprovals() {
     const { items, total } = await get(`${at}/approvals?status=pending&limit=20`, signal);
     put(waiting, total > 0 && [
-      h('h2', null, `Approvals that wait `, h('small', null, String(total))),
+      h('h2', null, `Pending approvals `, h('small', null, String(total))),
       h('div', { class: 'cards' }, items.map((/** @type {any} */ a) => approvalCard(a, drawApprovals))),
     ]);
   }

@@ -49,7 +49,7 @@ export async function taskPage({ signal, title, go }, id, taskId) {
     const fields = [
       ['Priority', task.priority],
       ['Due', task.due_at && when(task.due_at)],
-      ['Begun', task.in_progress_at && when(task.in_progress_at)],
+      ['Started', task.in_progress_at && when(task.in_progress_at)],
       ['Changed', when(task.updated_at)],
       ['Tags', task.tags.length > 0 && task.tags.map((/** @type {any} */ t) => [badge(t.name), ' '])],
       ['Waits for', task.blocked_by_task_ids.length > 0 && task.blocked_by_task_ids.map((/** @type {string} */ other) =>
