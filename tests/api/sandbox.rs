@@ -748,6 +748,8 @@ async fn a_task_is_moved_discussed_and_approved_on_its_board() {
     browser
         .see(".board .column:first-child", "Paint the hull")
         .await;
+    // The stream can show the card before the dialog's request is answered; a page behind a dialog takes no keys.
+    eventually!(open in browser.eval("return document.querySelectorAll('dialog[open]').length").await, "the dialog closes", open == 0);
     // By keyboard: the choice on the card.
     let choice = browser.find(".card.lead select").await;
     choice.send_keys("Review").await.expect("typed");
