@@ -28,6 +28,22 @@ pub(super) type ReadQuery = fn(
     Vec<(String, String)>,
 ) -> Result<HashMap<String, String>>;
 
+/// Reads a query string whose unknown and empty parameters are ignored.
+pub(super) fn lenient_query(
+    _: &Operation,
+    _: &BTreeMap<String, String>,
+    given: Vec<(String, String)>,
+) -> Result<HashMap<String, String>> {
+    if let Some((name, _)) = given.iter().find(|(_, value)| value.contains('\0')) {
+        return Err(Error::invalid(
+            "parameter_invalid",
+            format!("{name} must not contain the character NUL"),
+        ));
+    }
+    let is_given = |(_, value): &(String, String)| !value.is_empty();
+    Ok(given.into_iter().filter(is_given).collect())
+}
+
 /// Completes the caller of a request.
 pub(super) type Enter = for<'a> fn(&'a App, Caller) -> BoxFuture<'a, Result<Caller>>;
 

@@ -748,11 +748,9 @@ async fn a_task_is_moved_discussed_and_approved_on_its_board() {
     browser
         .see(".board .column:first-child", "Paint the hull")
         .await;
-    // The stream can show the card before the dialog's request is answered; a page behind a dialog takes no keys.
-    eventually!(open in browser.eval("return document.querySelectorAll('dialog[open]').length").await, "the dialog closes", open == 0);
-    // By keyboard: the choice on the card.
-    let choice = browser.find(".card.lead select").await;
-    choice.send_keys("Review").await.expect("typed");
+    // By keyboard: the choice on the card, which is drawn anew while the dialog's request and the stream both report the task.
+    let typed = eventually!(typed in browser.find(".card.lead select").await.send_keys("Review").await, "the choice takes keys", typed.is_ok());
+    typed.expect("typed");
     browser
         .see(".board .column:nth-child(3)", "Paint the hull")
         .await;

@@ -30,8 +30,6 @@ pub(super) mod signup;
 mod timeline;
 pub mod wire;
 
-use std::collections::{BTreeMap, HashMap};
-
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
@@ -87,7 +85,7 @@ static DIALECT: Dialect = Dialect {
     enter: None,
     limits_failures: false,
     admit: |_, _| Ok(HeaderMap::new()),
-    query,
+    query: dialect::lenient_query,
     needs_json: false,
     key_member: None,
     view: wire::view,
@@ -109,22 +107,6 @@ pub(super) fn routes() -> OpenApiRouter<Service> {
 
 fn fault(error: Error) -> Response {
     Problem(error).into_response()
-}
-
-/// Reads the query string: unknown parameters are ignored.
-fn query(
-    _: &Operation,
-    _: &BTreeMap<String, String>,
-    given: Vec<(String, String)>,
-) -> Result<HashMap<String, String>> {
-    if let Some((name, _)) = given.iter().find(|(_, value)| value.contains('\0')) {
-        return Err(Error::invalid(
-            "parameter_invalid",
-            format!("{name} must not contain the character NUL"),
-        ));
-    }
-    let is_given = |(_, value): &(String, String)| !value.is_empty();
-    Ok(given.into_iter().filter(is_given).collect())
 }
 
 /// Adds what every answer has.

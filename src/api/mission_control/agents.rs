@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::wire::{self, cut, flag, id, number, ok, optional_id, page, part};
+use super::wire::{self, cut, flag, id, number, ok, optional_id, page, part, required_id};
 use crate::api::operation::{Call, Data};
 use crate::api::request_id;
 use crate::auth::Principal;
@@ -627,14 +627,7 @@ pub(super) async fn sync_pack(call: Call<'_>) -> Result<Plan> {
 }
 
 pub(super) async fn list_skills(call: Call<'_>) -> Result<Data> {
-    let gateway_id = optional_id(call, "gateway_id")?.ok_or_else(|| {
-        crate::api::shape::wrong(
-            &["query", "gateway_id"],
-            "missing",
-            "Field required",
-            &Value::Null,
-        )
-    })?;
+    let gateway_id = required_id(call, "gateway_id")?;
     let filter = skills::Filter {
         search: call.query("search").map(str::to_owned),
         category: call.query("category").map(str::to_owned),
@@ -661,14 +654,7 @@ pub(super) async fn delete_skill(call: Call<'_>) -> Result<Plan> {
 }
 
 async fn install(call: Call<'_>, installs: bool) -> Result<Plan> {
-    let gateway_id = optional_id(call, "gateway_id")?.ok_or_else(|| {
-        crate::api::shape::wrong(
-            &["query", "gateway_id"],
-            "missing",
-            "Field required",
-            &Value::Null,
-        )
-    })?;
+    let gateway_id = required_id(call, "gateway_id")?;
     skills::install(
         call.app,
         call.caller,

@@ -24,8 +24,6 @@ mod streams;
 mod tasks;
 pub mod wire;
 
-use std::collections::{BTreeMap, HashMap};
-
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use futures::future::BoxFuture;
@@ -92,7 +90,7 @@ static DIALECT: Dialect = Dialect {
     enter: Some(enter),
     limits_failures: true,
     admit: |_, _| Ok(HeaderMap::new()),
-    query,
+    query: dialect::lenient_query,
     needs_json: false,
     key_member: None,
     view: Kind::to_json,
@@ -130,22 +128,6 @@ fn enter<'a>(app: &'a App, caller: Caller) -> BoxFuture<'a, Result<Caller>> {
 
 fn fault(error: Error) -> Response {
     Problem(error).into_response()
-}
-
-/// Reads the query string: unknown parameters are ignored.
-fn query(
-    _: &Operation,
-    _: &BTreeMap<String, String>,
-    given: Vec<(String, String)>,
-) -> Result<HashMap<String, String>> {
-    if let Some((name, _)) = given.iter().find(|(_, value)| value.contains('\0')) {
-        return Err(Error::invalid(
-            "parameter_invalid",
-            format!("{name} must not contain the character NUL"),
-        ));
-    }
-    let is_given = |(_, value): &(String, String)| !value.is_empty();
-    Ok(given.into_iter().filter(is_given).collect())
 }
 
 fn envelope(done: Performed, _: &str) -> Result<Value> {

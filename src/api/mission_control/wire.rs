@@ -112,6 +112,15 @@ pub(super) fn optional_id(call: Call<'_>, name: &str) -> Result<Option<String>> 
     }
 }
 
+/// Returns the row id in a query parameter that must be given.
+///
+/// # Errors
+/// `parameter_invalid`.
+pub(super) fn required_id(call: Call<'_>, name: &str) -> Result<String> {
+    let missing = || shape::wrong(&["query", name], "missing", "Field required", &Value::Null);
+    optional_id(call, name)?.ok_or_else(missing)
+}
+
 /// Returns a whole number in a query parameter.
 ///
 /// # Errors

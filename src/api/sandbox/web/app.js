@@ -198,6 +198,9 @@ document.addEventListener('click', (event) => {
   main.focus({ preventScroll: true });
   scrollTo(0, 0);
 });
+// A page that the browser keeps for the way back would keep its streams, of the few connections that a browser opens to one server.
+addEventListener('pagehide', () => leaving.abort());
+addEventListener('pageshow', (event) => event.persisted && show());
 addEventListener('popstate', () => {
   inside = true;
   show();

@@ -47,6 +47,8 @@ export async function board({ signal, title }, id) {
   /** @type {any[]} */
   let agents = [];
 
+  const focus = (/** @type {string} */ taskId) => /** @type {HTMLElement | null} */ (columns.querySelector(`[data-task="${taskId}"] select`))?.focus();
+
   async function drawTasks() {
     const lists = await Promise.all(STATUSES.map(([status]) => get(`${at}/tasks?status=${status}&limit=${TASKS}`, signal)));
     const names = new Map(agents.map((a) => [a.id, a.name]));
@@ -59,7 +61,7 @@ export async function board({ signal, title }, id) {
       await drawTasks();
       put(told, `${task.title} is in ${name} now.`);
       toast(moved.status === status ? `${task.title} is in ${name} now.` : `${task.title} waits for other tasks and is in ${name}.`);
-      /** @type {HTMLElement | null} */ (columns.querySelector(`[data-task="${task.id}"] select`))?.focus();
+      focus(task.id);
     };
 
     const card = (/** @type {any} */ task) => h('article', {
@@ -81,6 +83,8 @@ export async function board({ signal, title }, id) {
         drawTasks().catch(complain);
       }))));
 
+    // What others do must not take the focus from the choice of a card.
+    const focused = columns.contains(document.activeElement) && document.activeElement?.closest('[data-task]')?.getAttribute('data-task');
     put(columns, STATUSES.map(([status, name], at) => {
       const { items, total } = lists[at];
       const element = h('section', {
@@ -103,6 +107,7 @@ export async function board({ signal, title }, id) {
       total > items.length && h('p', { class: 'quiet' }, `The ${items.length} newest of ${total}.`));
       return element;
     }));
+    if (focused) focus(focused);
   }
 
   async function drawApprovals() {

@@ -126,6 +126,7 @@ export function events(wanted, signal, on, again) {
  * @param {(event: any) => void} on
  */
 export function stream(path, name, signal, on) {
+  if (signal.aborted) return;
   const source = new EventSource(path);
   source.addEventListener(name, (/** @type {any} */ e) => !signal.aborted && on(JSON.parse(e.data)));
   signal.addEventListener('abort', () => source.close());
