@@ -12,7 +12,7 @@ use futures::future::BoxFuture;
 use serde_json::{Map, Value};
 use utoipa_axum::router::OpenApiRouter;
 
-use super::operation::{Call, Operation, Performed, perform};
+use super::operation::{Call, Data, Operation, Performed, perform};
 use super::secret::SecretHeader;
 use super::server::ClientAddress;
 use super::{Service, document, extract};
@@ -88,6 +88,12 @@ impl std::fmt::Debug for Dialect {
 }
 
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+/// Items of the whole list.
+pub(super) const TOTAL_COUNT: HeaderName = HeaderName::from_static("x-total-count");
+/// Requested number of items.
+pub(super) const LIMIT: HeaderName = HeaderName::from_static("x-limit");
+/// Items before the part.
+pub(super) const OFFSET: HeaderName = HeaderName::from_static("x-offset");
 
 /// Returns the router of a dialect, with its documentation.
 pub(super) fn routes(dialect: &'static Dialect) -> OpenApiRouter<Service> {
@@ -165,6 +171,11 @@ async fn serve(
     let done = perform(call, key, dialect.view).await?;
     if done.is_replayed {
         more.insert(REPLAYED, HeaderValue::from_static("true"));
+    }
+    if let Data::Counted(_, counts) = &done.data {
+        more.insert(TOTAL_COUNT, counts.total.into());
+        more.insert(LIMIT, counts.limit.into());
+        more.insert(OFFSET, counts.offset.into());
     }
     let status = StatusCode::from_u16(done.status).unwrap_or(StatusCode::OK);
     let envelope = (dialect.envelope)(done, &base)?;

@@ -284,6 +284,9 @@ fn cors(origins: &str) -> Result<CorsLayer> {
         .expose_headers([
             HeaderName::from_static("x-request-id"),
             HeaderName::from_static("retry-after"),
+            dialect::TOTAL_COUNT,
+            dialect::LIMIT,
+            dialect::OFFSET,
         ]);
     let list: Vec<&str> = origins
         .split(',')

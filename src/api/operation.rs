@@ -67,6 +67,19 @@ pub(super) enum Data {
     Many(Vec<Value>, Option<String>),
     /// A numbered page of a list, with the total number of items.
     Page(Vec<Value>, Numbered, i64),
+    /// A part of a list, whose counts are sent as headers.
+    Counted(Vec<Value>, Counts),
+}
+
+/// Place of a part in its list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Counts {
+    /// Items of the whole list.
+    pub total: usize,
+    /// Requested number of items.
+    pub limit: usize,
+    /// Items before the part.
+    pub offset: usize,
 }
 
 /// A read operation.
@@ -455,6 +468,9 @@ fn shaped(operation: &Operation, data: Data) -> Result<Data> {
         (Answers::Shape(shape), Data::One(value)) => Ok(Data::One(object(shape, value)?)),
         (Answers::Shapes(shape), Data::One(value)) => {
             Ok(Data::One(Value::Array(list(shape, value)?)))
+        }
+        (Answers::Shapes(shape), Data::Counted(items, counts)) => {
+            Ok(Data::Counted(list(shape, Value::Array(items))?, counts))
         }
         (Answers::Part(shape), Data::One(mut part)) => {
             part["items"] = Value::Array(list(shape, part["items"].take())?);

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::wire::{self, cut, flag, id, number, ok, optional_id, page, part, required_id};
-use crate::api::operation::{Call, Data};
+use crate::api::operation::{Call, Counts, Data};
 use crate::api::request_id;
 use crate::auth::Principal;
 use crate::boards::access::{self, Actor, need_admin};
@@ -635,14 +635,23 @@ pub(super) async fn list_skills(call: Call<'_>) -> Result<Data> {
         pack_id: optional_id(call, "pack_id")?,
     };
     let items = skills::list(call.app, call.caller, &gateway_id, &filter).await?;
-    let all = items.len();
+    let total = items.len();
     let limit = number(call, "limit", 1, 200)?.and_then(|n| usize::try_from(n).ok());
-    let offset = number(call, "offset", 0, 10_000_000)?.and_then(|n| usize::try_from(n).ok());
-    let items = items
-        .into_iter()
-        .skip(offset.unwrap_or(0))
-        .take(limit.unwrap_or(all));
-    Ok(Data::One(Value::Array(items.map(Value::Object).collect())))
+    let offset = number(call, "offset", 0, wire::FAR)?.and_then(|n| usize::try_from(n).ok());
+    let offset = offset.unwrap_or(0);
+    let part = items.into_iter().skip(offset).take(limit.unwrap_or(total));
+    let part: Vec<Value> = part.map(Value::Object).collect();
+    Ok(match limit {
+        Some(limit) => Data::Counted(
+            part,
+            Counts {
+                total,
+                limit,
+                offset,
+            },
+        ),
+        None => Data::One(Value::Array(part)),
+    })
 }
 
 pub(super) async fn create_skill(call: Call<'_>) -> Result<Plan> {

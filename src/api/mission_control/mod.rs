@@ -133,6 +133,7 @@ fn fault(error: Error) -> Response {
 fn envelope(done: Performed, _: &str) -> Result<Value> {
     match done.data {
         Data::One(value) => Ok(value),
+        Data::Counted(items, _) => Ok(Value::Array(items)),
         Data::Many(..) | Data::Page(..) => {
             Err(Error::internal("lists of this dialect are objects"))
         }

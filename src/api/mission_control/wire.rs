@@ -165,8 +165,8 @@ pub(super) fn flag(call: Call<'_>, name: &str) -> Result<Option<bool>> {
     }
 }
 
-/// Most that a list skips.
-const FAR: i64 = 10_000_000;
+/// Most items that a list skips.
+pub(super) const FAR: i64 = 10_000_000;
 
 /// Returns the part of a list that is asked for.
 ///

@@ -155,7 +155,9 @@ fn envelope(done: Performed, base: &str) -> Result<Value> {
             request_id,
             next_cursor: next.map(|id| page::encode(&id)),
         })?,
-        Data::Page(..) => return Err(Error::internal("lists of this dialect have cursors")),
+        Data::Page(..) | Data::Counted(..) => {
+            return Err(Error::internal("lists of this dialect have cursors"));
+        }
     })
 }
 

@@ -83,7 +83,7 @@ pub(super) fn envelope(done: Performed, _: &str) -> Result<Value> {
                 "pagination": {"page": page.page, "limit": page.limit, "total": total, "pages": pages}
             })
         }
-        Data::Many(list, _) => json!({"success": true, "data": list}),
+        Data::Many(list, _) | Data::Counted(list, _) => json!({"success": true, "data": list}),
     })
 }
 

@@ -7,6 +7,24 @@ use super::*;
 use crate::{eventually, on_both_with_gateways};
 
 on_both_with_gateways! {
+    async fn a_part_of_the_skills_says_how_many_there_are(service: Service) {
+        let (_peer, gateway) = gateway(&service, 4).await;
+        for name in ["knots", "sails", "tides"] {
+            let skill = json!({"name": name, "source_url": format!("https://github.com/harbour/skills/tree/main/{name}")});
+            post(&service, "/skills/marketplace", skill).await;
+        }
+        let list = async |part: &str| {
+            let request = service.http.get(format!("{}{BASE}/skills/marketplace?gateway_id={gateway}{part}", service.url));
+            let response = request.bearer_auth(&service.key).send().await.expect("an answer");
+            let header = |name: &str| response.headers().get(name).map(|v| v.to_str().expect("text").to_owned());
+            let counts = ["x-total-count", "x-limit", "x-offset"].map(header);
+            (response.json::<Vec<Value>>().await.expect("a list").len(), counts)
+        };
+        let counted = |counts: [&str; 3]| counts.map(|count| Some(count.to_owned()));
+        assert_eq!(list("&limit=2&offset=2").await, (1, counted(["3", "2", "2"])));
+        assert_eq!(list("").await, (3, [None, None, None]), "a whole list has no counts");
+    }
+
     async fn both_versions_of_the_protocol_get_what_they_accept(service: Service) {
         for protocol in [3, 4] {
             let (peer, id) = gateway(&service, protocol).await;

@@ -96,6 +96,25 @@ on_both_with_gateways! {
         assert_eq!(refused(&service, &service.key, Method::PATCH, &format!("/organizations/me/members/{me}"), json!({"role": "member"})).await.0, 422, "the last owner stays");
     }
 
+    async fn events_about_boards_need_access_to_all_of_them(service: Service) {
+        let (_peer, gateway) = gateway(&service, 4).await;
+        let open = board(&service, &gateway, json!({})).await;
+        let (id, cookie) = member(&service, "Bo", "admin").await;
+        let subscribe = async || {
+            let body = json!({"name": "Tasks", "url": "https://example.com/tasks", "event_types": ["board_task.created"]});
+            let request = service.http.post(format!("{}/v1/webhooks", service.url));
+            let request = request.header("cookie", &cookie).header("x-cairn-sandbox", "1").json(&body);
+            let response = request.send().await.expect("an answer");
+            (response.status().as_u16(), response.json::<Value>().await.expect("JSON"))
+        };
+        let (status, made) = subscribe().await;
+        assert_eq!(status, 201, "a member with all boards subscribes: {made}");
+        let access = json!({"board_access": [{"board_id": open, "can_read": true}]});
+        call(&service, Method::PUT, &format!("/organizations/me/members/{id}/access"), access).await;
+        let (status, fault) = subscribe().await;
+        assert_eq!((status, &fault["error"]["reason"]), (403, &json!("boards_restricted")), "{fault}");
+    }
+
     async fn a_person_acts_in_one_of_its_organisations(service: Service) {
         let first = get(&service, "/organizations/me").await;
         let second = post(&service, "/organizations", json!({"name": "  Second Fleet "})).await;
