@@ -158,7 +158,7 @@ pub(super) async fn configure(
         let Some(patch) = patch else { return Ok(()) };
         let change = json!({"raw": patch.to_string(), "baseHash": current["hash"]});
         match call(app, gateway, "config.patch", change).await {
-            Ok(_) => return Ok(()),
+            Ok(answer) => return restarted(app, gateway, &answer["restart"]).await,
             // Somebody else has changed it meanwhile.
             Err(error) if tries < 3 && error.public_message().contains("changed since") => {
                 tries += 1
@@ -166,6 +166,19 @@ pub(super) async fn configure(
             Err(error) => return Err(error),
         }
     }
+}
+
+/// Waits for the restart that a gateway announces with its answer, if it does.
+async fn restarted(app: &App, gateway: &Record, restart: &Value) -> Result<()> {
+    if !restart.is_object() {
+        return Ok(());
+    }
+    let delay = Duration::from_millis(restart["delayMs"].as_u64().unwrap_or_default());
+    let (target, device) = (target(app, gateway).await?, device(app).await?);
+    let with = (&app.outgoing, &app.clock);
+    app.gateways
+        .after_restart(with, &device, (&gateway.id, &target), delay)
+        .await
 }
 
 /// Returns the change for gateways that keep agents as an object; `None` when nothing changes.

@@ -123,6 +123,11 @@ impl Connection {
         self.ended.is_cancelled() || self.asked.is_closed()
     }
 
+    /// Waits until the connection has ended.
+    pub async fn closed(&self) {
+        self.ended.cancelled().await;
+    }
+
     /// Calls a method and returns the payload of the answer.
     ///
     /// # Errors

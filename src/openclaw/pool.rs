@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{Connection, Device, Hello, Target, UNREACHABLE};
 use crate::clock::Clock;
@@ -14,6 +15,13 @@ use crate::outgoing::Outgoing;
 
 /// The connection of one gateway, if there is one.
 type Slot = Arc<Mutex<Option<(Target, Arc<Connection>)>>>;
+
+/// Time for a gateway to close its connections once the delay of its restart is over.
+const CLOSES: Duration = Duration::from_secs(5);
+/// Time for a gateway to accept connections after a restart; 2026.4.2 takes 4 to 15 seconds.
+const RESTART: Duration = Duration::from_secs(45);
+/// Pause between attempts to connect to a gateway that restarts.
+const RETRY: Duration = Duration::from_millis(500);
 
 /// Connections by gateway.
 #[derive(Debug, Default)]
@@ -73,6 +81,34 @@ impl Pool {
                 connection.call(method, params, limit).await
             }
             answer => answer,
+        }
+    }
+
+    /// Waits until a gateway that announced its restart has restarted, and connects to it again. Older gateways restart to apply a new configuration; what is
+    /// called meanwhile is lost.
+    ///
+    /// # Errors
+    /// Those of [`Connection::open`], after [`RESTART`].
+    pub async fn after_restart(
+        &self,
+        with: (&Outgoing, &Clock),
+        device: &Device,
+        (id, target): (&str, &Target),
+        delay: Duration,
+    ) -> Result<()> {
+        let connection = self.get(with, device, id, target).await?;
+        // A gateway that does not restart after all goes on with the connection that there is.
+        if timeout(delay + CLOSES, connection.closed()).await.is_err() {
+            return Ok(());
+        }
+        let deadline = Instant::now() + RESTART;
+        loop {
+            match self.get(with, device, id, target).await {
+                Err(error) if error.code() == UNREACHABLE && Instant::now() < deadline => {
+                    sleep(RETRY).await;
+                }
+                opened => return opened.map(|_| ()),
+            }
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures::{SinkExt, StreamExt};
 use serde_json::{Map, Value, json};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +26,10 @@ pub struct State {
     pub refuses: BTreeMap<String, String>,
     /// Time before each answer.
     pub slow: Duration,
+    /// Ends the connections when the gateway restarts.
+    restarts: CancellationToken,
+    /// Until when connections are refused because of a restart.
+    down_until: Option<Instant>,
     revision: u64,
 }
 
@@ -62,9 +67,17 @@ impl Gateway {
                     accepted = listener.accept() => {
                         let (stream, _) = accepted.expect("a connection");
                         let (known, until) = (Arc::clone(&known), until.clone());
+                        let restarts = {
+                            let state = known.lock().expect("not poisoned");
+                            if state.down_until.is_some_and(|until| Instant::now() < until) {
+                                continue;
+                            }
+                            state.restarts.clone()
+                        };
                         tokio::spawn(async move {
                             tokio::select! {
                                 () = until.cancelled() => {}
+                                () = restarts.cancelled() => {}
                                 () = serve(stream, protocol, known) => {}
                             }
                         });
@@ -113,6 +126,19 @@ impl Gateway {
     }
 }
 
+/// Delay of a restart.
+const DELAY: Duration = Duration::from_millis(100);
+/// Time during which a gateway that restarts refuses connections.
+const DOWN: Duration = Duration::from_millis(1_200);
+
+/// Restarts the gateway, as those of the older protocol do for a new configuration: connections end, and new ones are refused for a while.
+async fn restart(state: Arc<Mutex<State>>) {
+    tokio::time::sleep(DELAY).await;
+    let mut state = state.lock().expect("not poisoned");
+    state.down_until = Some(Instant::now() + DOWN);
+    std::mem::take(&mut state.restarts).cancel();
+}
+
 async fn serve(stream: TcpStream, protocol: i64, state: Arc<Mutex<State>>) {
     let Ok(mut socket) = tokio_tungstenite::accept_async(stream).await else {
         return;
@@ -134,8 +160,12 @@ async fn serve(stream: TcpStream, protocol: i64, state: Arc<Mutex<State>>) {
         let answer = if method == "connect" {
             connect(&frame["params"], protocol)
         } else {
+            let shared = Arc::clone(&state);
             let mut state = state.lock().expect("not poisoned");
             state.calls.push((method.clone(), frame["params"].clone()));
+            if method == "config.patch" && protocol == 3 {
+                tokio::spawn(restart(shared));
+            }
             match state.refuses.get(&method) {
                 Some(message) => Err(json!({"code": "INVALID_REQUEST", "message": message})),
                 None => answer(&mut state, &method, &frame["params"], protocol),
@@ -231,6 +261,10 @@ fn answer(state: &mut State, method: &str, params: &Value, protocol: i64) -> Res
             }
             merge(&mut state.config, &patch);
             state.revision += 1;
+            if protocol == 3 {
+                let restart = json!({"signal": "SIGUSR1", "delayMs": DELAY.as_millis(), "cooldownMsApplied": 0});
+                return Ok(json!({"ok": true, "restart": restart}));
+            }
             Ok(json!({"ok": true}))
         }
         "agents.list" => Ok(
