@@ -1,6 +1,7 @@
 //! Shared state: configuration, database, blobs, the commit signal, and, opened on demand, the model and the indexes.
 
 use std::fs::File;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use moka::sync::Cache as Memory;
 use tokio::sync::OnceCell;
 
-use crate::answers::endpoint::Endpoint;
+use crate::answers::model;
 use crate::auth::Caller;
 use crate::auth::gate::Gate;
 use crate::auth::keys;
@@ -27,6 +28,7 @@ use crate::events::{CommitSignal, Feed};
 use crate::jobs::{Task, schedules};
 use crate::kb::parser::Parser;
 use crate::limits::Counts;
+use crate::llm::Endpoint;
 use crate::openclaw::Pool;
 use crate::outgoing::Outgoing;
 use crate::rates::Rates;
@@ -36,8 +38,29 @@ use crate::search::memory;
 use crate::search::states::IndexStates;
 use crate::search::vector::Cluster;
 
-/// The application.
-pub struct App {
+/// The application: the state that requests and jobs share.
+///
+/// The state is behind a trait object, whose `Send` and `Sync` the compiler takes from its type. Without it, the compiler proves anew for each of thousands of
+/// futures that the engines, pools and clients inside are `Send` and `Sync`.
+pub struct App(Box<dyn Deref<Target = State> + Send + Sync>);
+
+impl App {
+    fn new(state: State) -> Self {
+        // A box is the simplest type that dereferences to the state.
+        Self(Box::new(Box::new(state)))
+    }
+}
+
+impl Deref for App {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.0
+    }
+}
+
+/// The state of the application.
+pub struct State {
     /// Language model that answers questions, if configured.
     pub answers: Option<Endpoint>,
     /// Request rates of workspaces.
@@ -129,6 +152,18 @@ impl App {
     /// # Errors
     /// Those of the database and the file system.
     pub async fn open(config: Config, clock: Clock) -> Result<Arc<Self>> {
+        Self::open_with_parser(config, clock, std::env::current_exe()?).await
+    }
+
+    /// Same as [`App::open`], with another program as the parser's child: tests run in a program of their own.
+    ///
+    /// # Errors
+    /// Those of [`App::open`].
+    pub async fn open_with_parser(
+        config: Config,
+        clock: Clock,
+        program: PathBuf,
+    ) -> Result<Arc<Self>> {
         disk::private_directory(&config.data_dir)?;
         let scratch = config.data_dir.join("scratch");
         disk::private_directory(&scratch)?;
@@ -145,13 +180,9 @@ impl App {
             db
         };
         let blobs = Blobs::open(&config.blob_url, &config.data_dir, clock.clone())?;
-        let parser = Parser::new(
-            std::env::current_exe()?,
-            scratch,
-            config.workers + PREVIEWS,
-            &config,
-        );
-        Ok(Arc::new(Self {
+        let parser = Parser::new(program, scratch, config.workers + PREVIEWS, &config);
+        let answers = model::configured(&config, &clock)?;
+        Ok(Arc::new(Self::new(State {
             gate: Gate::new(config.rate_per_minute).with_provider(Provider::of(&config)?),
             query_vectors: Memory::builder().max_capacity(config.query_cache).build(),
             clock,
@@ -182,13 +213,13 @@ impl App {
                 })
                 .time_to_live(Duration::from_secs(600))
                 .build(),
-            answers: Endpoint::of(&config)?,
+            answers,
             rates: Rates::new(config.workspace_rate_per_minute),
             config,
             models: Models::default(),
             sealer: OnceCell::new(),
             lock: OnceCell::new(),
-        }))
+        })))
     }
 
     /// Returns the sealer of the secrets in the database; its key is opened on demand.
@@ -222,22 +253,6 @@ impl App {
         };
         self.lock.get_or_try_init(lock).await?;
         Ok(())
-    }
-
-    /// Same as [`App::open`], with another program as the parser's child: tests run in a program of their own.
-    ///
-    /// # Errors
-    /// Those of [`App::open`].
-    pub async fn open_with_parser(
-        config: Config,
-        clock: Clock,
-        program: PathBuf,
-    ) -> Result<Arc<Self>> {
-        let app = Self::open(config, clock).await?;
-        let mut app = Arc::try_unwrap(app)
-            .map_err(|_| Error::internal("the application is shared already"))?;
-        app.parser.program = program;
-        Ok(Arc::new(app))
     }
 
     /// Creates the first tenant of an empty database, with its housekeeping; `None` when there is a tenant.

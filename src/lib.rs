@@ -15,6 +15,7 @@ pub mod evaluation;
 pub mod events;
 pub mod jobs;
 pub mod limits;
+pub mod llm;
 pub mod openclaw;
 pub mod outgoing;
 pub mod outreach;

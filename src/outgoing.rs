@@ -9,6 +9,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use iprfc::{IpNet, Ipv6Net, RFC6890};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::header::{self, HeaderMap};
 use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Url};
 use tokio::net::TcpStream;
@@ -294,6 +295,18 @@ pub fn cause(error: &reqwest::Error) -> (&'static str, String) {
     )
 }
 
+/// Returns the delay of `Retry-After`, in seconds or as a date; `now` is in milliseconds since 1970.
+#[must_use]
+pub fn retry_after(headers: &HeaderMap, now: i64) -> Option<Duration> {
+    let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = value.parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = chrono::DateTime::parse_from_rfc2822(value).ok()?;
+    let wait = at.timestamp_millis().saturating_sub(now).max(0);
+    Some(Duration::from_millis(wait.unsigned_abs()))
+}
+
 #[cfg(test)]
 mod tests {
     use iprfc::Ipv4Net;
@@ -320,6 +333,22 @@ mod tests {
             v6([0xfe80, 0, 0, 0, 0, 0x5efe, high, low]), // ISATAP
             v6([0x2606, 0x4700, 0, 0, 0x200, 0x5efe, high, low]),
         ]
+    }
+
+    #[test]
+    fn hosts_say_how_long_to_wait() {
+        let after = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::RETRY_AFTER, value.parse().expect("a header"));
+            retry_after(&headers, 784_111_777_000 - 5000)
+        };
+        assert_eq!(after("7"), Some(Duration::from_secs(7)));
+        assert_eq!(
+            after("Sun, 06 Nov 1994 08:49:37 GMT"),
+            Some(Duration::from_secs(5))
+        );
+        assert_eq!(after("Tue, 06 Nov 1990 08:49:37 GMT"), Some(Duration::ZERO));
+        assert_eq!(after("soon"), None);
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! Answers with citations: the passages of a search are passed to a language model behind an endpoint, its answer is streamed, and every citation in it is
 //! checked against the passage. Without an endpoint the answer consists of the best sentences of the passages, verbatim, and is marked as extractive.
 //!
-//! `sentences` splits sentences and parses their markers, `support` checks them, `endpoint` calls the model, `extract` selects sentences.
+//! `sentences` splits sentences and parses their markers, `support` checks them, `model` asks the model, `extract` selects sentences.
 
-pub mod endpoint;
 mod extract;
+pub mod model;
 pub mod parts;
 mod sentences;
 mod support;
@@ -12,7 +12,6 @@ mod support;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use endpoint::Piece;
 use futures::{Stream, StreamExt};
 use sentences::Tracker;
 use serde::Serialize;
@@ -22,9 +21,9 @@ use crate::app::App;
 use crate::auth::Caller;
 use crate::error::{Error, Result};
 use crate::kb::citation::Citation;
+use crate::llm::{Piece, Usage};
 use crate::search::{self, Hit};
-pub use endpoint::{Endpoint, Protocol};
-pub use parts::{Mode, Passage, Question, Role, Turn, Usage};
+pub use parts::{Mode, Passage, Question, Role, Turn};
 pub use support::Verdict;
 
 /// Maximum number of turns of a history.
@@ -244,7 +243,7 @@ pub async fn answer(
             }
             return;
         };
-        let mut pieces = std::pin::pin!(endpoint.say(&question, &making.passages));
+        let mut pieces = std::pin::pin!(model::ask(&endpoint, &question, &making.passages));
         let deadline = tokio::time::Instant::now() + Duration::from_secs(app.config.answer_seconds);
         let (mut usage, mut finish) = (None, None);
         loop {
@@ -267,11 +266,10 @@ pub async fn answer(
                 Piece::Text(text) => for event in making.take(&text) {
                     yield event;
                 },
-                // Some endpoints report input and output tokens separately.
-                Piece::Usage(used) => {
-                    let known: &mut Usage = usage.get_or_insert_default();
-                    known.input_tokens = known.input_tokens.max(used.input_tokens);
-                    known.output_tokens = known.output_tokens.max(used.output_tokens);
+                Piece::Usage(used) => usage.get_or_insert_with(Usage::default).merge(used),
+                Piece::Call(call) => {
+                    yield failed(&Error::unavailable("answer_invalid", format!("the language model called the tool {}, which it does not have", call.name)));
+                    return;
                 }
                 Piece::End(word) => finish = Some(word),
             }

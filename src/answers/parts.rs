@@ -81,13 +81,3 @@ pub struct Passage {
     #[serde(skip)]
     pub(super) place: Option<Citation>,
 }
-
-/// Token usage as reported by the endpoint.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Usage {
-    /// Tokens of the prompt.
-    pub input_tokens: u64,
-    /// Tokens of the response.
-    pub output_tokens: u64,
-}

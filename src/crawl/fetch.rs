@@ -9,7 +9,7 @@ use bytes::Bytes;
 use cairn_ingest::crawl::address;
 use cairn_ingest::crawl::robots::{self, Robots};
 use futures::{Stream, StreamExt};
-use reqwest::header::{self, HeaderMap};
+use reqwest::header;
 use reqwest::{Method, Response, StatusCode, Url};
 use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::Instant;
@@ -239,7 +239,7 @@ impl Fetcher {
             };
             let wait = match &outcome {
                 Ok(response) if matches!(response.status().as_u16(), 429 | 503) => {
-                    let asked = retry_after(response.headers(), self.app.clock.now().0)
+                    let asked = outgoing::retry_after(response.headers(), self.app.clock.now().0)
                         .unwrap_or(Duration::from_secs(2_u64.pow(attempt)));
                     (asked <= LONGEST_RETRY).then_some(asked)
                 }
@@ -602,36 +602,9 @@ fn may_be_document(kind: &str) -> bool {
     !media.iter().any(|prefix| kind.starts_with(prefix))
 }
 
-/// Returns the delay of `Retry-After`, in seconds or as a date.
-fn retry_after(headers: &HeaderMap, now: i64) -> Option<Duration> {
-    let value = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = value.parse::<u64>() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let at = chrono::DateTime::parse_from_rfc2822(value).ok()?;
-    let wait = at.timestamp_millis().saturating_sub(now).max(0);
-    Some(Duration::from_millis(wait.unsigned_abs()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn hosts_say_how_long_to_wait() {
-        let after = |value: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::RETRY_AFTER, value.parse().expect("a header"));
-            retry_after(&headers, 784_111_777_000 - 5000)
-        };
-        assert_eq!(after("7"), Some(Duration::from_secs(7)));
-        assert_eq!(
-            after("Sun, 06 Nov 1994 08:49:37 GMT"),
-            Some(Duration::from_secs(5))
-        );
-        assert_eq!(after("Tue, 06 Nov 1990 08:49:37 GMT"), Some(Duration::ZERO));
-        assert_eq!(after("soon"), None);
-    }
 
     #[test]
     fn link_headers_name_canonical_addresses() {

@@ -10,7 +10,7 @@ use regex::Regex;
 const LAYERS: [&[&str]; 16] = [
     &["error", "clock", "page", "limits", "config", "rates"],
     &[
-        "disk", "db", "blobs", "seal", "outgoing", "openclaw", "jobs", "events", "auth",
+        "disk", "db", "blobs", "seal", "outgoing", "openclaw", "llm", "jobs", "events", "auth",
     ],
     // What the application holds: types and indexes that know nothing of it.
     &[
@@ -35,7 +35,7 @@ const LAYERS: [&[&str]; 16] = [
         "search::states",
         "search::keyword",
         "search::vector",
-        "answers::endpoint",
+        "answers::model",
         "answers::parts",
         "evaluation::queue",
     ],

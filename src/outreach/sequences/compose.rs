@@ -316,7 +316,7 @@ const INSTRUCTIONS: &str = "You write one short, personal business mail in plain
 /// Lets the model write the mail from its draft.
 async fn write(
     app: &Arc<App>,
-    model: &crate::answers::endpoint::Endpoint,
+    model: &crate::llm::Endpoint,
     settings: &Body,
     lead: &Record,
     draft: &Composed,
