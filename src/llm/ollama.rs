@@ -59,7 +59,10 @@ impl Reader {
             let arguments = match &function["arguments"] {
                 Value::String(text) => text.clone(),
                 Value::Null => String::new(),
-                whole => whole.to_string(),
+                whole
+                @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+                    whole.to_string()
+                }
             };
             let call = Partial {
                 id: call["id"].as_str().unwrap_or_default().to_owned(),

@@ -108,9 +108,11 @@ impl Reader {
         }
         match &function["arguments"] {
             Value::String(piece) => call.arguments.push_str(piece),
+            Value::Null => {}
             // Some servers send the arguments as an object.
-            whole @ Value::Object(_) => call.arguments.push_str(&whole.to_string()),
-            _ => {}
+            whole @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+                call.arguments.push_str(&whole.to_string());
+            }
         }
         Ok(())
     }
