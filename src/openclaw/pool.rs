@@ -59,7 +59,7 @@ impl Pool {
         Ok(opened)
     }
 
-    /// Calls a method of a gateway. A call whose connection had ended before is made once more on a new one.
+    /// Calls a method of a gateway. A call whose connection ends before the answer is made once more on a new one: the gateway may be restarting.
     ///
     /// # Errors
     /// Those of [`Connection::open`] and [`Connection::call`].
@@ -77,7 +77,7 @@ impl Pool {
                     && connection.is_closed()
                     && is_repeatable(method) =>
             {
-                let connection = self.get(with, device, id, target).await?;
+                let connection = self.reopen(with, device, (id, target)).await?;
                 connection.call(method, params, limit).await
             }
             answer => answer,
@@ -101,13 +101,27 @@ impl Pool {
         if timeout(delay + CLOSES, connection.closed()).await.is_err() {
             return Ok(());
         }
+        self.reopen(with, device, (id, target)).await?;
+        Ok(())
+    }
+
+    /// Connects to a gateway that may be restarting.
+    ///
+    /// # Errors
+    /// Those of [`Connection::open`], after [`RESTART`].
+    async fn reopen(
+        &self,
+        with: (&Outgoing, &Clock),
+        device: &Device,
+        (id, target): (&str, &Target),
+    ) -> Result<Arc<Connection>> {
         let deadline = Instant::now() + RESTART;
         loop {
             match self.get(with, device, id, target).await {
                 Err(error) if error.code() == UNREACHABLE && Instant::now() < deadline => {
                     sleep(RETRY).await;
                 }
-                opened => return opened.map(|_| ()),
+                opened => return opened,
             }
         }
     }
