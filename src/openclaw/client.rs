@@ -19,7 +19,7 @@ use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream, client_async
 use tokio_util::sync::CancellationToken;
 
 use super::device::{CLIENT, Device, MODE, ROLE, SCOPES};
-use super::{ANSWER, Target, broken, refusal, within};
+use super::{ANSWER, Target, UNREACHABLE, broken, refusal, within};
 use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::outgoing::Outgoing;
@@ -35,7 +35,7 @@ const TICK: Duration = Duration::from_secs(30);
 /// A connection without calls ends after this time.
 const IDLE: Duration = Duration::from_secs(600);
 
-/// What a gateway says of itself in the handshake.
+/// Description of a gateway from its handshake.
 #[derive(Debug, Clone, Default)]
 pub struct Hello {
     /// Protocol version: 3 or 4.
@@ -315,7 +315,7 @@ async fn serve(
     };
     ended.cancel();
     for (_, answer) in open {
-        let _ = answer.send(Err(broken(reason.public_message())));
+        let _ = answer.send(Err(Error::upstream(UNREACHABLE, reason.public_message())));
     }
     // The other side may be gone already.
     let _ = tokio::time::timeout(Duration::from_secs(2), socket.close(None)).await;

@@ -59,7 +59,7 @@ impl Pool {
         Ok(opened)
     }
 
-    /// Calls a method of a gateway. A call whose connection ends before the answer is made once more on a new one: the gateway may be restarting.
+    /// Calls a method of a gateway. A call whose connection ends before the answer is repeated on a new one for up to [`RESTART`]: the gateway may be restarting.
     ///
     /// # Errors
     /// Those of [`Connection::open`] and [`Connection::call`].
@@ -70,17 +70,20 @@ impl Pool {
         (id, target): (&str, &Target),
         (method, params, limit): (&str, Value, Duration),
     ) -> Result<Value> {
-        let connection = self.get(with, device, id, target).await?;
-        match connection.call(method, params.clone(), limit).await {
-            Err(error)
-                if error.code() == UNREACHABLE
-                    && connection.is_closed()
-                    && is_repeatable(method) =>
-            {
-                let connection = self.reopen(with, device, (id, target)).await?;
-                connection.call(method, params, limit).await
+        let deadline = Instant::now() + RESTART;
+        let mut connection = self.get(with, device, id, target).await?;
+        loop {
+            match connection.call(method, params.clone(), limit).await {
+                Err(error)
+                    if error.code() == UNREACHABLE
+                        && connection.is_closed()
+                        && is_repeatable(method)
+                        && Instant::now() < deadline =>
+                {
+                    connection = self.reopen(with, device, (id, target), deadline).await?;
+                }
+                answer => return answer,
             }
-            answer => answer,
         }
     }
 
@@ -101,26 +104,26 @@ impl Pool {
         if timeout(delay + CLOSES, connection.closed()).await.is_err() {
             return Ok(());
         }
-        self.reopen(with, device, (id, target)).await?;
+        let deadline = Instant::now() + RESTART;
+        self.reopen(with, device, (id, target), deadline).await?;
         Ok(())
     }
 
     /// Connects to a gateway that may be restarting.
     ///
     /// # Errors
-    /// Those of [`Connection::open`], after [`RESTART`].
+    /// Those of [`Connection::open`], after the deadline.
     async fn reopen(
         &self,
         with: (&Outgoing, &Clock),
         device: &Device,
         (id, target): (&str, &Target),
+        deadline: Instant,
     ) -> Result<Arc<Connection>> {
-        let deadline = Instant::now() + RESTART;
         loop {
+            sleep(RETRY).await;
             match self.get(with, device, id, target).await {
-                Err(error) if error.code() == UNREACHABLE && Instant::now() < deadline => {
-                    sleep(RETRY).await;
-                }
+                Err(error) if error.code() == UNREACHABLE && Instant::now() < deadline => {}
                 opened => return opened,
             }
         }

@@ -170,7 +170,7 @@ async fn serve(stream: TcpStream, protocol: i64, state: Arc<Mutex<State>>) {
             };
             if method == "config.patch" && protocol == 3 && answer.is_ok() {
                 // Every second answer is lost in the restart.
-                loses_answer = state.revision % 2 == 0;
+                loses_answer = state.revision.is_multiple_of(2);
                 let delay = if loses_answer { Duration::ZERO } else { DELAY };
                 tokio::spawn(restart(shared, delay));
             }
