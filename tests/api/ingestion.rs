@@ -74,6 +74,42 @@ async fn put(service: &Service, dataset: &str, name: &str, content: &str) -> Str
     id
 }
 
+// One worker, because another one could claim a part of the files.
+on_both! {
+    with |config| config.workers = 1;
+    async fn small_files_are_ingested_together_and_each_for_itself(service: Service) {
+        let dataset = service.dataset("d").await;
+        let names: Vec<String> = (0..10).map(|n| format!("note-{n}.txt")).collect();
+        let texts: Vec<String> = (0..10).map(|n| format!("Note {n} is about the lighthouse keeper's {n}th seal.")).collect();
+        let mut files: Vec<(&str, &[u8])> = names.iter().map(String::as_str).zip(texts.iter().map(String::as_bytes)).collect();
+        let archive = zipped(&[("inner.txt", b"The inner file counts gannets.")]);
+        files.push(("same.txt", texts[0].as_bytes()));
+        files.push(("broken.json", b"{\"bird\": "));
+        files.push(("packed.zip", &archive));
+        let (_, body) = service.upload(&dataset, &files, &[]).await;
+        let ids: Vec<String> = body["uploadedFiles"].as_array().expect("files").iter().map(|f| text(&f["id"])).collect();
+        assert_eq!(ids.len(), 13, "{body}");
+        let mut states = Vec::new();
+        for id in &ids {
+            states.push(text(&service.settled(&dataset, id).await["status"]));
+        }
+        let expected: Vec<&str> = (0..13).map(|n| if n == 11 { "error" } else { "indexed" }).collect();
+        assert_eq!(states, expected);
+        for (n, id) in ids[..10].iter().enumerate() {
+            let hits = search(&service, &dataset, &format!("\"{n}th seal\"")).await;
+            assert!(hits.iter().any(|hit| hit["fileId"] == *id), "{n}: {hits:?}");
+            assert_eq!(chunks(&service, &dataset, id).await[0]["content"], texts[n]);
+        }
+        eventually!(hits in search(&service, &dataset, "gannets").await, "the file in the archive is found", hits.len() == 1);
+        // One transaction gave all of them the same position in the log.
+        let positions: Vec<(i64,)> = service.app.db.all("SELECT DISTINCT ready_seq FROM kb_documents WHERE file_name LIKE 'note-%'", cairn::db::Args::default()).await.expect("positions");
+        assert_eq!(positions.len(), 1, "{positions:?}");
+        let vectors = json!({"query": "who counts seals", "datasetIds": [dataset], "topK": 20, "hybridAlpha": 1.0});
+        let found = service.post("/kb/v1/search", vectors).await;
+        assert_eq!(found["results"].as_array().expect("hits").len(), 13, "{found}");
+    }
+}
+
 on_both! {
     async fn tables_carry_rows_and_header_and_code_its_symbols_and_lines(service: Service) {
         let dataset = service.dataset("d").await;
@@ -318,38 +354,6 @@ on_both! {
         let said = why(&broken).await;
         assert_eq!((file, &said["code"], &said["byWords"]), (broken, &json!("damaged_file"), &json!(true)), "{said}");
         assert_eq!(search(&service, &dataset, "avocet").await.len(), 1);
-    }
-
-    async fn small_files_are_ingested_together_and_each_for_itself(service: Service) {
-        let dataset = service.dataset("d").await;
-        let names: Vec<String> = (0..10).map(|n| format!("note-{n}.txt")).collect();
-        let texts: Vec<String> = (0..10).map(|n| format!("Note {n} is about the lighthouse keeper's {n}th seal.")).collect();
-        let mut files: Vec<(&str, &[u8])> = names.iter().map(String::as_str).zip(texts.iter().map(String::as_bytes)).collect();
-        let archive = zipped(&[("inner.txt", b"The inner file counts gannets.")]);
-        files.push(("same.txt", texts[0].as_bytes()));
-        files.push(("broken.json", b"{\"bird\": "));
-        files.push(("packed.zip", &archive));
-        let (_, body) = service.upload(&dataset, &files, &[]).await;
-        let ids: Vec<String> = body["uploadedFiles"].as_array().expect("files").iter().map(|f| text(&f["id"])).collect();
-        assert_eq!(ids.len(), 13, "{body}");
-        let mut states = Vec::new();
-        for id in &ids {
-            states.push(text(&service.settled(&dataset, id).await["status"]));
-        }
-        let expected: Vec<&str> = (0..13).map(|n| if n == 11 { "error" } else { "indexed" }).collect();
-        assert_eq!(states, expected);
-        for (n, id) in ids[..10].iter().enumerate() {
-            let hits = search(&service, &dataset, &format!("\"{n}th seal\"")).await;
-            assert!(hits.iter().any(|hit| hit["fileId"] == *id), "{n}: {hits:?}");
-            assert_eq!(chunks(&service, &dataset, id).await[0]["content"], texts[n]);
-        }
-        eventually!(hits in search(&service, &dataset, "gannets").await, "the file in the archive is found", hits.len() == 1);
-        // One transaction gave all of them the same position in the log.
-        let positions: Vec<(i64,)> = service.app.db.all("SELECT DISTINCT ready_seq FROM kb_documents WHERE file_name LIKE 'note-%'", cairn::db::Args::default()).await.expect("positions");
-        assert_eq!(positions.len(), 1, "{positions:?}");
-        let vectors = json!({"query": "who counts seals", "datasetIds": [dataset], "topK": 20, "hybridAlpha": 1.0});
-        let found = service.post("/kb/v1/search", vectors).await;
-        assert_eq!(found["results"].as_array().expect("hits").len(), 13, "{found}");
     }
 
     async fn small_files_that_become_new_versions_replace_the_old_ones(service: Service) {

@@ -30,19 +30,22 @@ pub enum Engine {
     Postgres,
 }
 
-/// Runs one body on both databases, as two tests.
+/// Runs one body on both databases, as two tests; `with` changes the configuration.
 #[macro_export]
 macro_rules! on_both {
-    ($(async fn $name:ident($service:ident: Service) $body:block)*) => {$(
+    (with $change:expr; $(async fn $name:ident($service:ident: Service) $body:block)*) => {$(
         mod $name {
             use super::*;
             async fn body($service: $crate::support::Service) $body
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn sqlite() { body($crate::support::Service::start($crate::support::Engine::Sqlite).await).await }
+            async fn sqlite() { body($crate::support::Service::start_with($crate::support::Engine::Sqlite, $change).await).await }
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn postgres() { body($crate::support::Service::start($crate::support::Engine::Postgres).await).await }
+            async fn postgres() { body($crate::support::Service::start_with($crate::support::Engine::Postgres, $change).await).await }
         }
     )*};
+    ($(async fn $name:ident($service:ident: Service) $body:block)*) => {
+        $crate::on_both! { with |_| {}; $(async fn $name($service: Service) $body)* }
+    };
 }
 
 /// Waits for a condition that comes by itself: looks every 50 milliseconds, for 20 seconds or as many as `within` says.
