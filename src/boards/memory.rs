@@ -35,14 +35,14 @@ async fn author(app: &App, caller: &Caller, actor: Option<&Actor>) -> Result<Str
     })
 }
 
-/// Returns a new entry of a memory.
-async fn draft(
+/// Returns a plan that adds an entry to the memory of a board or a group, and the entry as clients see it.
+async fn entry(
     app: &App,
     caller: &Caller,
     actor: Option<&Actor>,
-    (kind, parent_id): (&'static Kind, &str),
+    (kind, parent): (&'static Kind, &Record),
     given: &Body,
-) -> Result<(Record, Body)> {
+) -> Result<(Plan, Body)> {
     let tags = texts(given, "tags");
     let is_chat = tags.iter().any(|t| t == CHAT);
     let mut body = Body::new();
@@ -63,13 +63,27 @@ async fn draft(
     }
     body.insert("is_chat".to_owned(), json!(is_chat));
     let new = New {
-        parent_id: Some(parent_id.to_owned()),
+        parent_id: Some(parent.id.clone()),
         stage: is_chat.then(|| STAGE.to_owned()),
         ..New::from(&body)
     };
     let record = write::draft(app, caller, kind, new)?;
     let shown = json_of(kind, &record)?;
-    Ok((record, shown))
+    let subject = if kind.is(&GROUP_MEMORY) {
+        "group_memory"
+    } else {
+        "memory"
+    };
+    let mut plan = Plan::default();
+    plan.relies_on.push(parent.clone());
+    plan.after.push(activity::changed(
+        caller.tenant(),
+        &parent.id,
+        subject,
+        &record.id,
+    ));
+    plan.create(kind, record);
+    Ok((plan, shown))
 }
 
 /// Returns a plan that adds an entry to the memory of a board, and tells the agents whom a chat message concerns.
@@ -79,22 +93,13 @@ async fn draft(
 pub async fn create(app: &App, caller: &Caller, board_id: &str, given: &Body) -> Result<Plan> {
     let board = access::write(app, caller, board_id).await?;
     let actor = access::agent(app, caller).await?;
-    let parent = (&MEMORY, board.id.as_str());
-    let (record, shown) = draft(app, caller, actor.as_ref(), parent, given).await?;
-    let mut plan = Plan::default();
-    plan.relies_on.push(board.clone());
-    plan.after.push(activity::changed(
-        caller.tenant(),
-        &board.id,
-        "memory",
-        &record.id,
-    ));
+    let parent = (&MEMORY, &board);
+    let (mut plan, shown) = entry(app, caller, actor.as_ref(), parent, given).await?;
     if super::flag(&shown, "is_chat") {
         let content = text(&shown, "content").unwrap_or_default();
         let from = text(&shown, "source").unwrap_or("User").to_owned();
         chat(app, &board, actor.as_ref(), (&from, content), &mut plan).await?;
     }
-    plan.create(&MEMORY, record);
     Ok(plan.data(200, Value::Object(shown)))
 }
 
@@ -174,16 +179,8 @@ pub async fn create_in_group(
     given: &Body,
 ) -> Result<Plan> {
     let actor = access::agent(app, caller).await?;
-    let parent = (&GROUP_MEMORY, group.id.as_str());
-    let (record, shown) = draft(app, caller, actor.as_ref(), parent, given).await?;
-    let mut plan = Plan::default();
-    plan.relies_on.push(group.clone());
-    plan.after.push(activity::changed(
-        caller.tenant(),
-        &group.id,
-        "group_memory",
-        &record.id,
-    ));
+    let parent = (&GROUP_MEMORY, group);
+    let (mut plan, shown) = entry(app, caller, actor.as_ref(), parent, given).await?;
     let content = text(&shown, "content").unwrap_or_default();
     let tags = texts(&shown, "tags");
     let is_broadcast = tags.iter().any(|t| t == "broadcast")
@@ -228,7 +225,6 @@ pub async fn create_in_group(
             }
         }
     }
-    plan.create(&GROUP_MEMORY, record);
     Ok(plan.data(200, Value::Object(shown)))
 }
 

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{FromRequestParts, State};
+use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
@@ -50,21 +50,32 @@ pub(super) struct StreamQuery {
     board_id: Option<String>,
 }
 
-/// The authenticated caller, in the organisation in which it acts.
+/// A request for a stream, by an authenticated caller in the organisation in which it acts.
 #[derive(Debug)]
-pub(super) struct Auth(pub Caller);
+pub(super) struct StreamRequest {
+    service: Service,
+    caller: Caller,
+    query: StreamQuery,
+    headers: HeaderMap,
+}
 
-impl FromRequestParts<Service> for Auth {
+impl FromRequestParts<Service> for StreamRequest {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self, Problem> {
         let caller = dialect::authenticate(&DIALECT, parts, service).await?;
         caller.need_unconfined(Scope::BoardsRead)?;
-        Ok(Self(caller))
+        let Query(query) = Query::from_request_parts(parts, service).await?;
+        Ok(Self {
+            service: service.clone(),
+            caller,
+            query,
+            headers: parts.headers.clone(),
+        })
     }
 }
 
-/// What a stream carries.
+/// Subject of a stream.
 #[derive(Debug, Clone)]
 enum About {
     /// Tasks and comments of a board.
@@ -359,7 +370,32 @@ impl Open {
 type Events =
     Sse<axum::response::sse::KeepAliveStream<BoxStream<'static, Result<SseEvent, Infallible>>>>;
 
-/// Opens a stream of the changes of one part, or of all boards that the caller may read.
+impl StreamRequest {
+    /// Returns a board that the caller may read.
+    async fn board(&self, board_id: &str) -> Result<Record> {
+        access::read(&self.service.app, &self.caller, &id(board_id)?).await
+    }
+
+    /// Returns the board in the query, if there is one.
+    async fn queried_board(&self) -> Result<Option<Record>> {
+        match self.query.board_id.as_deref().filter(|id| !id.is_empty()) {
+            Some(board_id) => self.board(board_id).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Opens a stream of the changes of one part, or of all boards that the caller may read.
+    async fn open(self, about: About, parent: Option<Record>) -> Result<Events, Problem> {
+        let Self {
+            service,
+            caller,
+            query,
+            headers,
+        } = self;
+        Ok(open(&service, caller, &headers, about, parent, query.since).await?)
+    }
+}
+
 async fn open(
     service: &Service,
     caller: Caller,
@@ -414,156 +450,78 @@ fn id(text: &str) -> Result<String> {
 #[utoipa::path(get, path = "/api/v1/boards/{board_id}/tasks/stream", operation_id = "streamBoardTasks", tag = "tasks", security(("key" = [])),
     params(("board_id" = String, Path), StreamQuery), responses((status = 200, body = String, content_type = "text/event-stream"), (status = "4XX", body = MissionFault)))]
 pub(super) async fn tasks(
-    State(service): State<Service>,
-    Auth(caller): Auth,
+    request: StreamRequest,
     Path(board_id): Path<String>,
-    Query(query): Query<StreamQuery>,
-    headers: HeaderMap,
 ) -> Result<Events, Problem> {
-    let board = access::read(&service.app, &caller, &id(&board_id)?).await?;
-    Ok(open(
-        &service,
-        caller,
-        &headers,
-        About::Tasks,
-        Some(board),
-        query.since,
-    )
-    .await?)
+    let board = request.board(&board_id).await?;
+    request.open(About::Tasks, Some(board)).await
 }
 
 /// Streams new and decided approvals of a board: events `approval`.
 #[utoipa::path(get, path = "/api/v1/boards/{board_id}/approvals/stream", operation_id = "streamApprovals", tag = "approvals", security(("key" = [])),
     params(("board_id" = String, Path), StreamQuery), responses((status = 200, body = String, content_type = "text/event-stream"), (status = "4XX", body = MissionFault)))]
 pub(super) async fn approvals(
-    State(service): State<Service>,
-    Auth(caller): Auth,
+    request: StreamRequest,
     Path(board_id): Path<String>,
-    Query(query): Query<StreamQuery>,
-    headers: HeaderMap,
 ) -> Result<Events, Problem> {
-    let board = access::read(&service.app, &caller, &id(&board_id)?).await?;
-    Ok(open(
-        &service,
-        caller,
-        &headers,
-        About::Approvals,
-        Some(board),
-        query.since,
-    )
-    .await?)
+    let board = request.board(&board_id).await?;
+    request.open(About::Approvals, Some(board)).await
 }
 
 /// Streams new entries of the memory or the chat of a board: events `memory`.
 #[utoipa::path(get, path = "/api/v1/boards/{board_id}/memory/stream", operation_id = "streamBoardMemory", tag = "board-memory", security(("key" = [])),
     params(("board_id" = String, Path), StreamQuery), responses((status = 200, body = String, content_type = "text/event-stream"), (status = "4XX", body = MissionFault)))]
 pub(super) async fn memory(
-    State(service): State<Service>,
-    Auth(caller): Auth,
+    request: StreamRequest,
     Path(board_id): Path<String>,
-    Query(query): Query<StreamQuery>,
-    headers: HeaderMap,
 ) -> Result<Events, Problem> {
-    let board = access::read(&service.app, &caller, &id(&board_id)?).await?;
-    let about = About::Memory(&MEMORY, query.is_chat);
-    Ok(open(&service, caller, &headers, about, Some(board), query.since).await?)
+    let board = request.board(&board_id).await?;
+    let about = About::Memory(&MEMORY, request.query.is_chat);
+    request.open(about, Some(board)).await
 }
 
 /// Streams new entries of the memory of a board's group: events `memory`. A board without a group has none.
 #[utoipa::path(get, path = "/api/v1/boards/{board_id}/group-memory/stream", operation_id = "streamBoardGroupMemory", tag = "board-group-memory", security(("key" = [])),
     params(("board_id" = String, Path), StreamQuery), responses((status = 200, body = String, content_type = "text/event-stream"), (status = "4XX", body = MissionFault)))]
 pub(super) async fn board_group_memory(
-    State(service): State<Service>,
-    Auth(caller): Auth,
+    request: StreamRequest,
     Path(board_id): Path<String>,
-    Query(query): Query<StreamQuery>,
-    headers: HeaderMap,
 ) -> Result<Events, Problem> {
-    let board = access::read(&service.app, &caller, &id(&board_id)?).await?;
-    let group = memories::group_of(&service.app, &board).await?;
-    let about = About::Memory(&GROUP_MEMORY, query.is_chat);
+    let board = request.board(&board_id).await?;
+    let group = memories::group_of(&request.service.app, &board).await?;
+    let about = About::Memory(&GROUP_MEMORY, request.query.is_chat);
     // Nothing is ever shared by a board alone.
-    Ok(open(
-        &service,
-        caller,
-        &headers,
-        about,
-        Some(group.unwrap_or(board)),
-        query.since,
-    )
-    .await?)
+    request.open(about, Some(group.unwrap_or(board))).await
 }
 
 /// Streams new entries of the memory of a group: events `memory`.
 #[utoipa::path(get, path = "/api/v1/board-groups/{group_id}/memory/stream", operation_id = "streamGroupMemory", tag = "board-group-memory", security(("key" = [])),
     params(("group_id" = String, Path), StreamQuery), responses((status = 200, body = String, content_type = "text/event-stream"), (status = "4XX", body = MissionFault)))]
 pub(super) async fn group_memory(
-    State(service): State<Service>,
-    Auth(caller): Auth,
+    request: StreamRequest,
     Path(group_id): Path<String>,
-    Query(query): Query<StreamQuery>,
-    headers: HeaderMap,
 ) -> Result<Events, Problem> {
-    access::need_person(&caller)?;
-    let group = groups::get(&service.app, &caller, &id(&group_id)?, false).await?;
-    let about = About::Memory(&GROUP_MEMORY, query.is_chat);
-    Ok(open(&service, caller, &headers, about, Some(group), query.since).await?)
+    access::need_person(&request.caller)?;
+    let app = &request.service.app;
+    let group = groups::get(app, &request.caller, &id(&group_id)?, false).await?;
+    let about = About::Memory(&GROUP_MEMORY, request.query.is_chat);
+    request.open(about, Some(group)).await
 }
 
 /// Streams changes and signs of life of agents: events `agent`.
 #[utoipa::path(get, path = "/api/v1/agents/stream", operation_id = "streamAgents", tag = "agents", security(("key" = [])),
     params(StreamQuery), responses((status = 200, body = String, content_type = "text/event-stream"), (status = "4XX", body = MissionFault)))]
-pub(super) async fn agents(
-    State(service): State<Service>,
-    Auth(caller): Auth,
-    Query(query): Query<StreamQuery>,
-    headers: HeaderMap,
-) -> Result<Events, Problem> {
-    access::need_admin(&caller)?;
-    let board = of_board(&service, &caller, query.board_id.as_deref()).await?;
-    Ok(open(
-        &service,
-        caller,
-        &headers,
-        About::Agents,
-        board,
-        query.since,
-    )
-    .await?)
+pub(super) async fn agents(request: StreamRequest) -> Result<Events, Problem> {
+    access::need_admin(&request.caller)?;
+    let board = request.queried_board().await?;
+    request.open(About::Agents, board).await
 }
 
 /// Streams comments on tasks of all boards of the caller: events `comment`.
 #[utoipa::path(get, path = "/api/v1/activity/task-comments/stream", operation_id = "streamCommentFeed", tag = "activity", security(("key" = [])),
     params(StreamQuery), responses((status = 200, body = String, content_type = "text/event-stream"), (status = "4XX", body = MissionFault)))]
-pub(super) async fn comments(
-    State(service): State<Service>,
-    Auth(caller): Auth,
-    Query(query): Query<StreamQuery>,
-    headers: HeaderMap,
-) -> Result<Events, Problem> {
-    access::need_person(&caller)?;
-    let board = of_board(&service, &caller, query.board_id.as_deref()).await?;
-    Ok(open(
-        &service,
-        caller,
-        &headers,
-        About::Comments,
-        board,
-        query.since,
-    )
-    .await?)
-}
-
-async fn of_board(
-    service: &Service,
-    caller: &Caller,
-    board_id: Option<&str>,
-) -> Result<Option<Record>> {
-    match board_id.filter(|text| !text.is_empty()) {
-        Some(text) => {
-            let board = access::read(&service.app, caller, &id(text)?).await?;
-            Ok(Some(board))
-        }
-        None => Ok(None),
-    }
+pub(super) async fn comments(request: StreamRequest) -> Result<Events, Problem> {
+    access::need_person(&request.caller)?;
+    let board = request.queried_board().await?;
+    request.open(About::Comments, board).await
 }
