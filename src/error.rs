@@ -52,7 +52,7 @@ pub enum Detail {
     IdempotencyKey(String),
     /// A sentence about how to correct the request.
     Hint(String),
-    /// What programs need to know about the failure, as JSON.
+    /// Data about the failure for programs, as JSON.
     Data(serde_json::Value),
     /// A limit of the tenant's plan.
     PlanLimit {

@@ -163,7 +163,7 @@ pub struct Stored {
     pub payload: String,
     /// Key that caused it, where recorded.
     pub author: Option<String>,
-    /// What streams send instead of the payload, in the two ways that there are, made once for all of them; `None` for nothing.
+    /// Texts that streams send instead of the payload, in two forms, each made once for all streams; `None` for nothing.
     #[sqlx(skip)]
     pub views: [OnceCell<Option<Arc<str>>>; 2],
 }

@@ -155,16 +155,16 @@ pub(super) enum Answers {
     Text,
 }
 
-/// What agents read about an operation in the OpenAPI document.
+/// Hints for agents in the OpenAPI document.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Hints {
-    /// What it is for.
+    /// Purpose of the operation.
     pub intent: &'static str,
     /// When to use it.
     pub when: &'static str,
 }
 
-/// Waits for what a write has begun, and may replace its answer.
+/// Waits for jobs that a write has enqueued, and may replace its answer.
 pub(super) type SettleFn = for<'a> fn(Call<'a>, &'a Value) -> BoxFuture<'a, Result<Option<Value>>>;
 
 /// An operation of a dialect.

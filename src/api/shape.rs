@@ -52,7 +52,7 @@ const LONGEST: usize = 1 << 20;
 /// Most elements of a list in a body.
 const MOST: usize = 1000;
 
-/// What a field has in a response or a body that lacks it.
+/// Default of a field that a response or a body lacks.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Fill {
     Nothing,

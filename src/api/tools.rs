@@ -27,7 +27,7 @@ pub(super) struct ToolSet {
     pub path: &'static str,
     /// Name of the server.
     pub server: &'static str,
-    /// What models are told about the server as a whole.
+    /// Instructions for models about the server as a whole.
     pub instructions: &'static str,
     pub dialect: &'static Dialect,
     /// Names of tools with the ids of their operations. When empty, every operation is a tool, named after it in snake case (`createContact` is `create_contact`).

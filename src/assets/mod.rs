@@ -55,7 +55,7 @@ pub static ASSET: Kind = Kind::new(
 /// How long a signed address holds.
 const HOLDS: Duration = Duration::from_secs(3600);
 
-/// What a signed address allows.
+/// Operation that a signed address permits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Allows {
     /// Sending the bytes.
@@ -79,7 +79,7 @@ async fn secret(app: &App) -> Result<&str> {
     Ok(secret.await?)
 }
 
-/// What the key of addresses is sealed for.
+/// Purpose for which the key of addresses is sealed.
 const PURPOSE: &str = "assets";
 
 async fn load_secret(app: &App) -> Result<String> {

@@ -11,7 +11,7 @@ use crate::db::{Db, Tx, args, words};
 use crate::error::{Error, Result};
 
 words! {
-    /// What a secret is for.
+    /// Purpose of a secret.
     pub(super) enum Kind {
         /// An API key of a program.
         Key = "key",

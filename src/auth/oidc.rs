@@ -49,7 +49,7 @@ pub struct Provider {
     keys: Mutex<Option<(JwkSet, Instant)>>,
 }
 
-/// What a token says about its person.
+/// Claims of a token about its person.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 struct Claims {

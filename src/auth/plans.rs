@@ -40,7 +40,7 @@ impl Plan {
     }
 }
 
-/// What a tenant's organisation says about itself: the members of `org` and `projectSlug` in the `setup` of the ClawCRM API, and `workspace_name`.
+/// Profile of a tenant's organisation: the members of `org` and `projectSlug` in the `setup` of the ClawCRM API, and `workspace_name`.
 pub type Profile = Map<String, Value>;
 
 /// Parses the name of a plan; `none` removes the limits.

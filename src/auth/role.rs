@@ -5,7 +5,7 @@ use super::scopes;
 use crate::db::words;
 
 words! {
-    /// What a member of a tenant may do.
+    /// Role of a member of a tenant.
     pub enum Role {
         /// Everything. A tenant always has an active owner, unless it never had people.
         Owner = "owner",

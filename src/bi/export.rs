@@ -276,7 +276,7 @@ fn csv(
     out.into_inner().map_err(|e| Error::from(e.into_error()))
 }
 
-/// What the values of a column are.
+/// Type of the values of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Holds {
     /// Nothing but nulls so far.

@@ -35,7 +35,7 @@ use crate::support::{MESSAGE, QUEUE, TICKET};
 use crate::work::{ACTIVITY, TASK};
 pub use definitions::{ARTIFACT, DASHBOARD, DATASET, EXPORT, METRIC, REPORT};
 
-/// What can be asked, by the name under which callers know it.
+/// Sources of queries, by the name that callers use.
 static SOURCES: [(&str, &Kind); 19] = [
     ("contacts", &CONTACT),
     ("companies", &COMPANY),

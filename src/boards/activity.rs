@@ -1,4 +1,4 @@
-//! What happened on boards: one table for the feed, the comments and the stream of tasks, and an event for the streams with each entry.
+//! Activity of boards: one table for the feed, the comments and the stream of tasks, and an event for the streams with each entry.
 
 use std::borrow::Cow;
 

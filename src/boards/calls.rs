@@ -1,4 +1,4 @@
-//! What Cairn calls at gateways: connections, messages into the sessions of agents, their files, and the configuration of heartbeats.
+//! Calls to gateways: connections, messages into the sessions of agents, their files, and the configuration of heartbeats.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::records::secrets;
 /// Name of the token among the secrets of a gateway.
 pub(super) const TOKEN: &str = "token";
 
-/// What the key of the device is sealed for, and its name among the keys of the installation.
+/// Purpose for which the key of the device is sealed, and its name among the keys of the installation.
 const DEVICE: &str = "gateway_device";
 
 /// Returns the device of this installation; its key is made when it is first needed.

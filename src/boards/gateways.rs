@@ -435,7 +435,7 @@ const CALLED: [&str; 15] = [
     "chat.send",
 ];
 
-/// What a synchronisation of templates does.
+/// Options of a synchronisation of templates.
 #[derive(Debug, Clone, Default)]
 pub struct Sync {
     pub include_main: bool,

@@ -127,7 +127,7 @@ fn moment(time: Time) -> DateTime<Utc> {
     DateTime::from_timestamp_millis(time.0).unwrap_or_default()
 }
 
-/// What the figures need of a task.
+/// Fields of a task that the metrics read.
 struct Task {
     status: String,
     created: DateTime<Utc>,

@@ -1,4 +1,4 @@
-//! What agents are told through their gateway, as durable jobs. A failure never fails the request that causes the notice: it becomes an entry of the activity.
+//! Notices to agents through their gateway, as durable jobs. A failure never fails the request that causes the notice: it becomes an entry of the activity.
 
 use serde_json::Value;
 

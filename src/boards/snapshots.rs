@@ -49,7 +49,7 @@ pub async fn board(app: &App, board: &Record) -> Result<Value> {
     }))
 }
 
-/// What a snapshot of a group holds.
+/// Parameters of a snapshot of a group.
 #[derive(Debug, Clone)]
 pub struct Of<'a> {
     /// A board that is left out.

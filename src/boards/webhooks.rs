@@ -256,7 +256,7 @@ impl Effect for Payloads {
     }
 }
 
-/// What a service posted.
+/// A payload that a service posted.
 #[derive(Debug, Clone)]
 pub struct Posted<'a> {
     pub body: &'a [u8],

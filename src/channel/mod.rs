@@ -34,7 +34,7 @@ pub struct Push {
     pub task_id: Option<String>,
     /// `started`, `in_progress` or `done`.
     pub status: Option<String>,
-    /// What the task is about, or how far it is.
+    /// Subject or progress of the task.
     pub summary: Option<String>,
 }
 
@@ -284,7 +284,7 @@ pub struct Message {
     pub message_id: String,
     /// `agent` or `user`.
     pub role: String,
-    /// What was said so far.
+    /// The text so far.
     pub content: String,
     /// Whether it is complete.
     pub done: bool,

@@ -145,7 +145,7 @@ fn joined<'a>(texts: impl Iterator<Item = &'a str>) -> String {
     texts.join("\n\n")
 }
 
-/// What was posted as an earlier record, without its sources and what else stands in the document that search finds; `None` for documents that nobody posted.
+/// Text that was posted as an earlier record, without its sources and what else stands in the document that search finds; `None` for documents that nobody posted.
 async fn posted(app: &App, tenant_id: &str, record_id: &str) -> Result<Option<String>> {
     match either(app, tenant_id, record_id).await {
         Ok((_, record)) => {

@@ -1,4 +1,4 @@
-//! What agents know: articles, research findings, business plans.
+//! Knowledge of agents: articles, research findings, business plans.
 
 pub mod findings;
 

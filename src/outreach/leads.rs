@@ -194,7 +194,7 @@ pub fn row_id(public_id: &str) -> &str {
         .unwrap_or(id)
 }
 
-/// What happens to the mails of a lead when it is deleted.
+/// Ends the mails of a lead that is deleted.
 #[derive(Debug)]
 enum MailEffect {
     /// Its enrolments end.

@@ -119,7 +119,7 @@ pub static PLAYBOOK: Kind = Kind::new(
 )
 .titled("name");
 
-/// What an agent tells the operator, and the answer.
+/// A report of an agent to the operator, with the answer.
 pub static FEEDBACK: Kind = Kind::new(
     "feedback",
     "fb",

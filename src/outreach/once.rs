@@ -11,12 +11,12 @@ use crate::records::plan::Effect;
 /// Error code of a message that was accepted before.
 pub(super) const REPEATED: &str = "message_repeated";
 
-/// What is recorded of a message.
+/// Progress of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Step {
     /// It was accepted, and something is left to do.
     Begin,
-    /// What was left is done.
+    /// The rest of the work is done.
     Finish,
     /// It was accepted and everything is done.
     All,

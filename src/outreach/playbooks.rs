@@ -29,7 +29,7 @@ struct BuiltIn {
     fits: fn(&Facts) -> Option<String>,
 }
 
-/// What the choice depends on.
+/// Conditions of the choice.
 struct Facts {
     meetings: i64,
     views: i64,

@@ -45,7 +45,7 @@ const NUMBERS: [&str; 3] = ["viewCount", "confidenceScore", "days"];
 /// Comparisons of numbers.
 const COMPARISONS: [&str; 5] = ["gte", "gt", "lte", "lt", "eq"];
 
-/// What is known of a lead when rules are evaluated.
+/// Facts about a lead against which rules are evaluated.
 #[derive(Debug)]
 pub struct Facts {
     stage_id: Option<String>,
@@ -87,7 +87,7 @@ pub struct Moved {
     pub reason: Value,
 }
 
-/// What the rules of an event decide.
+/// Decision of the rules of an event.
 #[derive(Debug)]
 pub struct Verdict {
     pub moved: Option<Moved>,

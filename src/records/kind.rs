@@ -108,7 +108,7 @@ impl Lifecycle {
     }
 }
 
-/// What the status of a kind's records may be.
+/// Permitted statuses of a kind's records.
 #[derive(Debug, Clone, Copy)]
 pub enum Status {
     /// Records have none.
@@ -130,9 +130,9 @@ pub type Derived = fn(&Record, &Body) -> Vec<(&'static str, String)>;
 pub struct Kind {
     /// Its name in rows, in metadata of documents and in answers.
     pub name: &'static str,
-    /// What its public ids begin with, before `_`; empty when public ids are those of rows.
+    /// Prefix of its public ids, before `_`; empty when public ids are those of rows.
     pub prefix: &'static str,
-    /// What its records are called in types of events, such as `lead` in `lead.created`.
+    /// Name of its records in types of events, such as `lead` in `lead.created`.
     pub noun: &'static str,
     /// Whose rights it needs, and in whose dataset its texts are searched.
     pub area: Area,
@@ -150,7 +150,7 @@ pub struct Kind {
     pub derived: Option<Derived>,
     /// Values of a body, beside those of fields of the type [`FieldType::Key`], that only one record of the kind may have, each as `name:value`.
     pub keys: Option<fn(&Body) -> Option<String>>,
-    /// What new records and changes need beyond their fields.
+    /// Checks and completes new records and changes, beyond their fields.
     pub hook: Option<Hook>,
     /// Fields whose texts are searched; all when empty.
     pub texts: &'static [&'static str],

@@ -33,7 +33,7 @@ pub const STALE: &str = "record_stale";
 /// Shows a record to the caller.
 pub type View = fn(&Kind, &Record) -> Result<Value>;
 
-/// What a plan answers with.
+/// Answer of a plan.
 #[derive(Debug)]
 enum Reply {
     /// The record of a write, by its position.
@@ -70,7 +70,7 @@ impl Write {
     }
 }
 
-/// What to write.
+/// Writes and effects that are executed together.
 #[derive(Debug)]
 pub struct Plan {
     pub(super) writes: Vec<Write>,

@@ -185,13 +185,13 @@ pub struct Numbered {
     pub page: i64,
     /// Records of a page, 1 to 100.
     pub limit: i64,
-    /// What the list is sorted by.
+    /// Sort key of the list.
     pub sort_by: SortBy,
     /// Whether the smallest comes first.
     pub ascending: bool,
 }
 
-/// What lists are sorted by.
+/// Sort key of a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SortBy {
     /// Time of the last change.

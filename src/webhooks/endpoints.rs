@@ -107,7 +107,7 @@ async fn seal_secret(app: &App, endpoint_id: &str, secret: &str) -> Result<Strin
     app.sealer().await?.seal(&purpose(endpoint_id), secret)
 }
 
-/// What the change of an endpoint does beside its record.
+/// Effect of a change of an endpoint beside its record.
 #[derive(Debug)]
 pub(super) enum EndpointEffect {
     /// Stores the encrypted secret of a new endpoint, and the key that it acts for.

@@ -97,7 +97,7 @@ async fn complete(change: &mut Change<'_>) -> Result<()> {
     Ok(())
 }
 
-/// What the sending of a test is called.
+/// Name of the operation that sends a test.
 const TEST: &str = "webhook.test";
 macro_rules! columns {
     () => {

@@ -18,7 +18,7 @@ pub static WORK_PACKAGE: Kind = Kind::open("work_package", Area::Projects, None)
 /// A task of a work package.
 pub static PACKAGE_TASK: Kind =
     Kind::open("task", Area::Projects, Some("open")).noun("work_package_task");
-/// What an agent is doing, by the agent's own id.
+/// A task of an agent, by the agent's own id.
 pub static AGENT_TASK: Kind = Kind::open("agent_task", Area::Projects, Some("started"));
 
 /// Kinds of records that tasks, activities and assets are about.

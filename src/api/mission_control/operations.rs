@@ -218,7 +218,7 @@ static PEOPLE: &[Operation] = &[
     .tags(&["users"]),
 ];
 
-/// What agents do beside their boards.
+/// Operations of agents that concern no single board.
 static AGENT: &[Operation] = &[
     Operation::get(
         "/agent/healthz",
@@ -405,7 +405,7 @@ static AGENT: &[Operation] = &[
     ),
 ];
 
-/// What agents do on their boards.
+/// Operations of agents on their boards.
 static AGENT_BOARDS: &[Operation] = &[
     Operation::get("/agent/boards", "agentListBoards", BOARDS_READ, |c| Box::pin(boards::agent_boards(c)), "Lists the boards of the agent.").named(&["limit", "offset"]).answers(Answers::Part(&BOARD_READ)).tags(&["agent", "agent-lead", "agent-worker", "agent-main"]).hints("Find the boards that you work on.", "At the beginning of a session and in the pre-flight of a beat."),
     Operation::get("/agent/boards/{board_id}", "agentGetBoard", BOARDS_READ, |c| Box::pin(boards::get_board(c)), "Returns a board of the agent.").answers(Answers::Shape(&BOARD_READ)).tags(&["agent", "agent-lead", "agent-worker", "agent-main"]).hints("Read the goal and the rules of a board.", "Before planning or moving tasks."),
@@ -502,7 +502,7 @@ static AGENTS: &[Operation] = &[
     .tags(&["agents"]),
 ];
 
-/// What happened, and figures.
+/// Activity and metrics.
 static ACTIVITY: &[Operation] = &[
     Operation::get(
         "/activity",

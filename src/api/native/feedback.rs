@@ -23,7 +23,7 @@ pub(super) struct FeedbackRecord {
     title: String,
     created_on: String,
     updated_on: String,
-    /// What the agent sent, and the response.
+    /// The report of the agent, and the response.
     #[schema(value_type = Object)]
     fields: Value,
 }
@@ -79,7 +79,7 @@ pub(super) async fn list(
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct FeedbackAnswer {
-    /// What the agent should know or do.
+    /// Information or advice for the agent.
     response: String,
     /// `in_progress`, `resolved` (when absent) or `declined`.
     status: Option<String>,

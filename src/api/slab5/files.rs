@@ -15,7 +15,7 @@ use crate::assets::{self, Allows};
 use crate::error::Error;
 use crate::kinds;
 
-/// What an address is signed with.
+/// Query parameters of a signed address.
 #[derive(Debug, Deserialize)]
 struct Signed {
     expires: i64,

@@ -51,7 +51,7 @@ use crate::records::Kind;
 use crate::records::deliveries::DeliveryStatus;
 pub(crate) use functions::LEAD_FIELDS;
 
-/// What the paths of this dialect begin with.
+/// Prefix of the paths of this dialect.
 pub(super) const PREFIX: &str = "/v1/";
 
 static DIALECT: Dialect = Dialect {

@@ -53,9 +53,9 @@ use super::document::{self, Describe, one_of, plain};
 use super::operation::{Answers, Operation};
 use crate::error::Result;
 
-/// What the paths of this dialect begin with, and before that, for clients whose base address is that of the host.
+/// Prefix of the paths of this dialect.
 const PREFIX: &str = "/protected";
-/// See [`PREFIX`].
+/// Precedes [`PREFIX`] for clients whose base address is that of the host.
 pub(super) const BEFORE: &str = "/api";
 
 /// Whether a path belongs to this dialect.

@@ -1,4 +1,4 @@
-//! What the bodies of this dialect look like, for agents that ask before they write. Bodies may hold more than is listed: other fields are kept as they come.
+//! Schemas of the bodies of this dialect, for agents that ask before they write. Bodies may hold more than is listed: other fields are kept as they come.
 
 use serde_json::{Value, json};
 

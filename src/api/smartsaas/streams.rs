@@ -22,7 +22,7 @@ pub(super) struct UploadQuery {
     /// `json` (an array), `jsonl` or `csv`; by the content type when absent.
     #[param(value_type = Option<String>)]
     format: Option<String>,
-    /// What stands between values of CSV: one character, or `tab`; found in the first line when absent.
+    /// Delimiter of CSV: one character, or `tab`; detected in the first line when absent.
     delimiter: Option<String>,
     /// Name of this upload: sent again, it changes nothing and answers as before.
     batch: Option<String>,
@@ -36,7 +36,7 @@ pub(super) struct UploadQuery {
     infer_types: Option<bool>,
 }
 
-/// What a faulty row does.
+/// Treatment of a faulty row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum OnError {
@@ -46,7 +46,7 @@ enum OnError {
     Skip,
 }
 
-/// What the caller says that the body is.
+/// Declared format of the body.
 fn source(query: &UploadQuery, headers: &HeaderMap) -> Result<Source> {
     let content_type = headers
         .get(header::CONTENT_TYPE)
@@ -126,7 +126,7 @@ pub(super) async fn upload(
     Ok((status, Json(one(done))))
 }
 
-/// What an export is.
+/// Format of an export.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct ExportQuery {

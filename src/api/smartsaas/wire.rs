@@ -46,7 +46,7 @@ pub struct One<T> {
     /// Of what was made: a sentence.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message: Option<&'static str>,
-    /// What was asked for.
+    /// The requested data.
     pub data: T,
     /// Of what was made: its id, for those who look for it here.
     #[serde(rename = "_id", skip_serializing_if = "Option::is_none")]

@@ -181,7 +181,7 @@ pub(super) fn allow_status(
     }
 }
 
-/// What the gates of a board ask about a task.
+/// Facts about a task on which the gates of a board decide.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Gates {
     /// Whether an approval of it is pending.

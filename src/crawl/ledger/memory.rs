@@ -1,4 +1,4 @@
-//! What a site remembers of its pages between crawls.
+//! Memory of a site's pages between crawls.
 
 use crate::clock::Time;
 use crate::crawl::Crawl;

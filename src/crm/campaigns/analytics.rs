@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::records::Record;
 use crate::records::store::{self};
 
-/// What is asked of the analytics.
+/// Parameters of the analytics.
 #[derive(Debug, Clone, Default)]
 pub struct Question {
     /// First day.
@@ -38,7 +38,7 @@ pub struct Bucket {
     pub won: i64,
 }
 
-/// What happened when.
+/// Figures over time.
 #[derive(Debug)]
 pub struct Analytics {
     /// By the first day of each bucket.
@@ -47,7 +47,7 @@ pub struct Analytics {
     pub forecast: Option<Record>,
 }
 
-/// What was created on a day.
+/// Numbers of records created on a day.
 #[derive(Debug, sqlx::FromRow)]
 pub(super) struct Created {
     kind: String,

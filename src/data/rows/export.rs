@@ -14,7 +14,7 @@ use crate::auth::{Area, Caller};
 use crate::data::folders;
 use crate::error::{Error, Result};
 
-/// What an export is.
+/// Format of an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// A line of names, then a line of values for each row.

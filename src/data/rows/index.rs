@@ -40,7 +40,7 @@ const TEXT: usize = 1 << 20;
 
 type Filter = fn(String) -> String;
 
-/// What templates may do with a field.
+/// Operations of templates on a field.
 const FILTERS: &[(&str, Filter)] = &[
     ("upper", |text| text.to_uppercase()),
     ("lower", |text| text.to_lowercase()),

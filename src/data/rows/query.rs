@@ -58,7 +58,7 @@ pub struct Query {
     pub count: bool,
     /// Fields whose values make groups; absent and null are one value.
     pub group_by: Vec<String>,
-    /// What to say of each group, or of all rows when there is no `groupBy`.
+    /// Aggregates of each group, or of all rows when there is no `groupBy`.
     pub aggregates: Vec<Aggregate>,
 }
 
@@ -86,7 +86,7 @@ pub enum Order {
     Desc,
 }
 
-/// What the rows say.
+/// Result of a query.
 #[derive(Debug)]
 pub struct Answer {
     /// The rows; empty when the question was about groups.
@@ -99,7 +99,7 @@ pub struct Answer {
     pub next_cursor: Option<String>,
 }
 
-/// What a cursor holds.
+/// Content of a cursor.
 #[derive(Debug, Serialize, Deserialize)]
 struct Cursor {
     /// The question it belongs to.
@@ -138,7 +138,7 @@ struct Candidate {
     line: Option<String>,
 }
 
-/// What was found in some blocks.
+/// Rows and groups found in some blocks.
 #[derive(Default)]
 struct Part {
     page: Vec<Candidate>,
@@ -458,7 +458,7 @@ impl Asked {
         Ok(asked)
     }
 
-    /// What a cursor must have been given for. The folder is no part of it: positions of another one do no harm.
+    /// Returns the hash of the query to which a cursor belongs. The folder is no part of it: positions of another one do no harm.
     fn mark(&self) -> String {
         let asked = serde_json::json!([self.sort, self.group_by, self.aggregates, self.filter]);
         hex::encode(&Sha256::digest(asked.to_string())[..8])

@@ -38,7 +38,7 @@ const NAME: usize = 200;
 /// How to take an upload.
 #[derive(Debug, Clone)]
 pub struct Upload {
-    /// What the body is.
+    /// Format of the body.
     pub source: Source,
     /// Its name: an upload whose name the folder knows already changes nothing.
     pub batch: Option<String>,
@@ -55,11 +55,11 @@ pub struct Upload {
 pub struct FaultyRow {
     /// Which row of the upload, from 1.
     pub row: u64,
-    /// What is wrong.
+    /// Description of the fault.
     pub message: String,
 }
 
-/// What became of an upload.
+/// Result of an upload.
 #[derive(Debug, Default, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RowsUploaded {

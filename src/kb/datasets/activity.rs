@@ -1,4 +1,4 @@
-//! What a dataset does: documents in work and failed.
+//! Activity of a dataset: documents in progress and failed ones.
 
 use std::collections::HashMap;
 

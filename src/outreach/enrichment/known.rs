@@ -1,4 +1,4 @@
-//! What Cairn knows already: the company with the mail domain or the name of the lead, earlier leads of the same company, and the knowledge base.
+//! Enrichment from what is stored already: the company with the mail domain or the name of the lead, earlier leads of the same company, and the knowledge base.
 
 use std::sync::Arc;
 

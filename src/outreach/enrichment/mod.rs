@@ -53,13 +53,13 @@ struct Finding {
     source: String,
 }
 
-/// What the providers found.
+/// Findings of the providers.
 #[derive(Debug, Default)]
 struct Findings {
     fields: Vec<Finding>,
     /// Points to talk about: topic, detail, source.
     points: Vec<(String, String, String)>,
-    /// What each provider said that found nothing.
+    /// Reason of each provider that found nothing.
     misses: Vec<String>,
 }
 
@@ -88,7 +88,7 @@ impl Findings {
     }
 }
 
-/// What providers know of a lead.
+/// Facts about a lead that providers start from.
 #[derive(Debug)]
 struct Subject {
     id: String,

@@ -1,4 +1,4 @@
-//! What comes in from outside: sources that report leads (forms, other programs, mailboxes) and bookings of Calendly. Every source has an address and a secret;
+//! Inbound data: sources that report leads (forms, other programs, mailboxes) and bookings of Calendly. Every source has an address and a secret;
 //! messages are verified and accepted once.
 
 pub mod calendly;

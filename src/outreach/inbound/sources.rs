@@ -499,7 +499,7 @@ async fn touched(
     Ok(answer.data.as_str().unwrap_or_default().to_owned())
 }
 
-/// What came of a mailbox.
+/// Result of reading a mailbox.
 #[derive(Debug, Default)]
 struct Read {
     bounced: usize,

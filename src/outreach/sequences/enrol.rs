@@ -26,7 +26,7 @@ struct Enrol {
     tenant_id: String,
     id: String,
     token: String,
-    /// What its links are signed with; no mail contains it.
+    /// Secret that signs its links; no mail contains it.
     link_key: String,
     sequence_id: String,
     lead_id: String,

@@ -1,4 +1,4 @@
-//! What the receivers of mails do: follow a link, unsubscribe, bounce. Addresses that bounced or unsubscribed are blocked.
+//! Reactions of the receivers of mails: links followed, unsubscriptions, bounces. Addresses that bounced or unsubscribed are blocked.
 
 use async_trait::async_trait;
 use serde_json::{Value, json};

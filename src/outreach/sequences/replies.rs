@@ -10,7 +10,7 @@ use crate::db::args;
 use crate::error::{Error, Result};
 use crate::records::store::{self, Offset};
 
-/// What a mail was.
+/// Classification of a mail.
 #[derive(Debug, Clone)]
 pub enum Received {
     /// A report that these addresses are unreachable.

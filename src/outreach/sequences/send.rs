@@ -383,7 +383,7 @@ async fn stop(app: &App, mail: &Mail, reason: &str) -> Result<()> {
     app.commit(tx).await
 }
 
-/// What came of a transmission.
+/// Result of a transmission.
 enum Outcome {
     Sent(Composed),
     Unconfirmed(String),

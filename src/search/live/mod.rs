@@ -1,4 +1,4 @@
-//! What searches know of each set without asking the database: which chunks may be returned, their documents, the fields that filters refer to, and
+//! State of each set that searches read without a database query: which chunks may be returned, their documents, the fields that filters refer to, and
 //! quantised vectors. A set is read from SQL once and then follows the index log and the versions of its dataset, so a deletion, a hidden document or a new
 //! field is effective at the very next query.
 

@@ -7,7 +7,7 @@ import { h, put } from './lib/dom.js';
 import { complain, failure } from './lib/messages.js';
 
 /**
- * What a page gets.
+ * Arguments of a page.
  * @typedef {object} Context
  * @property {any} session
  * @property {string[]} path the parts of the address after the name of the page

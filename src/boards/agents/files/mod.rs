@@ -24,7 +24,7 @@ const TEMPLATES: [(&str, &str); 8] = [
     ("BOOTSTRAP.md", include_str!("BOOTSTRAP.md")),
 ];
 
-/// What the files say.
+/// Values for the templates of the files.
 #[derive(Debug)]
 pub struct Context {
     agent: Body,

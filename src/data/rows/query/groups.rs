@@ -23,7 +23,7 @@ const AGGREGATES: usize = 50;
 #[derive(Debug, Clone, Deserialize, Serialize, ToSchema, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Aggregate {
-    /// What to work out.
+    /// Operation of the aggregate.
     pub op: Operation,
     /// Of which field; `count` without one counts rows.
     pub field: Option<String>,
@@ -32,7 +32,7 @@ pub struct Aggregate {
     pub name: Option<String>,
 }
 
-/// What can be worked out. Values that are absent or null count nowhere.
+/// Aggregate operations. Values that are absent or null count nowhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, ToSchema, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Operation {
@@ -90,7 +90,7 @@ struct Group {
     values: Vec<Worked>,
 }
 
-/// What is known of one aggregate of one group.
+/// Intermediate state of one aggregate of one group.
 #[derive(Debug, Clone, Default)]
 struct Worked {
     count: u64,

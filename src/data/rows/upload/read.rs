@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::records::ValueType;
 use crate::records::check::is_date;
 
-/// What a body is.
+/// Format of a body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// A JSON array of objects.
@@ -24,7 +24,7 @@ pub enum Source {
     Jsonl,
     /// A line of names, then a line of values for each row.
     Csv {
-        /// What stands between values; found in the line of names when absent.
+        /// Delimiter of values; detected in the line of names when absent.
         delimiter: Option<u8>,
     },
 }
@@ -110,7 +110,7 @@ fn cut(text: &str) -> String {
 fn array(reader: &mut impl BufRead, take: &mut Take<'_>) -> Result<()> {
     struct Elements<'a, 'b> {
         take: &'a mut Take<'b>,
-        /// What `take` could not go on with.
+        /// Error with which `take` stopped.
         stopped: &'a mut Option<Error>,
         meter: Rc<Cell<usize>>,
     }

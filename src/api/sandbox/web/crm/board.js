@@ -25,7 +25,7 @@ const heat = (scored) => scored && h('span', {
 export async function board({ signal, query, replace }) {
   const out = h('div');
   const words = h('input', { type: 'search', placeholder: 'Filter leads', 'aria-label': 'Filter leads', value: query.get('q') ?? '' });
-  /** What a screen reader hears after a move. */
+  /** Announcement for screen readers after a move. */
   const told = h('p', { class: 'unseen', role: 'status' });
 
   async function draw() {

@@ -8,7 +8,7 @@ import { badge, counted } from '../lib/format.js';
 import { confirmed } from '../lib/messages.js';
 
 /**
- * What a chunk needs from the page.
+ * Functions of the page that a chunk calls.
  * @typedef {object} Page
  * @property {string} chunks path of the chunks in the API
  * @property {(chunk: string) => void} pick shows a chunk in the text

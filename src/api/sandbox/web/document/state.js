@@ -6,7 +6,7 @@ import { get, raw } from '../lib/api.js';
 /** @typedef {{start: number, end: number}} Range positions in characters */
 
 /**
- * What of a document is looked at; changed in place.
+ * Visible part of a document; changed in place.
  * @typedef {object} Place
  * @property {string | null} chosen the ID of a chunk
  * @property {Range | null} at a range of the text, marked

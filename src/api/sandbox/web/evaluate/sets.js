@@ -35,7 +35,7 @@ function choice(list, state, redraw) {
   return h('label', { class: 'check' }, h('span', { class: 'unseen' }, 'Query set'), select(options, state.set, choose));
 }
 
-/** What a dataset without sets shows. @param {string} dataset */
+/** Returns the view of a dataset without sets. @param {string} dataset */
 function introduction(dataset) {
   return h('p', { class: 'notice' },
     'No labelled queries yet. Search in the ', h('a', { href: `/sandbox/search?dataset=${dataset}` }, 'sandbox'),

@@ -14,7 +14,7 @@ import { whyNot } from './why_not.js';
 /** @typedef {import('./ranking.js').Hit} Hit */
 
 /**
- * What an answer needs from the page.
+ * Functions of the page that an answer calls.
  * @typedef {object} Page
  * @property {Lane[]} lanes
  * @property {boolean} grouped whether hits are grouped by document
@@ -26,7 +26,7 @@ import { whyNot } from './why_not.js';
  * @property {(lane: Lane, hit: Hit, grade: number) => void} label
  */
 
-/** What is special about an answer. @param {Lane} lane @param {Page} page */
+/** Returns notes about an answer. @param {Lane} lane @param {Page} page */
 function notices({ answer, slid }, { ask, askFor }) {
   const preview =
     'Preview: scores were recalculated in the browser. Reranking, diversity and folding apply on the next search. ';

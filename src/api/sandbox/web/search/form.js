@@ -8,7 +8,7 @@ import { h, put, uid } from '../lib/dom.js';
 /** @typedef {import('./settings.js').Settings} Settings */
 
 /**
- * What the parts of a form share.
+ * State that the parts of a form share.
  * @typedef {object} Part
  * @property {Settings} settings
  * @property {(name: string, value: any, slid?: boolean) => void} set changes a setting; an empty value removes it

@@ -13,7 +13,7 @@ import { MOST, nameOf, newLane } from './state.js';
 /** @typedef {import('./state.js').Lane} Lane */
 
 /**
- * What a lane needs from the page.
+ * Functions of the page that a lane calls.
  * @typedef {object} Page
  * @property {Lane[]} lanes changed in place when a lane is added or removed
  * @property {any[]} datasets
