@@ -99,9 +99,10 @@ impl Pool {
         (id, target): (&str, &Target),
         delay: Duration,
     ) -> Result<()> {
-        let connection = self.get(with, device, id, target).await?;
         // A gateway that does not restart after all goes on with the connection that there is.
-        if timeout(delay + CLOSES, connection.closed()).await.is_err() {
+        if let Some(connection) = self.kept(id).await
+            && timeout(delay + CLOSES, connection.closed()).await.is_err()
+        {
             return Ok(());
         }
         let deadline = Instant::now() + RESTART;
@@ -129,12 +130,16 @@ impl Pool {
         }
     }
 
-    /// Returns what the last handshake of a gateway offered.
-    pub async fn hello(&self, id: &str) -> Option<Hello> {
+    /// Returns the connection of a gateway that was opened last; it may have ended.
+    async fn kept(&self, id: &str) -> Option<Arc<Connection>> {
         let slot = Arc::clone(self.slots.lock().await.get(id)?);
         let slot = slot.lock().await;
-        slot.as_ref()
-            .map(|(_, connection)| connection.hello.clone())
+        slot.as_ref().map(|(_, connection)| Arc::clone(connection))
+    }
+
+    /// Returns the offer of a gateway in its last handshake.
+    pub async fn hello(&self, id: &str) -> Option<Hello> {
+        Some(self.kept(id).await?.hello.clone())
     }
 
     /// Closes the connection of a gateway.
