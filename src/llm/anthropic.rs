@@ -60,7 +60,6 @@ fn messages(messages: &[Message]) -> Vec<Value> {
 pub(super) struct Reader {
     calls: BTreeMap<u64, Partial>,
     complete: usize,
-    pub(super) has_ended: bool,
 }
 
 impl Reader {
@@ -104,7 +103,6 @@ impl Reader {
             }
             Some("message_delta") => {
                 if let Some(reason) = data["delta"]["stop_reason"].as_str() {
-                    self.has_ended = true;
                     pieces.push(finish(reason));
                 }
                 pieces.extend(usage(

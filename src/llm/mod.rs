@@ -13,7 +13,7 @@ use bytes::Bytes;
 use eventsource_stream::Eventsource;
 use futures::{Stream, StreamExt, TryStreamExt};
 use reqwest::{Client, StatusCode};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 use tokio_util::codec::{FramedRead, LinesCodec};
 use tokio_util::io::StreamReader;
@@ -94,17 +94,12 @@ pub struct Endpoint {
 }
 
 /// A message of a conversation with a model.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "role", rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
     /// Said to the model.
     User { text: String },
     /// Said by the model, with the tools that it called.
-    Assistant {
-        text: String,
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        calls: Vec<ToolCall>,
-    },
+    Assistant { text: String, calls: Vec<ToolCall> },
     /// The result of a tool call.
     ToolResult {
         call_id: String,
@@ -114,7 +109,7 @@ pub enum Message {
 }
 
 /// A call of a tool by a model.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ToolCall {
     /// Id of the call within the conversation.
     pub id: String,
@@ -166,7 +161,7 @@ pub struct Prompt<'a> {
 }
 
 /// Token usage as reported by the endpoint.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Usage {
     /// Tokens of the prompt.
@@ -220,8 +215,15 @@ impl Partial {
     }
 }
 
-/// Reads the data of a stream in one protocol.
-enum Reader {
+/// Reads the data of a stream.
+struct Reader {
+    format: Format,
+    /// Whether the finish reason has arrived.
+    has_ended: bool,
+}
+
+/// The reader of each protocol.
+enum Format {
     OpenAi(openai::Reader),
     Anthropic(anthropic::Reader),
     Ollama(ollama::Reader),
@@ -229,35 +231,38 @@ enum Reader {
 
 impl Reader {
     fn of(protocol: Protocol) -> Self {
-        match protocol {
-            Protocol::OpenAi => Self::OpenAi(openai::Reader::default()),
-            Protocol::Anthropic => Self::Anthropic(anthropic::Reader::default()),
-            Protocol::Ollama => Self::Ollama(ollama::Reader::default()),
+        let format = match protocol {
+            Protocol::OpenAi => Format::OpenAi(openai::Reader::default()),
+            Protocol::Anthropic => Format::Anthropic(anthropic::Reader::default()),
+            Protocol::Ollama => Format::Ollama(ollama::Reader::default()),
+        };
+        Self {
+            format,
+            has_ended: false,
         }
     }
 
     fn read(&mut self, data: &Value) -> Result<Vec<Piece>> {
-        match self {
-            Self::OpenAi(reader) => reader.read(data),
-            Self::Anthropic(reader) => reader.read(data),
-            Self::Ollama(reader) => reader.read(data),
-        }
+        let pieces = match &mut self.format {
+            Format::OpenAi(reader) => reader.read(data),
+            Format::Anthropic(reader) => reader.read(data),
+            Format::Ollama(reader) => reader.read(data),
+        }?;
+        self.has_ended |= pieces.iter().any(|piece| matches!(piece, Piece::End(_)));
+        Ok(pieces)
     }
 
-    /// Returns the rest at the end of the stream.
+    /// Returns the rest at the end of the stream; `is_done` is whether it ended with the mark of `OpenAI`.
     ///
     /// # Errors
     /// [`FAILED`] when the response is incomplete.
     fn end(self, is_done: bool) -> Result<Vec<Piece>> {
-        let (ended, rest) = match self {
-            Self::OpenAi(reader) => (reader.has_ended || is_done, reader.rest()),
-            Self::Anthropic(reader) => (reader.has_ended, Vec::new()),
-            Self::Ollama(reader) => (reader.has_ended, Vec::new()),
-        };
-        if ended {
-            Ok(rest)
-        } else {
-            Err(broken(&"it ended in the middle"))
+        match self.format {
+            Format::OpenAi(reader) if self.has_ended || is_done => Ok(reader.rest()),
+            Format::Anthropic(_) | Format::Ollama(_) if self.has_ended => Ok(Vec::new()),
+            Format::OpenAi(_) | Format::Anthropic(_) | Format::Ollama(_) => {
+                Err(broken(&"it ended in the middle"))
+            }
         }
     }
 }
@@ -289,22 +294,6 @@ impl Endpoint {
     #[must_use]
     pub fn model(&self) -> &str {
         &self.model
-    }
-
-    /// Returns another model at the same address, over the same connections.
-    #[must_use]
-    pub fn with_model(&self, model: impl Into<String>, max_tokens: u32) -> Self {
-        Self {
-            model: model.into(),
-            max_tokens,
-            ..self.clone()
-        }
-    }
-
-    /// Returns the maximum number of tokens of a response.
-    #[must_use]
-    pub fn max_tokens(&self) -> u32 {
-        self.max_tokens
     }
 
     /// Lets the model write a text by instructions.
@@ -436,10 +425,16 @@ fn pieces(
     }
 }
 
-/// Returns tools in the form that `OpenAI` and Ollama share.
-fn functions(tools: &[Tool]) -> Value {
-    let function = |tool: &Tool| json!({"type": "function", "function": {"name": tool.name, "description": tool.description, "parameters": tool.parameters}});
-    tools.iter().map(function).collect()
+/// Returns the part of a request that `OpenAI` and Ollama share.
+fn chat(model: &str, prompt: Prompt<'_>, message: fn(&Message) -> Value) -> Value {
+    let mut messages = vec![json!({"role": "system", "content": prompt.system})];
+    messages.extend(prompt.messages.iter().map(message));
+    let mut body = json!({"model": model, "messages": messages, "stream": true});
+    if !prompt.tools.is_empty() {
+        let function = |tool: &Tool| json!({"type": "function", "function": {"name": tool.name, "description": tool.description, "parameters": tool.parameters}});
+        body["tools"] = prompt.tools.iter().map(function).collect();
+    }
+    body
 }
 
 fn unreachable(error: &reqwest::Error) -> Error {

@@ -2,23 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::{
-    Message, Partial, Piece, Prompt, complained, finish, functions, need_few, text, usage,
-};
+use super::{Message, Partial, Piece, Prompt, chat, complained, finish, need_few, text, usage};
 use crate::error::Result;
 
 pub(super) fn body(model: &str, max_tokens: u32, prompt: Prompt<'_>) -> Value {
-    let mut messages = vec![json!({"role": "system", "content": prompt.system})];
-    messages.extend(prompt.messages.iter().map(message));
-    let mut body = json!({
-        "model": model,
-        "messages": messages,
-        "stream": true,
-        "options": {"temperature": 0, "num_predict": max_tokens},
-    });
-    if !prompt.tools.is_empty() {
-        body["tools"] = functions(prompt.tools);
-    }
+    let mut body = chat(model, prompt, message);
+    body["options"] = json!({"temperature": 0, "num_predict": max_tokens});
     body
 }
 
@@ -43,7 +32,6 @@ fn message(message: &Message) -> Value {
 #[derive(Debug, Default)]
 pub(super) struct Reader {
     calls: usize,
-    pub(super) has_ended: bool,
 }
 
 impl Reader {
@@ -74,7 +62,6 @@ impl Reader {
             need_few(self.calls)?;
         }
         if data["done"] == true {
-            self.has_ended = true;
             let reason = match data["done_reason"].as_str() {
                 Some("stop") | None if self.calls > 0 => "tool_calls",
                 Some(reason) => reason,

@@ -3,24 +3,15 @@
 use serde_json::{Value, json};
 
 use super::{
-    Message, Partial, Piece, Prompt, broken, complained, finish, functions, need_few, text, usage,
+    Message, Partial, Piece, Prompt, broken, chat, complained, finish, need_few, text, usage,
 };
 use crate::error::Result;
 
 pub(super) fn body(model: &str, max_tokens: u32, prompt: Prompt<'_>) -> Value {
-    let mut messages = vec![json!({"role": "system", "content": prompt.system})];
-    messages.extend(prompt.messages.iter().map(message));
-    let mut body = json!({
-        "model": model,
-        "messages": messages,
-        "max_tokens": max_tokens,
-        "temperature": 0,
-        "stream": true,
-        "stream_options": {"include_usage": true},
-    });
-    if !prompt.tools.is_empty() {
-        body["tools"] = functions(prompt.tools);
-    }
+    let mut body = chat(model, prompt, message);
+    body["max_tokens"] = json!(max_tokens);
+    body["temperature"] = json!(0);
+    body["stream_options"] = json!({"include_usage": true});
     body
 }
 
@@ -49,7 +40,6 @@ fn message(message: &Message) -> Value {
 #[derive(Debug, Default)]
 pub(super) struct Reader {
     calls: Vec<(u64, Partial)>,
-    pub(super) has_ended: bool,
 }
 
 impl Reader {
@@ -68,7 +58,6 @@ impl Reader {
             self.call(delta)?;
         }
         if let Some(reason) = choice["finish_reason"].as_str() {
-            self.has_ended = true;
             pieces.append(&mut self.complete());
             pieces.push(finish(reason));
         }

@@ -386,60 +386,52 @@ impl StreamRequest {
 
     /// Opens a stream of the changes of one part, or of all boards that the caller may read.
     async fn open(self, about: About, parent: Option<Record>) -> Result<Events, Problem> {
-        let Self {
-            service,
-            caller,
-            query,
-            headers,
-        } = self;
-        Ok(open(&service, caller, &headers, about, parent, query.since).await?)
+        let after = stream::resumes(&self.headers, None)?;
+        let (subject, part_id) = (about.subject(), parent.as_ref().map(|p| p.id.clone()));
+        let wanted = move |caller: &Caller, stored: &Stored| {
+            if stored.topic != "board_changed" {
+                return false;
+            }
+            let Some((part, of, ..)) = change(stored) else {
+                return false;
+            };
+            let is_there = match &part_id {
+                Some(wanted) => *wanted == part,
+                None if part.is_empty() => caller.boards().reads_every(),
+                None => caller.boards().reads(&part),
+            };
+            is_there && of == subject
+        };
+        let tail = Tail::open(&self.service.app, self.caller, after, Box::new(wanted)).await?;
+        let missed = match since(self.query.since.as_deref()).filter(|_| after.is_none()) {
+            Some(since) => {
+                missed(
+                    &self.service.app,
+                    tail.caller(),
+                    &about,
+                    parent.as_ref(),
+                    since,
+                )
+                .await?
+            }
+            None => Vec::new(),
+        };
+        let open = Open {
+            tail,
+            about,
+            missed: missed.into(),
+            app: Arc::clone(&self.service.app),
+        };
+        let events = futures::stream::unfold(open, |mut open| async move {
+            let event = open.next().await?;
+            Some((Ok(event), open))
+        });
+        let events: BoxStream<'static, Result<SseEvent, Infallible>> = Box::pin(events);
+        let ping = KeepAlive::new()
+            .interval(Duration::from_secs(15))
+            .text("ping");
+        Ok(Sse::new(events).keep_alive(ping))
     }
-}
-
-async fn open(
-    service: &Service,
-    caller: Caller,
-    headers: &HeaderMap,
-    about: About,
-    parent: Option<Record>,
-    from: Option<String>,
-) -> Result<Events> {
-    let after = stream::resumes(headers, None)?;
-    let (subject, part_id) = (about.subject(), parent.as_ref().map(|p| p.id.clone()));
-    let wanted = move |caller: &Caller, stored: &Stored| {
-        if stored.topic != "board_changed" {
-            return false;
-        }
-        let Some((part, of, ..)) = change(stored) else {
-            return false;
-        };
-        let is_there = match &part_id {
-            Some(wanted) => *wanted == part,
-            None if part.is_empty() => caller.boards().reads_every(),
-            None => caller.boards().reads(&part),
-        };
-        is_there && of == subject
-    };
-    let tail = Tail::open(&service.app, caller, after, Box::new(wanted)).await?;
-    let missed = match since(from.as_deref()).filter(|_| after.is_none()) {
-        Some(since) => missed(&service.app, tail.caller(), &about, parent.as_ref(), since).await?,
-        None => Vec::new(),
-    };
-    let open = Open {
-        tail,
-        about,
-        missed: missed.into(),
-        app: Arc::clone(&service.app),
-    };
-    let events = futures::stream::unfold(open, |mut open| async move {
-        let event = open.next().await?;
-        Some((Ok(event), open))
-    });
-    let events: BoxStream<'static, Result<SseEvent, Infallible>> = Box::pin(events);
-    let ping = KeepAlive::new()
-        .interval(Duration::from_secs(15))
-        .text("ping");
-    Ok(Sse::new(events).keep_alive(ping))
 }
 
 fn id(text: &str) -> Result<String> {
