@@ -29,6 +29,7 @@ use crate::jobs::{Task, schedules};
 use crate::kb::parser::Parser;
 use crate::limits::Counts;
 use crate::llm::Endpoint;
+use crate::llm::catalog::Catalog;
 use crate::openclaw::Pool;
 use crate::outgoing::Outgoing;
 use crate::rates::Rates;
@@ -63,6 +64,8 @@ impl Deref for App {
 pub struct State {
     /// Language model that answers questions, if configured.
     pub answers: Option<Endpoint>,
+    /// Language models of agents.
+    pub agent_models: Catalog,
     /// Request rates of workspaces.
     pub(crate) rates: Rates,
     /// Effective configuration.
@@ -182,6 +185,7 @@ impl App {
         let blobs = Blobs::open(&config.blob_url, &config.data_dir, clock.clone())?;
         let parser = Parser::new(program, scratch, config.workers + PREVIEWS, &config);
         let answers = model::configured(&config, &clock)?;
+        let agent_models = Catalog::of(&config, &clock, answers.as_ref())?;
         Ok(Arc::new(Self::new(State {
             gate: Gate::new(config.rate_per_minute).with_provider(Provider::of(&config)?),
             query_vectors: Memory::builder().max_capacity(config.query_cache).build(),
@@ -213,6 +217,7 @@ impl App {
                 })
                 .time_to_live(Duration::from_secs(600))
                 .build(),
+            agent_models,
             answers,
             rates: Rates::new(config.workspace_rate_per_minute),
             config,

@@ -9,6 +9,7 @@ use futures::future::BoxFuture;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::agents;
 use crate::app::App;
 use crate::auth::{Caller, Scope};
 use crate::bi::{self, export};
@@ -20,8 +21,8 @@ use crate::evaluation::{history, runs};
 use crate::jobs::pool::{self, Ending, Run, Workers};
 use crate::jobs::{self, Job, Queue, Task};
 use crate::kb::{documents, generations, ingestion};
-use crate::outreach::rules;
 use crate::outreach::sequences::send as send_mail;
+use crate::outreach::{imports, rules};
 use crate::search::follower;
 use crate::webhooks::send;
 use crate::{crawl, housekeeping};
@@ -35,6 +36,7 @@ pub fn start(app: &Arc<App>, follow: bool, stop: &CancellationToken) -> Vec<Join
         (Queue::Crawl, app.config.crawls),
         (Queue::Send, app.config.senders),
         (Queue::Gateway, app.config.gateway_jobs),
+        (Queue::Agent, app.config.agent_jobs),
     ];
     let mut tasks: Vec<JoinHandle<()>> = lanes
         .into_iter()
@@ -100,6 +102,10 @@ pub async fn retry(app: &App, caller: &Caller, job_id: &str) -> Result<Job> {
         | Task::ProvisionAgent { .. }
         | Task::CheckAgent { .. }
         | Task::RemoveAgent { .. }
+        | Task::RunActivity { .. }
+        | Task::RunRoutine { .. }
+        | Task::ImportLeads { .. }
+        | Task::TendTeam
         | Task::ClearBoard { .. }
         | Task::ClearTenant
         | Task::Housekeeping => {}
@@ -147,6 +153,15 @@ impl Run for Runner {
                 task @ (Task::ProvisionAgent { .. }
                 | Task::CheckAgent { .. }
                 | Task::RemoveAgent { .. }) => lifecycle::run(app, tenant_id, &task).await,
+                Task::RunActivity {
+                    activity_id,
+                    run_id,
+                } => agents::run(app, job, (&activity_id, &run_id), cancel).await,
+                Task::RunRoutine { template } => agents::routine(app, tenant_id, &template).await,
+                Task::ImportLeads { import_id } => {
+                    imports::run(app, tenant_id, &import_id, cancel).await
+                }
+                Task::TendTeam => agents::tend(app, tenant_id).await,
                 Task::ClearBoard { board_id } => board::clear(app, tenant_id, &board_id).await,
                 Task::ClearTenant => board::clear_tenant(app, tenant_id).await,
                 Task::Housekeeping => housekeeping::run(app).await,
@@ -206,8 +221,17 @@ impl Run for Runner {
                 task @ (Task::ProvisionAgent { .. } | Task::RemoveAgent { .. }) => {
                     lifecycle::failed(app, tenant_id, &task, &error.1).await
                 }
+                Task::RunActivity {
+                    activity_id,
+                    run_id,
+                } => agents::failed(app, job, (&activity_id, &run_id), &error.1).await,
+                Task::ImportLeads { import_id } => {
+                    imports::failed(app, tenant_id, &import_id, &error.1).await
+                }
                 Task::ShowRows { .. }
                 | Task::ClearRows { .. }
+                | Task::RunRoutine { .. }
+                | Task::TendTeam
                 | Task::CheckAgent { .. }
                 | Task::ClearBoard { .. }
                 | Task::ClearTenant

@@ -95,6 +95,31 @@ config! {
     answer_context_tokens: usize = 4000;
     /// Timeout for an answer of the language model, in seconds.
     answer_seconds: u64 = 120;
+    /// Models for the agents of campaigns, comma-separated, the first of which is the default: `adapter/model=input/output`, such as
+    /// `claude/claude-sonnet-4-5=3/15,ollama/llama3.2`. The adapter is `claude`, `openai` or `ollama`; the prices are US dollars per million tokens (Ollama: 0
+    /// when absent). Empty for the model of `answer_url`.
+    agent_models: String = String::new();
+    /// Base URL of the OpenAI-compatible endpoint for agents.
+    agent_openai_url: String = "https://api.openai.com/v1".to_owned();
+    /// API key of the OpenAI-compatible endpoint for agents.
+    agent_openai_key: String = String::new();
+    /// Base URL of the Anthropic endpoint for agents.
+    agent_claude_url: String = "https://api.anthropic.com/v1".to_owned();
+    /// API key of the Anthropic endpoint for agents.
+    agent_claude_key: String = String::new();
+    /// Base URL of the Ollama endpoint for agents.
+    agent_ollama_url: String = "http://127.0.0.1:11434".to_owned();
+    /// Maximum length of a response of an agent's model, in tokens.
+    agent_max_tokens: u32 = 4096;
+    /// Activities of agents that run at the same time in this process.
+    agent_jobs: usize = 16;
+    /// Applications at publishing platforms, comma-separated as `platform=client id:client secret`; their redirect address is
+    /// `public_url` with the path /dashboard/v1/channels/callback.
+    channel_clients: String = String::new();
+    /// Addresses below which people may be sent back after they connected a channel, comma-separated, besides `public_url`.
+    channel_redirects: String = String::new();
+    /// Base addresses in place of those of platforms, comma-separated as `platform=https://host`: for proxies and tests.
+    channel_urls: String = String::new();
     /// Concurrent jobs in this process.
     workers: usize = 4;
     /// Failures after which a job becomes a dead letter. A job interrupted by worker crashes without progress has three times as many attempts.
@@ -265,9 +290,12 @@ config! {
 }
 
 /// Values that the log and `--print-config` never show.
-const SECRETS: [&str; 8] = [
+const SECRETS: [&str; 11] = [
+    "channel_clients",
     "secret_key",
     "answer_api_key",
+    "agent_openai_key",
+    "agent_claude_key",
     "qdrant_api_key",
     "embedding_api_key",
     "docling_api_key",

@@ -111,6 +111,28 @@ pub enum Event {
         /// Id of the entry in the activity of the board.
         entry_id: Option<String>,
     },
+    /// Something that a marketing team wants to know: an activity started or ended, an approval is needed or expires, a budget is used up.
+    #[serde(rename_all = "camelCase")]
+    TeamNotice {
+        /// Id of the dataset of the area.
+        dataset_id: String,
+        /// `activity_started`, `activity_completed`, `activity_failed`, `approval_created`, `approval_expiring` or `budget_alert`.
+        event: String,
+        /// Details, as the dashboard's stream sends them.
+        data: serde_json::Value,
+    },
+    /// An agent wrote, called a tool, or ended its work on an activity.
+    #[serde(rename_all = "camelCase")]
+    AgentOutput {
+        /// Id of the dataset of the area.
+        dataset_id: String,
+        /// Id of the activity.
+        activity_id: String,
+        /// `text_delta`, `tool_call`, `tool_result`, `completed` or `error`.
+        event: String,
+        /// Details, as the activity's stream sends them.
+        data: serde_json::Value,
+    },
     /// A dataset and all its documents were deleted.
     #[serde(rename_all = "camelCase")]
     DatasetDeleted {
@@ -132,6 +154,8 @@ impl Event {
             Self::DatasetChanged { .. } => "dataset_changed",
             Self::DatasetDeleted { .. } => "dataset_deleted",
             Self::BoardChanged { .. } => "board_changed",
+            Self::TeamNotice { .. } => "team_notice",
+            Self::AgentOutput { .. } => "agent_output",
         }
     }
 
@@ -144,6 +168,8 @@ impl Event {
             | Self::CrawlChanged { dataset_id, .. }
             | Self::DatasetChanged { dataset_id, .. }
             | Self::BoardChanged { dataset_id, .. }
+            | Self::TeamNotice { dataset_id, .. }
+            | Self::AgentOutput { dataset_id, .. }
             | Self::DatasetDeleted { dataset_id } => Some(dataset_id),
             Self::OpenclawMessage { .. } | Self::AgentTaskUpdate { .. } => None,
         }

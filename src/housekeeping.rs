@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::agency::logs;
 use crate::app::App;
 use crate::auth::sessions;
 use crate::crawl::crawls;
@@ -101,6 +102,7 @@ pub async fn run(app: &App) -> Result<()> {
             break;
         }
     }
+    let log = log + logs::prune(app, now.minus(90 * DAY)).await?;
     let leftovers = sweep(app).await?;
     tracing::info!(
         events,

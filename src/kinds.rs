@@ -2,11 +2,12 @@
 
 use crate::records::Kind;
 use crate::{
-    analytics, assets, bi, boards, content, crm, data, knowledge, outreach, support, webhooks, work,
+    agency, analytics, assets, bi, boards, content, crm, data, knowledge, outreach, support,
+    webhooks, work,
 };
 
 /// Every kind.
-pub static ALL: [&Kind; 70] = [
+pub static ALL: [&Kind; 84] = [
     &crm::CONTACT,
     &crm::COMPANY,
     &crm::LEAD,
@@ -77,6 +78,20 @@ pub static ALL: [&Kind; 70] = [
     &boards::CUSTOM_FIELD,
     &boards::SKILL_PACK,
     &boards::SKILL,
+    &agency::CAMPAIGN,
+    &agency::DELIVERABLE,
+    &agency::ACTIVITY,
+    &agency::COMMENT,
+    &agency::APPROVAL,
+    &agency::AGENT,
+    &agency::REQUEST,
+    &agency::ROUTINE,
+    &agency::SKILL,
+    &agency::REPORT,
+    &agency::AD_CAMPAIGN,
+    &agency::SEARCH_TERM,
+    &agency::CHANNEL,
+    &agency::INTEGRATION,
 ];
 
 /// Returns a kind by its name in rows.

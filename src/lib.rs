@@ -23,6 +23,8 @@ pub mod page;
 mod rates;
 pub mod seal;
 
+pub mod agency;
+pub mod agents;
 pub mod analytics;
 pub mod answers;
 pub mod api;

@@ -9,6 +9,8 @@ mod support;
 
 #[path = "api/access.rs"]
 mod access;
+#[path = "api/agency/mod.rs"]
+mod agency;
 #[path = "api/agents.rs"]
 mod agents;
 #[path = "api/answers.rs"]

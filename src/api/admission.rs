@@ -39,7 +39,10 @@ const WEIGHT: u64 = 32 << 10;
 /// Probe routes, which bypass all limits.
 pub(super) const PROBES: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 /// Routes with endless responses.
-pub(super) const STREAMS: [&str; 8] = [
+pub(super) const STREAMS: [&str; 11] = [
+    "/dashboard/v1/chat/message",
+    "/dashboard/v1/activities/{activityId}/stream",
+    "/dashboard/v1/events/stream",
     "/kb/v1/events",
     "/api/v1/activity/task-comments/stream",
     "/api/v1/agents/stream",
@@ -50,7 +53,9 @@ pub(super) const STREAMS: [&str; 8] = [
     "/api/v1/boards/{board_id}/tasks/stream",
 ];
 /// Routes whose bodies are streamed to disk.
-pub(super) const UPLOADS: [&str; 4] = [
+pub(super) const UPLOADS: [&str; 6] = [
+    "/dashboard/v1/paid-ads/import",
+    "/dashboard/v1/leads/import",
     "/dashboard/v1/knowledge-base/datasets/{datasetId}/files/upload",
     "/kb/v1/datasets/{datasetId}/preview/upload",
     "/protected/data/folders/{id}/items/upload",

@@ -178,8 +178,12 @@ async fn serve(
         more.insert(OFFSET, counts.offset.into());
     }
     let status = StatusCode::from_u16(done.status).unwrap_or(StatusCode::OK);
-    let envelope = (dialect.envelope)(done, &base)?;
-    let mut response = (status, axum::Json(envelope)).into_response();
+    let mut response = if status == StatusCode::NO_CONTENT {
+        status.into_response()
+    } else {
+        let envelope = (dialect.envelope)(done, &base)?;
+        (status, axum::Json(envelope)).into_response()
+    };
     response.headers_mut().extend(more);
     Ok(response)
 }

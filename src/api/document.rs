@@ -146,6 +146,15 @@ fn shape(operation: &Operation) -> Option<Schema> {
         Answers::Shapes(shape) => Some(Schema::Array(
             ArrayBuilder::new().items(named(shape)).build(),
         )),
+        Answers::Pages(shape) => {
+            let items = ArrayBuilder::new().items(named(shape)).build();
+            let page = plain(Type::Object)
+                .property("data", items)
+                .property("pagination", Ref::from_schema_name("Pagination"))
+                .required("data")
+                .required("pagination");
+            Some(page.build().into())
+        }
         Answers::Part(shape) => {
             let number = |least: i64| plain(Type::Integer).minimum(Some(least)).build();
             let items = ArrayBuilder::new().items(named(shape)).build();
@@ -174,7 +183,10 @@ fn shapes(operation: &Operation) -> Vec<&'static Shape> {
         Takes::Nothing | Takes::Fields(..) | Takes::Members(_) | Takes::Object => {}
     }
     match operation.answers {
-        Answers::Shape(shape) | Answers::Shapes(shape) | Answers::Part(shape) => {
+        Answers::Shape(shape)
+        | Answers::Shapes(shape)
+        | Answers::Pages(shape)
+        | Answers::Part(shape) => {
             shape.all(&mut found);
         }
         Answers::One | Answers::Many | Answers::Text => {}
@@ -247,6 +259,7 @@ pub(super) fn data(operation: &Operation) -> RefOr<Schema> {
         Answers::One
         | Answers::Shape(_)
         | Answers::Shapes(_)
+        | Answers::Pages(_)
         | Answers::Part(_)
         | Answers::Text => plain(Type::Object).build().into(),
     }
@@ -287,21 +300,19 @@ pub(super) fn write(api: &mut OpenApi, dialect: &Dialect) {
             )),
             None => item,
         };
-        let answer = shape(operation);
+        let done = ResponseBuilder::new().description("Done.");
+        let done = if operation.success == 204 {
+            done
+        } else {
+            let answer = shape(operation);
+            let answer = answer.unwrap_or_else(|| (dialect.describe.answer)(operation));
+            done.content("application/json", json(answer))
+        };
         let mut item = item
             .operation_id(Some(operation.id))
             .summary(Some(operation.summary))
             .security(SecurityRequirement::new::<_, [&str; 0], &str>("key", []))
-            .response(
-                operation.success.to_string(),
-                ResponseBuilder::new()
-                    .description("Done.")
-                    .content(
-                        "application/json",
-                        json(answer.unwrap_or_else(|| (dialect.describe.answer)(operation))),
-                    )
-                    .build(),
-            )
+            .response(operation.success.to_string(), done.build())
             .response(
                 "4XX",
                 ResponseBuilder::new()

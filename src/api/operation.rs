@@ -149,6 +149,8 @@ pub(super) enum Answers {
     Shape(&'static Shape),
     /// A list of objects of this shape.
     Shapes(&'static Shape),
+    /// A page of a list of objects of this shape: `data`, and `pagination` with the cursor of the next page.
+    Pages(&'static Shape),
     /// A part of a list: `items` of this shape, `total`, `limit`, `offset`.
     Part(&'static Shape),
     /// A text.
@@ -468,6 +470,9 @@ fn shaped(operation: &Operation, data: Data) -> Result<Data> {
         (Answers::Shape(shape), Data::One(value)) => Ok(Data::One(object(shape, value)?)),
         (Answers::Shapes(shape), Data::One(value)) => {
             Ok(Data::One(Value::Array(list(shape, value)?)))
+        }
+        (Answers::Pages(shape), Data::Many(items, next)) => {
+            Ok(Data::Many(list(shape, Value::Array(items))?, next))
         }
         (Answers::Shapes(shape), Data::Counted(items, counts)) => {
             Ok(Data::Counted(list(shape, Value::Array(items))?, counts))

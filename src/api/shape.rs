@@ -106,6 +106,11 @@ pub(super) const fn opt(name: &'static str, ty: Ty) -> Field {
     Field::new(name, ty, false, true)
 }
 
+/// A field that may be absent, and then is left out of responses.
+pub(super) const fn maybe(name: &'static str, ty: Ty) -> Field {
+    Field::new(name, ty, false, false)
+}
+
 /// A field with a default.
 pub(super) const fn def(name: &'static str, ty: Ty, fill: Fill) -> Field {
     Field::new(name, ty, false, false).or(fill)
@@ -243,7 +248,8 @@ impl Shape {
                 Some(value) if !value.is_null() => field.ty.write(value)?,
                 _ => match field.fill.value() {
                     Some(value) => value,
-                    None if field.nullable || !field.required => Value::Null,
+                    None if field.nullable => Value::Null,
+                    None if !field.required => continue,
                     None => {
                         return Err(Error::internal(format!(
                             "{} lacks {}",

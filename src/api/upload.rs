@@ -1,5 +1,6 @@
 //! Multipart uploads: files are stored while they arrive, everything is bounded, and errors are domain errors for the dialects to convert.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -367,6 +368,54 @@ fn batch_too_large(app: &App) -> Error {
             app.config.upload_batch_mb
         ),
     )
+}
+
+/// A form with one small file, in memory.
+#[derive(Debug, Default)]
+pub(crate) struct SmallForm {
+    pub(crate) file: Option<Vec<u8>>,
+    /// The other fields.
+    pub(crate) fields: HashMap<String, String>,
+}
+
+/// Reads a form with one file of at most `largest` bytes, named `file`.
+///
+/// # Errors
+/// `form_invalid`, `file_too_large`, `field_too_large`, `too_many_fields`.
+pub(crate) async fn small_form(
+    headers: &HeaderMap,
+    body: Body,
+    largest: usize,
+) -> Result<SmallForm> {
+    let mut parts = Parts::read(headers, body)?;
+    let mut form = SmallForm::default();
+    while let Some(field) = parts.next().await? {
+        let name = field.name().unwrap_or_default().to_owned();
+        if form.fields.len() > FIELDS {
+            return Err(Error::invalid(
+                "too_many_fields",
+                format!("a form may have at most {FIELDS} fields"),
+            ));
+        }
+        if name != "file" {
+            let value = parts.text(field).await?;
+            form.fields.insert(name, value);
+            continue;
+        }
+        let (mut bytes, mut content) = (Vec::new(), parts.content(field));
+        while let Some(piece) = content.next().await {
+            let piece = piece?;
+            if bytes.len() + piece.len() > largest {
+                return Err(Error::invalid(
+                    "file_too_large",
+                    format!("the file may have at most {} KB", largest >> 10),
+                ));
+            }
+            bytes.extend_from_slice(&piece);
+        }
+        form.file = Some(bytes);
+    }
+    Ok(form)
 }
 
 #[cfg(test)]

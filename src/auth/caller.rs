@@ -106,6 +106,27 @@ impl Caller {
         }
     }
 
+    /// Creates the caller for the work of an agent of this program, which searches the knowledge base and writes the work of the team.
+    #[must_use]
+    pub fn worker(tenant_id: &str, role: &str) -> Self {
+        let scopes = [
+            Scope::KbRead,
+            Scope::KbSearch,
+            Scope::KnowledgeRead,
+            Scope::MarketingRead,
+            Scope::MarketingWrite,
+        ];
+        Self {
+            principal: Principal::Agent {
+                id: format!("agent:{role}"),
+                role: role.to_owned(),
+            },
+            boards: BoardAccess::default(),
+            scopes: scopes.map(|scope| scope.name().to_owned()).to_vec(),
+            ..Self::local(tenant_id)
+        }
+    }
+
     /// Returns the tenant to which all data of the caller belongs.
     #[must_use]
     pub fn tenant(&self) -> &str {

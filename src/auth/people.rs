@@ -1,5 +1,7 @@
 //! The person behind a caller: profile, and the tenant in which the person acts.
 
+use std::collections::HashMap;
+
 use super::board_access;
 use super::caller::{Caller, Principal};
 use super::role::{Role, Status};
@@ -192,4 +194,37 @@ pub async fn in_active_tenant(db: &Db, caller: Caller) -> Result<Caller> {
         ..member
     };
     board_access::with_groups(db, member).await
+}
+
+/// Returns the names of members, keys and agents of a tenant by their ids.
+///
+/// # Errors
+/// Those of the database.
+pub async fn names(db: &Db, tenant_id: &str, ids: &[String]) -> Result<HashMap<String, String>> {
+    let mut names: HashMap<String, String> = HashMap::new();
+    let keys: Vec<(String, String)> = db
+        .all_in(
+            "SELECT id, name FROM credentials WHERE tenant_id = $1 AND kind = 'key' AND id IN ($LIST)",
+            args![tenant_id],
+            ids,
+        )
+        .await?;
+    let agents: Vec<(String, String)> = db
+        .all_in(
+            "SELECT id, name FROM agents WHERE tenant_id = $1 AND id IN ($LIST)",
+            args![tenant_id],
+            ids,
+        )
+        .await?;
+    let members: Vec<(String, String)> = db
+        .all_in(
+            "SELECT m.user_id, COALESCE(p.name, m.name) FROM memberships m LEFT JOIN user_profiles p ON p.user_id = m.user_id WHERE m.tenant_id = $1 AND m.user_id IN ($LIST)",
+            args![tenant_id],
+            ids,
+        )
+        .await?;
+    for (id, name) in keys.into_iter().chain(agents).chain(members) {
+        names.insert(id, name);
+    }
+    Ok(names)
 }

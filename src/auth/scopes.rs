@@ -98,6 +98,8 @@ scopes! {
     Bi "bi", BiRead = "bi:read", BiWrite = "bi:write", Some("bi");
     /// Boards with tasks, approvals and memory.
     Boards "boards", BoardsRead = "boards:read", BoardsWrite = "boards:write", None;
+    /// Campaigns of a marketing team, with the activities of its agents, approvals, channels and reports.
+    Marketing "marketing", MarketingRead = "marketing:read", MarketingWrite = "marketing:write", None;
 }
 
 /// An area.

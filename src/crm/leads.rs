@@ -42,8 +42,22 @@ pub fn status_of(word: &str) -> Option<&'static str> {
     }
 }
 
+/// Returns where a lead came from in the words of marketing: `form`, `google_ads`, `meta_ads`, `manual`, `import`, or the source of other dialects.
+#[must_use]
+pub fn origin(body: &Body) -> &str {
+    match (text(body, "origin"), text(body, "source")) {
+        (Some(own), _) => own,
+        (None, Some("website")) => "form",
+        (None, Some(source)) => source,
+        (None, None) => "manual",
+    }
+}
+
 pub(super) fn derived(record: &Record, body: &Body) -> Vec<(&'static str, String)> {
-    let mut found = vec![("sales_status", sales_status(record, body))];
+    let mut found = vec![
+        ("sales_status", sales_status(record, body)),
+        ("origin", origin(body).to_owned()),
+    ];
     // Mail domains lead from one lead of a company to the others.
     if let Some((_, domain)) = text(body, "email").and_then(|e| e.split_once('@')) {
         found.push(("mail_domain", domain.to_owned()));

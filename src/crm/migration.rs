@@ -1,6 +1,6 @@
 //! Moves leads from earlier versions. The SQL migrations list in `data_migrations` what is left to do here, where JSON is read: 0018 shared the leads of all dialects
 //! (`shared_leads`: the fields of the SmartSaaS dialect get their canonical names), and 0024 gave types to fields that were free (`typed_leads`: values of other
-//! types are kept under `as_sent`). Either way all leads get their facets.
+//! types are kept under `as_sent`); 0026 lists leads by their origin (`lead_origins`). Either way all leads get their facets.
 
 use serde_json::{Map, Value, json};
 
@@ -29,7 +29,7 @@ pub async fn run(app: &App) -> Result<()> {
     let pending: Vec<(String,)> = app
         .db
         .all(
-            "SELECT name FROM data_migrations WHERE name IN ('shared_leads', 'typed_leads')",
+            "SELECT name FROM data_migrations WHERE name IN ('shared_leads', 'typed_leads', 'lead_origins')",
             args![],
         )
         .await?;
@@ -81,7 +81,7 @@ pub async fn run(app: &App) -> Result<()> {
     }
     app.db
         .execute(
-            "DELETE FROM data_migrations WHERE name IN ('shared_leads', 'typed_leads')",
+            "DELETE FROM data_migrations WHERE name IN ('shared_leads', 'typed_leads', 'lead_origins')",
             args![],
         )
         .await?;

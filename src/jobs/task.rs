@@ -80,6 +80,14 @@ pub enum Task {
     CheckAgent { agent_id: String, generation: i64 },
     /// Removes an agent from its gateway.
     RemoveAgent { agent_id: String, generation: i64 },
+    /// Runs an activity with the agent of its role.
+    RunActivity { activity_id: String, run_id: String },
+    /// Runs a recurring task of a team.
+    RunRoutine { template: String },
+    /// Imports leads from a file.
+    ImportLeads { import_id: String },
+    /// Looks after campaigns and approvals of a team.
+    TendTeam,
     /// Removes what belonged to a deleted board.
     ClearBoard { board_id: String },
     /// Removes the data of a closed organisation.
@@ -103,6 +111,10 @@ impl Task {
             Self::ProvisionAgent { .. } => "provision_agent",
             Self::CheckAgent { .. } => "check_agent",
             Self::RemoveAgent { .. } => "remove_agent",
+            Self::RunActivity { .. } => "run_activity",
+            Self::RunRoutine { .. } => "run_routine",
+            Self::ImportLeads { .. } => "import_leads",
+            Self::TendTeam => "tend_team",
             Self::ClearBoard { .. } => "clear_board",
             Self::ClearTenant => "clear_tenant",
             Self::Build { .. } => "build",
@@ -122,6 +134,7 @@ impl Task {
             | Self::ProvisionAgent { .. }
             | Self::CheckAgent { .. }
             | Self::RemoveAgent { .. } => Queue::Gateway,
+            Self::RunActivity { .. } => Queue::Agent,
             Self::Ingest { .. }
             | Self::ShowRows { .. }
             | Self::ClearRows { .. }
@@ -131,6 +144,9 @@ impl Task {
             | Self::Evaluate { .. }
             | Self::Recrawl { .. }
             | Self::NoTouch
+            | Self::RunRoutine { .. }
+            | Self::ImportLeads { .. }
+            | Self::TendTeam
             | Self::ClearBoard { .. }
             | Self::ClearTenant
             | Self::Housekeeping => Queue::Work,
@@ -149,10 +165,18 @@ pub enum Queue {
     Send,
     /// Jobs that wait for gateways of agents.
     Gateway,
+    /// Jobs that wait for language models.
+    Agent,
 }
 
 impl Queue {
-    pub(super) const ALL: [Self; 4] = [Self::Work, Self::Crawl, Self::Send, Self::Gateway];
+    pub(super) const ALL: [Self; 5] = [
+        Self::Work,
+        Self::Crawl,
+        Self::Send,
+        Self::Gateway,
+        Self::Agent,
+    ];
 
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -160,6 +184,7 @@ impl Queue {
             Self::Crawl => "crawl",
             Self::Send => "send",
             Self::Gateway => "gateway",
+            Self::Agent => "agent",
         }
     }
 }

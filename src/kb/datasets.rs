@@ -137,6 +137,7 @@ pub(crate) async fn area_dataset(app: &App, tenant_id: &str, area: Area) -> Resu
         Area::Analytics => "Analytics",
         Area::Bi => "Business intelligence",
         Area::Boards => "Boards",
+        Area::Marketing => "Marketing",
     };
     managed(app, tenant_id, &area.dataset_id(tenant_id), title).await
 }

@@ -2,6 +2,7 @@
 //! of what is asked.
 
 mod anthropic;
+pub mod catalog;
 mod ollama;
 mod openai;
 
@@ -13,7 +14,7 @@ use bytes::Bytes;
 use eventsource_stream::Eventsource;
 use futures::{Stream, StreamExt, TryStreamExt};
 use reqwest::{Client, StatusCode};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tokio_util::codec::{FramedRead, LinesCodec};
 use tokio_util::io::StreamReader;
@@ -44,6 +45,18 @@ pub enum Protocol {
     Anthropic,
     /// `POST {base}/api/chat`.
     Ollama,
+}
+
+impl Protocol {
+    /// Returns the name of the adapter that speaks it.
+    #[must_use]
+    pub fn adapter(self) -> &'static str {
+        match self {
+            Self::OpenAi => "openai",
+            Self::Anthropic => "claude",
+            Self::Ollama => "ollama",
+        }
+    }
 }
 
 impl FromStr for Protocol {
@@ -94,7 +107,8 @@ pub struct Endpoint {
 }
 
 /// A message of a conversation with a model.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "role", rename_all = "snake_case")]
 pub enum Message {
     /// Said to the model.
     User { text: String },
@@ -109,7 +123,7 @@ pub enum Message {
 }
 
 /// A call of a tool by a model.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToolCall {
     /// Id of the call within the conversation.
     pub id: String,
@@ -288,6 +302,12 @@ impl Endpoint {
             model: model.into(),
             max_tokens,
         })
+    }
+
+    /// Returns the maximum length of a response in tokens.
+    #[must_use]
+    pub fn max_tokens(&self) -> u32 {
+        self.max_tokens
     }
 
     /// Returns the name of the model.

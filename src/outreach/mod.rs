@@ -6,6 +6,7 @@ pub mod contacts;
 pub mod enrichment;
 pub mod events;
 pub mod feedback;
+pub mod imports;
 pub mod inbound;
 pub mod leads;
 mod once;

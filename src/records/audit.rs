@@ -131,3 +131,62 @@ pub async fn list(app: &App, tenant_id: &str, id: &str, page: &Page) -> Result<L
         .await?;
     Ok(page.listing(rows, |row| row.id.clone()))
 }
+
+/// Which entries a search has.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Name of a kind, perhaps without the beginning of its family.
+    pub entity: Option<String>,
+    /// Id of the row.
+    pub entity_id: Option<String>,
+    pub actor: Option<String>,
+    pub action: Option<String>,
+    /// From this time on.
+    pub start: Option<Time>,
+    /// Before this time.
+    pub end: Option<Time>,
+}
+
+/// Returns entries of a tenant, the newest first. The kind of [`Filter::entity`] may begin with one of two `families`.
+///
+/// # Errors
+/// Those of the database.
+pub async fn search(
+    app: &App,
+    tenant_id: &str,
+    filter: &Filter,
+    families: &[&str; 2],
+    page: &Page,
+) -> Result<Listing<Entry>> {
+    let before = if page.after.is_empty() {
+        store::LAST
+    } else {
+        &page.after
+    };
+    let of_family = |family: &str| filter.entity.as_ref().map(|e| format!("{family}{e}"));
+    let [first, second] = families;
+    let rows: Vec<Entry> = app
+        .db
+        .all(
+            "SELECT id, entity_kind, entity_id, action, actor, operation, request_id, changes, created_on FROM audit_events
+             WHERE tenant_id = $1 AND id < $2 AND (CAST($3 AS TEXT) IS NULL OR entity_kind IN ($3, $4, $5)) AND (CAST($6 AS TEXT) IS NULL OR entity_id = $6)
+             AND (CAST($7 AS TEXT) IS NULL OR actor = $7) AND (CAST($8 AS TEXT) IS NULL OR action = $8)
+             AND (CAST($9 AS BIGINT) IS NULL OR created_on >= $9) AND (CAST($10 AS BIGINT) IS NULL OR created_on < $10)
+             ORDER BY id DESC LIMIT $11",
+            args![
+                tenant_id,
+                before,
+                &filter.entity,
+                of_family(first),
+                of_family(second),
+                &filter.entity_id,
+                &filter.actor,
+                &filter.action,
+                filter.start,
+                filter.end,
+                page.fetch()
+            ],
+        )
+        .await?;
+    Ok(page.listing(rows, |row| row.id.clone()))
+}

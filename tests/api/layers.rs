@@ -7,7 +7,7 @@ use regex::Regex;
 
 /// Layers from the lowest to the highest; a module imports its own layer and those below. The longest prefix of a module's path says where it stands. The map in
 /// `README.md` says the same.
-const LAYERS: [&[&str]; 16] = [
+const LAYERS: [&[&str]; 17] = [
     &["error", "clock", "page", "limits", "config", "rates"],
     &[
         "disk", "db", "blobs", "seal", "outgoing", "openclaw", "llm", "jobs", "events", "auth",
@@ -61,8 +61,9 @@ const LAYERS: [&[&str]; 16] = [
     &["crm", "content", "knowledge", "data", "analytics"],
     &["support"],
     &["work", "assets"],
-    &["outreach", "boards"],
+    &["outreach", "boards", "agency"],
     &["bi", "webhooks", "channel"],
+    &["agents"],
     &["kinds"],
     &["background", "housekeeping"],
     &["api"],

@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 use sha2::Digest;
 
 use crate::support::browser::Browser;
+use crate::support::model::{Model, Say};
 use crate::support::{Engine, Service, text};
-use crate::{eventually, mission_control, on_both};
+use crate::{agency, eventually, mission_control, on_both};
 
 /// What a browser keeps of an answer's `Set-Cookie`.
 fn cookie(answer: &reqwest::Response) -> String {
@@ -802,6 +803,118 @@ async fn a_task_is_moved_discussed_and_approved_on_its_board() {
         let over = browser.eval("return document.documentElement.scrollWidth - document.documentElement.clientWidth").await;
         assert_eq!(over, 0, "{path} is wider than its window");
     }
+    browser.close().await;
+}
+
+/// A model that plans one post, writes it, and writes it again after a note.
+async fn writer() -> Model {
+    Model::start(|asked| {
+        if asked.system.contains("Activity Planner") {
+            let told = asked.body.to_string();
+            let id = told.split("- id ").nth(1).and_then(|part| part.split(':').next());
+            let post = json!({"title": "The post", "agent_role": "gbp-post-writer", "deliverable_id": id, "prompt": "Write it."});
+            return Say::call("submit_plan", json!({"activities": [post]}));
+        }
+        match (asked.results, asked.contains("Name the harbour")) {
+            (0, _) => Say::call("search_knowledge", json!({"query": "lighthouse"})),
+            (_, false) => Say::text("The lighthouse was lit in 1911. Come and see it."),
+            (_, true) => Say::text("The lighthouse of the harbour was lit in 1911. Come and see it."),
+        }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_campaign_is_made_watched_revised_and_approved() {
+    let model = writer().await;
+    let service = agency::with_model(Engine::Sqlite, &model, "openai").await;
+    let dataset = service.dataset("harbour").await;
+    service.add(&dataset, "lighthouse.md", "# Lighthouse\n\nThe lighthouse was lit in 1911. Its keeper lived on the island until 1974.").await;
+    let browser = signed_in(&service, 1300, 900).await;
+    browser.open(&format!("{}/sandbox/work", service.url)).await;
+    browser.press("New campaign").await;
+    browser
+        .write("dialog input[type=text]", "Harbour days")
+        .await;
+    browser
+        .write("dialog textarea", "Bring people to the harbour.")
+        .await;
+    browser
+        .find("dialog select")
+        .await
+        .send_keys("gbp post")
+        .await
+        .expect("chosen");
+    browser.press("Create").await;
+    browser.see("#main h1", "Harbour days").await;
+    // The plan, and the agent at work, appear by themselves.
+    browser.see("#main table", "The post").await;
+    browser.see("#main table", "awaiting approval").await;
+    let all = agency::activities(&service, "filter.agentRole=gbp-post-writer").await;
+    let post = text(&all[0]["id"]);
+    browser
+        .open(&format!("{}/sandbox/work/activities/{post}", service.url))
+        .await;
+    browser.see(".events", "search knowledge").await;
+    browser.see(".text", "Come and see it.").await;
+    browser
+        .open(&format!("{}/sandbox/work?tab=approvals", service.url))
+        .await;
+    browser.see("#main .text", "Come and see it.").await;
+    browser
+        .press("Ask for a revision of Review: The post")
+        .await;
+    browser.write("dialog textarea", "Name the harbour").await;
+    browser.press("Send").await;
+    // The second version comes with what changed.
+    browser.see("#main .text ins", "of the harbour").await;
+    let axe = axe();
+    let campaign = text(&agency::get(&service, "/campaigns").await["data"][0]["id"]);
+    for (width, theme) in [(1300, "light"), (480, "dark")] {
+        let browser = signed_in(&service, width, 900).await;
+        browser
+            .eval(&format!("localStorage.setItem('cairn.theme', '{theme}')"))
+            .await;
+        for (path, said) in [
+            ("/sandbox/work".to_owned(), "1 approval pending"),
+            ("/sandbox/work?tab=activities".to_owned(), "The post"),
+            ("/sandbox/work?tab=approvals".to_owned(), "Review: The post"),
+            ("/sandbox/work?tab=chat".to_owned(), "No conversations yet"),
+            (
+                format!("/sandbox/work/campaigns/{campaign}"),
+                "Bring people to the harbour",
+            ),
+            (
+                format!("/sandbox/work/activities/{post}"),
+                "Changes since version 1",
+            ),
+        ] {
+            browser.open(&format!("{}{path}", service.url)).await;
+            browser.see("#main", said).await;
+            browser
+                .eval("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+                .await;
+            let found = violations(&browser.page, &axe).await;
+            assert!(found.is_empty(), "{path} at {width}: {found:#?}");
+            let over = browser.eval("return document.documentElement.scrollWidth - document.documentElement.clientWidth").await;
+            assert_eq!(over, 0, "{path} is wider than {width}");
+        }
+        browser.close().await;
+    }
+    browser.press("Approve Review: The post").await;
+    browser.see("#main", "Nothing waits for a decision").await;
+    agency::reaches(&service, &post, "done").await;
+    browser
+        .open(&format!("{}/sandbox/work?tab=chat", service.url))
+        .await;
+    browser
+        .write("#main form input", "When was the lighthouse lit?")
+        .await;
+    browser.press("Send").await;
+    browser.see("#main", "1911").await;
+    browser
+        .see("#main ul.plain", "When was the lighthouse lit?")
+        .await;
     browser.close().await;
 }
 

@@ -2,6 +2,7 @@
 
 pub mod browser;
 pub mod gateway;
+pub mod model;
 mod postgres;
 pub mod process;
 pub mod qdrant;

@@ -58,6 +58,10 @@ impl From<Job> for JobRecord {
                 | Task::ProvisionAgent { .. }
                 | Task::CheckAgent { .. }
                 | Task::RemoveAgent { .. }
+                | Task::RunActivity { .. }
+                | Task::RunRoutine { .. }
+                | Task::ImportLeads { .. }
+                | Task::TendTeam
                 | Task::ClearBoard { .. }
                 | Task::ClearTenant
                 | Task::Housekeeping,

@@ -4,7 +4,7 @@
 mod connections;
 mod endpoint;
 mod known;
-mod website;
+pub(crate) mod website;
 
 use std::sync::Arc;
 use std::time::Duration;

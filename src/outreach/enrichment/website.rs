@@ -40,7 +40,10 @@ fn unreadable(message: String) -> Error {
 }
 
 /// Fetches a page; redirects stay within the guard.
-async fn fetch(app: &App, address: &Url) -> Result<(Url, String)> {
+///
+/// # Errors
+/// `website_unreadable`; those of the guard.
+pub(crate) async fn fetch(app: &App, address: &Url) -> Result<(Url, String)> {
     let mut url = address.clone();
     for _ in 0..=REDIRECTS {
         let response = app
@@ -71,7 +74,7 @@ async fn fetch(app: &App, address: &Url) -> Result<(Url, String)> {
 }
 
 /// Reads robots.txt of a site; one that is not there allows everything.
-async fn robots(app: &App, site: &Url) -> Robots {
+pub(crate) async fn robots(app: &App, site: &Url) -> Robots {
     let token = app.config.crawl_token().to_owned();
     let address = site.join("/robots.txt");
     let text = match address {

@@ -28,6 +28,7 @@ const PAGES = {
   ask: { title: 'Ask', load: () => import('./pages/ask.js') },
   evaluate: { title: 'Evaluation', load: () => import('./pages/evaluate.js') },
   history: { title: 'History', load: () => import('./pages/history.js') },
+  work: { title: 'Work', load: () => import('./pages/work.js') },
   boards: { title: 'Boards', load: () => import('./pages/boards.js') },
   crm: { title: 'CRM', load: () => import('./pages/crm.js') },
   records: { title: 'Records', load: () => import('./pages/records.js') },

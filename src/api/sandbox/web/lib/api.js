@@ -155,3 +155,27 @@ export const datasets = async (/** @type {AbortSignal} */ signal, activity = fal
   const kept = (/** @type {any} */ d) => Number(d.id.includes('~'));
   return list.sort((a, b) => kept(a) - kept(b) || a.name.localeCompare(b.name));
 };
+
+/**
+ * The events of a response, as they come.
+ * @param {Response} response
+ * @returns {AsyncGenerator<{name: string, data: any}>}
+ */
+export async function* streamed(response) {
+  const reader = /** @type {ReadableStream<Uint8Array>} */ (response.body).getReader();
+  const decoder = new TextDecoder();
+  let text = '';
+  for (;;) {
+    const { value, done } = await reader.read();
+    text += decoder.decode(value, { stream: !done });
+    const events = text.split('\n\n');
+    text = events.pop() ?? '';
+    for (const event of events) {
+      const lines = event.split('\n');
+      const data = lines.filter((l) => l.startsWith('data:')).map((l) => l.slice(5).trimStart()).join('\n');
+      const name = lines.find((l) => l.startsWith('event:'))?.slice(6).trim() ?? 'message';
+      if (data) yield { name, data: JSON.parse(data) };
+    }
+    if (done) return;
+  }
+}

@@ -1,7 +1,7 @@
 // @ts-check
 // A question, and an answer as it is made, each sentence with the passages that support it.
 
-import { datasets as load, raw } from '../lib/api.js';
+import { datasets as load, raw, streamed } from '../lib/api.js';
 import { select } from '../lib/controls.js';
 import { h, put } from '../lib/dom.js';
 import { counted, ms } from '../lib/format.js';
@@ -44,7 +44,7 @@ export async function page({ query, signal, replace, inside }) {
     let citations = [];
     let text = '';
     const response = await raw('POST', '/kb/v1/answer', { question, datasetIds: [...chosen], mode: mode.value }, own.signal);
-    for await (const event of streamed(response)) {
+    for await (const { data: event } of streamed(response)) {
       if (event.type === 'passages') {
         passages = event.passages;
         put(about, `${counted(passages.length, 'passage')} found; generating answer…`);
@@ -161,21 +161,3 @@ function citation(number, cited, href) {
 
 /** A number without a passage. @param {number} number */
 const unknown = (number) => h('span', { class: 'cite unsupported', title: 'No such passage' }, number);
-
-/** The events of an answer. @param {Response} response */
-async function* streamed(response) {
-  const reader = /** @type {ReadableStream<Uint8Array>} */ (response.body).getReader();
-  const decoder = new TextDecoder();
-  let text = '';
-  for (;;) {
-    const { value, done } = await reader.read();
-    text += decoder.decode(value, { stream: !done });
-    const events = text.split('\n\n');
-    text = events.pop() ?? '';
-    for (const event of events) {
-      const data = event.split('\n').filter((l) => l.startsWith('data:')).map((l) => l.slice(5).trimStart()).join('\n');
-      if (data) yield JSON.parse(data);
-    }
-    if (done) return;
-  }
-}
