@@ -4,10 +4,11 @@ use serde_json::{Value, json};
 
 use super::notices::{Notice, Output};
 use super::roles::Role;
-use super::{ACTIVITY, CAMPAIGN, DELIVERABLE, access, list, logs, requests, runs, store};
+use super::{ACTIVITY, CAMPAIGN, DELIVERABLE, access, logs, runs, store};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::error::{Error, Result};
+use crate::jobs::Task;
 use crate::records::Record;
 use crate::records::body::{Body, text};
 use crate::records::plan::Plan;
@@ -102,8 +103,17 @@ pub fn add(app: &App, caller: &Caller, new: NewActivity<'_>, plan: &mut Plan) ->
     if !waits {
         plan.after.push(Box::new(queue(app, &record, &body)));
     }
+    tend(plan);
     plan.create(&ACTIVITY, record);
     Ok(id)
+}
+
+/// How often the work of a team is looked after: periods that begin, approvals that expire, campaigns that end, tokens that expire.
+const TEND: &str = "*/5 * * * *";
+
+/// Lets the work of the team be looked after from now on.
+pub(super) fn tend(plan: &mut Plan) {
+    plan.schedules.push((Task::TendTeam, Some(TEND.to_owned())));
 }
 
 /// Returns a new run of an activity.
@@ -176,64 +186,6 @@ pub fn block(app: &App, activity: Record, reason: &str, plan: &mut Plan) -> Resu
     Ok(())
 }
 
-/// Completes an activity in a plan: those that wait for it go on, its request is fulfilled, the team is told.
-///
-/// # Errors
-/// Those of the database.
-pub async fn complete(
-    app: &App,
-    caller: &Caller,
-    activity: Record,
-    mut body: Body,
-    plan: &mut Plan,
-) -> Result<()> {
-    let now = app.clock.now();
-    body.insert("done_at".to_owned(), json!(now.rfc3339()));
-    body.shift_remove("blocked_reason");
-    let tenant_id = activity.tenant_id.clone();
-    for dependent in dependents(app, &activity).await? {
-        let mut waiting = list(&dependent.body()?, "depends_on");
-        waiting.retain(|id| *id != activity.id);
-        let others = store::some(&app.db, &tenant_id, &ACTIVITY, &waiting).await?;
-        let is_free = others.iter().all(|a| a.status.as_deref() == Some("done"));
-        if is_free && dependent.status.as_deref() == Some("created") {
-            assign_again(app, dependent, "predecessor_done", |_| {}, plan)?;
-        }
-    }
-    if let Some(parent_id) = text(&body, "parent_activity_id") {
-        continue_parent(app, &tenant_id, parent_id, &activity.id, plan).await?;
-    }
-    if let Some(request_id) = text(&body, "request_id") {
-        requests::fulfil(app, &tenant_id, request_id, plan).await?;
-    }
-    if text(&body, "type") == Some("performance_report") {
-        super::reports::publish(app, caller, &activity, &body, plan)?;
-    }
-    plan.after.push(Box::new(Notice::completed(
-        &tenant_id,
-        &activity.id,
-        activity.parent_id.as_deref(),
-    )));
-    plan.after.push(Box::new(Output {
-        tenant_id,
-        activity_id: activity.id.clone(),
-        event: "completed",
-        data: json!({"status": "done"}),
-    }));
-    let after = Record {
-        status: Some("done".to_owned()),
-        ..super::with_body(&activity, body)
-    };
-    plan.update(&ACTIVITY, activity, after, now);
-    Ok(())
-}
-
-/// Returns the activities that depend on one.
-async fn dependents(app: &App, activity: &Record) -> Result<Vec<Record>> {
-    let filters = vec![("depends_on".to_owned(), activity.id.clone())];
-    store::matching(app, &activity.tenant_id, &ACTIVITY, filters).await
-}
-
 /// Returns the subtasks of an activity, oldest first.
 ///
 /// # Errors
@@ -246,7 +198,7 @@ pub async fn subtasks(app: &App, tenant_id: &str, id: &str) -> Result<Vec<Record
 }
 
 /// Continues an activity that waits for subtasks when the last of them ends.
-async fn continue_parent(
+pub(super) async fn continue_parent(
     app: &App,
     tenant_id: &str,
     parent_id: &str,

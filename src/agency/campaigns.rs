@@ -10,7 +10,6 @@ use crate::app::App;
 use crate::auth::Caller;
 use crate::db::args;
 use crate::error::{Error, Result};
-use crate::jobs::Task;
 use crate::page::{Listing, Page};
 use crate::records::body::{Body, text};
 use crate::records::plan::Plan;
@@ -19,9 +18,6 @@ use crate::records::{Record, columns};
 
 /// Most deliverables of a campaign.
 const DELIVERABLES: usize = 50;
-/// How often due campaigns are looked after: periods that begin, approvals that expire, campaigns that end.
-pub const TEND: &str = "*/5 * * * *";
-
 /// A deliverable to create.
 #[derive(Debug, Clone)]
 pub struct NewDeliverable {
@@ -106,7 +102,6 @@ pub async fn create(app: &App, caller: &Caller, new: NewCampaign) -> Result<Plan
         campaign_id: campaign.id.clone(),
         cap: new.cap_micros,
     }));
-    plan.schedules.push((Task::TendTeam, Some(TEND.to_owned())));
     let shown = json!({"id": campaign.id, "name": campaign.title, "status": "draft"});
     plan.create(&CAMPAIGN, campaign);
     Ok(plan.data(201, shown))

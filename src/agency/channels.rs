@@ -11,13 +11,12 @@ use sha2::{Digest, Sha256};
 use url::Url;
 
 use super::platforms::{self, Platform};
-use super::{ACTIVITY, CHANNEL, DELIVERABLE, access, list, logs, store, whole};
+use super::{ACTIVITY, CHANNEL, DELIVERABLE, access, activities, list, logs, store, whole};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::clock::Time;
 use crate::db::args;
 use crate::error::{Error, Result};
-use crate::jobs::Task;
 use crate::outgoing;
 use crate::outreach::sequences::public_url;
 use crate::records::body::{Body, text};
@@ -346,8 +345,7 @@ async fn connect(app: &App, pending: &Pending, code: &str) -> Result<String> {
         };
         plan.after
             .push(keep(app, caller.tenant(), &id, tokens).await?);
-        plan.schedules
-            .push((Task::TendTeam, Some(super::campaigns::TEND.to_owned())));
+        activities::tend(&mut plan);
         Ok(plan.data(200, json!({"id": id})))
     })
     .await?;
@@ -436,6 +434,30 @@ pub async fn refresh(app: &App, channel: &Record) -> Result<()> {
     })
     .await?;
     Ok(())
+}
+
+/// Returns a token that is valid for a while, refreshed when it expires soon.
+///
+/// # Errors
+/// `channel_expired`, `platform_unreachable`.
+pub async fn access_token(app: &App, channel: &Record) -> Result<String> {
+    let expires = channel.body()?.get("expires_on").and_then(Value::as_i64);
+    if expires.is_some_and(|on| Time(on) <= app.clock.now().plus(EARLY)) {
+        refresh(app, channel).await?;
+    }
+    let now = store::get(app, &channel.tenant_id, &CHANNEL, &channel.id).await?;
+    let expired = || {
+        Error::unprocessable(
+            "channel_expired",
+            "the access to this channel has expired; connect it again",
+        )
+    };
+    if now.status.as_deref() != Some("connected") {
+        return Err(expired());
+    }
+    secrets::get(app, &channel.tenant_id, &channel.id, ACCESS)
+        .await?
+        .ok_or_else(expired)
 }
 
 /// Refreshes the tokens of a tenant's channels that expire soon. A platform that cannot be reached is tried again at the next time.
@@ -583,9 +605,13 @@ pub async fn health(app: &App, channel: &Record) -> Result<Health> {
         let own = activity.body()?;
         let counts = own.get("makes_piece") == Some(&json!(true))
             && list(&own, "platforms").contains(&channel.id);
-        if counts && activity.updated_on.0 >= since {
-            pieces += 1;
-            last = last.max(Some(activity.updated_on));
+        pieces += i64::from(counts && activity.updated_on.0 >= since);
+        let published = own.get("publications").and_then(Value::as_array);
+        for outcome in published.into_iter().flatten() {
+            let is_here = outcome["channelId"] == channel.id.as_str();
+            if is_here && outcome["status"] == "published" {
+                last = last.max(Some(activity.updated_on));
+            }
         }
     }
     let activity = if target == 0 {

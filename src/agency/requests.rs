@@ -11,7 +11,6 @@ use super::{
 use crate::app::App;
 use crate::auth::{Caller, Scope};
 use crate::error::{Error, Result};
-use crate::jobs::Task;
 use crate::records::Record;
 use crate::records::body::{Body, text};
 use crate::records::plan::Plan;
@@ -71,8 +70,7 @@ pub async fn create(app: &App, caller: &Caller, format: Format, mut body: Body) 
     }
     body.insert("format".to_owned(), json!(format.word()));
     let mut plan = Plan::default();
-    let tends = Some(super::campaigns::TEND.to_owned());
-    plan.schedules.push((Task::TendTeam, tends));
+    activities::tend(&mut plan);
     let is_approved = caller.may(Scope::KeysManage);
     let status = if is_approved { "approved" } else { "draft" };
     body.insert("status".to_owned(), json!(status));

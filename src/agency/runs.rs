@@ -342,6 +342,26 @@ async fn start_next(
     Ok(())
 }
 
+/// Starts the next runs of every role: those of a server that ended between the end of one run and the start of another.
+///
+/// # Errors
+/// Those of the database.
+pub async fn start_waiting(app: &App, tenant_id: &str) -> Result<()> {
+    let roles: Vec<(String,)> = app
+        .db
+        .all(
+            "SELECT DISTINCT role FROM activity_runs WHERE status = 'queued' AND tenant_id = $1",
+            args![tenant_id],
+        )
+        .await?;
+    for (role,) in roles {
+        let mut tx = app.db.begin().await?;
+        start_next(app, &mut tx, tenant_id, &role, "").await?;
+        app.commit(tx).await?;
+    }
+    Ok(())
+}
+
 /// A step of a run.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct Step {

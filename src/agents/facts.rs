@@ -1,26 +1,20 @@
-//! Facts that need no model: the audit of a website, the figures of performance, searches without a good result. Roles that work with them can do so without a
-//! configured model; then their output is a report of the facts.
+//! Facts for agents: the audit of a website, the figures of performance, searches without a good result; and each of them as a report.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::LazyLock;
 use std::time::Duration;
 
-use regex::Regex;
 use reqwest::Url;
 use scraper::{Html, Selector};
 use serde_json::{Value, json};
 
-use super::plans::{self, Planned};
-use super::{Assignment, Ended};
+use super::Assignment;
 use crate::agency::spend::{self, GroupBy};
-use crate::agency::{AD_CAMPAIGN, roles, store, usd};
+use crate::agency::{AD_CAMPAIGN, store, usd};
 use crate::app::App;
 use crate::crm::LEAD;
 use crate::db::args;
 use crate::error::{Error, Result};
 use crate::outreach::enrichment::website;
-use crate::records::Record;
-use crate::records::body::text;
 
 /// Days of a report, unless asked otherwise.
 pub(super) const DAYS: u32 = 30;
@@ -32,92 +26,6 @@ const AUDIT: Duration = Duration::from_secs(120);
 /// Searches that are read, and those that are shown.
 const SEARCHES: i64 = 5000;
 const GAPS: usize = 50;
-/// Types of deliverables that need no model.
-const PLAIN: [&str; 2] = ["website_audit", "performance_report"];
-
-static ADDRESS: LazyLock<Option<Regex>> =
-    LazyLock::new(|| Regex::new(r#"https?://[^\s<>"')\]]+"#).ok());
-
-/// Does an activity that needs no model; `None` when it needs one.
-pub(super) async fn without_model(
-    assignment: &Assignment<'_>,
-    activity: &Record,
-) -> Result<Option<Ended>> {
-    let output = match assignment.settings.role.name {
-        roles::PLANNER => return plan_plainly(assignment, activity).await,
-        "site-auditor" => {
-            let body = activity.body()?;
-            let campaign = match &assignment.campaign {
-                Some(campaign) => campaign.body()?,
-                None => crate::records::body::Body::new(),
-            };
-            let named = [text(&body, "prompt"), text(&campaign, "brief")];
-            let found = named.into_iter().flatten().find_map(|text| {
-                let address = ADDRESS.as_ref()?.find(text)?;
-                Some(
-                    address
-                        .as_str()
-                        .trim_end_matches(['.', ',', ';'])
-                        .to_owned(),
-                )
-            });
-            let Some(address) = found else {
-                let error = "neither the task nor the brief names the address of a website";
-                return Ok(Some(Ended::Failed("failed", error.to_owned())));
-            };
-            match audit(assignment.app, &address).await {
-                Ok(facts) => audited(&facts),
-                Err(error) if !error.is_retryable() => {
-                    let error = error.public_message().to_owned();
-                    return Ok(Some(Ended::Failed("failed", error)));
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        "report-writer" => reported(&figures(assignment, DAYS).await?),
-        "keyword-researcher" => gaps_shown(&keyword_gaps(assignment).await?),
-        _ => return Ok(None),
-    };
-    assignment
-        .tell("text_delta", json!({"delta": output}))
-        .await?;
-    Ok(Some(Ended::Output(Some(output))))
-}
-
-/// Plans a campaign whose deliverables all need no model; `None` for others.
-async fn plan_plainly(assignment: &Assignment<'_>, _: &Record) -> Result<Option<Ended>> {
-    let Some(campaign) = &assignment.campaign else {
-        return Ok(None);
-    };
-    let wanted = plans::wanted(assignment, campaign).await?;
-    if wanted.iter().any(|w| !PLAIN.contains(&w.made.as_str())) {
-        return Ok(None);
-    }
-    let mut planned = Vec::new();
-    for deliverable in &wanted {
-        let role = roles::maker_of(&deliverable.made)
-            .ok_or_else(|| Error::internal("no role makes this deliverable"))?;
-        for number in 1..=deliverable.quantity {
-            let number = if deliverable.quantity > 1 {
-                format!(" {number}")
-            } else {
-                String::new()
-            };
-            planned.push(Planned {
-                title: format!("{}{number}", deliverable.made.replace('_', " ")),
-                agent_role: role.name.to_owned(),
-                deliverable_id: Some(deliverable.id.clone()),
-                prompt: role.prompt.to_owned(),
-                depends_on: Vec::new(),
-            });
-        }
-    }
-    let planned = &planned;
-    assignment
-        .write(|activity: Record| async move { plans::adopt(assignment, activity, planned).await })
-        .await?;
-    Ok(Some(Ended::Stored))
-}
 
 fn selector(css: &str) -> Option<Selector> {
     Selector::parse(css).ok()
@@ -257,7 +165,7 @@ fn entries(value: &Value) -> &[Value] {
 }
 
 /// Writes an audit as Markdown.
-fn audited(facts: &Value) -> String {
+pub(super) fn audited(facts: &Value) -> String {
     let pages = entries(&facts["pages"]);
     let mut text = format!(
         "# Website audit: {}\n\n{} pages read, {} with problems, {} broken links.\n\n| Page | Title | Words | Problems |\n|---|---|---|---|\n",
@@ -355,7 +263,7 @@ pub(super) async fn figures(assignment: &Assignment<'_>, days: u32) -> Result<Va
 }
 
 /// Writes figures as Markdown.
-fn reported(figures: &Value) -> String {
+pub(super) fn reported(figures: &Value) -> String {
     let day = |name: &str| word(figures, name).get(..10).unwrap_or_default().to_owned();
     let mut text = format!(
         "# Performance report\n\n{} to {} ({} days). Every figure is from the stored records.\n",
@@ -412,7 +320,7 @@ pub(super) async fn keyword_gaps(assignment: &Assignment<'_>) -> Result<Value> {
 }
 
 /// Writes gaps as Markdown.
-fn gaps_shown(gaps: &Value) -> String {
+pub(super) fn gaps_shown(gaps: &Value) -> String {
     let found = entries(&gaps["gaps"]);
     if found.is_empty() {
         return "# Keyword gaps\n\nEvery recorded search had a good result.".to_owned();
@@ -433,7 +341,6 @@ fn gaps_shown(gaps: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agency::DELIVERABLE_TYPES;
 
     #[test]
     fn pages_are_checked() {
@@ -451,10 +358,5 @@ mod tests {
         }
         let links: Vec<&str> = links.iter().map(Url::as_str).collect();
         assert_eq!(links, ["https://example.com/b"]);
-    }
-
-    #[test]
-    fn plain_deliverables_are_deliverables() {
-        assert!(PLAIN.iter().all(|made| DELIVERABLE_TYPES.contains(made)));
     }
 }

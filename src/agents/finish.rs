@@ -6,7 +6,7 @@ use super::Assignment;
 use crate::agency::approvals::{self, NewApproval};
 use crate::agency::notices::Output;
 use crate::agency::runs::End;
-use crate::agency::{ACTIVITY, activities};
+use crate::agency::{ACTIVITY, activities, completion};
 use crate::error::Result;
 use crate::records::Record;
 use crate::records::body::{Body, text};
@@ -51,7 +51,7 @@ impl Assignment<'_> {
             }
             plan.after.push(self.ended());
             if !is_reviewed(&body) {
-                activities::complete(self.app, &self.caller, activity, body, &mut plan).await?;
+                completion::complete(self.app, &self.caller, activity, body, &mut plan).await?;
                 return Ok(plan);
             }
             let approval = NewApproval {
@@ -84,7 +84,7 @@ impl Assignment<'_> {
             let mut plan = Plan::default();
             let body = activity.body()?;
             plan.after.push(self.ended());
-            activities::complete(self.app, &self.caller, activity, body, &mut plan).await?;
+            completion::complete(self.app, &self.caller, activity, body, &mut plan).await?;
             Ok(plan)
         })
         .await

@@ -5,8 +5,10 @@ mod facts;
 mod finish;
 mod plans;
 mod prompt;
+mod publish;
 mod tend;
 mod tools;
+mod without_model;
 mod worker;
 
 use std::sync::Arc;
@@ -31,7 +33,7 @@ pub use tend::{routine, tend};
 
 /// Reason of an activity whose role has no model.
 const NO_MODEL: &str =
-    "no language model is configured for agents (agent_models); set one, and resume";
+    "no language model is configured for agents (agent_models); the activity goes on when one is";
 /// Reason of an activity whose cost is limited, but not known.
 const NO_PRICE: &str = "the model has no price (agent_models), but the cost is limited";
 
@@ -151,6 +153,7 @@ impl Assignment<'_> {
             && body.get("is_approved") == Some(&json!(true))
             && body.contains_key("output");
         let ended = if is_approved {
+            publish::publish(self).await?;
             return self.finish_approved().await;
         } else if let Some(listed) = listed {
             let is_limited = self.settings.max_cost_micros.is_some() || self.has_cap()?;
@@ -160,7 +163,7 @@ impl Assignment<'_> {
                 worker::work(self, listed, &activity, cancel).await?
             }
         } else {
-            match facts::without_model(self, &activity).await? {
+            match without_model::work(self, &activity).await? {
                 Some(ended) => ended,
                 None => Ended::Blocked(NO_MODEL),
             }

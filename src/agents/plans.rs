@@ -9,7 +9,7 @@ use super::Assignment;
 use super::tools::{self, Answer};
 use crate::agency::activities::{self, NewActivity};
 use crate::agency::deliverables::{Span, day_of};
-use crate::agency::{CAMPAIGN, DELIVERABLE, beginning, list, roles, store, whole};
+use crate::agency::{CAMPAIGN, DELIVERABLE, beginning, completion, list, roles, store, whole};
 use crate::error::{Error, Result};
 use crate::records::Record;
 use crate::records::body::{Body, text};
@@ -235,7 +235,7 @@ pub(super) async fn adopt(
     let now = app.clock.now().rfc3339();
     activities::set_output(&mut body, &shown(planned), "markdown", &[], &now);
     plan.after.push(assignment.ended());
-    activities::complete(app, &assignment.caller, activity, body, &mut plan).await?;
+    completion::complete(app, &assignment.caller, activity, body, &mut plan).await?;
     Ok(plan)
 }
 

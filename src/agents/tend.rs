@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::{NO_MODEL, NO_PRICE};
 use crate::agency::deliverables::{Span, day_of, period_of};
 use crate::agency::{
-    ACTIVITY, CAMPAIGN, REQUEST, approvals, campaigns, channels, list, requests, routines, store,
+    ACTIVITY, CAMPAIGN, REQUEST, approvals, campaigns, channels, list, requests, roles, routines,
+    runs, store, with_body,
 };
 use crate::app::App;
 use crate::auth::Caller;
@@ -23,6 +25,8 @@ pub async fn tend(app: &Arc<App>, tenant_id: &str) -> Result<()> {
     let caller = Caller::local(tenant_id);
     approvals::tend(app, &caller).await?;
     channels::tend(app, tenant_id).await?;
+    continue_configured(app, &caller).await?;
+    runs::start_waiting(app, tenant_id).await?;
     let active = vec![("status".to_owned(), "active".to_owned())];
     for campaign in store::matching(app, tenant_id, &CAMPAIGN, active).await? {
         let id = campaign.id.as_str();
@@ -94,6 +98,45 @@ async fn tend_campaign(app: &App, caller: &Caller, campaign: Record) -> Result<P
     campaigns::plan_period(app, caller, &campaign, span.start, today, &mut plan)?;
     plan.relies_on.push(campaign);
     Ok(plan)
+}
+
+/// Assigns activities again that were blocked for want of a model, or of its price, and whose role has one by now.
+async fn continue_configured(app: &App, caller: &Caller) -> Result<()> {
+    let blocked = vec![("status".to_owned(), "blocked".to_owned())];
+    for activity in store::matching(app, caller.tenant(), &ACTIVITY, blocked).await? {
+        let body = activity.body()?;
+        let reason = text(&body, "blocked_reason").unwrap_or_default();
+        if ![NO_MODEL, NO_PRICE].contains(&reason) {
+            continue;
+        }
+        let role = roles::named(text(&body, "agent_role").unwrap_or_default())?;
+        let settings = roles::settings(app, caller.tenant(), role).await?;
+        let listed = settings.model(app);
+        if listed.is_none_or(|l| reason == NO_PRICE && l.price.is_none()) {
+            continue;
+        }
+        let request = Request::internal(caller, "runActivity");
+        let id = activity.id.as_str();
+        execute(app, &request, || async move {
+            let before = store::get(app, caller.tenant(), &ACTIVITY, id).await?;
+            let mut plan = Plan::default();
+            if before.status.as_deref() == Some("blocked") {
+                let mut body = before.body()?;
+                body.shift_remove("blocked_reason");
+                let after = Record {
+                    status: Some("assigned".to_owned()),
+                    ..with_body(&before, body)
+                };
+                let ids = vec![before.id.clone()];
+                let wake = runs::Wake::Activities(caller.tenant().to_owned(), ids);
+                plan.after.push(Box::new(wake));
+                plan.update_silently(&ACTIVITY, before, after, app.clock.now());
+            }
+            Ok(plan)
+        })
+        .await?;
+    }
+    Ok(())
 }
 
 /// Runs a recurring task that is due; runs as a job.

@@ -53,7 +53,9 @@ pub(super) const STREAMS: [&str; 11] = [
     "/api/v1/boards/{board_id}/tasks/stream",
 ];
 /// Routes whose bodies are streamed to disk.
-pub(super) const UPLOADS: [&str; 6] = [
+pub(super) const UPLOADS: [&str; 8] = [
+    "/dashboard/v1/skills",
+    "/dashboard/v1/skills/{skillId}",
     "/dashboard/v1/paid-ads/import",
     "/dashboard/v1/leads/import",
     "/dashboard/v1/knowledge-base/datasets/{datasetId}/files/upload",

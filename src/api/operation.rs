@@ -194,6 +194,8 @@ pub(super) struct Operation {
     pub hints: Option<Hints>,
     /// Runs after a write that was not replayed.
     pub settle: Option<SettleFn>,
+    /// Returns the answer to a write from its records, replayed or not; the second argument is what the plan answers.
+    pub show: Option<SettleFn>,
 }
 
 impl Operation {
@@ -221,6 +223,7 @@ impl Operation {
             tags: &[],
             hints: None,
             settle: None,
+            show: None,
         }
     }
 
@@ -380,6 +383,12 @@ impl Operation {
         self
     }
 
+    /// Sets what returns the answer to a write from its records.
+    pub(super) const fn shown_by(mut self, show: SettleFn) -> Self {
+        self.show = Some(show);
+        self
+    }
+
     /// Makes the response a list.
     pub(super) const fn many(mut self) -> Self {
         self.answers = Answers::Many;
@@ -519,6 +528,11 @@ async fn run(call: Call<'_>, key: Option<String>, view: View) -> Result<Performe
                 && let Some(settled) = settle(call, &data).await?
             {
                 data = settled;
+            }
+            if let Some(show) = call.operation.show
+                && let Some(shown) = show(call, &data).await?
+            {
+                data = shown;
             }
             Ok(Performed {
                 status: answer.status,

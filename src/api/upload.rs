@@ -378,6 +378,20 @@ pub(crate) struct SmallForm {
     pub(crate) fields: HashMap<String, String>,
 }
 
+impl SmallForm {
+    /// Returns the file as text.
+    ///
+    /// # Errors
+    /// `file_missing`, `file_invalid`.
+    pub(crate) fn text(&mut self) -> Result<String> {
+        let file = self.file.take().ok_or_else(|| {
+            Error::invalid("file_missing", "send the file as the part file of the form")
+        })?;
+        String::from_utf8(file)
+            .map_err(|_| Error::invalid("file_invalid", "the file is not a text in UTF-8"))
+    }
+}
+
 /// Reads a form with one file of at most `largest` bytes, named `file`.
 ///
 /// # Errors

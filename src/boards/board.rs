@@ -409,6 +409,15 @@ pub async fn clear_tenant(app: &App, tenant_id: &str) -> Result<()> {
         "DELETE FROM approval_tasks WHERE tenant_id = $1",
         "DELETE FROM connection_secrets WHERE tenant_id = $1",
         "DELETE FROM row_blocks WHERE tenant_id = $1",
+        "DELETE FROM activity_runs WHERE tenant_id = $1",
+        "DELETE FROM run_steps WHERE tenant_id = $1",
+        "DELETE FROM campaign_spend WHERE tenant_id = $1",
+        "DELETE FROM agent_roles WHERE tenant_id = $1",
+        "DELETE FROM agency_log WHERE tenant_id = $1",
+        "DELETE FROM chat_messages WHERE tenant_id = $1",
+        "DELETE FROM chat_conversations WHERE tenant_id = $1",
+        "DELETE FROM oauth_states WHERE tenant_id = $1",
+        "DELETE FROM lead_imports WHERE tenant_id = $1",
         "DELETE FROM events WHERE tenant_id = $1",
     ] {
         app.db.execute(statement, args![tenant_id]).await?;

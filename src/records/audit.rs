@@ -147,7 +147,7 @@ pub struct Filter {
     pub end: Option<Time>,
 }
 
-/// Returns entries of a tenant, the newest first. The kind of [`Filter::entity`] may begin with one of two `families`.
+/// Returns the readable entries of a tenant, the newest first. The kind of [`Filter::entity`] may begin with one of two `families`.
 ///
 /// # Errors
 /// Those of the database.
@@ -157,16 +157,42 @@ pub async fn search(
     filter: &Filter,
     families: &[&str; 2],
     page: &Page,
+    is_readable: impl Fn(&Entry) -> bool + Send,
 ) -> Result<Listing<Entry>> {
-    let before = if page.after.is_empty() {
-        store::LAST
+    let wanted = usize::try_from(page.fetch()).unwrap_or(usize::MAX);
+    let mut before = if page.after.is_empty() {
+        store::LAST.to_owned()
     } else {
-        &page.after
+        page.after.clone()
     };
+    let mut found: Vec<Entry> = Vec::new();
+    loop {
+        let rows = older(app, tenant_id, filter, families, &before).await?;
+        let Some(last) = rows.last() else { break };
+        before.clone_from(&last.id);
+        found.extend(rows.into_iter().filter(&is_readable));
+        if found.len() >= wanted {
+            found.truncate(wanted);
+            break;
+        }
+    }
+    Ok(page.listing(found, |row| row.id.clone()))
+}
+
+/// Entries that are read at once.
+const BATCH: i64 = 500;
+
+/// Returns the next entries before one.
+async fn older(
+    app: &App,
+    tenant_id: &str,
+    filter: &Filter,
+    families: &[&str; 2],
+    before: &str,
+) -> Result<Vec<Entry>> {
     let of_family = |family: &str| filter.entity.as_ref().map(|e| format!("{family}{e}"));
     let [first, second] = families;
-    let rows: Vec<Entry> = app
-        .db
+    app.db
         .all(
             "SELECT id, entity_kind, entity_id, action, actor, operation, request_id, changes, created_on FROM audit_events
              WHERE tenant_id = $1 AND id < $2 AND (CAST($3 AS TEXT) IS NULL OR entity_kind IN ($3, $4, $5)) AND (CAST($6 AS TEXT) IS NULL OR entity_id = $6)
@@ -184,9 +210,8 @@ pub async fn search(
                 &filter.action,
                 filter.start,
                 filter.end,
-                page.fetch()
+                BATCH
             ],
         )
-        .await?;
-    Ok(page.listing(rows, |row| row.id.clone()))
+        .await
 }

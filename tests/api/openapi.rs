@@ -160,7 +160,13 @@ fn every_handler_is_documented() {
     }
     // Dialects with a table of operations are documented from the table that their routes are made of: its rows are the expressions of its static slices.
     let row = regex::Regex::new(r"(?m)^    (?:Operation::)?[a-z_]+\(").expect("a pattern");
-    for dialect in ["slab5", "smartsaas", "clawcrm", "mission_control"] {
+    for dialect in [
+        "leadmetrics",
+        "slab5",
+        "smartsaas",
+        "clawcrm",
+        "mission_control",
+    ] {
         let source = std::fs::read_to_string(format!("src/api/{dialect}/operations.rs"))
             .expect("tests run in the checkout");
         let tables = source.split("static ").skip(1);

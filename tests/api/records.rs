@@ -46,9 +46,10 @@ async fn audited(service: &Service, operation: &str) -> i64 {
 /// Ids of operations that write records: those of the two dialects that take an idempotency key.
 async fn writing_operations(service: &Service) -> BTreeSet<String> {
     let document = service.get("/openapi.json").await;
-    // Boards need a gateway and tokens of agents, so their operations are walked in `mission_control`.
+    // Boards need a gateway and tokens of agents, so their operations are walked in `mission_control`, and those of the dashboard in `agency`.
     let paths = document["paths"].as_object().expect("paths").iter();
-    let items = paths.filter(|(path, _)| !path.starts_with("/api/v1/"));
+    let items =
+        paths.filter(|(path, _)| !path.starts_with("/api/v1/") && !path.starts_with("/dashboard/"));
     let items = items.map(|(_, item)| item);
     let operations = items.flat_map(|item| item.as_object().expect("operations").values());
     let takes_key = |operation: &&Value| {

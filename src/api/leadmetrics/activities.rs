@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::wire::{page, word};
+use super::wire::{page, set, word};
 use crate::agency::approvals::{self, Resolution};
 use crate::agency::people::{AGENT, Names};
 use crate::agency::runs::{self, Run};
@@ -20,12 +20,6 @@ use crate::records::plan::Plan;
 
 /// Characters of an output that details show.
 const PREVIEW: usize = 500;
-
-fn set(shown: &mut Value, name: &str, value: Option<&str>) {
-    if let Some(value) = value {
-        shown[name] = json!(value);
-    }
-}
 
 /// Returns activities as lists show them.
 pub(super) async fn summaries(app: &App, tenant_id: &str, found: &[Record]) -> Result<Vec<Value>> {
@@ -144,6 +138,7 @@ pub(super) async fn get_activity(call: Call<'_>) -> Result<Data> {
         "inputPrompt": text(&body, "prompt").unwrap_or_default(),
         "sources": list(&body, "sources"),
         "revisions": body.get("revisions").cloned().unwrap_or_else(|| json!([])),
+        "publications": body.get("publications").cloned().unwrap_or_else(|| json!([])),
         "comments": all,
         "runs": runs.iter().map(run_shown).collect::<Vec<_>>(),
         "subtasks": summaries(app, tenant_id, &subtasks).await?,

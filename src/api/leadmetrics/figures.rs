@@ -179,15 +179,8 @@ pub(super) async fn import(
     body: RequestBody,
 ) -> Result<(StatusCode, Json<FiguresImported>), Problem> {
     access::write(&caller)?;
-    let form = upload::small_form(&headers, body, ads::LARGEST).await?;
-    let file = form.file.ok_or_else(|| {
-        Error::invalid(
-            "file_missing",
-            "send the CSV file as the part file of the form",
-        )
-    })?;
-    let content = String::from_utf8(file)
-        .map_err(|_| Error::invalid("csv_invalid", "the file is not UTF-8"))?;
+    let mut form = upload::small_form(&headers, body, ads::LARGEST).await?;
+    let content = form.text()?;
     let own = |name: &str| form.fields.get(name).map(String::as_str);
     let wants_terms = match own("kind") {
         Some("campaigns") => false,

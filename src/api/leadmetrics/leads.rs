@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
 use super::shapes::LEAD_STATUSES;
-use super::wire::{Auth, DashboardFault, Problem, page, word};
+use super::wire::{Auth, DashboardFault, Problem, page, set, word};
 use crate::agency::people::Names;
 use crate::agency::{list, store};
 use crate::api::Service;
@@ -65,12 +65,6 @@ fn names_of(body: &Body, title: &str) -> (String, String) {
     match whole.rsplit_once(' ') {
         Some((first, last)) => (first.trim().to_owned(), last.to_owned()),
         None => (whole.to_owned(), String::new()),
-    }
-}
-
-fn set(shown: &mut Value, name: &str, value: Option<&str>) {
-    if let Some(value) = value.filter(|v| !v.is_empty()) {
-        shown[name] = json!(value);
     }
 }
 
@@ -353,15 +347,8 @@ pub(super) async fn import(
     body: RequestBody,
 ) -> Result<(StatusCode, Json<ImportStarted>), Problem> {
     caller.need_unconfined(Scope::CrmWrite)?;
-    let form = upload::small_form(&headers, body, imports::LARGEST).await?;
-    let file = form.file.ok_or_else(|| {
-        Error::invalid(
-            "file_missing",
-            "send the CSV file as the part file of the form",
-        )
-    })?;
-    let content = String::from_utf8(file)
-        .map_err(|_| Error::invalid("csv_invalid", "the file is not UTF-8"))?;
+    let mut form = upload::small_form(&headers, body, imports::LARGEST).await?;
+    let content = form.text()?;
     let mapping = match form.fields.get("mapping").filter(|m| !m.trim().is_empty()) {
         Some(mapping) => serde_json::from_str(mapping).map_err(|_| {
             Error::invalid("mapping_invalid", "mapping must be a JSON object of texts")

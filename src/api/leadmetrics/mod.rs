@@ -12,7 +12,7 @@
 //! - `startCrawl` is 409 while a crawl of the same site is not over; `pagesIndexed` counts the pages that are searchable afterwards, unchanged ones included;
 //!   a crawl without any is `failed`, and `errorMessage` has the reason
 //! - lists answer `{"data", "pagination": {"nextCursor", "hasMore"}}`; `limit` is 1 to 500; filters come as `filter.x` or `filter[x]`, and unknown ones are 400
-//! - administrators are keys and people that may manage keys; the audit log is for them, too; a `reviewer` reads
+//! - administrators are keys and people that may manage keys; a `reviewer` reads; the audit log has the changes of records that the caller may read
 //! - a campaign is a draft until its plan is accepted, then active, and completed when its end has passed and nothing is left to do; a status other than pausing and
 //!   resuming is 409; periods are months from the start
 //! - an activity that cannot go on is `blocked` with `blockedReason`: `campaign_paused`, `budget_cap_reached`, no model; it goes on when the cause ends

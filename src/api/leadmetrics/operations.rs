@@ -35,14 +35,14 @@ pub(super) static ALL: &[Operation] = &[
     Operation::get("/campaigns/{campaignId}", "getCampaign", READ, |c| Box::pin(get_campaign(c)), "Shows a campaign with its deliverables, their current period, recent activities and costs by agent.")
         .answers(Answers::Shape(&CAMPAIGN_DETAIL)),
     Operation::patch("/campaigns/{campaignId}", "updateCampaign", WRITE, |c| Box::pin(update_campaign(c)), "Changes a campaign, pauses it (its activities stop) or resumes it. For administrators.")
-        .takes(part(&CAMPAIGN_PATCH)).then(|c, _| Box::pin(updated_campaign(c))).answers(Answers::Shape(&CAMPAIGN)),
+        .takes(part(&CAMPAIGN_PATCH)).shown_by(|c, _| Box::pin(updated_campaign(c))).answers(Answers::Shape(&CAMPAIGN)),
     Operation::delete("/campaigns/{campaignId}", "archiveCampaign", WRITE, |c| Box::pin(archive_campaign(c)), "Archives a campaign: its activities stop, and no new ones begin. For administrators.").success(204),
     Operation::get("/campaigns/{campaignId}/deliverables", "listCampaignDeliverables", READ, |c| Box::pin(list_deliverables(c)), "Lists the deliverables of a campaign with the progress of their periods, the newest first.")
         .answers(Answers::Shape(&DELIVERABLES)),
     Operation::get("/deliverables/{deliverableId}/activities", "listDeliverableActivities", READ, |c| Box::pin(list_deliverable_activities(c)), "Lists the activities of a deliverable.")
         .named(&["filter.status", "limit", "cursor"]).answers(Answers::Pages(&ACTIVITY_SUMMARY)),
     // Activities.
-    Operation::get("/activities", "listActivities", READ, |c| Box::pin(list_activities(c)), "Lists activities.")
+    Operation::get("/activities", "listTeamActivities", READ, |c| Box::pin(list_activities(c)), "Lists activities.")
         .named(&["filter.status", "filter.agentRole", "filter.campaignId", "filter.deliverableId", "filter.wakeReason", "limit", "cursor"]).answers(Answers::Pages(&ACTIVITY_SUMMARY)),
     Operation::get("/activities/{activityId}", "getActivity", READ, |c| Box::pin(get_activity(c)), "Shows an activity with its runs, comments, subtasks, sources and the earlier versions of its output.")
         .answers(Answers::Shape(&ACTIVITY_DETAIL)),
@@ -74,22 +74,22 @@ pub(super) static ALL: &[Operation] = &[
     Operation::get("/leads", "listDashboardLeads", &[CrmRead], |c| Box::pin(list_leads(c)), "Lists leads; `search` finds words of names and mail addresses, the last one by its beginning.")
         .named(&["filter.status", "filter.source", "search", "limit", "cursor"]).answers(Answers::Pages(&LEAD)),
     Operation::post("/leads", "createDashboardLead", &[CrmWrite], |c| Box::pin(create_lead(c)), "Creates a lead.")
-        .takes(whole(&NEW_LEAD)).then(|c, w| Box::pin(lead_written(c, w))).answers(Answers::Shape(&LEAD)),
+        .takes(whole(&NEW_LEAD)).shown_by(|c, w| Box::pin(lead_written(c, w))).answers(Answers::Shape(&LEAD)),
     Operation::get("/leads/imports/{importId}", "getLeadImport", &[CrmRead], |c| Box::pin(get_import(c)), "Shows the progress of an import, with the rows that were skipped and why.")
         .answers(Answers::Shape(&LEAD_IMPORT)),
     Operation::get("/leads/{leadId}", "getDashboardLead", &[CrmRead], |c| Box::pin(get_lead(c)), "Shows a lead with its timeline.")
         .answers(Answers::Shape(&LEAD_DETAIL)),
     Operation::patch("/leads/{leadId}", "updateDashboardLead", &[CrmWrite], |c| Box::pin(update_lead(c)), "Changes a lead; `score` replaces the computed score, null gives it back.")
-        .takes(part(&LEAD_PATCH)).then(|c, w| Box::pin(lead_written(c, w))).answers(Answers::Shape(&LEAD)),
+        .takes(part(&LEAD_PATCH)).shown_by(|c, w| Box::pin(lead_written(c, w))).answers(Answers::Shape(&LEAD)),
     // Requests for content.
     Operation::get("/blog-requests", "listBlogRequests", READ, |c| Box::pin(list_blog_requests(c)), "Lists requests for blog posts.")
         .named(&["filter.status", "limit", "cursor"]).answers(Answers::Pages(&BLOG_REQUEST)),
     Operation::post("/blog-requests", "createBlogRequest", WRITE, |c| Box::pin(create_blog_request(c)), "Requests a blog post. Requests of administrators are approved at once, others by an approval; an approved one is produced in an active campaign whose period lacks a blog post.")
-        .takes(whole(&NEW_BLOG_REQUEST)).then(|c, w| Box::pin(request_created(c, w))).answers(Answers::Shape(&BLOG_REQUEST)),
+        .takes(whole(&NEW_BLOG_REQUEST)).shown_by(|c, w| Box::pin(request_created(c, w))).answers(Answers::Shape(&BLOG_REQUEST)),
     Operation::get("/social-requests", "listSocialRequests", READ, |c| Box::pin(list_social_requests(c)), "Lists requests for social posts.")
         .named(&["filter.status", "filter.platform", "limit", "cursor"]).answers(Answers::Pages(&SOCIAL_REQUEST)),
     Operation::post("/social-requests", "createSocialRequest", WRITE, |c| Box::pin(create_social_request(c)), "Requests a social post, under the same rules as a blog post.")
-        .takes(whole(&NEW_SOCIAL_REQUEST)).then(|c, w| Box::pin(request_created(c, w))).answers(Answers::Shape(&SOCIAL_REQUEST)),
+        .takes(whole(&NEW_SOCIAL_REQUEST)).shown_by(|c, w| Box::pin(request_created(c, w))).answers(Answers::Shape(&SOCIAL_REQUEST)),
     // Team.
     Operation::get("/team", "listTeam", READ, |c| Box::pin(list_team(c)), "Lists people and agents.")
         .named(&["filter.type", "filter.status", "filter.role"]).answers(Answers::Shape(&TEAM)),
@@ -103,7 +103,7 @@ pub(super) static ALL: &[Operation] = &[
     Operation::get("/agents", "listAgentConfigs", READ, |c| Box::pin(list_agents(c)), "Lists the agents with their settings.").answers(Answers::Shape(&AGENT_CONFIGS)),
     Operation::get("/agents/{agentRole}", "getAgentConfig", READ, |c| Box::pin(get_agent(c)), "Shows the settings of an agent; keys are redacted.").answers(Answers::Shape(&AGENT_DETAIL)),
     Operation::patch("/agents/{agentRole}", "updateAgentConfig", WRITE, |c| Box::pin(update_agent(c)), "Overrides settings of an agent. For administrators.")
-        .takes(part(&AGENT_PATCH)).then(|c, _| Box::pin(agent_updated(c))).answers(Answers::Shape(&AGENT_DETAIL)),
+        .takes(part(&AGENT_PATCH)).shown_by(|c, _| Box::pin(agent_updated(c))).answers(Answers::Shape(&AGENT_DETAIL)),
     Operation::ask("/agents/{agentRole}/test", "testAgent", WRITE, |c| Box::pin(test_agent(c)), "Checks that the model of an agent is configured and answers.")
         .takes(Takes::Nothing).answers(Answers::Shape(&TESTED)),
     // Skills; uploads are forms.
@@ -120,7 +120,7 @@ pub(super) static ALL: &[Operation] = &[
     Operation::get("/paid-ads/search-terms", "listSearchTerms", READ, |c| Box::pin(list_search_terms(c)), "Lists search terms with their class and figures.")
         .named(&["filter.classification", "filter.campaignId", "limit", "cursor"]).answers(Answers::Pages(&SEARCH_TERM)),
     Operation::patch("/paid-ads/search-terms/{termId}/classify", "classifySearchTerm", WRITE, |c| Box::pin(classify_term(c)), "Overrides the class of a search term; later imports keep it.")
-        .takes(whole(&CLASSIFY)).then(|c, _| Box::pin(term_classified(c))).answers(Answers::Shape(&SEARCH_TERM)),
+        .takes(whole(&CLASSIFY)).shown_by(|c, _| Box::pin(term_classified(c))).answers(Answers::Shape(&SEARCH_TERM)),
     // Reports.
     Operation::get("/reports", "listPerformanceReports", READ, |c| Box::pin(list_reports(c)), "Lists performance reports.")
         .named(&["filter.status", "filter.campaignId", "filter.type", "filter.startDate", "filter.endDate", "limit", "cursor"]).answers(Answers::Pages(&REPORT)),
@@ -139,14 +139,14 @@ pub(super) static ALL: &[Operation] = &[
     Operation::ask("/integrations/{integrationId}/test", "testIntegration", WRITE, |c| Box::pin(test_integration(c)), "Verifies the key of an integration by a request to the service.")
         .takes(Takes::Nothing).answers(Answers::Shape(&PROBED)),
     // Audit and logs.
-    Operation::get("/audit-log", "listAuditLog", READ, |c| Box::pin(list_audit(c)), "Lists who changed what, the newest first. For administrators.")
+    Operation::get("/audit-log", "listAuditLog", READ, |c| Box::pin(list_audit(c)), "Lists who changed what, the newest first: the records of areas that the caller may read.")
         .named(&["filter.entityType", "filter.entityId", "filter.userId", "filter.action", "filter.startDate", "filter.endDate", "limit", "cursor"]).answers(Answers::Pages(&AUDIT_ENTRY)),
     Operation::get("/logs", "listLogs", READ, |c| Box::pin(list_logs(c)), "Lists what agents, tools, approvals and budgets did, the newest first.")
         .named(&["filter.level", "filter.category", "filter.agentRole", "filter.activityId", "filter.startDate", "filter.endDate", "limit", "cursor"]).answers(Answers::Pages(&LOG_ENTRY)),
     // Recurring tasks.
     Operation::get("/recurring-tasks", "listRecurringTasks", READ, |c| Box::pin(list_recurring(c)), "Lists the recurring tasks.").answers(Answers::Shape(&RECURRING_TASKS)),
     Operation::patch("/recurring-tasks/{taskId}", "updateRecurringTask", WRITE, |c| Box::pin(update_recurring(c)), "Switches a recurring task on or off, and sets its variables.")
-        .takes(part(&RECURRING_PATCH)).then(|c, _| Box::pin(recurring_updated(c))).answers(Answers::Shape(&RECURRING_TASK)),
+        .takes(part(&RECURRING_PATCH)).shown_by(|c, _| Box::pin(recurring_updated(c))).answers(Answers::Shape(&RECURRING_TASK)),
     Operation::post("/recurring-tasks/{taskId}/run", "runRecurringTask", WRITE, |c| Box::pin(run_recurring(c)), "Runs a recurring task now.")
         .takes(Takes::Nothing).success(202).answers(Answers::Shape(&RECURRING_RUN)),
 ];

@@ -100,12 +100,16 @@ shapes! {
     }
     DELIVERABLE_REFERENCE = "DashboardDeliverableReference" { req("id", Text), req("type", Text) }
     APPROVAL_REFERENCE = "DashboardApprovalReference" { req("id", Text), req("type", Text), req("status", Text) }
+    PUBLICATION = "DashboardPublication" {
+        req("channelId", Text), req("channelName", Text), req("status", OneOf(&["started", "published", "failed", "not_published", "unknown"])), req_null("url", Text),
+        req_null("reason", Text), req("at", Text)
+    }
     REVISION = "DashboardRevision" { req("output", Text), req("savedAt", Text) }
     ACTIVITY_DETAIL = "DashboardActivityDetail" {
         req("id", Text), req("title", Text), req("type", Text), req("status", Text), req_null("agentRole", Text), req("assignee", Of(&ACTOR)),
         req_null("campaign", Of(&PERSON)), maybe("deliverable", Of(&DELIVERABLE_REFERENCE)), maybe("approval", Of(&APPROVAL_REFERENCE)),
         req("inputPrompt", Text), maybe("outputRef", Text), maybe("outputPreview", Text), req("sources", List(&Text)),
-        req("revisions", List(&Of(&REVISION))), maybe("blockedReason", Text), maybe("error", Text), req("comments", List(&Of(&ACTIVITY_COMMENT))),
+        req("revisions", List(&Of(&REVISION))), req("publications", List(&Of(&PUBLICATION))), maybe("blockedReason", Text), maybe("error", Text), req("comments", List(&Of(&ACTIVITY_COMMENT))),
         req("runs", List(&Of(&RUN))), req("subtasks", List(&Of(&ACTIVITY_SUMMARY))), req("createdOn", Text), req("updatedOn", Text)
     }
     ACTIVITY_OUTPUT = "DashboardActivityOutput" {

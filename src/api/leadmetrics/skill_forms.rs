@@ -32,11 +32,9 @@ pub(super) struct SkillForm {
 }
 
 async fn form(headers: &HeaderMap, body: RequestBody) -> Result<Fields> {
-    let form = upload::small_form(headers, body, LARGEST).await?;
+    let mut form = upload::small_form(headers, body, LARGEST).await?;
     let content = match form.file {
-        Some(file) => Some(String::from_utf8(file).map_err(|_| {
-            Error::invalid("skill_invalid", "the file is not a Markdown text in UTF-8")
-        })?),
+        Some(_) => Some(form.text()?),
         None => None,
     };
     let own = |name: &str| form.fields.get(name).cloned();
@@ -71,7 +69,7 @@ where
 }
 
 /// Uploads a skill.
-#[utoipa::path(post, path = "/dashboard/v1/skills", tag = "dashboard", operation_id = "createSkill", security(("key" = [])),
+#[utoipa::path(post, path = "/dashboard/v1/skills", tag = "dashboard", operation_id = "createTeamSkill", security(("key" = [])),
     request_body(content = SkillForm, content_type = "multipart/form-data"),
     responses((status = 201, body = Value), (status = "4XX", body = DashboardFault)))]
 pub(super) async fn create(
@@ -83,14 +81,14 @@ pub(super) async fn create(
     crate::agency::access::write(&caller)?;
     let fields = form(&headers, body).await?;
     let app = &service.app;
-    let made = write(app, &caller, "createSkill", || async {
+    let made = write(app, &caller, "createTeamSkill", || async {
         skills::create(app, &caller, &fields)
     });
     Ok((StatusCode::CREATED, Json(made.await?)))
 }
 
 /// Changes a skill, by a form or by JSON: `name`, `description`, `agentRoles`, `content`.
-#[utoipa::path(patch, path = "/dashboard/v1/skills/{skillId}", tag = "dashboard", operation_id = "updateSkill", security(("key" = [])),
+#[utoipa::path(patch, path = "/dashboard/v1/skills/{skillId}", tag = "dashboard", operation_id = "updateTeamSkill", security(("key" = [])),
     params(("skillId" = String, Path)), request_body(content((SkillForm = "multipart/form-data"), (Value = "application/json"))),
     responses((status = 200, body = Value), (status = "4XX", body = DashboardFault)))]
 pub(super) async fn update(
@@ -124,7 +122,7 @@ pub(super) async fn update(
     let app = &service.app;
     let (id, fields) = (id.as_str(), &fields);
     let caller = &caller;
-    let changed = write(app, caller, "updateSkill", || {
+    let changed = write(app, caller, "updateTeamSkill", || {
         skills::update(app, caller, id, fields)
     });
     Ok(Json(changed.await?))

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use chrono::Days;
 use serde::Serialize;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use crate::agency::deliverables::read_day;
@@ -61,6 +62,13 @@ pub(super) fn query(
 /// Returns the error of a query parameter.
 pub(super) fn invalid(name: &str, problem: &str) -> Error {
     Error::invalid("parameter_invalid", format!("{name} {problem}"))
+}
+
+/// Sets a member of an answer; none for an absent or empty text.
+pub(super) fn set(shown: &mut Value, name: &str, value: Option<&str>) {
+    if let Some(value) = value.filter(|v| !v.is_empty()) {
+        shown[name] = json!(value);
+    }
 }
 
 /// Reads limit and cursor.

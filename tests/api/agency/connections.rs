@@ -16,8 +16,9 @@ use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{BASE, get, post, refused};
+use super::{BASE, activities, get, post, reaches, refused};
 use crate::eventually;
+use crate::support::model::{Model, Say};
 use crate::support::{Engine, Service, text};
 
 /// What the platform knows.
@@ -30,6 +31,9 @@ struct Known {
     revoked: Vec<String>,
     /// Whether refresh tokens are refused.
     refuses: bool,
+    /// Posts, and the status with which they are answered.
+    posts: Vec<Value>,
+    post_status: u16,
 }
 
 type Peer = Arc<Mutex<Known>>;
@@ -71,9 +75,22 @@ async fn account(headers: HeaderMap) -> Response {
         .get("authorization")
         .is_some_and(|v| v.to_str().is_ok_and(|v| v.starts_with("Bearer access-")));
     if is_known {
-        Json(json!({"name": "Ada Holm"})).into_response()
+        Json(json!({"name": "Ada Holm", "sub": "ada-1"})).into_response()
     } else {
         Code::UNAUTHORIZED.into_response()
+    }
+}
+
+async fn publish(State(peer): State<Peer>, Json(post): Json<Value>) -> Response {
+    let mut known = peer.lock().expect("known");
+    known.posts.push(post);
+    match known.post_status {
+        0 => (Code::CREATED, [("x-restli-id", "urn:li:share:7")], "").into_response(),
+        status => (
+            Code::from_u16(status).expect("a status"),
+            Json(json!({"message": "too many posts"})),
+        )
+            .into_response(),
     }
 }
 
@@ -101,11 +118,18 @@ async fn service(request: Request) -> Response {
 }
 
 async fn started() -> (Service, Peer, String) {
+    started_with("").await
+}
+
+/// The same with agents whose model is at an address.
+async fn started_with(model: &str) -> (Service, Peer, String) {
+    let model = model.to_owned();
     let peer = Peer::default();
     let router = Router::new()
         .route("/oauth/v2/accessToken", on_post(token))
         .route("/oauth/v2/revoke", on_post(revoke))
         .route("/v2/userinfo", on_get(account))
+        .route("/v2/ugcPosts", on_post(publish))
         .fallback(service)
         .with_state(Arc::clone(&peer));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
@@ -119,6 +143,10 @@ async fn started() -> (Service, Peer, String) {
         config.channel_clients = "linkedin=app:word".to_owned();
         config.channel_urls = format!("linkedin={base}");
         config.channel_redirects = "https://app.example.com/settings".to_owned();
+        if !model.is_empty() {
+            config.agent_models = "openai/scripted=1/10".to_owned();
+            config.agent_openai_url = format!("{model}/v1");
+        }
     })
     .await;
     (service, peer, address)
@@ -268,6 +296,87 @@ async fn a_channel_is_connected_refreshed_expires_and_is_revoked() {
         .await
         .expect("a number");
     assert_eq!(secrets, 0);
+}
+
+/// Connects LinkedIn; gives the id of the channel.
+async fn connected(service: &Service, peer: &Peer) -> String {
+    let begun = post(
+        service,
+        "/channels/linkedin/connect",
+        json!({"redirectUrl": "https://app.example.com/settings"}),
+    )
+    .await;
+    let url = url::Url::parse(&text(&begun["authUrl"])).expect("an address");
+    let challenge = url
+        .query_pairs()
+        .find(|(name, _)| name == "code_challenge")
+        .expect("a challenge")
+        .1
+        .into_owned();
+    peer.lock().expect("known").challenge = challenge;
+    come_back(
+        service,
+        &[("state", &text(&begun["state"])), ("code", "code-1")],
+    )
+    .await;
+    text(&get(service, "/channels").await["data"][0]["id"])
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_approved_piece_is_published_and_the_outcome_recorded() {
+    let model = Model::start(|asked| {
+        if asked.system.contains("Activity Planner") {
+            let told = asked.body.to_string();
+            let id = told.split("- id ").nth(1).and_then(|part| part.split(':').next());
+            assert!(told.contains("for Ada Holm"), "the planner knows the channel");
+            let piece = |n: usize| json!({"title": format!("Post {n}"), "agent_role": "social-post-writer", "deliverable_id": id, "prompt": "Write it."});
+            return Say::call("submit_plan", json!({"activities": [piece(1), piece(2)]}));
+        }
+        Say::text("# Light\n\nIt was lit in **1858** [kb://a/b@1#c:0-9].")
+    })
+    .await;
+    let (service, peer, _) = started_with(&model.url).await;
+    let channel = connected(&service, &peer).await;
+    let brief = json!({"name": "Spring", "brief": "Posts.", "deliverables": [{"type": "social_post", "quantity": 2, "platformIds": [channel]}]});
+    post(&service, "/campaigns", brief).await;
+    let pieces = eventually!(within 60, all in activities(&service, "filter.status=awaiting_approval").await, "two pieces wait", all.len() == 2);
+    let approve = async |piece: &Value| {
+        let id = text(&piece["id"]);
+        post(
+            &service,
+            &format!("/approvals/{}/resolve", text(&piece["approvalId"])),
+            json!({"resolution": "approved"}),
+        )
+        .await;
+        reaches(&service, &id, "done").await["publications"][0].clone()
+    };
+    let published = approve(&pieces[0]).await;
+    assert_eq!(
+        (&published["status"], &published["url"]),
+        (
+            &json!("published"),
+            &json!("https://www.linkedin.com/feed/update/urn:li:share:7")
+        ),
+        "{published}"
+    );
+    peer.lock().expect("known").post_status = 429;
+    let failed = approve(&pieces[1]).await;
+    assert!(
+        failed["status"] == "failed" && text(&failed["reason"]).contains("too many posts"),
+        "{failed}"
+    );
+    let sent = peer.lock().expect("known").posts.clone();
+    assert_eq!(
+        (sent.len(), &sent[0]["author"]),
+        (2, &json!("urn:li:person:ada-1"))
+    );
+    assert_eq!(
+        sent[0]["specificContent"]["com.linkedin.ugc.ShareContent"]["shareCommentary"]["text"],
+        "Light\n\nIt was lit in 1858."
+    );
+    assert!(
+        get(&service, &format!("/channels/{channel}/health")).await["lastPublishedAt"].is_string()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use cairn::db::Args;
 use reqwest::multipart::{Form, Part};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::{BASE, activities, get, reaches, stream};
+use super::{BASE, activities, campaign, get, post, reaches, stream};
 use crate::support::{Service, text};
 use crate::{eventually, on_both};
 
@@ -319,5 +320,67 @@ on_both! {
         });
         let expected: BTreeSet<String> = OPERATIONS.iter().map(|o| (*o).to_owned()).collect();
         assert_eq!(walked, expected);
+    }
+
+    async fn every_write_is_audited_and_done_once(service: Service) {
+        let lead = text(&post(&service, "/leads", json!({"firstName": "Ada", "lastName": "Holm"})).await["id"]);
+        let (campaign, other) = (campaign(&service, "website_audit", None).await, campaign(&service, "website_audit", None).await);
+        let audits = eventually!(within 60, all in activities(&service, "filter.wakeReason=planned&filter.status=failed").await, "two audits fail", all.len() == 2);
+        let failed = text(&audits[0]["id"]);
+        let member = service.key_with(&["marketing:write"], None).await;
+        let (status, _) = service.call_as(&member, Method::POST, &format!("{BASE}/blog-requests"), Some(json!({"topic": "x"}))).await;
+        assert_eq!(status, 201);
+        let approval = text(&get(&service, "/approvals").await["data"][0]["id"]);
+        let (_, skill) = form(&service, "/skills", &[("name", "Voice")], ("v.md", "Warm.")).await;
+        form(&service, "/paid-ads/import", &[("platform", "google_ads"), ("kind", "search_terms")], ("t.csv", "Search term,Campaign\nlamp,Spring\n")).await;
+        let term = text(&get(&service, "/paid-ads/search-terms").await["data"][0]["id"]);
+        let key = json!({"integrationType": "custom", "name": "Ours", "apiKey": "k", "extraConfig": {"testUrl": "http://127.0.0.1:1/"}});
+        let integration = text(&post(&service, "/integrations", key).await["id"]);
+        let writes: Vec<(&str, &str, String, Value)> = vec![
+            ("createCampaign", "POST", "/campaigns".into(), json!({"name": "x", "brief": "x", "deliverables": [{"type": "backlink", "quantity": 1}]})),
+            ("updateCampaign", "PATCH", format!("/campaigns/{campaign}"), json!({"brief": "y"})),
+            ("retryActivity", "POST", format!("/activities/{failed}/retry"), Value::Null),
+            ("archiveCampaign", "DELETE", format!("/campaigns/{other}"), Value::Null),
+            ("addActivityComment", "POST", format!("/activities/{failed}/comments"), json!({"text": "Hello"})),
+            ("resolveApproval", "POST", format!("/approvals/{approval}/resolve"), json!({"resolution": "approved"})),
+            ("createDashboardLead", "POST", "/leads".into(), json!({"firstName": "Bo", "lastName": "Lund"})),
+            ("updateDashboardLead", "PATCH", format!("/leads/{lead}"), json!({"status": "qualified"})),
+            ("createBlogRequest", "POST", "/blog-requests".into(), json!({"topic": "y"})),
+            ("createSocialRequest", "POST", "/social-requests".into(), json!({"topic": "y", "platforms": ["tiktok"]})),
+            ("updateAgentConfig", "PATCH", "/agents/copywriter".into(), json!({"concurrency": 2})),
+            ("deleteTeamSkill", "DELETE", format!("/skills/{}", text(&skill["id"])), Value::Null),
+            ("classifySearchTerm", "PATCH", format!("/paid-ads/search-terms/{term}/classify"), json!({"classification": "negative"})),
+            ("updateRecurringTask", "PATCH", "/recurring-tasks/weekly-social-ideas".into(), json!({"variableValues": {"theme": "Light"}})),
+            ("runRecurringTask", "POST", "/recurring-tasks/monthly-performance-report/run".into(), Value::Null),
+            ("deleteIntegration", "DELETE", format!("/integrations/{integration}"), Value::Null),
+        ];
+        let document = service.get("/openapi.json").await;
+        let operations = document["paths"].as_object().expect("paths").iter().filter(|(path, _)| path.starts_with("/dashboard/"));
+        let operations = operations.flat_map(|(_, item)| item.as_object().expect("operations").values());
+        let takes_key = |o: &&Value| o["parameters"].as_array().into_iter().flatten().any(|p| p["name"] == "Idempotency-Key");
+        let writing: BTreeSet<String> = operations.filter(takes_key).map(|o| text(&o["operationId"])).collect();
+        assert_eq!(writes.iter().map(|(id, ..)| (*id).to_owned()).collect::<BTreeSet<_>>(), writing);
+        let audited = async |operation: &str| -> i64 {
+            let args = Args(vec![operation.into()]);
+            let (count,): (i64,) = service.app.db.one("SELECT COUNT(*) FROM audit_events WHERE operation = $1", args).await.expect("a number");
+            count
+        };
+        for (operation, method, path, body) in &writes {
+            let send = async || {
+                let method = Method::from_bytes(method.as_bytes()).expect("a method");
+                let mut request = service.http.request(method, format!("{}{BASE}{path}", service.url)).bearer_auth(&service.key).header("Idempotency-Key", "walk");
+                if !body.is_null() { request = request.json(body); }
+                let response = request.send().await.expect("an answer");
+                let is_replayed = response.headers().contains_key("idempotent-replayed");
+                (response.status().as_u16(), is_replayed, response.text().await.expect("a body"))
+            };
+            let before = audited(operation).await;
+            let (status, is_replayed, first) = send().await;
+            assert!(status < 300 && !is_replayed, "{operation}: {status} {first}");
+            let once = audited(operation).await;
+            assert!(once > before, "{operation} is not audited");
+            assert_eq!(send().await, (status, true, first), "{operation}");
+            assert_eq!(audited(operation).await, once, "{operation} is done twice");
+        }
     }
 }

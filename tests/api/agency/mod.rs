@@ -2,6 +2,7 @@
 
 mod connections;
 mod contract;
+mod killed;
 mod rules;
 mod story;
 

@@ -51,7 +51,7 @@ function live(id, signal, ended) {
   });
   on('tool_result', ({ name, output }) => {
     const text = JSON.stringify(output);
-    add(h('details', null, h('summary', null, output.error ? `${plain(name)}: ${output.error}` : `Result of ${plain(name)}`), h('pre', null, text.slice(0, 20 * RESULT))));
+    add(h('details', null, h('summary', null, output.error ? `${plain(name)}: ${output.error}` : `Result of ${plain(name)}`), h('pre', { tabindex: '0', role: 'region', 'aria-label': `Result of ${plain(name)}` }, text.slice(0, 20 * RESULT))));
   });
   on('completed', ({ status }) => {
     source.close();
@@ -101,6 +101,9 @@ export async function activity({ signal, session, title }, id) {
       output && [h('h2', null, 'Output'), h('div', { class: 'text', tabindex: '0', role: 'region', 'aria-label': 'Output' }, cited(output.text)),
         a.sources.length > 0 && h('p', { class: 'quiet' }, 'Sources: ', a.sources.map((/** @type {string} */ s, /** @type {number} */ i) => [i > 0 && ', ', h('a', { href: place(s) ?? '#', title: s }, String(i + 1))]))],
       before && output && h('details', null, h('summary', null, `Changes since version ${a.revisions.length}`), changes(before.output, output.text)),
+      a.publications.length > 0 && [h('h2', null, 'Publications'), table('Publications', ['Channel', 'Outcome', 'When'], a.publications.map((/** @type {any} */ p) => [
+        p.channelName, [p.url ? h('a', { href: p.url, rel: 'noopener' }, plain(p.status)) : state(p.status), p.reason && h('div', { class: 'quiet' }, p.reason)], ago(p.at),
+      ]))],
       a.subtasks.length > 0 && [h('h2', null, 'Subtasks'), table('Subtasks', HEAD, a.subtasks.map(row))],
       a.runs.length > 0 && [h('h2', null, 'Runs'), table('Runs', ['Status', 'Model', 'Tokens', 'Cost', 'Time', 'Error'], a.runs.map((/** @type {any} */ r) => [
         state(r.status), r.model ?? '–', `${r.inputTokens} + ${r.outputTokens}`, usd(r.costUsd), r.completedAt ? ms(r.durationMs) : '–', r.error ? plain(r.error) : '',
