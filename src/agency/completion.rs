@@ -42,7 +42,7 @@ pub async fn complete(
         requests::fulfil(app, &tenant_id, request_id, plan).await?;
     }
     if text(&body, "type") == Some("performance_report") {
-        reports::publish(app, caller, &activity, &body, plan)?;
+        reports::publish(app, caller, &activity, &body, plan).await?;
     }
     plan.after.push(Box::new(Notice::completed(
         &tenant_id,

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::deliverables::day_of;
-use super::{REPORT, activities};
+use super::deliverables::{day_of, read_day};
+use super::{REPORT, activities, figures};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::db::args;
@@ -14,6 +14,9 @@ use crate::records::plan::Plan;
 use crate::records::write::{self, New};
 use crate::records::{Record, columns, store};
 
+/// Longest period of the figures of a report, in days.
+const LONGEST: u32 = 366;
+
 /// Types of reports.
 pub const TYPES: [&str; 5] = [
     "monthly_performance",
@@ -23,11 +26,11 @@ pub const TYPES: [&str; 5] = [
     "custom",
 ];
 
-/// Adds the report of an activity to the plan that completes it.
+/// Adds the report of an activity to the plan that completes it, with the stored figures of its period.
 ///
 /// # Errors
-/// When the row is damaged.
-pub fn publish(
+/// Those of the database, and `period_too_long`.
+pub async fn publish(
     app: &App,
     caller: &Caller,
     activity: &Record,
@@ -38,19 +41,22 @@ pub fn publish(
         return Ok(());
     };
     let today = day_of(app.clock.now());
-    let start = text(body, "period_start").map_or_else(
-        || (today - chrono::Days::new(30)).to_string(),
-        str::to_owned,
-    );
+    let start = match text(body, "period_start") {
+        Some(day) => read_day("periodStart", day)?,
+        None => today - chrono::Days::new(u64::from(figures::DAYS)),
+    };
+    let days = u32::try_from((today - start).num_days()).unwrap_or(1);
+    let found = figures::of_days(app, &activity.tenant_id, days.clamp(1, LONGEST)).await?;
     let report = json!({
         "title": activity.title,
         "type": "monthly_performance",
         "status": "ready",
-        "period_start": start,
+        "period_start": start.to_string(),
         "period_end": today.to_string(),
         "campaign_id": activity.parent_id,
         "activity_id": activity.id,
         "content": content,
+        "figures": found,
     });
     let mut report: Body = serde_json::from_value(report)?;
     report.retain(|_, value| !value.is_null());

@@ -14,7 +14,7 @@ use crate::agency::approvals::{self, NewApproval};
 use crate::agency::notices::Output;
 use crate::agency::runs::{self, StoreResult};
 use crate::agency::{
-    ACTIVITY, APPROVAL, APPROVAL_TYPES, RISK_LEVELS, beginning, logs, roles, store,
+    ACTIVITY, APPROVAL, APPROVAL_TYPES, RISK_LEVELS, beginning, figures, logs, roles, store,
 };
 use crate::error::{Error, Kind, Result};
 use crate::kb::citation::Citation;
@@ -321,8 +321,8 @@ async fn dispatch(answer: &Answer<'_>, arguments: Map<String, Value>) -> Result<
         }
         "performance_figures" => {
             let FiguresInput { days } = read(arguments)?;
-            let days = days.unwrap_or(facts::DAYS).clamp(1, 366);
-            facts::figures(assignment, days).await?
+            let days = days.unwrap_or(figures::DAYS).clamp(1, 366);
+            figures::of_days(assignment.app, assignment.tenant(), days).await?
         }
         "keyword_gaps" => {
             let NoInput {} = read(arguments)?;

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::plans::{self, Planned};
 use super::{Assignment, Ended, facts};
-use crate::agency::roles;
+use crate::agency::{figures, roles};
 use crate::error::{Error, Result};
 use crate::records::Record;
 use crate::records::body::{Body, text};
@@ -51,7 +51,11 @@ pub(super) async fn work(assignment: &Assignment<'_>, activity: &Record) -> Resu
                 Err(error) => return Err(error),
             }
         }
-        "report-writer" => facts::reported(&facts::figures(assignment, facts::DAYS).await?),
+        "report-writer" => {
+            let found =
+                figures::of_days(assignment.app, assignment.tenant(), figures::DAYS).await?;
+            facts::reported(&found)
+        }
         "keyword-researcher" => facts::gaps_shown(&facts::keyword_gaps(assignment).await?),
         _ => return Ok(None),
     };

@@ -616,6 +616,19 @@ fn axe() -> String {
         .unwrap_or_else(|e| panic!("{}: {e}; tests/run fetches it", path.display()))
 }
 
+/// Checks that a page, all of it unfolded, has no fault that axe finds and is no wider than the window.
+async fn is_finished(browser: &Browser, axe: &str, page: &str) {
+    browser
+        .eval("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+        .await;
+    let found = violations(&browser.page, axe).await;
+    assert!(found.is_empty(), "{page}: {found:#?}");
+    let over = browser
+        .eval("return document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        .await;
+    assert_eq!(over, 0, "{page} is too wide");
+}
+
 /// What axe finds on the page that is open.
 async fn violations(page: &Client, axe: &str) -> Vec<String> {
     let script = format!(
@@ -879,6 +892,7 @@ async fn a_campaign_is_made_watched_revised_and_approved() {
             ("/sandbox/work".to_owned(), "1 approval pending"),
             ("/sandbox/work?tab=activities".to_owned(), "The post"),
             ("/sandbox/work?tab=approvals".to_owned(), "Review: The post"),
+            ("/sandbox/work?tab=reports".to_owned(), "No reports yet"),
             ("/sandbox/work?tab=chat".to_owned(), "No conversations yet"),
             (
                 format!("/sandbox/work/campaigns/{campaign}"),
@@ -891,13 +905,7 @@ async fn a_campaign_is_made_watched_revised_and_approved() {
         ] {
             browser.open(&format!("{}{path}", service.url)).await;
             browser.see("#main", said).await;
-            browser
-                .eval("document.querySelectorAll('details').forEach(d => { d.open = true; })")
-                .await;
-            let found = violations(&browser.page, &axe).await;
-            assert!(found.is_empty(), "{path} at {width}: {found:#?}");
-            let over = browser.eval("return document.documentElement.scrollWidth - document.documentElement.clientWidth").await;
-            assert_eq!(over, 0, "{path} is wider than {width}");
+            is_finished(&browser, &axe, &format!("{path} at {width}")).await;
         }
         browser.close().await;
     }
@@ -1049,13 +1057,7 @@ async fn every_page_tells_its_story_and_axe_finds_nothing_serious() {
                     .expect("asks");
             }
             browser.see(css, said).await;
-            browser
-                .eval("document.querySelectorAll('details').forEach(d => { d.open = true; })")
-                .await;
-            let found = violations(&browser.page, &axe).await;
-            assert!(found.is_empty(), "{path} at {width}: {found:#?}");
-            let over = browser.eval("return document.documentElement.scrollWidth - document.documentElement.clientWidth").await;
-            assert_eq!(over, 0, "{path} is wider than {width}");
+            is_finished(&browser, &axe, &format!("{path} at {width}")).await;
         }
         browser.close().await;
     }

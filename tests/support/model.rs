@@ -106,6 +106,18 @@ impl Model {
         self.asked.lock().expect("asked").len()
     }
 
+    /// Hears a request whose instructions are its first message, and whose results are messages; gives the number of results, too.
+    fn hear_messages(&self, body: &str) -> (Say, usize) {
+        let body: Value = serde_json::from_str(body).expect("JSON");
+        let messages = body["messages"].as_array().expect("messages");
+        let system = messages[0]["content"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        let results = messages.iter().filter(|m| m["role"] == "tool").count();
+        (self.hear(system, body, results), results)
+    }
+
     fn hear(&self, system: String, body: Value, results: usize) -> Say {
         let asked = {
             let mut all = self.asked.lock().expect("asked");
@@ -162,14 +174,7 @@ fn halves(text: &str) -> [String; 2] {
 }
 
 async fn openai(State(model): State<Model>, body: String) -> Response {
-    let body: Value = serde_json::from_str(&body).expect("JSON");
-    let messages = body["messages"].as_array().expect("messages").clone();
-    let system = messages[0]["content"]
-        .as_str()
-        .unwrap_or_default()
-        .to_owned();
-    let results = messages.iter().filter(|m| m["role"] == "tool").count();
-    let say = model.hear(system, body, results);
+    let (say, results) = model.hear_messages(&body);
     let mut out = String::new();
     let mut chunk = |delta: Value, finish: Value| {
         out.push_str(&format!(
@@ -268,14 +273,7 @@ async fn anthropic(State(model): State<Model>, body: String) -> Response {
 }
 
 async fn ollama(State(model): State<Model>, body: String) -> Response {
-    let body: Value = serde_json::from_str(&body).expect("JSON");
-    let messages = body["messages"].as_array().expect("messages").clone();
-    let system = messages[0]["content"]
-        .as_str()
-        .unwrap_or_default()
-        .to_owned();
-    let results = messages.iter().filter(|m| m["role"] == "tool").count();
-    let say = model.hear(system, body, results);
+    let (say, _) = model.hear_messages(&body);
     let mut out = String::new();
     for half in halves(&say.text) {
         if !half.is_empty() {

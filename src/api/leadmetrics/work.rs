@@ -1,11 +1,15 @@
 //! Requests for content, recurring tasks, skills, reports, spending, audit log and operational log.
 
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
-use super::wire::{invalid, page, set, span, word};
+use super::wire::{Auth, DashboardFault, Path, Problem, invalid, page, set, span, word};
 use crate::agency::deliverables::day_of;
 use crate::agency::logs;
 use crate::agency::people::{Names, actor_type};
+use crate::agency::report_page;
 use crate::agency::reports::{self, TYPES};
 use crate::agency::requests::{self, Format};
 use crate::agency::routines::{self, Routine};
@@ -15,6 +19,7 @@ use crate::agency::{
     CHANNEL, REPORT, REPORT_STATUSES, REQUEST, REQUEST_STATUSES, SKILL, access, list, roles, store,
     usd,
 };
+use crate::api::Service;
 use crate::api::operation::{Call, Data};
 use crate::app::App;
 use crate::clock::Time;
@@ -340,6 +345,29 @@ pub(super) async fn get_report(call: Call<'_>) -> Result<Data> {
         shown[name] = json!(text(&body, field));
     }
     Ok(Data::One(shown))
+}
+
+/// Shows a report as a page for people: its Markdown as HTML, and its figures as charts. It is made for printing, and a browser saves it as PDF.
+#[utoipa::path(get, path = "/dashboard/v1/reports/{reportId}/page", tag = "dashboard", operation_id = "showPerformanceReport", security(("key" = [])),
+    params(("reportId" = String, Path)), responses((status = 200, content_type = "text/html", body = String), (status = "4XX", body = DashboardFault)))]
+pub(super) async fn report_page(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    access::read(&caller)?;
+    let report = store::get(&service.app, caller.tenant(), &REPORT, &id).await?;
+    let page = report_page::page(&report)?;
+    // Markup of agents is text already; the policy also keeps their images from telling others that the report is read.
+    let headers = [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        ),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    Ok((headers, page).into_response())
 }
 
 /// Days of the periods of spending.

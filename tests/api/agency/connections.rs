@@ -298,7 +298,7 @@ async fn a_channel_is_connected_refreshed_expires_and_is_revoked() {
     assert_eq!(secrets, 0);
 }
 
-/// Connects LinkedIn; gives the id of the channel.
+/// Connects the platform; gives the id of the channel.
 async fn connected(service: &Service, peer: &Peer) -> String {
     let begun = post(
         service,

@@ -81,17 +81,22 @@ pub async fn campaign(service: &Service, deliverable: &str, cap: Option<f64>) ->
     text(&post(service, "/campaigns", body).await["id"])
 }
 
-/// The events of a stream, until it ends.
-pub async fn stream(service: &Service, path: &str) -> Vec<(String, Value)> {
+/// The whole body of an answer that is no JSON.
+pub async fn shown(service: &Service, path: &str) -> String {
     let response = service
         .http
         .get(format!("{}{BASE}{path}", service.url))
         .bearer_auth(&service.key)
         .send()
         .await
-        .expect("a stream");
-    assert_eq!(response.status(), StatusCode::OK);
-    let body = response.text().await.expect("events");
+        .expect("a response");
+    assert_eq!(response.status(), StatusCode::OK, "{path}");
+    response.text().await.expect("a text")
+}
+
+/// The events of a stream, until it ends.
+pub async fn stream(service: &Service, path: &str) -> Vec<(String, Value)> {
+    let body = shown(service, path).await;
     body.split("\n\n")
         .filter(|event| event.contains("data:"))
         .map(|event| {

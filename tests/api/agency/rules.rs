@@ -7,7 +7,9 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{BASE, activities, campaign, get, patch, post, reaches, refused, stream, with_model};
+use super::{
+    BASE, activities, campaign, get, patch, post, reaches, refused, shown, stream, with_model,
+};
 use crate::support::model::{Asked, Model, Say};
 use crate::support::{Engine, Service, number, text};
 use crate::{eventually, on_both};
@@ -55,6 +57,8 @@ on_both! {
         let report = get(&service, &format!("/reports/{}", text(&reports["data"][0]["id"]))).await;
         assert!(text(&report["content"]).contains("Every figure is from the stored records"), "{report}");
         assert_eq!((&report["status"], &report["activityId"]), (&json!("ready"), &run["activityId"]));
+        let page = shown(&service, &format!("/reports/{}/page", text(&report["id"]))).await;
+        assert!(page.contains("<h1>Performance report</h1>") && page.contains("aria-label=\"in_progress 1\""), "{page}");
         let events = stream(&service, &format!("/activities/{}/stream", text(&run["activityId"]))).await;
         let names: Vec<&str> = events.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["text_delta", "completed"]);

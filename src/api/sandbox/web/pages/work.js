@@ -1,17 +1,19 @@
 // @ts-check
-// The work of a marketing team of people and agents: campaigns, activities with the agent at work, approvals, chat.
+// The work of a marketing team of people and agents: campaigns, activities with the agent at work, approvals, reports, chat.
 
 import { h } from '../lib/dom.js';
 import { activity } from '../work/activity.js';
 import { approvals } from '../work/approvals.js';
 import { activities, campaign, campaigns } from '../work/campaigns.js';
 import { chat } from '../work/chat.js';
+import { reports } from '../work/reports.js';
 
 /** @type {Record<string, {title: string, load: (context: import('../app.js').Context) => Promise<any>}>} */
 const TABS = {
   campaigns: { title: 'Campaigns', load: campaigns },
   activities: { title: 'Activities', load: activities },
   approvals: { title: 'Approvals', load: approvals },
+  reports: { title: 'Reports', load: reports },
   chat: { title: 'Chat', load: chat },
 };
 

@@ -7,25 +7,10 @@ import { h, put } from '../lib/dom.js';
 import { ago, ms } from '../lib/format.js';
 import { complain, toast } from '../lib/messages.js';
 import { changes, decides } from './approvals.js';
-import { API, HEAD, address, plain, row, state, usd } from './shared.js';
+import { API, HEAD, address, cited, place, plain, row, state, usd } from './shared.js';
 
 /** Characters of the result of a tool that are shown at once. */
 const RESULT = 600;
-
-/** Where a citation leads. @param {string} citation */
-function place(citation) {
-  const found = /^kb:\/\/([^/]+)\/([^@]+)@[^#]*#(?:(.+):)?(\d+-\d+)$/.exec(citation);
-  if (!found) return null;
-  const [, dataset, document, chunk, range] = found;
-  const query = new URLSearchParams({ ...(chunk && { chunk }), at: range });
-  return `/sandbox/documents/${encodeURIComponent(dataset)}/${encodeURIComponent(document)}?${query}`;
-}
-
-/** A text whose citations are links. @param {string} text */
-const cited = (text) => text.split(/(kb:\/\/[^\s\])"]+)/).map((part) => {
-  const href = part.startsWith('kb://') && place(part);
-  return href ? h('a', { href, title: part }, 'source') : part;
-});
 
 /** Shows the work of an agent as it happens. @param {string} id @param {AbortSignal} signal @param {() => any} ended */
 function live(id, signal, ended) {

@@ -48,7 +48,7 @@ export async function approvalCard(approval, signal, isAdmin, decided) {
   };
   return h('article', { class: 'card', 'aria-label': approval.title },
     h('h3', null, approval.title),
-    h('p', { class: 'row quiet' }, state(approval.status), plain(approval.type), `${approval.riskLevel} risk`, 'by ', approval.createdBy.name, ' expires ', ago(approval.expiresAt)),
+    h('p', { class: 'row quiet' }, state(approval.status), h('span', null, [plain(approval.type), `${approval.riskLevel} risk`, `by ${approval.createdBy.name}`].join(' · '), ' · expires ', ago(approval.expiresAt))),
     !texts.some(Boolean) && approval.description && h('p', { class: 'pre' }, approval.description),
     texts,
     approval.status === 'pending' && !isAdmin && h('p', { class: 'quiet' }, 'An administrator decides.'),

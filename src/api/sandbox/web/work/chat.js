@@ -6,23 +6,20 @@ import { button } from '../lib/controls.js';
 import { h, put } from '../lib/dom.js';
 import { ago } from '../lib/format.js';
 import { complain, confirmed } from '../lib/messages.js';
-import { API } from './shared.js';
+import { API, cited, place } from './shared.js';
 
-/** Where a citation leads. @param {any} cited */
-function link(cited) {
-  const found = /^kb:\/\/([^/]+)\/([^@]+)@[^#]*#(?:(.+):)?(\d+-\d+)$/.exec(cited.citation);
-  if (!found) return h('span', null, String(cited.number));
-  const [, dataset, document, chunk, range] = found;
-  const query = new URLSearchParams({ ...(chunk && { chunk }), at: range });
-  return h('a', { class: `cite ${cited.verdict}`, href: `/sandbox/documents/${encodeURIComponent(dataset)}/${encodeURIComponent(document)}?${query}`, title: cited.quote, 'aria-label': `Source ${cited.number}: ${cited.title ?? ''}` }, String(cited.number));
-}
+/** The link of a citation. @param {any} source */
+const link = (source) => {
+  const href = place(source.citation);
+  return href ? h('a', { class: `cite ${source.verdict}`, href, title: source.quote, 'aria-label': `Source ${source.number}: ${source.title ?? ''}` }, String(source.number)) : String(source.number);
+};
 
 /** A message, its citations as links. @param {any} message */
 const shown = (message) => h('article', { class: 'card', 'aria-label': message.role === 'user' ? 'You' : 'Assistant' },
   h('p', { class: 'quiet' }, message.role === 'user' ? 'You' : 'Assistant'),
   h('p', { class: 'said' }, message.content.split(/(\[\d+\])/).map((/** @type {string} */ part) => {
-    const cited = message.citations.find((/** @type {any} */ c) => `[${c.number}]` === part);
-    return cited ? link(cited) : part;
+    const source = message.citations.find((/** @type {any} */ c) => `[${c.number}]` === part);
+    return source ? link(source) : cited(part);
   })));
 
 /** @param {import('../app.js').Context} context */
@@ -78,6 +75,6 @@ export async function chat({ signal, query, replace, go }) {
 
   await drawList();
   if (id) put(log, (await get(`${API}/chat/conversations/${id}`, signal)).messages.map(shown));
-  return h('div', { class: 'split lead' }, h('section', { 'aria-label': 'Conversation' }, log, ask), h('section', { class: 'card', 'aria-label': 'Conversations' },
+  return h('div', { class: 'split lead' }, h('section', { class: 'stack', 'aria-label': 'Conversation' }, log, ask), h('section', { class: 'card', 'aria-label': 'Conversations' },
     h('h2', null, 'Conversations'), h('p', null, h('a', { href: '/sandbox/work?tab=chat' }, 'New conversation')), list));
 }

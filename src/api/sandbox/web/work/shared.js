@@ -33,3 +33,18 @@ export const row = (activity) => [
   usd(activity.costUsd),
   ago(activity.createdOn),
 ];
+
+/** Where a citation leads. @param {string} citation */
+export function place(citation) {
+  const found = /^kb:\/\/([^/]+)\/([^@]+)@[^#]*#(?:(.+):)?(\d+-\d+)$/.exec(citation);
+  if (!found) return null;
+  const [, dataset, document, chunk, range] = found;
+  const query = new URLSearchParams({ ...(chunk && { chunk }), at: range });
+  return `/sandbox/documents/${encodeURIComponent(dataset)}/${encodeURIComponent(document)}?${query}`;
+}
+
+/** A text whose citations are links. @param {string} text */
+export const cited = (text) => text.split(/(kb:\/\/[^\s\])"]+)/).map((part) => {
+  const href = part.startsWith('kb://') && place(part);
+  return href ? h('a', { href, title: part }, 'source') : part;
+});
