@@ -1,5 +1,6 @@
 //! A performance report as a web page of its own, made for printing: its Markdown, and its stored figures as charts in SVG.
 
+use chrono::NaiveDate;
 use html_escape::{encode_double_quoted_attribute as attribute, encode_text as escaped};
 use serde_json::{Map, Value};
 
@@ -153,6 +154,19 @@ fn chart(figures: &Map<String, Value>, is_money: bool, is_daily: bool, caption: 
     )
 }
 
+/// Returns the values of all days of the period of some figures, 0 where there is none; `None` when the period cannot be read.
+fn every_day(values: &Map<String, Value>, figures: &Value) -> Option<Map<String, Value>> {
+    let day = |name: &str| -> Option<NaiveDate> { figures[name].as_str()?.get(..10)?.parse().ok() };
+    let (from, to) = (day("from")?, day("to")?);
+    let days = from.iter_days().take_while(|day| *day <= to);
+    let value = |day: NaiveDate| {
+        let day = day.to_string();
+        let value = values.get(&day).cloned().unwrap_or_else(|| 0.0.into());
+        (day, value)
+    };
+    Some(days.map(value).collect())
+}
+
 /// Returns the page of a report, without its citations, which lead nowhere on paper.
 ///
 /// # Errors
@@ -174,8 +188,13 @@ pub fn page(report: &Record) -> Result<String> {
         let drawn: String = CHARTS
             .iter()
             .filter_map(|(name, caption, is_money, is_daily)| {
-                let figures = figures[*name].as_object()?;
-                Some(chart(figures, *is_money, *is_daily, caption))
+                let values = figures[*name].as_object()?;
+                let values = if *is_daily && !values.is_empty() {
+                    every_day(values, figures)?
+                } else {
+                    values.clone()
+                };
+                Some(chart(&values, *is_money, *is_daily, caption))
             })
             .collect();
         if !drawn.is_empty() {
@@ -217,6 +236,14 @@ mod tests {
             drawn.contains("&lt;script&gt;") && drawn.contains("&quot;x 1\""),
             "{drawn}"
         );
+    }
+
+    #[test]
+    fn days_without_a_value_are_zero() {
+        let period = json!({"from": "2026-02-27T10:00:00Z", "to": "2026-03-01T10:00:00Z"});
+        let all = every_day(&figures(json!({"2026-02-28": 0.5})), &period);
+        let expected = json!({"2026-02-27": 0.0, "2026-02-28": 0.5, "2026-03-01": 0.0});
+        assert_eq!(all, expected.as_object().cloned());
     }
 
     #[test]

@@ -185,7 +185,7 @@ async fn render(
 ) -> std::result::Result<Response, Problem> {
     caller.need(Scope::SystemRead)?;
     for (status, count) in jobs::counts(&service.app.db).await? {
-        metrics::gauge!("cairn_jobs", "status" => status).set(count as f64);
+        metrics::gauge!("cairn_jobs", "status" => status.as_str()).set(count as f64);
     }
     metrics_process::Collector::default().collect();
     let text = service

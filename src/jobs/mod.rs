@@ -522,13 +522,19 @@ pub async fn free_all(db: &Db) -> Result<u64> {
     .await
 }
 
-/// Returns the number of jobs by status, over all tenants, for metrics.
+/// Returns the number of jobs of every status, over all tenants, for metrics. A status without jobs counts 0, so that its gauge does not keep an earlier value.
 ///
 /// # Errors
 /// Those of the database.
-pub async fn counts(db: &Db) -> Result<Vec<(String, i64)>> {
-    db.all("SELECT status, COUNT(*) FROM jobs GROUP BY status", args![])
-        .await
+pub async fn counts(db: &Db) -> Result<Vec<(JobStatus, i64)>> {
+    let found: Vec<(JobStatus, i64)> = db
+        .all("SELECT status, COUNT(*) FROM jobs GROUP BY status", args![])
+        .await?;
+    let count = |status: JobStatus| {
+        let own = found.iter().find(|(of, _)| *of == status);
+        (status, own.map_or(0, |(_, count)| *count))
+    };
+    Ok(JobStatus::ALL.iter().copied().map(count).collect())
 }
 
 /// Removes finished jobs that are older than a given time; dead ones stay until they are retried.

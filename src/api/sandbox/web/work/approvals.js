@@ -7,7 +7,7 @@ import { diff } from '../lib/diff.js';
 import { h, put } from '../lib/dom.js';
 import { ago } from '../lib/format.js';
 import { complain, dialog, toast } from '../lib/messages.js';
-import { API, address, plain, state } from './shared.js';
+import { API, address, cited, plain, state } from './shared.js';
 
 /** Asks for a note; the note, or nothing. @param {string} title @returns {Promise<string | undefined>} */
 function noteFor(title) {
@@ -18,7 +18,7 @@ function noteFor(title) {
 
 /** Two versions of a text, with what changed. @param {string} before @param {string} after */
 export const changes = (before, after) => h('div', { class: 'text', tabindex: '0', role: 'region', 'aria-label': 'Changes since the version before' },
-  diff(before, after).map(({ kind, text }) => (kind === 'same' ? text : h(kind === 'new' ? 'ins' : 'del', null, text))));
+  diff(before, after).map(({ kind, text }) => (kind === 'same' ? cited(text) : h(kind === 'new' ? 'ins' : 'del', null, cited(text)))));
 
 /** The text of an activity, as a difference where there is a version before. @param {any} activity @param {AbortSignal} signal */
 async function textOf(activity, signal) {
@@ -30,7 +30,7 @@ async function textOf(activity, signal) {
   const before = detail.revisions.at(-1);
   return [
     h('h4', null, h('a', { href: address('activities', activity.id) }, activity.title), before && h('small', null, ` version ${detail.revisions.length + 1}, with changes`)),
-    before ? changes(before.output, output.text) : h('div', { class: 'text', tabindex: '0', role: 'region', 'aria-label': `Text of ${activity.title}` }, output.text),
+    before ? changes(before.output, output.text) : h('div', { class: 'text', tabindex: '0', role: 'region', 'aria-label': `Text of ${activity.title}` }, cited(output.text)),
   ];
 }
 
