@@ -197,6 +197,15 @@ pub async fn subtasks(app: &App, tenant_id: &str, id: &str) -> Result<Vec<Record
     Ok(found)
 }
 
+/// Returns whether an activity is over.
+#[must_use]
+pub fn is_over(activity: &Record) -> bool {
+    matches!(
+        activity.status.as_deref(),
+        Some("done" | "failed" | "reassigned")
+    )
+}
+
 /// Continues an activity that waits for subtasks when the last of them ends.
 pub(super) async fn continue_parent(
     app: &App,
@@ -208,15 +217,25 @@ pub(super) async fn continue_parent(
     let Some(parent) = store::optional(app, tenant_id, &ACTIVITY, parent_id).await? else {
         return Ok(());
     };
-    if parent.status.as_deref() != Some("awaiting_subtask") {
-        return Ok(());
+    match parent.status.as_deref() {
+        Some("awaiting_subtask") => {}
+        // It may begin to wait at this moment.
+        Some("in_progress") => {
+            plan.relies_on.push(parent);
+            return Ok(());
+        }
+        _ => return Ok(()),
     }
     let all = subtasks(app, tenant_id, parent_id).await?;
-    let is_over = |a: &Record| {
-        a.id == ended || matches!(a.status.as_deref(), Some("done" | "failed" | "reassigned"))
-    };
-    if all.iter().all(is_over) {
+    let open: Vec<Record> = all
+        .into_iter()
+        .filter(|a| a.id != ended && !is_over(a))
+        .collect();
+    if open.is_empty() {
         assign_again(app, parent, "subtasks_done", |_| {}, plan)?;
+    } else {
+        // Of two subtasks that end at the same time, the second one has to see the first.
+        plan.relies_on.extend(open);
     }
     Ok(())
 }
@@ -268,7 +287,7 @@ pub async fn fail(
     Ok(())
 }
 
-/// Returns a plan that runs a failed activity again.
+/// Returns a plan that runs a failed activity again. A campaign that was completed is active until nothing is left to do.
 ///
 /// # Errors
 /// `admin_required`, `record_not_found`, `activity_not_failed`, `campaign_not_running`.
@@ -282,6 +301,7 @@ pub async fn retry(app: &App, caller: &Caller, id: &str) -> Result<Plan> {
             format!("only failed activities can be retried; this one is {status}"),
         ));
     }
+    let mut plan = Plan::default();
     if let Some(campaign_id) = &activity.parent_id {
         let campaign = store::get(app, caller.tenant(), &CAMPAIGN, campaign_id).await?;
         if let Some(status @ ("paused" | "archived")) = campaign.status.as_deref() {
@@ -290,8 +310,14 @@ pub async fn retry(app: &App, caller: &Caller, id: &str) -> Result<Plan> {
                 format!("the campaign of this activity is {status}"),
             ));
         }
+        if campaign.status.as_deref() == Some("completed") {
+            let after = Record {
+                status: Some("active".to_owned()),
+                ..campaign.clone()
+            };
+            plan.update_silently(&CAMPAIGN, campaign, after, app.clock.now());
+        }
     }
-    let mut plan = Plan::default();
     let activity_id = activity.id.clone();
     let run_id = assign_again(app, activity, "retry", |_| {}, &mut plan)?;
     Ok(plan.data(202, json!({"activityId": activity_id, "runId": run_id})))

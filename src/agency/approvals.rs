@@ -163,10 +163,22 @@ pub async fn resolve(app: &App, caller: &Caller, id: &str, given: &Resolution) -
             }
             None => false,
         };
-        if !waits || is_stopped || (approves && has_other(app, &activity, &before.id).await?) {
+        if is_stopped {
             continue;
         }
-        continue_with(app, activity, &decided, &mut plan)?;
+        if !waits {
+            // An agent at work may begin to wait for this decision at this moment, and finds it then.
+            if activity.status.as_deref() == Some("in_progress") {
+                plan.relies_on.push(activity);
+            }
+            continue;
+        }
+        if approves && has_other(app, &activity, &before.id).await? {
+            let after = with_decisions(app, &activity, std::slice::from_ref(&decided))?;
+            plan.update_silently(&ACTIVITY, activity, after, now);
+            continue;
+        }
+        continue_with(app, activity, std::slice::from_ref(&decided), &mut plan)?;
         again += 1;
     }
     if let Some(request_id) = text(&body, "request_id") {
@@ -200,38 +212,75 @@ pub async fn resolve(app: &App, caller: &Caller, id: &str, given: &Resolution) -
     ))
 }
 
-/// Assigns an activity again with the decision of a resolved approval.
+/// Returns the decisions that an activity knows.
+fn decisions(body: &Body) -> Vec<Value> {
+    let all = body.get("feedback").and_then(Value::as_array);
+    all.cloned().unwrap_or_default()
+}
+
+/// Returns the resolved approvals of an activity that it does not know yet, oldest first.
 ///
 /// # Errors
-/// When the row is damaged.
+/// When a row is damaged.
+pub fn unknown_to<'a>(activity: &Record, approvals: &'a [Record]) -> Result<Vec<&'a Record>> {
+    let known = decisions(&activity.body()?);
+    let mut found = Vec::new();
+    for approval in approvals {
+        let is_known = known
+            .iter()
+            .any(|d| d["approvalId"] == approval.id.as_str());
+        if !is_known && text(&approval.body()?, "resolution").is_some() {
+            found.push(approval);
+        }
+    }
+    found.sort_by(|a, b| a.id.cmp(&b.id));
+    Ok(found)
+}
+
+/// Returns an activity with the decisions of resolved approvals.
+fn with_decisions(app: &App, activity: &Record, decided: &[Record]) -> Result<Record> {
+    let mut body = activity.body()?;
+    let mut all = decisions(&body);
+    for approval in decided {
+        let decision = approval.body()?;
+        all.push(json!({
+            "approvalId": approval.id,
+            "type": text(&decision, "type"),
+            "resolution": text(&decision, "resolution"),
+            "selectedOption": text(&decision, "selected_option"),
+            "note": text(&decision, "resolution_note"),
+            "at": app.clock.now().rfc3339(),
+        }));
+    }
+    body.insert("feedback".to_owned(), json!(all));
+    Ok(super::with_body(activity, body))
+}
+
+/// Assigns an activity again with the decisions of resolved approvals, the last of which is the one that it waited for.
+///
+/// # Errors
+/// When a row is damaged.
 pub fn continue_with(
     app: &App,
     activity: Record,
-    decided: &Record,
+    decided: &[Record],
     plan: &mut Plan,
 ) -> Result<String> {
-    let decision = decided.body()?;
-    let feedback = json!({
-        "approvalId": decided.id,
-        "type": text(&decision, "type"),
-        "resolution": text(&decision, "resolution"),
-        "selectedOption": text(&decision, "selected_option"),
-        "note": text(&decision, "resolution_note"),
-        "at": app.clock.now().rfc3339(),
-    });
+    let feedback = with_decisions(app, &activity, decided)?
+        .body()?
+        .shift_remove("feedback");
+    let last = decided.last().map(Record::body).transpose()?;
+    let last = last.unwrap_or_default();
+    let is_approval = text(&last, "resolution") == Some("approved");
     // Only the approval of the content itself completes an activity; other decisions let it go on.
-    let is_final = text(&decision, "type") == Some("content_review")
-        && text(&decision, "resolution") == Some("approved");
-    let wake_reason = if text(&decision, "resolution") == Some("approved") {
+    let is_final = is_approval && text(&last, "type") == Some("content_review");
+    let wake_reason = if is_approval {
         "review_approved"
     } else {
         "review_feedback"
     };
     let add = |body: &mut Body| {
-        let all = body.get("feedback").and_then(Value::as_array).cloned();
-        let mut all = all.unwrap_or_default();
-        all.push(feedback);
-        body.insert("feedback".to_owned(), json!(all));
+        body.insert("feedback".to_owned(), json!(feedback));
         body.insert("is_approved".to_owned(), json!(is_final));
     };
     activities::assign_again(app, activity, wake_reason, add, plan)
@@ -304,7 +353,7 @@ pub async fn tend(app: &App, caller: &Caller) -> Result<()> {
                 return Ok(Plan::default());
             }
             if is_over {
-                expire(app, before).await
+                expire(app, caller, before).await
             } else {
                 warn(app, before, now)
             }
@@ -314,13 +363,19 @@ pub async fn tend(app: &App, caller: &Caller) -> Result<()> {
     Ok(())
 }
 
-async fn expire(app: &App, before: Record) -> Result<Plan> {
+async fn expire(app: &App, caller: &Caller, before: Record) -> Result<Plan> {
     let mut plan = Plan::default();
-    let ids = list(&before.body()?, "activity_ids");
+    let body = before.body()?;
+    let ids = list(&body, "activity_ids");
     for activity in store::some(&app.db, &before.tenant_id, &ACTIVITY, &ids).await? {
-        if activity.status.as_deref() == Some("awaiting_approval") {
+        if activity.status.as_deref() == Some("awaiting_approval")
+            && !has_other(app, &activity, &before.id).await?
+        {
             activities::fail(app, activity, "approval_expired", 0, &mut plan).await?;
         }
+    }
+    if let Some(request_id) = text(&body, "request_id") {
+        requests::decide(app, caller, request_id, false, &mut plan).await?;
     }
     let after = Record {
         status: Some("expired".to_owned()),

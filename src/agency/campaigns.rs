@@ -16,8 +16,9 @@ use crate::records::plan::Plan;
 use crate::records::write::{self, New};
 use crate::records::{Record, columns};
 
-/// Most deliverables of a campaign.
+/// Most deliverables of a campaign, and most pieces of all of them per period.
 const DELIVERABLES: usize = 50;
+const PIECES: i64 = 100;
 /// A deliverable to create.
 #[derive(Debug, Clone)]
 pub struct NewDeliverable {
@@ -46,6 +47,15 @@ pub struct NewCampaign {
 /// `admin_required`, `deliverables_missing`, `dates_invalid`, `channel_unknown`.
 pub async fn create(app: &App, caller: &Caller, new: NewCampaign) -> Result<Plan> {
     access::admin(caller)?;
+    let pieces: i64 = new.deliverables.iter().map(|d| d.quantity).sum();
+    if pieces > PIECES {
+        return Err(Error::invalid(
+            "quantity_too_large",
+            format!(
+                "the deliverables of a campaign may have at most {PIECES} pieces per period together, not {pieces}"
+            ),
+        ));
+    }
     if new.deliverables.is_empty() || new.deliverables.len() > DELIVERABLES {
         return Err(Error::invalid(
             "deliverables_missing",
@@ -199,7 +209,8 @@ pub async fn update(app: &App, caller: &Caller, id: &str, patch: &Patch) -> Resu
         }
         Some("active") if status == "paused" => {
             after.status = Some("active".to_owned());
-            continues.push(PAUSED);
+            // The cap may have been raised during the pause.
+            continues.extend([PAUSED, BUDGET]);
         }
         Some(wanted) => {
             return Err(Error::conflict(
@@ -242,12 +253,19 @@ async fn stop_activities(
     reason: &str,
     plan: &mut Plan,
 ) -> Result<()> {
-    let filters = vec![
-        store::child_of(&campaign.id),
-        ("status".to_owned(), "in_progress".to_owned()),
-    ];
-    for activity in store::matching(app, &campaign.tenant_id, &ACTIVITY, filters).await? {
-        activities::block(app, activity, reason, plan)?;
+    for status in ["in_progress", "assigned"] {
+        let filters = vec![
+            store::child_of(&campaign.id),
+            ("status".to_owned(), status.to_owned()),
+        ];
+        for activity in store::matching(app, &campaign.tenant_id, &ACTIVITY, filters).await? {
+            if status == "in_progress" {
+                activities::block(app, activity, reason, plan)?;
+            } else {
+                // It may begin at this moment.
+                plan.relies_on.push(activity);
+            }
+        }
     }
     Ok(())
 }

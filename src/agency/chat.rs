@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::{Stream, StreamExt};
 use serde_json::{Value, json};
 
-use super::{ACTIVITY, CAMPAIGN, access, beginning, store, usd};
+use super::{ACTIVITY, CAMPAIGN, RATE_LIMIT, access, beginning, store, usd};
 use crate::answers::{self, AnswerEvent, Made, Mode, Question, Role, Turn};
 use crate::app::App;
 use crate::auth::Caller;
@@ -15,7 +15,7 @@ use crate::clock::Time;
 use crate::db::args;
 use crate::error::{Error, Result};
 use crate::kb::datasets;
-use crate::llm::Usage;
+use crate::llm::{self, Usage};
 use crate::page::Page;
 use crate::records::body::text;
 use crate::search::Request;
@@ -294,7 +294,7 @@ pub async fn answer(
                         }
                         AnswerEvent::Completed(done) => completed = Some(done),
                         AnswerEvent::Error { reason, .. } => {
-                            yield Reply::Failed(reason.to_owned());
+                            yield Reply::Failed(spoken(reason));
                             return;
                         }
                         AnswerEvent::Passages { .. } | AnswerEvent::Citation(_) => {}
@@ -322,7 +322,16 @@ pub async fn answer(
 
 fn failed(error: &Error) -> Reply {
     tracing::warn!(error = %error, "an answer of the assistant failed");
-    Reply::Failed(error.code().to_owned())
+    Reply::Failed(spoken(error.code()))
+}
+
+/// Returns an error code as the contract of the dashboard spells it.
+fn spoken(code: &str) -> String {
+    let code = match code {
+        llm::LIMITED => RATE_LIMIT,
+        other => other,
+    };
+    code.to_owned()
 }
 
 /// Searches and begins to answer; `None` when the caller may search nothing.

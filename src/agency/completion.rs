@@ -30,8 +30,13 @@ pub async fn complete(
         let mut waiting = list(&dependent.body()?, "depends_on");
         waiting.retain(|id| *id != activity.id);
         let others = store::some(&app.db, &tenant_id, &ACTIVITY, &waiting).await?;
-        let is_free = others.iter().all(|a| a.status.as_deref() == Some("done"));
-        if is_free && dependent.status.as_deref() == Some("created") {
+        let (done, open): (Vec<Record>, Vec<Record>) = others
+            .into_iter()
+            .partition(|a| a.status.as_deref() == Some("done"));
+        if done.len() < waiting.len() {
+            // Of two that are completed at the same time, the second one has to see the first.
+            plan.relies_on.extend(open);
+        } else if dependent.status.as_deref() == Some("created") {
             activities::assign_again(app, dependent, "predecessor_done", |_| {}, plan)?;
         }
     }

@@ -203,6 +203,9 @@ pub(crate) fn list(body: &Body, name: &str) -> Vec<String> {
     texts.map(str::to_owned).collect()
 }
 
+/// Error of the contract when a language model has had too many requests.
+pub const RATE_LIMIT: &str = "rate_limit_exceeded";
+
 /// Returns a whole number, or 0.
 pub(crate) fn whole(body: &Body, name: &str) -> i64 {
     body.get(name).and_then(Value::as_i64).unwrap_or_default()

@@ -125,6 +125,10 @@ pub async fn produce(
             wish.push_str(&format!("\n{label}: {value}"));
         }
     }
+    let platforms = list(&body, "platforms");
+    if !platforms.is_empty() {
+        wish.push_str(&format!("\nPlatforms: {}", platforms.join(", ")));
+    }
     let mut depends_on = Vec::new();
     if format == Format::Blog {
         let brief = NewActivity {
@@ -151,7 +155,7 @@ pub async fn produce(
         period_start: Some(period),
         wake_reason: "content_request".to_owned(),
         request_id: Some(request.id.clone()),
-        platforms: list(&body, "platforms"),
+        platforms: channels_of(app, caller.tenant(), &body, &deliverable).await?,
         depends_on,
         priority,
         ..NewActivity::by(role)
@@ -163,6 +167,30 @@ pub async fn produce(
         status: Some("in_production".to_owned()),
         ..super::with_body(&request, body)
     })
+}
+
+/// Returns the ids of the channels on which a requested piece is published: the one that was named, those of the platforms that were named, or those of the deliverable.
+async fn channels_of(
+    app: &App,
+    tenant_id: &str,
+    request: &Body,
+    deliverable: &Record,
+) -> Result<Vec<String>> {
+    if let Some(id) = text(request, "channel_id") {
+        return Ok(vec![id.to_owned()]);
+    }
+    let platforms = list(request, "platforms");
+    if platforms.is_empty() {
+        return Ok(list(&deliverable.body()?, "platform_ids"));
+    }
+    let mut found = Vec::new();
+    for channel in store::all(&app.db, tenant_id, &CHANNEL).await? {
+        let body = channel.body()?;
+        if text(&body, "type").is_some_and(|kind| platforms.iter().any(|p| p == kind)) {
+            found.push(channel.id);
+        }
+    }
+    Ok(found)
 }
 
 /// Returns the oldest active campaign with a deliverable of the format whose present period lacks a piece: campaign, deliverable, first day of the period.

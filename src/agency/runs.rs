@@ -306,6 +306,19 @@ impl Effect for End {
             args![self.status, &self.error, now, &run.id, &run.tenant_id],
         )
         .await?;
+        // A call that was open when the job was given up is counted with what was reserved, the most that it can have cost.
+        let open: Vec<(i64, i64)> = tx
+            .all(
+                "UPDATE run_steps SET state = 'lost', cost_micros = reserved_micros, reserved_micros = 0 WHERE run_id = $1 AND state = 'started' AND tenant_id = $2 RETURNING number, cost_micros",
+                args![&run.id, &run.tenant_id],
+            )
+            .await?;
+        for (_, cost) in open {
+            add_usage(tx, run, (0, 0), cost).await?;
+            if let Some(campaign_id) = &run.campaign_id {
+                spend::settle(app, tx, &run.tenant_id, campaign_id, cost, cost).await?;
+            }
+        }
         let failed_on = self.error.is_some().then_some(now);
         tx.execute(
             "UPDATE agent_roles SET last_error = $1, last_error_on = $2, last_active_on = $3 WHERE role = $4 AND tenant_id = $5",

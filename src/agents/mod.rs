@@ -131,6 +131,14 @@ impl Assignment<'_> {
         store::get(self.app, self.tenant(), &ACTIVITY, &self.run.activity_id).await
     }
 
+    /// Returns the campaign of the activity as it is now.
+    async fn campaign_of(&self, activity: &Record) -> Result<Option<Record>> {
+        match &activity.parent_id {
+            Some(id) => store::optional(self.app, self.tenant(), &CAMPAIGN, id).await,
+            None => Ok(None),
+        }
+    }
+
     /// Executes a plan that is made from the activity as it is then.
     async fn write<F>(&self, plan: impl Fn(Record) -> F + Send + Sync) -> Result<()>
     where
@@ -146,9 +154,12 @@ impl Assignment<'_> {
     }
 
     async fn go(&self, listed: Option<&Listed>, cancel: &CancellationToken) -> Result<()> {
+        self.begin().await?;
         let activity = self.activity().await?;
         let body = activity.body()?;
-        self.begin().await?;
+        if activity.status.as_deref() != Some("in_progress") {
+            return self.stop().await;
+        }
         let is_approved = text(&body, "wake_reason") == Some("review_approved")
             && body.get("is_approved") == Some(&json!(true))
             && body.contains_key("output");
@@ -187,13 +198,17 @@ impl Assignment<'_> {
         }
     }
 
-    /// Sets the activity in progress.
+    /// Sets the activity in progress, unless its campaign was stopped meanwhile.
     async fn begin(&self) -> Result<()> {
         self.write(|activity: Record| async move {
             let mut plan = Plan::default();
-            if activity.status.as_deref() != Some("assigned") {
+            let campaign = self.campaign_of(&activity).await?;
+            if activity.status.as_deref() != Some("assigned")
+                || !may_run(&activity, campaign.as_ref())
+            {
                 return Ok(plan);
             }
+            plan.relies_on.extend(campaign);
             plan.after.push(Box::new(Notice::started(
                 self.tenant(),
                 &activity.id,
@@ -222,10 +237,7 @@ impl Assignment<'_> {
     /// Returns the run to the queue, because somebody stopped the activity. Continues it when it has been assigned again meanwhile.
     async fn stop(&self) -> Result<()> {
         let activity = self.activity().await?;
-        let campaign = match &activity.parent_id {
-            Some(id) => store::optional(self.app, self.tenant(), &CAMPAIGN, id).await?,
-            None => None,
-        };
+        let campaign = self.campaign_of(&activity).await?;
         let wakes = may_run(&activity, campaign.as_ref());
         runs::put_back(self.app, &self.run, wakes).await
     }

@@ -85,6 +85,10 @@ pub(super) async fn task(assignment: &Assignment<'_>, activity: &Record) -> Resu
                 task.push_str(&format!("{label}: {day}\n"));
             }
         }
+        let attached = list(&own, "attachments");
+        if !attached.is_empty() {
+            task.push_str(&format!("Attached files: {}\n", attached.join(", ")));
+        }
         if assignment.settings.role.name == crate::agency::roles::PLANNER {
             task.push_str(&deliverables(assignment, campaign).await?);
         }

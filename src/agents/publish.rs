@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::Assignment;
 use crate::agency::markdown::{headline, to_html, to_text, without_citations};
 use crate::agency::platforms::{self, Platform};
-use crate::agency::{ACTIVITY, CHANNEL, activities, channels, list, logs, store};
+use crate::agency::{ACTIVITY, CHANNEL, REQUEST, activities, channels, list, logs, store};
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::outgoing;
@@ -55,6 +55,7 @@ pub(super) async fn publish(assignment: &Assignment<'_>) -> Result<()> {
         return Ok(());
     };
     let output = without_citations(output);
+    let later = scheduled(assignment, &body).await?;
     for channel in store::some(&assignment.app.db, assignment.tenant(), &CHANNEL, &ids).await? {
         let known = outcomes(&body);
         let known = known.iter().find(|o| o["channelId"] == channel.id.as_str());
@@ -71,13 +72,35 @@ pub(super) async fn publish(assignment: &Assignment<'_>) -> Result<()> {
                     url: None,
                     reason: None,
                 };
-                record(assignment, &channel, &begun).await?;
-                on_channel(assignment.app, &channel, &activity.title, &output).await?
+                if let Some(time) = &later {
+                    Outcome::not_tried(format!("it was asked for at {time}; post it then by hand"))
+                } else {
+                    record(assignment, &channel, &begun).await?;
+                    on_channel(assignment.app, &channel, &activity.title, &output).await?
+                }
             }
         };
         record(assignment, &channel, &outcome).await?;
     }
     Ok(())
+}
+
+/// Returns the time at which a requested piece is to be posted, when that is later than now.
+async fn scheduled(assignment: &Assignment<'_>, body: &Body) -> Result<Option<String>> {
+    let Some(id) = text(body, "request_id") else {
+        return Ok(None);
+    };
+    let Some(request) = store::optional(assignment.app, assignment.tenant(), &REQUEST, id).await?
+    else {
+        return Ok(None);
+    };
+    let request = request.body()?;
+    let Some(asked) = text(&request, "schedule_for") else {
+        return Ok(None);
+    };
+    let is_over = chrono::DateTime::parse_from_rfc3339(asked)
+        .is_ok_and(|time| time.timestamp_millis() <= assignment.app.clock.now().0);
+    Ok((!is_over).then(|| asked.to_owned()))
 }
 
 /// Stores the outcome of a channel.

@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::{NO_MODEL, NO_PRICE};
 use crate::agency::deliverables::{Span, day_of, period_of};
 use crate::agency::{
-    ACTIVITY, CAMPAIGN, REQUEST, approvals, campaigns, channels, list, requests, roles, routines,
-    runs, store, with_body,
+    ACTIVITY, CAMPAIGN, REQUEST, activities, approvals, campaigns, channels, list, requests, roles,
+    routines, runs, store, with_body,
 };
 use crate::app::App;
 use crate::auth::Caller;
@@ -27,6 +27,12 @@ pub async fn tend(app: &Arc<App>, tenant_id: &str) -> Result<()> {
     channels::tend(app, tenant_id).await?;
     continue_configured(app, &caller).await?;
     runs::start_waiting(app, tenant_id).await?;
+    for status in ["draft", "active"] {
+        let running = vec![("status".to_owned(), status.to_owned())];
+        for campaign in store::matching(app, tenant_id, &CAMPAIGN, running).await? {
+            continue_within_budget(app, &caller, Some(&campaign)).await?;
+        }
+    }
     let active = vec![("status".to_owned(), "active".to_owned())];
     for campaign in store::matching(app, tenant_id, &CAMPAIGN, active).await? {
         let id = campaign.id.as_str();
@@ -70,10 +76,8 @@ async fn tend_campaign(app: &App, caller: &Caller, campaign: Record) -> Result<P
     let span = Span::of(&campaign)?;
     let today = day_of(app.clock.now());
     if span.end.is_some_and(|end| end < today) {
-        let is_over =
-            |a: &Record| matches!(a.status.as_deref(), Some("done" | "failed" | "reassigned"));
         let all = store::children(&app.db, caller.tenant(), &ACTIVITY, &campaign.id).await?;
-        if all.iter().all(is_over) {
+        if all.iter().all(activities::is_over) {
             let after = Record {
                 status: Some("completed".to_owned()),
                 ..campaign.clone()

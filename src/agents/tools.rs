@@ -14,7 +14,7 @@ use crate::agency::approvals::{self, NewApproval};
 use crate::agency::notices::Output;
 use crate::agency::runs::{self, StoreResult};
 use crate::agency::{
-    ACTIVITY, APPROVAL, APPROVAL_TYPES, RISK_LEVELS, beginning, figures, logs, roles, store,
+    ACTIVITY, APPROVAL, APPROVAL_TYPES, RISK_LEVELS, beginning, figures, list, logs, roles, store,
 };
 use crate::error::{Error, Kind, Result};
 use crate::kb::citation::Citation;
@@ -576,9 +576,10 @@ async fn request_approval(answer: &Answer<'_>, input: &ApprovalInput) -> Result<
 }
 
 impl Assignment<'_> {
-    /// Returns the citations that tools have returned in this run.
+    /// Returns the citations that tools have returned in this run, and those of the version before.
     pub(super) async fn sources(&self) -> Result<Vec<String>> {
-        let mut found = BTreeSet::new();
+        let before = list(&self.activity().await?.body()?, "sources");
+        let mut found: BTreeSet<String> = before.into_iter().collect();
         for step in runs::steps(&self.app.db, self.tenant(), &self.run.id).await? {
             if let Some(Message::ToolResult { name, content, .. }) = step.message()?
                 && matches!(name.as_str(), "search_knowledge" | "read_document")
@@ -601,27 +602,39 @@ impl Assignment<'_> {
                 Waiting::Approval => {
                     let filters = vec![("activity_ids".to_owned(), activity.id.clone())];
                     let all = store::matching(app, tenant_id, &APPROVAL, filters).await?;
-                    let is_pending = |a: &Record| a.status.as_deref() == Some("pending");
-                    if let (false, Some(decided)) = (all.iter().any(is_pending), all.first()) {
-                        approvals::continue_with(app, activity, decided, &mut plan)?;
+                    let (pending, over): (Vec<Record>, Vec<Record>) = all
+                        .into_iter()
+                        .partition(|a| a.status.as_deref() == Some("pending"));
+                    if pending.is_empty() {
+                        let decided = approvals::unknown_to(&activity, &over)?;
+                        let decided: Vec<Record> = decided.into_iter().cloned().collect();
+                        approvals::continue_with(app, activity, &decided, &mut plan)?;
                         return Ok(plan);
                     }
+                    // One that is resolved at this moment finds an activity at work.
+                    plan.relies_on.extend(pending);
                     "awaiting_approval"
                 }
                 Waiting::Subtasks => {
                     let all = activities::subtasks(app, tenant_id, &activity.id).await?;
-                    let is_over = |a: &Record| {
-                        matches!(a.status.as_deref(), Some("done" | "failed" | "reassigned"))
-                    };
-                    if all.iter().all(is_over) {
+                    let open: Vec<Record> = all
+                        .into_iter()
+                        .filter(|a| !activities::is_over(a))
+                        .collect();
+                    if open.is_empty() {
                         let keep = |_: &mut Body| {};
                         activities::assign_again(app, activity, "subtasks_done", keep, &mut plan)?;
                         return Ok(plan);
                     }
+                    // One that ends at this moment finds an activity at work.
+                    plan.relies_on.extend(open);
                     "awaiting_subtask"
                 }
             };
-            plan.after.push(self.told(status));
+            // The stream of an activity that waits for a subtask goes on with the next run.
+            if status == "awaiting_approval" {
+                plan.after.push(self.told(status));
+            }
             let after = Record {
                 status: Some(status.to_owned()),
                 ..activity.clone()

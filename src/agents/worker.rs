@@ -12,10 +12,10 @@ use super::{Assignment, Ended, prompt};
 use crate::agency::comments::{self, INTERVENTION};
 use crate::agency::notices::Output;
 use crate::agency::runs::{self, Called};
-use crate::agency::{campaigns, logs};
+use crate::agency::{RATE_LIMIT, campaigns, logs};
 use crate::error::{Detail, Error, Result};
 use crate::llm::catalog::Listed;
-use crate::llm::{Message, Piece, Prompt, REFUSED, Tool, ToolCall, Usage};
+use crate::llm::{LIMITED, Message, Piece, Prompt, REFUSED, Tool, ToolCall, Usage};
 use crate::records::Record;
 use crate::records::body::text;
 
@@ -359,7 +359,10 @@ impl Conversation<'_> {
                     .await?;
                     let is_hopeless = error.code() == REFUSED || !error.is_retryable();
                     if is_hopeless || attempt >= ATTEMPTS || Instant::now() + wait > self.deadline {
-                        let message = error.public_message().to_owned();
+                        let message = match error.code() {
+                            LIMITED => RATE_LIMIT.to_owned(),
+                            _ => error.public_message().to_owned(),
+                        };
                         return Ok(Asked::Ended(Ended::Failed("failed", message)));
                     }
                     tokio::select! {

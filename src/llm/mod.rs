@@ -26,6 +26,8 @@ use crate::outgoing::{endpoint_client, retry_after};
 
 /// Error code of an endpoint that cannot be reached, is overloaded, or whose response broke off.
 pub const FAILED: &str = "answer_endpoint_failed";
+/// Error code of an endpoint that has had too many requests.
+pub const LIMITED: &str = "answer_endpoint_limited";
 /// Error code of an endpoint that refused the request: an invalid key, an unknown model.
 pub const REFUSED: &str = "answer_endpoint_refused";
 
@@ -469,7 +471,7 @@ fn unreachable(error: &reqwest::Error) -> Error {
     )
 }
 
-/// Returns a successful response, or the error of a rejected one: [`REFUSED`] when repeating it cannot help, otherwise [`FAILED`], with the delay that the
+/// Returns a successful response, or the error of a rejected one: [`REFUSED`] when repeating it cannot help, otherwise [`FAILED`], or [`LIMITED`], with the delay that the
 /// endpoint asks for.
 async fn accepted(response: reqwest::Response, clock: &Clock) -> Result<reqwest::Response> {
     let status = response.status();
@@ -501,7 +503,11 @@ async fn accepted(response: reqwest::Response, clock: &Clock) -> Result<reqwest:
     if !is_transient {
         return Err(Error::upstream(REFUSED, message));
     }
-    let error = Error::unavailable(FAILED, message);
+    let code = match status {
+        StatusCode::TOO_MANY_REQUESTS => LIMITED,
+        _ => FAILED,
+    };
+    let error = Error::unavailable(code, message);
     Err(match asked {
         Some(delay) => error.with_detail(Detail::RetryAfter(delay)),
         None => error,

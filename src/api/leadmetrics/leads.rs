@@ -205,10 +205,28 @@ pub(super) async fn create_lead(call: Call<'_>) -> Result<Plan> {
     leads::create(call.app, call.caller, wanted).await
 }
 
+/// Adds the other part of a name to a change of one part of it, when the lead has only a whole name.
+fn complete_name(changes: &mut Body, lead: &Record) -> Result<()> {
+    let old = lead.body()?;
+    let (first, last) = names_of(&old, &lead.title);
+    for (part, other, known) in [
+        ("first_name", "last_name", last),
+        ("last_name", "first_name", first),
+    ] {
+        let is_alone = changes.contains_key(part) && !changes.contains_key(other);
+        if is_alone && text(&old, other).is_none() && !known.is_empty() {
+            changes.insert(other.to_owned(), json!(known));
+            break;
+        }
+    }
+    Ok(())
+}
+
 pub(super) async fn update_lead(call: Call<'_>) -> Result<Plan> {
     let lead = leads::load(call.app, call.caller.tenant(), call.id()).await?;
     let mut body = fields(call.app, call.caller, call.body).await?;
     body.shift_remove("notes");
+    complete_name(&mut body, &lead)?;
     if let Some(status) = text(call.body, "status") {
         body.insert("status".to_owned(), json!(shared_status(status)));
     }

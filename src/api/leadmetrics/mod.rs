@@ -15,13 +15,16 @@
 //! - administrators are keys and people that may manage keys; a `reviewer` reads; the audit log has the changes of records that the caller may read
 //! - a campaign is a draft until its plan is accepted, then active, and completed when its end has passed and nothing is left to do; a status other than pausing and
 //!   resuming is 409; periods are months from the start
+//! - the deliverables of a campaign may have 100 pieces per period together; agents are told the `attachments`; `templateId` is kept, and the planner decides
+//! - retrying an activity of a completed campaign makes the campaign active until nothing is left to do
 //! - an activity that cannot go on is `blocked` with `blockedReason`: `campaign_paused`, `budget_cap_reached`, no model; it goes on when the cause ends
 //! - activities without a campaign (recurring tasks) have `campaignId: null`; runs may also be `queued` and `running`
 //! - an activity waits for the approval of its content; `completed` of its stream then has the status `awaiting_approval`; a revision and a rejection both run it again
 //! - approvals expire after seven days, which fails their activities; `revision_requested` makes the status `rejected`; `approval_expiring` comes once, a day before
 //! - `output` of an activity without one is 422; the output of an activity awaiting approval can be read
 //! - a lead of another dialect has the status that its own stands for; the last word of a whole name is the last name; `score` is computed unless it was set
-//! - of requests for content those of administrators are approved; `blogPostId` is the id of the activity that writes it
+//! - of requests for content those of administrators are approved; one whose approval expires is rejected; a piece that is asked for at a later time is not published
+//!   by itself, and `publications` says so; `blogPostId` is the id of the activity that writes it
 //! - recurring tasks are templates of the program, off until somebody switches them on; `trigger` is a cron expression in UTC
 //! - a channel is connected at `/dashboard/v1/channels/callback`, which needs no key: the state is a secret, valid once and for ten minutes; `redirectUrl` is below
 //!   `public_url` or one of `channel_redirects`, else 422; a platform without a client id and secret is 422

@@ -16,8 +16,8 @@ use crate::agency::routines::{self, Routine};
 use crate::agency::skills::{self, Fields, GLOBAL};
 use crate::agency::spend::{self, GroupBy};
 use crate::agency::{
-    CHANNEL, REPORT, REPORT_STATUSES, REQUEST, REQUEST_STATUSES, SKILL, access, list, roles, store,
-    usd,
+    CAMPAIGN, CHANNEL, REPORT, REPORT_STATUSES, REQUEST, REQUEST_STATUSES, SKILL, access, list,
+    roles, store, usd,
 };
 use crate::api::Service;
 use crate::api::operation::{Call, Data};
@@ -413,9 +413,18 @@ pub(super) async fn spending(call: Call<'_>) -> Result<Data> {
         ));
     }
     let report = spend::report(call.app, call.caller.tenant(), (start, end), group_by).await?;
+    // Campaigns are counted by id, because two may have the same name.
+    let mut names = std::collections::HashMap::new();
+    if group_by == GroupBy::Campaign {
+        let ids: Vec<String> = report.breakdown.iter().map(|(id, _)| id.clone()).collect();
+        for campaign in store::some(&call.app.db, call.caller.tenant(), &CAMPAIGN, &ids).await? {
+            names.insert(campaign.id, campaign.title);
+        }
+    }
     let breakdown: Vec<Value> = report
         .breakdown
         .iter()
+        .map(|(label, cost)| (names.get(label).unwrap_or(label), cost))
         .map(|(label, cost)| json!({"label": label, "costUsd": usd(*cost), "pct": percent(*cost, report.total)}))
         .collect();
     let mut series = Vec::new();

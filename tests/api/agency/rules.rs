@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use cairn::db::{Args, Value as Sql};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -620,5 +621,237 @@ async fn members_work_and_administrators_decide() {
             "CONFLICT".to_owned(),
             "approval_not_pending".to_owned()
         )
+    );
+}
+
+/// Looks after the team, as happens every five minutes.
+async fn tend(service: &Service) {
+    let (tenant,): (String,) = service
+        .app
+        .db
+        .one("SELECT id FROM tenants", Args::default())
+        .await
+        .expect("a tenant");
+    cairn::agents::tend(&service.app, &tenant)
+        .await
+        .expect("tends");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_endpoint_that_stays_busy_fails_the_activity_with_the_word_of_the_contract() {
+    let model = planned(|_| Say {
+        refusal: Some((429, 0)),
+        ..Say::text("")
+    })
+    .await;
+    let service = with_model(Engine::Sqlite, &model, "openai").await;
+    let id = campaign(&service, "backlink", None).await;
+    let piece = piece(&service, &id).await;
+    let failed = reaches(&service, &piece, "failed").await;
+    assert_eq!(failed["error"], "rate_limit_exceeded");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_decision_reaches_an_agent_that_asked_for_several() {
+    let model = planned(|asked| {
+        if asked.contains("Chosen option") {
+            return Say::text("The piece.");
+        }
+        let ask = |title: &str, options: [&str; 2]| {
+            let question = json!({"title": title, "type": "content_direction", "risk_level": "low", "options": options});
+            ("request_approval".to_owned(), question.to_string())
+        };
+        Say {
+            calls: vec![ask("Colour", ["red", "blue"]), ask("Form", ["round", "square"])],
+            ..Say::text("")
+        }
+    })
+    .await;
+    let service = with_model(Engine::Sqlite, &model, "openai").await;
+    let id = campaign(&service, "backlink", None).await;
+    let piece = piece(&service, &id).await;
+    reaches(&service, &piece, "awaiting_approval").await;
+    let pending = get(&service, "/approvals").await["data"].clone();
+    for approval in pending.as_array().expect("a list") {
+        let chosen = if approval["title"] == "Colour" {
+            "blue"
+        } else {
+            "round"
+        };
+        post(
+            &service,
+            &format!("/approvals/{}/resolve", text(&approval["id"])),
+            json!({"resolution": "approved", "selectedOption": chosen}),
+        )
+        .await;
+    }
+    reaches(&service, &piece, "done").await;
+    let told = model.asked.lock().expect("asked").last().cloned();
+    let told = told.expect("asked").body.to_string();
+    assert!(
+        told.contains("Chosen option: blue") && told.contains("Chosen option: round"),
+        "{told}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_activity_of_a_completed_campaign_can_be_retried() {
+    let is_ready = Arc::new(AtomicBool::new(false));
+    let gate = Arc::clone(&is_ready);
+    let model = planned(move |_| match gate.load(Ordering::Relaxed) {
+        true => Say::text("The piece."),
+        false => Say {
+            refusal: Some((401, 0)),
+            ..Say::text("")
+        },
+    })
+    .await;
+    let service = with_model(Engine::Sqlite, &model, "openai").await;
+    let body = json!({"name": "Past", "brief": "Sell.", "startDate": "2020-01-01", "endDate": "2020-01-31", "deliverables": [{"type": "backlink", "quantity": 1}]});
+    let id = text(&post(&service, "/campaigns", body).await["id"]);
+    let piece = piece(&service, &id).await;
+    reaches(&service, &piece, "failed").await;
+    let path = format!("/campaigns/{id}");
+    tend(&service).await;
+    assert_eq!(get(&service, &path).await["status"], "completed");
+    is_ready.store(true, Ordering::Relaxed);
+    post(&service, &format!("/activities/{piece}/retry"), json!({})).await;
+    assert_eq!(get(&service, &path).await["status"], "active");
+    reaches(&service, &piece, "done").await;
+    tend(&service).await;
+    assert_eq!(get(&service, &path).await["status"], "completed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_money_during_a_pause_continues_activities_when_it_ends() {
+    let model = planned(|asked| {
+        let say = if asked.results < 4 {
+            Say::call("search_knowledge", json!({"query": "towns"}))
+        } else {
+            Say::text("The piece.")
+        };
+        Say {
+            usage: (10_000, 1_000),
+            ..say
+        }
+    })
+    .await;
+    let service = with_model(Engine::Sqlite, &model, "openai").await;
+    let id = campaign(&service, "backlink", Some(0.05)).await;
+    let piece = piece(&service, &id).await;
+    reaches(&service, &piece, "blocked").await;
+    for change in [
+        json!({"status": "paused"}),
+        json!({"budgetCapUsd": 10}),
+        json!({"status": "active"}),
+    ] {
+        patch(&service, &format!("/campaigns/{id}"), change).await;
+    }
+    reaches(&service, &piece, "done").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_whose_approval_expires_is_rejected() {
+    let service = Service::start(Engine::Sqlite).await;
+    let member = service
+        .key_with(&["marketing:read", "marketing:write"], None)
+        .await;
+    let path = format!("{BASE}/blog-requests");
+    let wish = json!({"topic": "Why towns need light"});
+    let (_, request) = service
+        .call_as(&member, Method::POST, &path, Some(wish))
+        .await;
+    assert_eq!(request["status"], "draft", "{request}");
+    // Nobody decides for longer than an approval lasts.
+    let week = 8 * 24 * 3600 * 1000;
+    let now = service.app.clock.now().0;
+    let changed = service
+        .app
+        .db
+        .all::<(String, String)>(
+            "SELECT id, body FROM records WHERE kind = 'agency_approval'",
+            Args::default(),
+        )
+        .await
+        .expect("rows");
+    for (id, body) in changed {
+        let mut body: Value = serde_json::from_str(&body).expect("JSON");
+        body["expires_on"] = json!(now - week);
+        service
+            .app
+            .db
+            .execute(
+                "UPDATE records SET body = $1 WHERE id = $2",
+                Args(vec![Sql::from(body.to_string()), Sql::from(id.as_str())]),
+            )
+            .await
+            .expect("changed");
+    }
+    tend(&service).await;
+    let list = get(&service, "/blog-requests?filter.status=rejected").await;
+    assert_eq!(list["data"][0]["id"], request["id"], "{list}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revision_keeps_the_sources_that_it_still_cites() {
+    let cited = |asked: &Asked| {
+        let body = asked.body.to_string();
+        let start = body.rfind("kb://0").expect("a citation");
+        let rest = &body[start..];
+        let end = rest.find(['"', '\\', ']', ' ']).expect("its end");
+        format!("The lighthouse was lit in 1911 [{}].", &rest[..end])
+    };
+    let model = planned(move |asked| match asked.results {
+        0 if asked.contains("Decision of a reviewer") => Say::text(&cited(asked)),
+        0 => Say::call("search_knowledge", json!({"query": "lighthouse"})),
+        _ => Say::text(&cited(asked)),
+    })
+    .await;
+    let service = with_model(Engine::Sqlite, &model, "openai").await;
+    let dataset = service.dataset("harbour").await;
+    service
+        .add(
+            &dataset,
+            "lighthouse.md",
+            "# Lighthouse\n\nThe lighthouse was lit in 1911.",
+        )
+        .await;
+    let id = campaign(&service, "gbp_post", None).await;
+    let piece = piece(&service, &id).await;
+    let first = reaches(&service, &piece, "awaiting_approval").await;
+    assert_eq!(
+        first["sources"].as_array().map(Vec::len),
+        Some(1),
+        "{first}"
+    );
+    let approval = text(&get(&service, "/approvals").await["data"][0]["id"]);
+    let answer = json!({"resolution": "revision_requested", "note": "Shorter"});
+    post(&service, &format!("/approvals/{approval}/resolve"), answer).await;
+    let path = format!("/activities/{piece}");
+    let second = eventually!(within 60, activity in get(&service, &path).await, "the revision waits", activity["status"] == "awaiting_approval" && activity["revisions"].as_array().is_some_and(|r| r.len() == 1));
+    assert_eq!(second["sources"], first["sources"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_campaign_has_no_more_pieces_than_a_plan_may_have() {
+    let service = Service::start(Engine::Sqlite).await;
+    let many =
+        json!([{"type": "blog_post", "quantity": 60}, {"type": "social_post", "quantity": 60}]);
+    let body = json!({"name": "Much", "brief": "Everything.", "deliverables": many});
+    let answer = refused(&service, Method::POST, "/campaigns", Some(body)).await;
+    assert_eq!((answer.0, answer.2.as_str()), (400, "quantity_too_large"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_of_one_part_of_a_whole_name_keeps_the_other() {
+    let service = Service::start(Engine::Sqlite).await;
+    let lead = service.post("/v1/leads", json!({"name": "Ada Holm"})).await;
+    let found = get(&service, "/leads").await["data"][0].clone();
+    assert_eq!(found["lastName"], "Holm", "{lead}");
+    let path = format!("/leads/{}", text(&found["id"]));
+    let changed = patch(&service, &path, json!({"firstName": "Eva"})).await;
+    assert_eq!(
+        (&changed["firstName"], &changed["lastName"]),
+        (&json!("Eva"), &json!("Holm"))
     );
 }

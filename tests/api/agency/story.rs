@@ -237,7 +237,7 @@ async fn story(engine: Engine, adapter: &str) {
         (number(&spend["totalUsd"]) - expected).abs() < 1e-9,
         "{spend}"
     );
-    assert_eq!(spend["breakdown"][0]["label"], json!(id));
+    assert_eq!(spend["breakdown"][0]["label"], campaign["name"]);
     let by_agent: f64 = campaign["costByAgent"]
         .as_array()
         .expect("costs")
