@@ -794,17 +794,17 @@ async fn a_request_whose_approval_expires_is_rejected() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_revision_keeps_the_sources_that_it_still_cites() {
-    let cited = |asked: &Asked| {
+    let cited = |asked: &Asked, said: &str| {
         let body = asked.body.to_string();
         let start = body.rfind("kb://0").expect("a citation");
         let rest = &body[start..];
         let end = rest.find(['"', '\\', ']', ' ']).expect("its end");
-        format!("The lighthouse was lit in 1911 [{}].", &rest[..end])
+        format!("{said} [{}].", &rest[..end])
     };
     let model = planned(move |asked| match asked.results {
-        0 if asked.contains("Decision of a reviewer") => Say::text(&cited(asked)),
+        0 if asked.contains("Decision of a reviewer") => Say::text(&cited(asked, "Lit in 1911")),
         0 => Say::call("search_knowledge", json!({"query": "lighthouse"})),
-        _ => Say::text(&cited(asked)),
+        _ => Say::text(&cited(asked, "The lighthouse was lit in 1911")),
     })
     .await;
     let service = with_model(Engine::Sqlite, &model, "openai").await;
