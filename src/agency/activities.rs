@@ -186,6 +186,21 @@ pub fn block(app: &App, activity: Record, reason: &str, plan: &mut Plan) -> Resu
     Ok(())
 }
 
+/// Assigns a blocked activity again in a plan; its run goes on.
+///
+/// # Errors
+/// When the row is damaged.
+pub fn unblock(app: &App, activity: Record, plan: &mut Plan) -> Result<()> {
+    let mut body = activity.body()?;
+    body.shift_remove("blocked_reason");
+    let after = Record {
+        status: Some("assigned".to_owned()),
+        ..super::with_body(&activity, body)
+    };
+    plan.update_silently(&ACTIVITY, activity, after, app.clock.now());
+    Ok(())
+}
+
 /// Returns the subtasks of an activity, oldest first.
 ///
 /// # Errors
@@ -330,6 +345,17 @@ pub async fn retry(app: &App, caller: &Caller, id: &str) -> Result<Plan> {
 pub async fn deliverable_of(app: &App, activity: &Record, body: &Body) -> Result<Option<Record>> {
     match text(body, "deliverable_id") {
         Some(id) => store::optional(app, &activity.tenant_id, &DELIVERABLE, id).await,
+        None => Ok(None),
+    }
+}
+
+/// Returns the campaign of an activity as it is now.
+///
+/// # Errors
+/// Those of the database.
+pub async fn campaign_of(app: &App, activity: &Record) -> Result<Option<Record>> {
+    match &activity.parent_id {
+        Some(id) => store::optional(app, &activity.tenant_id, &CAMPAIGN, id).await,
         None => Ok(None),
     }
 }

@@ -155,12 +155,9 @@ pub async fn resolve(app: &App, caller: &Caller, id: &str, given: &Resolution) -
     let mut again = 0;
     for activity in store::some(&app.db, caller.tenant(), &ACTIVITY, &ids).await? {
         let waits = activity.status.as_deref() == Some("awaiting_approval");
+        let campaign = activities::campaign_of(app, &activity).await?;
         let is_stopped = match &activity.parent_id {
-            Some(campaign) => {
-                let campaign =
-                    store::optional(app, caller.tenant(), &super::CAMPAIGN, campaign).await?;
-                campaign.is_none_or(|c| c.status.as_deref() == Some("archived"))
-            }
+            Some(_) => campaign.is_none_or(|c| c.status.as_deref() == Some("archived")),
             None => false,
         };
         if is_stopped {
@@ -174,7 +171,9 @@ pub async fn resolve(app: &App, caller: &Caller, id: &str, given: &Resolution) -
             continue;
         }
         if approves && has_other(app, &activity, &before.id).await? {
-            let after = with_decisions(app, &activity, std::slice::from_ref(&decided))?;
+            let mut own = activity.body()?;
+            add_decisions(app, &mut own, std::slice::from_ref(&decided))?;
+            let after = super::with_body(&activity, own);
             plan.update_silently(&ACTIVITY, activity, after, now);
             continue;
         }
@@ -222,7 +221,7 @@ fn decisions(body: &Body) -> Vec<Value> {
 ///
 /// # Errors
 /// When a row is damaged.
-pub fn unknown_to<'a>(activity: &Record, approvals: &'a [Record]) -> Result<Vec<&'a Record>> {
+pub fn unknown_to(activity: &Record, approvals: Vec<Record>) -> Result<Vec<Record>> {
     let known = decisions(&activity.body()?);
     let mut found = Vec::new();
     for approval in approvals {
@@ -237,10 +236,9 @@ pub fn unknown_to<'a>(activity: &Record, approvals: &'a [Record]) -> Result<Vec<
     Ok(found)
 }
 
-/// Returns an activity with the decisions of resolved approvals.
-fn with_decisions(app: &App, activity: &Record, decided: &[Record]) -> Result<Record> {
-    let mut body = activity.body()?;
-    let mut all = decisions(&body);
+/// Adds the decisions of resolved approvals to an activity.
+fn add_decisions(app: &App, activity: &mut Body, decided: &[Record]) -> Result<()> {
+    let mut all = decisions(activity);
     for approval in decided {
         let decision = approval.body()?;
         all.push(json!({
@@ -252,8 +250,8 @@ fn with_decisions(app: &App, activity: &Record, decided: &[Record]) -> Result<Re
             "at": app.clock.now().rfc3339(),
         }));
     }
-    body.insert("feedback".to_owned(), json!(all));
-    Ok(super::with_body(activity, body))
+    activity.insert("feedback".to_owned(), json!(all));
+    Ok(())
 }
 
 /// Assigns an activity again with the decisions of resolved approvals, the last of which is the one that it waited for.
@@ -266,9 +264,8 @@ pub fn continue_with(
     decided: &[Record],
     plan: &mut Plan,
 ) -> Result<String> {
-    let feedback = with_decisions(app, &activity, decided)?
-        .body()?
-        .shift_remove("feedback");
+    let mut told = activity.body()?;
+    add_decisions(app, &mut told, decided)?;
     let last = decided.last().map(Record::body).transpose()?;
     let last = last.unwrap_or_default();
     let is_approval = text(&last, "resolution") == Some("approved");
@@ -280,7 +277,7 @@ pub fn continue_with(
         "review_feedback"
     };
     let add = |body: &mut Body| {
-        body.insert("feedback".to_owned(), json!(feedback));
+        body.insert("feedback".to_owned(), json!(decisions(&told)));
         body.insert("is_approved".to_owned(), json!(is_final));
     };
     activities::assign_again(app, activity, wake_reason, add, plan)

@@ -284,16 +284,10 @@ pub async fn continue_activities(
         store::child_of(&campaign.id),
         ("status".to_owned(), "blocked".to_owned()),
     ];
-    let now = app.clock.now();
     for activity in store::matching(app, &campaign.tenant_id, &ACTIVITY, filters).await? {
-        let mut body = activity.body()?;
+        let body = activity.body()?;
         if text(&body, "blocked_reason").is_some_and(|reason| reasons.contains(&reason)) {
-            body.shift_remove("blocked_reason");
-            let after = Record {
-                status: Some("assigned".to_owned()),
-                ..super::with_body(&activity, body)
-            };
-            plan.update_silently(&ACTIVITY, activity, after, now);
+            activities::unblock(app, activity, plan)?;
         }
     }
     plan.after.push(Box::new(runs::Wake::Campaign(

@@ -603,8 +603,8 @@ pub async fn health(app: &App, channel: &Record) -> Result<Health> {
     let done = vec![("status".to_owned(), "done".to_owned())];
     for activity in store::matching(app, &channel.tenant_id, &ACTIVITY, done).await? {
         let own = activity.body()?;
-        let counts = own.get("makes_piece") == Some(&json!(true))
-            && list(&own, "platforms").contains(&channel.id);
+        let counts =
+            super::deliverables::is_piece(&own) && list(&own, "platforms").contains(&channel.id);
         pieces += i64::from(counts && activity.updated_on.0 >= since);
         let published = own.get("publications").and_then(Value::as_array);
         for outcome in published.into_iter().flatten() {

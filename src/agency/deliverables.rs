@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Days, Months, NaiveDate};
 
-use super::{ACTIVITY, list, store, whole};
+use super::{ACTIVITY, store, whole};
 use crate::app::App;
 use crate::clock::Time;
 use crate::error::{Error, Result};
@@ -165,17 +165,12 @@ pub async fn periods(app: &App, span: Span, deliverable: &Record) -> Result<Vec<
 }
 
 /// Returns whether an activity makes a piece of its deliverable, and does not only prepare one.
-fn is_piece(activity: &Body) -> bool {
+#[must_use]
+pub fn is_piece(activity: &Body) -> bool {
     activity
         .get("makes_piece")
         .and_then(serde_json::Value::as_bool)
         .unwrap_or_default()
-}
-
-/// Returns the platforms of a deliverable by the types of its channels.
-#[must_use]
-pub fn platform_ids(deliverable: &Body) -> Vec<String> {
-    list(deliverable, "platform_ids")
 }
 
 #[cfg(test)]

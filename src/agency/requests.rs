@@ -1,10 +1,10 @@
 //! Requests for content: approved by an administrator or through an approval, then produced by activities in a campaign that has room for the piece.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::activities::{self, NewActivity};
 use super::approvals::{self, NewApproval};
-use super::deliverables::{Span, day_of, period_of};
+use super::deliverables::{Span, day_of, is_piece, period_of};
 use super::{
     ACTIVITY, CAMPAIGN, CHANNEL, DELIVERABLE, REQUEST, access, list, roles, runs, store, whole,
 };
@@ -218,7 +218,7 @@ async fn room(
             let mut pieces = 0;
             for activity in store::matching(app, tenant_id, &ACTIVITY, filters).await? {
                 let made = activity.body()?;
-                let counts = made.get("makes_piece") == Some(&Value::Bool(true))
+                let counts = is_piece(&made)
                     && text(&made, "period_start") == Some(&period)
                     && !matches!(activity.status.as_deref(), Some("failed" | "reassigned"));
                 pieces += i64::from(counts);

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::Assignment;
 use crate::agency::approvals::{self, NewApproval};
+use crate::agency::deliverables::is_piece;
 use crate::agency::notices::Output;
 use crate::agency::runs::End;
 use crate::agency::{ACTIVITY, activities, completion};
@@ -23,10 +24,9 @@ const REVIEWED: [&str; 5] = [
 
 /// Returns whether people approve the output of an activity.
 fn is_reviewed(body: &Body) -> bool {
-    let makes_piece = body.get("makes_piece") == Some(&json!(true));
     let made = text(body, "deliverable_type").or(text(body, "type"));
     let is_request = body.contains_key("request_id");
-    (makes_piece || is_request) && made.is_some_and(|made| REVIEWED.contains(&made))
+    (is_piece(body) || is_request) && made.is_some_and(|made| REVIEWED.contains(&made))
 }
 
 impl Assignment<'_> {

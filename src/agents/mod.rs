@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::agency::notices::Notice;
 use crate::agency::roles::{self, Settings};
 use crate::agency::runs::{self, Run};
-use crate::agency::{ACTIVITY, CAMPAIGN, activities, campaigns, logs, store};
+use crate::agency::{ACTIVITY, activities, campaigns, logs, store};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::error::Result;
@@ -81,10 +81,7 @@ pub async fn run(
     let Some(activity) = store::optional(app, tenant_id, &ACTIVITY, activity_id).await? else {
         return Ok(());
     };
-    let campaign = match &activity.parent_id {
-        Some(id) => store::optional(app, tenant_id, &CAMPAIGN, id).await?,
-        None => None,
-    };
+    let campaign = activities::campaign_of(app, &activity).await?;
     if !may_run(&activity, campaign.as_ref()) {
         return runs::put_back(app, &run, false).await;
     }
@@ -129,14 +126,6 @@ impl Assignment<'_> {
     /// Returns the activity as it is now.
     async fn activity(&self) -> Result<Record> {
         store::get(self.app, self.tenant(), &ACTIVITY, &self.run.activity_id).await
-    }
-
-    /// Returns the campaign of the activity as it is now.
-    async fn campaign_of(&self, activity: &Record) -> Result<Option<Record>> {
-        match &activity.parent_id {
-            Some(id) => store::optional(self.app, self.tenant(), &CAMPAIGN, id).await,
-            None => Ok(None),
-        }
     }
 
     /// Executes a plan that is made from the activity as it is then.
@@ -202,7 +191,7 @@ impl Assignment<'_> {
     async fn begin(&self) -> Result<()> {
         self.write(|activity: Record| async move {
             let mut plan = Plan::default();
-            let campaign = self.campaign_of(&activity).await?;
+            let campaign = activities::campaign_of(self.app, &activity).await?;
             if activity.status.as_deref() != Some("assigned")
                 || !may_run(&activity, campaign.as_ref())
             {
@@ -237,7 +226,7 @@ impl Assignment<'_> {
     /// Returns the run to the queue, because somebody stopped the activity. Continues it when it has been assigned again meanwhile.
     async fn stop(&self) -> Result<()> {
         let activity = self.activity().await?;
-        let campaign = self.campaign_of(&activity).await?;
+        let campaign = activities::campaign_of(self.app, &activity).await?;
         let wakes = may_run(&activity, campaign.as_ref());
         runs::put_back(self.app, &self.run, wakes).await
     }
@@ -253,9 +242,9 @@ impl Assignment<'_> {
         })
         .await?;
         runs::put_back(self.app, &self.run, false).await?;
-        if reason == campaigns::BUDGET {
+        if let (campaigns::BUDGET, Some(campaign)) = (reason, &self.campaign) {
             // The cap may have been raised before the activity was blocked.
-            tend::continue_within_budget(self.app, &self.caller, self.campaign.as_ref()).await?;
+            tend::continue_within_budget(self.app, &self.caller, &campaign.id).await?;
         }
         Ok(())
     }

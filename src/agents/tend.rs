@@ -8,7 +8,7 @@ use super::{NO_MODEL, NO_PRICE};
 use crate::agency::deliverables::{Span, day_of, period_of};
 use crate::agency::{
     ACTIVITY, CAMPAIGN, REQUEST, activities, approvals, campaigns, channels, list, requests, roles,
-    routines, runs, store, with_body,
+    routines, runs, store,
 };
 use crate::app::App;
 use crate::auth::Caller;
@@ -30,7 +30,7 @@ pub async fn tend(app: &Arc<App>, tenant_id: &str) -> Result<()> {
     for status in ["draft", "active"] {
         let running = vec![("status".to_owned(), status.to_owned())];
         for campaign in store::matching(app, tenant_id, &CAMPAIGN, running).await? {
-            continue_within_budget(app, &caller, Some(&campaign)).await?;
+            continue_within_budget(app, &caller, &campaign.id).await?;
         }
     }
     let active = vec![("status".to_owned(), "active".to_owned())];
@@ -125,16 +125,10 @@ async fn continue_configured(app: &App, caller: &Caller) -> Result<()> {
             let before = store::get(app, caller.tenant(), &ACTIVITY, id).await?;
             let mut plan = Plan::default();
             if before.status.as_deref() == Some("blocked") {
-                let mut body = before.body()?;
-                body.shift_remove("blocked_reason");
-                let after = Record {
-                    status: Some("assigned".to_owned()),
-                    ..with_body(&before, body)
-                };
                 let ids = vec![before.id.clone()];
                 let wake = runs::Wake::Activities(caller.tenant().to_owned(), ids);
                 plan.after.push(Box::new(wake));
-                plan.update_silently(&ACTIVITY, before, after, app.clock.now());
+                activities::unblock(app, before, &mut plan)?;
             }
             Ok(plan)
         })
@@ -162,17 +156,13 @@ pub async fn routine(app: &Arc<App>, tenant_id: &str, template: &str) -> Result<
 pub(super) async fn continue_within_budget(
     app: &App,
     caller: &Caller,
-    campaign: Option<&Record>,
+    campaign_id: &str,
 ) -> Result<()> {
-    let Some(campaign) = campaign else {
-        return Ok(());
-    };
     let request = Request::internal(caller, "runActivity");
-    let id = campaign.id.as_str();
     execute(app, &request, || async move {
         let mut plan = Plan::default();
-        if crate::agency::spend::has_room(&app.db, caller.tenant(), id).await? {
-            let campaign = store::get(app, caller.tenant(), &CAMPAIGN, id).await?;
+        if crate::agency::spend::has_room(&app.db, caller.tenant(), campaign_id).await? {
+            let campaign = store::get(app, caller.tenant(), &CAMPAIGN, campaign_id).await?;
             campaigns::continue_activities(app, &campaign, &[campaigns::BUDGET], &mut plan).await?;
         }
         Ok(plan.data(200, Value::Null))

@@ -606,8 +606,7 @@ impl Assignment<'_> {
                         .into_iter()
                         .partition(|a| a.status.as_deref() == Some("pending"));
                     if pending.is_empty() {
-                        let decided = approvals::unknown_to(&activity, &over)?;
-                        let decided: Vec<Record> = decided.into_iter().cloned().collect();
+                        let decided = approvals::unknown_to(&activity, over)?;
                         approvals::continue_with(app, activity, &decided, &mut plan)?;
                         return Ok(plan);
                     }

@@ -16,7 +16,7 @@ use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{BASE, activities, get, post, reaches, refused};
+use super::{BASE, activities, get, post, reaches, refused, tend};
 use crate::eventually;
 use crate::support::model::{Model, Say};
 use crate::support::{Engine, Service, text};
@@ -238,15 +238,7 @@ async fn a_channel_is_connected_refreshed_expires_and_is_revoked() {
     );
 
     // A token that expires soon is refreshed; a grant that is refused makes the channel expired.
-    let (tenant,): (String,) = service
-        .app
-        .db
-        .one("SELECT id FROM tenants", Args::default())
-        .await
-        .expect("a tenant");
-    cairn::agents::tend(&service.app, &tenant)
-        .await
-        .expect("tends");
+    tend(&service).await;
     assert_eq!(
         peer.lock().expect("known").asked.last().expect("asked")["grant_type"],
         "refresh_token"
@@ -256,9 +248,7 @@ async fn a_channel_is_connected_refreshed_expires_and_is_revoked() {
         "connected"
     );
     peer.lock().expect("known").refuses = true;
-    cairn::agents::tend(&service.app, &tenant)
-        .await
-        .expect("tends");
+    tend(&service).await;
     let expired = get(&service, "/channels").await["data"][0].clone();
     assert_eq!(
         (&expired["status"], &expired["healthScore"]),

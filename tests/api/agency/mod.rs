@@ -6,6 +6,7 @@ mod killed;
 mod rules;
 mod story;
 
+use cairn::db::Args;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -79,6 +80,19 @@ pub async fn activities(service: &Service, query: &str) -> Vec<Value> {
 pub async fn campaign(service: &Service, deliverable: &str, cap: Option<f64>) -> String {
     let body = json!({"name": "Spring", "brief": "Sell lighthouses to towns.", "deliverables": [{"type": deliverable, "quantity": 1}], "budgetCapUsd": cap});
     text(&post(service, "/campaigns", body).await["id"])
+}
+
+/// Looks after the team, as happens every five minutes.
+pub async fn tend(service: &Service) {
+    let (tenant,): (String,) = service
+        .app
+        .db
+        .one("SELECT id FROM tenants", Args::default())
+        .await
+        .expect("a tenant");
+    cairn::agents::tend(&service.app, &tenant)
+        .await
+        .expect("tends");
 }
 
 /// The whole body of an answer that is no JSON.

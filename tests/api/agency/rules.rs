@@ -9,7 +9,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{
-    BASE, activities, campaign, get, patch, post, reaches, refused, shown, stream, with_model,
+    BASE, activities, campaign, get, patch, post, reaches, refused, shown, stream, tend, with_model,
 };
 use crate::support::model::{Asked, Model, Say};
 use crate::support::{Engine, Service, number, text};
@@ -28,6 +28,22 @@ async fn planned(then: impl Fn(&Asked) -> Say + Send + Sync + 'static) -> Model 
             .map(|id| json!({"title": "The piece", "agent_role": role, "deliverable_id": id, "prompt": "Make it."}))
             .collect();
         Say::call("submit_plan", json!({"activities": made}))
+    })
+    .await
+}
+
+/// A model whose calls cost 0.02 dollars each, 10,000 tokens of input and 1,000 of output, and that needs five for a piece.
+async fn costly() -> Model {
+    planned(|asked| {
+        let say = if asked.results < 4 {
+            Say::call("search_knowledge", json!({"query": "towns"}))
+        } else {
+            Say::text("The piece.")
+        };
+        Say {
+            usage: (10_000, 1_000),
+            ..say
+        }
     })
     .await
 }
@@ -158,19 +174,7 @@ async fn a_paused_campaign_stops_its_agent_and_goes_on_where_it_was() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_budget_is_exceeded_by_one_call_at_most_and_more_money_continues() {
-    // A call costs 0.02 dollars: 10,000 tokens of input and 1,000 of output.
-    let model = planned(|asked| {
-        let say = if asked.results < 4 {
-            Say::call("search_knowledge", json!({"query": "towns"}))
-        } else {
-            Say::text("The piece.")
-        };
-        Say {
-            usage: (10_000, 1_000),
-            ..say
-        }
-    })
-    .await;
+    let model = costly().await;
     let service = with_model(Engine::Sqlite, &model, "openai").await;
     let id = campaign(&service, "backlink", Some(0.05)).await;
     let piece = piece(&service, &id).await;
@@ -624,19 +628,6 @@ async fn members_work_and_administrators_decide() {
     );
 }
 
-/// Looks after the team, as happens every five minutes.
-async fn tend(service: &Service) {
-    let (tenant,): (String,) = service
-        .app
-        .db
-        .one("SELECT id FROM tenants", Args::default())
-        .await
-        .expect("a tenant");
-    cairn::agents::tend(&service.app, &tenant)
-        .await
-        .expect("tends");
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_endpoint_that_stays_busy_fails_the_activity_with_the_word_of_the_contract() {
     let model = planned(|_| Say {
@@ -724,18 +715,7 @@ async fn a_failed_activity_of_a_completed_campaign_can_be_retried() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn more_money_during_a_pause_continues_activities_when_it_ends() {
-    let model = planned(|asked| {
-        let say = if asked.results < 4 {
-            Say::call("search_knowledge", json!({"query": "towns"}))
-        } else {
-            Say::text("The piece.")
-        };
-        Say {
-            usage: (10_000, 1_000),
-            ..say
-        }
-    })
-    .await;
+    let model = costly().await;
     let service = with_model(Engine::Sqlite, &model, "openai").await;
     let id = campaign(&service, "backlink", Some(0.05)).await;
     let piece = piece(&service, &id).await;
