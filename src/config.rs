@@ -111,6 +111,8 @@ config! {
     agent_ollama_url: String = "http://127.0.0.1:11434".to_owned();
     /// Maximum length of a response of an agent's model, in tokens.
     agent_max_tokens: u32 = 4096;
+    /// Path of the Chromium or Chrome that prints reports as PDF files; empty for the one in PATH.
+    pdf_browser: PathBuf = PathBuf::new();
     /// Activities of agents that run at the same time in this process.
     agent_jobs: usize = 16;
     /// Applications at publishing platforms, comma-separated as `platform=client id:client secret`; their redirect address is

@@ -1,16 +1,14 @@
-//! Integrations by API key: credentials are encrypted, shown masked, and verified by a real request to the service.
+//! Integrations by API key: credentials are encrypted, shown masked, and verified by a real request to the service; agents ask the services with them.
 
 use std::time::Duration;
 
-use reqwest::{Method, RequestBuilder, header};
-use serde_json::{Value, json};
-use url::Url;
+use serde_json::json;
 
+use super::services::{self, Answer, Ask};
 use super::{INTEGRATION, access, store};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::error::{Error, Result};
-use crate::outgoing;
 use crate::records::body::{Body, text};
 use crate::records::plan::{Effect, Plan};
 use crate::records::write::{self, New};
@@ -18,65 +16,12 @@ use crate::records::{Record, Request, execute, secrets};
 
 /// Time for a test.
 const LIMIT: Duration = Duration::from_secs(20);
-/// Bytes of an answer that are read.
-const ANSWER: usize = 16 << 10;
 /// Longest credential, in bytes, and largest configuration.
 const CREDENTIAL: usize = 4096;
 const CONFIG: usize = 8192;
-const KEY: &str = "api_key";
-const SECRET: &str = "api_secret";
-
-/// How a service takes its key.
-#[derive(Debug, Clone, Copy)]
-enum Auth {
-    /// As bearer token.
-    Bearer,
-    /// As a query parameter.
-    Query(&'static str),
-    /// Key and secret as user and password.
-    Basic,
-}
-
-/// A service, with a request that any valid key may make and that costs nothing.
-#[derive(Debug)]
-struct Service {
-    name: &'static str,
-    url: &'static str,
-    auth: Auth,
-}
-
-static SERVICES: [Service; 6] = [
-    Service {
-        name: "semrush",
-        url: "https://www.semrush.com/users/countapiunits.html",
-        auth: Auth::Query("key"),
-    },
-    Service {
-        name: "dataforseo",
-        url: "https://api.dataforseo.com/v3/appendix/user_data",
-        auth: Auth::Basic,
-    },
-    Service {
-        name: "ahrefs",
-        url: "https://api.ahrefs.com/v3/subscription-info/limits-and-usage",
-        auth: Auth::Bearer,
-    },
-    Service {
-        name: "google_ads_api",
-        url: "https://googleads.googleapis.com/v21/customers:listAccessibleCustomers",
-        auth: Auth::Bearer,
-    },
-    Service {
-        name: "meta_ads_api",
-        url: "https://graph.facebook.com/v21.0/me",
-        auth: Auth::Bearer,
-    },
-    Service {
-        name: "sendgrid",
-        url: "https://api.sendgrid.com/v3/scopes",
-        auth: Auth::Bearer,
-    },
-];
+/// Names of the stored secrets.
+pub(super) const KEY: &str = "api_key";
+pub(super) const SECRET: &str = "api_secret";
 
 /// Returns what people see of a key: its last four characters.
 #[must_use]
@@ -240,7 +185,12 @@ pub async fn test(app: &App, caller: &Caller, id: &str) -> Result<(bool, String)
         Ok(Err(error)) => ("error", error.public_message().to_owned()),
         Err(_) => ("error", "the service did not answer in time".to_owned()),
     };
-    let (status, message) = &outcome;
+    settle(app, caller, id, &outcome).await?;
+    Ok((outcome.0 == "connected", outcome.1))
+}
+
+/// Records how an integration answered.
+async fn settle(app: &App, caller: &Caller, id: &str, (status, message): &Outcome) -> Result<()> {
     let request = Request::internal(caller, "testIntegration");
     execute(app, &request, || async move {
         let before = store::get(app, caller.tenant(), &INTEGRATION, id).await?;
@@ -261,105 +211,78 @@ pub async fn test(app: &App, caller: &Caller, id: &str) -> Result<(bool, String)
         Ok(plan)
     })
     .await?;
-    Ok((outcome.0 == "connected", outcome.1))
+    Ok(())
 }
 
-fn address(body: &Body) -> Result<(Url, Auth, Option<String>)> {
-    let config = body.get("extra_config").and_then(Value::as_object);
-    let own = |name: &str| config.and_then(|c| text(c, name)).map(str::to_owned);
-    let read = |name: &str, address: &str| {
-        let url = Url::parse(address).ok();
-        url.filter(|u| matches!(u.scheme(), "http" | "https"))
-            .ok_or_else(|| {
-                Error::invalid(
-                    "config_invalid",
-                    format!("extraConfig.{name} is not a web address"),
-                )
-            })
-    };
-    let kind = text(body, "type").unwrap_or_default();
-    let Some(service) = SERVICES.iter().find(|s| s.name == kind) else {
-        let address = own("testUrl").ok_or_else(|| {
-            Error::invalid(
-                "config_invalid",
-                "a custom integration needs extraConfig.testUrl, the address that verifies its key",
-            )
-        })?;
-        return Ok((read("testUrl", &address)?, Auth::Bearer, own("header")));
-    };
-    let mut url = read("url", service.url)?;
-    if let Some(base) = own("baseUrl") {
-        let mut base = read("baseUrl", &base)?;
-        base.set_path(url.path());
-        url = base;
-    }
-    Ok((url, service.auth, None))
-}
-
-fn with_key(
-    app: &App,
-    mut url: Url,
-    auth: Auth,
-    header_name: Option<&str>,
-    (key, secret): (&str, Option<&str>),
-) -> Result<RequestBuilder> {
-    if let (Auth::Query(name), None) = (auth, header_name) {
-        url.query_pairs_mut().append_pair(name, key);
-    }
-    let request = app.outgoing.request(Method::GET, url)?;
-    let request = request.header(header::ACCEPT, "application/json");
-    Ok(match (header_name, auth) {
-        (Some(name), _) => request.header(name, key),
-        (None, Auth::Bearer) => request.bearer_auth(key),
-        (None, Auth::Basic) => request.basic_auth(key, secret),
-        (None, Auth::Query(_)) => request,
+/// Verifies the credentials of an integration by the request that its service has for it.
+async fn probe(app: &App, record: &Record) -> Result<Outcome> {
+    let (host, answer) = services::send(app, record, &services::verification(record)?).await?;
+    Ok(match answer {
+        Answer::Fine(_) => ("connected", format!("{host} accepted the credentials")),
+        Answer::Refused { status, message } if status == services::FAILED => ("error", message),
+        Answer::Refused { status, message } => (status, message),
     })
 }
 
-async fn probe(app: &App, record: &Record) -> Result<Outcome> {
-    let body = record.body()?;
-    let secret = |name: &'static str| secrets::get(app, &record.tenant_id, &record.id, name);
-    let key = secret(KEY).await?.ok_or_else(|| {
-        Error::unprocessable("credential_missing", "the key is gone; send it again")
-    })?;
-    let password = secret(SECRET).await?;
-    let (url, auth, header_name) = address(&body)?;
-    let host = url.host_str().unwrap_or_default().to_owned();
-    let credentials = (key.as_str(), password.as_deref());
-    let response = with_key(app, url, auth, header_name.as_deref(), credentials)?
-        .send()
-        .await
-        .map_err(|e| {
-            // The cause of an error may contain the address with the key.
-            Error::upstream(
-                "service_unreachable",
-                format!("{host}: {}", outgoing::cause(&e).0),
-            )
-        })?;
-    let status = response.status().as_u16();
-    // A redirect would take the key elsewhere, and is not followed.
-    let outcome = match status {
-        200..=299 => ("connected", format!("{host} accepted the credentials")),
-        401 | 403 => (
-            "error",
-            format!("{host} refused the credentials (status {status})"),
-        ),
-        402 | 429 => (
-            "quota_exceeded",
-            format!("{host} reports a used-up quota (status {status})"),
-        ),
-        _ => ("error", format!("{host} answered with status {status}")),
-    };
-    let answer = outgoing::beginning(response, ANSWER)
-        .await
-        .unwrap_or_default();
-    // Semrush refuses with status 200.
-    if outcome.0 == "connected" && answer.starts_with(b"ERROR") {
-        let said = String::from_utf8_lossy(&answer);
-        let line = said.lines().next().unwrap_or_default().to_owned();
-        return Ok(("error", format!("{host}: {line}")));
+/// Returns the types of the integrations that work.
+///
+/// # Errors
+/// Those of the database.
+pub async fn connected(app: &App, tenant_id: &str) -> Result<Vec<String>> {
+    let all = store::all(&app.db, tenant_id, &INTEGRATION).await?;
+    let working = all.iter().filter(|record| works(record));
+    let mut types = Vec::new();
+    for record in working {
+        types.extend(text(&record.body()?, "type").map(str::to_owned));
     }
-    Ok(outcome)
+    Ok(types)
+}
+
+fn works(record: &Record) -> bool {
+    let is_active = |body: Body| body.get("active") == Some(&json!(true));
+    record.status.as_deref() == Some("connected") && record.body().is_ok_and(is_active)
+}
+
+/// Returns the first integration of a type that works.
+///
+/// # Errors
+/// `integration_missing`.
+pub async fn working(app: &App, tenant_id: &str, integration_type: &str) -> Result<Record> {
+    let all = store::all(&app.db, tenant_id, &INTEGRATION).await?;
+    let is_wanted = |record: &Record| {
+        let is_type = |body: Body| text(&body, "type") == Some(integration_type);
+        works(record) && record.body().is_ok_and(is_type)
+    };
+    all.into_iter().find(is_wanted).ok_or_else(|| {
+        Error::unprocessable(
+            "integration_missing",
+            format!("no integration of type {integration_type} is connected"),
+        )
+    })
+}
+
+/// Asks the service of an integration. A refusal of the credentials, or a used-up quota, becomes the status of the integration.
+///
+/// # Errors
+/// `service_refused`, `service_unreachable`.
+pub async fn ask(app: &App, caller: &Caller, record: &Record, ask: &Ask) -> Result<Vec<u8>> {
+    let limit = services::LIMIT;
+    let sent = tokio::time::timeout(limit, services::send(app, record, ask)).await;
+    let (_, answer) = sent.unwrap_or_else(|_| {
+        Err(Error::unprocessable(
+            "service_unreachable",
+            format!("the service did not answer within {} s", limit.as_secs()),
+        ))
+    })?;
+    match answer {
+        Answer::Fine(body) => Ok(body),
+        Answer::Refused { status, message } => {
+            if status != services::FAILED {
+                settle(app, caller, &record.id, &(status, message.clone())).await?;
+            }
+            Err(Error::unprocessable("service_refused", message))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -370,30 +293,5 @@ mod tests {
     fn keys_are_masked() {
         assert_eq!(masked("sk-1234567890abcd"), "••••••••abcd");
         assert_eq!(masked("short"), "••••••••");
-    }
-
-    #[test]
-    fn custom_integrations_need_an_address() {
-        let mut body = Body::from_iter([("type".to_owned(), json!("custom"))]);
-        assert!(address(&body).is_err());
-        body.insert(
-            "extra_config".to_owned(),
-            json!({"testUrl": "https://example.com/me", "header": "x-key"}),
-        );
-        let (url, _, header) = address(&body).expect("an address");
-        assert_eq!(
-            (url.as_str(), header.as_deref()),
-            ("https://example.com/me", Some("x-key"))
-        );
-        body.insert("type".to_owned(), json!("ahrefs"));
-        body.insert(
-            "extra_config".to_owned(),
-            json!({"baseUrl": "http://127.0.0.1:9"}),
-        );
-        let (url, ..) = address(&body).expect("an address");
-        assert_eq!(
-            url.as_str(),
-            "http://127.0.0.1:9/v3/subscription-info/limits-and-usage"
-        );
     }
 }

@@ -167,6 +167,10 @@ fn every_day(values: &Map<String, Value>, figures: &Value) -> Option<Map<String,
     Some(days.map(value).collect())
 }
 
+/// What the page may load: nothing. It stands in the page, too, where no header says so: a browser reads it from a file to print it.
+pub const POLICY: &str =
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
+
 /// Returns the page of a report, without its citations, which lead nowhere on paper.
 ///
 /// # Errors
@@ -178,7 +182,7 @@ pub fn page(report: &Record) -> Result<String> {
     let title = title.unwrap_or(&report.title);
     let day = |name: &str| text(&body, name).unwrap_or_default().to_owned();
     let mut page = format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\"><title>{title}</title><style>{STYLE}</style></head>\n<body>\n<main>\n<h1>{title}</h1>\n<p class=\"period\">{} to {}</p>\n{}",
+        "<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\"><meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\"><meta name=\"viewport\" content=\"width=device-width\"><title>{title}</title><style>{STYLE}</style></head>\n<body>\n<main>\n<h1>{title}</h1>\n<p class=\"period\">{} to {}</p>\n{}",
         escaped(&day("period_start")),
         escaped(&day("period_end")),
         to_html(content),

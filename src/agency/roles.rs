@@ -37,7 +37,7 @@ const WRITER: &[&str] = &[
     "request_approval",
 ];
 
-/// Tools that exist; `submit_plan` is only for the planner.
+/// Tools of Cairn itself; `submit_plan` is only for the planner.
 pub const TOOLS: [&str; 9] = [
     "search_knowledge",
     "read_document",
@@ -49,6 +49,24 @@ pub const TOOLS: [&str; 9] = [
     "performance_figures",
     "keyword_gaps",
 ];
+
+/// Tools of integrations, and the type of the integration that each needs; a model is only given those whose integration is connected.
+pub const SERVICE_TOOLS: [(&str, &str); 9] = [
+    ("semrush_keyword_research", "semrush"),
+    ("semrush_domain_keywords", "semrush"),
+    ("dataforseo_keyword_volume", "dataforseo"),
+    ("dataforseo_search_results", "dataforseo"),
+    ("ahrefs_keywords", "ahrefs"),
+    ("ahrefs_referring_domains", "ahrefs"),
+    ("google_ads_campaigns", "google_ads_api"),
+    ("meta_ads_campaigns", "meta_ads_api"),
+    ("sendgrid_statistics", "sendgrid"),
+];
+
+/// Returns whether a tool exists.
+fn is_tool(name: &str) -> bool {
+    TOOLS.contains(&name) || SERVICE_TOOLS.iter().any(|tool| tool.0 == name)
+}
 
 /// The role that plans campaigns.
 pub const PLANNER: &str = "activity-planner";
@@ -74,7 +92,16 @@ pub static ROLES: [Role; 15] = [
         title: "Competitor Researcher",
         makes: &[],
         prompt: "You research the competitors of the client: their offers, positions and content. Report facts with their sources, and what is not known.",
-        tools: WRITER,
+        tools: &[
+            "search_knowledge",
+            "read_document",
+            "save_output",
+            "create_activity",
+            "request_approval",
+            "semrush_domain_keywords",
+            "dataforseo_search_results",
+            "ahrefs_referring_domains",
+        ],
     },
     Role {
         name: "strategy-writer",
@@ -93,6 +120,11 @@ pub static ROLES: [Role; 15] = [
             "read_document",
             "keyword_gaps",
             "save_output",
+            "semrush_keyword_research",
+            "dataforseo_keyword_volume",
+            "dataforseo_search_results",
+            "ahrefs_keywords",
+            "semrush_domain_keywords",
         ],
     },
     Role {
@@ -100,7 +132,17 @@ pub static ROLES: [Role; 15] = [
         title: "Content Brief Writer",
         makes: &[],
         prompt: "You write the brief of one piece of content: purpose, reader, points with their sources, structure, length, tone.",
-        tools: WRITER,
+        tools: &[
+            "search_knowledge",
+            "read_document",
+            "save_output",
+            "create_activity",
+            "request_approval",
+            "semrush_keyword_research",
+            "dataforseo_keyword_volume",
+            "dataforseo_search_results",
+            "ahrefs_keywords",
+        ],
     },
     Role {
         name: "copywriter",
@@ -135,21 +177,46 @@ pub static ROLES: [Role; 15] = [
         title: "Ads Writer",
         makes: &["ad_copy"],
         prompt: "You write advertising copy: headlines of at most 30 characters and descriptions of at most 90, each on its own line.",
-        tools: WRITER,
+        tools: &[
+            "search_knowledge",
+            "read_document",
+            "save_output",
+            "create_activity",
+            "request_approval",
+            "semrush_keyword_research",
+            "dataforseo_keyword_volume",
+            "google_ads_campaigns",
+            "meta_ads_campaigns",
+        ],
     },
     Role {
         name: "email-writer",
         title: "Email Writer",
         makes: &["email_newsletter"],
         prompt: "You write one newsletter: a subject, a preview line, and the body in Markdown.",
-        tools: WRITER,
+        tools: &[
+            "search_knowledge",
+            "read_document",
+            "save_output",
+            "create_activity",
+            "request_approval",
+            "sendgrid_statistics",
+        ],
     },
     Role {
         name: "backlink-researcher",
         title: "Backlink Researcher",
         makes: &["backlink"],
         prompt: "You find a website that could link to the client, and write the message that asks for it.",
-        tools: WRITER,
+        tools: &[
+            "search_knowledge",
+            "read_document",
+            "save_output",
+            "create_activity",
+            "request_approval",
+            "dataforseo_search_results",
+            "ahrefs_referring_domains",
+        ],
     },
     Role {
         name: "site-auditor",
@@ -174,6 +241,9 @@ pub static ROLES: [Role; 15] = [
             "read_document",
             "performance_figures",
             "save_output",
+            "google_ads_campaigns",
+            "meta_ads_campaigns",
+            "sendgrid_statistics",
         ],
     },
 ];
@@ -415,9 +485,8 @@ pub async fn update(app: &App, caller: &Caller, name: &str, given: &Body) -> Res
     }
     if given.contains_key("toolNames") {
         let tools = list(given, "toolNames");
-        let is_known = |tool: &String| {
-            TOOLS.contains(&tool.as_str()) && (tool != "submit_plan" || role.name == PLANNER)
-        };
+        let is_known =
+            |tool: &String| is_tool(tool) && (tool != "submit_plan" || role.name == PLANNER);
         if let Some(unknown) = tools.iter().find(|tool| !is_known(tool)) {
             return Err(Error::unprocessable(
                 "tool_unknown",
@@ -500,11 +569,7 @@ mod tests {
         let names: HashSet<&str> = ROLES.iter().map(|r| r.name).collect();
         assert_eq!(names.len(), ROLES.len());
         for role in &ROLES {
-            assert!(
-                role.tools.iter().all(|tool| TOOLS.contains(tool)),
-                "{}",
-                role.name
-            );
+            assert!(role.tools.iter().all(|tool| is_tool(tool)), "{}", role.name);
         }
     }
 

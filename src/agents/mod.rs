@@ -1,11 +1,13 @@
 //! Agents at work: a job runs an activity with the language model of its role and with tools, step by step. Every response and every result of a tool is stored
 //! when it is complete, so that a killed process continues after the last one; see [`crate::agency::runs`].
 
+mod arguments;
 mod facts;
 mod finish;
 mod plans;
 mod prompt;
 mod publish;
+mod service_tools;
 mod tend;
 mod tools;
 mod without_model;

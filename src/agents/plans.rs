@@ -6,7 +6,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::Assignment;
-use super::tools::{self, Answer};
+use super::arguments::read;
+use super::tools::Answer;
 use crate::agency::activities::{self, NewActivity};
 use crate::agency::deliverables::{Span, day_of};
 use crate::agency::{CAMPAIGN, DELIVERABLE, beginning, completion, list, roles, store, whole};
@@ -157,7 +158,7 @@ pub(super) async fn submit(
 ) -> Result<Value> {
     let Submitted {
         activities: planned,
-    } = tools::read(arguments)?;
+    } = read(arguments)?;
     let output = json!({"accepted": true, "activities": planned.len()});
     let (planned, output_ref) = (&planned, &output);
     assignment

@@ -5,10 +5,10 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-use super::{Assignment, Ended, facts, plans};
+use super::arguments::read;
+use super::{Assignment, Ended, facts, plans, service_tools};
 use crate::agency::activities::{self, NewActivity};
 use crate::agency::approvals::{self, NewApproval};
 use crate::agency::notices::Output;
@@ -40,7 +40,7 @@ const DEPTH: usize = 3;
 static CITATION: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r#"kb://[^\s"\\\])]+"#).ok());
 
-/// Returns the definitions of some tools.
+/// Returns the definitions of those tools that exist without an integration.
 pub(super) fn definitions(names: &[String]) -> Vec<Tool> {
     let text = |description: &str| json!({"type": "string", "description": description});
     let object = |properties: Value, required: &[&str]| json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false});
@@ -170,12 +170,6 @@ struct FiguresInput {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct NoInput {}
-
-/// Reads the arguments of a tool.
-pub(super) fn read<T: DeserializeOwned>(arguments: Map<String, Value>) -> Result<T> {
-    serde_json::from_value(Value::Object(arguments))
-        .map_err(|e| Error::invalid("arguments_invalid", format!("invalid arguments: {e}")))
-}
 
 /// What an activity waits for after its calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -311,6 +305,10 @@ async fn dispatch(answer: &Answer<'_>, arguments: Map<String, Value>) -> Result<
             "tool_unknown",
             format!("there is no tool {name:?}"),
         ));
+    }
+    if service_tools::is_one(name) {
+        let output = service_tools::call(assignment, name, arguments).await?;
+        return Ok((output, false, None));
     }
     let seen = match name {
         "search_knowledge" => search_knowledge(assignment, read(arguments)?).await?,

@@ -8,11 +8,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::tools::{self, Waiting};
-use super::{Assignment, Ended, prompt};
+use super::{Assignment, Ended, prompt, service_tools};
 use crate::agency::comments::{self, INTERVENTION};
 use crate::agency::notices::Output;
 use crate::agency::runs::{self, Called};
-use crate::agency::{RATE_LIMIT, campaigns, logs};
+use crate::agency::{RATE_LIMIT, campaigns, integrations, logs};
 use crate::error::{Detail, Error, Result};
 use crate::llm::catalog::Listed;
 use crate::llm::{LIMITED, Message, Piece, Prompt, REFUSED, Tool, ToolCall, Usage};
@@ -62,13 +62,12 @@ pub(super) async fn work(
     activity: &Record,
     cancel: &CancellationToken,
 ) -> Result<Ended> {
-    let names = &assignment.settings.tools;
     let limit = u64::try_from(assignment.settings.timeout_sec).unwrap_or_default();
     let mut conversation = Conversation {
         assignment,
         listed,
         system: prompt::system(assignment, activity).await?,
-        tools: tools::definitions(names),
+        tools: offered(assignment).await?,
         messages: vec![Message::User {
             text: prompt::task(assignment, activity).await?,
         }],
@@ -81,6 +80,17 @@ pub(super) async fn work(
     };
     conversation.restore().await?;
     conversation.go().await
+}
+
+/// Returns the tools that the model is given: those of its role, without those of integrations that are not connected.
+async fn offered(assignment: &Assignment<'_>) -> Result<Vec<Tool>> {
+    let names = &assignment.settings.tools;
+    let mut offered = tools::definitions(names);
+    if names.iter().any(|name| service_tools::is_one(name)) {
+        let connected = integrations::connected(assignment.app, assignment.tenant()).await?;
+        offered.extend(service_tools::definitions(names, &connected));
+    }
+    Ok(offered)
 }
 
 fn estimated(characters: usize) -> u64 {

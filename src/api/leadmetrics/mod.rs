@@ -32,7 +32,7 @@
 //!   targets of its deliverables
 //! - goals are the deliverables of active campaigns in their current period, compared with the period before
 //! - advertising figures come from CSV exports at `POST /dashboard/v1/paid-ads/import`; the rules of the classes are in `agency::ads`
-//! - a report is a web page, too, with the stored figures as charts: `GET /dashboard/v1/reports/{reportId}/page`; it is made for printing, and a browser saves it as PDF
+//! - a report is a web page, too, with the stored figures as charts: `GET /dashboard/v1/reports/{reportId}/page`; `/pdf` instead of `/page` prints it, with the Chromium or Chrome of the machine
 //! - chat answers from every dataset that the caller may read, without a model by the best sentences; `completed` has the citations, too; a conversation belongs to the
 //!   person or the key that began it
 //! - spending groups by agent when absent; a change of a skill of the platform is 403; a removed person is `inactive`
@@ -136,6 +136,7 @@ pub(super) fn routes() -> OpenApiRouter<Service> {
         .routes(routes!(connections::callback))
         .routes(routes!(figures::import))
         .routes(routes!(work::report_page))
+        .routes(routes!(work::report_pdf))
         .routes(routes!(streams::activity))
         .routes(routes!(streams::team))
         .routes(routes!(datasets::list))

@@ -9,7 +9,6 @@ use super::wire::{Auth, DashboardFault, Path, Problem, invalid, page, set, span,
 use crate::agency::deliverables::day_of;
 use crate::agency::logs;
 use crate::agency::people::{Names, actor_type};
-use crate::agency::report_page;
 use crate::agency::reports::{self, TYPES};
 use crate::agency::requests::{self, Format};
 use crate::agency::routines::{self, Routine};
@@ -19,6 +18,7 @@ use crate::agency::{
     CAMPAIGN, CHANNEL, REPORT, REPORT_STATUSES, REQUEST, REQUEST_STATUSES, SKILL, access, list,
     roles, store, usd,
 };
+use crate::agency::{pdf, report_page};
 use crate::api::Service;
 use crate::api::operation::{Call, Data};
 use crate::app::App;
@@ -347,7 +347,7 @@ pub(super) async fn get_report(call: Call<'_>) -> Result<Data> {
     Ok(Data::One(shown))
 }
 
-/// Shows a report as a page for people: its Markdown as HTML, and its figures as charts. It is made for printing, and a browser saves it as PDF.
+/// Shows a report as a page for people: its Markdown as HTML, and its figures as charts. It is made for printing.
 #[utoipa::path(get, path = "/dashboard/v1/reports/{reportId}/page", tag = "dashboard", operation_id = "showPerformanceReport", security(("key" = [])),
     params(("reportId" = String, Path)), responses((status = 200, content_type = "text/html", body = String), (status = "4XX", body = DashboardFault)))]
 pub(super) async fn report_page(
@@ -359,15 +359,35 @@ pub(super) async fn report_page(
     let report = store::get(&service.app, caller.tenant(), &REPORT, &id).await?;
     let page = report_page::page(&report)?;
     // Markup of agents is text already; the policy also keeps their images from telling others that the report is read.
+    let policy = format!("{}; frame-ancestors 'none'", report_page::POLICY);
     let headers = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-        (
-            header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-        ),
+        (header::CONTENT_SECURITY_POLICY, policy.as_str()),
         (header::CACHE_CONTROL, "no-store"),
     ];
     Ok((headers, page).into_response())
+}
+
+/// Shows the page of a report as a PDF file, printed by the Chromium or Chrome of the server's machine.
+#[utoipa::path(get, path = "/dashboard/v1/reports/{reportId}/pdf", tag = "dashboard", operation_id = "printPerformanceReport", security(("key" = [])),
+    params(("reportId" = String, Path)), responses((status = 200, content_type = "application/pdf", body = Vec<u8>), (status = "4XX", body = DashboardFault), (status = "5XX", body = DashboardFault)))]
+pub(super) async fn report_pdf(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    access::read(&caller)?;
+    let report = store::get(&service.app, caller.tenant(), &REPORT, &id).await?;
+    let page = report_page::page(&report)?;
+    let file = pdf::print(&service.app.config.pdf_browser, &page).await?;
+    let name = format!("inline; filename=\"report-{}.pdf\"", report.id);
+    let headers = [
+        (header::CONTENT_TYPE, "application/pdf"),
+        (header::CONTENT_DISPOSITION, name.as_str()),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    Ok((headers, file).into_response())
 }
 
 /// Days of the periods of spending.

@@ -4,6 +4,7 @@ mod connections;
 mod contract;
 mod killed;
 mod rules;
+mod services;
 mod story;
 
 use cairn::db::Args;

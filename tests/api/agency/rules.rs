@@ -16,7 +16,7 @@ use crate::support::{Engine, Service, number, text};
 use crate::{eventually, on_both};
 
 /// A model whose planner makes one activity per deliverable, and whose other agents follow `then`.
-async fn planned(then: impl Fn(&Asked) -> Say + Send + Sync + 'static) -> Model {
+pub(super) async fn planned(then: impl Fn(&Asked) -> Say + Send + Sync + 'static) -> Model {
     Model::start(move |asked| {
         if !asked.system.contains("Activity Planner") {
             return then(asked);
@@ -49,7 +49,7 @@ async fn costly() -> Model {
 }
 
 /// The piece of a campaign once it is planned.
-async fn piece(service: &Service, campaign: &str) -> String {
+pub(super) async fn piece(service: &Service, campaign: &str) -> String {
     let query = format!("filter.campaignId={campaign}&filter.wakeReason=planned");
     let found = eventually!(within 60, all in activities(service, &query).await, "the piece is planned", !all.is_empty());
     text(&found[0]["id"])
