@@ -167,7 +167,15 @@ impl App {
         clock: Clock,
         program: PathBuf,
     ) -> Result<Arc<Self>> {
-        disk::private_directory(&config.data_dir)?;
+        disk::private_directory(&config.data_dir).map_err(|e| {
+            Error::invalid(
+                "data_dir_unusable",
+                format!(
+                    "the data directory {} cannot be made or used ({e}); choose another one with --data-dir or CAIRN_DATA_DIR",
+                    config.data_dir.display()
+                ),
+            )
+        })?;
         let scratch = config.data_dir.join("scratch");
         disk::private_directory(&scratch)?;
         if let Some(path) = config.database_file() {

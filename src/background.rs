@@ -24,7 +24,7 @@ use crate::kb::{documents, generations, ingestion};
 use crate::outreach::sequences::send as send_mail;
 use crate::outreach::{imports, rules};
 use crate::search::follower;
-use crate::webhooks::send;
+use crate::webhooks::{forward, send};
 use crate::{crawl, housekeeping};
 
 /// Starts the workers and, with `follow`, the follower of the index log. All of them end when `stop` fires.
@@ -66,6 +66,10 @@ pub fn start(app: &Arc<App>, follow: bool, stop: &CancellationToken) -> Vec<Join
         tasks.push(tokio::spawn({
             let (app, stop) = (Arc::clone(&app), stop.clone());
             async move { app.feed.run(&app.db, &app.commits, stop).await }
+        }));
+        tasks.push(tokio::spawn({
+            let (app, stop) = (Arc::clone(&app), stop.clone());
+            async move { forward::run(&app, stop).await }
         }));
         tasks.push(tokio::spawn(async move { history::run(&app, stop).await }));
     }

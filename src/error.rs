@@ -233,12 +233,13 @@ impl fmt::Display for Error {
         let mut source: Option<&dyn std::error::Error> =
             self.source.as_ref().map(|s| s.as_ref() as _);
         while let Some(cause) = source {
+            let text = cause.to_string();
             // Some engines append a backtrace to the first line.
-            write!(
-                f,
-                ": {}",
-                cause.to_string().lines().next().unwrap_or_default()
-            )?;
+            let line = text.lines().next().unwrap_or_default();
+            // An error that was converted often has the words of its source.
+            if line != self.message {
+                write!(f, ": {line}")?;
+            }
             source = cause.source();
         }
         Ok(())

@@ -133,6 +133,34 @@ pub enum Event {
         /// Details, as the activity's stream sends them.
         data: serde_json::Value,
     },
+    /// Another generation of a dataset is searched from now on.
+    #[serde(rename_all = "camelCase")]
+    GenerationSwitched {
+        /// Id of the dataset.
+        dataset_id: String,
+        /// Number of the generation.
+        generation: i64,
+        /// Model of its vectors.
+        embedding_model: String,
+    },
+    /// A run over a query set was significantly worse than the one before it.
+    #[serde(rename_all = "camelCase")]
+    EvaluationRegressed {
+        /// Id of the dataset.
+        dataset_id: String,
+        /// Id of the query set.
+        query_set_id: String,
+        /// Id of the run.
+        run_id: String,
+        /// Id of the run before.
+        before_id: String,
+        /// Mean difference of nDCG@10 over the queries of both.
+        difference: f64,
+        /// Lower limit of its 95 % interval.
+        low: f64,
+        /// Upper limit of its 95 % interval, below 0.
+        high: f64,
+    },
     /// A dataset and all its documents were deleted.
     #[serde(rename_all = "camelCase")]
     DatasetDeleted {
@@ -152,6 +180,8 @@ impl Event {
             Self::OpenclawMessage { .. } => "openclaw:message",
             Self::AgentTaskUpdate { .. } => "agent-task-update",
             Self::DatasetChanged { .. } => "dataset_changed",
+            Self::GenerationSwitched { .. } => "generation_switched",
+            Self::EvaluationRegressed { .. } => "evaluation_regressed",
             Self::DatasetDeleted { .. } => "dataset_deleted",
             Self::BoardChanged { .. } => "board_changed",
             Self::TeamNotice { .. } => "team_notice",
@@ -170,6 +200,8 @@ impl Event {
             | Self::BoardChanged { dataset_id, .. }
             | Self::TeamNotice { dataset_id, .. }
             | Self::AgentOutput { dataset_id, .. }
+            | Self::GenerationSwitched { dataset_id, .. }
+            | Self::EvaluationRegressed { dataset_id, .. }
             | Self::DatasetDeleted { dataset_id } => Some(dataset_id),
             Self::OpenclawMessage { .. } | Self::AgentTaskUpdate { .. } => None,
         }

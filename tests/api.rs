@@ -23,6 +23,8 @@ mod attack;
 mod calibration;
 #[path = "api/clawcrm/mod.rs"]
 mod clawcrm;
+#[path = "api/clients.rs"]
+mod clients;
 #[path = "api/command_line.rs"]
 mod command_line;
 #[path = "api/crash.rs"]

@@ -21,7 +21,7 @@ pub struct NewActivity<'a> {
     /// Type of a deliverable, `planning`, or another word.
     pub activity_type: String,
     pub role: &'static Role,
-    /// What the agent is asked to do.
+    /// Instructions of the activity for the agent.
     pub prompt: String,
     pub campaign: Option<&'a Record>,
     /// The deliverable that it belongs to: id and type.

@@ -31,7 +31,7 @@ pub struct NewApproval {
     /// `low`, `medium` or `high`.
     pub risk_level: String,
     pub description: Option<String>,
-    /// What to choose from.
+    /// Options of the decision.
     pub options: Vec<String>,
     pub activity_ids: Vec<String>,
     pub campaign_id: Option<String>,

@@ -35,7 +35,7 @@ const ANSWER: usize = 256 << 10;
 const ACCESS: &str = "access_token";
 const REFRESH: &str = "refresh_token";
 
-/// A sign-in that was begun.
+/// A started sign-in.
 #[derive(Debug)]
 pub struct Begun {
     /// Where the person grants access.
@@ -130,7 +130,7 @@ struct Pending {
     expires_on: Time,
 }
 
-/// What a platform sends back with a person.
+/// Query parameters with which a platform redirects a person back.
 #[derive(Debug, Clone, Default)]
 pub struct Returned {
     pub state: String,

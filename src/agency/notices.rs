@@ -49,7 +49,7 @@ impl Notice {
         )
     }
 
-    /// Somebody has to decide.
+    /// A pending approval.
     #[must_use]
     pub fn approval_created(
         tenant_id: &str,

@@ -370,7 +370,7 @@ async fn override_of(
     Ok(all.into_iter().find(|r| r.title == role.name))
 }
 
-/// What is known of the work of a role.
+/// State of an agent role: running work, last error, last activity.
 #[derive(Debug, Clone, Default)]
 pub struct State {
     pub running: i64,

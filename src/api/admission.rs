@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use futures::future::BoxFuture;
@@ -53,12 +53,14 @@ pub(super) const STREAMS: [&str; 11] = [
     "/api/v1/boards/{board_id}/tasks/stream",
 ];
 /// Routes whose bodies are streamed to disk.
-pub(super) const UPLOADS: [&str; 8] = [
+pub(super) const UPLOADS: [&str; 10] = [
     "/dashboard/v1/skills",
     "/dashboard/v1/skills/{skillId}",
     "/dashboard/v1/paid-ads/import",
     "/dashboard/v1/leads/import",
     "/dashboard/v1/knowledge-base/datasets/{datasetId}/files/upload",
+    "/kb/v1/datasets/{datasetId}/documents",
+    "/openai/v1/files",
     "/kb/v1/datasets/{datasetId}/preview/upload",
     "/protected/data/folders/{id}/items/upload",
     "/v1/files/{tenant}/{id}",
@@ -78,13 +80,13 @@ enum Class {
 }
 
 impl Class {
-    fn of(route: &str) -> Self {
+    fn of(method: &Method, route: &str) -> Self {
         let route = super::smartsaas::canonical(route);
         if PROBES.contains(&route) {
             Self::Probe
         } else if STREAMS.contains(&route) {
             Self::Stream
-        } else if UPLOADS.contains(&route) {
+        } else if UPLOADS.contains(&route) && !matches!(*method, Method::GET | Method::DELETE) {
             Self::Upload
         } else {
             Self::Ordinary
@@ -406,7 +408,7 @@ pub(super) async fn admit(
         .get::<MatchedPath>()
         .map_or("", MatchedPath::as_str)
         .to_owned();
-    match Class::of(&route) {
+    match Class::of(request.method(), &route) {
         Class::Probe | Class::Stream => next.run(request).await,
         Class::Upload => {
             let uploads = Arc::clone(&admission.uploads);
@@ -541,6 +543,8 @@ mod tests {
                 .iter()
                 .any(|kind| has_type(body, kind))
         });
+        // The document has one type for the body of a change, JSON: generators of clients fail at two.
+        uploads.insert("/dashboard/v1/skills/{skillId}".to_owned());
         // Signed URLs are not operations of the document.
         uploads.insert("/v1/files/{tenant}/{id}".to_owned());
         assert_eq!(uploads, set(&UPLOADS));

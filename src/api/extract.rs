@@ -27,6 +27,15 @@ pub(super) fn session_secret(headers: &HeaderMap) -> Option<String> {
         .map(|c| c.value().to_owned())
 }
 
+/// Header in which browsers say where a request comes from; no page can set it.
+const FETCH_SITE: &str = "sec-fetch-site";
+
+/// Returns whether a change comes from a page of this service: one of the sandbox, or the documentation of the API, whose browser says so.
+fn is_of_own_page(headers: &HeaderMap) -> bool {
+    let site = headers.get(FETCH_SITE).and_then(|v| v.to_str().ok());
+    headers.contains_key(OWN_PAGE) || site == Some("same-origin")
+}
+
 /// Authenticates the caller by one of the accepted headers or by the session cookie of a browser.
 ///
 /// # Errors
@@ -41,7 +50,7 @@ pub(super) async fn caller(
         return app.gate.authenticate(&app.db, &app.clock, secret).await;
     }
     let session = session_secret(&parts.headers).ok_or_else(secret::missing)?;
-    if !parts.method.is_safe() && !parts.headers.contains_key(OWN_PAGE) {
+    if !parts.method.is_safe() && !is_of_own_page(&parts.headers) {
         return Err(Error::forbidden(
             "page_unknown",
             format!("changes with a session cookie must have the header {OWN_PAGE}"),

@@ -5,15 +5,20 @@ pub(crate) mod clawcrm;
 mod dialect;
 mod dify;
 mod document;
+mod documents_form;
+mod examples;
 mod extract;
 pub(crate) mod fault;
 pub mod leadmetrics;
 pub(crate) mod mcp;
 pub mod mission_control;
 pub(crate) mod native;
+mod openai;
+mod openapi;
 mod operation;
 mod paging;
 mod passage;
+mod rerank;
 mod sandbox;
 mod secret;
 pub mod server;
@@ -25,7 +30,6 @@ mod system;
 mod tools;
 pub(crate) mod upload;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use admission::Admission;
@@ -39,10 +43,6 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Predicate};
 use tower_http::cors::{AllowOrigin, CorsLayer};
-use utoipa::openapi::path::Operation;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{PathItem, RefOr};
-use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
 
@@ -64,41 +64,8 @@ pub struct Service {
     signups: Arc<clawcrm::signup::Signups>,
 }
 
-#[derive(OpenApi)]
-#[openapi(
-    info(title = "Cairn", description = "Knowledge base and hybrid retrieval. Every operation except the system ones requires `Authorization: Bearer <key>`."),
-    modifiers(&Bearer),
-    components(schemas(crate::kb::filter::Comparison)),
-    tags(
-        (name = "dashboard", description = "Leadmetrics Dashboard API: knowledge base"),
-        (name = "kb", description = "Cairn extensions to it"),
-        (name = "agents", description = "SmartSaaS Agents API: research, knowledge, folders, projects, sales, templates, the agent channel"),
-        (name = "workspace", description = "Slab5 workspace API: CRM, support, tasks, content, assets, integrations, analytics definitions, business intelligence"),
-        (name = "clawcrm", description = "ClawCRM agent API: leads, pipeline, enrichment, campaigns of mails, notes, touchpoints, rules, feedback"),
-        (name = "mission-control", description = "OpenClaw Mission Control API: organizations, boards, tasks, approvals, memory, agents, gateways"),
-        (name = "compatible", description = "APIs that other tools speak: external knowledge of Dify"),
-        (name = "crawl", description = "Websites that feed a dataset: settings, schedules, crawls, the outcome for every address"),
-        (name = "evaluation", description = "Retrieval measured on your own data: query sets, runs, tuning, history"),
-        (name = "system", description = "Health, metrics, documentation")
-    )
-)]
-struct Document;
-
-struct Bearer;
-
-impl Modify for Bearer {
-    fn modify(&self, api: &mut utoipa::openapi::OpenApi) {
-        let description = "An API key or an agent token. `/kb/v1` accepts it as X-API-Key and X-Agent-Token, too.";
-        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer);
-        let scheme = SecurityScheme::Http(bearer.description(Some(description)).build());
-        api.components
-            .get_or_insert_default()
-            .add_security_scheme("key", scheme);
-    }
-}
-
 fn routes() -> OpenApiRouter<Service> {
-    let mut router = OpenApiRouter::with_openapi(Document::openapi())
+    let mut router = OpenApiRouter::with_openapi(openapi::document())
         .merge(leadmetrics::routes())
         .merge(native::routes())
         .merge(smartsaas::routes())
@@ -107,76 +74,11 @@ fn routes() -> OpenApiRouter<Service> {
         .merge(clawcrm::routes())
         .merge(mission_control::routes())
         .merge(dify::routes())
+        .merge(openai::routes())
+        .merge(rerank::routes())
         .merge(system::routes());
-    describe_responses(router.get_openapi_mut());
-    name_operations(router.get_openapi_mut());
+    openapi::finish(router.get_openapi_mut());
     router
-}
-
-/// Adds descriptions to responses without one, by their status: OpenAPI requires a description, and generators reject documents without.
-fn describe_responses(api: &mut utoipa::openapi::OpenApi) {
-    for (_, operation) in api.paths.paths.values_mut().flat_map(operations) {
-        for (status, response) in &mut operation.responses.responses {
-            let RefOr::T(response) = response else {
-                continue;
-            };
-            if response.description.is_empty() {
-                response.description = match status.as_str() {
-                    "200" => "Success",
-                    "201" => "Created",
-                    "202" => "Accepted; the work continues in the background",
-                    "204" => "Success, without a body",
-                    "507" => "The disk is full",
-                    other if other.starts_with('5') => "Internal server error",
-                    other if other.starts_with('4') => {
-                        "The request cannot be fulfilled; the body gives the reason"
-                    }
-                    _ => "Response",
-                }
-                .to_owned();
-            }
-        }
-    }
-}
-
-/// Returns the operations of a path with their methods.
-fn operations(item: &mut PathItem) -> impl Iterator<Item = (&'static str, &mut Operation)> {
-    [
-        ("get", &mut item.get),
-        ("put", &mut item.put),
-        ("post", &mut item.post),
-        ("delete", &mut item.delete),
-        ("patch", &mut item.patch),
-    ]
-    .into_iter()
-    .filter_map(|(method, operation)| Some((method, operation.as_mut()?)))
-}
-
-/// Makes operation ids unique: duplicates are replaced by method and path, as in `getKbV1DatasetsDatasetIdDocuments`. Generators derive function names from
-/// them.
-fn name_operations(api: &mut utoipa::openapi::OpenApi) {
-    let mut counts: HashMap<String, usize> = HashMap::new();
-    for item in api.paths.paths.values_mut() {
-        for (_, operation) in operations(item) {
-            let id = operation.operation_id.clone().unwrap_or_default();
-            *counts.entry(id).or_default() += 1;
-        }
-    }
-    for (path, item) in &mut api.paths.paths {
-        for (method, operation) in operations(item) {
-            let id = operation.operation_id.clone().unwrap_or_default();
-            if counts.get(&id).is_some_and(|count| *count > 1) {
-                let words = path.split(|c: char| !c.is_alphanumeric());
-                let mut named = method.to_owned();
-                for word in words {
-                    let mut letters = word.chars();
-                    named.extend(letters.next().map(|first| first.to_ascii_uppercase()));
-                    named.push_str(letters.as_str());
-                }
-                operation.operation_id = Some(named);
-            }
-        }
-    }
 }
 
 /// Returns the OpenAPI document.
@@ -204,7 +106,14 @@ pub fn router(app: Arc<App>, metrics: Metrics) -> Result<Router> {
         reason = "the document itself is not an operation of the document"
     )]
     let router = router.route(DOCUMENT, axum::routing::get(json));
-    let docs = SwaggerUi::new("/docs").config(utoipa_swagger_ui::Config::from(DOCUMENT));
+    let docs = SwaggerUi::new("/docs").config(
+        utoipa_swagger_ui::Config::from(DOCUMENT)
+            .doc_expansion("none")
+            .filter(true)
+            .display_request_duration(true)
+            .persist_authorization(true)
+            .try_it_out_enabled(true),
+    );
     let compress = CompressionLayer::new()
         .compress_when(DefaultPredicate::new().and(NotForContentType::new("text/event-stream")));
     let (agents, _) = smartsaas::routes().split_for_parts();
@@ -243,6 +152,10 @@ pub(crate) fn refuse(path: &str, error: Error) -> Response {
         mission_control::wire::Problem(error).into_response()
     } else if path.starts_with(dify::PREFIX) {
         dify::Problem(error).into_response()
+    } else if rerank::owns(path) {
+        rerank::Problem(error).into_response()
+    } else if path.starts_with(openai::PREFIX) {
+        openai::Problem(error).into_response()
     } else if path.starts_with(slab5::PREFIX) {
         slab5::wire::Problem(error).into_response()
     } else if path.starts_with(leadmetrics::PREFIX) {

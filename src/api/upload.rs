@@ -248,7 +248,8 @@ pub(crate) async fn receive(
             "externalIds" | "externalId" => form.external_ids = Some(parts.text(field).await?),
             "onDuplicate" => form.meeting.on_duplicate = parts.text(field).await?.parse()?,
             "versions" => {
-                form.meeting.versions = parts.text(field).await?.parse().map_err(|_| {
+                let value = parts.text(field).await?.to_lowercase();
+                form.meeting.versions = value.trim().parse().map_err(|_| {
                     Error::invalid("versions_invalid", "versions must be true or false")
                 })?;
             }
@@ -390,6 +391,41 @@ impl SmallForm {
         String::from_utf8(file)
             .map_err(|_| Error::invalid("file_invalid", "the file is not a text in UTF-8"))
     }
+}
+
+/// Receives a form with one file, named `file`, which is stored while it arrives, and returns it with the other fields.
+///
+/// # Errors
+/// Those of [`receive`]; `too_many_files`.
+pub(crate) async fn one_file(
+    app: &App,
+    headers: &HeaderMap,
+    body: Body,
+    target: Target<'_>,
+) -> Result<(Option<Received>, HashMap<String, String>)> {
+    let mut parts = Parts::read(headers, body)?;
+    let (mut file, mut fields) = (None, HashMap::new());
+    while let Some(field) = parts.next().await? {
+        let name = field.name().unwrap_or_default().to_owned();
+        if name == "file" {
+            if file.is_some() {
+                let message = "send one file in the field file";
+                return Err(Error::invalid("too_many_files", message));
+            }
+            let left = app.config.upload_batch_mb << 20;
+            file = Some(store(app, &parts, field, target, 0, left).await?);
+            continue;
+        }
+        if fields.len() >= FIELDS {
+            return Err(Error::invalid(
+                "too_many_fields",
+                format!("a form may have at most {FIELDS} fields besides its file"),
+            ));
+        }
+        let value = parts.text(field).await?;
+        fields.insert(name, value);
+    }
+    Ok((file, fields))
 }
 
 /// Reads a form with one file of at most `largest` bytes, named `file`.

@@ -12,7 +12,7 @@ use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Key;
-use object_store::{ObjectStore, ObjectStoreExt, PutPayload, WriteMultipart};
+use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutPayload, WriteMultipart};
 use sha2::{Digest, Sha256};
 
 use crate::clock::Clock;
@@ -200,6 +200,28 @@ impl Blobs {
         Ok(found.into_stream().map(|p| p.map_err(store_error)).boxed())
     }
 
+    /// Streams some bytes of a blob.
+    ///
+    /// # Errors
+    /// `blob_not_found`; a failed read ends the stream with an error.
+    pub async fn stream_range(
+        &self,
+        tenant_id: &str,
+        hash: &str,
+        range: std::ops::Range<u64>,
+    ) -> Result<BoxStream<'static, Result<Bytes>>> {
+        let options = GetOptions {
+            range: Some(GetRange::Bounded(range)),
+            ..GetOptions::default()
+        };
+        let found = self
+            .store
+            .get_opts(&key(tenant_id, hash), options)
+            .await
+            .map_err(store_error)?;
+        Ok(found.into_stream().map(|p| p.map_err(store_error)).boxed())
+    }
+
     /// Returns whether the bytes of a blob have its hash.
     ///
     /// # Errors
@@ -254,7 +276,8 @@ impl Blobs {
             .execute(
                 "DELETE FROM kb_blobs WHERE tenant_id = $1 AND hash = $2 AND touched_on < $3
                  AND NOT EXISTS (SELECT 1 FROM kb_documents d WHERE d.tenant_id = $1 AND (d.blob_hash = $2 OR d.text_hash = $2))
-                 AND NOT EXISTS (SELECT 1 FROM record_files f WHERE f.hash = $2 AND f.tenant_id = $1)",
+                 AND NOT EXISTS (SELECT 1 FROM record_files f WHERE f.hash = $2 AND f.tenant_id = $1)
+                 AND NOT EXISTS (SELECT 1 FROM kb_files f WHERE f.blob_hash = $2 AND f.tenant_id = $1)",
                 args![tenant_id, hash, self.clock.now().minus(GRACE)],
             )
             .await?;
@@ -301,7 +324,8 @@ impl Blobs {
         db.all(
             "SELECT b.tenant_id, b.hash FROM kb_blobs b WHERE b.touched_on < $1 AND NOT EXISTS
              (SELECT 1 FROM kb_documents d WHERE d.tenant_id = b.tenant_id AND (d.blob_hash = b.hash OR d.text_hash = b.hash))
-             AND NOT EXISTS (SELECT 1 FROM record_files f WHERE f.hash = b.hash AND f.tenant_id = b.tenant_id) LIMIT 1000",
+             AND NOT EXISTS (SELECT 1 FROM record_files f WHERE f.hash = b.hash AND f.tenant_id = b.tenant_id)
+             AND NOT EXISTS (SELECT 1 FROM kb_files f WHERE f.blob_hash = b.hash AND f.tenant_id = b.tenant_id) LIMIT 1000",
             args![self.clock.now().minus(GRACE)],
         )
         .await

@@ -2,6 +2,7 @@
 
 use reqwest::{Client as Http, RequestBuilder};
 use serde_json::Value;
+use url::Url;
 
 use super::Remote;
 use crate::error::{Error, Result};
@@ -16,10 +17,21 @@ pub(super) struct Client {
 
 impl Client {
     /// Returns the client for the given flags; `None` without `--url`.
+    ///
+    /// # Errors
+    /// `url_missing`, `url_invalid`, `key_missing`.
     pub(super) fn new(remote: &Remote) -> Result<Option<Self>> {
-        let Some(url) = &remote.url else {
+        let url = remote.url.as_deref().map(str::trim);
+        let Some(url) = url.filter(|url| !url.is_empty()) else {
+            if remote.key.is_some() {
+                return Err(Error::invalid(
+                    "url_missing",
+                    "there is a key (--key or CAIRN_KEY), but no server for it: name one with --url or CAIRN_URL, or unset the key to use the data directory",
+                ));
+            }
             return Ok(None);
         };
+        let base = address(url)?;
         let key = remote.key.clone().ok_or_else(|| {
             Error::invalid(
                 "key_missing",
@@ -29,11 +41,7 @@ impl Client {
         let http = outgoing::endpoint_client()
             .build()
             .map_err(|e| unreachable(&e))?;
-        Ok(Some(Self {
-            http,
-            base: url.trim_end_matches('/').to_owned(),
-            key,
-        }))
+        Ok(Some(Self { http, base, key }))
     }
 
     pub(super) fn get(&self, path: &str) -> RequestBuilder {
@@ -116,9 +124,76 @@ impl Client {
     }
 }
 
+/// Returns the address of a server without a slash at its end.
+fn address(url: &str) -> Result<String> {
+    if !url.contains("://") {
+        return Err(Error::invalid(
+            "url_invalid",
+            format!("the address {url:?} lacks http:// or https://; try http://{url}"),
+        ));
+    }
+    match Url::parse(url) {
+        Ok(parsed) if matches!(parsed.scheme(), "http" | "https") && parsed.has_host() => {
+            Ok(url.trim_end_matches('/').to_owned())
+        }
+        _ => Err(Error::invalid(
+            "url_invalid",
+            format!("{url:?} is not the address of a server, such as http://127.0.0.1:7700"),
+        )),
+    }
+}
+
 pub(super) fn unreachable(error: &reqwest::Error) -> Error {
+    let server = error.url().map(|url| url.origin().ascii_serialization());
+    let server = server.map_or_else(
+        || "the server".to_owned(),
+        |origin| format!("the server at {origin}"),
+    );
+    let hint = if error.is_connect() {
+        "; is `cairn serve` running there?"
+    } else {
+        ""
+    };
     Error::unavailable(
         "server_unreachable",
-        format!("cannot reach the server: {error}"),
+        format!("cannot reach {server}: {}{hint}", outgoing::cause(error).1),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(url: Option<&str>, key: Option<&str>) -> Result<Option<Client>> {
+        Client::new(&Remote {
+            url: url.map(str::to_owned),
+            key: key.map(str::to_owned),
+        })
+    }
+
+    #[test]
+    fn a_key_without_a_server_is_told() {
+        assert_eq!(
+            of(None, Some("cairn_x")).err().map(|e| e.code()),
+            Some("url_missing")
+        );
+        assert!(of(None, None).expect("local").is_none());
+    }
+
+    #[test]
+    fn an_address_without_a_scheme_is_corrected() {
+        let error = of(Some("127.0.0.1:7700"), Some("cairn_x"))
+            .err()
+            .expect("refused");
+        assert!(
+            error.to_string().contains("http://127.0.0.1:7700"),
+            "{error}"
+        );
+        assert!(of(Some("ftp://x"), Some("cairn_x")).is_err());
+        let client = of(Some("http://127.0.0.1:7700/"), Some("cairn_x"));
+        assert_eq!(
+            client.expect("fine").expect("a client").base,
+            "http://127.0.0.1:7700"
+        );
+    }
 }

@@ -1,10 +1,11 @@
 //! `cairn mcp`: the Model Context Protocol over standard input and output, for clients that start their servers themselves.
 
+use std::path::Path;
 use std::pin::pin;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, Subcommand, ValueEnum};
 use futures::{StreamExt, stream};
 use reqwest::{Response, StatusCode};
 use rmcp::ServiceExt;
@@ -22,19 +23,139 @@ use crate::error::{Error, Result};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  cairn mcp                                                      use ./cairn-data with full access
-  cairn mcp --url http://127.0.0.1:7700 --key cairn_…            use a running server with the scopes of the key
+  cairn mcp                                          use ./cairn-data with full access
+  CAIRN_KEY=cairn_… cairn mcp --url http://127.0.0.1:7700
+                                                     use a running server with the scopes of the key
+  cairn mcp config --for cursor --url http://127.0.0.1:7700
+                                                     print what to enter in a client
 
-Client configuration: {\"mcpServers\": {\"cairn\": {\"command\": \"cairn\", \"args\": [\"mcp\", \"--url\", \"http://127.0.0.1:7700\", \"--key\", \"cairn_…\"]}}}
 A running server also provides MCP over HTTP at /mcp; send the key as Authorization: Bearer <key>.")]
 pub(super) struct McpArgs {
     #[command(flatten)]
     remote: Remote,
+    #[command(subcommand)]
+    command: Option<McpCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+enum McpCommand {
+    /// Print the configuration of a client; keys stay in its environment
+    Config(ConfigArgs),
+}
+
+#[derive(Debug, Args)]
+struct ConfigArgs {
+    /// Client to configure
+    #[arg(long = "for", value_enum, value_name = "CLIENT")]
+    client: ClientName,
+    /// Server to use; without one, the client starts Cairn on the data directory
+    #[arg(long, value_name = "URL", env = "CAIRN_URL")]
+    url: Option<String>,
+}
+
+/// MCP clients whose configuration is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ClientName {
+    ClaudeDesktop,
+    ClaudeCode,
+    Cursor,
+    #[value(name = "vscode")]
+    VsCode,
+}
+
+impl ClientName {
+    /// Returns the file that the configuration belongs into.
+    fn file(self) -> &'static str {
+        match self {
+            Self::ClaudeDesktop => {
+                "claude_desktop_config.json (Settings → Developer → Edit Config)"
+            }
+            Self::ClaudeCode => ".mcp.json in the project",
+            Self::Cursor => ".cursor/mcp.json in the project, or ~/.cursor/mcp.json",
+            Self::VsCode => ".vscode/mcp.json in the workspace",
+        }
+    }
+
+    /// Returns the configuration for a server.
+    fn remote(self, url: &str) -> Value {
+        let address = format!("{}/mcp", url.trim_end_matches('/'));
+        let http = |secret: &str| json!({"type": "http", "url": address, "headers": {"Authorization": format!("Bearer {secret}")}});
+        match self {
+            // It starts programs only, so that Cairn passes messages on.
+            Self::ClaudeDesktop => {
+                json!({"mcpServers": {"cairn": {"command": program(), "args": ["mcp"], "env": {"CAIRN_URL": url, "CAIRN_KEY": "cairn_…"}}}})
+            }
+            Self::ClaudeCode => json!({"mcpServers": {"cairn": http("${CAIRN_KEY}")}}),
+            Self::Cursor => json!({"mcpServers": {"cairn": http("${env:CAIRN_KEY}")}}),
+            Self::VsCode => json!({
+                "inputs": [{"type": "promptString", "id": "cairn-key", "description": "Key of Cairn", "password": true}],
+                "servers": {"cairn": http("${input:cairn-key}")}
+            }),
+        }
+    }
+
+    /// Returns the configuration for a data directory.
+    fn local(self, directory: &Path) -> Value {
+        let server = json!({"command": program(), "args": ["mcp", "--data-dir", directory.display().to_string()]});
+        match self {
+            Self::ClaudeDesktop | Self::ClaudeCode | Self::Cursor => {
+                json!({"mcpServers": {"cairn": server}})
+            }
+            Self::VsCode => json!({"servers": {"cairn": server}}),
+        }
+    }
+
+    /// Returns where the client takes the key from; `None` when none is needed.
+    fn key(self, is_remote: bool) -> Option<&'static str> {
+        match self {
+            _ if !is_remote => None,
+            Self::ClaudeDesktop => Some("put the key in place of cairn_… in env"),
+            Self::ClaudeCode | Self::Cursor => Some("set the variable CAIRN_KEY to the key"),
+            Self::VsCode => Some("VS Code asks for the key once"),
+        }
+    }
+}
+
+/// Returns the path of this program, as clients have to start it.
+fn program() -> String {
+    let own = std::env::current_exe();
+    own.map_or_else(|_| "cairn".to_owned(), |path| path.display().to_string())
+}
+
+fn config(global: &Global, args: &ConfigArgs) -> Result<Done> {
+    let (settings, _) = global.settings(&[])?;
+    let printed = match &args.url {
+        Some(url) => args.client.remote(url),
+        None => args.client.local(&std::path::absolute(&settings.data_dir)?),
+    };
+    println!("{}", serde_json::to_string_pretty(&printed)?);
+    if !global.json {
+        eprintln!("\nThis belongs into {}.", args.client.file());
+        if let Some(key) = args.client.key(args.url.is_some()) {
+            eprintln!(
+                "For the key: {key}. `cairn keys create --name mcp --scope kb:search` makes one."
+            );
+        }
+    }
+    Ok(Done::All)
 }
 
 pub(super) async fn run(global: &Global, args: McpArgs) -> Result<Done> {
+    if let Some(McpCommand::Config(args)) = &args.command {
+        return config(global, args);
+    }
     if let Some(client) = Client::new(&args.remote)? {
         return relay(&client).await;
+    }
+    let (settings, _) = global.settings(&[])?;
+    if settings.database_url.is_empty() && !settings.data_dir.join("cairn.db").is_file() {
+        return Err(Error::invalid(
+            "knowledge_base_missing",
+            format!(
+                "there is no knowledge base in {}: fill one with `cairn ingest FOLDER --dataset NAME`, start `cairn serve`, or name a running server with --url",
+                settings.data_dir.display()
+            ),
+        ));
     }
     let app = global.app().await?;
     app.embedder_with(output::downloads(true)).await?;
@@ -226,4 +347,27 @@ const SERVER_ERROR: i64 = -32000;
 
 fn failed(id: &Value, code: i64, message: &str) -> Value {
     json!({"jsonrpc": "2.0", "id": id, "error": {"code": code, "message": message}})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_configuration_has_a_key_in_its_arguments() {
+        for client in ClientName::value_variants() {
+            let config = client.remote("http://127.0.0.1:7700/");
+            let text = config.to_string();
+            assert!(!text.contains("--key"), "{text}");
+            let has_address = text.contains("http://127.0.0.1:7700/mcp");
+            assert_eq!(has_address, *client != ClientName::ClaudeDesktop, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_data_directory_is_named_as_a_whole() {
+        let config = ClientName::VsCode.local(Path::new("/srv/cairn"));
+        let args = &config["servers"]["cairn"]["args"];
+        assert_eq!(args, &json!(["mcp", "--data-dir", "/srv/cairn"]));
+    }
 }

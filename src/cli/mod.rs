@@ -121,13 +121,7 @@ struct Remote {
     #[arg(long, value_name = "URL", env = "CAIRN_URL")]
     url: Option<String>,
     /// API key for --url
-    #[arg(
-        long,
-        value_name = "KEY",
-        env = "CAIRN_KEY",
-        hide_env_values = true,
-        requires = "url"
-    )]
+    #[arg(long, value_name = "KEY", env = "CAIRN_KEY", hide_env_values = true)]
     key: Option<String>,
 }
 

@@ -169,10 +169,8 @@ async fn remote(
         ids.push(
             found
                 .ok_or_else(|| {
-                    Error::not_found(
-                        "dataset_not_found",
-                        format!("the server has no dataset {name:?}"),
-                    )
+                    let names = known.iter().map(|(name, _)| name.as_str());
+                    datasets::unknown(name, names)
                 })?
                 .1
                 .clone(),

@@ -17,6 +17,7 @@ use crate::auth::{Caller, Scope};
 use crate::clock::Time;
 use crate::db::{args, words};
 use crate::error::{Error, Result};
+use crate::events;
 use crate::jobs::{self, EnqueueOptions, Task};
 use crate::kb::{datasets, generations};
 use crate::search::measure::{self, Judgements, Measures};
@@ -373,6 +374,7 @@ pub(crate) async fn execute(app: &Arc<App>, tenant_id: &str, run_id: &str) -> Re
         return Ok(());
     }
     let queries = sets::queries(app, &caller, &run.dataset_id, &run.query_set_id).await?;
+    let mut regressed = None;
     let (measures, queries) = if run.kind == "tuning" {
         let apply: Apply = serde_json::from_str(&run.configuration)?;
         let tuning = tune::tune(app, &caller, &run.dataset_id, &queries, apply).await?;
@@ -382,18 +384,22 @@ pub(crate) async fn execute(app: &Arc<App>, tenant_id: &str, run_id: &str) -> Re
         // The stored settings already include them.
         let defaults = Some(Defaults::default());
         let all = measure_all(app, &caller, &run.dataset_id, &settings, defaults, &queries).await?;
+        regressed = comparison::regression(app, tenant_id, &run, &all).await?;
         (
             serde_json::to_string(&summary(&all))?,
             serde_json::to_string(&all)?,
         )
     };
-    app.db
-        .execute(
-            "UPDATE kb_eval_runs SET status = 'done', measures = $1, queries = $2 WHERE tenant_id = $3 AND id = $4",
-            args![measures, queries, tenant_id, run_id],
-        )
-        .await?;
-    Ok(())
+    let mut tx = app.db.begin().await?;
+    tx.execute(
+        "UPDATE kb_eval_runs SET status = 'done', measures = $1, queries = $2 WHERE tenant_id = $3 AND id = $4",
+        args![measures, queries, tenant_id, run_id],
+    )
+    .await?;
+    if let Some(event) = regressed {
+        events::append(&mut tx, &app.clock, tenant_id, &event).await?;
+    }
+    app.commit(tx).await
 }
 
 /// Stores why a run failed for good.

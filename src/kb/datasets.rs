@@ -3,6 +3,8 @@
 mod activity;
 mod settings;
 
+use std::collections::BTreeSet;
+
 use cairn_models::Calibration;
 
 use crate::app::App;
@@ -11,7 +13,7 @@ use crate::clock::Time;
 use crate::db::{Tx, args};
 use crate::error::{Error, Result};
 use crate::events::{self, Event};
-use crate::page::{Listing, Page};
+use crate::page::{Listing, MAX_LIMIT, Page};
 use crate::search::analysis;
 pub use activity::{Activity, activity};
 pub use settings::{CHUNK_OVERLAP, CHUNK_SIZE, ChunkSettings, DELIMITER, IndexSettings};
@@ -371,9 +373,30 @@ pub async fn by_name(app: &App, caller: &Caller, name: &str) -> Result<Dataset> 
             args![caller.tenant(), name],
         )
         .await?;
-    found
-        .filter(|d| caller.sees(&d.id))
-        .ok_or_else(|| Error::not_found("dataset_not_found", format!("dataset {name:?} not found")))
+    if let Some(dataset) = found.filter(|d| caller.sees(&d.id)) {
+        return Ok(dataset);
+    }
+    let page = Page::read(Some(MAX_LIMIT), None, MAX_LIMIT)?;
+    let known = seen(app, caller, &page).await?.items;
+    Err(unknown(name, known.iter().map(|d| d.name.as_str())))
+}
+
+/// Least similarity of a name that is suggested instead of an unknown one, as by Jaro and Winkler, 0 to 1.
+const SIMILAR: f64 = 0.85;
+
+/// Returns the error for a dataset that is not among the known ones, with the one that is most likely meant.
+pub fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Error {
+    let wanted = name.to_lowercase();
+    let similarity = |known: &&str| strsim::jaro_winkler(&wanted, &known.to_lowercase());
+    let best = known.max_by(|a, b| similarity(a).total_cmp(&similarity(b)));
+    let hint = match best {
+        Some(best) if similarity(&best) >= SIMILAR => format!("; did you mean {best:?}?"),
+        _ => String::new(),
+    };
+    Error::not_found(
+        "dataset_not_found",
+        format!("dataset {name:?} not found{hint}"),
+    )
 }
 
 /// Lists the datasets that the caller may see, oldest first.
@@ -392,6 +415,44 @@ pub async fn list(app: &App, caller: &Caller, page: &Page) -> Result<Listing<Dat
 pub async fn visible(app: &App, caller: &Caller, page: &Page) -> Result<Listing<Dataset>> {
     caller.need(Scope::KbSearch)?;
     seen(app, caller, page).await
+}
+
+/// Returns all datasets that the caller may search, ordered by id.
+///
+/// # Errors
+/// `scope_missing`.
+pub async fn all_visible(app: &App, caller: &Caller) -> Result<Vec<Dataset>> {
+    let mut all = Vec::new();
+    let mut page = Page::read(Some(MAX_LIMIT), None, MAX_LIMIT)?;
+    loop {
+        let listing = visible(app, caller, &page).await?;
+        all.extend(listing.items);
+        match listing.next {
+            Some(next) => page = Page::read(Some(MAX_LIMIT), Some(&next), MAX_LIMIT)?,
+            None => return Ok(all),
+        }
+    }
+}
+
+/// Returns the names of the embedding models that the caller may use: the configured one, and those of the datasets that it may search.
+///
+/// # Errors
+/// `scope_missing`; those of loading the configured model.
+pub async fn embedding_models(app: &App, caller: &Caller) -> Result<BTreeSet<String>> {
+    caller.need(Scope::KbSearch)?;
+    let rows: Vec<(String,)> = match caller.datasets() {
+        None => {
+            let all = "SELECT DISTINCT embedding_model FROM kb_datasets WHERE tenant_id = $1";
+            app.db.all(all, args![caller.tenant()]).await?
+        }
+        Some(ids) => {
+            let some = "SELECT DISTINCT embedding_model FROM kb_datasets WHERE tenant_id = $1 AND id IN ($LIST)";
+            app.db.all_in(some, args![caller.tenant()], ids).await?
+        }
+    };
+    let mut names = BTreeSet::from([app.embedder().await?.spec().model.clone()]);
+    names.extend(rows.into_iter().map(|(name,)| name));
+    Ok(names)
 }
 
 async fn seen(app: &App, caller: &Caller, page: &Page) -> Result<Listing<Dataset>> {
@@ -509,6 +570,7 @@ pub(crate) async fn delete_in(
         "DELETE FROM kb_queries WHERE tenant_id = $1 AND query_set_id IN (SELECT id FROM kb_query_sets WHERE tenant_id = $1 AND dataset_id = $2)",
         "DELETE FROM kb_query_sets WHERE tenant_id = $1 AND dataset_id = $2",
         "DELETE FROM kb_search_defaults WHERE tenant_id = $1 AND dataset_id = $2",
+        "DELETE FROM kb_file_batches WHERE tenant_id = $1 AND dataset_id = $2",
         "DELETE FROM kb_chunks WHERE tenant_id = $1 AND dataset_id = $2",
         "DELETE FROM kb_chunk_edits WHERE tenant_id = $1 AND document_id IN (SELECT id FROM kb_documents WHERE tenant_id = $1 AND dataset_id = $2)",
         "DELETE FROM kb_generation_documents WHERE tenant_id = $1 AND document_id IN (SELECT id FROM kb_documents WHERE tenant_id = $1 AND dataset_id = $2)",
@@ -546,6 +608,18 @@ async fn first_generation(tx: &mut Tx, tenant_id: &str, dataset_id: &str) -> Res
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_unknown_name_is_answered_with_the_one_that_is_meant() {
+        let said = |name: &str| unknown(name, ["papers", "handbook"].into_iter()).to_string();
+        assert!(
+            said("Papers").ends_with("did you mean \"papers\"?"),
+            "{}",
+            said("Papers")
+        );
+        assert!(said("handbok").contains("\"handbook\""));
+        assert!(said("zebra").ends_with("not found"));
+    }
 
     #[test]
     fn ranges_are_checked_against_what_stays() {

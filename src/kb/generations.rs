@@ -326,6 +326,7 @@ pub async fn switch(
     }
     let (tenant_id, now) = (caller.tenant(), app.clock.now());
     let set_id = generation.set_id.as_str();
+    let model = generation.indexing.embedding_model.clone();
     let mut tx = app.db.begin().await?;
     index_log::lock_dataset(&mut tx, tenant_id, dataset_id).await?;
     // A change that is not built yet would be lost: build jobs do nothing for the live generation.
@@ -410,6 +411,12 @@ pub async fn switch(
         name: datasets::settings(app, caller, dataset_id).await?.name,
     };
     events::append(&mut tx, &app.clock, tenant_id, &event).await?;
+    let switched = Event::GenerationSwitched {
+        dataset_id: dataset_id.to_owned(),
+        generation: number,
+        embedding_model: model,
+    };
+    events::append(&mut tx, &app.clock, tenant_id, &switched).await?;
     app.commit(tx).await?;
     get(app, caller, dataset_id, number).await
 }

@@ -9,6 +9,7 @@ pub mod docling;
 pub mod documents;
 pub mod edits;
 pub mod embeddings;
+pub mod files;
 pub mod filter;
 pub mod generations;
 pub mod index_log;

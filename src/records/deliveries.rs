@@ -19,6 +19,18 @@ pub(crate) async fn emit(
 ) -> Result<()> {
     // `*` subscribes to the events of the modules of a workspace.
     let wildcard = if area.module().is_some() { "*" } else { event };
+    emit_as(app, tx, tenant_id, event, wildcard, data).await
+}
+
+/// Same as [`emit`], for endpoints that subscribe to the event or to `wildcard`.
+pub(crate) async fn emit_as(
+    app: &App,
+    tx: &mut Tx,
+    tenant_id: &str,
+    event: &str,
+    wildcard: &str,
+    data: &Value,
+) -> Result<()> {
     let endpoints: Vec<(String,)> = tx
         .all(
             "SELECT r.id FROM records r JOIN record_facets f ON f.record_id = r.id AND f.tenant_id = r.tenant_id

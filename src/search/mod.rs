@@ -28,6 +28,7 @@ pub mod near;
 pub mod pool;
 mod preload;
 pub mod query;
+pub mod relevance;
 pub mod request;
 pub mod rerank;
 mod retrieve;

@@ -11,7 +11,7 @@ use crate::kb::filter::Filter;
 
 /// Search settings. Absent fields fall back to the dataset's defaults, then to Cairn's.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase")]
 #[schema(as = SearchSettings)]
 pub struct Settings {
     /// Maximum number of hits, 1 to 100; 5 when absent.
@@ -56,7 +56,7 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub section: Option<bool>,
     /// Fields, as in filters, whose values are counted over the matching candidates; at most 10.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub facets: Vec<String>,
     /// Whether the configured cross-encoder reranks the top candidates.
     #[serde(skip_serializing_if = "Option::is_none")]

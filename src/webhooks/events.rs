@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::auth::{Area, Caller};
+use crate::auth::{Area, Caller, Scope};
 use crate::error::{Error, Result};
 use crate::records::body::Body;
 
@@ -78,6 +78,31 @@ pub const BUILT_IN: &[(&str, &str, &str)] = &[
         "usage",
         "An export was written, or failed.",
     ),
+    (
+        "document.indexed",
+        "knowledge_base",
+        "A document is searchable: a new one, or a new version.",
+    ),
+    (
+        "document.failed",
+        "knowledge_base",
+        "A document could not be ingested; the data has the reason.",
+    ),
+    (
+        "crawl.finished",
+        "knowledge_base",
+        "A crawl ended: completed, failed or cancelled.",
+    ),
+    (
+        "generation.switched",
+        "knowledge_base",
+        "Another generation of a dataset is searched from now on.",
+    ),
+    (
+        "evaluation.regressed",
+        "knowledge_base",
+        "A run over a query set was significantly worse than the one before.",
+    ),
     ("article.created", "knowledge", "An article was stored."),
     (
         "finding.created",
@@ -150,6 +175,15 @@ pub const BUILT_IN: &[(&str, &str, &str)] = &[
         "boards",
         "A board remembers something, or a message of its chat.",
     ),
+];
+
+/// Types of events about the knowledge base, which [`super::forward`] makes of the event log.
+pub(super) const KNOWLEDGE: [&str; 5] = [
+    "document.indexed",
+    "document.failed",
+    "crawl.finished",
+    "generation.switched",
+    "evaluation.regressed",
 ];
 
 /// The areas of the records that events are about, by what events call the records.
@@ -248,8 +282,17 @@ pub fn area_of(event: &str) -> Option<Area> {
     known.map(|(_, area)| *area)
 }
 
+/// Returns whether an event is about documents, datasets or websites, which are no records.
+#[must_use]
+pub fn is_of_documents(event: &str) -> bool {
+    KNOWLEDGE.contains(&event)
+}
+
 /// Demands the right to read what an event is about. Events about boards are about all boards of the tenant.
 pub(super) fn need_event(caller: &Caller, event: &str) -> Result<()> {
+    if is_of_documents(event) {
+        return caller.need_unconfined(Scope::KbRead);
+    }
     let Some(area) = area_of(event) else {
         return Ok(());
     };

@@ -1,8 +1,9 @@
-//! Webhooks. An event is written as a delivery for each endpoint that subscribes to it, in the transaction that causes it ([`crate::records::deliveries`]), and
-//! sent by jobs ([`send`]).
+//! Webhooks. An event is written as a delivery for each endpoint that subscribes to it, in the transaction that causes it ([`crate::records::deliveries`]) or, for
+//! the knowledge base, within a second after it ([`forward`]), and sent by jobs ([`send`]).
 
 mod endpoints;
 mod events;
+pub mod forward;
 pub mod send;
 
 use async_trait::async_trait;
@@ -24,7 +25,7 @@ use crate::records::kind::{DESCRIPTION, Field, FieldType, KEY, Kind, Lifecycle, 
 use crate::records::plan::{Change, Effect, Plan};
 use crate::records::store;
 pub use endpoints::{give_up_secrets, seal_all};
-pub use events::{BUILT_IN, area_of};
+pub use events::{BUILT_IN, area_of, is_of_documents};
 
 /// A type of event that a workspace defines.
 pub static EVENT_TYPE: Kind = Kind::new(

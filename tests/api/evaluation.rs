@@ -1,5 +1,6 @@
 //! Evaluation as a feature: query sets, runs and their comparison, tuning with undo, calibration, history, reranking.
 
+use cairn::db::Args;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -76,6 +77,30 @@ on_both! {
         assert_eq!(tuning["applied"], json!(low > 0.0), "{tuning}");
         let in_force = service.get(&format!("/kb/v1/datasets/{dataset}/search-defaults")).await["defaults"].clone();
         assert_eq!(in_force == json!({"hybridAlpha": 0.55}), low <= 0.0, "{in_force}");
+    }
+
+    async fn a_run_that_is_significantly_worse_with_the_same_settings_is_announced(service: Service) {
+        let (dataset, set) = labelled(&service).await;
+        let runs = format!("/kb/v1/datasets/{dataset}/query-sets/{set}/runs");
+        let run = async |alpha: f64| text(&service.post(&runs, json!({"configuration": {"hybridAlpha": alpha}})).await["id"]);
+        let announced = async || -> Vec<(String,)> {
+            let query = "SELECT payload FROM events WHERE topic = 'evaluation_regressed'";
+            service.app.db.all(query, Args::default()).await.expect("events")
+        };
+        run(0.5).await;
+        let before = run(0.5).await;
+        run(0.0).await;
+        assert_eq!(announced().await, []);
+        let documents = service.get(&format!("/kb/v1/datasets/{dataset}/documents?limit=100")).await;
+        for document in documents["data"].as_array().expect("documents") {
+            let path = format!("/kb/v1/datasets/{dataset}/documents/{}", text(&document["id"]));
+            service.call(Method::PATCH, &path, Some(json!({"enabled": false}))).await;
+        }
+        let worse = run(0.5).await;
+        let told = announced().await;
+        let event: Value = serde_json::from_str(&told[0].0).expect("JSON");
+        assert_eq!((told.len(), &event["runId"], &event["beforeId"]), (1, &json!(worse), &json!(before)));
+        assert!(event["high"].as_f64().is_some_and(|high| high < 0.0), "{event}");
     }
 
     async fn a_run_tells_how_much_of_it_is_judged(service: Service) {

@@ -61,6 +61,39 @@ on_both! {
         assert_eq!(embeddings().await, embedded + 1, "one changed section is one new embedding");
     }
 
+    async fn the_original_file_is_sent_whole_in_parts_and_once(service: Service) {
+        let dataset = service.dataset("a").await;
+        let words = "# Tides\n\nThe tide lags.";
+        let document = service.add(&dataset, "tides.md", words).await;
+        let url = format!("{}/kb/v1/datasets/{dataset}/documents/{document}/file", service.url);
+        let ask = async |name: &'static str, value: &str| {
+            let request = service.http.get(&url).bearer_auth(&service.key).header(name, value);
+            request.send().await.expect("an answer")
+        };
+        let whole = ask("accept", "*/*").await;
+        let header = |name: &str| text(&json!(whole.headers()[name].to_str().expect("a text")));
+        assert_eq!((header("content-type").as_str(), header("content-disposition").as_str()), ("text/plain; charset=utf-8", "inline; filename*=UTF-8''tides.md"));
+        assert!(header("content-security-policy").starts_with("default-src 'none'"));
+        let etag = header("etag");
+        assert_eq!(whole.text().await.expect("text"), words);
+        let part = ask("range", "bytes=2-6").await;
+        assert_eq!((part.status().as_u16(), part.headers()["content-range"].to_str().expect("a text")), (206, "bytes 2-6/23"));
+        assert_eq!(part.text().await.expect("text"), "Tides");
+        let outside = ask("range", "bytes=100-").await;
+        assert_eq!((outside.status().as_u16(), outside.headers()["content-range"].to_str().expect("a text")), (416, "bytes */23"));
+        assert_eq!(ask("if-none-match", &etag).await.status().as_u16(), 304);
+    }
+
+    async fn a_page_that_somebody_uploaded_is_shown_inert(service: Service) {
+        let dataset = service.dataset("a").await;
+        let document = service.add(&dataset, "page.html", "<p>The tide lags.</p><script>alert(1)</script>").await;
+        let url = format!("{}/kb/v1/datasets/{dataset}/documents/{document}/file", service.url);
+        let page = service.http.get(&url).bearer_auth(&service.key).send().await.expect("an answer");
+        assert!(page.headers()["content-security-policy"].to_str().expect("a text").starts_with("sandbox; default-src 'none'"));
+        let saved = service.http.get(format!("{url}?download=true")).bearer_auth(&service.key).send().await.expect("an answer");
+        assert!(saved.headers()["content-disposition"].to_str().expect("a text").starts_with("attachment"));
+    }
+
     async fn metadata_and_details_of_a_document(service: Service) {
         let dataset = service.dataset("d").await;
         let page = format!("<html lang=en><head><title>Harbour news</title></head><body><article><h1>Harbour news</h1><p>{}</p></article><nav>menu</nav></body></html>", "The new crane lifts forty tonnes. ".repeat(20));

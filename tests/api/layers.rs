@@ -49,6 +49,7 @@ const LAYERS: [&[&str]; 17] = [
         "kb::documents",
         "kb::edits",
         "kb::embeddings",
+        "kb::files",
         "kb::generations",
         "kb::ingestion",
         "kb::portable",

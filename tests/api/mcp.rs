@@ -32,6 +32,28 @@ async fn fine(service: &Service, key: &str, name: &str, arguments: Value) -> Val
 const TEXT: &str = "# Skagen\n\nThe town lies where two seas meet.\n\n## The lighthouse\n\nThe lighthouse at Skagen was lit for the first time in 1858. It stands forty six metres tall.\n\n## The harbour\n\nThe harbour was opened in 1907, and is the largest fishing harbour of the country.\n";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn copies_of_a_text_in_several_datasets_are_one_hit() {
+    let service = Service::start(Engine::Sqlite).await;
+    for name in ["north", "copy"] {
+        let dataset = service.dataset(name).await;
+        service.add(&dataset, "skagen.md", TEXT).await;
+    }
+    let asked = json!({"query": "when was the lighthouse at Skagen lit"});
+    let found = fine(&service, &service.key, "search", asked).await;
+    let hits = found["hits"].as_array().expect("hits");
+    let first = hits[0]["text"].as_str().expect("a text");
+    assert_eq!(
+        hits.iter().filter(|h| h["text"] == first).count(),
+        1,
+        "{found}"
+    );
+    let also = hits[0]["also_in"].as_array().expect("a copy");
+    assert!(also.len() == 1 && also[0] != hits[0]["citation"], "{found}");
+    let score = hits[0]["score"].as_f64().expect("a score");
+    assert_eq!((score * 1e4).round() / 1e4, score, "four digits");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_tool_answers() {
     let service = Service::start(Engine::Sqlite).await;
     let dataset = service.dataset("north").await;
@@ -60,13 +82,16 @@ async fn every_tool_answers() {
             "my_permissions",
             "outline",
             "post_finding",
-            "query_dataset",
+            "query_folder",
             "read",
             "search",
             "similar",
             "verify_quote"
         ]
     );
+    // Four characters are about a token, so that the list costs a client at most 2,500.
+    let size = listed["result"].to_string().chars().count();
+    assert!(size <= 10_000, "{size} characters");
     assert!(
         tools.iter().all(|t| t["annotations"]["title"].is_string()
             && t["description"].as_str().is_some_and(|d| d.len() > 20)),
@@ -134,6 +159,8 @@ async fn every_tool_answers() {
         (&json!(11), &json!(true), Some(1)),
         "{grep}"
     );
+    let line = call("read", json!({"citation": grep["matches"][0]["citation"]})).await;
+    assert_eq!(line["text"], grep["matches"][0]["text"], "{line}");
     let quote = call("verify_quote", json!({"quote": "the harbour was opened in 1907", "dataset": "north", "document": document})).await;
     assert_eq!(quote["verdict"], "exact", "{quote}");
     let posted = call("post_finding", json!({"title": "Dunes", "findings": "The dune at Rubjerg moves nine metres every year, and has swallowed a lighthouse.", "sources": [citation]})).await;
@@ -151,7 +178,7 @@ async fn every_tool_answers() {
         .await;
     let folder = text(&folder["data"]["id"]);
     assert_eq!(
-        call("query_dataset", json!({})).await["folders"][0]["id"],
+        call("query_folder", json!({})).await["folders"][0]["id"],
         json!(folder)
     );
     let rows = json!([{"name": "Skagen", "metres": 46}, {"name": "Rubjerg", "metres": 23}]);
@@ -175,7 +202,7 @@ async fn every_tool_answers() {
     )
     .await;
     let one = call(
-        "query_dataset",
+        "query_folder",
         json!({"folder": folder, "equals": {"metres": 23}}),
     )
     .await;
@@ -186,15 +213,15 @@ async fn every_tool_answers() {
         ),
         (&json!("Rubjerg"), Some(1))
     );
-    let page = call("query_dataset", json!({"folder": folder, "limit": 2})).await;
+    let page = call("query_folder", json!({"folder": folder, "limit": 2})).await;
     let rest = call(
-        "query_dataset",
+        "query_folder",
         json!({"folder": folder, "cursor": page["next_cursor"]}),
     )
     .await;
     assert_eq!(rest["rows"][0]["data"]["name"], "Bovbjerg", "{page} {rest}");
     let told = call(
-        "query_dataset",
+        "query_folder",
         json!({"folder": folder, "aggregates": [{"op": "avg", "field": "metres"}, {"op": "count"}], "filter": {"field": "metres", "op": "lt", "value": 40}}),
     )
     .await;
@@ -360,6 +387,37 @@ async fn keys_and_scopes_are_those_of_http() {
     assert!(response.status().is_client_error(), "{}", response.status());
 }
 
+/// An empty knowledge base: `cairn mcp` makes none.
+async fn knowledge_base() -> tempfile::TempDir {
+    let data = tempfile::tempdir().expect("temporary directory");
+    let mut command = tokio::process::Command::new(program());
+    command
+        .args(["keys", "list", "--data-dir"])
+        .arg(data.path());
+    let output = command.output().await.expect("the program starts");
+    assert!(output.status.success(), "{output:?}");
+    data
+}
+
+#[tokio::test]
+async fn a_knowledge_base_that_is_missing_is_told() {
+    let data = tempfile::tempdir().expect("temporary directory");
+    let mut command = tokio::process::Command::new(program());
+    command.args(["mcp", "--data-dir"]).arg(data.path());
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .expect("the program starts");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains("cairn ingest") && said.contains("--url"),
+        "{said}"
+    );
+    assert!(!data.path().join("cairn.db").exists());
+}
+
 /// Speaks to a `cairn mcp` and gives its answers.
 async fn over_stdio(arguments: &[&str], messages: &[Value]) -> Vec<Value> {
     let mut child = tokio::process::Command::new(program())
@@ -459,7 +517,7 @@ async fn the_relay_answers_what_a_server_refuses_and_goes_on() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_line_that_is_no_message_ends_no_conversation() {
     let (url, _) = moody(Vec::new()).await;
-    let data = tempfile::tempdir().expect("temporary directory");
+    let data = knowledge_base().await;
     let path = data.path().to_string_lossy().into_owned();
     for arguments in [vec!["--url", &url, "--key", "k"], vec!["--data-dir", &path]] {
         let mut child = tokio::process::Command::new(program())
@@ -510,7 +568,7 @@ async fn clients_may_start_it_themselves() {
         "{}",
         remote[1]
     );
-    let data = tempfile::tempdir().expect("temporary directory");
+    let data = knowledge_base().await;
     let path = data.path().to_string_lossy().into_owned();
     let messages = [
         messages[0].clone(),

@@ -129,6 +129,11 @@ on_both! {
         assert_eq!(told["error"]["reason"], "page_unknown");
         let answer = with(Method::POST, "/kb/v1/search").header("x-cairn-sandbox", "1").json(&body).send().await.expect("an answer");
         assert_eq!(answer.status(), StatusCode::NOT_FOUND);
+        // The documentation of the API is a page of ours, too, as browsers say.
+        for (site, status) in [("same-origin", StatusCode::NOT_FOUND), ("same-site", StatusCode::FORBIDDEN), ("cross-site", StatusCode::FORBIDDEN)] {
+            let answer = with(Method::POST, "/kb/v1/search").header("sec-fetch-site", site).json(&body).send().await.expect("an answer");
+            assert_eq!(answer.status(), status, "{site}");
+        }
         // The other dialects take it, too.
         let answer = with(Method::GET, "/v1/contacts").send().await.expect("an answer");
         assert_eq!(answer.status(), StatusCode::FORBIDDEN);

@@ -1,6 +1,6 @@
 //! The workspace dialect: every operation of the contract by area, its rules, idempotency, webhooks, isolation.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -723,6 +723,7 @@ async fn an_endpoint_hears_what_the_key_that_set_it_up_may_read_and_ends_with_it
         "bi_metric.updated",
         "analytics_property.created",
         "asset.updated",
+        "document.indexed",
         "*",
     ] {
         let made = done_as(&service, &spy, Method::POST, "/webhooks", body(event)).await;
@@ -779,6 +780,50 @@ async fn an_endpoint_hears_what_the_key_that_set_it_up_may_read_and_ends_with_it
     done(&service, "PATCH", &path, active).await;
     done(&service, "POST", "/contacts", Some(json!({"name": "Jim"}))).await;
     eventually!("it is told again", last().await["status"] == "succeeded");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn others_are_told_once_what_happened_to_documents() {
+    let receiver = Receiver::default();
+    let (service, url) = sending(&receiver).await;
+    let types = ["document.indexed", "document.failed"];
+    let hook = json!({"name": "x", "url": url, "event_types": types});
+    done(&service, "POST", "/webhooks", Some(hook)).await;
+    let dataset = service.dataset("sea").await;
+    let document = service.add(&dataset, "tides.md", "The tide lags.").await;
+    let broken: &[u8] = b"%PDF-1.7\nnothing";
+    service
+        .upload(&dataset, &[("broken.pdf", broken)], &[])
+        .await;
+    // A delivery that takes too long is repeated with its id.
+    let told = || -> HashMap<String, Value> {
+        let got = receiver.got.lock().expect("got");
+        let id = |headers: &HeaderMap| headers["webhook-id"].to_str().expect("a text").to_owned();
+        let read = |body: &str| serde_json::from_str(body).expect("JSON");
+        got.iter()
+            .map(|(headers, body)| (id(headers), read(body)))
+            .collect()
+    };
+    let has = |name: &str| told().values().any(|t| t["type"] == name);
+    eventually!(
+        "both are told",
+        has("document.indexed") && has("document.failed")
+    );
+    let told: Vec<Value> = told().into_values().collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    let of = |name: &str| told.iter().find(|t| t["type"] == name).expect(name)["data"].clone();
+    assert_eq!(
+        (
+            &of("document.indexed")["documentId"],
+            &of("document.indexed")["datasetId"]
+        ),
+        (&json!(document), &json!(dataset))
+    );
+    let failed = of("document.failed");
+    assert!(
+        failed["fileName"] == "broken.pdf" && failed["error"].is_string(),
+        "{failed}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

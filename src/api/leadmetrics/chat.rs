@@ -36,7 +36,7 @@ pub(super) struct ChatRequest {
 }
 
 /// Answers a message from what the caller may read. Event stream: `text_delta`, then `completed` or `error`.
-#[utoipa::path(post, path = "/dashboard/v1/chat/message", tag = "dashboard", operation_id = "sendChatMessage", security(("key" = [])), request_body = ChatRequest,
+#[utoipa::path(post, path = "/dashboard/v1/chat/message", tag = "leadmetrics dashboard", operation_id = "sendChatMessage", security(("key" = [])), request_body = ChatRequest,
     responses((status = 200, content_type = "text/event-stream", body = String), (status = "4XX", body = DashboardFault)))]
 pub(super) async fn send(
     State(service): State<Service>,

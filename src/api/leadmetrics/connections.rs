@@ -84,7 +84,7 @@ pub(super) async fn channel_health(call: Call<'_>) -> Result<Data> {
     Ok(Data::One(shown))
 }
 
-/// What a platform sends back with a person.
+/// Query parameters with which a platform redirects a person back.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct CallbackQuery {
@@ -97,7 +97,7 @@ pub(super) struct CallbackQuery {
 }
 
 /// Ends the connection of a channel: platforms send people here, who are sent on to the `redirectUrl` of the beginning.
-#[utoipa::path(get, path = "/dashboard/v1/channels/callback", tag = "dashboard", operation_id = "channelCallback", params(CallbackQuery),
+#[utoipa::path(get, path = "/dashboard/v1/channels/callback", tag = "leadmetrics dashboard", operation_id = "channelCallback", params(CallbackQuery),
     responses((status = 303, description = "To the redirect address, with `channelId` or `error`."), (status = "4XX", body = DashboardFault)))]
 pub(super) async fn callback(
     State(service): State<Service>,

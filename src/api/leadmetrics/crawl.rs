@@ -52,7 +52,7 @@ fn status(crawl: &Crawl) -> String {
 }
 
 /// Returns the crawl settings of a dataset: those of the site that was set up or crawled last.
-#[utoipa::path(get, path = "/dashboard/v1/knowledge-base/datasets/{datasetId}/crawl", tag = "dashboard", operation_id = "getCrawlConfig",
+#[utoipa::path(get, path = "/dashboard/v1/knowledge-base/datasets/{datasetId}/crawl", tag = "leadmetrics dashboard", operation_id = "getCrawlConfig",
     security(("key" = [])), params(("datasetId" = String, Path)), responses((status = 200, body = CrawlConfig), (status = "4XX", body = DashboardFault)))]
 pub(super) async fn config(
     State(service): State<Service>,
@@ -116,7 +116,7 @@ pub(super) struct CrawlQueued {
 }
 
 /// Starts a crawl. Settings that only `/kb/v1` exposes are kept when the dataset already has a site with this start.
-#[utoipa::path(post, path = "/dashboard/v1/knowledge-base/datasets/{datasetId}/crawl", tag = "dashboard", operation_id = "startCrawl",
+#[utoipa::path(post, path = "/dashboard/v1/knowledge-base/datasets/{datasetId}/crawl", tag = "leadmetrics dashboard", operation_id = "startCrawl",
     security(("key" = [])), params(("datasetId" = String, Path)), request_body = CrawlRequest,
     responses((status = 202, body = CrawlQueued), (status = "4XX", body = DashboardFault)))]
 pub(super) async fn start(
@@ -168,7 +168,7 @@ pub(super) struct CrawlStatus {
 }
 
 /// Returns the progress of a crawl.
-#[utoipa::path(get, path = "/dashboard/v1/knowledge-base/datasets/{datasetId}/crawl/{crawlJobId}/status", tag = "dashboard", operation_id = "getCrawlStatus",
+#[utoipa::path(get, path = "/dashboard/v1/knowledge-base/datasets/{datasetId}/crawl/{crawlJobId}/status", tag = "leadmetrics dashboard", operation_id = "getCrawlStatus",
     security(("key" = [])), params(("datasetId" = String, Path), ("crawlJobId" = String, Path)),
     responses((status = 200, body = CrawlStatus), (status = "4XX", body = DashboardFault)))]
 pub(super) async fn progress(

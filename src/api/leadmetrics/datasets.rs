@@ -113,7 +113,7 @@ pub(super) struct DatasetList {
 }
 
 /// Lists the datasets of the tenant.
-#[utoipa::path(get, path = "/dashboard/v1/knowledge-base/datasets", tag = "dashboard", operation_id = "listDatasets", security(("key" = [])),
+#[utoipa::path(get, path = "/dashboard/v1/knowledge-base/datasets", tag = "leadmetrics dashboard", operation_id = "listDatasets", security(("key" = [])),
     responses((status = 200, body = DatasetList), (status = "4XX", body = DashboardFault)))]
 pub(super) async fn list(
     State(service): State<Service>,
@@ -130,7 +130,7 @@ pub(super) async fn list(
 }
 
 /// Returns a dataset with its settings and files.
-#[utoipa::path(get, path = "/dashboard/v1/knowledge-base/datasets/{datasetId}", tag = "dashboard", operation_id = "getDataset", security(("key" = [])),
+#[utoipa::path(get, path = "/dashboard/v1/knowledge-base/datasets/{datasetId}", tag = "leadmetrics dashboard", operation_id = "getDataset", security(("key" = [])),
     params(("datasetId" = String, Path)), responses((status = 200, body = DatasetDetail), (status = "4XX", body = DashboardFault)))]
 pub(super) async fn get(
     State(service): State<Service>,
@@ -190,7 +190,7 @@ pub(super) struct ConfigPatch {
 }
 
 /// Changes settings; existing files are not ingested again.
-#[utoipa::path(patch, path = "/dashboard/v1/knowledge-base/datasets/{datasetId}/config", tag = "dashboard", operation_id = "updateDatasetConfig",
+#[utoipa::path(patch, path = "/dashboard/v1/knowledge-base/datasets/{datasetId}/config", tag = "leadmetrics dashboard", operation_id = "updateDatasetConfig",
     security(("key" = [])), params(("datasetId" = String, Path)), request_body = ConfigPatch,
     responses((status = 200, body = DatasetDetail), (status = "4XX", body = DashboardFault)))]
 pub(super) async fn update_config(
@@ -227,7 +227,7 @@ pub(super) struct ReindexQueued {
 }
 
 /// Queues every file for ingestion with the current settings.
-#[utoipa::path(post, path = "/dashboard/v1/knowledge-base/datasets/{datasetId}/re-index", tag = "dashboard", operation_id = "reindexDataset",
+#[utoipa::path(post, path = "/dashboard/v1/knowledge-base/datasets/{datasetId}/re-index", tag = "leadmetrics dashboard", operation_id = "reindexDataset",
     security(("key" = [])), params(("datasetId" = String, Path)), responses((status = 202, body = ReindexQueued), (status = "4XX", body = DashboardFault)))]
 pub(super) async fn reindex(
     State(service): State<Service>,

@@ -169,7 +169,7 @@ pub(super) struct FiguresImported {
 }
 
 /// Imports the figures of campaigns or search terms from the export of an advertising platform.
-#[utoipa::path(post, path = "/dashboard/v1/paid-ads/import", tag = "dashboard", operation_id = "importAdFigures", security(("key" = [])),
+#[utoipa::path(post, path = "/dashboard/v1/paid-ads/import", tag = "leadmetrics dashboard", operation_id = "importAdFigures", security(("key" = [])),
     request_body(content = FiguresForm, content_type = "multipart/form-data"),
     responses((status = 201, body = FiguresImported), (status = "4XX", body = DashboardFault)))]
 pub(super) async fn import(

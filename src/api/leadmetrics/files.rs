@@ -1,24 +1,19 @@
 //! Files: upload, status, change, deletion.
 
-use std::time::Duration;
-
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::datasets::FileRecord;
 use super::wire::{Auth, Body, DashboardFault, Path, Problem, Query};
 use crate::api::Service;
-use crate::api::upload::{Target, check_length, receive};
+use crate::api::documents_form::{self, UploadForm, Uploaded, Waiting};
 use crate::auth::Scope;
-use crate::error::{Error, Result};
-use crate::kb::datasets;
-use crate::kb::documents::{self, Added, DocumentPatch, NewDocument};
+use crate::kb::documents::{self, DocumentPatch};
 
 pub(super) fn routes() -> OpenApiRouter<Service> {
     OpenApiRouter::new()
@@ -27,66 +22,8 @@ pub(super) fn routes() -> OpenApiRouter<Service> {
         .routes(routes!(upload))
 }
 
-/// The form of an upload.
-#[derive(ToSchema)]
-#[schema(rename_all = "camelCase")]
-#[expect(dead_code, reason = "describes the form for the OpenAPI document")]
-struct UploadForm {
-    /// Up to 20 files of 50 MB each, 200 MB in all.
-    #[schema(content_media_type = "application/octet-stream")]
-    files: Vec<String>,
-    /// Overrides the dataset's setting for these files.
-    chunk_size: Option<i64>,
-    chunk_overlap: Option<i64>,
-    parse_type: Option<String>,
-    parser_engine: Option<String>,
-    /// A JSON object for all files, or a JSON array with one object per file in order. Filterable in search.
-    metadata: Option<String>,
-    /// A JSON array with the caller's own id of each file in order, or the id of a single file. A document with the same id is replaced.
-    external_ids: Option<String>,
-    /// Policy for a file whose bytes are already in the dataset under another name: `skip` it, `link` the name to the existing document, `replace` that
-    /// document, or `keep` both (default).
-    on_duplicate: Option<String>,
-    /// Whether a file of the same name is a new version of the existing document (default), or a second document.
-    versions: Option<bool>,
-}
-
-/// Response mode of an upload.
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(rename_all = "camelCase")]
-#[into_params(parameter_in = Query)]
-struct Waiting {
-    /// `indexed`: responds with 200 once every file, and the files inside it, are searchable or have failed; with 202 when that takes too long.
-    wait: Option<String>,
-    /// Longest wait in seconds, 1 to 300 (default 60).
-    timeout_seconds: Option<u64>,
-}
-
-/// The accepted files.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-struct Uploaded {
-    uploaded_files: Vec<UploadedFile>,
-}
-
-/// An accepted file.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-struct UploadedFile {
-    id: String,
-    file_name: String,
-    status: String,
-    job_id: String,
-    /// `created`, `replaced` (a new version of an existing document), `unchanged` (the same bytes under the same name), `skipped` or `linked` (the same bytes
-    /// under another name).
-    outcome: String,
-    version: i64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error_message: Option<String>,
-}
-
 /// Uploads files; ingestion continues in the background. Either all files of a request are accepted, or none.
-#[utoipa::path(post, path = "/dashboard/v1/knowledge-base/datasets/{datasetId}/files/upload", tag = "dashboard", operation_id = "uploadFiles",
+#[utoipa::path(post, path = "/dashboard/v1/knowledge-base/datasets/{datasetId}/files/upload", tag = "leadmetrics dashboard", operation_id = "uploadFiles",
     security(("key" = [])), params(("datasetId" = String, Path), Waiting), request_body(content = UploadForm, content_type = "multipart/form-data"),
     responses((status = 202, body = Uploaded), (status = 200, description = "Every file is indexed or has failed.", body = Uploaded), (status = "4XX", body = DashboardFault), (status = 507, description = "The disk is full.", body = DashboardFault)))]
 async fn upload(
@@ -97,106 +34,8 @@ async fn upload(
     headers: HeaderMap,
     body: axum::body::Body,
 ) -> Result<(StatusCode, Json<Uploaded>), Problem> {
-    caller.need(Scope::KbWrite)?;
-    let app = &service.app;
-    datasets::settings(app, &caller, &dataset_id).await?;
-    let patience = waiting.patience()?;
-    app.disk.ensure_free_space()?;
-    check_length(app, &headers)?;
-    let form = receive(app, &headers, body, Target::Blobs(caller.tenant())).await?;
-    if form.files.is_empty() {
-        return Err(
-            Error::invalid("files_missing", "send at least one file in the field files").into(),
-        );
-    }
-    let metadata = per_file(form.metadata, form.files.len())?;
-    let external_ids = external_ids(form.external_ids, form.files.len())?;
-    let new = form
-        .files
-        .into_iter()
-        .zip(metadata)
-        .zip(external_ids)
-        .map(|((file, metadata), external_id)| NewDocument {
-            metadata,
-            chunk_settings: form.chunk_settings.clone(),
-            external_id,
-            ..NewDocument::new(file.file_name, file.mime_type, file.stored)
-        })
-        .collect();
-    let mut added = documents::add(app, &caller, &dataset_id, new, form.meeting).await?;
-    let mut status = StatusCode::ACCEPTED;
-    if let Some(patience) = patience {
-        let ids: Vec<String> = added.iter().map(|a| a.document.id.clone()).collect();
-        if documents::settled(app, &caller, &dataset_id, &ids, patience).await? {
-            status = StatusCode::OK;
-        }
-        let now = documents::by_ids(app, &caller, &dataset_id, &ids).await?;
-        for a in &mut added {
-            if let Some(document) = now.iter().find(|d| d.id == a.document.id) {
-                a.document = document.clone();
-            }
-        }
-    }
-    let uploaded_files = added
-        .into_iter()
-        .map(|Added { document, outcome }| UploadedFile {
-            status: document.shown_status().to_owned(),
-            id: document.id,
-            file_name: document.file_name,
-            job_id: document.job_id,
-            outcome: outcome.to_owned(),
-            version: document.version,
-            error_message: document.error_message,
-        })
-        .collect();
-    Ok((status, Json(Uploaded { uploaded_files })))
-}
-
-impl Waiting {
-    fn patience(&self) -> Result<Option<Duration>> {
-        match self.wait.as_deref() {
-            None | Some("accepted") => Ok(None),
-            Some("indexed") => {
-                let seconds = self.timeout_seconds.unwrap_or(60).clamp(1, 300);
-                Ok(Some(Duration::from_secs(seconds)))
-            }
-            Some(_) => Err(Error::invalid(
-                "wait_unknown",
-                "wait must be indexed or omitted",
-            )),
-        }
-    }
-}
-
-/// Parses one id per file from a JSON array or, for a single file, the id itself.
-fn external_ids(text: Option<String>, files: usize) -> Result<Vec<Option<String>>> {
-    let Some(text) = text else {
-        return Ok(vec![None; files]);
-    };
-    let ids: Vec<Option<String>> = match serde_json::from_str::<Vec<Option<String>>>(&text) {
-        Ok(ids) => ids,
-        Err(_) => vec![Some(text)],
-    };
-    if ids.len() == files {
-        Ok(ids)
-    } else {
-        Err(Error::invalid(
-            "external_ids_invalid",
-            "externalIds must be a JSON array with one id (or null) per file",
-        ))
-    }
-}
-
-fn per_file(metadata: Option<Value>, files: usize) -> Result<Vec<Value>> {
-    match metadata {
-        None => Ok(vec![Value::Object(serde_json::Map::new()); files]),
-        Some(Value::Array(list)) if list.len() == files => Ok(list),
-        Some(Value::Array(_)) => Err(Error::invalid(
-            "metadata_invalid",
-            "a metadata array must have one object per file",
-        )),
-        Some(one) => Ok(vec![one; files]),
-    }
+    let into = (dataset_id.as_str(), &waiting);
+    Ok(documents_form::accept(&service.app, &caller, into, &headers, body).await?)
 }
 
 /// The result of a deletion.
@@ -208,7 +47,7 @@ struct Deleted {
 }
 
 /// Permanently deletes a file with its chunks and vectors.
-#[utoipa::path(delete, path = "/dashboard/v1/knowledge-base/datasets/{datasetId}/files/{fileId}", tag = "dashboard", operation_id = "deleteFile",
+#[utoipa::path(delete, path = "/dashboard/v1/knowledge-base/datasets/{datasetId}/files/{fileId}", tag = "leadmetrics dashboard", operation_id = "deleteFile",
     security(("key" = [])), params(("datasetId" = String, Path), ("fileId" = String, Path)),
     responses((status = 200, body = Deleted), (status = "4XX", body = DashboardFault)))]
 async fn remove(
@@ -234,7 +73,7 @@ struct FilePatch {
 }
 
 /// Enables or disables a file, or ingests it again.
-#[utoipa::path(patch, path = "/dashboard/v1/knowledge-base/datasets/{datasetId}/files/{fileId}", tag = "dashboard", operation_id = "updateFile",
+#[utoipa::path(patch, path = "/dashboard/v1/knowledge-base/datasets/{datasetId}/files/{fileId}", tag = "leadmetrics dashboard", operation_id = "updateFile",
     security(("key" = [])), params(("datasetId" = String, Path), ("fileId" = String, Path)), request_body = FilePatch,
     responses((status = 200, body = FileRecord), (status = "4XX", body = DashboardFault)))]
 async fn update(
@@ -265,7 +104,7 @@ struct FileStatus {
 }
 
 /// Returns the ingestion progress of a file.
-#[utoipa::path(get, path = "/dashboard/v1/knowledge-base/datasets/{datasetId}/files/{fileId}/status", tag = "dashboard", operation_id = "getFileStatus",
+#[utoipa::path(get, path = "/dashboard/v1/knowledge-base/datasets/{datasetId}/files/{fileId}/status", tag = "leadmetrics dashboard", operation_id = "getFileStatus",
     security(("key" = [])), params(("datasetId" = String, Path), ("fileId" = String, Path)),
     responses((status = 200, body = FileStatus), (status = "4XX", body = DashboardFault)))]
 async fn status(

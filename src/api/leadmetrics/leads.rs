@@ -355,7 +355,7 @@ pub(super) struct ImportStarted {
 }
 
 /// Imports leads from a CSV file in the background.
-#[utoipa::path(post, path = "/dashboard/v1/leads/import", tag = "dashboard", operation_id = "importLeads", security(("key" = [])),
+#[utoipa::path(post, path = "/dashboard/v1/leads/import", tag = "leadmetrics dashboard", operation_id = "importLeads", security(("key" = [])),
     request_body(content = ImportForm, content_type = "multipart/form-data"),
     responses((status = 202, body = ImportStarted), (status = "4XX", body = DashboardFault)))]
 pub(super) async fn import(

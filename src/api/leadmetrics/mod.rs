@@ -79,7 +79,7 @@ pub(super) use search::SearchMetadata;
 pub(super) const PREFIX: &str = "/dashboard/v1/";
 
 static DIALECT: Dialect = Dialect {
-    tag: "dashboard",
+    tag: "leadmetrics dashboard",
     prefix: "/dashboard/v1",
     operations: &[operations::ALL],
     secrets: wire::SECRETS,

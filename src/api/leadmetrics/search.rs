@@ -103,7 +103,7 @@ impl From<Hit> for SearchResult {
 }
 
 /// Searches one or more datasets.
-#[utoipa::path(post, path = "/dashboard/v1/knowledge-base/search", tag = "dashboard", operation_id = "searchKnowledge", security(("key" = [])),
+#[utoipa::path(post, path = "/dashboard/v1/knowledge-base/search", tag = "leadmetrics dashboard", operation_id = "searchKnowledge", security(("key" = [])),
     request_body = SearchRequest, responses((status = 200, body = SearchResponse), (status = "4XX", body = DashboardFault)))]
 pub(super) async fn search(
     State(service): State<Service>,

@@ -69,7 +69,7 @@ where
 }
 
 /// Uploads a skill.
-#[utoipa::path(post, path = "/dashboard/v1/skills", tag = "dashboard", operation_id = "createTeamSkill", security(("key" = [])),
+#[utoipa::path(post, path = "/dashboard/v1/skills", tag = "leadmetrics dashboard", operation_id = "createTeamSkill", security(("key" = [])),
     request_body(content = SkillForm, content_type = "multipart/form-data"),
     responses((status = 201, body = Value), (status = "4XX", body = DashboardFault)))]
 pub(super) async fn create(
@@ -87,9 +87,21 @@ pub(super) async fn create(
     Ok((StatusCode::CREATED, Json(made.await?)))
 }
 
-/// Changes a skill, by a form or by JSON: `name`, `description`, `agentRoles`, `content`.
-#[utoipa::path(patch, path = "/dashboard/v1/skills/{skillId}", tag = "dashboard", operation_id = "updateTeamSkill", security(("key" = [])),
-    params(("skillId" = String, Path)), request_body(content((SkillForm = "multipart/form-data"), (Value = "application/json"))),
+/// Fields of a skill to change; absent ones stay.
+#[derive(ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[expect(dead_code, reason = "describes the body for the OpenAPI document")]
+pub(super) struct SkillPatch {
+    name: Option<String>,
+    description: Option<String>,
+    /// Markdown of at most 500 KB.
+    content: Option<String>,
+    agent_roles: Option<Vec<String>>,
+}
+
+/// Changes a skill. The form of `createTeamSkill`, with the fields that change, is accepted, too.
+#[utoipa::path(patch, path = "/dashboard/v1/skills/{skillId}", tag = "leadmetrics dashboard", operation_id = "updateTeamSkill", security(("key" = [])),
+    params(("skillId" = String, Path)), request_body = SkillPatch,
     responses((status = 200, body = Value), (status = "4XX", body = DashboardFault)))]
 pub(super) async fn update(
     State(service): State<Service>,

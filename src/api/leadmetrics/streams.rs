@@ -45,7 +45,7 @@ fn read(stored: &Stored) -> Option<(String, Value)> {
 }
 
 /// Streams what the team wants to know: activities that start and end, approvals, budgets. `Last-Event-ID` resumes.
-#[utoipa::path(get, path = "/dashboard/v1/events/stream", tag = "dashboard", operation_id = "streamEvents", security(("key" = [])),
+#[utoipa::path(get, path = "/dashboard/v1/events/stream", tag = "leadmetrics dashboard", operation_id = "streamEvents", security(("key" = [])),
     responses((status = 200, content_type = "text/event-stream", body = String), (status = "4XX", body = DashboardFault)))]
 pub(super) async fn team(
     State(service): State<Service>,
@@ -70,7 +70,7 @@ pub(super) async fn team(
 
 /// Streams the work of an agent on an activity: text, calls of tools and their results. The stream of an activity in progress begins with its run and goes on
 /// live; `Last-Event-ID` resumes it. It ends with `completed` or `error`. The run of an activity that is over is replayed.
-#[utoipa::path(get, path = "/dashboard/v1/activities/{activityId}/stream", tag = "dashboard", operation_id = "streamActivity", security(("key" = [])),
+#[utoipa::path(get, path = "/dashboard/v1/activities/{activityId}/stream", tag = "leadmetrics dashboard", operation_id = "streamActivity", security(("key" = [])),
     params(("activityId" = String, Path)), responses((status = 200, content_type = "text/event-stream", body = String), (status = "4XX", body = DashboardFault)))]
 pub(super) async fn activity(
     State(service): State<Service>,

@@ -348,7 +348,7 @@ pub(super) async fn get_report(call: Call<'_>) -> Result<Data> {
 }
 
 /// Shows a report as a page for people: its Markdown as HTML, and its figures as charts. It is made for printing.
-#[utoipa::path(get, path = "/dashboard/v1/reports/{reportId}/page", tag = "dashboard", operation_id = "showPerformanceReport", security(("key" = [])),
+#[utoipa::path(get, path = "/dashboard/v1/reports/{reportId}/page", tag = "leadmetrics dashboard", operation_id = "showPerformanceReport", security(("key" = [])),
     params(("reportId" = String, Path)), responses((status = 200, content_type = "text/html", body = String), (status = "4XX", body = DashboardFault)))]
 pub(super) async fn report_page(
     State(service): State<Service>,
@@ -369,8 +369,8 @@ pub(super) async fn report_page(
 }
 
 /// Shows the page of a report as a PDF file, printed by the Chromium or Chrome of the server's machine.
-#[utoipa::path(get, path = "/dashboard/v1/reports/{reportId}/pdf", tag = "dashboard", operation_id = "printPerformanceReport", security(("key" = [])),
-    params(("reportId" = String, Path)), responses((status = 200, content_type = "application/pdf", body = Vec<u8>), (status = "4XX", body = DashboardFault), (status = "5XX", body = DashboardFault)))]
+#[utoipa::path(get, path = "/dashboard/v1/reports/{reportId}/pdf", tag = "leadmetrics dashboard", operation_id = "printPerformanceReport", security(("key" = [])),
+    params(("reportId" = String, Path)), responses((status = 200, content_type = "application/pdf", body = String), (status = "4XX", body = DashboardFault), (status = "5XX", body = DashboardFault)))]
 pub(super) async fn report_pdf(
     State(service): State<Service>,
     Auth(caller): Auth,

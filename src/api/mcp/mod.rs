@@ -1,10 +1,11 @@
 //! The Model Context Protocol: Cairn as the knowledge base of any MCP client, over streamable HTTP at `/mcp` and over standard input and output (`cairn mcp`).
 //! Keys and scopes are those of the HTTP API; every tool calls the same domain functions as the other dialects, and every answer stays within its token budget.
 
+mod lean;
 mod parameters;
 mod tools;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
@@ -42,6 +43,15 @@ pub(super) const PATH: &str = "/mcp";
 /// Instructions for the model about the server as a whole.
 const INSTRUCTIONS: &str = "A knowledge base. Start with list_datasets, then search. Hits have citations: open them with read, and check sentences against them with verify_quote. Cite what you use. Store new findings with post_finding: they are searchable at once, and it reports existing near-duplicates.";
 
+/// The tools, with schemas that are cheap to read.
+static TOOLS: LazyLock<ToolRouter<Mcp>> = LazyLock::new(|| {
+    let mut tools = Mcp::tool_router();
+    for tool in tools.map.values_mut() {
+        tool.attr.input_schema = Arc::new(lean::lean(&tool.attr.input_schema));
+    }
+    tools
+});
+
 /// The server; it lives for one request over HTTP, and for one client over standard input.
 #[derive(Clone)]
 pub(crate) struct Mcp {
@@ -58,7 +68,7 @@ impl Mcp {
         Self {
             app,
             local,
-            tool_router: Self::tool_router(),
+            tool_router: TOOLS.clone(),
             prompt_router: Self::prompt_router(),
         }
     }
@@ -231,18 +241,18 @@ impl Mcp {
     #[tool(
         description = "Read rows of a data folder: filter, sort and select fields, or group them and compute counts, sums and averages. Without a folder, lists the folders with their columns.",
         annotations(
-            title = "Query a dataset",
+            title = "Query a folder",
             read_only_hint = true,
             open_world_hint = false
         )
     )]
-    async fn query_dataset(
+    async fn query_folder(
         &self,
         Parameters(input): Parameters<p::Query>,
         context: RequestContext<RoleServer>,
     ) -> Result<CallToolResult, ErrorData> {
         let caller = self.caller(&context)?;
-        answer(tools::query_dataset(&self.app, &caller, input).await)
+        answer(tools::query_folder(&self.app, &caller, input).await)
     }
 
     #[tool(

@@ -121,7 +121,7 @@ pub(super) struct Article {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Rows {
-    /// Folder, by id; `query_dataset` without a folder lists them.
+    /// Folder, by id; `query_folder` without a folder lists them.
     pub folder: String,
     /// Rows, each an object.
     pub rows: Vec<Map<String, Value>>,

@@ -1,5 +1,6 @@
 //! Implementations of the tools: domain calls, with answers truncated to their token budgets.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -62,8 +63,28 @@ async fn dataset(app: &App, caller: &Caller, name: &str) -> Result<Dataset> {
     datasets::by_name(app, caller, name).await
 }
 
+fn four_digits(score: f32) -> f64 {
+    (f64::from(score) * 1e4).round() / 1e4
+}
+
+/// Returns the hits without those whose text a better one has, as in copies of a document, and the citations of these by the citation of the better one.
+fn folded(hits: Vec<Hit>) -> (Vec<Hit>, HashMap<String, Vec<String>>) {
+    let mut kept: Vec<Hit> = Vec::new();
+    let mut copies: HashMap<String, Vec<String>> = HashMap::new();
+    for hit in hits {
+        match kept.iter().find(|k| k.chunk.content == hit.chunk.content) {
+            Some(better) => {
+                let same = copies.entry(better.citation().to_string()).or_default();
+                same.push(hit.citation().to_string());
+            }
+            None => kept.push(hit),
+        }
+    }
+    (kept, copies)
+}
+
 fn shown(hit: &Hit, detail: p::Detail) -> Value {
-    let mut out = json!({"citation": hit.citation().to_string(), "title": hit.title.as_ref().unwrap_or(&hit.file_name), "score": hit.score});
+    let mut out = json!({"citation": hit.citation().to_string(), "title": hit.title.as_ref().unwrap_or(&hit.file_name), "score": four_digits(hit.score)});
     if detail == p::Detail::Ids {
         return out;
     }
@@ -142,7 +163,13 @@ pub(super) async fn search(app: &Arc<App>, caller: &Caller, input: p::Search) ->
         ..Request::new(input.query, ids)
     };
     let answer = search::search(app, caller, &request).await?;
-    let (hits, left) = fitting(&answer.hits, input.detail, budget);
+    let (hits, copies) = folded(answer.hits);
+    let (mut hits, left) = fitting(&hits, input.detail, budget);
+    for hit in &mut hits {
+        if let Some(also) = hit["citation"].as_str().and_then(|c| copies.get(c)) {
+            hit["also_in"] = json!(also);
+        }
+    }
     let mut out = json!({"hits": hits, "confidence": answer.confidence});
     if left > 0 {
         out["left_out"] = json!(format!(
@@ -296,6 +323,8 @@ struct Match {
     number: usize,
     /// Offset of the line in the document's text, in characters.
     start: usize,
+    /// Length of the whole line, in characters.
+    length: usize,
     text: String,
 }
 
@@ -318,6 +347,7 @@ fn matching(
                 found.push(Match {
                     number: line.number,
                     start: line.start,
+                    length: line.text.chars().count(),
                     text: line.text.chars().take(LINE).collect(),
                 });
                 break;
@@ -347,13 +377,13 @@ pub(super) async fn grep(app: &App, caller: &Caller, input: p::Grep) -> Result<V
     let mut complete = true;
     'all: loop {
         let page = documents::texts_after(app, caller.tenant(), &dataset.id, &cursor, 100).await?;
-        let Some((last, _, _)) = page.last() else {
+        let Some((last, ..)) = page.last() else {
             break;
         };
         cursor.clone_from(last);
         let ids: Vec<String> = page.iter().map(|(id, ..)| id.clone()).collect();
         let mut texts = Texts::of(app, &dataset, &ids).await?;
-        for (id, name, hash) in page {
+        for (id, name, hash, version) in page {
             let text = texts.take(app, &dataset, &id, hash).await?;
             let (pattern, room) = (pattern.clone(), limit - matches.len());
             let found =
@@ -369,7 +399,16 @@ pub(super) async fn grep(app: &App, caller: &Caller, input: p::Grep) -> Result<V
                     complete = false;
                     break 'all;
                 }
-                matches.push(json!({"document": id, "name": name, "line": line.number, "start": line.start, "text": line.text}));
+                let start = i64::try_from(line.start).unwrap_or(0);
+                let citation = Citation {
+                    dataset_id: dataset.id.clone(),
+                    document_id: id.clone(),
+                    version,
+                    chunk_id: None,
+                    start,
+                    end: start + i64::try_from(line.length).unwrap_or(0),
+                };
+                matches.push(json!({"citation": citation.to_string(), "name": name, "line": line.number, "text": line.text}));
             }
         }
     }
@@ -457,7 +496,7 @@ pub(super) async fn append_rows(app: &App, caller: &Caller, input: p::Rows) -> R
     Ok(records::execute(app, &request, plan).await?.data)
 }
 
-pub(super) async fn query_dataset(
+pub(super) async fn query_folder(
     app: &Arc<App>,
     caller: &Caller,
     input: p::Query,

@@ -60,7 +60,7 @@ pub(super) struct Keys {
 }
 
 /// Lists the keys of the tenant, revoked ones included.
-#[utoipa::path(get, path = "/kb/v1/keys", tag = "kb", security(("key" = [])), params(Paging),
+#[utoipa::path(get, path = "/kb/v1/keys", tag = "administration", operation_id = "listKeys", security(("key" = [])), params(Paging),
     responses((status = 200, body = Keys), (status = "4XX", body = Fault)))]
 pub(super) async fn list_keys(
     State(service): State<Service>,
@@ -110,7 +110,7 @@ impl CreatedKey {
 }
 
 /// Creates a key. Its scopes are a subset of the caller's, it expires no later than the caller's key, and it also counts against that key's rate limit.
-#[utoipa::path(post, path = "/kb/v1/keys", tag = "kb", security(("key" = [])), request_body = CreateKey,
+#[utoipa::path(post, path = "/kb/v1/keys", tag = "administration", operation_id = "createKey", security(("key" = [])), request_body = CreateKey,
     responses((status = 201, body = CreatedKey), (status = "4XX", body = Fault)))]
 pub(super) async fn create_key(
     State(service): State<Service>,
@@ -159,7 +159,7 @@ pub(super) struct Revocation {
 }
 
 /// Revokes a key immediately; `createdBy` in the list shows which keys it created. Keys with scopes that the caller does not have cannot be revoked.
-#[utoipa::path(delete, path = "/kb/v1/keys/{keyId}", tag = "kb", security(("key" = [])), params(("keyId" = String, Path), Revocation),
+#[utoipa::path(delete, path = "/kb/v1/keys/{keyId}", tag = "administration", operation_id = "revokeKey", security(("key" = [])), params(("keyId" = String, Path), Revocation),
     responses((status = 204), (status = "4XX", body = Fault)))]
 pub(super) async fn revoke_key(
     State(service): State<Service>,
@@ -200,7 +200,7 @@ pub(super) struct Settings {
 }
 
 /// Returns the effective settings that are relevant to callers.
-#[utoipa::path(get, path = "/kb/v1/settings", tag = "kb", security(("key" = [])), responses((status = 200, body = Settings), (status = "4XX", body = Fault)))]
+#[utoipa::path(get, path = "/kb/v1/settings", tag = "administration", operation_id = "getSettings", security(("key" = [])), responses((status = 200, body = Settings), (status = "4XX", body = Fault)))]
 pub(super) async fn settings(
     State(service): State<Service>,
     Auth(caller): Auth,
@@ -265,7 +265,7 @@ async fn modules(service: &Service, caller: &Caller) -> Result<Json<Modules>, Pr
 }
 
 /// Lists the modules of the workspace API (`/v1`) and whether each is enabled.
-#[utoipa::path(get, path = "/kb/v1/modules", tag = "kb", security(("key" = [])),
+#[utoipa::path(get, path = "/kb/v1/modules", tag = "administration", operation_id = "listModules", security(("key" = [])),
     responses((status = 200, body = Modules), (status = "4XX", body = Fault)))]
 pub(super) async fn list_modules(
     State(service): State<Service>,
@@ -275,7 +275,7 @@ pub(super) async fn list_modules(
 }
 
 /// Enables or disables a module. The operations of a disabled module are refused and its records are not searched; the records stay.
-#[utoipa::path(put, path = "/kb/v1/modules/{module}", tag = "kb", security(("key" = [])), params(("module" = String, Path, description = "Module name")), request_body = SetModule,
+#[utoipa::path(put, path = "/kb/v1/modules/{module}", tag = "administration", operation_id = "setModule", security(("key" = [])), params(("module" = String, Path, description = "Module name")), request_body = SetModule,
     responses((status = 200, body = Modules), (status = "4XX", body = Fault)))]
 pub(super) async fn set_module(
     State(service): State<Service>,

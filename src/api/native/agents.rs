@@ -54,7 +54,7 @@ pub(super) struct Agents {
 }
 
 /// Lists the agents of the tenant, the oldest first.
-#[utoipa::path(get, path = "/kb/v1/agents", tag = "kb", operation_id = "listAgents", security(("key" = [])), params(Paging),
+#[utoipa::path(get, path = "/kb/v1/agents", tag = "administration", operation_id = "kbListAgents", security(("key" = [])), params(Paging),
     responses((status = 200, body = Agents), (status = "4XX", body = Fault)))]
 pub(super) async fn list(
     State(service): State<Service>,
@@ -93,7 +93,7 @@ pub(super) struct AgentWithToken {
 }
 
 /// Creates an agent with a token, which is limited as a key of the caller would be.
-#[utoipa::path(post, path = "/kb/v1/agents", tag = "kb", operation_id = "createAgent", security(("key" = [])), request_body = CreateAgent,
+#[utoipa::path(post, path = "/kb/v1/agents", tag = "administration", operation_id = "kbCreateAgent", security(("key" = [])), request_body = CreateAgent,
     responses((status = 201, body = AgentWithToken), (status = "4XX", body = Fault)))]
 pub(super) async fn create(
     State(service): State<Service>,
@@ -124,7 +124,7 @@ pub(super) struct ChangeAgent {
 }
 
 /// Activates or deactivates an agent, effective at once.
-#[utoipa::path(patch, path = "/kb/v1/agents/{agentId}", tag = "kb", operation_id = "updateAgent", security(("key" = [])),
+#[utoipa::path(patch, path = "/kb/v1/agents/{agentId}", tag = "administration", operation_id = "kbUpdateAgent", security(("key" = [])),
     params(("agentId" = String, Path)), request_body = ChangeAgent,
     responses((status = 200, body = AgentRecord), (status = "4XX", body = Fault)))]
 pub(super) async fn update(
@@ -138,7 +138,7 @@ pub(super) async fn update(
 }
 
 /// Replaces the token of an agent; the old one is refused at once.
-#[utoipa::path(post, path = "/kb/v1/agents/{agentId}/token", tag = "kb", operation_id = "rotateAgentToken", security(("key" = [])),
+#[utoipa::path(post, path = "/kb/v1/agents/{agentId}/token", tag = "administration", operation_id = "rotateAgentToken", security(("key" = [])),
     params(("agentId" = String, Path)), responses((status = 201, body = AgentWithToken), (status = "4XX", body = Fault)))]
 pub(super) async fn rotate(
     State(service): State<Service>,
@@ -152,7 +152,7 @@ pub(super) async fn rotate(
 }
 
 /// Removes an agent: its token and its keys are revoked.
-#[utoipa::path(delete, path = "/kb/v1/agents/{agentId}", tag = "kb", operation_id = "removeAgent", security(("key" = [])),
+#[utoipa::path(delete, path = "/kb/v1/agents/{agentId}", tag = "administration", operation_id = "kbDeleteAgent", security(("key" = [])),
     params(("agentId" = String, Path)), responses((status = 204), (status = "4XX", body = Fault)))]
 pub(super) async fn remove(
     State(service): State<Service>,

@@ -50,8 +50,8 @@ const EARLIER: usize = 500;
 /// Answers a question from search results: with a language model where one is configured, otherwise with the best sentences, marked as `extractive`.
 /// Event stream: `passages`, then `text_delta` and `citation` as they are generated, then `completed` or `error`. Every citation is checked against its
 /// passage, by words and numbers, not by vectors.
-#[utoipa::path(post, path = "/kb/v1/answer", tag = "kb", security(("key" = [])), request_body = AnswerRequest,
-    responses((status = 200, content((AnswerEvent = "text/event-stream"), (Completed = "application/json"))), (status = "4XX", body = Fault),
+#[utoipa::path(post, path = "/kb/v1/answer", tag = "search", operation_id = "answerQuestion", security(("key" = [])), request_body = AnswerRequest,
+    responses((status = 200, content((Completed = "application/json"), (AnswerEvent = "text/event-stream"))), (status = "4XX", body = Fault),
         (status = 503, description = "The language model is unavailable, and the request did not ask for events.", body = Fault)))]
 pub(super) async fn answer(
     State(service): State<Service>,

@@ -79,7 +79,7 @@ pub(super) struct AuditEvents {
 }
 
 /// Lists the changes of a record, newest first: actor, operation, request, and the changed fields with old and new values.
-#[utoipa::path(get, path = "/kb/v1/audit", tag = "workspace", security(("key" = [])), params(AuditQuery),
+#[utoipa::path(get, path = "/kb/v1/audit", tag = "administration", operation_id = "kbListAuditEvents", security(("key" = [])), params(AuditQuery),
     responses((status = 200, body = AuditEvents), (status = "4XX", body = Fault)))]
 pub(super) async fn list(
     State(service): State<Service>,

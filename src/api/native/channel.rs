@@ -42,7 +42,7 @@ pub(super) struct Conversations {
 }
 
 /// Lists the conversations of agents with their user, by id.
-#[utoipa::path(get, path = "/kb/v1/conversations", tag = "agents", security(("key" = [])), params(Paging),
+#[utoipa::path(get, path = "/kb/v1/conversations", tag = "administration", operation_id = "listAgentConversations", security(("key" = [])), params(Paging),
     responses((status = 200, body = Conversations), (status = "4XX", body = Fault)))]
 pub(super) async fn conversations(
     State(service): State<Service>,
@@ -93,7 +93,7 @@ pub(super) struct Messages {
 }
 
 /// Lists the messages of a conversation, oldest first.
-#[utoipa::path(get, path = "/kb/v1/conversations/{conversationId}/messages", tag = "agents", security(("key" = [])),
+#[utoipa::path(get, path = "/kb/v1/conversations/{conversationId}/messages", tag = "administration", operation_id = "listAgentMessages", security(("key" = [])),
     params(("conversationId" = String, Path), Paging), responses((status = 200, body = Messages), (status = "4XX", body = Fault)))]
 pub(super) async fn messages(
     State(service): State<Service>,
@@ -145,7 +145,7 @@ pub(super) struct AgentTasks {
 }
 
 /// Lists the last hundred tasks of agents, most recently changed first.
-#[utoipa::path(get, path = "/kb/v1/agent-tasks", tag = "agents", security(("key" = [])),
+#[utoipa::path(get, path = "/kb/v1/agent-tasks", tag = "administration", operation_id = "listAgentTasks", security(("key" = [])),
     responses((status = 200, body = AgentTasks), (status = "4XX", body = Fault)))]
 pub(super) async fn tasks(
     State(service): State<Service>,

@@ -131,7 +131,7 @@ pub(super) struct Chunks {
 }
 
 /// Lists the chunks of a document in order.
-#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/documents/{documentId}/chunks", tag = "kb", security(("key" = [])),
+#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/documents/{documentId}/chunks", tag = "documents", operation_id = "listChunks", security(("key" = [])),
     params(("datasetId" = String, Path), ("documentId" = String, Path), Paging), responses((status = 200, body = Chunks), (status = "4XX", body = Fault)))]
 pub(super) async fn list(
     State(service): State<Service>,
@@ -158,7 +158,7 @@ pub(super) struct NewChunk {
 }
 
 /// Adds a chunk that is not in the file. It is kept when the document is ingested again.
-#[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/documents/{documentId}/chunks", tag = "kb", security(("key" = [])),
+#[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/documents/{documentId}/chunks", tag = "documents", operation_id = "addChunk", security(("key" = [])),
     params(("datasetId" = String, Path), ("documentId" = String, Path)), request_body = NewChunk,
     responses((status = 201, body = ChunkRecord), (status = "4XX", body = Fault)))]
 pub(super) async fn add(
@@ -180,7 +180,7 @@ pub(super) async fn add(
 }
 
 /// Returns a chunk.
-#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/chunks/{chunkId}", tag = "kb", security(("key" = [])),
+#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/chunks/{chunkId}", tag = "documents", operation_id = "getChunk", security(("key" = [])),
     params(("datasetId" = String, Path), ("chunkId" = String, Path)), responses((status = 200, body = ChunkRecord), (status = "4XX", body = Fault)))]
 pub(super) async fn get(
     State(service): State<Service>,
@@ -205,7 +205,7 @@ pub(super) struct PatchChunk {
 
 /// Changes the text of a chunk, or excludes it from searches. The change is reapplied whenever the document is ingested again and still contains the original
 /// text.
-#[utoipa::path(patch, path = "/kb/v1/datasets/{datasetId}/chunks/{chunkId}", tag = "kb", security(("key" = [])),
+#[utoipa::path(patch, path = "/kb/v1/datasets/{datasetId}/chunks/{chunkId}", tag = "documents", operation_id = "updateChunk", security(("key" = [])),
     params(("datasetId" = String, Path), ("chunkId" = String, Path)), request_body = PatchChunk,
     responses((status = 200, body = ChunkRecord), (status = "4XX", body = Fault)))]
 pub(super) async fn change(
@@ -226,7 +226,7 @@ pub(super) async fn change(
 }
 
 /// Reverts a manual change: removes an added chunk (204), or restores the text and visibility of a parsed one (200).
-#[utoipa::path(delete, path = "/kb/v1/datasets/{datasetId}/chunks/{chunkId}", tag = "kb", security(("key" = [])),
+#[utoipa::path(delete, path = "/kb/v1/datasets/{datasetId}/chunks/{chunkId}", tag = "documents", operation_id = "revertChunk", security(("key" = [])),
     params(("datasetId" = String, Path), ("chunkId" = String, Path)),
     responses((status = 200, body = ChunkRecord), (status = 204), (status = "4XX", body = Fault)))]
 pub(super) async fn take_back(
@@ -273,7 +273,7 @@ pub(super) struct SourceText {
 }
 
 /// Returns a chunk with its neighbours and the surrounding source text.
-#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/chunks/{chunkId}/context", tag = "kb", security(("key" = [])),
+#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/chunks/{chunkId}/context", tag = "documents", operation_id = "getChunkContext", security(("key" = [])),
     params(("datasetId" = String, Path), ("chunkId" = String, Path), Reach), responses((status = 200, body = Around), (status = "4XX", body = Fault)))]
 pub(super) async fn around(
     State(service): State<Service>,
@@ -342,7 +342,7 @@ pub(super) struct Edits {
 }
 
 /// Lists the manual changes of a document, including those whose original text is gone.
-#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/documents/{documentId}/edits", tag = "kb", security(("key" = [])),
+#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/documents/{documentId}/edits", tag = "documents", operation_id = "listEdits", security(("key" = [])),
     params(("datasetId" = String, Path), ("documentId" = String, Path)), responses((status = 200, body = Edits), (status = "4XX", body = Fault)))]
 pub(super) async fn list_edits(
     State(service): State<Service>,
@@ -356,7 +356,7 @@ pub(super) async fn list_edits(
 }
 
 /// Deletes a change whose original text is gone.
-#[utoipa::path(delete, path = "/kb/v1/datasets/{datasetId}/documents/{documentId}/edits/{editId}", tag = "kb", security(("key" = [])),
+#[utoipa::path(delete, path = "/kb/v1/datasets/{datasetId}/documents/{documentId}/edits/{editId}", tag = "documents", operation_id = "deleteEdit", security(("key" = [])),
     params(("datasetId" = String, Path), ("documentId" = String, Path), ("editId" = String, Path)),
     responses((status = 204), (status = "4XX", body = Fault)))]
 pub(super) async fn forget(

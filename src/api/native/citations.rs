@@ -40,7 +40,7 @@ pub(super) struct CitedPlace {
 }
 
 /// Resolves a citation to its text.
-#[utoipa::path(get, path = "/kb/v1/citations", tag = "kb", security(("key" = [])), params(CitationQuery),
+#[utoipa::path(get, path = "/kb/v1/citations", tag = "search", operation_id = "resolveCitation", security(("key" = [])), params(CitationQuery),
     responses((status = 200, body = CitedPlace), (status = "4XX", body = Fault)))]
 pub(super) async fn resolve(
     State(service): State<Service>,
@@ -102,7 +102,7 @@ pub(super) struct QuoteVerdict {
 }
 
 /// Checks whether a document contains a sentence, exactly or nearly, and where.
-#[utoipa::path(post, path = "/kb/v1/verify-quote", tag = "kb", security(("key" = [])), request_body = QuoteRequest,
+#[utoipa::path(post, path = "/kb/v1/verify-quote", tag = "search", operation_id = "verifyQuote", security(("key" = [])), request_body = QuoteRequest,
     responses((status = 200, body = QuoteVerdict), (status = "4XX", body = Fault)))]
 pub(super) async fn verify(
     State(service): State<Service>,

@@ -68,7 +68,7 @@ struct Sites {
 }
 
 /// Lists the websites of a dataset, oldest first.
-#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/sites", tag = "crawl", security(("key" = [])), params(("datasetId" = String, Path), Paging),
+#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/sites", tag = "websites", operation_id = "listSites", security(("key" = [])), params(("datasetId" = String, Path), Paging),
     responses((status = 200, body = Sites), (status = "4XX", body = Fault)))]
 async fn list_sites(
     State(service): State<Service>,
@@ -88,7 +88,7 @@ async fn list_sites(
 }
 
 /// Adds a website, or replaces the settings of the one with the same start. Does not start a crawl.
-#[utoipa::path(put, path = "/kb/v1/datasets/{datasetId}/sites", tag = "crawl", security(("key" = [])), params(("datasetId" = String, Path)),
+#[utoipa::path(put, path = "/kb/v1/datasets/{datasetId}/sites", tag = "websites", operation_id = "saveSite", security(("key" = [])), params(("datasetId" = String, Path)),
     request_body = Settings, responses((status = 200, body = SiteRecord), (status = "4XX", body = Fault)))]
 async fn put_site(
     State(service): State<Service>,
@@ -117,7 +117,7 @@ struct SiteRemoved {
 }
 
 /// Removes a website with its schedule and crawl history; a running crawl is cancelled.
-#[utoipa::path(delete, path = "/kb/v1/datasets/{datasetId}/sites/{siteId}", tag = "crawl", security(("key" = [])),
+#[utoipa::path(delete, path = "/kb/v1/datasets/{datasetId}/sites/{siteId}", tag = "websites", operation_id = "deleteSite", security(("key" = [])),
     params(("datasetId" = String, Path), ("siteId" = String, Path), RemoveSite), responses((status = 200, body = SiteRemoved), (status = "4XX", body = Fault)))]
 async fn remove_site(
     State(service): State<Service>,
@@ -145,7 +145,7 @@ struct ScheduleRequest {
 }
 
 /// Sets the schedule of a website.
-#[utoipa::path(put, path = "/kb/v1/datasets/{datasetId}/sites/{siteId}/schedule", tag = "crawl", security(("key" = [])),
+#[utoipa::path(put, path = "/kb/v1/datasets/{datasetId}/sites/{siteId}/schedule", tag = "websites", operation_id = "scheduleSite", security(("key" = [])),
     params(("datasetId" = String, Path), ("siteId" = String, Path)), request_body = ScheduleRequest,
     responses((status = 200, body = SiteRecord), (status = "4XX", body = Fault)))]
 async fn set_schedule(
@@ -160,7 +160,7 @@ async fn set_schedule(
 }
 
 /// Removes the schedule of a website.
-#[utoipa::path(delete, path = "/kb/v1/datasets/{datasetId}/sites/{siteId}/schedule", tag = "crawl", security(("key" = [])),
+#[utoipa::path(delete, path = "/kb/v1/datasets/{datasetId}/sites/{siteId}/schedule", tag = "websites", operation_id = "unscheduleSite", security(("key" = [])),
     params(("datasetId" = String, Path), ("siteId" = String, Path)), responses((status = 200, body = SiteRecord), (status = "4XX", body = Fault)))]
 async fn clear_schedule(
     State(service): State<Service>,
@@ -241,7 +241,7 @@ struct StartCrawl {
 }
 
 /// Starts a crawl of a website; 409 while another one is not over.
-#[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/sites/{siteId}/crawls", tag = "crawl", security(("key" = [])),
+#[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/sites/{siteId}/crawls", tag = "websites", operation_id = "crawlSite", security(("key" = [])),
     params(("datasetId" = String, Path), ("siteId" = String, Path)), request_body = StartCrawl,
     responses((status = 202, body = CrawlRecord), (status = "4XX", body = Fault)))]
 async fn start(
@@ -276,7 +276,7 @@ struct Crawls {
 }
 
 /// Lists the crawls of a dataset, oldest first.
-#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/crawls", tag = "crawl", security(("key" = [])), params(("datasetId" = String, Path), CrawlQuery),
+#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/crawls", tag = "websites", operation_id = "listCrawls", security(("key" = [])), params(("datasetId" = String, Path), CrawlQuery),
     responses((status = 200, body = Crawls), (status = "4XX", body = Fault)))]
 async fn list(
     State(service): State<Service>,
@@ -304,7 +304,7 @@ async fn list(
 }
 
 /// Returns a crawl; its progress is streamed by `/kb/v1/events?topics=crawl_changed`.
-#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/crawls/{crawlId}", tag = "crawl", security(("key" = [])),
+#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/crawls/{crawlId}", tag = "websites", operation_id = "getCrawl", security(("key" = [])),
     params(("datasetId" = String, Path), ("crawlId" = String, Path)), responses((status = 200, body = CrawlRecord), (status = "4XX", body = Fault)))]
 async fn get(
     State(service): State<Service>,
@@ -316,7 +316,7 @@ async fn get(
 }
 
 /// Cancels a crawl; a running one stops within two seconds. Pages indexed so far stay.
-#[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/crawls/{crawlId}/cancel", tag = "crawl", security(("key" = [])),
+#[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/crawls/{crawlId}/cancel", tag = "websites", operation_id = "cancelCrawl", security(("key" = [])),
     params(("datasetId" = String, Path), ("crawlId" = String, Path)), responses((status = 200, body = CrawlRecord), (status = "4XX", body = Fault)))]
 async fn cancel(
     State(service): State<Service>,

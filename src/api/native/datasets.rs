@@ -4,13 +4,14 @@ use std::collections::HashMap;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::api::Service;
+use crate::api::documents_form::{self, UploadForm, Uploaded, Waiting};
 use crate::api::leadmetrics::{DatasetSummary, FileRecord};
 use crate::api::native::wire::{Auth, Body, Fault, Pagination, Paging, Path, Problem, Query};
 use crate::auth::Scope;
@@ -59,7 +60,7 @@ pub(super) struct DatasetsQuery {
 }
 
 /// Lists the datasets that are visible to the key.
-#[utoipa::path(get, path = "/kb/v1/datasets", tag = "kb", security(("key" = [])), params(DatasetsQuery),
+#[utoipa::path(get, path = "/kb/v1/datasets", tag = "datasets", operation_id = "kbListDatasets", security(("key" = [])), params(DatasetsQuery),
     responses((status = 200, body = Datasets), (status = "4XX", body = Fault)))]
 pub(super) async fn list(
     State(service): State<Service>,
@@ -111,7 +112,7 @@ pub(super) struct CreateDataset {
 }
 
 /// Creates a dataset for the configured embedding model.
-#[utoipa::path(post, path = "/kb/v1/datasets", tag = "kb", security(("key" = [])), request_body = CreateDataset,
+#[utoipa::path(post, path = "/kb/v1/datasets", tag = "datasets", operation_id = "createDataset", security(("key" = [])), request_body = CreateDataset,
     responses((status = 201, body = DatasetSummary), (status = "4XX", body = Fault)))]
 pub(super) async fn create(
     State(service): State<Service>,
@@ -138,7 +139,7 @@ pub(super) async fn create(
 }
 
 /// Permanently deletes a dataset with all its documents.
-#[utoipa::path(delete, path = "/kb/v1/datasets/{datasetId}", tag = "kb", security(("key" = [])), params(("datasetId" = String, Path)),
+#[utoipa::path(delete, path = "/kb/v1/datasets/{datasetId}", tag = "datasets", operation_id = "deleteDataset", security(("key" = [])), params(("datasetId" = String, Path)),
     responses((status = 204), (status = "4XX", body = Fault)))]
 pub(super) async fn remove(
     State(service): State<Service>,
@@ -224,8 +225,25 @@ pub(super) struct Documents {
     pagination: Pagination,
 }
 
+/// Uploads documents; ingestion continues in the background. Either all files of a request are accepted, or none. The same file again changes nothing, and a file
+/// of the same name is a new version.
+#[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/documents", tag = "documents", operation_id = "uploadDocuments", security(("key" = [])),
+    params(("datasetId" = String, Path), Waiting), request_body(content = UploadForm, content_type = "multipart/form-data"),
+    responses((status = 202, body = Uploaded), (status = 200, description = "Every file is indexed or has failed.", body = Uploaded), (status = "4XX", body = Fault), (status = 507, description = "The disk is full.", body = Fault)))]
+pub(super) async fn upload(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path(dataset_id): Path<String>,
+    Query(waiting): Query<Waiting>,
+    headers: HeaderMap,
+    body: axum::body::Body,
+) -> Result<(StatusCode, Json<Uploaded>), Problem> {
+    let into = (dataset_id.as_str(), &waiting);
+    Ok(documents_form::accept(&service.app, &caller, into, &headers, body).await?)
+}
+
 /// Lists the documents of a dataset.
-#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/documents", tag = "kb", security(("key" = [])), params(("datasetId" = String, Path), Paging),
+#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/documents", tag = "documents", operation_id = "listDocuments", security(("key" = [])), params(("datasetId" = String, Path), Paging),
     responses((status = 200, body = Documents), (status = "4XX", body = Fault)))]
 pub(super) async fn documents(
     State(service): State<Service>,
@@ -246,7 +264,7 @@ pub(super) async fn documents(
 }
 
 /// Returns a document.
-#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/documents/{documentId}", tag = "kb", security(("key" = [])),
+#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/documents/{documentId}", tag = "documents", operation_id = "getDocument", security(("key" = [])),
     params(("datasetId" = String, Path), ("documentId" = String, Path)), responses((status = 200, body = DocumentDetail), (status = "4XX", body = Fault)))]
 pub(super) async fn document(
     State(service): State<Service>,
@@ -270,7 +288,7 @@ pub(super) struct PatchDocument {
 }
 
 /// Changes metadata or visibility, or ingests a document again.
-#[utoipa::path(patch, path = "/kb/v1/datasets/{datasetId}/documents/{documentId}", tag = "kb", security(("key" = [])),
+#[utoipa::path(patch, path = "/kb/v1/datasets/{datasetId}/documents/{documentId}", tag = "documents", operation_id = "updateDocument", security(("key" = [])),
     params(("datasetId" = String, Path), ("documentId" = String, Path)), request_body = PatchDocument,
     responses((status = 200, body = DocumentDetail), (status = "4XX", body = Fault)))]
 pub(super) async fn update_document(
@@ -289,7 +307,7 @@ pub(super) async fn update_document(
 }
 
 /// Permanently removes a document, the documents inside it, and their chunks.
-#[utoipa::path(delete, path = "/kb/v1/datasets/{datasetId}/documents/{documentId}", tag = "kb", security(("key" = [])),
+#[utoipa::path(delete, path = "/kb/v1/datasets/{datasetId}/documents/{documentId}", tag = "documents", operation_id = "deleteDocument", security(("key" = [])),
     params(("datasetId" = String, Path), ("documentId" = String, Path)), responses((status = 204), (status = "4XX", body = Fault)))]
 pub(super) async fn remove_document(
     State(service): State<Service>,
@@ -316,7 +334,7 @@ pub(super) struct WhyRecord {
 }
 
 /// Explains in one sentence why a document is, or is not, searchable.
-#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/documents/{documentId}/why", tag = "kb", security(("key" = [])),
+#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/documents/{documentId}/why", tag = "documents", operation_id = "explainDocument", security(("key" = [])),
     params(("datasetId" = String, Path), ("documentId" = String, Path)), responses((status = 200, body = WhyRecord), (status = "4XX", body = Fault)))]
 pub(super) async fn why(
     State(service): State<Service>,
@@ -333,7 +351,7 @@ pub(super) async fn why(
 }
 
 /// Returns the normalised text of a document, to which the ranges of chunks refer.
-#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/documents/{documentId}/text", tag = "kb", security(("key" = [])),
+#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/documents/{documentId}/text", tag = "documents", operation_id = "getDocumentText", security(("key" = [])),
     params(("datasetId" = String, Path), ("documentId" = String, Path)), responses((status = 200, body = String, content_type = "text/plain"), (status = "4XX", body = Fault)))]
 pub(super) async fn text(
     State(service): State<Service>,

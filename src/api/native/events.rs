@@ -30,7 +30,7 @@ pub(super) struct EventQuery {
 
 /// Streams events. Keys with `kb:read` receive all events of the tenant; other keys without a dataset restriction receive the events that they caused. `id` is
 /// the position to resume after, `event` the topic, `data` the event as JSON.
-#[utoipa::path(get, path = "/kb/v1/events", tag = "kb", security(("key" = [])), params(EventQuery),
+#[utoipa::path(get, path = "/kb/v1/events", tag = "administration", operation_id = "listenToEvents", security(("key" = [])), params(EventQuery),
     responses((status = 200, body = Event, content_type = "text/event-stream"), (status = "4XX", body = Fault)))]
 pub(super) async fn listen(
     State(service): State<Service>,

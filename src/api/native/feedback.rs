@@ -60,7 +60,7 @@ pub(super) struct FeedbackQuery {
 const SHOWN: i64 = 500;
 
 /// Lists the feedback of all tenants, the newest 500. Needs a key of the first tenant with `tenants:manage`.
-#[utoipa::path(get, path = "/kb/v1/feedback", tag = "kb", operation_id = "listAllFeedback", security(("key" = [])), params(FeedbackQuery),
+#[utoipa::path(get, path = "/kb/v1/feedback", tag = "administration", operation_id = "listAllFeedback", security(("key" = [])), params(FeedbackQuery),
     responses((status = 200, body = AllFeedback), (status = "4XX", body = Fault)))]
 pub(super) async fn list(
     State(service): State<Service>,
@@ -86,7 +86,7 @@ pub(super) struct FeedbackAnswer {
 }
 
 /// Answers feedback of any tenant. Needs a key of the first tenant with `tenants:manage`.
-#[utoipa::path(patch, path = "/kb/v1/feedback/{id}", tag = "kb", operation_id = "answerFeedback", security(("key" = [])), request_body = FeedbackAnswer,
+#[utoipa::path(patch, path = "/kb/v1/feedback/{id}", tag = "administration", operation_id = "answerFeedback", security(("key" = [])), request_body = FeedbackAnswer,
     params(("id" = String, Path)), responses((status = 200, body = FeedbackRecord), (status = "4XX", body = Fault)))]
 pub(super) async fn answer(
     State(service): State<Service>,

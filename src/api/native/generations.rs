@@ -91,7 +91,7 @@ pub(super) struct SuggestedModel {
 }
 
 /// Lists the generations of a dataset with their progress.
-#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/generations", tag = "kb", security(("key" = [])), params(("datasetId" = String, Path)),
+#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/generations", tag = "datasets", operation_id = "listGenerations", security(("key" = [])), params(("datasetId" = String, Path)),
     responses((status = 200, body = Generations), (status = "4XX", body = Fault)))]
 pub(super) async fn list(
     State(service): State<Service>,
@@ -131,7 +131,7 @@ pub(super) struct BuildRequest {
 }
 
 /// Starts building a generation with other settings or another model. The live generation is searched meanwhile.
-#[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/generations", tag = "kb", security(("key" = [])), params(("datasetId" = String, Path)),
+#[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/generations", tag = "datasets", operation_id = "buildGeneration", security(("key" = [])), params(("datasetId" = String, Path)),
     request_body = BuildRequest, responses((status = 202, body = GenerationRecord), (status = "4XX", body = Fault)))]
 pub(super) async fn build(
     State(service): State<Service>,
@@ -160,7 +160,7 @@ pub(super) async fn build(
 }
 
 /// Makes a generation the live one, in one transaction; also switches back to an earlier one.
-#[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/generations/{number}/switch", tag = "kb", security(("key" = [])),
+#[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/generations/{number}/switch", tag = "datasets", operation_id = "switchGeneration", security(("key" = [])),
     params(("datasetId" = String, Path), ("number" = i64, Path)), responses((status = 200, body = GenerationRecord), (status = "4XX", body = Fault)))]
 pub(super) async fn switch(
     State(service): State<Service>,
@@ -173,7 +173,7 @@ pub(super) async fn switch(
 }
 
 /// Removes a generation that is not live.
-#[utoipa::path(delete, path = "/kb/v1/datasets/{datasetId}/generations/{number}", tag = "kb", security(("key" = [])),
+#[utoipa::path(delete, path = "/kb/v1/datasets/{datasetId}/generations/{number}", tag = "datasets", operation_id = "deleteGeneration", security(("key" = [])),
     params(("datasetId" = String, Path), ("number" = i64, Path)), responses((status = 204), (status = "4XX", body = Fault)))]
 pub(super) async fn remove(
     State(service): State<Service>,
@@ -211,7 +211,7 @@ pub(super) struct Comparison {
 }
 
 /// Compares a generation with the live one on labelled queries.
-#[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/generations/{number}/compare", tag = "kb", security(("key" = [])),
+#[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/generations/{number}/compare", tag = "datasets", operation_id = "compareGeneration", security(("key" = [])),
     params(("datasetId" = String, Path), ("number" = i64, Path)), request_body = CompareRequest,
     responses((status = 200, body = Comparison), (status = "4XX", body = Fault)))]
 pub(super) async fn compare(

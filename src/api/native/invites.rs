@@ -55,7 +55,7 @@ pub(super) struct Invites {
 }
 
 /// Lists the invitations of the tenant, accepted ones included, the oldest first.
-#[utoipa::path(get, path = "/kb/v1/invites", tag = "kb", operation_id = "listInvites", security(("key" = [])), params(Paging),
+#[utoipa::path(get, path = "/kb/v1/invites", tag = "administration", operation_id = "listInvites", security(("key" = [])), params(Paging),
     responses((status = 200, body = Invites), (status = "4XX", body = Fault)))]
 pub(super) async fn list(
     State(service): State<Service>,
@@ -79,7 +79,7 @@ pub(super) struct CreatedInvite {
 }
 
 /// Invites a person: the link makes its reader a member once within 7 days. Needs all rights of the role.
-#[utoipa::path(post, path = "/kb/v1/invites", tag = "kb", operation_id = "createInvite", security(("key" = [])), request_body = NewMember,
+#[utoipa::path(post, path = "/kb/v1/invites", tag = "administration", operation_id = "createInvite", security(("key" = [])), request_body = NewMember,
     responses((status = 201, body = CreatedInvite), (status = "4XX", body = Fault)))]
 pub(super) async fn create(
     State(service): State<Service>,
@@ -97,7 +97,7 @@ pub(super) async fn create(
 }
 
 /// Removes an invitation, which cannot be accepted any more. The member of an accepted one stays.
-#[utoipa::path(delete, path = "/kb/v1/invites/{inviteId}", tag = "kb", operation_id = "removeInvite", security(("key" = [])),
+#[utoipa::path(delete, path = "/kb/v1/invites/{inviteId}", tag = "administration", operation_id = "deleteInvite", security(("key" = [])),
     params(("inviteId" = String, Path)), responses((status = 204), (status = "4XX", body = Fault)))]
 pub(super) async fn remove(
     State(service): State<Service>,

@@ -106,7 +106,7 @@ pub(super) struct Jobs {
 }
 
 /// Lists jobs, oldest first; `status=dead` shows the dead letters.
-#[utoipa::path(get, path = "/kb/v1/jobs", tag = "kb", security(("key" = [])), params(JobQuery), responses((status = 200, body = Jobs), (status = "4XX", body = Fault)))]
+#[utoipa::path(get, path = "/kb/v1/jobs", tag = "administration", operation_id = "listJobs", security(("key" = [])), params(JobQuery), responses((status = 200, body = Jobs), (status = "4XX", body = Fault)))]
 pub(super) async fn list(
     State(service): State<Service>,
     Auth(caller): Auth,
@@ -139,7 +139,7 @@ pub(super) async fn list(
 }
 
 /// Returns a job.
-#[utoipa::path(get, path = "/kb/v1/jobs/{jobId}", tag = "kb", security(("key" = [])), params(("jobId" = String, Path)),
+#[utoipa::path(get, path = "/kb/v1/jobs/{jobId}", tag = "administration", operation_id = "getJob", security(("key" = [])), params(("jobId" = String, Path)),
     responses((status = 200, body = JobRecord), (status = "4XX", body = Fault)))]
 pub(super) async fn get(
     State(service): State<Service>,
@@ -155,7 +155,7 @@ pub(super) async fn get(
 }
 
 /// Cancels a job; a running one stops within two seconds.
-#[utoipa::path(post, path = "/kb/v1/jobs/{jobId}/cancel", tag = "kb", security(("key" = [])), params(("jobId" = String, Path)),
+#[utoipa::path(post, path = "/kb/v1/jobs/{jobId}/cancel", tag = "administration", operation_id = "cancelJob", security(("key" = [])), params(("jobId" = String, Path)),
     responses((status = 200, body = JobRecord), (status = "4XX", body = Fault)))]
 pub(super) async fn cancel(
     State(service): State<Service>,
@@ -169,7 +169,7 @@ pub(super) async fn cancel(
 }
 
 /// Runs a dead or cancelled job again, with the full number of attempts.
-#[utoipa::path(post, path = "/kb/v1/jobs/{jobId}/retry", tag = "kb", security(("key" = [])), params(("jobId" = String, Path)),
+#[utoipa::path(post, path = "/kb/v1/jobs/{jobId}/retry", tag = "administration", operation_id = "retryJob", security(("key" = [])), params(("jobId" = String, Path)),
     responses((status = 200, body = JobRecord), (status = "4XX", body = Fault)))]
 pub(super) async fn retry(
     State(service): State<Service>,

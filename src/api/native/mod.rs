@@ -15,6 +15,7 @@ mod feedback;
 mod generations;
 mod invites;
 mod jobs;
+mod original;
 mod roles;
 mod search;
 mod session;
@@ -32,7 +33,7 @@ pub(super) fn routes() -> OpenApiRouter<Service> {
     OpenApiRouter::new()
         .routes(routes!(datasets::list, datasets::create))
         .routes(routes!(datasets::remove))
-        .routes(routes!(datasets::documents))
+        .routes(routes!(datasets::documents, datasets::upload))
         .routes(routes!(
             datasets::document,
             datasets::update_document,
@@ -44,6 +45,7 @@ pub(super) fn routes() -> OpenApiRouter<Service> {
         .merge(crawls::routes())
         .routes(routes!(datasets::why))
         .routes(routes!(datasets::text))
+        .routes(routes!(original::file))
         .routes(routes!(search::search))
         .routes(routes!(search::candidates))
         .routes(routes!(answer::answer))

@@ -183,7 +183,7 @@ impl SearchResult {
 }
 
 /// Searches one or more datasets.
-#[utoipa::path(post, path = "/kb/v1/search", tag = "kb", security(("key" = [])), request_body = SearchRequest,
+#[utoipa::path(post, path = "/kb/v1/search", tag = "search", operation_id = "search", security(("key" = [])), request_body = SearchRequest,
     responses((status = 200, body = SearchResponse), (status = "4XX", body = Fault)))]
 pub(super) async fn search(
     State(service): State<Service>,
@@ -299,7 +299,7 @@ pub(super) struct CandidateRecord {
 
 /// Lists all candidates of a search with their raw scores, best first: weights, fusion and threshold can be tried without searching again.
 /// Reranking, diversity and thresholds are not applied.
-#[utoipa::path(post, path = "/kb/v1/candidates", tag = "kb", security(("key" = [])), request_body = CandidatesRequest,
+#[utoipa::path(post, path = "/kb/v1/candidates", tag = "search", operation_id = "listCandidates", security(("key" = [])), request_body = CandidatesRequest,
     responses((status = 200, body = CandidatesResponse), (status = "4XX", body = Fault)))]
 pub(super) async fn candidates(
     State(service): State<Service>,
@@ -361,7 +361,7 @@ pub(super) struct WhyNotRequest {
 }
 
 /// Explains why a document or a chunk is not among the hits of a search, and which change would include it.
-#[utoipa::path(post, path = "/kb/v1/why-not", tag = "kb", security(("key" = [])), request_body = WhyNotRequest,
+#[utoipa::path(post, path = "/kb/v1/why-not", tag = "search", operation_id = "explainMissingHit", security(("key" = [])), request_body = WhyNotRequest,
     responses((status = 200, body = WhyNot), (status = "4XX", body = Fault)))]
 pub(super) async fn why_not(
     State(service): State<Service>,

@@ -65,7 +65,7 @@ async fn record(service: &Service, caller: &Caller) -> Result<SessionRecord> {
 }
 
 /// Returns the caller and its rights.
-#[utoipa::path(get, path = "/kb/v1/session", tag = "kb", security(("key" = [])),
+#[utoipa::path(get, path = "/kb/v1/session", tag = "administration", operation_id = "getSession", security(("key" = [])),
     responses((status = 200, body = SessionRecord), (status = "4XX", body = Fault)))]
 pub(super) async fn show(
     State(service): State<Service>,
@@ -87,7 +87,7 @@ pub(super) struct SignIn {
 }
 
 /// Signs a browser in: sets an `HttpOnly` session cookie.
-#[utoipa::path(post, path = "/kb/v1/session", tag = "kb", request_body = SignIn,
+#[utoipa::path(post, path = "/kb/v1/session", tag = "administration", operation_id = "beginSession", request_body = SignIn,
     responses((status = 200, body = SessionRecord), (status = "4XX", body = Fault)))]
 pub(super) async fn begin(
     State(service): State<Service>,
@@ -116,7 +116,7 @@ pub(super) async fn begin(
 }
 
 /// Signs a browser out.
-#[utoipa::path(delete, path = "/kb/v1/session", tag = "kb", security(("key" = [])),
+#[utoipa::path(delete, path = "/kb/v1/session", tag = "administration", operation_id = "endSession", security(("key" = [])),
     responses((status = 204), (status = "4XX", body = Fault)))]
 pub(super) async fn end(
     State(service): State<Service>,

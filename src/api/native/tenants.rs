@@ -37,7 +37,7 @@ pub(super) struct Tenants {
 }
 
 /// Lists the tenants of the installation, the oldest first. Needs a key of the first tenant with `tenants:manage`.
-#[utoipa::path(get, path = "/kb/v1/tenants", tag = "kb", operation_id = "listTenants", security(("key" = [])), params(Paging),
+#[utoipa::path(get, path = "/kb/v1/tenants", tag = "administration", operation_id = "listTenants", security(("key" = [])), params(Paging),
     responses((status = 200, body = Tenants), (status = "4XX", body = Fault)))]
 pub(super) async fn list(
     State(service): State<Service>,
@@ -70,7 +70,7 @@ pub(super) struct CreatedTenant {
 }
 
 /// Creates a tenant with an admin key. Needs a key of the first tenant with `tenants:manage`.
-#[utoipa::path(post, path = "/kb/v1/tenants", tag = "kb", operation_id = "createTenant", security(("key" = [])), request_body = NewTenant,
+#[utoipa::path(post, path = "/kb/v1/tenants", tag = "administration", operation_id = "createTenant", security(("key" = [])), request_body = NewTenant,
     responses((status = 201, body = CreatedTenant), (status = "4XX", body = Fault)))]
 pub(super) async fn create(
     State(service): State<Service>,

@@ -67,7 +67,7 @@ pub(super) struct Users {
 }
 
 /// Lists the people of the tenant, the oldest first.
-#[utoipa::path(get, path = "/kb/v1/users", tag = "kb", security(("key" = [])),
+#[utoipa::path(get, path = "/kb/v1/users", tag = "administration", operation_id = "kbListUsers", security(("key" = [])),
     responses((status = 200, body = Users), (status = "4XX", body = Fault)))]
 pub(super) async fn list(
     State(service): State<Service>,
@@ -80,7 +80,7 @@ pub(super) async fn list(
 }
 
 /// Adds a person as a member, who signs in with a link. Needs all rights of the role.
-#[utoipa::path(post, path = "/kb/v1/users", tag = "kb", security(("key" = [])), request_body = NewMember,
+#[utoipa::path(post, path = "/kb/v1/users", tag = "administration", operation_id = "kbCreateUser", security(("key" = [])), request_body = NewMember,
     responses((status = 201, body = UserRecord), (status = "4XX", body = Fault)))]
 pub(super) async fn add(
     State(service): State<Service>,
@@ -101,7 +101,7 @@ pub(super) struct ChangeMember {
 }
 
 /// Changes the role or the status of a member, effective at once. The tenant keeps at least one active owner.
-#[utoipa::path(patch, path = "/kb/v1/users/{userId}", tag = "kb", security(("key" = [])), params(("userId" = String, Path)),
+#[utoipa::path(patch, path = "/kb/v1/users/{userId}", tag = "administration", operation_id = "kbUpdateUser", security(("key" = [])), params(("userId" = String, Path)),
     request_body = ChangeMember, responses((status = 200, body = UserRecord), (status = "4XX", body = Fault)))]
 pub(super) async fn update(
     State(service): State<Service>,
@@ -118,7 +118,7 @@ pub(super) async fn update(
 }
 
 /// Removes a member: its sessions end, and its keys are revoked. The last active owner cannot be removed.
-#[utoipa::path(delete, path = "/kb/v1/users/{userId}", tag = "kb", security(("key" = [])), params(("userId" = String, Path)),
+#[utoipa::path(delete, path = "/kb/v1/users/{userId}", tag = "administration", operation_id = "kbDeleteUser", security(("key" = [])), params(("userId" = String, Path)),
     responses((status = 204), (status = "4XX", body = Fault)))]
 pub(super) async fn remove(
     State(service): State<Service>,
@@ -140,7 +140,7 @@ pub(super) struct SignInLink {
 }
 
 /// Creates a link that signs a member in once; the previous link of the member is invalidated. Needs all rights of the member.
-#[utoipa::path(post, path = "/kb/v1/users/{userId}/link", tag = "kb", security(("key" = [])), params(("userId" = String, Path)),
+#[utoipa::path(post, path = "/kb/v1/users/{userId}/link", tag = "administration", operation_id = "createSignInLink", security(("key" = [])), params(("userId" = String, Path)),
     responses((status = 201, body = SignInLink), (status = "4XX", body = Fault)))]
 pub(super) async fn link(
     State(service): State<Service>,

@@ -55,7 +55,7 @@ pub(crate) use functions::LEAD_FIELDS;
 pub(super) const PREFIX: &str = "/v1/";
 
 static DIALECT: Dialect = Dialect {
-    tag: "workspace",
+    tag: "slab5 workspace",
     prefix: "/v1",
     operations: &[ALL],
     secrets: &[SecretHeader::Bearer],

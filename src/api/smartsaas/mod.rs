@@ -73,7 +73,7 @@ pub(super) fn canonical(route: &str) -> &str {
 
 const fn dialect(prefix: &'static str, operations: &'static [&'static [Operation]]) -> Dialect {
     Dialect {
-        tag: "agents",
+        tag: "smartsaas agents",
         prefix,
         operations,
         secrets: wire::SECRETS,

@@ -51,7 +51,7 @@ const fn create(
 pub(super) static AGENTS: &[Operation] = &[
     // People and the channel.
     Operation::get("/users", "listUsers", &[UsersRead], |c| Box::pin(people::list(c)), "Lists the people of the key's company, oldest first.")
-        .named(&["page", "pageSize"]),
+        .named(&["page", "pageSize"]).many(),
     Operation::post("/openclaw/webhook", "pushMessageOrTaskProgress", &[], |c| Box::pin(people::push(c)), "Pushes a message or a task's progress to the user's app; allowed for any key that is not restricted to datasets. The app receives it as `openclaw:message` and `agent-task-update` at `/kb/v1/events`.")
         .success(200),
     // Data.
@@ -111,11 +111,11 @@ pub(super) static AGENTS: &[Operation] = &[
     list("/sales/campaigns", "listSalesCampaigns", &[SalesRead], &CAMPAIGN, "Lists campaigns."),
     Operation::post("/sales/campaigns", "createSalesCampaign", &[SalesWrite], |c| Box::pin(sales::create_campaign(c)), "Creates a campaign, with its `stages` in order and its first `leads`."),
     Operation::post("/sales/create-campaign", "createOrUpdateSalesCampaign", &[SalesWrite], |c| Box::pin(sales::put_campaign(c)), "Creates the campaign in `campaign`, or changes the one with `id`."),
-    Operation::get("/sales/crm", "getSalesCrm", &[SalesRead], |c| Box::pin(sales::funnels(c)), "Shows the campaigns with their lead counts per stage."),
+    Operation::get("/sales/crm", "getSalesCrm", &[SalesRead], |c| Box::pin(sales::funnels(c)), "Shows the campaigns with their lead counts per stage.").many(),
     Operation::ask("/sales/crm", "querySalesCrm", &[SalesRead], |c| Box::pin(sales::leads(c)), "Pages through the leads of a campaign (`campaignId`), of one stage (`stageIndex`) or all.").many(),
     Operation::get("/sales/funnel", "getSalesFunnel", &[SalesRead], |c| Box::pin(sales::funnels(c)), "Shows the number of leads in each stage.")
-        .named(&["campaignId"]),
-    Operation::ask("/sales/funnel", "querySalesFunnel", &[SalesRead], |c| Box::pin(sales::funnels(c)), "Shows the number of leads in each stage, with `campaignId` in the body."),
+        .named(&["campaignId"]).many(),
+    Operation::ask("/sales/funnel", "querySalesFunnel", &[SalesRead], |c| Box::pin(sales::funnels(c)), "Shows the number of leads in each stage, with `campaignId` in the body.").many(),
     list("/sales/forecasts", "listSalesForecasts", &[SalesRead], &FORECAST, "Lists forecasts."),
     create("/sales/forecasts", "createSalesForecast", &[SalesWrite], &FORECAST, "Creates a forecast: any JSON object."),
     Operation::get("/sales/analytics", "getSalesAnalytics", &[SalesRead], |c| Box::pin(sales::analytics(c)), "Counts campaigns and leads by creation time.")

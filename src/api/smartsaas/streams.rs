@@ -89,7 +89,7 @@ fn source(query: &UploadQuery, headers: &HeaderMap) -> Result<Source> {
 }
 
 /// Appends any number of rows from the body: a JSON array, JSON lines, or CSV with a line of names. All of them, or none (see `onError`).
-#[utoipa::path(post, path = "/protected/data/folders/{id}/items/upload", tag = "agents", operation_id = "uploadDataItems", security(("key" = [])),
+#[utoipa::path(post, path = "/protected/data/folders/{id}/items/upload", tag = "smartsaas agents", operation_id = "uploadDataItems", security(("key" = [])),
     params(("id" = String, Path), UploadQuery), request_body(content((Vec<Object> = "application/json"), (String = "application/x-ndjson"), (String = "text/csv"))),
     responses((status = 201, body = One<RowsUploaded>), (status = 200, description = "A dry run, or an upload that was already processed.", body = One<RowsUploaded>),
         (status = "4XX", body = AgentFault), (status = 507, body = AgentFault)))]
@@ -138,7 +138,7 @@ pub(super) struct ExportQuery {
 }
 
 /// All rows of a folder in their order, as a download.
-#[utoipa::path(get, path = "/protected/data/folders/{id}/export", tag = "agents", operation_id = "exportDataItems", security(("key" = [])), params(("id" = String, Path), ExportQuery),
+#[utoipa::path(get, path = "/protected/data/folders/{id}/export", tag = "smartsaas agents", operation_id = "exportDataItems", security(("key" = [])), params(("id" = String, Path), ExportQuery),
     responses((status = 200, content((String = "text/csv"), (String = "application/x-ndjson"))), (status = "4XX", body = AgentFault)))]
 pub(super) async fn export(
     State(service): State<Service>,

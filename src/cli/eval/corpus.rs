@@ -68,7 +68,15 @@ pub(super) fn malformed(what: &str) -> impl Fn(serde_json::Error) -> Error + '_ 
 pub(super) fn read_queries(args: &EvalArgs) -> Result<Vec<(String, String, Judgements)>> {
     let path = args.dir.join("qrels/test.tsv");
     let text = std::fs::read_to_string(&path)
-        .map_err(|e| Error::invalid("collection_incomplete", format!("{}: {e}", path.display())))?;
+        .map_err(|e| {
+            Error::invalid(
+                "collection_incomplete",
+                format!(
+                    "{} cannot be read ({e}): a collection in BEIR layout has corpus.jsonl, queries.jsonl and qrels/test.tsv",
+                    path.display()
+                ),
+            )
+        })?;
     let mut judged: HashMap<String, Judgements> = HashMap::new();
     for line in text.lines() {
         let cells: Vec<&str> = line.split('\t').collect();

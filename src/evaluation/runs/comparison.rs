@@ -5,10 +5,12 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use super::super::statistics::{self, Interval, Outcome, Reliability};
-use super::{Measured, get};
+use super::{Measured, Run, get};
 use crate::app::App;
 use crate::auth::Caller;
+use crate::db::args;
 use crate::error::{Error, Result};
+use crate::events::Event;
 
 /// Comparison of two runs over the same queries.
 #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
@@ -40,6 +42,68 @@ pub struct Difference {
     pub after: f64,
 }
 
+fn gain(difference: &Difference) -> f64 {
+    difference.after - difference.before
+}
+
+fn mean_gain(pairs: &[Difference]) -> Interval {
+    statistics::interval(&pairs.iter().map(gain).collect::<Vec<_>>())
+}
+
+/// Returns the answerable queries that both runs have.
+fn pairs(before: &[Measured], after: &[Measured]) -> Vec<Difference> {
+    let after: HashMap<&str, &Measured> = after.iter().map(|m| (m.query_id.as_str(), m)).collect();
+    let pair = |m: &Measured| {
+        let other = after.get(m.query_id.as_str())?;
+        Some(Difference {
+            query_id: m.query_id.clone(),
+            text: m.text.clone(),
+            before: m.measures.ndcg_at_10,
+            after: other.measures.ndcg_at_10,
+        })
+    };
+    let answerable = before.iter().filter(|m| m.answerable);
+    answerable.filter_map(pair).collect()
+}
+
+/// Returns the loss of a run against the one before it over the same set with the same settings, if it is significant: content, model or program are the cause then.
+///
+/// # Errors
+/// Those of the database.
+pub(super) async fn regression(
+    app: &App,
+    tenant_id: &str,
+    run: &Run,
+    after: &[Measured],
+) -> Result<Option<Event>> {
+    let before: Option<(String, String)> = app
+        .db
+        .optional(
+            "SELECT id, queries FROM kb_eval_runs WHERE tenant_id = $1 AND query_set_id = $2 AND kind = 'run' AND status = 'done'
+             AND configuration = $3 AND id < $4 ORDER BY id DESC LIMIT 1",
+            args![tenant_id, &run.query_set_id, &run.configuration, &run.id],
+        )
+        .await?;
+    let Some((before_id, before)) = before else {
+        return Ok(None);
+    };
+    let before: Vec<Measured> = serde_json::from_str(&before)?;
+    let pairs = pairs(&before, after);
+    let Interval { mean, low, high } = mean_gain(&pairs);
+    if pairs.is_empty() || high >= 0.0 {
+        return Ok(None);
+    }
+    Ok(Some(Event::EvaluationRegressed {
+        dataset_id: run.dataset_id.clone(),
+        query_set_id: run.query_set_id.clone(),
+        run_id: run.id.clone(),
+        before_id,
+        difference: mean,
+        low,
+        high,
+    }))
+}
+
 /// Compares two runs query by query.
 ///
 /// # Errors
@@ -55,28 +119,14 @@ pub async fn compare(
     let other = get(app, caller, dataset_id, other).await?;
     let before: Vec<Measured> = serde_json::from_str(&one.queries)?;
     let after: Vec<Measured> = serde_json::from_str(&other.queries)?;
-    let after: HashMap<&str, &Measured> = after.iter().map(|m| (m.query_id.as_str(), m)).collect();
-    let mut pairs: Vec<Difference> = before
-        .iter()
-        .filter(|m| m.answerable)
-        .filter_map(|m| {
-            let other = after.get(m.query_id.as_str())?;
-            Some(Difference {
-                query_id: m.query_id.clone(),
-                text: m.text.clone(),
-                before: m.measures.ndcg_at_10,
-                after: other.measures.ndcg_at_10,
-            })
-        })
-        .collect();
+    let mut pairs = pairs(&before, &after);
     if pairs.is_empty() {
         return Err(Error::invalid(
             "runs_differ",
             "the runs have no answerable query in common",
         ));
     }
-    let gain = |d: &Difference| d.after - d.before;
-    let difference = statistics::interval(&pairs.iter().map(gain).collect::<Vec<_>>());
+    let difference = mean_gain(&pairs);
     let queries = pairs.len();
     pairs.sort_by(|a, b| gain(b).total_cmp(&gain(a)));
     let wins: Vec<Difference> = pairs.iter().filter(|d| gain(d) > 0.0).cloned().collect();

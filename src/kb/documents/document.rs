@@ -421,7 +421,7 @@ pub async fn list(
     Ok(page.listing(rows, |d| d.id.clone()))
 }
 
-/// Returns id, name and text hash of visible documents with a text, ordered by id.
+/// Returns id, name, text hash and version of visible documents with a text, ordered by id.
 ///
 /// # Errors
 /// Those of the database.
@@ -431,10 +431,10 @@ pub(crate) async fn texts_after(
     dataset_id: &str,
     after: &str,
     limit: i64,
-) -> Result<Vec<(String, String, String)>> {
+) -> Result<Vec<(String, String, String, i64)>> {
     app.db
         .all(
-            "SELECT id, file_name, text_hash FROM kb_documents WHERE tenant_id = $1 AND dataset_id = $2 AND id > $3 AND enabled = TRUE AND text_hash IS NOT NULL ORDER BY id LIMIT $4",
+            "SELECT id, file_name, text_hash, version FROM kb_documents WHERE tenant_id = $1 AND dataset_id = $2 AND id > $3 AND enabled = TRUE AND text_hash IS NOT NULL ORDER BY id LIMIT $4",
             args![tenant_id, dataset_id, after, limit],
         )
         .await
@@ -452,6 +452,80 @@ pub(crate) async fn by_external_in(
         args![tenant_id, dataset_id, external_id],
     )
     .await
+}
+
+/// Returns the document of a dataset that has an external id.
+///
+/// # Errors
+/// Those of the database.
+pub(crate) async fn external(
+    app: &App,
+    caller: &Caller,
+    dataset_id: &str,
+    external_id: &str,
+) -> Result<Option<Document>> {
+    let ids = [external_id.to_owned()];
+    let found = with_external(app, caller, dataset_id, &ids).await?;
+    Ok(found.into_iter().next())
+}
+
+/// Returns documents of a dataset by external id, in no particular order; missing ids are left out.
+///
+/// # Errors
+/// Those of the database.
+pub(crate) async fn with_external(
+    app: &App,
+    caller: &Caller,
+    dataset_id: &str,
+    external_ids: &[String],
+) -> Result<Vec<Document>> {
+    app.db
+        .all_in(
+            concat!(
+                "SELECT ",
+                columns!(),
+                " FROM kb_documents WHERE tenant_id = $1 AND dataset_id = $2 AND external_id IN ($LIST)"
+            ),
+            args![caller.tenant(), dataset_id],
+            external_ids,
+        )
+        .await
+}
+
+/// Lists the documents of a dataset that are in no other one, above and below some ids. Returns at most `limit`.
+///
+/// # Errors
+/// `scope_missing`, `dataset_not_found`.
+pub(crate) async fn part(
+    app: &App,
+    caller: &Caller,
+    dataset_id: &str,
+    (above, below): (Option<&str>, Option<&str>),
+    (descending, limit): (bool, i64),
+    status: Option<DocumentStatus>,
+) -> Result<Vec<Document>> {
+    caller.need(Scope::KbRead)?;
+    datasets::settings(app, caller, dataset_id).await?;
+    macro_rules! select {
+        ($order:literal) => {
+            concat!(
+                "SELECT ",
+                columns!(),
+                " FROM kb_documents WHERE tenant_id = $1 AND dataset_id = $2 AND parent_id IS NULL AND (CAST($3 AS TEXT) IS NULL OR id > $3)
+                 AND (CAST($4 AS TEXT) IS NULL OR id < $4) AND (CAST($5 AS TEXT) IS NULL OR status = $5
+                 OR ($5 = 'pending' AND status IN ('parsing', 'embedding', 'stored'))) ORDER BY id ",
+                $order,
+                " LIMIT $6"
+            )
+        };
+    }
+    let status = status.map(DocumentStatus::as_str);
+    let wanted = args![caller.tenant(), dataset_id, above, below, status, limit];
+    if descending {
+        app.db.all(select!("DESC"), wanted).await
+    } else {
+        app.db.all(select!("ASC"), wanted).await
+    }
 }
 
 /// Returns documents of a dataset by id, in no particular order; missing ids are left out.

@@ -8,7 +8,8 @@ mod wait;
 
 pub use document::{Document, DocumentSource, DocumentStatus, NewDocument, by_ids, get, list};
 pub(crate) use document::{
-    by_external_in, changed_now, insert_row, load, load_all, load_in, missing, page_in, texts_after,
+    by_external_in, changed_now, external, insert_row, load, load_all, load_in, missing, page_in,
+    part, texts_after, with_external,
 };
 pub(crate) use lifecycle::{
     Progress, embed_later, mark_indexed, progress, queue, remove_in, remove_page_in, waits_again,

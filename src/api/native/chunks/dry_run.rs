@@ -42,7 +42,7 @@ pub(crate) struct Preview {
 }
 
 /// Returns the chunks that a document would have with other settings; nothing is stored.
-#[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/documents/{documentId}/preview", tag = "kb", security(("key" = [])),
+#[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/documents/{documentId}/preview", tag = "documents", operation_id = "previewDocument", security(("key" = [])),
     params(("datasetId" = String, Path), ("documentId" = String, Path)), request_body = Trial,
     responses((status = 200, body = Preview), (status = "4XX", body = Fault)))]
 pub(crate) async fn preview_document(
@@ -95,7 +95,7 @@ pub(super) struct TrialForm {
 }
 
 /// Returns the chunks that a file would have; no document is created.
-#[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/preview/upload", tag = "kb", security(("key" = [])),
+#[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/preview/upload", tag = "documents", operation_id = "previewFile", security(("key" = [])),
     params(("datasetId" = String, Path)), request_body(content = TrialForm, content_type = "multipart/form-data"),
     responses((status = 200, body = Preview), (status = "4XX", body = Fault)))]
 pub(crate) async fn preview_file(

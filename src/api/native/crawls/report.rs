@@ -79,7 +79,7 @@ pub(super) struct ReportQuery {
 }
 
 /// Lists the outcome of every address of a crawl in the order of discovery. At most 20 × `maxPages` + 1,000 addresses are recorded.
-#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/crawls/{crawlId}/pages", tag = "crawl", security(("key" = [])),
+#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/crawls/{crawlId}/pages", tag = "websites", operation_id = "listCrawledPages", security(("key" = [])),
     params(("datasetId" = String, Path), ("crawlId" = String, Path), ReportQuery), responses((status = 200, body = CrawlReport), (status = "4XX", body = Fault)))]
 pub(super) async fn pages(
     State(service): State<Service>,

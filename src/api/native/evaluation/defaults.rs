@@ -52,7 +52,7 @@ async fn defaults_record(
 }
 
 /// Returns the default search settings of a dataset.
-#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/search-defaults", tag = "evaluation", security(("key" = [])), params(("datasetId" = String, Path)),
+#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/search-defaults", tag = "evaluation", operation_id = "getSearchDefaults", security(("key" = [])), params(("datasetId" = String, Path)),
     responses((status = 200, body = DefaultsRecord), (status = "4XX", body = Fault)))]
 pub(super) async fn get_defaults(
     State(service): State<Service>,
@@ -63,7 +63,7 @@ pub(super) async fn get_defaults(
 }
 
 /// Sets the search defaults; the previous version can be restored.
-#[utoipa::path(put, path = "/kb/v1/datasets/{datasetId}/search-defaults", tag = "evaluation", security(("key" = [])), params(("datasetId" = String, Path)),
+#[utoipa::path(put, path = "/kb/v1/datasets/{datasetId}/search-defaults", tag = "evaluation", operation_id = "setSearchDefaults", security(("key" = [])), params(("datasetId" = String, Path)),
     request_body = Defaults, responses((status = 200, body = DefaultsRecord), (status = "4XX", body = Fault)))]
 pub(super) async fn set_defaults(
     State(service): State<Service>,
@@ -80,7 +80,7 @@ pub(super) async fn set_defaults(
 }
 
 /// Restores the previous version of the search defaults.
-#[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/search-defaults/undo", tag = "evaluation", security(("key" = [])), params(("datasetId" = String, Path)),
+#[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/search-defaults/undo", tag = "evaluation", operation_id = "undoSearchDefaults", security(("key" = [])), params(("datasetId" = String, Path)),
     responses((status = 200, body = DefaultsRecord), (status = "4XX", body = Fault)))]
 pub(super) async fn undo_defaults(
     State(service): State<Service>,

@@ -72,7 +72,7 @@ pub(super) struct HistoryQuery {
 }
 
 /// Lists the query history of a dataset, latest first.
-#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/queries", tag = "evaluation", security(("key" = [])), params(("datasetId" = String, Path), HistoryQuery),
+#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/queries", tag = "evaluation", operation_id = "listQueryHistory", security(("key" = [])), params(("datasetId" = String, Path), HistoryQuery),
     responses((status = 200, body = History), (status = "4XX", body = Fault)))]
 pub(super) async fn list_history(
     State(service): State<Service>,
@@ -120,7 +120,7 @@ pub(super) struct HistoryRequest {
 }
 
 /// Enables or disables the query history of a dataset.
-#[utoipa::path(patch, path = "/kb/v1/datasets/{datasetId}/queries", tag = "evaluation", security(("key" = [])), params(("datasetId" = String, Path)),
+#[utoipa::path(patch, path = "/kb/v1/datasets/{datasetId}/queries", tag = "evaluation", operation_id = "setQueryHistory", security(("key" = [])), params(("datasetId" = String, Path)),
     request_body = HistoryRequest, responses((status = 204), (status = "4XX", body = Fault)))]
 pub(super) async fn set_history(
     State(service): State<Service>,
@@ -143,7 +143,7 @@ pub(super) struct Forgotten {
 }
 
 /// Deletes the query history of a dataset.
-#[utoipa::path(delete, path = "/kb/v1/datasets/{datasetId}/queries", tag = "evaluation", security(("key" = [])), params(("datasetId" = String, Path)),
+#[utoipa::path(delete, path = "/kb/v1/datasets/{datasetId}/queries", tag = "evaluation", operation_id = "deleteQueryHistory", security(("key" = [])), params(("datasetId" = String, Path)),
     responses((status = 200, body = Forgotten), (status = "4XX", body = Fault)))]
 pub(super) async fn forget_history(
     State(service): State<Service>,
@@ -163,7 +163,7 @@ pub(super) struct Replayed {
 }
 
 /// Runs a recorded query again with its settings, and shows how the ranks changed.
-#[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/queries/{queryId}/replay", tag = "evaluation", security(("key" = [])),
+#[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/queries/{queryId}/replay", tag = "evaluation", operation_id = "replayQuery", security(("key" = [])),
     params(("datasetId" = String, Path), ("queryId" = String, Path)), responses((status = 200, body = Replayed), (status = "4XX", body = Fault)))]
 pub(super) async fn replay(
     State(service): State<Service>,
@@ -191,7 +191,7 @@ pub(super) struct FeedbackRequest {
 }
 
 /// Records feedback on a hit as a label in the dataset's query set named `feedback`.
-#[utoipa::path(post, path = "/kb/v1/feedback", tag = "evaluation", security(("key" = [])), request_body = FeedbackRequest,
+#[utoipa::path(post, path = "/kb/v1/feedback", tag = "evaluation", operation_id = "sendFeedback", security(("key" = [])), request_body = FeedbackRequest,
     responses((status = 204), (status = "4XX", body = Fault)))]
 pub(super) async fn feedback(
     State(service): State<Service>,

@@ -84,7 +84,7 @@ pub(super) struct Runs {
 }
 
 /// Lists the runs over a query set, latest first.
-#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/query-sets/{querySetId}/runs", tag = "evaluation", security(("key" = [])),
+#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/query-sets/{querySetId}/runs", tag = "evaluation", operation_id = "listRuns", security(("key" = [])),
     params(("datasetId" = String, Path), ("querySetId" = String, Path)), responses((status = 200, body = Runs), (status = "4XX", body = Fault)))]
 pub(super) async fn list_runs(
     State(service): State<Service>,
@@ -133,7 +133,7 @@ async fn answered(
 }
 
 /// Evaluates a configuration over a query set and stores the measures of every query. Runs as a job: `GET …/runs/{runId}` returns its state.
-#[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/query-sets/{querySetId}/runs", tag = "evaluation", security(("key" = [])),
+#[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/query-sets/{querySetId}/runs", tag = "evaluation", operation_id = "createRun", security(("key" = [])),
     params(("datasetId" = String, Path), ("querySetId" = String, Path)), request_body = RunRequest,
     responses((status = 201, body = RunRecord), (status = 202, body = RunRecord), (status = "4XX", body = Fault)))]
 pub(super) async fn create_run(
@@ -172,7 +172,7 @@ pub(super) struct TuneRequest {
 }
 
 /// Finds the best settings on one half of the labelled queries and reports them on the other half. Runs as a job: `GET …/runs/{runId}` returns its state.
-#[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/query-sets/{querySetId}/tune", tag = "evaluation", security(("key" = [])),
+#[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/query-sets/{querySetId}/tune", tag = "evaluation", operation_id = "tuneQuerySet", security(("key" = [])),
     params(("datasetId" = String, Path), ("querySetId" = String, Path)), request_body = TuneRequest,
     responses((status = 201, body = RunRecord), (status = 202, body = RunRecord), (status = "4XX", body = Fault)))]
 pub(super) async fn tune_set(
@@ -191,7 +191,7 @@ pub(super) async fn tune_set(
 }
 
 /// Returns a run with the measures of every query.
-#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/runs/{runId}", tag = "evaluation", security(("key" = [])),
+#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/runs/{runId}", tag = "evaluation", operation_id = "getRun", security(("key" = [])),
     params(("datasetId" = String, Path), ("runId" = String, Path)), responses((status = 200, body = RunRecord), (status = "4XX", body = Fault)))]
 pub(super) async fn get_run(
     State(service): State<Service>,
@@ -203,7 +203,7 @@ pub(super) async fn get_run(
 }
 
 /// Removes a run.
-#[utoipa::path(delete, path = "/kb/v1/datasets/{datasetId}/runs/{runId}", tag = "evaluation", security(("key" = [])),
+#[utoipa::path(delete, path = "/kb/v1/datasets/{datasetId}/runs/{runId}", tag = "evaluation", operation_id = "deleteRun", security(("key" = [])),
     params(("datasetId" = String, Path), ("runId" = String, Path)), responses((status = 204), (status = "4XX", body = Fault)))]
 pub(super) async fn remove_run(
     State(service): State<Service>,
@@ -224,7 +224,7 @@ pub(super) struct CompareQuery {
 }
 
 /// Compares two runs query by query, with a paired bootstrap interval.
-#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/runs/{runId}/compare", tag = "evaluation", security(("key" = [])),
+#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/runs/{runId}/compare", tag = "evaluation", operation_id = "compareRuns", security(("key" = [])),
     params(("datasetId" = String, Path), ("runId" = String, Path), CompareQuery), responses((status = 200, body = Compared), (status = "4XX", body = Fault)))]
 pub(super) async fn compare_runs(
     State(service): State<Service>,
@@ -238,7 +238,7 @@ pub(super) async fn compare_runs(
 }
 
 /// Returns the calibration of a run: how scores relate to relevance, and the resulting thresholds.
-#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/runs/{runId}/calibration", tag = "evaluation", security(("key" = [])),
+#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/runs/{runId}/calibration", tag = "evaluation", operation_id = "calibrateRun", security(("key" = [])),
     params(("datasetId" = String, Path), ("runId" = String, Path)), responses((status = 200, body = Calibration), (status = "4XX", body = Fault)))]
 pub(super) async fn calibrate_run(
     State(service): State<Service>,

@@ -44,7 +44,7 @@ pub(super) struct Sets {
 }
 
 /// Lists the query sets of a dataset.
-#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/query-sets", tag = "evaluation", security(("key" = [])), params(("datasetId" = String, Path)),
+#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/query-sets", tag = "evaluation", operation_id = "listQuerySets", security(("key" = [])), params(("datasetId" = String, Path)),
     responses((status = 200, body = Sets), (status = "4XX", body = Fault)))]
 pub(super) async fn list_sets(
     State(service): State<Service>,
@@ -65,7 +65,7 @@ pub(super) struct SetRequest {
 }
 
 /// Creates a query set.
-#[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/query-sets", tag = "evaluation", security(("key" = [])), params(("datasetId" = String, Path)),
+#[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/query-sets", tag = "evaluation", operation_id = "createQuerySet", security(("key" = [])), params(("datasetId" = String, Path)),
     request_body = SetRequest, responses((status = 201, body = SetRecord), (status = "4XX", body = Fault)))]
 pub(super) async fn create_set(
     State(service): State<Service>,
@@ -84,6 +84,7 @@ pub(super) struct QueryRecord {
     id: String,
     text: String,
     /// From document id, or passage (`document@start-end`, in characters), to grade: 0 not relevant, 1 useful, 2 an answer.
+    #[schema(value_type = HashMap<String, i64>)]
     labels: Labels,
     /// Whether it was generated from a title or heading.
     generated: bool,
@@ -99,7 +100,7 @@ pub(super) struct SetDetail {
 }
 
 /// Returns a query set, by id or name, with its queries.
-#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/query-sets/{querySetId}", tag = "evaluation", security(("key" = [])),
+#[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/query-sets/{querySetId}", tag = "evaluation", operation_id = "getQuerySet", security(("key" = [])),
     params(("datasetId" = String, Path), ("querySetId" = String, Path)), responses((status = 200, body = SetDetail), (status = "4XX", body = Fault)))]
 pub(super) async fn get_set(
     State(service): State<Service>,
@@ -128,7 +129,7 @@ pub(super) async fn get_set(
 }
 
 /// Removes a query set with its queries and runs.
-#[utoipa::path(delete, path = "/kb/v1/datasets/{datasetId}/query-sets/{querySetId}", tag = "evaluation", security(("key" = [])),
+#[utoipa::path(delete, path = "/kb/v1/datasets/{datasetId}/query-sets/{querySetId}", tag = "evaluation", operation_id = "deleteQuerySet", security(("key" = [])),
     params(("datasetId" = String, Path), ("querySetId" = String, Path)), responses((status = 204), (status = "4XX", body = Fault)))]
 pub(super) async fn remove_set(
     State(service): State<Service>,
@@ -146,6 +147,7 @@ pub(super) struct QueryRequest {
     text: String,
     /// From document or chunk id, passage (`document@start-end`), external id or file name to grade. Empty: the query is unanswerable.
     #[serde(default)]
+    #[schema(value_type = HashMap<String, i64>)]
     labels: Labels,
 }
 
@@ -177,7 +179,7 @@ async fn add(
 }
 
 /// Adds queries with labels; for a query with the same text, the labels are added to the existing ones.
-#[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/query-sets/{querySetId}/queries", tag = "evaluation", security(("key" = [])),
+#[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/query-sets/{querySetId}/queries", tag = "evaluation", operation_id = "addQueries", security(("key" = [])),
     params(("datasetId" = String, Path), ("querySetId" = String, Path)), request_body = QueriesRequest,
     responses((status = 200, body = Added), (status = "4XX", body = Fault)))]
 pub(super) async fn add_queries(
@@ -199,7 +201,7 @@ pub(super) async fn add_queries(
 }
 
 /// Removes a query from a set.
-#[utoipa::path(delete, path = "/kb/v1/datasets/{datasetId}/query-sets/{querySetId}/queries/{queryId}", tag = "evaluation", security(("key" = [])),
+#[utoipa::path(delete, path = "/kb/v1/datasets/{datasetId}/query-sets/{querySetId}/queries/{queryId}", tag = "evaluation", operation_id = "deleteQuery", security(("key" = [])),
     params(("datasetId" = String, Path), ("querySetId" = String, Path), ("queryId" = String, Path)),
     responses((status = 204), (status = "4XX", body = Fault)))]
 pub(super) async fn remove_query(
@@ -222,7 +224,7 @@ pub(super) struct SyntheticRequest {
 }
 
 /// Adds known-item queries: titles or headings that only one document has, with that document as the answer.
-#[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/query-sets/{querySetId}/synthetic", tag = "evaluation", security(("key" = [])),
+#[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/query-sets/{querySetId}/synthetic", tag = "evaluation", operation_id = "generateQueries", security(("key" = [])),
     params(("datasetId" = String, Path), ("querySetId" = String, Path)), request_body = SyntheticRequest,
     responses((status = 200, body = Added), (status = "4XX", body = Fault)))]
 pub(super) async fn synthetic(
@@ -256,7 +258,7 @@ pub(super) struct ImportRequest {
 }
 
 /// Imports queries from CSV, TREC or BEIR files.
-#[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/query-sets/{querySetId}/import", tag = "evaluation", security(("key" = [])),
+#[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/query-sets/{querySetId}/import", tag = "evaluation", operation_id = "importQuerySet", security(("key" = [])),
     params(("datasetId" = String, Path), ("querySetId" = String, Path)), request_body = ImportRequest,
     responses((status = 200, body = Added), (status = "4XX", body = Fault)))]
 pub(super) async fn import(

@@ -18,7 +18,7 @@ import { badge } from '../lib/format.js';
  * @param {import('../document/state.js').Opened} opened
  * @param {HTMLElement[]} buttons
  */
-function header({ dataset, facts }, buttons) {
+function header({ base, dataset, facts }, buttons) {
   const link =
     facts.url &&
     /^https?:/.test(facts.url) &&
@@ -28,7 +28,10 @@ function header({ dataset, facts }, buttons) {
       h('h1', null, facts.title || facts.fileName),
       h('p', { class: 'quiet' }, badge(facts.status), ' ', facts.fileName, ' ', link),
       facts.errorMessage && h('p', { class: 'notice bad' }, facts.errorMessage)),
-    h('div', { class: 'row' }, h('a', { class: 'button', href: `/sandbox/datasets/${dataset}` }, 'Back to dataset'), buttons));
+    h('div', { class: 'row' },
+      h('a', { class: 'button', href: `/sandbox/datasets/${dataset}` }, 'Back to dataset'),
+      h('a', { class: 'button', href: `${base}/file`, target: '_blank', rel: 'noopener' }, 'Original file'),
+      buttons));
 }
 
 /** @param {import('../app.js').Context} context */

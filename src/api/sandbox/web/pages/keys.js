@@ -34,6 +34,26 @@ const isOver = (key) => key.revokedOn || (key.expiresOn && new Date(key.expiresO
  */
 const madeBy = (keys, id) => keys.filter((k) => k.createdBy === id).flatMap((k) => [k, ...madeBy(keys, k.id)]);
 
+/**
+ * What to enter where, with the key in the environment or typed in, never in arguments.
+ * @param {string} url
+ * @returns {[said: string, place: string, text: string][]}
+ */
+function uses(url) {
+  const json = (/** @type {any} */ value) => JSON.stringify(value, null, 2);
+  const http = (/** @type {string} */ secret) => ({ type: 'http', url: `${url}/mcp`, headers: { Authorization: `Bearer ${secret}` } });
+  const desktop = { command: 'cairn', args: ['mcp'], env: { CAIRN_URL: url, CAIRN_KEY: 'cairn_…' } };
+  const input = { type: 'promptString', id: 'cairn-key', description: 'Key of Cairn', password: true };
+  return [
+    ['curl', 'In a shell, with the key in CAIRN_KEY:', `curl ${url}/kb/v1/datasets -H "Authorization: Bearer $CAIRN_KEY"`],
+    ['OpenAI client (Python)', 'With the key in OPENAI_API_KEY:', `from openai import OpenAI\nclient = OpenAI(base_url="${url}/openai/v1")`],
+    ['Claude Code', '.mcp.json in the project, with the key in CAIRN_KEY:', json({ mcpServers: { cairn: http('${CAIRN_KEY}') } })],
+    ['Claude Desktop', 'claude_desktop_config.json, with the key in env:', json({ mcpServers: { cairn: desktop } })],
+    ['Cursor', '.cursor/mcp.json, with the key in CAIRN_KEY:', json({ mcpServers: { cairn: http('${env:CAIRN_KEY}') } })],
+    ['VS Code', '.vscode/mcp.json; VS Code asks for the key:', json({ inputs: [input], servers: { cairn: http('${input:cairn-key}') } })],
+  ];
+}
+
 /** @param {import('../app.js').Context} context */
 export async function page({ signal }) {
   const out = h('div');
@@ -100,10 +120,24 @@ export async function page({ signal }) {
       await navigator.clipboard.writeText(made.key);
       toast('Copied.');
     };
+    const clients = uses(location.origin);
+    const client = h('select', null, clients.map(([said]) => h('option', null, said)));
+    const text = h('pre', { tabindex: '0' });
+    const where = h('p', { class: 'quiet' });
+    const show = () => {
+      const [, place, config] = clients[client.selectedIndex];
+      put(where, place);
+      put(text, config);
+    };
+    client.addEventListener('change', show);
+    show();
     await dialog('New API key', () => [
       h('p', null, 'Copy the key and store it securely. It will not be shown again.'),
       h('pre', { tabindex: '0' }, made.key),
-      button('Copy', copy, { class: 'primary' }),
+      h('p', null, button('Copy', copy, { class: 'primary' })),
+      field('Use it in', client),
+      where,
+      text,
     ]);
     await draw();
   };
