@@ -10,7 +10,8 @@ FROM debian:bookworm-slim
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates curl tesseract-ocr \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --uid 10001 --create-home --home-dir /var/lib/cairn cairn
+    && useradd --system --uid 10001 --create-home --home-dir /var/lib/cairn cairn \
+    && install -d -o cairn -g cairn -m 0700 /var/lib/cairn/data /var/lib/cairn/models /var/lib/cairn/backups
 COPY --from=build /src/target/release/cairn /usr/local/bin/cairn
 USER 10001
 WORKDIR /var/lib/cairn

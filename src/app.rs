@@ -286,14 +286,17 @@ impl App {
         Ok(created)
     }
 
-    /// Creates the first tenant and its admin key in an empty database, and returns the secret, once.
+    /// Creates an admin key when there is no key yet, with the first tenant in an empty database, and returns the secret, once. A command that was run before the first
+    /// start has made the tenant, but no key.
     ///
     /// # Errors
     /// Those of the database.
     pub async fn first_start(&self) -> Result<Option<String>> {
-        let Some(tenant) = self.ensure_tenant().await? else {
+        self.ensure_tenant().await?;
+        if keys::is_any(&self.db).await? {
             return Ok(None);
-        };
+        }
+        let tenant = tenants::by_name(&self.db, tenants::DEFAULT).await?;
         let secret = keys::create_admin(&self.db, &self.clock, &tenant.id).await?;
         Ok(Some(secret))
     }

@@ -9,7 +9,7 @@ use cairn_models::{
     Cache, Calibration, EmbedderSpec, Loaded, Priority, RemoteEmbedder, RemoteOptions, Reranker,
     Tokens,
 };
-use tokio::sync::{Mutex, OnceCell};
+use tokio::sync::{Mutex, OnceCell, Semaphore};
 
 use crate::app::App;
 use crate::config::Config;
@@ -102,6 +102,11 @@ impl Engine {
 
 /// Callback for the progress of downloads.
 pub type Report = Arc<dyn Fn(&str, u64, Option<u64>) + Send + Sync>;
+
+/// Texts that are embedded at once for a request that embeds many.
+const PIECE: usize = 16;
+/// Requests that embed many texts, at the same time.
+static REQUESTS: Semaphore = Semaphore::const_new(4);
 
 impl App {
     /// Fetches, verifies and loads the configured model without a data directory.
@@ -386,6 +391,28 @@ impl App {
                 Ordering::Relaxed,
             );
             metrics::counter!("cairn_texts_embedded_total").increment(count);
+        }
+        Ok(vectors)
+    }
+
+    /// Embeds texts of a request in pieces, at most [`REQUESTS`] requests at once: a request that is given up stops, and searches and ingestion wait for one piece at most.
+    ///
+    /// # Errors
+    /// Those of the model.
+    pub async fn embed_in_pieces(
+        &self,
+        embedder: &Loaded,
+        texts: &[String],
+        priority: Priority,
+    ) -> Result<Vec<Vec<f32>>> {
+        let _turn = REQUESTS
+            .acquire()
+            .await
+            .map_err(|e| Error::internal(e.to_string()))?;
+        let mut vectors = Vec::with_capacity(texts.len());
+        for piece in texts.chunks(PIECE) {
+            let piece = self.embed_with(Arc::clone(embedder), piece.to_vec(), priority);
+            vectors.extend(piece.await?);
         }
         Ok(vectors)
     }

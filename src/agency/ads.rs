@@ -1,8 +1,8 @@
-//! Advertising figures: campaigns and search terms imported from the CSV exports of platforms; search terms are classified by rules, and people may override them.
+//! Advertising figures: campaigns and search terms from the CSV exports of platforms and from their APIs; search terms are classified by rules, and people may override them.
 
 use serde_json::{Value, json};
 
-use super::{AD_CAMPAIGN, SEARCH_TERM, access, store};
+use super::{AD_CAMPAIGN, SEARCH_TERM, access, ad_platforms, store};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::error::{Error, Result};
@@ -96,13 +96,13 @@ pub fn classify(term: &str, figures: Figures) -> &'static str {
 
 /// A row of an export.
 #[derive(Debug, Clone)]
-struct Row {
+pub(super) struct Row {
     /// Name of the campaign.
-    campaign: String,
+    pub(super) campaign: String,
     /// The search term; absent in exports of campaigns.
-    term: Option<String>,
-    status: Option<String>,
-    figures: Figures,
+    pub(super) term: Option<String>,
+    pub(super) status: Option<String>,
+    pub(super) figures: Figures,
 }
 
 fn number(text: &str) -> Option<f64> {
@@ -201,17 +201,54 @@ pub async fn import(
 ) -> Result<usize> {
     access::write(caller)?;
     if !PLATFORMS.contains(&platform) {
-        return Err(Error::invalid(
-            "platform_unknown",
-            format!("platform must be one of {}", PLATFORMS.join(", ")),
-        ));
+        return Err(unknown_platform(platform));
     }
     let rows = read(content, wants_terms)?;
+    store_rows(app, caller, platform, &rows).await?;
+    Ok(rows.len())
+}
+
+/// Returns the error for a platform without figures.
+pub(super) fn unknown_platform(platform: &str) -> Error {
+    Error::invalid(
+        "platform_unknown",
+        format!(
+            "{platform:?} is no advertising platform; use one of {}",
+            PLATFORMS.join(", ")
+        ),
+    )
+}
+
+async fn store_rows(app: &App, caller: &Caller, platform: &str, rows: &[Row]) -> Result<()> {
     for batch in rows.chunks(BATCH) {
         let request = Request::internal(caller, "importAdFigures");
         execute(app, &request, || add(app, caller, platform, batch)).await?;
     }
-    Ok(rows.len())
+    Ok(())
+}
+
+/// Imports the figures of some days from the API of a platform, with the key of its integration. Returns the numbers of campaigns and search terms.
+///
+/// # Errors
+/// `days_out_of_range`, and those of [`ad_platforms::fetch`].
+pub async fn fetch(
+    app: &App,
+    caller: &Caller,
+    platform: &str,
+    days: u32,
+) -> Result<(usize, usize)> {
+    access::write(caller)?;
+    if !(1..=366).contains(&days) {
+        return Err(Error::invalid(
+            "days_out_of_range",
+            "days must be between 1 and 366",
+        ));
+    }
+    let (campaigns, terms) = ad_platforms::fetch(app, caller, platform, days).await?;
+    // Search terms refer to their campaigns.
+    store_rows(app, caller, platform, &campaigns).await?;
+    store_rows(app, caller, platform, &terms).await?;
+    Ok((campaigns.len(), terms.len()))
 }
 
 async fn add(app: &App, caller: &Caller, platform: &str, rows: &[Row]) -> Result<Plan> {

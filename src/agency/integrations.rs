@@ -67,6 +67,18 @@ impl Fields {
         Ok(())
     }
 
+    /// Returns whether the key of an integration would go somewhere else than before.
+    fn moves(&self, before: &Body) -> bool {
+        let Some(config) = &self.extra_config else {
+            return false;
+        };
+        let old = before.get("extra_config");
+        let of_old = |name: &str| old.and_then(|c| c.get(name));
+        ["baseUrl", "testUrl", "header"]
+            .iter()
+            .any(|name| config.get(*name) != of_old(name))
+    }
+
     fn set(&self, body: &mut Body) {
         if let Some(name) = &self.name {
             body.insert("name".to_owned(), json!(name));
@@ -138,6 +150,13 @@ pub async fn update(app: &App, caller: &Caller, id: &str, fields: &Fields) -> Re
     execute(app, &request, || async move {
         let before = store::get(app, caller.tenant(), &INTEGRATION, id).await?;
         let mut body = before.body()?;
+        let is_moved = fields.moves(&body);
+        if is_moved && fields.api_key.is_none() {
+            return Err(Error::unprocessable(
+                "credential_missing",
+                "the address or the header for the key changes: send apiKey again, since the stored key is for the old one",
+            ));
+        }
         fields.set(&mut body);
         let after = Record {
             title: write::title(&INTEGRATION, &body),
@@ -219,8 +238,9 @@ async fn probe(app: &App, record: &Record) -> Result<Outcome> {
     let (host, answer) = services::send(app, record, &services::verification(record)?).await?;
     Ok(match answer {
         Answer::Fine(_) => ("connected", format!("{host} accepted the credentials")),
-        Answer::Refused { status, message } if status == services::FAILED => ("error", message),
-        Answer::Refused { status, message } => (status, message),
+        Answer::Refused {
+            status, message, ..
+        } => (status, message),
     })
 }
 
@@ -261,7 +281,8 @@ pub async fn working(app: &App, tenant_id: &str, integration_type: &str) -> Resu
     })
 }
 
-/// Asks the service of an integration. A refusal of the credentials, or a used-up quota, becomes the status of the integration.
+/// Asks the service of an integration. Refused credentials, or a used-up balance, become the status of the integration; a busy service, or one that refuses a single
+/// report, does not.
 ///
 /// # Errors
 /// `service_refused`, `service_unreachable`.
@@ -276,8 +297,15 @@ pub async fn ask(app: &App, caller: &Caller, record: &Record, ask: &Ask) -> Resu
     })?;
     match answer {
         Answer::Fine(body) => Ok(body),
-        Answer::Refused { status, message } => {
-            if status != services::FAILED {
+        Answer::Refused {
+            status,
+            message,
+            is_lasting,
+        } => {
+            // Others may have entered another key meanwhile.
+            let now = store::get(app, caller.tenant(), &INTEGRATION, &record.id).await?;
+            let is_same = now.body()?.get("masked") == record.body()?.get("masked");
+            if is_lasting && is_same {
                 settle(app, caller, &record.id, &(status, message.clone())).await?;
             }
             Err(Error::unprocessable("service_refused", message))

@@ -3,6 +3,7 @@
 
 pub mod access;
 pub mod activities;
+pub mod ad_platforms;
 pub mod ads;
 pub mod approvals;
 pub mod campaigns;

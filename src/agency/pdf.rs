@@ -20,8 +20,6 @@ const NAMES: [&str; 5] = [
     "google-chrome-stable",
     "chrome",
 ];
-/// Time for one page.
-const LIMIT: Duration = Duration::from_secs(60);
 /// Characters of the browser's messages that an error repeats.
 const MESSAGE: usize = 300;
 
@@ -57,12 +55,24 @@ fn is_root() -> bool {
     false
 }
 
-/// Prints a page, which must not need anything but itself.
+fn failed(program: &Path, why: &str) -> Error {
+    Error::unavailable("pdf_failed", format!("{}: {why}", program.display()))
+}
+
+/// Prints a page, which must not need anything but itself, within a time that includes the wait for the browser.
 ///
 /// # Errors
 /// `pdf_browser_missing`; `pdf_failed` with what the browser said.
-pub async fn print(configured: &Path, html: &str) -> Result<Vec<u8>> {
+pub async fn print(configured: &Path, html: &str, limit: Duration) -> Result<Vec<u8>> {
     let program = browser(configured)?;
+    let printed = tokio::time::timeout(limit, print_with(&program, html)).await;
+    printed.unwrap_or_else(|_| {
+        let why = format!("not printed within {} s", limit.as_secs());
+        Err(failed(&program, &why))
+    })
+}
+
+async fn print_with(program: &Path, html: &str) -> Result<Vec<u8>> {
     let _turn = PRINTING
         .acquire()
         .await
@@ -80,7 +90,7 @@ pub async fn print(configured: &Path, html: &str) -> Result<Vec<u8>> {
         option.push(value);
         option
     };
-    let mut command = Command::new(&program);
+    let mut command = Command::new(program);
     command
         .args([
             "--headless",
@@ -107,18 +117,16 @@ pub async fn print(configured: &Path, html: &str) -> Result<Vec<u8>> {
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .kill_on_drop(true);
-    let failed =
-        |why: String| Error::unavailable("pdf_failed", format!("{}: {why}", program.display()));
-    let output = tokio::time::timeout(LIMIT, command.output())
+    let output = command
+        .output()
         .await
-        .map_err(|_| failed(format!("not printed within {} s", LIMIT.as_secs())))?
-        .map_err(|e| failed(e.to_string()))?;
+        .map_err(|e| failed(program, &e.to_string()))?;
     match tokio::fs::read(&file).await {
         Ok(pdf) if output.status.success() && pdf.starts_with(b"%PDF-") => Ok(pdf),
         _ => {
             let said = String::from_utf8_lossy(&output.stderr);
             let said = super::beginning(said.trim(), MESSAGE);
-            Err(failed(format!("{} ({said})", output.status)))
+            Err(failed(program, &format!("{} ({said})", output.status)))
         }
     }
 }
@@ -135,13 +143,18 @@ mod tests {
 
     #[tokio::test]
     async fn a_browser_that_is_missing_is_an_error() {
-        let error = print(Path::new("/nowhere/browser"), "<p>x").await;
+        let error = print(
+            Path::new("/nowhere/browser"),
+            "<p>x",
+            Duration::from_secs(20),
+        )
+        .await;
         assert_eq!(error.expect_err("no browser").code(), "pdf_failed");
     }
 
     #[tokio::test]
     async fn a_browser_that_prints_nothing_is_an_error() {
-        let error = print(Path::new("/bin/true"), "<p>x").await;
+        let error = print(Path::new("/bin/true"), "<p>x", Duration::from_secs(20)).await;
         assert_eq!(error.expect_err("no file").code(), "pdf_failed");
     }
 }

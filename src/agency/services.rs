@@ -17,8 +17,6 @@ use crate::records::{Record, secrets};
 pub(super) const LIMIT: Duration = Duration::from_secs(90);
 /// Bytes of an answer that are read.
 const ANSWER: usize = 1 << 20;
-/// Status of an integration whose service failed for another reason than its credentials.
-pub(super) const FAILED: &str = "error_of_service";
 
 /// How a service takes its key.
 #[derive(Debug, Clone, Copy)]
@@ -104,10 +102,12 @@ impl Ask {
 #[derive(Debug)]
 pub(super) enum Answer {
     Fine(Vec<u8>),
-    /// `status` is what becomes of the integration, or [`FAILED`].
     Refused {
+        /// Status of an integration that is verified so.
         status: &'static str,
         message: String,
+        /// Whether every other request will be refused, too, until somebody acts.
+        is_lasting: bool,
     },
 }
 
@@ -253,21 +253,28 @@ pub(super) async fn send(app: &App, record: &Record, ask: &Ask) -> Result<(Strin
 
 /// Returns what the status of a response, or its beginning, says of the credentials.
 fn judged(host: &str, status: u16, answer: Vec<u8>) -> Answer {
-    let refused = |word: &'static str, message: String| Answer::Refused {
-        status: word,
+    let refused = |status: &'static str, is_lasting: bool, message: String| Answer::Refused {
+        status,
         message,
+        is_lasting,
     };
     match status {
         200..=299 => {}
         401 | 403 => {
             let message = format!("{host} refused the credentials (status {status})");
-            return refused("error", message);
+            return refused("error", status == 401, message);
         }
         402 | 429 => {
             let message = format!("{host} reports a used-up quota (status {status})");
-            return refused("quota_exceeded", message);
+            return refused("quota_exceeded", status == 402, message);
         }
-        _ => return refused(FAILED, format!("{host} answered with status {status}")),
+        _ => {
+            return refused(
+                "error",
+                false,
+                format!("{host} answered with status {status}"),
+            );
+        }
     }
     // Semrush refuses with status 200; its numbers 120 to 135 are about keys and units, 50 is an empty result.
     if !answer.starts_with(b"ERROR") || answer.starts_with(b"ERROR 50 ") {
@@ -276,12 +283,12 @@ fn judged(host: &str, status: u16, answer: Vec<u8>) -> Answer {
     let said = String::from_utf8_lossy(&answer);
     let line = said.lines().next().unwrap_or_default();
     let number = line.split(' ').nth(1).and_then(|n| n.parse::<u16>().ok());
-    let word = match number {
-        Some(132..=134) => "quota_exceeded",
-        Some(120..=135) => "error",
-        _ => FAILED,
+    let (word, is_lasting) = match number {
+        Some(132..=134) => ("quota_exceeded", true),
+        Some(120..=135) => ("error", true),
+        _ => ("error", false),
     };
-    refused(word, format!("{host}: {line}"))
+    refused(word, is_lasting, format!("{host}: {line}"))
 }
 
 #[cfg(test)]
@@ -319,17 +326,34 @@ mod tests {
 
     #[test]
     fn refusals_with_status_200_are_seen() {
-        let word = |said: &str| match judged("host", 200, said.as_bytes().to_vec()) {
-            Answer::Fine(_) => "fine",
-            Answer::Refused { status, .. } => status,
+        let seen = |said: &str| match judged("host", 200, said.as_bytes().to_vec()) {
+            Answer::Fine(_) => ("fine", false),
+            Answer::Refused {
+                status, is_lasting, ..
+            } => (status, is_lasting),
         };
-        assert_eq!(word("Keyword;Search Volume\ntides;8100"), "fine");
-        assert_eq!(word("ERROR 50 :: NOTHING FOUND"), "fine");
-        assert_eq!(word("ERROR 120 :: WRONG KEY - ID PAIR"), "error");
-        assert_eq!(
-            word("ERROR 132 :: API UNITS BALANCE IS ZERO"),
-            "quota_exceeded"
-        );
-        assert_eq!(word("ERROR 40 :: MANDATORY PARAMETER MISSING"), FAILED);
+        assert_eq!(seen("Keyword;Search Volume\ntides;8100"), ("fine", false));
+        assert_eq!(seen("ERROR 50 :: NOTHING FOUND"), ("fine", false));
+        let wrong_key = "ERROR 120 :: WRONG KEY - ID PAIR";
+        assert_eq!(seen(wrong_key), ("error", true));
+        let used_up = "ERROR 132 :: API UNITS BALANCE IS ZERO";
+        assert_eq!(seen(used_up), ("quota_exceeded", true));
+        let parameter = "ERROR 40 :: MANDATORY PARAMETER MISSING";
+        assert_eq!(seen(parameter), ("error", false));
+    }
+
+    #[test]
+    fn a_busy_service_is_no_lasting_refusal() {
+        let lasting = |status| {
+            matches!(
+                judged("host", status, Vec::new()),
+                Answer::Refused {
+                    is_lasting: true,
+                    ..
+                }
+            )
+        };
+        assert!(lasting(401) && lasting(402));
+        assert!(!lasting(403) && !lasting(429) && !lasting(500));
     }
 }

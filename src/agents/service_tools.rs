@@ -1,16 +1,15 @@
 //! Tools of integrations: figures of search engines, links, advertising and mails, asked from the services with the tenant's keys. All of them only read;
 //! a call that a killed process repeats costs units of the service a second time, and changes nothing.
 
-use std::time::Duration;
-
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::Assignment;
 use super::arguments::read;
+use crate::agency::ad_platforms::{self, Period};
 use crate::agency::integrations;
 use crate::agency::roles::SERVICE_TOOLS;
-use crate::agency::services::{Ask, configured};
+use crate::agency::services::Ask;
 use crate::error::{Error, Result};
 use crate::llm::Tool;
 use crate::records::Record;
@@ -229,16 +228,12 @@ impl Connection<'_> {
         })
     }
 
-    /// Returns the first and the last day of a period up to today.
-    fn period(&self, input: &DaysInput) -> Result<(String, String)> {
+    fn period(&self, input: &DaysInput) -> Result<Period> {
         let days = input.days.unwrap_or(DAYS);
         if !(1..=MOST_DAYS).contains(&days) {
             return Err(invalid(format!("days must be 1 to {MOST_DAYS}")));
         }
-        let now = self.assignment.app.clock.now();
-        let start = now.minus(Duration::from_secs(u64::from(days - 1) * 24 * 3600));
-        let day = |time: crate::clock::Time| time.rfc3339().chars().take(10).collect::<String>();
-        Ok((day(start), day(now)))
+        Ok(Period::of_days(self.assignment.app.clock.now(), days))
     }
 
     async fn semrush(
@@ -301,7 +296,8 @@ impl Connection<'_> {
         let mut ask = Ask::new(format!("https://api.dataforseo.com/v3/{path}"));
         ask.body = Some(json!([task]));
         let mut answer = self.json(&ask).await?;
-        let done = answer["tasks"][0].take();
+        let done = answer.pointer_mut("/tasks/0").map(Value::take);
+        let done = done.unwrap_or_default();
         if done["status_code"].as_u64() != Some(TASK_DONE) {
             let said = done["status_message"]
                 .as_str()
@@ -392,19 +388,10 @@ impl Connection<'_> {
     }
 
     async fn google_ads(&self, input: DaysInput) -> Result<Value> {
-        let (start, end) = self.period(&input)?;
-        let digits = |id: String| id.chars().filter(char::is_ascii_digit).collect::<String>();
-        let customer = digits(configured(self.record, "customerId")?);
-        let mut ask = Ask::new(format!(
-            "https://googleads.googleapis.com/v24/customers/{customer}/googleAds:search"
-        ));
-        if let Ok(manager) = configured(self.record, "loginCustomerId") {
-            ask.headers.push(("login-customer-id", digits(manager)));
-        }
-        ask.body = Some(json!({"query": format!(
-            "SELECT campaign.name, campaign.status, metrics.cost_micros, metrics.impressions, metrics.clicks, metrics.conversions FROM campaign WHERE segments.date BETWEEN '{start}' AND '{end}' ORDER BY metrics.cost_micros DESC LIMIT {ROWS}"
-        )}));
-        let answer = self.json(&ask).await?;
+        let period = self.period(&input)?;
+        let answer = self
+            .json(&ad_platforms::google(self.record, &period, false, ROWS)?)
+            .await?;
         let fields = [
             ("campaign", "/campaign/name"),
             ("status", "/campaign/status"),
@@ -413,29 +400,15 @@ impl Connection<'_> {
             ("clicks", "/metrics/clicks"),
             ("conversions", "/metrics/conversions"),
         ];
-        Ok(json!({"from": start, "to": end, "campaigns": rows(&answer["results"], &fields)}))
+        let campaigns = rows(&answer["results"], &fields);
+        Ok(json!({"from": period.start, "to": period.end, "campaigns": campaigns}))
     }
 
     async fn meta_ads(&self, input: DaysInput) -> Result<Value> {
-        let (start, end) = self.period(&input)?;
-        let account = configured(self.record, "adAccountId")?;
-        let account: String = account.chars().filter(char::is_ascii_digit).collect();
-        let mut ask = Ask::new(format!(
-            "https://graph.facebook.com/v24.0/act_{account}/insights"
-        ));
-        ask.query = vec![
-            ("level", "campaign".to_owned()),
-            (
-                "fields",
-                "campaign_name,spend,impressions,clicks,reach,account_currency".to_owned(),
-            ),
-            (
-                "time_range",
-                json!({"since": start, "until": end}).to_string(),
-            ),
-            ("limit", ROWS.to_string()),
-        ];
-        let answer = self.json(&ask).await?;
+        let period = self.period(&input)?;
+        let answer = self
+            .json(&ad_platforms::meta(self.record, &period, ROWS)?)
+            .await?;
         let fields = [
             ("campaign", "/campaign_name"),
             ("spend", "/spend"),
@@ -444,11 +417,12 @@ impl Connection<'_> {
             ("clicks", "/clicks"),
             ("reach", "/reach"),
         ];
-        Ok(json!({"from": start, "to": end, "campaigns": rows(&answer["data"], &fields)}))
+        let campaigns = rows(&answer["data"], &fields);
+        Ok(json!({"from": period.start, "to": period.end, "campaigns": campaigns}))
     }
 
     async fn sendgrid(&self, input: DaysInput) -> Result<Value> {
-        let (start, end) = self.period(&input)?;
+        let Period { start, end } = self.period(&input)?;
         let mut ask = Ask::new("https://api.sendgrid.com/v3/stats");
         ask.query = vec![
             ("start_date", start.clone()),

@@ -23,6 +23,8 @@ use crate::kb::documents::UploadPolicy;
 
 /// Longest field that is not a file, in bytes.
 const TEXT_FIELD: usize = 1 << 20;
+/// Longest field of a form with one file, in bytes.
+const SHORT_FIELD: usize = 4096;
 /// Maximum number of fields besides files.
 const FIELDS: usize = 32;
 /// Bytes that may arrive without progress in a field: limits the head of a field and the preamble.
@@ -404,7 +406,7 @@ pub(crate) async fn one_file(
     target: Target<'_>,
 ) -> Result<(Option<Received>, HashMap<String, String>)> {
     let mut parts = Parts::read(headers, body)?;
-    let (mut file, mut fields) = (None, HashMap::new());
+    let (mut file, mut fields, mut seen) = (None, HashMap::new(), 0);
     while let Some(field) = parts.next().await? {
         let name = field.name().unwrap_or_default().to_owned();
         if name == "file" {
@@ -416,13 +418,20 @@ pub(crate) async fn one_file(
             file = Some(store(app, &parts, field, target, 0, left).await?);
             continue;
         }
-        if fields.len() >= FIELDS {
+        seen += 1;
+        if seen > FIELDS {
             return Err(Error::invalid(
                 "too_many_fields",
                 format!("a form may have at most {FIELDS} fields besides its file"),
             ));
         }
         let value = parts.text(field).await?;
+        if value.len() > SHORT_FIELD {
+            return Err(Error::too_large(
+                "field_too_large",
+                format!("the field {name:?} may have at most {SHORT_FIELD} bytes"),
+            ));
+        }
         fields.insert(name, value);
     }
     Ok((file, fields))

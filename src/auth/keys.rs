@@ -70,6 +70,20 @@ pub async fn create(db: &Db, clock: &Clock, tenant_id: &str, new: NewKey) -> Res
     store(db, key, secret).await
 }
 
+/// Returns whether there is a key of any tenant, revoked ones included.
+///
+/// # Errors
+/// Those of the database.
+pub async fn is_any(db: &Db) -> Result<bool> {
+    let found: Option<(String,)> = db
+        .optional(
+            "SELECT id FROM credentials WHERE kind = 'key' LIMIT 1",
+            args![],
+        )
+        .await?;
+    Ok(found.is_some())
+}
+
 /// Creates the admin key of a new tenant. Returns its secret, which is never shown again.
 ///
 /// # Errors

@@ -7,6 +7,7 @@ use clap::Args;
 use super::{Done, Global};
 use crate::app::App;
 use crate::auth::{sessions, tenants};
+use crate::config::Config;
 use crate::error::{Error, Result};
 
 #[derive(Debug, Args)]
@@ -19,7 +20,7 @@ Examples:
   cairn sandbox --address https://cairn.example.com"
 )]
 pub(super) struct SandboxArgs {
-    /// Base URL of the server for browsers [default: the `listen` address]
+    /// Base URL of the server for browsers [default: `public_url`, else the `listen` address]
     #[arg(long, value_name = "URL")]
     address: Option<String>,
     /// End all browser sessions and invalidate the last link instead of printing a new one
@@ -44,7 +45,7 @@ pub(super) async fn run(global: &Global, args: SandboxArgs) -> Result<Done> {
     }
     let address = match args.address {
         Some(address) => address,
-        None => reached(&app.config.listen)?,
+        None => reached(&app.config, &app.config.listen)?,
     };
     let link = link(&app, &address, &args.tenant).await?;
     if global.json {
@@ -55,8 +56,11 @@ pub(super) async fn run(global: &Global, args: SandboxArgs) -> Result<Done> {
     Ok(Done::All)
 }
 
-/// Returns the address at which this machine reaches a server with this listen address.
-pub(super) fn reached(listen: &str) -> Result<String> {
+/// Returns the address at which people reach a server: `public_url`, else its listen address as this machine reaches it.
+pub(super) fn reached(config: &Config, listen: &str) -> Result<String> {
+    if !config.public_url.is_empty() {
+        return Ok(config.public_url.clone());
+    }
     let (host, port) = listen.rsplit_once(':').unwrap_or((listen, "0"));
     if port == "0" {
         return Err(Error::invalid(

@@ -80,13 +80,6 @@ impl Server {
         app.sealer().await?;
         webhooks::seal_all(app).await?;
         housekeeping::sweep(app).await?;
-        let admin_key = app.first_start().await?;
-        let sandbox = super::sandbox::link(
-            app,
-            &super::sandbox::reached(&address.to_string())?,
-            tenants::DEFAULT,
-        )
-        .await?;
         let stop = CancellationToken::new();
         let router = api::router(Arc::clone(app), api::Metrics::install()?)?;
         let http = tokio::spawn({
@@ -98,6 +91,10 @@ impl Server {
         if !app.config.reranker.is_empty() {
             app.reranker_with(output::downloads(json)).await?;
         }
+        // The key is shown only once, so it is made when nothing can fail before that any more.
+        let admin_key = app.first_start().await?;
+        let reached = super::sandbox::reached(&app.config, &address.to_string())?;
+        let sandbox = super::sandbox::link(app, &reached, tenants::DEFAULT).await?;
         let tasks = background::start(app, true, &stop);
         Ok(Self {
             address,

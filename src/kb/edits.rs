@@ -511,7 +511,10 @@ async fn finish(
         args![seq, app.clock.now(), caller.tenant(), &chunk.document_id],
     )
     .await?;
-    events::append(&mut tx, &app.clock, caller.tenant(), &document.changed()).await?;
+    let after = documents::load_in(&mut tx, caller.tenant(), &chunk.document_id)
+        .await?
+        .ok_or_else(chunks::missing)?;
+    events::append(&mut tx, &app.clock, caller.tenant(), &after.changed()).await?;
     builds::follow(app, &mut tx, &[&document]).await?;
     app.commit(tx).await?;
     Ok(())

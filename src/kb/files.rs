@@ -87,6 +87,13 @@ pub struct Part {
 }
 
 impl Part {
+    /// Returns whether an id lies within the part.
+    #[must_use]
+    pub fn includes(&self, id: &str) -> bool {
+        let (above, below) = self.bounds();
+        above.is_none_or(|above| id > above) && below.is_none_or(|below| id < below)
+    }
+
     /// Returns the open interval of ids, in ascending order.
     pub(super) fn bounds(&self) -> (Option<&str>, Option<&str>) {
         let (after, before) = (self.after.as_deref(), self.before.as_deref());
@@ -121,7 +128,7 @@ pub async fn add(
     purpose: &str,
 ) -> Result<File> {
     caller.need(Scope::KbWrite)?;
-    if purpose.is_empty() || purpose.chars().count() > PURPOSE {
+    if purpose.is_empty() || purpose.contains('\0') || purpose.chars().count() > PURPOSE {
         return Err(Error::invalid(
             "purpose_invalid",
             format!("purpose must have 1 to {PURPOSE} characters; assistants is the usual one"),
@@ -160,6 +167,9 @@ pub async fn get(app: &App, caller: &Caller, id: &str) -> Result<File> {
 /// Returns those of some files that exist, in no particular order.
 async fn by_ids(app: &App, caller: &Caller, ids: &[String]) -> Result<Vec<File>> {
     caller.need(Scope::KbRead)?;
+    if ids.iter().any(|id| id.contains('\0')) {
+        return Err(missing());
+    }
     app.db
         .all_in(
             "SELECT id, tenant_id, file_name, mime_type, purpose, size_bytes, blob_hash, created_on FROM kb_files
@@ -222,6 +232,15 @@ pub async fn delete(app: &App, caller: &Caller, id: &str) -> Result<()> {
             args![caller.tenant(), &file.blob_hash, id],
         )
         .await?;
+    for (dataset_id, _) in &documents {
+        caller.need_write(dataset_id)?;
+        if !caller.sees(dataset_id) {
+            return Err(Error::forbidden(
+                "key_confined",
+                "the file is also in a dataset that this key cannot change; remove it from your dataset instead",
+            ));
+        }
+    }
     for (dataset_id, document_id) in documents {
         documents::delete(app, caller, &dataset_id, &document_id).await?;
     }
@@ -264,11 +283,22 @@ pub async fn need_all(app: &App, caller: &Caller, attachments: &[Attachment]) ->
     if ids.is_empty() {
         return Ok(());
     }
+    check_number(&ids)?;
     let known = by_ids(app, caller, &ids).await?;
     match ids.iter().find(|id| !known.iter().any(|f| f.id == **id)) {
         None => Ok(()),
         Some(id) => Err(unknown(id)),
     }
+}
+
+fn check_number(ids: &[String]) -> Result<()> {
+    if ids.len() > BATCH_FILES {
+        return Err(Error::invalid(
+            "too_many_files",
+            format!("at most {BATCH_FILES} files can be added at once"),
+        ));
+    }
+    Ok(())
 }
 
 fn unknown(id: &str) -> Error {
@@ -291,12 +321,7 @@ pub async fn attach(
         return Ok(Vec::new());
     }
     let ids: Vec<String> = attachments.iter().map(|a| a.file_id.clone()).collect();
-    if ids.len() > BATCH_FILES {
-        return Err(Error::invalid(
-            "too_many_files",
-            format!("at most {BATCH_FILES} files can be added at once"),
-        ));
-    }
+    check_number(&ids)?;
     let known = by_ids(app, caller, &ids).await?;
     let known: HashMap<&str, &File> = known.iter().map(|f| (f.id.as_str(), f)).collect();
     let mut new = Vec::with_capacity(attachments.len());
@@ -308,7 +333,8 @@ pub async fn attach(
         let stored = Stored {
             hash: file.blob_hash.clone(),
             size: file.size_bytes.unsigned_abs(),
-            head: app.blobs.head(caller.tenant(), &file.blob_hash).await?,
+            // The format was detected when the file was uploaded.
+            head: Vec::new(),
         };
         new.push(NewDocument {
             metadata: Value::Object(attachment.attributes.clone()),
@@ -455,7 +481,9 @@ pub async fn cancel_batch(
 ) -> Result<(Batch, Vec<Document>)> {
     caller.need_write(dataset_id)?;
     let (found, documents) = batch(app, caller, dataset_id, id).await?;
-    for document in documents.iter().filter(|d| !d.status.is_final()) {
+    // Documents that are ingested again were searchable before, and stay.
+    let is_new = |d: &&Document| !d.status.is_final() && d.chunks_count == 0;
+    for document in documents.iter().filter(is_new) {
         documents::delete(app, caller, dataset_id, &document.id).await?;
     }
     app.db

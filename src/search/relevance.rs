@@ -13,8 +13,8 @@ use crate::kb::datasets;
 
 /// Most texts of a request.
 pub const TEXTS: usize = 1000;
-/// Time for a request.
-const LIMIT: Duration = Duration::from_secs(50);
+/// Texts that the cross-encoder scores at once.
+const PIECE: usize = 16;
 
 /// Scores of texts.
 #[derive(Debug, Clone)]
@@ -71,7 +71,9 @@ async fn by_cosine(app: &App, model: &str, query: String, texts: Vec<String>) ->
         .embed_with(Arc::clone(&embedder), vec![query], Priority::Query)
         .await?;
     let query = query.into_iter().next().unwrap_or_default();
-    let vectors = app.embed_with(embedder, texts, Priority::Bulk).await?;
+    let vectors = app
+        .embed_in_pieces(&embedder, &texts, Priority::Bulk)
+        .await?;
     let score = |vector: &Vec<f32>| calibration.score(cairn_models::cosine(&query, vector));
     Ok(Relevance {
         model: model.to_owned(),
@@ -82,15 +84,19 @@ async fn by_cosine(app: &App, model: &str, query: String, texts: Vec<String>) ->
 async fn by_cross_encoder(app: &App, query: String, texts: Vec<String>) -> Result<Relevance> {
     let reranker = app.reranker().await?;
     let model = reranker.name().to_owned();
-    let until = Instant::now() + LIMIT;
-    let logits = tokio::task::spawn_blocking(move || reranker.logits(&query, &texts, until));
-    let logits = logits.await?.map_err(Error::from)?.ok_or_else(|| {
-        let seconds = LIMIT.as_secs();
-        let message = format!("the texts were not scored within {seconds} s; send fewer");
-        Error::unavailable("rerank_out_of_time", message)
-    })?;
-    Ok(Relevance {
-        model,
-        scores: logits.into_iter().map(calibrated).collect(),
-    })
+    // An answer has to be sent before the request ends.
+    let seconds = app.config.request_seconds.saturating_sub(3).max(1);
+    let until = Instant::now() + Duration::from_secs(seconds);
+    let mut scores = Vec::with_capacity(texts.len());
+    // In pieces, so that a request that is given up stops.
+    for piece in texts.chunks(PIECE) {
+        let (reranker, query, piece) = (Arc::clone(&reranker), query.clone(), piece.to_vec());
+        let logits = tokio::task::spawn_blocking(move || reranker.logits(&query, &piece, until));
+        let logits = logits.await?.map_err(Error::from)?.ok_or_else(|| {
+            let message = format!("the texts were not scored within {seconds} s; send fewer");
+            Error::unavailable("rerank_out_of_time", message)
+        })?;
+        scores.extend(logits.into_iter().map(calibrated));
+    }
+    Ok(Relevance { model, scores })
 }

@@ -81,7 +81,7 @@ pub const BUILT_IN: &[(&str, &str, &str)] = &[
     (
         "document.indexed",
         "knowledge_base",
-        "A document is searchable: a new one, or a new version.",
+        "A document became searchable: a new one, a new version, an edited one, or one that was enabled again.",
     ),
     (
         "document.failed",

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cairn::db::Args;
 use futures::StreamExt;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -61,6 +62,14 @@ on_both! {
         assert_eq!(embeddings().await, embedded + 1, "one changed section is one new embedding");
     }
 
+    async fn a_command_before_the_first_start_costs_nobody_the_admin_key(service: Service) {
+        assert_eq!(service.app.first_start().await.expect("fine"), None);
+        service.app.db.execute("DELETE FROM credentials", Args::default()).await.expect("no keys");
+        let key = service.app.first_start().await.expect("fine").expect("a key");
+        let (status, _) = service.call_as(&key, Method::GET, "/kb/v1/keys", None).await;
+        assert_eq!(status, StatusCode::OK);
+    }
+
     async fn the_original_file_is_sent_whole_in_parts_and_once(service: Service) {
         let dataset = service.dataset("a").await;
         let words = "# Tides\n\nThe tide lags.";
@@ -89,6 +98,7 @@ on_both! {
         let document = service.add(&dataset, "page.html", "<p>The tide lags.</p><script>alert(1)</script>").await;
         let url = format!("{}/kb/v1/datasets/{dataset}/documents/{document}/file", service.url);
         let page = service.http.get(&url).bearer_auth(&service.key).send().await.expect("an answer");
+        assert_eq!(page.status(), StatusCode::OK);
         assert!(page.headers()["content-security-policy"].to_str().expect("a text").starts_with("sandbox; default-src 'none'"));
         let saved = service.http.get(format!("{url}?download=true")).bearer_auth(&service.key).send().await.expect("an answer");
         assert!(saved.headers()["content-disposition"].to_str().expect("a text").starts_with("attachment"));

@@ -4,11 +4,11 @@ use axum::Json;
 use axum::body::Body as RequestBody;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::wire::{Auth, DashboardFault, Problem, page, word};
+use super::wire::{Auth, Body, DashboardFault, Problem, page, word};
 use crate::agency::ads::{self, CLASSES, Figures};
 use crate::agency::deliverables::{self, Period, Span};
 use crate::agency::{AD_CAMPAIGN, CAMPAIGN, DELIVERABLE, SEARCH_TERM, access, store};
@@ -194,4 +194,42 @@ pub(super) async fn import(
     let platform = own("platform").unwrap_or_default();
     let rows = ads::import(&service.app, &caller, platform, wants_terms, &content).await?;
     Ok((StatusCode::CREATED, Json(FiguresImported { rows })))
+}
+
+/// Which figures to fetch.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FetchFigures {
+    /// `google_ads` or `meta_ads`.
+    platform: String,
+    /// Days up to today, 1 to 366; 30 unless they are named.
+    #[serde(default)]
+    days: Option<u32>,
+}
+
+/// Figures that were fetched.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct FiguresFetched {
+    campaigns: usize,
+    search_terms: usize,
+}
+
+/// Imports the figures of the last days from the API of an advertising platform, with the key of its integration.
+#[utoipa::path(post, path = "/dashboard/v1/paid-ads/fetch", tag = "leadmetrics dashboard", operation_id = "fetchAdFigures", security(("key" = [])), request_body = FetchFigures,
+    responses((status = 201, body = FiguresFetched), (status = "4XX", body = DashboardFault)))]
+pub(super) async fn fetch(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Body(wanted): Body<FetchFigures>,
+) -> Result<(StatusCode, Json<FiguresFetched>), Problem> {
+    access::write(&caller)?;
+    let days = wanted.days.unwrap_or(30);
+    let (campaigns, search_terms) =
+        ads::fetch(&service.app, &caller, &wanted.platform, days).await?;
+    let fetched = FiguresFetched {
+        campaigns,
+        search_terms,
+    };
+    Ok((StatusCode::CREATED, Json(fetched)))
 }

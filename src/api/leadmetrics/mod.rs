@@ -31,7 +31,7 @@
 //! - the health of a channel is the mean of completeness (connected, account known, access lasts, all scopes granted) and of its pieces of the last 30 days against the
 //!   targets of its deliverables
 //! - goals are the deliverables of active campaigns in their current period, compared with the period before
-//! - advertising figures come from CSV exports at `POST /dashboard/v1/paid-ads/import`; the rules of the classes are in `agency::ads`
+//! - advertising figures come from CSV exports at `POST /dashboard/v1/paid-ads/import`, and from the platforms themselves at `POST /dashboard/v1/paid-ads/fetch`; the rules of the classes are in `agency::ads`
 //! - a report is a web page, too, with the stored figures as charts: `GET /dashboard/v1/reports/{reportId}/page`; `/pdf` instead of `/page` prints it, with the Chromium or Chrome of the machine
 //! - chat answers from every dataset that the caller may read, without a model by the best sentences; `completed` has the citations, too; a conversation belongs to the
 //!   person or the key that began it
@@ -135,6 +135,7 @@ pub(super) fn routes() -> OpenApiRouter<Service> {
         .routes(routes!(chat::send))
         .routes(routes!(connections::callback))
         .routes(routes!(figures::import))
+        .routes(routes!(figures::fetch))
         .routes(routes!(work::report_page))
         .routes(routes!(work::report_pdf))
         .routes(routes!(streams::activity))

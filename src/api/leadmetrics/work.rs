@@ -1,5 +1,7 @@
 //! Requests for content, recurring tasks, skills, reports, spending, audit log and operational log.
 
+use std::time::Duration;
+
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
@@ -379,7 +381,10 @@ pub(super) async fn report_pdf(
     access::read(&caller)?;
     let report = store::get(&service.app, caller.tenant(), &REPORT, &id).await?;
     let page = report_page::page(&report)?;
-    let file = pdf::print(&service.app.config.pdf_browser, &page).await?;
+    let config = &service.app.config;
+    // An answer has to be sent before the request ends.
+    let limit = Duration::from_secs(config.request_seconds.saturating_sub(3).max(1));
+    let file = pdf::print(&config.pdf_browser, &page, limit).await?;
     let name = format!("inline; filename=\"report-{}.pdf\"", report.id);
     let headers = [
         (header::CONTENT_TYPE, "application/pdf"),

@@ -28,6 +28,7 @@ use rmcp::{
     tool_handler, tool_router,
 };
 use serde_json::{Value, json};
+use url::Url;
 
 use super::secret::{self, SecretHeader};
 use super::tools::{ToolServer, ToolSet};
@@ -471,14 +472,12 @@ fn transport<H: ServerHandler>(
     app: &App,
     server: impl Fn() -> H + Send + Sync + 'static,
 ) -> StreamableHttpService<H, NeverSessionManager> {
-    let hosts: Vec<String> = app
-        .config
-        .mcp_hosts
-        .split(',')
-        .map(str::trim)
-        .filter(|h| !h.is_empty())
-        .map(str::to_owned)
-        .collect();
+    let listed = app.config.mcp_hosts.split(',').map(str::trim);
+    let listed = listed.filter(|h| !h.is_empty()).map(str::to_owned);
+    // The address under which people reach the service is one of its own.
+    let public = Url::parse(&app.config.public_url).ok();
+    let public = public.and_then(|url| url.host_str().map(str::to_owned));
+    let hosts: Vec<String> = listed.chain(public).collect();
     let mut config = StreamableHttpServerConfig::default()
         .with_legacy_session_mode(false)
         .with_json_response(true)

@@ -63,14 +63,19 @@ async fn dataset(app: &App, caller: &Caller, name: &str) -> Result<Dataset> {
     datasets::by_name(app, caller, name).await
 }
 
+/// Citations of copies by the citation of the hit that stands for them.
+type Copies = HashMap<String, Vec<String>>;
+/// Copies of a hit that are named.
+const COPIES: usize = 3;
+
 fn four_digits(score: f32) -> f64 {
     (f64::from(score) * 1e4).round() / 1e4
 }
 
 /// Returns the hits without those whose text a better one has, as in copies of a document, and the citations of these by the citation of the better one.
-fn folded(hits: Vec<Hit>) -> (Vec<Hit>, HashMap<String, Vec<String>>) {
+fn folded(hits: Vec<Hit>) -> (Vec<Hit>, Copies) {
     let mut kept: Vec<Hit> = Vec::new();
-    let mut copies: HashMap<String, Vec<String>> = HashMap::new();
+    let mut copies = Copies::new();
     for hit in hits {
         match kept.iter().find(|k| k.chunk.content == hit.chunk.content) {
             Some(better) => {
@@ -111,10 +116,13 @@ fn shown(hit: &Hit, detail: p::Detail) -> Value {
 }
 
 /// Returns the hits that fit into a budget, and the number of those that do not.
-fn fitting(hits: &[Hit], detail: p::Detail, budget: usize) -> (Vec<Value>, usize) {
+fn fitting(hits: &[Hit], copies: &Copies, detail: p::Detail, budget: usize) -> (Vec<Value>, usize) {
     let (mut out, mut spent) = (Vec::new(), 100);
     for hit in hits {
         let mut value = shown(hit, detail);
+        if let Some(also) = copies.get(&hit.citation().to_string()) {
+            value["also_in"] = also.iter().take(COPIES).map(|c| json!(c)).collect();
+        }
         let mut cost = tokens(&value);
         if out.is_empty() && spent + cost > budget && value["text"].is_string() {
             // The best hit is always included, truncated if necessary.
@@ -164,12 +172,7 @@ pub(super) async fn search(app: &Arc<App>, caller: &Caller, input: p::Search) ->
     };
     let answer = search::search(app, caller, &request).await?;
     let (hits, copies) = folded(answer.hits);
-    let (mut hits, left) = fitting(&hits, input.detail, budget);
-    for hit in &mut hits {
-        if let Some(also) = hit["citation"].as_str().and_then(|c| copies.get(c)) {
-            hit["also_in"] = json!(also);
-        }
-    }
+    let (hits, left) = fitting(&hits, &copies, input.detail, budget);
     let mut out = json!({"hits": hits, "confidence": answer.confidence});
     if left > 0 {
         out["left_out"] = json!(format!(
@@ -307,7 +310,7 @@ pub(super) async fn similar(app: &Arc<App>, caller: &Caller, input: p::Similar) 
         )
     };
     let answer = search::search(app, caller, &request).await?;
-    let (hits, left) = fitting(&answer.hits, p::Detail::Snippets, budget);
+    let (hits, left) = fitting(&answer.hits, &Copies::new(), p::Detail::Snippets, budget);
     Ok(json!({"hits": hits, "left_out": left}))
 }
 

@@ -217,13 +217,12 @@ pub(super) async fn embed(
     .await
     .map_err(Error::from)?
     .map_err(Error::from)?;
-    // A request of a person, but one of many texts must not delay searches.
     let priority = if is_query {
         Priority::Query
     } else {
         Priority::Bulk
     };
-    let vectors = app.embed_with(embedder, texts, priority).await?;
+    let vectors = app.embed_in_pieces(&embedder, &texts, priority).await?;
     let shown = |vector: Vec<f32>| {
         if !as_base64 {
             return Vector::Numbers(vector);

@@ -121,7 +121,7 @@ pub(super) async fn list(
     Query(paging): Query<Paging>,
     Query(wanted): Query<Wanted>,
 ) -> Result<Json<Files>, Problem> {
-    let part = paging.part()?;
+    let part = paging.part_of(10_000, 10_000)?;
     let found = files::list(&service.app, &caller, &part, wanted.purpose.as_deref()).await?;
     let (found, has_more) = page(&part, found);
     Ok(Json(Files {

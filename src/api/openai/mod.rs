@@ -18,6 +18,9 @@ mod search;
 mod store_files;
 mod stores;
 
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -83,6 +86,19 @@ parameters!(Problem);
 
 /// Returns the routes.
 pub(super) fn routes() -> OpenApiRouter<Service> {
+    operations().layer(from_fn(without_nul))
+}
+
+/// Refuses addresses with a NUL, which no id has and PostgreSQL cannot store.
+async fn without_nul(request: Request, next: Next) -> Response {
+    if request.uri().to_string().contains("%00") {
+        let error = Error::invalid("address_invalid", "an address must not contain NUL");
+        return Problem(error).into_response();
+    }
+    next.run(request).await
+}
+
+fn operations() -> OpenApiRouter<Service> {
     OpenApiRouter::new()
         .routes(routes!(embeddings::list_models))
         .routes(routes!(embeddings::model))
@@ -110,7 +126,7 @@ pub(super) fn routes() -> OpenApiRouter<Service> {
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 struct Paging {
-    /// Most items of the answer, 1 to 100; 20 unless it is named.
+    /// Most items of the answer, 1 to 100; 20 unless it is named. For files 1 to 10,000; 10,000 unless it is named.
     limit: Option<i64>,
     /// `desc` for the newest first, which is the default, or `asc`.
     order: Option<String>,
@@ -122,11 +138,16 @@ struct Paging {
 
 impl Paging {
     fn part(&self) -> Result<Part> {
-        let limit = self.limit.unwrap_or(20);
-        if !(1..=100).contains(&limit) {
+        self.part_of(20, 100)
+    }
+
+    /// Returns the part, with a default and a highest limit.
+    fn part_of(&self, default: i64, most: i64) -> Result<Part> {
+        let limit = self.limit.unwrap_or(default);
+        if !(1..=most).contains(&limit) {
             return Err(Error::invalid(
                 "limit_out_of_range",
-                "limit must be between 1 and 100",
+                format!("limit must be between 1 and {most}"),
             ));
         }
         let descending = match self.order.as_deref() {

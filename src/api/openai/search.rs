@@ -1,6 +1,6 @@
 //! Search in a vector store.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use axum::Json;
 use axum::extract::State;
@@ -155,6 +155,9 @@ pub(super) struct Found {
     data: Vec<Passage>,
     has_more: bool,
     next_page: Option<String>,
+    /// Parts of the search that were unavailable: the answer is incomplete. Absent when there are none; not a member of the original.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    degraded: BTreeSet<String>,
 }
 
 /// A passage of a file.
@@ -212,6 +215,7 @@ pub(super) async fn search(
     let is_unranked = ranking.ranker.as_deref() == Some("none");
     let dataset = datasets::settings(app, &caller, &store).await?;
     let mut best: HashMap<String, Hit> = HashMap::new();
+    let mut degraded = BTreeSet::new();
     for query in &queries {
         let wanted = search::Request {
             top_k,
@@ -223,6 +227,7 @@ pub(super) async fn search(
         };
         let answer = search::search(app, &caller, &wanted).await?;
         history::record(app, &caller, &wanted, &answer);
+        degraded.extend(answer.degraded);
         for hit in answer.hits {
             let known = best.get(&hit.chunk.id);
             if known.is_none_or(|known| known.score < hit.score) {
@@ -259,6 +264,7 @@ pub(super) async fn search(
         data,
         has_more: false,
         next_page: None,
+        degraded,
     }))
 }
 

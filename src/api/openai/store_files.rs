@@ -191,11 +191,16 @@ pub(super) async fn add(
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Wanted {
-    /// Only files of this state: `in_progress`, `completed` or `failed`.
+    /// Only files of this state: `in_progress`, `completed`, `failed` or `cancelled`.
     filter: Option<String>,
 }
 
 impl Wanted {
+    /// Whether no file can be wanted: cancelled ones have left the vector store.
+    fn is_empty(&self) -> bool {
+        self.filter.as_deref() == Some("cancelled")
+    }
+
     fn status(&self) -> Result<Option<DocumentStatus>> {
         match self.filter.as_deref() {
             None | Some("") => Ok(None),
@@ -205,7 +210,7 @@ impl Wanted {
             Some("failed") => Ok(Some(DocumentStatus::Error)),
             Some(_) => Err(Error::invalid(
                 "filter_invalid",
-                "filter must be in_progress, completed or failed",
+                "filter must be in_progress, completed, failed or cancelled",
             )),
         }
     }
@@ -244,12 +249,12 @@ pub(super) async fn list(
     Query(paging): Query<Paging>,
     Query(wanted): Query<Wanted>,
 ) -> Result<Json<Files>, Problem> {
-    let (app, mut part) = (&service.app, paging.part()?);
-    let status = wanted.status()?;
-    for id in [&mut part.after, &mut part.before].into_iter().flatten() {
-        let document = files::document(app, &caller, &store, id).await?;
-        *id = document.id;
+    let (app, part) = (&service.app, paging.part()?);
+    if wanted.is_empty() {
+        datasets::settings(app, &caller, &store).await?;
+        return Ok(Json(Files::new(Vec::new(), false)));
     }
+    let status = wanted.status()?;
     let found = files::documents(app, &caller, &store, &part, status).await?;
     let (found, has_more) = page(&part, found);
     let dataset = datasets::settings(app, &caller, &store).await?;
@@ -489,6 +494,10 @@ pub(super) async fn list_batch(
     Query(wanted): Query<Wanted>,
 ) -> Result<Json<Files>, Problem> {
     let (app, part) = (&service.app, paging.part()?);
+    if wanted.is_empty() {
+        files::batch(app, &caller, &store, &id).await?;
+        return Ok(Json(Files::new(Vec::new(), false)));
+    }
     let wanted = wanted.status()?.map(|s| match s {
         DocumentStatus::Indexed => "completed",
         DocumentStatus::Error => "failed",
@@ -505,20 +514,12 @@ pub(super) async fn list_batch(
     Ok(Json(Files::new(data.collect::<Result<_>>()?, has_more)))
 }
 
-/// Returns the documents of a part, in its order, and one more when there are more.
+/// Returns the documents of a part, in its order.
 fn cut(mut documents: Vec<Document>, part: &Part) -> Vec<Document> {
-    documents.sort_by(|a, b| a.id.cmp(&b.id));
+    documents.retain(|d| part.includes(files::id_of(d)));
+    documents.sort_by(|a, b| files::id_of(a).cmp(files::id_of(b)));
     if part.descending {
         documents.reverse();
     }
-    let place = |id: &String| documents.iter().position(|d| files::id_of(d) == id);
-    let start = part.after.as_ref().and_then(place).map_or(0, |at| at + 1);
-    let end = part
-        .before
-        .as_ref()
-        .and_then(place)
-        .unwrap_or(documents.len());
-    let limit = usize::try_from(part.limit + 1).unwrap_or(usize::MAX);
-    let wanted = documents.into_iter().take(end).skip(start).take(limit);
-    wanted.collect()
+    documents
 }

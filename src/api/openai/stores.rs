@@ -19,8 +19,10 @@ use crate::kb::Dataset;
 use crate::kb::datasets::{self, DatasetPatch, NewDataset};
 use crate::kb::files::{self, Counts};
 
-/// Attempts to find a free name.
-const NAMES: usize = 1000;
+/// Numbers that are tried behind a name; then the end of an id is unique.
+const NUMBERS: usize = 9;
+/// Characters of a name before its number.
+const NAME: usize = 180;
 
 /// Files by state.
 #[derive(Debug, Serialize, ToSchema)]
@@ -142,9 +144,18 @@ async fn create_named(app: &App, caller: &Caller, new: &New) -> Result<Dataset> 
     let wanted = wanted.filter(|name| !name.is_empty());
     let mut number = 1;
     loop {
+        let base: String = wanted
+            .unwrap_or("Vector store")
+            .chars()
+            .take(NAME)
+            .collect();
         let name = match (wanted, number) {
             (Some(name), 1) => name.to_owned(),
-            (name, _) => format!("{} {number}", name.unwrap_or("Vector store")),
+            (None, _) | (Some(_), NUMBERS..) => {
+                let id = app.clock.id();
+                format!("{base} {}", &id[id.len().saturating_sub(8)..])
+            }
+            (Some(_), _) => format!("{base} {number}"),
         };
         let dataset = NewDataset {
             name,
@@ -152,7 +163,7 @@ async fn create_named(app: &App, caller: &Caller, new: &New) -> Result<Dataset> 
             ..NewDataset::default()
         };
         match datasets::create(app, caller, dataset).await {
-            Err(error) if error.code() == "dataset_exists" && number < NAMES => number += 1,
+            Err(error) if error.code() == "dataset_exists" && number <= NUMBERS => number += 1,
             outcome => return outcome,
         }
     }
@@ -167,6 +178,8 @@ pub(super) async fn create(
     Body(new): Body<New>,
 ) -> Result<Json<Store>, Problem> {
     let app = &service.app;
+    // The answer shows the store.
+    caller.need(Scope::KbSearch)?;
     nothing_expires(new.expires_after.as_ref())?;
     let strategy = new.chunking_strategy.clone().unwrap_or_default();
     let attached = attachments(new.file_ids.as_deref().unwrap_or_default(), &strategy)?;
@@ -180,6 +193,16 @@ pub(super) async fn create(
     }
     files::attach(app, &caller, &dataset.id, &attached).await?;
     Ok(Json(one(app, &caller, &dataset.id).await?))
+}
+
+/// Returns the place of a dataset in lists, also of one that is gone: by the time of its creation, with which ids begin, after the datasets of records, which have names
+/// as ids.
+fn place(id: &str) -> String {
+    if id.contains('~') {
+        format!("!{id}")
+    } else {
+        id.to_owned()
+    }
 }
 
 /// Vector stores of a page.
@@ -201,18 +224,17 @@ pub(super) async fn list(
     Auth(caller): Auth,
     Query(paging): Query<Paging>,
 ) -> Result<Json<Stores>, Problem> {
-    let (app, part) = (&service.app, paging.part()?);
+    let (app, mut part) = (&service.app, paging.part()?);
+    for id in [&mut part.after, &mut part.before].into_iter().flatten() {
+        *id = place(id);
+    }
     let mut all = datasets::all_visible(app, &caller).await?;
-    all.sort_by(|a, b| (a.created_on, &a.id).cmp(&(b.created_on, &b.id)));
+    all.retain(|d| part.includes(&place(&d.id)));
+    all.sort_by_cached_key(|d| place(&d.id));
     if part.descending {
         all.reverse();
     }
-    let place = |id: &String| all.iter().position(|d| d.id == *id);
-    let start = part.after.as_ref().and_then(place).map_or(0, |at| at + 1);
-    let end = part.before.as_ref().and_then(place).unwrap_or(all.len());
-    let wanted = all.into_iter().take(end).skip(start);
-    let wanted = wanted.take(usize::try_from(part.limit + 1).unwrap_or(usize::MAX));
-    let (found, has_more) = page(&part, wanted.collect());
+    let (found, has_more) = page(&part, all);
     let data = shown(app, &caller, found).await?;
     Ok(Json(Stores {
         object: "list",
@@ -258,6 +280,7 @@ pub(super) async fn update(
     Body(patch): Body<Patch>,
 ) -> Result<Json<Store>, Problem> {
     let app = &service.app;
+    caller.need(Scope::KbSearch)?;
     nothing_expires(patch.expires_after.as_ref())?;
     caller.need_write(&id)?;
     datasets::settings(app, &caller, &id).await?;

@@ -66,7 +66,11 @@ fn pairs(before: &[Measured], after: &[Measured]) -> Vec<Difference> {
     answerable.filter_map(pair).collect()
 }
 
-/// Returns the loss of a run against the one before it over the same set with the same settings, if it is significant: content, model or program are the cause then.
+/// Fewest queries from which a loss is concluded: the interval of fewer says little.
+const FEWEST: usize = 10;
+
+/// Returns the loss of a run against the one before it over the same set with the same settings, if it is significant over at least [`FEWEST`] queries: content, labels,
+/// model or program have changed then.
 ///
 /// # Errors
 /// Those of the database.
@@ -90,7 +94,7 @@ pub(super) async fn regression(
     let before: Vec<Measured> = serde_json::from_str(&before)?;
     let pairs = pairs(&before, after);
     let Interval { mean, low, high } = mean_gain(&pairs);
-    if pairs.is_empty() || high >= 0.0 {
+    if pairs.len() < FEWEST || high >= 0.0 {
         return Ok(None);
     }
     Ok(Some(Event::EvaluationRegressed {

@@ -492,7 +492,7 @@ pub(crate) async fn with_external(
         .await
 }
 
-/// Lists the documents of a dataset that are in no other one, above and below some ids. Returns at most `limit`.
+/// Lists the documents of a dataset that are in no other one, above and below some ids: those of their files where they have one. Returns at most `limit`.
 ///
 /// # Errors
 /// `scope_missing`, `dataset_not_found`.
@@ -511,9 +511,11 @@ pub(crate) async fn part(
             concat!(
                 "SELECT ",
                 columns!(),
-                " FROM kb_documents WHERE tenant_id = $1 AND dataset_id = $2 AND parent_id IS NULL AND (CAST($3 AS TEXT) IS NULL OR id > $3)
-                 AND (CAST($4 AS TEXT) IS NULL OR id < $4) AND (CAST($5 AS TEXT) IS NULL OR status = $5
-                 OR ($5 = 'pending' AND status IN ('parsing', 'embedding', 'stored'))) ORDER BY id ",
+                " FROM kb_documents WHERE tenant_id = $1 AND dataset_id = $2 AND parent_id IS NULL
+                 AND (CAST($3 AS TEXT) IS NULL OR CASE WHEN external_id LIKE 'file-%' THEN external_id ELSE id END > $3)
+                 AND (CAST($4 AS TEXT) IS NULL OR CASE WHEN external_id LIKE 'file-%' THEN external_id ELSE id END < $4) AND (CAST($5 AS TEXT) IS NULL OR status = $5
+                 OR ($5 = 'pending' AND status IN ('parsing', 'embedding', 'stored')))
+                 ORDER BY CASE WHEN external_id LIKE 'file-%' THEN external_id ELSE id END ",
                 $order,
                 " LIMIT $6"
             )
