@@ -256,7 +256,7 @@ config! {
     rate_per_minute: i64 = 6000;
     /// Rate limit of a workspace at `/v1`, in requests per minute for all its keys; 0 for no limit.
     workspace_rate_per_minute: u32 = 12_000;
-    /// Host names allowed for MCP clients besides localhost and that of public_url, comma-separated; * for any. Others are rejected to prevent DNS rebinding.
+    /// Host names allowed for MCP clients besides localhost and that of `public_url`, comma-separated; * for any. Others are rejected to prevent DNS rebinding.
     mcp_hosts: String = String::new();
     /// Allowed CORS origins, comma-separated; * for all, empty for none.
     cors_origins: String = String::new();

@@ -19,18 +19,17 @@ use crate::support::{Engine, Service, text};
 /// Requests that the services have received: path with query, and the key.
 type Received = Arc<Mutex<Vec<(String, String)>>>;
 
+fn header(request: &Request, name: &str) -> String {
+    let value = request.headers().get(name).and_then(|v| v.to_str().ok());
+    value.unwrap_or_default().to_owned()
+}
+
 async fn answer(State(received): State<Received>, request: Request) -> Response {
-    let header = |name: &str| {
-        let value = request.headers().get(name);
-        value
-            .and_then(|v| v.to_str().ok())
-            .unwrap_or_default()
-            .to_owned()
-    };
     let url = request.uri().to_string();
     let path = request.uri().path().to_owned();
-    let key = header("authorization");
-    let all = format!("{key} {}", header("developer-token"));
+    let key = header(&request, "authorization");
+    let token = header(&request, "developer-token");
+    let all = format!("{key} {token}");
     let body = axum::body::to_bytes(request.into_body(), 1 << 20).await;
     let body = String::from_utf8_lossy(&body.expect("a body")).into_owned();
     received.lock().expect("received").push((url.clone(), all));
