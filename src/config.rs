@@ -437,6 +437,12 @@ impl Config {
         }
     }
 
+    /// The time, in seconds, that the work for one answer may take: the answer has to be sent before the request ends.
+    #[must_use]
+    pub fn answer_seconds(&self) -> u64 {
+        self.request_seconds.saturating_sub(3).max(1)
+    }
+
     /// The addresses of the Qdrant servers; none for the embedded engine.
     pub fn qdrant_addresses(&self) -> impl Iterator<Item = &str> {
         self.qdrant_urls

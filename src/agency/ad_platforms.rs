@@ -8,7 +8,7 @@ use super::services::{Ask, configured};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::clock::Time;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::records::Record;
 
 /// Rows of an answer; those with the highest cost come first.
@@ -57,7 +57,8 @@ pub fn google(record: &Record, period: &Period, wants_terms: bool, rows: usize) 
     };
     let Period { start, end } = period;
     ask.body = Some(json!({"query": format!(
-        "SELECT {term}campaign.name, campaign.status, metrics.cost_micros, metrics.impressions, metrics.clicks, metrics.conversions FROM {source} WHERE segments.date BETWEEN '{start}' AND '{end}' ORDER BY metrics.cost_micros DESC LIMIT {rows}"
+        "SELECT {term}campaign.name, campaign.status, metrics.cost_micros, metrics.impressions, metrics.clicks, metrics.conversions \
+         FROM {source} WHERE segments.date BETWEEN '{start}' AND '{end}' ORDER BY metrics.cost_micros DESC LIMIT {rows}"
     )}));
     Ok(ask)
 }
@@ -130,6 +131,11 @@ fn meta_row(found: &Value) -> Option<Row> {
     })
 }
 
+fn rows(list: &Value, row: fn(&Value) -> Option<Row>) -> Vec<Row> {
+    let list = list.as_array().into_iter().flatten();
+    list.filter_map(row).collect()
+}
+
 /// Fetches the figures of some days from a platform: campaigns, and the search terms of Google Ads.
 ///
 /// # Errors
@@ -141,30 +147,23 @@ pub(super) async fn fetch(
     days: u32,
 ) -> Result<(Vec<Row>, Vec<Row>)> {
     let period = Period::of_days(app.clock.now(), days);
-    let asked = async |record: &Record, ask: Ask, list: &str, row: fn(&Value) -> Option<Row>| {
-        let answer = integrations::ask(app, caller, record, &ask).await?;
-        let answer: Value = serde_json::from_slice(&answer).map_err(|_| {
-            Error::unprocessable("service_refused", "the service answered without JSON")
-        })?;
-        let rows = answer[list].as_array().into_iter().flatten();
-        Ok::<_, Error>(rows.filter_map(row).collect::<Vec<Row>>())
-    };
     match platform {
         "google_ads" => {
             let record = integrations::working(app, caller.tenant(), "google_ads_api").await?;
             let campaigns = google(&record, &period, false, ROWS)?;
             let terms = google(&record, &period, true, ROWS)?;
-            let campaigns = asked(&record, campaigns, "results", google_row).await?;
+            let campaigns = integrations::ask_json(app, caller, &record, &campaigns).await?;
+            let terms = integrations::ask_json(app, caller, &record, &terms).await?;
             Ok((
-                campaigns,
-                asked(&record, terms, "results", google_row).await?,
+                rows(&campaigns["results"], google_row),
+                rows(&terms["results"], google_row),
             ))
         }
         "meta_ads" => {
             let record = integrations::working(app, caller.tenant(), "meta_ads_api").await?;
             let campaigns = meta(&record, &period, ROWS)?;
-            let campaigns = asked(&record, campaigns, "data", meta_row).await?;
-            Ok((campaigns, Vec::new()))
+            let campaigns = integrations::ask_json(app, caller, &record, &campaigns).await?;
+            Ok((rows(&campaigns["data"], meta_row), Vec::new()))
         }
         other => Err(super::ads::unknown_platform(other)),
     }

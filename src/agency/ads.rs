@@ -1,4 +1,5 @@
-//! Advertising figures: campaigns and search terms from the CSV exports of platforms and from their APIs; search terms are classified by rules, and people may override them.
+//! Advertising figures: campaigns and search terms from the CSV exports of platforms and from their APIs.
+//! Search terms are classified by rules, and people may override the classes.
 
 use serde_json::{Value, json};
 

@@ -250,17 +250,17 @@ async fn probe(app: &App, record: &Record) -> Result<Outcome> {
 /// Those of the database.
 pub async fn connected(app: &App, tenant_id: &str) -> Result<Vec<String>> {
     let all = store::all(&app.db, tenant_id, &INTEGRATION).await?;
-    let working = all.iter().filter(|record| works(record));
-    let mut types = Vec::new();
-    for record in working {
-        types.extend(text(&record.body()?, "type").map(str::to_owned));
-    }
-    Ok(types)
+    Ok(all.iter().filter_map(working_type).collect())
 }
 
-fn works(record: &Record) -> bool {
-    let is_active = |body: Body| body.get("active") == Some(&json!(true));
-    record.status.as_deref() == Some("connected") && record.body().is_ok_and(is_active)
+/// Returns the type of an integration; `None` if it does not work.
+fn working_type(record: &Record) -> Option<String> {
+    if record.status.as_deref() != Some("connected") {
+        return None;
+    }
+    let body = record.body().ok()?;
+    let is_active = body.get("active") == Some(&json!(true));
+    text(&body, "type").filter(|_| is_active).map(str::to_owned)
 }
 
 /// Returns the first integration of a type that works.
@@ -269,10 +269,7 @@ fn works(record: &Record) -> bool {
 /// `integration_missing`.
 pub async fn working(app: &App, tenant_id: &str, integration_type: &str) -> Result<Record> {
     let all = store::all(&app.db, tenant_id, &INTEGRATION).await?;
-    let is_wanted = |record: &Record| {
-        let is_type = |body: Body| text(&body, "type") == Some(integration_type);
-        works(record) && record.body().is_ok_and(is_type)
-    };
+    let is_wanted = |record: &Record| working_type(record).as_deref() == Some(integration_type);
     all.into_iter().find(is_wanted).ok_or_else(|| {
         Error::unprocessable(
             "integration_missing",
@@ -281,8 +278,8 @@ pub async fn working(app: &App, tenant_id: &str, integration_type: &str) -> Resu
     })
 }
 
-/// Asks the service of an integration. Refused credentials, or a used-up balance, become the status of the integration; a busy service, or one that refuses a single
-/// report, does not.
+/// Asks the service of an integration. Refused credentials, or a used-up balance, become the status of the integration;
+/// a busy service, or one that refuses a single report, does not.
 ///
 /// # Errors
 /// `service_refused`, `service_unreachable`.
@@ -311,6 +308,20 @@ pub async fn ask(app: &App, caller: &Caller, record: &Record, ask: &Ask) -> Resu
             Err(Error::unprocessable("service_refused", message))
         }
     }
+}
+
+/// Asks the service of an integration for JSON.
+///
+/// # Errors
+/// Those of [`ask`]; `service_refused` for another answer.
+pub async fn ask_json(
+    app: &App,
+    caller: &Caller,
+    record: &Record,
+    request: &Ask,
+) -> Result<serde_json::Value> {
+    serde_json::from_slice(&ask(app, caller, record, request).await?)
+        .map_err(|_| Error::unprocessable("service_refused", "the service answered without JSON"))
 }
 
 #[cfg(test)]

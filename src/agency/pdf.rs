@@ -1,4 +1,5 @@
-//! Pages as PDF files, printed by an installed Chromium or Chrome without a window. Pages cannot load anything: their policy forbids it, and no host has an address.
+//! Pages as PDF files, printed by an installed Chromium or Chrome without a window.
+//! Pages cannot load anything: their policy forbids it, and no host has an address.
 
 use std::env;
 use std::ffi::{OsStr, OsString};

@@ -167,7 +167,8 @@ fn every_day(values: &Map<String, Value>, figures: &Value) -> Option<Map<String,
     Some(days.map(value).collect())
 }
 
-/// What the page may load: nothing. It stands in the page, too, where no header says so: a browser reads it from a file to print it.
+/// Content security policy under which the page loads nothing.
+/// It is also in the page itself, because a browser that prints the page reads it from a file, without headers.
 pub const POLICY: &str =
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 

@@ -67,7 +67,7 @@ pub(super) async fn publish(assignment: &Assignment<'_>) -> Result<()> {
             },
             Some(_) => continue,
             None => {
-                let begun = Outcome {
+                let started = Outcome {
                     status: STARTED,
                     url: None,
                     reason: None,
@@ -75,7 +75,7 @@ pub(super) async fn publish(assignment: &Assignment<'_>) -> Result<()> {
                 if let Some(time) = &later {
                     Outcome::not_tried(format!("it was asked for at {time}; post it then by hand"))
                 } else {
-                    record(assignment, &channel, &begun).await?;
+                    record(assignment, &channel, &started).await?;
                     on_channel(assignment.app, &channel, &activity.title, &output).await?
                 }
             }

@@ -223,9 +223,8 @@ impl Connection<'_> {
     }
 
     async fn json(&self, ask: &Ask) -> Result<Value> {
-        serde_json::from_slice(&self.ask(ask).await?).map_err(|_| {
-            Error::unprocessable("service_refused", "the service answered without JSON")
-        })
+        let Assignment { app, caller, .. } = self.assignment;
+        integrations::ask_json(app, caller, self.record, ask).await
     }
 
     fn period(&self, input: &DaysInput) -> Result<Period> {

@@ -27,14 +27,13 @@ pub async fn tend(app: &Arc<App>, tenant_id: &str) -> Result<()> {
     channels::tend(app, tenant_id).await?;
     continue_configured(app, &caller).await?;
     runs::start_waiting(app, tenant_id).await?;
-    for status in ["draft", "active"] {
-        let running = vec![("status".to_owned(), status.to_owned())];
-        for campaign in store::matching(app, tenant_id, &CAMPAIGN, running).await? {
-            continue_within_budget(app, &caller, &campaign.id).await?;
-        }
+    let with_status = |status: &str| vec![("status".to_owned(), status.to_owned())];
+    let drafts = store::matching(app, tenant_id, &CAMPAIGN, with_status("draft")).await?;
+    let active = store::matching(app, tenant_id, &CAMPAIGN, with_status("active")).await?;
+    for campaign in drafts.iter().chain(&active) {
+        continue_within_budget(app, &caller, &campaign.id).await?;
     }
-    let active = vec![("status".to_owned(), "active".to_owned())];
-    for campaign in store::matching(app, tenant_id, &CAMPAIGN, active).await? {
+    for campaign in &active {
         let id = campaign.id.as_str();
         let request = Request::internal(&caller, "tendCampaigns");
         let caller = &caller;
@@ -44,8 +43,7 @@ pub async fn tend(app: &Arc<App>, tenant_id: &str) -> Result<()> {
         })
         .await?;
     }
-    let approved = vec![("status".to_owned(), "approved".to_owned())];
-    let mut waiting = store::matching(app, tenant_id, &REQUEST, approved).await?;
+    let mut waiting = store::matching(app, tenant_id, &REQUEST, with_status("approved")).await?;
     waiting.reverse();
     for wish in waiting {
         let id = wish.id.as_str();

@@ -51,7 +51,7 @@ pub(super) struct Waiting {
     timeout_seconds: Option<u64>,
 }
 
-/// What an upload waits for.
+/// The state that the answer to an upload waits for.
 #[derive(ToSchema)]
 #[schema(rename_all = "lowercase")]
 #[expect(dead_code, reason = "describes the parameter for the OpenAPI document")]

@@ -7,7 +7,6 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::Uri;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -18,12 +17,12 @@ use super::extract::{auth, body, problem};
 use super::fault::FaultBody;
 use super::secret::SecretHeader;
 use super::{Service, request_id};
+use crate::auth::Caller;
 use crate::error::{Error, Result};
 use crate::search::relevance;
 
 /// Prefixes of the paths of this dialect.
-const PREFIXES: [&str; 2] = ["/cohere/", JINA];
-const JINA: &str = "/jina/";
+const PREFIXES: [&str; 2] = ["/cohere/", "/jina/"];
 
 /// Returns whether a path belongs to this dialect.
 pub(super) fn owns(path: &str) -> bool {
@@ -60,6 +59,14 @@ pub(super) fn routes() -> OpenApiRouter<Service> {
         .routes(routes!(rerank_cohere))
         .routes(routes!(rerank_cohere_first))
         .routes(routes!(rerank_jina))
+}
+
+/// The API that a request speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Original {
+    Cohere1,
+    Cohere2,
+    Jina,
 }
 
 /// Texts to rank.
@@ -128,10 +135,9 @@ struct Found {
 async fn rerank_cohere(
     State(service): State<Service>,
     Auth(caller): Auth,
-    uri: Uri,
     Body(request): Body<Request>,
 ) -> Result<Json<Ranked>, Problem> {
-    Ok(ranked(&service, &caller, request, uri.path()).await?)
+    Ok(ranked(&service, &caller, request, Original::Cohere2).await?)
 }
 
 /// Ranks texts by their relevance to a query, as Cohere's first API does.
@@ -140,10 +146,9 @@ async fn rerank_cohere(
 async fn rerank_cohere_first(
     State(service): State<Service>,
     Auth(caller): Auth,
-    uri: Uri,
     Body(request): Body<Request>,
 ) -> Result<Json<Ranked>, Problem> {
-    Ok(ranked(&service, &caller, request, uri.path()).await?)
+    Ok(ranked(&service, &caller, request, Original::Cohere1).await?)
 }
 
 /// Ranks texts by their relevance to a query, as Jina's API does.
@@ -152,21 +157,20 @@ async fn rerank_cohere_first(
 async fn rerank_jina(
     State(service): State<Service>,
     Auth(caller): Auth,
-    uri: Uri,
     Body(request): Body<Request>,
 ) -> Result<Json<Ranked>, Problem> {
-    Ok(ranked(&service, &caller, request, uri.path()).await?)
+    Ok(ranked(&service, &caller, request, Original::Jina).await?)
 }
 
 async fn ranked(
     service: &Service,
-    caller: &crate::auth::Caller,
+    caller: &Caller,
     request: Request,
-    path: &str,
+    original: Original,
 ) -> Result<Json<Ranked>> {
     let shows = request
         .return_documents
-        .unwrap_or_else(|| path.starts_with(JINA));
+        .unwrap_or(original == Original::Jina);
     let texts: Vec<String> = request
         .documents
         .into_iter()
@@ -192,13 +196,17 @@ async fn ranked(
         let by_score = b.relevance_score.total_cmp(&a.relevance_score);
         by_score.then(a.index.cmp(&b.index))
     });
+    let version = match original {
+        Original::Cohere2 => "2",
+        Original::Cohere1 | Original::Jina => "1",
+    };
     results.truncate(request.top_n.unwrap_or(usize::MAX));
     Ok(Json(Ranked {
         id: request_id(),
         object: "list",
         model: relevance.model,
         results,
-        meta: serde_json::json!({"api_version": {"version": if path.contains("/v1/") { "1" } else { "2" }}, "billed_units": {"search_units": 1}}),
+        meta: serde_json::json!({"api_version": {"version": version}, "billed_units": {"search_units": 1}}),
         usage: serde_json::json!({"total_tokens": words}),
     }))
 }

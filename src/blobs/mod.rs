@@ -192,12 +192,8 @@ impl Blobs {
         tenant_id: &str,
         hash: &str,
     ) -> Result<BoxStream<'static, Result<Bytes>>> {
-        let found = self
-            .store
-            .get(&key(tenant_id, hash))
-            .await
-            .map_err(store_error)?;
-        Ok(found.into_stream().map(|p| p.map_err(store_error)).boxed())
+        let whole = GetOptions::default();
+        self.stream_with(tenant_id, hash, whole).await
     }
 
     /// Streams some bytes of a blob.
@@ -214,6 +210,15 @@ impl Blobs {
             range: Some(GetRange::Bounded(range)),
             ..GetOptions::default()
         };
+        self.stream_with(tenant_id, hash, options).await
+    }
+
+    async fn stream_with(
+        &self,
+        tenant_id: &str,
+        hash: &str,
+        options: GetOptions,
+    ) -> Result<BoxStream<'static, Result<Bytes>>> {
         let found = self
             .store
             .get_opts(&key(tenant_id, hash), options)

@@ -25,7 +25,7 @@ pub const BATCH_FILES: usize = 500;
 const LABELS: usize = 16;
 const LABEL_NAME: usize = 64;
 const LABEL: usize = 512;
-/// Most words in a purpose.
+/// Most characters of a purpose.
 const PURPOSE: usize = 64;
 
 /// A file that was uploaded.
@@ -164,6 +164,14 @@ pub async fn get(app: &App, caller: &Caller, id: &str) -> Result<File> {
     found.into_iter().next().ok_or_else(missing)
 }
 
+/// Selects the files of a tenant (`$1`), of one uploader (`$2`) unless that is null.
+macro_rules! select_files {
+    () => {
+        "SELECT id, tenant_id, file_name, mime_type, purpose, size_bytes, blob_hash, created_on FROM kb_files
+         WHERE tenant_id = $1 AND (CAST($2 AS TEXT) IS NULL OR created_by = $2)"
+    };
+}
+
 /// Returns those of some files that exist, in no particular order.
 async fn by_ids(app: &App, caller: &Caller, ids: &[String]) -> Result<Vec<File>> {
     caller.need(Scope::KbRead)?;
@@ -172,8 +180,7 @@ async fn by_ids(app: &App, caller: &Caller, ids: &[String]) -> Result<Vec<File>>
     }
     app.db
         .all_in(
-            "SELECT id, tenant_id, file_name, mime_type, purpose, size_bytes, blob_hash, created_on FROM kb_files
-             WHERE tenant_id = $1 AND (CAST($2 AS TEXT) IS NULL OR created_by = $2) AND id IN ($LIST)",
+            concat!(select_files!(), " AND id IN ($LIST)"),
             args![caller.tenant(), owner(caller)],
             ids,
         )
@@ -203,8 +210,8 @@ pub async fn list(
     macro_rules! select {
         ($order:literal) => {
             concat!(
-                "SELECT id, tenant_id, file_name, mime_type, purpose, size_bytes, blob_hash, created_on FROM kb_files
-                 WHERE tenant_id = $1 AND (CAST($2 AS TEXT) IS NULL OR created_by = $2) AND (CAST($3 AS TEXT) IS NULL OR purpose = $3)
+                select_files!(),
+                " AND (CAST($3 AS TEXT) IS NULL OR purpose = $3)
                  AND (CAST($4 AS TEXT) IS NULL OR id > $4) AND (CAST($5 AS TEXT) IS NULL OR id < $5) ORDER BY id ",
                 $order,
                 " LIMIT $6"

@@ -84,8 +84,7 @@ async fn by_cosine(app: &App, model: &str, query: String, texts: Vec<String>) ->
 async fn by_cross_encoder(app: &App, query: String, texts: Vec<String>) -> Result<Relevance> {
     let reranker = app.reranker().await?;
     let model = reranker.name().to_owned();
-    // An answer has to be sent before the request ends.
-    let seconds = app.config.request_seconds.saturating_sub(3).max(1);
+    let seconds = app.config.answer_seconds();
     let until = Instant::now() + Duration::from_secs(seconds);
     let mut scores = Vec::with_capacity(texts.len());
     // In pieces, so that a request that is given up stops.

@@ -19,6 +19,7 @@ use crate::records::deliveries;
 const PAUSE: Duration = Duration::from_secs(1);
 /// Events that are read at once.
 const BATCH: i64 = 500;
+
 /// Forwards events until `stop` fires.
 pub async fn run(app: &Arc<App>, stop: CancellationToken) {
     while !stop.is_cancelled() {
@@ -222,9 +223,42 @@ mod tests {
     }
 
     #[test]
-    fn every_announced_type_can_be_subscribed_to() {
-        let (name, data) = announced(&document("indexed")).expect("announced");
-        assert!(KNOWLEDGE.contains(&name));
+    fn a_searchable_document_is_announced_with_its_chunks() {
+        let (_, data) = announced(&document("indexed")).expect("announced");
         assert_eq!(data["chunks"], 3);
+    }
+
+    #[test]
+    fn every_announced_type_can_be_subscribed_to() {
+        let events = [
+            document("indexed"),
+            document("error"),
+            Event::CrawlChanged {
+                dataset_id: "d".to_owned(),
+                crawl_id: "c".to_owned(),
+                status: "completed".to_owned(),
+                pages_crawled: 2,
+                pages_indexed: 2,
+                pages_skipped: 0,
+                pages_failed: 0,
+                error_message: None,
+            },
+            Event::GenerationSwitched {
+                dataset_id: "d".to_owned(),
+                generation: 2,
+                embedding_model: "m".to_owned(),
+            },
+            Event::EvaluationRegressed {
+                dataset_id: "d".to_owned(),
+                query_set_id: "q".to_owned(),
+                run_id: "r".to_owned(),
+                before_id: "b".to_owned(),
+                difference: -0.2,
+                low: -0.3,
+                high: -0.1,
+            },
+        ];
+        let names = events.iter().filter_map(announced).map(|(name, _)| name);
+        assert_eq!(names.collect::<HashSet<_>>(), HashSet::from(KNOWLEDGE));
     }
 }

@@ -382,8 +382,7 @@ pub(super) async fn report_pdf(
     let report = store::get(&service.app, caller.tenant(), &REPORT, &id).await?;
     let page = report_page::page(&report)?;
     let config = &service.app.config;
-    // An answer has to be sent before the request ends.
-    let limit = Duration::from_secs(config.request_seconds.saturating_sub(3).max(1));
+    let limit = Duration::from_secs(config.answer_seconds());
     let file = pdf::print(&config.pdf_browser, &page, limit).await?;
     let name = format!("inline; filename=\"report-{}.pdf\"", report.id);
     let headers = [

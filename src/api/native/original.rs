@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use http_range_header::parse_range_header;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -31,6 +32,13 @@ const INERT: &str =
     "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'self'";
 /// Policy of everything else.
 const NOTHING: &str = "default-src 'none'; frame-ancestors 'self'";
+
+/// Characters that are encoded in `filename*`: all but the unreserved ones, which RFC 8187 allows.
+const ENCODED: AsciiSet = NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 /// How the file is sent.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -143,7 +151,7 @@ fn describe(headers: &mut HeaderMap, document: &Document, is_download: bool) {
     let disposition = format!(
         "{}; filename*=UTF-8\'\'{}",
         if is_shown { "inline" } else { "attachment" },
-        percent(name)
+        utf8_percent_encode(name, &ENCODED)
     );
     for (name, value) in [
         (header::CONTENT_TYPE, kind),
@@ -160,19 +168,6 @@ fn describe(headers: &mut HeaderMap, document: &Document, is_download: bool) {
             headers.insert(name, value);
         }
     }
-}
-
-/// Returns a name for `filename*`, as RFC 8187 encodes it.
-fn percent(name: &str) -> String {
-    let mut encoded = String::new();
-    for byte in name.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    encoded
 }
 
 #[cfg(test)]
@@ -204,6 +199,9 @@ mod tests {
 
     #[test]
     fn names_of_any_script_are_encoded() {
-        assert_eq!(percent("Größe 1.pdf"), "Gr%C3%B6%C3%9Fe%201.pdf");
+        assert_eq!(
+            utf8_percent_encode("Größe 1.pdf", &ENCODED).to_string(),
+            "Gr%C3%B6%C3%9Fe%201.pdf"
+        );
     }
 }

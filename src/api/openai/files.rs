@@ -93,7 +93,7 @@ pub(super) async fn upload(
     Ok(Json(added.into()))
 }
 
-/// What of the files is wanted.
+/// Filter of a list of files.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Wanted {

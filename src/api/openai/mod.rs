@@ -41,7 +41,7 @@ pub(super) struct OpenAiFault {
     error: OpenAiError,
 }
 
-/// What is wrong.
+/// Members of an error.
 #[derive(Debug, Serialize, ToSchema)]
 struct OpenAiError {
     message: String,

@@ -146,7 +146,7 @@ impl Condition {
     }
 }
 
-/// What was found, the best first.
+/// Passages, the best first.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = OpenAiSearchPage)]
 pub(super) struct Found {

@@ -169,6 +169,27 @@ fn shown(document: Document, dataset: &Dataset) -> Result<Shown> {
     })
 }
 
+/// Returns documents of a vector store as its files.
+async fn all_shown(
+    app: &App,
+    caller: &Caller,
+    store: &str,
+    documents: Vec<Document>,
+) -> Result<Vec<Shown>> {
+    let dataset = datasets::settings(app, caller, store).await?;
+    documents.into_iter().map(|d| shown(d, &dataset)).collect()
+}
+
+async fn one_shown(
+    app: &App,
+    caller: &Caller,
+    store: &str,
+    document: Document,
+) -> Result<Json<Shown>> {
+    let dataset = datasets::settings(app, caller, store).await?;
+    Ok(Json(shown(document, &dataset)?))
+}
+
 /// Adds a file to a vector store.
 #[utoipa::path(post, path = "/openai/v1/vector_stores/{vector_store_id}/files", tag = "compatible", operation_id = "openaiAddVectorStoreFile", security(("key" = [])),
     params(("vector_store_id" = String, Path)), request_body = NewFile, responses((status = 200, body = Shown), (status = "4XX", body = OpenAiFault)))]
@@ -183,11 +204,10 @@ pub(super) async fn add(
     let added = files::attach(app, &caller, &store, &[attachment]).await?;
     let document = added.into_iter().next();
     let document = document.ok_or_else(|| Error::internal("no document was made of the file"))?;
-    let dataset = datasets::settings(app, &caller, &store).await?;
-    Ok(Json(shown(document, &dataset)?))
+    Ok(one_shown(app, &caller, &store, document).await?)
 }
 
-/// What of the files is wanted.
+/// Filter of a list of files.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Wanted {
@@ -257,9 +277,8 @@ pub(super) async fn list(
     let status = wanted.status()?;
     let found = files::documents(app, &caller, &store, &part, status).await?;
     let (found, has_more) = page(&part, found);
-    let dataset = datasets::settings(app, &caller, &store).await?;
-    let data = found.into_iter().map(|d| shown(d, &dataset));
-    Ok(Json(Files::new(data.collect::<Result<_>>()?, has_more)))
+    let data = all_shown(app, &caller, &store, found).await?;
+    Ok(Json(Files::new(data, has_more)))
 }
 
 /// Shows a file of a vector store.
@@ -273,8 +292,7 @@ pub(super) async fn get(
 ) -> Result<Json<Shown>, Problem> {
     let app = &service.app;
     let document = files::document(app, &caller, &store, &id).await?;
-    let dataset = datasets::settings(app, &caller, &store).await?;
-    Ok(Json(shown(document, &dataset)?))
+    Ok(one_shown(app, &caller, &store, document).await?)
 }
 
 /// New attributes of a file.
@@ -298,8 +316,7 @@ pub(super) async fn update(
     let app = &service.app;
     let attributes = patch.attributes.unwrap_or_default();
     let document = files::set_attributes(app, &caller, &store, &id, attributes).await?;
-    let dataset = datasets::settings(app, &caller, &store).await?;
-    Ok(Json(shown(document, &dataset)?))
+    Ok(one_shown(app, &caller, &store, document).await?)
 }
 
 /// Removes a file from a vector store; an uploaded file stays.
@@ -498,20 +515,12 @@ pub(super) async fn list_batch(
         files::batch(app, &caller, &store, &id).await?;
         return Ok(Json(Files::new(Vec::new(), false)));
     }
-    let wanted = wanted.status()?.map(|s| match s {
-        DocumentStatus::Indexed => "completed",
-        DocumentStatus::Error => "failed",
-        DocumentStatus::Pending
-        | DocumentStatus::Parsing
-        | DocumentStatus::Embedding
-        | DocumentStatus::Stored => "in_progress",
-    });
+    let wanted = wanted.status()?.and(wanted.filter.as_deref());
     let (_, mut found) = files::batch(app, &caller, &store, &id).await?;
     found.retain(|d| wanted.is_none_or(|wanted| status(d) == wanted));
     let (found, has_more) = page(&part, cut(found, &part));
-    let dataset = datasets::settings(app, &caller, &store).await?;
-    let data = found.into_iter().map(|d| shown(d, &dataset));
-    Ok(Json(Files::new(data.collect::<Result<_>>()?, has_more)))
+    let data = all_shown(app, &caller, &store, found).await?;
+    Ok(Json(Files::new(data, has_more)))
 }
 
 /// Returns the documents of a part, in its order.

@@ -256,7 +256,7 @@ pub(super) async fn get(
     Ok(Json(one(&service.app, &caller, &id).await?))
 }
 
-/// What of a vector store changes; absent members stay.
+/// A change of a vector store; absent members stay.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = OpenAiVectorStorePatch)]
 pub(super) struct Patch {

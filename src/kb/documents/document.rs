@@ -506,16 +506,27 @@ pub(crate) async fn part(
 ) -> Result<Vec<Document>> {
     caller.need(Scope::KbRead)?;
     datasets::settings(app, caller, dataset_id).await?;
+    // As `files::id_of`, with `files::PREFIX`.
+    macro_rules! id {
+        () => {
+            "CASE WHEN external_id LIKE 'file-%' THEN external_id ELSE id END"
+        };
+    }
     macro_rules! select {
         ($order:literal) => {
             concat!(
                 "SELECT ",
                 columns!(),
                 " FROM kb_documents WHERE tenant_id = $1 AND dataset_id = $2 AND parent_id IS NULL
-                 AND (CAST($3 AS TEXT) IS NULL OR CASE WHEN external_id LIKE 'file-%' THEN external_id ELSE id END > $3)
-                 AND (CAST($4 AS TEXT) IS NULL OR CASE WHEN external_id LIKE 'file-%' THEN external_id ELSE id END < $4) AND (CAST($5 AS TEXT) IS NULL OR status = $5
+                 AND (CAST($3 AS TEXT) IS NULL OR ",
+                id!(),
+                " > $3) AND (CAST($4 AS TEXT) IS NULL OR ",
+                id!(),
+                " < $4) AND (CAST($5 AS TEXT) IS NULL OR status = $5
                  OR ($5 = 'pending' AND status IN ('parsing', 'embedding', 'stored')))
-                 ORDER BY CASE WHEN external_id LIKE 'file-%' THEN external_id ELSE id END ",
+                 ORDER BY ",
+                id!(),
+                " ",
                 $order,
                 " LIMIT $6"
             )

@@ -85,14 +85,18 @@ async fn with_researcher() -> (Service, Model) {
         }),
     })
     .await;
+    (with(&model).await, model)
+}
+
+/// A service with a scripted model, which may reach services on this machine.
+async fn with(model: &Model) -> Service {
     let url = model.url.clone();
-    let service = Service::start_with(Engine::Sqlite, move |config| {
+    Service::start_with(Engine::Sqlite, move |config| {
         config.outgoing_allow = "127.0.0.0/8".to_owned();
         config.agent_models = "openai/scripted=1/10".to_owned();
         config.agent_openai_url = format!("{url}/v1");
     })
-    .await;
-    (service, model)
+    .await
 }
 
 fn last_request(model: &Model) -> Value {
@@ -190,13 +194,7 @@ async fn a_service_that_answers_without_a_task_is_told_to_the_agent() {
         }),
     })
     .await;
-    let url = model.url.clone();
-    let service = Service::start_with(Engine::Sqlite, move |config| {
-        config.outgoing_allow = "127.0.0.0/8".to_owned();
-        config.agent_models = "openai/scripted=1/10".to_owned();
-        config.agent_openai_url = format!("{url}/v1");
-    })
-    .await;
+    let service = with(&model).await;
     integrated(&service, "dataforseo", "login-1", &address).await;
     let made = piece(&service, &campaign(&service, "backlink", None).await).await;
     let done = reaches(&service, &made, "done").await;
