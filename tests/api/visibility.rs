@@ -15,10 +15,11 @@ const REPLACED: (&str, &str) = ("okapi", "krapplack");
 const DISABLED: (&str, &str) = ("markhor", "gamboge");
 
 /// Operations that show a document as it is to those who manage it, with the scope `kb:read`.
-const MANAGEMENT: [&str; 7] = [
+const MANAGEMENT: [&str; 8] = [
     "/kb/v1/datasets/{datasetId}/documents/{documentId}",
     "/kb/v1/datasets/{datasetId}/documents/{documentId}/chunks",
     "/kb/v1/datasets/{datasetId}/documents/{documentId}/edits",
+    "/kb/v1/datasets/{datasetId}/documents/{documentId}/file",
     "/kb/v1/datasets/{datasetId}/documents/{documentId}/preview",
     "/kb/v1/datasets/{datasetId}/documents/{documentId}/text",
     "/kb/v1/datasets/{datasetId}/chunks/{chunkId}",

@@ -49,7 +49,7 @@ pub(super) struct How {
     download: bool,
 }
 
-/// Returns the original file of a document, as it was uploaded or fetched. `Range` is answered with a part of it, and `If-None-Match` with 304 for the same bytes.
+/// Returns the original file of a document, as it was uploaded or fetched: like the document's text, with passages that are hidden or rewritten in search. `Range` is answered with a part of it, and `If-None-Match` with 304 for the same bytes.
 #[utoipa::path(get, path = "/kb/v1/datasets/{datasetId}/documents/{documentId}/file", tag = "documents", operation_id = "getOriginalFile", security(("key" = [])),
     params(("datasetId" = String, Path), ("documentId" = String, Path), How),
     responses((status = 200, content_type = "application/octet-stream", body = String), (status = 206, description = "A part of the file", content_type = "application/octet-stream", body = String),
