@@ -122,6 +122,9 @@ impl std::fmt::Debug for App {
     }
 }
 
+/// Name of the file in the data directory that the process using it locks.
+pub const LOCK: &str = "lock";
+
 /// Files parsed concurrently in addition to those of the workers.
 const PREVIEWS: usize = 2;
 /// Maximum bytes of text in [`App::read_pages`].
@@ -252,7 +255,7 @@ impl App {
     pub async fn lock(&self) -> Result<()> {
         let lock = || async {
             let path = &self.config.data_dir;
-            let file = disk::private_file(&path.join("lock"))?;
+            let file = disk::private_file(&path.join(LOCK))?;
             file.try_lock().map_err(|_| {
                 Error::conflict(
                     "data_dir_in_use",

@@ -25,7 +25,7 @@ use crate::outreach::sequences::send as send_mail;
 use crate::outreach::{imports, rules};
 use crate::search::follower;
 use crate::webhooks::{forward, send};
-use crate::{crawl, housekeeping};
+use crate::{crawl, housekeeping, sources};
 
 /// Starts the workers and, with `follow`, the follower of the index log. All of them end when `stop` fires.
 #[must_use]
@@ -71,6 +71,10 @@ pub fn start(app: &Arc<App>, follow: bool, stop: &CancellationToken) -> Vec<Join
             let (app, stop) = (Arc::clone(&app), stop.clone());
             async move { forward::run(&app, stop).await }
         }));
+        tasks.push(tokio::spawn({
+            let (app, stop) = (Arc::clone(&app), stop.clone());
+            async move { sources::watch::run(&app, stop).await }
+        }));
         tasks.push(tokio::spawn(async move { history::run(&app, stop).await }));
     }
     tasks
@@ -79,7 +83,7 @@ pub fn start(app: &Arc<App>, follow: bool, stop: &CancellationToken) -> Vec<Join
 /// Retries a dead or cancelled job; the document or the crawl that it is about waits for it.
 ///
 /// # Errors
-/// `job_not_found`, `job_not_dead`, `crawl_running`.
+/// `job_not_found`, `job_not_dead`, `crawl_running`, `sync_running`.
 pub async fn retry(app: &App, caller: &Caller, job_id: &str) -> Result<Job> {
     caller.need(Scope::KbWrite)?;
     let job = jobs::get(&app.db, caller.tenant(), job_id).await?;
@@ -92,11 +96,15 @@ pub async fn retry(app: &App, caller: &Caller, job_id: &str) -> Result<Job> {
         Task::Crawl { crawl_id } => {
             crawl::crawls::requeue(&mut tx, caller.tenant(), &crawl_id).await?;
         }
+        Task::Sync { sync_id } => {
+            sources::syncs::requeue(&mut tx, caller.tenant(), &sync_id).await?;
+        }
         Task::ShowRows { .. }
         | Task::ClearRows { .. }
         | Task::Build { .. }
         | Task::Evaluate { .. }
         | Task::Recrawl { .. }
+        | Task::Resync { .. }
         | Task::Deliver { .. }
         | Task::Export { .. }
         | Task::Artifact { .. }
@@ -145,6 +153,8 @@ impl Run for Runner {
                 },
                 Task::Crawl { crawl_id } => crawl::run(app, job, &crawl_id, cancel).await,
                 Task::Recrawl { site_id } => crawl::recrawl(app, tenant_id, &site_id).await,
+                Task::Sync { sync_id } => sources::run(app, job, &sync_id, cancel).await,
+                Task::Resync { source_id } => sources::scheduled(app, tenant_id, &source_id).await,
                 Task::Deliver {
                     delivery_id,
                     attempt,
@@ -210,6 +220,10 @@ impl Run for Runner {
                     let cancelled = matches!(ending, Ending::Cancelled);
                     crawl::failed(app, tenant_id, &crawl_id, cancelled, &error.1).await
                 }
+                Task::Sync { sync_id } => {
+                    let cancelled = matches!(ending, Ending::Cancelled);
+                    sources::failed(app, tenant_id, &sync_id, cancelled, &error.1).await
+                }
                 Task::Deliver { delivery_id, .. } => {
                     send::given_up(app, tenant_id, &delivery_id, &error.1).await
                 }
@@ -242,6 +256,7 @@ impl Run for Runner {
                 | Task::NoTouch
                 | Task::Artifact { .. }
                 | Task::Recrawl { .. }
+                | Task::Resync { .. }
                 | Task::Housekeeping => Ok(()),
             }
         })

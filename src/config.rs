@@ -63,6 +63,8 @@ config! {
     qdrant_seconds: u64 = 5;
     /// API key of the Qdrant server.
     qdrant_api_key: String = String::new();
+    /// Folders that sources may read, comma-separated; empty for none. Whoever may write to a dataset can read the files in them.
+    source_folders: String = String::new();
     /// Embedding model for new datasets: a name from `cairn models list`, or a directory.
     model: String = "all-MiniLM-L6-v2".to_owned();
     /// Directory for downloaded models and ONNX Runtime; empty for cairn/models in the user's cache directory.

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use iprfc::{IpNet, Ipv6Net, RFC6890};
+use object_store::ClientOptions;
+use object_store::client::{HttpClient, HttpConnector};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{self, HeaderMap};
 use reqwest::redirect::Policy;
@@ -168,6 +170,16 @@ pub struct Outgoing {
     guard: Guard,
 }
 
+/// The guarded client in the form that stores of objects take.
+#[derive(Debug, Clone)]
+pub struct ObjectStoreClient(Client);
+
+impl HttpConnector for ObjectStoreClient {
+    fn connect(&self, _: &ClientOptions) -> object_store::Result<HttpClient> {
+        Ok(HttpClient::new(self.0.clone()))
+    }
+}
+
 /// Connection timeout.
 const CONNECT: Duration = Duration::from_secs(10);
 
@@ -242,6 +254,12 @@ impl Outgoing {
             Ok(stream) => stream.map_err(|e| failed(e.to_string())),
             Err(_) => Err(failed("the connection timed out".to_owned())),
         }
+    }
+
+    /// Returns the HTTP client for stores of objects. It resolves only permitted names; the address of the store itself is checked with [`Outgoing::check`].
+    #[must_use]
+    pub fn object_store(&self) -> ObjectStoreClient {
+        ObjectStoreClient(self.client.clone())
     }
 
     /// Starts a request to a permitted address. Redirects are returned like other responses: follow one with another request.

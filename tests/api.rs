@@ -27,6 +27,8 @@ mod clawcrm;
 mod clients;
 #[path = "api/command_line.rs"]
 mod command_line;
+#[path = "api/commands.rs"]
+mod commands;
 #[path = "api/crash.rs"]
 mod crash;
 #[path = "api/crawl.rs"]
@@ -43,6 +45,10 @@ mod evaluation;
 mod faults;
 #[path = "api/generations.rs"]
 mod generations;
+#[path = "api/guide.rs"]
+mod guide;
+#[path = "api/imports.rs"]
+mod imports;
 #[path = "api/ingestion.rs"]
 mod ingestion;
 #[path = "api/jobs.rs"]
@@ -81,6 +87,8 @@ mod slab5;
 mod smartsaas;
 #[path = "api/snapshots.rs"]
 mod snapshots;
+#[path = "api/sources.rs"]
+mod sources;
 #[path = "api/visibility.rs"]
 mod visibility;
 #[path = "api/why_not.rs"]

@@ -6,6 +6,7 @@ use axum::Json;
 use axum::http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use url::Url;
 use utoipa::{IntoParams, ToSchema};
 
 use super::upload::{Target, check_length, receive};
@@ -32,6 +33,10 @@ pub(super) struct UploadForm {
     metadata: Option<String>,
     /// A JSON array with the caller's own id of each file in order, or the id of a single file. A document with the same id is replaced.
     external_ids: Option<String>,
+    /// A JSON array with the title of each file in order (null for the one in the file), or the title of a single file. It is embedded with every chunk.
+    titles: Option<String>,
+    /// A JSON array with the address of each file in order (null for none), or the address of a single file: `http` or `https`.
+    urls: Option<String>,
     /// Policy for a file whose bytes are already in the dataset under another name: `skip` it, `link` the name to the existing document, `replace` that
     /// document, or `keep` both (default).
     on_duplicate: Option<String>,
@@ -88,7 +93,7 @@ struct UploadedFile {
 /// Receives a form, adds its files to a dataset, and waits for them where that was asked for.
 ///
 /// # Errors
-/// Those of [`receive`] and of [`documents::add`]; `files_missing`, `metadata_invalid`, `external_ids_invalid`, `wait_unknown`.
+/// Those of [`receive`] and of [`documents::add`]; `files_missing`, `metadata_invalid`, `external_ids_invalid`, `titles_invalid`, `urls_invalid`, `wait_unknown`.
 pub(super) async fn accept(
     app: &App,
     caller: &Caller,
@@ -109,18 +114,29 @@ pub(super) async fn accept(
         ));
     }
     let metadata = per_file(form.metadata, form.files.len())?;
-    let external_ids = external_ids(form.external_ids, form.files.len())?;
+    let files = form.files.len();
+    let external_ids = texts_per_file(form.external_ids, files, "externalIds")?;
+    let titles = texts_per_file(form.titles, files, "titles")?;
+    let urls = texts_per_file(form.urls, files, "urls")?;
+    urls.iter()
+        .flatten()
+        .try_for_each(|url| check_address(url))?;
     let new = form
         .files
         .into_iter()
         .zip(metadata)
         .zip(external_ids)
-        .map(|((file, metadata), external_id)| NewDocument {
-            metadata,
-            chunk_settings: form.chunk_settings.clone(),
-            external_id,
-            ..NewDocument::new(file.file_name, file.mime_type, file.stored)
-        })
+        .zip(titles.into_iter().zip(urls))
+        .map(
+            |(((file, metadata), external_id), (title, url))| NewDocument {
+                metadata,
+                chunk_settings: form.chunk_settings.clone(),
+                external_id,
+                title,
+                url,
+                ..NewDocument::new(file.file_name, file.mime_type, file.stored)
+            },
+        )
         .collect();
     let mut added = documents::add(app, caller, dataset_id, new, form.meeting).await?;
     let mut status = StatusCode::ACCEPTED;
@@ -167,23 +183,52 @@ impl Waiting {
     }
 }
 
-/// Parses one id per file from a JSON array or, for a single file, the id itself.
-fn external_ids(text: Option<String>, files: usize) -> Result<Vec<Option<String>>> {
+/// Parses one text per file from a JSON array or, for a single file, the text itself.
+///
+/// # Errors
+/// `external_ids_invalid`, `titles_invalid`, `urls_invalid`, by the name of the field.
+fn texts_per_file(
+    text: Option<String>,
+    files: usize,
+    field: &'static str,
+) -> Result<Vec<Option<String>>> {
     let Some(text) = text else {
         return Ok(vec![None; files]);
     };
-    let ids: Vec<Option<String>> = match serde_json::from_str::<Vec<Option<String>>>(&text) {
-        Ok(ids) => ids,
+    let texts: Vec<Option<String>> = match serde_json::from_str::<Vec<Option<String>>>(&text) {
+        Ok(texts) => texts,
         Err(_) => vec![Some(text)],
     };
-    if ids.len() == files {
-        Ok(ids)
-    } else {
-        Err(Error::invalid(
-            "external_ids_invalid",
-            "externalIds must be a JSON array with one id (or null) per file",
-        ))
+    let code = match field {
+        "titles" => "titles_invalid",
+        "urls" => "urls_invalid",
+        _ => "external_ids_invalid",
+    };
+    let has_room = |text: &String| text.chars().count() <= TEXT_PER_FILE;
+    if texts.len() == files && texts.iter().flatten().all(has_room) {
+        return Ok(texts);
     }
+    Err(Error::invalid(
+        code,
+        format!(
+            "{field} must be a JSON array with one text (or null) of at most {TEXT_PER_FILE} characters per file"
+        ),
+    ))
+}
+
+/// Maximum characters of a title, an address or an id.
+const TEXT_PER_FILE: usize = 2000;
+
+/// Checks that an address can be opened from a page without running anything.
+fn check_address(address: &str) -> Result<()> {
+    let parsed = Url::parse(address).ok();
+    if parsed.is_some_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host()) {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        "urls_invalid",
+        format!("{address:?} is not an address that begins with http:// or https://"),
+    ))
 }
 
 fn per_file(metadata: Option<Value>, files: usize) -> Result<Vec<Value>> {

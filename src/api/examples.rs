@@ -27,6 +27,18 @@ pub(super) const EXAMPLES: &[(&str, &str)] = &[
         r#"{"quote": "The tide lags behind the moon because of friction.", "datasetId": "01KB8V3ZQ4M2N6P8R0S2T4V6W8"}"#,
     ),
     (
+        "storeVectors",
+        r#"{"model": "all-MiniLM-L6-v2", "vectors": [{"title": "Tides", "text": "Tides follow the moon with a delay.", "vector": [0.12, -0.05, 0.33]}]}"#,
+    ),
+    (
+        "saveSource",
+        r#"{"name": "handbook", "settings": {"kind": "folder", "path": "/srv/handbook", "include": ["**/*.md"], "watch": true}}"#,
+    ),
+    (
+        "scheduleSource",
+        r#"{"schedule": "cron", "cron": "30 4 * * 1"}"#,
+    ),
+    (
         "updateChunk",
         r#"{"content": "Tides follow the moon with a delay.", "enabled": true}"#,
     ),

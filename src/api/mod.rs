@@ -9,6 +9,7 @@ mod documents_form;
 mod examples;
 mod extract;
 pub(crate) mod fault;
+pub(crate) mod guide;
 pub mod leadmetrics;
 pub(crate) mod mcp;
 pub mod mission_control;
@@ -125,6 +126,7 @@ pub fn router(app: Arc<App>, metrics: Metrics) -> Result<Router> {
         ))
         .merge(docs)
         .merge(sandbox::router())
+        .merge(guide::router())
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(app.config.body_kb << 10))

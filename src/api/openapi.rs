@@ -19,6 +19,7 @@ use super::examples::EXAMPLES;
         (name = "documents", description = "Upload documents, follow their ingestion, read and edit their texts and chunks"),
         (name = "search", description = "Search, answers with citations, candidates, why a hit is missing"),
         (name = "datasets", description = "Datasets, and their generations: another model or chunking, built beside the active one"),
+        (name = "sources", description = "Folders, buckets and feeds that a dataset is kept in step with: settings, schedules, syncs, the outcome for every item"),
         (name = "websites", description = "Websites that feed a dataset: settings, schedules, crawls, the outcome for every address"),
         (name = "evaluation", description = "Retrieval measured on your own data: query sets, runs, tuning, history"),
         (name = "administration", description = "Keys, users, agents, tenants, jobs, events, settings, the audit log"),

@@ -54,6 +54,8 @@ pub(crate) struct Form {
     pub(crate) chunk_settings: ChunkSettings,
     pub(crate) metadata: Option<Value>,
     pub(crate) external_ids: Option<String>,
+    pub(crate) titles: Option<String>,
+    pub(crate) urls: Option<String>,
     pub(crate) meeting: UploadPolicy,
 }
 
@@ -248,6 +250,8 @@ pub(crate) async fn receive(
                 })?);
             }
             "externalIds" | "externalId" => form.external_ids = Some(parts.text(field).await?),
+            "titles" => form.titles = Some(parts.text(field).await?),
+            "urls" => form.urls = Some(parts.text(field).await?),
             "onDuplicate" => form.meeting.on_duplicate = parts.text(field).await?.parse()?,
             "versions" => {
                 let value = parts.text(field).await?.to_lowercase();

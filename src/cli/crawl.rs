@@ -138,7 +138,7 @@ enum Place {
 }
 
 pub(super) async fn run(global: &Global, args: CrawlArgs) -> Result<Done> {
-    if let Some(client) = Client::new(&args.remote)? {
+    if let Some(client) = Client::find(global, &args.remote)? {
         let dataset = client
             .dataset_or_new(&args.dataset, &json!({"name": args.dataset}))
             .await?;

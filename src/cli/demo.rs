@@ -1,9 +1,12 @@
 //! `cairn demo`: ingests, searches, explains and serves Cairn's own documentation.
 
 use clap::Args;
+use serde_json::json;
 
+use super::client::Client;
 use super::serve::Server;
 use super::{Done, Global, ingest, output, search};
+use crate::api::guide;
 use crate::app::App;
 use crate::auth::Caller;
 use crate::auth::keys::{self, Made, NewKey};
@@ -15,7 +18,6 @@ use crate::kb::datasets::{self, NewDataset};
 use crate::kb::documents::DocumentStatus;
 use crate::kb::documents::{self, NewDocument, UploadPolicy};
 use crate::page::{MAX_LIMIT, Page};
-use crate::search::Request;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:
@@ -34,39 +36,6 @@ pub(super) struct DemoArgs {
 
 const QUERY: &str = "how are vector and keyword scores blended?";
 const DATASET: &str = "cairn-docs";
-
-/// The documentation of the repository at build time.
-const DOCUMENTS: [(&str, &str); 14] = [
-    ("README.md", include_str!("../../README.md")),
-    ("CHANGELOG.md", include_str!("../../CHANGELOG.md")),
-    ("ingest/README.md", include_str!("../../ingest/README.md")),
-    ("models/README.md", include_str!("../../models/README.md")),
-    (
-        "migrations/README.md",
-        include_str!("../../migrations/README.md"),
-    ),
-    ("src/search/README.md", include_str!("../search/README.md")),
-    (
-        "src/evaluation/README.md",
-        include_str!("../evaluation/README.md"),
-    ),
-    ("src/crawl/README.md", include_str!("../crawl/README.md")),
-    (
-        "src/records/README.md",
-        include_str!("../records/README.md"),
-    ),
-    ("src/crm/README.md", include_str!("../crm/README.md")),
-    (
-        "src/answers/README.md",
-        include_str!("../answers/README.md"),
-    ),
-    ("src/api/README.md", include_str!("../api/README.md")),
-    (
-        "src/api/sandbox/README.md",
-        include_str!("../api/sandbox/README.md"),
-    ),
-    ("src/cli/README.md", include_str!("README.md")),
-];
 
 pub(super) async fn run(global: &Global, args: DemoArgs) -> Result<Done> {
     let (mut config, figment) = global.settings(&[("listen", args.listen)])?;
@@ -89,14 +58,14 @@ pub(super) async fn run(global: &Global, args: DemoArgs) -> Result<Done> {
         found => found?,
     };
     let mut added = Vec::new();
-    for (name, text) in DOCUMENTS {
+    for guide::Document { path, text } in guide::all() {
         let stored = app
             .blobs
             .put_bytes(&app.db, caller.tenant(), text.as_bytes().to_vec())
             .await?;
         let new = NewDocument {
-            metadata: serde_json::json!({"demo": true}),
-            ..NewDocument::new(name.to_owned(), "text/markdown", stored)
+            metadata: json!({"demo": true}),
+            ..NewDocument::new((*path).to_owned(), "text/markdown", stored)
         };
         let met = documents::add(
             &app,
@@ -124,21 +93,19 @@ pub(super) async fn run(global: &Global, args: DemoArgs) -> Result<Done> {
         ));
     }
     let dataset = datasets::get(&app, &caller, &dataset.id).await?;
-    let answer = crate::search::search(
-        &app,
-        &caller,
-        &Request {
-            top_k: 3,
-            ..Request::new(args.query.clone(), vec![dataset.id.clone()])
-        },
-    )
-    .await?;
+    let client = server.client()?;
+    let request =
+        json!({"query": args.query, "datasetIds": [dataset.id], "topK": 3, "explain": true});
+    let answer = Client::send(client.post("/kb/v1/search").json(&request)).await?;
     let key = demo_key(&app, &caller, &dataset.id).await?;
     if global.json {
-        let first = answer.hits.first().map(|h| serde_json::json!({"fileName": h.file_name, "score": h.score, "explain": h.explanation}));
+        let hit = &answer["results"][0];
+        let first = hit.is_object().then(
+            || json!({"fileName": hit["fileName"], "score": hit["score"], "explain": hit["explain"]}),
+        );
         println!(
             "{}",
-            serde_json::json!({"url": format!("http://{}", server.address), "adminKey": server.admin_key, "sandbox": server.sandbox, "demoKey": key, "datasetId": dataset.id,
+            json!({"url": format!("http://{}", server.address), "adminKey": server.admin_key, "sandbox": server.sandbox, "demoKey": key, "datasetId": dataset.id,
                 "files": dataset.total_files, "chunks": dataset.total_chunks, "bestHit": first})
         );
     } else {
@@ -146,7 +113,7 @@ pub(super) async fn run(global: &Global, args: DemoArgs) -> Result<Done> {
             "Dataset {DATASET}: {} files, {} chunks, model {}.\n\n> {}\n",
             dataset.total_files, dataset.total_chunks, dataset.indexing.embedding_model, args.query
         );
-        search::print(&answer, true);
+        search::print(&answer);
         if let Some(admin) = &server.admin_key {
             println!("\nAdmin key (shown only once):\n  {admin}");
         }

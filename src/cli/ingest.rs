@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use cairn_ingest::{Input, parse};
 use clap::Args;
 use futures::StreamExt;
+use reqwest::multipart::Part;
 use serde_json::{Value, json};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::io::ReaderStream;
 use tokio_util::sync::CancellationToken;
 
@@ -31,16 +32,20 @@ use crate::search::alpha;
   cairn ingest report.pdf notes/ --dataset work
   cairn ingest docs/ --dataset docs --language de --chunk-size 400
   cairn ingest docs/ --dataset docs --url http://127.0.0.1:7700 --key cairn_…
+  pandoc thesis.tex -t markdown | cairn ingest - --name thesis.md --dataset work
 
 Folders are read recursively; ignore files are respected and unsupported file types are skipped. The dataset is created if it does not exist.
 A file with an existing name replaces the old version once it is fully indexed. Files in one call that share a name are stored under their full paths. Files inside archives and emails count as files.
 Exit code 3: some files could not be ingested; each is listed with the reason.")]
 pub(super) struct IngestArgs {
-    /// Files and folders to ingest
+    /// Files and folders to ingest; - for standard input
     #[arg(required = true)]
     paths: Vec<PathBuf>,
-    /// Dataset name or ID
+    /// Name of the file that is read from standard input, with its extension
     #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// Dataset name or ID
+    #[arg(short, long, value_name = "NAME")]
     dataset: String,
     /// Language for keyword analysis of a new dataset: two-letter code, none or auto
     #[arg(long, default_value = "auto", value_name = "CODE")]
@@ -93,9 +98,26 @@ pub(super) async fn run(global: &Global, args: IngestArgs) -> Result<Done> {
         on_duplicate: args.on_duplicate.parse()?,
         ..UploadPolicy::default()
     };
-    let (sources, skipped) = collect(&args.paths, global.settings(&[])?.0.ocr)?;
+    let (config, _) = global.settings(&[])?;
+    let mut paths = args.paths.clone();
+    let input = match paths.iter().position(|path| path.as_os_str() == "-") {
+        Some(at) => {
+            let limit = config.upload_file_mb << 20;
+            let input = standard_input(args.name.as_deref(), limit).await?;
+            paths[at].clone_from(&input.path);
+            Some(input)
+        }
+        None if args.name.is_some() => {
+            return Err(Error::invalid(
+                "name_invalid",
+                "--name is the name of standard input: pass - as a path",
+            ));
+        }
+        None => None,
+    };
+    let (sources, skipped) = collect(&paths, config.ocr)?;
     let began = Instant::now();
-    let outcomes = match Client::new(&args.remote)? {
+    let outcomes = match Client::find(global, &args.remote)? {
         Some(client) => over_http(global, &args, &client, sources, &metadata).await?,
         None => {
             let app = global.app().await?;
@@ -130,7 +152,52 @@ pub(super) async fn run(global: &Global, args: IngestArgs) -> Result<Done> {
             outcomes?
         }
     };
+    drop(input);
     Ok(report(global, &outcomes, &skipped, began.elapsed()))
+}
+
+/// A file with the content of standard input.
+struct StandardInput {
+    path: PathBuf,
+    /// The directory that contains it, removed when this is dropped.
+    _directory: tempfile::TempDir,
+}
+
+/// Copies standard input into a file of the given name.
+///
+/// # Errors
+/// `name_missing`, `name_invalid`, `file_too_large`.
+async fn standard_input(name: Option<&str>, limit: u64) -> Result<StandardInput> {
+    let name = name.ok_or_else(|| {
+        Error::invalid(
+            "name_missing",
+            "standard input has no name: give one with --name, such as --name notes.md",
+        )
+    })?;
+    if Path::new(name).file_name().and_then(|n| n.to_str()) != Some(name) {
+        return Err(Error::invalid(
+            "name_invalid",
+            format!("--name {name:?} must be the name of a file, without a folder"),
+        ));
+    }
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join(name);
+    let mut file = tokio::fs::File::create(&path).await?;
+    let copied = tokio::io::copy(&mut tokio::io::stdin().take(limit + 1), &mut file).await?;
+    file.flush().await?;
+    if copied > limit {
+        return Err(Error::too_large(
+            "file_too_large",
+            format!(
+                "standard input has more than {} MB, the limit of a file (upload_file_mb)",
+                limit >> 20
+            ),
+        ));
+    }
+    Ok(StandardInput {
+        path,
+        _directory: directory,
+    })
 }
 
 /// Returns the files of the paths: named files must be readable, files in folders are included when their type is supported.
@@ -393,7 +460,7 @@ pub(super) async fn wait(
     let bar = output::bar(
         100 * ids.len() as u64,
         json,
-        "ingesting {percent}% {wide_bar} {msg} {elapsed}",
+        "ingesting {percent}% {wide_bar} {msg}, {eta} left",
     );
     let mut commits_seen = app.commits.subscribe();
     loop {
@@ -470,25 +537,15 @@ async fn over_http(
             });
             continue;
         }
-        let mut bytes = Vec::new();
-        tokio::fs::File::open(&source.path)
-            .await?
-            .read_to_end(&mut bytes)
-            .await?;
-        let part = reqwest::multipart::Part::bytes(bytes).file_name(name.clone());
+        let file = tokio::fs::File::open(&source.path).await?;
+        let length = file.metadata().await?.len();
+        let body = reqwest::Body::wrap_stream(ReaderStream::new(file));
+        let part = Part::stream_with_length(body, length).file_name(name.clone());
         let form = reqwest::multipart::Form::new()
             .text("metadata", metadata.to_string())
             .text("onDuplicate", args.on_duplicate.clone())
             .part("files", part);
-        match Client::send(
-            client
-                .post(&format!(
-                    "/dashboard/v1/knowledge-base/datasets/{id}/files/upload"
-                ))
-                .multipart(form),
-        )
-        .await
-        {
+        match Client::send(client.post(&documents_path).multipart(form)).await {
             Ok(answer) => {
                 waiting.insert(word(&answer["uploadedFiles"][0], "id"), name);
             }
@@ -504,34 +561,47 @@ async fn over_http(
         }
     }
     bar.finish_and_clear();
+    let ids = waiting.into_keys().collect();
+    let finished = follow(client, &documents_path, &ids, global.json).await?;
+    outcomes.extend(finished.iter().map(|d| Outcome {
+        name: word(d, "fileName"),
+        status: word(d, "status"),
+        chunks: d["chunksCount"].as_i64().unwrap_or(0),
+        reason: d["errorMessage"].as_str().map(ToOwned::to_owned),
+    }));
+    Ok(outcomes)
+}
+
+/// Waits at a server until documents are indexed or have failed, with a progress bar, and returns them. Documents that are deleted in the meantime are left out.
+pub(super) async fn follow(
+    client: &Client,
+    documents_path: &str,
+    ids: &HashSet<String>,
+    json: bool,
+) -> Result<Vec<Value>> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
     let bar = output::bar(
-        waiting.len() as u64,
-        global.json,
-        "ingesting {pos}/{len} {wide_bar} {elapsed}",
+        100 * ids.len() as u64,
+        json,
+        "ingesting {percent}% {wide_bar} {msg}, {eta} left",
     );
     loop {
-        let current: Vec<Value> = client
-            .all(&documents_path)
-            .await?
-            .into_iter()
-            .filter(|d| waiting.contains_key(&word(d, "id")))
-            .collect();
-        let done = current
-            .iter()
-            .filter(|d| matches!(d["status"].as_str(), Some("indexed" | "error" | "disabled")))
-            .count();
-        bar.set_position(done as u64);
+        let began = Instant::now();
+        let mut current = client.all(documents_path).await?;
+        current.retain(|d| ids.contains(output::word(d, "id")));
+        let is_over =
+            |d: &&Value| matches!(output::word(d, "status"), "error" | "indexed" | "disabled");
+        let done = current.iter().filter(is_over).count();
+        bar.set_position(current.iter().filter_map(|d| d["progress"].as_u64()).sum());
+        bar.set_message(format!("{done}/{} files", current.len()));
         if done == current.len() {
             bar.finish_and_clear();
-            outcomes.extend(current.iter().map(|d| Outcome {
-                name: word(d, "fileName"),
-                status: word(d, "status"),
-                chunks: d["chunksCount"].as_i64().unwrap_or(0),
-                reason: d["errorMessage"].as_str().map(ToOwned::to_owned),
-            }));
-            return Ok(outcomes);
+            return Ok(current);
         }
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        // Little time is spent on polls of many documents.
+        tokio::time::sleep(Duration::from_millis(500).max(5 * began.elapsed())).await;
     }
 }
 

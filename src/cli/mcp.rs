@@ -144,7 +144,7 @@ pub(super) async fn run(global: &Global, args: McpArgs) -> Result<Done> {
     if let Some(McpCommand::Config(args)) = &args.command {
         return config(global, args);
     }
-    if let Some(client) = Client::new(&args.remote)? {
+    if let Some(client) = Client::find(global, &args.remote)? {
         return relay(&client).await;
     }
     let (settings, _) = global.settings(&[])?;

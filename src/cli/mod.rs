@@ -1,12 +1,17 @@
 //! The command line: commands and their dispatch.
 
+mod ask;
 mod bench;
 mod client;
 mod crawl;
+mod datasets;
 mod demo;
 mod doctor;
+mod documents;
 mod eval;
+mod excerpt;
 mod feedback;
+mod foreign;
 mod ingest;
 mod keys;
 mod mcp;
@@ -14,11 +19,16 @@ mod models;
 mod modules;
 mod output;
 mod portable;
+mod profiles;
 mod records;
+mod running;
 mod sandbox;
 mod search;
 mod serve;
+mod shell;
+mod sources;
 mod tenants;
+mod users;
 mod work;
 
 use std::path::PathBuf;
@@ -44,6 +54,8 @@ use crate::error::{Error, Kind, Result};
   cairn ingest ~/papers --dataset papers         ingest a folder
   cairn crawl https://example.com --dataset web  crawl a website
   cairn search \"how are scores blended\"          search all datasets
+  cairn ask \"how are scores blended\"             an answer with citations
+  cairn login https://kb.example.com             use this server from now on
   cairn keys create --name ci --scope kb:read --json
 
 Exit codes: 0 success, 1 failure, 2 usage error, 3 partial success.
@@ -86,6 +98,14 @@ enum Command {
     Crawl(crawl::CrawlArgs),
     /// Search datasets
     Search(search::SearchArgs),
+    /// Answer a question from documents, with citations
+    Ask(ask::AskArgs),
+    /// List, show, create and delete datasets
+    Datasets(datasets::DatasetsArgs),
+    /// List, show, reindex, hide and delete the documents of a dataset
+    Documents(documents::DocumentsArgs),
+    /// Keep a dataset in step with folders, buckets and feeds
+    Sources(sources::SourcesArgs),
     /// Evaluate retrieval on a collection in BEIR format
     Eval(eval::EvalArgs),
     /// Run a Model Context Protocol (MCP) server over stdio
@@ -96,6 +116,12 @@ enum Command {
     Keys(keys::KeysArgs),
     /// Create and list tenants
     Tenants(tenants::TenantsArgs),
+    /// List, add and remove people, set their roles, print their sign-in links
+    Users(users::UsersArgs),
+    /// Keep a server and a key for later commands
+    Login(profiles::LoginArgs),
+    /// Forget a server and its key
+    Logout(profiles::LogoutArgs),
     /// Read and answer the feedback of agents
     Feedback(feedback::FeedbackArgs),
     /// List, enable and disable workspace modules
@@ -106,23 +132,43 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Export a dataset to one file: sources, chunks, vectors, settings
     Export(portable::ExportArgs),
-    /// Import an exported dataset, or contacts, companies, leads, deals or tickets from CSV
+    /// Import an exported dataset, the documents of another system, or contacts, companies, leads, deals or tickets from CSV
     Import(portable::ImportArgs),
     /// Back up a data directory, even while a server uses it
     Backup(portable::BackupArgs),
     /// Benchmark ingestion and search on this machine
     Bench(bench::BenchArgs),
+    /// Print a script that completes commands in a shell
+    Completions(shell::CompletionsArgs),
+    /// Print the manual page, or write the pages of all commands
+    Man(shell::ManArgs),
 }
 
-/// How a server is reached instead of a data directory.
+/// How a server is reached instead of a data directory. Without these, commands use the server that is using the data directory, if there is one.
 #[derive(Debug, Args)]
 struct Remote {
     /// Talk to a running server instead of opening the data directory
-    #[arg(long, value_name = "URL", env = "CAIRN_URL")]
+    #[arg(long, global = true, value_name = "URL", env = "CAIRN_URL")]
     url: Option<String>,
     /// API key for --url
-    #[arg(long, value_name = "KEY", env = "CAIRN_KEY", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "KEY",
+        env = "CAIRN_KEY",
+        hide_env_values = true
+    )]
     key: Option<String>,
+    /// Server and key that `cairn login` stored under this name
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "NAME",
+        env = "CAIRN_PROFILE",
+        conflicts_with = "url"
+    )]
+    profile: Option<String>,
 }
 
 /// Result of a command.
@@ -182,11 +228,18 @@ async fn dispatch(cli: Cli) -> Result<Done> {
         Command::Ingest(args) => ingest::run(&global, args).await,
         Command::Crawl(args) => crawl::run(&global, args).await,
         Command::Search(args) => search::run(&global, args).await,
+        Command::Ask(args) => ask::run(&global, args).await,
+        Command::Datasets(args) => datasets::run(&global, args).await,
+        Command::Documents(args) => documents::run(&global, args).await,
+        Command::Sources(args) => sources::run(&global, args).await,
         Command::Eval(args) => eval::run(&global, args).await,
         Command::Mcp(args) => mcp::run(&global, args).await,
         Command::Sandbox(args) => sandbox::run(&global, args).await,
         Command::Keys(args) => keys::run(&global, args).await,
         Command::Tenants(args) => tenants::run(&global, args).await,
+        Command::Users(args) => users::run(&global, args).await,
+        Command::Login(args) => profiles::login(&global, args).await,
+        Command::Logout(args) => profiles::logout(&global, &args),
         Command::Feedback(args) => feedback::run(&global, args).await,
         Command::Modules(args) => modules::run(&global, args).await,
         Command::Models(args) => models::run(&global, args).await,
@@ -195,6 +248,8 @@ async fn dispatch(cli: Cli) -> Result<Done> {
         Command::Import(args) => portable::import(&global, args).await,
         Command::Backup(args) => portable::backup(&global, args).await,
         Command::Bench(args) => bench::run(&global, args).await,
+        Command::Completions(args) => Ok(shell::completions(&args)),
+        Command::Man(args) => shell::man(&global, &args),
     }
 }
 

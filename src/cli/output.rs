@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use serde_json::Value;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::Config;
@@ -77,6 +78,42 @@ pub(super) fn downloads(json: bool) -> Report {
             }
         }
     })
+}
+
+/// Returns a text of a JSON object; empty when there is none.
+pub(super) fn word<'a>(value: &'a Value, name: &str) -> &'a str {
+    value[name].as_str().unwrap_or_default()
+}
+
+/// Formats a number of bytes; empty for what is no number.
+pub(super) fn bytes(value: &Value) -> String {
+    value
+        .as_u64()
+        .map_or_else(String::new, |bytes| HumanBytes(bytes).to_string())
+}
+
+/// Asks on the terminal before something is lost.
+///
+/// # Errors
+/// `confirmation_missing` without a terminal and without `yes`; `cancelled`.
+pub(super) fn confirm(question: &str, yes: bool) -> Result<()> {
+    if yes {
+        return Ok(());
+    }
+    if !std::io::stdin().is_terminal() {
+        return Err(Error::invalid(
+            "confirmation_missing",
+            format!("{question} Confirm with --yes"),
+        ));
+    }
+    eprint!("{question} [y/N] ");
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    if matches!(answer.trim(), "y" | "Y" | "yes") {
+        Ok(())
+    } else {
+        Err(Error::unprocessable("cancelled", "cancelled"))
+    }
 }
 
 /// Formats rows in columns; numbers are right-aligned.

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
-use super::{Done, Global, output};
+use super::{Done, Global, foreign, output};
 use crate::app::App;
 use crate::auth::tenants;
 use crate::clock::Clock;
 use crate::disk;
 use crate::error::{Error, Result};
+use crate::importers::System;
 use crate::kb::{datasets, portable};
 
 #[derive(Debug, Args)]
@@ -35,22 +36,38 @@ pub(super) struct ExportArgs {
 #[command(after_help = "Examples:
   cairn import work.cairn
   cairn import work.cairn --name work-copy
+  cairn import chunks.jsonl --from jsonl --dataset papers --vector-model all-MiniLM-L6-v2
+  cairn import Export.zip --from notion --dataset handbook --dry-run
+  cairn import segments.json documents.json --from dify --dataset support
   cairn import people.csv --as contacts --map 'E-Mail=email' --map 'Firm=company_name' --dry-run
   cairn import people.csv --as contacts --errors refused.csv --url http://127.0.0.1:7700 --key cairn_…
+
+With --from, the documents of another system are added to a dataset, which is created if it does not exist; the same export again changes nothing, and a later one replaces
+what has changed. --dry-run shows what its fields become. Responses of an API can be put into a file one after the other.
 
 A dataset file contains the vectors, so nothing is embedded again. The configured model must be the one that created them. A running server shows the
 imported dataset within a second.")]
 pub(super) struct ImportArgs {
-    /// File written by `cairn export`; with --as, a CSV file with a header row
-    file: PathBuf,
+    /// File written by `cairn export`; with --as, a CSV file with a header row; with --from, the files of an export
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+    /// System whose export the files are
+    #[arg(long, value_enum, value_name = "SYSTEM", conflicts_with = "kind")]
+    from: Option<System>,
+    /// Dataset for the documents of another system
+    #[arg(short, long, value_name = "NAME", requires = "from")]
+    dataset: Option<String>,
+    /// Model that computed the vectors in the export; if it is the dataset's, they are taken over instead of embedding the texts
+    #[arg(long, value_name = "MODEL", requires = "from")]
+    vector_model: Option<String>,
     /// Record type of the CSV rows: contacts, companies, leads, deals or tickets
     #[arg(long = "as", value_name = "KIND")]
     kind: Option<String>,
     /// Map a CSV column to a field; `custom:NAME` creates a custom field, `-` skips the column. By default, columns map to fields of the same name and others become custom fields
     #[arg(long, value_name = "COLUMN=FIELD", requires = "kind")]
     map: Vec<String>,
-    /// Validate the rows without importing them
-    #[arg(long, requires = "kind")]
+    /// Read everything and report, without importing it; with --as or --from
+    #[arg(long)]
     dry_run: bool,
     /// Write rejected rows and the reasons to this CSV file
     #[arg(long, value_name = "FILE", requires = "kind")]
@@ -108,9 +125,26 @@ pub(super) async fn export(global: &Global, args: ExportArgs) -> Result<Done> {
 }
 
 pub(super) async fn import(global: &Global, args: ImportArgs) -> Result<Done> {
+    if let Some(system) = args.from {
+        let import = foreign::Import {
+            system,
+            files: args.files,
+            dataset: args.dataset,
+            dry_run: args.dry_run,
+            vector_model: args.vector_model,
+            remote: args.remote,
+        };
+        return foreign::run(global, import).await;
+    }
+    let [file] = <[PathBuf; 1]>::try_from(args.files).map_err(|_| {
+        Error::invalid(
+            "file_count_wrong",
+            "several files are imported only with --from",
+        )
+    })?;
     if let Some(kind) = args.kind {
         let import = super::records::Import {
-            file: args.file,
+            file,
             kind,
             map: args.map,
             dry_run: args.dry_run,
@@ -119,16 +153,22 @@ pub(super) async fn import(global: &Global, args: ImportArgs) -> Result<Done> {
         };
         return super::records::run(global, import).await;
     }
+    if args.dry_run {
+        return Err(Error::invalid(
+            "dry_run_unsupported",
+            "--dry-run needs --as or --from; a dataset file is validated as a whole before anything is written",
+        ));
+    }
     if args.remote.url.is_some() {
         return Err(Error::invalid(
             "url_unsupported",
-            "--url is only supported with --as; datasets are imported into a data directory",
+            "--url is only supported with --as and --from; datasets are imported into a data directory",
         ));
     }
     let app = global.app().await?;
     app.embedder_with(output::downloads(global.json)).await?;
     let caller = app.local_caller(tenants::DEFAULT).await?;
-    let dataset = portable::import(&app, &caller, &args.file, args.name.as_deref()).await?;
+    let dataset = portable::import(&app, &caller, &file, args.name.as_deref()).await?;
     app.db.close().await;
     if global.json {
         println!(

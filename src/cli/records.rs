@@ -215,7 +215,7 @@ pub(super) async fn run(global: &Global, import: Import) -> Result<Done> {
         .records()
         .collect::<std::result::Result<_, _>>()
         .map_err(unreadable)?;
-    let sink = match Client::new(&import.remote)? {
+    let sink = match Client::find(global, &import.remote)? {
         Some(client) => Sink::Server(client, path),
         None => {
             let app = global.app().await?;

@@ -1,19 +1,16 @@
-//! `cairn search`: searches a data directory or a server, and prints hits as text or JSON.
-
-use std::sync::Arc;
+//! `cairn search`: searches a data directory or a server, and prints hits as text or as the JSON of the API.
 
 use clap::Args;
+use console::style;
 use serde_json::{Value, json};
 
-use super::client::Client;
+use super::client::{Client, Connection, Needs};
+use super::excerpt::excerpt;
+use super::output::word;
 use super::{Done, Global, Remote};
-use crate::app::App;
-use crate::auth::{Caller, tenants};
 use crate::error::{Error, Result};
-use crate::kb::datasets;
-use crate::page::{MAX_LIMIT, Page};
 use crate::search::settings::Syntax;
-use crate::search::{self, Answer, Explanation, Fusion, Hit, Settings, follower};
+use crate::search::{Fusion, Settings};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -26,10 +23,10 @@ pub(super) struct SearchArgs {
     /// Search query
     query: String,
     /// Dataset name or ID; repeatable [default: all datasets]
-    #[arg(long, value_name = "NAME")]
+    #[arg(short, long, value_name = "NAME")]
     dataset: Vec<String>,
     /// Maximum number of hits, 1 to 100
-    #[arg(long, default_value_t = 5, value_name = "N")]
+    #[arg(short = 'k', long, default_value_t = 5, value_name = "N")]
     top_k: usize,
     /// Semantic weight: 0 keyword only, 1 semantic only [default: chosen by model and query]
     #[arg(long, value_name = "0..1")]
@@ -68,32 +65,27 @@ pub(super) struct SearchArgs {
     #[arg(long)]
     plain: bool,
     /// Show how each score is calculated
-    #[arg(long)]
+    #[arg(short, long)]
     explain: bool,
     #[command(flatten)]
     remote: Remote,
 }
 
 pub(super) async fn run(global: &Global, args: SearchArgs) -> Result<Done> {
-    let settings = settings(&args)?;
-    if let Some(client) = Client::new(&args.remote)? {
-        return remote(global, &args, &settings, &client).await;
-    }
-    let app = global.app().await?;
-    let caller = app.local_caller(tenants::DEFAULT).await?;
-    let ids = dataset_ids(&app, &caller, &args.dataset).await?;
-    follower::catch_up(&app, app.engine().await?).await?;
-    let request = settings.request(args.query.clone(), ids)?;
-    let answer = search::search(&app, &caller, &request).await?;
-    if global.json {
-        println!(
-            "{}",
-            serde_json::to_string(&as_json(&answer, args.explain)?)?
-        );
-    } else {
-        print(&answer, args.explain);
-    }
-    Ok(Done::All)
+    let mut body = serde_json::to_value(settings(&args)?)?;
+    Connection::with(global, &args.remote, Needs::Search, async |client| {
+        body["query"] = json!(args.query);
+        body["datasetIds"] = json!(client.datasets_or_all(&args.dataset).await?);
+        body["explain"] = json!(args.explain);
+        let answer = Client::send(client.post("/kb/v1/search").json(&body)).await?;
+        if global.json {
+            println!("{answer}");
+        } else {
+            print(&answer);
+        }
+        Ok(Done::All)
+    })
+    .await
 }
 
 fn settings(args: &SearchArgs) -> Result<Settings> {
@@ -128,248 +120,166 @@ fn settings(args: &SearchArgs) -> Result<Settings> {
     })
 }
 
-/// Returns the ids of the named datasets, or of all.
-async fn dataset_ids(app: &Arc<App>, caller: &Caller, names: &[String]) -> Result<Vec<String>> {
-    let mut ids = Vec::new();
-    for name in names {
-        ids.push(datasets::by_name(app, caller, name).await?.id);
+/// Prints an answer of the API as text.
+pub(super) fn print(answer: &Value) {
+    let hits = answer["results"].as_array().map_or(&[][..], Vec::as_slice);
+    for (rank, hit) in (1..).zip(hits) {
+        headline(rank, hit);
+        for line in sentences(hit) {
+            println!("     {line}");
+        }
+        // Highlights are ranges of the chunk, not of its surroundings.
+        let (shown, highlights) = match hit["expanded"]["text"].as_str() {
+            Some(expanded) => (expanded, Vec::new()),
+            None => (word(hit, "content"), ranges(&hit["highlights"])),
+        };
+        let is_code = hit["lines"].is_object();
+        println!("     {}\n", excerpt(shown, &highlights, is_code));
     }
-    if names.is_empty() {
-        let all = datasets::list(
-            app,
-            caller,
-            &Page {
-                limit: MAX_LIMIT,
-                after: String::new(),
-            },
+    print_summary(answer);
+    let timings = &answer["timings"];
+    let stages = if timings.is_object() {
+        format!(
+            " (embed {:.1}, retrieve {:.1}, assemble {:.1})",
+            number(timings, "embedMs"),
+            number(timings, "retrieveMs"),
+            number(timings, "assembleMs")
         )
-        .await?;
-        ids = all.items.into_iter().map(|d| d.id).collect();
-    }
-    if ids.is_empty() {
-        Err(Error::not_found(
-            "dataset_not_found",
-            "there is no dataset yet; `cairn ingest PATH --dataset NAME` creates one",
-        ))
     } else {
-        Ok(ids)
-    }
-}
-
-async fn remote(
-    global: &Global,
-    args: &SearchArgs,
-    settings: &Settings,
-    client: &Client,
-) -> Result<Done> {
-    let known = client.datasets().await?;
-    let mut ids = Vec::new();
-    for name in &args.dataset {
-        let found = known.iter().find(|(n, id)| n == name || id == name);
-        ids.push(
-            found
-                .ok_or_else(|| {
-                    let names = known.iter().map(|(name, _)| name.as_str());
-                    datasets::unknown(name, names)
-                })?
-                .1
-                .clone(),
-        );
-    }
-    if args.dataset.is_empty() {
-        ids = known.into_iter().map(|(_, id)| id).collect();
-    }
-    let mut body = serde_json::to_value(settings)?;
-    body["query"] = json!(args.query);
-    body["datasetIds"] = json!(ids);
-    body["explain"] = json!(args.explain);
-    let answer = Client::send(client.post("/kb/v1/search").json(&body)).await?;
-    if global.json {
-        println!("{answer}");
-        return Ok(Done::All);
-    }
-    let results = answer["results"].as_array().cloned().unwrap_or_default();
-    for (rank, hit) in (1..).zip(&results) {
-        let page = hit["metadata"]["pageNumber"].as_i64();
-        let headings: Vec<String> = serde_json::from_value(hit["headingPath"].clone())?;
-        let score = hit["score"].as_f64().unwrap_or(0.0) as f32;
-        headline(
-            rank,
-            score,
-            hit["rankSource"].as_str().unwrap_or_default(),
-            hit["fileName"].as_str().unwrap_or_default(),
-            page,
-            &headings,
-        );
-        if args.explain {
-            let e = &hit["explain"];
-            println!("     {}", e["sentence"].as_str().unwrap_or_default());
-            println!(
-                "     {:.3} = {} × {} semantic + {} × {} keyword",
-                score, e["vectorWeight"], e["vectorScore"], e["keywordWeight"], e["keywordScore"]
-            );
-        }
-        let shown = hit["expanded"]["text"].as_str().or(hit["content"].as_str());
-        excerpt(shown.unwrap_or_default());
-    }
-    beside(
-        &answer["facets"],
-        answer["didYouMean"].as_str(),
-        &answer["confidence"],
-        &answer["degraded"],
-    );
-    println!(
-        "{} hits in {:.1} ms",
-        results.len(),
-        answer["searchMs"].as_f64().unwrap_or(0.0)
-    );
-    Ok(Done::All)
-}
-
-fn as_json(answer: &Answer, explain: bool) -> Result<Value> {
-    let hit = |hit: &Hit| -> Result<Value> {
-        Ok(json!({
-            "chunkId": hit.chunk.id, "fileId": hit.chunk.document_id, "fileName": hit.file_name, "title": hit.title, "datasetId": hit.chunk.dataset_id,
-            "content": hit.chunk.content, "score": hit.score, "rankSource": hit.rank_source, "start": hit.chunk.start_char, "end": hit.chunk.end_char,
-            "headingPath": hit.chunk.headings(), "pageNumber": hit.chunk.page, "url": hit.url,
-            "documentMetadata": serde_json::from_str::<Value>(&hit.metadata)?, "highlights": hit.highlights, "expanded": hit.expanded.as_ref().map(|p| &p.text),
-            "explain": explain.then_some(&hit.explanation),
-        }))
+        String::new()
     };
-    let results = answer.hits.iter().map(hit).collect::<Result<Vec<_>>>()?;
-    Ok(
-        json!({"results": results, "candidates": answer.totals.candidates, "totals": answer.totals, "facets": answer.facets, "confidence": answer.confidence, "didYouMean": answer.did_you_mean, "degraded": answer.degraded, "searchMs": answer.timings.total_ms, "timings": answer.timings}),
-    )
+    println!(
+        "{} hits from {} candidates in {:.1} ms{stages}",
+        hits.len(),
+        answer["candidates"],
+        number(answer, "searchMs")
+    );
 }
 
-/// Prints hits as text.
-pub(super) fn print(answer: &Answer, explain: bool) {
-    for (rank, hit) in (1..).zip(&answer.hits) {
-        headline(
-            rank,
-            hit.score,
-            hit.rank_source,
-            &hit.file_name,
-            hit.chunk.page,
-            &hit.chunk.headings(),
-        );
-        if explain {
-            for line in sentences(hit.score, &hit.explanation) {
-                println!("     {line}");
-            }
-        }
-        let expanded = hit.expanded.as_ref().map(|p| p.text.as_str());
-        excerpt(expanded.unwrap_or(&hit.chunk.content));
-    }
-    beside(
-        &json!(answer.facets),
-        answer.did_you_mean.as_deref(),
-        &json!(answer.confidence),
-        &json!(answer.degraded),
-    );
-    let t = answer.timings;
-    println!(
-        "{} hits from {} candidates in {:.1} ms (embed {:.1}, retrieve {:.1}, assemble {:.1})",
-        answer.hits.len(),
-        answer.totals.candidates,
-        t.total_ms,
-        t.embed_ms,
-        t.retrieve_ms,
-        t.assemble_ms
-    );
+fn number(value: &Value, name: &str) -> f64 {
+    value[name].as_f64().unwrap_or(0.0)
+}
+
+fn ranges(highlights: &Value) -> Vec<(usize, usize)> {
+    let at = |range: &Value, name: &str| usize::try_from(range[name].as_u64()?).ok();
+    let all = highlights.as_array().into_iter().flatten();
+    all.filter_map(|range| Some((at(range, "start")?, at(range, "end")?)))
+        .collect()
 }
 
 /// Prints facets, suggestion, confidence and degradation of an answer.
-fn beside(facets: &Value, meant: Option<&str>, confidence: &Value, degraded: &Value) {
-    for trouble in degraded.as_array().into_iter().flatten() {
+fn print_summary(answer: &Value) {
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    for trouble in list(&answer["degraded"]) {
         println!(
             "incomplete results: {}",
             trouble.as_str().unwrap_or_default()
         );
     }
-    for facet in facets.as_array().into_iter().flatten() {
-        let values: Vec<String> = facet["values"]
-            .as_array()
-            .into_iter()
-            .flatten()
+    for facet in list(&answer["facets"]) {
+        let values: Vec<String> = list(&facet["values"])
+            .iter()
             .map(|v| format!("{} ({})", v["value"], v["chunks"]))
             .collect();
-        let field = facet["field"].as_str().unwrap_or_default();
-        println!("{field}: {}", values.join(", "));
+        println!("{}: {}", word(&facet, "field"), values.join(", "));
     }
-    if let Some(meant) = meant {
+    if let Some(meant) = answer["didYouMean"].as_str() {
         println!("did you mean: {meant}");
     }
+    let confidence = &answer["confidence"];
     if confidence["noConfidentAnswer"] == true {
         println!(
             "no confident answer: the best score is {:.3}, below {:.2}",
-            confidence["score"].as_f64().unwrap_or(0.0),
-            confidence["threshold"].as_f64().unwrap_or(0.0)
+            number(confidence, "score"),
+            number(confidence, "threshold")
         );
     }
 }
 
-fn headline(
-    rank: usize,
-    score: f32,
-    source: &str,
-    file: &str,
-    page: Option<i64>,
-    headings: &[String],
-) {
+fn headline(rank: usize, hit: &Value) {
+    let page = hit["metadata"]["pageNumber"].as_i64();
     let page = page.map(|p| format!(", page {p}")).unwrap_or_default();
+    let headings = hit["headingPath"].as_array().into_iter().flatten();
+    let headings: Vec<&str> = headings.filter_map(Value::as_str).collect();
     let headings = if headings.is_empty() {
         String::new()
     } else {
         format!(" — {}", headings.join(" > "))
     };
-    println!("{rank:>2}. {score:.3} {source:<7} {file}{page}{headings}");
-}
-
-fn excerpt(content: &str) {
-    let flat = content.split_whitespace().collect::<Vec<_>>().join(" ");
-    let short: String = flat.chars().take(280).collect();
+    // A title that says no more than the first heading or the file is left out.
+    let file = word(hit, "fileName");
+    let title = hit["title"]
+        .as_str()
+        .filter(|title| !headings.contains(title) && *title != file);
+    let name = match title {
+        Some(title) => format!("{} ({file})", style(title).bold()),
+        None => style(file).bold().to_string(),
+    };
     println!(
-        "     {short}{}\n",
-        if short.len() < flat.len() { " …" } else { "" }
+        "{rank:>2}. {:.3} {:<7} {name}{page}{headings}",
+        number(hit, "score"),
+        word(hit, "rankSource")
     );
 }
 
-/// Returns the explanation of a score as sentences.
-fn sentences(score: f32, e: &Explanation) -> Vec<String> {
-    let rank = |rank: Option<usize>| {
-        rank.map_or_else(|| "not retrieved".to_owned(), |r| format!("rank {r}"))
+/// Returns the explanation of a score as lines; none without an explanation.
+fn sentences(hit: &Value) -> Vec<String> {
+    let e = &hit["explain"];
+    if !e.is_object() {
+        return Vec::new();
+    }
+    let rank = |name: &str| {
+        e[name]
+            .as_u64()
+            .map_or_else(|| "not retrieved".to_owned(), |r| format!("rank {r}"))
     };
-    let mut lines = vec![e.sentence.clone()];
-    let vector = match (e.vector_score, e.cosine) {
-        (Some(part), Some(cosine)) => format!(
-            "{:.1} × {part:.3} semantic (cosine {cosine:.3}, {})",
-            e.vector_weight,
-            rank(e.vector_rank)
-        ),
-        _ if e.vector_pending => "semantic: embedding in progress".to_owned(),
-        _ => "semantic: not searched".to_owned(),
+    let mut lines = vec![word(e, "sentence").to_owned()];
+    let vector = if e["vectorScore"].is_number() && e["cosine"].is_number() {
+        format!(
+            "{:.2} × {:.3} semantic (cosine {:.3}, {})",
+            number(e, "vectorWeight"),
+            number(e, "vectorScore"),
+            number(e, "cosine"),
+            rank("vectorRank")
+        )
+    } else if e["vectorPending"] == true {
+        "semantic: embedding in progress".to_owned()
+    } else {
+        "semantic: not searched".to_owned()
     };
-    let keyword = match (e.keyword_score, e.bm25) {
-        (Some(part), Some(bm25)) => format!(
-            "{:.1} × {part:.3} keyword (BM25 {bm25:.2} of max {:.2}, {})",
-            e.keyword_weight,
-            e.bm25_bound,
-            rank(e.keyword_rank)
-        ),
-        _ => "keyword: not searched".to_owned(),
+    let keyword = if e["keywordScore"].is_number() && e["bm25"].is_number() {
+        format!(
+            "{:.2} × {:.3} keyword (BM25 {:.2} of max {:.2}, {})",
+            number(e, "keywordWeight"),
+            number(e, "keywordScore"),
+            number(e, "bm25"),
+            number(e, "bm25Bound"),
+            rank("keywordRank")
+        )
+    } else {
+        "keyword: not searched".to_owned()
     };
-    lines.push(format!("{score:.3} = {vector} + {keyword}"));
-    if !e.matched_terms.is_empty() {
-        let terms: Vec<String> = e
-            .terms
-            .iter()
-            .filter(|t| e.matched_terms.contains(&t.term))
-            .map(|t| format!("{} (df {}, idf {:.2})", t.term, t.df, t.idf))
+    lines.push(format!(
+        "{:.3} = {vector} + {keyword}",
+        number(hit, "score")
+    ));
+    let matched = e["matchedTerms"].as_array().map_or(&[][..], Vec::as_slice);
+    if !matched.is_empty() {
+        let terms = e["terms"].as_array().into_iter().flatten();
+        let terms: Vec<String> = terms
+            .filter(|t| matched.contains(&t["term"]))
+            .map(|t| {
+                format!(
+                    "{} (df {}, idf {:.2})",
+                    word(t, "term"),
+                    t["df"],
+                    number(t, "idf")
+                )
+            })
             .collect();
         lines.push(format!("matched terms: {}", terms.join(", ")));
     }
-    if e.truncated {
+    if e["truncated"] == true {
         lines.push(
             "the end of this chunk exceeds the model's input limit and is not embedded".to_owned(),
         );

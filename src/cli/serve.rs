@@ -8,6 +8,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::client::Client;
+use super::running::{Announcement, Running};
 use super::{Done, Global, output};
 use crate::api;
 use crate::app::App;
@@ -60,6 +62,9 @@ pub(super) struct Server {
     http: JoinHandle<Result<()>>,
     tasks: Vec<JoinHandle<()>>,
     app: Arc<App>,
+    running: Running,
+    /// The file that tells commands the address.
+    _announcement: Announcement,
 }
 
 impl Server {
@@ -86,6 +91,8 @@ impl Server {
             let (app, stop) = (Arc::clone(app), stop.clone());
             async move { api::server::serve(listener, router, &app.config, stop).await }
         });
+        let running = Running::create(app, address).await?;
+        let announcement = running.announce(&app.config.data_dir)?;
         app.embedder_with(output::downloads(json)).await?;
         app.engine().await?;
         if !app.config.reranker.is_empty() {
@@ -104,7 +111,14 @@ impl Server {
             http,
             tasks,
             app: Arc::clone(app),
+            running,
+            _announcement: announcement,
         })
+    }
+
+    /// Returns a client of the server, with all rights of its owner.
+    pub(super) fn client(&self) -> Result<Client> {
+        Client::of(&self.running.url, self.running.key.clone())
     }
 
     fn announce(&self, json: bool) {
@@ -120,7 +134,7 @@ impl Server {
             println!("Created a tenant and an admin key. The key is shown only once:\n\n  {key}\n");
         }
         println!(
-            "Cairn is running at {url} (API documentation: {url}/docs). Press Ctrl-C to stop."
+            "Cairn is running at {url} (guide: {url}/docs/guide, API: {url}/docs). Press Ctrl-C to stop."
         );
         println!(
             "Open the sandbox with this one-time sign-in link, valid for 12 hours:\n\n  {}\n",

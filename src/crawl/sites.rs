@@ -281,22 +281,11 @@ async fn forget(tx: &mut Tx, site: &Site) -> Result<()> {
     Ok(())
 }
 
-/// Deletes a dataset with its documents, chunks and websites. Searches exclude it immediately; the indexes drop it asynchronously.
+/// Removes every site of a dataset that is about to be deleted.
 ///
 /// # Errors
-/// `dataset_not_found`.
-pub async fn delete_dataset(app: &App, caller: &Caller, id: &str) -> Result<()> {
-    caller.need_write(id)?;
-    let dataset = datasets::settings(app, caller, id).await?;
-    let mut tx = app.db.begin().await?;
-    forget_all(&mut tx, caller.tenant(), id).await?;
-    datasets::delete_in(app, &mut tx, caller, &dataset).await?;
-    app.commit(tx).await?;
-    Ok(())
-}
-
-/// Removes every site of a dataset that is about to be deleted.
-async fn forget_all(tx: &mut Tx, tenant_id: &str, dataset_id: &str) -> Result<()> {
+/// Those of the database.
+pub async fn forget_all(tx: &mut Tx, tenant_id: &str, dataset_id: &str) -> Result<()> {
     let sites: Vec<Site> = tx
         .all(
             concat!(

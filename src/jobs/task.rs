@@ -30,6 +30,10 @@ pub enum Task {
     Crawl { crawl_id: String },
     /// Starts a scheduled crawl of a site.
     Recrawl { site_id: String },
+    /// Syncs a source.
+    Sync { sync_id: String },
+    /// Starts a scheduled sync of a source.
+    Resync { source_id: String },
     /// Sends an event to an endpoint.
     Deliver {
         delivery_id: String,
@@ -121,6 +125,8 @@ impl Task {
             Self::Evaluate { .. } => "evaluate",
             Self::Crawl { .. } => "crawl",
             Self::Recrawl { .. } => "recrawl",
+            Self::Sync { .. } => "sync",
+            Self::Resync { .. } => "resync",
             Self::Housekeeping => "housekeeping",
         }
     }
@@ -128,7 +134,7 @@ impl Task {
     /// Returns the queue of the task.
     pub(super) fn lane(&self) -> Queue {
         match self {
-            Self::Crawl { .. } => Queue::Crawl,
+            Self::Crawl { .. } | Self::Sync { .. } => Queue::Crawl,
             Self::Deliver { .. } | Self::SendMail { .. } => Queue::Send,
             Self::TellAgent { .. }
             | Self::ProvisionAgent { .. }
@@ -143,6 +149,7 @@ impl Task {
             | Self::Build { .. }
             | Self::Evaluate { .. }
             | Self::Recrawl { .. }
+            | Self::Resync { .. }
             | Self::NoTouch
             | Self::RunRoutine { .. }
             | Self::ImportLeads { .. }

@@ -1,9 +1,13 @@
 //! Embeddings as separate rows, keyed by the hash of their text: a text is embedded only once.
 
+use cairn_ingest::chunk::context;
+use cairn_ingest::document::normalise;
 use cairn_models::Embedder;
 use sha2::{Digest, Sha256};
 
-use super::Chunk;
+use super::{Chunk, datasets};
+use crate::app::App;
+use crate::auth::{Caller, Scope};
 use crate::clock::Time;
 use crate::db::{Tx, args};
 use crate::error::{Error, Result};
@@ -50,6 +54,85 @@ pub(crate) async fn store(
     )
     .await?;
     Ok(())
+}
+
+/// Maximum number of vectors that are taken at a time.
+pub const GIVEN: usize = 500;
+
+/// A vector of a text, computed elsewhere.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Given {
+    /// Title of the document, which is embedded with the text; empty for none.
+    pub title: String,
+    pub text: String,
+    pub vector: Vec<f32>,
+}
+
+/// Stores vectors that were computed elsewhere with the model of a dataset, scaled to unit length. A chunk with such a title and text is not embedded any more, in any dataset of
+/// the tenant with that model. Returns the number of texts whose vector is stored, including earlier ones.
+///
+/// # Errors
+/// `model_mismatch` when the dataset has another model, or vectors of another length; `vectors_invalid` for too many vectors, and values that are not finite or all zero.
+pub async fn give(
+    app: &App,
+    caller: &Caller,
+    dataset_id: &str,
+    model: &str,
+    given: Vec<Given>,
+) -> Result<usize> {
+    // Vectors are shared by the datasets of a tenant.
+    caller.need_unconfined(Scope::KbWrite)?;
+    caller.need_write(dataset_id)?;
+    let dataset = datasets::settings(app, caller, dataset_id).await?;
+    let (own, length) = (
+        &dataset.indexing.embedding_model,
+        dataset.indexing.vector_size,
+    );
+    if own != model {
+        return Err(Error::unprocessable(
+            "model_mismatch",
+            format!("the dataset uses the model {own}, not {model}"),
+        ));
+    }
+    if given.len() > GIVEN {
+        return Err(Error::invalid(
+            "vectors_invalid",
+            format!("at most {GIVEN} vectors are taken at a time"),
+        ));
+    }
+    let mut ready = Vec::with_capacity(given.len());
+    for Given {
+        title,
+        text,
+        vector,
+    } in given
+    {
+        if i64::try_from(vector.len()).ok() != Some(length) {
+            return Err(Error::unprocessable(
+                "model_mismatch",
+                format!(
+                    "vectors of {own} have {length} dimensions, not {}",
+                    vector.len()
+                ),
+            ));
+        }
+        let norm = vector.iter().map(|v| v * v).sum::<f32>().sqrt();
+        if !norm.is_finite() || norm == 0.0 {
+            return Err(Error::invalid(
+                "vectors_invalid",
+                "a vector must have finite values, and not only zeros",
+            ));
+        }
+        let hash = text_hash(&context(&title, &[]), normalise(&text).trim());
+        let unit: Vec<f32> = vector.into_iter().map(|v| v / norm).collect();
+        ready.push((hash, unit));
+    }
+    let mut tx = app.db.begin().await?;
+    for (hash, vector) in &ready {
+        store(&mut tx, caller.tenant(), own, hash, vector, app.clock.now()).await?;
+    }
+    app.commit(tx).await?;
+    Ok(ready.len())
 }
 
 /// Decodes a vector from the bytes written by [`store`].

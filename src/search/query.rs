@@ -3,6 +3,7 @@
 //! A hit's score does not depend on `topK`, on filters or on the other hits (with the default fusion): BM25 statistics are those of the whole dataset,
 //! and every candidate gets both exact scores. Feedback and reranking, which are optional, do consider other chunks.
 
+use futures::future::BoxFuture;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
@@ -32,7 +33,17 @@ pub const CONFIDENT_FROM: f32 = 0.56;
 ///
 /// # Errors
 /// `query_invalid`, `dataset_not_found` for any dataset the caller may not see, `model_mismatch`, `reranker_not_configured`, and those of the ranges.
-pub async fn search(app: &Arc<App>, caller: &Caller, request: &Request) -> Result<Answer> {
+#[must_use = "futures do nothing unless polled"]
+pub fn search<'a>(
+    app: &'a Arc<App>,
+    caller: &'a Caller,
+    request: &'a Request,
+) -> BoxFuture<'a, Result<Answer>> {
+    // Boxed once: the compiler would otherwise prove in every caller anew that the future is `Send`.
+    Box::pin(answer(app, caller, request))
+}
+
+async fn answer(app: &Arc<App>, caller: &Caller, request: &Request) -> Result<Answer> {
     let began = Instant::now();
     caller.need(Scope::KbSearch)?;
     request.check()?;

@@ -74,6 +74,8 @@ async fn operations(service: &Service, dataset: &str) -> Vec<(Method, String, St
                 .replace("{module}", "crm")
                 .replace("{siteId}", "x")
                 .replace("{crawlId}", "x")
+                .replace("{sourceId}", "x")
+                .replace("{syncId}", "x")
                 .replace("{crawlJobId}", "x")
                 .replace("{leadId}", "x")
                 .replace("{campaignId}", "x")
@@ -187,6 +189,10 @@ async fn every_operation_refuses_strangers() {
             let body = match path.rsplit('/').next() {
                 Some("sites" | "crawl") => json!({"startUrl": "https://example.com"}),
                 Some("schedule") => json!({"schedule": "weekly"}),
+                Some("vectors") => json!({"model": "x", "vectors": []}),
+                Some("sources") => {
+                    json!({"name": "x", "settings": {"kind": "feed", "url": "https://example.com"}})
+                }
                 Some("crawls") => json!({}),
                 _ => json!({"name": "x", "query": "x", "enabled": false, "datasetIds": [dataset]}),
             };

@@ -53,6 +53,27 @@ fn document(folder: &Path) -> PathBuf {
     path
 }
 
+/// The pages of the sandbox have their types in comments.
+#[tokio::test]
+async fn the_pages_pass_the_type_checker() {
+    let options = [
+        "--noEmit",
+        "--allowJs",
+        "--checkJs",
+        "--strict",
+        "--target",
+        "es2023",
+        "--module",
+        "esnext",
+        "--moduleResolution",
+        "bundler",
+        "--lib",
+        "es2023,dom,dom.iterable",
+    ];
+    let app = root().join("src/api/sandbox/web/app.js");
+    succeeds(node("tsc").args(options).arg(app)).await;
+}
+
 #[tokio::test]
 async fn the_document_is_valid() {
     let folder = tempfile::tempdir().expect("a folder");

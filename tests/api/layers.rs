@@ -7,10 +7,20 @@ use regex::Regex;
 
 /// Layers from the lowest to the highest; a module imports its own layer and those below. The longest prefix of a module's path says where it stands. The map in
 /// `README.md` says the same.
-const LAYERS: [&[&str]; 17] = [
+const LAYERS: [&[&str]; 18] = [
     &["error", "clock", "page", "limits", "config", "rates"],
     &[
-        "disk", "db", "blobs", "seal", "outgoing", "openclaw", "llm", "jobs", "events", "auth",
+        "disk",
+        "db",
+        "blobs",
+        "seal",
+        "outgoing",
+        "openclaw",
+        "llm",
+        "jobs",
+        "events",
+        "auth",
+        "importers",
     ],
     // What the application holds: types and indexes that know nothing of it.
     &[
@@ -59,6 +69,7 @@ const LAYERS: [&[&str]; 17] = [
     ],
     &["search"],
     &["records", "crawl", "evaluation", "answers"],
+    &["sources"],
     &["crm", "content", "knowledge", "data", "analytics"],
     &["support"],
     &["work", "assets"],

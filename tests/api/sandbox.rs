@@ -254,7 +254,7 @@ async fn from_an_empty_service_to_a_labelled_query_and_a_measured_run() {
             .contains("enter")
     );
 
-    browser.press("Create dataset").await;
+    browser.press("Upload documents").await;
     browser.write("dialog input", "harbour").await;
     browser.press("Create").await;
     browser.see("h1", "harbour").await;
@@ -972,6 +972,11 @@ async fn every_page_tells_its_story_and_axe_finds_nothing_serious() {
             "No websites yet",
         ),
         (
+            format!("/sandbox/datasets/{dataset}?tab=sources"),
+            "[role=tabpanel]",
+            "No sources yet",
+        ),
+        (
             format!("/sandbox/datasets/{dataset}?tab=configuration"),
             "[role=tabpanel]",
             "Parsing and chunking",
@@ -1174,5 +1179,96 @@ async fn the_forms_of_a_lane_bear_its_present_letter() {
         )
         .await;
     assert_eq!(found, json!([0, true, true, false]));
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn passages_are_rendered_and_written_one_click_apart() {
+    let service = Service::start(Engine::Sqlite).await;
+    let dataset = service.dataset("sea").await;
+    let content = "# Tides\n\nThe **moon** pulls.\n\n| port | lag |\n|---|---|\n| Brest | 3 h |\n\n```rust\nlet lag = 3; // hours\n```\n\n- first\n- second\n";
+    service.add(&dataset, "tides.md", content).await;
+    let browser = signed_in(&service, 1300, 900).await;
+    let address = format!("{}/sandbox/search?q=moon+Brest", service.url);
+    browser.open(&address).await;
+    browser.see(".hit .rendered td", "Brest").await;
+    let shown = "return ['td mark', 'strong mark', 'pre .code-keyword', 'li'].map((css) => document.querySelector(`.hit .rendered ${css}`)?.textContent)";
+    let found = browser.eval(shown).await;
+    assert_eq!(found, json!(["Brest", "moon", "let", "first"]));
+    browser.press("Raw text").await;
+    browser.see(".hit .text", "| Brest | 3 h |").await;
+    let marked =
+        "return [...document.querySelectorAll('.hit .text mark')].map((m) => m.textContent)";
+    assert_eq!(browser.eval(marked).await, json!(["moon", "Brest"]));
+    // The choice holds on other pages.
+    let files = service
+        .get(&format!("/kb/v1/datasets/{dataset}/documents"))
+        .await;
+    let document = format!(
+        "{}/sandbox/documents/{dataset}/{}",
+        service.url,
+        text(&files["data"][0]["id"])
+    );
+    browser.open(&document).await;
+    browser.see(".chunk .text", "| Brest | 3 h |").await;
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_does_not_answer_is_told_until_it_does() {
+    let service = Service::start(Engine::Sqlite).await;
+    let browser = signed_in(&service, 1300, 900).await;
+    browser
+        .eval("window.reached = window.fetch; window.fetch = () => Promise.reject(new TypeError('Failed to fetch'))")
+        .await;
+    browser.press("Jobs").await;
+    browser.see(".offline", "does not answer").await;
+    browser.eval("window.fetch = window.reached").await;
+    // The page that was asked for opens by itself.
+    browser.see("h1", "Jobs").await;
+    eventually!(
+        "the banner is gone",
+        browser
+            .eval("return document.querySelector('.offline') === null")
+            .await
+            == true
+    );
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_empty_service_is_tried_with_samples() {
+    let service = Service::start(Engine::Sqlite).await;
+    let browser = signed_in(&service, 1300, 900).await;
+    browser.press("Try with sample documents").await;
+    eventually!(
+        within 120,
+        found in browser.text(".lane .hit").await,
+        "the suggested question has hits",
+        !found.is_empty()
+    );
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_source_is_added_and_its_items_are_shown() {
+    let folder = tempfile::tempdir().expect("temporary directory");
+    std::fs::write(folder.path().join("tides.md"), "Tides lag.").expect("written");
+    let permitted = folder.path().display().to_string();
+    let service = Service::start_with(Engine::Sqlite, |config| {
+        config.source_folders = permitted.clone();
+    })
+    .await;
+    let dataset = service.dataset("sea").await;
+    let browser = signed_in(&service, 1300, 900).await;
+    let address = format!("{}/sandbox/datasets/{dataset}?tab=sources", service.url);
+    browser.open(&address).await;
+    browser.press("Add a source").await;
+    browser.write("dialog input[name=name]", "handbook").await;
+    browser.write("dialog input[name=path]", &permitted).await;
+    browser.press("Save and sync").await;
+    browser.see("table", "1 new").await;
+    browser.press("Items").await;
+    browser.see(".grid", "tides.md").await;
     browser.close().await;
 }

@@ -134,14 +134,21 @@ async fn remove_site(
     }))
 }
 
-/// Schedule of a website's crawls.
+/// Schedule of a website's crawls, or of a source's syncs.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct ScheduleRequest {
+pub(super) struct ScheduleRequest {
     /// `manual`, `weekly`, `monthly` (at the time at which it is set) or `cron`.
     schedule: String,
     /// With `cron`: expression of five fields in UTC, such as `30 4 * * 1`.
     cron: Option<String>,
+}
+
+impl ScheduleRequest {
+    /// Returns the schedule.
+    pub(super) fn read(&self) -> Result<Schedule> {
+        Schedule::read(&self.schedule, self.cron.as_deref())
+    }
 }
 
 /// Sets the schedule of a website.
@@ -154,7 +161,7 @@ async fn set_schedule(
     Path((dataset_id, id)): Path<(String, String)>,
     Body(request): Body<ScheduleRequest>,
 ) -> Result<Json<SiteRecord>, Problem> {
-    let schedule = Schedule::read(&request.schedule, request.cron.as_deref())?;
+    let schedule = request.read()?;
     let site = sites::schedule(&service.app, &caller, &dataset_id, &id, &schedule).await?;
     Ok(Json(SiteRecord::of(site)?))
 }

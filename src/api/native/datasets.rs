@@ -15,13 +15,13 @@ use crate::api::documents_form::{self, UploadForm, Uploaded, Waiting};
 use crate::api::leadmetrics::{DatasetSummary, FileRecord};
 use crate::api::native::wire::{Auth, Body, Fault, Pagination, Paging, Path, Problem, Query};
 use crate::auth::Scope;
-use crate::crawl::sites;
 use crate::error::Result;
 use crate::kb::chunks;
 use crate::kb::datasets::{self, ChunkSettings, NewDataset};
 use crate::kb::documents::{self, DocumentPatch};
 use crate::kb::{Dataset, Document, why};
 use crate::page::Page;
+use crate::sources;
 
 /// A dataset in a list.
 #[derive(Debug, Serialize, ToSchema)]
@@ -146,7 +146,7 @@ pub(super) async fn remove(
     Auth(caller): Auth,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    sites::delete_dataset(&service.app, &caller, &id).await?;
+    sources::delete_dataset(&service.app, &caller, &id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

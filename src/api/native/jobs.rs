@@ -52,6 +52,8 @@ impl From<Job> for JobRecord {
                 | Task::Artifact { .. }
                 | Task::Evaluate { .. }
                 | Task::Recrawl { .. }
+                | Task::Sync { .. }
+                | Task::Resync { .. }
                 | Task::SendMail { .. }
                 | Task::NoTouch
                 | Task::TellAgent { .. }

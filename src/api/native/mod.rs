@@ -19,8 +19,10 @@ mod original;
 mod roles;
 mod search;
 mod session;
+mod sources;
 mod tenants;
 mod users;
+mod vectors;
 pub mod wire;
 
 use utoipa_axum::router::OpenApiRouter;
@@ -43,9 +45,11 @@ pub(super) fn routes() -> OpenApiRouter<Service> {
         .merge(generations::routes())
         .merge(evaluation::routes())
         .merge(crawls::routes())
+        .merge(sources::routes())
         .routes(routes!(datasets::why))
         .routes(routes!(datasets::text))
         .routes(routes!(original::file))
+        .routes(routes!(vectors::store))
         .routes(routes!(search::search))
         .routes(routes!(search::candidates))
         .routes(routes!(answer::answer))

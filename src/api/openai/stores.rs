@@ -13,11 +13,11 @@ use super::{
 use crate::api::Service;
 use crate::app::App;
 use crate::auth::{Caller, Scope};
-use crate::crawl::sites;
 use crate::error::Result;
 use crate::kb::Dataset;
 use crate::kb::datasets::{self, DatasetPatch, NewDataset};
 use crate::kb::files::{self, Counts};
+use crate::sources;
 
 /// Numbers that are tried behind a name; then the end of an id is unique.
 const NUMBERS: usize = 9;
@@ -308,7 +308,7 @@ pub(super) async fn remove(
     Auth(caller): Auth,
     Path(id): Path<String>,
 ) -> Result<Json<Deleted>, Problem> {
-    sites::delete_dataset(&service.app, &caller, &id).await?;
+    sources::delete_dataset(&service.app, &caller, &id).await?;
     Ok(Json(Deleted {
         id,
         object: "vector_store.deleted",

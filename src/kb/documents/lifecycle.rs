@@ -1,5 +1,6 @@
 //! The life of a document from its upload to its removal: queued, ingested, indexed, ingested again, removed.
 
+use futures::future::BoxFuture;
 use std::collections::BTreeMap;
 
 use super::document::DocumentStatus;
@@ -169,7 +170,18 @@ pub(crate) async fn queue(
 ///
 /// # Errors
 /// `document_not_found`.
-pub async fn delete(app: &App, caller: &Caller, dataset_id: &str, id: &str) -> Result<i64> {
+#[must_use = "futures do nothing unless polled"]
+pub fn delete<'a>(
+    app: &'a App,
+    caller: &'a Caller,
+    dataset_id: &'a str,
+    id: &'a str,
+) -> BoxFuture<'a, Result<i64>> {
+    // Boxed once: the compiler would otherwise prove in every caller anew that the future is `Send`.
+    Box::pin(delete_one(app, caller, dataset_id, id))
+}
+
+async fn delete_one(app: &App, caller: &Caller, dataset_id: &str, id: &str) -> Result<i64> {
     caller.need_write(dataset_id)?;
     let document = get(app, caller, dataset_id, id).await?;
     let mut tx = app.db.begin().await?;

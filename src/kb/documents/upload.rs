@@ -1,5 +1,6 @@
 //! Uploads: a new document, a new version of an existing one, or a duplicate; documents inside archives and mail.
 
+use futures::future::BoxFuture;
 use std::collections::HashSet;
 
 use unicode_normalization::{UnicodeNormalization, is_nfc};
@@ -81,7 +82,19 @@ pub struct Added {
 ///
 /// # Errors
 /// `dataset_not_found`, `metadata_invalid`, `file_name_invalid`, `external_id_invalid`, and those of [`ChunkSettings::check`].
-pub async fn add(
+#[must_use = "futures do nothing unless polled"]
+pub fn add<'a>(
+    app: &'a App,
+    caller: &'a Caller,
+    dataset_id: &'a str,
+    new: Vec<NewDocument>,
+    policy: UploadPolicy,
+) -> BoxFuture<'a, Result<Vec<Added>>> {
+    // Boxed once: the compiler would otherwise prove in every caller anew that the future is `Send`.
+    Box::pin(add_all(app, caller, dataset_id, new, policy))
+}
+
+async fn add_all(
     app: &App,
     caller: &Caller,
     dataset_id: &str,
@@ -191,6 +204,8 @@ pub(super) async fn upsert(
         let as_it_is = there.blob_hash == new.stored.hash
             && there.status != DocumentStatus::Error
             && there.file_name == new.file_name.trim()
+            && (new.title.is_none() || new.title == there.title)
+            && (new.url.is_none() || new.url == there.url)
             && (new.chunk_settings == ChunkSettings::default()
                 || new.chunk_settings == there.chunk_settings())
             && (new

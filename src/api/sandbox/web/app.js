@@ -5,6 +5,7 @@ import { get, over, post, call } from './lib/api.js';
 import { button, field } from './lib/controls.js';
 import { h, put } from './lib/dom.js';
 import { complain, failure } from './lib/messages.js';
+import { lost, Offline } from './lib/offline.js';
 
 /**
  * Arguments of a page.
@@ -71,6 +72,7 @@ function header() {
           header();
         },
       }, { auto: '◐', light: '☀', dark: '☾' }[/** @type {'auto'} */ (theme())]),
+      session && h('a', { href: '/docs/guide' }, 'Guide'),
       session && h('a', { href: '/docs' }, 'API'),
       session && button('Sign out', async () => {
         await call('DELETE', '/kb/v1/session').catch((error) => {
@@ -136,10 +138,16 @@ async function show() {
   };
   put(main, h('p', { class: 'quiet' }, 'Loading…'));
   try {
-    const loaded = await page.load();
+    const loaded = await page.load().catch((error) => {
+      // A part of the page that was not loaded may be asked for again only by the page as a whole.
+      if (!(error instanceof TypeError)) throw error;
+      lost(() => location.reload());
+      throw new Offline();
+    });
     const made = await loaded.page(context);
     if (!signal.aborted) put(main, made);
   } catch (error) {
+    if (error instanceof Offline) lost(() => { if (!signal.aborted) show(); });
     if (!signal.aborted) put(main, h('h1', null, page.title), failure(error));
   }
   if (!signal.aborted) performance.mark('cairn-shown');

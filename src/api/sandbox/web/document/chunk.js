@@ -6,6 +6,7 @@ import { button } from '../lib/controls.js';
 import { h } from '../lib/dom.js';
 import { badge, counted } from '../lib/format.js';
 import { confirmed } from '../lib/messages.js';
+import { passage } from '../lib/passage.js';
 
 /**
  * Functions of the page that a chunk calls.
@@ -60,6 +61,6 @@ export function chunkCard(chunk, page) {
   return h('article', { class: name, 'data-chunk': chunk.id },
     head(chunk, page.pick),
     h('small', null, facts.filter(Boolean).join(' · ')),
-    h('p', { tabindex: '0', role: 'group', 'aria-label': `Text of chunk ${chunk.ordinal + 1}` }, chunk.content),
+    passage(chunk.content, { code: Boolean(chunk.lines) }, `Text of chunk ${chunk.ordinal + 1}`),
     actions(chunk, page));
 }

@@ -1,6 +1,8 @@
 // @ts-check
 // The public API, as any program uses it; the browser adds the cookie of the session.
 
+import { lost, Offline } from './offline.js';
+
 /** What an error of the boards says: a sentence, or what is wrong in the body. @param {any} detail */
 const told = (detail) => (typeof detail === 'string' ? detail : detail?.message ?? detail?.[0]?.msg);
 
@@ -35,7 +37,13 @@ export async function raw(method, path, body, signal) {
   const headers = { 'x-cairn-sandbox': '1' };
   const isForm = body instanceof FormData;
   if (body !== undefined && !isForm) headers['content-type'] = 'application/json';
-  const response = await fetch(path, { method, headers, signal, body: body === undefined || isForm ? body : JSON.stringify(body) });
+  const content = body === undefined || isForm ? body : JSON.stringify(body);
+  const response = await fetch(path, { method, headers, signal, body: content }).catch((error) => {
+    // Browsers tell no more of a request that did not arrive.
+    if (!(error instanceof TypeError)) throw error;
+    lost();
+    throw new Offline();
+  });
   if (!response.ok) {
     const told = await response.json().catch(() => null);
     const refusal = new Refusal(response.status, told);

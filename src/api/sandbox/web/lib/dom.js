@@ -3,7 +3,7 @@
 
 const SVG = 'http://www.w3.org/2000/svg';
 
-/** @typedef {Node | string | number | false | null | undefined | Child[]} Child */
+/** @typedef {Node | string | number | false | null | undefined | any[]} Child a list holds further ones */
 
 /**
  * @param {Element} element
@@ -74,22 +74,3 @@ export function put(element, ...children) {
 let made = 0;
 /** A name for an element, for labels and descriptions. */
 export const uid = () => `e${++made}`;
-
-/**
- * Text with parts marked; ranges count Unicode characters.
- * @param {string} text
- * @param {{start: number, end: number}[]} ranges
- */
-export function marked(text, ranges) {
-  const letters = Array.from(text);
-  /** @type {Child[]} */
-  const parts = [];
-  let at = 0;
-  for (const { start, end } of [...ranges].sort((a, b) => a.start - b.start)) {
-    if (start < at) continue;
-    parts.push(letters.slice(at, start).join(''), h('mark', null, letters.slice(start, end).join('')));
-    at = end;
-  }
-  parts.push(letters.slice(at).join(''));
-  return parts;
-}

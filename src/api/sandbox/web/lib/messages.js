@@ -2,6 +2,7 @@
 // Messages to the reader: toasts, errors, dialogs and questions.
 
 import { h, uid } from './dom.js';
+import { Offline } from './offline.js';
 
 /** @typedef {import('./dom.js').Child} Child */
 
@@ -24,7 +25,8 @@ export function toast(message, kind = 'good') {
  * @param {any} error
  */
 export function complain(error) {
-  if (error?.name === 'AbortError') return;
+  // The banner says it already.
+  if (error?.name === 'AbortError' || error instanceof Offline) return;
   console.error(error);
   toast(error?.message ?? String(error), 'bad');
 }

@@ -1,9 +1,10 @@
 // @ts-check
-// A dataset: its files, its websites, its configuration, its generations. The sections are in `dataset/`.
+// A dataset: its files, its websites and other sources, its configuration, its generations. The sections are in `dataset/`.
 
 import { configuration } from '../dataset/configuration.js';
 import { files } from '../dataset/files.js';
 import { generations } from '../dataset/generations.js';
+import { sources } from '../dataset/sources.js';
 import { sites } from '../dataset/websites.js';
 import { get } from '../lib/api.js';
 import { h } from '../lib/dom.js';
@@ -27,6 +28,7 @@ export async function page({ path, query, signal, go, replace, title }) {
     tabs('Dataset sections', [
       { name: 'files', title: 'Files', body: (own) => files(dataset, own) },
       { name: 'crawl', title: 'Websites', body: (own) => sites(id, own) },
+      { name: 'sources', title: 'Sources', body: (own) => sources(id, own) },
       { name: 'configuration', title: 'Configuration', body: (own) => configuration(dataset, own, go) },
       { name: 'generations', title: 'Generations', body: (own) => generations(id, own) },
     ], query.get('tab') ?? 'files', signal, (name) => replace(`/sandbox/datasets/${id}?tab=${name}`)),

@@ -6,10 +6,12 @@ import { button, field, form, table } from '../lib/controls.js';
 import { h, put } from '../lib/dom.js';
 import { ago, badge, bytes, count, counted } from '../lib/format.js';
 import { complain, dialog } from '../lib/messages.js';
+import { firstVisit } from './first_visit.js';
 
 /** @param {import('../app.js').Context} context */
 export async function page({ session, signal, go }) {
   const list = h('div', { class: 'cards' });
+  const first = h('div');
   const running = h('div');
   const state = h('p', { class: 'quiet' });
 
@@ -27,11 +29,8 @@ export async function page({ session, signal, go }) {
         h('small', null, set.embeddingModel, set.changedOn ? [' · updated ', ago(set.changedOn)] : ' · empty')),
       h('p', { class: 'row' },
         h('a', { class: 'button', href: `/sandbox/search?dataset=${set.id}` }, 'Search'),
-        h('a', { class: 'button', href: `/sandbox/datasets/${set.id}` }, 'Files')))),
-    sets.length === 0 && h('section', { class: 'card' },
-      h('h2', null, 'No datasets yet'),
-      h('p', null, 'A dataset is a searchable collection of documents. Create one, then upload files.'),
-      h('p', null, button('Create dataset', create, { class: 'primary' }))));
+        h('a', { class: 'button', href: `/sandbox/datasets/${set.id}` }, 'Files')))));
+    put(first, sets.length === 0 && firstVisit(create, go, signal));
   };
 
   const jobs = async () => {
@@ -47,7 +46,7 @@ export async function page({ session, signal, go }) {
       h('p', null, h('a', { href: '/sandbox/jobs' }, 'All jobs and dead letters')));
   };
 
-  const create = async () => {
+  const create = async (tab = 'files') => {
     const name = h('input', { required: true, maxlength: 200 });
     const description = h('input', {});
     const work = () => post('/kb/v1/datasets', { name: name.value, description: description.value || undefined });
@@ -55,7 +54,7 @@ export async function page({ session, signal, go }) {
       field('Name', name),
       field('Description', description),
       h('p', { class: 'row end' }, h('button', { class: 'primary' }, 'Create'))));
-    if (made) go(`/sandbox/datasets/${made.id}`);
+    if (made) go(`/sandbox/datasets/${made.id}?tab=${tab}`);
   };
 
   const health = h('p', null);
@@ -84,7 +83,7 @@ export async function page({ session, signal, go }) {
   return [
     h('div', { class: 'top' },
       h('div', null, h('h1', null, session.tenant === 'default' ? 'Datasets' : `Datasets of ${session.tenant}`), state),
-      button('New dataset', create, { class: 'primary' })),
-    health, list, h('h2', null, 'Running jobs'), running,
+      button('New dataset', () => create(), { class: 'primary' })),
+    health, first, list, h('h2', null, 'Running jobs'), running,
   ];
 }

@@ -73,13 +73,13 @@ const stagesOf = (timings) => timings ? [
   { name: 'assemble', ms: timings.assembleMs },
 ] : [];
 
-/** Times and counts in one line. @param {any} answer @param {{name: string, ms: number}[]} stages */
-function summary(answer, stages) {
+/** Times and counts in one line. @param {Lane} lane @param {{name: string, ms: number}[]} stages */
+function summary({ answer, settings }, stages) {
   const { totals, reranking } = answer;
   const times = answer.cached
     ? `Cached, ${ms(answer.searchMs)}`
     : stages.map((s) => `${s.name} ${ms(s.ms)}`).join(' · ');
-  const matching = `${count(totals.matching)} above the threshold in ${counted(totals.documents, 'document')}`;
+  const matching = `${count(totals.matching)} ${settings.minScore ? 'above the threshold ' : ''}in ${counted(totals.documents, 'document')}`;
   const found = ` · ${counted(answer.candidates, 'candidate')}, ${matching}`;
   const reranked = reranking?.outcome === 'reranked'
     ? `reranked ${reranking.candidates} with ${reranking.model}`
@@ -174,7 +174,7 @@ export function answerOf(lane, page) {
     notices(lane, page),
     !answer.degraded && trust(lane),
     stages.length > 0 && !answer.cached && timeline(stages),
-    summary(answer, stages),
+    summary(lane, stages),
     lane.pool && alpha(lane),
     facets(lane, page.restart),
     hitList(lane, page),

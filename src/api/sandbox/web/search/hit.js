@@ -3,7 +3,8 @@
 
 import { get } from '../lib/api.js';
 import { button } from '../lib/controls.js';
-import { h, marked, put } from '../lib/dom.js';
+import { h, put } from '../lib/dom.js';
+import { passage } from '../lib/passage.js';
 import { explanation } from './explanation.js';
 
 /** @typedef {import('./ranking.js').Hit} Hit */
@@ -43,21 +44,10 @@ function bestSentence(text, ranges) {
   return segments.length > 1 ? best : null;
 }
 
-/** A text with its marked words, and its best sentence emphasised. @param {string} text @param {{start: number, end: number}[]} ranges */
-function emphasised(text, ranges) {
-  const sentence = bestSentence(text, ranges);
-  if (!sentence) return marked(text, ranges);
-  const letters = Array.from(text);
-  const part = (/** @type {number} */ from, /** @type {number} */ to) => {
-    const inside = ranges.filter((r) => r.start >= from && r.end <= to);
-    const moved = inside.map((r) => ({ start: r.start - from, end: r.end - from }));
-    return marked(letters.slice(from, to).join(''), moved);
-  };
-  return [
-    part(0, sentence.start),
-    h('strong', null, part(sentence.start, sentence.end)),
-    part(sentence.end, letters.length),
-  ];
+/** The text of a hit with its marked words, and its best sentence emphasised. @param {any} full @param {string} label */
+function textOf(full, label) {
+  const { content, highlights, lines } = full;
+  return passage(content, { marks: highlights, strong: bestSentence(content, highlights), code: Boolean(lines) }, label);
 }
 
 /** File, page and headings. @param {Hit} hit */
@@ -108,7 +98,8 @@ function neighbours(hit, signal) {
 export function hitElement(hit, { rank, before, compares, reranked, grade, label, signal }) {
   const { bar, sentence, details } = explanation(hit, reranked);
   const { open, place } = neighbours(hit, signal);
-  const text = hit.full ? emphasised(hit.full.content, hit.full.highlights) : [hit.preview, h('small', null, ' …')];
+  const name = `Text of hit ${rank}`;
+  const text = hit.full ? textOf(hit.full, name) : h('div', { class: 'text' }, hit.preview, h('small', null, ' …'));
   const data = { 'data-chunk': hit.chunkId, 'data-file': hit.fileId, 'data-dataset': hit.datasetId };
   return h('li', { class: 'hit', tabindex: '-1', ...data },
     h('div', { class: 'title' },
@@ -118,12 +109,12 @@ export function hitElement(hit, { rank, before, compares, reranked, grade, label
       h('span', { class: 'score', title: 'Score' }, hit.score.toFixed(3))),
     path(hit),
     bar,
-    h('div', { class: 'text', tabindex: '0', role: 'group', 'aria-label': `Text of hit ${rank}` }, text),
+    text,
     sentence,
     details,
     hit.full?.expanded && h('details', null,
       h('summary', null, h('small', null, 'With neighbouring chunks')),
-      h('div', { class: 'text' }, hit.full.expanded.text)),
+      passage(hit.full.expanded.text, { code: Boolean(hit.full.lines) }, `${name} with its neighbours`)),
     h('div', { class: 'row' }, labelButtons(grade, label), open),
     place);
 }

@@ -122,11 +122,6 @@ function drawLane({ root, refresh, mark }) {
   const focused = root.contains(document.activeElement) ? chunkOf(document.activeElement) : null;
   refresh();
   mark();
-  // Long texts are scrolled to their best sentence.
-  for (const best of root.querySelectorAll('.hit .text > strong')) {
-    const box = /** @type {HTMLElement} */ (best.parentElement);
-    box.scrollTop = Math.max(0, /** @type {HTMLElement} */ (best).offsetTop - box.offsetTop - 24);
-  }
   for (const { chunk, summary } of opened) {
     for (const details of root.querySelectorAll(`${hitSelector(chunk ?? '')} details`)) {
       if (summaryOf(details) === summary) /** @type {HTMLDetailsElement} */ (details).open = true;

@@ -1,0 +1,193 @@
+//! `cairn users`: the people of a tenant, their roles and sign-in links.
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::client::{Client, Connection, Needs};
+use super::{Done, Global, Remote, output, sandbox};
+use crate::error::{Error, Result};
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  cairn users add Ada --email ada@example.com --role admin
+  cairn users link Ada                prints a link that signs Ada in once
+  cairn users role Ada reviewer
+  cairn users remove Ada")]
+pub(super) struct UsersArgs {
+    #[command(subcommand)]
+    action: Action,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// List people with their roles
+    List,
+    /// Add a person
+    Add {
+        /// Unique name
+        name: String,
+        /// Email address
+        #[arg(long, value_name = "ADDRESS")]
+        email: Option<String>,
+        /// Role: owner, admin, member or reviewer [default: member]
+        #[arg(long, value_name = "ROLE")]
+        role: Option<String>,
+    },
+    /// Print a link that signs a person in once; the previous one ends
+    Link {
+        /// Name or ID
+        name: String,
+    },
+    /// Change the role of a person
+    Role {
+        /// Name or ID
+        name: String,
+        /// Role: owner, admin, member or reviewer
+        role: String,
+    },
+    /// Let a person sign in again
+    Activate {
+        /// Name or ID
+        name: String,
+    },
+    /// Refuse a person's sessions and keys, without removing the person
+    Deactivate {
+        /// Name or ID
+        name: String,
+    },
+    /// Remove a person: its sessions end, and its keys are revoked
+    Remove {
+        /// Name or ID
+        name: String,
+        /// Do not ask for confirmation
+        #[arg(short, long)]
+        yes: bool,
+    },
+}
+
+pub(super) async fn run(global: &Global, args: UsersArgs) -> Result<Done> {
+    Connection::with(
+        global,
+        &args.remote,
+        Needs::Nothing,
+        async |client| match &args.action {
+            Action::List => list(global, client).await,
+            Action::Add { name, email, role } => {
+                let mut new = json!({"name": name, "email": email});
+                if let Some(role) = role {
+                    new["role"] = json!(role);
+                }
+                let added = Client::send(client.post("/kb/v1/users").json(&new)).await?;
+                let done = format!(
+                    "{name} is added as {}; `cairn users link {name:?}` prints a sign-in link.",
+                    output::word(&added, "role")
+                );
+                Ok(tell(global, &added, &done))
+            }
+            Action::Link { name } => link(global, client, name).await,
+            Action::Role { name, role } => {
+                change(global, client, name, json!({"role": role})).await
+            }
+            Action::Activate { name } => {
+                change(global, client, name, json!({"status": "active"})).await
+            }
+            Action::Deactivate { name } => {
+                change(global, client, name, json!({"status": "inactive"})).await
+            }
+            Action::Remove { name, yes } => {
+                let path = path(client, name).await?;
+                output::confirm(&format!("Remove {name}?"), *yes)?;
+                Client::send(client.delete(&path)).await?;
+                Ok(tell(
+                    global,
+                    &json!({"removed": name}),
+                    &format!("{name} is removed."),
+                ))
+            }
+        },
+    )
+    .await
+}
+
+/// Prints an outcome, as JSON or as a sentence.
+fn tell(global: &Global, outcome: &Value, sentence: &str) -> Done {
+    if global.json {
+        println!("{outcome}");
+    } else {
+        println!("{sentence}");
+    }
+    Done::All
+}
+
+async fn all(client: &Client) -> Result<Vec<Value>> {
+    let mut users = Client::send(client.get("/kb/v1/users")).await?;
+    Ok(match users["data"].take() {
+        Value::Array(users) => users,
+        _ => Vec::new(),
+    })
+}
+
+/// Returns the path of a person by name or id.
+async fn path(client: &Client, name: &str) -> Result<String> {
+    let users = all(client).await?;
+    let found = users
+        .iter()
+        .find(|user| output::word(user, "id") == name || output::word(user, "name") == name);
+    let user = found.ok_or_else(|| {
+        Error::not_found(
+            "user_not_found",
+            format!("there is no person {name:?}; `cairn users list` shows them"),
+        )
+    })?;
+    Ok(format!("/kb/v1/users/{}", output::word(user, "id")))
+}
+
+async fn list(global: &Global, client: &Client) -> Result<Done> {
+    let users = all(client).await?;
+    if global.json {
+        println!("{}", serde_json::to_string(&users)?);
+        return Ok(Done::All);
+    }
+    let cells = ["id", "name", "email", "role", "status", "createdOn"];
+    let rows: Vec<Vec<String>> = users
+        .iter()
+        .map(|user| {
+            cells
+                .map(|cell| output::word(user, cell).to_owned())
+                .to_vec()
+        })
+        .collect();
+    let header = ["id", "name", "email", "role", "status", "added"];
+    println!("{}", output::table(&header, &rows));
+    Ok(Done::All)
+}
+
+async fn change(global: &Global, client: &Client, name: &str, change: Value) -> Result<Done> {
+    let path = path(client, name).await?;
+    let user = Client::send(client.patch(&path).json(&change)).await?;
+    let sentence = format!(
+        "{} is {} ({}).",
+        output::word(&user, "name"),
+        output::word(&user, "role"),
+        output::word(&user, "status")
+    );
+    Ok(tell(global, &user, &sentence))
+}
+
+async fn link(global: &Global, client: &Client, name: &str) -> Result<Done> {
+    let path = format!("{}/link", path(client, name).await?);
+    let mut link = Client::send(client.post(&path)).await?;
+    if client.is_inside() {
+        // The server inside this command ends with it: people open the link at the one that is started later.
+        let (config, _) = global.settings(&[])?;
+        let address = sandbox::reached(&config, &config.listen)?;
+        let secret = output::word(&link, "url")
+            .split_once("/sandbox")
+            .map(|(_, rest)| rest);
+        link["url"] = json!(format!("{address}/sandbox{}", secret.unwrap_or_default()));
+    }
+    let url = output::word(&link, "url").to_owned();
+    Ok(tell(global, &link, &url))
+}

@@ -1,0 +1,20 @@
+//! Sources that keep a dataset in step with places outside of Cairn: folders, buckets, feeds. A sync lists what a source has, ingests what is new or changed, and removes what is
+//! gone. Websites are sources with an area of their own, [`crate::crawl`].
+//!
+//! A kind of source is a [`connector::Connector`]: it lists items with a version each, and fetches one.
+
+mod connector;
+mod feed;
+mod folder;
+mod job;
+mod open;
+mod s3;
+pub mod settings;
+mod store;
+pub mod syncs;
+pub(crate) mod watch;
+
+pub(crate) use job::{failed, run, scheduled};
+pub use settings::Settings;
+pub use store::{NewSource, Source, delete, delete_dataset, get, list, put, schedule};
+pub use syncs::{Item, Sync};
