@@ -4,7 +4,7 @@ use std::io::Write;
 
 use clap::Args;
 use console::style;
-use eventsource_stream::Eventsource;
+use eventsource_stream::{EventStreamError, Eventsource};
 use futures::StreamExt;
 use serde_json::{Value, json};
 
@@ -69,8 +69,10 @@ async fn follow(response: reqwest::Response) -> Result<Value> {
     let mut out = std::io::stdout();
     while let Some(event) = events.next().await {
         let event = event.map_err(|error| match error {
-            eventsource_stream::EventStreamError::Transport(error) => unreachable(&error),
-            error => Error::unavailable("server_unreachable", error.to_string()),
+            EventStreamError::Transport(error) => unreachable(&error),
+            EventStreamError::Utf8(_) | EventStreamError::Parser(_) => {
+                Error::unavailable("server_unreachable", error.to_string())
+            }
         })?;
         let data: Value = serde_json::from_str(&event.data)?;
         match event.event.as_str() {

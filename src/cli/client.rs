@@ -42,10 +42,9 @@ impl Client {
         }
         let (config, figment) = global.settings(&[])?;
         let is_directory_named = Config::origin(&figment, "data_dir") != "default";
-        if remote.profile.is_some() || !is_directory_named {
-            if let Some(profile) = profiles::find(remote.profile.as_deref())? {
-                return Self::of(&profile.url, profile.key).map(Some);
-            }
+        let is_profile_used = remote.profile.is_some() || !is_directory_named;
+        if is_profile_used && let Some(profile) = profiles::find(remote.profile.as_deref())? {
+            return Self::of(&profile.url, profile.key).map(Some);
         }
         match running::find(&config.data_dir)? {
             Some(server) => Self::of(&server.url, server.key).map(Some),

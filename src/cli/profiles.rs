@@ -228,7 +228,7 @@ mod tests {
         let home = tempfile::tempdir().expect("a directory");
         let path = home.path().join("profiles.toml");
         std::fs::write(&path, "work = 3").expect("writable");
-        let error = Profiles::read(&path).err().expect("refused");
+        let error = Profiles::read(&path).expect_err("refused");
         assert!(error.to_string().contains("profiles.toml"), "{error}");
     }
 }

@@ -81,7 +81,7 @@ enum Action {
         /// Address of a compatible store
         #[arg(long, value_name = "URL")]
         endpoint: Option<String>,
-        /// Id of the access key; its secret is read from CAIRN_SOURCE_SECRET
+        /// Id of the access key; its secret is read from the variable `CAIRN_SOURCE_SECRET`
         #[arg(long, value_name = "ID")]
         access_key_id: Option<String>,
         #[command(flatten)]
@@ -159,7 +159,9 @@ pub(super) async fn run(global: &Global, args: SourcesArgs) -> Result<Done> {
                     .dataset_or_new(dataset, &json!({"name": dataset}))
                     .await?
             }
-            _ => client.dataset(dataset).await?,
+            Action::List | Action::Sync { .. } | Action::Items { .. } | Action::Remove { .. } => {
+                client.dataset(dataset).await?
+            }
         };
         let sources = Sources {
             global,

@@ -123,10 +123,7 @@ fn tell(global: &Global, outcome: &Value, sentence: &str) -> Done {
 
 async fn all(client: &Client) -> Result<Vec<Value>> {
     let mut users = Client::send(client.get("/kb/v1/users")).await?;
-    Ok(match users["data"].take() {
-        Value::Array(users) => users,
-        _ => Vec::new(),
-    })
+    Ok(serde_json::from_value(users["data"].take())?)
 }
 
 /// Returns the path of a person by name or id.

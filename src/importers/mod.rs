@@ -29,7 +29,7 @@ pub enum System {
     R2r,
     /// Segments and documents of Dify, as its API lists them
     Dify,
-    /// Chunks and documents of `RAGFlow`, as its API lists them
+    /// Chunks and documents of RAGFlow, as its API lists them
     Ragflow,
     /// Knowledge export of Open WebUI: the archive, or the files as its API lists them
     OpenWebui,

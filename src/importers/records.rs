@@ -185,11 +185,10 @@ impl Shape {
                 Target::Merge => merge(&mut record.metadata, found),
             }
         }
+        let answer = answer.filter(|answer| !answer.trim().is_empty());
         if let (Some(text), Some(answer)) = (&mut record.text, answer) {
-            if !answer.trim().is_empty() {
-                text.push_str("\n\n");
-                text.push_str(&answer);
-            }
+            text.push_str("\n\n");
+            text.push_str(&answer);
         }
         record.url = record.url.filter(|url| {
             let url = url.to_lowercase();
@@ -209,7 +208,12 @@ fn listed(name: &str, value: &Value) -> Value {
                 .filter(|part| !part.is_empty());
             json!(parts.collect::<Vec<_>>())
         }
-        other => other.clone(),
+        Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::String(_)
+        | Value::Array(_)
+        | Value::Object(_) => value.clone(),
     }
 }
 
@@ -502,11 +506,9 @@ impl<'de> Visitor<'de> for Values<'_> {
                 record.insert(name, fields.next_value()?);
             }
         }
-        if !is_page {
-            if let Err(error) = (self.each)(record) {
-                *self.failure = Some(error);
-                return Err(A::Error::custom("stopped"));
-            }
+        if !is_page && let Err(error) = (self.each)(record) {
+            *self.failure = Some(error);
+            return Err(A::Error::custom("stopped"));
         }
         Ok(true)
     }

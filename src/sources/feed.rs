@@ -164,10 +164,11 @@ impl Connector for FeedConnector {
             Error::upstream("source_failed", format!("{} is not a feed: {e}", self.url))
         })?;
         for entry in feed.entries {
-            if let Some(item) = listed(entry, self.articles) {
-                if items.send(item).await.is_err() {
-                    break;
-                }
+            let item = listed(entry, self.articles);
+            if let Some(item) = item
+                && items.send(item).await.is_err()
+            {
+                break;
             }
         }
         // A feed has the latest entries only.

@@ -51,7 +51,7 @@ pub(crate) async fn run(app: &Arc<App>, stop: CancellationToken) {
             () = tokio::time::sleep(SETTLED / 3) => {}
         }
         for folder in watched.values_mut() {
-            if !folder.changed.is_some_and(|at| at.elapsed() > SETTLED) {
+            if folder.changed.is_none_or(|at| at.elapsed() <= SETTLED) {
                 continue;
             }
             let (tenant_id, id) = (&folder.source.tenant_id, &folder.source.id);
@@ -80,14 +80,16 @@ async fn look(
     }
     let mut wanted = HashMap::new();
     for source in store::all(app).await? {
-        if let Settings::Folder(folder) = source.settings()? {
-            if folder.watch {
-                match folder.root(app) {
-                    Ok(root) => drop(wanted.insert(source.id.clone(), (source, root))),
-                    Err(error) => {
-                        tracing::warn!(%error, source = source.id, "a folder cannot be watched");
-                    }
-                }
+        let Settings::Folder(folder) = source.settings()? else {
+            continue;
+        };
+        if !folder.watch {
+            continue;
+        }
+        match folder.root(app) {
+            Ok(root) => drop(wanted.insert(source.id.clone(), (source, root))),
+            Err(error) => {
+                tracing::warn!(%error, source = source.id, "a folder cannot be watched");
             }
         }
     }

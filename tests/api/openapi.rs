@@ -209,6 +209,7 @@ fn every_handler_is_documented() {
         "src/api/rerank.rs",
         "src/api/native/chunks.rs",
         "src/api/native/crawls.rs",
+        "src/api/native/sources.rs",
         "src/api/native/evaluation/mod.rs",
         "src/api/native/generations.rs",
         "src/api/mission_control/mod.rs",

@@ -118,11 +118,19 @@ pub(super) fn render(path: &str, markdown: &str) -> Rendered {
                 note(&mut sections, heading.is_some(), &text);
                 events.push(Event::Code(text));
             }
-            other => {
+            event @ (Event::Start(_)
+            | Event::End(_)
+            | Event::InlineMath(_)
+            | Event::DisplayMath(_)
+            | Event::FootnoteReference(_)
+            | Event::SoftBreak
+            | Event::HardBreak
+            | Event::Rule
+            | Event::TaskListMarker(_)) => {
                 if let (false, Some(section)) = (heading.is_some(), sections.last_mut()) {
                     section.text.push(' ');
                 }
-                events.push(other);
+                events.push(event);
             }
         }
     }
