@@ -11,7 +11,7 @@ use crate::error::{Detail, Error, Result};
 pub enum Principal {
     /// The command line, run by the owner of the data directory.
     Local,
-    /// A browser that was signed in by the owner's link.
+    /// The owner of the data directory at a server: a browser that was signed in by the owner's link, or a command with the owner's secret.
     Owner,
     /// A program with an API key.
     Key { id: String },
@@ -103,6 +103,14 @@ impl Caller {
             dataset_ids: None,
             modules_off: Vec::new(),
             session: None,
+        }
+    }
+
+    /// Creates the caller of a command that reached a server with the secret of the data directory's owner.
+    pub(super) fn owner(tenant_id: &str) -> Self {
+        Self {
+            principal: Principal::Owner,
+            ..Self::local(tenant_id)
         }
     }
 

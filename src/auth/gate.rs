@@ -60,7 +60,7 @@ impl Gate {
         self
     }
 
-    /// Creates the secret that authenticates the owner of the data directory, [`Caller::local`], until this process ends. It is nowhere but in memory and where the
+    /// Creates the secret that authenticates the owner of the data directory until this process ends. It is nowhere but in memory and where the
     /// caller of this function puts it.
     ///
     /// # Errors
@@ -81,7 +81,7 @@ impl Gate {
     fn owner(&self, secret: &str) -> Result<Caller> {
         let owner = self.owner.get().ok_or_else(refused)?;
         if bool::from(owner.hash.as_bytes().ct_eq(hash(secret).as_bytes())) {
-            Ok(Caller::local(&owner.tenant_id))
+            Ok(Caller::owner(&owner.tenant_id))
         } else {
             Err(refused())
         }

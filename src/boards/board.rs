@@ -21,6 +21,7 @@ use crate::records::body::{Body, text};
 use crate::records::plan::{Effect, Plan};
 use crate::records::write::{self, New};
 use crate::records::{Kind, Record, Request, execute};
+use crate::sources;
 
 /// Fields whose change the lead is told.
 const TOLD: [&str; 13] = [
@@ -393,6 +394,7 @@ pub async fn clear_tenant(app: &App, tenant_id: &str) -> Result<()> {
                 args![tenant_id, &id],
             )
             .await?;
+            sources::forget_all(&mut tx, tenant_id, &id).await?;
             datasets::delete_in(app, &mut tx, &caller, &dataset).await?;
             app.commit(tx).await?;
         }

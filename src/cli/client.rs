@@ -37,13 +37,28 @@ impl Client {
     /// # Errors
     /// `url_missing`, `url_invalid`, `key_missing`, `profile_not_found`, `data_dir_in_use`.
     pub(super) fn find(global: &Global, remote: &Remote) -> Result<Option<Self>> {
+        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        if let Some(name) = &remote.profile {
+            // A variable is for commands that say nothing else.
+            if remote.url.is_some() && remote.url != variable("CAIRN_URL") {
+                return Err(Error::invalid(
+                    "profile_invalid",
+                    "name a server with --url or with --profile, not with both",
+                ));
+            }
+            let profile = profiles::find(Some(name))?;
+            return profile
+                .map(|profile| Self::of(&profile.url, profile.key))
+                .transpose();
+        }
         if let Some(client) = Self::named(remote)? {
             return Ok(Some(client));
         }
         let (config, figment) = global.settings(&[])?;
         let is_directory_named = Config::origin(&figment, "data_dir") != "default";
-        let is_profile_used = remote.profile.is_some() || !is_directory_named;
-        if is_profile_used && let Some(profile) = profiles::find(remote.profile.as_deref())? {
+        if !is_directory_named
+            && let Some(profile) = profiles::find(variable("CAIRN_PROFILE").as_deref())?
+        {
             return Self::of(&profile.url, profile.key).map(Some);
         }
         match running::find(&config.data_dir)? {

@@ -147,17 +147,30 @@ impl Documents<'_> {
     async fn find(&self, names: &[String]) -> Result<Vec<Value>> {
         let all = self.client.all(&self.path).await?;
         let find = |name: &String| {
-            let found = all
-                .iter()
-                .find(|d| output::word(d, "id") == name || output::word(d, "fileName") == name);
-            found.cloned().ok_or_else(|| {
-                Error::not_found(
+            if let Some(found) = all.iter().find(|d| output::word(d, "id") == name) {
+                return Ok(found.clone());
+            }
+            let mut named = all.iter().filter(|d| output::word(d, "fileName") == name);
+            match (named.next(), named.next()) {
+                (Some(found), None) => Ok(found.clone()),
+                (Some(first), Some(second)) => {
+                    let ids = [first, second].into_iter().chain(named);
+                    let ids: Vec<&str> = ids.map(|d| output::word(d, "id")).collect();
+                    Err(Error::conflict(
+                        "document_ambiguous",
+                        format!(
+                            "several documents are called {name:?}; name one by its ID: {}",
+                            ids.join(", ")
+                        ),
+                    ))
+                }
+                (None, _) => Err(Error::not_found(
                     "document_not_found",
                     format!(
                         "the dataset has no document {name:?}; `cairn documents list` shows them"
                     ),
-                )
-            })
+                )),
+            }
         };
         names.iter().map(find).collect()
     }

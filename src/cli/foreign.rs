@@ -33,14 +33,14 @@ pub(super) struct Import {
 const DELIMITER: &str = "\n\u{241e}\n";
 /// Maximum number of files of an upload, as the server has it unless configured otherwise.
 const FILES: usize = 20;
-/// Bytes of files from which an upload is sent.
+/// Bytes of the files of an upload, unless a single file has more.
 const BYTES: usize = 32 << 20;
 /// Bytes of a request with vectors from which it is sent; the body of a request is limited to 1 MiB.
 const VECTOR_BYTES: usize = 600 << 10;
 /// Bytes of a number in JSON, about.
 const NUMBER_BYTES: usize = 13;
-/// Documents read ahead.
-const AHEAD: usize = 64;
+/// Documents read ahead; each may be a large file.
+const AHEAD: usize = 2;
 
 pub(super) async fn run(global: &Global, import: Import) -> Result<Done> {
     if import.dry_run {
@@ -163,7 +163,8 @@ impl<'c> Uploader<'c> {
                 let is_other = batch
                     .first()
                     .is_some_and(|b| b.is_passages != ready.is_passages);
-                if is_other || batch.len() == FILES || size > BYTES {
+                let is_full = size > 0 && size + ready.bytes.len() > BYTES;
+                if is_other || batch.len() == FILES || is_full {
                     self.send(std::mem::take(&mut batch), &mut outcome).await?;
                     size = 0;
                 }

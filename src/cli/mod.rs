@@ -159,15 +159,8 @@ struct Remote {
         hide_env_values = true
     )]
     key: Option<String>,
-    /// Server and key that `cairn login` stored under this name
-    #[arg(
-        short,
-        long,
-        global = true,
-        value_name = "NAME",
-        env = "CAIRN_PROFILE",
-        conflicts_with = "url"
-    )]
+    /// Server and key that `cairn login` stored under this name [env: `CAIRN_PROFILE`]
+    #[arg(short, long, global = true, value_name = "NAME")]
     profile: Option<String>,
 }
 

@@ -159,10 +159,10 @@ pub(super) async fn import(global: &Global, args: ImportArgs) -> Result<Done> {
             "--dry-run needs --as or --from; a dataset file is validated as a whole before anything is written",
         ));
     }
-    if args.remote.url.is_some() {
+    if args.remote.url.is_some() || args.remote.profile.is_some() {
         return Err(Error::invalid(
             "url_unsupported",
-            "--url is only supported with --as and --from; datasets are imported into a data directory",
+            "--url and --profile are only supported with --as and --from; datasets are imported into a data directory",
         ));
     }
     let app = global.app().await?;

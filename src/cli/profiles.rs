@@ -23,7 +23,7 @@ const DEFAULT: &str = "default";
   cairn search \"refund policy\" --profile work
 
 Checks the key and keeps both in profiles.toml in the user's configuration directory, readable by the user only. Commands that know --url use the profile `default`, or the
-one named by --profile or CAIRN_PROFILE. --url, CAIRN_URL and --data-dir take precedence.")]
+one named by --profile or CAIRN_PROFILE. --url, CAIRN_URL and --data-dir take precedence, but not over --profile.")]
 pub(super) struct LoginArgs {
     /// URL of the server
     url: String,

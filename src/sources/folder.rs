@@ -1,5 +1,6 @@
 //! Folders of the server's machine.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -29,11 +30,19 @@ pub(super) struct FolderConnector {
 
 impl FolderConnector {
     pub(super) fn new(app: &App, folder: &Folder) -> Result<Self> {
+        let root = folder.root(app)?;
         Ok(Self {
-            root: folder.root(app)?,
-            patterns: folder.patterns()?,
+            patterns: folder.patterns(&root)?,
+            root,
         })
     }
+}
+
+/// Returns whether the patterns leave a file out, by itself or by a folder that it is in.
+fn is_excluded(patterns: &Override, root: &Path, file: &Path) -> bool {
+    let folders = file.ancestors().skip(1).take_while(|folder| *folder != root);
+    patterns.matched(file, false).is_ignore()
+        || folders.into_iter().any(|folder| patterns.matched(folder, true).is_ignore())
 }
 
 /// Returns the version of a file: its time of change in milliseconds and its size.
@@ -50,9 +59,8 @@ impl Connector for FolderConnector {
         let (root, patterns) = (self.root.clone(), self.patterns.clone());
         tokio::task::spawn_blocking(move || {
             let mut walk = WalkBuilder::new(&root);
-            walk.overrides(patterns)
-                .follow_links(false)
-                .sort_by_file_path(Ord::cmp);
+            // Patterns of a walk would let hidden and ignored files in again.
+            walk.follow_links(false).sort_by_file_path(Ord::cmp);
             let mut is_complete = true;
             for entry in walk.build() {
                 let entry = match entry {
@@ -64,7 +72,8 @@ impl Connector for FolderConnector {
                         continue;
                     }
                 };
-                if !entry.file_type().is_some_and(|kind| kind.is_file()) {
+                let is_file = entry.file_type().is_some_and(|kind| kind.is_file());
+                if !is_file || is_excluded(&patterns, &root, entry.path()) {
                     continue;
                 }
                 let relative = entry.path().strip_prefix(&root).unwrap_or(entry.path());
@@ -73,9 +82,15 @@ impl Connector for FolderConnector {
                     continue;
                 };
                 let name = name.replace('\\', "/");
-                let Ok(version) = version(entry.path()) else {
+                let version = match version(entry.path()) {
+                    Ok(version) => version,
                     // Removed since it was listed.
-                    continue;
+                    Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                    Err(error) => {
+                        tracing::warn!(%error, name, "a file of a source cannot be read");
+                        is_complete = false;
+                        continue;
+                    }
                 };
                 let listed = Listed {
                     key: name.clone(),

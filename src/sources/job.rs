@@ -179,6 +179,14 @@ async fn pass_over(pass: &Arc<Pass>) -> Result<()> {
         None => false,
     };
     if is_complete {
+        let seen = counts.new + counts.changed + counts.unchanged + counts.skipped + counts.failed;
+        if seen == 0 && pass.has_items().await? {
+            // A disk that is not mounted, or settings that lead elsewhere, look like an empty source.
+            return Err(Error::unprocessable(
+                "source_empty",
+                "the source is empty, although it was not before: nothing was removed; if it was emptied on purpose, remove the source with its documents",
+            ));
+        }
         counts.removed = pass.remove_gone().await?;
     }
     syncs::count(&pass.app, &pass.sync, &counts).await
@@ -297,13 +305,15 @@ impl Pass {
         format!("source:{}:{key}", self.source.id)
     }
 
+    /// Stores the outcome of an item. The document of a source that was removed in the meantime is removed, too.
     async fn note(&self, item: &Listed, outcome: &Outcome) -> Result<()> {
         // An item that cannot be read any more keeps the document of its last version.
-        self.app
+        let stored = self
+            .app
             .db
             .execute(
                 "INSERT INTO kb_source_items (tenant_id, source_id, item_key, version, document_id, verdict, reason, sync_id, changed_on)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+                 SELECT tenant_id, id, $3, $4, $5, $6, $7, $8, $9 FROM kb_sources WHERE tenant_id = $1 AND id = $2
                  ON CONFLICT (source_id, item_key) DO UPDATE SET version = excluded.version, verdict = excluded.verdict, reason = excluded.reason,
                  document_id = COALESCE(excluded.document_id, kb_source_items.document_id), sync_id = excluded.sync_id, changed_on = excluded.changed_on",
                 args![
@@ -319,7 +329,24 @@ impl Pass {
                 ],
             )
             .await?;
+        if let (0, Verdict::New, Some(id)) = (stored, outcome.verdict, &outcome.document_id) {
+            let dataset = &self.source.dataset_id;
+            documents::delete(&self.app, &self.caller, dataset, id).await?;
+        }
         Ok(())
+    }
+
+    /// Returns whether anything is known of the source.
+    async fn has_items(&self) -> Result<bool> {
+        let known: Option<(String,)> = self
+            .app
+            .db
+            .optional(
+                "SELECT item_key FROM kb_source_items WHERE tenant_id = $1 AND source_id = $2 LIMIT 1",
+                args![&self.source.tenant_id, &self.source.id],
+            )
+            .await?;
+        Ok(known.is_some())
     }
 
     /// Removes what this sync has not seen; returns the number of documents removed.

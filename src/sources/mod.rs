@@ -16,5 +16,5 @@ pub(crate) mod watch;
 
 pub(crate) use job::{failed, run, scheduled};
 pub use settings::Settings;
-pub use store::{NewSource, Source, delete, delete_dataset, get, list, put, schedule};
+pub use store::{NewSource, Source, delete, delete_dataset, forget_all, get, list, put, schedule};
 pub use syncs::{Item, Sync};

@@ -43,10 +43,9 @@ impl BucketConnector {
             // Unsigned requests: credentials of the machine are not the tenant's.
             (None, _) => store.with_skip_signature(true),
         };
-        let prefix = bucket.prefix.trim_matches('/');
         Ok(Self {
             store: store.build().map_err(failed)?,
-            prefix: (!prefix.is_empty()).then(|| Path::from(prefix)),
+            prefix: bucket.prefix()?,
         })
     }
 }

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use ignore::overrides::{Override, OverrideBuilder};
+use object_store::path::Path as Key;
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -96,13 +97,19 @@ impl Settings {
     pub fn check(&self, app: &App) -> Result<()> {
         match self {
             Self::Folder(folder) => {
-                folder.root(app)?;
-                folder.patterns()?;
+                folder.patterns(&folder.root(app)?)?;
             }
             Self::S3(bucket) => {
-                if bucket.bucket.is_empty() || bucket.bucket.contains('/') {
+                // Both become parts of the address of AWS.
+                let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+                if bucket.bucket.is_empty() || !bucket.bucket.chars().all(is_name) {
                     return Err(invalid("bucket must be the name of a bucket"));
                 }
+                let region = bucket.region.as_deref().unwrap_or_default();
+                if region.len() > 40 || !region.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
+                    return Err(invalid("region must be the name of a region, such as eu-west-1"));
+                }
+                bucket.prefix()?;
                 if let Some(endpoint) = &bucket.endpoint {
                     app.outgoing.check(&address(endpoint)?)?;
                 }
@@ -122,6 +129,18 @@ pub(super) fn address(text: &str) -> Result<Url> {
         Ok(url)
     } else {
         Err(invalid("the address must not contain a user or a password"))
+    }
+}
+
+impl Bucket {
+    /// Returns the prefix of keys; `None` for the whole bucket.
+    pub(super) fn prefix(&self) -> Result<Option<Key>> {
+        let prefix = self.prefix.trim_matches('/');
+        if prefix.is_empty() {
+            return Ok(None);
+        }
+        let prefix = Key::parse(prefix).map_err(|e| invalid(format!("prefix: {e}")))?;
+        Ok(Some(prefix))
     }
 }
 
@@ -160,14 +179,14 @@ impl Folder {
         Ok(root)
     }
 
-    /// Returns the patterns in the form of the walk.
-    pub(super) fn patterns(&self) -> Result<Override> {
+    /// Returns the patterns, which are relative to the folder without links.
+    pub(super) fn patterns(&self, root: &Path) -> Result<Override> {
         if self.include.len() + self.exclude.len() > PATTERNS {
             return Err(invalid(format!(
                 "a folder may have at most {PATTERNS} patterns"
             )));
         }
-        let mut all = OverrideBuilder::new(&self.path);
+        let mut all = OverrideBuilder::new(root);
         let excluded: Vec<String> = self.exclude.iter().map(|glob| format!("!{glob}")).collect();
         for glob in self.include.iter().chain(&excluded) {
             all.add(glob)
@@ -207,7 +226,7 @@ mod tests {
             exclude: vec![exclude.to_owned()],
             watch: false,
         };
-        assert!(folder("**/*.tmp").patterns().is_ok());
-        assert!(folder("a{").patterns().is_err());
+        assert!(folder("**/*.tmp").patterns(Path::new("/")).is_ok());
+        assert!(folder("a{").patterns(Path::new("/")).is_err());
     }
 }

@@ -246,7 +246,7 @@ pub async fn schedule(
     get(app, caller, dataset_id, id).await
 }
 
-/// Removes a source with its schedule and syncs and, with `documents`, what came from it. Returns the number of documents removed.
+/// Removes a source with its schedule and syncs and, with `with_documents`, what came from it. Returns the number of documents removed.
 ///
 /// # Errors
 /// `dataset_not_found`, `source_not_found`.
@@ -255,32 +255,46 @@ pub async fn delete(
     caller: &Caller,
     dataset_id: &str,
     id: &str,
-    documents: bool,
+    with_documents: bool,
 ) -> Result<usize> {
     caller.need_write(dataset_id)?;
     let source = get(app, caller, dataset_id, id).await?;
-    let items: Vec<(String,)> = if documents {
-        app.db
+    let mut tx = app.db.begin().await?;
+    syncs::stop(&mut tx, caller.tenant(), id).await?;
+    tx.commit().await?;
+    let mut removed = 0;
+    // Documents go before what is known of them, so that a removal that breaks off can be repeated.
+    while with_documents {
+        let items: Vec<(String, Option<String>)> = app
+            .db
             .all(
-                "SELECT document_id FROM kb_source_items WHERE tenant_id = $1 AND source_id = $2 AND document_id IS NOT NULL",
+                "SELECT item_key, document_id FROM kb_source_items WHERE tenant_id = $1 AND source_id = $2 ORDER BY item_key LIMIT 500",
                 args![caller.tenant(), id],
             )
-            .await?
-    } else {
-        Vec::new()
-    };
+            .await?;
+        if items.is_empty() {
+            break;
+        }
+        for (key, document_id) in items {
+            if let Some(document_id) = document_id {
+                match documents::delete(app, caller, dataset_id, &document_id).await {
+                    Ok(_) => removed += 1,
+                    // Deleted concurrently.
+                    Err(error) if error.code() == "document_not_found" => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            app.db
+                .execute(
+                    "DELETE FROM kb_source_items WHERE tenant_id = $1 AND source_id = $2 AND item_key = $3",
+                    args![caller.tenant(), id, &key],
+                )
+                .await?;
+        }
+    }
     let mut tx = app.db.begin().await?;
     forget(&mut tx, &source).await?;
     app.commit(tx).await?;
-    let mut removed = 0;
-    for (document_id,) in items {
-        match documents::delete(app, caller, dataset_id, &document_id).await {
-            Ok(_) => removed += 1,
-            // Deleted concurrently.
-            Err(error) if error.code() == "document_not_found" => {}
-            Err(error) => return Err(error),
-        }
-    }
     Ok(removed)
 }
 
@@ -304,15 +318,18 @@ pub async fn delete_dataset(app: &App, caller: &Caller, id: &str) -> Result<()> 
     caller.need_write(id)?;
     let dataset = datasets::settings(app, caller, id).await?;
     let mut tx = app.db.begin().await?;
-    sites::forget_all(&mut tx, caller.tenant(), id).await?;
     forget_all(&mut tx, caller.tenant(), id).await?;
     datasets::delete_in(app, &mut tx, caller, &dataset).await?;
     app.commit(tx).await?;
     Ok(())
 }
 
-/// Removes every source of a dataset that is about to be deleted.
-async fn forget_all(tx: &mut Tx, tenant_id: &str, dataset_id: &str) -> Result<()> {
+/// Removes every website and source of a dataset that is about to be deleted.
+///
+/// # Errors
+/// Those of the database.
+pub async fn forget_all(tx: &mut Tx, tenant_id: &str, dataset_id: &str) -> Result<()> {
+    sites::forget_all(tx, tenant_id, dataset_id).await?;
     let sources: Vec<Source> = tx
         .all(
             concat!(

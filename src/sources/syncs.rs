@@ -362,8 +362,8 @@ pub(super) async fn count(app: &App, sync: &Sync, counts: &Counts) -> Result<()>
     Ok(())
 }
 
-/// Removes the syncs and items of a source, and cancels what is running.
-pub(super) async fn forget(tx: &mut Tx, tenant_id: &str, source_id: &str) -> Result<()> {
+/// Cancels what is running of a source.
+pub(super) async fn stop(tx: &mut Tx, tenant_id: &str, source_id: &str) -> Result<()> {
     let running: Vec<(String,)> = tx
         .all(
             "SELECT job_id FROM kb_syncs WHERE tenant_id = $1 AND source_id = $2 AND status IN ('queued', 'running')",
@@ -373,6 +373,12 @@ pub(super) async fn forget(tx: &mut Tx, tenant_id: &str, source_id: &str) -> Res
     for (job_id,) in running {
         jobs::request_cancel(tx, tenant_id, &job_id).await?;
     }
+    Ok(())
+}
+
+/// Removes the syncs and items of a source, and cancels what is running.
+pub(super) async fn forget(tx: &mut Tx, tenant_id: &str, source_id: &str) -> Result<()> {
+    stop(tx, tenant_id, source_id).await?;
     for statement in [
         "DELETE FROM kb_syncs WHERE tenant_id = $1 AND source_id = $2",
         "DELETE FROM kb_source_items WHERE tenant_id = $1 AND source_id = $2",

@@ -17,6 +17,8 @@ use crate::error::{Error, Result};
 
 /// Time after the last change before a sync is started: files are written in several steps.
 const SETTLED: Duration = Duration::from_millis(1500);
+/// Longest time before a sync is started in a folder that never comes to rest.
+const LONGEST: Duration = Duration::from_secs(30);
 /// Time between two looks at which folders are to be watched.
 const LOOK: Duration = Duration::from_secs(10);
 
@@ -24,8 +26,8 @@ const LOOK: Duration = Duration::from_secs(10);
 struct Watched {
     source: Source,
     root: PathBuf,
-    /// Time of the last change for which no sync was started yet.
-    changed: Option<Instant>,
+    /// Times of the first and the last change for which no sync was started yet.
+    changed: Option<(Instant, Instant)>,
     _watcher: RecommendedWatcher,
 }
 
@@ -45,23 +47,28 @@ pub(crate) async fn run(app: &Arc<App>, stop: CancellationToken) {
             () = stop.cancelled() => return,
             Some(id) = incoming.recv() => {
                 if let Some(folder) = watched.get_mut(&id) {
-                    folder.changed = Some(Instant::now());
+                    let now = Instant::now();
+                    folder.changed = Some((folder.changed.map_or(now, |(first, _)| first), now));
                 }
             }
             () = tokio::time::sleep(SETTLED / 3) => {}
         }
         for folder in watched.values_mut() {
-            if folder.changed.is_none_or(|at| at.elapsed() <= SETTLED) {
+            let is_due = |(first, last): (Instant, Instant)| {
+                last.elapsed() > SETTLED || first.elapsed() > LONGEST
+            };
+            if !folder.changed.is_some_and(is_due) {
                 continue;
             }
+            let now = Instant::now();
             let (tenant_id, id) = (&folder.source.tenant_id, &folder.source.id);
             match job::start(app, tenant_id, id).await {
                 Ok(true) => folder.changed = None,
                 // Started again when the running one is over, because it may have passed the change.
-                Ok(false) => folder.changed = Some(Instant::now()),
+                Ok(false) => folder.changed = Some((now, now)),
                 Err(error) => {
                     tracing::warn!(%error, source = id, "a sync could not be started");
-                    folder.changed = Some(Instant::now());
+                    folder.changed = Some((now, now));
                 }
             }
         }
@@ -98,12 +105,20 @@ async fn look(
         if watched.contains_key(&id) {
             continue;
         }
-        let watcher = watcher(id.clone(), root.clone(), changes.clone()).await?;
+        let watcher = match watcher(id.clone(), root.clone(), changes.clone()).await {
+            Ok(watcher) => watcher,
+            // The others are watched all the same.
+            Err(error) => {
+                tracing::warn!(%error, source = id, "a folder cannot be watched");
+                continue;
+            }
+        };
+        let now = Instant::now();
         let folder = Watched {
             source,
             root,
             // It may have changed while nobody watched.
-            changed: Some(Instant::now()),
+            changed: Some((now, now)),
             _watcher: watcher,
         };
         watched.insert(id, folder);

@@ -317,6 +317,38 @@ fn a_login_is_used_until_it_is_ended() {
 }
 
 #[test]
+fn a_profile_in_the_environment_does_not_move_a_named_directory() {
+    let (mine, other) = (Place::empty(), Place::served());
+    mine.ingest("tides.md", TIDES);
+    let home = mine.data.path().join("config");
+    std::fs::create_dir_all(&home).expect("a folder");
+    let (url, key) = (text(&other.announced["url"]), text(&other.announced["adminKey"]));
+    let login = ["login", &url, "--key", &key, "--profile", "work"];
+    succeeded(&elsewhere(&home, &login, ""));
+    let listed = mine.command(&["datasets", "list"]).env("CAIRN_PROFILE", "work").output();
+    assert!(succeeded(&listed.expect("runs")).contains("sea"));
+    let listed = mine.done(&["datasets", "list", "--profile", "work"]);
+    assert!(listed.contains("no dataset yet"), "{listed}");
+}
+
+#[test]
+fn documents_of_one_name_are_told_apart_by_their_ids() {
+    let place = Place::empty();
+    let dump = place.data.path().join("dump.jsonl");
+    let lines = "{\"id\": \"a\", \"name\": \"x.txt\", \"text\": \"One.\"}\n{\"id\": \"b\", \"name\": \"x.txt\", \"text\": \"Two.\"}";
+    std::fs::write(&dump, lines).expect("writable");
+    let dump = dump.display().to_string();
+    place.done(&["import", &dump, "--from", "jsonl", "--dataset", "sea"]);
+    let listed = place.read(&in_sea(&["list"]));
+    let id = text(&listed[0]["id"]);
+    let unclear = place.run(&in_sea(&["delete", "x.txt", "--yes"]));
+    assert!(lossy(&unclear.stderr).contains(&id), "{unclear:?}");
+    place.done(&in_sea(&["delete", &id, "--yes"]));
+    let left = place.read(&in_sea(&["list"]));
+    assert_eq!(left.as_array().map(Vec::len), Some(1));
+}
+
+#[test]
 fn standard_input_needs_a_name() {
     let place = Place::empty();
     let nameless = place.run(&["ingest", "-", "--dataset", "sea"]);

@@ -168,6 +168,62 @@ async fn patterns_select_files_and_others_are_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pattern_lets_no_hidden_or_ignored_file_in() {
+    let (service, folder) = with_folder(Engine::Sqlite).await;
+    let dataset = service.dataset("d").await;
+    write(&folder, "docs/tides.md", "Tides lag.");
+    write(&folder, "docs/.secret.md", "Hidden.");
+    write(&folder, "docs/draft.md", "Ignored.");
+    write(&folder, "other.md", "Not included.");
+    write(&folder, ".ignore", "draft.md");
+    let mut settings = folder_settings(folder.path());
+    settings["include"] = json!(["docs/**"]);
+    let source = saved(&service, &dataset, settings).await;
+    sync(&service, &source).await;
+    assert_eq!(names(&service, &dataset).await, ["docs/tides.md"]);
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn patterns_hold_for_a_folder_that_is_named_by_a_link() {
+    let (service, folder) = with_folder(Engine::Sqlite).await;
+    let dataset = service.dataset("d").await;
+    write(&folder, "real/drafts/a.md", "Draft.");
+    write(&folder, "real/tides.md", "Tides lag.");
+    let link = folder.path().join("current");
+    std::os::unix::fs::symlink(folder.path().join("real"), &link).expect("a link");
+    let mut settings = folder_settings(&link);
+    settings["exclude"] = json!(["drafts/**"]);
+    let source = saved(&service, &dataset, settings).await;
+    sync(&service, &source).await;
+    assert_eq!(names(&service, &dataset).await, ["tides.md"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_folder_that_became_empty_loses_nothing() {
+    let (service, folder) = with_folder(Engine::Sqlite).await;
+    let dataset = service.dataset("d").await;
+    write(&folder, "tides.md", "Tides lag.");
+    let source = saved(&service, &dataset, folder_settings(folder.path())).await;
+    sync(&service, &source).await;
+    std::fs::remove_file(folder.path().join("tides.md")).expect("removed");
+    let running = start(&service, &source).await;
+    let done = over(&service, &running).await;
+    assert_eq!(done["status"], "failed");
+    assert!(text(&done["errorMessage"]).contains("nothing was removed"), "{done}");
+    assert_eq!(names(&service, &dataset).await, ["tides.md"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_region_leads_nowhere_else() {
+    let service = Service::start(Engine::Sqlite).await;
+    let dataset = service.dataset("d").await;
+    let settings = json!({"kind": "s3", "bucket": "docs", "region": "@127.0.0.1:8443/"});
+    let (status, answer) = save(&service, &dataset, settings).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST, "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_watched_folder_is_synced_when_a_file_changes() {
     let (service, folder) = with_folder(Engine::Sqlite).await;
     let dataset = service.dataset("d").await;

@@ -51,7 +51,7 @@ async fn start(Query(search): Query<Search>) -> Response {
     let Some(query) = search.q.filter(|query| !query.trim().is_empty()) else {
         return document("README.md");
     };
-    match find::find(query.clone()).await {
+    match find::find(&query).await {
         Ok(found) => shell("Search", "", &results(&query, &found), &[], &query),
         Err(error) => refuse(GUIDE, error),
     }

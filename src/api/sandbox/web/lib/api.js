@@ -42,7 +42,7 @@ export async function raw(method, path, body, signal) {
     // Browsers tell no more of a request that did not arrive.
     if (!(error instanceof TypeError)) throw error;
     lost();
-    throw new Offline();
+    throw new Offline(method === 'GET');
   });
   if (!response.ok) {
     const told = await response.json().catch(() => null);

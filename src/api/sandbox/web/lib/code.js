@@ -11,7 +11,7 @@ const WORDS = new Set(KEYWORDS.split(/\s+/));
 
 const PATTERN = new RegExp([
   String.raw`(?<comment>\/\*[\s\S]*?(?:\*\/|$)|\/\/[^\n]*|(?<=^|\s)#(?![[!])[^\n]*|(?<=^|\s)--\s[^\n]*|<!--[\s\S]*?(?:-->|$))`,
-  String.raw`(?<string>"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n]){0,400}'|` + '`(?:\\\\.|[^`\\\\])*`)',
+  String.raw`(?<string>"(?:\\.|[^"\\\n]){0,2000}"|'(?:\\.|[^'\\\n]){0,400}'|` + '`(?:\\\\.|[^`\\\\]){0,5000}`)',
   String.raw`(?<number>\b\d[\w.]*\b)`,
   String.raw`(?<word>[A-Za-z_]\w*)`,
 ].join('|'), 'g');

@@ -129,7 +129,7 @@ function special(source, at, to) {
   }
   if (c === '[' || (c === '!' && text[at + 1] === '[')) {
     const start = at + (c === '!' ? 2 : 1);
-    const found = /^([^[\]]*)\]\(\s*<?([^()\s<>]*(?:\([^()\s]*\)[^()\s<>]*)*)>?(?:\s+"[^"]*")?\s*\)/.exec(text.slice(start, to));
+    const found = /^([^[\]]*)\]\(\s*<?([^()\s<>]*(?:\([^()\s]*\)[^()\s<>]*)*)>?(?:\s+"[^"]*")?\s*\)/.exec(text.slice(start, Math.min(to, start + LINK)));
     if (found) {
       const inner = inline(source, start, start + found[1].length);
       const shown = c === '!' ? h('span', { class: 'quiet' }, inner) : isAddress(found[2]) ? link(found[2], inner) : inner;
@@ -179,13 +179,27 @@ function linesOf(text) {
 
 /** Characters from which a line of a paragraph is taken for wrapped text. */
 const WRAPPED = 60;
-const HEADING = /^ {0,3}(#{1,6})\s+(.*?)\s*#*\s*$/;
+const HEADING = /^ {0,3}(#{1,6})\s+(\S.*)$/;
 const FENCE = /^ {0,3}(`{3,}|~{3,})\s*([\w+#.-]*)/;
 const RULE = /^ {0,3}([-*_])\s*(?:\1\s*){2,}$/;
 const QUOTE = /^ {0,3}>\s?/;
 const ITEM = /^(\s*)([-*+]|\d{1,9}[.)])\s+/;
 const TABLE = /^\s*\|.*\|\s*$/;
-const DELIMITER_ROW = /^\s*\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)*\|?\s*$/;
+/** Blocks inside of blocks that are understood; deeper ones are shown as they are written. */
+const DEEPEST = 20;
+/** Characters of a link with its address. */
+const LINK = 2000;
+
+/** Whether a row separates the head of a table from its body. @param {string} text */
+const isDelimiterRow = (text) =>
+  text.trim().replace(/^\|/, '').replace(/\|$/, '').split('|').every((cell) => /^:?-+:?$/.test(cell.trim()));
+
+/** The text of a heading without the signs that may close it. @param {string} text */
+function headingText(text) {
+  let end = text.length;
+  while (end > 0 && text[end - 1] === '#') end -= 1;
+  return end < text.length && (end === 0 || text[end - 1] === ' ') ? text.slice(0, end).trimEnd() : text;
+}
 
 /** The cells of a row. @param {Source} source @param {Line} line @returns {Line[]} */
 function cells(source, { from, to }) {
@@ -210,18 +224,24 @@ function trimmed(source, { from, to }) {
 /** @param {Source} source @param {Line[]} lines */
 function tableOf(source, lines) {
   const read = (/** @type {Line} */ line) => source.text.slice(line.from, line.to);
-  const hasHead = lines.length > 1 && DELIMITER_ROW.test(read(lines[1]));
+  const hasHead = lines.length > 1 && isDelimiterRow(read(lines[1]));
   const row = (/** @type {Line} */ line, /** @type {string} */ tag) =>
     h('tr', null, cells(source, line).map(({ from, to }) => h(tag, { dir: 'auto' }, inline(source, from, to))));
-  const body = lines.slice(hasHead ? 2 : 0).filter((line) => !DELIMITER_ROW.test(read(line)));
+  const body = lines.slice(hasHead ? 2 : 0).filter((line) => !isDelimiterRow(read(line)));
   return h('div', { class: 'scroll', tabindex: '0', role: 'group', 'aria-label': 'Table' },
     h('table', null,
       hasHead && h('thead', null, row(lines[0], 'th')),
       h('tbody', null, body.map((line) => row(line, 'td')))));
 }
 
-/** The list that begins at a line, and the number of its lines. @param {Source} source @param {Line[]} lines @returns {[Child, number]} */
-function listOf(source, lines) {
+/**
+ * The list that begins at a line, and the number of its lines.
+ * @param {Source} source
+ * @param {Line[]} lines
+ * @param {number} nesting
+ * @returns {[Child, number]}
+ */
+function listOf(source, lines, nesting) {
   const read = (/** @type {Line} */ line) => source.text.slice(line.from, line.to);
   const first = ITEM.exec(read(lines[0]));
   const depth = first?.[1].length ?? 0;
@@ -242,7 +262,7 @@ function listOf(source, lines) {
       if (!goesOn) break;
       own.push({ from: lines[at].from + Math.min(indent, width), to: lines[at].to });
     }
-    items.push(h('li', { dir: 'auto' }, blocks(source, own, true)));
+    items.push(h('li', { dir: 'auto' }, blocks(source, own, nesting + 1, true)));
   }
   const start = isOrdered ? Number.parseInt(first?.[2] ?? '1', 10) : null;
   return [h(isOrdered ? 'ol' : 'ul', { start: start === 1 ? null : start }, items), Math.max(at, 1)];
@@ -251,10 +271,12 @@ function listOf(source, lines) {
 /**
  * @param {Source} source
  * @param {Line[]} lines
+ * @param {number} nesting how many blocks it is in
  * @param {boolean} [tight] whether a single paragraph needs no element
  * @returns {Child[]}
  */
-function blocks(source, lines, tight = false) {
+function blocks(source, lines, nesting, tight = false) {
+  if (nesting > DEEPEST) return [source.piece(lines[0].from, lines[lines.length - 1].to)];
   const read = (/** @type {Line} */ line) => source.text.slice(line.from, line.to);
   const run = (/** @type {number} */ from, /** @type {(text: string) => boolean} */ belongs) => {
     let end = from;
@@ -268,12 +290,13 @@ function blocks(source, lines, tight = false) {
   let at = 0;
   while (at < lines.length) {
     const text = read(lines[at]);
-    const heading = HEADING.exec(text);
+    const heading = HEADING.exec(text.trimEnd());
     const fence = FENCE.exec(text);
     if (text.trim() === '') at += 1;
     else if (heading) {
-      const from = lines[at].from + text.indexOf(heading[2], text.indexOf(heading[1]) + heading[1].length);
-      found.push(h('p', { class: `heading h${heading[1].length}`, dir: 'auto' }, inline(source, from, from + heading[2].length)));
+      const from = lines[at].from + heading[0].length - heading[2].length;
+      const to = from + headingText(heading[2]).length;
+      found.push(h('p', { class: `heading h${heading[1].length}`, dir: 'auto' }, inline(source, from, to)));
       at += 1;
     } else if (fence) {
       const isEnd = (/** @type {string} */ line) => line.trim().startsWith(fence[1]) && /^[`~]+$/.test(line.trim());
@@ -287,14 +310,14 @@ function blocks(source, lines, tight = false) {
     } else if (QUOTE.test(text)) {
       const inside = run(at, (line) => QUOTE.test(line));
       const own = inside.map(({ from, to }) => ({ from: from + (QUOTE.exec(source.text.slice(from, to))?.[0].length ?? 0), to }));
-      found.push(h('blockquote', { dir: 'auto' }, blocks(source, own)));
+      found.push(h('blockquote', { dir: 'auto' }, blocks(source, own, nesting + 1)));
       at += inside.length;
     } else if (TABLE.test(text)) {
       const inside = run(at, (line) => TABLE.test(line));
       found.push(tableOf(source, inside));
       at += inside.length;
     } else if (ITEM.test(text)) {
-      const [list, length] = listOf(source, lines.slice(at));
+      const [list, length] = listOf(source, lines.slice(at), nesting);
       found.push(list);
       at += length;
     } else {
@@ -328,7 +351,7 @@ function code(source, from, to, language) {
  */
 export function rendered(text, extras = {}) {
   const source = new Source(text, extras);
-  return extras.code ? [code(source, 0, text.length)] : blocks(source, linesOf(text));
+  return extras.code ? [code(source, 0, text.length)] : blocks(source, linesOf(text), 0);
 }
 
 /**

@@ -26,7 +26,7 @@ export function toast(message, kind = 'good') {
  */
 export function complain(error) {
   // The banner says it already.
-  if (error?.name === 'AbortError' || error instanceof Offline) return;
+  if (error?.name === 'AbortError' || (error instanceof Offline && error.isRead)) return;
   console.error(error);
   toast(error?.message ?? String(error), 'bad');
 }

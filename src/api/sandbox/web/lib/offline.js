@@ -6,10 +6,14 @@ import { h } from './dom.js';
 /** Milliseconds between two looks. */
 const LOOK = 2000;
 
-/** The error of a request that did not reach the server. */
+/** The error of a request without a response. */
 export class Offline extends Error {
-  constructor() {
-    super('The server does not answer.');
+  /** @param {boolean} isRead whether the request changes nothing, so that the banner says enough */
+  constructor(isRead = true) {
+    super(isRead
+      ? 'The server does not answer.'
+      : 'The server did not answer, so that the change may not be saved. Look whether it is there before you repeat it.');
+    this.isRead = isRead;
   }
 }
 
