@@ -40,9 +40,14 @@ impl FolderConnector {
 
 /// Returns whether the patterns leave a file out, by itself or by a folder that it is in.
 fn is_excluded(patterns: &Override, root: &Path, file: &Path) -> bool {
-    let folders = file.ancestors().skip(1).take_while(|folder| *folder != root);
+    let folders = file
+        .ancestors()
+        .skip(1)
+        .take_while(|folder| *folder != root);
     patterns.matched(file, false).is_ignore()
-        || folders.into_iter().any(|folder| patterns.matched(folder, true).is_ignore())
+        || folders
+            .into_iter()
+            .any(|folder| patterns.matched(folder, true).is_ignore())
 }
 
 /// Returns the version of a file: its time of change in milliseconds and its size.

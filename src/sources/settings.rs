@@ -106,8 +106,14 @@ impl Settings {
                     return Err(invalid("bucket must be the name of a bucket"));
                 }
                 let region = bucket.region.as_deref().unwrap_or_default();
-                if region.len() > 40 || !region.chars().all(|c| c.is_ascii_alphanumeric() || c == '-') {
-                    return Err(invalid("region must be the name of a region, such as eu-west-1"));
+                if region.len() > 40
+                    || !region
+                        .chars()
+                        .all(|c| c.is_ascii_alphanumeric() || c == '-')
+                {
+                    return Err(invalid(
+                        "region must be the name of a region, such as eu-west-1",
+                    ));
                 }
                 bucket.prefix()?;
                 if let Some(endpoint) = &bucket.endpoint {

@@ -262,22 +262,34 @@ pub async fn delete(
     let mut tx = app.db.begin().await?;
     syncs::stop(&mut tx, caller.tenant(), id).await?;
     tx.commit().await?;
+    let removed = if with_documents {
+        delete_documents(app, caller, &source).await?
+    } else {
+        0
+    };
+    let mut tx = app.db.begin().await?;
+    forget(&mut tx, &source).await?;
+    app.commit(tx).await?;
+    Ok(removed)
+}
+
+/// Deletes the documents of a source; returns their number. They go before what is known of them, so that a removal that breaks off can be repeated.
+async fn delete_documents(app: &App, caller: &Caller, source: &Source) -> Result<usize> {
     let mut removed = 0;
-    // Documents go before what is known of them, so that a removal that breaks off can be repeated.
-    while with_documents {
+    loop {
         let items: Vec<(String, Option<String>)> = app
             .db
             .all(
                 "SELECT item_key, document_id FROM kb_source_items WHERE tenant_id = $1 AND source_id = $2 ORDER BY item_key LIMIT 500",
-                args![caller.tenant(), id],
+                args![caller.tenant(), &source.id],
             )
             .await?;
         if items.is_empty() {
-            break;
+            return Ok(removed);
         }
         for (key, document_id) in items {
             if let Some(document_id) = document_id {
-                match documents::delete(app, caller, dataset_id, &document_id).await {
+                match documents::delete(app, caller, &source.dataset_id, &document_id).await {
                     Ok(_) => removed += 1,
                     // Deleted concurrently.
                     Err(error) if error.code() == "document_not_found" => {}
@@ -287,15 +299,11 @@ pub async fn delete(
             app.db
                 .execute(
                     "DELETE FROM kb_source_items WHERE tenant_id = $1 AND source_id = $2 AND item_key = $3",
-                    args![caller.tenant(), id, &key],
+                    args![caller.tenant(), &source.id, &key],
                 )
                 .await?;
         }
     }
-    let mut tx = app.db.begin().await?;
-    forget(&mut tx, &source).await?;
-    app.commit(tx).await?;
-    Ok(removed)
 }
 
 async fn forget(tx: &mut Tx, source: &Source) -> Result<()> {

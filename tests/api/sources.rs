@@ -210,7 +210,10 @@ async fn a_folder_that_became_empty_loses_nothing() {
     let running = start(&service, &source).await;
     let done = over(&service, &running).await;
     assert_eq!(done["status"], "failed");
-    assert!(text(&done["errorMessage"]).contains("nothing was removed"), "{done}");
+    assert!(
+        text(&done["errorMessage"]).contains("nothing was removed"),
+        "{done}"
+    );
     assert_eq!(names(&service, &dataset).await, ["tides.md"]);
 }
 

@@ -158,9 +158,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_section_is_found_by_its_words() {
-        let found = find("how is the cosine calibrated")
-            .await
-            .expect("found");
+        let found = find("how is the cosine calibrated").await.expect("found");
         let first = &found[0];
         assert_eq!(
             (first.path.as_str(), first.id.as_str()),
