@@ -1,7 +1,7 @@
 //! The disk of the data directory: directories and files that only their owner may read, and free space.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -88,6 +88,20 @@ pub fn private_file(path: &Path) -> io::Result<File> {
     let file = options.open(path)?;
     close(path)?;
     Ok(file)
+}
+
+/// Replaces a file for its owner only; whoever reads it sees the old content or the new one.
+///
+/// # Errors
+/// Those of the file system.
+pub fn replace_private_file(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    let new = PathBuf::from(name);
+    let mut file = private_file(&new)?;
+    file.set_len(0)?;
+    file.write_all(content)?;
+    std::fs::rename(&new, path)
 }
 
 /// Removes the permissions of everyone outside the group.

@@ -93,7 +93,8 @@ struct UploadedFile {
 /// Receives a form, adds its files to a dataset, and waits for them where that was asked for.
 ///
 /// # Errors
-/// Those of [`receive`] and of [`documents::add`]; `files_missing`, `metadata_invalid`, `external_ids_invalid`, `titles_invalid`, `urls_invalid`, `wait_unknown`.
+/// Those of [`receive`] and of [`documents::add`]; `files_missing`, `metadata_invalid`, `external_ids_invalid`,
+/// `titles_invalid`, `urls_invalid`, `wait_unknown`.
 pub(super) async fn accept(
     app: &App,
     caller: &Caller,

@@ -295,7 +295,7 @@ struct OwnServer {
     tasks: Vec<JoinHandle<()>>,
 }
 
-/// What a command needs of a server inside it, beyond the database.
+/// Parts of a server inside a command that are opened beyond the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Needs {
     Nothing,

@@ -112,15 +112,14 @@ impl CrawlArgs {
             ..Settings::new(&self.start)
         }
     }
+}
 
-    /// Returns the name and cron expression of the schedule.
-    fn schedule(&self) -> Option<(String, Option<String>)> {
-        let when = self.schedule.as_ref()?;
-        if ["manual", "weekly", "monthly"].contains(&when.as_str()) {
-            Some((when.clone(), None))
-        } else {
-            Some(("cron".to_owned(), Some(when.clone())))
-        }
+/// Returns the name and the cron expression of a schedule: manual, weekly, monthly or an expression.
+pub(super) fn schedule(when: &str) -> (&str, Option<&str>) {
+    if ["manual", "weekly", "monthly"].contains(&when) {
+        (when, None)
+    } else {
+        ("cron", Some(when))
     }
 }
 
@@ -187,8 +186,8 @@ impl Place {
                 dataset,
             } => {
                 let site = sites::put(app, caller, dataset, settings).await?;
-                if let Some((name, cron)) = args.schedule() {
-                    let schedule = Schedule::read(&name, cron.as_deref())?;
+                if let Some((name, cron)) = args.schedule.as_deref().map(schedule) {
+                    let schedule = Schedule::read(name, cron)?;
                     sites::schedule(app, caller, dataset, &site.id, &schedule).await?;
                 }
                 let crawl = match crawls::last(app, &site).await? {
@@ -215,7 +214,7 @@ impl Place {
                 let sites = format!("/kb/v1/datasets/{dataset}/sites");
                 let site = Client::send(client.put(&sites).json(&settings)).await?;
                 let id = site["id"].as_str().unwrap_or_default();
-                if let Some((name, cron)) = args.schedule() {
+                if let Some((name, cron)) = args.schedule.as_deref().map(schedule) {
                     let body = json!({"schedule": name, "cron": cron});
                     Client::send(client.put(&format!("{sites}/{id}/schedule")).json(&body)).await?;
                 }

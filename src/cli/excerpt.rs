@@ -8,7 +8,7 @@ const LENGTH: usize = 280;
 /// Characters before the first query term.
 const BEFORE: usize = 60;
 
-/// What is shown between the cells of a table.
+/// Separator of the cells of a table.
 const CELL: &str = " · ";
 
 /// A character of an excerpt and whether it belongs to a query term.

@@ -93,7 +93,7 @@ struct Uploader<'c> {
     there: HashMap<String, Value>,
 }
 
-/// What became of the documents.
+/// Counts and ids of the documents of an import.
 #[derive(Default)]
 struct Outcome {
     unchanged: usize,

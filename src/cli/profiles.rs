@@ -1,7 +1,7 @@
 //! `cairn login` and `logout`: servers with their keys under names, in a file of the user.
 
 use std::collections::BTreeMap;
-use std::io::{ErrorKind, IsTerminal, Read, Write};
+use std::io::{ErrorKind, IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -78,11 +78,7 @@ impl Profiles {
         if let Some(directory) = path.parent() {
             disk::private_directory(directory)?;
         }
-        let new = path.with_extension("toml.new");
-        let mut file = disk::private_file(&new)?;
-        file.set_len(0)?;
-        file.write_all(text.as_bytes())?;
-        std::fs::rename(&new, path)?;
+        disk::replace_private_file(path, text.as_bytes())?;
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 //! data directory.
 
 use std::fs::TryLockError;
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -37,11 +37,7 @@ impl Running {
     /// Writes the file, for its owner only. It is removed when the result is dropped; one that a killed server left is never used, see [`find`].
     pub(super) fn announce(&self, data_dir: &Path) -> Result<Announcement> {
         let path = data_dir.join(FILE);
-        let new = data_dir.join("server.json.new");
-        let mut file = disk::private_file(&new)?;
-        file.set_len(0)?;
-        file.write_all(&serde_json::to_vec(self)?)?;
-        std::fs::rename(&new, &path)?;
+        disk::replace_private_file(&path, &serde_json::to_vec(self)?)?;
         Ok(Announcement(path))
     }
 }

@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::client::{Client, Connection, Needs};
+use super::crawl::schedule;
 use super::ingest::follow;
 use super::output::{self, word};
 use super::{Done, Global, Remote};
@@ -34,7 +35,7 @@ pub(super) struct SourcesArgs {
     remote: Remote,
 }
 
-/// What the sources that are saved have in common.
+/// Options of every kind of source.
 #[derive(Debug, Args)]
 struct Saved {
     /// Name of the source [default: its path, bucket or address]
@@ -279,11 +280,8 @@ impl Sources<'_> {
         let source = Client::send(self.client.put(&self.path).json(&body)).await?;
         let id = word(&source, "id").to_owned();
         if let Some(when) = &saved.schedule {
-            let body = if matches!(when.as_str(), "manual" | "weekly" | "monthly") {
-                json!({"schedule": when})
-            } else {
-                json!({"schedule": "cron", "cron": when})
-            };
+            let (name, cron) = schedule(when);
+            let body = json!({"schedule": name, "cron": cron});
             let path = format!("{}/{id}/schedule", self.path);
             Client::send(self.client.put(&path).json(&body)).await?;
         }

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use super::{Content, Imported, Passage, Report, file_name, unreadable};
 use crate::error::{Error, Result};
 
-/// What a field becomes.
+/// Destination of a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Target {
     /// The text of a passage or document.

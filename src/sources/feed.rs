@@ -6,7 +6,7 @@ use feed_rs::model::Entry;
 use feed_rs::parser::Builder;
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use reqwest::header::{CONTENT_TYPE, LOCATION};
+use reqwest::header::LOCATION;
 use reqwest::{Method, Response, Url};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -181,11 +181,6 @@ impl Connector for FeedConnector {
         }
         let url = address(item.url.as_deref().unwrap_or_default())?;
         let response = self.get(&url).await?;
-        let kind = response
-            .headers()
-            .get(CONTENT_TYPE)
-            .and_then(|kind| kind.to_str().ok());
-        tracing::debug!(%url, kind, "an article was fetched");
         let pieces = response.bytes_stream();
         Ok(pieces
             .map(move |piece| piece.map_err(|e| broken(&url, &e)))

@@ -365,22 +365,10 @@ impl Pass {
                 return Ok(removed);
             }
             for (key, document_id) in gone {
-                if let Some(id) = document_id {
-                    let dataset = &self.source.dataset_id;
-                    match documents::delete(&self.app, &self.caller, dataset, &id).await {
-                        Ok(_) => removed += 1,
-                        // Somebody has deleted it.
-                        Err(error) if error.code() == "document_not_found" => {}
-                        Err(error) => return Err(error),
-                    }
-                }
-                self.app
-                    .db
-                    .execute(
-                        "DELETE FROM kb_source_items WHERE tenant_id = $1 AND source_id = $2 AND item_key = $3",
-                        args![&self.source.tenant_id, &self.source.id, &key],
-                    )
-                    .await?;
+                let id = document_id.as_deref();
+                let is_removed =
+                    store::remove_item(&self.app, &self.caller, &self.source, &key, id).await?;
+                removed += i64::from(is_removed);
             }
         }
     }

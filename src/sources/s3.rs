@@ -7,7 +7,6 @@ use futures::stream::BoxStream;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
-use serde_json::Map;
 use tokio::sync::mpsc;
 
 use super::connector::{Connector, Listed};
@@ -82,7 +81,6 @@ impl Connector for BucketConnector {
                 version: object.e_tag.unwrap_or(changed),
                 mime_type: mime_guess::from_path(name).first_raw().map(str::to_owned),
                 name: name.to_owned(),
-                metadata: Map::new(),
                 key,
                 ..Listed::default()
             };

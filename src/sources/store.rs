@@ -288,22 +288,36 @@ async fn delete_documents(app: &App, caller: &Caller, source: &Source) -> Result
             return Ok(removed);
         }
         for (key, document_id) in items {
-            if let Some(document_id) = document_id {
-                match documents::delete(app, caller, &source.dataset_id, &document_id).await {
-                    Ok(_) => removed += 1,
-                    // Deleted concurrently.
-                    Err(error) if error.code() == "document_not_found" => {}
-                    Err(error) => return Err(error),
-                }
-            }
-            app.db
-                .execute(
-                    "DELETE FROM kb_source_items WHERE tenant_id = $1 AND source_id = $2 AND item_key = $3",
-                    args![caller.tenant(), &source.id, &key],
-                )
-                .await?;
+            let is_removed = remove_item(app, caller, source, &key, document_id.as_deref()).await?;
+            removed += usize::from(is_removed);
         }
     }
+}
+
+/// Removes an item of a source after its document; returns whether the document was still there.
+pub(super) async fn remove_item(
+    app: &App,
+    caller: &Caller,
+    source: &Source,
+    key: &str,
+    document_id: Option<&str>,
+) -> Result<bool> {
+    let mut is_removed = false;
+    if let Some(id) = document_id {
+        match documents::delete(app, caller, &source.dataset_id, id).await {
+            Ok(_) => is_removed = true,
+            // Somebody has deleted it.
+            Err(error) if error.code() == "document_not_found" => {}
+            Err(error) => return Err(error),
+        }
+    }
+    app.db
+        .execute(
+            "DELETE FROM kb_source_items WHERE tenant_id = $1 AND source_id = $2 AND item_key = $3",
+            args![caller.tenant(), &source.id, key],
+        )
+        .await?;
+    Ok(is_removed)
 }
 
 async fn forget(tx: &mut Tx, source: &Source) -> Result<()> {

@@ -132,7 +132,8 @@ impl Sections {
     }
 }
 
-/// Finds sections with the words of a query, the best first. Only words count, and only those in the beginning of a long query: parsing of nested operators is recursive.
+/// Finds sections with the words of a query, the best first. Only words count, and only those in the beginning of a long query:
+/// parsing of nested operators is recursive.
 pub(super) async fn find(query: &str) -> Result<Vec<Found>> {
     let words = query.chars().take(QUERY);
     let query: String = words

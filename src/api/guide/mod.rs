@@ -40,7 +40,7 @@ pub(super) fn router() -> Router<Service> {
         .route("/docs/guide/{*path}", axum::routing::get(page))
 }
 
-/// What is searched for.
+/// The query of a search.
 #[derive(Debug, Deserialize)]
 struct Search {
     q: Option<String>,

@@ -315,7 +315,7 @@ struct SourceItem {
     key: String,
     /// Document that was made of it.
     document_id: Option<String>,
-    /// What the last sync that saw it did with it: `new`, `changed`, `unchanged`, `skipped` or `failed`.
+    /// Outcome of the last sync that saw it: `new`, `changed`, `unchanged`, `skipped` or `failed`.
     verdict: String,
     /// Why it was skipped or failed.
     reason: Option<String>,
