@@ -149,8 +149,7 @@ pub fn load_local(
         }))
     };
     let runs = std::thread::scope(|scope| {
-        let loading: Vec<_> = vec![definition; copies]
-            .into_iter()
+        let loading: Vec<_> = std::iter::repeat_n(definition, copies)
             .map(|definition| scope.spawn(|| load(definition)))
             .collect();
         loading

@@ -9,11 +9,12 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use sha2::{Digest, Sha256};
 
 use crate::manifest::{Files, Manifest, Source};
+use crate::verified::{is_verified, remember};
 use crate::{Error, Result};
 
 /// Called with a file name, the bytes received and the total if it is known.
@@ -185,33 +186,60 @@ impl Cache {
     pub fn verify(&self, manifest: &Manifest) -> Result<()> {
         let directory = self.directory(manifest);
         for file in &manifest.files {
-            self.read_verified(&directory, file)?;
+            let path = existing(&directory, file)?;
+            if let Some(expected) = expected(&directory, file) {
+                compare(&path, expected, hash_file(&path)?)?;
+            }
         }
         Ok(())
     }
 
-    /// Reads a file and verifies it.
+    /// Reads a file and verifies it, unless it was verified before and has not changed since.
     pub(crate) fn read_verified(&self, directory: &Path, file: &Files) -> Result<Vec<u8>> {
-        let path = directory.join(&file.name);
-        if !path.is_file() {
-            return Err(Error::MissingFile(path));
-        }
+        let path = existing(directory, file)?;
+        let metadata = fs::metadata(&path).map_err(Error::io(&path))?;
         let bytes = fs::read(&path).map_err(Error::io(&path))?;
-        let expected = file
-            .sha256
-            .clone()
-            .or_else(|| recorded(directory).remove(&file.name));
-        if let Some(expected) = expected {
-            let found = hex::encode(Sha256::digest(&bytes));
-            if found != expected {
-                return Err(Error::Checksum {
-                    path,
-                    expected,
-                    found,
-                });
-            }
+        if let Some(expected) = expected(directory, file) {
+            let hash = || Ok(hex::encode(Sha256::digest(&bytes)));
+            self.verify_once(directory, file, expected, &metadata, hash)?;
         }
         Ok(bytes)
+    }
+
+    /// Verifies a file in the cache, unless it was verified before and has not changed since.
+    pub(crate) fn verify_file(&self, directory: &Path, file: &Files) -> Result<PathBuf> {
+        let path = existing(directory, file)?;
+        let metadata = fs::metadata(&path).map_err(Error::io(&path))?;
+        if let Some(expected) = expected(directory, file) {
+            self.verify_once(directory, file, expected, &metadata, || hash_file(&path))?;
+        }
+        Ok(path)
+    }
+
+    /// Compares a checksum; `metadata` is from before the file was read. What lies outside the cache belongs to the user and is always hashed.
+    fn verify_once(
+        &self,
+        directory: &Path,
+        file: &Files,
+        expected: String,
+        metadata: &fs::Metadata,
+        hash: impl FnOnce() -> Result<String>,
+    ) -> Result<()> {
+        let inside = directory.starts_with(&self.root);
+        if inside && is_verified(directory, &file.name, &expected, metadata) {
+            return Ok(());
+        }
+        compare(&directory.join(&file.name), expected.clone(), hash()?)?;
+        if inside {
+            remember(
+                directory,
+                &file.name,
+                &expected,
+                metadata,
+                SystemTime::now(),
+            );
+        }
+        Ok(())
     }
 
     /// Locks the cache against writers in other processes.
@@ -310,6 +338,32 @@ impl Cache {
         }
         Ok(())
     }
+}
+
+fn existing(directory: &Path, file: &Files) -> Result<PathBuf> {
+    let path = directory.join(&file.name);
+    if path.is_file() {
+        Ok(path)
+    } else {
+        Err(Error::MissingFile(path))
+    }
+}
+
+/// Returns the pinned checksum of a file, or the one recorded at its first download.
+fn expected(directory: &Path, file: &Files) -> Option<String> {
+    let pinned = file.sha256.clone();
+    pinned.or_else(|| recorded(directory).remove(&file.name))
+}
+
+fn compare(path: &Path, expected: String, found: String) -> Result<()> {
+    if expected == found {
+        return Ok(());
+    }
+    Err(Error::Checksum {
+        path: path.to_owned(),
+        expected,
+        found,
+    })
 }
 
 /// Returns the arguments of pip for a requirement, and for a platform other than this machine's if needed.

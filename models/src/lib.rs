@@ -16,6 +16,7 @@ mod remote;
 mod rerank;
 mod runtime;
 mod tokens;
+mod verified;
 
 pub use calibration::{Anchors, Calibration, Measured, REFERENCE};
 pub use embed::{Embedder, EmbedderSpec, Loaded, Priority, cosine, load_local};

@@ -48,6 +48,7 @@ impl Place {
             .arg(self.data.path())
             .args(arguments)
             .env("CAIRN_LOG", "error")
+            .env("CAIRN_EMBED_THREADS", "1")
             .env("XDG_CONFIG_HOME", self.data.path().join("config"))
             .env_remove("CAIRN_URL")
             .env_remove("CAIRN_KEY");

@@ -491,7 +491,7 @@ async fn slow_mail_server() -> (String, std::sync::Arc<std::sync::Mutex<Vec<Stri
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn mails_that_are_cut_off_reach_nobody_twice() {
-    const MAILS: usize = 200;
+    const MAILS: usize = 100;
     let (url, received) = slow_mail_server().await;
     let data = tempfile::tempdir().expect("temporary directory");
     let settings = [format!("mail_url={url}"), "senders=8".to_owned()];
@@ -522,7 +522,7 @@ async fn mails_that_are_cut_off_reach_nobody_twice() {
         let path = format!("/api/openclaw/campaigns/{campaign}/enroll");
         call(&server, &path, json!({"leadId": lead})).await;
         // Mails are on their way whenever this happens.
-        if n % 60 == 59 {
+        if n % 30 == 29 {
             server.signal("-9");
             server.child.wait().expect("it ends");
             server = Process::start_with(data.path(), &settings);

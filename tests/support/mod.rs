@@ -10,6 +10,7 @@ pub mod site;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cairn::api::{self, Metrics};
 use cairn::app::App;
@@ -21,6 +22,7 @@ use reqwest::multipart::{Form, Part};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::runtime::RuntimeFlavor;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -86,6 +88,9 @@ macro_rules! eventually {
     };
 }
 
+/// Longest wait for a task to end with its test.
+const STOP_WAIT: Duration = Duration::from_millis(500);
+
 /// A running service with an admin key.
 pub struct Service {
     pub app: Arc<App>,
@@ -95,6 +100,9 @@ pub struct Service {
     pub http: Client,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<()>>,
+    /// Ends accepting connections.
+    closed: CancellationToken,
+    server: JoinHandle<()>,
     _database: Option<postgres::Database>,
 }
 
@@ -126,6 +134,8 @@ impl Service {
             database_url: database.as_ref().map(|d| d.url.clone()).unwrap_or_default(),
             database_connections: 4,
             workers: 2,
+            // One copy of the model: it is loaded for each test.
+            embed_threads: 1,
             // Tests authenticate wrongly as often as they want.
             failed_authentications: 0,
             // The agents of tests are not woken again while a test takes long.
@@ -172,8 +182,9 @@ impl Service {
             .await
             .expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
-        let (served, until) = (app.config.clone(), CancellationToken::new());
-        tokio::spawn(async move {
+        let closed = CancellationToken::new();
+        let (served, until) = (app.config.clone(), closed.clone());
+        let server = tokio::spawn(async move {
             api::server::serve(listener, router, &served, until)
                 .await
                 .expect("serves");
@@ -186,6 +197,8 @@ impl Service {
             http: Client::new(),
             stop,
             tasks,
+            closed,
+            server,
             _database: database,
         }
     }
@@ -380,9 +393,27 @@ impl Service {
     }
 }
 
+/// Waits until nothing uses the data directory any longer, then removes it: an index whose directory is gone spends a second on its error.
 impl Drop for Service {
     fn drop(&mut self) {
         self.stop.cancel();
+        self.closed.cancel();
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        if runtime.runtime_flavor() != RuntimeFlavor::MultiThread {
+            return;
+        }
+        let tasks = self.tasks.iter_mut().chain([&mut self.server]);
+        let ends = async {
+            for task in tasks {
+                // A stream that is open or a job that is running may hold a task: it ends with the runtime.
+                if tokio::time::timeout(STOP_WAIT, &mut *task).await.is_err() {
+                    task.abort();
+                }
+            }
+        };
+        tokio::task::block_in_place(|| runtime.block_on(ends));
     }
 }
 

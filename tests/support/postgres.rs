@@ -134,7 +134,7 @@ fn cluster() -> PathBuf {
         run(init);
         let mut start = command("pg_ctl", &home);
         let options = format!(
-            "-k {} -h '' -c fsync=off -c max_connections=200 -c synchronous_commit=off",
+            "-k {} -h '' -c max_connections=200 -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c autovacuum=off",
             home.display()
         );
         start

@@ -45,6 +45,7 @@ impl Process {
             .arg("--data-dir")
             .arg(data)
             .env("CAIRN_LOG", "error")
+            .env("CAIRN_EMBED_THREADS", "1")
             .stdout(Stdio::piped())
             .spawn()
             .expect("the program starts");

@@ -682,7 +682,7 @@ mod tests {
 
     #[test]
     fn a_filter_loses_no_right_hit_whatever_passes_it() {
-        const COUNT: usize = 20_000;
+        const COUNT: usize = 10_000;
         let directory = tempfile::tempdir().expect("temporary directory");
         let store = Embedded::open(directory.path().join("v"), 32, 100, disk()).expect("opens");
         let vectors = clustered(COUNT + 20, 32);
