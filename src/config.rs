@@ -208,11 +208,29 @@ config! {
     agent_checkin_seconds: u64 = 30;
     /// Scopes of the tokens of agents that Cairn provisions, comma-separated.
     agent_scopes: String = "boards:read,boards:write,kb:read,kb:search,knowledge:read,knowledge:write".to_owned();
-    /// Public keys of an identity provider (JWKS), as URL or file: its tokens (RS256, ES256) then sign people in; empty for none.
-    oidc_jwks: String = String::new();
-    /// Issuer that tokens must name, such as `https://example.clerk.accounts.dev`.
+    /// Identity provider (OpenID Connect) that signs people in, by its issuer, such as `https://id.example.com/realms/staff`; empty for none.
     oidc_issuer: String = String::new();
-    /// Audience that tokens must name; empty for any.
+    /// Name that the sign-in page shows for the identity provider.
+    oidc_name: String = "single sign-on".to_owned();
+    /// Client as which this service is registered at the identity provider, for signing in with a browser; empty for tokens only.
+    oidc_client_id: String = String::new();
+    /// Secret of the client; empty for a public client.
+    oidc_client_secret: String = String::new();
+    /// Scopes that a sign-in asks for, separated by spaces.
+    oidc_scopes: String = "openid profile email".to_owned();
+    /// Claim that names the groups of a person; dots lead into objects, as in `realm_access.roles`.
+    oidc_groups: String = "groups".to_owned();
+    /// Roles that groups give, as `group=role,group=role`, with the roles owner, admin, member and reviewer; empty for none.
+    oidc_roles: String = String::new();
+    /// Role of people in none of these groups; empty for no access.
+    oidc_role: String = String::new();
+    /// Tenant in which groups give roles; empty for the first one.
+    oidc_tenant: String = String::new();
+    /// Whether the first person who signs in with a browser becomes the owner, as long as nobody has been added or invited.
+    oidc_first_owner: bool = true;
+    /// Public keys of the identity provider (JWKS), as URL or file; empty for those that it publishes.
+    oidc_jwks: String = String::new();
+    /// Audience that tokens of programs must name; empty for any.
     oidc_audience: String = String::new();
     /// Whether a person whom nobody has invited gets an organization of its own at the first sign-in.
     oidc_signup: bool = true;
@@ -294,9 +312,10 @@ config! {
 }
 
 /// Values that the log and `--print-config` never show.
-const SECRETS: [&str; 11] = [
+const SECRETS: [&str; 12] = [
     "channel_clients",
     "secret_key",
+    "oidc_client_secret",
     "answer_api_key",
     "agent_openai_key",
     "agent_claude_key",
@@ -489,6 +508,15 @@ impl Config {
             .map(PathBuf::from)
             .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")));
         base.unwrap_or_else(std::env::temp_dir).join("cairn/models")
+    }
+
+    /// Returns the address at which people and other services reach this one, without a slash at the end.
+    #[must_use]
+    pub fn public_base(&self) -> String {
+        match self.public_url.trim_end_matches('/') {
+            "" => format!("http://{}", self.listen),
+            url => url.to_owned(),
+        }
     }
 
     /// Threads for the model.

@@ -64,6 +64,7 @@ mod memory;
 #[path = "api/mission_control/mod.rs"]
 mod mission_control;
 #[path = "api/openapi.rs"]
+mod oidc;
 mod openapi;
 #[path = "api/portable.rs"]
 mod portable;

@@ -18,7 +18,6 @@ use crate::clock::Time;
 use crate::db::args;
 use crate::error::{Error, Result};
 use crate::outgoing;
-use crate::outreach::sequences::public_url;
 use crate::records::body::{Body, text};
 use crate::records::plan::Plan;
 use crate::records::write::{self, New};
@@ -49,7 +48,7 @@ fn hashed(secret: &str) -> String {
 
 /// Whether a person may be sent back to an address: below `public_url`, or below one of `channel_redirects`.
 fn is_allowed(app: &App, redirect: &Url) -> bool {
-    let own = public_url(app);
+    let own = app.config.public_base();
     let listed = app.config.channel_redirects.split(',').map(str::trim);
     let mut allowed = std::iter::once(own.as_str()).chain(listed.filter(|u| !u.is_empty()));
     allowed.any(|allowed| {
@@ -117,7 +116,7 @@ pub async fn begin(app: &App, caller: &Caller, platform: &str, redirect: &str) -
 }
 
 fn callback(app: &App) -> String {
-    format!("{}{CALLBACK}", public_url(app))
+    format!("{}{CALLBACK}", app.config.public_base())
 }
 
 #[derive(Debug, sqlx::FromRow)]

@@ -11,6 +11,7 @@ mod extract;
 pub(crate) mod fault;
 pub(crate) mod guide;
 pub mod leadmetrics;
+mod login;
 pub(crate) mod mcp;
 pub mod mission_control;
 pub(crate) mod native;
@@ -23,6 +24,7 @@ mod rerank;
 mod sandbox;
 mod secret;
 pub mod server;
+mod session_cookie;
 mod shape;
 pub(crate) mod slab5;
 pub mod smartsaas;
@@ -127,6 +129,7 @@ pub fn router(app: Arc<App>, metrics: Metrics) -> Result<Router> {
         .merge(docs)
         .merge(sandbox::router())
         .merge(guide::router())
+        .merge(login::router())
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(app.config.body_kb << 10))

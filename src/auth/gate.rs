@@ -60,6 +60,12 @@ impl Gate {
         self
     }
 
+    /// Returns the identity provider, if there is one.
+    #[must_use]
+    pub fn provider(&self) -> Option<&Provider> {
+        self.provider.as_ref()
+    }
+
     /// Creates the secret that authenticates the owner of the data directory until this process ends. It is nowhere but in memory and where the
     /// caller of this function puts it.
     ///

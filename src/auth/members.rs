@@ -387,7 +387,7 @@ async fn admit(
     let (mut role, mut access) = (invite.role, granted.clone());
     match present {
         Some((old, reads, writes, rights)) => {
-            if rank(old) > rank(role) {
+            if old.rank() > role.rank() {
                 role = old;
             }
             access = BoardAccess::stored(
@@ -455,14 +455,4 @@ pub(super) async fn join(
         }
     }
     Err(Error::internal("a person has no name that is free"))
-}
-
-/// Order of roles by their rights.
-fn rank(role: Role) -> u8 {
-    match role {
-        Role::Reviewer => 0,
-        Role::Member => 1,
-        Role::Admin => 2,
-        Role::Owner => 3,
-    }
 }

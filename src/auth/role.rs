@@ -19,6 +19,16 @@ words! {
 }
 
 impl Role {
+    /// Returns the order of roles by their rights.
+    pub(super) fn rank(self) -> u8 {
+        match self {
+            Self::Reviewer => 0,
+            Self::Member => 1,
+            Self::Admin => 2,
+            Self::Owner => 3,
+        }
+    }
+
     /// Returns the scopes of members with this role.
     #[must_use]
     pub fn scopes(self) -> Vec<String> {

@@ -1,4 +1,4 @@
-//! Browser sessions: a person signs in with a key, a link or an invitation, and gets a session, whose secret the browser keeps in a cookie.
+//! Browser sessions: a person signs in with a key, a link, an invitation or at the identity provider, and gets a session, whose secret the browser keeps in a cookie.
 //!
 //! A session has the rights of its key, or of its member, and ends with them. One that began with the owner's link has all rights, as that link is only
 //! shown to the owner of the data directory.
@@ -9,6 +9,7 @@ use super::board_access;
 use super::caller::{Caller, Principal};
 use super::credentials::{self, Credential, Kind};
 use super::gate::Gate;
+use super::oidc::Entered;
 use super::{invites, tenants, users};
 use crate::clock::{Clock, Time};
 use crate::db::{Db, args};
@@ -162,6 +163,15 @@ pub async fn begin_in_tenant(
     let tenant = found.into_iter().find(|t| t.name == tenant);
     let tenant = tenant.ok_or_else(missing)?;
     begin(sessions, &tenant.id, None, Some(id.to_owned())).await
+}
+
+/// Begins a session of a person whom the identity provider has authenticated.
+///
+/// # Errors
+/// `session_expired` when the membership has ended meanwhile.
+pub async fn begin_by_provider(sessions: Sessions<'_>, entered: &Entered) -> Result<Begun> {
+    let user_id = Some(entered.user_id.clone());
+    begin(sessions, &entered.tenant_id, None, user_id).await
 }
 
 async fn begin(

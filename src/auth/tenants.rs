@@ -102,6 +102,19 @@ pub async fn create(db: &Db, clock: &Clock, name: &str) -> Result<Tenant> {
     }
 }
 
+/// Returns the tenant that an installation begins with.
+///
+/// # Errors
+/// `tenant_not_found`.
+pub async fn first(db: &Db) -> Result<Tenant> {
+    db.optional(
+        "SELECT id, name, created_on, plan FROM tenants ORDER BY id LIMIT 1",
+        args![],
+    )
+    .await?
+    .ok_or_else(|| Error::not_found("tenant_not_found", "there is no tenant yet"))
+}
+
 /// Returns the tenant with a name.
 ///
 /// # Errors

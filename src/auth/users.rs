@@ -126,14 +126,35 @@ pub(super) fn may_grant(caller: &Caller, role: Role) -> Result<()> {
     caller.need_all(&role.scopes())
 }
 
+/// Error code for a change that leaves no active owner.
+pub(super) const IS_OWNER: &str = "user_is_owner";
+
+/// Refuses another person in a full tenant whose people are locked.
+pub(super) async fn refuse_beyond(tx: &mut Tx, tenant_id: &str) -> Result<()> {
+    let (count,): (i64,) = tx
+        .one(
+            "SELECT COUNT(*) FROM memberships WHERE tenant_id = $1",
+            args![tenant_id],
+        )
+        .await?;
+    if usize::try_from(count).unwrap_or(usize::MAX) >= MOST {
+        return Err(too_many());
+    }
+    Ok(())
+}
+
+fn too_many() -> Error {
+    Error::conflict(
+        "too_many_users",
+        format!("the limit of {MOST} people is reached"),
+    )
+}
+
 /// Refuses another person in a full tenant. The owner counts; listing creates its row when missing.
 pub(super) async fn refuse_beyond_limit(db: &Db, clock: &Clock, caller: &Caller) -> Result<()> {
     let people = list(db, clock, &Caller::local(caller.tenant())).await?;
     if people.len() >= MOST {
-        return Err(Error::conflict(
-            "too_many_users",
-            format!("the limit of {MOST} people is reached"),
-        ));
+        return Err(too_many());
     }
     Ok(())
 }
@@ -252,7 +273,7 @@ pub async fn remove(db: &Db, clock: &Clock, caller: &Caller, id: &str) -> Result
 }
 
 /// Locks the people of a tenant, so that of two concurrent changes the second sees the first.
-async fn lock(tx: &mut Tx, tenant_id: &str) -> Result<()> {
+pub(super) async fn lock(tx: &mut Tx, tenant_id: &str) -> Result<()> {
     tx.execute(
         "UPDATE tenants SET modules_off = modules_off WHERE id = $1",
         args![tenant_id],
@@ -262,7 +283,7 @@ async fn lock(tx: &mut Tx, tenant_id: &str) -> Result<()> {
 }
 
 /// Refuses a change that leaves no active owner.
-async fn need_owner(tx: &mut Tx, tenant_id: &str) -> Result<()> {
+pub(super) async fn need_owner(tx: &mut Tx, tenant_id: &str) -> Result<()> {
     let owner: Option<(String,)> = tx
         .optional(
             "SELECT user_id FROM memberships WHERE tenant_id = $1 AND role = 'owner' AND status = 'active' LIMIT 1",
@@ -272,7 +293,7 @@ async fn need_owner(tx: &mut Tx, tenant_id: &str) -> Result<()> {
     match owner {
         Some(_) => Ok(()),
         None => Err(Error::conflict(
-            "user_is_owner",
+            IS_OWNER,
             "this is the last active owner; make somebody else an owner first",
         )),
     }

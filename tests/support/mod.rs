@@ -5,6 +5,7 @@ pub mod gateway;
 pub mod model;
 mod postgres;
 pub mod process;
+pub mod provider;
 pub mod qdrant;
 pub mod site;
 

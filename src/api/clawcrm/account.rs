@@ -222,7 +222,7 @@ pub(super) async fn connect_calendly(call: Call<'_>) -> Result<Data> {
     if token.len() > 4000 || token.contains(char::is_whitespace) {
         return Err(invalid("personal_access_token is not a token"));
     }
-    let base = sequences::public_url(call.app);
+    let base = call.app.config.public_base();
     let mut answer = calendly::connect(call.app, call.caller, &token, &base).await?;
     answer["success"] = json!(true);
     if call.app.config.public_url.is_empty() {

@@ -15,7 +15,6 @@ use crate::auth::users::{self, NewUser, User, UserChange};
 use crate::auth::{Caller, Role, Status, invites, tenants};
 use crate::clock::Time;
 use crate::error::{Error, Result};
-use crate::outreach::sequences::public_url;
 use crate::records::body::{Body, text};
 use crate::records::plan::Plan;
 use crate::records::{Request, audit};
@@ -126,7 +125,7 @@ pub(super) async fn invite_user(call: Call<'_>) -> Result<Data> {
     note(call, &invite.id, "invited", role).await?;
     Ok(Data::One(json!({
         "inviteId": invite.id,
-        "inviteUrl": format!("{}/sandbox#enter={secret}", public_url(call.app)),
+        "inviteUrl": format!("{}/sandbox#enter={secret}", call.app.config.public_base()),
         "expiresAt": invite.expires_on.rfc3339(),
     })))
 }

@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use cookie::{Cookie, SameSite};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::api::Service;
-use crate::api::extract::{COOKIE, session_secret};
+use crate::api::extract::session_secret;
 use crate::api::native::wire::{Auth, Body, Fault, Problem};
+use crate::api::session_cookie::session_cookie;
 use crate::auth::sessions;
 use crate::auth::{Caller, tenants};
 use crate::error::{Error, Result};
@@ -111,7 +111,7 @@ pub(super) async fn begin(
         _ => return Err(Error::invalid("body_invalid", "send one of key, link and tenant").into()),
     };
     let answer = Json(record(&service, &begun.caller).await?);
-    let set = set(&headers, begun.secret, begun.lasts)?;
+    let set = session_cookie(&headers, begun.secret, begun.lasts)?;
     Ok(([(header::SET_COOKIE, set)], answer).into_response())
 }
 
@@ -124,25 +124,6 @@ pub(super) async fn end(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     sessions::end(service.app.sessions(), &caller).await?;
-    let gone = set(&headers, String::new(), Duration::ZERO)?;
+    let gone = session_cookie(&headers, String::new(), Duration::ZERO)?;
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, gone)]).into_response())
-}
-
-fn set(headers: &HeaderMap, secret: String, lasts: Duration) -> Result<HeaderValue> {
-    // The proxy in front terminates TLS.
-    let is_https = headers
-        .get("x-forwarded-proto")
-        .and_then(|v| v.to_str().ok()?.split(',').next())
-        .is_some_and(|first| first.trim().eq_ignore_ascii_case("https"));
-    let seconds = i64::try_from(lasts.as_secs()).unwrap_or(i64::MAX);
-    let mut made = Cookie::build((COOKIE, secret))
-        .path("/")
-        .http_only(true)
-        .same_site(SameSite::Strict)
-        .max_age(cookie::time::Duration::seconds(seconds));
-    if is_https {
-        made = made.secure(true);
-    }
-    HeaderValue::from_str(&made.to_string())
-        .map_err(|e| Error::internal("a cookie cannot be written").with_source(e))
 }

@@ -120,7 +120,7 @@ pub(super) struct Links {
 impl Links {
     pub fn new(app: &App, mail: &Mail) -> Self {
         Self {
-            base: public_url(app),
+            base: app.config.public_base(),
             token: mail.token.clone(),
             key: mail.link_key.clone(),
             mail_id: mail.id.clone(),
@@ -156,15 +156,6 @@ impl Links {
             plain.push_str(rest.trim_start_matches(|c: char| c.is_ascii_hexdigit()));
         }
         plain.replace(&self.token, "…")
-    }
-}
-
-/// Returns the address under which people reach this service.
-#[must_use]
-pub fn public_url(app: &App) -> String {
-    match app.config.public_url.trim_end_matches('/') {
-        "" => format!("http://{}", app.config.listen),
-        url => url.to_owned(),
     }
 }
 

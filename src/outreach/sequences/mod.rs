@@ -21,7 +21,7 @@ use crate::kb::datasets;
 use crate::records::body::{Body, invalid, texts};
 use crate::records::limit;
 use crate::records::plan::{Change, Effect};
-pub use compose::{proposal_id, public_url};
+pub use compose::proposal_id;
 pub use transport::check as check_settings;
 
 /// Events that begin a sequence.

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::on_both_with_gateways;
+use crate::support::provider::{ISSUER, Issuer};
 
 /// A member of the first organisation with a key of its own: its id and its key.
 async fn member(service: &Service, name: &str, role: &str) -> (String, String) {
@@ -170,47 +171,6 @@ on_both_with_gateways! {
         call_as(&service, &program, Method::GET, "/boards", Value::Null).await;
         let health = service.get("/healthz").await;
         assert_eq!(health["ok"], true);
-    }
-}
-
-/// An identity provider: the set of its keys, and tokens that it signs.
-struct Issuer {
-    key: jsonwebtoken::EncodingKey,
-    keys: Value,
-}
-
-const ISSUER: &str = "https://id.test";
-
-impl Issuer {
-    fn new(id: &str) -> Self {
-        use aws_lc_rs::rand::SystemRandom;
-        use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
-        use base64::Engine;
-        use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-        let rules = &ECDSA_P256_SHA256_FIXED_SIGNING;
-        let pair = EcdsaKeyPair::generate_pkcs8(rules, &SystemRandom::new()).expect("a key");
-        let public = EcdsaKeyPair::from_pkcs8(rules, pair.as_ref()).expect("a key");
-        let point = public.public_key().as_ref();
-        let keys = json!({"keys": [{"kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": id,
-            "x": URL_SAFE_NO_PAD.encode(&point[1..33]), "y": URL_SAFE_NO_PAD.encode(&point[33..65])}]});
-        Self {
-            key: jsonwebtoken::EncodingKey::from_ec_der(pair.as_ref()),
-            keys,
-        }
-    }
-
-    fn token(&self, id: &str, claims: Value) -> String {
-        let mut header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::ES256);
-        header.kid = Some(id.to_owned());
-        let now = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .expect("a time")
-            .as_secs();
-        let mut all = json!({"iss": ISSUER, "aud": "boards", "exp": now + 600});
-        all.as_object_mut()
-            .expect("an object")
-            .extend(claims.as_object().expect("an object").clone());
-        jsonwebtoken::encode(&header, &all, &self.key).expect("a token")
     }
 }
 

@@ -170,7 +170,18 @@ function signIn() {
   h('p', { class: 'quiet' },
     'No key? ', h('code', null, 'cairn sandbox'), ' prints a one-time sign-in link. ',
     h('code', null, 'cairn serve'), ' also prints one at startup.'));
-  return form;
+  const other = h('div');
+  offerProvider(other);
+  return h('div', null, other, form);
+}
+
+/** Adds the identity provider to the sign-in page, where there is one. @param {HTMLElement} place */
+async function offerProvider(place) {
+  const { name } = await get('/auth/oidc');
+  if (!name || !place.isConnected) return;
+  const next = location.pathname + location.search;
+  put(place, h('div', { class: 'card narrow' },
+    h('a', { class: 'button primary', href: `/auth/oidc/login?next=${encodeURIComponent(next)}` }, `Sign in with ${name}`)));
 }
 
 async function start() {
