@@ -63,7 +63,7 @@ impl Gate {
     /// Returns the identity provider, if there is one.
     #[must_use]
     pub fn provider(&self) -> Option<&Provider> {
-        self.provider.as_ref()
+        self.provider.as_deref()
     }
 
     /// Creates the secret that authenticates the owner of the data directory until this process ends. It is nowhere but in memory and where the

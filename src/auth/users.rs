@@ -131,12 +131,13 @@ pub(super) const IS_OWNER: &str = "user_is_owner";
 
 /// Refuses another person in a full tenant whose people are locked.
 pub(super) async fn refuse_beyond(tx: &mut Tx, tenant_id: &str) -> Result<()> {
-    let (count,): (i64,) = tx
-        .one(
+    let count: Option<(i64,)> = tx
+        .optional(
             "SELECT COUNT(*) FROM memberships WHERE tenant_id = $1",
             args![tenant_id],
         )
         .await?;
+    let count = count.map_or(0, |(count,)| count);
     if usize::try_from(count).unwrap_or(usize::MAX) >= MOST {
         return Err(too_many());
     }

@@ -10,7 +10,7 @@ use crate::auth::plans::{self, Plan as Tariff};
 use crate::auth::{Caller, tenants};
 use crate::error::{Error, Result};
 use crate::outreach::inbound::calendly;
-use crate::outreach::{FEEDBACK, feedback, organisation, sequences, stages};
+use crate::outreach::{FEEDBACK, feedback, organisation, stages};
 use crate::records::body::{Body, invalid};
 use crate::records::plan::Plan;
 use crate::records::store::{self, Offset};

@@ -222,27 +222,24 @@ async fn first_tenant(
     })
 }
 
-/// Makes a person the owner of the first tenant if nobody has entered it yet: it has no members but the owner that every tenant begins with, who has neither
-/// profile nor credentials, and no open invitations.
+/// What shows that somebody has entered a tenant: a member who is not the owner that every tenant begins with, or an open invitation. That owner has neither
+/// address, profile nor credentials.
+const ENTERED: &str = "SELECT m.user_id FROM memberships m WHERE m.tenant_id = $1 AND (m.role <> 'owner' OR m.email IS NOT NULL
+     OR EXISTS (SELECT 1 FROM user_profiles p WHERE p.user_id = m.user_id) OR EXISTS (SELECT 1 FROM credentials c WHERE c.user_id = m.user_id))
+     UNION ALL SELECT id FROM invites WHERE tenant_id = $1 AND accepted_on IS NULL AND expires_on > $2 LIMIT 1";
+
+/// Makes a person the owner of the first tenant if nobody has entered it yet. Returns the tenant.
 async fn claim_installation(db: &Db, clock: &Clock, person: &Person) -> Result<Option<String>> {
     let tenant_id = tenants::first(db).await?.id;
-    let entered = "SELECT m.user_id FROM memberships m WHERE m.tenant_id = $1 AND (m.role <> 'owner' OR m.email IS NOT NULL
-         OR EXISTS (SELECT 1 FROM user_profiles p WHERE p.user_id = m.user_id) OR EXISTS (SELECT 1 FROM credentials c WHERE c.user_id = m.user_id))
-         UNION ALL SELECT id FROM invites WHERE tenant_id = $1 AND accepted_on IS NULL AND expires_on > $2 LIMIT 1";
-    let is_entered = async |tx: Option<&mut Tx>| -> Result<bool> {
-        let values = args![&tenant_id, clock.now()];
-        let found: Option<(String,)> = match tx {
-            Some(tx) => tx.optional(entered, values).await?,
-            None => db.optional(entered, values).await?,
-        };
-        Ok(found.is_some())
-    };
-    if is_entered(None).await? {
+    let now = clock.now();
+    let entered: Option<(String,)> = db.optional(ENTERED, args![&tenant_id, now]).await?;
+    if entered.is_some() {
         return Ok(None);
     }
     let mut tx = db.begin().await?;
     users::lock(&mut tx, &tenant_id).await?;
-    if is_entered(Some(&mut tx)).await? {
+    let entered: Option<(String,)> = tx.optional(ENTERED, args![&tenant_id, now]).await?;
+    if entered.is_some() {
         return Ok(None);
     }
     tx.execute(
