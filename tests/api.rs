@@ -63,8 +63,9 @@ mod mcp;
 mod memory;
 #[path = "api/mission_control/mod.rs"]
 mod mission_control;
-#[path = "api/openapi.rs"]
+#[path = "api/oidc.rs"]
 mod oidc;
+#[path = "api/openapi.rs"]
 mod openapi;
 #[path = "api/portable.rs"]
 mod portable;

@@ -84,18 +84,17 @@ mod tests {
         fs::metadata(path).expect("metadata")
     }
 
+    fn modified(metadata: &Metadata) -> SystemTime {
+        metadata.modified().expect("a time")
+    }
+
     #[test]
     fn a_file_is_verified_until_it_changes() {
         let directory = tempfile::tempdir().expect("temporary directory");
         let path = directory.path();
         let metadata = write(path, "weights");
-        remember(
-            path,
-            "model.onnx",
-            "aa",
-            &metadata,
-            SystemTime::now() + 2 * SETTLED,
-        );
+        let later = modified(&metadata) + 2 * SETTLED;
+        remember(path, "model.onnx", "aa", &metadata, later);
         assert!(is_verified(path, "model.onnx", "aa", &metadata));
         assert!(!is_verified(path, "model.onnx", "bb", &metadata));
         let changed = write(path, "other weights");
@@ -107,7 +106,7 @@ mod tests {
         let directory = tempfile::tempdir().expect("temporary directory");
         let path = directory.path();
         let metadata = write(path, "weights");
-        remember(path, "model.onnx", "aa", &metadata, SystemTime::now());
+        remember(path, "model.onnx", "aa", &metadata, modified(&metadata));
         assert!(!is_verified(path, "model.onnx", "aa", &metadata));
     }
 }

@@ -48,7 +48,8 @@ impl Visitor {
             let set = set.to_str().expect("text");
             let pair = set.split(';').next().expect("a cookie").to_owned();
             let name = pair.split('=').next().expect("a name").to_owned();
-            self.cookies.retain(|known| !known.starts_with(&format!("{name}=")));
+            self.cookies
+                .retain(|known| !known.starts_with(&format!("{name}=")));
             if !set.contains("Max-Age=0") {
                 self.cookies.push(pair);
             }
@@ -59,13 +60,22 @@ impl Visitor {
     /// Opens a page that redirects; returns where to.
     async fn sent_to(&mut self, address: &str) -> String {
         let response = self.open(address).await;
-        assert!(response.status().is_redirection(), "{address}: {}", response.status());
-        response.headers()[LOCATION].to_str().expect("text").to_owned()
+        assert!(
+            response.status().is_redirection(),
+            "{address}: {}",
+            response.status()
+        );
+        response.headers()[LOCATION]
+            .to_str()
+            .expect("text")
+            .to_owned()
     }
 
     /// Goes to the provider and comes back. Returns the address to which the provider leads.
     async fn authorized(&mut self, service: &Service) -> String {
-        let provider = self.sent_to(&format!("{}/auth/oidc/login", service.url)).await;
+        let provider = self
+            .sent_to(&format!("{}/auth/oidc/login", service.url))
+            .await;
         self.sent_to(&provider).await
     }
 
@@ -89,7 +99,10 @@ impl Visitor {
 
 fn role(session: &Value) -> (&str, &str) {
     let role = session["principal"]["role"].as_str();
-    (role.expect("a role"), session["tenant"].as_str().expect("a tenant"))
+    (
+        role.expect("a role"),
+        session["tenant"].as_str().expect("a tenant"),
+    )
 }
 
 async fn first_becomes_owner(engine: Engine) {
@@ -97,13 +110,25 @@ async fn first_becomes_owner(engine: Engine) {
     let ada = Visitor::new().signed_in(&service).await.expect("a session");
     assert_eq!(role(&ada), ("owner", "default"));
     let users = service.get("/kb/v1/users").await;
-    let names: Vec<String> = users["users"].as_array().expect("users").iter().map(|u| text(&u["name"])).collect();
+    let names: Vec<String> = users["users"]
+        .as_array()
+        .expect("users")
+        .iter()
+        .map(|u| text(&u["name"]))
+        .collect();
     assert_eq!(names, ["Ada Holm"], "nobody else is there: {users}");
     // The same person again, and another one.
-    assert_eq!(role(&Visitor::new().signed_in(&service).await.expect("a session")), ("owner", "default"));
+    assert_eq!(
+        role(&Visitor::new().signed_in(&service).await.expect("a session")),
+        ("owner", "default")
+    );
     provider.person(json!({"sub": "u2", "name": "Bo", "email": "bo@x.test"}));
     let bo = Visitor::new().signed_in(&service).await.expect("a session");
-    assert_ne!(role(&bo).1, "default", "others are not let into the owner's tenant");
+    assert_ne!(
+        role(&bo).1,
+        "default",
+        "others are not let into the owner's tenant"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -119,9 +144,17 @@ async fn the_first_person_becomes_the_owner_on_postgres() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_becomes_the_owner_where_people_were_added() {
     let (_provider, service) = service_with(Engine::Sqlite, |c| c.oidc_signup = false).await;
-    service.post("/kb/v1/invites", json!({"name": "Cy", "role": "member"})).await;
-    let page = Visitor::new().signed_in(&service).await.expect_err("refused");
-    assert!(page.contains("Nobody has invited you; ask an administrator"), "{page}");
+    service
+        .post("/kb/v1/invites", json!({"name": "Cy", "role": "member"}))
+        .await;
+    let page = Visitor::new()
+        .signed_in(&service)
+        .await
+        .expect_err("refused");
+    assert!(
+        page.contains("Nobody has invited you; ask an administrator"),
+        "{page}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -149,16 +182,32 @@ async fn groups_give_and_take(engine: Engine) {
     let mut visitor = Visitor::new();
     bo(json!(["guests"]));
     let page = visitor.signed_in(&service).await.expect_err("refused");
-    assert!(page.contains("None of your groups has access here"), "{page}");
-    for (groups, expected) in [(json!(["staff"]), "member"), (json!(["staff", "leads"]), "admin"), (json!(["staff"]), "member")] {
+    assert!(
+        page.contains("None of your groups has access here"),
+        "{page}"
+    );
+    for (groups, expected) in [
+        (json!(["staff"]), "member"),
+        (json!(["staff", "leads"]), "admin"),
+        (json!(["staff"]), "member"),
+    ] {
         bo(groups);
         let session = visitor.signed_in(&service).await.expect("a session");
         assert_eq!(role(&session), (expected, "default"));
     }
     bo(json!([]));
-    Visitor::new().signed_in(&service).await.expect_err("refused");
-    let session = visitor.open(&format!("{}/kb/v1/session", service.url)).await;
-    assert_eq!(session.status(), StatusCode::UNAUTHORIZED, "the session ends with the groups");
+    Visitor::new()
+        .signed_in(&service)
+        .await
+        .expect_err("refused");
+    let session = visitor
+        .open(&format!("{}/kb/v1/session", service.url))
+        .await;
+    assert_eq!(
+        session.status(),
+        StatusCode::UNAUTHORIZED,
+        "the session ends with the groups"
+    );
     let users = service.get("/kb/v1/users").await;
     assert_eq!(users["users"].as_array().map(Vec::len), Some(1), "{users}");
 }
@@ -180,11 +229,20 @@ async fn the_last_owner_stays_without_its_group() {
         config.oidc_roles = "roots=owner".to_owned();
     })
     .await;
-    let ada = |groups: Value| provider.person(json!({"sub": "u1", "name": "Ada", "email": "ada@x.test", "groups": groups}));
+    let ada = |groups: Value| {
+        provider
+            .person(json!({"sub": "u1", "name": "Ada", "email": "ada@x.test", "groups": groups}))
+    };
     ada(json!(["roots"]));
-    assert_eq!(role(&Visitor::new().signed_in(&service).await.expect("a session")).0, "owner");
+    assert_eq!(
+        role(&Visitor::new().signed_in(&service).await.expect("a session")).0,
+        "owner"
+    );
     ada(json!([]));
-    assert_eq!(role(&Visitor::new().signed_in(&service).await.expect("a session")).0, "owner");
+    assert_eq!(
+        role(&Visitor::new().signed_in(&service).await.expect("a session")).0,
+        "owner"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -192,13 +250,22 @@ async fn only_the_browser_that_began_a_sign_in_ends_it() {
     let (_provider, service) = service_with(Engine::Sqlite, |_| {}).await;
     let mut mine = Visitor::new();
     let back = mine.authorized(&service).await;
-    let page = Visitor::new().finished(&service, &back).await.expect_err("no cookie");
+    let page = Visitor::new()
+        .finished(&service, &back)
+        .await
+        .expect_err("no cookie");
     assert!(page.contains("was not begun in this browser"), "{page}");
     let mut other = Visitor::new();
     other.authorized(&service).await;
-    other.finished(&service, &back).await.expect_err("another state");
+    other
+        .finished(&service, &back)
+        .await
+        .expect_err("another state");
     mine.finished(&service, &back).await.expect("its own");
-    let page = mine.finished(&service, &back).await.expect_err("a second time");
+    let page = mine
+        .finished(&service, &back)
+        .await
+        .expect_err("a second time");
     assert!(page.contains("begin again"), "{page}");
 }
 
@@ -218,19 +285,34 @@ async fn tokens_of_other_sign_ins_are_refused() {
         assert!(outcome.is_err(), "{forged}: {outcome:?}");
     }
     provider.forge(json!({}));
-    Visitor::new().signed_in(&service).await.expect("the honest token");
+    Visitor::new()
+        .signed_in(&service)
+        .await
+        .expect("the honest token");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_provider_refuses_is_told() {
-    let (_provider, service) = service_with(Engine::Sqlite, |c| c.oidc_client_secret = "wrong".to_owned()).await;
-    let page = Visitor::new().signed_in(&service).await.expect_err("refused");
+    let (_provider, service) = service_with(Engine::Sqlite, |c| {
+        c.oidc_client_secret = "wrong".to_owned()
+    })
+    .await;
+    let page = Visitor::new()
+        .signed_in(&service)
+        .await
+        .expect_err("refused");
     assert!(page.contains("refused the sign-in: Who are you?"), "{page}");
     let mut visitor = Visitor::new();
     let back = visitor.authorized(&service).await;
     let state = back.split_once("state=").expect("a state").1;
-    let denied = format!("{}/auth/oidc/callback?state={state}&error=access_denied&error_description=%3Cb%3ENo", service.url);
-    let page = visitor.finished(&service, &denied).await.expect_err("refused");
+    let denied = format!(
+        "{}/auth/oidc/callback?state={state}&error=access_denied&error_description=%3Cb%3ENo",
+        service.url
+    );
+    let page = visitor
+        .finished(&service, &denied)
+        .await
+        .expect_err("refused");
     assert!(page.contains("&lt;b&gt;No"), "text is never markup: {page}");
 }
 
@@ -242,7 +324,9 @@ async fn a_provider_that_calls_itself_otherwise_is_told() {
         config.oidc_client_id = CLIENT.to_owned();
     })
     .await;
-    let page = Visitor::new().open(&format!("{}/auth/oidc/login", service.url)).await;
+    let page = Visitor::new()
+        .open(&format!("{}/auth/oidc/login", service.url))
+        .await;
     assert_eq!(page.status(), StatusCode::SERVICE_UNAVAILABLE);
     let page = page.text().await.expect("a page");
     assert!(page.contains("and the provider calls itself"), "{page}");
@@ -252,7 +336,9 @@ async fn a_provider_that_calls_itself_otherwise_is_told() {
 async fn without_a_provider_there_is_no_sign_in() {
     let service = Service::start(Engine::Sqlite).await;
     assert_eq!(service.get("/auth/oidc").await["name"], Value::Null);
-    let page = Visitor::new().open(&format!("{}/auth/oidc/login", service.url)).await;
+    let page = Visitor::new()
+        .open(&format!("{}/auth/oidc/login", service.url))
+        .await;
     assert_eq!(page.status(), StatusCode::NOT_FOUND);
 }
 

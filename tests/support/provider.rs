@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use axum::extract::{Query, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use axum::{Form, Json, Router};
@@ -127,10 +127,9 @@ async fn keys(State(provider): State<Provider>) -> Json<Value> {
     Json(provider.0.issuer.keys.clone())
 }
 
-async fn authorize(
-    State(provider): State<Provider>,
-    Query(asked): Query<HashMap<String, String>>,
-) -> Response {
+async fn authorize(State(provider): State<Provider>, uri: Uri) -> Response {
+    let query = uri.query().unwrap_or_default().as_bytes();
+    let asked: HashMap<String, String> = url::form_urlencoded::parse(query).into_owned().collect();
     let expected = [
         ("response_type", "code"),
         ("client_id", CLIENT),
