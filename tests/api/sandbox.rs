@@ -1272,3 +1272,33 @@ async fn a_source_is_added_and_its_items_are_shown() {
     browser.see(".grid", "tides.md").await;
     browser.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn originals_open_at_the_passage() {
+    let service = Service::start(Engine::Sqlite).await;
+    let dataset = service.dataset("shore").await;
+    let pages = [
+        "The harbour lies in the north.",
+        "Herons wait in the shallow water of the lagoon.",
+    ];
+    let printed = service
+        .add_with(&dataset, "birds.pdf", &crate::support::pdf(&pages), &[])
+        .await;
+    let page = "<h1>Crabs</h1><p>Crabs walk sideways, well-armed, over the wet sand.</p>";
+    service.add(&dataset, "crabs.html", page).await;
+    let browser = signed_in(&service, 1300, 900).await;
+    let originals = "return Array.from(document.querySelectorAll('.hit .path a, .chunk a'), a => a.getAttribute('href')).join(' ')";
+    let search = format!("{}/sandbox/search?q=herons", service.url);
+    browser.open(&search).await;
+    browser.see(".hit", "Herons").await;
+    let links = browser.eval(originals).await.to_string();
+    assert!(links.contains(&format!("{printed}/file#page=2")), "{links}");
+    let fragment = "/file#:~:text=Crabs%20walk%20sideways%2C%20well%2Darmed";
+    assert!(links.contains(fragment), "{links}");
+    let document = format!("{}/sandbox/documents/{dataset}/{printed}", service.url);
+    browser.open(&document).await;
+    browser.see(".chunk", "Herons").await;
+    let links = browser.eval(originals).await.to_string();
+    assert!(links.contains("/file#page=1"), "{links}");
+    browser.close().await;
+}

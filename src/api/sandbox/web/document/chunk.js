@@ -6,12 +6,15 @@ import { button } from '../lib/controls.js';
 import { h } from '../lib/dom.js';
 import { badge, counted } from '../lib/format.js';
 import { confirmed } from '../lib/messages.js';
+import { originalLink } from '../lib/original.js';
 import { passage } from '../lib/passage.js';
 
 /**
  * Functions of the page that a chunk calls.
  * @typedef {object} Page
  * @property {string} chunks path of the chunks in the API
+ * @property {string} base path of the document in the API
+ * @property {string} fileName
  * @property {(chunk: string) => void} pick shows a chunk in the text
  * @property {(chunk: any) => Promise<void>} edit
  * @property {() => Promise<void>} reload shows the chunks again after a change
@@ -57,10 +60,12 @@ function actions(chunk, { chunks, edit, reload }) {
 export function chunkCard(chunk, page) {
   const at = chunk.pageLabel || chunk.pageNumber;
   const facts = [counted(chunk.tokens, 'token'), at ? `page ${at}` : null, chunk.headingPath.join(' › ') || null];
+  const original = chunk.origin !== 'added'
+    && originalLink(page.base, { fileName: page.fileName, page: chunk.pageNumber, text: chunk.content }, 'original');
   const name = `card chunk c${chunk.ordinal % 4} ${chunk.enabled ? '' : 'off'}`;
   return h('article', { class: name, 'data-chunk': chunk.id },
     head(chunk, page.pick),
-    h('small', null, facts.filter(Boolean).join(' · ')),
+    h('small', null, facts.filter(Boolean).join(' · '), original && [' · ', original]),
     passage(chunk.content, { code: Boolean(chunk.lines) }, `Text of chunk ${chunk.ordinal + 1}`),
     actions(chunk, page));
 }

@@ -83,6 +83,8 @@ export async function page({ path, query, signal, title }) {
   };
   const parts = {
     chunks: opened.chunks,
+    base: opened.base,
+    fileName: facts.fileName,
     pick: (/** @type {string} */ chunk) => pick(chunk, source),
     edit: async (/** @type {any} */ chunk) => show(await editChunk(opened, chunk)),
     reload: load,

@@ -4,6 +4,7 @@
 import { get } from '../lib/api.js';
 import { button } from '../lib/controls.js';
 import { h, put } from '../lib/dom.js';
+import { originalLink } from '../lib/original.js';
 import { passage } from '../lib/passage.js';
 import { explanation } from './explanation.js';
 
@@ -55,7 +56,11 @@ function path(hit) {
   const file = hit.title && hit.title !== hit.fileName ? hit.fileName : null;
   const page = hit.page !== null ? `page ${hit.page}` : null;
   const headings = hit.headingPath.join(' › ') || null;
-  return h('div', { class: 'path' }, [file, page, headings].filter(Boolean).join(' · '));
+  const base = `/kb/v1/datasets/${hit.datasetId}/documents/${encodeURIComponent(hit.fileId)}`;
+  const place = { fileName: hit.fileName, page: hit.pageNumber, text: hit.full?.content ?? hit.preview };
+  const original = originalLink(base, place, 'original');
+  const said = [file, page, headings].filter(Boolean).join(' · ');
+  return h('div', { class: 'path' }, said, said && original && ' · ', original);
 }
 
 /** The buttons that label a hit. @param {number | undefined} now @param {(grade: number) => void} label */

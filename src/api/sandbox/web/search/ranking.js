@@ -11,7 +11,8 @@ import { blend } from '../lib/blend.js';
  * @property {string} fileName
  * @property {string | null} title
  * @property {string[]} headingPath
- * @property {string | number | null} page
+ * @property {string | number | null} page as it is shown
+ * @property {number | null} pageNumber from 1
  * @property {number} start
  * @property {number} score
  * @property {number | null} vector
@@ -38,6 +39,7 @@ function fromResult(result, minScore) {
     fileName: result.fileName,
     title: result.title,
     headingPath: result.headingPath,
+    pageNumber: result.metadata?.pageNumber ?? null,
     page: result.metadata?.pageLabel ?? result.metadata?.pageNumber ?? null,
     start: result.start,
     score: result.score,
@@ -72,6 +74,7 @@ function fromBlend(b, bound, known) {
     fileName: c.fileName,
     title: c.title,
     headingPath: c.headingPath,
+    pageNumber: c.page ?? null,
     page: c.page ?? null,
     start: c.start,
     score: b.score,
