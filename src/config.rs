@@ -303,6 +303,8 @@ config! {
     embedding_cache_days: u64 = 30;
     /// Retention of a replaced generation, in days, for switching back.
     generation_days: u64 = 7;
+    /// Retention of the log of access (keys, members, sign-ins), in days.
+    access_log_days: u64 = 365;
     /// Retention of events for replay, in days.
     event_days: u64 = 7;
     /// Log filter, such as `info` or `cairn=debug,warn`.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::agency::logs;
 use crate::app::App;
-use crate::auth::sessions;
+use crate::auth::{access_log, sessions};
 use crate::crawl::crawls;
 use crate::db::args;
 use crate::disk;
@@ -44,6 +44,8 @@ pub async fn run(app: &App) -> Result<()> {
     )
     .await?;
     let jobs = jobs::prune(&app.db, now.minus(7 * DAY)).await?;
+    let kept = DAY * u32::try_from(app.config.access_log_days).unwrap_or(u32::MAX);
+    let access = access_log::prune(&app.db, &app.clock, kept).await?;
     let log = index_log::prune(&app.db, KEEP_LOG).await?;
     let embeddings = app
         .db
@@ -114,6 +116,7 @@ pub async fn run(app: &App) -> Result<()> {
         reports,
         answers,
         sessions,
+        access,
         deliveries,
         inbound,
         blobs,

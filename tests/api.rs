@@ -9,6 +9,8 @@ mod support;
 
 #[path = "api/access.rs"]
 mod access;
+#[path = "api/access_log.rs"]
+mod access_log;
 #[path = "api/agency/mod.rs"]
 mod agency;
 #[path = "api/agents.rs"]

@@ -1,5 +1,8 @@
 //! Agents of a tenant: programs with a name, a role and a token of their own.
 
+use serde_json::Value;
+
+use super::access_log::{self, Action, Change};
 use super::Scope;
 use super::caller::Caller;
 use super::credentials::{self, Credential, Kind};
@@ -92,7 +95,7 @@ pub async fn create(
             format!("an agent named {name:?} exists"),
         ));
     }
-    token.insert(&mut tx).await?;
+    token.insert(&mut tx, clock).await?;
     tx.commit().await?;
     Ok((get(db, caller, &id).await?, secret))
 }
@@ -139,13 +142,34 @@ async fn manageable(db: &Db, caller: &Caller, id: &str) -> Result<Agent> {
 ///
 /// # Errors
 /// `scope_missing`, `agent_not_found`.
-pub async fn set_status(db: &Db, caller: &Caller, id: &str, status: Status) -> Result<Agent> {
+pub async fn set_status(
+    db: &Db,
+    clock: &Clock,
+    caller: &Caller,
+    id: &str,
+    status: Status,
+) -> Result<Agent> {
     let agent = manageable(db, caller, id).await?;
-    db.execute(
+    let mut tx = db.begin().await?;
+    tx.execute(
         "UPDATE agents SET status = $1 WHERE id = $2 AND tenant_id = $3",
         args![status, id, caller.tenant()],
     )
     .await?;
+    let action = match status {
+        Status::Active => Action::AgentActivated,
+        Status::Inactive => Action::AgentDeactivated,
+    };
+    let change = Change {
+        tenant_id: caller.tenant(),
+        actor: caller.actor_id(),
+        action: action,
+        subject: id,
+        name: &agent.name,
+        detail: Value::Null,
+    };
+    access_log::record(&mut tx, clock, change).await?;
+    tx.commit().await?;
     Ok(Agent { status, ..agent })
 }
 
@@ -156,11 +180,22 @@ pub async fn set_status(db: &Db, caller: &Caller, id: &str, status: Status) -> R
 pub async fn rotate(db: &Db, clock: &Clock, caller: &Caller, id: &str) -> Result<(Agent, String)> {
     let agent = manageable(db, caller, id).await?;
     let (secret, hint) = keys::new_secret(clock, Kind::AgentToken, None);
-    db.execute(
+    let mut tx = db.begin().await?;
+    tx.execute(
         "UPDATE credentials SET hash = $1, hint = $2 WHERE agent_id = $3 AND tenant_id = $4 AND kind = 'agent_token'",
         args![credentials::hash(&secret), &hint, id, caller.tenant()],
     )
     .await?;
+    let change = Change {
+        tenant_id: caller.tenant(),
+        actor: caller.actor_id(),
+        action: Action::AgentTokenReplaced,
+        subject: id,
+        name: &agent.name,
+        detail: Value::Null,
+    };
+    access_log::record(&mut tx, clock, change).await?;
+    tx.commit().await?;
     Ok((Agent { hint, ..agent }, secret))
 }
 
@@ -169,9 +204,18 @@ pub async fn rotate(db: &Db, clock: &Clock, caller: &Caller, id: &str) -> Result
 /// # Errors
 /// `scope_missing`, `agent_not_found`.
 pub async fn remove(db: &Db, clock: &Clock, caller: &Caller, id: &str) -> Result<()> {
-    manageable(db, caller, id).await?;
+    let agent = manageable(db, caller, id).await?;
     let mut tx = db.begin().await?;
     remove_in(&mut tx, clock, caller.tenant(), id).await?;
+    let change = Change {
+        tenant_id: caller.tenant(),
+        actor: caller.actor_id(),
+        action: Action::AgentRemoved,
+        subject: id,
+        name: &agent.name,
+        detail: Value::Null,
+    };
+    access_log::record(&mut tx, clock, change).await?;
     tx.commit().await
 }
 
@@ -234,7 +278,7 @@ pub async fn put_in(tx: &mut Tx, clock: &Clock, tenant_id: &str, agent: &BoardAg
         hint,
         ..Credential::new(Kind::AgentToken, tenant_id, clock.id(), &secret, now)
     };
-    token.insert(tx).await
+    token.insert(tx, clock).await
 }
 
 /// Replaces the token of an agent of boards and returns the new one.
@@ -248,6 +292,15 @@ pub async fn renew_in(tx: &mut Tx, clock: &Clock, tenant_id: &str, id: &str) -> 
         args![credentials::hash(&secret), &hint, id, tenant_id],
     )
     .await?;
+    let change = Change {
+        tenant_id,
+        actor: None,
+        action: Action::AgentTokenReplaced,
+        subject: id,
+        name: "",
+        detail: Value::Null,
+    };
+    access_log::record(tx, clock, change).await?;
     Ok(secret)
 }
 

@@ -1,12 +1,14 @@
 //! Credentials: all secrets that authenticate a caller, stored as SHA-256 in one table, and the rights that come with them.
 
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::access_log::{self, Action, Change};
 use super::board_access::BoardAccess;
 use super::caller::{Caller, Principal};
 use super::role::{Role, Status};
-use super::{modules, scopes};
-use crate::clock::Time;
+use super::{OWNER, modules, scopes};
+use crate::clock::{Clock, Time};
 use crate::db::{Db, Tx, args, words};
 use crate::error::{Error, Result};
 
@@ -121,8 +123,8 @@ impl Credential {
         }
     }
 
-    /// Stores a new credential.
-    pub async fn insert(&self, tx: &mut Tx) -> Result<()> {
+    /// Stores a new credential, and logs it.
+    pub async fn insert(&self, tx: &mut Tx, clock: &Clock) -> Result<()> {
         tx.execute(
             "INSERT INTO credentials (id, tenant_id, kind, hash, name, hint, scopes, dataset_ids, user_id, agent_id, key_id, expires_on, rate_per_minute, created_on, created_by, rate_of)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
@@ -146,7 +148,37 @@ impl Credential {
             ],
         )
         .await?;
-        Ok(())
+        self.log(tx, clock).await
+    }
+
+    async fn log(&self, tx: &mut Tx, clock: &Clock) -> Result<()> {
+        let scopes = self.scopes()?;
+        let person = self.user_id.as_deref().or(self.key_id.as_deref());
+        let person = person.unwrap_or(OWNER);
+        let maker = self.created_by.as_deref();
+        let (actor, action, subject, detail) = match self.kind {
+            Kind::Key => {
+                let expires_on = self.expires_on.map(Time::rfc3339);
+                let detail = json!({"scopes": scopes, "datasetIds": self.dataset_ids()?, "expiresOn": expires_on});
+                (maker, Action::KeyCreated, self.id.as_str(), detail)
+            }
+            Kind::AgentToken => {
+                let agent = self.agent_id.as_deref().unwrap_or(&self.id);
+                (maker, Action::AgentCreated, agent, json!({"scopes": scopes}))
+            }
+            Kind::Invite => (maker, Action::InviteCreated, self.id.as_str(), Value::Null),
+            Kind::Link => (maker, Action::LinkCreated, person, Value::Null),
+            Kind::Session => (Some(person), Action::SignedIn, person, Value::Null),
+        };
+        let change = Change {
+            tenant_id: &self.tenant_id,
+            actor,
+            action,
+            subject,
+            name: &self.name,
+            detail,
+        };
+        access_log::record(tx, clock, change).await
     }
 
     /// Returns whether it is neither revoked nor expired, and its member or agent is active.

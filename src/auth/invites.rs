@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
+use super::access_log::{self, Action, Change};
 use super::caller::Caller;
 use super::credentials::{Credential, Kind};
 use super::role::Role;
@@ -59,6 +62,7 @@ pub async fn create(
     let credential = Credential {
         expires_on: Some(invite.expires_on),
         created_by: invite.created_by.clone(),
+        name: invite.name.clone(),
         ..Credential::new(
             Kind::Invite,
             caller.tenant(),
@@ -68,7 +72,7 @@ pub async fn create(
         )
     };
     let mut tx = db.begin().await?;
-    credential.insert(&mut tx).await?;
+    credential.insert(&mut tx, clock).await?;
     tx.execute(
         "INSERT INTO invites (id, tenant_id, name, email, role, created_on, created_by, expires_on) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
         args![
@@ -106,19 +110,26 @@ pub async fn list(db: &Db, caller: &Caller, page: &Page) -> Result<Listing<Invit
 ///
 /// # Errors
 /// `scope_missing`, `invite_not_found`.
-pub async fn remove(db: &Db, caller: &Caller, id: &str) -> Result<()> {
+pub async fn remove(db: &Db, clock: &Clock, caller: &Caller, id: &str) -> Result<()> {
     caller.need_unconfined(Scope::KeysManage)?;
     let mut tx = db.begin().await?;
-    let removed = tx
-        .execute(
-            "DELETE FROM invites WHERE id = $1 AND tenant_id = $2",
+    let removed: Option<(String,)> = tx
+        .optional(
+            "DELETE FROM invites WHERE id = $1 AND tenant_id = $2 RETURNING name",
             args![id, caller.tenant()],
         )
         .await?;
-    if removed == 0 {
-        return Err(missing());
-    }
+    let (name,) = removed.ok_or_else(missing)?;
     credentials::consume(&mut tx, caller.tenant(), id).await?;
+    let change = Change {
+        tenant_id: caller.tenant(),
+        actor: caller.actor_id(),
+        action: Action::InviteRemoved,
+        subject: id,
+        name: &name,
+        detail: Value::Null,
+    };
+    access_log::record(&mut tx, clock, change).await?;
     tx.commit().await
 }
 
@@ -140,7 +151,7 @@ pub(super) async fn accept(
         .await?;
     let (name, email, role) = found.ok_or_else(missing)?;
     let new = NewUser { name, email, role };
-    let user = users::join(tx, clock, &credential.tenant_id, &new, person).await?;
+    let user = users::join(tx, clock, &credential.tenant_id, &new, person, None).await?;
     tx.execute(
         "UPDATE invites SET accepted_on = $1, user_id = $2 WHERE id = $3 AND tenant_id = $4",
         args![clock.now(), &user.id, &credential.id, &credential.tenant_id],

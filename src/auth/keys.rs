@@ -1,5 +1,8 @@
 //! API keys: `cairn_` and 64 hex digits, shown once, stored as SHA-256.
 
+use serde_json::Value;
+
+use super::access_log::{self, Action, Change};
 use super::caller::Caller;
 use super::credentials::{self, Credential, Kind, refused, select};
 use super::{Area, MODULE_DISABLED, Scope, modules};
@@ -67,7 +70,7 @@ impl Credential {
 /// `name_missing`, `scope_unknown`, `rate_out_of_range`, `expiry_past`.
 pub async fn create(db: &Db, clock: &Clock, tenant_id: &str, new: NewKey) -> Result<(Key, String)> {
     let (key, secret) = checked(db, clock, tenant_id, Kind::Key, new, Maker::default()).await?;
-    store(db, key, secret).await
+    store(db, clock, key, secret).await
 }
 
 /// Returns whether there is a key of any tenant, revoked ones included.
@@ -105,7 +108,7 @@ pub async fn create_admin(db: &Db, clock: &Clock, tenant_id: &str) -> Result<Str
 /// `scope_missing`, `expiry_too_late`, `rate_too_high`, and those of [`create`].
 pub async fn mint(db: &Db, clock: &Clock, caller: &Caller, new: NewKey) -> Result<(Key, String)> {
     let (key, secret) = prepare(db, clock, caller, Kind::Key, new).await?;
-    store(db, key, secret).await
+    store(db, clock, key, secret).await
 }
 
 /// Checks a new key or agent token of a caller, and returns it with its secret.
@@ -215,9 +218,9 @@ pub(super) fn for_new_tenant(
     build(clock, tenant_id, kind, new, scopes, Maker::default())
 }
 
-async fn store(db: &Db, key: Credential, secret: String) -> Result<(Key, String)> {
+async fn store(db: &Db, clock: &Clock, key: Credential, secret: String) -> Result<(Key, String)> {
     let mut tx = db.begin().await?;
-    key.insert(&mut tx).await?;
+    key.insert(&mut tx, clock).await?;
     tx.commit().await?;
     Ok((key.key()?, secret))
 }
@@ -392,12 +395,26 @@ pub async fn revoke(
         return Err(missing());
     }
     let mut tx = db.begin().await?;
-    for id in children.iter().map(|k| &k.id).chain([&key.id]) {
-        tx.execute(
-            "UPDATE credentials SET revoked_on = $1 WHERE tenant_id = $2 AND id = $3 AND revoked_on IS NULL",
-            args![clock.now(), caller.tenant(), id],
-        )
-        .await?;
+    let ended = children.iter().map(|k| (&k.id, &k.name));
+    for (id, name) in ended.chain([(&key.id, &key.name)]) {
+        let revoked = tx
+            .execute(
+                "UPDATE credentials SET revoked_on = $1 WHERE tenant_id = $2 AND id = $3 AND revoked_on IS NULL",
+                args![clock.now(), caller.tenant(), id],
+            )
+            .await?;
+        if revoked == 0 {
+            continue;
+        }
+        let change = Change {
+            tenant_id: caller.tenant(),
+            actor: caller.actor_id(),
+            action: Action::KeyRevoked,
+            subject: id,
+            name,
+            detail: Value::Null,
+        };
+        access_log::record(&mut tx, clock, change).await?;
     }
     tx.commit().await?;
     Ok(left)

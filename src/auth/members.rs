@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use serde_json::json;
+
+use super::access_log::{self, Action, Change};
 use super::board_access::{BoardAccess, BoardRight};
 use super::caller::Caller;
 use super::credentials::{self, Credential, Kind};
@@ -124,7 +127,9 @@ pub async fn set_access(
     grant: &Grant,
 ) -> Result<Member> {
     caller.need_unconfined(Scope::KeysManage)?;
-    db.execute(
+    let before = get(db, caller.tenant(), user_id).await?;
+    let mut tx = db.begin().await?;
+    tx.execute(
         "UPDATE memberships SET all_boards_read = $1, all_boards_write = $2, board_access = $3, updated_on = $4 WHERE user_id = $5 AND tenant_id = $6",
         args![
             grant.all_boards_read,
@@ -136,6 +141,16 @@ pub async fn set_access(
         ],
     )
     .await?;
+    let change = Change {
+        tenant_id: caller.tenant(),
+        actor: caller.actor_id(),
+        action: Action::MemberChanged,
+        subject: user_id,
+        name: &before.name,
+        detail: json!({"readsAllBoards": grant.all_boards_read, "writesAllBoards": grant.all_boards_write, "boards": grant.board_access.len()}),
+    };
+    access_log::record(&mut tx, clock, change).await?;
+    tx.commit().await?;
     get(db, caller.tenant(), user_id).await
 }
 
@@ -211,10 +226,11 @@ pub async fn invite(
     let credential = Credential {
         expires_on: Some(now.plus(LASTS)),
         created_by: created_by.clone(),
+        name: email.clone().unwrap_or_default(),
         ..Credential::new(Kind::Invite, caller.tenant(), id.to_owned(), token, now)
     };
     let mut tx = db.begin().await?;
-    credential.insert(&mut tx).await?;
+    credential.insert(&mut tx, clock).await?;
     tx.execute(
         "INSERT INTO invites (id, tenant_id, name, email, role, created_on, created_by, expires_on, all_boards_read, all_boards_write, board_access, sealed_token)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
@@ -282,9 +298,9 @@ pub async fn pending(
 ///
 /// # Errors
 /// `scope_missing`, `invite_not_found`.
-pub async fn revoke(db: &Db, caller: &Caller, id: &str) -> Result<BoardInvite> {
+pub async fn revoke(db: &Db, clock: &Clock, caller: &Caller, id: &str) -> Result<BoardInvite> {
     let invite = get_invite(db, caller.tenant(), id).await?;
-    invites::remove(db, caller, id).await?;
+    invites::remove(db, clock, caller, id).await?;
     Ok(invite)
 }
 
@@ -385,6 +401,7 @@ async fn admit(
         &invite.board_access,
     )?;
     let (mut role, mut access) = (invite.role, granted.clone());
+    let old_role = present.as_ref().map(|(role, ..)| *role);
     match present {
         Some((old, reads, writes, rights)) => {
             if old.rank() > role.rank() {
@@ -424,7 +441,20 @@ async fn admit(
         ],
     )
     .await?;
-    Ok(())
+    match old_role {
+        Some(old) => {
+            let change = Change {
+                tenant_id,
+                actor: Some(&person.id),
+                action: Action::MemberChanged,
+                subject: &person.id,
+                name: person.shown_name(),
+                detail: json!({"role": [old, role], "invite": invite.id}),
+            };
+            access_log::record(tx, clock, change).await
+        }
+        None => Ok(()),
+    }
 }
 
 /// Adds a person as a member, under a name that is free in the tenant.
@@ -449,7 +479,7 @@ pub(super) async fn join(
             email: person.email.clone(),
             role,
         };
-        match users::join(tx, clock, tenant_id, &new, Some(person.id.clone())).await {
+        match users::join(tx, clock, tenant_id, &new, Some(person.id.clone()), None).await {
             Err(error) if error.code() == "user_exists" => {}
             joined => return joined.map(|_| ()),
         }

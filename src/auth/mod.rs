@@ -1,5 +1,6 @@
 //! Authentication and authorisation: tenants, people, agents, their secrets, scopes, and the [`Caller`] that every domain function requires.
 
+pub mod access_log;
 pub mod agents;
 pub mod board_access;
 mod caller;

@@ -1,6 +1,10 @@
 //! Modules of a workspace, which can be disabled.
 
+use serde_json::json;
+
+use super::access_log::{self, Action, Change};
 use super::{Area, Caller, Scope};
+use crate::clock::Clock;
 use crate::db::{Db, args};
 use crate::error::{Error, Result};
 
@@ -37,7 +41,7 @@ pub async fn list(db: &Db, caller: &Caller) -> Result<Vec<(&'static str, bool)>>
 ///
 /// # Errors
 /// `scope_missing`, `module_unknown`.
-pub async fn set(db: &Db, caller: &Caller, module: &str, on: bool) -> Result<()> {
+pub async fn set(db: &Db, clock: &Clock, caller: &Caller, module: &str, on: bool) -> Result<()> {
     caller.need_unconfined(Scope::KeysManage)?;
     let area = Area::all()
         .find(|area| area.module() == Some(module))
@@ -72,5 +76,14 @@ pub async fn set(db: &Db, caller: &Caller, module: &str, on: bool) -> Result<()>
         args![names.join(","), caller.tenant()],
     )
     .await?;
+    let change = Change {
+        tenant_id: caller.tenant(),
+        actor: caller.actor_id(),
+        action: Action::ModuleChanged,
+        subject: module,
+        name: module,
+        detail: json!({"enabled": on}),
+    };
+    access_log::record(&mut tx, clock, change).await?;
     tx.commit().await
 }

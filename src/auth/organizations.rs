@@ -1,5 +1,8 @@
 //! Organisations: the tenants of a person, among which the person switches.
 
+use serde_json::json;
+
+use super::access_log::{self, Action, Change};
 use super::caller::Caller;
 use super::people::{self, Person};
 use super::role::Role;
@@ -257,7 +260,19 @@ pub async fn remove_person(db: &Db, clock: &Clock, person: &Person) -> Result<()
             "you are the last owner of an organization; make somebody else an owner first",
         ));
     }
+    let mine = of_person(db, &person.id).await?;
     let mut tx = db.begin().await?;
+    for tenant in mine {
+        let change = Change {
+            tenant_id: &tenant.id,
+            actor: Some(&person.id),
+            action: Action::MemberRemoved,
+            subject: &person.id,
+            name: person.shown_name(),
+            detail: json!({"role": tenant.role}),
+        };
+        access_log::record(&mut tx, clock, change).await?;
+    }
     tx.execute(
         "DELETE FROM credentials WHERE user_id = $1 AND kind IN ('session', 'link', 'invite')",
         args![&person.id],

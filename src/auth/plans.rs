@@ -1,7 +1,8 @@
 //! Plans: how many leads and mail sequences a tenant may have. Tenants without a plan have no limits; signing up gives the free plan.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
+use super::access_log::{self, Action, Change};
 use super::caller::Caller;
 use super::credentials::Kind;
 use super::keys::{self, NewKey};
@@ -90,14 +91,32 @@ pub async fn lock(tx: &mut Tx, tenant_id: &str) -> Result<Option<Plan>> {
 ///
 /// # Errors
 /// `scope_missing`, `tenant_not_operator`, `tenant_not_found`.
-pub async fn set(db: &Db, caller: &Caller, name: &str, plan: Option<Plan>) -> Result<Tenant> {
+pub async fn set(
+    db: &Db,
+    clock: &Clock,
+    caller: &Caller,
+    name: &str,
+    plan: Option<Plan>,
+) -> Result<Tenant> {
     tenants::need_operator(db, caller).await?;
     let tenant = tenants::by_name(db, name).await?;
-    db.execute(
+    let mut tx = db.begin().await?;
+    tx.execute(
         "UPDATE tenants SET plan = $1 WHERE id = $2",
         args![plan.map(Plan::as_str), &tenant.id],
     )
     .await?;
+    // The operator is of another tenant, and has no name in this one.
+    let change = Change {
+        tenant_id: &tenant.id,
+        actor: None,
+        action: Action::PlanChanged,
+        subject: &tenant.id,
+        name: &tenant.name,
+        detail: json!({"plan": [tenant.plan.map(Plan::as_str), plan.map(Plan::as_str)]}),
+    };
+    access_log::record(&mut tx, clock, change).await?;
+    tx.commit().await?;
     tenants::by_id(db, &tenant.id).await
 }
 
@@ -210,7 +229,7 @@ pub async fn sign_up(db: &Db, clock: &Clock, new: &SignUp) -> Result<(Tenant, St
             )
             .await?;
         if inserted > 0 {
-            key.insert(&mut tx).await?;
+            key.insert(&mut tx, clock).await?;
             tx.commit().await?;
             let tenant = Tenant {
                 id: tenant_id,

@@ -5,12 +5,15 @@
 
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
+use super::access_log::{self, Action, Change};
 use super::board_access;
 use super::caller::{Caller, Principal};
 use super::credentials::{self, Credential, Kind};
 use super::gate::Gate;
 use super::oidc::Entered;
-use super::{invites, tenants, users};
+use super::{OWNER, invites, tenants, users};
 use crate::clock::{Clock, Time};
 use crate::db::{Db, args};
 use crate::error::{Error, Result};
@@ -83,7 +86,7 @@ async fn create_link(
         args![tenant_id, link.user_id.clone().unwrap_or_default()],
     )
     .await?;
-    link.insert(&mut tx).await?;
+    link.insert(&mut tx, sessions.clock).await?;
     tx.commit().await?;
     Ok(secret)
 }
@@ -190,7 +193,7 @@ async fn begin(
         ..Credential::new(Kind::Session, tenant_id, sessions.clock.id(), &secret, now)
     };
     let mut tx = sessions.db.begin().await?;
-    session.insert(&mut tx).await?;
+    session.insert(&mut tx, sessions.clock).await?;
     tx.commit().await?;
     Ok(Begun {
         caller: self::caller(sessions, &secret).await?,
@@ -297,6 +300,16 @@ pub async fn end(sessions: Sessions<'_>, caller: &Caller) -> Result<()> {
     if let Some(id) = &caller.session {
         let mut tx = sessions.db.begin().await?;
         credentials::consume(&mut tx, caller.tenant(), id).await?;
+        let who = caller.actor_id().unwrap_or(OWNER);
+        let change = Change {
+            tenant_id: caller.tenant(),
+            actor: Some(who),
+            action: Action::SignedOut,
+            subject: who,
+            name: "",
+            detail: Value::Null,
+        };
+        access_log::record(&mut tx, sessions.clock, change).await?;
         tx.commit().await?;
     }
     Ok(())
@@ -307,20 +320,29 @@ pub async fn end(sessions: Sessions<'_>, caller: &Caller) -> Result<()> {
 /// # Errors
 /// Those of the database.
 pub async fn end_all(sessions: Sessions<'_>, tenant_id: &str) -> Result<u64> {
-    sessions
-        .db
-        .execute(
-            "DELETE FROM credentials WHERE tenant_id = $1 AND kind = 'link'",
-            args![tenant_id],
-        )
-        .await?;
-    sessions
-        .db
+    let mut tx = sessions.db.begin().await?;
+    tx.execute(
+        "DELETE FROM credentials WHERE tenant_id = $1 AND kind = 'link'",
+        args![tenant_id],
+    )
+    .await?;
+    let ended = tx
         .execute(
             "DELETE FROM credentials WHERE tenant_id = $1 AND kind = 'session'",
             args![tenant_id],
         )
-        .await
+        .await?;
+    let change = Change {
+        tenant_id,
+        actor: None,
+        action: Action::AllSignedOut,
+        subject: tenant_id,
+        name: "",
+        detail: json!({"sessions": ended}),
+    };
+    access_log::record(&mut tx, sessions.clock, change).await?;
+    tx.commit().await?;
+    Ok(ended)
 }
 
 /// Removes expired sessions, links and invitations that nobody accepted, and returns their number.

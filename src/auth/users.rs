@@ -1,9 +1,12 @@
 //! The people of a tenant: users and their memberships. The first one, the owner, exists from the beginning.
 
+use serde_json::{Value, json};
+
+use super::access_log::{self, Action, Change};
 use super::board_access::{self, BoardAccess};
 use super::caller::{Caller, Principal};
 use super::role::{Role, Status};
-use super::{Scope, credentials, modules};
+use super::{OWNER, Scope, credentials, modules};
 use crate::clock::{Clock, Time};
 use crate::db::{Db, Tx, args};
 use crate::error::{Error, Result};
@@ -97,7 +100,7 @@ pub async fn list(db: &Db, clock: &Clock, caller: &Caller) -> Result<Vec<User>> 
         role: Role::Owner,
     };
     let mut tx = db.begin().await?;
-    match join(&mut tx, clock, caller.tenant(), &owner, None).await {
+    match join(&mut tx, clock, caller.tenant(), &owner, None, None).await {
         Ok(_) => tx.commit().await?,
         // Another request has just added it.
         Err(error) if error.code() == "user_exists" => drop(tx),
@@ -115,7 +118,8 @@ pub async fn add(db: &Db, clock: &Clock, caller: &Caller, new: &NewUser) -> Resu
     let new = new.checked()?;
     refuse_beyond_limit(db, clock, caller).await?;
     let mut tx = db.begin().await?;
-    let user = join(&mut tx, clock, caller.tenant(), &new, None).await?;
+    let actor = caller.actor_id().unwrap_or(OWNER);
+    let user = join(&mut tx, clock, caller.tenant(), &new, None, Some(actor)).await?;
     tx.commit().await?;
     Ok(user)
 }
@@ -160,7 +164,7 @@ pub(super) async fn refuse_beyond_limit(db: &Db, clock: &Clock, caller: &Caller)
     Ok(())
 }
 
-/// Makes a person a member: a new one, or the one with an id.
+/// Makes a person a member: a new one, or the one with an id. `actor` adds it; without one, the person comes by itself.
 ///
 /// # Errors
 /// `user_exists` when the tenant has a member with the name, or the person is a member already.
@@ -170,6 +174,7 @@ pub(super) async fn join(
     tenant_id: &str,
     new: &NewUser,
     person: Option<String>,
+    actor: Option<&str>,
 ) -> Result<User> {
     let now = clock.now();
     let id = match person {
@@ -201,6 +206,15 @@ pub(super) async fn join(
     if added == 0 {
         return Err(exists());
     }
+    let change = Change {
+        tenant_id,
+        actor: Some(actor.unwrap_or(&user.id)),
+        action: Action::MemberAdded,
+        subject: &user.id,
+        name: &user.name,
+        detail: json!({"role": user.role, "email": user.email}),
+    };
+    access_log::record(tx, clock, change).await?;
     Ok(user)
 }
 
@@ -236,8 +250,15 @@ pub struct UserChange {
 ///
 /// # Errors
 /// `scope_missing`, `user_not_found`, `user_is_owner` for the last active owner.
-pub async fn update(db: &Db, caller: &Caller, id: &str, change: UserChange) -> Result<User> {
+pub async fn update(
+    db: &Db,
+    clock: &Clock,
+    caller: &Caller,
+    id: &str,
+    change: UserChange,
+) -> Result<User> {
     let mut user = manageable(db, caller, id).await?;
+    let before = user.clone();
     user.role = change.role.unwrap_or(user.role);
     user.status = change.status.unwrap_or(user.status);
     may_grant(caller, user.role)?;
@@ -249,6 +270,24 @@ pub async fn update(db: &Db, caller: &Caller, id: &str, change: UserChange) -> R
     )
     .await?;
     need_owner(&mut tx, caller.tenant()).await?;
+    let mut detail = serde_json::Map::new();
+    if user.role != before.role {
+        detail.insert("role".to_owned(), json!([before.role, user.role]));
+    }
+    if user.status != before.status {
+        detail.insert("status".to_owned(), json!([before.status, user.status]));
+    }
+    if !detail.is_empty() {
+        let change = Change {
+            tenant_id: caller.tenant(),
+            actor: caller.actor_id(),
+            action: Action::MemberChanged,
+            subject: &user.id,
+            name: &user.name,
+            detail: Value::Object(detail),
+        };
+        access_log::record(&mut tx, clock, change).await?;
+    }
     tx.commit().await?;
     Ok(user)
 }
@@ -270,6 +309,15 @@ pub async fn remove(db: &Db, clock: &Clock, caller: &Caller, id: &str) -> Result
     .await?;
     need_owner(&mut tx, caller.tenant()).await?;
     credentials::end_for_user(&mut tx, caller.tenant(), &user.id, clock.now()).await?;
+    let change = Change {
+        tenant_id: caller.tenant(),
+        actor: caller.actor_id(),
+        action: Action::MemberRemoved,
+        subject: &user.id,
+        name: &user.name,
+        detail: json!({"role": user.role}),
+    };
+    access_log::record(&mut tx, clock, change).await?;
     tx.commit().await
 }
 

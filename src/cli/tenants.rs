@@ -56,7 +56,7 @@ pub(super) async fn run(global: &Global, args: TenantsArgs) -> Result<Done> {
         Action::Plan { name, plan } => {
             let plan = plans::read(&plan)?;
             let operator = app.local_caller(tenants::DEFAULT).await?;
-            let tenant = plans::set(&app.db, &operator, &name, plan).await?;
+            let tenant = plans::set(&app.db, &app.clock, &operator, &name, plan).await?;
             let plan = tenant.plan.map_or("none", Plan::as_str);
             if global.json {
                 println!(

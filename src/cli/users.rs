@@ -12,7 +12,8 @@ use crate::error::{Error, Result};
   cairn users add Ada --email ada@example.com --role admin
   cairn users link Ada                prints a link that signs Ada in once
   cairn users role Ada reviewer
-  cairn users remove Ada")]
+  cairn users remove Ada
+  cairn users log                     prints who changed access and who signed in")]
 pub(super) struct UsersArgs {
     #[command(subcommand)]
     action: Action,
@@ -57,6 +58,12 @@ enum Action {
         /// Name or ID
         name: String,
     },
+    /// List changes of keys, people, agents and invitations, and sign-ins, newest first
+    Log {
+        /// Number of entries, 1 to 500
+        #[arg(short = 'n', long, value_name = "N", default_value_t = 50)]
+        limit: u16,
+    },
     /// Remove a person: its sessions end, and its keys are revoked
     Remove {
         /// Name or ID
@@ -96,6 +103,7 @@ pub(super) async fn run(global: &Global, args: UsersArgs) -> Result<Done> {
             Action::Deactivate { name } => {
                 change(global, client, name, json!({"status": "inactive"})).await
             }
+            Action::Log { limit } => log(global, client, *limit).await,
             Action::Remove { name, yes } => {
                 let path = path(client, name).await?;
                 output::confirm(&format!("Remove {name}?"), *yes)?;
@@ -157,6 +165,36 @@ async fn list(global: &Global, client: &Client) -> Result<Done> {
         })
         .collect();
     let header = ["id", "name", "email", "role", "status", "added"];
+    println!("{}", output::table(&header, &rows));
+    Ok(Done::All)
+}
+
+async fn log(global: &Global, client: &Client, limit: u16) -> Result<Done> {
+    let path = format!("/kb/v1/access-log?limit={limit}");
+    let answer = Client::send(client.get(&path)).await?;
+    if global.json {
+        println!("{answer}");
+        return Ok(Done::All);
+    }
+    let entries: Vec<Value> = serde_json::from_value(answer["data"].clone())?;
+    let rows: Vec<Vec<String>> = entries
+        .iter()
+        .map(|entry| {
+            let named = |name: &str, id: &str| match output::word(entry, name) {
+                "" => output::word(entry, id).to_owned(),
+                name => name.to_owned(),
+            };
+            let detail = entry["detail"].as_object().filter(|d| !d.is_empty());
+            vec![
+                output::word(entry, "createdOn").to_owned(),
+                named("actorName", "actor"),
+                output::word(entry, "action").to_owned(),
+                named("subjectName", "subject"),
+                detail.map_or_else(String::new, |_| entry["detail"].to_string()),
+            ]
+        })
+        .collect();
+    let header = ["when", "who", "what", "whom", "particulars"];
     println!("{}", output::table(&header, &rows));
     Ok(Done::All)
 }

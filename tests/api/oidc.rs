@@ -110,7 +110,7 @@ async fn first_becomes_owner(engine: Engine) {
     let ada = Visitor::new().signed_in(&service).await.expect("a session");
     assert_eq!(role(&ada), ("owner", "default"));
     let users = service.get("/kb/v1/users").await;
-    let names: Vec<String> = users["users"]
+    let names: Vec<String> = users["data"]
         .as_array()
         .expect("users")
         .iter()
@@ -209,7 +209,7 @@ async fn groups_give_and_take(engine: Engine) {
         "the session ends with the groups"
     );
     let users = service.get("/kb/v1/users").await;
-    assert_eq!(users["users"].as_array().map(Vec::len), Some(1), "{users}");
+    assert_eq!(users["data"].as_array().map(Vec::len), Some(1), "{users}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

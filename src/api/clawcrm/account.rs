@@ -271,7 +271,7 @@ pub(super) async fn set_plan(call: Call<'_>) -> Result<Data> {
         invalid("workspace is missing").with_hint("send workspace, the name of the tenant")
     })?;
     tenants::need_operator(&call.app.db, call.caller).await?;
-    let tenant = plans::set(&call.app.db, call.caller, name, plan).await?;
+    let tenant = plans::set(&call.app.db, &call.app.clock, call.caller, name, plan).await?;
     Ok(Data::One(json!({
         "success": true, "orgId": format!("org_{}", tenant.id), "workspace": tenant.name, "tier": tenant.plan.map_or("unlimited", Tariff::as_str)
     })))

@@ -254,7 +254,7 @@ pub(super) async fn update_member(call: Call<'_>) -> Result<Data> {
             role: Some(role(word)?),
             status: None,
         };
-        users::update(&call.app.db, call.caller, &id, change).await?;
+        users::update(&call.app.db, &call.app.clock, call.caller, &id, change).await?;
     }
     one_member(call, &id).await
 }
@@ -391,7 +391,7 @@ pub(super) async fn create_invite(call: Call<'_>) -> Result<Data> {
 pub(super) async fn revoke_invite(call: Call<'_>) -> Result<Data> {
     need_admin(call.caller)?;
     let id = super::wire::id(call, "invite_id")?;
-    let revoked = members::revoke(&call.app.db, call.caller, &id).await?;
+    let revoked = members::revoke(&call.app.db, &call.app.clock, call.caller, &id).await?;
     Ok(Data::One(Value::Object(
         invite(call.app, call.caller, &revoked).await?,
     )))

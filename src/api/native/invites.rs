@@ -104,6 +104,6 @@ pub(super) async fn remove(
     Auth(caller): Auth,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    invites::remove(&service.app.db, &caller, &id).await?;
+    invites::remove(&service.app.db, &service.app.clock, &caller, &id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -1,6 +1,7 @@
 //! `/kb/v1`: Cairn's own API, which extends the contracts.
 
 mod access;
+mod access_log;
 mod agents;
 mod answer;
 mod audit;
@@ -55,6 +56,7 @@ pub(super) fn routes() -> OpenApiRouter<Service> {
         .routes(routes!(answer::answer))
         .routes(routes!(search::why_not))
         .routes(routes!(audit::list))
+        .routes(routes!(access_log::list))
         .routes(routes!(users::list, users::add))
         .routes(routes!(users::update, users::remove))
         .routes(routes!(users::link))

@@ -113,7 +113,7 @@ pub(super) async fn update(
         role: body.role.map(Into::into),
         status: body.status.map(Into::into),
     };
-    let user = users::update(&service.app.db, &caller, &id, change).await?;
+    let user = users::update(&service.app.db, &service.app.clock, &caller, &id, change).await?;
     Ok(Json(user.into()))
 }
 

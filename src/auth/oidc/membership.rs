@@ -3,7 +3,10 @@
 //! Who comes for the first time through a browser becomes the owner of an installation that nobody owns yet. Groups of the provider give roles, and take them. A
 //! person without any accepts the invitation of its mail address, or gets an organisation of its own.
 
+use serde_json::{Value, json};
+
 use super::claims::Claims;
+use crate::auth::access_log::{self, Action, Change};
 use crate::auth::people::{self, Person};
 use crate::auth::role::Role;
 use crate::auth::{credentials, members, organizations, tenants, users};
@@ -254,6 +257,26 @@ async fn claim_installation(db: &Db, clock: &Clock, person: &Person) -> Result<O
     Ok(Some(tenant_id))
 }
 
+/// Logs what the groups of a person changed.
+async fn log(
+    tx: &mut Tx,
+    clock: &Clock,
+    tenant_id: &str,
+    person: &Person,
+    action: Action,
+    detail: Value,
+) -> Result<()> {
+    let change = Change {
+        tenant_id,
+        actor: None,
+        action,
+        subject: &person.id,
+        name: person.shown_name(),
+        detail,
+    };
+    access_log::record(tx, clock, change).await
+}
+
 /// Gives a person the role that its groups grant, or ends the membership that they granted before. Memberships that others decided about stay as they are, as
 /// does the last active owner.
 async fn follow_groups(
@@ -284,20 +307,24 @@ async fn follow_groups(
             )
             .await?;
         }
-        (Some((_, true)), Some(role)) => {
+        (Some((old, true)), Some(role)) => {
             tx.execute(
                 "UPDATE memberships SET role = $1, updated_on = $2 WHERE tenant_id = $3 AND user_id = $4",
                 args![role, clock.now(), tenant_id, &person.id],
             )
             .await?;
+            let role = json!({"role": [old, role], "by": "groups"});
+            log(&mut tx, clock, tenant_id, person, Action::MemberChanged, role).await?;
         }
-        (Some((_, true)), None) => {
+        (Some((old, true)), None) => {
             tx.execute(
                 "DELETE FROM memberships WHERE tenant_id = $1 AND user_id = $2",
                 args![tenant_id, &person.id],
             )
             .await?;
             credentials::end_for_user(&mut tx, tenant_id, &person.id, clock.now()).await?;
+            let role = json!({"role": old, "by": "groups"});
+            log(&mut tx, clock, tenant_id, person, Action::MemberRemoved, role).await?;
         }
     }
     match users::need_owner(&mut tx, tenant_id).await {

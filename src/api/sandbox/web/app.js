@@ -35,6 +35,7 @@ const PAGES = {
   records: { title: 'Records', load: () => import('./pages/records.js') },
   jobs: { title: 'Jobs', load: () => import('./pages/jobs.js') },
   keys: { title: 'Keys', load: () => import('./pages/keys.js') },
+  access: { title: 'Access log', load: () => import('./pages/access.js'), hidden: true },
   datasets: { title: 'Dataset', load: () => import('./pages/dataset.js'), hidden: true },
   documents: { title: 'Document', load: () => import('./pages/document.js'), hidden: true },
 };

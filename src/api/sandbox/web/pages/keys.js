@@ -142,5 +142,6 @@ export async function page({ signal }) {
     await draw();
   };
   await draw();
-  return [h('div', { class: 'top' }, h('h1', null, 'Keys'), button('New key', create, { class: 'primary' })), out];
+  const log = h('a', { class: 'button', href: '/sandbox/access' }, 'Access log');
+  return [h('div', { class: 'top' }, h('h1', null, 'Keys'), h('div', { class: 'row' }, log, button('New key', create, { class: 'primary' }))), out];
 }
