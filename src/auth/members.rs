@@ -146,8 +146,8 @@ pub async fn set_access(
         actor: caller.actor_id(),
         action: Action::MemberChanged,
         subject: user_id,
-        name: &before.name,
-        detail: json!({"readsAllBoards": grant.all_boards_read, "writesAllBoards": grant.all_boards_write, "boards": grant.board_access.len()}),
+        name: before.name.as_deref().unwrap_or_default(),
+        detail: json!({"readsAllBoards": grant.all_boards_read, "writesAllBoards": grant.all_boards_write, "boards": grant.boards.len()}),
     };
     access_log::record(&mut tx, clock, change).await?;
     tx.commit().await?;
@@ -226,7 +226,7 @@ pub async fn invite(
     let credential = Credential {
         expires_on: Some(now.plus(LASTS)),
         created_by: created_by.clone(),
-        name: email.clone().unwrap_or_default(),
+        name: email.to_owned(),
         ..Credential::new(Kind::Invite, caller.tenant(), id.to_owned(), token, now)
     };
     let mut tx = db.begin().await?;

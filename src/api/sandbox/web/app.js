@@ -158,6 +158,8 @@ function signIn() {
   document.title = 'Sign in · Cairn';
   const key = h('input', { type: 'password', autocomplete: 'off', spellcheck: 'false', required: true, placeholder: 'cairn_…' });
   const said = h('div', { role: 'alert' });
+  const other = h('div');
+  const submit = h('button', { class: 'primary' }, 'Sign in');
   const form = h('form', { class: 'card narrow', onsubmit: async (/** @type {Event} */ e) => {
     e.preventDefault();
     try {
@@ -166,23 +168,24 @@ function signIn() {
     } catch (error) {
       put(said, failure(error));
     }
-  } }, h('h1', null, 'Sign in'), field('API key', key, 'Exchanged for an HttpOnly session cookie. The key itself is not stored.'), said,
-  h('p', { class: 'row' }, h('button', { class: 'primary' }, 'Sign in')),
+  } }, h('h1', null, 'Sign in'), other, field('API key', key, 'Exchanged for an HttpOnly session cookie. The key itself is not stored.'), said,
+  h('p', { class: 'row' }, submit),
   h('p', { class: 'quiet' },
     'No key? ', h('code', null, 'cairn sandbox'), ' prints a one-time sign-in link. ',
     h('code', null, 'cairn serve'), ' also prints one at startup.'));
-  const other = h('div');
-  offerProvider(other);
-  return h('div', null, other, form);
+  offerProvider(other, submit).catch(complain);
+  return form;
 }
 
-/** Adds the identity provider to the sign-in page, where there is one. @param {HTMLElement} place */
-async function offerProvider(place) {
+/** Offers the identity provider, where there is one, before the key. @param {HTMLElement} place @param {HTMLElement} submit */
+async function offerProvider(place, submit) {
   const { name } = await get('/auth/oidc');
   if (!name || !place.isConnected) return;
-  const next = location.pathname + location.search;
-  put(place, h('div', { class: 'card narrow' },
-    h('a', { class: 'button primary', href: `/auth/oidc/login?next=${encodeURIComponent(next)}` }, `Sign in with ${name}`)));
+  const next = encodeURIComponent(location.pathname + location.search);
+  put(place,
+    h('p', null, h('a', { class: 'button primary', href: `/auth/oidc/login?next=${next}` }, `Sign in with ${name}`)),
+    h('p', { class: 'quiet' }, 'Or with an API key:'));
+  submit.classList.remove('primary');
 }
 
 async function start() {
