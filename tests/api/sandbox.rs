@@ -1049,6 +1049,7 @@ async fn every_page_tells_its_story_and_axe_finds_nothing_serious() {
         ),
         ("/sandbox/jobs".to_owned(), "#main", "No dead letters"),
         ("/sandbox/keys".to_owned(), "#main table", "admin"),
+        ("/sandbox/access".to_owned(), "#main table", "signed in"),
     ];
     for (width, theme) in [(1300, "light"), (480, "dark")] {
         let browser = signed_in(&service, width, 900).await;
