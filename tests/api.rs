@@ -37,6 +37,8 @@ mod crash;
 mod crawl;
 #[path = "api/dashboard.rs"]
 mod dashboard;
+#[path = "api/dataset_roles.rs"]
+mod dataset_roles;
 #[path = "api/days.rs"]
 mod days;
 #[path = "api/dify.rs"]

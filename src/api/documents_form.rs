@@ -102,7 +102,7 @@ pub(super) async fn accept(
     headers: &HeaderMap,
     body: axum::body::Body,
 ) -> Result<(StatusCode, Json<Uploaded>)> {
-    caller.need(Scope::KbWrite)?;
+    caller.need_edit(dataset_id)?;
     datasets::settings(app, caller, dataset_id).await?;
     let patience = waiting.patience()?;
     app.disk.ensure_free_space()?;

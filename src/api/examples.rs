@@ -114,6 +114,10 @@ pub(super) const EXAMPLES: &[(&str, &str)] = &[
     ),
     ("kbUpdateUser", r#"{"role": "admin"}"#),
     (
+        "setUserDatasets",
+        r#"{"datasets": [{"datasetId": "01KB8V3ZQ4M2N6P8R0S2T4V6W8", "role": "editor"}]}"#,
+    ),
+    (
         "createKey",
         r#"{"name": "search page", "scopes": ["kb:search"], "datasetIds": ["01KB8V3ZQ4M2N6P8R0S2T4V6W8"], "ratePerMinute": 600, "expiresOn": "2027-12-31T00:00:00Z"}"#,
     ),

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::caller::Caller;
 use super::Scope;
+use super::caller::Caller;
 use crate::clock::{Clock, Time};
 use crate::db::{Db, Tx, args, words};
 use crate::error::Result;

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::access_log::{self, Action, Change};
 use super::Scope;
+use super::access_log::{self, Action, Change};
 use super::caller::Caller;
 use super::credentials::{self, Credential, Kind};
 use super::keys::{self, NewKey};

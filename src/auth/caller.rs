@@ -1,6 +1,7 @@
 //! The authenticated caller: who acts, in which tenant, with which rights.
 
 use super::board_access::BoardAccess;
+use super::dataset_access::{DatasetAccess, DatasetRole};
 use super::role::Role;
 use super::{Area, MODULE_DISABLED, OWNER, Scope, scopes};
 use crate::clock::Time;
@@ -81,6 +82,8 @@ pub struct Caller {
     pub(super) until: Option<Time>,
     pub(super) scopes: Vec<String>,
     pub(super) dataset_ids: Option<Vec<String>>,
+    /// Roles of a member who uses some datasets only; all of them are in `dataset_ids`, too, unless the credential is restricted further.
+    pub(super) dataset_access: Option<DatasetAccess>,
     /// Areas whose module is disabled in the workspace.
     pub(super) modules_off: Vec<Area>,
     /// Id of the browser session.
@@ -101,6 +104,7 @@ impl Caller {
             until: None,
             scopes: vec!["*".to_owned()],
             dataset_ids: None,
+            dataset_access: None,
             modules_off: Vec::new(),
             session: None,
         }
@@ -256,11 +260,51 @@ impl Caller {
                 format!("the module {module} is not enabled in this workspace"),
             ));
         }
-        if self.may(scope) {
-            Ok(())
-        } else {
-            Err(missing(scope))
+        if !self.may(scope) {
+            return Err(missing(scope));
         }
+        // Who changes some datasets only is asked for the dataset; what belongs to none of them is closed.
+        if scope == Scope::KbWrite && self.dataset_access.is_some() {
+            return Err(Error::forbidden(
+                "dataset_role_missing",
+                "you may use some datasets only; this needs access to all of them",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Demands the right to change the knowledge base, with a role in a dataset.
+    fn need_role(&self, dataset_id: &str, role: DatasetRole) -> Result<()> {
+        let Some(access) = &self.dataset_access else {
+            return self.need(Scope::KbWrite);
+        };
+        if !self.may(Scope::KbWrite) {
+            return Err(missing(Scope::KbWrite));
+        }
+        // A dataset that the caller does not see is not found, as ever.
+        if self.sees(dataset_id) && !access.has(dataset_id, role) {
+            return Err(Error::forbidden(
+                "dataset_role_missing",
+                format!("the role {role} in this dataset is required"),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Demands the right to change what is in a dataset: documents, chunks, sources, crawls, labelled queries.
+    ///
+    /// # Errors
+    /// `scope_missing`, `dataset_role_missing`.
+    pub fn need_edit(&self, dataset_id: &str) -> Result<()> {
+        self.need_role(dataset_id, DatasetRole::Editor)
+    }
+
+    /// Demands the right to change how a dataset works: settings, defaults, generations, its deletion.
+    ///
+    /// # Errors
+    /// `scope_missing`, `dataset_role_missing`.
+    pub fn need_manage(&self, dataset_id: &str) -> Result<()> {
+        self.need_role(dataset_id, DatasetRole::Owner)
     }
 
     /// Returns whether the caller may read the documents of a dataset as a whole, and not only search them.
@@ -273,9 +317,9 @@ impl Caller {
     /// Demands the right to change a dataset directly. Area datasets follow the records of their area and are changed only through these.
     ///
     /// # Errors
-    /// `scope_missing`, `dataset_managed`.
+    /// `scope_missing`, `dataset_role_missing`, `dataset_managed`.
     pub fn need_write(&self, dataset_id: &str) -> Result<()> {
-        self.need(Scope::KbWrite)?;
+        self.need_edit(dataset_id)?;
         let is_area_dataset = Area::of_dataset(dataset_id).is_some_and(|area| {
             let whole = area.dataset_id(&self.tenant_id);
             let rest = dataset_id.strip_prefix(&whole);

@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 use super::access_log::{self, Action, Change};
 use super::board_access::BoardAccess;
 use super::caller::{Caller, Principal};
+use super::dataset_access::DatasetAccess;
 use super::role::{Role, Status};
 use super::{OWNER, modules, scopes};
 use crate::clock::{Clock, Time};
@@ -63,6 +64,8 @@ pub(super) struct Credential {
     pub all_boards_write: Option<bool>,
     /// JSON array of rights to single boards.
     pub board_access: Option<String>,
+    /// JSON array of the datasets of the member.
+    pub dataset_access: Option<String>,
     /// The only board of the agent, and the group of that board.
     pub agent_board_id: Option<String>,
     pub agent_group_id: Option<String>,
@@ -75,7 +78,7 @@ macro_rules! select {
             "SELECT c.id, c.tenant_id, c.kind, c.hash, c.name, c.hint, c.scopes, c.dataset_ids, c.user_id, c.agent_id, c.key_id, c.expires_on, c.rate_per_minute,
              c.last_used_on, c.revoked_on, c.created_on, c.created_by, c.rate_of, m.rate_per_minute AS rate_of_maker, t.modules_off,
              u.role AS user_role, u.status AS user_status, a.role AS agent_role, a.status AS agent_status,
-             u.all_boards_read, u.all_boards_write, u.board_access, a.board_id AS agent_board_id, b.parent_id AS agent_group_id
+             u.all_boards_read, u.all_boards_write, u.board_access, u.dataset_access, a.board_id AS agent_board_id, b.parent_id AS agent_group_id
              FROM credentials c JOIN tenants t ON t.id = c.tenant_id
              LEFT JOIN credentials m ON m.tenant_id = c.tenant_id AND m.id = c.rate_of
              LEFT JOIN memberships u ON u.tenant_id = c.tenant_id AND u.user_id = c.user_id
@@ -118,6 +121,7 @@ impl Credential {
             all_boards_read: None,
             all_boards_write: None,
             board_access: None,
+            dataset_access: None,
             agent_board_id: None,
             agent_group_id: None,
         }
@@ -164,7 +168,12 @@ impl Credential {
             }
             Kind::AgentToken => {
                 let agent = self.agent_id.as_deref().unwrap_or(&self.id);
-                (maker, Action::AgentCreated, agent, json!({"scopes": scopes}))
+                (
+                    maker,
+                    Action::AgentCreated,
+                    agent,
+                    json!({"scopes": scopes}),
+                )
             }
             Kind::Invite => (maker, Action::InviteCreated, self.id.as_str(), Value::Null),
             Kind::Link => (maker, Action::LinkCreated, person, Value::Null),
@@ -206,7 +215,11 @@ impl Credential {
     /// Returns the caller who presented it. The rights of a key that acts for a member are limited by the role of the member.
     pub fn into_caller(self) -> Result<Caller> {
         let mut scopes = self.scopes()?;
-        let dataset_ids = self.dataset_ids()?;
+        let mut dataset_ids = self.dataset_ids()?;
+        let dataset_access = DatasetAccess::stored(self.user_role, self.dataset_access.as_deref())?;
+        if let Some(access) = &dataset_access {
+            dataset_ids = Some(access.confine(dataset_ids));
+        }
         let is_session = self.kind == Kind::Session;
         let boards = match (self.agent_board_id, &self.board_access) {
             (Some(board_id), _) => BoardAccess::only(board_id, self.agent_group_id),
@@ -250,6 +263,7 @@ impl Credential {
             principal,
             scopes,
             dataset_ids,
+            dataset_access,
             modules_off: modules::areas(&self.modules_off),
             session: is_session.then(|| self.id.clone()),
             credential_id: (!is_session).then_some(self.id),

@@ -5,6 +5,7 @@ pub mod agents;
 pub mod board_access;
 mod caller;
 mod credentials;
+mod dataset_access;
 pub mod gate;
 pub mod invites;
 pub mod keys;
@@ -22,6 +23,7 @@ pub mod users;
 
 pub use board_access::BoardAccess;
 pub use caller::{Caller, Principal};
+pub use dataset_access::{DatasetRight, DatasetRole};
 pub use role::{Role, Status};
 pub use scopes::{Area, Scope};
 

@@ -189,7 +189,10 @@ pub async fn in_active_tenant(db: &Db, caller: Caller) -> Result<Caller> {
         scopes: scopes::common(&member.scopes, &caller.scopes),
         credential_id: caller.credential_id,
         home_tenant_id: caller.home_tenant_id,
-        dataset_ids: caller.dataset_ids,
+        dataset_ids: match &member.dataset_access {
+            Some(access) => Some(access.confine(caller.dataset_ids)),
+            None => caller.dataset_ids,
+        },
         until: caller.until,
         ..member
     };

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::access_log::{self, Action, Change};
 use super::board_access::{self, BoardAccess};
 use super::caller::{Caller, Principal};
+use super::dataset_access::{DatasetAccess, DatasetRight};
 use super::role::{Role, Status};
 use super::{OWNER, Scope, credentials, modules};
 use crate::clock::{Clock, Time};
@@ -42,6 +43,8 @@ pub struct NewUser {
 const LONGEST: usize = 200;
 /// Maximum number of people in a tenant.
 const MOST: usize = 1000;
+/// Maximum number of datasets in the access of a member.
+const MOST_DATASETS: usize = 1000;
 
 impl NewUser {
     /// Trims and checks name and address.
@@ -348,21 +351,109 @@ pub(super) async fn need_owner(tx: &mut Tx, tenant_id: &str) -> Result<()> {
     }
 }
 
-/// Role, disabled modules and board access of a member.
-type Rights = (Role, String, bool, bool, String);
+/// Returns the datasets that a member uses, with its roles; `None` for all of the tenant.
+///
+/// # Errors
+/// `scope_missing`, `user_not_found`.
+pub async fn datasets(
+    db: &Db,
+    caller: &Caller,
+    user_id: &str,
+) -> Result<Option<Vec<DatasetRight>>> {
+    caller.need_unconfined(Scope::UsersRead)?;
+    let (_, _, stored) = access_of(db, caller, user_id).await?;
+    Ok(stored.map(|s| serde_json::from_str(&s)).transpose()?)
+}
+
+/// Role, name and stored access of a member.
+type DatasetsOf = (Role, String, Option<String>);
+
+async fn access_of(db: &Db, caller: &Caller, user_id: &str) -> Result<DatasetsOf> {
+    let found: Option<DatasetsOf> = db
+        .optional(
+            "SELECT role, name, dataset_access FROM memberships WHERE user_id = $1 AND tenant_id = $2",
+            args![user_id, caller.tenant()],
+        )
+        .await?;
+    found.ok_or_else(|| Error::not_found("user_not_found", "person not found"))
+}
+
+/// Replaces the datasets that a member uses, with its roles; `None` for all of the tenant. Effective from the next request on, also for the keys of the member.
+/// Requires the right to manage keys, and all rights of the member.
+///
+/// # Errors
+/// `scope_missing`, `user_not_found`, `dataset_not_found`, `dataset_access_invalid` for owners and administrators, and for a dataset that is named twice.
+pub async fn set_datasets(
+    db: &Db,
+    clock: &Clock,
+    caller: &Caller,
+    user_id: &str,
+    rights: Option<&[DatasetRight]>,
+) -> Result<()> {
+    caller.need_unconfined(Scope::KeysManage)?;
+    let (role, name, _) = access_of(db, caller, user_id).await?;
+    caller.need_all(&role.scopes())?;
+    let invalid = |reason: &str| Error::invalid("dataset_access_invalid", reason);
+    if rights.is_some() && matches!(role, Role::Owner | Role::Admin) {
+        return Err(invalid(
+            "owners and administrators use all datasets; make the person a member or a reviewer first",
+        ));
+    }
+    let rights_of = rights.unwrap_or_default();
+    if rights_of.len() > MOST_DATASETS {
+        return Err(invalid("a person can be given at most 1000 datasets"));
+    }
+    let mut ids: Vec<String> = rights_of.iter().map(|r| r.dataset_id.clone()).collect();
+    ids.sort();
+    if ids.windows(2).any(|pair| pair.first() == pair.get(1)) {
+        return Err(invalid("a dataset is named twice"));
+    }
+    let known: Vec<(String,)> = db
+        .all_in(
+            "SELECT id FROM kb_datasets WHERE tenant_id = $1 AND id IN ($LIST)",
+            args![caller.tenant()],
+            &ids,
+        )
+        .await?;
+    if let Some(missing) = ids.iter().find(|id| !known.iter().any(|(k,)| k == *id)) {
+        let message = format!("dataset {missing:?} not found");
+        return Err(Error::not_found("dataset_not_found", message));
+    }
+    let stored = rights.map(serde_json::to_string).transpose()?;
+    let mut tx = db.begin().await?;
+    tx.execute(
+        "UPDATE memberships SET dataset_access = $1, updated_on = $2 WHERE user_id = $3 AND tenant_id = $4",
+        args![stored, clock.now(), user_id, caller.tenant()],
+    )
+    .await?;
+    let change = Change {
+        tenant_id: caller.tenant(),
+        actor: caller.actor_id(),
+        action: Action::MemberChanged,
+        subject: user_id,
+        name: &name,
+        detail: json!({"datasets": rights}),
+    };
+    access_log::record(&mut tx, clock, change).await?;
+    tx.commit().await
+}
+
+/// Role, disabled modules, board access and dataset access of a member.
+type Rights = (Role, String, bool, bool, String, Option<String>);
 
 /// Returns the caller for work on behalf of an active member that continues without its requests.
 pub(super) async fn caller(db: &Db, tenant_id: &str, id: &str) -> Result<Option<Caller>> {
     let found: Option<Rights> = db
         .optional(
-            "SELECT m.role, t.modules_off, m.all_boards_read, m.all_boards_write, m.board_access FROM memberships m JOIN tenants t ON t.id = m.tenant_id
+            "SELECT m.role, t.modules_off, m.all_boards_read, m.all_boards_write, m.board_access, m.dataset_access FROM memberships m JOIN tenants t ON t.id = m.tenant_id
              WHERE m.user_id = $1 AND m.tenant_id = $2 AND m.status = 'active'",
             args![id, tenant_id],
         )
         .await?;
-    let Some((role, modules_off, reads_all, writes_all, rights)) = found else {
+    let Some((role, modules_off, reads_all, writes_all, rights, datasets)) = found else {
         return Ok(None);
     };
+    let datasets = DatasetAccess::stored(Some(role), datasets.as_deref())?;
     let caller = Caller {
         tenant_id: tenant_id.to_owned(),
         principal: Principal::User {
@@ -375,7 +466,8 @@ pub(super) async fn caller(db: &Db, tenant_id: &str, id: &str) -> Result<Option<
         boards: BoardAccess::stored(reads_all, writes_all, &rights)?,
         until: None,
         scopes: role.scopes(),
-        dataset_ids: None,
+        dataset_ids: datasets.as_ref().map(|access| access.confine(None)),
+        dataset_access: datasets,
         modules_off: modules::areas(&modules_off),
         session: None,
     };

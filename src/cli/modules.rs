@@ -41,8 +41,12 @@ pub(super) async fn run(global: &Global, args: ModulesArgs) -> Result<Done> {
     let caller = app.local_caller(&args.tenant).await?;
     match &args.action {
         Action::List => {}
-        Action::Enable { module } => modules::set(&app.db, &app.clock, &caller, module, true).await?,
-        Action::Disable { module } => modules::set(&app.db, &app.clock, &caller, module, false).await?,
+        Action::Enable { module } => {
+            modules::set(&app.db, &app.clock, &caller, module, true).await?
+        }
+        Action::Disable { module } => {
+            modules::set(&app.db, &app.clock, &caller, module, false).await?
+        }
     }
     let modules = modules::list(&app.db, &caller).await?;
     if global.json {

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
   cairn users add Ada --email ada@example.com --role admin
   cairn users link Ada                prints a link that signs Ada in once
   cairn users role Ada reviewer
+  cairn users datasets Ada --reader handbook --editor wiki
   cairn users remove Ada
   cairn users log                     prints who changed access and who signed in")]
 pub(super) struct UsersArgs {
@@ -58,6 +59,23 @@ enum Action {
         /// Name or ID
         name: String,
     },
+    /// Print or change the datasets that a person uses, with the role in each; without options, print them
+    Datasets {
+        /// Name or ID
+        name: String,
+        /// Dataset that the person searches and reads; repeatable
+        #[arg(long, value_name = "DATASET")]
+        reader: Vec<String>,
+        /// Dataset whose documents the person changes, too; repeatable
+        #[arg(long, value_name = "DATASET")]
+        editor: Vec<String>,
+        /// Dataset that the person also configures and deletes; repeatable
+        #[arg(long, value_name = "DATASET")]
+        owner: Vec<String>,
+        /// All datasets of the tenant
+        #[arg(long, conflicts_with_all = ["reader", "editor", "owner"])]
+        all: bool,
+    },
     /// List changes of keys, people, agents and invitations, and sign-ins, newest first
     Log {
         /// Number of entries, 1 to 500
@@ -102,6 +120,16 @@ pub(super) async fn run(global: &Global, args: UsersArgs) -> Result<Done> {
             }
             Action::Deactivate { name } => {
                 change(global, client, name, json!({"status": "inactive"})).await
+            }
+            Action::Datasets {
+                name,
+                reader,
+                editor,
+                owner,
+                all,
+            } => {
+                let named = [("reader", reader), ("editor", editor), ("owner", owner)];
+                datasets(global, client, name, named, *all).await
             }
             Action::Log { limit } => log(global, client, *limit).await,
             Action::Remove { name, yes } => {
@@ -166,6 +194,49 @@ async fn list(global: &Global, client: &Client) -> Result<Done> {
         .collect();
     let header = ["id", "name", "email", "role", "status", "added"];
     println!("{}", output::table(&header, &rows));
+    Ok(Done::All)
+}
+
+/// Prints the datasets of a person, after changing them if any are named.
+async fn datasets(
+    global: &Global,
+    client: &Client,
+    name: &str,
+    named: [(&str, &Vec<String>); 3],
+    all: bool,
+) -> Result<Done> {
+    let path = format!("{}/datasets", path(client, name).await?);
+    let mut grants = Vec::new();
+    for (role, names) in named {
+        for dataset in names {
+            let id = client.dataset(dataset).await?;
+            grants.push(json!({"datasetId": id, "role": role}));
+        }
+    }
+    let found = if all {
+        Client::send(client.put(&path).json(&json!({"datasets": null}))).await?
+    } else if grants.is_empty() {
+        Client::send(client.get(&path)).await?
+    } else {
+        Client::send(client.put(&path).json(&json!({"datasets": grants}))).await?
+    };
+    if global.json {
+        println!("{found}");
+        return Ok(Done::All);
+    }
+    let Some(grants) = found["datasets"].as_array() else {
+        println!("{name} uses all datasets.");
+        return Ok(Done::All);
+    };
+    let rows: Vec<Vec<String>> = grants
+        .iter()
+        .map(|grant| {
+            ["datasetId", "role"]
+                .map(|cell| output::word(grant, cell).to_owned())
+                .to_vec()
+        })
+        .collect();
+    println!("{}", output::table(&["dataset", "role"], &rows));
     Ok(Done::All)
 }
 

@@ -120,7 +120,7 @@ pub async fn start(
     site_id: &str,
     at: Option<Time>,
 ) -> Result<Crawl> {
-    caller.need(Scope::KbWrite)?;
+    caller.need_edit(dataset_id)?;
     let site = sites::get(app, caller, dataset_id, site_id).await?;
     let mut tx = app.db.begin().await?;
     let crawl = start_in(app, &mut tx, &site, at).await?;
@@ -315,7 +315,7 @@ pub async fn pages(
 /// # Errors
 /// `dataset_not_found`, `crawl_not_found`, `job_finished`.
 pub async fn cancel(app: &App, caller: &Caller, dataset_id: &str, id: &str) -> Result<Crawl> {
-    caller.need(Scope::KbWrite)?;
+    caller.need_edit(dataset_id)?;
     let crawl = get(app, caller, dataset_id, id).await?;
     jobs::cancel(&app.db, &app.clock, caller.tenant(), &crawl.job_id).await?;
     if crawl.status == CrawlStatus::Queued {

@@ -199,7 +199,7 @@ pub async fn schedule(
     id: &str,
     schedule: &Schedule,
 ) -> Result<Site> {
-    caller.need(Scope::KbWrite)?;
+    caller.need_edit(dataset_id)?;
     let site = get(app, caller, dataset_id, id).await?;
     let cron = schedule.cron(app.clock.now());
     let mut tx = app.db.begin().await?;
@@ -230,7 +230,7 @@ pub async fn delete(
     id: &str,
     documents: bool,
 ) -> Result<usize> {
-    caller.need(Scope::KbWrite)?;
+    caller.need_edit(dataset_id)?;
     let site = get(app, caller, dataset_id, id).await?;
     let pages: Vec<(String,)> = if documents {
         app.db

@@ -137,7 +137,7 @@ pub async fn apply(
     dataset: &Dataset,
     estimate: &Estimate,
 ) -> Result<()> {
-    caller.need(Scope::KbWrite)?;
+    caller.need_manage(&dataset.id)?;
     let (low, high) = (
         f64::from(estimate.calibration.low),
         f64::from(estimate.calibration.high),

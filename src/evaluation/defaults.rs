@@ -55,7 +55,7 @@ pub async fn set(
     defaults: &Defaults,
     reason: &str,
 ) -> Result<()> {
-    caller.need(Scope::KbWrite)?;
+    caller.need_manage(dataset_id)?;
     defaults.check()?;
     if defaults.rerank == Some(true) && app.config.reranker.is_empty() {
         return Err(Error::unprocessable(
@@ -80,7 +80,7 @@ pub async fn set(
 /// # Errors
 /// `dataset_not_found`, `nothing_to_undo`.
 pub async fn undo(app: &App, caller: &Caller, dataset_id: &str) -> Result<Defaults> {
-    caller.need(Scope::KbWrite)?;
+    caller.need_manage(dataset_id)?;
     let versions = versions(app, caller, dataset_id).await?;
     let Some(last) = versions.first() else {
         return Err(Error::conflict(

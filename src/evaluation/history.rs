@@ -228,7 +228,7 @@ pub async fn list(
 /// # Errors
 /// `dataset_not_found`.
 pub async fn remember(app: &App, caller: &Caller, dataset_id: &str, yes: bool) -> Result<()> {
-    caller.need(Scope::KbWrite)?;
+    caller.need_manage(dataset_id)?;
     datasets::settings(app, caller, dataset_id).await?;
     app.db
         .execute(
@@ -244,7 +244,7 @@ pub async fn remember(app: &App, caller: &Caller, dataset_id: &str, yes: bool) -
 /// # Errors
 /// `dataset_not_found`.
 pub async fn forget(app: &App, caller: &Caller, dataset_id: &str) -> Result<u64> {
-    caller.need(Scope::KbWrite)?;
+    caller.need_manage(dataset_id)?;
     datasets::settings(app, caller, dataset_id).await?;
     app.db
         .execute(

@@ -301,7 +301,7 @@ pub(super) async fn queue(
     kind: &'static str,
     configuration: String,
 ) -> Result<Run> {
-    caller.need(Scope::KbWrite)?;
+    caller.need_edit(dataset_id)?;
     let set = sets::get(app, caller, dataset_id, set).await?;
     if set.queries == 0 {
         return Err(empty());
@@ -447,7 +447,7 @@ async fn by_id(app: &App, tenant_id: &str, id: &str) -> Result<Option<Run>> {
 /// # Errors
 /// `dataset_not_found`, `run_not_found`.
 pub async fn remove(app: &App, caller: &Caller, dataset_id: &str, id: &str) -> Result<()> {
-    caller.need(Scope::KbWrite)?;
+    caller.need_edit(dataset_id)?;
     get(app, caller, dataset_id, id).await?;
     app.db
         .execute(

@@ -129,7 +129,7 @@ pub async fn queries(
 /// # Errors
 /// `dataset_not_found`, `name_missing`, `query_set_exists`.
 pub async fn create(app: &App, caller: &Caller, dataset_id: &str, name: &str) -> Result<QuerySet> {
-    caller.need(Scope::KbWrite)?;
+    caller.need_edit(dataset_id)?;
     let known = list(app, caller, dataset_id).await?;
     let name = name.trim();
     if name.is_empty() || name.chars().count() > 200 {
@@ -160,7 +160,7 @@ pub async fn create(app: &App, caller: &Caller, dataset_id: &str, name: &str) ->
 /// # Errors
 /// `dataset_not_found`, `query_set_not_found`.
 pub async fn remove(app: &App, caller: &Caller, dataset_id: &str, set: &str) -> Result<()> {
-    caller.need(Scope::KbWrite)?;
+    caller.need_edit(dataset_id)?;
     let set = get(app, caller, dataset_id, set).await?;
     let mut tx = app.db.begin().await?;
     for statement in [
@@ -196,7 +196,7 @@ pub async fn add(
     set: &str,
     new: Vec<NewQuery>,
 ) -> Result<(usize, Vec<String>)> {
-    caller.need(Scope::KbWrite)?;
+    caller.need_edit(dataset_id)?;
     let set = get(app, caller, dataset_id, set).await?;
     check(&new)?;
     let (known, unknown) = resolved(app, caller, dataset_id, &new).await?;
@@ -360,7 +360,7 @@ pub async fn remove_query(
     set: &str,
     id: &str,
 ) -> Result<()> {
-    caller.need(Scope::KbWrite)?;
+    caller.need_edit(dataset_id)?;
     let set = get(app, caller, dataset_id, set).await?;
     let gone = app
         .db

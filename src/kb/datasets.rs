@@ -489,7 +489,7 @@ async fn seen(app: &App, caller: &Caller, page: &Page) -> Result<Listing<Dataset
 /// # Errors
 /// Those of [`create`].
 pub async fn update(app: &App, caller: &Caller, id: &str, patch: DatasetPatch) -> Result<Dataset> {
-    caller.need(Scope::KbWrite)?;
+    caller.need_manage(id)?;
     let dataset = settings(app, caller, id).await?;
     let name = checked_name(patch.name.as_deref().unwrap_or(&dataset.name))?;
     patch

@@ -176,7 +176,7 @@ pub async fn build(
     dataset_id: &str,
     new: NewGeneration,
 ) -> Result<Generation> {
-    caller.need(Scope::KbWrite)?;
+    caller.need_manage(dataset_id)?;
     let dataset = datasets::settings(app, caller, dataset_id).await?;
     new.chunk_settings
         .check(dataset.indexing.chunk_size, dataset.indexing.chunk_overlap)?;
@@ -313,7 +313,7 @@ pub async fn switch(
     dataset_id: &str,
     number: i64,
 ) -> Result<Generation> {
-    caller.need(Scope::KbWrite)?;
+    caller.need_manage(dataset_id)?;
     let generation = get(app, caller, dataset_id, number).await?;
     if generation.status == GenerationStatus::Live {
         return Err(Error::conflict(
@@ -426,7 +426,7 @@ pub async fn switch(
 /// # Errors
 /// `generation_not_found`, `generation_live`.
 pub async fn remove(app: &App, caller: &Caller, dataset_id: &str, number: i64) -> Result<()> {
-    caller.need(Scope::KbWrite)?;
+    caller.need_manage(dataset_id)?;
     let generation = get(app, caller, dataset_id, number).await?;
     if generation.status == GenerationStatus::Live {
         return Err(Error::conflict(

@@ -335,9 +335,10 @@ async fn forget(tx: &mut Tx, source: &Source) -> Result<()> {
 /// Deletes a dataset with its documents, chunks, websites and sources. Searches exclude it immediately; the indexes drop it asynchronously.
 ///
 /// # Errors
-/// `dataset_not_found`.
+/// `dataset_not_found`, `dataset_role_missing`.
 pub async fn delete_dataset(app: &App, caller: &Caller, id: &str) -> Result<()> {
     caller.need_write(id)?;
+    caller.need_manage(id)?;
     let dataset = datasets::settings(app, caller, id).await?;
     let mut tx = app.db.begin().await?;
     forget_all(&mut tx, caller.tenant(), id).await?;

@@ -14,7 +14,10 @@ async fn entries(service: &Service) -> Vec<Value> {
 }
 
 fn actions(entries: &[Value]) -> Vec<&str> {
-    entries.iter().map(|e| e["action"].as_str().expect("an action")).collect()
+    entries
+        .iter()
+        .map(|e| e["action"].as_str().expect("an action"))
+        .collect()
 }
 
 on_both! {

@@ -125,7 +125,7 @@ pub(super) async fn start(
     Path(dataset_id): Path<String>,
     Body(request): Body<CrawlRequest>,
 ) -> Result<(StatusCode, Json<CrawlQueued>), Problem> {
-    caller.need(Scope::KbWrite)?;
+    caller.need_edit(&dataset_id)?;
     let app = &service.app;
     let at = request.schedule_for.as_deref().map(time).transpose()?;
     let wanted = Settings::new(&request.start_url);

@@ -137,7 +137,14 @@ pub(super) async fn update_role(call: Call<'_>) -> Result<Data> {
         status: None,
     };
     let before = members(call.app, call.caller.tenant()).await?;
-    let user = users::update(&call.app.db, &call.app.clock, call.caller, call.id(), change).await?;
+    let user = users::update(
+        &call.app.db,
+        &call.app.clock,
+        call.caller,
+        call.id(),
+        change,
+    )
+    .await?;
     let old = before
         .iter()
         .find(|u| u.id == user.id)
@@ -153,7 +160,14 @@ pub(super) async fn remove_user(call: Call<'_>) -> Result<Data> {
         role: None,
         status: Some(Status::Inactive),
     };
-    let user = users::update(&call.app.db, &call.app.clock, call.caller, call.id(), change).await?;
+    let user = users::update(
+        &call.app.db,
+        &call.app.clock,
+        call.caller,
+        call.id(),
+        change,
+    )
+    .await?;
     note(call, &user.id, "removed", Map::new()).await?;
     Ok(Data::One(Value::Null))
 }

@@ -283,6 +283,13 @@ pub(super) async fn set_module(
     Path(module): Path<String>,
     Body(given): Body<SetModule>,
 ) -> Result<Json<Modules>, Problem> {
-    modules::set(&service.app.db, &service.app.clock, &caller, &module, given.enabled).await?;
+    modules::set(
+        &service.app.db,
+        &service.app.clock,
+        &caller,
+        &module,
+        given.enabled,
+    )
+    .await?;
     modules(&service, &caller).await
 }

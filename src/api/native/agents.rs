@@ -133,7 +133,14 @@ pub(super) async fn update(
     Path(id): Path<String>,
     Body(body): Body<ChangeAgent>,
 ) -> Result<Json<AgentRecord>, Problem> {
-    let agent = agents::set_status(&service.app.db, &service.app.clock, &caller, &id, body.status.into()).await?;
+    let agent = agents::set_status(
+        &service.app.db,
+        &service.app.clock,
+        &caller,
+        &id,
+        body.status.into(),
+    )
+    .await?;
     Ok(Json(record(agent)?))
 }
 

@@ -60,6 +60,7 @@ pub(super) fn routes() -> OpenApiRouter<Service> {
         .routes(routes!(users::list, users::add))
         .routes(routes!(users::update, users::remove))
         .routes(routes!(users::link))
+        .routes(routes!(users::datasets, users::set_datasets))
         .routes(routes!(invites::list, invites::create))
         .routes(routes!(invites::remove))
         .routes(routes!(agents::list, agents::create))

@@ -11,6 +11,7 @@ use crate::api::native::wire::{Auth, Body, Fault, Path, Problem};
 use crate::api::{Service, dialect};
 use crate::auth::sessions;
 use crate::auth::users::{self, NewUser, User, UserChange};
+use crate::auth::{DatasetRight, DatasetRole};
 
 /// A member of the tenant.
 #[derive(Debug, Serialize, ToSchema)]
@@ -161,4 +162,93 @@ pub(super) async fn link(
 /// Returns the address that signs a browser in with a secret, below the address of the request.
 pub(super) fn sign_in_url(headers: &HeaderMap, secret: &str) -> String {
     format!("{}/sandbox#enter={secret}", dialect::base(headers))
+}
+
+/// Role in a dataset.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum DatasetRoleName {
+    /// Searches and reads.
+    Reader,
+    /// Changes documents, chunks, sources, crawls and labelled queries, too.
+    Editor,
+    /// Changes settings, defaults and generations, and deletes the dataset, too.
+    Owner,
+}
+
+/// A dataset that a member uses.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct DatasetGrant {
+    dataset_id: String,
+    role: DatasetRoleName,
+}
+
+/// The datasets that a member uses.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DatasetGrants {
+    /// With the role in each; null for all datasets of the tenant.
+    #[serde(deserialize_with = "Option::deserialize")]
+    #[schema(required)]
+    datasets: Option<Vec<DatasetGrant>>,
+}
+
+impl From<DatasetGrant> for DatasetRight {
+    fn from(grant: DatasetGrant) -> Self {
+        Self {
+            dataset_id: grant.dataset_id,
+            role: match grant.role {
+                DatasetRoleName::Reader => DatasetRole::Reader,
+                DatasetRoleName::Editor => DatasetRole::Editor,
+                DatasetRoleName::Owner => DatasetRole::Owner,
+            },
+        }
+    }
+}
+
+impl From<DatasetRight> for DatasetGrant {
+    fn from(right: DatasetRight) -> Self {
+        Self {
+            dataset_id: right.dataset_id,
+            role: match right.role {
+                DatasetRole::Reader => DatasetRoleName::Reader,
+                DatasetRole::Editor => DatasetRoleName::Editor,
+                DatasetRole::Owner => DatasetRoleName::Owner,
+            },
+        }
+    }
+}
+
+/// Returns the datasets that a member uses, with its role in each.
+#[utoipa::path(get, path = "/kb/v1/users/{userId}/datasets", tag = "administration", operation_id = "getUserDatasets", security(("key" = [])), params(("userId" = String, Path)),
+    responses((status = 200, body = DatasetGrants), (status = "4XX", body = Fault)))]
+pub(super) async fn datasets(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path(id): Path<String>,
+) -> Result<Json<DatasetGrants>, Problem> {
+    let rights = users::datasets(&service.app.db, &caller, &id).await?;
+    Ok(Json(DatasetGrants {
+        datasets: rights.map(|rights| rights.into_iter().map(Into::into).collect()),
+    }))
+}
+
+/// Replaces the datasets that a member uses, with its role in each; a role never gives more than the one in the tenant. Effective at once, for the keys of the member, too.
+#[utoipa::path(put, path = "/kb/v1/users/{userId}/datasets", tag = "administration", operation_id = "setUserDatasets", security(("key" = [])), params(("userId" = String, Path)),
+    request_body = DatasetGrants, responses((status = 200, body = DatasetGrants), (status = "4XX", body = Fault)))]
+pub(super) async fn set_datasets(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path(id): Path<String>,
+    Body(body): Body<DatasetGrants>,
+) -> Result<Json<DatasetGrants>, Problem> {
+    let (db, clock) = (&service.app.db, &service.app.clock);
+    let rights: Option<Vec<DatasetRight>> = body
+        .datasets
+        .map(|grants| grants.into_iter().map(Into::into).collect());
+    users::set_datasets(db, clock, &caller, &id, rights.as_deref()).await?;
+    Ok(Json(DatasetGrants {
+        datasets: rights.map(|rights| rights.into_iter().map(Into::into).collect()),
+    }))
 }

@@ -314,7 +314,15 @@ async fn follow_groups(
             )
             .await?;
             let role = json!({"role": [old, role], "by": "groups"});
-            log(&mut tx, clock, tenant_id, person, Action::MemberChanged, role).await?;
+            log(
+                &mut tx,
+                clock,
+                tenant_id,
+                person,
+                Action::MemberChanged,
+                role,
+            )
+            .await?;
         }
         (Some((old, true)), None) => {
             tx.execute(
@@ -324,7 +332,15 @@ async fn follow_groups(
             .await?;
             credentials::end_for_user(&mut tx, tenant_id, &person.id, clock.now()).await?;
             let role = json!({"role": old, "by": "groups"});
-            log(&mut tx, clock, tenant_id, person, Action::MemberRemoved, role).await?;
+            log(
+                &mut tx,
+                clock,
+                tenant_id,
+                person,
+                Action::MemberRemoved,
+                role,
+            )
+            .await?;
         }
     }
     match users::need_owner(&mut tx, tenant_id).await {

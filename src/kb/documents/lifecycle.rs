@@ -317,7 +317,7 @@ pub struct Reindex {
 /// # Errors
 /// `dataset_not_found`.
 pub async fn reindex(app: &App, caller: &Caller, id: &str) -> Result<Reindex> {
-    caller.need(Scope::KbWrite)?;
+    caller.need_edit(id)?;
     let dataset = datasets::get(app, caller, id).await?;
     let mut tx = app.db.begin().await?;
     let documents: Vec<(String,)> = tx
