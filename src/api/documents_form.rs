@@ -11,7 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::upload::{Target, check_length, receive};
 use crate::app::App;
-use crate::auth::{Caller, Scope};
+use crate::auth::Caller;
 use crate::error::{Error, Result};
 use crate::kb::datasets;
 use crate::kb::documents::{self, Added, NewDocument};

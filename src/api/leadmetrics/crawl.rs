@@ -9,7 +9,6 @@ use utoipa::ToSchema;
 use super::wire::{Auth, Body, DashboardFault, Path, Problem};
 use crate::api::Service;
 use crate::api::native::time;
-use crate::auth::Scope;
 use crate::crawl::{Crawl, Settings, crawls, sites};
 use crate::error::Result;
 

@@ -8,7 +8,7 @@ use super::document::{
     Document, NewDocument, changed_now, columns, descendants, get, load_in, missing,
 };
 use crate::app::App;
-use crate::auth::{Caller, Scope};
+use crate::auth::Caller;
 use crate::db::{Tx, args};
 use crate::error::Result;
 use crate::events::{self, Event};
