@@ -74,9 +74,10 @@ pub struct Filter {
 
 /// Writes an entry.
 pub(super) async fn record(tx: &mut Tx, clock: &Clock, change: Change<'_>) -> Result<()> {
-    let detail = match change.detail {
-        Value::Null => "{}".to_owned(),
-        detail => detail.to_string(),
+    let detail = if change.detail.is_null() {
+        "{}".to_owned()
+    } else {
+        change.detail.to_string()
     };
     tx.execute(
         "INSERT INTO access_log (id, tenant_id, actor, action, subject, name, detail, created_on) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",

@@ -163,7 +163,7 @@ pub async fn set_status(
     let change = Change {
         tenant_id: caller.tenant(),
         actor: caller.actor_id(),
-        action: action,
+        action,
         subject: id,
         name: &agent.name,
         detail: Value::Null,

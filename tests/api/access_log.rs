@@ -4,7 +4,7 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::on_both;
-use crate::support::{Engine, Service, text};
+use crate::support::{Service, text};
 
 async fn entries(service: &Service) -> Vec<Value> {
     let log = service.get("/kb/v1/access-log?limit=500").await;
