@@ -75,9 +75,9 @@ impl Member {
                 json!({"content": "Terns dive."}),
             )
             .await;
-        let path = format!("/dashboard/v1/knowledge-base/datasets/{dataset}");
+        let path = format!("/dashboard/v1/knowledge-base/datasets/{dataset}/config");
         let (renames, also) = self
-            .call(service, Method::PATCH, &path, json!({"name": "Birds"}))
+            .call(service, Method::PATCH, &path, json!({"chunkSize": 200}))
             .await;
         for (status, answer) in [(adds, said), (renames, also)] {
             let refused = json!(answer["error"]["reason"]);
@@ -101,9 +101,13 @@ on_both! {
         for (role, expected) in [("reader", (false, false)), ("editor", (true, false)), ("owner", (true, true))] {
             ada.give(&service, &[(&birds, role)]).await;
             assert_eq!(ada.may(&service, &birds, &heron).await, expected, "{role}");
-            let (_, found) = ada.call(&service, Method::POST, "/kb/v1/search", json!({"query": "ferry heron"})).await;
-            let seen: Vec<&Value> = found["results"].as_array().expect("results").iter().map(|r| &r["datasetId"]).collect();
-            assert!(!seen.is_empty() && seen.iter().all(|id| **id == json!(birds)), "{role}: {found}");
+            let search = async |dataset: &str| {
+                let query = json!({"query": "ferry heron", "datasetIds": [dataset]});
+                ada.call(&service, Method::POST, "/kb/v1/search", query).await
+            };
+            let (_, found) = search(&birds).await;
+            assert!(!found["results"].as_array().expect("results").is_empty(), "{role}: {found}");
+            assert_eq!(search(&ships).await.0, StatusCode::NOT_FOUND, "{role}");
             let path = format!("/kb/v1/datasets/{ships}/documents");
             assert_eq!(ada.call(&service, Method::GET, &path, Value::Null).await.0, StatusCode::NOT_FOUND, "{role}");
         }
@@ -120,19 +124,20 @@ on_both! {
         let birds = service.dataset("birds").await;
         let ships = service.dataset("ships").await;
         let admin = Member::new(&service, "Ada", "admin").await;
-        let (_, made) = admin.call(&service, Method::POST, "/kb/v1/keys", json!({"name": "k", "scopes": ["kb:write"], "datasetIds": [birds, ships]})).await;
+        let (_, made) = admin.call(&service, Method::POST, "/kb/v1/keys", json!({"name": "k", "scopes": ["kb:read", "kb:write"], "datasetIds": [birds, ships]})).await;
         let key = text(&made["key"]);
         let path = format!("/kb/v1/users/{}", admin.id);
         service.call(Method::PATCH, &path, Some(json!({"role": "member"}))).await;
         admin.give(&service, &[(&birds, "reader")]).await;
-        let rename = async |dataset: &str| {
-            let path = format!("/dashboard/v1/knowledge-base/datasets/{dataset}");
-            service.call_as(&key, Method::PATCH, &path, Some(json!({"name": "x"}))).await.0
+        let change = async |dataset: &str| {
+            let path = format!("/dashboard/v1/knowledge-base/datasets/{dataset}/config");
+            let (status, answer) = service.call_as(&key, Method::PATCH, &path, Some(json!({"chunkSize": 200}))).await;
+            (status.as_u16(), answer["error"]["reason"].clone())
         };
-        assert_eq!(rename(&birds).await, StatusCode::FORBIDDEN);
-        assert_eq!(rename(&ships).await, StatusCode::NOT_FOUND);
+        assert_eq!(change(&birds).await, (403, json!("dataset_role_missing")));
+        assert_eq!(change(&ships).await, (404, json!("dataset_not_found")));
         admin.give(&service, &[(&ships, "owner")]).await;
-        assert_eq!(rename(&ships).await, StatusCode::OK);
+        assert_eq!(change(&ships).await, (200, Value::Null));
     }
 }
 
@@ -142,9 +147,9 @@ async fn a_role_in_a_dataset_gives_no_more_than_the_tenant() {
     let birds = service.dataset("birds").await;
     let cy = Member::new(&service, "Cy", "reviewer").await;
     cy.give(&service, &[(&birds, "owner")]).await;
-    let path = format!("/dashboard/v1/knowledge-base/datasets/{birds}");
+    let path = format!("/dashboard/v1/knowledge-base/datasets/{birds}/config");
     let (status, answer) = cy
-        .call(&service, Method::PATCH, &path, json!({"name": "x"}))
+        .call(&service, Method::PATCH, &path, json!({"chunkSize": 200}))
         .await;
     assert_eq!(
         (status, &answer["error"]["reason"]),

@@ -1298,7 +1298,7 @@ async fn originals_open_at_the_passage() {
     assert!(links.contains(fragment), "{links}");
     let document = format!("{}/sandbox/documents/{dataset}/{printed}", service.url);
     browser.open(&document).await;
-    browser.see(".chunk", "Herons").await;
+    browser.see(".chunk", "harbour").await;
     let links = browser.eval(originals).await.to_string();
     assert!(links.contains("/file#page=1"), "{links}");
     browser.close().await;
