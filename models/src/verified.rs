@@ -1,7 +1,8 @@
 //! Remembers which files of the cache were verified, so that a start does not hash a hundred megabytes that have not changed.
 //!
 //! `verified.json` beside the files holds the identity of each: inode, size and time of change, which every write to a file alters and no program can set.
-//! A file whose identity differs is hashed again; `cairn models verify` hashes every file.
+//! A file whose identity differs is hashed again; `cairn models verify` hashes every file. This finds damage and accidents, not an attacker who may write to the
+//! cache: whoever may do that could replace the program, too.
 
 use std::collections::BTreeMap;
 use std::fs::{self, Metadata};

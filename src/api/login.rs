@@ -141,7 +141,14 @@ async fn complete(
         );
         Ok(response)
     };
-    completed.await.unwrap_or_else(|error| refused(&error))
+    completed.await.unwrap_or_else(|error| {
+        let mut response = refused(&error);
+        // A state serves one sign-in, whatever becomes of it.
+        if let Ok(gone) = pending(&headers, String::new(), Duration::ZERO) {
+            response.headers_mut().append(header::SET_COOKIE, gone);
+        }
+        response
+    })
 }
 
 fn pending(headers: &HeaderMap, value: String, lasts: Duration) -> Result<HeaderValue> {

@@ -204,18 +204,9 @@ pub async fn rotate(db: &Db, clock: &Clock, caller: &Caller, id: &str) -> Result
 /// # Errors
 /// `scope_missing`, `agent_not_found`.
 pub async fn remove(db: &Db, clock: &Clock, caller: &Caller, id: &str) -> Result<()> {
-    let agent = manageable(db, caller, id).await?;
+    manageable(db, caller, id).await?;
     let mut tx = db.begin().await?;
-    remove_in(&mut tx, clock, caller.tenant(), id).await?;
-    let change = Change {
-        tenant_id: caller.tenant(),
-        actor: caller.actor_id(),
-        action: Action::AgentRemoved,
-        subject: id,
-        name: &agent.name,
-        detail: Value::Null,
-    };
-    access_log::record(&mut tx, clock, change).await?;
+    remove_in(&mut tx, clock, caller.tenant(), id, caller.actor_id()).await?;
     tx.commit().await
 }
 
@@ -308,16 +299,34 @@ pub async fn renew_in(tx: &mut Tx, clock: &Clock, tenant_id: &str, id: &str) -> 
 ///
 /// # Errors
 /// Those of the database.
-pub async fn remove_in(tx: &mut Tx, clock: &Clock, tenant_id: &str, id: &str) -> Result<()> {
+pub async fn remove_in(
+    tx: &mut Tx,
+    clock: &Clock,
+    tenant_id: &str,
+    id: &str,
+    actor: Option<&str>,
+) -> Result<()> {
     tx.execute(
         "UPDATE credentials SET revoked_on = COALESCE(revoked_on, $1), agent_id = NULL WHERE agent_id = $2 AND tenant_id = $3",
         args![clock.now(), id, tenant_id],
     )
     .await?;
-    tx.execute(
-        "DELETE FROM agents WHERE id = $1 AND tenant_id = $2",
-        args![id, tenant_id],
-    )
-    .await?;
-    Ok(())
+    let removed: Option<(String,)> = tx
+        .optional(
+            "DELETE FROM agents WHERE id = $1 AND tenant_id = $2 RETURNING name",
+            args![id, tenant_id],
+        )
+        .await?;
+    let Some((name,)) = removed else {
+        return Ok(());
+    };
+    let change = Change {
+        tenant_id,
+        actor,
+        action: Action::AgentRemoved,
+        subject: id,
+        name: &name,
+        detail: Value::Null,
+    };
+    access_log::record(tx, clock, change).await
 }

@@ -82,6 +82,8 @@ pub struct Caller {
     pub(super) until: Option<Time>,
     pub(super) scopes: Vec<String>,
     pub(super) dataset_ids: Option<Vec<String>>,
+    /// Datasets that the credential itself is restricted to, in whatever tenant its person acts.
+    pub(super) credential_datasets: Option<Vec<String>>,
     /// Roles of a member who uses some datasets only; all of them are in `dataset_ids`, too, unless the credential is restricted further.
     pub(super) dataset_access: Option<DatasetAccess>,
     /// Areas whose module is disabled in the workspace.
@@ -104,6 +106,7 @@ impl Caller {
             until: None,
             scopes: vec!["*".to_owned()],
             dataset_ids: None,
+            credential_datasets: None,
             dataset_access: None,
             modules_off: Vec::new(),
             session: None,

@@ -212,11 +212,17 @@ impl Credential {
         Ok(ids.map(serde_json::from_str).transpose()?)
     }
 
+    /// Returns the datasets that its member uses.
+    pub fn access(&self) -> Result<Option<DatasetAccess>> {
+        DatasetAccess::stored(self.user_role, self.dataset_access.as_deref())
+    }
+
     /// Returns the caller who presented it. The rights of a key that acts for a member are limited by the role of the member.
     pub fn into_caller(self) -> Result<Caller> {
         let mut scopes = self.scopes()?;
-        let mut dataset_ids = self.dataset_ids()?;
-        let dataset_access = DatasetAccess::stored(self.user_role, self.dataset_access.as_deref())?;
+        let credential_datasets = self.dataset_ids()?;
+        let mut dataset_ids = credential_datasets.clone();
+        let dataset_access = self.access()?;
         if let Some(access) = &dataset_access {
             dataset_ids = Some(access.confine(dataset_ids));
         }
@@ -263,6 +269,7 @@ impl Credential {
             principal,
             scopes,
             dataset_ids,
+            credential_datasets,
             dataset_access,
             modules_off: modules::areas(&self.modules_off),
             session: is_session.then(|| self.id.clone()),

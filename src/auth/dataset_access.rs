@@ -62,6 +62,11 @@ impl DatasetAccess {
         }
     }
 
+    /// Returns the role in each dataset.
+    pub fn into_rights(self) -> Vec<DatasetRight> {
+        self.0
+    }
+
     /// Returns whether the member has a role in a dataset, or a higher one.
     pub fn has(&self, dataset_id: &str, role: DatasetRole) -> bool {
         let mut rights = self.0.iter();

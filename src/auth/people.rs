@@ -190,9 +190,10 @@ pub async fn in_active_tenant(db: &Db, caller: Caller) -> Result<Caller> {
         credential_id: caller.credential_id,
         home_tenant_id: caller.home_tenant_id,
         dataset_ids: match &member.dataset_access {
-            Some(access) => Some(access.confine(caller.dataset_ids)),
-            None => caller.dataset_ids,
+            Some(access) => Some(access.confine(caller.credential_datasets.clone())),
+            None => caller.credential_datasets.clone(),
         },
+        credential_datasets: caller.credential_datasets,
         until: caller.until,
         ..member
     };

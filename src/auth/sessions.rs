@@ -125,25 +125,22 @@ pub async fn begin_by_link(
         link.user_id
     };
     tx.commit().await?;
-    begin(sessions, &link.tenant_id, None, user_id).await
+    let begins = user_id.map_or(Begins::Owner, Begins::Member);
+    begin(sessions, &link.tenant_id, begins).await
 }
 
-/// Begins a session with an API key.
+/// Begins a session with an API key, whose rights it has and with which it ends.
 ///
 /// # Errors
-/// `key_invalid`, `rate_limited`.
+/// `key_invalid`, also for tokens of the identity provider and for the secret of the data directory's owner, which end before a session would; `rate_limited`.
 pub async fn begin_by_key(sessions: Sessions<'_>, key: &str) -> Result<Begun> {
     let caller = sessions
         .gate
         .authenticate(sessions.db, sessions.clock, key.trim())
         .await?;
-    begin(
-        sessions,
-        caller.tenant(),
-        caller.credential_id.as_deref(),
-        None,
-    )
-    .await
+    let key_id = caller.credential_id.clone();
+    let key_id = key_id.ok_or_else(credentials::refused)?;
+    begin(sessions, caller.tenant(), Begins::Key(key_id)).await
 }
 
 /// Begins a session in another tenant of which the caller is a member.
@@ -165,7 +162,7 @@ pub async fn begin_in_tenant(
     let found = tenants::of_user(sessions.db, id).await?;
     let tenant = found.into_iter().find(|t| t.name == tenant);
     let tenant = tenant.ok_or_else(missing)?;
-    begin(sessions, &tenant.id, None, Some(id.to_owned())).await
+    begin(sessions, &tenant.id, Begins::Member(id.to_owned())).await
 }
 
 /// Begins a session of a person whom the identity provider has authenticated.
@@ -173,21 +170,29 @@ pub async fn begin_in_tenant(
 /// # Errors
 /// `session_expired` when the membership has ended meanwhile.
 pub async fn begin_by_provider(sessions: Sessions<'_>, entered: &Entered) -> Result<Begun> {
-    let user_id = Some(entered.user_id.clone());
-    begin(sessions, &entered.tenant_id, None, user_id).await
+    let member = Begins::Member(entered.user_id.clone());
+    begin(sessions, &entered.tenant_id, member).await
 }
 
-async fn begin(
-    sessions: Sessions<'_>,
-    tenant_id: &str,
-    key_id: Option<&str>,
-    user_id: Option<String>,
-) -> Result<Begun> {
+/// Whose rights a session has.
+enum Begins {
+    /// All rights: the link was shown to the owner of the data directory.
+    Owner,
+    Key(String),
+    Member(String),
+}
+
+async fn begin(sessions: Sessions<'_>, tenant_id: &str, begins: Begins) -> Result<Begun> {
+    let (key_id, user_id) = match begins {
+        Begins::Owner => (None, None),
+        Begins::Key(id) => (Some(id), None),
+        Begins::Member(id) => (None, Some(id)),
+    };
     let secret = sessions.clock.secret();
     let lasts = sessions.lasts;
     let now = sessions.clock.now();
     let session = Credential {
-        key_id: key_id.map(str::to_owned),
+        key_id,
         user_id,
         expires_on: Some(now.plus(lasts)),
         ..Credential::new(Kind::Session, tenant_id, sessions.clock.id(), &secret, now)
@@ -233,7 +238,7 @@ pub(crate) fn expired() -> Error {
     Error::unauthorized("session_expired", "the session has expired; sign in again")
 }
 
-/// Returns whether an admitted caller still would be admitted: its session has not ended, and its key was not revoked and has not expired.
+/// Returns whether an admitted caller still would be admitted, to the same datasets: its session has not ended, and its key was not revoked and has not expired.
 ///
 /// # Errors
 /// Those of the database.
@@ -243,7 +248,12 @@ pub async fn is_valid(sessions: Sessions<'_>, caller: &Caller) -> Result<bool> {
         .flatten()
     {
         let credential = credentials::by_id(sessions.db, &caller.home_tenant_id, id).await?;
-        if !credential.is_some_and(|c| c.is_valid(sessions.clock.now())) {
+        let valid = credential.filter(|c| c.is_valid(sessions.clock.now()));
+        let Some(credential) = valid else {
+            return Ok(false);
+        };
+        let is_home = caller.tenant() == caller.home_tenant_id;
+        if is_home && credential.access()? != caller.dataset_access {
             return Ok(false);
         }
     }
@@ -254,7 +264,7 @@ pub async fn is_valid(sessions: Sessions<'_>, caller: &Caller) -> Result<bool> {
     match caller.principal() {
         Principal::User { id, .. } => {
             let member = users::caller(sessions.db, caller.tenant(), id).await?;
-            Ok(member.is_some())
+            Ok(member.is_some_and(|member| member.dataset_access == caller.dataset_access))
         }
         Principal::Local | Principal::Owner | Principal::Key { .. } | Principal::Agent { .. } => {
             Ok(true)

@@ -272,6 +272,14 @@ pub async fn update(
         args![user.role, user.status, id, caller.tenant()],
     )
     .await?;
+    if change.status.is_some() {
+        // Whoever is activated or deactivated by hand stays so, whatever the groups of the identity provider say.
+        tx.execute(
+            "UPDATE memberships SET by_provider = NULL WHERE user_id = $1 AND tenant_id = $2",
+            args![id, caller.tenant()],
+        )
+        .await?;
+    }
     need_owner(&mut tx, caller.tenant()).await?;
     let mut detail = serde_json::Map::new();
     if user.role != before.role {
@@ -361,8 +369,22 @@ pub async fn datasets(
     user_id: &str,
 ) -> Result<Option<Vec<DatasetRight>>> {
     caller.need_unconfined(Scope::UsersRead)?;
-    let (_, _, stored) = access_of(db, caller, user_id).await?;
-    Ok(stored.map(|s| serde_json::from_str(&s)).transpose()?)
+    let (role, _, stored) = access_of(db, caller, user_id).await?;
+    let Some(access) = DatasetAccess::stored(Some(role), stored.as_deref())? else {
+        return Ok(None);
+    };
+    let mut rights = access.into_rights();
+    let ids: Vec<String> = rights.iter().map(|r| r.dataset_id.clone()).collect();
+    let known: Vec<(String,)> = db
+        .all_in(
+            "SELECT id FROM kb_datasets WHERE tenant_id = $1 AND id IN ($LIST)",
+            args![caller.tenant()],
+            &ids,
+        )
+        .await?;
+    // Datasets that were deleted meanwhile are left out.
+    rights.retain(|r| known.iter().any(|(id,)| *id == r.dataset_id));
+    Ok(Some(rights))
 }
 
 /// Role, name and stored access of a member.
@@ -467,6 +489,7 @@ pub(super) async fn caller(db: &Db, tenant_id: &str, id: &str) -> Result<Option<
         until: None,
         scopes: role.scopes(),
         dataset_ids: datasets.as_ref().map(|access| access.confine(None)),
+        credential_datasets: None,
         dataset_access: datasets,
         modules_off: modules::areas(&modules_off),
         session: None,

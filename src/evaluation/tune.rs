@@ -102,7 +102,7 @@ pub struct Tried {
 /// Queues the tuning of a query set.
 ///
 /// # Errors
-/// `dataset_not_found`, `query_set_not_found`, `labels_missing`.
+/// `dataset_not_found`, `query_set_not_found`, `labels_missing`; `dataset_role_missing` for an editor who lets it apply the settings.
 pub async fn start(
     app: &Arc<App>,
     caller: &Caller,
@@ -110,6 +110,9 @@ pub async fn start(
     set: &str,
     apply: Apply,
 ) -> Result<Run> {
+    if apply != Apply::Never {
+        caller.need_manage(dataset_id)?;
+    }
     let queries = sets::queries(app, caller, dataset_id, set).await?;
     answerable(&queries)?;
     let configuration = serde_json::to_string(&apply)?;

@@ -569,6 +569,7 @@ pub async fn set_labels(
     labels: &Map<String, Value>,
 ) -> Result<()> {
     caller.need_write(dataset_id)?;
+    caller.need_manage(dataset_id)?;
     check_labels(labels)?;
     app.db
         .execute(

@@ -189,6 +189,26 @@ async fn wrong_access_is_refused() {
     assert_eq!(status, StatusCode::FORBIDDEN);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_editor_measures_and_does_not_apply() {
+    let service = Service::start(Engine::Sqlite).await;
+    let birds = service.dataset("birds").await;
+    let ada = Member::new(&service, "Ada", "member").await;
+    ada.give(&service, &[(&birds, "editor")]).await;
+    let sets = format!("/kb/v1/datasets/{birds}/query-sets");
+    let (made, answer) = ada
+        .call(&service, Method::POST, &sets, json!({"name": "s"}))
+        .await;
+    assert_eq!(made, StatusCode::CREATED, "{answer}");
+    let tune = format!("{sets}/s/tune");
+    let reason = async |body: Value| {
+        let (_, answer) = ada.call(&service, Method::POST, &tune, body).await;
+        text(&answer["error"]["reason"])
+    };
+    assert_eq!(reason(json!({"apply": false})).await, "labels_missing");
+    assert_eq!(reason(json!({"apply": true})).await, "dataset_role_missing");
+}
+
 /// Every operation that changes something in a dataset or in the knowledge base as a whole refuses a reader, whatever it is sent.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_changes_nothing_anywhere() {

@@ -209,7 +209,36 @@ async fn groups_give_and_take(engine: Engine) {
         "the session ends with the groups"
     );
     let users = service.get("/kb/v1/users").await;
-    assert_eq!(users["data"].as_array().map(Vec::len), Some(1), "{users}");
+    assert_eq!(users["data"][1]["status"], "inactive", "{users}");
+    let log = service.get("/kb/v1/access-log").await;
+    assert_eq!(log["data"][0]["detail"]["by"], "groups", "{log}");
+    // The group comes back, and finds the membership as it was restricted.
+    let dataset = service.dataset("handbook").await;
+    let id = text(&users["data"][1]["id"]);
+    let grants = json!([{"datasetId": dataset, "role": "reader"}]);
+    let path = format!("/kb/v1/users/{id}/datasets");
+    service
+        .call(
+            reqwest::Method::PUT,
+            &path,
+            Some(json!({"datasets": grants})),
+        )
+        .await;
+    bo(json!(["staff"]));
+    let session = visitor.signed_in(&service).await.expect("a session");
+    assert_eq!(role(&session), ("member", "default"));
+    assert_eq!(session["datasetIds"], json!([dataset]), "{session}");
+    // Whom an administrator deactivates stays out.
+    let path = format!("/kb/v1/users/{id}");
+    service
+        .call(
+            reqwest::Method::PATCH,
+            &path,
+            Some(json!({"status": "inactive"})),
+        )
+        .await;
+    let page = visitor.signed_in(&service).await.expect_err("refused");
+    assert!(page.contains("Your membership is inactive"), "{page}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -352,4 +381,124 @@ async fn a_person_signs_in_on_the_page_and_returns_to_where_it_was() {
     let address = browser.page.current_url().await.expect("an address");
     assert_eq!(address.path(), "/sandbox/keys");
     browser.close().await;
+}
+
+/// Whether the first person who signs in to a service that `change` and `use_it` prepare becomes the owner of it.
+async fn is_claimed(
+    change: impl FnOnce(&mut cairn::config::Config),
+    use_it: impl AsyncFnOnce(&Service),
+) -> bool {
+    let (_provider, service) = service_with(Engine::Sqlite, change).await;
+    use_it(&service).await;
+    let session = Visitor::new().signed_in(&service).await;
+    session.is_ok_and(|session| role(&session) == ("owner", "default"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_installation_that_is_in_use_is_claimed_by_nobody() {
+    assert!(is_claimed(|_| {}, async |_| {}).await, "an empty one");
+    let documents = async |service: &Service| {
+        service.dataset("d").await;
+    };
+    assert!(!is_claimed(|_| {}, documents).await, "with a dataset");
+    let owner = async |service: &Service| {
+        let new = json!({"name": "Cy", "role": "owner"});
+        service.post("/kb/v1/users", new).await;
+    };
+    assert!(
+        !is_claimed(|_| {}, owner).await,
+        "with an owner that was added"
+    );
+    let roles = |config: &mut cairn::config::Config| config.oidc_roles = "staff=member".to_owned();
+    assert!(
+        !is_claimed(roles, async |_| {}).await,
+        "by somebody in no group"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tokens_are_for_this_client_and_begin_no_sessions() {
+    let (provider, service) = service_with(Engine::Sqlite, |_| {}).await;
+    let ada = json!({"sub": "u1", "name": "Ada"});
+    let status = async |token: &str| {
+        let path = "/kb/v1/datasets";
+        service
+            .call_as(token, reqwest::Method::GET, path, None)
+            .await
+            .0
+    };
+    let mine = provider.token(CLIENT, ada.clone());
+    assert_eq!(status(&mine).await, StatusCode::OK);
+    assert_eq!(
+        status(&provider.token("another site", ada)).await,
+        StatusCode::UNAUTHORIZED
+    );
+    let foreign = json!({"sub": "u1", "aud": [CLIENT, "other"], "azp": "other"});
+    assert_eq!(
+        status(&provider.token(CLIENT, foreign)).await,
+        StatusCode::UNAUTHORIZED
+    );
+    // A session would outlive the token, and have no person.
+    let request = service.http.post(format!("{}/kb/v1/session", service.url));
+    let answer = request
+        .json(&json!({"key": mine}))
+        .send()
+        .await
+        .expect("an answer");
+    assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_is_withdrawn_where_nobody_is_owner() {
+    let (provider, service) = service_with(Engine::Sqlite, |config| {
+        config.oidc_first_owner = false;
+        config.oidc_roles = "staff=admin".to_owned();
+    })
+    .await;
+    let ada = |groups: Value| {
+        let claims = json!({"sub": "u1", "name": "Ada", "email": "ada@x.test", "groups": groups});
+        provider.person(claims);
+    };
+    ada(json!(["staff"]));
+    let mut visitor = Visitor::new();
+    let session = visitor.signed_in(&service).await.expect("a session");
+    assert_eq!(role(&session).0, "admin");
+    ada(json!([]));
+    Visitor::new()
+        .signed_in(&service)
+        .await
+        .expect_err("refused");
+    let session = visitor
+        .open(&format!("{}/kb/v1/session", service.url))
+        .await;
+    assert_eq!(session.status(), StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn groups_that_were_left_out_take_nothing() {
+    let (provider, service) = service_with(Engine::Sqlite, |config| {
+        config.oidc_roles = "staff=member".to_owned();
+    })
+    .await;
+    service.dataset("d").await;
+    let bo = json!({"sub": "u2", "name": "Bo", "email": "bo@x.test", "groups": ["staff"]});
+    provider.person(bo);
+    let mut visitor = Visitor::new();
+    visitor.signed_in(&service).await.expect("a session");
+    let names = json!({"groups": "src1"});
+    provider
+        .person(json!({"sub": "u2", "name": "Bo", "email": "bo@x.test", "_claim_names": names}));
+    let page = Visitor::new()
+        .signed_in(&service)
+        .await
+        .expect_err("refused");
+    assert!(page.contains("in very many"), "{page}");
+    let session = visitor
+        .open(&format!("{}/kb/v1/session", service.url))
+        .await;
+    assert_eq!(
+        session.status(),
+        StatusCode::OK,
+        "the membership is as it was"
+    );
 }

@@ -106,6 +106,15 @@ impl Provider {
         *self.0.person.lock().expect("no panic") = claims;
     }
 
+    /// A token for an audience, as a program sends it.
+    pub fn token(&self, audience: &str, claims: Value) -> String {
+        let mut all = json!({"iss": self.url(), "aud": audience});
+        all.as_object_mut()
+            .expect("an object")
+            .extend(claims.as_object().expect("an object").clone());
+        self.0.issuer.token("k1", all)
+    }
+
     /// Replaces claims of the next tokens.
     pub fn forge(&self, claims: Value) {
         *self.0.forged.lock().expect("no panic") = claims;

@@ -283,6 +283,7 @@ pub(super) async fn update(
     caller.need(Scope::KbSearch)?;
     nothing_expires(patch.expires_after.as_ref())?;
     caller.need_write(&id)?;
+    caller.need_manage(&id)?;
     datasets::settings(app, &caller, &id).await?;
     if let Some(labels) = &patch.metadata {
         files::check_labels(labels)?;

@@ -1,6 +1,6 @@
 //! Claims of a token about its person.
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 /// Longest name and address that are taken over, in characters.
@@ -20,6 +20,7 @@ pub(super) struct Claims {
     email_address: Option<String>,
     primary_email_address: Option<String>,
     email_addresses: Vec<Value>,
+    #[serde(deserialize_with = "flag")]
     email_verified: Option<bool>,
     name: Option<String>,
     full_name: Option<String>,
@@ -30,8 +31,21 @@ pub(super) struct Claims {
     pub nonce: Option<String>,
     /// Client that a token with several audiences was made for.
     pub azp: Option<String>,
+    /// Whether the userinfo endpoint was asked, too.
+    #[serde(skip)]
+    pub is_complete: bool,
     #[serde(flatten)]
     others: Map<String, Value>,
+}
+
+/// Reads a truth value, which some providers send as text.
+fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
+    let value = Option::<Value>::deserialize(deserializer)?;
+    Ok(value.and_then(|value| match value.as_str() {
+        // What is neither is not a confirmation.
+        Some(text) => Some(text.eq_ignore_ascii_case("true")),
+        None => value.as_bool(),
+    }))
 }
 
 fn short(text: &str) -> Option<String> {
@@ -102,6 +116,14 @@ impl Claims {
         }
     }
 
+    /// Returns whether the provider left out the groups because there are too many, as Entra ID does (`_claim_names`, `hasgroups`).
+    pub fn lacks_groups(&self, claim: &str) -> bool {
+        let named = self.others.get("_claim_names");
+        let elsewhere = named.is_some_and(|names| names.get(claim).is_some());
+        let hinted = self.others.get("hasgroups").and_then(Value::as_bool);
+        self.groups(claim).is_none() && (elsewhere || hinted == Some(true))
+    }
+
     /// Returns whether the token lacks what a sign-in needs: a name, an address, or the groups in `claim`.
     pub fn is_incomplete(&self, claim: Option<&str>) -> bool {
         self.full_name().is_none()
@@ -121,8 +143,11 @@ impl Claims {
             others,
             ..
         } = more;
+        self.is_complete = true;
         if self.email.is_none() {
             self.email = email;
+            self.email_verified = email_verified;
+        } else if self.email == email && self.email_verified.is_none() {
             self.email_verified = email_verified;
         }
         for (mine, more) in [
@@ -169,6 +194,25 @@ mod tests {
         assert_eq!(inside.groups("realm_access.other"), None);
         let dotted = read(r#"{"https://x.test/groups": ["a"]}"#);
         assert_eq!(dotted.groups("https://x.test/groups"), Some(vec!["a"]));
+    }
+
+    #[test]
+    fn verification_may_be_text_and_come_later() {
+        let told = read(r#"{"email": "a@x.test", "email_verified": "true"}"#);
+        assert_eq!(told.address().as_deref(), Some("a@x.test"));
+        let denied = read(r#"{"email": "a@x.test", "email_verified": "false"}"#);
+        assert_eq!(denied.address(), None);
+        let mut later = read(r#"{"email": "a@x.test"}"#);
+        later.complete(read(r#"{"email": "a@x.test", "email_verified": false}"#));
+        assert_eq!(later.address(), None);
+    }
+
+    #[test]
+    fn groups_that_were_left_out_are_not_none() {
+        let many = read(r#"{"_claim_names": {"groups": "src1"}}"#);
+        assert!(many.lacks_groups("groups") && !many.lacks_groups("roles"));
+        assert!(read(r#"{"hasgroups": true}"#).lacks_groups("groups"));
+        assert!(!read(r#"{"groups": []}"#).lacks_groups("groups"));
     }
 
     #[test]

@@ -42,6 +42,10 @@ pub struct Login {
 }
 
 impl Login {
+    pub(super) fn client_id(&self) -> &str {
+        &self.client_id
+    }
+
     pub(super) fn read(config: &Config) -> Option<Self> {
         let client_id = config.oidc_client_id.trim();
         (!client_id.is_empty()).then(|| Self {
@@ -248,8 +252,7 @@ impl Provider {
         let token =
             token.ok_or_else(|| refuse("it sent no ID token; is `openid` in oidc_scopes?"))?;
         let mut claims = self.claims(&token, Some(&login.client_id)).await?;
-        let is_mine = claims.azp.as_ref().is_none_or(|to| *to == login.client_id);
-        if claims.nonce.as_ref() != Some(&pending.nonce) || !is_mine {
+        if claims.nonce.as_ref() != Some(&pending.nonce) {
             return Err(refuse("its ID token is of another sign-in"));
         }
         if claims.is_incomplete(self.rules.claim())
@@ -263,6 +266,11 @@ impl Provider {
                 return Err(refuse("its userinfo endpoint tells of another person"));
             }
             claims.complete(more);
+        }
+        if self.rules.claim().is_some_and(|c| claims.lacks_groups(c)) {
+            return Err(refuse(
+                "it does not tell the groups of people who are in very many; let it send only those assigned to this application",
+            ));
         }
         Ok(claims)
     }

@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 use super::claims::Claims;
 use crate::auth::access_log::{self, Action, Change};
 use crate::auth::people::{self, Person};
-use crate::auth::role::Role;
+use crate::auth::role::{Role, Status};
 use crate::auth::{credentials, members, organizations, tenants, users};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::db::{Db, Tx, args};
+use crate::db::{Db, Tx, args, words};
 use crate::error::{Error, Result};
 
 /// Who may enter, and with which role.
@@ -150,14 +150,17 @@ pub(super) async fn enter(
     claims: &Claims,
     in_browser: bool,
 ) -> Result<String> {
+    let has_access = !rules.gives_roles() || rules.granted(claims).is_some();
     if in_browser
+        && has_access
         && rules.first_owner
         && let Some(tenant_id) = claim_installation(db, clock, person).await?
     {
         return Ok(tenant_id);
     }
-    // A token of a program may lack the claim; a sign-in has asked everywhere.
-    let told = in_browser || rules.roles.is_empty() || claims.groups(&rules.claim).is_some();
+    // Without the claim, only the userinfo endpoint can tell that a person is in no group.
+    let told =
+        rules.roles.is_empty() || claims.groups(&rules.claim).is_some() || claims.is_complete;
     if rules.gives_roles() && told {
         let tenant_id = match rules.tenant.as_str() {
             "" => tenants::first(db).await?.id,
@@ -205,7 +208,7 @@ async fn first_tenant(
     }
     let suspended: Option<(String,)> = tx
         .optional(
-            "SELECT tenant_id FROM memberships WHERE user_id = $1 LIMIT 1",
+            "SELECT tenant_id FROM memberships WHERE user_id = $1 AND COALESCE(by_provider, '') <> 'withdrawn' LIMIT 1",
             args![&person.id],
         )
         .await?;
@@ -225,13 +228,15 @@ async fn first_tenant(
     })
 }
 
-/// What shows that somebody has entered a tenant: a member who is not the owner that every tenant begins with, or an open invitation. That owner has neither
-/// address, profile nor credentials.
-const ENTERED: &str = "SELECT m.user_id FROM memberships m WHERE m.tenant_id = $1 AND (m.role <> 'owner' OR m.email IS NOT NULL
+/// What shows that a tenant is in use: a member who is not the owner that every tenant begins with, an open invitation, a dataset, or a record. That owner has
+/// neither address, profile nor credentials.
+const ENTERED: &str = "SELECT m.user_id FROM memberships m WHERE m.tenant_id = $1 AND (m.role <> 'owner' OR m.name <> 'Owner' OR m.email IS NOT NULL
      OR EXISTS (SELECT 1 FROM user_profiles p WHERE p.user_id = m.user_id) OR EXISTS (SELECT 1 FROM credentials c WHERE c.user_id = m.user_id))
-     UNION ALL SELECT id FROM invites WHERE tenant_id = $1 AND accepted_on IS NULL AND expires_on > $2 LIMIT 1";
+     UNION ALL SELECT id FROM invites WHERE tenant_id = $1 AND accepted_on IS NULL AND expires_on > $2
+     UNION ALL SELECT id FROM kb_datasets WHERE tenant_id = $1
+     UNION ALL SELECT id FROM records WHERE tenant_id = $1 LIMIT 1";
 
-/// Makes a person the owner of the first tenant if nobody has entered it yet. Returns the tenant.
+/// Makes a person the owner of the first tenant if it is not in use yet. Returns the tenant.
 async fn claim_installation(db: &Db, clock: &Clock, person: &Person) -> Result<Option<String>> {
     let tenant_id = tenants::first(db).await?.id;
     let now = clock.now();
@@ -246,7 +251,7 @@ async fn claim_installation(db: &Db, clock: &Clock, person: &Person) -> Result<O
         return Ok(None);
     }
     tx.execute(
-        "DELETE FROM memberships WHERE tenant_id = $1",
+        "DELETE FROM memberships WHERE tenant_id = $1 AND role = 'owner' AND name = 'Owner' AND email IS NULL",
         args![&tenant_id],
     )
     .await?;
@@ -257,28 +262,20 @@ async fn claim_installation(db: &Db, clock: &Clock, person: &Person) -> Result<O
     Ok(Some(tenant_id))
 }
 
-/// Logs what the groups of a person changed.
-async fn log(
-    tx: &mut Tx,
-    clock: &Clock,
-    tenant_id: &str,
-    person: &Person,
-    action: Action,
-    detail: Value,
-) -> Result<()> {
-    let change = Change {
-        tenant_id,
-        actor: None,
-        action,
-        subject: &person.id,
-        name: person.shown_name(),
-        detail,
-    };
-    access_log::record(tx, clock, change).await
+/// A membership: role, status, and how the groups of the provider stand to it.
+type Present = (Role, Status, Option<Origin>);
+
+words! {
+    /// How the groups of the provider stand to a membership that they made.
+    enum Origin {
+        Granted = "granted",
+        /// No group grants it any longer.
+        Withdrawn = "withdrawn",
+    }
 }
 
-/// Gives a person the role that its groups grant, or ends the membership that they granted before. Memberships that others decided about stay as they are, as
-/// does the last active owner.
+/// Gives a person the role that its groups grant, or suspends the membership that they granted before, which keeps its restrictions. Memberships that others
+/// decided about stay as they are, as does the last active owner.
 async fn follow_groups(
     db: &Db,
     clock: &Clock,
@@ -286,73 +283,96 @@ async fn follow_groups(
     tenant_id: &str,
     granted: Option<Role>,
 ) -> Result<()> {
-    let known = "SELECT role, by_provider FROM memberships WHERE tenant_id = $1 AND user_id = $2";
-    let present: Option<(Role, bool)> = db.optional(known, args![tenant_id, &person.id]).await?;
-    match (present, granted) {
-        (None, None) | (Some((_, false)), _) => return Ok(()),
-        (Some((role, true)), Some(granted)) if role == granted => return Ok(()),
-        (Some((_, true)) | None, _) => {}
+    let known =
+        "SELECT role, status, by_provider FROM memberships WHERE tenant_id = $1 AND user_id = $2";
+    let present: Option<Present> = db.optional(known, args![tenant_id, &person.id]).await?;
+    if is_settled(present, granted) {
+        return Ok(());
     }
     let mut tx = db.begin().await?;
     users::lock(&mut tx, tenant_id).await?;
-    let present: Option<(Role, bool)> = tx.optional(known, args![tenant_id, &person.id]).await?;
-    match (present, granted) {
-        (None, None) | (Some((_, false)), _) => return Ok(()),
-        (None, Some(role)) => {
+    let present: Option<Present> = tx.optional(known, args![tenant_id, &person.id]).await?;
+    if is_settled(present, granted) {
+        return Ok(());
+    }
+    let before = present.map(|(role, ..)| role);
+    match granted {
+        Some(role) if present.is_none() => {
             users::refuse_beyond(&mut tx, tenant_id).await?;
             members::join(&mut tx, clock, tenant_id, person, role).await?;
-            tx.execute(
-                "UPDATE memberships SET by_provider = TRUE WHERE tenant_id = $1 AND user_id = $2",
-                args![tenant_id, &person.id],
-            )
-            .await?;
+            set(&mut tx, clock, tenant_id, person, role, Origin::Granted).await?;
         }
-        (Some((old, true)), Some(role)) => {
-            tx.execute(
-                "UPDATE memberships SET role = $1, updated_on = $2 WHERE tenant_id = $3 AND user_id = $4",
-                args![role, clock.now(), tenant_id, &person.id],
-            )
-            .await?;
-            let role = json!({"role": [old, role], "by": "groups"});
-            log(
-                &mut tx,
-                clock,
-                tenant_id,
-                person,
-                Action::MemberChanged,
-                role,
-            )
-            .await?;
+        Some(role) => {
+            set(&mut tx, clock, tenant_id, person, role, Origin::Granted).await?;
+            let detail = json!({"role": [before, role], "by": "groups"});
+            log(&mut tx, clock, tenant_id, person, detail).await?;
         }
-        (Some((old, true)), None) => {
-            tx.execute(
-                "DELETE FROM memberships WHERE tenant_id = $1 AND user_id = $2",
-                args![tenant_id, &person.id],
-            )
-            .await?;
+        None => {
+            let role = before.unwrap_or(Role::Reviewer);
+            set(&mut tx, clock, tenant_id, person, role, Origin::Withdrawn).await?;
             credentials::end_for_user(&mut tx, tenant_id, &person.id, clock.now()).await?;
-            let role = json!({"role": old, "by": "groups"});
-            log(
-                &mut tx,
-                clock,
-                tenant_id,
-                person,
-                Action::MemberRemoved,
-                role,
-            )
-            .await?;
+            let detail = json!({"status": [Status::Active, Status::Inactive], "by": "groups"});
+            log(&mut tx, clock, tenant_id, person, detail).await?;
         }
     }
     match users::need_owner(&mut tx, tenant_id).await {
-        Ok(()) => tx.commit().await,
-        Err(error) if error.code() == users::IS_OWNER && present.is_some() => {
+        Err(error) if error.code() == users::IS_OWNER && before == Some(Role::Owner) => {
             tracing::warn!(user = %person.id, "the last owner keeps its role, which its groups no longer grant");
             Ok(())
         }
-        // A tenant without any owner takes members.
-        Err(error) if error.code() == users::IS_OWNER => tx.commit().await,
-        Err(error) => Err(error),
+        // A tenant that never had an owner has members nevertheless.
+        Err(error) if error.code() != users::IS_OWNER => Err(error),
+        Ok(()) | Err(_) => tx.commit().await,
     }
+}
+
+/// Returns whether a membership is as the groups want it, or none of their business.
+fn is_settled(present: Option<Present>, granted: Option<Role>) -> bool {
+    match (present, granted) {
+        (None, None) | (Some((_, _, None)), _) => true,
+        (Some((_, _, Some(Origin::Withdrawn))), None) => true,
+        (Some((role, _, Some(Origin::Granted))), Some(granted)) => role == granted,
+        (None | Some((_, _, Some(Origin::Granted | Origin::Withdrawn))), _) => false,
+    }
+}
+
+async fn set(
+    tx: &mut Tx,
+    clock: &Clock,
+    tenant_id: &str,
+    person: &Person,
+    role: Role,
+    origin: Origin,
+) -> Result<()> {
+    let status = match origin {
+        Origin::Granted => Status::Active,
+        Origin::Withdrawn => Status::Inactive,
+    };
+    tx.execute(
+        "UPDATE memberships SET role = $1, status = $2, by_provider = $3, updated_on = $4 WHERE tenant_id = $5 AND user_id = $6",
+        args![role, status, origin, clock.now(), tenant_id, &person.id],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Logs what the groups of a person changed.
+async fn log(
+    tx: &mut Tx,
+    clock: &Clock,
+    tenant_id: &str,
+    person: &Person,
+    detail: Value,
+) -> Result<()> {
+    let change = Change {
+        tenant_id,
+        actor: None,
+        action: Action::MemberChanged,
+        subject: &person.id,
+        name: person.shown_name(),
+        detail,
+    };
+    access_log::record(tx, clock, change).await
 }
 
 #[cfg(test)]

@@ -47,7 +47,7 @@ const ALGORITHMS: [Algorithm; 9] = [
 pub struct Provider {
     published: Published,
     issuer: String,
-    /// Audience of tokens that programs send; any if there is none.
+    /// Audience of tokens that programs send: the configured one, else the client of the sign-in; any if there is neither.
     audience: Option<String>,
     rules: Rules,
     login: Option<Login>,
@@ -81,11 +81,12 @@ impl Provider {
         };
         let client = endpoint_client().timeout(ANSWER).build();
         let client = client.map_err(|e| invalid(format!("oidc_issuer: {e}")))?;
-        let audience = config.oidc_audience.trim();
+        let named = [config.oidc_audience.trim(), config.oidc_client_id.trim()];
+        let audience = named.into_iter().find(|audience| !audience.is_empty());
         Ok(Some(Self {
             published: Published::new(client, issuer.to_owned(), keys),
             issuer: issuer.to_owned(),
-            audience: (!audience.is_empty()).then(|| audience.to_owned()),
+            audience: audience.map(str::to_owned),
             rules: Rules::read(config)?,
             login,
         }))
@@ -115,7 +116,15 @@ impl Provider {
         }
         let read = decode::<Claims>(token, &key, &rules);
         let claims = read.map_err(|e| refused().with_source(e))?.claims;
-        if claims.sub.is_empty() {
+        // A token for the client of the sign-in was also made for it, and not for another one that names it as audience.
+        let client_id = self.login.as_ref().map(Login::client_id);
+        let is_other = audience.is_some()
+            && audience == client_id
+            && claims
+                .azp
+                .as_deref()
+                .is_some_and(|azp| Some(azp) != client_id);
+        if claims.sub.is_empty() || is_other {
             Err(refused())
         } else {
             Ok(claims)

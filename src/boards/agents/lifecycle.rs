@@ -119,7 +119,7 @@ pub(in crate::boards) struct Retire {
 impl Effect for Retire {
     async fn apply(&self, app: &App, tx: &mut Tx) -> Result<Option<Value>> {
         let (tenant_id, id, now) = (&self.tenant_id, &self.agent_id, app.clock.now());
-        agents::remove_in(tx, &app.clock, tenant_id, id).await?;
+        agents::remove_in(tx, &app.clock, tenant_id, id, None).await?;
         tx.execute(
             "UPDATE agent_states SET status = 'deleting', generation = generation + 1, last_error = NULL, updated_on = $1 WHERE agent_id = $2 AND tenant_id = $3",
             args![now, id, tenant_id],

@@ -30,7 +30,10 @@ const ACTIONS = {
 
 /** The particulars of an entry in words. @param {any} detail */
 function particulars(detail) {
-  const said = Object.entries(detail).filter(([, value]) => value !== null).map(([name, value]) => {
+  const said = Object.entries(detail).filter(([name, value]) => name === 'datasets' || value !== null).map(([name, value]) => {
+    if (name === 'datasets') {
+      return `datasets: ${value?.map((/** @type {any} */ one) => `${one.datasetId} (${one.role})`).join(', ') ?? 'all'}`;
+    }
     if (name === 'role' || name === 'status' || name === 'plan') {
       return Array.isArray(value) ? `${name}: ${value[0] ?? 'none'} → ${value[1] ?? 'none'}` : `${name}: ${value}`;
     }
