@@ -174,7 +174,10 @@ async fn groups_give_and_take(engine: Engine) {
         config.oidc_roles = "staff=member,leads=admin".to_owned();
     })
     .await;
-    Visitor::new().signed_in(&service).await.expect("the owner");
+    let ada = json!({"name": "Ada", "email": "ada@x.test", "realm_access": {"roles": ["leads"]}});
+    provider.person(json!({"sub": "u1", "userinfo": ada}));
+    let owner = Visitor::new().signed_in(&service).await.expect("the owner");
+    assert_eq!(role(&owner), ("owner", "default"));
     let bo = |groups: Value| {
         let more = json!({"name": "Bo", "email": "bo@x.test", "realm_access": {"roles": groups}});
         provider.person(json!({"sub": "u2", "userinfo": more}));
