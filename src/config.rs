@@ -226,11 +226,11 @@ config! {
     oidc_role: String = String::new();
     /// Tenant in which groups give roles; empty for the first one.
     oidc_tenant: String = String::new();
-    /// Whether the first person who signs in with a browser becomes the owner, as long as nobody has been added or invited.
+    /// Whether the first person who signs in with a browser becomes the owner, as long as there are no members, invitations, datasets and records.
     oidc_first_owner: bool = true;
     /// Public keys of the identity provider (JWKS), as URL or file; empty for those that it publishes.
     oidc_jwks: String = String::new();
-    /// Audience that tokens of programs must name; empty for any.
+    /// Audience that tokens of programs must name; empty for the client of the sign-in, or for any without one.
     oidc_audience: String = String::new();
     /// Whether a person whom nobody has invited gets an organization of its own at the first sign-in.
     oidc_signup: bool = true;

@@ -15,7 +15,7 @@ use super::Service;
 use super::extract::cookie_value;
 use super::native::wire::Query;
 use super::session_cookie::{cookie_header, is_https, session_cookie};
-use crate::auth::oidc::{LASTS, Provider, Returned};
+use crate::auth::oidc::{LASTS, Provider, Returned, not_configured};
 use crate::auth::sessions;
 use crate::error::{Error, Result};
 
@@ -40,15 +40,10 @@ pub(super) fn router() -> Router<Service> {
 }
 
 fn provider(service: &Service) -> Result<&Provider> {
-    service.app.gate.provider().ok_or_else(|| {
-        Error::not_found(
-            "login_not_configured",
-            "signing in with an identity provider is not configured; set oidc_issuer and oidc_client_id",
-        )
-    })
+    service.app.gate.provider().ok_or_else(not_configured)
 }
 
-/// Tells the sign-in page whether people can sign in with a provider, and how they call it.
+/// Returns the name of the provider for the sign-in page; null without one.
 async fn describe(State(service): State<Service>) -> Response {
     let name = service.app.gate.provider().and_then(Provider::login_name);
     std::future::ready(Json(json!({ "name": name })).into_response()).await

@@ -39,7 +39,7 @@ words! {
 #[derive(Debug)]
 pub(super) struct Change<'a> {
     pub tenant_id: &'a str,
-    /// Who did it; `None` for the command line, the identity provider and the service itself.
+    /// Actor; `None` for the command line, the identity provider and the service itself.
     pub actor: Option<&'a str>,
     pub action: Action,
     /// Id of what was changed.
@@ -48,6 +48,26 @@ pub(super) struct Change<'a> {
     pub name: &'a str,
     /// An object of particulars, without secrets; null for none.
     pub detail: Value,
+}
+
+impl<'a> Change<'a> {
+    /// Returns what a caller did in its tenant.
+    pub fn by(
+        caller: &'a Caller,
+        action: Action,
+        subject: &'a str,
+        name: &'a str,
+        detail: Value,
+    ) -> Self {
+        Self {
+            tenant_id: caller.tenant(),
+            actor: caller.actor_id(),
+            action,
+            subject,
+            name,
+            detail,
+        }
+    }
 }
 
 /// An entry.

@@ -160,14 +160,7 @@ pub async fn set_status(
         Status::Active => Action::AgentActivated,
         Status::Inactive => Action::AgentDeactivated,
     };
-    let change = Change {
-        tenant_id: caller.tenant(),
-        actor: caller.actor_id(),
-        action,
-        subject: id,
-        name: &agent.name,
-        detail: Value::Null,
-    };
+    let change = Change::by(caller, action, id, &agent.name, Value::Null);
     access_log::record(&mut tx, clock, change).await?;
     tx.commit().await?;
     Ok(Agent { status, ..agent })
@@ -186,14 +179,13 @@ pub async fn rotate(db: &Db, clock: &Clock, caller: &Caller, id: &str) -> Result
         args![credentials::hash(&secret), &hint, id, caller.tenant()],
     )
     .await?;
-    let change = Change {
-        tenant_id: caller.tenant(),
-        actor: caller.actor_id(),
-        action: Action::AgentTokenReplaced,
-        subject: id,
-        name: &agent.name,
-        detail: Value::Null,
-    };
+    let change = Change::by(
+        caller,
+        Action::AgentTokenReplaced,
+        id,
+        &agent.name,
+        Value::Null,
+    );
     access_log::record(&mut tx, clock, change).await?;
     tx.commit().await?;
     Ok((Agent { hint, ..agent }, secret))

@@ -255,17 +255,10 @@ impl Caller {
     /// Demands a scope.
     ///
     /// # Errors
-    /// `scope_missing`, whose message names it; `module_disabled` when its module is off.
+    /// `scope_missing`, whose message names it; `module_disabled` when its module is off; `dataset_role_missing` for `kb:write` of a member who uses some datasets
+    /// only.
     pub fn need(&self, scope: Scope) -> Result<()> {
-        if let Some(module) = self.module_off(scope) {
-            return Err(Error::forbidden(
-                MODULE_DISABLED,
-                format!("the module {module} is not enabled in this workspace"),
-            ));
-        }
-        if !self.may(scope) {
-            return Err(missing(scope));
-        }
+        self.need_scope(scope)?;
         // Who changes some datasets only is asked for the dataset; what belongs to none of them is closed.
         if scope == Scope::KbWrite && self.dataset_access.is_some() {
             return Err(Error::forbidden(
@@ -276,22 +269,32 @@ impl Caller {
         Ok(())
     }
 
-    /// Demands the right to change the knowledge base, with a role in a dataset.
-    fn need_role(&self, dataset_id: &str, role: DatasetRole) -> Result<()> {
-        let Some(access) = &self.dataset_access else {
-            return self.need(Scope::KbWrite);
-        };
-        if !self.may(Scope::KbWrite) {
-            return Err(missing(Scope::KbWrite));
-        }
-        // A dataset that the caller does not see is not found, as ever.
-        if self.sees(dataset_id) && !access.has(dataset_id, role) {
+    fn need_scope(&self, scope: Scope) -> Result<()> {
+        if let Some(module) = self.module_off(scope) {
             return Err(Error::forbidden(
-                "dataset_role_missing",
-                format!("the role {role} in this dataset is required"),
+                MODULE_DISABLED,
+                format!("the module {module} is not enabled in this workspace"),
             ));
         }
-        Ok(())
+        if self.may(scope) {
+            Ok(())
+        } else {
+            Err(missing(scope))
+        }
+    }
+
+    /// Demands the right to change the knowledge base, with a role in a dataset.
+    fn need_role(&self, dataset_id: &str, role: DatasetRole) -> Result<()> {
+        self.need_scope(Scope::KbWrite)?;
+        let has_role = |access: &DatasetAccess| access.has(dataset_id, role);
+        // A dataset that the caller does not see is not found, as ever.
+        if self.dataset_access.as_ref().is_none_or(has_role) || !self.sees(dataset_id) {
+            return Ok(());
+        }
+        Err(Error::forbidden(
+            "dataset_role_missing",
+            format!("the role {role} in this dataset is required"),
+        ))
     }
 
     /// Demands the right to change what is in a dataset: documents, chunks, sources, crawls, labelled queries.

@@ -121,14 +121,7 @@ pub async fn remove(db: &Db, clock: &Clock, caller: &Caller, id: &str) -> Result
         .await?;
     let (name,) = removed.ok_or_else(missing)?;
     credentials::consume(&mut tx, caller.tenant(), id).await?;
-    let change = Change {
-        tenant_id: caller.tenant(),
-        actor: caller.actor_id(),
-        action: Action::InviteRemoved,
-        subject: id,
-        name: &name,
-        detail: Value::Null,
-    };
+    let change = Change::by(caller, Action::InviteRemoved, id, &name, Value::Null);
     access_log::record(&mut tx, clock, change).await?;
     tx.commit().await
 }

@@ -406,14 +406,7 @@ pub async fn revoke(
         if revoked == 0 {
             continue;
         }
-        let change = Change {
-            tenant_id: caller.tenant(),
-            actor: caller.actor_id(),
-            action: Action::KeyRevoked,
-            subject: id,
-            name,
-            detail: Value::Null,
-        };
+        let change = Change::by(caller, Action::KeyRevoked, id, name, Value::Null);
         access_log::record(&mut tx, clock, change).await?;
     }
     tx.commit().await?;

@@ -141,14 +141,13 @@ pub async fn set_access(
         ],
     )
     .await?;
-    let change = Change {
-        tenant_id: caller.tenant(),
-        actor: caller.actor_id(),
-        action: Action::MemberChanged,
-        subject: user_id,
-        name: before.name.as_deref().unwrap_or_default(),
-        detail: json!({"readsAllBoards": grant.all_boards_read, "writesAllBoards": grant.all_boards_write, "boards": grant.boards.len()}),
-    };
+    let change = Change::by(
+        caller,
+        Action::MemberChanged,
+        user_id,
+        before.name.as_deref().unwrap_or_default(),
+        json!({"readsAllBoards": grant.all_boards_read, "writesAllBoards": grant.all_boards_write, "boards": grant.boards.len()}),
+    );
     access_log::record(&mut tx, clock, change).await?;
     tx.commit().await?;
     get(db, caller.tenant(), user_id).await

@@ -76,14 +76,13 @@ pub async fn set(db: &Db, clock: &Clock, caller: &Caller, module: &str, on: bool
         args![names.join(","), caller.tenant()],
     )
     .await?;
-    let change = Change {
-        tenant_id: caller.tenant(),
-        actor: caller.actor_id(),
-        action: Action::ModuleChanged,
-        subject: module,
-        name: module,
-        detail: json!({"enabled": on}),
-    };
+    let change = Change::by(
+        caller,
+        Action::ModuleChanged,
+        module,
+        module,
+        json!({"enabled": on}),
+    );
     access_log::record(&mut tx, clock, change).await?;
     tx.commit().await
 }

@@ -1,5 +1,7 @@
 //! The people of a tenant: users and their memberships. The first one, the owner, exists from the beginning.
 
+use std::collections::HashSet;
+
 use serde_json::{Value, json};
 
 use super::access_log::{self, Action, Change};
@@ -289,14 +291,13 @@ pub async fn update(
         detail.insert("status".to_owned(), json!([before.status, user.status]));
     }
     if !detail.is_empty() {
-        let change = Change {
-            tenant_id: caller.tenant(),
-            actor: caller.actor_id(),
-            action: Action::MemberChanged,
-            subject: &user.id,
-            name: &user.name,
-            detail: Value::Object(detail),
-        };
+        let change = Change::by(
+            caller,
+            Action::MemberChanged,
+            &user.id,
+            &user.name,
+            Value::Object(detail),
+        );
         access_log::record(&mut tx, clock, change).await?;
     }
     tx.commit().await?;
@@ -320,14 +321,13 @@ pub async fn remove(db: &Db, clock: &Clock, caller: &Caller, id: &str) -> Result
     .await?;
     need_owner(&mut tx, caller.tenant()).await?;
     credentials::end_for_user(&mut tx, caller.tenant(), &user.id, clock.now()).await?;
-    let change = Change {
-        tenant_id: caller.tenant(),
-        actor: caller.actor_id(),
-        action: Action::MemberRemoved,
-        subject: &user.id,
-        name: &user.name,
-        detail: json!({"role": user.role}),
-    };
+    let change = Change::by(
+        caller,
+        Action::MemberRemoved,
+        &user.id,
+        &user.name,
+        json!({"role": user.role}),
+    );
     access_log::record(&mut tx, clock, change).await?;
     tx.commit().await
 }
@@ -375,16 +375,22 @@ pub async fn datasets(
     };
     let mut rights = access.into_rights();
     let ids: Vec<String> = rights.iter().map(|r| r.dataset_id.clone()).collect();
+    let known = existing(db, caller, &ids).await?;
+    // Datasets that were deleted meanwhile are left out.
+    rights.retain(|r| known.contains(&r.dataset_id));
+    Ok(Some(rights))
+}
+
+/// Returns those of some datasets that exist.
+async fn existing(db: &Db, caller: &Caller, ids: &[String]) -> Result<HashSet<String>> {
     let known: Vec<(String,)> = db
         .all_in(
             "SELECT id FROM kb_datasets WHERE tenant_id = $1 AND id IN ($LIST)",
             args![caller.tenant()],
-            &ids,
+            ids,
         )
         .await?;
-    // Datasets that were deleted meanwhile are left out.
-    rights.retain(|r| known.iter().any(|(id,)| *id == r.dataset_id));
-    Ok(Some(rights))
+    Ok(known.into_iter().map(|(id,)| id).collect())
 }
 
 /// Role, name and stored access of a member.
@@ -430,14 +436,8 @@ pub async fn set_datasets(
     if ids.windows(2).any(|pair| pair.first() == pair.get(1)) {
         return Err(invalid("a dataset is named twice"));
     }
-    let known: Vec<(String,)> = db
-        .all_in(
-            "SELECT id FROM kb_datasets WHERE tenant_id = $1 AND id IN ($LIST)",
-            args![caller.tenant()],
-            &ids,
-        )
-        .await?;
-    if let Some(missing) = ids.iter().find(|id| !known.iter().any(|(k,)| k == *id)) {
+    let known = existing(db, caller, &ids).await?;
+    if let Some(missing) = ids.iter().find(|id| !known.contains(*id)) {
         let message = format!("dataset {missing:?} not found");
         return Err(Error::not_found("dataset_not_found", message));
     }
@@ -448,14 +448,13 @@ pub async fn set_datasets(
         args![stored, clock.now(), user_id, caller.tenant()],
     )
     .await?;
-    let change = Change {
-        tenant_id: caller.tenant(),
-        actor: caller.actor_id(),
-        action: Action::MemberChanged,
-        subject: user_id,
-        name: &name,
-        detail: json!({"datasets": rights}),
-    };
+    let change = Change::by(
+        caller,
+        Action::MemberChanged,
+        user_id,
+        &name,
+        json!({"datasets": rights}),
+    );
     access_log::record(&mut tx, clock, change).await?;
     tx.commit().await
 }

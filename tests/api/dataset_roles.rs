@@ -19,16 +19,7 @@ impl Member {
         let link = service
             .post(&format!("/kb/v1/users/{id}/link"), json!({}))
             .await;
-        let secret = text(&link["url"])
-            .split_once("#enter=")
-            .expect("a secret")
-            .1
-            .to_owned();
-        let url = format!("{}/kb/v1/session", service.url);
-        let request = service.http.post(url).json(&json!({"link": secret}));
-        let answer = request.send().await.expect("an answer");
-        let cookie = answer.headers()["set-cookie"].to_str().expect("text");
-        let cookie = cookie.split(';').next().expect("a cookie").to_owned();
+        let cookie = service.cookie(&link["url"]).await;
         Self { id, cookie }
     }
 

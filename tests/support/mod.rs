@@ -377,6 +377,17 @@ impl Service {
         text(&self.post("/kb/v1/keys", body).await["key"])
     }
 
+    /// Signs a browser in with a member's link or an invitation, by their address; gives its cookie.
+    pub async fn cookie(&self, link: &Value) -> String {
+        let address = text(link);
+        let secret = address.split_once("#enter=").expect("a secret").1;
+        let request = self.http.post(format!("{}/kb/v1/session", self.url));
+        let request = request.json(&json!({"link": secret}));
+        let answer = request.send().await.expect("an answer");
+        let set = answer.headers()["set-cookie"].to_str().expect("text");
+        set.split(';').next().expect("a cookie").to_owned()
+    }
+
     /// An admin key of another tenant.
     pub async fn stranger(&self) -> String {
         let tenant = tenants::create(&self.app.db, &self.app.clock, "stranger")

@@ -130,6 +130,12 @@ pub(super) async fn invite_user(call: Call<'_>) -> Result<Data> {
     })))
 }
 
+/// Changes the member that the request names.
+async fn update(call: Call<'_>, change: UserChange) -> Result<User> {
+    let (db, clock) = (&call.app.db, &call.app.clock);
+    users::update(db, clock, call.caller, call.id(), change).await
+}
+
 pub(super) async fn update_role(call: Call<'_>) -> Result<Data> {
     access::admin(call.caller)?;
     let change = UserChange {
@@ -137,14 +143,7 @@ pub(super) async fn update_role(call: Call<'_>) -> Result<Data> {
         status: None,
     };
     let before = members(call.app, call.caller.tenant()).await?;
-    let user = users::update(
-        &call.app.db,
-        &call.app.clock,
-        call.caller,
-        call.id(),
-        change,
-    )
-    .await?;
+    let user = update(call, change).await?;
     let old = before
         .iter()
         .find(|u| u.id == user.id)
@@ -160,14 +159,7 @@ pub(super) async fn remove_user(call: Call<'_>) -> Result<Data> {
         role: None,
         status: Some(Status::Inactive),
     };
-    let user = users::update(
-        &call.app.db,
-        &call.app.clock,
-        call.caller,
-        call.id(),
-        change,
-    )
-    .await?;
+    let user = update(call, change).await?;
     note(call, &user.id, "removed", Map::new()).await?;
     Ok(Data::One(Value::Null))
 }

@@ -102,6 +102,15 @@ struct Tokens {
     access_token: Option<String>,
 }
 
+/// Returns the error for an installation in which nobody can sign in with a provider.
+#[must_use]
+pub fn not_configured() -> Error {
+    Error::not_found(
+        "login_not_configured",
+        "signing in with an identity provider is not configured; set oidc_issuer and oidc_client_id",
+    )
+}
+
 fn unknown() -> Error {
     Error::invalid(
         "state_invalid",
@@ -142,12 +151,7 @@ impl Provider {
     }
 
     fn login(&self) -> Result<&Login> {
-        self.login.as_ref().ok_or_else(|| {
-            Error::not_found(
-                "login_not_configured",
-                "signing in with an identity provider is not configured; set oidc_issuer and oidc_client_id",
-            )
-        })
+        self.login.as_ref().ok_or_else(not_configured)
     }
 
     /// Begins a sign-in. The provider sends the person back to `callback`, and from there the person goes to `next`.

@@ -150,7 +150,8 @@ pub(super) async fn enter(
     claims: &Claims,
     in_browser: bool,
 ) -> Result<String> {
-    let has_access = !rules.gives_roles() || rules.granted(claims).is_some();
+    let granted = rules.granted(claims);
+    let has_access = !rules.gives_roles() || granted.is_some();
     if in_browser
         && has_access
         && rules.first_owner
@@ -166,7 +167,7 @@ pub(super) async fn enter(
             "" => tenants::first(db).await?.id,
             name => tenants::by_name(db, name).await?.id,
         };
-        follow_groups(db, clock, person, &tenant_id, rules.granted(claims)).await?;
+        follow_groups(db, clock, person, &tenant_id, granted).await?;
     }
     let mine = tenants::of_user(db, &person.id).await?;
     let active = person.active_tenant_id.as_ref();
@@ -262,8 +263,8 @@ async fn claim_installation(db: &Db, clock: &Clock, person: &Person) -> Result<O
     Ok(Some(tenant_id))
 }
 
-/// A membership: role, status, and how the groups of the provider stand to it.
-type Present = (Role, Status, Option<Origin>);
+/// A membership: its role, and how the groups of the provider stand to it.
+type Present = (Role, Option<Origin>);
 
 words! {
     /// How the groups of the provider stand to a membership that they made.
@@ -283,8 +284,7 @@ async fn follow_groups(
     tenant_id: &str,
     granted: Option<Role>,
 ) -> Result<()> {
-    let known =
-        "SELECT role, status, by_provider FROM memberships WHERE tenant_id = $1 AND user_id = $2";
+    let known = "SELECT role, by_provider FROM memberships WHERE tenant_id = $1 AND user_id = $2";
     let present: Option<Present> = db.optional(known, args![tenant_id, &person.id]).await?;
     if is_settled(present, granted) {
         return Ok(());
@@ -295,20 +295,20 @@ async fn follow_groups(
     if is_settled(present, granted) {
         return Ok(());
     }
-    let before = present.map(|(role, ..)| role);
-    match granted {
-        Some(role) if present.is_none() => {
+    let before = present.map(|(role, _)| role);
+    match (before, granted) {
+        (None, None) => return Ok(()),
+        (None, Some(role)) => {
             users::refuse_beyond(&mut tx, tenant_id).await?;
             members::join(&mut tx, clock, tenant_id, person, role).await?;
             set(&mut tx, clock, tenant_id, person, role, Origin::Granted).await?;
         }
-        Some(role) => {
+        (Some(old), Some(role)) => {
             set(&mut tx, clock, tenant_id, person, role, Origin::Granted).await?;
-            let detail = json!({"role": [before, role], "by": "groups"});
+            let detail = json!({"role": [old, role], "by": "groups"});
             log(&mut tx, clock, tenant_id, person, detail).await?;
         }
-        None => {
-            let role = before.unwrap_or(Role::Reviewer);
+        (Some(role), None) => {
             set(&mut tx, clock, tenant_id, person, role, Origin::Withdrawn).await?;
             credentials::end_for_user(&mut tx, tenant_id, &person.id, clock.now()).await?;
             let detail = json!({"status": [Status::Active, Status::Inactive], "by": "groups"});
@@ -329,10 +329,10 @@ async fn follow_groups(
 /// Returns whether a membership is as the groups want it, or none of their business.
 fn is_settled(present: Option<Present>, granted: Option<Role>) -> bool {
     match (present, granted) {
-        (None, None) | (Some((_, _, None)), _) => true,
-        (Some((_, _, Some(Origin::Withdrawn))), None) => true,
-        (Some((role, _, Some(Origin::Granted))), Some(granted)) => role == granted,
-        (None | Some((_, _, Some(Origin::Granted | Origin::Withdrawn))), _) => false,
+        (None, None) | (Some((_, None)), _) => true,
+        (Some((_, Some(Origin::Withdrawn))), None) => true,
+        (Some((role, Some(Origin::Granted))), Some(granted)) => role == granted,
+        (None | Some((_, Some(Origin::Granted | Origin::Withdrawn))), _) => false,
     }
 }
 

@@ -13,7 +13,7 @@ use jsonwebtoken::{Algorithm, Validation, decode, decode_header};
 use reqwest::Url;
 
 use self::claims::Claims;
-pub use self::login::{Entered, LASTS, Login, Returned, Started};
+pub use self::login::{Entered, LASTS, Login, Returned, Started, not_configured};
 use self::membership::Rules;
 use self::metadata::{Keys, Published};
 use super::caller::Caller;

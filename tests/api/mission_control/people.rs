@@ -12,22 +12,7 @@ async fn member(service: &Service, name: &str, role: &str) -> (String, String) {
     let invite = service
         .post("/kb/v1/invites", json!({"name": name, "role": role}))
         .await;
-    let link = text(&invite["url"]);
-    let secret = link.split_once("#enter=").expect("a secret").1;
-    let session = service
-        .http
-        .post(format!("{}/kb/v1/session", service.url))
-        .json(&json!({"link": secret}))
-        .send()
-        .await
-        .expect("an answer");
-    let cookie = session.headers()["set-cookie"]
-        .to_str()
-        .expect("text")
-        .split(';')
-        .next()
-        .expect("a cookie")
-        .to_owned();
+    let cookie = service.cookie(&invite["url"]).await;
     let me: Value = service
         .http
         .get(format!("{}{BASE}/users/me", service.url))
