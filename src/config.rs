@@ -65,6 +65,8 @@ config! {
     qdrant_api_key: String = String::new();
     /// Folders that sources may read, comma-separated; empty for none. Whoever may write to a dataset can read the files in them.
     source_folders: String = String::new();
+    /// Maximum size of what a git repository sends at a time, and of its copy, in megabytes.
+    source_repository_mb: u64 = 1024;
     /// Embedding model for new datasets: a name from `cairn models list`, or a directory.
     model: String = "all-MiniLM-L6-v2".to_owned();
     /// Directory for downloaded models and ONNX Runtime; empty for cairn/models in the user's cache directory.

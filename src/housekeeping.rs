@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::evaluation::history;
 use crate::kb::{generations, index_log};
 use crate::records::idempotency;
+use crate::sources::git;
 use crate::{events, jobs};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -106,6 +107,7 @@ pub async fn run(app: &App) -> Result<()> {
     }
     let log = log + logs::prune(app, now.minus(90 * DAY)).await?;
     let leftovers = sweep(app).await?;
+    git::sweep(app).await?;
     tracing::info!(
         events,
         jobs,

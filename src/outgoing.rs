@@ -227,6 +227,19 @@ impl Outgoing {
         self.guard.check(url)
     }
 
+    /// Returns whether the configuration names the host of an address as one that may be requested.
+    #[must_use]
+    pub fn lists(&self, url: &Url) -> bool {
+        let address = match url.host() {
+            Some(url::Host::Ipv4(v4)) => Some(IpAddr::V4(v4)),
+            Some(url::Host::Ipv6(v6)) => Some(IpAddr::V6(v6)),
+            Some(url::Host::Domain(_)) | None => None,
+        };
+        let networks = &self.guard.networks;
+        address.is_some_and(|a| networks.iter().any(|net| net.contains(&a)))
+            || self.guard.permits_host(url.host_str().unwrap_or_default())
+    }
+
     /// Connects to a permitted host, for protocols other than HTTP.
     ///
     /// # Errors

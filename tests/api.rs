@@ -59,6 +59,8 @@ mod ingestion;
 mod jobs;
 #[path = "api/kb.rs"]
 mod kb;
+#[path = "api/langserve.rs"]
+mod langserve;
 #[path = "api/layers.rs"]
 mod layers;
 #[path = "api/mcp.rs"]
@@ -77,6 +79,10 @@ mod portable;
 mod principals;
 #[path = "api/qdrant.rs"]
 mod qdrant;
+#[path = "api/quotas.rs"]
+mod quotas;
+#[path = "api/ragflow.rs"]
+mod ragflow;
 #[path = "api/records.rs"]
 mod records;
 #[path = "api/rights.rs"]
@@ -93,7 +99,7 @@ mod slab5;
 mod smartsaas;
 #[path = "api/snapshots.rs"]
 mod snapshots;
-#[path = "api/sources.rs"]
+#[path = "api/sources/mod.rs"]
 mod sources;
 #[path = "api/visibility.rs"]
 mod visibility;

@@ -8,7 +8,7 @@ use futures::{Stream, StreamExt};
 use serde_json::{Value, json};
 
 use super::{ACTIVITY, CAMPAIGN, RATE_LIMIT, access, beginning, store, usd};
-use crate::answers::{self, AnswerEvent, Made, Mode, Question, Role, Turn};
+use crate::answers::{self, AnswerEvent, Made, Mode, Question, Role, Turn, meter};
 use crate::app::App;
 use crate::auth::Caller;
 use crate::clock::Time;
@@ -225,7 +225,7 @@ fn history(messages: &[ChatMessage]) -> Vec<Turn> {
 }
 
 /// Returns the question as it is searched for: a follow-up is rewritten with the conversation by the model, or searched with the question before it.
-async fn searched(app: &App, turns: &[Turn], question: &str) -> Result<String> {
+async fn searched(app: &App, tenant_id: &str, turns: &[Turn], question: &str) -> Result<String> {
     let Some(before) = turns.iter().rfind(|t| t.role == Role::User) else {
         return Ok(question.to_owned());
     };
@@ -242,7 +242,7 @@ async fn searched(app: &App, turns: &[Turn], question: &str) -> Result<String> {
     });
     let conversation = lines.collect::<Vec<_>>().join("\n");
     let request = format!("{conversation}\nPerson: {question}");
-    let rewritten = endpoint.write(REWRITER, request, REWRITE).await?;
+    let rewritten = meter::write(app, tenant_id, endpoint, (REWRITER, request), REWRITE).await?;
     Ok(beginning(rewritten.trim(), 1000))
 }
 
@@ -348,7 +348,7 @@ async fn ask(
     if ids.is_empty() {
         return Ok(None);
     }
-    let query = searched(app, turns, message).await?;
+    let query = searched(app, caller.tenant(), turns, message).await?;
     let search = Request {
         top_k: PASSAGES,
         plain: true,

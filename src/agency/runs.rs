@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::spend;
 use crate::app::App;
+use crate::auth::quotas;
 use crate::clock::Time;
 use crate::db::{Db, Tx, args};
 use crate::error::{Error, Result};
@@ -472,6 +473,7 @@ pub async fn end_step(app: &App, run: &Run, job_id: &str, called: &Called<'_>) -
         ));
     }
     add_usage(&mut tx, run, (input, output), called.cost).await?;
+    quotas::add_tokens(&mut tx, &app.clock, &run.tenant_id, called.usage.total()).await?;
     if let Some(campaign_id) = &run.campaign_id {
         spend::settle(
             app,

@@ -13,9 +13,10 @@ use crate::agency::comments::{self, INTERVENTION};
 use crate::agency::notices::Output;
 use crate::agency::runs::{self, Called};
 use crate::agency::{RATE_LIMIT, campaigns, integrations, logs};
+use crate::auth::quotas;
 use crate::error::{Detail, Error, Result};
 use crate::llm::catalog::Listed;
-use crate::llm::{LIMITED, Message, Piece, Prompt, REFUSED, Tool, ToolCall, Usage};
+use crate::llm::{LIMITED, Message, Piece, Prompt, REFUSED, Tool, ToolCall, Usage, estimated};
 use crate::records::Record;
 use crate::records::body::text;
 
@@ -25,8 +26,6 @@ const COALESCE: Duration = Duration::from_millis(150);
 const LOOK: Duration = Duration::from_secs(2);
 /// Attempts of one call.
 const ATTEMPTS: u32 = 4;
-/// Characters per token, where an endpoint does not count.
-const CHARACTERS: u64 = 4;
 /// What a model is told that ran out of tokens in the middle of a text.
 const CONTINUE: &str = "Continue exactly where you stopped.";
 
@@ -91,12 +90,6 @@ async fn offered(assignment: &Assignment<'_>) -> Result<Vec<Tool>> {
         offered.extend(service_tools::definitions(names, &connected));
     }
     Ok(offered)
-}
-
-fn estimated(characters: usize) -> u64 {
-    u64::try_from(characters)
-        .unwrap_or(u64::MAX)
-        .div_ceil(CHARACTERS)
 }
 
 /// Whether a message is a response without calls.
@@ -324,8 +317,15 @@ impl Conversation<'_> {
                 let error = "max_cost_exceeded".to_owned();
                 return Ok(Asked::Ended(Ended::Failed("failed", error)));
             }
-            let number = self.take_number();
             let (app, run) = (self.assignment.app, &self.assignment.run);
+            match quotas::need_tokens(&app.db, &app.clock, &run.tenant_id).await {
+                Err(error) if error.code() == quotas::EXCEEDED => {
+                    let message = error.public_message().to_owned();
+                    return Ok(Asked::Ended(Ended::Failed("failed", message)));
+                }
+                within => within?,
+            }
+            let number = self.take_number();
             if !runs::begin_step(app, run, number, reserved).await? {
                 return Ok(Asked::Ended(Ended::Blocked(campaigns::BUDGET)));
             }

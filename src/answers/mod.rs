@@ -4,6 +4,7 @@
 //! `sentences` splits sentences and parses their markers, `support` checks them, `model` asks the model, `extract` selects sentences.
 
 mod extract;
+pub mod meter;
 pub mod model;
 pub mod parts;
 mod sentences;
@@ -13,12 +14,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::{Stream, StreamExt};
+use meter::Meter;
 use sentences::Tracker;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::app::App;
-use crate::auth::Caller;
+use crate::auth::{Caller, quotas};
 use crate::error::{Error, Result};
 use crate::kb::citation::Citation;
 use crate::llm::{Piece, Usage};
@@ -165,7 +167,7 @@ impl AnswerEvent {
 /// Searches and starts to answer. Dropping the stream ends the request to the model.
 ///
 /// # Errors
-/// Those of a search; `history_invalid`; `answers_not_configured` when `generate` is requested without a configured model.
+/// Those of a search; `history_invalid`; `quota_exceeded` when the tokens of the month are used; `answers_not_configured` when `generate` is requested without a configured model.
 pub async fn answer(
     app: &Arc<App>,
     caller: &Caller,
@@ -195,6 +197,9 @@ pub async fn answer(
             )
         })?),
     };
+    if endpoint.is_some() {
+        quotas::need_tokens(&app.db, &app.clock, caller.tenant()).await?;
+    }
     let began = Instant::now();
     let found = search::search(app, caller, &question.search).await?;
     let passages: Vec<Passage> = (1..)
@@ -213,7 +218,7 @@ pub async fn answer(
         citations: Vec::new(),
         passages,
     };
-    let app = Arc::clone(app);
+    let (app, tenant_id) = (Arc::clone(app), caller.tenant().to_owned());
     let events = async_stream::stream! {
         yield AnswerEvent::Passages { passages: making.passages.clone() };
         if making.passages.is_empty() {
@@ -244,6 +249,7 @@ pub async fn answer(
             return;
         };
         let mut pieces = std::pin::pin!(model::ask(&endpoint, &question, &making.passages));
+        let mut meter = Meter::new(&app, &tenant_id, &question, &making.passages);
         let deadline = tokio::time::Instant::now() + Duration::from_secs(app.config.answer_seconds);
         let (mut usage, mut finish) = (None, None);
         loop {
@@ -251,6 +257,7 @@ pub async fn answer(
                 Ok(Some(Ok(piece))) => piece,
                 Ok(None) => break,
                 Ok(Some(Err(error))) => {
+                    meter.refused();
                     yield failed(&error);
                     return;
                 }
@@ -263,10 +270,16 @@ pub async fn answer(
                 }
             };
             match piece {
-                Piece::Text(text) => for event in making.take(&text) {
-                    yield event;
+                Piece::Text(text) => {
+                    meter.written(&text);
+                    for event in making.take(&text) {
+                        yield event;
+                    }
                 },
-                Piece::Usage(used) => usage.get_or_insert_with(Usage::default).merge(used),
+                Piece::Usage(used) => {
+                    meter.reported(used);
+                    usage.get_or_insert_with(Usage::default).merge(used);
+                }
                 Piece::Call(call) => {
                     yield failed(&Error::unavailable("answer_invalid", format!("the language model called the tool {}, which it does not have", call.name)));
                     return;

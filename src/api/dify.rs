@@ -19,6 +19,7 @@ use utoipa_axum::routes;
 use super::Service;
 use super::extract::{auth, body, problem};
 use super::fault::{self, FaultBody};
+use super::retrieved;
 use super::secret::SecretHeader;
 use crate::auth::Scope;
 use crate::error::{Error, Result};
@@ -92,8 +93,8 @@ struct Setting {
 /// Conditions on the metadata of documents.
 #[derive(Debug, Deserialize, ToSchema)]
 #[schema(as = DifyMetadataCondition)]
-struct Conditions {
-    #[serde(default)]
+pub(super) struct Conditions {
+    #[serde(default, alias = "logic")]
     logical_operator: Logic,
     conditions: Vec<Condition>,
 }
@@ -152,31 +153,10 @@ struct Found {
 
 impl Found {
     fn new(hit: Hit) -> Result<Self> {
-        let mut metadata: Map<String, Value> = serde_json::from_str(&hit.metadata)?;
-        let headings = hit.chunk.headings();
-        let heading = (!headings.is_empty()).then(|| headings.join(" > "));
-        let known = [
-            ("citation", json!(hit.citation().to_string())),
-            ("chunk_id", json!(hit.chunk.id)),
-            ("document_id", json!(hit.chunk.document_id)),
-            ("dataset_id", json!(hit.chunk.dataset_id)),
-            ("file_name", json!(hit.file_name)),
-            ("url", json!(hit.url)),
-            ("heading", json!(heading)),
-            ("page", json!(hit.chunk.page)),
-        ];
-        for (name, value) in known {
-            if !value.is_null() {
-                metadata.insert(name.to_owned(), value);
-            }
-        }
         Ok(Self {
-            metadata,
+            metadata: retrieved::metadata(&hit)?,
             score: hit.score,
-            title: hit
-                .title
-                .filter(|title| !title.trim().is_empty())
-                .unwrap_or(hit.file_name),
+            title: retrieved::title(&hit),
             content: hit.chunk.with_header(),
         })
     }
@@ -288,7 +268,7 @@ impl Condition {
 
 impl Conditions {
     /// Returns the filter, checked; `None` when there are no conditions.
-    fn filter(&self) -> Result<Option<Filter>> {
+    pub(super) fn filter(&self) -> Result<Option<Filter>> {
         if self.conditions.is_empty() {
             return Ok(None);
         }

@@ -124,4 +124,8 @@ pub(super) const EXAMPLES: &[(&str, &str)] = &[
     ("setModule", r#"{"enabled": false}"#),
     ("beginSession", r#"{"link": "the code of the link"}"#),
     ("createTenant", r#"{"name": "acme"}"#),
+    (
+        "setTenantQuotas",
+        r#"{"documents": 10000, "bytes": 5368709120, "chunks": 200000, "requests": 600, "tokens": null}"#,
+    ),
 ];

@@ -86,8 +86,8 @@ macro_rules! auth {
     };
 }
 
-/// Defines `Query` and `Path` of a dialect from its problem type.
-macro_rules! parameters {
+/// Defines `Query` of a dialect from its problem type.
+macro_rules! query_parameters {
     ($problem:ty) => {
         /// Query parameters.
         #[derive(Debug)]
@@ -107,6 +107,12 @@ macro_rules! parameters {
             }
         }
 
+    };
+}
+
+/// Defines `Path` of a dialect from its problem type.
+macro_rules! path_parameters {
+    ($problem:ty) => {
         /// Path parameters.
         #[derive(Debug)]
         pub struct Path<T>(pub T);
@@ -124,6 +130,14 @@ macro_rules! parameters {
                     .map_err(|e: ::axum::extract::rejection::PathRejection| $crate::error::Error::invalid("path_invalid", e.body_text()).into())
             }
         }
+    };
+}
+
+/// Defines `Query` and `Path` of a dialect from its problem type.
+macro_rules! parameters {
+    ($problem:ty) => {
+        $crate::api::extract::query_parameters!($problem);
+        $crate::api::extract::path_parameters!($problem);
     };
 }
 
@@ -212,4 +226,4 @@ macro_rules! body {
     };
 }
 
-pub(crate) use {auth, body, parameters, problem};
+pub(crate) use {auth, body, parameters, path_parameters, problem, query_parameters};

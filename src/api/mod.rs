@@ -10,6 +10,7 @@ mod examples;
 mod extract;
 pub(crate) mod fault;
 pub(crate) mod guide;
+mod langserve;
 pub mod leadmetrics;
 mod login;
 pub(crate) mod mcp;
@@ -20,7 +21,9 @@ mod openapi;
 mod operation;
 mod paging;
 mod passage;
+mod ragflow;
 mod rerank;
+mod retrieved;
 mod sandbox;
 mod secret;
 pub mod server;
@@ -77,6 +80,8 @@ fn routes() -> OpenApiRouter<Service> {
         .merge(clawcrm::routes())
         .merge(mission_control::routes())
         .merge(dify::routes())
+        .merge(ragflow::routes())
+        .merge(langserve::routes())
         .merge(openai::routes())
         .merge(rerank::routes())
         .merge(system::routes());
@@ -157,6 +162,10 @@ pub(crate) fn refuse(path: &str, error: Error) -> Response {
         mission_control::wire::Problem(error).into_response()
     } else if path.starts_with(dify::PREFIX) {
         dify::Problem(error).into_response()
+    } else if path.starts_with(ragflow::PREFIX) {
+        ragflow::Problem(error).into_response()
+    } else if path.starts_with(langserve::PREFIX) {
+        langserve::Problem(error).into_response()
     } else if rerank::owns(path) {
         rerank::Problem(error).into_response()
     } else if path.starts_with(openai::PREFIX) {

@@ -32,6 +32,7 @@ words! {
         AllSignedOut = "session.all_ended",
         ModuleChanged = "module.changed",
         PlanChanged = "plan.changed",
+        QuotasChanged = "quotas.changed",
     }
 }
 

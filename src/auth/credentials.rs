@@ -54,6 +54,8 @@ pub(super) struct Credential {
     pub rate_of: Option<String>,
     /// Rate of the key in `rate_of`.
     pub rate_of_maker: Option<i64>,
+    /// Requests per minute of the whole workspace; `None` for no limit.
+    pub quota_requests: Option<i64>,
     /// Modules that are disabled in the workspace.
     pub modules_off: String,
     pub user_role: Option<Role>,
@@ -76,7 +78,7 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT c.id, c.tenant_id, c.kind, c.hash, c.name, c.hint, c.scopes, c.dataset_ids, c.user_id, c.agent_id, c.key_id, c.expires_on, c.rate_per_minute,
-             c.last_used_on, c.revoked_on, c.created_on, c.created_by, c.rate_of, m.rate_per_minute AS rate_of_maker, t.modules_off,
+             c.last_used_on, c.revoked_on, c.created_on, c.created_by, c.rate_of, m.rate_per_minute AS rate_of_maker, t.quota_requests, t.modules_off,
              u.role AS user_role, u.status AS user_status, a.role AS agent_role, a.status AS agent_status,
              u.all_boards_read, u.all_boards_write, u.board_access, u.dataset_access, a.board_id AS agent_board_id, b.parent_id AS agent_group_id
              FROM credentials c JOIN tenants t ON t.id = c.tenant_id
@@ -113,6 +115,7 @@ impl Credential {
             created_by: None,
             rate_of: None,
             rate_of_maker: None,
+            quota_requests: None,
             modules_off: String::new(),
             user_role: None,
             user_status: None,

@@ -13,6 +13,7 @@ use super::Caller;
 use super::board_access;
 use super::credentials::{self, Credential, Kind, hash, refused};
 use super::oidc::Provider;
+use super::quotas;
 use crate::clock::Clock;
 use crate::db::{Db, args};
 use crate::error::{Detail, Error, Result};
@@ -105,6 +106,8 @@ impl Gate {
         {
             let caller = provider.authenticate(db, clock, secret).await?;
             self.count(caller.actor_id().unwrap_or_default(), None)?;
+            let quota = quotas::of(db, caller.tenant()).await?.requests;
+            self.count_of_tenant(caller.tenant(), quota)?;
             return Ok(caller);
         }
         if secret.starts_with(OWNER_PREFIX) {
@@ -136,6 +139,7 @@ impl Gate {
         if let Some(maker) = &credential.rate_of {
             self.count(maker, credential.rate_of_maker)?;
         }
+        self.count_of_tenant(&credential.tenant_id, credential.quota_requests)?;
         let minute_ago = now.minus(Duration::from_secs(60));
         if credential.last_used_on.is_none_or(|at| at < minute_ago) {
             db.execute(
@@ -150,6 +154,20 @@ impl Gate {
     /// Counts a request of a credential.
     pub(super) fn count(&self, id: &str, rate_per_minute: Option<i64>) -> Result<()> {
         let rate = rate_per_minute.unwrap_or(self.default_rate);
+        self.take(id, rate, |rate| {
+            format!("this key may make {rate} requests per minute; slow down")
+        })
+    }
+
+    /// Counts a request of a workspace that has a quota of them.
+    pub(super) fn count_of_tenant(&self, tenant_id: &str, quota: Option<i64>) -> Result<()> {
+        self.take(tenant_id, quota.unwrap_or(0), |rate| {
+            format!("this workspace may make {rate} requests per minute; slow down")
+        })
+    }
+
+    /// Takes one of the requests per minute of a subject; 0 means no limit.
+    fn take(&self, id: &str, rate: i64, message: impl Fn(NonZeroU32) -> String) -> Result<()> {
         let Some(rate) = u32::try_from(rate).ok().and_then(NonZeroU32::new) else {
             return Ok(());
         };
@@ -157,10 +175,7 @@ impl Gate {
             Arc::new(RateLimiter::direct(Quota::per_minute(rate)))
         });
         limiter.check().map_err(|refused| {
-            Error::rate_limited(format!(
-                "this key may make {rate} requests per minute; slow down"
-            ))
-            .with_detail(Detail::RetryAfter(
+            Error::rate_limited(message(rate)).with_detail(Detail::RetryAfter(
                 refused.wait_time_from(DefaultClock::default().now()),
             ))
         })

@@ -15,6 +15,7 @@ pub mod oidc;
 pub mod organizations;
 pub mod people;
 pub mod plans;
+pub mod quotas;
 mod role;
 pub mod scopes;
 pub mod sessions;

@@ -6,6 +6,7 @@ use super::access_log::{self, Action, Change};
 use super::caller::Caller;
 use super::credentials::Kind;
 use super::keys::{self, NewKey};
+use super::quotas::Quotas;
 use super::tenants::{self, Tenant};
 use crate::clock::Clock;
 use crate::db::{Db, Tx, args, words};
@@ -236,6 +237,7 @@ pub async fn sign_up(db: &Db, clock: &Clock, new: &SignUp) -> Result<(Tenant, St
                 name,
                 created_on: now,
                 plan: Some(Plan::Free),
+                quotas: Quotas::default(),
             };
             return Ok((tenant, secret));
         }

@@ -219,6 +219,9 @@ pub async fn caller(sessions: Sessions<'_>, secret: &str) -> Result<Caller> {
         .ok_or_else(expired)?;
     let Some(key_id) = &session.key_id else {
         sessions.gate.count(&session.id, None)?;
+        sessions
+            .gate
+            .count_of_tenant(&session.tenant_id, session.quota_requests)?;
         return board_access::with_groups(sessions.db, session.into_caller()?).await;
     };
     let key = credentials::by_id(sessions.db, &session.tenant_id, key_id).await?;

@@ -1,7 +1,11 @@
 //! Tenants: the owners of all data.
 
+use serde_json::json;
+
+use super::access_log::{self, Action, Change};
 use super::keys;
 use super::plans::Plan;
+use super::quotas::{self, Quotas};
 use super::{Caller, Scope};
 use crate::clock::{Clock, Time};
 use crate::db::{Db, args};
@@ -17,6 +21,25 @@ pub struct Tenant {
     pub created_on: Time,
     /// `None` for no limits.
     pub plan: Option<Plan>,
+    #[sqlx(flatten)]
+    pub quotas: Quotas,
+}
+
+/// Columns of [`Tenant`], of a table with an alias or `""`.
+macro_rules! columns {
+    ($of:literal) => {
+        concat!(
+            $of,
+            "id, ",
+            $of,
+            "name, ",
+            $of,
+            "created_on, ",
+            $of,
+            "plan, ",
+            quotas::columns!()
+        )
+    };
 }
 
 /// Name of the tenant that the first start creates.
@@ -51,7 +74,11 @@ pub async fn need_operator(db: &Db, caller: &Caller) -> Result<()> {
 pub async fn list(db: &Db, page: &Page) -> Result<Listing<Tenant>> {
     let tenants: Vec<Tenant> = db
         .all(
-            "SELECT id, name, created_on, plan FROM tenants WHERE id > $1 ORDER BY id LIMIT $2",
+            concat!(
+                "SELECT ",
+                columns!(""),
+                " FROM tenants WHERE id > $1 ORDER BY id LIMIT $2"
+            ),
             args![&page.after, page.fetch()],
         )
         .await?;
@@ -85,6 +112,7 @@ pub async fn create(db: &Db, clock: &Clock, name: &str) -> Result<Tenant> {
         name: name.to_owned(),
         created_on: clock.now(),
         plan: None,
+        quotas: Quotas::default(),
     };
     let created = db
         .execute(
@@ -102,13 +130,53 @@ pub async fn create(db: &Db, clock: &Clock, name: &str) -> Result<Tenant> {
     }
 }
 
+/// Sets the quotas of a tenant, for the operator of the installation. What a tenant has beyond a smaller quota stays.
+///
+/// # Errors
+/// `scope_missing`, `tenant_not_operator`, `tenant_not_found`, `quota_invalid`.
+pub async fn set_quotas(
+    db: &Db,
+    clock: &Clock,
+    caller: &Caller,
+    tenant: &Tenant,
+    new: Quotas,
+) -> Result<()> {
+    need_operator(db, caller).await?;
+    new.check()?;
+    let before = quotas::of(db, &tenant.id).await?;
+    let mut tx = db.begin().await?;
+    tx.execute(
+        "UPDATE tenants SET quota_documents = $1, quota_bytes = $2, quota_chunks = $3, quota_requests = $4, quota_tokens = $5 WHERE id = $6",
+        args![
+            new.documents,
+            new.bytes,
+            new.chunks,
+            new.requests,
+            new.tokens,
+            &tenant.id
+        ],
+    )
+    .await?;
+    // The operator is of another tenant, and has no name in this one.
+    let change = Change {
+        tenant_id: &tenant.id,
+        actor: None,
+        action: Action::QuotasChanged,
+        subject: &tenant.id,
+        name: &tenant.name,
+        detail: json!({"quotas": [before, new]}),
+    };
+    access_log::record(&mut tx, clock, change).await?;
+    tx.commit().await
+}
+
 /// Returns the tenant that an installation begins with.
 ///
 /// # Errors
 /// `tenant_not_found`.
 pub async fn first(db: &Db) -> Result<Tenant> {
     db.optional(
-        "SELECT id, name, created_on, plan FROM tenants ORDER BY id LIMIT 1",
+        concat!("SELECT ", columns!(""), " FROM tenants ORDER BY id LIMIT 1"),
         args![],
     )
     .await?
@@ -121,7 +189,7 @@ pub async fn first(db: &Db) -> Result<Tenant> {
 /// `tenant_not_found`.
 pub async fn by_name(db: &Db, name: &str) -> Result<Tenant> {
     db.optional(
-        "SELECT id, name, created_on, plan FROM tenants WHERE name = $1",
+        concat!("SELECT ", columns!(""), " FROM tenants WHERE name = $1"),
         args![name],
     )
     .await?
@@ -134,7 +202,7 @@ pub async fn by_name(db: &Db, name: &str) -> Result<Tenant> {
 /// `tenant_not_found`.
 pub async fn by_id(db: &Db, id: &str) -> Result<Tenant> {
     db.optional(
-        "SELECT id, name, created_on, plan FROM tenants WHERE id = $1",
+        concat!("SELECT ", columns!(""), " FROM tenants WHERE id = $1"),
         args![id],
     )
     .await?
@@ -147,7 +215,7 @@ pub async fn by_id(db: &Db, id: &str) -> Result<Tenant> {
 /// Those of the database.
 pub async fn of_user(db: &Db, user_id: &str) -> Result<Vec<Tenant>> {
     db.all(
-        "SELECT t.id, t.name, t.created_on, t.plan FROM tenants t JOIN memberships m ON m.tenant_id = t.id WHERE m.user_id = $1 AND m.status = 'active' ORDER BY t.id",
+        concat!("SELECT ", columns!("t."), " FROM tenants t JOIN memberships m ON m.tenant_id = t.id WHERE m.user_id = $1 AND m.status = 'active' ORDER BY t.id"),
         args![user_id],
     )
     .await

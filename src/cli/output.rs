@@ -16,11 +16,14 @@ use crate::error::{Error, Result};
 /// Sends logs to standard error, as text or JSON.
 pub(super) fn log(config: &Config) -> Result<()> {
     // qdrant-edge warns at every start about flags that only its server sets.
-    let quieted = if config.log.contains("qdrant_edge") {
-        config.log.clone()
-    } else {
-        format!("{},qdrant_edge=error", config.log)
-    };
+    let mut quieted = config.log.clone();
+    // The second writes passwords and mail.
+    for quiet in ["qdrant_edge=error", "async_imap=warn"] {
+        let (module, _) = quiet.split_once('=').unwrap_or((quiet, ""));
+        if !config.log.contains(module) {
+            quieted = format!("{quieted},{quiet}");
+        }
+    }
     let filter = EnvFilter::try_new(quieted)
         .map_err(|e| Error::invalid("config_invalid", format!("log: {e}")))?;
     let builder = tracing_subscriber::fmt()

@@ -1,4 +1,4 @@
-//! `cairn sources`: folders, buckets and feeds that a dataset is kept in step with.
+//! `cairn sources`: folders, buckets, feeds, git repositories and mailboxes that a dataset is kept in step with.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -19,12 +19,14 @@ use crate::error::{Error, Result};
   cairn sources folder /srv/handbook --dataset handbook --watch --set source_folders=/srv
   cairn sources s3 company-docs --prefix policies --access-key-id AKIA… --dataset policies --schedule '0 4 * * *'
   cairn sources feed https://blog.example.com/feed.xml --dataset blog --schedule '*/30 * * * *'
+  cairn sources git https://github.com/tokio-rs/website --include 'content/**/*.md' --dataset tokio --schedule '0 * * * *'
+  CAIRN_SOURCE_SECRET=… cairn sources mail support@example.com --host imap.example.com --days 365 --dataset support
   cairn sources sync handbook --dataset handbook
   cairn sources items handbook --dataset handbook --verdict failed
 
 Saves the source under its name and syncs it: new and changed items are ingested, and documents of vanished ones are removed (feeds have only their latest entries, so that nothing is
-removed for them). Schedules and watched folders need a running server, whose setting source_folders names the folders that sources may be in. The secret of an access key is
-read from CAIRN_SOURCE_SECRET. Websites are crawled: `cairn crawl`.")]
+removed for them). Schedules and watched folders need a running server, whose setting source_folders names the folders that sources may be in. The secret of an access
+key, the token of a repository and the password of a mailbox are read from CAIRN_SOURCE_SECRET. Websites are crawled: `cairn crawl`.")]
 pub(super) struct SourcesArgs {
     #[command(subcommand)]
     action: Action,
@@ -38,7 +40,7 @@ pub(super) struct SourcesArgs {
 /// Options of every kind of source.
 #[derive(Debug, Args)]
 struct Saved {
-    /// Name of the source [default: its path, bucket or address]
+    /// Name of the source [default: its path, bucket, address or user]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
     /// Schedule of its syncs: manual, weekly, monthly or a cron expression in UTC
@@ -98,6 +100,50 @@ enum Action {
         #[command(flatten)]
         saved: Saved,
     },
+    /// Save a git repository as a source, and sync it
+    Git {
+        /// Address of the repository
+        address: String,
+        /// Branch, or the full name of another reference, such as refs/tags/v1 [default: the default branch]
+        #[arg(long)]
+        branch: Option<String>,
+        /// Only files that match this pattern, such as 'docs/**/*.md'; repeatable
+        #[arg(long, value_name = "GLOB")]
+        include: Vec<String>,
+        /// No files that match this pattern; repeatable
+        #[arg(long, value_name = "GLOB")]
+        exclude: Vec<String>,
+        /// User of the token or password in the variable `CAIRN_SOURCE_SECRET` [default: git]
+        #[arg(long)]
+        user: Option<String>,
+        /// Address of a file's page, with {path} in it [default: known for github.com, gitlab.com and bitbucket.org]
+        #[arg(long, value_name = "URL")]
+        page_url: Option<String>,
+        #[command(flatten)]
+        saved: Saved,
+    },
+    /// Save a folder of a mailbox (IMAP) as a source, and sync it
+    Mail {
+        /// User of the mailbox, whose password is read from the variable `CAIRN_SOURCE_SECRET`
+        user: String,
+        /// Host of the server
+        #[arg(long)]
+        host: String,
+        /// Port [default: 993, or 143 without TLS from the beginning]
+        #[arg(long)]
+        port: Option<u16>,
+        /// Folder [default: INBOX]
+        #[arg(long)]
+        folder: Option<String>,
+        /// Only mail of the last so many days [default: all]
+        #[arg(long)]
+        days: Option<u32>,
+        /// tls, starttls, or none
+        #[arg(long, default_value = "tls", value_name = "HOW")]
+        encryption: String,
+        #[command(flatten)]
+        saved: Saved,
+    },
     /// Sync a source now, and wait for it
     Sync {
         /// Name or ID of the source
@@ -125,17 +171,27 @@ enum Action {
 }
 
 impl Action {
-    fn needs(&self) -> Needs {
+    /// Returns the options of a source that is saved.
+    fn saved(&self) -> Option<&Saved> {
         match self {
-            Self::Folder { saved, .. } | Self::S3 { saved, .. } | Self::Feed { saved, .. }
-                if saved.no_sync =>
-            {
-                Needs::Nothing
-            }
-            Self::Folder { .. } | Self::S3 { .. } | Self::Feed { .. } | Self::Sync { .. } => {
-                Needs::Workers
-            }
-            Self::List | Self::Items { .. } | Self::Remove { .. } => Needs::Nothing,
+            Self::Folder { saved, .. }
+            | Self::S3 { saved, .. }
+            | Self::Feed { saved, .. }
+            | Self::Git { saved, .. }
+            | Self::Mail { saved, .. } => Some(saved),
+            Self::List | Self::Sync { .. } | Self::Items { .. } | Self::Remove { .. } => None,
+        }
+    }
+
+    fn needs(&self) -> Needs {
+        let syncs = match self.saved() {
+            Some(saved) => !saved.no_sync,
+            None => matches!(self, Self::Sync { .. }),
+        };
+        if syncs {
+            Needs::Workers
+        } else {
+            Needs::Nothing
         }
     }
 }
@@ -154,15 +210,12 @@ pub(super) async fn run(global: &Global, args: SourcesArgs) -> Result<Done> {
         .as_deref()
         .ok_or_else(|| Error::invalid("dataset_missing", "name the dataset with --dataset"))?;
     Connection::with(global, &args.remote, args.action.needs(), async |client| {
-        let id = match &args.action {
-            Action::Folder { .. } | Action::S3 { .. } | Action::Feed { .. } => {
-                client
-                    .dataset_or_new(dataset, &json!({"name": dataset}))
-                    .await?
-            }
-            Action::List | Action::Sync { .. } | Action::Items { .. } | Action::Remove { .. } => {
-                client.dataset(dataset).await?
-            }
+        let id = if args.action.saved().is_some() {
+            client
+                .dataset_or_new(dataset, &json!({"name": dataset}))
+                .await?
+        } else {
+            client.dataset(dataset).await?
         };
         let sources = Sources {
             global,
@@ -210,6 +263,34 @@ impl Sources<'_> {
             } => {
                 let settings = json!({"kind": "feed", "url": address, "articles": !no_articles});
                 self.save(address, settings, saved).await
+            }
+            Action::Git {
+                address,
+                branch,
+                include,
+                exclude,
+                user,
+                page_url,
+                saved,
+            } => {
+                let settings = json!({
+                    "kind": "git", "url": address, "branch": branch, "include": include, "exclude": exclude, "user": user, "pageUrl": page_url
+                });
+                self.save(address, settings, saved).await
+            }
+            Action::Mail {
+                user,
+                host,
+                port,
+                folder,
+                days,
+                encryption,
+                saved,
+            } => {
+                let settings = json!({
+                    "kind": "imap", "host": host, "port": port, "user": user, "folder": folder, "days": days, "encryption": encryption
+                });
+                self.save(user, settings, saved).await
             }
             Action::Sync { source } => {
                 let id = self.find(source).await?;

@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::events;
 use crate::kb::embeddings;
 use crate::kb::index_log::{self, Op};
+use crate::kb::usage;
 use crate::kb::{Chunk, builds, chunks, datasets, documents};
 use place::Place;
 pub(crate) use place::{start_at, trim};
@@ -245,6 +246,7 @@ async fn insert_after(
         args![tenant_id, &document.id],
     )
     .await?;
+    usage::check(&mut tx, tenant_id).await?;
     finish(app, caller, tx, &chunk, vector, &both(&chunk.id)).await?;
     Ok(Some(chunk))
 }

@@ -13,6 +13,7 @@ use crate::db::{Tx, args, words};
 use crate::error::{Error, Result};
 use crate::events::{self, Event};
 use crate::kb::datasets::{self, ChunkSettings, Dataset, IndexSettings};
+use crate::kb::usage;
 use crate::kb::{builds, documents, index_log, ingestion};
 
 words! {
@@ -411,6 +412,7 @@ pub async fn switch(
         name: datasets::settings(app, caller, dataset_id).await?.name,
     };
     events::append(&mut tx, &app.clock, tenant_id, &event).await?;
+    usage::check(&mut tx, tenant_id).await?;
     let switched = Event::GenerationSwitched {
         dataset_id: dataset_id.to_owned(),
         generation: number,

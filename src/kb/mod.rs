@@ -18,6 +18,7 @@ pub mod parser;
 pub mod portable;
 pub mod preview;
 pub mod row_blocks;
+pub mod usage;
 pub mod visible;
 pub mod why;
 

@@ -192,6 +192,31 @@ impl Usage {
         self.input_tokens = self.input_tokens.max(later.input_tokens);
         self.output_tokens = self.output_tokens.max(later.output_tokens);
     }
+
+    /// Returns the tokens of the prompt and the response together.
+    #[must_use]
+    pub fn total(self) -> u64 {
+        self.input_tokens.saturating_add(self.output_tokens)
+    }
+}
+
+/// Characters per token of English text, of which estimates are made.
+const CHARACTERS: u64 = 4;
+
+/// Returns an estimate of the tokens of a text, for endpoints that report none.
+#[must_use]
+pub fn estimated(characters: usize) -> u64 {
+    u64::try_from(characters)
+        .unwrap_or(u64::MAX)
+        .div_ceil(CHARACTERS)
+}
+
+/// A text that a model wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    pub text: String,
+    /// As reported, or estimated.
+    pub usage: Usage,
 }
 
 /// A part of a model's streamed response.
@@ -327,18 +352,21 @@ impl Endpoint {
         instructions: &str,
         request: String,
         limit: Duration,
-    ) -> Result<String> {
+    ) -> Result<Written> {
+        let sent = instructions.len() + request.len();
         let prompt = Prompt {
             system: instructions,
             messages: &[Message::User { text: request }],
             tools: &[],
         };
         let mut pieces = std::pin::pin!(self.stream(prompt));
-        let mut text = String::new();
+        let (mut text, mut usage) = (String::new(), Usage::default());
         let reading = async {
             while let Some(piece) = pieces.next().await {
-                if let Piece::Text(delta) = piece? {
-                    text.push_str(&delta);
+                match piece? {
+                    Piece::Text(delta) => text.push_str(&delta),
+                    Piece::Usage(reported) => usage.merge(reported),
+                    Piece::Call(_) | Piece::End(_) => {}
                 }
             }
             Ok::<_, Error>(())
@@ -355,7 +383,13 @@ impl Endpoint {
                 "the language model returned an empty answer",
             ));
         }
-        Ok(text)
+        if usage == Usage::default() {
+            usage = Usage {
+                input_tokens: estimated(sent),
+                output_tokens: estimated(text.len()),
+            };
+        }
+        Ok(Written { text, usage })
     }
 
     /// Sends a request to the model and streams its response. A response that ends without a finish reason is an error. Dropping the stream ends the request.

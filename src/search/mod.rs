@@ -44,6 +44,6 @@ pub use blend::Fusion;
 pub use explain::Explanation;
 pub use pool::candidates;
 pub use query::search;
-pub use request::{Defaults, Request};
+pub use request::{Defaults, MAX_TOP_K, Request};
 pub use settings::Settings;
 pub use why_not::why_not;

@@ -41,6 +41,11 @@ pub(super) trait Connector: Send + Sync {
     /// Those of the source.
     async fn fetch(&self, item: &Listed) -> Result<BoxStream<'static, Result<Bytes>>>;
 
+    /// Returns whether a complete list without items is to be believed. Elsewhere, a disk that is not mounted looks like an empty source.
+    fn may_be_empty(&self) -> bool {
+        false
+    }
+
     /// Number of items fetched at the same time.
     fn parallel(&self) -> usize {
         4

@@ -9,11 +9,11 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use ignore::WalkBuilder;
-use ignore::overrides::Override;
 use tokio::sync::mpsc;
 use tokio_util::io::ReaderStream;
 
 use super::connector::{Connector, Listed};
+use super::patterns::Patterns;
 use super::settings::Folder;
 use crate::app::App;
 use crate::error::{Error, Result};
@@ -25,7 +25,7 @@ const PIECE: usize = 1 << 18;
 pub(super) struct FolderConnector {
     /// The folder without links.
     root: PathBuf,
-    patterns: Override,
+    patterns: Patterns,
 }
 
 impl FolderConnector {
@@ -36,18 +36,6 @@ impl FolderConnector {
             root,
         })
     }
-}
-
-/// Returns whether the patterns leave a file out, by itself or by a folder that it is in.
-fn is_excluded(patterns: &Override, root: &Path, file: &Path) -> bool {
-    let folders = file
-        .ancestors()
-        .skip(1)
-        .take_while(|folder| *folder != root);
-    patterns.matched(file, false).is_ignore()
-        || folders
-            .into_iter()
-            .any(|folder| patterns.matched(folder, true).is_ignore())
 }
 
 /// Returns the version of a file: its time of change in milliseconds and its size.
@@ -78,7 +66,7 @@ impl Connector for FolderConnector {
                     }
                 };
                 let is_file = entry.file_type().is_some_and(|kind| kind.is_file());
-                if !is_file || is_excluded(&patterns, &root, entry.path()) {
+                if !is_file || patterns.leave_out(entry.path()) {
                     continue;
                 }
                 let relative = entry.path().strip_prefix(&root).unwrap_or(entry.path());

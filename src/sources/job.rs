@@ -180,7 +180,7 @@ async fn pass_over(pass: &Arc<Pass>) -> Result<()> {
     };
     if is_complete {
         let seen = counts.new + counts.changed + counts.unchanged + counts.skipped + counts.failed;
-        if seen == 0 && pass.has_items().await? {
+        if seen == 0 && !pass.connector.may_be_empty() && pass.has_items().await? {
             // A disk that is not mounted, or settings that lead elsewhere, look like an empty source.
             return Err(Error::unprocessable(
                 "source_empty",

@@ -1,13 +1,16 @@
-//! Sources that keep a dataset in step with places outside of Cairn: folders, buckets, feeds. A sync lists what a source has, ingests what is new or changed, and removes what is
-//! gone. Websites are sources with an area of their own, [`crate::crawl`].
+//! Sources that keep a dataset in step with places outside of Cairn: folders, buckets, feeds, git repositories, mailboxes. A sync lists what a source has, ingests what is new or
+//! changed, and removes what is gone. Websites are sources with an area of their own, [`crate::crawl`].
 //!
 //! A kind of source is a [`connector::Connector`]: it lists items with a version each, and fetches one.
 
 mod connector;
 mod feed;
 mod folder;
+pub(crate) mod git;
+mod imap;
 mod job;
 mod open;
+mod patterns;
 mod s3;
 pub mod settings;
 mod store;

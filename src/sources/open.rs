@@ -3,6 +3,8 @@
 use super::connector::Connector;
 use super::feed::FeedConnector;
 use super::folder::FolderConnector;
+use super::git::GitConnector;
+use super::imap::MailboxConnector;
 use super::s3::BucketConnector;
 use super::settings::Settings;
 use super::store::Source;
@@ -20,5 +22,13 @@ pub(super) async fn connect(app: &App, source: &Source) -> Result<Box<dyn Connec
             Box::new(BucketConnector::new(app, &bucket, secret)?)
         }
         Settings::Feed(feed) => Box::new(FeedConnector::new(app, &feed)?),
+        Settings::Git(repository) => {
+            let secret = source.open_secret(app).await?;
+            Box::new(GitConnector::new(app, source, &repository, secret)?)
+        }
+        Settings::Imap(mailbox) => {
+            let secret = source.open_secret(app).await?;
+            Box::new(MailboxConnector::new(app, &mailbox, secret)?)
+        }
     })
 }

@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use ignore::overrides::{Override, OverrideBuilder};
 use object_store::path::Path as Key;
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::patterns::Patterns;
 use crate::app::App;
 use crate::error::{Error, Result};
 
@@ -19,6 +19,8 @@ pub enum Settings {
     Folder(Folder),
     S3(Bucket),
     Feed(Feed),
+    Git(Repository),
+    Imap(Mailbox),
 }
 
 /// A folder of the server's machine, below one of those in the setting `source_folders`. Ignore files are respected, and hidden files are left out.
@@ -68,12 +70,62 @@ pub struct Feed {
     pub articles: bool,
 }
 
+/// The files of a branch of a git repository, over HTTP. Links and submodules are left out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = GitSource)]
+pub struct Repository {
+    /// Address of the repository, `https://…`.
+    pub url: String,
+    /// Branch, or the full name of another reference, such as `refs/tags/v1`; the default branch when absent.
+    pub branch: Option<String>,
+    /// Only files that match one of these patterns, such as `docs/**/*.md`; all files when empty.
+    #[serde(default)]
+    pub include: Vec<String>,
+    /// No files that match one of these patterns.
+    #[serde(default)]
+    pub exclude: Vec<String>,
+    /// User whose token or password is the `secret` of the source; `git` when absent, which hosts with tokens accept.
+    pub user: Option<String>,
+    /// Address of a file's page, with `{path}` in it. Known for github.com, gitlab.com and bitbucket.org.
+    pub page_url: Option<String>,
+}
+
+/// A folder of a mailbox, over IMAP. Its password is the `secret` of the source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = ImapSource)]
+pub struct Mailbox {
+    /// Host of the server.
+    pub host: String,
+    /// Port; 993 when absent, and 143 for connections that are not encrypted from the beginning.
+    pub port: Option<u16>,
+    pub user: String,
+    /// Folder; `INBOX` when absent.
+    pub folder: Option<String>,
+    /// Only mail of the last so many days; older mail is removed again. All mail when absent.
+    pub days: Option<u32>,
+    #[serde(default)]
+    pub encryption: Encryption,
+}
+
+/// How a connection to a mail server is encrypted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[schema(as = ImapEncryption)]
+pub enum Encryption {
+    /// With TLS from the beginning.
+    #[default]
+    Tls,
+    /// With TLS after the command STARTTLS.
+    Starttls,
+    /// Not at all: the password can be read on the way.
+    None,
+}
+
 fn yes() -> bool {
     true
 }
-
-/// Maximum number of patterns.
-const PATTERNS: usize = 50;
 
 fn invalid(message: impl Into<String>) -> Error {
     Error::invalid("source_settings_invalid", message)
@@ -87,6 +139,8 @@ impl Settings {
             Self::Folder(_) => "folder",
             Self::S3(_) => "s3",
             Self::Feed(_) => "feed",
+            Self::Git(_) => "git",
+            Self::Imap(_) => "imap",
         }
     }
 
@@ -121,6 +175,11 @@ impl Settings {
                 }
             }
             Self::Feed(feed) => app.outgoing.check(&address(&feed.url)?)?,
+            Self::Git(repository) => {
+                repository.check()?;
+                app.outgoing.check(&address(&repository.url)?)?;
+            }
+            Self::Imap(mailbox) => mailbox.check()?,
         }
         Ok(())
     }
@@ -186,19 +245,77 @@ impl Folder {
     }
 
     /// Returns the patterns, which are relative to the folder without links.
-    pub(super) fn patterns(&self, root: &Path) -> Result<Override> {
-        if self.include.len() + self.exclude.len() > PATTERNS {
-            return Err(invalid(format!(
-                "a folder may have at most {PATTERNS} patterns"
-            )));
+    pub(super) fn patterns(&self, root: &Path) -> Result<Patterns> {
+        Patterns::new(root, &self.include, &self.exclude)
+    }
+}
+
+impl Repository {
+    fn check(&self) -> Result<()> {
+        if !self.url.starts_with("https://") && !self.url.starts_with("http://") {
+            return Err(invalid(
+                "repositories are read over HTTP: url must begin with https://; SSH and local paths are not supported",
+            ));
         }
-        let mut all = OverrideBuilder::new(root);
-        let excluded: Vec<String> = self.exclude.iter().map(|glob| format!("!{glob}")).collect();
-        for glob in self.include.iter().chain(&excluded) {
-            all.add(glob)
-                .map_err(|e| invalid(format!("the pattern {glob:?} is not valid: {e}")))?;
+        if gix::validate::reference::name(self.reference().as_str().into()).is_err() {
+            return Err(invalid(
+                "branch must be the name of a branch, or the full name of a reference, such as refs/tags/v1",
+            ));
         }
-        all.build().map_err(|e| invalid(e.to_string()))
+        if self.user.as_deref().is_some_and(|user| user.contains(':')) {
+            return Err(invalid("the user must not contain a colon"));
+        }
+        if let Some(template) = &self.page_url {
+            let page = address(&template.replace("{path}", "a"))?;
+            if !template.contains("{path}") || !matches!(page.scheme(), "http" | "https") {
+                return Err(invalid(
+                    "pageUrl must be an address with {path} in it, such as https://git.example.com/docs/{path}",
+                ));
+            }
+        }
+        Patterns::new(Path::new("/"), &self.include, &self.exclude)?;
+        Ok(())
+    }
+
+    /// Returns the reference that is fetched: `HEAD` or a full name.
+    pub(super) fn reference(&self) -> String {
+        match self.branch.as_deref().map(str::trim) {
+            None | Some("") => "HEAD".to_owned(),
+            Some(name) if name.starts_with("refs/") => name.to_owned(),
+            Some(name) => format!("refs/heads/{name}"),
+        }
+    }
+}
+
+impl Mailbox {
+    fn check(&self) -> Result<()> {
+        let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '_');
+        if self.host.is_empty() || !self.host.chars().all(is_name) {
+            return Err(invalid("host must be the name or the address of a server"));
+        }
+        let folder = self.folder.as_deref().unwrap_or("INBOX");
+        if self.user.is_empty() || folder.is_empty() {
+            return Err(invalid("user and folder must not be empty"));
+        }
+        // They would end the command that they are part of.
+        if [&self.user, folder]
+            .iter()
+            .any(|text| text.contains(['\r', '\n', '\0']))
+        {
+            return Err(invalid("user and folder must be one line"));
+        }
+        if self.days == Some(0) {
+            return Err(invalid("days must be 1 or more"));
+        }
+        Ok(())
+    }
+
+    /// Returns the port of the server.
+    pub(super) fn port(&self) -> u16 {
+        self.port.unwrap_or(match self.encryption {
+            Encryption::Tls => 993,
+            Encryption::Starttls | Encryption::None => 143,
+        })
     }
 }
 
@@ -224,15 +341,57 @@ mod tests {
         assert!(address("https://a.example/").is_ok());
     }
 
-    #[test]
-    fn patterns_are_checked() {
-        let folder = |exclude: &str| Folder {
-            path: "/".to_owned(),
+    fn repository(branch: Option<&str>, page_url: Option<&str>) -> Repository {
+        Repository {
+            url: "https://git.example/r".to_owned(),
+            branch: branch.map(str::to_owned),
             include: Vec::new(),
-            exclude: vec![exclude.to_owned()],
-            watch: false,
+            exclude: Vec::new(),
+            user: None,
+            page_url: page_url.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn a_branch_is_a_name_or_a_full_reference() {
+        for (branch, reference) in [
+            (None, "HEAD"),
+            (Some(" "), "HEAD"),
+            (Some("next"), "refs/heads/next"),
+            (Some("refs/tags/v1"), "refs/tags/v1"),
+        ] {
+            let repository = repository(branch, None);
+            assert_eq!(repository.reference(), reference);
+            assert!(repository.check().is_ok());
+        }
+        for wrong in ["a..b", "x:refs/heads/y", "a b", "*"] {
+            assert!(repository(Some(wrong), None).check().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_template_of_pages_is_an_address_with_the_path() {
+        assert!(
+            repository(None, Some("https://a.example/{path}"))
+                .check()
+                .is_ok()
+        );
+        for wrong in ["https://a.example/", "{path}", "javascript:{path}"] {
+            assert!(repository(None, Some(wrong)).check().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_port_of_a_mailbox_follows_its_encryption() {
+        let mailbox = |encryption| Mailbox {
+            host: "mail.example".to_owned(),
+            port: None,
+            user: "a".to_owned(),
+            folder: None,
+            days: None,
+            encryption,
         };
-        assert!(folder("**/*.tmp").patterns(Path::new("/")).is_ok());
-        assert!(folder("a{").patterns(Path::new("/")).is_err());
+        assert_eq!(mailbox(Encryption::Tls).port(), 993);
+        assert_eq!(mailbox(Encryption::Starttls).port(), 143);
     }
 }

@@ -93,6 +93,8 @@ async fn operations(service: &Service, dataset: &str) -> Vec<(Method, String, St
                 .replace("{model}", "x")
                 .replace("{file_id}", "x")
                 .replace("{vector_store_id}", dataset)
+                .replace("{dataset}", dataset)
+                .replace("{tenantId}", "x")
                 .replace("{batch_id}", "x");
             // Boards name their parameters as the contract does.
             let filled = if path.starts_with("/api/v1/") {

@@ -74,6 +74,34 @@ async fn the_pages_pass_the_type_checker() {
     succeeds(node("tsc").args(options).arg(app)).await;
 }
 
+/// To format them: `target/clients/node/node_modules/.bin/prettier --print-width 140 --single-quote --write 'src/api/**/*.{js,css}'`.
+#[tokio::test]
+async fn the_pages_are_formatted() {
+    let options = ["--print-width", "140", "--single-quote", "--check"];
+    let files = root().join("src/api/**/*.{js,css}");
+    succeeds(node("prettier").args(options).arg(files)).await;
+}
+
+#[test]
+fn the_lines_of_pages_have_at_most_140_characters() {
+    let pages = ignore::WalkBuilder::new(root().join("src/api")).build();
+    let mut files = 0;
+    for entry in pages {
+        let entry = entry.expect("readable");
+        let is_page = |e: &std::ffi::OsStr| ["js", "css", "html"].iter().any(|kind| e == *kind);
+        if !entry.path().extension().is_some_and(is_page) {
+            continue;
+        }
+        files += 1;
+        let text = std::fs::read_to_string(entry.path()).expect("text");
+        for (number, line) in text.lines().enumerate() {
+            let place = format!("{}:{}", entry.path().display(), number + 1);
+            assert!(line.chars().count() <= 140, "{place}");
+        }
+    }
+    assert!(files > 50, "{files} files were read");
+}
+
 #[tokio::test]
 async fn the_document_is_valid() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -161,6 +189,14 @@ on_both! {
     async fn the_client_of_openai_embeds_uploads_and_searches(service: Service) {
         let arguments = [&service.url, &service.key];
         let said = succeeds(python().arg(script("openai_client.py")).args(arguments)).await;
+        assert_eq!(said.trim(), "done");
+    }
+
+    async fn the_clients_of_ragflow_and_langserve_retrieve(service: Service) {
+        let dataset = service.dataset("tides").await;
+        service.add(&dataset, "tide.md", "# Tides\n\nThe tide lags behind the moon because of the friction at the sea floor.").await;
+        let arguments = [&service.url, &service.key, &dataset];
+        let said = succeeds(python().arg(script("retrieval_clients.py")).args(arguments)).await;
         assert_eq!(said.trim(), "done");
     }
 

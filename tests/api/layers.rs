@@ -64,6 +64,7 @@ const LAYERS: [&[&str]; 18] = [
         "kb::ingestion",
         "kb::portable",
         "kb::preview",
+        "kb::usage",
         "kb::visible",
         "kb::why",
     ],

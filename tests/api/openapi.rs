@@ -205,6 +205,8 @@ fn every_handler_is_documented() {
         "src/api/native/mod.rs",
         "src/api/clawcrm/mod.rs",
         "src/api/dify.rs",
+        "src/api/langserve.rs",
+        "src/api/ragflow.rs",
         "src/api/openai/mod.rs",
         "src/api/rerank.rs",
         "src/api/native/chunks.rs",

@@ -418,7 +418,7 @@ async fn from_an_empty_service_to_a_labelled_query_and_a_measured_run() {
     assert!(browser.text("body").await.contains("3 lost"));
     // More labels from a file: tuning on four queries would be guessing.
     browser.press("Tune settings").await;
-    browser.see("#toasts", "tuning requires at least").await;
+    browser.see("#toasts", "Tuning requires at least").await;
     browser.press("Import").await;
     let questions = [
         "ferry at noon,ferry.md",
@@ -1050,7 +1050,22 @@ async fn every_page_tells_its_story_and_axe_finds_nothing_serious() {
         ("/sandbox/jobs".to_owned(), "#main", "No dead letters"),
         ("/sandbox/keys".to_owned(), "#main table", "admin"),
         ("/sandbox/access".to_owned(), "#main table", "signed in"),
+        ("/sandbox/styleguide".to_owned(), "#main", "Style guide"),
+        ("/sandbox/people".to_owned(), "#main table", "Grace"),
+        (
+            "/sandbox/people/usage".to_owned(),
+            "#main table",
+            "Documents",
+        ),
+        (
+            "/sandbox/people/tenants".to_owned(),
+            "#main table",
+            "default",
+        ),
     ];
+    service
+        .post("/kb/v1/users", json!({"name": "Grace", "role": "reviewer"}))
+        .await;
     for (width, theme) in [(1300, "light"), (480, "dark")] {
         let browser = signed_in(&service, width, 900).await;
         browser
@@ -1114,6 +1129,49 @@ async fn every_page_tells_its_story_and_axe_finds_nothing_serious() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn people_are_added_restricted_and_limited_in_the_page() {
+    let service = Service::start(Engine::Sqlite).await;
+    service.dataset("handbook").await;
+    let browser = signed_in(&service, 1300, 900).await;
+    let page = format!("{}/sandbox/people", service.url);
+    browser.open(&page).await;
+    browser.press("Add a member").await;
+    browser.write("dialog input", "Grace").await;
+    browser.press("Add").await;
+    browser.see("dialog pre", "#enter=").await;
+    browser.press("Close").await;
+    browser.see("#main table", "Grace").await;
+    browser.press("Datasets of Grace").await;
+    browser.see("dialog h2", "Datasets of Grace").await;
+    browser
+        .eval("document.querySelector('dialog input[type=checkbox]').click()")
+        .await;
+    browser
+        .eval("document.querySelector('dialog select').value = 'editor'")
+        .await;
+    browser.press("Save").await;
+    let users = service.get("/kb/v1/users").await;
+    let id = text(&users["data"][0]["id"]);
+    let granted = format!("/kb/v1/users/{id}/datasets");
+    eventually!(
+        last in service.get(&granted).await,
+        "the role is stored",
+        last["datasets"][0]["role"] == "editor"
+    );
+    browser.press("Deactivate Grace").await;
+    browser.see("#main table", "inactive").await;
+    browser.open(&format!("{page}/tenants")).await;
+    browser.press("Quotas of default").await;
+    browser.see("dialog h2", "Quotas of default").await;
+    browser.write("dialog .content input", "7").await;
+    browser.press("Save").await;
+    browser.see("#main table", "Documents: 7").await;
+    let usage = service.get("/kb/v1/usage").await;
+    assert_eq!(usage["quotas"]["documents"], 7);
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_website_is_confined_to_the_folder_of_its_first_address() {
     let service = Service::start(Engine::Sqlite).await;
     let dataset = service.dataset("web").await;
@@ -1136,6 +1194,144 @@ async fn a_website_is_confined_to_the_folder_of_its_first_address() {
         .await;
     let values = filled.as_array().expect("values");
     assert!(values.contains(&json!("/docs/")), "{filled}");
+    browser.close().await;
+}
+
+/// A service with one document, whose search for herons has a hit.
+async fn with_herons() -> Service {
+    let service = Service::start(Engine::Sqlite).await;
+    let dataset = service.dataset("birds").await;
+    let text = "Herons wait in shallow water.";
+    service.add(&dataset, "a.md", text).await;
+    service
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_hit_is_seen_without_scrolling_with_one_to_three_lanes_and_on_a_phone() {
+    let service = with_herons().await;
+    let address = format!("{}/sandbox/search?q=herons", service.url);
+    for (width, height, most) in [(1440, 900, 3), (390, 844, 1)] {
+        let browser = signed_in(&service, width, height).await;
+        browser.open(&address).await;
+        for lanes in 1..=most {
+            if lanes > 1 {
+                browser.press("Duplicate").await;
+            }
+            browser
+                .see(&format!(".lane:nth-of-type({lanes}) .hit"), "Herons")
+                .await;
+            let shown = browser
+                .eval(
+                    "scrollTo(0, 0);
+                     return [...document.querySelectorAll('.lane')].map((lane) => lane.querySelector('.hit .title').getBoundingClientRect().bottom < innerHeight)",
+                )
+                .await;
+            assert_eq!(shown, json!(vec![true; lanes]), "{lanes} at {width}");
+        }
+        browser.close().await;
+    }
+}
+
+/// Types keys into what has the focus.
+async fn keys(browser: &Browser, keys: &str) {
+    let focused = browser.page.active_element().await.expect("a focus");
+    focused.send_keys(keys).await.expect("keys");
+}
+
+/// Moves the focus by the tabulator to what bears a name.
+async fn tab_to(browser: &Browser, name: &str) {
+    let named = "const e = document.activeElement; return (e.getAttribute('aria-label') ?? e.textContent ?? '').trim()";
+    for _ in 0..150 {
+        keys(browser, &Key::Tab.to_string()).await;
+        if browser.eval(named).await == name {
+            return;
+        }
+    }
+    panic!("{name:?} is not reached by the tabulator");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_search_is_labelled_and_evaluated_by_keyboard_alone() {
+    let service = with_herons().await;
+    let enter = Key::Enter.to_string();
+    let browser = signed_in(&service, 1300, 900).await;
+    tab_to(&browser, "Sandbox").await;
+    keys(&browser, &enter).await;
+    browser.see(".lane .answer", "No search yet").await;
+    keys(&browser, &format!("who waits{enter}")).await;
+    browser.see(".hit", "Herons").await;
+    // The first hit has the focus, and a digit labels it.
+    eventually!(
+        focused in browser.eval("return document.activeElement.className").await,
+        "the first hit has the focus",
+        focused.as_str().is_some_and(|c| c.split(' ').any(|c| c == "hit"))
+    );
+    keys(&browser, "2").await;
+    browser.see(".hit [aria-pressed=true]", "2 answer").await;
+    browser
+        .page
+        .goto(&format!("{}/sandbox/evaluate", service.url))
+        .await
+        .expect("opens");
+    browser.see("#main", "sandbox").await;
+    tab_to(&browser, "Run").await;
+    keys(&browser, &enter).await;
+    browser.see("#main table", "Dataset defaults").await;
+    browser.see("#main table", "completed").await;
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn text_has_enough_contrast_in_both_themes() {
+    let service = Service::start(Engine::Sqlite).await;
+    let browser = signed_in(&service, 1300, 900).await;
+    for theme in ["light", "dark"] {
+        let choose = format!("localStorage.setItem('cairn.theme', '{theme}')");
+        browser.eval(&choose).await;
+        browser
+            .open(&format!("{}/sandbox/styleguide", service.url))
+            .await;
+        browser.see("h1", "Style guide").await;
+        let found = browser
+            .eval("return [...document.querySelectorAll('[data-contrast]')].map((e) => [e.textContent, Number(e.dataset.contrast)])")
+            .await;
+        let all: Vec<(String, f64)> = serde_json::from_value(found).expect("contrasts");
+        assert!(all.len() > 10, "{all:?}");
+        for (name, contrast) in all {
+            assert!(contrast >= 4.5, "{theme}: {name} {contrast}");
+        }
+    }
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_preset_stays_named_until_a_setting_is_changed() {
+    let service = with_herons().await;
+    let browser = signed_in(&service, 1300, 900).await;
+    let address = format!("{}/sandbox/search?q=herons", service.url);
+    browser.open(&address).await;
+    browser.see(".hit", "Herons").await;
+    let named =
+        "return document.querySelector('.lane > header select').selectedOptions[0].textContent";
+    assert_eq!(browser.eval(named).await, "Dataset defaults");
+    let choose = "const s = document.querySelector('.lane > header select'); s.value = [...s.options].find((o) => o.textContent === 'Balanced').value; s.dispatchEvent(new Event('change'))";
+    browser.eval(choose).await;
+    browser.see(".lane .settings output", "0.50").await;
+    assert_eq!(browser.eval(named).await, "Balanced");
+    drag(&browser, 0, 0, 0.8).await;
+    assert_eq!(browser.eval(named).await, "Custom");
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_settings_of_a_lane_are_a_line_that_says_them() {
+    let service = with_herons().await;
+    let browser = signed_in(&service, 390, 844).await;
+    let lane = r#"{"datasetIds":[],"hybridAlpha":0.3,"minScore":0.1,"mmr":0.5}"#;
+    let address = format!("{}/sandbox/search?q=herons&lane={lane}", service.url);
+    browser.open(&address).await;
+    let said = "alpha 0.30 · threshold 0.10 · Diversity (MMR): 0.5";
+    browser.see(".lane .settings > summary", said).await;
     browser.close().await;
 }
 
@@ -1268,7 +1464,8 @@ async fn a_source_is_added_and_its_items_are_shown() {
     browser.write("dialog input[name=name]", "handbook").await;
     browser.write("dialog input[name=path]", &permitted).await;
     browser.press("Save and sync").await;
-    browser.see("table", "1 new").await;
+    // The folder is watched, so that another sync may follow.
+    browser.see("table", "completed").await;
     browser.press("Items").await;
     browser.see(".grid", "tides.md").await;
     browser.close().await;

@@ -2,6 +2,8 @@
 
 pub mod browser;
 pub mod gateway;
+pub mod git;
+pub mod imap;
 pub mod model;
 mod postgres;
 pub mod process;

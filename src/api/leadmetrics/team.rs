@@ -8,6 +8,7 @@ use super::wire::word;
 use crate::agency::people::AGENT;
 use crate::agency::roles::{self, LONGEST_RUN, MOST_TURNS, Settings, State};
 use crate::agency::{MEMBER, access, skills};
+use crate::answers::meter;
 use crate::api::operation::{Call, Data};
 use crate::api::request_id;
 use crate::app::App;
@@ -354,10 +355,17 @@ pub(super) async fn test_agent(call: Call<'_>) -> Result<Data> {
             }
         };
         check("price known", listed.price.is_some(), price);
-        let request = "Answer with the word OK.".to_owned();
-        let answer = listed
-            .endpoint
-            .write("You are being tested.", request, CHECK);
+        let asked = (
+            "You are being tested.",
+            "Answer with the word OK.".to_owned(),
+        );
+        let answer = meter::write(
+            call.app,
+            call.caller.tenant(),
+            &listed.endpoint,
+            asked,
+            CHECK,
+        );
         let (ok, detail) = match answer.await {
             Ok(_) => (true, "the model answered".to_owned()),
             Err(error) => (false, error.public_message().to_owned()),

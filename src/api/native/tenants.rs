@@ -7,8 +7,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::api::Service;
-use crate::api::native::wire::{Auth, Body, Fault, Pagination, Paging, Problem, Query};
+use crate::api::native::wire::{Auth, Body, Fault, Pagination, Paging, Path, Problem, Query};
+use crate::auth::Scope;
+use crate::auth::quotas::{self, Quotas};
 use crate::auth::tenants::{self, Tenant};
+use crate::kb::usage::{self, Usage};
 
 /// A tenant.
 #[derive(Debug, Serialize, ToSchema)]
@@ -17,6 +20,7 @@ pub(super) struct TenantRecord {
     id: String,
     name: String,
     created_on: String,
+    quotas: Quotas,
 }
 
 impl From<Tenant> for TenantRecord {
@@ -25,6 +29,7 @@ impl From<Tenant> for TenantRecord {
             id: tenant.id,
             name: tenant.name,
             created_on: tenant.created_on.rfc3339(),
+            quotas: tenant.quotas,
         }
     }
 }
@@ -85,4 +90,68 @@ pub(super) async fn create(
         key,
     };
     Ok((StatusCode::CREATED, Json(created)))
+}
+
+/// A tenant with its usage.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct TenantWithUsage {
+    #[serde(flatten)]
+    tenant: TenantRecord,
+    usage: Usage,
+}
+
+/// Returns a tenant of the installation with its quotas and how much of them it uses. Needs a key of the first tenant with `tenants:manage`.
+#[utoipa::path(get, path = "/kb/v1/tenants/{tenantId}", tag = "administration", operation_id = "getTenant", security(("key" = [])), params(("tenantId" = String, Path)),
+    responses((status = 200, body = TenantWithUsage), (status = "4XX", body = Fault)))]
+pub(super) async fn get(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path(id): Path<String>,
+) -> Result<Json<TenantWithUsage>, Problem> {
+    let app = &service.app;
+    tenants::need_operator(&app.db, &caller).await?;
+    let tenant = tenants::by_id(&app.db, &id).await?;
+    Ok(Json(TenantWithUsage {
+        usage: usage::of(app, &tenant.id).await?,
+        tenant: tenant.into(),
+    }))
+}
+
+/// Replaces the quotas of a tenant, effective at once; what it has beyond a smaller quota stays. Needs a key of the first tenant with `tenants:manage`.
+#[utoipa::path(put, path = "/kb/v1/tenants/{tenantId}/quotas", tag = "administration", operation_id = "setTenantQuotas", security(("key" = [])),
+    params(("tenantId" = String, Path)), request_body = Quotas, responses((status = 200, body = Quotas), (status = "4XX", body = Fault)))]
+pub(super) async fn set_quotas(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path(id): Path<String>,
+    Body(body): Body<Quotas>,
+) -> Result<Json<Quotas>, Problem> {
+    let app = &service.app;
+    tenants::need_operator(&app.db, &caller).await?;
+    let tenant = tenants::by_id(&app.db, &id).await?;
+    tenants::set_quotas(&app.db, &app.clock, &caller, &tenant, body).await?;
+    Ok(Json(body))
+}
+
+/// The usage of a tenant and its quotas.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct UsageOfQuotas {
+    usage: Usage,
+    quotas: Quotas,
+}
+
+/// Returns how much the tenant of the caller has and uses, and its quotas.
+#[utoipa::path(get, path = "/kb/v1/usage", tag = "administration", operation_id = "getUsage", security(("key" = [])),
+    responses((status = 200, body = UsageOfQuotas), (status = "4XX", body = Fault)))]
+pub(super) async fn own_usage(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+) -> Result<Json<UsageOfQuotas>, Problem> {
+    let app = &service.app;
+    // The figures are those of all datasets.
+    caller.need_unconfined(Scope::KbRead)?;
+    Ok(Json(UsageOfQuotas {
+        usage: usage::of(app, caller.tenant()).await?,
+        quotas: quotas::of(&app.db, caller.tenant()).await?,
+    }))
 }

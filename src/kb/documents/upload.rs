@@ -18,6 +18,7 @@ use crate::events::{self};
 use crate::jobs;
 use crate::kb::datasets::{self, ChunkSettings};
 use crate::kb::index_log::{self};
+use crate::kb::usage;
 
 /// Handling of an upload whose bytes are in the dataset already, under another name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -81,7 +82,7 @@ pub struct Added {
 /// Adds documents and enqueues their ingestion, all or none; once this returns, nothing of it can be lost.
 ///
 /// # Errors
-/// `dataset_not_found`, `metadata_invalid`, `file_name_invalid`, `external_id_invalid`, and those of [`ChunkSettings::check`].
+/// `dataset_not_found`, `metadata_invalid`, `file_name_invalid`, `external_id_invalid`, `quota_exceeded`, and those of [`ChunkSettings::check`].
 #[must_use = "futures do nothing unless polled"]
 pub fn add<'a>(
     app: &'a App,
@@ -151,6 +152,10 @@ async fn add_all(
             .await?,
         );
     }
+    let has_written = |added: &Added| matches!(added.outcome, "created" | "replaced");
+    if added.iter().any(has_written) {
+        usage::check(&mut tx, caller.tenant()).await?;
+    }
     app.commit(tx).await?;
     Ok(added)
 }
@@ -168,9 +173,9 @@ pub(crate) async fn add_in(
 ) -> Result<Document> {
     index_log::lock_dataset(tx, tenant_id, dataset_id).await?;
     let policy = UploadPolicy::default();
-    Ok(upsert(app, tx, tenant_id, dataset_id, new, None, policy)
-        .await?
-        .document)
+    let added = upsert(app, tx, tenant_id, dataset_id, new, None, policy).await?;
+    usage::check(tx, tenant_id).await?;
+    Ok(added.document)
 }
 
 pub(super) async fn upsert(
@@ -416,6 +421,7 @@ pub(crate) async fn set_children(
             remove(app, &mut tx, &child).await?;
         }
     }
+    usage::check(&mut tx, &parent.tenant_id).await?;
     app.commit(tx).await?;
     Ok(())
 }

@@ -4,13 +4,14 @@ use std::collections::HashMap;
 
 use super::Prepared;
 use crate::app::App;
+use crate::auth::quotas;
 use crate::db::{Tx, args};
 use crate::error::{Error, Result};
 use crate::events;
 use crate::jobs;
 use crate::kb::documents::{DocumentStatus, changed_now};
 use crate::kb::index_log::{self, Op};
-use crate::kb::{Chunk, Dataset, Document, builds, chunks, documents, edits, embeddings};
+use crate::kb::{Chunk, Dataset, Document, builds, chunks, documents, edits, embeddings, usage};
 
 /// Completeness of a new version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +67,10 @@ pub(super) async fn exchange(
     edits::note(&mut tx, tenant_id, &prepared.edits).await?;
     let seq = index_log::append(&mut tx, &dataset.live_set, &ops).await?;
     record_stored(app, &mut tx, document, prepared, text_hash, stage, seq).await?;
+    // A version that is no larger is stored, whatever the quota has become.
+    if prepared.chunks.len() > old.len() {
+        usage::check(&mut tx, tenant_id).await?;
+    }
     jobs::progressed(&mut tx, tenant_id, &document.job_id).await?;
     if stage != Stage::Words {
         builds::follow(app, &mut tx, &[document]).await?;
@@ -158,6 +163,11 @@ pub(super) async fn exchange_all(
     for (item, stage) in &replaced {
         let (document, prepared, hash) = (&item.document, &item.prepared, &item.text_hash);
         record_stored(app, &mut tx, document, prepared, hash, *stage, seq).await?;
+    }
+    match usage::check(&mut tx, tenant_id).await {
+        // Alone, those for which there is room are stored.
+        Err(error) if error.code() == quotas::EXCEEDED => return Ok(vec![false; items.len()]),
+        within => within?,
     }
     let replaced: Vec<&Document> = replaced.iter().map(|(item, _)| &item.document).collect();
     builds::follow(app, &mut tx, &replaced).await?;

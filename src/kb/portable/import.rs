@@ -20,6 +20,7 @@ use crate::kb::documents::DocumentStatus;
 use crate::kb::edits::Edit;
 use crate::kb::embeddings;
 use crate::kb::index_log::{self, Op};
+use crate::kb::usage;
 use crate::kb::{Chunk, Document, chunks, documents, edits};
 
 /// Rows read at a time.
@@ -285,5 +286,5 @@ async fn store_rows(
     for id in &unfinished {
         documents::queue(app, tx, tenant_id, &dataset.id, id).await?;
     }
-    Ok(())
+    usage::check(tx, tenant_id).await
 }

@@ -15,6 +15,7 @@ use sha2::Sha256;
 
 use super::Step;
 use super::mails::Mail;
+use crate::answers::meter;
 use crate::app::App;
 use crate::auth::{Caller, plans};
 use crate::crm::LEAD;
@@ -41,6 +42,8 @@ static EXPRESSION: LazyLock<Result<Regex, regex::Error>> = LazyLock::new(|| {
 });
 /// Passages that a model is given.
 const PASSAGES: usize = 5;
+/// Times that a model is asked again, at most.
+const RETRIES: u64 = 5;
 
 fn environment() -> Environment<'static> {
     let mut environment = Environment::empty();
@@ -368,10 +371,19 @@ async fn write(
         draft.subject, draft.body
     ));
     let limit = Duration::from_secs(app.config.answer_seconds);
-    let tries = config.and_then(|c| c["maxRetries"].as_u64()).unwrap_or(1) + 1;
+    let retries = config.and_then(|c| c["maxRetries"].as_u64()).unwrap_or(1);
+    let tries = retries.min(RETRIES) + 1;
     let mut last = None;
     for _ in 0..tries {
-        match model.write(INSTRUCTIONS, prompt.clone(), limit).await {
+        match meter::write(
+            app,
+            caller.tenant(),
+            model,
+            (INSTRUCTIONS, prompt.clone()),
+            limit,
+        )
+        .await
+        {
             Ok(answer) => return Ok(read_written(&answer, draft, &passages)),
             Err(error) => last = Some(error),
         }

@@ -4,6 +4,7 @@
 import { get, over, post, call } from './lib/api.js';
 import { button, field } from './lib/controls.js';
 import { h, put } from './lib/dom.js';
+import { refreshTimes } from './lib/format.js';
 import { complain, failure } from './lib/messages.js';
 import { lost, Offline } from './lib/offline.js';
 
@@ -35,6 +36,8 @@ const PAGES = {
   records: { title: 'Records', load: () => import('./pages/records.js') },
   jobs: { title: 'Jobs', load: () => import('./pages/jobs.js') },
   keys: { title: 'Keys', load: () => import('./pages/keys.js') },
+  people: { title: 'People', load: () => import('./pages/people.js') },
+  styleguide: { title: 'Style guide', load: () => import('./pages/styleguide.js'), hidden: true },
   access: { title: 'Access log', load: () => import('./pages/access.js'), hidden: true },
   datasets: { title: 'Dataset', load: () => import('./pages/dataset.js'), hidden: true },
   documents: { title: 'Document', load: () => import('./pages/document.js'), hidden: true },
@@ -57,35 +60,62 @@ function header() {
   const at = place()[0] ?? '';
   const themes = ['auto', 'light', 'dark'];
   const next = themes[(themes.indexOf(theme()) + 1) % themes.length];
-  put(head,
+  put(
+    head,
     h('a', { class: 'brand', href: '/sandbox' }, h('img', { src: '/sandbox/icon.svg', alt: '', width: 26, height: 26 }), 'Cairn'),
-    session && h('nav', { 'aria-label': 'Pages' }, Object.entries(PAGES).filter(([, p]) => !p.hidden).map(([name, p]) =>
-      h('a', { href: name ? `/sandbox/${name}` : '/sandbox', 'aria-current': name === at ? 'page' : null }, p.title))),
-    h('div', { class: 'end' },
-      h('button', {
-        type: 'button',
-        class: 'plain',
-        'aria-label': `Theme: ${theme()}; switch to ${next}`,
-        title: `Theme: ${theme()}`,
-        onclick: () => {
-          localStorage.setItem('cairn.theme', next);
-          wear();
-          header();
+    session &&
+      h(
+        'nav',
+        { 'aria-label': 'Pages' },
+        Object.entries(PAGES)
+          .filter(([, p]) => !p.hidden)
+          .map(([name, p]) =>
+            h('a', { href: name ? `/sandbox/${name}` : '/sandbox', 'aria-current': name === at ? 'page' : null }, p.title),
+          ),
+      ),
+    h(
+      'div',
+      { class: 'end' },
+      h(
+        'button',
+        {
+          type: 'button',
+          class: 'plain',
+          'aria-label': `Theme: ${theme()}; switch to ${next}`,
+          title: `Theme: ${theme()}`,
+          onclick: () => {
+            localStorage.setItem('cairn.theme', next);
+            wear();
+            header();
+          },
         },
-      }, { auto: '◐', light: '☀', dark: '☾' }[/** @type {'auto'} */ (theme())]),
+        { auto: '◐', light: '☀', dark: '☾' }[/** @type {'auto'} */ (theme())],
+      ),
       session && h('a', { href: '/docs/guide' }, 'Guide'),
       session && h('a', { href: '/docs' }, 'API'),
-      session && button('Sign out', async () => {
-        await call('DELETE', '/kb/v1/session').catch((error) => {
-          // It was over already.
-          if (error.status !== 401) throw error;
-        });
-        session = null;
-        show();
-      }, { class: 'plain' })));
+      session &&
+        button(
+          'Sign out',
+          async () => {
+            await call('DELETE', '/kb/v1/session').catch((error) => {
+              // It was over already.
+              if (error.status !== 401) throw error;
+            });
+            session = null;
+            show();
+          },
+          { class: 'plain' },
+        ),
+    ),
+  );
 }
 
-const place = () => location.pathname.replace(/^\/sandbox\/?/, '').split('/').filter(Boolean).map(decodeURIComponent);
+const place = () =>
+  location.pathname
+    .replace(/^\/sandbox\/?/, '')
+    .split('/')
+    .filter(Boolean)
+    .map(decodeURIComponent);
 
 /** Whether the page was reached from another one of ours, not by an address from elsewhere. */
 let inside = false;
@@ -124,7 +154,11 @@ async function show() {
   if (!page) return put(main, h('h1', null, 'Page not found'), h('p', null, h('a', { href: '/sandbox' }, 'Back to overview')));
   document.title = `${page.title} · Cairn`;
   const context = {
-    session, path, query: new URLSearchParams(location.search), signal, go,
+    session,
+    path,
+    query: new URLSearchParams(location.search),
+    signal,
+    go,
     inside,
     push: (/** @type {string} */ address) => {
       settle();
@@ -135,7 +169,9 @@ async function show() {
       later = address;
       timer ??= setTimeout(settle, 150);
     },
-    title: (/** @type {string} */ text) => { document.title = `${text} · Cairn`; },
+    title: (/** @type {string} */ text) => {
+      document.title = `${text} · Cairn`;
+    },
   };
   put(main, h('p', { class: 'quiet' }, 'Loading…'));
   try {
@@ -148,7 +184,10 @@ async function show() {
     const made = await loaded.page(context);
     if (!signal.aborted) put(main, made);
   } catch (error) {
-    if (error instanceof Offline) lost(() => { if (!signal.aborted) show(); });
+    if (error instanceof Offline)
+      lost(() => {
+        if (!signal.aborted) show();
+      });
     if (!signal.aborted) put(main, h('h1', null, page.title), failure(error));
   }
   if (!signal.aborted) performance.mark('cairn-shown');
@@ -160,19 +199,35 @@ function signIn() {
   const said = h('div', { role: 'alert' });
   const other = h('div');
   const submit = h('button', { class: 'primary' }, 'Sign in');
-  const form = h('form', { class: 'card narrow', onsubmit: async (/** @type {Event} */ e) => {
-    e.preventDefault();
-    try {
-      session = await post('/kb/v1/session', { key: key.value });
-      show();
-    } catch (error) {
-      put(said, failure(error));
-    }
-  } }, h('h1', null, 'Sign in'), other, field('API key', key, 'Exchanged for an HttpOnly session cookie. The key itself is not stored.'), said,
-  h('p', { class: 'row' }, submit),
-  h('p', { class: 'quiet' },
-    'No key? ', h('code', null, 'cairn sandbox'), ' prints a one-time sign-in link. ',
-    h('code', null, 'cairn serve'), ' also prints one at startup.'));
+  const form = h(
+    'form',
+    {
+      class: 'card narrow',
+      onsubmit: async (/** @type {Event} */ e) => {
+        e.preventDefault();
+        try {
+          session = await post('/kb/v1/session', { key: key.value });
+          show();
+        } catch (error) {
+          put(said, failure(error));
+        }
+      },
+    },
+    h('h1', null, 'Sign in'),
+    other,
+    field('API key', key, 'Exchanged for an HttpOnly session cookie. The key itself is not stored.'),
+    said,
+    h('p', { class: 'row' }, submit),
+    h(
+      'p',
+      { class: 'quiet' },
+      'No key? ',
+      h('code', null, 'cairn sandbox'),
+      ' prints a one-time sign-in link. ',
+      h('code', null, 'cairn serve'),
+      ' also prints one at startup.',
+    ),
+  );
   offerProvider(other, submit).catch(complain);
   return form;
 }
@@ -182,9 +237,11 @@ async function offerProvider(place, submit) {
   const { name } = await get('/auth/oidc');
   if (!name || !place.isConnected) return;
   const next = encodeURIComponent(location.pathname + location.search);
-  put(place,
+  put(
+    place,
     h('p', null, h('a', { class: 'button primary', href: `/auth/oidc/login?next=${next}` }, `Sign in with ${name}`)),
-    h('p', { class: 'quiet' }, 'Or with an API key:'));
+    h('p', { class: 'quiet' }, 'Or with an API key:'),
+  );
   submit.classList.remove('primary');
 }
 
@@ -230,3 +287,7 @@ addEventListener('popstate', () => {
   show();
 });
 start();
+
+/** Milliseconds after which the times on a page are told anew. */
+const REFRESH = 20000;
+setInterval(refreshTimes, REFRESH);

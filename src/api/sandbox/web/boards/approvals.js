@@ -16,13 +16,21 @@ export async function approvals({ signal }) {
   async function draw() {
     const lists = await Promise.all(boards.map((/** @type {any} */ b) => get(`${API}/boards/${b.id}/approvals?status=pending`, signal)));
     const waiting = boards.flatMap((/** @type {any} */ b, /** @type {number} */ i) =>
-      (lists[i].total > 0 ? [{ board: b, items: lists[i].items }] : []));
-    put(out, waiting.length === 0
-      ? h('p', { class: 'quiet' }, 'Nothing waits for a decision.')
-      : waiting.map((/** @type {any} */ { board, items }) => [
-        h('h2', null, h('a', { href: address(board.id) }, board.name)),
-        h('div', { class: 'cards' }, items.map((/** @type {any} */ a) => approvalCard(a, draw))),
-      ]));
+      lists[i].total > 0 ? [{ board: b, items: lists[i].items }] : [],
+    );
+    put(
+      out,
+      waiting.length === 0
+        ? h('p', { class: 'quiet' }, 'Nothing waits for a decision.')
+        : waiting.map((/** @type {any} */ { board, items }) => [
+            h('h2', null, h('a', { href: address(board.id) }, board.name)),
+            h(
+              'div',
+              { class: 'cards' },
+              items.map((/** @type {any} */ a) => approvalCard(a, draw)),
+            ),
+          ]),
+    );
   }
   await draw();
   const again = calmly(() => draw().catch(complain), 250);

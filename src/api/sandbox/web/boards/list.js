@@ -10,17 +10,36 @@ import { API, address } from './shared.js';
 export async function boards({ signal }) {
   const { items, total } = await get(`${API}/boards`, signal);
   if (total === 0) {
-    return h('div', { class: 'notice' },
-      h('p', null, 'There is no board yet. A board belongs to a gateway in which its agents live: add one with ',
-        h('code', null, 'POST /api/v1/gateways'), ', then a board with ', h('code', null, 'POST /api/v1/boards'), '.'),
-      h('p', null, h('a', { href: '/docs' }, 'API')));
+    return h(
+      'div',
+      { class: 'notice' },
+      h(
+        'p',
+        null,
+        'There is no board yet. A board belongs to a gateway in which its agents live: add one with ',
+        h('code', null, 'POST /api/v1/gateways'),
+        ', then a board with ',
+        h('code', null, 'POST /api/v1/boards'),
+        '.',
+      ),
+      h('p', null, h('a', { href: '/docs' }, 'API')),
+    );
   }
   return [
     h('p', { class: 'quiet' }, counted(total, 'board')),
-    h('div', { class: 'cards' }, items.map((/** @type {any} */ board) => h('article', { class: 'card' },
-      h('h2', null, h('a', { href: address(board.id) }, board.name)),
-      h('p', null, board.description),
-      board.objective && h('p', null, h('strong', null, 'Goal: '), board.objective),
-      h('p', { class: 'row' }, badge(board.board_type), board.goal_confirmed && badge('goal confirmed'))))),
+    h(
+      'div',
+      { class: 'cards' },
+      items.map((/** @type {any} */ board) =>
+        h(
+          'article',
+          { class: 'card' },
+          h('h2', null, h('a', { href: address(board.id) }, board.name)),
+          h('p', null, board.description),
+          board.objective && h('p', null, h('strong', null, 'Goal: '), board.objective),
+          h('p', { class: 'row' }, badge(board.board_type), board.goal_confirmed && badge('goal confirmed')),
+        ),
+      ),
+    ),
   ];
 }

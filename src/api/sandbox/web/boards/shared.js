@@ -42,17 +42,31 @@ export function approvalCard(approval, decided) {
     await decided();
   };
   const reason = approval.payload?.reason ?? approval.payload?.decision?.reason;
-  return h('article', { class: 'card', 'aria-label': `Approval of ${approval.action_type}` },
+  return h(
+    'article',
+    { class: 'card', 'aria-label': `Approval of ${approval.action_type}` },
     h('h3', null, approval.action_type, ' ', badge(approval.status)),
     h('p', null, reason),
-    h('p', { class: 'quiet' },
+    h(
+      'p',
+      { class: 'quiet' },
       `${Math.round(approval.confidence)} % sure`,
-      approval.task_titles.length > 0 && [' · ', approval.task_titles.map((/** @type {string} */ title, /** @type {number} */ i) => [
-        i > 0 && ', ',
-        h('a', { href: address(approval.board_id, approval.task_ids[i]) }, title),
-      ])],
-      ' · ', when(approval.created_at)),
-    approval.status === 'pending' && h('p', { class: 'row' },
-      button('Approve', decide('approved'), { class: 'primary', 'aria-label': `Approve ${approval.action_type}` }),
-      button('Reject', decide('rejected'), { 'aria-label': `Reject ${approval.action_type}` })));
+      approval.task_titles.length > 0 && [
+        ' · ',
+        approval.task_titles.map((/** @type {string} */ title, /** @type {number} */ i) => [
+          i > 0 && ', ',
+          h('a', { href: address(approval.board_id, approval.task_ids[i]) }, title),
+        ]),
+      ],
+      ' · ',
+      when(approval.created_at),
+    ),
+    approval.status === 'pending' &&
+      h(
+        'p',
+        { class: 'row' },
+        button('Approve', decide('approved'), { class: 'primary', 'aria-label': `Approve ${approval.action_type}` }),
+        button('Reject', decide('rejected'), { 'aria-label': `Reject ${approval.action_type}` }),
+      ),
+  );
 }

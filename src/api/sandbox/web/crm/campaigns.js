@@ -17,8 +17,14 @@ function step(number) {
   const subject = h('input', { type: 'text', required: true, maxlength: 300 });
   const body = h('textarea', { rows: 5, required: true });
   return {
-    element: h('fieldset', null, h('legend', null, `Step ${number}`),
-      field('Days after the step before', delay), field('Subject', subject), field('Text', body, HINT)),
+    element: h(
+      'fieldset',
+      null,
+      h('legend', null, `Step ${number}`),
+      field('Days after the step before', delay),
+      field('Subject', subject),
+      field('Text', body, HINT),
+    ),
     read: () => ({ delayDays: Number(delay.value || 0), subject: subject.value, body: body.value }),
   };
 }
@@ -26,29 +32,42 @@ function step(number) {
 /** Asks for a new campaign. @param {string[]} triggers */
 function newCampaign(triggers) {
   const name = h('input', { type: 'text', required: true });
-  const trigger = select(triggers.map((t) => [t, t.replaceAll('_', ' ')]), 'manual');
+  const trigger = select(
+    triggers.map((t) => [t, t.replaceAll('_', ' ')]),
+    'manual',
+  );
   const ai = h('input', { type: 'checkbox' });
   const steps = [step(1)];
-  const list = h('div', null, steps.map((s) => s.element));
+  const list = h(
+    'div',
+    null,
+    steps.map((s) => s.element),
+  );
   const more = button('Add a step', () => {
     const added = step(steps.length + 1);
     steps.push(added);
     list.append(added.element);
     more.hidden = steps.length >= STEPS;
   });
-  return dialog('New campaign', (close) => form(
-    async () => {
-      const answer = await post(`${API}/campaigns`, {
-        name: name.value, trigger: trigger.value, ai_enabled: ai.checked, steps: steps.map((s) => s.read()),
-      });
-      toast(answer.warnings.length ? answer.warnings.join(' ') : 'Created.');
-      close(true);
-    },
-    field('Name', name),
-    field('Begins with', trigger),
-    h('p', null, h('label', { class: 'check' }, ai, 'Let the language model write each mail from its template')),
-    list,
-    h('p', { class: 'row end' }, more, h('button', { class: 'primary' }, 'Create campaign'))));
+  return dialog('New campaign', (close) =>
+    form(
+      async () => {
+        const answer = await post(`${API}/campaigns`, {
+          name: name.value,
+          trigger: trigger.value,
+          ai_enabled: ai.checked,
+          steps: steps.map((s) => s.read()),
+        });
+        toast(answer.warnings.length ? answer.warnings.join(' ') : 'Created.');
+        close(true);
+      },
+      field('Name', name),
+      field('Begins with', trigger),
+      h('p', null, h('label', { class: 'check' }, ai, 'Let the language model write each mail from its template')),
+      list,
+      h('p', { class: 'row end' }, more, h('button', { class: 'primary' }, 'Create campaign')),
+    ),
+  );
 }
 
 /** @param {Record<string, number>} counts */
@@ -66,14 +85,24 @@ export async function campaigns({ signal }) {
       counted(c.steps.length, 'step'),
       states(c.counts.enrollments),
       states(c.counts.emails),
-      button(c.status === 'active' ? 'Pause' : 'Activate', async () => {
-        await call('PATCH', `${API}/campaigns/${c.id}`, { status: c.status === 'active' ? 'paused' : 'active' });
-        await draw();
-      }, { class: 'small', 'aria-label': `${c.status === 'active' ? 'Pause' : 'Activate'} ${c.name}` }),
+      button(
+        c.status === 'active' ? 'Pause' : 'Activate',
+        async () => {
+          await call('PATCH', `${API}/campaigns/${c.id}`, { status: c.status === 'active' ? 'paused' : 'active' });
+          await draw();
+        },
+        { class: 'small', 'aria-label': `${c.status === 'active' ? 'Pause' : 'Activate'} ${c.name}` },
+      ),
     ]);
-    put(out,
-      h('p', { class: 'row end' }, button('New campaign', async () => (await newCampaign(triggers)) && draw(), { class: 'primary' })),
-      table('Campaigns', ['Name', 'State', 'Begins with', 'Steps', 'Enrolments', 'Mails', ''], rows, 'No campaigns yet.'));
+    put(
+      out,
+      h(
+        'p',
+        { class: 'row end' },
+        button('New campaign', async () => (await newCampaign(triggers)) && draw(), { class: 'primary' }),
+      ),
+      table('Campaigns', ['Name', 'State', 'Begins with', 'Steps', 'Enrolments', 'Mails', ''], rows, 'No campaigns yet.'),
+    );
   }
   await draw();
   return out;
@@ -93,8 +122,15 @@ export async function queue({ signal, title }, id) {
     badge(m.status),
     m.sentAt ? `sent ${ago(m.sentAt)}` : `due ${ago(m.dueAt)}`,
     [m.detail, ...m.warnings].filter(Boolean).join('; '),
-    m.body ? h('details', null, h('summary', null, m.subject), h('pre', null, m.body),
-      m.citations.map((/** @type {any} */ c) => h('p', { class: 'quiet' }, `${c.title}: `, h('code', null, c.citation)))) : '',
+    m.body
+      ? h(
+          'details',
+          null,
+          h('summary', null, m.subject),
+          h('pre', null, m.body),
+          m.citations.map((/** @type {any} */ c) => h('p', { class: 'quiet' }, `${c.title}: `, h('code', null, c.citation))),
+        )
+      : '',
   ]);
   return [
     h('p', null, h('a', { href: '/sandbox/crm?tab=campaigns' }, '← Campaigns')),

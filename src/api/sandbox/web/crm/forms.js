@@ -35,28 +35,37 @@ export function newLead(stages) {
   const email = text('email', 'email', true);
   const company = text('organizationName');
   const tier = text('tier');
-  const stage = select(stages.map((s) => [s.id, s.name]), stages.find((s) => s.isDefault)?.id ?? stages[0]?.id ?? '');
-  return dialog('New lead', (close) => form(
-    async () => {
-      const answer = await post(`${API}/leads`, {
-        firstName: first.value,
-        lastName: last.value || undefined,
-        email: email.value,
-        organizationName: company.value || undefined,
-        tier: tier.value || undefined,
-        stageId: stage.value || undefined,
-      });
-      toast(`Added ${nameOf(answer.lead)}.`);
-      close(answer.lead);
-    },
-    h('div', { class: 'fields' },
-      field('First name', first),
-      field('Last name', last),
-      field('Email', email),
-      field('Organisation', company),
-      field('Tier', tier, 'Any word; high, medium and low count in the score.'),
-      stages.length > 0 && field('Stage', stage)),
-    h('p', { class: 'row end' }, h('button', { class: 'primary' }, 'Add lead'))));
+  const stage = select(
+    stages.map((s) => [s.id, s.name]),
+    stages.find((s) => s.isDefault)?.id ?? stages[0]?.id ?? '',
+  );
+  return dialog('New lead', (close) =>
+    form(
+      async () => {
+        const answer = await post(`${API}/leads`, {
+          firstName: first.value,
+          lastName: last.value || undefined,
+          email: email.value,
+          organizationName: company.value || undefined,
+          tier: tier.value || undefined,
+          stageId: stage.value || undefined,
+        });
+        toast(`Added ${nameOf(answer.lead)}.`);
+        close(answer.lead);
+      },
+      h(
+        'div',
+        { class: 'fields' },
+        field('First name', first),
+        field('Last name', last),
+        field('Email', email),
+        field('Organisation', company),
+        field('Tier', tier, 'Any word; high, medium and low count in the score.'),
+        stages.length > 0 && field('Stage', stage),
+      ),
+      h('p', { class: 'row end' }, h('button', { class: 'primary' }, 'Add lead')),
+    ),
+  );
 }
 
 /** Asks for a touchpoint of a lead; true when it was logged. @param {any} lead */
@@ -65,36 +74,42 @@ export function logTouchpoint(lead) {
   const summary = h('input', { type: 'text', maxlength: 1000 });
   const notes = h('textarea', { rows: 4 });
   const value = h('input', { type: 'number', min: 0, max: 100 });
-  return dialog(`Log a touchpoint with ${nameOf(lead)}`, (close) => form(
-    async () => {
-      const answer = await post(`${API}/touchpoints`, {
-        leadId: lead.id,
-        type: type.value,
-        summary: summary.value || undefined,
-        notes: notes.value || undefined,
-        value: value.value ? Number(value.value) : undefined,
-      });
-      const moved = answer.automation?.movedTo?.name;
-      toast(moved ? `Logged. A rule moved the lead to ${moved}.` : 'Logged.');
-      close(true);
-    },
-    field('What happened', type),
-    field('Summary', summary),
-    field('Notes', notes),
-    field('Value', value, 'Quiz score, or watched part of the video in per cent.'),
-    h('p', { class: 'row end' }, h('button', { class: 'primary' }, 'Log touchpoint'))));
+  return dialog(`Log a touchpoint with ${nameOf(lead)}`, (close) =>
+    form(
+      async () => {
+        const answer = await post(`${API}/touchpoints`, {
+          leadId: lead.id,
+          type: type.value,
+          summary: summary.value || undefined,
+          notes: notes.value || undefined,
+          value: value.value ? Number(value.value) : undefined,
+        });
+        const moved = answer.automation?.movedTo?.name;
+        toast(moved ? `Logged. A rule moved the lead to ${moved}.` : 'Logged.');
+        close(true);
+      },
+      field('What happened', type),
+      field('Summary', summary),
+      field('Notes', notes),
+      field('Value', value, 'Quiz score, or watched part of the video in per cent.'),
+      h('p', { class: 'row end' }, h('button', { class: 'primary' }, 'Log touchpoint')),
+    ),
+  );
 }
 
 /** Asks for a note about a lead; true when it was added. @param {any} lead */
 export function addNote(lead) {
   const content = h('textarea', { rows: 6, required: true });
-  return dialog(`Note about ${nameOf(lead)}`, (close) => form(
-    async () => {
-      await post(`${API}/notes`, { leadId: lead.id, content: content.value });
-      close(true);
-    },
-    field('Note', content),
-    h('p', { class: 'row end' }, h('button', { class: 'primary' }, 'Add note'))));
+  return dialog(`Note about ${nameOf(lead)}`, (close) =>
+    form(
+      async () => {
+        await post(`${API}/notes`, { leadId: lead.id, content: content.value });
+        close(true);
+      },
+      field('Note', content),
+      h('p', { class: 'row end' }, h('button', { class: 'primary' }, 'Add note')),
+    ),
+  );
 }
 
 /** Lets a lead be enrolled in a campaign; true when it was. @param {any} lead @param {AbortSignal} signal */
@@ -104,14 +119,25 @@ export async function enrol(lead, signal) {
     toast('There is no active campaign. Create one on the tab Campaigns.');
     return false;
   }
-  const choice = select(campaigns.map((/** @type {any} */ c) => [c.id, c.name]), campaigns[0].id);
+  const choice = select(
+    campaigns.map((/** @type {any} */ c) => [c.id, c.name]),
+    campaigns[0].id,
+  );
   return dialog(`Enrol ${nameOf(lead)}`, (close) => [
     field('Campaign', choice),
-    h('p', { class: 'row end' }, button('Enrol', async () => {
-      await post(`${API}/campaigns/${choice.value}/enroll`, { leadId: lead.id });
-      toast('Enrolled.');
-      close(true);
-    }, { class: 'primary' })),
+    h(
+      'p',
+      { class: 'row end' },
+      button(
+        'Enrol',
+        async () => {
+          await post(`${API}/campaigns/${choice.value}/enroll`, { leadId: lead.id });
+          toast('Enrolled.');
+          close(true);
+        },
+        { class: 'primary' },
+      ),
+    ),
   ]);
 }
 

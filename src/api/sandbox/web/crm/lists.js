@@ -19,11 +19,16 @@ export async function stalled({ signal }) {
       `${l.daysSinceTouch} days`,
       l.stalledReason.replaceAll('_', ' '),
       l.suggestedAction.replaceAll('_', ' '),
-      button('Log touchpoint', async () => (await logTouchpoint(l)) && draw(), { class: 'small', 'aria-label': `Log touchpoint with ${nameOf(l)}` }),
+      button('Log touchpoint', async () => (await logTouchpoint(l)) && draw(), {
+        class: 'small',
+        'aria-label': `Log touchpoint with ${nameOf(l)}`,
+      }),
     ]);
-    put(out,
+    put(
+      out,
       h('p', { class: 'quiet' }, `${counted(total, 'lead')} overdue for a contact.`),
-      table('Overdue leads', ['Lead', 'Priority', 'Without contact', 'Reason', 'Suggested', ''], rows, 'No lead is overdue.'));
+      table('Overdue leads', ['Lead', 'Priority', 'Without contact', 'Reason', 'Suggested', ''], rows, 'No lead is overdue.'),
+    );
   }
   await draw();
   return out;
@@ -32,19 +37,29 @@ export async function stalled({ signal }) {
 /** Asks for an answer; true when it was sent. @param {any} item */
 function answer(item) {
   const response = h('textarea', { rows: 6, required: true, value: item.fields.response ?? '' });
-  const status = select([['resolved', 'Resolved'], ['in_progress', 'In progress'], ['declined', 'Declined']], 'resolved');
+  const status = select(
+    [
+      ['resolved', 'Resolved'],
+      ['in_progress', 'In progress'],
+      ['declined', 'Declined'],
+    ],
+    'resolved',
+  );
   const context = item.fields.context;
-  return dialog(item.title, (close) => form(
-    async () => {
-      await call('PATCH', `/kb/v1/feedback/${item.id}`, { response: response.value, status: status.value });
-      toast('Answered. The agent sees it at the start of its next session.');
-      close(true);
-    },
-    item.fields.description && h('p', null, item.fields.description),
-    context && h('pre', null, JSON.stringify(context, null, 2)),
-    field('Answer', response),
-    field('State', status),
-    h('p', { class: 'row end' }, h('button', { class: 'primary' }, 'Send answer'))));
+  return dialog(item.title, (close) =>
+    form(
+      async () => {
+        await call('PATCH', `/kb/v1/feedback/${item.id}`, { response: response.value, status: status.value });
+        toast('Answered. The agent sees it at the start of its next session.');
+        close(true);
+      },
+      item.fields.description && h('p', null, item.fields.description),
+      context && h('pre', null, JSON.stringify(context, null, 2)),
+      field('Answer', response),
+      field('State', status),
+      h('p', { class: 'row end' }, h('button', { class: 'primary' }, 'Send answer')),
+    ),
+  );
 }
 
 /** @param {import('../app.js').Context} context */
@@ -59,8 +74,10 @@ export async function feedback({ signal }) {
       f.fields.type,
       f.fields.agent ?? '',
       ago(f.createdOn),
-      button(f.fields.response ? 'Answer again' : 'Answer', async () => (await answer(f)) && draw(),
-        { class: 'small', 'aria-label': `Answer ${f.title}` }),
+      button(f.fields.response ? 'Answer again' : 'Answer', async () => (await answer(f)) && draw(), {
+        class: 'small',
+        'aria-label': `Answer ${f.title}`,
+      }),
     ]);
     put(out, table('Feedback', ['Title', 'State', 'Priority', 'Type', 'Agent', 'Sent', ''], rows, 'No feedback from agents.'));
   }

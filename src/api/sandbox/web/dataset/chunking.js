@@ -16,9 +16,12 @@ export const PARSE = [
 export function previewed(found) {
   const cards = found.chunks.slice(0, 100).map((/** @type {any} */ c) => {
     const headings = c.headingPath.length > 0 && ` · ${c.headingPath.join(' › ')}`;
-    return h('div', { class: `card chunk c${c.ordinal % 4}` },
+    return h(
+      'div',
+      { class: `card chunk c${c.ordinal % 4}` },
       h('small', null, `${counted(c.tokens, 'token')} · characters ${c.start}–${c.end}`, headings),
-      h('p', null, c.content));
+      h('p', null, c.content),
+    );
   });
   const parsed = `${counted(found.totalChunks, 'chunk')}, parsed by ${found.engine}. `;
   return [h('p', null, parsed, found.warnings.join('; ')), cards];

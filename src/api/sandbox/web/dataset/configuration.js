@@ -40,15 +40,19 @@ function configurationForm(dataset) {
     delimiter: h('input', { value: escaped(dataset.delimiter), spellcheck: 'false' }),
     allowedAgentRoles: h('input', { value: dataset.allowedAgentRoles.join(', ') }),
   };
-  const fields = () => h('div', { class: 'fields' },
-    field('Name', inputs.name),
-    field('Description', inputs.description),
-    field('Chunk size (tokens)', inputs.chunkSize),
-    field('Overlap (tokens)', inputs.chunkOverlap),
-    field('Chunking', inputs.parseType),
-    field('Parser', inputs.parserEngine),
-    field('Delimiter', inputs.delimiter, '\\n is a line break'),
-    field('Allowed agent roles', inputs.allowedAgentRoles, 'comma-separated; leave blank to allow all'));
+  const fields = () =>
+    h(
+      'div',
+      { class: 'fields' },
+      field('Name', inputs.name),
+      field('Description', inputs.description),
+      field('Chunk size (tokens)', inputs.chunkSize),
+      field('Overlap (tokens)', inputs.chunkOverlap),
+      field('Chunking', inputs.parseType),
+      field('Parser', inputs.parserEngine),
+      field('Delimiter', inputs.delimiter, '\\n is a line break'),
+      field('Allowed agent roles', inputs.allowedAgentRoles, 'comma-separated; leave blank to allow all'),
+    );
   /** @returns {Record<string, any>} */
   const read = () => ({
     name: inputs.name.value,
@@ -58,7 +62,10 @@ function configurationForm(dataset) {
     parseType: inputs.parseType.value,
     parserEngine: inputs.parserEngine.value,
     delimiter: unescaped(inputs.delimiter.value),
-    allowedAgentRoles: inputs.allowedAgentRoles.value.split(',').map((/** @type {string} */ r) => r.trim()).filter(Boolean),
+    allowedAgentRoles: inputs.allowedAgentRoles.value
+      .split(',')
+      .map((/** @type {string} */ r) => r.trim())
+      .filter(Boolean),
   });
   return { fields, read };
 }
@@ -91,12 +98,21 @@ async function searchDefaults(dataset, signal) {
       const defaults = h('code', null, JSON.stringify(v.defaults));
       return [ago(v.createdOn), v.reason, defaults];
     });
-    put(place,
-      h('div', { class: 'fields' }, inputs.map(({ label, input }) => field(label, input, 'leave blank for the default'))),
-      h('div', { class: 'row' },
+    put(
+      place,
+      h(
+        'div',
+        { class: 'fields' },
+        inputs.map(({ label, input }) => field(label, input, 'leave blank for the default')),
+      ),
+      h(
+        'div',
+        { class: 'row' },
         button('Save defaults', save, { class: 'primary' }),
-        history.length > 0 && button('Undo last change', undo)),
-      table('Previous defaults', ['When', 'Reason', 'Defaults'], rows, 'No changes yet.'));
+        history.length > 0 && button('Undo last change', undo),
+      ),
+      table('Previous defaults', ['When', 'Reason', 'Defaults'], rows, 'No changes yet.'),
+    );
   };
   await draw();
   return place;
@@ -108,8 +124,7 @@ export async function configuration(dataset, signal, go) {
   const defaults = await searchDefaults(dataset.id, signal);
   const save = async () => {
     // Only what differs is changed.
-    const differs = (/** @type {[string, any]} */ [name, value]) =>
-      JSON.stringify(value) !== JSON.stringify(dataset[name] ?? '');
+    const differs = (/** @type {[string, any]} */ [name, value]) => JSON.stringify(value) !== JSON.stringify(dataset[name] ?? '');
     const changed = Object.fromEntries(Object.entries(read()).filter(differs));
     Object.assign(dataset, await call('PATCH', `/dashboard/v1/knowledge-base/datasets/${dataset.id}/config`, changed));
     toast('Saved.');

@@ -22,9 +22,12 @@ function row(crawl, open, stop) {
     count(crawl.pagesSkipped),
     count(crawl.pagesFailed),
     count(crawl.pagesRemoved),
-    h('div', { class: 'row' },
+    h(
+      'div',
+      { class: 'row' },
       button('Report', open, { class: 'small' }),
-      ['queued', 'running'].includes(crawl.status) && button('Stop', stop, { class: 'small danger' })),
+      ['queued', 'running'].includes(crawl.status) && button('Stop', stop, { class: 'small danger' }),
+    ),
   ];
 }
 
@@ -35,10 +38,16 @@ function row(crawl, open, stop) {
  * @param {() => Promise<void>} redraw called after one was stopped
  */
 export function crawlTable(list, crawls, open, redraw) {
-  const rows = list.slice(0, 50).map((crawl) => row(crawl, () => open(crawl), async () => {
-    await post(`${crawls}/${crawl.id}/cancel`);
-    await redraw();
-  }));
+  const rows = list.slice(0, 50).map((crawl) =>
+    row(
+      crawl,
+      () => open(crawl),
+      async () => {
+        await post(`${crawls}/${crawl.id}/cancel`);
+        await redraw();
+      },
+    ),
+  );
   return table('Crawls', HEAD, rows, 'No crawls yet.');
 }
 
@@ -49,15 +58,19 @@ function pageGrid(dataset) {
     return p.documentId && h('a', { href }, 'open');
   };
   const reason = (/** @type {any} */ p) => h('span', { title: p.reason ?? '' }, p.reason ?? '');
-  return grid('Crawl report', [
-    { title: 'URL', width: 'minmax(16rem, 3fr)', sort: (p) => p.url, cell: (p) => h('span', { title: p.url }, p.url) },
-    { title: 'Verdict', width: '7rem', sort: (p) => p.verdict ?? 'pending', cell: (p) => badge(p.verdict ?? p.state) },
-    { title: 'Reason', width: 'minmax(12rem, 2fr)', sort: (p) => p.reason ?? '', cell: reason },
-    { title: 'HTTP', width: '4rem', sort: (p) => p.httpStatus ?? 0, cell: (p) => p.httpStatus ?? '' },
-    { title: 'Size', width: '5rem', sort: (p) => p.bytes, cell: (p) => bytes(p.bytes) },
-    { title: 'Time', width: '5rem', sort: (p) => p.millis, cell: (p) => ms(p.millis) },
-    { title: 'Document', width: '6rem', cell: link },
-  ], (/** @type {any} */ p) => p.url);
+  return grid(
+    'Crawl report',
+    [
+      { title: 'URL', width: 'minmax(16rem, 3fr)', sort: (p) => p.url, cell: (p) => h('span', { title: p.url }, p.url) },
+      { title: 'Verdict', width: '7rem', sort: (p) => p.verdict ?? 'pending', cell: (p) => badge(p.verdict ?? p.state) },
+      { title: 'Reason', width: 'minmax(12rem, 2fr)', sort: (p) => p.reason ?? '', cell: reason },
+      { title: 'HTTP', width: '4rem', sort: (p) => p.httpStatus ?? 0, cell: (p) => p.httpStatus ?? '' },
+      { title: 'Size', width: '5rem', sort: (p) => p.bytes, cell: (p) => bytes(p.bytes) },
+      { title: 'Time', width: '5rem', sort: (p) => p.millis, cell: (p) => ms(p.millis) },
+      { title: 'Document', width: '6rem', cell: link },
+    ],
+    (/** @type {any} */ p) => p.url,
+  );
 }
 
 /**
@@ -71,13 +84,14 @@ function pageGrid(dataset) {
 export async function showReport(place, crawl, dataset, crawls, signal) {
   const list = pageGrid(dataset);
   const options = VERDICTS.map((v) => /** @type {[string, string]} */ ([v, v]));
-  const kind = select([['', 'all verdicts'], ...options], '', (v) =>
-    list.filter((p) => !v || (p.verdict ?? 'pending') === v));
+  const kind = select([['', 'all verdicts'], ...options], '', (v) => list.filter((p) => !v || (p.verdict ?? 'pending') === v));
   const told = h('span', { class: 'quiet' });
-  put(place,
+  put(
+    place,
     h('h2', null, `Crawl report for ${crawl.startUrl}`),
     h('p', { class: 'row' }, h('label', { class: 'check' }, h('span', { class: 'unseen' }, 'Verdict'), kind), told),
-    list.view);
+    list.view,
+  );
   place.scrollIntoView({ behavior: 'smooth' });
   await all(`${crawls}/${crawl.id}/pages`, signal, (items) => {
     list.set([...items]);

@@ -41,7 +41,11 @@ async function showInfo(base, d) {
   const known = Object.entries(facts).filter(([, v]) => v);
   await dialog(d.fileName, () => [
     h('p', { class: 'notice' }, h('strong', null, reason.reason)),
-    h('dl', { class: 'facts' }, known.map(([k, v]) => [h('dt', null, k), h('dd', null, String(v))])),
+    h(
+      'dl',
+      { class: 'facts' },
+      known.map(([k, v]) => [h('dt', null, k), h('dd', null, String(v))]),
+    ),
   ]);
 }
 
@@ -85,24 +89,28 @@ function fileGrid(dataset, base, changed, removed) {
       button('Delete', remove(d), { class: 'small plain danger', 'aria-label': `Delete ${d.fileName}` }),
     ];
   };
-  return grid('Files', [
-    { title: 'Name', width: 'minmax(14rem, 3fr)', sort: (d) => d.fileName.toLowerCase(), cell: link },
-    { title: 'State', width: 'minmax(9rem, 1.2fr)', sort: (d) => d.status, cell: state },
-    { title: 'Chunks', width: '5rem', sort: (d) => d.chunksCount, cell: (d) => count(d.chunksCount) },
-    { title: 'Size', width: '5.5rem', sort: (d) => d.fileSizeBytes, cell: (d) => bytes(d.fileSizeBytes) },
-    { title: 'Added', width: '7.5rem', sort: (d) => d.createdOn, cell: (d) => ago(d.createdOn) },
-    { title: 'Actions', width: '17rem', cell: actions },
-  ], (/** @type {any} */ d) => d.id);
+  return grid(
+    'Files',
+    [
+      { title: 'Name', width: 'minmax(14rem, 3fr)', sort: (d) => d.fileName.toLowerCase(), cell: link },
+      { title: 'State', width: 'minmax(9rem, 1.2fr)', sort: (d) => d.status, cell: state },
+      { title: 'Chunks', width: '5rem', sort: (d) => d.chunksCount, cell: (d) => count(d.chunksCount) },
+      { title: 'Size', width: '5.5rem', sort: (d) => d.fileSizeBytes, cell: (d) => bytes(d.fileSizeBytes) },
+      { title: 'Added', width: '7.5rem', sort: (d) => d.createdOn, cell: (d) => ago(d.createdOn) },
+      { title: 'Actions', width: '17rem', cell: actions },
+    ],
+    (/** @type {any} */ d) => d.id,
+  );
 }
 
 /** A button that ingests all files again. @param {string} dataset */
-const reIngestAll = (dataset) => button('Re-ingest all', async () => {
-  const question =
-    'Parse, chunk and index every file again with the current settings? Searches keep working meanwhile.';
-  if (!(await confirmed(question, 'Re-ingest all'))) return;
-  const queued = await post(`/dashboard/v1/knowledge-base/datasets/${dataset}/re-index`);
-  toast(`${counted(queued.jobsQueued, 'file')} queued, about ${queued.estimatedMinutes} min.`);
-});
+const reIngestAll = (dataset) =>
+  button('Re-ingest all', async () => {
+    const question = 'Parse, chunk and index every file again with the current settings? Searches keep working meanwhile.';
+    if (!(await confirmed(question, 'Re-ingest all'))) return;
+    const queued = await post(`/dashboard/v1/knowledge-base/datasets/${dataset}/re-index`);
+    toast(`${counted(queued.jobsQueued, 'file')} queued, about ${queued.estimatedMinutes} min.`);
+  });
 
 /**
  * Keeps the known files up to date until the signal, from events and from the API. Resolves when the list was loaded once.
@@ -134,17 +142,22 @@ async function follow(dataset, base, known, refresh, signal) {
     for (const d of await Promise.all(ids.map(one))) if (d) known.set(d.id, d);
     refresh();
   }, 400);
-  events({ topics: ['document_changed', 'document_deleted'], datasetId: dataset }, signal, (topic, event) => {
-    const { documentId, status, progress, chunksCount, errorMessage } = event;
-    touched.add(documentId);
-    const d = known.get(documentId);
-    if (topic === 'document_deleted') known.delete(documentId);
-    else if (d) known.set(d.id, { ...d, status, progress, chunksCount, errorMessage });
-    else stale.add(documentId);
-    if (['indexed', 'error', 'disabled'].includes(status)) stale.add(documentId);
-    refresh();
-    again();
-  }, () => load().catch(complain));
+  events(
+    { topics: ['document_changed', 'document_deleted'], datasetId: dataset },
+    signal,
+    (topic, event) => {
+      const { documentId, status, progress, chunksCount, errorMessage } = event;
+      touched.add(documentId);
+      const d = known.get(documentId);
+      if (topic === 'document_deleted') known.delete(documentId);
+      else if (d) known.set(d.id, { ...d, status, progress, chunksCount, errorMessage });
+      else stale.add(documentId);
+      if (['indexed', 'error', 'disabled'].includes(status)) stale.add(documentId);
+      refresh();
+      again();
+    },
+    () => load().catch(complain),
+  );
   await load();
   return load;
 }
@@ -162,13 +175,18 @@ export async function files(dataset, signal) {
     oninput: () => sift(),
   });
   const told = h('span', { role: 'status', class: 'quiet' });
-  const list = fileGrid(dataset.id, base, (d) => {
-    known.set(d.id, d);
-    refresh();
-  }, (d) => {
-    known.delete(d.id);
-    refresh();
-  });
+  const list = fileGrid(
+    dataset.id,
+    base,
+    (d) => {
+      known.set(d.id, d);
+      refresh();
+    },
+    (d) => {
+      known.delete(d.id);
+      refresh();
+    },
+  );
   const tell = () => put(told, `${count(list.count())} of ${counted(known.size, 'file')}`);
   const sift = () => {
     const [s, n] = [status.value, name.value.trim().toLowerCase()];
@@ -183,11 +201,14 @@ export async function files(dataset, signal) {
   const load = await follow(dataset.id, base, known, refresh, signal);
   return [
     upload(dataset, () => load().catch(complain)),
-    h('div', { class: 'row' },
+    h(
+      'div',
+      { class: 'row' },
       h('div', { class: 'grow' }, name),
       h('label', { class: 'check' }, h('span', { class: 'unseen' }, 'Filter by state'), status),
       told,
-      reIngestAll(dataset.id)),
+      reIngestAll(dataset.id),
+    ),
     h('p'),
     list.view,
   ];

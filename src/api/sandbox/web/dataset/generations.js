@@ -58,9 +58,7 @@ async function remove(base, g) {
 
 /** The cells of a generation. @param {any} g @param {any} actions */
 function row(g, actions) {
-  const building =
-    g.status === 'building' &&
-    h('progress', { max: g.documentsTotal, value: g.documentsReady, 'aria-label': 'Building' });
+  const building = g.status === 'building' && h('progress', { max: g.documentsTotal, value: g.documentsReady, 'aria-label': 'Building' });
   const failed = g.documentsFailed ? `, ${g.documentsFailed} failed` : '';
   return [
     g.number,
@@ -95,13 +93,27 @@ function newGeneration(create, suggested) {
   };
   return [
     h('h2', null, 'New generation'),
-    suggested && h('p', { class: 'notice' }, `${suggested.reason}. `,
-      button(`Use ${suggested.model}`, () => { inputs.embeddingModel.value = suggested.model; }, { class: 'small' })),
-    h('div', { class: 'fields' },
+    suggested &&
+      h(
+        'p',
+        { class: 'notice' },
+        `${suggested.reason}. `,
+        button(
+          `Use ${suggested.model}`,
+          () => {
+            inputs.embeddingModel.value = suggested.model;
+          },
+          { class: 'small' },
+        ),
+      ),
+    h(
+      'div',
+      { class: 'fields' },
       field('Chunk size (tokens)', inputs.chunkSize),
       field('Overlap (tokens)', inputs.chunkOverlap),
       field('Chunking', inputs.parseType),
-      field('Embedding model', inputs.embeddingModel)),
+      field('Embedding model', inputs.embeddingModel),
+    ),
     button('Build', build, { class: 'primary' }),
   ];
 }
@@ -113,11 +125,14 @@ export async function generations(id, signal) {
   const compared = h('div', { role: 'status' });
   /** @type {any} */
   let timer = null;
-  const actions = (/** @type {any} */ g) => h('div', { class: 'row' },
-    button('Compare', async () => put(compared, await comparison(id, g, signal)), { class: 'small' }),
-    g.status !== 'building' &&
-      button('Switch', async () => (await switchTo(base, g)) && draw(), { class: 'small' }),
-    button('Remove', async () => (await remove(base, g)) && draw(), { class: 'small danger' }));
+  const actions = (/** @type {any} */ g) =>
+    h(
+      'div',
+      { class: 'row' },
+      button('Compare', async () => put(compared, await comparison(id, g, signal)), { class: 'small' }),
+      g.status !== 'building' && button('Switch', async () => (await switchTo(base, g)) && draw(), { class: 'small' }),
+      button('Remove', async () => (await remove(base, g)) && draw(), { class: 'small danger' }),
+    );
   /** @type {any} */
   let suggested;
   const draw = async () => {

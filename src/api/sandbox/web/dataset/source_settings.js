@@ -10,10 +10,11 @@ import { dialog } from '../lib/messages.js';
  * @typedef {object} Setting
  * @property {string} name
  * @property {string} label
- * @property {'text' | 'list' | 'flag' | 'secret'} kind
+ * @property {'text' | 'list' | 'flag' | 'secret' | 'number' | 'choice'} kind
  * @property {string} [hint]
  * @property {boolean} [required]
  * @property {boolean} [on] whether a flag is set at first
+ * @property {[string, string][]} [options] values of a choice with their names, the default first
  */
 
 /** @type {Record<string, {title: string, settings: Setting[]}>} */
@@ -45,20 +46,68 @@ const KINDS = {
       { name: 'articles', label: 'Fetch the linked articles', kind: 'flag', on: true },
     ],
   },
+  git: {
+    title: 'Git repository',
+    settings: [
+      { name: 'url', label: 'Repository URL', kind: 'text', hint: 'https://github.com/owner/name', required: true },
+      { name: 'branch', label: 'Branch', kind: 'text', hint: 'the default branch if blank' },
+      { name: 'include', label: 'Include', kind: 'list', hint: 'comma-separated patterns: docs/**/*.md' },
+      { name: 'exclude', label: 'Exclude', kind: 'list', hint: 'comma-separated patterns' },
+      { name: 'user', label: 'User', kind: 'text', hint: 'of a private repository; git if blank' },
+      { name: 'secret', label: 'Access token', kind: 'secret', hint: 'stored encrypted, never shown again' },
+      {
+        name: 'pageUrl',
+        label: 'Page of a file',
+        kind: 'text',
+        hint: 'https://git.example.com/docs/{path}; known for GitHub, GitLab and Bitbucket',
+      },
+    ],
+  },
+  imap: {
+    title: 'Mailbox (IMAP)',
+    settings: [
+      { name: 'host', label: 'Server', kind: 'text', hint: 'imap.example.com', required: true },
+      { name: 'port', label: 'Port', kind: 'number', hint: '993 if blank; 143 without TLS' },
+      {
+        name: 'encryption',
+        label: 'Encryption',
+        kind: 'choice',
+        options: [
+          ['tls', 'TLS'],
+          ['starttls', 'STARTTLS'],
+          ['none', 'None'],
+        ],
+      },
+      { name: 'user', label: 'User', kind: 'text', required: true },
+      { name: 'secret', label: 'Password', kind: 'secret', hint: 'stored encrypted, never shown again' },
+      { name: 'folder', label: 'Folder', kind: 'text', hint: 'INBOX if blank' },
+      { name: 'days', label: 'Days', kind: 'number', hint: 'only mail of the last so many days; all if blank' },
+    ],
+  },
 };
 
 /** The input of a setting. @param {Setting} setting @param {any} value */
 function inputOf(setting, value) {
   if (setting.kind === 'flag') return h('input', { name: setting.name, type: 'checkbox', checked: value ?? setting.on });
-  const type = setting.kind === 'secret' ? 'password' : 'text';
-  const text = setting.kind === 'list' ? (value ?? []).join(', ') : value ?? '';
+  if (setting.options) {
+    const input = select(setting.options, value ?? setting.options[0][0], () => {});
+    input.name = setting.name;
+    return input;
+  }
+  const type = { secret: 'password', number: 'number' }[String(setting.kind)] ?? 'text';
+  const text = setting.kind === 'list' ? (value ?? []).join(', ') : (value ?? '');
   return h('input', { name: setting.name, type, value: text, required: setting.required, autocomplete: 'off' });
 }
 
-/** What an input holds. @param {Setting} setting @param {HTMLInputElement} input */
+/** What an input holds. @param {Setting} setting @param {HTMLInputElement | HTMLSelectElement} input */
 function valueOf(setting, input) {
-  if (setting.kind === 'flag') return input.checked;
-  if (setting.kind === 'list') return input.value.split(',').map((part) => part.trim()).filter(Boolean);
+  if (input instanceof HTMLInputElement && setting.kind === 'flag') return input.checked;
+  if (setting.kind === 'number') return input.value ? Number(input.value) : undefined;
+  if (setting.kind === 'list')
+    return input.value
+      .split(',')
+      .map((part) => part.trim())
+      .filter(Boolean);
   return input.value.trim() || undefined;
 }
 
@@ -71,14 +120,17 @@ export function editSource(base, source) {
   const now = source?.settings ?? {};
   const name = h('input', { name: 'name', value: source?.name ?? '', required: true, readonly: Boolean(source), placeholder: 'handbook' });
   const fields = h('div');
-  /** @type {Record<string, HTMLInputElement>} */
+  /** @type {Record<string, HTMLInputElement | HTMLSelectElement>} */
   let inputs = {};
   const show = (/** @type {string} */ kind) => {
     const { settings } = KINDS[kind];
     inputs = Object.fromEntries(settings.map((s) => [s.name, inputOf(s, now[s.name])]));
-    put(fields, settings.map((s) => (s.kind === 'flag'
-      ? h('p', null, h('label', { class: 'check' }, inputs[s.name], s.label))
-      : field(s.label, inputs[s.name], s.hint))));
+    put(
+      fields,
+      settings.map((s) =>
+        s.kind === 'flag' ? h('p', null, h('label', { class: 'check' }, inputs[s.name], s.label)) : field(s.label, inputs[s.name], s.hint),
+      ),
+    );
   };
   const options = Object.entries(KINDS).map(([kind, { title }]) => /** @type {[string, string]} */ ([kind, title]));
   const kind = select(options, now.kind ?? 'folder', show);
@@ -95,9 +147,13 @@ export function editSource(base, source) {
     if (!source) await post(`${base}/${saved.id}/syncs`);
     return saved;
   };
-  return dialog(source ? 'Source settings' : 'Add a source', (close) => form(async () => close(await save()),
-    field('Name', name),
-    field('Kind', kind),
-    fields,
-    h('p', { class: 'row end' }, h('button', { class: 'primary' }, source ? 'Save' : 'Save and sync'))));
+  return dialog(source ? 'Source settings' : 'Add a source', (close) =>
+    form(
+      async () => close(await save()),
+      field('Name', name),
+      field('Kind', kind),
+      fields,
+      h('p', { class: 'row end' }, h('button', { class: 'primary' }, source ? 'Save' : 'Save and sync')),
+    ),
+  );
 }

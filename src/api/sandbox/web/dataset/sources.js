@@ -1,5 +1,6 @@
 // @ts-check
-// Sources of a dataset other than websites: folders, buckets and feeds, their syncs, and what became of every item.
+// Sources of a dataset other than websites: folders, buckets, feeds, repositories and mailboxes,
+// their syncs, and what became of every item.
 
 import { all, call, get, post } from '../lib/api.js';
 import { button, select, table } from '../lib/controls.js';
@@ -21,7 +22,8 @@ const isRunning = (sync) => ['queued', 'running'].includes(sync?.status);
 function place(settings) {
   if (settings.kind === 'folder') return settings.path;
   if (settings.kind === 's3') return `${settings.bucket}/${settings.prefix}`;
-  return settings.url;
+  if (settings.kind === 'imap') return `${settings.user} at ${settings.host}, ${settings.folder ?? 'INBOX'}`;
+  return settings.branch ? `${settings.url}, ${settings.branch}` : settings.url;
 }
 
 /** @param {any} sync */
@@ -35,9 +37,15 @@ function outcome(sync) {
     [sync.itemsFailed, 'failed'],
     [sync.itemsRemoved, 'removed'],
   ];
-  const told = parts.filter(([n]) => n > 0).map(([n, what]) => `${count(n)} ${what}`).join(', ');
+  const told = parts
+    .filter(([n]) => n > 0)
+    .map(([n, what]) => `${count(n)} ${what}`)
+    .join(', ');
   return [
-    badge(sync.status), ' ', told || 'nothing to do', h('br'),
+    badge(sync.status),
+    ' ',
+    told || 'nothing to do',
+    h('br'),
     h('small', null, ago(sync.completedOn ?? sync.startedOn ?? sync.createdOn), `, ${bytes(sync.bytesReceived)}`),
     sync.errorMessage && h('small', null, ` ${sync.errorMessage}`),
   ];
@@ -76,37 +84,51 @@ function row(source, sync, base, then) {
     [h('strong', null, source.name), h('br'), h('small', null, `${source.settings.kind}: ${place(source.settings)}`)],
     source.settings.watch ? 'watched' : when,
     h('div', { 'aria-live': 'polite' }, outcome(sync)),
-    h('div', { class: 'row' },
-      isRunning(sync)
-        ? button('Stop', stop, { class: 'small danger' })
-        : button('Sync now', run, { class: 'small primary' }),
+    h(
+      'div',
+      { class: 'row' },
+      isRunning(sync) ? button('Stop', stop, { class: 'small danger' }) : button('Sync now', run, { class: 'small primary' }),
       button('Items', () => then.open(source), { class: 'small' }),
       button('Settings', edit, { class: 'small' }),
       button('Schedule', schedule, { class: 'small' }),
-      button('Remove', remove, { class: 'small danger' })),
+      button('Remove', remove, { class: 'small danger' }),
+    ),
   ];
 }
 
-/** Shows what a source has. @param {HTMLElement} view @param {any} source @param {string} dataset @param {string} at @param {AbortSignal} signal */
+/**
+ * Shows what a source has.
+ * @param {HTMLElement} view
+ * @param {any} source
+ * @param {string} dataset
+ * @param {string} at
+ * @param {AbortSignal} signal
+ */
 async function showItems(view, source, dataset, at, signal) {
   const link = (/** @type {any} */ item) => {
     const href = `/sandbox/documents/${dataset}/${encodeURIComponent(item.documentId)}`;
     return item.documentId && h('a', { href }, 'open');
   };
-  const list = grid('Items of the source', [
-    { title: 'Item', width: 'minmax(16rem, 3fr)', sort: (i) => i.key, cell: (i) => h('span', { title: i.key }, i.key) },
-    { title: 'Verdict', width: '7rem', sort: (i) => i.verdict, cell: (i) => badge(i.verdict) },
-    { title: 'Reason', width: 'minmax(12rem, 2fr)', sort: (i) => i.reason ?? '', cell: (i) => i.reason ?? '' },
-    { title: 'Read', width: '8rem', sort: (i) => i.changedOn, cell: (i) => ago(i.changedOn) },
-    { title: 'Document', width: '6rem', cell: link },
-  ], (/** @type {any} */ item) => item.key);
+  const list = grid(
+    'Items of the source',
+    [
+      { title: 'Item', width: 'minmax(16rem, 3fr)', sort: (i) => i.key, cell: (i) => h('span', { title: i.key }, i.key) },
+      { title: 'Verdict', width: '7rem', sort: (i) => i.verdict, cell: (i) => badge(i.verdict) },
+      { title: 'Reason', width: 'minmax(12rem, 2fr)', sort: (i) => i.reason ?? '', cell: (i) => i.reason ?? '' },
+      { title: 'Read', width: '8rem', sort: (i) => i.changedOn, cell: (i) => ago(i.changedOn) },
+      { title: 'Document', width: '6rem', cell: link },
+    ],
+    (/** @type {any} */ item) => item.key,
+  );
   const options = VERDICTS.map((v) => /** @type {[string, string]} */ ([v, v]));
   const kind = select([['', 'all verdicts'], ...options], '', (v) => list.filter((i) => !v || i.verdict === v));
   const told = h('span', { class: 'quiet' });
-  put(view,
+  put(
+    view,
     h('h2', null, `Items of “${source.name}”`),
     h('p', { class: 'row' }, h('label', { class: 'check' }, h('span', { class: 'unseen' }, 'Verdict'), kind), told),
-    list.view);
+    list.view,
+  );
   view.scrollIntoView({ behavior: 'smooth' });
   await all(`${at}/items`, signal, (items) => {
     list.set([...items]);
@@ -125,16 +147,27 @@ export async function sources(dataset, signal) {
   };
   const draw = async () => {
     const list = await all(base, signal);
-    const last = await Promise.all(list.map(async (source) => {
-      const syncs = await get(`${base}/${source.id}/syncs?limit=500`, signal);
-      return syncs.data.at(-1);
-    }));
+    const last = await Promise.all(
+      list.map(async (source) => {
+        const syncs = await get(`${base}/${source.id}/syncs?limit=500`, signal);
+        return syncs.data.at(-1);
+      }),
+    );
     const rows = list.map((source, i) => row(source, last[i], base, { redraw: draw, open }));
-    put(out,
-      table('Sources', ['Source', 'Schedule', 'Last sync', ''], rows,
-        'No sources yet: a folder of the server, a bucket or a feed keeps this dataset up to date.'),
-      h('p', null, button('Add a source', add)));
-    if (last.some(isRunning)) setTimeout(() => { if (!signal.aborted) draw().catch(complain); }, LOOK);
+    put(
+      out,
+      table(
+        'Sources',
+        ['Source', 'Schedule', 'Last sync', ''],
+        rows,
+        'No sources yet: a folder of the server, a bucket or a feed keeps this dataset up to date.',
+      ),
+      h('p', null, button('Add a source', add)),
+    );
+    if (last.some(isRunning))
+      setTimeout(() => {
+        if (!signal.aborted) draw().catch(complain);
+      }, LOOK);
   };
   await draw();
   return [out, items];

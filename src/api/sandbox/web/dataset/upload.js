@@ -58,12 +58,15 @@ function uploadSettings(dataset) {
     metadata: h('textarea', { rows: 2, spellcheck: 'false', placeholder: '{"year": 2026}' }),
     onDuplicate: select(DUPLICATES, 'skip'),
   };
-  const fields = h('div', { class: 'fields' },
+  const fields = h(
+    'div',
+    { class: 'fields' },
     field('Chunk size (tokens)', inputs.chunkSize),
     field('Overlap (tokens)', inputs.chunkOverlap),
     field('Chunking', inputs.parseType),
     field('Duplicates', inputs.onDuplicate),
-    field('Metadata (JSON)', inputs.metadata));
+    field('Metadata (JSON)', inputs.metadata),
+  );
   const read = () => {
     const form = new FormData();
     for (const [name, input] of Object.entries(inputs)) if (input.value.trim()) form.set(name, input.value);
@@ -161,7 +164,7 @@ export function upload(dataset, done) {
     const results = [];
     const bar = h('progress', { max: chosen.length, value: 0, 'aria-label': 'Uploading' });
     put(said, h('p', null, `Uploading ${counted(chosen.length, 'file')}…`), bar);
-    for (let at = 0; at < chosen.length; ) {
+    for (let at = 0; at < chosen.length;) {
       const end = endOfPart(chosen, at);
       results.push(...(await sendPart(address, read, chosen.slice(at, end))));
       at = end;
@@ -172,24 +175,30 @@ export function upload(dataset, done) {
     done();
   };
   const choose = h('button', { type: 'button', onclick: () => pick.click() }, 'choose files');
-  const zone = h('div', {
-    class: 'drop',
-    ondragover: (/** @type {DragEvent} */ e) => {
-      e.preventDefault();
-      zone.classList.add('over');
+  const zone = h(
+    'div',
+    {
+      class: 'drop',
+      ondragover: (/** @type {DragEvent} */ e) => {
+        e.preventDefault();
+        zone.classList.add('over');
+      },
+      ondragleave: () => zone.classList.remove('over'),
+      ondrop: async (/** @type {DragEvent} */ e) => {
+        e.preventDefault();
+        zone.classList.remove('over');
+        const found = await filesOf(e.dataTransfer);
+        if (found.length) send(found).catch(complain);
+      },
     },
-    ondragleave: () => zone.classList.remove('over'),
-    ondrop: async (/** @type {DragEvent} */ e) => {
-      e.preventDefault();
-      zone.classList.remove('over');
-      const found = await filesOf(e.dataTransfer);
-      if (found.length) send(found).catch(complain);
-    },
-  },
-  h('p', null, 'Drop files or folders here, or ', choose, pick),
-  h('details', null,
-    h('summary', null, 'Upload settings'),
-    fields,
-    button('Preview chunks', () => preview(dataset, read()))));
+    h('p', null, 'Drop files or folders here, or ', choose, pick),
+    h(
+      'details',
+      null,
+      h('summary', null, 'Upload settings'),
+      fields,
+      button('Preview chunks', () => preview(dataset, read())),
+    ),
+  );
   return h('section', { 'aria-label': 'Upload' }, zone, said);
 }

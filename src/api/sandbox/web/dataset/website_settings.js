@@ -28,7 +28,7 @@ function inputOf(kind, name, value) {
   if (kind === 'flag') {
     return h('input', { type: 'checkbox', checked: value ?? ['sitemaps', 'removeVanished'].includes(name) });
   }
-  const text = kind === 'list' ? (value ?? []).join(', ') : value ?? '';
+  const text = kind === 'list' ? (value ?? []).join(', ') : (value ?? '');
   return h('input', { type: kind === 'number' ? 'number' : 'text', step: 'any', value: text });
 }
 
@@ -42,7 +42,11 @@ function settingsOf(inputs, now) {
   for (const [name, , kind] of FIELDS) {
     const input = inputs[name];
     if (kind === 'flag') settings[name] = input.checked;
-    else if (kind === 'list') settings[name] = input.value.split(',').map((p) => p.trim()).filter(Boolean);
+    else if (kind === 'list')
+      settings[name] = input.value
+        .split(',')
+        .map((p) => p.trim())
+        .filter(Boolean);
     else if (input.value !== '') settings[name] = kind === 'number' ? Number(input.value) : input.value;
     else delete settings[name];
   }
@@ -57,7 +61,9 @@ function settingsOf(inputs, now) {
  */
 function suggestPrefix(start, prefix) {
   let own = false;
-  prefix.addEventListener('input', () => { own = true; });
+  prefix.addEventListener('input', () => {
+    own = true;
+  });
   start.addEventListener('input', () => {
     if (own) return;
     const path = URL.canParse(start.value) ? new URL(start.value).pathname : '/';
@@ -83,12 +89,20 @@ export function editWebsite(sites, site) {
   const inputs = Object.fromEntries(FIELDS.map(([name, , kind]) => [name, inputOf(kind, name, now[name])]));
   if (!site) suggestPrefix(start, inputs.urlPathFilter);
   const save = () => call('PUT', sites, settingsOf(inputs, { ...now, startUrl: start.value }));
-  return dialog(site ? 'Website settings' : 'Add a website', (close) => form(async () => close(await save()),
-    field('Start URL', start),
-    h('div', { class: 'fields' }, FIELDS.map(([name, label, kind, hint]) => kind === 'flag'
-      ? h('p', null, h('label', { class: 'check' }, inputs[name], label))
-      : field(label, inputs[name], hint))),
-    h('p', { class: 'row end' }, h('button', { class: 'primary' }, 'Save'))));
+  return dialog(site ? 'Website settings' : 'Add a website', (close) =>
+    form(
+      async () => close(await save()),
+      field('Start URL', start),
+      h(
+        'div',
+        { class: 'fields' },
+        FIELDS.map(([name, label, kind, hint]) =>
+          kind === 'flag' ? h('p', null, h('label', { class: 'check' }, inputs[name], label)) : field(label, inputs[name], hint),
+        ),
+      ),
+      h('p', { class: 'row end' }, h('button', { class: 'primary' }, 'Save')),
+    ),
+  );
 }
 
 /**
@@ -97,7 +111,10 @@ export function editWebsite(sites, site) {
  * @param {any} site
  */
 export async function scheduleWebsite(sites, site) {
-  const kind = select(SCHEDULES.map((s) => [s, s]), site.schedule);
+  const kind = select(
+    SCHEDULES.map((s) => [s, s]),
+    site.schedule,
+  );
   const cron = h('input', { value: site.cron ?? '', placeholder: '30 4 * * 1' });
   const read = () => ({ schedule: kind.value, cron: kind.value === 'cron' ? cron.value : undefined });
   const wanted = await dialog('Schedule', (close) => [

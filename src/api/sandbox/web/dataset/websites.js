@@ -32,11 +32,14 @@ function row(site, base, redraw) {
     startUrl,
     site.cron ? `${site.schedule} (${site.cron})` : site.schedule,
     `${count(maxPages)} pages, depth ${maxDepth}, ${requestsPerSecond}/s`,
-    h('div', { class: 'row' },
+    h(
+      'div',
+      { class: 'row' },
       button('Crawl now', crawl, { class: 'small primary' }),
       button('Settings', edit, { class: 'small' }),
       button('Schedule', schedule, { class: 'small' }),
-      button('Remove', remove, { class: 'small danger' })),
+      button('Remove', remove, { class: 'small danger' }),
+    ),
   ];
 }
 
@@ -54,18 +57,25 @@ export async function sites(dataset, signal) {
     const [list, crawls] = await Promise.all([all(base, signal), all(crawlsAt, signal)]);
     crawls.reverse();
     const rows = list.map((site) => row(site, base, draw));
-    put(out,
+    put(
+      out,
       table('Websites', ['Start URL', 'Schedule', 'Limits', ''], rows, 'No websites yet.'),
       h('p', null, button('Add a website', add)),
       h('h2', null, 'Crawls'),
-      crawlTable(crawls, crawlsAt, open, draw));
+      crawlTable(crawls, crawlsAt, open, draw),
+    );
   };
 
   const again = calmly(() => draw().catch(complain), 700);
-  events({ topics: ['crawl_changed'], datasetId: dataset }, signal, (_, event) => {
-    if (event.errorMessage) toast(event.errorMessage, 'bad');
-    again();
-  }, again);
+  events(
+    { topics: ['crawl_changed'], datasetId: dataset },
+    signal,
+    (_, event) => {
+      if (event.errorMessage) toast(event.errorMessage, 'bad');
+      again();
+    },
+    again,
+  );
   await draw();
   return [out, report];
 }

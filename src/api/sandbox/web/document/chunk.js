@@ -23,18 +23,25 @@ import { passage } from '../lib/passage.js';
 /** Name, origin and state of a chunk. @param {any} chunk @param {(chunk: string) => void} pick */
 function head(chunk, pick) {
   const name = `Chunk ${chunk.ordinal + 1}`;
-  const show = h('button', {
-    type: 'button',
-    class: 'plain small',
-    'aria-label': `Show chunk ${chunk.ordinal + 1} in the text`,
-    onclick: () => pick(chunk.id),
-  }, name);
+  const show = h(
+    'button',
+    {
+      type: 'button',
+      class: 'plain small',
+      'aria-label': `Show chunk ${chunk.ordinal + 1} in the text`,
+      onclick: () => pick(chunk.id),
+    },
+    name,
+  );
   const title = 'The chunk exceeds the input limit of the embedding model';
-  return h('div', { class: 'row' },
+  return h(
+    'div',
+    { class: 'row' },
     show,
     chunk.origin !== 'parsed' && badge(chunk.origin),
     !chunk.enabled && badge('hidden'),
-    chunk.truncated && h('span', { class: 'badge busy', title }, 'truncated'));
+    chunk.truncated && h('span', { class: 'badge busy', title }, 'truncated'),
+  );
 }
 
 /** @param {any} chunk @param {Page} page */
@@ -43,29 +50,45 @@ function actions(chunk, { chunks, edit, reload }) {
   const address = `${chunks}/${encodeURIComponent(chunk.id)}`;
   const toggle = chunk.enabled ? 'Hide' : 'Show';
   const question = chunk.origin === 'added' ? 'Remove the added chunk?' : 'Restore the original text of the chunk?';
-  return h('div', { class: 'row' },
+  return h(
+    'div',
+    { class: 'row' },
     button('Edit', () => edit(chunk), { class: 'small', 'aria-label': `Edit chunk ${number}` }),
-    button(toggle, async () => {
-      await call('PATCH', address, { enabled: !chunk.enabled });
-      await reload();
-    }, { class: 'small', 'aria-label': `${toggle} chunk ${number} in search results` }),
-    chunk.origin !== 'parsed' && button('Revert', async () => {
-      if (!(await confirmed(question, 'Revert'))) return;
-      await call('DELETE', address);
-      await reload();
-    }, { class: 'small' }));
+    button(
+      toggle,
+      async () => {
+        await call('PATCH', address, { enabled: !chunk.enabled });
+        await reload();
+      },
+      { class: 'small', 'aria-label': `${toggle} chunk ${number} in search results` },
+    ),
+    chunk.origin !== 'parsed' &&
+      button(
+        'Revert',
+        async () => {
+          if (!(await confirmed(question, 'Revert'))) return;
+          await call('DELETE', address);
+          await reload();
+        },
+        { class: 'small' },
+      ),
+  );
 }
 
 /** @param {any} chunk @param {Page} page */
 export function chunkCard(chunk, page) {
   const at = chunk.pageLabel || chunk.pageNumber;
   const facts = [counted(chunk.tokens, 'token'), at ? `page ${at}` : null, chunk.headingPath.join(' › ') || null];
-  const original = chunk.origin !== 'added'
-    && originalLink(page.base, { fileName: page.fileName, page: chunk.pageNumber, text: chunk.content }, 'original');
+  const original =
+    chunk.origin !== 'added' &&
+    originalLink(page.base, { fileName: page.fileName, page: chunk.pageNumber, text: chunk.content }, 'original');
   const name = `card chunk c${chunk.ordinal % 4} ${chunk.enabled ? '' : 'off'}`;
-  return h('article', { class: name, 'data-chunk': chunk.id },
+  return h(
+    'article',
+    { class: name, 'data-chunk': chunk.id },
     head(chunk, page.pick),
     h('small', null, facts.filter(Boolean).join(' · '), original && [' · ', original]),
     passage(chunk.content, { code: Boolean(chunk.lines) }, `Text of chunk ${chunk.ordinal + 1}`),
-    actions(chunk, page));
+    actions(chunk, page),
+  );
 }

@@ -50,13 +50,22 @@ export function orphanedEdits(opened, edits, reload) {
   const orphans = edits.filter((e) => e.orphaned);
   if (orphans.length === 0) return null;
   const title = `${counted(orphans.length, 'manual edit')} could not be reapplied after the document was re-chunked`;
-  const cards = orphans.map((e) => h('div', { class: 'card' },
-    h('small', null, e.kind, e.enabled ? '' : ', hidden'),
-    e.original && h('p', null, h('small', null, 'Original: '), e.original),
-    e.content && h('p', null, h('small', null, 'Edited: '), e.content),
-    button('Discard', async () => {
-      await call('DELETE', `${opened.base}/edits/${encodeURIComponent(e.id)}`);
-      await reload();
-    }, { class: 'small' })));
+  const cards = orphans.map((e) =>
+    h(
+      'div',
+      { class: 'card' },
+      h('small', null, e.kind, e.enabled ? '' : ', hidden'),
+      e.original && h('p', null, h('small', null, 'Original: '), e.original),
+      e.content && h('p', null, h('small', null, 'Edited: '), e.content),
+      button(
+        'Discard',
+        async () => {
+          await call('DELETE', `${opened.base}/edits/${encodeURIComponent(e.id)}`);
+          await reload();
+        },
+        { class: 'small' },
+      ),
+    ),
+  );
   return h('details', { class: 'notice' }, h('summary', null, title), cards);
 }

@@ -35,10 +35,13 @@ export function sectionOf(chunks, { chosen, at, beginning }) {
  * @param {(to: number) => void} turn
  */
 export function pager(total, { shown, from, isLast }, turn) {
-  return [counted(total, 'chunk'), shown.length < total && [
-    `, showing ${from + 1} to ${from + shown.length} `,
-    from > 0 && button('Previous', () => turn(from - MOST), { class: 'small' }),
-    ' ',
-    !isLast && button('Next', () => turn(from + MOST), { class: 'small' }),
-  ]];
+  return [
+    counted(total, 'chunk'),
+    shown.length < total && [
+      `, showing ${from + 1} to ${from + shown.length} `,
+      from > 0 && button('Previous', () => turn(from - MOST), { class: 'small' }),
+      ' ',
+      !isLast && button('Next', () => turn(from + MOST), { class: 'small' }),
+    ],
+  ];
 }

@@ -26,12 +26,16 @@ function marked(letters, { start, end }, at) {
 
 /** A chunk in the text. @param {any} chunk @param {Child} content @param {(chunk: string) => void} pick */
 function span(chunk, content, pick) {
-  return h('span', {
-    class: `span c${chunk.ordinal % 4}`,
-    'data-chunk': chunk.id,
-    title: `Chunk ${chunk.ordinal + 1}`,
-    onclick: () => pick(chunk.id),
-  }, content);
+  return h(
+    'span',
+    {
+      class: `span c${chunk.ordinal % 4}`,
+      'data-chunk': chunk.id,
+      title: `Chunk ${chunk.ordinal + 1}`,
+      onclick: () => pick(chunk.id),
+    },
+    content,
+  );
 }
 
 /**

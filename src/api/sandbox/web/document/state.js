@@ -27,11 +27,13 @@ import { get, raw } from '../lib/api.js';
 export async function openDocument(path, signal) {
   const [dataset, id] = path.map(encodeURIComponent);
   const base = `/kb/v1/datasets/${dataset}/documents/${id}`;
-  const content = raw('GET', `${base}/text`, undefined, signal).then((r) => r.text()).catch((error) => {
-    // There is none before it was read.
-    if (error.status !== 404) throw error;
-    return '';
-  });
+  const content = raw('GET', `${base}/text`, undefined, signal)
+    .then((r) => r.text())
+    .catch((error) => {
+      // There is none before it was read.
+      if (error.status !== 404) throw error;
+      return '';
+    });
   const [facts, text] = await Promise.all([get(base, signal), content]);
   return { dataset, base, chunks: `/kb/v1/datasets/${dataset}/chunks`, facts, text };
 }

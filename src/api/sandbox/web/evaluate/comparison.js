@@ -14,9 +14,14 @@ function verdict({ difference, queries }) {
   const gain = `${mean >= 0 ? '+' : ''}${mean.toFixed(3)} nDCG@10`;
   const interval = ` (95% confidence interval ${low.toFixed(3)} to ${high.toFixed(3)})`;
   const over = ` over ${counted(queries, 'query', 'queries')}: `;
-  return h('p', { class: `notice ${sure ? (mean > 0 ? 'good' : 'bad') : ''}` },
-    h('strong', null, gain), interval, over,
-    sure ? (mean > 0 ? 'better.' : 'worse.') : 'not statistically significant.');
+  return h(
+    'p',
+    { class: `notice ${sure ? (mean > 0 ? 'good' : 'bad') : ''}` },
+    h('strong', null, gain),
+    interval,
+    over,
+    sure ? (mean > 0 ? 'better.' : 'worse.') : 'not statistically significant.',
+  );
 }
 
 /**
@@ -40,9 +45,12 @@ export async function comparison(dataset, a, b, signal) {
   return [
     h('h2', null, `From “${first.name || 'Run'}” to “${second.name || 'Run'}”`),
     verdict(found),
-    h('div', { class: 'split' },
+    h(
+      'div',
+      { class: 'split' },
       h('div', null, h('h3', null, `${found.wins.length} won`), table('Won', head, found.wins.map(row), 'None.')),
-      h('div', null, h('h3', null, `${found.losses.length} lost`), table('Lost', head, found.losses.map(row), 'None.'))),
+      h('div', null, h('h3', null, `${found.losses.length} lost`), table('Lost', head, found.losses.map(row), 'None.')),
+    ),
     h('p', { class: 'quiet' }, `${count(found.ties)} unchanged.`),
   ];
 }

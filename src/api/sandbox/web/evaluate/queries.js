@@ -11,10 +11,12 @@ import { lanesAddress, setPath } from './state.js';
 function gradesOf({ labels }) {
   const grades = Object.values(labels).map(Number);
   if (!grades.some((g) => g > 0)) return 'no positive labels';
-  return [2, 1, 0].map((g) => {
-    const n = grades.filter((x) => x === g).length;
-    return n ? `${n} × grade ${g}; ` : '';
-  }).join('');
+  return [2, 1, 0]
+    .map((g) => {
+      const n = grades.filter((x) => x === g).length;
+      return n ? `${n} × grade ${g}; ` : '';
+    })
+    .join('');
 }
 
 /**
@@ -35,6 +37,10 @@ export function queryList(queries, state, redraw) {
     ];
   };
   const title = `${counted(queries.length, 'query', 'queries')} with their labels`;
-  return h('details', { open: queries.length <= 10 }, h('summary', null, title),
-    table('Queries', ['Query', 'Labels', ''], queries.slice(0, 500).map(row), 'No queries yet.'));
+  return h(
+    'details',
+    { open: queries.length <= 10 },
+    h('summary', null, title),
+    table('Queries', ['Query', 'Labels', ''], queries.slice(0, 500).map(row), 'No queries yet.'),
+  );
 }

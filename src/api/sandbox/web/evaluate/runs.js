@@ -8,9 +8,7 @@ import { ago, badge, ms, score } from '../lib/format.js';
 import { complain } from '../lib/messages.js';
 import { datasetPath, setPath } from './state.js';
 
-const HEAD = [
-  'Select', 'Run', 'State', 'nDCG@10', 'Recall@10', 'MRR@10', 'Hit@1', 'Judged@10', 'p50', 'p95', 'When', '',
-];
+const HEAD = ['Select', 'Run', 'State', 'nDCG@10', 'Recall@10', 'MRR@10', 'Hit@1', 'Judged@10', 'p50', 'p95', 'When', ''];
 
 const isActive = (/** @type {any} */ run) => ['queued', 'running'].includes(run.status);
 
@@ -31,13 +29,15 @@ function row(run, isPicked, choose, remove) {
   const { measures: m, judgedAt10, p50Ms, p95Ms } = run.summary ?? {};
   const settings = JSON.stringify({ ...run.configuration, topK: undefined });
   return [
-    run.summary && !run.tuning && h('input', {
-      type: 'checkbox',
-      checked: isPicked,
-      'aria-label': `Select ${run.name} to compare`,
-      onchange: choose,
-      'data-run': run.id,
-    }),
+    run.summary &&
+      !run.tuning &&
+      h('input', {
+        type: 'checkbox',
+        checked: isPicked,
+        'aria-label': `Select ${run.name} to compare`,
+        onchange: choose,
+        'data-run': run.id,
+      }),
     [run.name || 'Run', run.configuration && h('div', null, h('small', { class: 'mono' }, settings))],
     stateOf(run),
     score(m?.ndcg_at_10),
@@ -84,10 +84,12 @@ export function runList(state, compare, showTuning, signal) {
     picked = picked.filter((id) => list.some((/** @type {any} */ r) => r.id === id));
     const both = compareButton();
     const choose = choosing(both);
-    const rows = list.map((/** @type {any} */ run) => row(run, picked.includes(run.id), choose, async () => {
-      await call('DELETE', `${datasetPath(state.dataset)}/runs/${run.id}`);
-      await draw();
-    }));
+    const rows = list.map((/** @type {any} */ run) =>
+      row(run, picked.includes(run.id), choose, async () => {
+        await call('DELETE', `${datasetPath(state.dataset)}/runs/${run.id}`);
+        await draw();
+      }),
+    );
     put(view, table('Runs', HEAD, rows, 'No runs yet. Choose settings above and press Run.'), list.length > 1 && h('p', null, both));
     stop();
     if (list.some(isActive)) timer = setTimeout(() => !signal.aborted && draw().catch(complain), 1000);

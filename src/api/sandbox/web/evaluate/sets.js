@@ -18,8 +18,9 @@ export const querySets = async (dataset, signal) => (await get(`${datasetPath(da
 function create(dataset) {
   const name = h('input', { required: true });
   const work = () => post(`${datasetPath(dataset)}/query-sets`, { name: name.value });
-  return dialog('New query set', (close) => form(async () => close(await work()),
-    field('Name', name), h('p', { class: 'row end' }, h('button', { class: 'primary' }, 'Create'))));
+  return dialog('New query set', (close) =>
+    form(async () => close(await work()), field('Name', name), h('p', { class: 'row end' }, h('button', { class: 'primary' }, 'Create'))),
+  );
 }
 
 /** The choice of a set. @param {any[]} list @param {State} state @param {() => Promise<void>} redraw */
@@ -37,9 +38,13 @@ function choice(list, state, redraw) {
 
 /** Returns the view of a dataset without sets. @param {string} dataset */
 function introduction(dataset) {
-  return h('p', { class: 'notice' },
-    'No labelled queries yet. Search in the ', h('a', { href: `/sandbox/search?dataset=${dataset}` }, 'sandbox'),
-    ' and label hits with the keys 2, 1 and 0, or create a query set here and import labels.');
+  return h(
+    'p',
+    { class: 'notice' },
+    'No labelled queries yet. Search in the ',
+    h('a', { href: `/sandbox/search?dataset=${dataset}` }, 'sandbox'),
+    ' and label hits with the keys 2, 1 and 0, or create a query set here and import labels.',
+  );
 }
 
 /**
@@ -74,13 +79,16 @@ export function setBar(list, state, redraw, signal) {
   };
   const title = 'Create a query set from unique document titles, for use before labels exist';
   return [
-    h('div', { class: 'row' },
+    h(
+      'div',
+      { class: 'row' },
       list.length > 0 && choice(list, state, redraw),
       button('New set', add),
       state.set && button('Import', bring),
       state.set && button('From history', remember),
       button('Generate from titles', generate, { title }),
-      state.set && button('Delete set', remove, { class: 'danger' })),
+      state.set && button('Delete set', remove, { class: 'danger' }),
+    ),
     list.length === 0 && introduction(state.dataset),
   ];
 }

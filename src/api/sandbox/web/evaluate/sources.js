@@ -16,15 +16,19 @@ const KNOWN = 'generated from titles';
 /** Asks for labels in CSV and adds them to the set; resolves to whether it has changed. @param {State} state */
 export async function importLabels(state) {
   const csv = h('textarea', { rows: 8, placeholder: 'query,document,grade\nwhy do tides lag,tides.pdf,2' });
-  const file = h('input', { type: 'file', accept: '.csv,text/csv', onchange: async () => { csv.value = await file.files[0].text(); } });
-  const hint =
-    'CSV with the columns query, document (ID, external ID or file name) and grade (0 not relevant, 1 useful, 2 answer).';
+  const file = h('input', {
+    type: 'file',
+    accept: '.csv,text/csv',
+    onchange: async () => {
+      csv.value = await file.files[0].text();
+    },
+  });
+  const hint = 'CSV with the columns query, document (ID, external ID or file name) and grade (0 not relevant, 1 useful, 2 answer).';
   const text = await dialog('Import labels', (close) => [
     h('p', null, hint),
     field('CSV file', file),
     field('Or paste CSV', csv),
-    h('p', { class: 'row end' },
-      h('button', { type: 'button', class: 'primary', onclick: () => close(csv.value) }, 'Import')),
+    h('p', { class: 'row end' }, h('button', { type: 'button', class: 'primary', onclick: () => close(csv.value) }, 'Import')),
   ]);
   if (!text) return false;
   const { added, unknown } = await post(`${setPath(state)}/import`, { csv: text });

@@ -44,11 +44,13 @@ export function tuning(run, dataset, applied) {
     const { defaults } = await post(`${datasetPath(dataset)}/search-defaults/undo`);
     toast(`Defaults restored: ${JSON.stringify(defaults)}`);
   };
-  return h('div', { class: 'card' }, h('h3', null, 'Best settings found ', ago(run.createdOn)),
+  return h(
+    'div',
+    { class: 'card' },
+    h('h3', null, 'Best settings found ', ago(run.createdOn)),
     h('p', null, h('code', null, JSON.stringify(t.defaults)), t.applied ? ' – applied as dataset defaults.' : ' – not applied.'),
     h('p', null, `${tested}: ${moved}, ${gain}${sure ? '.' : '; not statistically significant.'}`),
     t.alphaCurve.length > 1 && curve(t),
-    h('div', { class: 'row' },
-      !t.applied && button('Apply', apply, { class: 'primary' }),
-      button('Undo last change', undo)));
+    h('div', { class: 'row' }, !t.applied && button('Apply', apply, { class: 'primary' }), button('Undo last change', undo)),
+  );
 }

@@ -4,7 +4,7 @@
 import { lost, Offline } from './offline.js';
 
 /** What an error of the boards says: a sentence, or what is wrong in the body. @param {any} detail */
-const told = (detail) => (typeof detail === 'string' ? detail : detail?.message ?? detail?.[0]?.msg);
+const told = (detail) => (typeof detail === 'string' ? detail : (detail?.message ?? detail?.[0]?.msg));
 
 /** An error that the API told. */
 export class Refusal extends Error {
@@ -111,7 +111,9 @@ export function events(wanted, signal, on, again) {
     for (const topic of wanted.topics) {
       source.addEventListener(topic, (/** @type {any} */ e) => !signal.aborted && on(topic, JSON.parse(e.data)));
     }
-    source.addEventListener('open', () => { pause = 1000; });
+    source.addEventListener('open', () => {
+      pause = 1000;
+    });
     source.addEventListener('error', () => {
       // After an answer that is an error the browser gives up; after a broken connection it does not.
       if (source?.readyState !== EventSource.CLOSED) return;
@@ -180,8 +182,15 @@ export async function* streamed(response) {
     text = events.pop() ?? '';
     for (const event of events) {
       const lines = event.split('\n');
-      const data = lines.filter((l) => l.startsWith('data:')).map((l) => l.slice(5).trimStart()).join('\n');
-      const name = lines.find((l) => l.startsWith('event:'))?.slice(6).trim() ?? 'message';
+      const data = lines
+        .filter((l) => l.startsWith('data:'))
+        .map((l) => l.slice(5).trimStart())
+        .join('\n');
+      const name =
+        lines
+          .find((l) => l.startsWith('event:'))
+          ?.slice(6)
+          .trim() ?? 'message';
       if (data) yield { name, data: JSON.parse(data) };
     }
     if (done) return;

@@ -23,20 +23,24 @@ export function line(points, about) {
   const best = near ?? points.reduce((a, b) => (b.y > a.y ? b : a), points[0]);
   const grid = [0, 0.25, 0.5, 0.75, 1].map((t) => y0 + t * (y1 - y0));
   const title = `${about.title}. Selected: ${best.label}.`;
-  return svg('svg', { class: 'chart', viewBox: `0 0 ${width} ${height}`, role: 'img', 'aria-label': title },
+  return svg(
+    'svg',
+    { class: 'chart', viewBox: `0 0 ${width} ${height}`, role: 'img', 'aria-label': title },
     grid.map((y) => [
       svg('line', { class: 'rule', x1: left, x2: width - 12, y1: py(y), y2: py(y) }),
       svg('text', { x: left - 6, y: py(y) + 4, 'text-anchor': 'end' }, y.toFixed(2)),
     ]),
-    points.filter((_, i) => i % Math.ceil(points.length / 11) === 0).map((p) =>
-      svg('text', { x: px(p.x), y: height - 14, 'text-anchor': 'middle' }, p.x.toFixed(1))),
+    points
+      .filter((_, i) => i % Math.ceil(points.length / 11) === 0)
+      .map((p) => svg('text', { x: px(p.x), y: height - 14, 'text-anchor': 'middle' }, p.x.toFixed(1))),
     svg('text', { x: width - 12, y: height - 1, 'text-anchor': 'end' }, about.x),
     about.mark !== undefined && svg('line', { class: 'now', x1: px(about.mark), x2: px(about.mark), y1: 10, y2: height - bottom }),
     svg('polyline', { class: 'curve', points: points.map((p) => `${px(p.x)},${py(p.y)}`).join(' ') }),
     points.map((p) => {
       const [name, r] = p === best ? ['dot best', 5] : ['dot', 3];
       return svg('circle', { class: name, cx: px(p.x), cy: py(p.y), r }, svg('title', null, p.label));
-    }));
+    }),
+  );
 }
 
 /**
@@ -46,12 +50,15 @@ export function line(points, about) {
 export function waterfall(parts) {
   const width = 300;
   const x = (/** @type {number} */ v) => Math.max(0, Math.min(1, v)) * width;
-  return svg('svg', { class: 'waterfall', viewBox: `0 0 ${width} 14`, preserveAspectRatio: 'none', role: 'img', 'aria-label': parts.text },
+  return svg(
+    'svg',
+    { class: 'waterfall', viewBox: `0 0 ${width} 14`, preserveAspectRatio: 'none', role: 'img', 'aria-label': parts.text },
     svg('rect', { class: 'all', x: 0, y: 3, width, height: 8 }),
     svg('rect', { class: 'vector', x: 0, y: 3, width: x(parts.vector), height: 8 }),
     svg('rect', { class: 'keyword', x: x(parts.vector), y: 3, width: x(parts.keyword), height: 8 }),
     svg('line', { class: 'final', x1: x(parts.final), x2: x(parts.final), y1: 0, y2: 14 }),
-    parts.minScore > 0 && svg('line', { class: 'least', x1: x(parts.minScore), x2: x(parts.minScore), y1: 0, y2: 14 }));
+    parts.minScore > 0 && svg('line', { class: 'least', x1: x(parts.minScore), x2: x(parts.minScore), y1: 0, y2: 14 }),
+  );
 }
 
 /**
@@ -62,12 +69,15 @@ export function timeline(stages) {
   const total = stages.reduce((sum, s) => sum + s.ms, 0) || 1;
   let at = 0;
   const title = stages.map((s) => `${s.name} ${s.ms.toFixed(1)} ms`).join(', ');
-  return svg('svg', { class: 'timeline', viewBox: '0 0 300 10', preserveAspectRatio: 'none', role: 'img', 'aria-label': title },
+  return svg(
+    'svg',
+    { class: 'timeline', viewBox: '0 0 300 10', preserveAspectRatio: 'none', role: 'img', 'aria-label': title },
     stages.map((stage, i) => {
       const [x, width] = [(at / total) * 300, (stage.ms / total) * 300];
       const said = svg('title', null, `${stage.name} ${stage.ms.toFixed(1)} ms`);
       const bar = svg('rect', { class: `stage s${i}`, x, y: 0, width, height: 10 }, said);
       at += stage.ms;
       return bar;
-    }));
+    }),
+  );
 }

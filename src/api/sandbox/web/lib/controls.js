@@ -27,7 +27,11 @@ export function field(label, input, hint) {
  */
 export function select(options, value, change) {
   const onchange = (/** @type {any} */ e) => change?.(e.target.value);
-  return h('select', { value, onchange }, options.map(([v, shown]) => h('option', { value: v }, shown)));
+  return h(
+    'select',
+    { value, onchange },
+    options.map(([v, shown]) => h('option', { value: v }, shown)),
+  );
 }
 
 /**
@@ -59,18 +63,24 @@ export function button(label, work, attributes) {
  */
 export function form(work, ...children) {
   let busy = false;
-  return h('form', { onsubmit: async (/** @type {Event} */ e) => {
-    e.preventDefault();
-    if (busy) return;
-    busy = true;
-    try {
-      await work();
-    } catch (error) {
-      complain(error);
-    } finally {
-      busy = false;
-    }
-  } }, ...children);
+  return h(
+    'form',
+    {
+      onsubmit: async (/** @type {Event} */ e) => {
+        e.preventDefault();
+        if (busy) return;
+        busy = true;
+        try {
+          await work();
+        } catch (error) {
+          complain(error);
+        } finally {
+          busy = false;
+        }
+      },
+    },
+    ...children,
+  );
 }
 
 /**
@@ -100,10 +110,35 @@ export function latest(work) {
  */
 export function table(caption, head, rows, empty) {
   if (rows.length === 0 && empty) return h('p', { class: 'quiet' }, empty);
-  return h('div', { class: 'scroll', tabindex: '0', role: 'group', 'aria-label': caption },
-    h('table', null, h('caption', { class: 'unseen' }, caption),
-      h('thead', null, h('tr', null, head.map((cell) => h('th', { scope: 'col' }, cell || h('span', { class: 'unseen' }, 'Actions'))))),
-      h('tbody', null, rows.map((row) => h('tr', null, row.map((cell) => h('td', null, cell)))))));
+  return h(
+    'div',
+    { class: 'scroll', tabindex: '0', role: 'group', 'aria-label': caption },
+    h(
+      'table',
+      null,
+      h('caption', { class: 'unseen' }, caption),
+      h(
+        'thead',
+        null,
+        h(
+          'tr',
+          null,
+          head.map((cell) => h('th', { scope: 'col' }, cell || h('span', { class: 'unseen' }, 'Actions'))),
+        ),
+      ),
+      h(
+        'tbody',
+        null,
+        rows.map((row) =>
+          h(
+            'tr',
+            null,
+            row.map((cell) => h('td', null, cell)),
+          ),
+        ),
+      ),
+    ),
+  );
 }
 
 /**
@@ -139,17 +174,23 @@ export function tabs(label, all, first, page, changed) {
       if (!signal.aborted) put(panel, failure(error));
     }
   };
-  const list = all.map((tab) => h('button', {
-    type: 'button',
-    role: 'tab',
-    id: uid(),
-    'data-name': tab.name,
-    'aria-controls': panel.id,
-    onclick: () => {
-      changed?.(tab.name);
-      open(tab.name, false);
-    },
-  }, tab.title));
+  const list = all.map((tab) =>
+    h(
+      'button',
+      {
+        type: 'button',
+        role: 'tab',
+        id: uid(),
+        'data-name': tab.name,
+        'aria-controls': panel.id,
+        onclick: () => {
+          changed?.(tab.name);
+          open(tab.name, false);
+        },
+      },
+      tab.title,
+    ),
+  );
   const bar = h('div', { role: 'tablist', 'aria-label': label, class: 'tabs' }, list);
   bar.addEventListener('keydown', (/** @type {any} */ e) => {
     const at = list.findIndex((t) => t.getAttribute('aria-selected') === 'true');

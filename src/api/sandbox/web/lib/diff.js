@@ -43,9 +43,8 @@ function common(x, y) {
   const lengths = new Uint16Array((x.length + 1) * width);
   for (let i = x.length - 1; i >= 0; i -= 1) {
     for (let j = y.length - 1; j >= 0; j -= 1) {
-      lengths[i * width + j] = x[i] === y[j]
-        ? lengths[(i + 1) * width + j + 1] + 1
-        : Math.max(lengths[(i + 1) * width + j], lengths[i * width + j + 1]);
+      lengths[i * width + j] =
+        x[i] === y[j] ? lengths[(i + 1) * width + j + 1] + 1 : Math.max(lengths[(i + 1) * width + j], lengths[i * width + j + 1]);
     }
   }
   /** @type {{kind: 'same' | 'gone' | 'new', text: string}[]} */

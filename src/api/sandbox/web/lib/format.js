@@ -31,6 +31,24 @@ export function duration(seconds) {
 }
 
 const relative = new Intl.RelativeTimeFormat('en', { numeric: 'auto' });
+/** @type {[number, Intl.RelativeTimeFormatUnit][]} */
+const STEPS = [
+  [60, 'second'],
+  [3600, 'minute'],
+  [86400, 'hour'],
+  [2592000, 'day'],
+  [31536000, 'month'],
+  [Infinity, 'year'],
+];
+
+/** How long ago a time is, in words. @param {Date} then */
+function distance(then) {
+  const seconds = (then.getTime() - Date.now()) / 1000;
+  const at = STEPS.findIndex(([limit]) => Math.abs(seconds) < limit);
+  const unit = at > 0 ? STEPS[at - 1][0] : 1;
+  return relative.format(Math.round(seconds / unit), STEPS[at][1]);
+}
+
 /**
  * How long ago, with the exact time as title.
  * @param {string | null | undefined} time
@@ -38,27 +56,37 @@ const relative = new Intl.RelativeTimeFormat('en', { numeric: 'auto' });
 export function ago(time) {
   if (!time) return '–';
   const then = new Date(time);
-  const seconds = (then.getTime() - Date.now()) / 1000;
-  /** @type {[number, Intl.RelativeTimeFormatUnit][]} */
-  const steps = [
-    [60, 'second'], [3600, 'minute'], [86400, 'hour'], [2592000, 'day'], [31536000, 'month'], [Infinity, 'year'],
-  ];
-  let unit = 1;
-  for (const [limit, name] of steps) {
-    if (Math.abs(seconds) < limit) {
-      const title = then.toLocaleString();
-      return h('time', { datetime: time, title }, relative.format(Math.round(seconds / unit), name));
-    }
-    unit = limit;
+  if (Number.isNaN(then.getTime())) return time;
+  return h('time', { class: 'ago', datetime: time, title: then.toLocaleString() }, distance(then));
+}
+
+/** Tells anew how long ago the times on the page are. */
+export function refreshTimes() {
+  for (const element of document.querySelectorAll('time.ago')) {
+    const now = distance(new Date(/** @type {HTMLTimeElement} */ (element).dateTime));
+    if (element.textContent !== now) element.textContent = now;
   }
-  return time;
 }
 
 /** @type {Record<string, string>} */
 const KINDS = {
-  indexed: 'good', completed: 'good', succeeded: 'good', done: 'good', live: 'good', active: 'good',
-  failed: 'bad', error: 'bad', refused: 'bad', dead: 'bad',
-  parsing: 'busy', embedding: 'busy', running: 'busy', building: 'busy', queued: 'busy', pending: 'busy', waiting: 'busy',
+  indexed: 'good',
+  completed: 'good',
+  succeeded: 'good',
+  done: 'good',
+  live: 'good',
+  active: 'good',
+  failed: 'bad',
+  error: 'bad',
+  refused: 'bad',
+  dead: 'bad',
+  parsing: 'busy',
+  embedding: 'busy',
+  running: 'busy',
+  building: 'busy',
+  queued: 'busy',
+  pending: 'busy',
+  waiting: 'busy',
 };
 /** @param {string} state */
 export const badge = (state) => h('span', { class: `badge ${KINDS[state] ?? ''}` }, state);

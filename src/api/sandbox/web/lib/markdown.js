@@ -98,7 +98,13 @@ const WORD = /[\p{L}\p{N}]/u;
 /** Whether a delimiter inside of a word is a character like others. @param {string} delimiter */
 const isSingle = (delimiter) => delimiter.length === 1 || delimiter === '__';
 
-const DELIMITERS = /** @type {[string, string][]} */ ([['**', 'strong'], ['__', 'strong'], ['~~', 'del'], ['*', 'em'], ['_', 'em']]);
+const DELIMITERS = /** @type {[string, string][]} */ ([
+  ['**', 'strong'],
+  ['__', 'strong'],
+  ['~~', 'del'],
+  ['*', 'em'],
+  ['_', 'em'],
+]);
 
 /** An address that leads to a page. @param {string} text */
 const isAddress = (text) => /^https?:\/\/[^\s]+$/i.test(text);
@@ -129,7 +135,9 @@ function special(source, at, to) {
   }
   if (c === '[' || (c === '!' && text[at + 1] === '[')) {
     const start = at + (c === '!' ? 2 : 1);
-    const found = /^([^[\]]*)\]\(\s*<?([^()\s<>]*(?:\([^()\s]*\)[^()\s<>]*)*)>?(?:\s+"[^"]*")?\s*\)/.exec(text.slice(start, Math.min(to, start + LINK)));
+    const found = /^([^[\]]*)\]\(\s*<?([^()\s<>]*(?:\([^()\s]*\)[^()\s<>]*)*)>?(?:\s+"[^"]*")?\s*\)/.exec(
+      text.slice(start, Math.min(to, start + LINK)),
+    );
     if (found) {
       const inner = inline(source, start, start + found[1].length);
       const shown = c === '!' ? h('span', { class: 'quiet' }, inner) : isAddress(found[2]) ? link(found[2], inner) : inner;
@@ -192,7 +200,12 @@ const LINK = 2000;
 
 /** Whether a row separates the head of a table from its body. @param {string} text */
 const isDelimiterRow = (text) =>
-  text.trim().replace(/^\|/, '').replace(/\|$/, '').split('|').every((cell) => /^:?-+:?$/.test(cell.trim()));
+  text
+    .trim()
+    .replace(/^\|/, '')
+    .replace(/\|$/, '')
+    .split('|')
+    .every((cell) => /^:?-+:?$/.test(cell.trim()));
 
 /** The text of a heading without the signs that may close it. @param {string} text */
 function headingText(text) {
@@ -226,12 +239,26 @@ function tableOf(source, lines) {
   const read = (/** @type {Line} */ line) => source.text.slice(line.from, line.to);
   const hasHead = lines.length > 1 && isDelimiterRow(read(lines[1]));
   const row = (/** @type {Line} */ line, /** @type {string} */ tag) =>
-    h('tr', null, cells(source, line).map(({ from, to }) => h(tag, { dir: 'auto' }, inline(source, from, to))));
+    h(
+      'tr',
+      null,
+      cells(source, line).map(({ from, to }) => h(tag, { dir: 'auto' }, inline(source, from, to))),
+    );
   const body = lines.slice(hasHead ? 2 : 0).filter((line) => !isDelimiterRow(read(line)));
-  return h('div', { class: 'scroll', tabindex: '0', role: 'group', 'aria-label': 'Table' },
-    h('table', null,
+  return h(
+    'div',
+    { class: 'scroll', tabindex: '0', role: 'group', 'aria-label': 'Table' },
+    h(
+      'table',
+      null,
       hasHead && h('thead', null, row(lines[0], 'th')),
-      h('tbody', null, body.map((line) => row(line, 'td')))));
+      h(
+        'tbody',
+        null,
+        body.map((line) => row(line, 'td')),
+      ),
+    ),
+  );
 }
 
 /**
@@ -283,8 +310,7 @@ function blocks(source, lines, nesting, tight = false) {
     while (end < lines.length && belongs(read(lines[end]))) end += 1;
     return lines.slice(from, end);
   };
-  const begins = (/** @type {string} */ text) =>
-    [HEADING, FENCE, RULE, QUOTE, ITEM, TABLE].some((pattern) => pattern.test(text));
+  const begins = (/** @type {string} */ text) => [HEADING, FENCE, RULE, QUOTE, ITEM, TABLE].some((pattern) => pattern.test(text));
   /** @type {Child[]} */
   const found = [];
   let at = 0;

@@ -20,6 +20,15 @@ export function toast(message, kind = 'good') {
   setTimeout(() => element.remove(), kind === 'bad' ? 12000 : 5000);
 }
 
+/** What failed, as a sentence. @param {any} error */
+function sentence(error) {
+  const text = String(error?.message ?? error).trim();
+  // Names in code keep their first letter.
+  const isWord = /^\p{Ll}+[\s,;:'’]/u.test(text);
+  const begun = isWord ? text[0].toUpperCase() + text.slice(1) : text;
+  return /[.!?…]$/.test(begun) ? begun : `${begun}.`;
+}
+
 /**
  * Tells what failed.
  * @param {any} error
@@ -28,7 +37,7 @@ export function complain(error) {
   // The banner says it already.
   if (error?.name === 'AbortError' || (error instanceof Offline && error.isRead)) return;
   console.error(error);
-  toast(error?.message ?? String(error), 'bad');
+  toast(sentence(error), 'bad');
 }
 
 /**
@@ -37,8 +46,12 @@ export function complain(error) {
  */
 export function failure(error) {
   if (error?.name !== 'AbortError') console.error(error);
-  return h('div', { class: 'notice bad', role: 'alert' }, h('strong', null, error?.message ?? String(error)),
-    error?.requestId && h('small', null, ` Request ID: ${error.requestId}`));
+  return h(
+    'div',
+    { class: 'notice bad', role: 'alert' },
+    h('strong', null, sentence(error)),
+    error?.requestId && h('small', null, ` Request ID: ${error.requestId}`),
+  );
 }
 
 /**
@@ -57,9 +70,14 @@ export function dialog(title, content) {
       result = value;
       element.close();
     };
-    element.append(h('header', null,
-      h('h2', { id }, title),
-      h('button', { type: 'button', class: 'plain', 'aria-label': 'Close', onclick: () => close() }, '×')));
+    element.append(
+      h(
+        'header',
+        null,
+        h('h2', { id }, title),
+        h('button', { type: 'button', class: 'plain', 'aria-label': 'Close', onclick: () => close() }, '×'),
+      ),
+    );
     element.append(h('div', { class: 'told', role: 'alert' }), h('div', { class: 'content' }, content(close)));
     element.addEventListener('close', () => {
       element.remove();
@@ -79,8 +97,15 @@ export function dialog(title, content) {
  * @returns {Promise<boolean>}
  */
 export async function confirmed(question, yes) {
-  return Boolean(await dialog('Are you sure?', (close) => [h('p', null, question),
-    h('p', { class: 'row end' },
-      h('button', { type: 'button', onclick: () => close(false) }, 'Cancel'),
-      h('button', { type: 'button', class: 'danger', onclick: () => close(true) }, yes))]));
+  return Boolean(
+    await dialog('Are you sure?', (close) => [
+      h('p', null, question),
+      h(
+        'p',
+        { class: 'row end' },
+        h('button', { type: 'button', onclick: () => close(false) }, 'Cancel'),
+        h('button', { type: 'button', class: 'danger', onclick: () => close(true) }, yes),
+      ),
+    ]),
+  );
 }

@@ -10,9 +10,11 @@ const LOOK = 2000;
 export class Offline extends Error {
   /** @param {boolean} isRead whether the request changes nothing, so that the banner says enough */
   constructor(isRead = true) {
-    super(isRead
-      ? 'The server does not answer.'
-      : 'The server did not answer, so that the change may not be saved. Look whether it is there before you repeat it.');
+    super(
+      isRead
+        ? 'The server does not answer.'
+        : 'The server did not answer, so that the change may not be saved. Look whether it is there before you repeat it.',
+    );
     this.isRead = isRead;
   }
 }
@@ -23,7 +25,10 @@ let banner = null;
 const waiting = new Set();
 
 async function look() {
-  const isThere = await fetch('/healthz', { cache: 'no-store' }).then((response) => response.ok, () => false);
+  const isThere = await fetch('/healthz', { cache: 'no-store' }).then(
+    (response) => response.ok,
+    () => false,
+  );
   if (!isThere) {
     setTimeout(look, LOOK);
     return;

@@ -23,8 +23,13 @@ export function grid(label, columns, key) {
   let down = false;
   const body = h('div', { class: 'grid-body', role: 'rowgroup' });
   const widths = columns.map((c) => c.width).join(' ');
-  const heads = columns.map((column, at) => h('div', { role: 'columnheader', 'aria-sort': 'none' },
-    column.sort ? h('button', { type: 'button', class: 'plain', onclick: () => order(at) }, column.title) : column.title));
+  const heads = columns.map((column, at) =>
+    h(
+      'div',
+      { role: 'columnheader', 'aria-sort': 'none' },
+      column.sort ? h('button', { type: 'button', class: 'plain', onclick: () => order(at) }, column.title) : column.title,
+    ),
+  );
   const head = h('div', { role: 'rowgroup' }, h('div', { class: 'grid-row grid-head', role: 'row', 'aria-rowindex': 1 }, heads));
   const view = h('div', { class: 'grid', role: 'table', tabindex: '0', 'aria-label': label }, head, body);
   view.style.setProperty('--columns', widths);
@@ -59,9 +64,14 @@ export function grid(label, columns, key) {
       const item = shown[i];
       const known = drawn.get(key(item));
       // What has the focus stays the same element as long as nothing about it has changed.
-      const row = known && known.item === item
-        ? known.row
-        : h('div', { class: 'grid-row', role: 'row' }, columns.map((c) => h('div', { role: 'cell' }, c.cell(item))));
+      const row =
+        known && known.item === item
+          ? known.row
+          : h(
+              'div',
+              { class: 'grid-row', role: 'row' },
+              columns.map((c) => h('div', { role: 'cell' }, c.cell(item))),
+            );
       row.style.top = `${i * HEIGHT}px`;
       row.setAttribute('aria-rowindex', String(i + 2));
       next.set(key(item), { item, row });
@@ -82,14 +92,18 @@ export function grid(label, columns, key) {
     }
   };
   let waiting = false;
-  view.addEventListener('scroll', () => {
-    if (waiting) return;
-    waiting = true;
-    requestAnimationFrame(() => {
-      waiting = false;
-      draw();
-    });
-  }, { passive: true });
+  view.addEventListener(
+    'scroll',
+    () => {
+      if (waiting) return;
+      waiting = true;
+      requestAnimationFrame(() => {
+        waiting = false;
+        draw();
+      });
+    },
+    { passive: true },
+  );
   new ResizeObserver(() => draw()).observe(view);
   return {
     view,

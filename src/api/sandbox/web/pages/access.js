@@ -26,42 +26,56 @@ const ACTIONS = {
   'session.all_ended': 'ended all sessions',
   'module.changed': 'changed the module',
   'plan.changed': 'changed the plan',
+  'quotas.changed': 'changed the quotas',
 };
+
+/** The quotas that differ. @param {[any, any]} change */
+function quotas([before, after]) {
+  const changed = Object.keys(after).filter((name) => before[name] !== after[name]);
+  return changed.map((name) => `${name}: ${before[name] ?? 'no limit'} → ${after[name] ?? 'no limit'}`).join(', ');
+}
 
 /** The particulars of an entry in words. @param {any} detail */
 function particulars(detail) {
-  const said = Object.entries(detail).filter(([name, value]) => name === 'datasets' || value !== null).map(([name, value]) => {
-    if (name === 'datasets') {
-      return `datasets: ${value?.map((/** @type {any} */ one) => `${one.datasetId} (${one.role})`).join(', ') ?? 'all'}`;
-    }
-    if (name === 'role' || name === 'status' || name === 'plan') {
-      return Array.isArray(value) ? `${name}: ${value[0] ?? 'none'} → ${value[1] ?? 'none'}` : `${name}: ${value}`;
-    }
-    return `${name}: ${Array.isArray(value) ? value.join(', ') : String(value)}`;
-  });
+  const said = Object.entries(detail)
+    .filter(([name, value]) => name === 'datasets' || value !== null)
+    .map(([name, value]) => {
+      if (name === 'datasets') {
+        return `datasets: ${value?.map((/** @type {any} */ one) => `${one.datasetId} (${one.role})`).join(', ') ?? 'all'}`;
+      }
+      if (name === 'quotas') return quotas(/** @type {[any, any]} */ (value));
+      if (name === 'role' || name === 'status' || name === 'plan') {
+        return Array.isArray(value) ? `${name}: ${value[0] ?? 'none'} → ${value[1] ?? 'none'}` : `${name}: ${value}`;
+      }
+      return `${name}: ${Array.isArray(value) ? value.join(', ') : String(value)}`;
+    });
   return said.join('; ');
 }
 
 /** @param {any} entry */
 function row(entry) {
-  const actor = entry.actorName ?? (entry.actor === 'owner' ? 'Owner' : entry.actor ?? 'System');
+  const actor = entry.actorName ?? (entry.actor === 'owner' ? 'Owner' : (entry.actor ?? 'System'));
   const own = entry.subject === entry.actor || entry.action === 'session.all_ended';
-  const subject = own ? '' : entry.subjectName ?? (entry.subject === 'owner' ? 'the owner' : entry.subject);
-  return [
-    h('time', { datetime: entry.createdOn, title: entry.createdOn }, ago(entry.createdOn)),
-    actor,
-    ACTIONS[entry.action] ?? entry.action,
-    subject,
-    h('small', null, particulars(entry.detail)),
-  ];
+  const subject = own ? '' : (entry.subjectName ?? (entry.subject === 'owner' ? 'the owner' : entry.subject));
+  return [ago(entry.createdOn), actor, ACTIONS[entry.action] ?? entry.action, subject, h('small', null, particulars(entry.detail))];
 }
 
 /** @param {import('../app.js').Context} context */
 export async function page({ signal }) {
   const out = h('div');
   const more = h('p', { class: 'row' });
-  const kind = h('select', null, [['', 'Everything'], ['key.', 'Keys'], ['member.', 'Members'], ['invite.', 'Invitations'], ['agent.', 'Agents'],
-    ['session.', 'Sign-ins']].map(([value, label]) => h('option', { value }, label)));
+  const kind = h(
+    'select',
+    null,
+    [
+      ['', 'Everything'],
+      ['key.', 'Keys'],
+      ['member.', 'Members'],
+      ['invite.', 'Invitations'],
+      ['agent.', 'Agents'],
+      ['session.', 'Sign-ins'],
+    ].map(([value, label]) => h('option', { value }, label)),
+  );
   /** @type {any[]} */
   let entries = [];
   /** @type {string | undefined} */

@@ -24,8 +24,17 @@ export async function page(context) {
   const tab = TABS[asked] ? asked : 'boards';
   return [
     h('h1', null, 'Boards'),
-    h('nav', { class: 'tabs', 'aria-label': 'Boards' }, Object.entries(TABS).map(([name, t]) =>
-      h('a', { href: name === 'boards' ? '/sandbox/boards' : `/sandbox/boards?tab=${name}`, 'aria-current': name === tab ? 'page' : null }, t.title))),
+    h(
+      'nav',
+      { class: 'tabs', 'aria-label': 'Boards' },
+      Object.entries(TABS).map(([name, t]) =>
+        h(
+          'a',
+          { href: name === 'boards' ? '/sandbox/boards' : `/sandbox/boards?tab=${name}`, 'aria-current': name === tab ? 'page' : null },
+          t.title,
+        ),
+      ),
+    ),
     await TABS[tab].load(context),
   ];
 }

@@ -24,8 +24,17 @@ export async function page(context) {
   const tab = TABS[asked] ? asked : 'pipeline';
   return [
     h('h1', null, 'CRM'),
-    h('nav', { class: 'tabs', 'aria-label': 'CRM' }, Object.entries(TABS).map(([name, t]) =>
-      h('a', { href: name === 'pipeline' ? '/sandbox/crm' : `/sandbox/crm?tab=${name}`, 'aria-current': name === tab ? 'page' : null }, t.title))),
+    h(
+      'nav',
+      { class: 'tabs', 'aria-label': 'CRM' },
+      Object.entries(TABS).map(([name, t]) =>
+        h(
+          'a',
+          { href: name === 'pipeline' ? '/sandbox/crm' : `/sandbox/crm?tab=${name}`, 'aria-current': name === tab ? 'page' : null },
+          t.title,
+        ),
+      ),
+    ),
     await TABS[tab].load(context),
   ];
 }

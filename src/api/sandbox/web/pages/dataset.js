@@ -17,20 +17,30 @@ export async function page({ path, query, signal, go, replace, title }) {
   title(dataset.name);
   const facts = `${dataset.embeddingModel} · chunk size ${dataset.chunkSize} tokens, overlap ${dataset.chunkOverlap}`;
   return [
-    h('div', { class: 'top' },
-      h('div', null,
-        h('h1', null, dataset.name),
-        h('p', { class: 'quiet' }, dataset.description, dataset.description && h('br'), facts)),
-      h('div', { class: 'row' },
+    h(
+      'div',
+      { class: 'top' },
+      h('div', null, h('h1', null, dataset.name), h('p', { class: 'quiet' }, dataset.description, dataset.description && h('br'), facts)),
+      h(
+        'div',
+        { class: 'row' },
         h('a', { class: 'button', href: `/sandbox/search?dataset=${id}` }, 'Search'),
         h('a', { class: 'button', href: `/sandbox/evaluate?dataset=${id}` }, 'Evaluate'),
-        h('a', { class: 'button', href: `/sandbox/history?dataset=${id}` }, 'History'))),
-    tabs('Dataset sections', [
-      { name: 'files', title: 'Files', body: (own) => files(dataset, own) },
-      { name: 'crawl', title: 'Websites', body: (own) => sites(id, own) },
-      { name: 'sources', title: 'Sources', body: (own) => sources(id, own) },
-      { name: 'configuration', title: 'Configuration', body: (own) => configuration(dataset, own, go) },
-      { name: 'generations', title: 'Generations', body: (own) => generations(id, own) },
-    ], query.get('tab') ?? 'files', signal, (name) => replace(`/sandbox/datasets/${id}?tab=${name}`)),
+        h('a', { class: 'button', href: `/sandbox/history?dataset=${id}` }, 'History'),
+      ),
+    ),
+    tabs(
+      'Dataset sections',
+      [
+        { name: 'files', title: 'Files', body: (own) => files(dataset, own) },
+        { name: 'crawl', title: 'Websites', body: (own) => sites(id, own) },
+        { name: 'sources', title: 'Sources', body: (own) => sources(id, own) },
+        { name: 'configuration', title: 'Configuration', body: (own) => configuration(dataset, own, go) },
+        { name: 'generations', title: 'Generations', body: (own) => generations(id, own) },
+      ],
+      query.get('tab') ?? 'files',
+      signal,
+      (name) => replace(`/sandbox/datasets/${id}?tab=${name}`),
+    ),
   ];
 }

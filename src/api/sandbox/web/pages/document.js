@@ -20,18 +20,25 @@ import { badge } from '../lib/format.js';
  */
 function header({ base, dataset, facts }, buttons) {
   const link =
-    facts.url &&
-    /^https?:/.test(facts.url) &&
-    h('a', { href: facts.url, rel: 'noreferrer noopener', target: '_blank' }, 'source URL');
-  return h('div', { class: 'top' },
-    h('div', null,
+    facts.url && /^https?:/.test(facts.url) && h('a', { href: facts.url, rel: 'noreferrer noopener', target: '_blank' }, 'source URL');
+  return h(
+    'div',
+    { class: 'top' },
+    h(
+      'div',
+      null,
       h('h1', null, facts.title || facts.fileName),
       h('p', { class: 'quiet' }, badge(facts.status), ' ', facts.fileName, ' ', link),
-      facts.errorMessage && h('p', { class: 'notice bad' }, facts.errorMessage)),
-    h('div', { class: 'row' },
+      facts.errorMessage && h('p', { class: 'notice bad' }, facts.errorMessage),
+    ),
+    h(
+      'div',
+      { class: 'row' },
       h('a', { class: 'button', href: `/sandbox/datasets/${dataset}` }, 'Back to dataset'),
       h('a', { class: 'button', href: `${base}/file`, target: '_blank', rel: 'noopener' }, 'Original file'),
-      buttons));
+      buttons,
+    ),
+  );
 }
 
 /** @param {import('../app.js').Context} context */
@@ -94,7 +101,10 @@ export async function page({ path, query, signal, title }) {
     put(told, pager(chunks.length, section, turn));
     const spans = colouredText(letters, section, place.at, (chunk) => pick(chunk, list));
     put(source, text ? spans : h('p', { class: 'quiet' }, 'No text yet.'));
-    put(list, section.shown.map((chunk) => chunkCard(chunk, parts)));
+    put(
+      list,
+      section.shown.map((chunk) => chunkCard(chunk, parts)),
+    );
     scrollToPlace();
   };
 
@@ -106,6 +116,8 @@ export async function page({ path, query, signal, title }) {
       button('Add chunk', async () => show(await addChunk(opened))),
       button('Preview chunking', () => previewChunking(base)),
     ]),
-    told, orphans, h('div', { class: 'split' }, source, list),
+    told,
+    orphans,
+    h('div', { class: 'split' }, source, list),
   ];
 }

@@ -36,7 +36,10 @@ export async function page({ query, signal, replace }) {
     compared.scrollIntoView({ behavior: 'smooth', block: 'nearest' });
   };
   const showTuning = (/** @type {any} */ run) => {
-    put(tuned, tuning(run, state.dataset, () => showTuning(run)));
+    put(
+      tuned,
+      tuning(run, state.dataset, () => showTuning(run)),
+    );
   };
   const runs = runList(state, compare, showTuning, signal);
 
@@ -70,18 +73,26 @@ export async function page({ query, signal, replace }) {
     }
   });
 
-  const choice = select(datasets.map((d) => [d.id, d.name]), state.dataset, (id) => {
-    Object.assign(state, { dataset: id, set: '' });
-    redraw().catch(complain);
-  });
+  const choice = select(
+    datasets.map((d) => [d.id, d.name]),
+    state.dataset,
+    (id) => {
+      Object.assign(state, { dataset: id, set: '' });
+      redraw().catch(complain);
+    },
+  );
   const launch = launchForm(state, query.get('settings') ?? '{}', runs.draw, signal);
   await redraw();
   return [
-    h('div', { class: 'top' },
-      h('h1', null, 'Evaluation'),
-      h('label', { class: 'check' }, 'Dataset ', choice)),
-    h('h2', null, 'Query set'), sets, queries,
-    h('h2', null, 'Run evaluation'), launch,
-    tuned, h('h2', null, 'Runs'), runs.view, compared,
+    h('div', { class: 'top' }, h('h1', null, 'Evaluation'), h('label', { class: 'check' }, 'Dataset ', choice)),
+    h('h2', null, 'Query set'),
+    sets,
+    queries,
+    h('h2', null, 'Run evaluation'),
+    launch,
+    tuned,
+    h('h2', null, 'Runs'),
+    runs.view,
+    compared,
   ];
 }

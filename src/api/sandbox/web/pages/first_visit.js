@@ -31,7 +31,8 @@ async function addSamples(tell, signal) {
 }
 
 /** A way to begin. @param {string} title @param {string} text @param {any} action */
-const card = (title, text, action) => h('section', { class: 'card' }, h('h2', null, title), h('p', null, text), h('p', { class: 'row' }, action));
+const card = (title, text, action) =>
+  h('section', { class: 'card' }, h('h2', null, title), h('p', null, text), h('p', { class: 'row' }, action));
 
 /**
  * @param {(tab?: string) => Promise<void>} create asks for a new dataset and opens it
@@ -40,26 +41,49 @@ const card = (title, text, action) => h('section', { class: 'card' }, h('h2', nu
  */
 export function firstVisit(create, go, signal) {
   const told = h('span', { class: 'quiet', role: 'status' });
-  const samples = button('Try with sample documents', async () => {
-    try {
-      const dataset = await addSamples((text) => put(told, text), signal);
-      const lane = JSON.stringify({ datasetIds: [dataset.id] });
-      go(`/sandbox/search?${new URLSearchParams({ q: QUESTION, lane })}`);
-    } finally {
-      put(told);
-    }
-  }, { class: 'primary' });
+  const samples = button(
+    'Try with sample documents',
+    async () => {
+      try {
+        const dataset = await addSamples((text) => put(told, text), signal);
+        const lane = JSON.stringify({ datasetIds: [dataset.id] });
+        go(`/sandbox/search?${new URLSearchParams({ q: QUESTION, lane })}`);
+      } finally {
+        put(told);
+      }
+    },
+    { class: 'primary' },
+  );
   const command = (/** @type {string} */ text) => h('pre', { tabindex: '0', role: 'group', 'aria-label': 'Command' }, text);
   return [
-    h('p', null, 'There is nothing to search yet. A dataset is a collection of documents with one embedding model. Begin with one of these:'),
-    h('div', { class: 'cards' },
+    h(
+      'p',
+      null,
+      'There is nothing to search yet. A dataset is a collection of documents with one embedding model. Begin with one of these:',
+    ),
+    h(
+      'div',
+      { class: 'cards' },
       card('Look around', 'Cairn’s own documentation, with a question to start with. It can be deleted afterwards.', [samples, told]),
-      card('Your documents', 'Create a dataset and drop files or folders into it: PDF, Office, Markdown, HTML, mail, source code.',
-        button('Upload documents', () => create())),
-      card('A website', 'Create a dataset and crawl a website into it, once or on a schedule.', button('Crawl a website', () => create('crawl')))),
-    h('section', { class: 'card' },
+      card(
+        'Your documents',
+        'Create a dataset and drop files or folders into it: PDF, Office, Markdown, HTML, mail, source code.',
+        button('Upload documents', () => create()),
+      ),
+      card(
+        'A website',
+        'Create a dataset and crawl a website into it, once or on a schedule.',
+        button('Crawl a website', () => create('crawl')),
+      ),
+    ),
+    h(
+      'section',
+      { class: 'card' },
       h('h2', null, 'From the command line, or from an agent'),
-      command('cairn ingest ~/papers --dataset papers\ncairn search "why do tides lag behind the moon"\ncairn mcp config --for claude-code'),
-      h('p', null, h('a', { href: '/docs/guide' }, 'Read the guide'))),
+      command(
+        'cairn ingest ~/papers --dataset papers\ncairn search "why do tides lag behind the moon"\ncairn mcp config --for claude-code',
+      ),
+      h('p', null, h('a', { href: '/docs/guide' }, 'Read the guide')),
+    ),
   ];
 }

@@ -36,24 +36,36 @@ export async function page({ query, signal, replace }) {
     const page = await get(`/kb/v1/datasets/${dataset}/queries?which=${which}&by=${by}&limit=100${from}`, signal);
     if (!isLast()) return;
     items = cursor ? [...items, ...page.data] : page.data;
-    put(out, table('Queries', ['Query', 'Hits', 'Best score', 'Confident', 'Latency', 'Source', 'When', 'Settings', ''], items.map((a) => [
-      h('a', { href: `/sandbox/search?${new URLSearchParams({ q: a.query, lane: JSON.stringify(a.settings) })}` }, a.query),
-      a.hits,
-      score(a.results[0]?.score),
-      a.confident ? 'yes' : 'no',
-      ms(a.milliseconds),
-      { sandbox: 'sandbox' }[/** @type {'sandbox'} */ (a.keyId)] ?? (a.keyId ? 'API' : 'CLI'),
-      ago(a.createdOn),
-      h('small', { class: 'mono' }, JSON.stringify({ ...a.settings, datasetIds: undefined })),
-      button('Replay', () => replay(a), { class: 'small', 'aria-label': `Replay ${a.query}` })]), 'No queries.'),
-    page.pagination.nextCursor && button('Load more', () => draw(page.pagination.nextCursor)));
+    put(
+      out,
+      table(
+        'Queries',
+        ['Query', 'Hits', 'Best score', 'Confident', 'Latency', 'Source', 'When', 'Settings', ''],
+        items.map((a) => [
+          h('a', { href: `/sandbox/search?${new URLSearchParams({ q: a.query, lane: JSON.stringify(a.settings) })}` }, a.query),
+          a.hits,
+          score(a.results[0]?.score),
+          a.confident ? 'yes' : 'no',
+          ms(a.milliseconds),
+          { sandbox: 'sandbox' }[/** @type {'sandbox'} */ (a.keyId)] ?? (a.keyId ? 'API' : 'CLI'),
+          ago(a.createdOn),
+          h('small', { class: 'mono' }, JSON.stringify({ ...a.settings, datasetIds: undefined })),
+          button('Replay', () => replay(a), { class: 'small', 'aria-label': `Replay ${a.query}` }),
+        ]),
+        'No queries.',
+      ),
+      page.pagination.nextCursor && button('Load more', () => draw(page.pagination.nextCursor)),
+    );
   });
   const replay = async (/** @type {any} */ asked) => {
     const again = await post(`/kb/v1/datasets/${dataset}/queries/${asked.id}/replay`);
     const ids = [...new Set(again.results.map((/** @type {any} */ m) => m.documentId))];
     const documents = `/kb/v1/datasets/${encodeURIComponent(dataset)}/documents`;
-    const nameOf = (/** @type {string} */ id) => get(`${documents}/${encodeURIComponent(id)}`, signal)
-      .then((d) => d.title || d.fileName, () => 'deleted');
+    const nameOf = (/** @type {string} */ id) =>
+      get(`${documents}/${encodeURIComponent(id)}`, signal).then(
+        (d) => d.title || d.fileName,
+        () => 'deleted',
+      );
     const names = new Map(await Promise.all(ids.map(async (id) => /** @type {const} */ ([id, await nameOf(id)]))));
     const moved = again.results.filter((/** @type {any} */ m) => m.rankBefore !== m.rankAfter);
     const rows = again.results.map((/** @type {any} */ m) => {
@@ -77,24 +89,57 @@ export async function page({ query, signal, replace }) {
   };
   await draw();
   return [
-    h('div', { class: 'top' }, h('h1', null, 'History'), h('div', { class: 'row' },
-      h('label', { class: 'check' }, 'Dataset ', select(datasets.map((d) => [d.id, d.name]), dataset, (v) => {
-        dataset = v;
-        draw().catch(complain);
-      })),
-      h('label', { class: 'check' }, 'Show ', select(KINDS, which, (v) => {
-        which = v;
-        draw().catch(complain);
-      })),
-      h('label', { class: 'check' }, 'Source ', select(SOURCES, by, (v) => {
-        by = v;
-        draw().catch(complain);
-      })),
-      button('Enable history', () => remember(true)),
-      button('Disable history', () => remember(false)),
-      button('Clear history', async () => {
-        if (!(await confirmed('Delete the query history of this dataset?', 'Clear history'))) return;
-        await call('DELETE', `/kb/v1/datasets/${dataset}/queries`);
-        await draw();
-      }, { class: 'danger' }))), out];
+    h(
+      'div',
+      { class: 'top' },
+      h('h1', null, 'History'),
+      h(
+        'div',
+        { class: 'row' },
+        h(
+          'label',
+          { class: 'check' },
+          'Dataset ',
+          select(
+            datasets.map((d) => [d.id, d.name]),
+            dataset,
+            (v) => {
+              dataset = v;
+              draw().catch(complain);
+            },
+          ),
+        ),
+        h(
+          'label',
+          { class: 'check' },
+          'Show ',
+          select(KINDS, which, (v) => {
+            which = v;
+            draw().catch(complain);
+          }),
+        ),
+        h(
+          'label',
+          { class: 'check' },
+          'Source ',
+          select(SOURCES, by, (v) => {
+            by = v;
+            draw().catch(complain);
+          }),
+        ),
+        button('Enable history', () => remember(true)),
+        button('Disable history', () => remember(false)),
+        button(
+          'Clear history',
+          async () => {
+            if (!(await confirmed('Delete the query history of this dataset?', 'Clear history'))) return;
+            await call('DELETE', `/kb/v1/datasets/${dataset}/queries`);
+            await draw();
+          },
+          { class: 'danger' },
+        ),
+      ),
+    ),
+    out,
+  ];
 }

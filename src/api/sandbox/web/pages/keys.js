@@ -46,7 +46,11 @@ function uses(url) {
   const input = { type: 'promptString', id: 'cairn-key', description: 'Key of Cairn', password: true };
   return [
     ['curl', 'In a shell, with the key in CAIRN_KEY:', `curl ${url}/kb/v1/datasets -H "Authorization: Bearer $CAIRN_KEY"`],
-    ['OpenAI client (Python)', 'With the key in OPENAI_API_KEY:', `from openai import OpenAI\nclient = OpenAI(base_url="${url}/openai/v1")`],
+    [
+      'OpenAI client (Python)',
+      'With the key in OPENAI_API_KEY:',
+      `from openai import OpenAI\nclient = OpenAI(base_url="${url}/openai/v1")`,
+    ],
     ['Claude Code', '.mcp.json in the project, with the key in CAIRN_KEY:', json({ mcpServers: { cairn: http('${CAIRN_KEY}') } })],
     ['Claude Desktop', 'claude_desktop_config.json, with the key in env:', json({ mcpServers: { cairn: desktop } })],
     ['Cursor', '.cursor/mcp.json, with the key in CAIRN_KEY:', json({ mcpServers: { cairn: http('${env:CAIRN_KEY}') } })],
@@ -61,30 +65,62 @@ export async function page({ signal }) {
   const draw = async () => {
     const keys = await all('/kb/v1/keys', signal);
     keys.reverse();
-    put(out, table('Keys', ['Name', 'Prefix', 'Scopes', 'Datasets', 'Last used', 'Expires', 'State', ''], keys.map((key) => {
-      const over = isOver(key);
-      const nameOf = (/** @type {string} */ id) => datasets.find((d) => d.id === id)?.name ?? id;
-      return [
-        key.name,
-        h('code', null, `${key.hint}…`),
-        key.scopes.join(', '),
-        key.datasetIds ? key.datasetIds.map(nameOf).join(', ') : 'all',
-        ago(key.lastUsedOn),
-        ago(key.expiresOn),
-        badge(key.revokedOn ? 'revoked' : over ? 'expired' : 'active'),
-        !over && button('Revoke', async () => {
-          const children = madeBy(keys, key.id).filter((k) => !isOver(k));
-          const too = h('input', { type: 'checkbox', checked: true });
-          const sure = await dialog('Revoke key', (close) => form(async () => close(true),
-            h('p', null, `Requests with “${key.name}” will be rejected immediately.`),
-            children.length > 0 && h('p', null, h('label', { class: 'check' },
-              too, ` Also revoke the keys it created: ${children.map((k) => k.name).join(', ')}`)),
-            h('p', { class: 'row end' }, button('Cancel', () => close(false)), h('button', { class: 'danger' }, 'Revoke'))));
-          if (!sure) return;
-          await call('DELETE', `/kb/v1/keys/${key.id}${children.length > 0 && too.checked ? '?children=true' : ''}`);
-          await draw();
-        }, { class: 'small danger', 'aria-label': `Revoke ${key.name}` })];
-    }), 'No keys.'));
+    put(
+      out,
+      table(
+        'Keys',
+        ['Name', 'Prefix', 'Scopes', 'Datasets', 'Last used', 'Expires', 'State', ''],
+        keys.map((key) => {
+          const over = isOver(key);
+          const nameOf = (/** @type {string} */ id) => datasets.find((d) => d.id === id)?.name ?? id;
+          return [
+            key.name,
+            h('code', null, `${key.hint}…`),
+            key.scopes.join(', '),
+            key.datasetIds ? key.datasetIds.map(nameOf).join(', ') : 'all',
+            ago(key.lastUsedOn),
+            ago(key.expiresOn),
+            badge(key.revokedOn ? 'revoked' : over ? 'expired' : 'active'),
+            !over &&
+              button(
+                'Revoke',
+                async () => {
+                  const children = madeBy(keys, key.id).filter((k) => !isOver(k));
+                  const too = h('input', { type: 'checkbox', checked: true });
+                  const sure = await dialog('Revoke key', (close) =>
+                    form(
+                      async () => close(true),
+                      h('p', null, `Requests with “${key.name}” will be rejected immediately.`),
+                      children.length > 0 &&
+                        h(
+                          'p',
+                          null,
+                          h(
+                            'label',
+                            { class: 'check' },
+                            too,
+                            ` Also revoke the keys it created: ${children.map((k) => k.name).join(', ')}`,
+                          ),
+                        ),
+                      h(
+                        'p',
+                        { class: 'row end' },
+                        button('Cancel', () => close(false)),
+                        h('button', { class: 'danger' }, 'Revoke'),
+                      ),
+                    ),
+                  );
+                  if (!sure) return;
+                  await call('DELETE', `/kb/v1/keys/${key.id}${children.length > 0 && too.checked ? '?children=true' : ''}`);
+                  await draw();
+                },
+                { class: 'small danger', 'aria-label': `Revoke ${key.name}` },
+              ),
+          ];
+        }),
+        'No keys.',
+      ),
+    );
   };
   const create = async () => {
     const name = h('input', { required: true, maxlength: 200 });
@@ -95,33 +131,49 @@ export async function page({ signal }) {
     const sets = datasets.map((d) => /** @type {const} */ ([d, h('input', { type: 'checkbox', value: d.id })]));
     const expires = h('input', { type: 'date' });
     const rate = h('input', { type: 'number', min: 1, placeholder: 'server default' });
-    const made = await dialog('New key', (close) => form(async () => {
-      const own = sets.filter(([, box]) => box.checked).map(([d]) => d.id);
-      close(await post('/kb/v1/keys', {
-        name: name.value,
-        scopes: scopes.filter(([, box]) => box.checked).map(([scope]) => scope),
-        datasetIds: own.length ? own : undefined,
-        expiresOn: expires.value ? `${expires.value}T00:00:00Z` : undefined,
-        ratePerMinute: rate.value ? Number(rate.value) : undefined,
-      }));
-    },
-    field('Name', name, 'for example, the client that uses the key'),
-    h('fieldset', null,
-      h('legend', null, 'Scopes'),
-      scopes.map(([scope, box, said]) => h('p', null, h('label', { class: 'check' }, box, h('code', null, scope), ` ${said}`)))),
-    h('details', null,
-      h('summary', null, 'Restrict to datasets'),
-      sets.map(([d, box]) => h('p', null, h('label', { class: 'check' }, box, d.name)))),
-    field('Expires on', expires),
-    field('Requests per minute', rate),
-    h('p', { class: 'row end' }, h('button', { class: 'primary' }, 'Create'))));
+    const made = await dialog('New key', (close) =>
+      form(
+        async () => {
+          const own = sets.filter(([, box]) => box.checked).map(([d]) => d.id);
+          close(
+            await post('/kb/v1/keys', {
+              name: name.value,
+              scopes: scopes.filter(([, box]) => box.checked).map(([scope]) => scope),
+              datasetIds: own.length ? own : undefined,
+              expiresOn: expires.value ? `${expires.value}T00:00:00Z` : undefined,
+              ratePerMinute: rate.value ? Number(rate.value) : undefined,
+            }),
+          );
+        },
+        field('Name', name, 'for example, the client that uses the key'),
+        h(
+          'fieldset',
+          null,
+          h('legend', null, 'Scopes'),
+          scopes.map(([scope, box, said]) => h('p', null, h('label', { class: 'check' }, box, h('code', null, scope), ` ${said}`))),
+        ),
+        h(
+          'details',
+          null,
+          h('summary', null, 'Restrict to datasets'),
+          sets.map(([d, box]) => h('p', null, h('label', { class: 'check' }, box, d.name))),
+        ),
+        field('Expires on', expires),
+        field('Requests per minute', rate),
+        h('p', { class: 'row end' }, h('button', { class: 'primary' }, 'Create')),
+      ),
+    );
     if (!made) return;
     const copy = async () => {
       await navigator.clipboard.writeText(made.key);
       toast('Copied.');
     };
     const clients = uses(location.origin);
-    const client = h('select', null, clients.map(([said]) => h('option', null, said)));
+    const client = h(
+      'select',
+      null,
+      clients.map(([said]) => h('option', null, said)),
+    );
     const text = h('pre', { tabindex: '0' });
     const where = h('p', { class: 'quiet' });
     const show = () => {
@@ -143,5 +195,8 @@ export async function page({ signal }) {
   };
   await draw();
   const log = h('a', { class: 'button', href: '/sandbox/access' }, 'Access log');
-  return [h('div', { class: 'top' }, h('h1', null, 'Keys'), h('div', { class: 'row' }, log, button('New key', create, { class: 'primary' }))), out];
+  return [
+    h('div', { class: 'top' }, h('h1', null, 'Keys'), h('div', { class: 'row' }, log, button('New key', create, { class: 'primary' }))),
+    out,
+  ];
 }

@@ -19,17 +19,35 @@ export async function page({ session, signal, go }) {
     const [sets, settings] = await Promise.all([datasets(signal, true), get('/kb/v1/settings', signal)]);
     const model = `${settings.embeddingModel} (${settings.vectorSize} dimensions)`;
     put(state, `Cairn ${settings.version} · ${model} · ${settings.database}, ${settings.vectorStore} vectors`);
-    put(list, sets.map((set) => h('section', { class: 'card' },
-      h('h2', null, h('a', { href: `/sandbox/datasets/${set.id}` }, set.name), ' ', badge(set.status)),
-      set.description && h('p', { class: 'quiet' }, set.description),
-      h('p', null,
-        counted(set.totalFiles, 'document'), ' · ', counted(set.totalChunks, 'chunk'), ' · ', bytes(set.sizeBytes),
-        set.filesFailed > 0 && [' · ', h('span', { class: 'badge bad' }, `${set.filesFailed} failed`)],
-        h('br'),
-        h('small', null, set.embeddingModel, set.changedOn ? [' · updated ', ago(set.changedOn)] : ' · empty')),
-      h('p', { class: 'row' },
-        h('a', { class: 'button', href: `/sandbox/search?dataset=${set.id}` }, 'Search'),
-        h('a', { class: 'button', href: `/sandbox/datasets/${set.id}` }, 'Files')))));
+    put(
+      list,
+      sets.map((set) =>
+        h(
+          'section',
+          { class: 'card' },
+          h('h2', null, h('a', { href: `/sandbox/datasets/${set.id}` }, set.name), ' ', badge(set.status)),
+          set.description && h('p', { class: 'quiet' }, set.description),
+          h(
+            'p',
+            null,
+            counted(set.totalFiles, 'document'),
+            ' · ',
+            counted(set.totalChunks, 'chunk'),
+            ' · ',
+            bytes(set.sizeBytes),
+            set.filesFailed > 0 && [' · ', h('span', { class: 'badge bad' }, `${set.filesFailed} failed`)],
+            h('br'),
+            h('small', null, set.embeddingModel, set.changedOn ? [' · updated ', ago(set.changedOn)] : ' · empty'),
+          ),
+          h(
+            'p',
+            { class: 'row' },
+            h('a', { class: 'button', href: `/sandbox/search?dataset=${set.id}` }, 'Search'),
+            h('a', { class: 'button', href: `/sandbox/datasets/${set.id}` }, 'Files'),
+          ),
+        ),
+      ),
+    );
     put(first, sets.length === 0 && firstVisit(create, go, signal));
   };
 
@@ -41,19 +59,25 @@ export async function page({ session, signal, go }) {
     const lists = ['running', 'queued'].map((status) => get(`/kb/v1/jobs?status=${status}&limit=20`, signal));
     const open = (await Promise.all(lists)).flatMap((p) => p.data);
     const rows = open.slice(0, 10).map((job) => [job.kind.replaceAll('_', ' '), badge(job.status), ago(job.createdOn)]);
-    put(running,
+    put(
+      running,
       open.length === 0 ? h('p', { class: 'quiet' }, 'No jobs are running.') : table('Jobs', ['Job', 'State', 'Since'], rows),
-      h('p', null, h('a', { href: '/sandbox/jobs' }, 'All jobs and dead letters')));
+      h('p', null, h('a', { href: '/sandbox/jobs' }, 'All jobs and dead letters')),
+    );
   };
 
   const create = async (tab = 'files') => {
     const name = h('input', { required: true, maxlength: 200 });
     const description = h('input', {});
     const work = () => post('/kb/v1/datasets', { name: name.value, description: description.value || undefined });
-    const made = await dialog('New dataset', (close) => form(async () => close(await work()),
-      field('Name', name),
-      field('Description', description),
-      h('p', { class: 'row end' }, h('button', { class: 'primary' }, 'Create'))));
+    const made = await dialog('New dataset', (close) =>
+      form(
+        async () => close(await work()),
+        field('Name', name),
+        field('Description', description),
+        h('p', { class: 'row end' }, h('button', { class: 'primary' }, 'Create')),
+      ),
+    );
     if (made) go(`/sandbox/datasets/${made.id}?tab=${tab}`);
   };
 
@@ -69,11 +93,13 @@ export async function page({ session, signal, go }) {
     }
     const gap = value('cairn_index_drift_entries');
     const lag = value('cairn_index_lag_entries');
-    put(health,
+    put(
+      health,
       h('span', { class: gap === 0 ? 'badge good' : 'badge bad' }, gap === 0 ? 'in sync' : 'out of sync'),
       ` Index drift ${count(gap)}`,
       gap === 0 ? ': both indexes match the database.' : ': run “cairn doctor --repair”.',
-      lag > 0 && ` ${counted(lag, 'entry', 'entries')} of the index log not yet applied.`);
+      lag > 0 && ` ${counted(lag, 'entry', 'entries')} of the index log not yet applied.`,
+    );
   };
 
   await Promise.all([draw(), jobs()]);
@@ -81,9 +107,16 @@ export async function page({ session, signal, go }) {
   const again = calmly(() => Promise.all([draw(), jobs()]).catch(complain), 800);
   events({ topics: ['document_changed', 'document_deleted', 'dataset_changed', 'dataset_deleted', 'crawl_changed'] }, signal, again, again);
   return [
-    h('div', { class: 'top' },
+    h(
+      'div',
+      { class: 'top' },
       h('div', null, h('h1', null, session.tenant === 'default' ? 'Datasets' : `Datasets of ${session.tenant}`), state),
-      button('New dataset', () => create(), { class: 'primary' })),
-    health, first, list, h('h2', null, 'Running jobs'), running,
+      button('New dataset', () => create(), { class: 'primary' }),
+    ),
+    health,
+    first,
+    list,
+    h('h2', null, 'Running jobs'),
+    running,
   ];
 }

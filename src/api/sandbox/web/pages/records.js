@@ -16,19 +16,21 @@ const KINDS = {
   plans: { title: 'Business plans', path: '/protected/business-plans' },
   campaigns: { title: 'Campaigns', path: '/protected/sales/campaigns' },
   tasks_of_agents: { title: 'Agent tasks', path: '/kb/v1/agent-tasks' },
-  ...Object.fromEntries([
-    ['contacts', 'Contacts'],
-    ['companies', 'Companies'],
-    ['leads', 'Leads'],
-    ['deals', 'Deals'],
-    ['invoices', 'Invoices'],
-    ['tasks', 'Tasks'],
-    ['activities', 'Activities'],
-    ['support/tickets', 'Tickets'],
-    ['cms/entries', 'Content'],
-    ['marketing/posts', 'Posts'],
-    ['assets', 'Assets'],
-  ].map(([path, title]) => [path, { title, path: `/v1/${path}`, words: true }])),
+  ...Object.fromEntries(
+    [
+      ['contacts', 'Contacts'],
+      ['companies', 'Companies'],
+      ['leads', 'Leads'],
+      ['deals', 'Deals'],
+      ['invoices', 'Invoices'],
+      ['tasks', 'Tasks'],
+      ['activities', 'Activities'],
+      ['support/tickets', 'Tickets'],
+      ['cms/entries', 'Content'],
+      ['marketing/posts', 'Posts'],
+      ['assets', 'Assets'],
+    ].map(([path, title]) => [path, { title, path: `/v1/${path}`, words: true }]),
+  ),
 };
 
 const NAMES = ['title', 'name', 'subject', 'summary', 'dataTitle', 'file_name', 'number'];
@@ -56,25 +58,45 @@ export async function page({ query, signal, replace }) {
     const field = (/** @type {any} */ v) => (v !== null && typeof v === 'object' ? h('code', null, JSON.stringify(v)) : String(v));
     await dialog(named(record), () => [
       h('p', null, h('a', { href: found(record), onclick: () => document.querySelector('dialog')?.close() }, 'Find in search')),
-      h('dl', { class: 'facts' }, Object.entries(record).filter(([, v]) => v !== null && v !== '').map(([name, value]) =>
-        [h('dt', null, name), h('dd', null, field(value))])),
-      isFolder && button('Rows', async () => {
-        const answer = await post(`/protected/data/folders/${identity(record)}/query`, { limit: 100, count: true }, signal);
-        const list = answer.data?.rows ?? answer.rows ?? answer.data ?? [];
-        const names = [...new Set(list.flatMap((/** @type {any} */ r) => Object.keys(r.data ?? r)))].slice(0, 12);
-        put(rows, table('Rows', names, list.map((/** @type {any} */ r) => names.map((n) => field((r.data ?? r)[n] ?? ''))), 'No rows.'));
-      }), rows]);
+      h(
+        'dl',
+        { class: 'facts' },
+        Object.entries(record)
+          .filter(([, v]) => v !== null && v !== '')
+          .map(([name, value]) => [h('dt', null, name), h('dd', null, field(value))]),
+      ),
+      isFolder &&
+        button('Rows', async () => {
+          const answer = await post(`/protected/data/folders/${identity(record)}/query`, { limit: 100, count: true }, signal);
+          const list = answer.data?.rows ?? answer.rows ?? answer.data ?? [];
+          const names = [...new Set(list.flatMap((/** @type {any} */ r) => Object.keys(r.data ?? r)))].slice(0, 12);
+          put(
+            rows,
+            table(
+              'Rows',
+              names,
+              list.map((/** @type {any} */ r) => names.map((n) => field((r.data ?? r)[n] ?? ''))),
+              'No rows.',
+            ),
+          );
+        }),
+      rows,
+    ]);
   };
   const draw = latest(async (isLast, cursor = '', number = 1) => {
     const about = KINDS[kind];
     words.disabled = !about.words;
     replace(`/sandbox/records?${new URLSearchParams({ kind, ...(words.value && about.words && { q: words.value }) })}`);
-    const asked = new URLSearchParams(kind === 'tasks_of_agents' ? {} : {
-      limit: '50',
-      ...(about.words && words.value && { query: words.value }),
-      ...(cursor && { cursor }),
-      ...(number > 1 && { page: String(number) }),
-    });
+    const asked = new URLSearchParams(
+      kind === 'tasks_of_agents'
+        ? {}
+        : {
+            limit: '50',
+            ...(about.words && words.value && { query: words.value }),
+            ...(cursor && { cursor }),
+            ...(number > 1 && { page: String(number) }),
+          },
+    );
     const answer = await get(`${about.path}?${asked}`, signal);
     if (!isLast()) return;
     const inside = () => answer.data?.items ?? answer.items ?? Object.values(answer.data ?? {}).find(Array.isArray) ?? [];
@@ -86,35 +108,50 @@ export async function page({ query, signal, replace }) {
       r.status ?? r.stage ?? '',
       ago(r.created_at ?? r.createdAt ?? r.createdOn),
       ago(r.updated_at ?? r.updatedAt ?? r.updatedOn),
-      h('div', { class: 'row' },
+      h(
+        'div',
+        { class: 'row' },
         button('Open', () => open(r), { class: 'small', 'aria-label': `Open ${named(r)}` }),
-        h('a', { class: 'button small', href: found(r) }, 'Find in search')),
+        h('a', { class: 'button small', href: found(r) }, 'Find in search'),
+      ),
     ]);
     const pageOf = total === undefined ? '' : `, page ${number} of ${Math.max(pages, 1)}`;
-    put(out,
+    put(
+      out,
       table(about.title, ['Name', 'State', 'Created', 'Updated', ''], rows, 'No records yet.'),
       h('p', { class: 'quiet' }, `${counted(total === undefined ? list.length : total, 'record')}${pageOf}`),
       next && button('Next page', () => draw(next)),
       number > 1 && button('Previous page', () => draw('', number - 1)),
-      number < pages && button('Next page', () => draw('', number + 1)));
+      number < pages && button('Next page', () => draw('', number + 1)),
+    );
   });
   await draw();
   const send = (/** @type {Event} */ e) => {
     e.preventDefault();
     draw().catch(complain);
   };
-  const choice = select(Object.entries(KINDS).map(([name, k]) => [name, k.title]), kind, (v) => {
-    kind = v;
-    draw().catch(complain);
-  });
+  const choice = select(
+    Object.entries(KINDS).map(([name, k]) => [name, k.title]),
+    kind,
+    (v) => {
+      kind = v;
+      draw().catch(complain);
+    },
+  );
   const hint = 'Records written by agents and other services. Their text is searchable by callers with read access.';
   return [
-    h('div', { class: 'top' },
+    h(
+      'div',
+      { class: 'top' },
       h('h1', null, 'Records'),
-      h('form', { class: 'row', onsubmit: send },
+      h(
+        'form',
+        { class: 'row', onsubmit: send },
         h('label', { class: 'check' }, h('span', { class: 'unseen' }, 'Kind'), choice),
         words,
-        h('button', null, 'Filter'))),
+        h('button', null, 'Filter'),
+      ),
+    ),
     h('p', { class: 'quiet' }, hint),
     out,
   ];

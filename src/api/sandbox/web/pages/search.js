@@ -36,7 +36,12 @@ function queryInput(text) {
 
 /** What the colours of the bars mean. */
 function legend() {
-  const colours = [['vector', 'semantic'], ['keyword', 'keyword'], ['i-final', 'score'], ['i-least', 'threshold']];
+  const colours = [
+    ['vector', 'semantic'],
+    ['keyword', 'keyword'],
+    ['i-final', 'score'],
+    ['i-least', 'threshold'],
+  ];
   return colours.map(([name, meaning]) => h('span', null, h('i', { class: name }), meaning));
 }
 
@@ -44,10 +49,13 @@ function legend() {
 function options(grouped, group, setInput) {
   const change = (/** @type {any} */ e) => group(e.target.checked);
   const box = h('input', { type: 'checkbox', checked: grouped, onchange: change });
-  return h('div', { class: 'row' },
+  return h(
+    'div',
+    { class: 'row options' },
     h('label', { class: 'check' }, box, 'Group by document'),
     h('label', { class: 'check' }, 'Save labels to ', setInput),
-    h('a', { class: 'button', href: '/sandbox/evaluate' }, 'Evaluation'));
+    h('a', { class: 'button', href: '/sandbox/evaluate' }, 'Evaluation'),
+  );
 }
 
 /** What was wrong with the URL. @param {number} unreadable lanes that were left out */
@@ -90,7 +98,11 @@ export async function page({ query, signal, replace, push, go }) {
     if (!isLast()) return;
     clear();
     draw();
-    loadLabels(words, lanes.flatMap((lane) => lane.hits), isLast).catch(complain);
+    loadLabels(
+      words,
+      lanes.flatMap((lane) => lane.hits),
+      isLast,
+    ).catch(complain);
   };
   const askFor = (/** @type {string} */ words) => {
     input.value = words;
@@ -98,7 +110,10 @@ export async function page({ query, signal, replace, push, go }) {
   };
   const rebuild = () => {
     for (const lane of lanes) build(lane, parts);
-    put(area, lanes.map((l) => l.root));
+    put(
+      area,
+      lanes.map((l) => l.root),
+    );
     area.classList.toggle('one', lanes.length === 1);
     draw();
   };
@@ -130,13 +145,14 @@ export async function page({ query, signal, replace, push, go }) {
   const save = () => download(input.value, lanes);
   return [
     h('h1', { class: 'unseen' }, 'Sandbox'),
-    h('form', { class: 'query', role: 'search', onsubmit: send },
+    h(
+      'form',
+      { class: 'query', role: 'search', onsubmit: send },
       input,
       h('button', { class: 'primary' }, 'Search'),
-      button('Export', save, { title: 'Download settings, results and candidates as JSON' })),
-    h('div', { class: 'top' },
-      h('div', { class: 'key' }, legend(), shortcutBox),
-      options(grouped, group, setInput)),
+      button('Export', save, { title: 'Download settings, results and candidates as JSON' }),
+    ),
+    h('div', { class: 'top' }, h('div', { class: 'key' }, legend(), shortcutBox), options(grouped, group, setInput)),
     complaint(unreadable),
     overlap,
     area,

@@ -26,8 +26,17 @@ export async function page(context) {
   const tab = TABS[asked] ? asked : 'campaigns';
   return [
     h('h1', null, 'Work'),
-    h('nav', { class: 'tabs', 'aria-label': 'Work' }, Object.entries(TABS).map(([name, t]) =>
-      h('a', { href: name === 'campaigns' ? '/sandbox/work' : `/sandbox/work?tab=${name}`, 'aria-current': name === tab ? 'page' : null }, t.title))),
+    h(
+      'nav',
+      { class: 'tabs', 'aria-label': 'Work' },
+      Object.entries(TABS).map(([name, t]) =>
+        h(
+          'a',
+          { href: name === 'campaigns' ? '/sandbox/work' : `/sandbox/work?tab=${name}`, 'aria-current': name === tab ? 'page' : null },
+          t.title,
+        ),
+      ),
+    ),
     await TABS[tab].load(context),
   ];
 }

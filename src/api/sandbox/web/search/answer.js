@@ -28,16 +28,23 @@ import { whyNot } from './why_not.js';
 
 /** Returns notes about an answer. @param {Lane} lane @param {Page} page */
 function notices({ answer, slid }, { ask, askFor }) {
-  const preview =
-    'Preview: scores were recalculated in the browser. Reranking, diversity and folding apply on the next search. ';
+  const preview = 'Preview: scores were recalculated in the browser. Reranking, diversity and folding apply on the next search. ';
   const missing = (answer.degraded ?? []).map((/** @type {string} */ d) =>
-    d === 'vectors' ? 'vector search is unavailable, keyword results only' : d);
+    d === 'vectors' ? 'vector search is unavailable, keyword results only' : d,
+  );
   const incomplete = `Incomplete results: ${missing.join('; ')}. Scores and order will change.`;
   const plain = 'No results without the excluded terms. The query was searched as plain text instead.';
   const { didYouMean } = answer;
   return [
     slid && h('p', { class: 'notice' }, preview, button('Search', ask, { class: 'small' })),
-    didYouMean && h('p', null, 'Did you mean ', button(didYouMean, () => askFor(didYouMean), { class: 'plain' }), '?'),
+    didYouMean &&
+      h(
+        'p',
+        null,
+        'Did you mean ',
+        button(didYouMean, () => askFor(didYouMean), { class: 'plain' }),
+        '?',
+      ),
     answer.degraded && h('p', { class: 'notice bad' }, incomplete),
     answer.readAsPlain && h('p', { class: 'notice' }, plain),
   ];
@@ -66,24 +73,25 @@ function trust({ settings, answer, hits }) {
 }
 
 /** The stages of a search with their times. @param {any} timings */
-const stagesOf = (timings) => timings ? [
-  { name: 'embed', ms: timings.embedMs },
-  { name: 'retrieve', ms: timings.retrieveMs },
-  { name: 'rerank', ms: timings.rerankMs },
-  { name: 'assemble', ms: timings.assembleMs },
-] : [];
+const stagesOf = (timings) =>
+  timings
+    ? [
+        { name: 'embed', ms: timings.embedMs },
+        { name: 'retrieve', ms: timings.retrieveMs },
+        { name: 'rerank', ms: timings.rerankMs },
+        { name: 'assemble', ms: timings.assembleMs },
+      ]
+    : [];
 
 /** Times and counts in one line. @param {Lane} lane @param {{name: string, ms: number}[]} stages */
 function summary({ answer, settings }, stages) {
   const { totals, reranking } = answer;
-  const times = answer.cached
-    ? `Cached, ${ms(answer.searchMs)}`
-    : stages.map((s) => `${s.name} ${ms(s.ms)}`).join(' · ');
-  const matching = `${count(totals.matching)} ${settings.minScore ? 'above the threshold ' : ''}in ${counted(totals.documents, 'document')}`;
+  const times = answer.cached ? `Cached, ${ms(answer.searchMs)}` : stages.map((s) => `${s.name} ${ms(s.ms)}`).join(' · ');
+  const above = settings.minScore ? 'above the threshold ' : '';
+  const matching = `${count(totals.matching)} ${above}in ${counted(totals.documents, 'document')}`;
   const found = ` · ${counted(answer.candidates, 'candidate')}, ${matching}`;
-  const reranked = reranking?.outcome === 'reranked'
-    ? `reranked ${reranking.candidates} with ${reranking.model}`
-    : `reranking: ${reranking?.outcome}`;
+  const reranked =
+    reranking?.outcome === 'reranked' ? `reranked ${reranking.candidates} with ${reranking.model}` : `reranking: ${reranking?.outcome}`;
   return h('p', { class: 'quiet' }, h('small', null, times, found, reranking && ` · ${reranked}`));
 }
 
@@ -103,10 +111,16 @@ function narrow({ settings }, field, value) {
 /** The facets of an answer; their buttons restrict the lane. @param {Lane} lane @param {() => Promise<void>} restart */
 function facets(lane, restart) {
   return (lane.answer.facets ?? []).map((/** @type {any} */ facet) => {
-    const buttons = facet.values.slice(0, 12).map((/** @type {any} */ v) => button(`${v.value ?? 'none'} (${v.chunks})`, () => {
-      narrow(lane, facet.field, v.value);
-      return restart();
-    }, { class: 'small' }));
+    const buttons = facet.values.slice(0, 12).map((/** @type {any} */ v) =>
+      button(
+        `${v.value ?? 'none'} (${v.chunks})`,
+        () => {
+          narrow(lane, facet.field, v.value);
+          return restart();
+        },
+        { class: 'small' },
+      ),
+    );
     const label = `Facet ${facet.field}`;
     return h('div', { class: 'chips', role: 'group', 'aria-label': label }, h('small', null, facet.field), buttons);
   });
@@ -131,7 +145,11 @@ function hitList(lane, { lanes, grouped, signal, gradeOf, label }) {
   }));
   if (!grouped) {
     const title = `Hits of lane ${nameOf(lanes, lane)}`;
-    return h('ol', { class: 'hits', 'aria-label': title }, items.map((i) => i.element));
+    return h(
+      'ol',
+      { class: 'hits', 'aria-label': title },
+      items.map((i) => i.element),
+    );
   }
   /** @type {Map<string, typeof items>} */
   const groups = new Map();
@@ -139,7 +157,16 @@ function hitList(lane, { lanes, grouped, signal, gradeOf, label }) {
   return [...groups.values()].map((group) => {
     const [{ hit }] = group;
     const title = `${hit.title || hit.fileName} · ${counted(group.length, 'hit')}`;
-    return h('section', null, h('h3', null, title), h('ol', { class: 'hits' }, group.map((i) => i.element)));
+    return h(
+      'section',
+      null,
+      h('h3', null, title),
+      h(
+        'ol',
+        { class: 'hits' },
+        group.map((i) => i.element),
+      ),
+    );
   });
 }
 
@@ -160,6 +187,23 @@ function missing(lane, { lanes, signal }) {
   return lane.whyNot.element;
 }
 
+/** How long the search took, and what it looked at. @param {Lane} lane @param {{name: string, ms: number}[]} stages */
+function footer(lane, stages) {
+  const { answer } = lane;
+  const took = answer.cached ? answer.searchMs : stages.reduce((sum, stage) => sum + stage.ms, 0);
+  const toggle = () => {
+    lane.timed = !lane.timed;
+  };
+  return h(
+    'details',
+    { class: 'timings', open: lane.timed },
+    h('summary', { onclick: toggle }, `${ms(took)}${answer.cached ? ', cached' : ''}`),
+    stages.length > 0 && !answer.cached && timeline(stages),
+    summary(lane, stages),
+    lane.pool && alpha(lane),
+  );
+}
+
 /** @param {Lane} lane @param {Page} page @returns {import('../lib/dom.js').Child} */
 export function answerOf(lane, page) {
   const { answer } = lane;
@@ -173,11 +217,9 @@ export function answerOf(lane, page) {
   return [
     notices(lane, page),
     !answer.degraded && trust(lane),
-    stages.length > 0 && !answer.cached && timeline(stages),
-    summary(lane, stages),
-    lane.pool && alpha(lane),
     facets(lane, page.restart),
     hitList(lane, page),
+    footer(lane, stages),
     terms.length > 0 && termTable(terms),
     missing(lane, page),
   ];

@@ -35,20 +35,31 @@ const FIELDS = [
     name: 'fusion',
     label: 'Fusion',
     kind: 'choice',
-    options: [['', 'blend (absolute scores)'], ['rrf', 'reciprocal rank fusion'], ['minmax', 'min-max']],
+    options: [
+      ['', 'blend (absolute scores)'],
+      ['rrf', 'reciprocal rank fusion'],
+      ['minmax', 'min-max'],
+    ],
   },
   { name: 'rerank', label: 'Rerank', kind: 'flag', hint: 'uses the configured cross-encoder' },
   { name: 'mmr', label: 'Diversity (MMR)', kind: 'number', min: 0, max: 1, step: 0.05, hint: '1 = relevance only' },
   { name: 'perDocument', label: 'Max per document', kind: 'number', min: 1, max: 100 },
   { name: 'foldDuplicates', label: 'Fold near-duplicates', kind: 'flag' },
   { name: 'feedback', label: 'Pseudo-relevance feedback', kind: 'flag' },
-  { name: 'syntax', label: 'Query syntax', kind: 'choice', options: [['', 'operators'], ['plain', 'plain text']] },
+  {
+    name: 'syntax',
+    label: 'Query syntax',
+    kind: 'choice',
+    options: [
+      ['', 'operators'],
+      ['plain', 'plain text'],
+    ],
+  },
   { name: 'expand', label: 'Neighbours per side', kind: 'number', min: 0, max: 10 },
   { name: 'maxTokens', label: 'Token budget', kind: 'number', min: 1, max: 100000 },
   { name: 'facets', label: 'Facets', kind: 'words', hint: 'comma-separated fields: $source, year' },
   { name: 'filter', label: 'Filter (JSON)', kind: 'json', hint: '{"field": "year", "op": "gte", "value": 2020}' },
 ];
-
 
 const same = (/** @type {any} */ a, /** @type {any} */ b) => JSON.stringify(a ?? null) === JSON.stringify(b ?? null);
 
@@ -130,7 +141,11 @@ function inputOf(about, value, set) {
   switch (about.kind) {
     case 'flag': {
       /** @type {[string, string][]} */
-      const options = [['', 'dataset default'], ['true', 'yes'], ['false', 'no']];
+      const options = [
+        ['', 'dataset default'],
+        ['true', 'yes'],
+        ['false', 'no'],
+      ];
       return select(options, value === undefined ? '' : String(value), (v) => set(v === '' ? undefined : v === 'true'));
     }
     case 'choice':
@@ -142,7 +157,10 @@ function inputOf(about, value, set) {
     }
     case 'words': {
       const onchange = (/** @type {any} */ e) => {
-        const words = e.target.value.split(',').map((/** @type {string} */ w) => w.trim()).filter(Boolean);
+        const words = e.target.value
+          .split(',')
+          .map((/** @type {string} */ w) => w.trim())
+          .filter(Boolean);
         set(words.length ? words : undefined);
       };
       return h('input', { value: (value ?? []).join(', '), onchange });
@@ -172,6 +190,32 @@ function generationChoice({ settings, set }, signal) {
 }
 
 /**
+ * Settings in one line: the datasets, the weight, and what is set.
+ * @param {Settings} settings
+ * @param {any[]} datasets
+ * @param {number | undefined} suited the alpha that the service chose
+ */
+function inWords(settings, datasets, suited) {
+  const { datasetIds, hybridAlpha, minScore, generation } = settings;
+  const names = datasets.filter((d) => datasetIds.includes(d.id)).map((d) => d.name);
+  const auto = suited === undefined ? 'auto' : `auto (${suited.toFixed(2)})`;
+  const set = FIELDS.filter(({ name }) => settings[name] !== undefined).map(({ name, label, kind }) => {
+    const value = settings[name];
+    if (kind === 'flag') return `${label}: ${value ? 'yes' : 'no'}`;
+    return kind === 'json' ? 'filtered' : `${label}: ${[value].flat().join(', ')}`;
+  });
+  return [
+    names.join(', ') || 'no dataset',
+    `alpha ${hybridAlpha === undefined ? auto : hybridAlpha.toFixed(2)}`,
+    minScore !== undefined && `threshold ${minScore.toFixed(2)}`,
+    generation !== undefined && `generation ${generation}`,
+    ...set,
+  ]
+    .filter(Boolean)
+    .join(' · ');
+}
+
+/**
  * The form of a lane.
  * @param {object} lane
  * @param {Settings} lane.settings changed in place
@@ -180,8 +224,10 @@ function generationChoice({ settings, set }, signal) {
  * @param {AbortSignal} lane.signal
  * @param {(slid: boolean) => void} lane.changed called after each change, with whether a slider was moved
  * @param {() => number | undefined} lane.suited the alpha that the service chose
+ * @param {boolean} lane.open whether the settings are shown at first, instead of their summary
+ * @param {(open: boolean) => void} lane.toggled called when somebody shows or hides them
  */
-export function form({ settings, first, datasets, signal, changed, suited }) {
+export function form({ settings, first, datasets, signal, changed, suited, open, toggled }) {
   /** @type {(() => void)[]} */
   const marks = [];
   const watch = (/** @type {HTMLElement} */ element, /** @type {string} */ name) => {
@@ -216,8 +262,16 @@ export function form({ settings, first, datasets, signal, changed, suited }) {
     marks.push(show);
     return element;
   });
-  const root = h('div', { class: 'settings' }, sets, sliders,
-    h('details', null, h('summary', null, 'More settings'), h('div', { class: 'fields' }, more), generation.element));
+  const said = h('span', { class: 'quiet' });
+  marks.push(() => put(said, inWords(settings, datasets, suited())));
+  const root = h(
+    'details',
+    { class: 'settings', open },
+    h('summary', { onclick: () => toggled(!root.open) }, 'Settings ', said),
+    sets,
+    sliders,
+    h('details', null, h('summary', null, 'More settings'), h('div', { class: 'fields' }, more), generation.element),
+  );
   const mark = () => marks.forEach((m) => m());
   mark();
   return { root, mark };

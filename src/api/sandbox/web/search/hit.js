@@ -18,8 +18,7 @@ const GRADES = [
 ];
 
 /** The address of a hit in its document. @param {Hit} hit */
-const addressOf = (hit) =>
-  `/sandbox/documents/${hit.datasetId}/${encodeURIComponent(hit.fileId)}?chunk=${encodeURIComponent(hit.chunkId)}`;
+const addressOf = (hit) => `/sandbox/documents/${hit.datasetId}/${encodeURIComponent(hit.fileId)}?chunk=${encodeURIComponent(hit.chunkId)}`;
 
 /** How a hit moved against lane A. @param {number} rank @param {number | null} before @param {boolean} compares */
 function movement(rank, before, compares) {
@@ -66,13 +65,17 @@ function path(hit) {
 /** The buttons that label a hit. @param {number | undefined} now @param {(grade: number) => void} label */
 function labelButtons(now, label) {
   const buttons = GRADES.map(([grade, meaning]) =>
-    h('button', {
-      type: 'button',
-      class: 'small',
-      'aria-pressed': String(now === Number(grade)),
-      title: `Label: ${meaning} (key ${grade})`,
-      onclick: () => label(Number(grade)),
-    }, `${grade} ${meaning}`),
+    h(
+      'button',
+      {
+        type: 'button',
+        class: 'small',
+        'aria-pressed': String(now === Number(grade)),
+        title: `Label: ${meaning} (key ${grade})`,
+        onclick: () => label(Number(grade)),
+      },
+      `${grade} ${meaning}`,
+    ),
   );
   return h('span', { role: 'group', 'aria-label': 'Label this hit' }, buttons);
 }
@@ -81,11 +84,23 @@ function labelButtons(now, label) {
 function neighbours(hit, signal) {
   const place = h('div');
   const chunk = `/kb/v1/datasets/${hit.datasetId}/chunks/${encodeURIComponent(hit.chunkId)}`;
-  const open = button('Neighbours', async () => {
-    const { source } = await get(`${chunk}/context?neighbours=1&characters=300`, signal);
-    put(place, h('div', { class: 'text' },
-      h('span', { class: 'quiet' }, source.before), h('strong', null, source.text), h('span', { class: 'quiet' }, source.after)));
-  }, { class: 'small' });
+  const open = button(
+    'Neighbours',
+    async () => {
+      const { source } = await get(`${chunk}/context?neighbours=1&characters=300`, signal);
+      put(
+        place,
+        h(
+          'div',
+          { class: 'text' },
+          h('span', { class: 'quiet' }, source.before),
+          h('strong', null, source.text),
+          h('span', { class: 'quiet' }, source.after),
+        ),
+      );
+    },
+    { class: 'small' },
+  );
   return { open, place };
 }
 
@@ -106,20 +121,30 @@ export function hitElement(hit, { rank, before, compares, reranked, grade, label
   const name = `Text of hit ${rank}`;
   const text = hit.full ? textOf(hit.full, name) : h('div', { class: 'text' }, hit.preview, h('small', null, ' …'));
   const data = { 'data-chunk': hit.chunkId, 'data-file': hit.fileId, 'data-dataset': hit.datasetId };
-  return h('li', { class: 'hit', tabindex: '-1', ...data },
-    h('div', { class: 'title' },
+  return h(
+    'li',
+    { class: 'hit', tabindex: '-1', ...data },
+    h(
+      'div',
+      { class: 'title' },
       h('span', { class: 'rank' }, rank),
       movement(rank, before, compares),
       h('a', { href: addressOf(hit) }, hit.title || hit.fileName),
-      h('span', { class: 'score', title: 'Score' }, hit.score.toFixed(3))),
+      h('span', { class: 'score', title: 'Score' }, hit.score.toFixed(3)),
+    ),
     path(hit),
     bar,
     text,
     sentence,
     details,
-    hit.full?.expanded && h('details', null,
-      h('summary', null, h('small', null, 'With neighbouring chunks')),
-      passage(hit.full.expanded.text, { code: Boolean(hit.full.lines) }, `${name} with its neighbours`)),
+    hit.full?.expanded &&
+      h(
+        'details',
+        null,
+        h('summary', null, h('small', null, 'With neighbouring chunks')),
+        passage(hit.full.expanded.text, { code: Boolean(hit.full.lines) }, `${name} with its neighbours`),
+      ),
     h('div', { class: 'row' }, labelButtons(grade, label), open),
-    place);
+    place,
+  );
 }

@@ -7,7 +7,7 @@ import { complain } from '../lib/messages.js';
 import { showCode } from './export.js';
 import { form } from './form.js';
 import { hitsOf } from './ranking.js';
-import { PRESETS } from './settings.js';
+import { PRESETS, presetOf } from './settings.js';
 import { MOST, nameOf, newLane } from './state.js';
 
 /** @typedef {import('./state.js').Lane} Lane */
@@ -31,7 +31,8 @@ import { MOST, nameOf, newLane } from './state.js';
 /** The choice of a preset, which replaces all settings but datasets and topK. @param {Lane} lane @param {Page} page */
 function presetChoice(lane, { lanes, restart }) {
   const options = PRESETS.map(([preset], i) => /** @type {[string, string]} */ ([String(i), preset]));
-  const choice = select([['', 'Presets…'], ...options], '', (at) => {
+  const now = presetOf(lane.settings);
+  const choice = select(now < 0 ? [['', 'Custom'], ...options] : options, now < 0 ? '' : String(now), (at) => {
     if (at === '') return;
     const { datasetIds, topK } = lane.settings;
     lane.settings = { datasetIds, topK, ...structuredClone(PRESETS[Number(at)][1]) };
@@ -65,19 +66,26 @@ function evaluation(settings) {
   return `/sandbox/evaluate?${new URLSearchParams({ dataset: settings.datasetIds[0], settings: own })}`;
 }
 
-/** @param {Lane} lane @param {string} title @param {Page} page */
-function header(lane, title, page) {
+/** @param {Lane} lane @param {string} title @param {HTMLElement} preset @param {Page} page */
+function header(lane, title, preset, page) {
   const { lanes, query, go } = page;
   const code = 'This search as curl, Python, TypeScript, Rust or MCP call';
-  return h('header', null, h('h2', null, title), h('div', { class: 'row' },
-    presetChoice(lane, page),
-    lanes.length < MOST &&
-      button('Duplicate', () => duplicate(lane, page), { class: 'small', title: 'Add a lane with the same settings' }),
-    lane.settings.datasetIds.length === 1 &&
-      button('Evaluate', () => go(evaluation(lane.settings)), { class: 'small', title: 'Evaluate these settings on labelled queries' }),
-    button('Code', () => showCode(lane.settings, lane.asked || query()), { class: 'small', title: code }),
-    lanes.length > 1 &&
-      button('×', () => remove(lane, page), { class: 'small', 'aria-label': `Remove lane ${nameOf(lanes, lane)}` })));
+  return h(
+    'header',
+    null,
+    h('h2', null, title),
+    h(
+      'div',
+      { class: 'row' },
+      preset,
+      lanes.length < MOST &&
+        button('Duplicate', () => duplicate(lane, page), { class: 'small', title: 'Add a lane with the same settings' }),
+      lane.settings.datasetIds.length === 1 &&
+        button('Evaluate', () => go(evaluation(lane.settings)), { class: 'small', title: 'Evaluate these settings on labelled queries' }),
+      button('Code', () => showCode(lane.settings, lane.asked || query()), { class: 'small', title: code }),
+      lanes.length > 1 && button('×', () => remove(lane, page), { class: 'small', 'aria-label': `Remove lane ${nameOf(lanes, lane)}` }),
+    ),
+  );
 }
 
 /** Makes the header, the form and the place for the answer of a lane. @param {Lane} lane @param {Page} page */
@@ -85,6 +93,7 @@ export function build(lane, page) {
   const { lanes, datasets, signal, draw, remember, ask } = page;
   const title = `Lane ${nameOf(lanes, lane)}`;
   const place = h('div', { class: 'answer' });
+  const preset = h('span', null, presetChoice(lane, page));
   const changed = (/** @type {boolean} */ slid) => {
     if (slid && lane.pool && lane.answer) {
       lane.slid = true;
@@ -104,11 +113,21 @@ export function build(lane, page) {
     signal,
     suited: () => lane.pool?.datasets[0]?.usualAlpha,
     changed,
+    open: lane.open ?? (lanes.length === 1 && matchMedia('(min-width: 900px)').matches),
+    toggled: (open) => {
+      lane.open = open;
+    },
   });
-  lane.mark = made.mark;
+  let named = presetOf(lane.settings);
+  lane.mark = () => {
+    made.mark();
+    if (named === presetOf(lane.settings)) return;
+    named = presetOf(lane.settings);
+    put(preset, presetChoice(lane, page));
+  };
   lane.refresh = () => put(place, page.answer(lane));
   lane.root.setAttribute('aria-label', title);
-  put(lane.root, header(lane, title, page), made.root, place);
+  put(lane.root, header(lane, title, preset, page), made.root, place);
 }
 
 /** Selects the hit of a chunk. @param {string} chunk */

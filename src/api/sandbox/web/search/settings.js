@@ -16,5 +16,13 @@ export const PRESETS = [
   ['Reranked', { rerank: true }],
 ];
 
+/** The preset whose settings these are, datasets and topK apart; -1 for none. @param {Settings} settings */
+export function presetOf(settings) {
+  const own = Object.entries(settings).filter(([name]) => name !== 'datasetIds' && name !== 'topK');
+  const isOf = (/** @type {Settings} */ preset) =>
+    own.length === Object.keys(preset).length && own.every(([name, value]) => preset[name] === value);
+  return PRESETS.findIndex(([, preset]) => isOf(preset));
+}
+
 /** The request for a search. @param {Settings} settings @param {string} query */
 export const request = (settings, query) => ({ query, ...settings, topK: settings.topK ?? 10 });

@@ -15,6 +15,8 @@ import { h } from '../lib/dom.js';
  * @property {import('./ranking.js').Hit[]} hits what the lane lists
  * @property {{element: HTMLElement, rename: (letter: string) => void} | null} whyNot the "why not?" form, which keeps its content
  *   between searches
+ * @property {boolean | null} open whether its settings are shown; null as long as nobody has chosen
+ * @property {boolean} timed whether the times of its search are shown
  * @property {HTMLElement} root
  * @property {() => void} mark marks the settings that differ from lane A
  * @property {() => void} refresh renders the answer again
@@ -37,6 +39,8 @@ export const newLane = (settings) => ({
   slid: false,
   whyNot: null,
   hits: [],
+  open: null,
+  timed: false,
   root: h('section', { class: 'lane' }),
   mark: () => {},
   refresh: () => {},
@@ -58,7 +62,13 @@ const isList = (/** @type {any} */ value) => Array.isArray(value) && value.every
 const isNumber = (/** @type {any} */ value) => typeof value === 'number';
 
 /** What the settings must be that the page reads; the others are left to the service. @type {[string, (value: any) => boolean][]} */
-const SHAPES = [['datasetIds', isList], ['facets', isList], ['hybridAlpha', isNumber], ['minScore', isNumber], ['topK', isNumber]];
+const SHAPES = [
+  ['datasetIds', isList],
+  ['facets', isList],
+  ['hybridAlpha', isNumber],
+  ['minScore', isNumber],
+  ['topK', isNumber],
+];
 
 /**
  * The settings of a lane in the URL; null if they cannot be read.

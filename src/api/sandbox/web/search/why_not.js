@@ -35,10 +35,13 @@ function verdict(why) {
     why.vectorRank && `semantic rank ${why.vectorRank}`,
     why.keywordRank && `keyword rank ${why.keywordRank}`,
   ].filter(Boolean);
-  return h('div', { class: `notice ${why.cause === 'found' ? 'good' : ''}` },
+  return h(
+    'div',
+    { class: `notice ${why.cause === 'found' ? 'good' : ''}` },
     h('strong', null, why.sentence),
     why.remedy && h('p', null, why.remedy),
-    numbers.length > 0 && h('p', null, h('small', null, numbers.join(' · '))));
+    numbers.length > 0 && h('p', null, h('small', null, numbers.join(' · '))),
+  );
 }
 
 /**
@@ -59,12 +62,20 @@ export function whyNot(lane, signal) {
     if (known) return;
     known = [];
     known = await documents(lane.settings.datasetIds, signal).catch(() => []);
-    put(list, known.slice(0, 2000).map((d) => h('option', { value: d.fileName })));
+    put(
+      list,
+      known.slice(0, 2000).map((d) => h('option', { value: d.fileName })),
+    );
   });
-  const choice = (/** @type {any} */ document) => button(document.fileName, () => {
-    wanted.value = document.fileName;
-    return work();
-  }, { class: 'small' });
+  const choice = (/** @type {any} */ document) =>
+    button(
+      document.fileName,
+      () => {
+        wanted.value = document.fileName;
+        return work();
+      },
+      { class: 'small' },
+    );
   const work = async () => {
     const text = wanted.value.trim();
     if (!text) {
@@ -85,9 +96,12 @@ export function whyNot(lane, signal) {
     e.preventDefault();
     work().catch(complain);
   };
-  const element = h('details', { class: 'why-not' },
+  const element = h(
+    'details',
+    { class: 'why-not' },
     h('summary', null, 'Missing a result?'),
     h('form', { class: 'row', onsubmit: send }, h('div', { class: 'grow' }, wanted), list, h('button', null, 'Why not?')),
-    said);
+    said,
+  );
   return { element, rename };
 }

@@ -12,13 +12,22 @@ import { API, address, cited, plain, state } from './shared.js';
 /** Asks for a note; the note, or nothing. @param {string} title @returns {Promise<string | undefined>} */
 function noteFor(title) {
   const note = h('textarea', { rows: 5, required: true });
-  return dialog(title, (close) => form(async () => close(note.value), field('Note to the agent', note),
-    h('p', { class: 'row end' }, h('button', { class: 'primary' }, 'Send'))));
+  return dialog(title, (close) =>
+    form(
+      async () => close(note.value),
+      field('Note to the agent', note),
+      h('p', { class: 'row end' }, h('button', { class: 'primary' }, 'Send')),
+    ),
+  );
 }
 
 /** Two versions of a text, with what changed. @param {string} before @param {string} after */
-export const changes = (before, after) => h('div', { class: 'text', tabindex: '0', role: 'region', 'aria-label': 'Changes since the version before' },
-  diff(before, after).map(({ kind, text }) => (kind === 'same' ? cited(text) : h(kind === 'new' ? 'ins' : 'del', null, cited(text)))));
+export const changes = (before, after) =>
+  h(
+    'div',
+    { class: 'text', tabindex: '0', role: 'region', 'aria-label': 'Changes since the version before' },
+    diff(before, after).map(({ kind, text }) => (kind === 'same' ? cited(text) : h(kind === 'new' ? 'ins' : 'del', null, cited(text)))),
+  );
 
 /** The text of an activity, as a difference where there is a version before. @param {any} activity @param {AbortSignal} signal */
 async function textOf(activity, signal) {
@@ -29,8 +38,15 @@ async function textOf(activity, signal) {
   ]);
   const before = detail.revisions.at(-1);
   return [
-    h('h4', null, h('a', { href: address('activities', activity.id) }, activity.title), before && h('small', null, ` version ${detail.revisions.length + 1}, with changes`)),
-    before ? changes(before.output, output.text) : h('div', { class: 'text', tabindex: '0', role: 'region', 'aria-label': `Text of ${activity.title}` }, cited(output.text)),
+    h(
+      'h4',
+      null,
+      h('a', { href: address('activities', activity.id) }, activity.title),
+      before && h('small', null, ` version ${detail.revisions.length + 1}, with changes`),
+    ),
+    before
+      ? changes(before.output, output.text)
+      : h('div', { class: 'text', tabindex: '0', role: 'region', 'aria-label': `Text of ${activity.title}` }, cited(output.text)),
   ];
 }
 
@@ -38,25 +54,53 @@ async function textOf(activity, signal) {
 export async function approvalCard(approval, signal, isAdmin, decided) {
   const detail = await get(`${API}/approvals/${approval.id}`, signal);
   const texts = await Promise.all(detail.linkedActivities.map((/** @type {any} */ a) => textOf(a, signal)));
-  const choice = detail.options && select(detail.options.map((/** @type {string} */ o) => [o, o]), detail.options[0]);
+  const choice =
+    detail.options &&
+    select(
+      detail.options.map((/** @type {string} */ o) => [o, o]),
+      detail.options[0],
+    );
   const decide = (/** @type {string} */ resolution) => async () => {
     const note = resolution === 'approved' ? undefined : await noteFor(resolution === 'rejected' ? 'Reject' : 'Ask for a revision');
     if (resolution !== 'approved' && !note) return;
-    await post(`${API}/approvals/${approval.id}/resolve`, { resolution, note, selectedOption: resolution === 'approved' ? choice?.value : undefined });
+    await post(`${API}/approvals/${approval.id}/resolve`, {
+      resolution,
+      note,
+      selectedOption: resolution === 'approved' ? choice?.value : undefined,
+    });
     toast(`${approval.title}: ${plain(resolution)}.`);
     await decided();
   };
-  return h('article', { class: 'card', 'aria-label': approval.title },
+  return h(
+    'article',
+    { class: 'card', 'aria-label': approval.title },
     h('h3', null, approval.title),
-    h('p', { class: 'row quiet' }, state(approval.status), h('span', null, [plain(approval.type), `${approval.riskLevel} risk`, `by ${approval.createdBy.name}`].join(' · '), ' · expires ', ago(approval.expiresAt))),
+    h(
+      'p',
+      { class: 'row quiet' },
+      state(approval.status),
+      h(
+        'span',
+        null,
+        [plain(approval.type), `${approval.riskLevel} risk`, `by ${approval.createdBy.name}`].join(' · '),
+        ' · expires ',
+        ago(approval.expiresAt),
+      ),
+    ),
     !texts.some(Boolean) && approval.description && h('p', { class: 'pre' }, approval.description),
     texts,
     approval.status === 'pending' && !isAdmin && h('p', { class: 'quiet' }, 'An administrator decides.'),
-    approval.status === 'pending' && isAdmin && h('p', { class: 'row' },
-      choice && h('label', { class: 'check' }, 'Choice ', choice),
-      button('Approve', decide('approved'), { class: 'primary', 'aria-label': `Approve ${approval.title}` }),
-      button('Ask for a revision', decide('revision_requested'), { 'aria-label': `Ask for a revision of ${approval.title}` }),
-      button('Reject', decide('rejected'), { 'aria-label': `Reject ${approval.title}` })));
+    approval.status === 'pending' &&
+      isAdmin &&
+      h(
+        'p',
+        { class: 'row' },
+        choice && h('label', { class: 'check' }, 'Choice ', choice),
+        button('Approve', decide('approved'), { class: 'primary', 'aria-label': `Approve ${approval.title}` }),
+        button('Ask for a revision', decide('revision_requested'), { 'aria-label': `Ask for a revision of ${approval.title}` }),
+        button('Reject', decide('rejected'), { 'aria-label': `Reject ${approval.title}` }),
+      ),
+  );
 }
 
 /** Whether the reader decides. @param {any} session */

@@ -11,11 +11,17 @@ import { API, address, plain, state } from './shared.js';
 export async function reports({ signal }) {
   const { data } = await get(`${API}/reports?limit=100`, signal);
   if (data.length === 0) return h('p', { class: 'quiet' }, 'No reports yet. Activities of the report writer make them.');
-  return table('Reports', ['Report', 'Type', 'Status', 'Period', 'Campaign', 'Created', 'File'], data.map((/** @type {any} */ r) => [
-    h('a', { href: `${API}/reports/${r.id}/page`, target: '_blank', rel: 'noopener' }, r.title),
-    plain(r.type), state(r.status), `${r.periodStart} to ${r.periodEnd}`,
-    r.campaignId ? h('a', { href: address('campaigns', r.campaignId) }, 'Campaign') : '–',
-    ago(r.createdOn),
-    h('a', { href: `${API}/reports/${r.id}/pdf`, target: '_blank', rel: 'noopener', 'aria-label': `${r.title} as PDF` }, 'PDF'),
-  ]));
+  return table(
+    'Reports',
+    ['Report', 'Type', 'Status', 'Period', 'Campaign', 'Created', 'File'],
+    data.map((/** @type {any} */ r) => [
+      h('a', { href: `${API}/reports/${r.id}/page`, target: '_blank', rel: 'noopener' }, r.title),
+      plain(r.type),
+      state(r.status),
+      `${r.periodStart} to ${r.periodEnd}`,
+      r.campaignId ? h('a', { href: address('campaigns', r.campaignId) }, 'Campaign') : '–',
+      ago(r.createdOn),
+      h('a', { href: `${API}/reports/${r.id}/pdf`, target: '_blank', rel: 'noopener', 'aria-label': `${r.title} as PDF` }, 'PDF'),
+    ]),
+  );
 }

@@ -17,7 +17,17 @@ export const usd = (amount) => `$${amount.toFixed(amount !== 0 && Math.abs(amoun
 export const plain = (word) => word.replaceAll('_', ' ');
 
 /** Statuses that mean that something happens, or that somebody has to do something. @type {Record<string, string>} */
-const KINDS = { in_progress: 'busy', assigned: 'busy', awaiting_approval: 'busy', on_track: 'good', at_risk: 'busy', missed: 'bad', blocked: 'bad', approved: 'good', rejected: 'bad' };
+const KINDS = {
+  in_progress: 'busy',
+  assigned: 'busy',
+  awaiting_approval: 'busy',
+  on_track: 'good',
+  at_risk: 'busy',
+  missed: 'bad',
+  blocked: 'bad',
+  approved: 'good',
+  rejected: 'bad',
+};
 
 /** @param {string} status */
 export const state = (status) => (KINDS[status] ? h('span', { class: `badge ${KINDS[status]}` }, plain(status)) : badge(plain(status)));
@@ -44,7 +54,8 @@ export function place(citation) {
 }
 
 /** A text whose citations are links. @param {string} text */
-export const cited = (text) => text.split(/(kb:\/\/[^\s\])"]+)/).map((part) => {
-  const href = part.startsWith('kb://') && place(part);
-  return href ? h('a', { href, title: part }, 'source') : part;
-});
+export const cited = (text) =>
+  text.split(/(kb:\/\/[^\s\])"]+)/).map((part) => {
+    const href = part.startsWith('kb://') && place(part);
+    return href ? h('a', { href, title: part }, 'source') : part;
+  });

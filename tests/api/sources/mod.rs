@@ -1,4 +1,7 @@
-//! Sources: what a dataset has after each sync of a folder, a bucket and a feed.
+//! Sources: what a dataset has after each sync of a folder, a bucket and a feed; repositories and mailboxes are in files of their own.
+
+mod git;
+mod mail;
 
 use std::path::Path;
 
