@@ -3,7 +3,7 @@
 //! Where LangServe leaves it open, this holds:
 //! - the input is the query, or an object with it as `query`, `question` or `input`
 //! - `configurable` of the configuration may have `k` (4 when absent), `score_threshold` and `filter` (a filter of Cairn)
-//! - `invoke` and `batch` are served; a batch has one configuration for all of its inputs
+//! - `invoke` and `batch` are served
 
 use axum::Json;
 use axum::extract::State;
@@ -89,7 +89,13 @@ impl Input {
 #[schema(as = LangserveConfig)]
 struct Config {
     #[serde(default)]
-    configurable: Configurable,
+    configurable: Option<Configurable>,
+}
+
+impl Config {
+    fn wanted(&self) -> Configurable {
+        self.configurable.clone().unwrap_or_default()
+    }
 }
 
 /// What can be configured.
@@ -121,7 +127,33 @@ struct Batch {
     /// At most 20.
     inputs: Vec<Input>,
     #[serde(default)]
-    config: Config,
+    config: Configs,
+}
+
+/// The configuration of all inputs, or one for each, as clients of LangChain send them.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(untagged)]
+#[schema(as = LangserveConfigs)]
+enum Configs {
+    Each(Vec<Config>),
+    All(Config),
+}
+
+impl Default for Configs {
+    fn default() -> Self {
+        Self::All(Config::default())
+    }
+}
+
+impl Configs {
+    /// Returns what is configured for an input by its position.
+    fn of(&self, position: usize) -> Configurable {
+        let config = match self {
+            Self::Each(configs) => configs.get(position),
+            Self::All(config) => Some(config),
+        };
+        config.map(Config::wanted).unwrap_or_default()
+    }
 }
 
 /// A document of LangChain.
@@ -227,7 +259,7 @@ async fn invoke(
     Body(body): Body<Invocation>,
 ) -> Result<Json<Output>, Problem> {
     let id = dataset(&service, &caller, &name).await?;
-    let wanted = body.config.configurable;
+    let wanted = body.config.wanted();
     let (output, metadata) = documents(&service, &caller, &id, body.input.query(), wanted).await?;
     Ok(Json(Output { output, metadata }))
 }
@@ -248,8 +280,8 @@ async fn batch(
         return Err(Error::invalid("batch_too_large", message).into());
     }
     let (mut output, mut responses) = (Vec::new(), Vec::new());
-    for input in body.inputs {
-        let wanted = body.config.configurable.clone();
+    for (position, input) in body.inputs.into_iter().enumerate() {
+        let wanted = body.config.of(position);
         let (found, run) = documents(&service, &caller, &id, input.query(), wanted).await?;
         output.push(found);
         responses.push(run);

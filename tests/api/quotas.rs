@@ -107,7 +107,7 @@ on_both! {
         let chunks = service.get("/kb/v1/usage").await["usage"]["chunks"].clone();
         limit(&service, json!({"chunks": chunks})).await;
         let path = format!("/kb/v1/datasets/{dataset}/generations");
-        let made = service.post(&path, json!({"chunkSize": 64, "chunkOverlap": 0})).await;
+        let made = service.post(&path, json!({"chunkSize": 128, "chunkOverlap": 0})).await;
         let switch = format!("{path}/{}/switch", made["number"]);
         let refused = eventually!(
             within 60,

@@ -1258,6 +1258,9 @@ async fn a_search_is_labelled_and_evaluated_by_keyboard_alone() {
     tab_to(&browser, "Sandbox").await;
     keys(&browser, &enter).await;
     browser.see(".lane .answer", "No search yet").await;
+    keys(&browser, "/").await;
+    let focused = browser.eval("return document.activeElement.type").await;
+    assert_eq!(focused, "search", "a slash focuses the query");
     keys(&browser, &format!("who waits{enter}")).await;
     browser.see(".hit", "Herons").await;
     // The first hit has the focus, and a digit labels it.

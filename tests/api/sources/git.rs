@@ -193,8 +193,9 @@ async fn a_copy_that_is_damaged_is_made_anew() {
         .next()
         .expect("one")
         .expect("readable");
-    std::fs::write(copy.path().join("shallow.lock"), "").expect("written");
-    std::fs::remove_file(copy.path().join("HEAD")).expect("removed");
+    let copy = copy.path().join("copy");
+    std::fs::write(copy.join("shallow.lock"), "").expect("written");
+    std::fs::remove_file(copy.join("HEAD")).expect("removed");
     repository.commit(&[("b.md", Some("Cormorants dry."))]);
     assert_eq!(counts(&sync(&service, &source).await), [1, 0, 1, 0]);
 }
