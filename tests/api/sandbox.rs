@@ -1151,7 +1151,9 @@ async fn people_are_added_restricted_and_limited_in_the_page() {
         .await;
     browser.press("Save").await;
     let users = service.get("/kb/v1/users").await;
-    let id = text(&users["data"][0]["id"]);
+    let members = users["data"].as_array().expect("members");
+    let grace = members.iter().find(|member| member["name"] == "Grace");
+    let id = text(&grace.expect("a member")["id"]);
     let granted = format!("/kb/v1/users/{id}/datasets");
     eventually!(
         last in service.get(&granted).await,
