@@ -106,17 +106,26 @@ impl Guard {
                 url.scheme()
             )));
         }
-        let literal = match url.host() {
-            Some(url::Host::Ipv4(v4)) => IpAddr::V4(v4),
-            Some(url::Host::Ipv6(v6)) => IpAddr::V6(v6),
-            Some(url::Host::Domain(_)) => return Ok(()),
-            None => return Err(refused("the address has no host".to_owned())),
+        let Some(host) = url.host_str() else {
+            return Err(refused("the address has no host".to_owned()));
         };
-        if self.permits(literal) || self.permits_host(url.host_str().unwrap_or_default()) {
+        let Some(literal) = literal(url) else {
+            return Ok(());
+        };
+        if self.permits(literal) || self.permits_host(host) {
             Ok(())
         } else {
             Err(refused(explain(&literal.to_string())))
         }
+    }
+}
+
+/// Returns the host of an address that is itself an IP address.
+fn literal(url: &Url) -> Option<IpAddr> {
+    match url.host()? {
+        url::Host::Ipv4(v4) => Some(v4.into()),
+        url::Host::Ipv6(v6) => Some(v6.into()),
+        url::Host::Domain(_) => None,
     }
 }
 
@@ -230,13 +239,8 @@ impl Outgoing {
     /// Returns whether the configuration names the host of an address as one that may be requested.
     #[must_use]
     pub fn lists(&self, url: &Url) -> bool {
-        let address = match url.host() {
-            Some(url::Host::Ipv4(v4)) => Some(IpAddr::V4(v4)),
-            Some(url::Host::Ipv6(v6)) => Some(IpAddr::V6(v6)),
-            Some(url::Host::Domain(_)) | None => None,
-        };
         let networks = &self.guard.networks;
-        address.is_some_and(|a| networks.iter().any(|net| net.contains(&a)))
+        literal(url).is_some_and(|a| networks.iter().any(|net| net.contains(&a)))
             || self.guard.permits_host(url.host_str().unwrap_or_default())
     }
 
@@ -303,6 +307,13 @@ pub async fn beginning(
         }
     }
     Ok(body)
+}
+
+/// Returns where a response leads; `None` when it names no address.
+#[must_use]
+pub fn redirection(from: &Url, response: &reqwest::Response) -> Option<Url> {
+    let to = response.headers().get(header::LOCATION)?.to_str().ok()?;
+    from.join(to).ok()
 }
 
 /// Returns a code and one sentence about a request that failed: the innermost cause, without the address.

@@ -7,7 +7,7 @@ use super::{Passage, Question};
 use crate::app::App;
 use crate::auth::quotas;
 use crate::error::Result;
-use crate::llm::{Endpoint, Usage, estimated};
+use crate::llm::{Endpoint, Usage};
 
 /// Lets a model write a text by instructions, within the quota of a tenant.
 ///
@@ -22,17 +22,22 @@ pub async fn write(
 ) -> Result<String> {
     quotas::need_tokens(&app.db, &app.clock, tenant_id).await?;
     let written = endpoint.write(instructions, request, limit).await?;
-    let mut tx = app.db.begin().await?;
-    quotas::add_tokens(&mut tx, &app.clock, tenant_id, written.usage.total()).await?;
-    tx.commit().await?;
+    record(app, tenant_id, written.usage).await?;
     Ok(written.text)
+}
+
+/// Adds used tokens to those of a tenant.
+async fn record(app: &App, tenant_id: &str, usage: Usage) -> Result<()> {
+    let mut tx = app.db.begin().await?;
+    quotas::add_tokens(&mut tx, &app.clock, tenant_id, usage.total()).await?;
+    tx.commit().await
 }
 
 /// Adds the tokens of an answer to those of the tenant when it is dropped: clients that leave in the middle have used them, too.
 pub(super) struct Meter {
     app: Arc<App>,
     tenant_id: String,
-    reported: Usage,
+    reported: Option<Usage>,
     /// Characters sent and received, for what the endpoint does not report.
     sent: usize,
     received: usize,
@@ -52,7 +57,7 @@ impl Meter {
         Self {
             app: Arc::clone(app),
             tenant_id: tenant_id.to_owned(),
-            reported: Usage::default(),
+            reported: None,
             sent: question.text.len() + turns + passages,
             received: 0,
             is_refused: false,
@@ -65,8 +70,13 @@ impl Meter {
     }
 
     /// Takes a report of the endpoint.
-    pub(super) fn reported(&mut self, usage: Usage) {
-        self.reported.merge(usage);
+    pub(super) fn report(&mut self, usage: Usage) {
+        self.reported.get_or_insert_default().merge(usage);
+    }
+
+    /// Returns what the endpoint has reported.
+    pub(super) fn reported(&self) -> Option<Usage> {
+        self.reported
     }
 
     /// Notes that the endpoint has answered with an error.
@@ -74,38 +84,27 @@ impl Meter {
         self.is_refused = true;
     }
 
-    /// Returns the tokens: as reported, or estimated.
-    fn tokens(&self) -> u64 {
-        if self.is_refused && self.reported == Usage::default() && self.received == 0 {
-            return 0;
+    /// Returns the tokens, as reported or estimated.
+    fn usage(&self) -> Usage {
+        match self.reported {
+            None if self.is_refused && self.received == 0 => Usage::default(),
+            reported => reported
+                .unwrap_or_default()
+                .or_estimated(self.sent, self.received),
         }
-        let or_estimated = |reported: u64, characters| {
-            if reported > 0 {
-                reported
-            } else {
-                estimated(characters)
-            }
-        };
-        or_estimated(self.reported.input_tokens, self.sent)
-            + or_estimated(self.reported.output_tokens, self.received)
     }
 }
 
 impl Drop for Meter {
     fn drop(&mut self) {
         let (app, tenant_id) = (Arc::clone(&self.app), std::mem::take(&mut self.tenant_id));
-        let tokens = self.tokens();
-        if tokens == 0 {
+        let usage = self.usage();
+        if usage == Usage::default() {
             return;
         }
         tokio::spawn(async move {
-            let added = async {
-                let mut tx = app.db.begin().await?;
-                quotas::add_tokens(&mut tx, &app.clock, &tenant_id, tokens).await?;
-                tx.commit().await
-            };
-            if let Err(error) = added.await {
-                tracing::error!(%error, tenant_id, tokens, "used tokens could not be recorded");
+            if let Err(error) = record(&app, &tenant_id, usage).await {
+                tracing::error!(%error, tenant_id, ?usage, "used tokens could not be recorded");
             }
         });
     }

@@ -167,7 +167,8 @@ impl AnswerEvent {
 /// Searches and starts to answer. Dropping the stream ends the request to the model.
 ///
 /// # Errors
-/// Those of a search; `history_invalid`; `quota_exceeded` when the tokens of the month are used; `answers_not_configured` when `generate` is requested without a configured model.
+/// Those of a search; `history_invalid`; `quota_exceeded` when the tokens of the month are used; `answers_not_configured` when `generate` is requested without a
+/// configured model.
 pub async fn answer(
     app: &Arc<App>,
     caller: &Caller,
@@ -251,7 +252,7 @@ pub async fn answer(
         let mut pieces = std::pin::pin!(model::ask(&endpoint, &question, &making.passages));
         let mut meter = Meter::new(&app, &tenant_id, &question, &making.passages);
         let deadline = tokio::time::Instant::now() + Duration::from_secs(app.config.answer_seconds);
-        let (mut usage, mut finish) = (None, None);
+        let mut finish = None;
         loop {
             let piece = match tokio::time::timeout_at(deadline, pieces.next()).await {
                 Ok(Some(Ok(piece))) => piece,
@@ -276,10 +277,7 @@ pub async fn answer(
                         yield event;
                     }
                 },
-                Piece::Usage(used) => {
-                    meter.reported(used);
-                    usage.get_or_insert_with(Usage::default).merge(used);
-                }
+                Piece::Usage(used) => meter.report(used),
                 Piece::Call(call) => {
                     yield failed(&Error::unavailable("answer_invalid", format!("the language model called the tool {}, which it does not have", call.name)));
                     return;
@@ -294,7 +292,7 @@ pub async fn answer(
             yield failed(&Error::unavailable("answer_empty", "the language model returned an empty answer"));
             return;
         }
-        yield making.completed(Made::Generated, finish, usage);
+        yield making.completed(Made::Generated, finish, meter.reported());
     };
     Ok((found, events))
 }

@@ -6,10 +6,13 @@
 //! - a `score_threshold` of 0 is none; scores are those of the search, 0 to 1
 //! - a condition with several names holds when it does for one of them; with a negated operator, when it does for all
 //! - values that look like numbers or truth values also equal those; `before` and `after` compare times and days
+//! - a missing or wrong key is answered with 403, see [`Problem`]
 //! - errors have the members of Dify (`error_code`, `error_msg`) and those of the other APIs (`error`)
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
@@ -17,7 +20,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Service;
-use super::extract::{auth, body, problem};
+use super::extract::{auth, body};
 use super::fault::{self, FaultBody};
 use super::retrieved;
 use super::secret::SecretHeader;
@@ -58,7 +61,26 @@ impl From<&Error> for DifyFault {
     }
 }
 
-problem!(|error| DifyFault::from(error));
+/// A domain error to be answered. When an endpoint is registered, Dify tries it and rejects the key on 403 only, so a missing or wrong key is not answered with 401.
+#[derive(Debug)]
+pub struct Problem(pub Error);
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        Self(error)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = fault::response(&self.0, DifyFault::from(&self.0));
+        if response.status() == StatusCode::UNAUTHORIZED {
+            *response.status_mut() = StatusCode::FORBIDDEN;
+        }
+        response
+    }
+}
+
 auth!(Problem, &[SecretHeader::Bearer]);
 body!(Problem);
 
@@ -95,8 +117,9 @@ struct Setting {
 #[schema(as = DifyMetadataCondition)]
 pub(super) struct Conditions {
     #[serde(default, alias = "logic")]
-    logical_operator: Logic,
-    conditions: Vec<Condition>,
+    logical_operator: Option<Logic>,
+    #[serde(default)]
+    conditions: Option<Vec<Condition>>,
 }
 
 /// How conditions are combined.
@@ -269,15 +292,15 @@ impl Condition {
 impl Conditions {
     /// Returns the filter, checked; `None` when there are no conditions.
     pub(super) fn filter(&self) -> Result<Option<Filter>> {
-        if self.conditions.is_empty() {
+        let conditions = self.conditions.as_deref().unwrap_or_default();
+        if conditions.is_empty() {
             return Ok(None);
         }
-        let parts = self
-            .conditions
+        let parts = conditions
             .iter()
             .map(Condition::filter)
             .collect::<Result<Vec<_>>>()?;
-        let filter = match self.logical_operator {
+        let filter = match self.logical_operator.unwrap_or_default() {
             Logic::And => Filter::And { and: parts },
             Logic::Or => Filter::Or { or: parts },
         };
@@ -300,9 +323,6 @@ async fn retrieve(
         None => None,
     };
     let knowledge = body.knowledge_id.trim();
-    if knowledge.contains('\0') {
-        return Err(Error::not_found("dataset_not_found", "dataset not found").into());
-    }
     let dataset = datasets::by_name(&service.app, &caller, knowledge).await?;
     let request = Request {
         top_k: body.retrieval_setting.top_k,
@@ -369,6 +389,17 @@ mod tests {
         assert!(!holds(
             json!({"logical_operator": "and", "conditions": [old, german]})
         ));
+    }
+
+    #[test]
+    fn what_dify_sends_as_null_is_as_if_it_were_absent() {
+        let german = json!({"name": "lang", "comparison_operator": "is", "value": "de"});
+        assert!(holds(
+            json!({"logical_operator": null, "conditions": [german]})
+        ));
+        let nothing = json!({"logical_operator": "and", "conditions": null});
+        let read: Conditions = serde_json::from_value(nothing).expect("conditions");
+        assert_eq!(read.filter().expect("valid"), None);
     }
 
     #[test]

@@ -59,7 +59,7 @@ pub(super) fn routes() -> OpenApiRouter<Service> {
         .routes(routes!(batch))
 }
 
-/// What is retrieved for: the query, or an object with it.
+/// A query, or an object with one.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(untagged)]
 #[schema(as = LangserveInput)]
@@ -98,7 +98,7 @@ impl Config {
     }
 }
 
-/// What can be configured.
+/// Settings of a retrieval.
 #[derive(Debug, Default, Clone, Deserialize, ToSchema)]
 #[schema(as = LangserveConfigurable)]
 struct Configurable {
@@ -146,7 +146,7 @@ impl Default for Configs {
 }
 
 impl Configs {
-    /// Returns what is configured for an input by its position.
+    /// Returns the settings for an input by its position.
     fn of(&self, position: usize) -> Configurable {
         let config = match self {
             Self::Each(configs) => configs.get(position),
@@ -183,7 +183,7 @@ impl Document {
     }
 }
 
-/// What is known of a run.
+/// Metadata of a run.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = LangserveRun)]
 struct Run {
@@ -199,7 +199,7 @@ struct Output {
     metadata: Run,
 }
 
-/// What is known of the runs of a batch.
+/// Metadata of a batch.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = LangserveRuns)]
 struct Runs {
@@ -242,9 +242,6 @@ async fn documents(
 /// Returns the id of a dataset that is named by id or by name.
 async fn dataset(service: &Service, caller: &Caller, wanted: &str) -> Result<String> {
     caller.need(Scope::KbSearch)?;
-    if wanted.contains('\0') {
-        return Err(Error::not_found("dataset_not_found", "dataset not found"));
-    }
     Ok(datasets::by_name(&service.app, caller, wanted).await?.id)
 }
 

@@ -263,9 +263,6 @@ async fn retrieve(
     let (before, last) = body.range()?;
     let mut datasets = Vec::with_capacity(body.dataset_ids.len());
     for wanted in &body.dataset_ids {
-        if wanted.contains('\0') {
-            return Err(Error::not_found("dataset_not_found", "dataset not found").into());
-        }
         let dataset = datasets::by_name(&service.app, &caller, wanted.trim()).await?;
         datasets.push(dataset.id);
     }

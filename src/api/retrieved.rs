@@ -11,7 +11,7 @@ pub(super) fn title(hit: &Hit) -> String {
     title.unwrap_or(&hit.file_name).to_owned()
 }
 
-/// Returns the metadata of a hit's document, with the places of the hit: `citation`, `chunk_id`, `document_id`, `dataset_id`, `file_name`, `url`, `heading`, `page`.
+/// Returns the metadata of a hit's document, with `citation`, `chunk_id`, `document_id`, `dataset_id`, `file_name`, `url`, `heading` and `page` of the hit.
 pub(super) fn metadata(hit: &Hit) -> Result<Map<String, Value>> {
     let mut metadata: Map<String, Value> = serde_json::from_str(&hit.metadata)?;
     let headings = hit.chunk.headings();

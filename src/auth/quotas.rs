@@ -36,6 +36,8 @@ macro_rules! columns {
 }
 pub(super) use columns;
 
+const OF_TENANT: &str = concat!("SELECT ", columns!(), " FROM tenants WHERE id = $1");
+
 impl Quotas {
     /// Returns whether there is a limit of what is stored.
     #[must_use]
@@ -84,8 +86,7 @@ pub fn exceeded(what: &str, most: i64) -> Error {
 /// # Errors
 /// `tenant_not_found`.
 pub async fn of(db: &Db, tenant_id: &str) -> Result<Quotas> {
-    let statement = concat!("SELECT ", columns!(), " FROM tenants WHERE id = $1");
-    let found: Option<Quotas> = db.optional(statement, args![tenant_id]).await?;
+    let found: Option<Quotas> = db.optional(OF_TENANT, args![tenant_id]).await?;
     found.ok_or_else(|| Error::not_found("tenant_not_found", "tenant not found"))
 }
 
@@ -94,8 +95,7 @@ pub async fn of(db: &Db, tenant_id: &str) -> Result<Quotas> {
 /// # Errors
 /// Those of the database.
 pub async fn of_in(tx: &mut Tx, tenant_id: &str) -> Result<Quotas> {
-    let statement = concat!("SELECT ", columns!(), " FROM tenants WHERE id = $1");
-    let found: Option<Quotas> = tx.optional(statement, args![tenant_id]).await?;
+    let found: Option<Quotas> = tx.optional(OF_TENANT, args![tenant_id]).await?;
     Ok(found.unwrap_or_default())
 }
 

@@ -130,7 +130,7 @@ pub async fn create(db: &Db, clock: &Clock, name: &str) -> Result<Tenant> {
     }
 }
 
-/// Sets the quotas of a tenant, for the operator of the installation. What a tenant has beyond a smaller quota stays.
+/// Sets the quotas of a tenant, for the operator of the installation, and returns it. What a tenant has beyond a smaller quota stays.
 ///
 /// # Errors
 /// `scope_missing`, `tenant_not_operator`, `tenant_not_found`, `quota_invalid`.
@@ -138,12 +138,12 @@ pub async fn set_quotas(
     db: &Db,
     clock: &Clock,
     caller: &Caller,
-    tenant: &Tenant,
+    id: &str,
     new: Quotas,
-) -> Result<()> {
+) -> Result<Tenant> {
     need_operator(db, caller).await?;
+    let tenant = by_id(db, id).await?;
     new.check()?;
-    let before = quotas::of(db, &tenant.id).await?;
     let mut tx = db.begin().await?;
     tx.execute(
         "UPDATE tenants SET quota_documents = $1, quota_bytes = $2, quota_chunks = $3, quota_requests = $4, quota_tokens = $5 WHERE id = $6",
@@ -164,10 +164,14 @@ pub async fn set_quotas(
         action: Action::QuotasChanged,
         subject: &tenant.id,
         name: &tenant.name,
-        detail: json!({"quotas": [before, new]}),
+        detail: json!({"quotas": [tenant.quotas, new]}),
     };
     access_log::record(&mut tx, clock, change).await?;
-    tx.commit().await
+    tx.commit().await?;
+    Ok(Tenant {
+        quotas: new,
+        ..tenant
+    })
 }
 
 /// Returns the tenant that an installation begins with.

@@ -15,7 +15,6 @@ use super::{Done, Global, Remote, output, profiles};
 use crate::api;
 use crate::app::App;
 use crate::background;
-use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::kb::datasets;
 use crate::outgoing;
@@ -31,14 +30,29 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// Returns the client of the server that a command uses: the one of `--url` or `CAIRN_URL`, that of a profile unless a data directory is named, or the one that is using
-    /// the data directory. `None` when no process is using it.
+    /// Returns the client of the server that a command uses: the one that is [`named`](Self::named), or the one that is using the data directory. `None` when no process is
+    /// using it.
     ///
     /// # Errors
-    /// `url_missing`, `url_invalid`, `key_missing`, `profile_not_found`, `data_dir_in_use`.
+    /// Those of [`Self::named`]; `data_dir_in_use`.
     pub(super) fn find(global: &Global, remote: &Remote) -> Result<Option<Self>> {
+        if let Some(client) = Self::named(global, remote)? {
+            return Ok(Some(client));
+        }
+        let (config, _) = global.settings(&[])?;
+        match running::find(&config.data_dir)? {
+            Some(server) => Self::of(&server.url, server.key).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Returns the client of the server that is named in place of a data directory: the one of `--url` or `CAIRN_URL`, or that of a profile unless a data directory is named.
+    ///
+    /// # Errors
+    /// `url_missing`, `url_invalid`, `key_missing`, `profile_not_found`, `profile_invalid`.
+    pub(super) fn named(global: &Global, remote: &Remote) -> Result<Option<Self>> {
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        if let Some(name) = &remote.profile {
+        let profile = if let Some(name) = &remote.profile {
             // A variable is for commands that say nothing else.
             if remote.url.is_some() && remote.url != variable("CAIRN_URL") {
                 return Err(Error::invalid(
@@ -46,29 +60,21 @@ impl Client {
                     "name a server with --url or with --profile, not with both",
                 ));
             }
-            let profile = profiles::find(Some(name))?;
-            return profile
-                .map(|profile| Self::of(&profile.url, profile.key))
-                .transpose();
-        }
-        if let Some(client) = Self::named(remote)? {
+            profiles::find(Some(name))?
+        } else if let Some(client) = Self::of_url(remote)? {
             return Ok(Some(client));
-        }
-        let (config, figment) = global.settings(&[])?;
-        let is_directory_named = Config::origin(&figment, "data_dir") != "default";
-        if !is_directory_named
-            && let Some(profile) = profiles::find(variable("CAIRN_PROFILE").as_deref())?
-        {
-            return Self::of(&profile.url, profile.key).map(Some);
-        }
-        match running::find(&config.data_dir)? {
-            Some(server) => Self::of(&server.url, server.key).map(Some),
-            None => Ok(None),
-        }
+        } else if global.names_directory()? {
+            None
+        } else {
+            profiles::find(variable("CAIRN_PROFILE").as_deref())?
+        };
+        profile
+            .map(|profile| Self::of(&profile.url, profile.key))
+            .transpose()
     }
 
     /// Returns the client of the server of `--url` or `CAIRN_URL`; `None` without one.
-    fn named(remote: &Remote) -> Result<Option<Self>> {
+    fn of_url(remote: &Remote) -> Result<Option<Self>> {
         let url = remote.url.as_deref().map(str::trim);
         let Some(url) = url.filter(|url| !url.is_empty()) else {
             if remote.key.is_some() {
@@ -421,7 +427,7 @@ mod tests {
     use super::*;
 
     fn of(url: Option<&str>, key: Option<&str>) -> Result<Option<Client>> {
-        Client::named(&Remote {
+        Client::of_url(&Remote {
             url: url.map(str::to_owned),
             key: key.map(str::to_owned),
             profile: None,

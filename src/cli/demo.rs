@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::client::Client;
 use super::serve::Server;
+use super::signals::Signals;
 use super::{Done, Global, ingest, output, search};
 use crate::api::guide;
 use crate::app::App;
@@ -98,6 +99,7 @@ pub(super) async fn run(global: &Global, args: DemoArgs) -> Result<Done> {
         json!({"query": args.query, "datasetIds": [dataset.id], "topK": 3, "explain": true});
     let answer = Client::send(client.post("/kb/v1/search").json(&request)).await?;
     let key = demo_key(&app, &caller, &dataset.id).await?;
+    let signals = Signals::listen()?;
     if global.json {
         let hit = &answer["results"][0];
         let first = hit.is_object().then(
@@ -135,7 +137,7 @@ pub(super) async fn run(global: &Global, args: DemoArgs) -> Result<Done> {
     if args.once {
         server.stop();
     }
-    server.wait().await;
+    server.wait(signals).await;
     Ok(Done::All)
 }
 

@@ -88,7 +88,7 @@ impl Finding {
 }
 
 pub(super) async fn run(global: &Global, args: DoctorArgs) -> Result<Done> {
-    let app = global.app().await?;
+    let app = global.local_app().await?;
     app.lock().await?;
     if args.new_secret_key {
         let endpoints = webhooks::give_up_secrets(&app).await?;

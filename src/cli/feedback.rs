@@ -43,7 +43,7 @@ enum Action {
 }
 
 pub(super) async fn run(global: &Global, args: FeedbackArgs) -> Result<Done> {
-    let app = global.app().await?;
+    let app = global.local_app().await?;
     let operator = app.local_caller(tenants::DEFAULT).await?;
     match args.action {
         Action::List { status, limit } => {

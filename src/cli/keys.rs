@@ -1,14 +1,20 @@
-//! `cairn keys`: API keys of a data directory. Also works while a server is running.
+//! `cairn keys`: API keys of a data directory, also while a server is using it, or of the server of a URL or login.
+
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
+use serde_json::{Value, json};
 
-use super::{Done, Global, output};
+use super::client::Client;
+use super::output::word;
+use super::{Done, Global, Remote, output};
 use crate::api::native::{CreatedKey, KeyRecord, time};
+use crate::app::App;
 use crate::auth::keys::{self, Made, NewKey};
-use crate::auth::tenants;
-use crate::error::Result;
+use crate::auth::{Caller, tenants};
+use crate::error::{Error, Result};
 use crate::kb::datasets;
-use crate::page::Page;
+use crate::page::{MAX_LIMIT, Page};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -19,31 +25,36 @@ use crate::page::Page;
 pub(super) struct KeysArgs {
     #[command(subcommand)]
     action: Action,
-    /// Tenant of the keys
+    /// Tenant of the keys, in a data directory
     #[arg(long, global = true, default_value = tenants::DEFAULT)]
     tenant: String,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Debug, Args)]
+struct Create {
+    /// Key name
+    #[arg(long, default_value = "cli")]
+    name: String,
+    /// Scope: kb:read, kb:write, kb:search, keys:manage, system:read, wildcards like kb:*, or admin; repeatable or comma-separated
+    #[arg(long, required = true, value_name = "SCOPE")]
+    scope: Vec<String>,
+    /// Restrict the key to a dataset, by name or ID; repeatable
+    #[arg(long, value_name = "NAME")]
+    dataset: Vec<String>,
+    /// Expiry time, for example 2027-01-31T00:00:00Z
+    #[arg(long, value_name = "TIME")]
+    expires: Option<String>,
+    /// Rate limit in requests per minute
+    #[arg(long, value_name = "N")]
+    rate: Option<i64>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Create a key and print it; the key is shown only once
-    Create {
-        /// Key name
-        #[arg(long, default_value = "cli")]
-        name: String,
-        /// Scope: kb:read, kb:write, kb:search, keys:manage, system:read, wildcards like kb:*, or admin; repeatable or comma-separated
-        #[arg(long, required = true, value_name = "SCOPE")]
-        scope: Vec<String>,
-        /// Restrict the key to a dataset, by name or ID; repeatable
-        #[arg(long, value_name = "NAME")]
-        dataset: Vec<String>,
-        /// Expiry time, for example 2027-01-31T00:00:00Z
-        #[arg(long, value_name = "TIME")]
-        expires: Option<String>,
-        /// Rate limit in requests per minute
-        #[arg(long, value_name = "N")]
-        rate: Option<i64>,
-    },
+    Create(Create),
     /// List keys
     List,
     /// Revoke a key immediately
@@ -56,104 +67,75 @@ enum Action {
     },
 }
 
+/// Where the keys are.
+enum Place {
+    /// At the server of a URL or login.
+    There(Client),
+    /// In the data directory.
+    Here { app: Arc<App>, caller: Box<Caller> },
+}
+
 pub(super) async fn run(global: &Global, args: KeysArgs) -> Result<Done> {
-    let app = global.app().await?;
-    let caller = app.local_caller(&args.tenant).await?;
-    match args.action {
-        Action::Create {
-            name,
-            scope,
-            dataset,
-            expires,
-            rate,
-        } => {
-            let mut ids = Vec::new();
-            for name in &dataset {
-                ids.push(datasets::by_name(&app, &caller, name).await?.id);
+    let place = match Client::named(global, &args.remote)? {
+        Some(_) if args.tenant != tenants::DEFAULT => {
+            return Err(Error::invalid(
+                "tenant_not_remote",
+                "--tenant is for keys in a data directory (--data-dir); at a server, a key belongs to the tenant of the key that creates it",
+            ));
+        }
+        Some(client) => Place::There(client),
+        None => {
+            let app = global.app().await?;
+            let caller = app.local_caller(&args.tenant).await?;
+            Place::Here {
+                app,
+                caller: Box::new(caller),
             }
-            let new = NewKey {
-                name,
-                scopes: scope,
-                dataset_ids: (!ids.is_empty()).then_some(ids),
-                expires_on: expires.as_deref().map(time).transpose()?,
-                rate_per_minute: rate,
-                prefix: None,
-            };
-            let (key, secret) = keys::create(&app.db, &app.clock, caller.tenant(), new).await?;
+        }
+    };
+    match args.action {
+        Action::Create(new) => {
+            let created = place.create(new).await?;
             if global.json {
-                println!("{}", serde_json::to_string(&CreatedKey::new(key, secret))?);
+                println!("{created}");
             } else {
+                let scopes = created["scopes"].as_array().into_iter().flatten();
+                let scopes: Vec<&str> = scopes.filter_map(Value::as_str).collect();
                 println!(
-                    "{secret}\n\nKey {} ({}) with scopes {}. The key is shown only once.",
-                    key.id,
-                    key.name,
-                    key.scopes.join(", ")
+                    "{}\n\nKey {} ({}) with scopes {}. The key is shown only once.",
+                    word(&created, "key"),
+                    word(&created, "id"),
+                    word(&created, "name"),
+                    scopes.join(", ")
                 );
             }
         }
         Action::List => {
-            let mut page = Page {
-                limit: 500,
-                after: String::new(),
-            };
-            let mut all = Vec::new();
-            loop {
-                let found = keys::list(&app.db, caller.tenant(), &page).await?;
-                all.extend(found.items);
-                match found.next {
-                    Some(cursor) => page = Page::read(Some(500), Some(&cursor), 500)?,
-                    None => break,
-                }
-            }
+            let all = place.list().await?;
             if global.json {
-                let records: Vec<KeyRecord> = all.into_iter().map(Into::into).collect();
-                println!("{}", serde_json::to_string(&records)?);
+                println!("{}", Value::Array(all));
             } else {
-                let rows: Vec<Vec<String>> = all
-                    .iter()
-                    .map(|k| {
-                        let state = if k.revoked_on.is_some() {
-                            "revoked"
-                        } else {
-                            "active"
-                        };
-                        let used = k
-                            .last_used_on
-                            .map_or_else(|| "never".to_owned(), crate::clock::Time::rfc3339);
-                        vec![
-                            k.id.clone(),
-                            k.name.clone(),
-                            format!("{}…", k.hint),
-                            k.scopes.join(","),
-                            state.to_owned(),
-                            used,
-                        ]
-                    })
-                    .collect();
-                println!(
-                    "{}",
-                    output::table(
-                        &["id", "name", "key", "scopes", "state", "last used"],
-                        &rows
-                    )
-                );
+                let rows: Vec<Vec<String>> = all.iter().map(row).collect();
+                let head = ["id", "name", "key", "scopes", "state", "last used"];
+                println!("{}", output::table(&head, &rows));
             }
         }
         Action::Revoke { id, children } => {
-            let made = if children { Made::EndToo } else { Made::GoOn };
-            let left = keys::revoke(&app.db, &app.clock, &caller, &id, made).await?;
+            let left = place.revoke(&id, children).await?;
+            let left = left.as_array().map(Vec::as_slice).unwrap_or_default();
             if global.json {
-                let left: Vec<&str> = left.iter().map(|k| k.id.as_str()).collect();
+                let ids: Vec<&str> = left.iter().map(|key| word(key, "id")).collect();
                 println!(
                     "{}",
-                    serde_json::json!({"id": id, "revoked": true, "activeChildren": left})
+                    json!({"id": id, "revoked": true, "activeChildren": ids})
                 );
             } else {
                 println!("key {id} revoked");
-                for child in &left {
+                for child in left {
                     println!(
                         "created by this key and still active: {} ({})",
-                        child.id, child.name
+                        word(child, "id"),
+                        word(child, "name")
                     );
                 }
                 if !left.is_empty() {
@@ -162,6 +144,106 @@ pub(super) async fn run(global: &Global, args: KeysArgs) -> Result<Done> {
             }
         }
     }
-    app.db.close().await;
+    place.close().await;
     Ok(Done::All)
+}
+
+/// Returns the cells of a key in the list.
+fn row(key: &Value) -> Vec<String> {
+    let scopes = key["scopes"].as_array().into_iter().flatten();
+    let scopes: Vec<&str> = scopes.filter_map(Value::as_str).collect();
+    let state = if key["revokedOn"].is_null() {
+        "active"
+    } else {
+        "revoked"
+    };
+    vec![
+        word(key, "id").to_owned(),
+        word(key, "name").to_owned(),
+        format!("{}…", word(key, "hint")),
+        scopes.join(","),
+        state.to_owned(),
+        key["lastUsedOn"].as_str().unwrap_or("never").to_owned(),
+    ]
+}
+
+impl Place {
+    /// Creates a key; returns its record with the key.
+    async fn create(&self, new: Create) -> Result<Value> {
+        let mut ids = Vec::new();
+        for name in &new.dataset {
+            ids.push(match self {
+                Self::There(client) => client.dataset(name).await?,
+                Self::Here { app, caller } => datasets::by_name(app, caller, name).await?.id,
+            });
+        }
+        let ids = (!ids.is_empty()).then_some(ids);
+        match self {
+            Self::There(client) => {
+                let body = json!({
+                    "name": new.name, "scopes": new.scope, "datasetIds": ids, "expiresOn": new.expires, "ratePerMinute": new.rate
+                });
+                Client::send(client.post("/kb/v1/keys").json(&body)).await
+            }
+            Self::Here { app, caller } => {
+                let new = NewKey {
+                    name: new.name,
+                    scopes: new.scope,
+                    dataset_ids: ids,
+                    expires_on: new.expires.as_deref().map(time).transpose()?,
+                    rate_per_minute: new.rate,
+                    prefix: None,
+                };
+                let (key, secret) = keys::create(&app.db, &app.clock, caller.tenant(), new).await?;
+                Ok(serde_json::to_value(CreatedKey::new(key, secret))?)
+            }
+        }
+    }
+
+    /// Returns the records of all keys.
+    async fn list(&self) -> Result<Vec<Value>> {
+        let (app, caller) = match self {
+            Self::There(client) => return client.all("/kb/v1/keys").await,
+            Self::Here { app, caller } => (app, caller),
+        };
+        let mut all = Vec::new();
+        let mut page = Page::read(Some(MAX_LIMIT), None, MAX_LIMIT)?;
+        loop {
+            let found = keys::list(&app.db, caller.tenant(), &page).await?;
+            for key in found.items {
+                all.push(serde_json::to_value(KeyRecord::from(key))?);
+            }
+            match found.next {
+                Some(cursor) => page = Page::read(Some(MAX_LIMIT), Some(&cursor), MAX_LIMIT)?,
+                None => return Ok(all),
+            }
+        }
+    }
+
+    /// Revokes a key; returns the id and the name of each key that it created and that is still active.
+    async fn revoke(&self, id: &str, children: bool) -> Result<Value> {
+        match self {
+            Self::There(client) => {
+                let path = format!("/kb/v1/keys/{id}?children={children}");
+                Client::send(client.delete(&path)).await?;
+                let mut left = client.all("/kb/v1/keys").await?;
+                left.retain(|key| word(key, "createdBy") == id && key["revokedOn"].is_null());
+                Ok(Value::Array(left))
+            }
+            Self::Here { app, caller } => {
+                let made = if children { Made::EndToo } else { Made::GoOn };
+                let left = keys::revoke(&app.db, &app.clock, caller, id, made).await?;
+                let left = left
+                    .iter()
+                    .map(|key| json!({"id": key.id, "name": key.name}));
+                Ok(left.collect())
+            }
+        }
+    }
+
+    async fn close(self) {
+        if let Self::Here { app, .. } = self {
+            app.db.close().await;
+        }
+    }
 }

@@ -26,6 +26,7 @@ mod sandbox;
 mod search;
 mod serve;
 mod shell;
+mod signals;
 mod sources;
 mod tenants;
 mod users;
@@ -104,7 +105,7 @@ enum Command {
     Datasets(datasets::DatasetsArgs),
     /// List, show, reindex, hide and delete the documents of a dataset
     Documents(documents::DocumentsArgs),
-    /// Keep a dataset in step with folders, buckets and feeds
+    /// Keep a dataset in step with folders, buckets, feeds, git repositories and mailboxes
     Sources(sources::SourcesArgs),
     /// Evaluate retrieval on a collection in BEIR format
     Eval(eval::EvalArgs),
@@ -114,7 +115,7 @@ enum Command {
     Sandbox(sandbox::SandboxArgs),
     /// Create, list and revoke API keys
     Keys(keys::KeysArgs),
-    /// Create and list tenants
+    /// Create and list tenants, limit what they store and use
     Tenants(tenants::TenantsArgs),
     /// List, add and remove people, set their roles, print their sign-in links
     Users(users::UsersArgs),
@@ -162,6 +163,18 @@ struct Remote {
     /// Server and key that `cairn login` stored under this name [env: `CAIRN_PROFILE`]
     #[arg(short, long, global = true, value_name = "NAME")]
     profile: Option<String>,
+}
+
+impl Remote {
+    /// Returns the server that the environment names.
+    fn of_environment() -> Self {
+        let url = std::env::var("CAIRN_URL").ok();
+        Self {
+            key: url.as_ref().and_then(|_| std::env::var("CAIRN_KEY").ok()),
+            url,
+            profile: None,
+        }
+    }
 }
 
 /// Result of a command.
@@ -272,6 +285,12 @@ impl Global {
         Config::load(self.config.as_deref(), &flags)
     }
 
+    /// Returns whether the data directory is named, by a flag, a variable or the configuration file.
+    fn names_directory(&self) -> Result<bool> {
+        let (_, figment) = self.settings(&[])?;
+        Ok(Config::origin(&figment, "data_dir") != "default")
+    }
+
     /// Returns the settings of an interactive command: only warnings are logged unless configured otherwise.
     fn quiet_settings(&self) -> Result<Config> {
         let (mut config, figment) = self.settings(&[])?;
@@ -280,6 +299,27 @@ impl Global {
         }
         output::log(&config)?;
         Ok(config)
+    }
+
+    /// Returns the application for a command that works on a data directory only.
+    ///
+    /// # Errors
+    /// `directory_missing` when there is none and a server is named, on which the command has no effect; those of opening the directory.
+    async fn local_app(&self) -> Result<Arc<App>> {
+        let (config, _) = self.settings(&[])?;
+        if !config.data_dir.exists()
+            && let Some(server) = client::Client::named(self, &Remote::of_environment())?
+        {
+            return Err(Error::invalid(
+                "directory_missing",
+                format!(
+                    "this command works on a data directory, not on {}, and there is none at {}; run it on the machine of the server, or name a directory with --data-dir",
+                    server.base(),
+                    config.data_dir.display()
+                ),
+            ));
+        }
+        self.app().await
     }
 
     /// Returns the application for an interactive command.

@@ -174,7 +174,7 @@ async fn verify(global: &Global, name: Option<String>) -> Result<Done> {
 }
 
 async fn calibrate(global: &Global, dataset: &str, apply: bool, dry_run: bool) -> Result<Done> {
-    let app = global.app().await?;
+    let app = global.local_app().await?;
     let caller = app.local_caller(tenants::DEFAULT).await?;
     let dataset = datasets::by_name(&app, &caller, dataset).await?;
     let bar = output::bar(0, global.json, "embedding {pos}/{len} {wide_bar} {eta}");

@@ -37,7 +37,7 @@ enum Action {
 }
 
 pub(super) async fn run(global: &Global, args: ModulesArgs) -> Result<Done> {
-    let app = global.app().await?;
+    let app = global.local_app().await?;
     let caller = app.local_caller(&args.tenant).await?;
     match &args.action {
         Action::List => {}

@@ -16,12 +16,11 @@ use crate::error::{Error, Result};
 /// Sends logs to standard error, as text or JSON.
 pub(super) fn log(config: &Config) -> Result<()> {
     // qdrant-edge warns at every start about flags that only its server sets.
+    // async-imap traces passwords and mail.
     let mut quieted = config.log.clone();
-    // The second writes passwords and mail.
-    for quiet in ["qdrant_edge=error", "async_imap=warn"] {
-        let (module, _) = quiet.split_once('=').unwrap_or((quiet, ""));
+    for (module, level) in [("qdrant_edge", "error"), ("async_imap", "warn")] {
         if !config.log.contains(module) {
-            quieted = format!("{quieted},{quiet}");
+            quieted.push_str(&format!(",{module}={level}"));
         }
     }
     let filter = EnvFilter::try_new(quieted)

@@ -100,7 +100,7 @@ pub(super) async fn export(global: &Global, args: ExportArgs) -> Result<Done> {
             ),
         ));
     }
-    let app = global.app().await?;
+    let app = global.local_app().await?;
     let caller = app.local_caller(tenants::DEFAULT).await?;
     let dataset = datasets::by_name(&app, &caller, &args.dataset).await?;
     let manifest = portable::export(&app, &caller, &dataset.id, &args.out).await?;
@@ -165,7 +165,7 @@ pub(super) async fn import(global: &Global, args: ImportArgs) -> Result<Done> {
             "--url and --profile are only supported with --as and --from; datasets are imported into a data directory",
         ));
     }
-    let app = global.app().await?;
+    let app = global.local_app().await?;
     app.embedder_with(output::downloads(global.json)).await?;
     let caller = app.local_caller(tenants::DEFAULT).await?;
     let dataset = portable::import(&app, &caller, &file, args.name.as_deref()).await?;

@@ -32,7 +32,7 @@ pub(super) struct SandboxArgs {
 }
 
 pub(super) async fn run(global: &Global, args: SandboxArgs) -> Result<Done> {
-    let app = global.app().await?;
+    let app = global.local_app().await?;
     if args.sign_out {
         let tenant = tenants::by_name(&app.db, &args.tenant).await?;
         let ended = sessions::end_all(app.sessions(), &tenant.id).await?;

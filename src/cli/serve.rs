@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::client::Client;
 use super::running::{Announcement, Running};
+use super::signals::Signals;
 use super::{Done, Global, output};
 use crate::api;
 use crate::app::App;
@@ -46,8 +47,9 @@ pub(super) async fn run(global: &Global, args: ServeArgs) -> Result<Done> {
     output::log(&config)?;
     let app = App::open(config, Clock::system()).await?;
     let server = Server::start(&app, global.json).await?;
+    let signals = Signals::listen()?;
     server.announce(global.json);
-    server.wait().await;
+    server.wait(signals).await;
     Ok(Done::All)
 }
 
@@ -148,9 +150,9 @@ impl Server {
     }
 
     /// Serves until a signal, then completes open requests and jobs, returns unfinished jobs to the queue, and flushes the indexes.
-    pub(super) async fn wait(self) {
+    pub(super) async fn wait(self, mut signals: Signals) {
         tokio::select! {
-            () = signal() => {}
+            () = signals.received() => {}
             () = self.stop.cancelled() => {}
         }
         tracing::info!("shutting down: finishing requests and requeuing jobs");
@@ -191,28 +193,4 @@ async fn address(config: &Config) -> Result<SocketAddr> {
         ));
     }
     Ok(address)
-}
-
-/// Waits for Ctrl-C or a termination signal.
-pub(super) async fn signal() {
-    let interrupt = async {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    };
-    #[cfg(unix)]
-    let terminate = async {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(mut signal) => {
-                signal.recv().await;
-            }
-            Err(_) => std::future::pending::<()>().await,
-        }
-    };
-    #[cfg(not(unix))]
-    let terminate = std::future::pending::<()>();
-    tokio::select! {
-        () = interrupt => {}
-        () = terminate => {}
-    }
 }

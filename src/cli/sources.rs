@@ -21,6 +21,7 @@ use crate::error::{Error, Result};
   cairn sources feed https://blog.example.com/feed.xml --dataset blog --schedule '*/30 * * * *'
   cairn sources git https://github.com/tokio-rs/website --include 'content/**/*.md' --dataset tokio --schedule '0 * * * *'
   CAIRN_SOURCE_SECRET=… cairn sources mail support@example.com --host imap.example.com --days 365 --dataset support
+  cairn sources list --state failed
   cairn sources sync handbook --dataset handbook
   cairn sources items handbook --dataset handbook --verdict failed
 
@@ -29,7 +30,7 @@ removed for them). Schedules and watched folders need a running server, whose se
 key, the token of a repository and the password of a mailbox are read from CAIRN_SOURCE_SECRET. Websites are crawled: `cairn crawl`.")]
 pub(super) struct SourcesArgs {
     #[command(subcommand)]
-    action: Action,
+    command: Command,
     /// Dataset name or ID
     #[arg(short, long, global = true, value_name = "NAME")]
     dataset: Option<String>,
@@ -52,9 +53,20 @@ struct Saved {
 }
 
 #[derive(Debug, Subcommand)]
+enum Command {
+    /// List the sources of all datasets or of one, websites included, with their last and their next run
+    List {
+        /// Only those that never ran, are queued or running, or whose last run is completed, failed or cancelled
+        #[arg(long, value_name = "STATE", value_parser = ["never", "queued", "running", "completed", "failed", "cancelled"])]
+        state: Option<String>,
+    },
+    #[command(flatten)]
+    InDataset(Action),
+}
+
+/// Commands about the sources of one dataset.
+#[derive(Debug, Subcommand)]
 enum Action {
-    /// List the sources of the dataset
-    List,
     /// Save a folder of the server's machine as a source, and sync it
     Folder {
         /// The folder
@@ -179,7 +191,7 @@ impl Action {
             | Self::Feed { saved, .. }
             | Self::Git { saved, .. }
             | Self::Mail { saved, .. } => Some(saved),
-            Self::List | Self::Sync { .. } | Self::Items { .. } | Self::Remove { .. } => None,
+            Self::Sync { .. } | Self::Items { .. } | Self::Remove { .. } => None,
         }
     }
 
@@ -205,12 +217,22 @@ struct Sources<'c> {
 }
 
 pub(super) async fn run(global: &Global, args: SourcesArgs) -> Result<Done> {
+    let action = match &args.command {
+        Command::List { state } => {
+            let (dataset, state) = (args.dataset.as_deref(), state.as_deref());
+            return Connection::with(global, &args.remote, Needs::Nothing, async |client| {
+                list(global, client, dataset, state).await
+            })
+            .await;
+        }
+        Command::InDataset(action) => action,
+    };
     let dataset = args
         .dataset
         .as_deref()
         .ok_or_else(|| Error::invalid("dataset_missing", "name the dataset with --dataset"))?;
-    Connection::with(global, &args.remote, args.action.needs(), async |client| {
-        let id = if args.action.saved().is_some() {
+    Connection::with(global, &args.remote, action.needs(), async |client| {
+        let id = if action.saved().is_some() {
             client
                 .dataset_or_new(dataset, &json!({"name": dataset}))
                 .await?
@@ -222,15 +244,71 @@ pub(super) async fn run(global: &Global, args: SourcesArgs) -> Result<Done> {
             client,
             path: format!("/kb/v1/datasets/{id}/sources"),
         };
-        sources.run(&args.action).await
+        sources.run(action).await
     })
     .await
+}
+
+/// Prints the sources and websites of all datasets, or of one.
+async fn list(
+    global: &Global,
+    client: &Client,
+    dataset: Option<&str>,
+    state: Option<&str>,
+) -> Result<Done> {
+    let only: Vec<(&str, &str)> = state.map(|state| ("state", state)).into_iter().collect();
+    let mut all = client.all_with("/kb/v1/sources", &only).await?;
+    if let Some(dataset) = dataset {
+        let id = client.dataset(dataset).await?;
+        all.retain(|source| word(source, "datasetId") == id);
+    }
+    if global.json {
+        println!("{}", serde_json::to_string(&all)?);
+        return Ok(Done::All);
+    }
+    if all.is_empty() {
+        println!(
+            "There is no source yet; `cairn sources --help` and `cairn crawl --help` show how to add one."
+        );
+        return Ok(Done::All);
+    }
+    let rows: Vec<Vec<String>> = all
+        .iter()
+        .map(|source| {
+            let next = match (source["isWatched"] == true, word(source, "nextRunOn")) {
+                (true, _) => "on change",
+                (false, "") => "manual",
+                (false, time) => time,
+            };
+            [
+                word(source, "datasetName"),
+                word(source, "name"),
+                word(source, "kind"),
+                word(source, "state"),
+                word(&source["lastRun"], "completedOn"),
+                next,
+                word(&source["lastRun"], "errorMessage"),
+            ]
+            .map(str::to_owned)
+            .to_vec()
+        })
+        .collect();
+    let head = [
+        "dataset",
+        "source",
+        "kind",
+        "state",
+        "completed",
+        "next run",
+        "problem",
+    ];
+    println!("{}", output::table(&head, &rows));
+    Ok(Done::All)
 }
 
 impl Sources<'_> {
     async fn run(&self, action: &Action) -> Result<Done> {
         match action {
-            Action::List => self.list().await,
             Action::Folder {
                 path,
                 include,
@@ -321,37 +399,6 @@ impl Sources<'_> {
                     ),
                 )
             })
-    }
-
-    async fn list(&self) -> Result<Done> {
-        let all = self.client.all(&self.path).await?;
-        if self.global.json {
-            println!("{}", serde_json::to_string(&all)?);
-            return Ok(Done::All);
-        }
-        let rows: Vec<Vec<String>> = all
-            .iter()
-            .map(|source| {
-                let settings = &source["settings"];
-                let schedule = source["cron"].as_str().unwrap_or(word(source, "schedule"));
-                vec![
-                    word(source, "name").to_owned(),
-                    word(settings, "kind").to_owned(),
-                    if settings["watch"] == true {
-                        "watched"
-                    } else {
-                        schedule
-                    }
-                    .to_owned(),
-                    word(source, "updatedOn").to_owned(),
-                ]
-            })
-            .collect();
-        println!(
-            "{}",
-            output::table(&["name", "kind", "schedule", "changed"], &rows)
-        );
-        Ok(Done::All)
     }
 
     async fn save(&self, name: &str, settings: Value, saved: &Saved) -> Result<Done> {

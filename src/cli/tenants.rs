@@ -144,7 +144,7 @@ async fn show_usage(global: &Global, app: &App, tenant: &Tenant) -> Result<()> {
 const PAGE: i64 = 500;
 
 pub(super) async fn run(global: &Global, args: TenantsArgs) -> Result<Done> {
-    let app = global.app().await?;
+    let app = global.local_app().await?;
     match args.action {
         Action::Create { name } => {
             let (tenant, key) = tenants::create_with_key(&app.db, &app.clock, &name).await?;
@@ -173,8 +173,8 @@ pub(super) async fn run(global: &Global, args: TenantsArgs) -> Result<Done> {
             let operator = app.local_caller(tenants::DEFAULT).await?;
             let tenant = tenants::by_name(&app.db, &name).await?;
             let quotas = limits.applied(tenant.quotas);
-            tenants::set_quotas(&app.db, &app.clock, &operator, &tenant, quotas).await?;
-            let tenant = tenants::by_id(&app.db, &tenant.id).await?;
+            let tenant =
+                tenants::set_quotas(&app.db, &app.clock, &operator, &tenant.id, quotas).await?;
             show_usage(global, &app, &tenant).await?;
         }
         Action::Usage { name } => {

@@ -2,7 +2,8 @@
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Done, Global, output, serve};
+use super::signals::Signals;
+use super::{Done, Global, output};
 use crate::app::App;
 use crate::background;
 use crate::clock::Clock;
@@ -23,9 +24,10 @@ pub(super) async fn run(global: &Global) -> Result<Done> {
     app.ensure_tenant().await?;
     app.embedder_with(output::downloads(global.json)).await?;
     let stop = CancellationToken::new();
+    let mut signals = Signals::listen()?;
     let tasks = background::start(&app, false, &stop);
     tracing::info!(workers = app.config.workers, "workers started");
-    serve::signal().await;
+    signals.received().await;
     stop.cancel();
     for task in tasks {
         task.await?;

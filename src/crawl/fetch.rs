@@ -292,11 +292,7 @@ impl Fetcher {
             };
             let status = response.status();
             if status.is_redirection() {
-                let to = response
-                    .headers()
-                    .get(header::LOCATION)
-                    .and_then(|l| l.to_str().ok());
-                match to.and_then(|l| address.join(l).ok()) {
+                match outgoing::redirection(&address, &response) {
                     Some(to) => {
                         address = to;
                         continue;
@@ -494,8 +490,7 @@ impl Fetcher {
             if response.status().is_success() {
                 break response;
             }
-            let to = response.headers().get(header::LOCATION)?.to_str().ok()?;
-            url = url.join(to).ok()?;
+            url = outgoing::redirection(&url, &response)?;
             redirects += 1;
             if redirects > ROBOTS_REDIRECTS {
                 return None;

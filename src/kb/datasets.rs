@@ -363,6 +363,10 @@ async fn one(app: &App, caller: &Caller, id: &str, sql: &'static str) -> Result<
 /// # Errors
 /// `dataset_not_found`.
 pub async fn by_name(app: &App, caller: &Caller, name: &str) -> Result<Dataset> {
+    // PostgreSQL refuses texts with it.
+    if name.contains('\0') {
+        return Err(missing());
+    }
     let found: Option<Dataset> = app
         .db
         .optional(

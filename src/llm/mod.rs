@@ -193,6 +193,19 @@ impl Usage {
         self.output_tokens = self.output_tokens.max(later.output_tokens);
     }
 
+    /// Returns the usage with estimates of what is not reported, by the characters sent and received.
+    #[must_use]
+    pub fn or_estimated(self, sent: usize, received: usize) -> Self {
+        let filled = |reported, characters| match reported {
+            0 => estimated(characters),
+            reported => reported,
+        };
+        Self {
+            input_tokens: filled(self.input_tokens, sent),
+            output_tokens: filled(self.output_tokens, received),
+        }
+    }
+
     /// Returns the tokens of the prompt and the response together.
     #[must_use]
     pub fn total(self) -> u64 {
@@ -383,12 +396,7 @@ impl Endpoint {
                 "the language model returned an empty answer",
             ));
         }
-        if usage == Usage::default() {
-            usage = Usage {
-                input_tokens: estimated(sent),
-                output_tokens: estimated(text.len()),
-            };
-        }
+        let usage = usage.or_estimated(sent, text.len());
         Ok(Written { text, usage })
     }
 

@@ -6,7 +6,6 @@ use feed_rs::model::Entry;
 use feed_rs::parser::Builder;
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use reqwest::header::LOCATION;
 use reqwest::{Method, Response, Url};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -49,11 +48,7 @@ impl FeedConnector {
             if status.is_success() {
                 return Ok(response);
             }
-            let next = response
-                .headers()
-                .get(LOCATION)
-                .and_then(|to| to.to_str().ok());
-            match next.and_then(|to| url.join(to).ok()) {
+            match outgoing::redirection(&url, &response) {
                 Some(next) if status.is_redirection() => url = next,
                 _ => {
                     return Err(Error::upstream(

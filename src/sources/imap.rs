@@ -156,7 +156,7 @@ impl MailboxConnector {
     }
 }
 
-/// What a response says.
+/// The part of a response that is used.
 #[derive(Debug, Default)]
 struct Told {
     /// Numbers of mails that a search has found.
@@ -241,8 +241,7 @@ impl Selected {
 /// Waits for the greeting of a server.
 async fn greeted(connection: Connection) -> Result<Client<Connection>> {
     let mut client = Client::new(connection);
-    let greeting = timeout(ANSWER, client.read_response()).await;
-    match greeting.map_err(|_| late())?.map_err(failed)? {
+    match answer(client.read_response()).await? {
         Some(_) => Ok(client),
         None => Err(failed("the server closed the connection")),
     }
@@ -251,11 +250,7 @@ async fn greeted(connection: Connection) -> Result<Client<Connection>> {
 async fn encrypted(host: &str, stream: TcpStream) -> Result<TlsStream<TcpStream>> {
     let config = ClientConfig::with_platform_verifier().map_err(failed)?;
     let name = ServerName::try_from(host.to_owned()).map_err(failed)?;
-    let connecting = TlsConnector::from(Arc::new(config)).connect(name, stream);
-    timeout(ANSWER, connecting)
-        .await
-        .map_err(|_| late())?
-        .map_err(failed)
+    answer(TlsConnector::from(Arc::new(config)).connect(name, stream)).await
 }
 
 /// Waits for an answer of the server.

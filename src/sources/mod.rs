@@ -10,6 +10,7 @@ pub(crate) mod git;
 mod imap;
 mod job;
 mod open;
+pub mod overview;
 mod patterns;
 mod s3;
 pub mod settings;

@@ -55,7 +55,7 @@ impl Patterns {
             .skip(1)
             .take_while(|folder| *folder != self.root);
         self.patterns.matched(file, false).is_ignore()
-            || folders.any(|folder| self.patterns.matched(folder, true).is_ignore())
+            || folders.any(|folder| self.leave_out_folder(folder))
     }
 }
 

@@ -146,9 +146,15 @@ async fn every_operation_refuses_strangers() {
                 request = request.header("authorization", header);
             }
             let response = request.send().await.expect("an answer");
+            // Dify understands no other status.
+            let refused = if path.starts_with("/dify/") {
+                StatusCode::FORBIDDEN
+            } else {
+                StatusCode::UNAUTHORIZED
+            };
             assert_eq!(
                 response.status(),
-                StatusCode::UNAUTHORIZED,
+                refused,
                 "{method} {path} with {header:?}"
             );
             assert_eq!(response.headers()["www-authenticate"], "Bearer");

@@ -322,6 +322,64 @@ fn a_login_is_used_until_it_is_ended() {
     assert!(listed.contains("no dataset yet"), "{listed}");
 }
 
+/// A server, and a folder from which its owner is logged in.
+fn logged_in() -> (Place, TempDir) {
+    let place = Place::served();
+    let home = tempfile::tempdir().expect("temporary directory");
+    let (url, key) = (
+        text(&place.announced["url"]),
+        text(&place.announced["adminKey"]),
+    );
+    let login = ["login", &url, "--key", &key];
+    succeeded(&elsewhere(home.path(), &login, ""));
+    (place, home)
+}
+
+#[test]
+fn keys_of_a_server_are_managed_after_a_login() {
+    let (place, home) = logged_in();
+    place.ingest("tides.md", TIDES);
+    let url = text(&place.announced["url"]);
+    let keys = |arguments: &[&str]| {
+        let all = [&["keys"], arguments, &["--json"]].concat();
+        let printed = succeeded(&elsewhere(home.path(), &all, ""));
+        serde_json::from_str::<Value>(&printed).expect("JSON")
+    };
+    let created = keys(&[
+        "create",
+        "--name",
+        "ci",
+        "--scope",
+        "kb:read",
+        "--dataset",
+        "sea",
+    ]);
+    let (id, key) = (text(&created["id"]), text(&created["key"]));
+    let listed = keys(&["list"]);
+    assert!(
+        listed
+            .as_array()
+            .expect("keys")
+            .iter()
+            .any(|k| k["id"] == id)
+    );
+    let with_key = ["datasets", "list", "--url", &url, "--key", &key];
+    let seen = succeeded(&elsewhere(home.path(), &with_key, ""));
+    assert!(seen.contains("sea"), "{seen}");
+    assert_eq!(keys(&["revoke", &id])["revoked"], true);
+    let refused = elsewhere(home.path(), &with_key, "");
+    assert!(lossy(&refused.stderr).contains("401"), "{refused:?}");
+}
+
+#[test]
+fn a_command_for_a_directory_makes_none_beside_a_login() {
+    let (_server, home) = logged_in();
+    let refused = elsewhere(home.path(), &["sandbox"], "");
+    assert!(!refused.status.success());
+    assert!(lossy(&refused.stderr).contains("--data-dir"), "{refused:?}");
+    assert!(!home.path().join("cairn-data").exists());
+}
+
 #[test]
 fn a_profile_in_the_environment_does_not_move_a_named_directory() {
     let (mine, other) = (Place::empty(), Place::served());

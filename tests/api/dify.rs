@@ -83,7 +83,9 @@ on_both! {
         let http = reqwest::Client::new();
         let answer: Value = http.post(&url).send().await.expect("an answer").json().await.expect("JSON");
         assert_eq!(answer["error_code"], 1001);
-        let answer: Value = http.post(&url).bearer_auth("nonsense").send().await.expect("an answer").json().await.expect("JSON");
+        let answer = http.post(&url).bearer_auth("nonsense").send().await.expect("an answer");
+        assert_eq!(answer.status(), StatusCode::FORBIDDEN);
+        let answer: Value = answer.json().await.expect("JSON");
         assert_eq!(answer["error_code"], 1002);
         // When an endpoint is registered, Dify posts without a body, and takes 403, 404 and 502 for a wrong address or key.
         let status = http.post(&url).bearer_auth(&service.key).send().await.expect("an answer").status();

@@ -1,4 +1,4 @@
-//! Sources of a dataset: folders, buckets and feeds, their schedules and syncs.
+//! Sources of a dataset: folders, buckets, feeds, repositories and mailboxes, their schedules and syncs; and everything that any dataset is kept in step with.
 
 use axum::Json;
 use axum::extract::State;
@@ -15,6 +15,7 @@ use crate::clock::Time;
 use crate::crawl::Schedule;
 use crate::error::Result;
 use crate::page::Page;
+use crate::sources::overview::{self, Entry};
 use crate::sources::{self, Item, NewSource, Settings, Source, Sync, syncs};
 
 pub(super) fn routes() -> OpenApiRouter<Service> {
@@ -26,6 +27,7 @@ pub(super) fn routes() -> OpenApiRouter<Service> {
         .routes(routes!(get_sync))
         .routes(routes!(cancel))
         .routes(routes!(items))
+        .routes(routes!(list_all))
 }
 
 /// A source that feeds a dataset.
@@ -358,6 +360,120 @@ async fn items(
     let found = syncs::items(&service.app, &caller, &dataset_id, &id, verdict, &page).await?;
     Ok(Json(SourceItems {
         data: found.items.into_iter().map(Into::into).collect(),
+        pagination: found.next.into(),
+    }))
+}
+
+/// Selects from all sources.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct EveryQuery {
+    /// Only those whose last run has this state: `never`, `queued`, `running`, `completed`, `failed` or `cancelled`.
+    state: Option<String>,
+    /// Maximum number of sources, 1 to 500.
+    limit: Option<i64>,
+    /// `nextCursor` of the previous page.
+    cursor: Option<String>,
+}
+
+/// A source of any dataset, or a website.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct SourceState {
+    id: String,
+    /// `website`, `folder`, `s3`, `feed`, `git` or `imap`.
+    kind: &'static str,
+    dataset_id: String,
+    dataset_name: String,
+    /// Name of a source, start of a website.
+    name: String,
+    /// `manual`, `weekly`, `monthly` or `cron`.
+    schedule: String,
+    /// The schedule as a cron expression of five fields in UTC.
+    cron: Option<String>,
+    /// Whether a change in its folder starts a sync.
+    is_watched: bool,
+    /// When the schedule starts the next run.
+    next_run_on: Option<String>,
+    /// `never`, `queued`, `running`, `completed`, `failed` or `cancelled`.
+    state: String,
+    /// The last sync, or crawl of a website.
+    last_run: Option<LastRun>,
+}
+
+/// The last sync of a source, or crawl of a website.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct LastRun {
+    id: String,
+    /// Items or pages by what became of them.
+    items_new: i64,
+    items_changed: i64,
+    items_unchanged: i64,
+    items_skipped: i64,
+    items_failed: i64,
+    /// Documents removed because their items or pages are gone.
+    items_removed: i64,
+    /// Why it failed, in one sentence.
+    error_message: Option<String>,
+    started_on: Option<String>,
+    completed_on: Option<String>,
+}
+
+impl SourceState {
+    fn of(entry: Entry, now: Time) -> Result<Self> {
+        let last = entry.last.run_id.clone().map(|id| LastRun {
+            id,
+            items_new: entry.last.items_new,
+            items_changed: entry.last.items_changed,
+            items_unchanged: entry.last.items_unchanged,
+            items_skipped: entry.last.items_skipped,
+            items_failed: entry.last.items_failed,
+            items_removed: entry.last.items_removed,
+            error_message: entry.last.error_message.clone(),
+            started_on: entry.last.started_on.map(Time::rfc3339),
+            completed_on: entry.last.completed_on.map(Time::rfc3339),
+        });
+        Ok(Self {
+            kind: entry.kind()?,
+            is_watched: entry.is_watched()?,
+            next_run_on: entry.next_run(now)?.map(Time::rfc3339),
+            id: entry.id,
+            dataset_id: entry.dataset_id,
+            dataset_name: entry.dataset_name,
+            name: entry.name,
+            schedule: entry.schedule,
+            cron: entry.cron,
+            state: entry.state.to_string(),
+            last_run: last,
+        })
+    }
+}
+
+/// A page of sources of any dataset.
+#[derive(Debug, Serialize, ToSchema)]
+struct SourceStates {
+    data: Vec<SourceState>,
+    pagination: Pagination,
+}
+
+/// Lists everything that the visible datasets are kept in step with, websites included, oldest first, each with its last run and its next one.
+#[utoipa::path(get, path = "/kb/v1/sources", tag = "sources", operation_id = "listAllSources", security(("key" = [])), params(EveryQuery),
+    responses((status = 200, body = SourceStates), (status = "4XX", body = Fault)))]
+async fn list_all(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Query(query): Query<EveryQuery>,
+) -> Result<Json<SourceStates>, Problem> {
+    let page = Page::read(query.limit, query.cursor.as_deref(), 50)?;
+    let found = overview::list(&service.app, &caller, query.state.as_deref(), &page).await?;
+    let now = service.app.clock.now();
+    let data = found
+        .items
+        .into_iter()
+        .map(|entry| SourceState::of(entry, now));
+    Ok(Json(SourceStates {
+        data: data.collect::<Result<_>>()?,
         pagination: found.next.into(),
     }))
 }

@@ -127,10 +127,8 @@ pub(super) async fn set_quotas(
     Body(body): Body<Quotas>,
 ) -> Result<Json<Quotas>, Problem> {
     let app = &service.app;
-    tenants::need_operator(&app.db, &caller).await?;
-    let tenant = tenants::by_id(&app.db, &id).await?;
-    tenants::set_quotas(&app.db, &app.clock, &caller, &tenant, body).await?;
-    Ok(Json(body))
+    let tenant = tenants::set_quotas(&app.db, &app.clock, &caller, &id, body).await?;
+    Ok(Json(tenant.quotas))
 }
 
 /// The usage of a tenant and its quotas.

@@ -3,10 +3,15 @@
 //! Nothing here is rendered: `web/index.html` is a shell, `web/app.js` finds the page of an address in `web/pages/`, and `web/lib/dom.js` makes elements out of values,
 //! so that no text ever becomes markup. The content security policy holds the page to that: no inline scripts, no other hosts, no strings as markup.
 
+mod icons;
+
+use std::borrow::Cow;
+
 use axum::Router;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use rust_embed::RustEmbed;
+use sha2::{Digest, Sha256};
 
 use super::{Service, refuse};
 use crate::error::Error;
@@ -17,7 +22,7 @@ use crate::error::Error;
 struct Web;
 
 /// Everything from this service, styles and scripts from files only, and no markup out of strings.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; font-src 'self'; \
     manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
 pub(super) fn router() -> Router<Service> {
@@ -47,13 +52,12 @@ fn file(path: &str, headers: &HeaderMap) -> Response {
     let is_id = path.starts_with("datasets/") || path.starts_with("documents/");
     let is_file = !is_id && path.contains('.');
     let name = if is_file { path } else { "index.html" };
-    let Some(file) = Web::get(name) else {
+    let Some((content, tag)) = content(name) else {
         return refuse(
             "/sandbox",
             Error::not_found("route_unknown", "file not found in the sandbox"),
         );
     };
-    let tag = format!("\"{}\"", hex::encode(&file.metadata.sha256_hash()[..16]));
     let known = headers
         .get(header::IF_NONE_MATCH)
         .is_some_and(|v| v.as_bytes() == tag.as_bytes());
@@ -66,7 +70,7 @@ fn file(path: &str, headers: &HeaderMap) -> Response {
                 header::CONTENT_TYPE,
                 mime.essence_str().to_owned() + "; charset=utf-8",
             )],
-            file.data,
+            content,
         )
             .into_response()
     };
@@ -93,4 +97,17 @@ fn file(path: &str, headers: &HeaderMap) -> Response {
         more.insert(name, HeaderValue::from_static(value));
     }
     response
+}
+
+/// Returns the bytes of a file and its entity tag.
+fn content(name: &str) -> Option<(Cow<'static, [u8]>, String)> {
+    let (bytes, hash) = if name == icons::FILE {
+        let bytes = icons::SVG.as_bytes();
+        (Cow::Borrowed(bytes), Sha256::digest(bytes).into())
+    } else {
+        let file = Web::get(name)?;
+        (file.data, file.metadata.sha256_hash())
+    };
+    let hash: [u8; 32] = hash;
+    Some((bytes, format!("\"{}\"", hex::encode(&hash[..16]))))
 }

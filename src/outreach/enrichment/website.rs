@@ -55,10 +55,7 @@ pub(crate) async fn fetch(app: &App, address: &Url) -> Result<(Url, String)> {
             .map_err(|e| unreadable(format!("{url}: {}", outgoing::cause(&e).1)))?;
         let status = response.status();
         if status.is_redirection() {
-            let target = response.headers().get(header::LOCATION);
-            let target = target.and_then(|v| v.to_str().ok());
-            let target = target.and_then(|target| url.join(target).ok());
-            url = target
+            url = outgoing::redirection(&url, &response)
                 .ok_or_else(|| unreadable(format!("{url}: a redirect without an address")))?;
             continue;
         }

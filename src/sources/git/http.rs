@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::TryStreamExt;
 use gix_transport::client::blocking_io::http::{GetResponse, Http, PostBodyDataKind, PostResponse};
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION};
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Response, StatusCode, Url};
 use tokio::runtime::Handle;
 use tokio_util::io::{StreamReader, SyncIoBridge};
@@ -16,10 +16,10 @@ use crate::outgoing::{self, Outgoing};
 
 /// Redirects that are followed.
 const REDIRECTS: usize = 5;
-/// What a request for that list contains (protocol version 2).
-const COMMAND: &[u8] = b"command=ls-refs";
 /// Bytes of a response without files: the list of branches and tags.
 const LIST: u64 = 32 << 20;
+/// Beginning of a request for this list (protocol version 2).
+const COMMAND: &[u8] = b"command=ls-refs";
 
 /// Where a failure is kept whose kind would be lost in the errors of the git library.
 #[derive(Debug, Clone, Default)]
@@ -100,9 +100,7 @@ impl GuardedHttp {
             if status.is_success() {
                 return Ok((response, url));
             }
-            let to = response.headers().get(LOCATION);
-            let to = to.and_then(|to| to.to_str().ok());
-            match to.and_then(|to| url.join(to).ok()) {
+            match outgoing::redirection(&url, &response) {
                 Some(next) if status.is_redirection() && request.method == Method::GET => {
                     url = next;
                 }

@@ -30,6 +30,7 @@ use super::patterns::Patterns;
 use super::settings::{Repository, address};
 use super::store::Source;
 use crate::app::App;
+use crate::db::args;
 use crate::disk;
 use crate::error::{Error, Result};
 use crate::outgoing::Outgoing;
@@ -68,7 +69,7 @@ struct Remote {
     /// What is fetched: `HEAD` or the full name of a reference.
     reference: String,
     authorization: Option<HeaderValue>,
-    /// Bytes that may be received at a time, and that an object may have.
+    /// Bytes that may be received at a time, and that the copy may have.
     most: u64,
     place: PathBuf,
     failure: Failure,
@@ -101,7 +102,7 @@ pub(crate) async fn sweep(app: &App) -> Result<()> {
             .db
             .optional(
                 "SELECT id FROM kb_sources WHERE id = $1",
-                crate::db::args![name.to_string_lossy().into_owned()],
+                args![name.to_string_lossy().into_owned()],
             )
             .await?;
         if source.is_none() {
@@ -298,22 +299,14 @@ impl Fetching {
     }
 }
 
-/// What became of a file in a walk.
-enum Seen {
-    Taken,
-    LeftOut,
-    /// Nobody wants more.
-    Enough,
-}
-
-/// Walks the tree of the last commit, folders before what they contain, and shows path and id of every file.
+/// Walks the tree of the last commit, and calls `take` with path and id of every file that the patterns choose until it returns `false`.
 ///
 /// # Errors
 /// `repository_too_large` for a tree without end.
 fn walk(
     repo: &gix::Repository,
     patterns: &Patterns,
-    mut file: impl FnMut(String, ObjectId) -> Seen,
+    mut take: impl FnMut(String, ObjectId) -> bool,
 ) -> Result<()> {
     let root = repo
         .find_reference(TIP)
@@ -333,29 +326,34 @@ fn walk(
                 return Err(too_large(format!("a path has more than {PATH} bytes")));
             }
             let path = format!("{folder}{name}");
+            let rooted = format!("/{path}");
             match entry.mode().kind() {
-                EntryKind::Tree if patterns.leave_out_folder(Path::new(&format!("/{path}"))) => {}
-                EntryKind::Tree => {
+                EntryKind::Tree if !patterns.leave_out_folder(Path::new(&rooted)) => {
                     trees += 1;
                     if trees > TREES {
                         return Err(too_large(format!("it has more than {TREES} folders")));
                     }
                     folders.push((format!("{path}/"), entry.object_id()));
                 }
-                EntryKind::Blob | EntryKind::BlobExecutable => {
-                    match file(path, entry.object_id()) {
-                        Seen::Taken => files += 1,
-                        Seen::LeftOut => {}
-                        Seen::Enough => return Ok(()),
-                    }
+                EntryKind::Blob | EntryKind::BlobExecutable
+                    if !patterns.leave_out(Path::new(&rooted)) =>
+                {
+                    files += 1;
                     if files > FILES {
                         return Err(too_large(format!(
                             "it has more than {FILES} files; choose some with include and exclude"
                         )));
                     }
+                    if !take(path, entry.object_id()) {
+                        return Ok(());
+                    }
                 }
                 // Links lead elsewhere, and submodules are repositories of their own.
-                EntryKind::Link | EntryKind::Commit => {}
+                EntryKind::Tree
+                | EntryKind::Blob
+                | EntryKind::BlobExecutable
+                | EntryKind::Link
+                | EntryKind::Commit => {}
             }
         }
     }
@@ -378,9 +376,6 @@ impl Connector for GitConnector {
             let repo = remote.update()?;
             let repo = copy.get_or_init(|| repo).to_thread_local();
             walk(&repo, &patterns, |path, id| {
-                if patterns.leave_out(Path::new(&format!("/{path}"))) {
-                    return Seen::LeftOut;
-                }
                 let url = page_url(&remote.url, template.as_deref(), &remote.reference, &path);
                 let listed = Listed {
                     version: id.to_string(),
@@ -390,11 +385,7 @@ impl Connector for GitConnector {
                     url: url.map(Into::into),
                     ..Listed::default()
                 };
-                if items.blocking_send(listed).is_ok() {
-                    Seen::Taken
-                } else {
-                    Seen::Enough
-                }
+                items.blocking_send(listed).is_ok()
             })?;
             Ok(true)
         })

@@ -511,3 +511,66 @@ async fn one_sync_of_a_source_runs_at_a_time() {
     assert_eq!(status, StatusCode::OK);
     assert_eq!(over(&service, &running).await["status"], "cancelled");
 }
+
+/// Returns dataset, name, kind and state of each.
+fn told(listed: &Value) -> Vec<[String; 4]> {
+    let all = listed["data"].as_array().expect("a list");
+    all.iter()
+        .map(|of| ["datasetName", "name", "kind", "state"].map(|field| text(&of[field])))
+        .collect()
+}
+
+async fn everything_that_datasets_are_kept_in_step_with_is_one_list(engine: Engine) {
+    let (service, folder) = with_folder(engine).await;
+    let (sea, web) = (service.dataset("sea").await, service.dataset("web").await);
+    write(&folder, "tides.md", "Tides lag.");
+    let source = saved(&service, &sea, folder_settings(folder.path())).await;
+    sync(&service, &source).await;
+    let start = "http://127.0.0.1/";
+    let (status, site) = service
+        .call(
+            Method::PUT,
+            &format!("/kb/v1/datasets/{web}/sites"),
+            Some(json!({"startUrl": start})),
+        )
+        .await;
+    assert!(status.is_success(), "{site}");
+    let folder_entry = ["sea", "s", "folder", "completed"].map(str::to_owned);
+    let site_entry = ["web", start, "website", "never"].map(str::to_owned);
+    let listed = service.get("/kb/v1/sources").await;
+    assert_eq!(told(&listed), [folder_entry.clone(), site_entry.clone()]);
+    assert_eq!(listed["data"][0]["lastRun"]["itemsNew"], 1);
+    assert_eq!(listed["data"][1]["lastRun"], Value::Null);
+    let never = service.get("/kb/v1/sources?state=never").await;
+    assert_eq!(told(&never), [site_entry]);
+    let first = service.get("/kb/v1/sources?limit=1").await;
+    assert_eq!(told(&first), [folder_entry]);
+    let confined = service.key_with(&["kb:read"], Some(vec![web])).await;
+    let (_, seen) = service
+        .call_as(&confined, Method::GET, "/kb/v1/sources", None)
+        .await;
+    assert_eq!(seen["data"].as_array().map(Vec::len), Some(1));
+    assert_eq!(seen["data"][0]["datasetName"], "web");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_that_datasets_are_kept_in_step_with_is_one_list_on_sqlite() {
+    everything_that_datasets_are_kept_in_step_with_is_one_list(Engine::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_that_datasets_are_kept_in_step_with_is_one_list_on_postgres() {
+    everything_that_datasets_are_kept_in_step_with_is_one_list(Engine::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_by_an_unknown_state_is_refused() {
+    let service = Service::start(Engine::Sqlite).await;
+    let (status, answer) = service
+        .call(Method::GET, "/kb/v1/sources?state=broken", None)
+        .await;
+    assert_eq!(
+        (status, &answer["error"]["reason"]),
+        (StatusCode::BAD_REQUEST, &json!("state_unknown"))
+    );
+}

@@ -3,9 +3,10 @@
 
 import { all, call, datasets as load, post } from '../lib/api.js';
 import { button, field, form, table } from '../lib/controls.js';
+import { copyButton } from '../lib/copy.js';
 import { h, put } from '../lib/dom.js';
 import { ago, badge } from '../lib/format.js';
-import { dialog, toast } from '../lib/messages.js';
+import { dialog } from '../lib/messages.js';
 
 const SCOPES = [
   ['kb:search', 'search'],
@@ -164,10 +165,6 @@ export async function page({ signal }) {
       ),
     );
     if (!made) return;
-    const copy = async () => {
-      await navigator.clipboard.writeText(made.key);
-      toast('Copied.');
-    };
     const clients = uses(location.origin);
     const client = h(
       'select',
@@ -186,7 +183,7 @@ export async function page({ signal }) {
     await dialog('New API key', () => [
       h('p', null, 'Copy the key and store it securely. It will not be shown again.'),
       h('pre', { tabindex: '0' }, made.key),
-      h('p', null, button('Copy', copy, { class: 'primary' })),
+      h('p', null, copyButton(made.key, { class: 'primary' })),
       field('Use it in', client),
       where,
       text,

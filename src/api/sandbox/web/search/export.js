@@ -1,9 +1,10 @@
 // @ts-check
 // A search to take along: as code in several languages, or with its results as a JSON file.
 
-import { button, tabs } from '../lib/controls.js';
+import { tabs } from '../lib/controls.js';
+import { copyButton } from '../lib/copy.js';
 import { h } from '../lib/dom.js';
-import { dialog, toast } from '../lib/messages.js';
+import { dialog } from '../lib/messages.js';
 import { request } from './settings.js';
 import { snippets } from './snippets.js';
 
@@ -11,11 +12,7 @@ import { snippets } from './snippets.js';
 export function showCode(settings, query) {
   const body = { ...request(settings, query), explain: undefined };
   const panels = snippets(body, location.origin).map(([language, text]) => {
-    const copy = async () => {
-      await navigator.clipboard.writeText(text);
-      toast('Copied.');
-    };
-    return { name: language, title: language, body: () => [h('pre', { tabindex: '0' }, text), button('Copy', copy)] };
+    return { name: language, title: language, body: () => [h('pre', { tabindex: '0' }, text), copyButton(text)] };
   });
   return dialog('Search as code', () => tabs('Languages', panels, 'curl'));
 }
