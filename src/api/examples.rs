@@ -89,6 +89,10 @@ pub(super) const EXAMPLES: &[(&str, &str)] = &[
         "saveSite",
         r#"{"startUrl": "https://example.com/docs/", "maxPages": 500, "maxDepth": 5, "requestsPerSecond": 2}"#,
     ),
+    (
+        "previewSite",
+        r#"{"startUrl": "https://example.com/docs/", "urlPathFilter": "/docs/"}"#,
+    ),
     ("crawlSite", r#"{"scheduleFor": "2026-12-01T02:00:00Z"}"#),
     ("scheduleSite", r#"{"schedule": "weekly"}"#),
     (

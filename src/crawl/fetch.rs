@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use crate::app::App;
 use crate::blobs::Stored;
 use crate::clock::Time;
-use crate::crawl::{Crawl, Settings};
+use crate::crawl::Settings;
 use crate::error::{Error, Kind, Result};
 use crate::outgoing::{self, Outgoing};
 
@@ -117,15 +117,18 @@ pub(super) struct Head {
 struct Failure(&'static str, String, bool);
 
 impl Fetcher {
-    pub(super) fn new(app: &Arc<App>, crawl: &Crawl, settings: &Settings) -> Self {
-        let time = Duration::from_secs(60 * app.config.crawl_minutes);
+    /// Returns a fetcher that starts no request after `until`; `spent` are the requests and bytes of an interrupted crawl.
+    pub(super) fn new(
+        app: &Arc<App>,
+        settings: &Settings,
+        tenant_id: &str,
+        until: Time,
+        spent: (i64, i64),
+    ) -> Self {
         Self {
             app: Arc::clone(app),
-            tenant_id: crawl.tenant_id.clone(),
-            until: crawl
-                .started_on
-                .unwrap_or_else(|| app.clock.now())
-                .plus(time),
+            tenant_id: tenant_id.to_owned(),
+            until,
             outgoing: app.outgoing.clone(),
             token: app.config.crawl_token().to_owned(),
             pause: settings.pause(),
@@ -135,8 +138,8 @@ impl Fetcher {
             page_limit: app.config.crawl_page_mb << 20,
             time: Duration::from_secs(app.config.crawl_seconds),
             hosts: Mutex::default(),
-            requests: AtomicI64::new(crawl.requests),
-            bytes: AtomicI64::new(crawl.bytes_received),
+            requests: AtomicI64::new(spent.0),
+            bytes: AtomicI64::new(spent.1),
             budget: 10 * i64::from(settings.max_pages) + 100,
         }
     }

@@ -100,6 +100,9 @@ impl Visitor {
         let contents = ledger::contents(&app.db, &crawl.id).await?;
         let waiting = ledger::unvisited(&app.db, &crawl).await?;
         let last = known.iter().map(|(_, seq, _)| *seq).max().unwrap_or(0);
+        let began = crawl.started_on.unwrap_or_else(|| app.clock.now());
+        let until = began.plus(Duration::from_secs(60 * app.config.crawl_minutes));
+        let spent = (crawl.requests, crawl.bytes_received);
         let state = State {
             seen: known
                 .into_iter()
@@ -109,7 +112,7 @@ impl Visitor {
             queries: Queries::default(),
         };
         Ok(Self {
-            fetcher: Fetcher::new(app, &crawl, &settings),
+            fetcher: Fetcher::new(app, &settings, &crawl.tenant_id, until, spent),
             start: settings.start()?,
             aliases: settings.alias_origins()?,
             scope: settings.scope(app.clock.now())?,

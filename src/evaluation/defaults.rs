@@ -16,6 +16,8 @@ pub struct Version {
     pub defaults: String,
     /// Reason of the change.
     pub reason: String,
+    /// Id of who set it; `None` for the command line.
+    pub changed_by: Option<String>,
     pub created_on: Time,
 }
 
@@ -38,7 +40,7 @@ pub async fn versions(app: &App, caller: &Caller, dataset_id: &str) -> Result<Ve
     datasets::settings(app, caller, dataset_id).await?;
     app.db
         .all(
-            "SELECT id, defaults, reason, created_on FROM kb_search_defaults WHERE tenant_id = $1 AND dataset_id = $2 ORDER BY id DESC",
+            "SELECT id, defaults, reason, changed_by, created_on FROM kb_search_defaults WHERE tenant_id = $1 AND dataset_id = $2 ORDER BY id DESC",
             args![caller.tenant(), dataset_id],
         )
         .await
@@ -67,8 +69,8 @@ pub async fn set(
     let text = serde_json::to_string(defaults)?;
     let mut tx = app.db.begin().await?;
     tx.execute(
-        "INSERT INTO kb_search_defaults (id, tenant_id, dataset_id, defaults, reason, created_on) VALUES ($1, $2, $3, $4, $5, $6)",
-        args![app.clock.id(), caller.tenant(), dataset_id, &text, reason, app.clock.now()],
+        "INSERT INTO kb_search_defaults (id, tenant_id, dataset_id, defaults, reason, changed_by, created_on) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        args![app.clock.id(), caller.tenant(), dataset_id, &text, reason, caller.actor_id(), app.clock.now()],
     )
     .await?;
     put(&mut tx, caller, dataset_id, &text).await?;

@@ -195,7 +195,7 @@ async fn every_operation_refuses_strangers() {
         }
         if path.contains("{datasetId}") {
             let body = match path.rsplit('/').next() {
-                Some("sites" | "crawl") => json!({"startUrl": "https://example.com"}),
+                Some("sites" | "crawl" | "scope") => json!({"startUrl": "https://example.com"}),
                 Some("schedule") => json!({"schedule": "weekly"}),
                 Some("vectors") => json!({"model": "x", "vectors": []}),
                 Some("sources") => {

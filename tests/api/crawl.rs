@@ -568,6 +568,75 @@ async fn crawling_again_costs_almost_nothing() {
     }
 }
 
+/// A site with documentation, of which the sitemap names two pages, and a blog with three.
+async fn documentation() -> Site {
+    let site = Site::start(vec![(
+        "/docs/",
+        page("the documentation", &["/docs/deep/tides", "/"]),
+    )])
+    .await;
+    let named = [
+        "/docs/tides",
+        "/docs/birds",
+        "/blog/1",
+        "/blog/2",
+        "/blog/3",
+    ];
+    let entries: String = named
+        .iter()
+        .map(|path| format!("<url><loc>{}{path}</loc></url>", site.url))
+        .collect();
+    site.set(
+        "/sitemap.xml",
+        raw(200, &[], format!("<urlset>{entries}</urlset>")),
+    );
+    site
+}
+
+async fn scope(service: &Service, dataset: &str, settings: Value) -> (StatusCode, Value) {
+    let path = format!("/kb/v1/datasets/{dataset}/sites/scope");
+    service.call(Method::POST, &path, Some(settings)).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_scope_of_a_crawl_is_known_before_it_starts() {
+    let (service, site) = (service().await, documentation().await);
+    let dataset = service.dataset("web").await;
+    let start = format!("{}/docs/", site.url);
+    let narrow = json!({"startUrl": start, "urlPathFilter": "/docs/"});
+    let (_, found) = scope(&service, &dataset, narrow).await;
+    // The start, what it links to, and two of the sitemap.
+    assert_eq!(
+        (&found["inside"], &found["hasSitemap"]),
+        (&json!(4), &json!(true)),
+        "{found}"
+    );
+    let left_out = json!([{"folder": "/blog/", "addresses": 3}, {"folder": "/", "addresses": 1}]);
+    assert_eq!(found["outside"], left_out);
+    let wide = json!({"startUrl": start, "include": ["/docs/**", "/blog/**"]});
+    let (_, found) = scope(&service, &dataset, wide).await;
+    assert_eq!(found["inside"], 7, "{found}");
+    let sites = service
+        .get(&format!("/kb/v1/datasets/{dataset}/sites"))
+        .await;
+    assert_eq!(sites["data"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_that_cannot_be_read_has_no_scope() {
+    let (service, site) = (service().await, documentation().await);
+    let dataset = service.dataset("web").await;
+    let gone = json!({"startUrl": format!("{}/gone", site.url)});
+    let (status, answer) = scope(&service, &dataset, gone).await;
+    assert_eq!(
+        (status, &answer["error"]["reason"]),
+        (
+            StatusCode::UNPROCESSABLE_ENTITY,
+            &json!("start_unreachable")
+        )
+    );
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sitemaps_find_pages_and_save_requests() {
     let service = service().await;

@@ -151,7 +151,9 @@ on_both! {
         let answer = service.post("/kb/v1/search", json!({"query": "bees", "datasetIds": [dataset]})).await;
         assert_eq!((&answer["confidence"]["calibrated"], &answer["confidence"]["threshold"]), (&json!(true), &tuned["defaults"]["confidentFrom"]));
 
-        service.call(Method::PUT, &path, Some(json!({"minScore": 0.99}))).await;
+        service.call(Method::PUT, &format!("{path}?reason=too%20much%20noise"), Some(json!({"minScore": 0.99}))).await;
+        let changed = service.get(&path).await["history"][0].clone();
+        assert_eq!((&changed["reason"], &changed["changedByName"]), (&json!("too much noise"), &json!("admin")), "{changed}");
         assert!(service.search(json!({"query": "bees", "datasetIds": [dataset]})).await.is_empty(), "defaults are in force at the next search");
         let undone = service.post(&format!("{path}/undo"), json!({})).await;
         assert_eq!(undone["defaults"], tuned["defaults"]);
@@ -160,6 +162,8 @@ on_both! {
         assert_eq!((status, &body["error"]["reason"]), (StatusCode::CONFLICT, &json!("nothing_to_undo")));
         let (status, body) = service.call(Method::PUT, &path, Some(json!({"rerank": true}))).await;
         assert_eq!((status, &body["error"]["reason"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!("reranker_not_configured")));
+        let (status, body) = service.call(Method::PUT, &format!("{path}?reason={}", "x".repeat(301)), Some(json!({}))).await;
+        assert_eq!((status, &body["error"]["reason"]), (StatusCode::BAD_REQUEST, &json!("reason_invalid")));
         let (status, body) = service.call(Method::PUT, &path, Some(json!({"alpha": 0.5}))).await;
         assert_eq!((status, &body["error"]["reason"]), (StatusCode::BAD_REQUEST, &json!("defaults_invalid")));
         let (status, body) = service.call(Method::PUT, &path, Some(json!({"hybridAlpha": 2.0}))).await;

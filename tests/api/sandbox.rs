@@ -10,6 +10,7 @@ use sha2::Digest;
 
 use crate::support::browser::Browser;
 use crate::support::model::{Model, Say};
+use crate::support::site::{Site, page};
 use crate::support::{Engine, Service, text};
 use crate::{agency, eventually, mission_control, on_both};
 
@@ -407,14 +408,14 @@ async fn from_an_empty_service_to_a_labelled_query_and_a_measured_run() {
     browser.see("#main", "4 queries with their labels").await;
     browser.press("Run").await;
     browser.see("#main", "done").await;
-    // Settings that find less are told to be worse.
+    // Settings that find less are told to; they are not called worse while most hits are not judged.
     browser.eval("document.querySelector('textarea[aria-label^=Settings]').value = JSON.stringify({filter: {field: '$fileName', op: 'eq', value: 'bread.md'}})").await;
     browser.press("Run").await;
     let done = "return [...document.querySelectorAll('#main .badge')].filter(b => b.textContent === 'done').length";
     eventually!(within 60, shown in (browser.eval(done).await, browser.text("body").await), "both runs are done", shown.0 == 2);
     browser.eval("const boxes = [...document.querySelectorAll('#main input[data-run]')]; boxes[1].click(); boxes[0].click()").await;
     browser.press("Compare selected").await;
-    browser.see("#main", "worse.").await;
+    browser.see("#main", "significantly lower, but only").await;
     assert!(browser.text("body").await.contains("3 lost"));
     // More labels from a file: tuning on four queries would be guessing.
     browser.press("Tune settings").await;
@@ -443,7 +444,8 @@ async fn from_an_empty_service_to_a_labelled_query_and_a_measured_run() {
     browser.see("#main", "34 queries with their labels").await;
     browser.press("Tune settings").await;
     browser.see("#main", "Best settings found").await;
-    browser.press("Apply").await;
+    browser.see("#main", "the gain may be chance").await;
+    browser.press("Apply anyway").await;
     browser.see("#main", "applied as dataset defaults").await;
     let id = text(&service.get("/kb/v1/datasets").await["data"][0]["id"]);
     let defaults = service
@@ -969,7 +971,7 @@ async fn every_page_tells_its_story_and_axe_finds_nothing_serious() {
         (
             format!("/sandbox/datasets/{dataset}?tab=crawl"),
             "[role=tabpanel]",
-            "No websites yet",
+            "https://harbour.example/docs/",
         ),
         (
             format!("/sandbox/datasets/{dataset}?tab=sources"),
@@ -1047,7 +1049,17 @@ async fn every_page_tells_its_story_and_axe_finds_nothing_serious() {
             "#main table",
             "Lists are slow",
         ),
-        ("/sandbox/jobs".to_owned(), "#main", "No dead letters"),
+        (
+            "/sandbox/jobs?status=dead".to_owned(),
+            "#main",
+            "No dead letters",
+        ),
+        (
+            "/sandbox/sources".to_owned(),
+            "#main table",
+            "https://harbour.example/docs/",
+        ),
+        ("/sandbox/webhooks".to_owned(), "#main table", "My endpoint"),
         ("/sandbox/keys".to_owned(), "#main table", "admin"),
         ("/sandbox/access".to_owned(), "#main table", "signed in"),
         ("/sandbox/styleguide".to_owned(), "#main", "Style guide"),
@@ -1066,6 +1078,11 @@ async fn every_page_tells_its_story_and_axe_finds_nothing_serious() {
     service
         .post("/kb/v1/users", json!({"name": "Grace", "role": "reviewer"}))
         .await;
+    let website = json!({"startUrl": "https://harbour.example/docs/"});
+    let sites = format!("/kb/v1/datasets/{dataset}/sites");
+    service.call(Method::PUT, &sites, Some(website)).await;
+    let endpoint = json!({"name": "My endpoint", "url": "https://harbour.example/hook", "event_types": ["document.indexed"]});
+    service.post("/v1/webhooks", endpoint).await;
     for (width, theme) in [(1300, "light"), (480, "dark")] {
         let browser = signed_in(&service, width, 900).await;
         browser
@@ -1257,7 +1274,7 @@ async fn a_search_is_labelled_and_evaluated_by_keyboard_alone() {
     let service = with_herons().await;
     let enter = Key::Enter.to_string();
     let browser = signed_in(&service, 1300, 900).await;
-    tab_to(&browser, "Sandbox").await;
+    tab_to(&browser, "Search").await;
     keys(&browser, &enter).await;
     browser.see(".lane .answer", "No search yet").await;
     keys(&browser, "/").await;
@@ -1477,6 +1494,168 @@ async fn a_source_is_added_and_its_items_are_shown() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_source_is_on_one_page_and_can_be_run_there() {
+    let folder = tempfile::tempdir().expect("temporary directory");
+    std::fs::write(folder.path().join("tides.md"), "Tides lag.").expect("written");
+    let permitted = folder.path().display().to_string();
+    let service = Service::start_with(Engine::Sqlite, |config| {
+        config.source_folders = permitted.clone();
+    })
+    .await;
+    let dataset = service.dataset("sea").await;
+    let settings = json!({"kind": "folder", "path": permitted});
+    let sources = format!("/kb/v1/datasets/{dataset}/sources");
+    let body = json!({"name": "handbook", "settings": settings});
+    service.call(Method::PUT, &sources, Some(body)).await;
+    let browser = signed_in(&service, 1300, 900).await;
+    let address = format!("{}/sandbox/sources", service.url);
+    browser.open(&address).await;
+    browser.see("#main table", "never").await;
+    browser.press("Run handbook").await;
+    browser.see("#main table", "1 new").await;
+    browser.press("handbook").await;
+    browser.see("h1", "sea").await;
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_are_selected_and_changed_together() {
+    let service = Service::start(Engine::Sqlite).await;
+    let dataset = service.dataset("birds").await;
+    for name in ["heron.md", "gannet.md", "puffin.md"] {
+        service.add(&dataset, name, name).await;
+    }
+    let browser = signed_in(&service, 1300, 900).await;
+    let address = format!("{}/sandbox/datasets/{dataset}", service.url);
+    browser.open(&address).await;
+    browser.see(".grid", "puffin.md").await;
+    browser
+        .find("[aria-label='Select heron.md']")
+        .await
+        .click()
+        .await
+        .expect("selects");
+    browser
+        .find("[aria-label='Select gannet.md']")
+        .await
+        .click()
+        .await
+        .expect("selects");
+    browser.see(".bulk", "2 files selected").await;
+    browser.press("Disable").await;
+    browser.see("#toasts", "2 files disabled").await;
+    let listed = service
+        .get(&format!("/kb/v1/datasets/{dataset}/documents"))
+        .await;
+    let documents = listed["data"].as_array().expect("documents").iter();
+    let enabled: Vec<String> = documents
+        .filter(|d| d["enabled"] == true)
+        .map(|d| text(&d["fileName"]))
+        .collect();
+    assert_eq!(enabled, ["puffin.md"]);
+    browser
+        .find("[aria-label='Select all shown files']")
+        .await
+        .click()
+        .await
+        .expect("selects");
+    browser.see(".bulk", "3 files selected").await;
+    browser.press("Delete").await;
+    browser
+        .find("dialog button.danger")
+        .await
+        .click()
+        .await
+        .expect("deletes");
+    browser.see(".grid", "Nothing here yet").await;
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edited_chunk_shows_what_was_changed() {
+    let service = Service::start(Engine::Sqlite).await;
+    let dataset = service.dataset("shore").await;
+    let file = service
+        .add(&dataset, "light.md", "The lighthouse was lit in 1911.")
+        .await;
+    let browser = signed_in(&service, 1300, 900).await;
+    let address = format!("{}/sandbox/documents/{dataset}/{file}", service.url);
+    browser.open(&address).await;
+    browser.press("Edit chunk 1").await;
+    let area = browser.find("dialog textarea").await;
+    area.clear().await.expect("emptied");
+    area.send_keys("The lighthouse was lit in 1912.")
+        .await
+        .expect("written");
+    browser.see("dialog .changes ins", "1912.").await;
+    browser.see("dialog .changes del", "1911.").await;
+    browser.press("Save").await;
+    browser.press("Changes").await;
+    browser.see(".chunk .changes", "1911.").await;
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_endpoint_is_added_and_its_deliveries_are_shown() {
+    let service = Service::start_with(Engine::Sqlite, |config| {
+        config.outgoing_allow = "127.0.0.0/8".to_owned();
+    })
+    .await;
+    let browser = signed_in(&service, 1300, 900).await;
+    let address = format!("{}/sandbox/webhooks", service.url);
+    browser.open(&address).await;
+    browser.press("New endpoint").await;
+    browser.write("dialog input:not([type])", "Mine").await;
+    browser
+        .write("dialog input[type=url]", "http://127.0.0.1:9/hook")
+        .await;
+    browser.press("Add endpoint").await;
+    browser.see("dialog pre", "whsec_").await;
+    browser.press("Close").await;
+    browser.see("#main table", "document.indexed").await;
+    browser.press("Send a test").await;
+    browser
+        .see("[aria-label='Deliveries to Mine']", "webhook.test")
+        .await;
+    browser
+        .see("[aria-label='Deliveries to Mine']", "retrying")
+        .await;
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_folder_that_a_crawl_leaves_out_can_be_included_before_it_starts() {
+    let site = Site::start(vec![("/docs/", page("the documentation", &["/blog/1"]))]).await;
+    let service = Service::start_with(Engine::Sqlite, |config| {
+        config.outgoing_allow = "127.0.0.0/8".to_owned();
+    })
+    .await;
+    let dataset = service.dataset("web").await;
+    let browser = signed_in(&service, 1300, 900).await;
+    let address = format!("{}/sandbox/datasets/{dataset}?tab=crawl", service.url);
+    browser.open(&address).await;
+    browser.press("Add a website").await;
+    let start = format!("{}/docs/", site.url);
+    browser.write("dialog input[type=url]", &start).await;
+    browser.press("Preview scope").await;
+    browser
+        .see("dialog .notice", "1 address under /blog/")
+        .await;
+    browser.press("Include /blog/").await;
+    browser.see("dialog .notice", "2 addresses").await;
+    browser.press("Save").await;
+    browser.see("#main table", "/docs/").await;
+    let saved = service
+        .get(&format!("/kb/v1/datasets/{dataset}/sites"))
+        .await;
+    assert_eq!(
+        saved["data"][0]["settings"]["include"],
+        json!(["/docs/**", "/blog/**"])
+    );
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn originals_open_at_the_passage() {
     let service = Service::start(Engine::Sqlite).await;
     let dataset = service.dataset("shore").await;
@@ -1503,5 +1682,31 @@ async fn originals_open_at_the_passage() {
     browser.see(".chunk", "harbour").await;
     let links = browser.eval(originals).await.to_string();
     assert!(links.contains("/file#page=1"), "{links}");
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_original_is_shown_beside_its_chunks_at_the_page_of_a_chunk() {
+    let service = Service::start(Engine::Sqlite).await;
+    let dataset = service.dataset("shore").await;
+    let pages = [
+        "The harbour lies in the north.",
+        "Herons wait in the shallow water of the lagoon.",
+    ];
+    let printed = service
+        .add_with(&dataset, "birds.pdf", &crate::support::pdf(&pages), &[])
+        .await;
+    let browser = signed_in(&service, 1300, 900).await;
+    let document = format!("{}/sandbox/documents/{dataset}/{printed}", service.url);
+    browser.open(&document).await;
+    browser.press("Original").await;
+    let address = "return document.querySelector('iframe.original').getAttribute('src')";
+    let file = format!("/kb/v1/datasets/{dataset}/documents/{printed}/file");
+    assert_eq!(browser.eval(address).await, file.as_str());
+    browser.press("Show chunk 2 in the text").await;
+    assert_eq!(
+        browser.eval(address).await,
+        format!("{file}#page=2").as_str()
+    );
     browser.close().await;
 }

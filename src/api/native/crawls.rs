@@ -22,6 +22,7 @@ pub(crate) use report::PageVerdict;
 pub(super) fn routes() -> OpenApiRouter<Service> {
     OpenApiRouter::new()
         .routes(routes!(list_sites, put_site))
+        .routes(routes!(preview_site))
         .routes(routes!(remove_site))
         .routes(routes!(set_schedule, clear_schedule))
         .routes(routes!(start))
@@ -131,6 +132,51 @@ async fn remove_site(
     Ok(Json(SiteRemoved {
         deleted: true,
         documents_removed,
+    }))
+}
+
+/// What a crawl of a website would find.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct SitePreview {
+    /// The start, after redirects.
+    start_url: String,
+    /// Whether the addresses come from sitemaps; otherwise they are the links of the start, and the site may have many more.
+    has_sitemap: bool,
+    /// Addresses that the settings let through.
+    inside: usize,
+    /// Folders of the same host whose addresses they do not let through, the largest first.
+    outside: Vec<FolderCount>,
+    /// Whether there may be more addresses: a limit was reached, or the time was over.
+    is_partial: bool,
+}
+
+/// A folder of a website.
+#[derive(Debug, Serialize, ToSchema)]
+struct FolderCount {
+    /// Path of the folder, such as `/docs/`.
+    folder: String,
+    addresses: usize,
+}
+
+/// Looks at a website before it is crawled: fetches its start and sitemaps, for at most 20 seconds, and counts what the settings let through. Stores nothing.
+#[utoipa::path(post, path = "/kb/v1/datasets/{datasetId}/sites/scope", tag = "websites", operation_id = "previewSite", security(("key" = [])),
+    params(("datasetId" = String, Path)), request_body = Settings, responses((status = 200, body = SitePreview), (status = "4XX", body = Fault)))]
+async fn preview_site(
+    State(service): State<Service>,
+    Auth(caller): Auth,
+    Path(dataset_id): Path<String>,
+    Body(settings): Body<Settings>,
+) -> Result<Json<SitePreview>, Problem> {
+    let found = crate::crawl::preview(&service.app, &caller, &dataset_id, settings).await?;
+    let folders = found.outside.into_iter();
+    let outside = folders.map(|(folder, addresses)| FolderCount { folder, addresses });
+    Ok(Json(SitePreview {
+        start_url: found.start.into(),
+        has_sitemap: found.has_sitemap,
+        inside: found.inside,
+        outside: outside.collect(),
+        is_partial: found.is_partial,
     }))
 }
 

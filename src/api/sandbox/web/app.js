@@ -5,6 +5,7 @@ import { get, over, post, call } from './lib/api.js';
 import { button, field } from './lib/controls.js';
 import { h, put } from './lib/dom.js';
 import { refreshTimes } from './lib/format.js';
+import { icon } from './lib/icon.js';
 import { complain, failure } from './lib/messages.js';
 import { lost, Offline } from './lib/offline.js';
 
@@ -22,25 +23,34 @@ import { lost, Offline } from './lib/offline.js';
  * @property {(text: string) => void} title
  */
 
-/** Pages by the first part of their address. */
-/** @type {Record<string, {title: string, load: () => Promise<{page: (context: Context) => Promise<any> | any}>, hidden?: boolean}>} */
+/**
+ * A page; those without a group are not in the navigation.
+ * @typedef {object} Page
+ * @property {string} title
+ * @property {() => Promise<{page: (context: Context) => Promise<any> | any}>} load
+ * @property {string} [group]
+ */
+
+/** Pages by the first part of their address. @type {Record<string, Page>} */
 const PAGES = {
-  '': { title: 'Overview', load: () => import('./pages/overview.js') },
-  search: { title: 'Sandbox', load: () => import('./pages/search.js') },
-  ask: { title: 'Ask', load: () => import('./pages/ask.js') },
-  evaluate: { title: 'Evaluation', load: () => import('./pages/evaluate.js') },
-  history: { title: 'History', load: () => import('./pages/history.js') },
-  work: { title: 'Work', load: () => import('./pages/work.js') },
-  boards: { title: 'Boards', load: () => import('./pages/boards.js') },
-  crm: { title: 'CRM', load: () => import('./pages/crm.js') },
-  records: { title: 'Records', load: () => import('./pages/records.js') },
-  jobs: { title: 'Jobs', load: () => import('./pages/jobs.js') },
-  keys: { title: 'Keys', load: () => import('./pages/keys.js') },
-  people: { title: 'People', load: () => import('./pages/people.js') },
-  styleguide: { title: 'Style guide', load: () => import('./pages/styleguide.js'), hidden: true },
-  access: { title: 'Access log', load: () => import('./pages/access.js'), hidden: true },
-  datasets: { title: 'Dataset', load: () => import('./pages/dataset.js'), hidden: true },
-  documents: { title: 'Document', load: () => import('./pages/document.js'), hidden: true },
+  '': { title: 'Overview', group: 'Knowledge', load: () => import('./pages/overview.js') },
+  search: { title: 'Search', group: 'Knowledge', load: () => import('./pages/search.js') },
+  ask: { title: 'Ask', group: 'Knowledge', load: () => import('./pages/ask.js') },
+  evaluate: { title: 'Evaluation', group: 'Knowledge', load: () => import('./pages/evaluate.js') },
+  history: { title: 'History', group: 'Knowledge', load: () => import('./pages/history.js') },
+  sources: { title: 'Sources', group: 'Knowledge', load: () => import('./pages/sources.js') },
+  work: { title: 'Work', group: 'Records', load: () => import('./pages/work.js') },
+  boards: { title: 'Boards', group: 'Records', load: () => import('./pages/boards.js') },
+  crm: { title: 'CRM', group: 'Records', load: () => import('./pages/crm.js') },
+  records: { title: 'Records', group: 'Records', load: () => import('./pages/records.js') },
+  jobs: { title: 'Jobs', group: 'Administration', load: () => import('./pages/jobs.js') },
+  webhooks: { title: 'Webhooks', group: 'Administration', load: () => import('./pages/webhooks.js') },
+  keys: { title: 'Keys', group: 'Administration', load: () => import('./pages/keys.js') },
+  people: { title: 'People', group: 'Administration', load: () => import('./pages/people.js') },
+  styleguide: { title: 'Style guide', load: () => import('./pages/styleguide.js') },
+  access: { title: 'Access log', load: () => import('./pages/access.js') },
+  datasets: { title: 'Dataset', load: () => import('./pages/dataset.js') },
+  documents: { title: 'Document', load: () => import('./pages/document.js') },
 };
 
 const main = /** @type {HTMLElement} */ (document.getElementById('main'));
@@ -56,58 +66,71 @@ function wear() {
 }
 wear();
 
+/** The page in the navigation to which another one belongs. @type {Record<string, string>} */
+const BELONGS = { datasets: '', documents: '', access: 'people' };
+
+function navigation() {
+  const first = place()[0] ?? '';
+  const at = BELONGS[first] ?? first;
+  const link = (/** @type {string} */ name, /** @type {Page} */ { title }) => {
+    const href = name ? `/sandbox/${name}` : '/sandbox';
+    return h('a', { href, 'aria-current': name === first ? 'page' : name === at ? 'true' : null }, icon(name || 'overview'), title);
+  };
+  return h(
+    'nav',
+    { 'aria-label': 'Pages' },
+    ['Knowledge', 'Records', 'Administration'].map((group) =>
+      h(
+        'div',
+        { class: 'group' },
+        h('span', null, group),
+        Object.entries(PAGES)
+          .filter(([, page]) => page.group === group)
+          .map(([name, page]) => link(name, page)),
+      ),
+    ),
+  );
+}
+
+async function signOut() {
+  await call('DELETE', '/kb/v1/session').catch((error) => {
+    // It was over already.
+    if (error.status !== 401) throw error;
+  });
+  session = null;
+  show();
+}
+
 function header() {
-  const at = place()[0] ?? '';
   const themes = ['auto', 'light', 'dark'];
   const next = themes[(themes.indexOf(theme()) + 1) % themes.length];
+  const turn = () => {
+    localStorage.setItem('cairn.theme', next);
+    wear();
+    header();
+  };
+  const label = `Theme: ${theme()}; switch to ${next}`;
+  document.body.classList.toggle('inside', Boolean(session));
   put(
     head,
     h('a', { class: 'brand', href: '/sandbox' }, h('img', { src: '/sandbox/icon.svg', alt: '', width: 26, height: 26 }), 'Cairn'),
-    session &&
-      h(
-        'nav',
-        { 'aria-label': 'Pages' },
-        Object.entries(PAGES)
-          .filter(([, p]) => !p.hidden)
-          .map(([name, p]) =>
-            h('a', { href: name ? `/sandbox/${name}` : '/sandbox', 'aria-current': name === at ? 'page' : null }, p.title),
-          ),
-      ),
+    session && navigation(),
     h(
       'div',
       { class: 'end' },
+      session && h('a', { href: '/docs/guide' }, icon('guide'), 'Guide'),
+      session && h('a', { href: '/docs' }, icon('api'), 'API'),
       h(
         'button',
-        {
-          type: 'button',
-          class: 'plain',
-          'aria-label': `Theme: ${theme()}; switch to ${next}`,
-          title: `Theme: ${theme()}`,
-          onclick: () => {
-            localStorage.setItem('cairn.theme', next);
-            wear();
-            header();
-          },
-        },
-        { auto: '◐', light: '☀', dark: '☾' }[/** @type {'auto'} */ (theme())],
+        { type: 'button', class: 'plain', 'aria-label': label, title: label, onclick: turn },
+        icon(theme()),
+        h('span', { class: 'word' }, `Theme: ${theme()}`),
       ),
-      session && h('a', { href: '/docs/guide' }, 'Guide'),
-      session && h('a', { href: '/docs' }, 'API'),
       session &&
-        button(
-          'Sign out',
-          async () => {
-            await call('DELETE', '/kb/v1/session').catch((error) => {
-              // It was over already.
-              if (error.status !== 401) throw error;
-            });
-            session = null;
-            show();
-          },
-          { class: 'plain' },
-        ),
+        button([icon('sign-out'), h('span', { class: 'word' }, 'Sign out')], signOut, { class: 'plain', 'aria-label': 'Sign out' }),
     ),
   );
+  head.querySelector('[aria-current]')?.scrollIntoView({ block: 'nearest', inline: 'center' });
 }
 
 const place = () =>

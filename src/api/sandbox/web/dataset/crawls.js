@@ -4,18 +4,25 @@
 import { all, post } from '../lib/api.js';
 import { button, select, table } from '../lib/controls.js';
 import { h, put } from '../lib/dom.js';
-import { ago, badge, bytes, count, counted, ms } from '../lib/format.js';
+import { ago, badge, bytes, count, counted, cutInTheMiddle, ms } from '../lib/format.js';
 import { grid } from '../lib/table.js';
 
 const VERDICTS = ['new', 'changed', 'unchanged', 'skipped', 'failed', 'pending'];
 const HEAD = ['Started', 'State', 'Pages', 'New', 'Changed', 'Unchanged', 'Skipped', 'Failed', 'Removed', ''];
+
+/** How fast a running crawl is. @param {any} crawl */
+function pace(crawl) {
+  const seconds = (Date.now() - Date.parse(crawl.startedOn)) / 1000;
+  const rate = crawl.pagesCrawled / Math.max(seconds, 1);
+  return [h('progress', { 'aria-label': 'Crawl in progress' }), h('small', null, `${rate.toFixed(1)} pages/s`)];
+}
 
 /** @param {any} crawl @param {() => Promise<void>} open @param {() => Promise<void>} stop */
 function row(crawl, open, stop) {
   return [
     ago(crawl.startedOn ?? crawl.createdOn),
     [badge(crawl.status), crawl.errorMessage && h('small', null, ` ${crawl.errorMessage}`)],
-    `${count(crawl.pagesCrawled)}, ${bytes(crawl.bytesReceived)}`,
+    [`${count(crawl.pagesCrawled)}, ${bytes(crawl.bytesReceived)}`, crawl.status === 'running' && pace(crawl)],
     count(crawl.pagesNew),
     count(crawl.pagesChanged),
     count(crawl.pagesUnchanged),
@@ -61,7 +68,7 @@ function pageGrid(dataset) {
   return grid(
     'Crawl report',
     [
-      { title: 'URL', width: 'minmax(16rem, 3fr)', sort: (p) => p.url, cell: (p) => h('span', { title: p.url }, p.url) },
+      { title: 'URL', width: 'minmax(16rem, 3fr)', sort: (p) => p.url, cell: (p) => cutInTheMiddle(p.url) },
       { title: 'Verdict', width: '7rem', sort: (p) => p.verdict ?? 'pending', cell: (p) => badge(p.verdict ?? p.state) },
       { title: 'Reason', width: 'minmax(12rem, 2fr)', sort: (p) => p.reason ?? '', cell: reason },
       { title: 'HTTP', width: '4rem', sort: (p) => p.httpStatus ?? 0, cell: (p) => p.httpStatus ?? '' },

@@ -7,6 +7,7 @@ import { h, put } from '../lib/dom.js';
 import { ago, badge, bytes, count, counted, duration } from '../lib/format.js';
 import { complain, confirmed, dialog, toast } from '../lib/messages.js';
 import { grid } from '../lib/table.js';
+import { selection } from './bulk.js';
 import { upload } from './upload.js';
 
 /** @type {[string, string][]} */
@@ -65,8 +66,9 @@ function state(d) {
  * @param {string} base
  * @param {(file: any) => void} changed called with a file after it was changed
  * @param {(file: any) => void} removed called with a file after it was deleted
+ * @param {(file: any) => HTMLElement} box the checkbox that selects a file
  */
-function fileGrid(dataset, base, changed, removed) {
+function fileGrid(dataset, base, changed, removed, box) {
   const change = (/** @type {any} */ d, /** @type {any} */ body, /** @type {string} */ said) => async () => {
     changed(await call('PATCH', `${base}/${encodeURIComponent(d.id)}`, body));
     toast(`${d.fileName}: ${said}.`);
@@ -92,6 +94,7 @@ function fileGrid(dataset, base, changed, removed) {
   return grid(
     'Files',
     [
+      { title: '', width: '1.25rem', cell: box },
       { title: 'Name', width: 'minmax(14rem, 3fr)', sort: (d) => d.fileName.toLowerCase(), cell: link },
       { title: 'State', width: 'minmax(9rem, 1.2fr)', sort: (d) => d.status, cell: state },
       { title: 'Chunks', width: '5rem', sort: (d) => d.chunksCount, cell: (d) => count(d.chunksCount) },
@@ -175,19 +178,20 @@ export async function files(dataset, signal) {
     oninput: () => sift(),
   });
   const told = h('span', { role: 'status', class: 'quiet' });
-  const list = fileGrid(
-    dataset.id,
-    base,
-    (d) => {
-      known.set(d.id, d);
-      refresh();
-    },
-    (d) => {
-      known.delete(d.id);
-      refresh();
-    },
-  );
-  const tell = () => put(told, `${count(list.count())} of ${counted(known.size, 'file')}`);
+  const changed = (/** @type {any} */ d) => {
+    known.set(d.id, d);
+    refresh();
+  };
+  const removed = (/** @type {any} */ d) => {
+    known.delete(d.id);
+    refresh();
+  };
+  const chosen = selection(base, known, () => list.items(), { changed, removed });
+  const list = fileGrid(dataset.id, base, changed, removed, chosen.box);
+  const tell = () => {
+    put(told, `${count(list.count())} of ${counted(known.size, 'file')}`);
+    chosen.tell();
+  };
   const sift = () => {
     const [s, n] = [status.value, name.value.trim().toLowerCase()];
     const hasState = (/** @type {any} */ d) => !s || d.status === s || (s === 'at work' && atWork(d));
@@ -209,7 +213,7 @@ export async function files(dataset, signal) {
       told,
       reIngestAll(dataset.id),
     ),
-    h('p'),
+    chosen.bar,
     list.view,
   ];
 }

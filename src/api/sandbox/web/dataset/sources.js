@@ -5,7 +5,8 @@
 import { all, call, get, post } from '../lib/api.js';
 import { button, select, table } from '../lib/controls.js';
 import { h, put } from '../lib/dom.js';
-import { ago, badge, bytes, count, counted } from '../lib/format.js';
+import { ago, badge, bytes, count, counted, cutInTheMiddle } from '../lib/format.js';
+import { icon } from '../lib/icon.js';
 import { complain, confirmed } from '../lib/messages.js';
 import { grid } from '../lib/table.js';
 import { editSource } from './source_settings.js';
@@ -112,7 +113,7 @@ async function showItems(view, source, dataset, at, signal) {
   const list = grid(
     'Items of the source',
     [
-      { title: 'Item', width: 'minmax(16rem, 3fr)', sort: (i) => i.key, cell: (i) => h('span', { title: i.key }, i.key) },
+      { title: 'Item', width: 'minmax(16rem, 3fr)', sort: (i) => i.key, cell: (i) => cutInTheMiddle(i.key) },
       { title: 'Verdict', width: '7rem', sort: (i) => i.verdict, cell: (i) => badge(i.verdict) },
       { title: 'Reason', width: 'minmax(12rem, 2fr)', sort: (i) => i.reason ?? '', cell: (i) => i.reason ?? '' },
       { title: 'Read', width: '8rem', sort: (i) => i.changedOn, cell: (i) => ago(i.changedOn) },
@@ -162,7 +163,7 @@ export async function sources(dataset, signal) {
         rows,
         'No sources yet: a folder of the server, a bucket or a feed keeps this dataset up to date.',
       ),
-      h('p', null, button('Add a source', add)),
+      h('p', null, button([icon('add'), 'Add a source'], add)),
     );
     if (last.some(isRunning))
       setTimeout(() => {

@@ -1,10 +1,11 @@
 // @ts-check
 // The dialogs of a website: what is crawled, and when.
 
-import { call } from '../lib/api.js';
-import { field, form, select } from '../lib/controls.js';
-import { h } from '../lib/dom.js';
-import { dialog } from '../lib/messages.js';
+import { call, post } from '../lib/api.js';
+import { button, field, form, select } from '../lib/controls.js';
+import { h, put } from '../lib/dom.js';
+import { counted } from '../lib/format.js';
+import { complain, dialog, failure } from '../lib/messages.js';
 
 /** Settings that a form shows; the others keep what they have. */
 /** @type {[string, string, 'number' | 'list' | 'flag' | 'text', string?][]} */
@@ -73,6 +74,66 @@ function suggestPrefix(start, prefix) {
 }
 
 /**
+ * What a crawl would find with the present settings, with buttons that include the folders that are left out.
+ * @param {any} found
+ * @param {(folder: string) => void} include
+ */
+function scopeOf(found, include) {
+  const where = found.hasSitemap
+    ? 'in its sitemap and on its start page'
+    : 'linked from its start page; it has no sitemap, so there may be many more';
+  return h(
+    'div',
+    { class: 'notice good' },
+    h(
+      'p',
+      null,
+      h('strong', null, `${found.isPartial ? 'At least' : 'About'} ${counted(found.inside, 'address', 'addresses')}`),
+      ` to crawl, ${where}.`,
+    ),
+    found.outside.length > 0 && h('p', null, 'Left out:'),
+    found.outside.map((/** @type {any} */ { folder, addresses }) =>
+      h(
+        'p',
+        { class: 'row' },
+        h('span', null, `${counted(addresses, 'address', 'addresses')} under `, h('code', null, folder)),
+        h('button', { type: 'button', class: 'small', 'aria-label': `Include ${folder}`, onclick: () => include(folder) }, 'Include'),
+      ),
+    ),
+  );
+}
+
+/**
+ * A button that shows what a crawl would find, and where it is shown.
+ * @param {string} sites path of the websites in the API
+ * @param {Record<string, HTMLInputElement>} inputs by setting
+ * @param {HTMLInputElement} start
+ * @param {any} now the present settings
+ */
+function scopePreview(sites, inputs, start, now) {
+  const out = h('div', { 'aria-live': 'polite' });
+  const include = (/** @type {string} */ folder) => {
+    const { urlPathFilter: prefix, include: patterns } = inputs;
+    const given = patterns.value.trim();
+    const all = [given, prefix.value && `${prefix.value}**`, `${folder}**`];
+    patterns.value = all.filter(Boolean).join(', ');
+    prefix.value = '';
+    show().catch(complain);
+  };
+  const show = async () => {
+    if (!start.reportValidity()) return;
+    put(out, h('p', { class: 'quiet' }, 'Reading the start page and sitemaps…'));
+    try {
+      const found = await post(`${sites}/scope`, settingsOf(inputs, { ...now, startUrl: start.value }));
+      put(out, scopeOf(found, include));
+    } catch (error) {
+      put(out, failure(error));
+    }
+  };
+  return [h('p', null, button('Preview scope', show)), out];
+}
+
+/**
  * Asks for the settings of a website and stores them; resolves to the website, or to nothing if the dialog is closed.
  * @param {string} sites path of the websites in the API
  * @param {any} site null to add one
@@ -100,6 +161,7 @@ export function editWebsite(sites, site) {
           kind === 'flag' ? h('p', null, h('label', { class: 'check' }, inputs[name], label)) : field(label, inputs[name], hint),
         ),
       ),
+      scopePreview(sites, inputs, start, now),
       h('p', { class: 'row end' }, h('button', { class: 'primary' }, 'Save')),
     ),
   );

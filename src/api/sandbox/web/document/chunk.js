@@ -2,6 +2,7 @@
 // A chunk in the list: its state, its text, and what can be done with it.
 
 import { call } from '../lib/api.js';
+import { changes } from '../lib/changes.js';
 import { button } from '../lib/controls.js';
 import { h } from '../lib/dom.js';
 import { badge, counted } from '../lib/format.js';
@@ -17,6 +18,7 @@ import { passage } from '../lib/passage.js';
  * @property {string} fileName
  * @property {(chunk: string) => void} pick shows a chunk in the text
  * @property {(chunk: any) => Promise<void>} edit
+ * @property {(chunk: any) => string | undefined} original the text that an edited chunk had in the file
  * @property {() => Promise<void>} reload shows the chunks again after a change
  */
 
@@ -79,7 +81,8 @@ function actions(chunk, { chunks, edit, reload }) {
 export function chunkCard(chunk, page) {
   const at = chunk.pageLabel || chunk.pageNumber;
   const facts = [counted(chunk.tokens, 'token'), at ? `page ${at}` : null, chunk.headingPath.join(' › ') || null];
-  const original =
+  const original = page.original(chunk);
+  const link =
     chunk.origin !== 'added' &&
     originalLink(page.base, { fileName: page.fileName, page: chunk.pageNumber, text: chunk.content }, 'original');
   const name = `card chunk c${chunk.ordinal % 4} ${chunk.enabled ? '' : 'off'}`;
@@ -87,7 +90,8 @@ export function chunkCard(chunk, page) {
     'article',
     { class: name, 'data-chunk': chunk.id },
     head(chunk, page.pick),
-    h('small', null, facts.filter(Boolean).join(' · '), original && [' · ', original]),
+    h('small', null, facts.filter(Boolean).join(' · '), link && [' · ', link]),
+    original !== undefined && h('details', null, h('summary', null, 'Changes'), changes(original, chunk.content)),
     passage(chunk.content, { code: Boolean(chunk.lines) }, `Text of chunk ${chunk.ordinal + 1}`),
     actions(chunk, page),
   );

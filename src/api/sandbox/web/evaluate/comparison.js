@@ -7,21 +7,31 @@ import { h } from '../lib/dom.js';
 import { count, counted } from '../lib/format.js';
 import { datasetPath, lanesAddress } from './state.js';
 
-/** The difference in one sentence. @param {any} found */
-function verdict({ difference, queries }) {
+/** Share of the top ten hits that must be judged before one run is called better than another. */
+const JUDGED = 0.8;
+
+/**
+ * The difference in one sentence. A run whose hits are hardly judged is not called better or worse: what nobody has judged counts as wrong.
+ * @param {any} found
+ * @param {any[]} runs both
+ */
+function verdict({ difference, queries }, runs) {
   const { mean, low, high } = difference;
-  const sure = low > 0 || high < 0;
+  const judged = Math.min(...runs.map((run) => run.summary?.judgedAt10 ?? 0));
+  const isSignificant = low > 0 || high < 0;
+  const sure = judged >= JUDGED && isSignificant;
   const gain = `${mean >= 0 ? '+' : ''}${mean.toFixed(3)} nDCG@10`;
   const interval = ` (95% confidence interval ${low.toFixed(3)} to ${high.toFixed(3)})`;
   const over = ` over ${counted(queries, 'query', 'queries')}: `;
-  return h(
-    'p',
-    { class: `notice ${sure ? (mean > 0 ? 'good' : 'bad') : ''}` },
-    h('strong', null, gain),
-    interval,
-    over,
-    sure ? (mean > 0 ? 'better.' : 'worse.') : 'not statistically significant.',
-  );
+  const said = () => {
+    if (!isSignificant) return 'not statistically significant.';
+    if (sure) return mean > 0 ? 'better.' : 'worse.';
+    const share = `only ${Math.round(100 * judged)} % of the top ten hits are judged, and the others count as wrong`;
+    const [direction, word] = mean > 0 ? ['higher', 'better'] : ['lower', 'worse'];
+    return `significantly ${direction}, but ${share}. Label more of them before you call it ${word}.`;
+  };
+  const kind = sure ? (mean > 0 ? 'good' : 'bad') : '';
+  return h('p', { class: `notice ${kind}` }, h('strong', null, gain), interval, over, said());
 }
 
 /**
@@ -44,7 +54,7 @@ export async function comparison(dataset, a, b, signal) {
   const head = ['Query', first.name || 'From', second.name || 'To'];
   return [
     h('h2', null, `From “${first.name || 'Run'}” to “${second.name || 'Run'}”`),
-    verdict(found),
+    verdict(found, [first, second]),
     h(
       'div',
       { class: 'split' },

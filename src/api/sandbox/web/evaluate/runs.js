@@ -55,7 +55,7 @@ function row(run, isPicked, choose, remove) {
 /**
  * @param {import('./state.js').State} state
  * @param {(first: string, second: string) => Promise<void>} compare shows the difference of two runs
- * @param {(run: any) => void} showTuning called with the newest run that has tuned settings
+ * @param {(run: any) => Promise<void>} showTuning called with the newest run that has tuned settings
  * @param {AbortSignal} signal
  */
 export function runList(state, compare, showTuning, signal) {
@@ -94,7 +94,7 @@ export function runList(state, compare, showTuning, signal) {
     stop();
     if (list.some(isActive)) timer = setTimeout(() => !signal.aborted && draw().catch(complain), 1000);
     const tuned = list.find((/** @type {any} */ r) => r.tuning);
-    if (tuned) showTuning(tuned);
+    if (tuned) await showTuning(tuned);
   };
   return { view, draw, stop };
 }

@@ -41,8 +41,8 @@ function introduction(dataset) {
   return h(
     'p',
     { class: 'notice' },
-    'No labelled queries yet. Search in the ',
-    h('a', { href: `/sandbox/search?dataset=${dataset}` }, 'sandbox'),
+    'No labelled queries yet. ',
+    h('a', { href: `/sandbox/search?dataset=${dataset}` }, 'Search'),
     ' and label hits with the keys 2, 1 and 0, or create a query set here and import labels.',
   );
 }

@@ -1,9 +1,9 @@
 // @ts-check
 // The settings that a search for better ones has found: what they gain, the alpha curve, apply and undo.
 
-import { call, post } from '../lib/api.js';
+import { call, get, post } from '../lib/api.js';
 import { line } from '../lib/chart.js';
-import { button } from '../lib/controls.js';
+import { button, table } from '../lib/controls.js';
 import { h } from '../lib/dom.js';
 import { ago, counted } from '../lib/format.js';
 import { toast } from '../lib/messages.js';
@@ -23,34 +23,89 @@ function curve({ alphaCurve, tunedOn, defaults }) {
   });
 }
 
+/** Settings in words. @type {Record<string, string>} */
+const NAMES = {
+  hybridAlpha: 'Semantic weight (alpha)',
+  minScore: 'Threshold (minScore)',
+  confidentFrom: 'Confident from',
+  fusion: 'Fusion',
+  rerank: 'Rerank',
+};
+
+/** @param {any} value */
+const shown = (value) =>
+  value === undefined || value === null ? 'not set' : typeof value === 'number' ? String(+value.toFixed(3)) : String(value);
+
+/** What would change, or has changed. @param {any} before @param {any} after */
+function differences(before, after) {
+  const names = [...new Set([...Object.keys(before), ...Object.keys(after)])];
+  const rows = names
+    .filter((name) => JSON.stringify(before[name]) !== JSON.stringify(after[name]))
+    .map((name) => [NAMES[name] ?? name, shown(before[name]), shown(after[name])]);
+  return table('Settings', ['Setting', 'Now', 'Proposed'], rows, 'The settings in force are the best that were found.');
+}
+
+/** Who changed the defaults, when, why. @param {any[]} history */
+const log = (history) =>
+  h(
+    'details',
+    null,
+    h('summary', null, counted(history.length, 'earlier change')),
+    table(
+      'Changes of the defaults',
+      ['When', 'Who', 'Why', 'Settings'],
+      history.map((v) => [
+        ago(v.createdOn),
+        v.changedByName ?? v.changedBy ?? 'Command line',
+        v.reason,
+        h('code', null, JSON.stringify(v.defaults)),
+      ]),
+      'None.',
+    ),
+  );
+
 /**
  * @param {any} run a run that has tuned settings
  * @param {string} dataset
- * @param {() => void} applied called when the settings are the defaults of the dataset
+ * @param {() => void} applied called when the defaults of the dataset were changed
+ * @param {AbortSignal} signal
  */
-export function tuning(run, dataset, applied) {
+export async function tuning(run, dataset, applied, signal) {
   const t = run.tuning;
-  const tested = `On the held-out half (${counted(t.testedOn, 'query', 'queries')})`;
+  const path = `${datasetPath(dataset)}/search-defaults`;
+  const { defaults, history } = await get(path, signal);
+  const tested = `On ${counted(t.testedOn, 'query', 'queries')} that were held out`;
   const moved = `nDCG@10 ${t.before.ndcg_at_10.toFixed(3)} → ${t.after.ndcg_at_10.toFixed(3)}`;
-  const gain = `gain ${t.gain.mean.toFixed(3)} (${t.gain.low.toFixed(3)} to ${t.gain.high.toFixed(3)})`;
+  const interval = `(95% confidence interval ${t.gain.low.toFixed(3)} to ${t.gain.high.toFixed(3)})`;
+  const gain = `${t.gain.mean >= 0 ? '+' : ''}${t.gain.mean.toFixed(3)} ${interval}`;
   const sure = t.gain.low > 0;
   const apply = async () => {
-    await call('PUT', `${datasetPath(dataset)}/search-defaults`, t.defaults);
+    const reason = `tuned on ${counted(t.tunedOn, 'query', 'queries')}, applied by hand; ${moved}, ${gain}`;
+    await call('PUT', `${path}?reason=${encodeURIComponent(reason)}`, t.defaults);
     toast('Applied as dataset defaults.');
     t.applied = true;
     applied();
   };
   const undo = async () => {
-    const { defaults } = await post(`${datasetPath(dataset)}/search-defaults/undo`);
-    toast(`Defaults restored: ${JSON.stringify(defaults)}`);
+    await post(`${path}/undo`);
+    toast('The defaults before the last change are in force again.');
+    t.applied = false;
+    applied();
   };
   return h(
     'div',
     { class: 'card' },
     h('h3', null, 'Best settings found ', ago(run.createdOn)),
-    h('p', null, h('code', null, JSON.stringify(t.defaults)), t.applied ? ' – applied as dataset defaults.' : ' – not applied.'),
-    h('p', null, `${tested}: ${moved}, ${gain}${sure ? '.' : '; not statistically significant.'}`),
+    differences(defaults, t.defaults),
+    h('p', null, `${tested}: ${moved}, ${gain}${sure ? '.' : ': the gain may be chance.'}`),
+    t.applied && h('p', null, 'These settings were applied as dataset defaults.'),
     t.alphaCurve.length > 1 && curve(t),
-    h('div', { class: 'row' }, !t.applied && button('Apply', apply, { class: 'primary' }), button('Undo last change', undo)),
+    h(
+      'div',
+      { class: 'row' },
+      !t.applied && button(sure ? 'Apply' : 'Apply anyway', apply, { class: sure ? 'primary' : '' }),
+      history.length > 0 && button('Undo last change', undo),
+    ),
+    history.length > 0 && log(history),
   );
 }

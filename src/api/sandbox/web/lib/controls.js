@@ -133,7 +133,7 @@ export function table(caption, head, rows, empty) {
           h(
             'tr',
             null,
-            row.map((cell) => h('td', null, cell)),
+            row.map((cell, at) => h('td', { 'data-head': typeof head[at] === 'string' ? head[at] : null }, cell)),
           ),
         ),
       ),

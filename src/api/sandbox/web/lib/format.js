@@ -24,6 +24,16 @@ export function bytes(n) {
   return `${at === 0 ? n : n.toFixed(1)} ${units[at]}`;
 }
 
+/**
+ * A text whose middle gives way when it is too long, such as an address: its end tells more than its middle.
+ * @param {string} text
+ */
+export function cutInTheMiddle(text) {
+  const tail = text.length > 24 ? text.slice(-16) : '';
+  const head = text.slice(0, text.length - tail.length);
+  return h('span', { class: 'middle', title: text }, h('span', null, head), tail && h('span', null, tail));
+}
+
 /** @param {number} seconds */
 export function duration(seconds) {
   if (seconds < 90) return `${Math.round(seconds)} s`;
@@ -76,6 +86,7 @@ const KINDS = {
   done: 'good',
   live: 'good',
   active: 'good',
+  delivered: 'good',
   failed: 'bad',
   error: 'bad',
   refused: 'bad',
@@ -87,6 +98,7 @@ const KINDS = {
   queued: 'busy',
   pending: 'busy',
   waiting: 'busy',
+  retrying: 'busy',
 };
 /** @param {string} state */
 export const badge = (state) => h('span', { class: `badge ${KINDS[state] ?? ''}` }, state);

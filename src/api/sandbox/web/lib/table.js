@@ -27,7 +27,9 @@ export function grid(label, columns, key) {
     h(
       'div',
       { role: 'columnheader', 'aria-sort': 'none' },
-      column.sort ? h('button', { type: 'button', class: 'plain', onclick: () => order(at) }, column.title) : column.title,
+      column.sort
+        ? h('button', { type: 'button', class: 'plain', onclick: () => order(at) }, column.title)
+        : column.title || h('span', { class: 'unseen' }, 'Selection'),
     ),
   );
   const head = h('div', { role: 'rowgroup' }, h('div', { class: 'grid-row grid-head', role: 'row', 'aria-rowindex': 1 }, heads));

@@ -7,6 +7,7 @@ import { generations } from '../dataset/generations.js';
 import { sources } from '../dataset/sources.js';
 import { sites } from '../dataset/websites.js';
 import { get } from '../lib/api.js';
+import { crumbs } from '../lib/crumbs.js';
 import { h } from '../lib/dom.js';
 import { tabs } from '../lib/controls.js';
 
@@ -17,6 +18,7 @@ export async function page({ path, query, signal, go, replace, title }) {
   title(dataset.name);
   const facts = `${dataset.embeddingModel} · chunk size ${dataset.chunkSize} tokens, overlap ${dataset.chunkOverlap}`;
   return [
+    crumbs(),
     h(
       'div',
       { class: 'top' },

@@ -3,13 +3,15 @@
 // of the page are in `document/`.
 
 import { chunkCard } from '../document/chunk.js';
-import { addChunk, editChunk, orphanedEdits } from '../document/editing.js';
+import { addChunk, editChunk, originalOf, orphanedEdits } from '../document/editing.js';
+import { textOrOriginal } from '../document/original.js';
 import { previewChunking } from '../document/preview.js';
 import { pager, sectionOf } from '../document/section.js';
 import { colouredText } from '../document/source.js';
 import { openDocument, readAddress } from '../document/state.js';
 import { all, get } from '../lib/api.js';
 import { button } from '../lib/controls.js';
+import { crumbs } from '../lib/crumbs.js';
 import { h, put } from '../lib/dom.js';
 import { badge } from '../lib/format.js';
 
@@ -18,7 +20,7 @@ import { badge } from '../lib/format.js';
  * @param {import('../document/state.js').Opened} opened
  * @param {HTMLElement[]} buttons
  */
-function header({ base, dataset, facts }, buttons) {
+function header({ base, facts }, buttons) {
   const link =
     facts.url && /^https?:/.test(facts.url) && h('a', { href: facts.url, rel: 'noreferrer noopener', target: '_blank' }, 'source URL');
   return h(
@@ -34,7 +36,6 @@ function header({ base, dataset, facts }, buttons) {
     h(
       'div',
       { class: 'row' },
-      h('a', { class: 'button', href: `/sandbox/datasets/${dataset}` }, 'Back to dataset'),
       h('a', { class: 'button', href: `${base}/file`, target: '_blank', rel: 'noopener' }, 'Original file'),
       buttons,
     ),
@@ -43,21 +44,29 @@ function header({ base, dataset, facts }, buttons) {
 
 /** @param {import('../app.js').Context} context */
 export async function page({ path, query, signal, title }) {
-  const opened = await openDocument(path, signal);
+  const [opened, set] = await Promise.all([
+    openDocument(path, signal),
+    get(`/dashboard/v1/knowledge-base/datasets/${encodeURIComponent(path[0])}`, signal),
+  ]);
   const { base, facts, text } = opened;
   title(facts.title || facts.fileName);
   const letters = Array.from(text);
   const place = readAddress(query);
   /** @type {any[]} */
   let chunks = [];
+  /** @type {any[]} */
+  let edits = [];
   const source = h('div', { class: 'source', tabindex: '0', role: 'region', 'aria-label': 'Document text' });
   const list = h('div', { class: 'chunks', tabindex: '0', role: 'region', 'aria-label': 'Chunks' });
+  const reading = textOrOriginal(opened, source);
   const told = h('p', { class: 'quiet' });
   const orphans = h('div');
 
   /** Marks a chunk in the text and in the list, and scrolls one of them to it. @param {string} chunk @param {HTMLElement} scrolled */
   const pick = (chunk, scrolled) => {
     place.chosen = chunk;
+    const picked = chunks.find((c) => c.id === chunk);
+    if (picked) reading.lead(picked);
     for (const element of [...source.querySelectorAll('.span'), ...list.querySelectorAll('.chunk')]) {
       element.classList.toggle('chosen', element.dataset.chunk === chunk);
     }
@@ -78,9 +87,9 @@ export async function page({ path, query, signal, title }) {
     draw();
   };
   const load = async () => {
-    const [found, edits] = await Promise.all([all(`${base}/chunks`, signal), get(`${base}/edits`, signal)]);
-    chunks = found;
-    put(orphans, orphanedEdits(opened, edits.data, load));
+    const [found, made] = await Promise.all([all(`${base}/chunks`, signal), get(`${base}/edits`, signal)]);
+    [chunks, edits] = [found, made.data];
+    put(orphans, orphanedEdits(opened, edits, load));
     draw();
   };
   const show = async (/** @type {string | null} */ chunk) => {
@@ -93,7 +102,8 @@ export async function page({ path, query, signal, title }) {
     base: opened.base,
     fileName: facts.fileName,
     pick: (/** @type {string} */ chunk) => pick(chunk, source),
-    edit: async (/** @type {any} */ chunk) => show(await editChunk(opened, chunk)),
+    edit: async (/** @type {any} */ chunk) => show(await editChunk(opened, chunk, originalOf(edits, chunk))),
+    original: (/** @type {any} */ chunk) => originalOf(edits, chunk),
     reload: load,
   };
   const draw = () => {
@@ -112,12 +122,13 @@ export async function page({ path, query, signal, title }) {
   // Nothing can be scrolled to before the elements are in the page.
   requestAnimationFrame(() => requestAnimationFrame(() => !signal.aborted && draw()));
   return [
+    crumbs([set.name, `/sandbox/datasets/${opened.dataset}`]),
     header(opened, [
       button('Add chunk', async () => show(await addChunk(opened))),
       button('Preview chunking', () => previewChunking(base)),
     ]),
     told,
     orphans,
-    h('div', { class: 'split' }, source, list),
+    h('div', { class: 'split' }, reading.view, list),
   ];
 }

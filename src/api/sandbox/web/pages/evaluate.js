@@ -35,11 +35,9 @@ export async function page({ query, signal, replace }) {
     put(compared, await comparison(state.dataset, a, b, signal));
     compared.scrollIntoView({ behavior: 'smooth', block: 'nearest' });
   };
-  const showTuning = (/** @type {any} */ run) => {
-    put(
-      tuned,
-      tuning(run, state.dataset, () => showTuning(run)),
-    );
+  const showTuning = async (/** @type {any} */ run) => {
+    const again = () => showTuning(run).catch(complain);
+    put(tuned, await tuning(run, state.dataset, again, signal));
   };
   const runs = runList(state, compare, showTuning, signal);
 

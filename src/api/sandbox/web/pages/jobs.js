@@ -5,67 +5,90 @@ import { calmly, events, get, post } from '../lib/api.js';
 import { button, latest, select, table } from '../lib/controls.js';
 import { h, put } from '../lib/dom.js';
 import { ago, badge } from '../lib/format.js';
+import { icon } from '../lib/icon.js';
 import { complain, toast } from '../lib/messages.js';
 
 /** @type {[string, string][]} */
 const STATES = [
+  ['open', 'running and queued'],
   ['dead', 'dead letters'],
-  ['running', 'running'],
-  ['queued', 'queued'],
   ['done', 'done'],
   ['cancelled', 'cancelled'],
   ['all', 'all'],
 ];
 
+/** What has a button in the row of a job. @param {any} job @param {() => Promise<void>} redraw */
+function actions(job, redraw) {
+  const retry = async () => {
+    await post(`/kb/v1/jobs/${job.id}/retry`);
+    toast('Queued.');
+    await redraw();
+  };
+  const cancel = async () => {
+    await post(`/kb/v1/jobs/${job.id}/cancel`);
+    await redraw();
+  };
+  return h(
+    'div',
+    { class: 'row' },
+    ['dead', 'cancelled'].includes(job.status) && button([icon('repeat'), 'Retry'], retry, { class: 'small' }),
+    ['queued', 'running'].includes(job.status) && button([icon('close'), 'Cancel'], cancel, { class: 'small danger' }),
+  );
+}
+
+/** @param {any} job @param {() => Promise<void>} redraw */
+const row = (job, redraw) => [
+  job.kind.replaceAll('_', ' '),
+  [badge(job.status), job.cancelRequested && ' stopping'],
+  `${job.attempts} of ${job.maxAttempts}`,
+  job.lastError ?? '',
+  ago(job.createdOn),
+  ago(job.updatedOn),
+  actions(job, redraw),
+];
+
+/**
+ * A page of jobs; of the open ones, the running come before the queued.
+ * @param {string} status
+ * @param {string} cursor
+ * @param {AbortSignal} signal
+ */
+async function load(status, cursor, signal) {
+  const one = (/** @type {string} */ only) => {
+    const query = new URLSearchParams({ limit: '100', ...(only && { status: only }), ...(cursor && { cursor }) });
+    return get(`/kb/v1/jobs?${query}`, signal);
+  };
+  if (status !== 'open') return one(status === 'all' ? '' : status);
+  const [running, queued] = await Promise.all([cursor ? { data: [] } : one('running'), one('queued')]);
+  return { data: [...running.data, ...queued.data], pagination: queued.pagination };
+}
+
 /** @param {import('../app.js').Context} context */
 export async function page({ query, signal, replace }) {
-  let status = query.get('status') ?? 'dead';
+  let status = query.get('status') ?? 'open';
   const out = h('div');
+  const dead = h('div');
   let at = '';
+  const again = () => draw();
   const draw = latest(async (isLast, cursor = at) => {
     replace(`/sandbox/jobs?status=${status}`);
-    const which = status === 'all' ? '' : `&status=${status}`;
-    const from = cursor && `&cursor=${encodeURIComponent(cursor)}`;
-    const page = await get(`/kb/v1/jobs?limit=100${which}${from}`, signal);
+    const [page, given] = await Promise.all([load(status, cursor, signal), get('/kb/v1/jobs?status=dead&limit=1', signal)]);
     if (!isLast()) return;
     at = cursor;
+    put(
+      dead,
+      given.data.length > 0 &&
+        status !== 'dead' &&
+        h('p', { class: 'notice bad' }, 'Some jobs were given up. ', h('a', { href: '/sandbox/jobs?status=dead' }, 'Show dead letters')),
+    );
+    const empty = /** @type {Record<string, string>} */ ({ dead: 'No dead letters.', open: 'Nothing is running or queued.' });
     put(
       out,
       table(
         'Jobs',
         ['Job', 'State', 'Attempts', 'Last error', 'Created', 'Updated', ''],
-        page.data.map((/** @type {any} */ job) => [
-          job.kind.replaceAll('_', ' '),
-          [badge(job.status), job.cancelRequested && ' stopping'],
-          `${job.attempts} of ${job.maxAttempts}`,
-          job.lastError ?? '',
-          ago(job.createdOn),
-          ago(job.updatedOn),
-          h(
-            'div',
-            { class: 'row' },
-            ['dead', 'cancelled'].includes(job.status) &&
-              button(
-                'Retry',
-                async () => {
-                  await post(`/kb/v1/jobs/${job.id}/retry`);
-                  toast('Queued.');
-                  await draw();
-                },
-                { class: 'small' },
-              ),
-            ['queued', 'running'].includes(job.status) &&
-              button(
-                'Cancel',
-                async () => {
-                  await post(`/kb/v1/jobs/${job.id}/cancel`);
-                  await draw();
-                },
-                { class: 'small danger' },
-              ),
-          ),
-        ]),
-        status === 'dead' ? 'No dead letters.' : 'No matching jobs.',
+        page.data.map((/** @type {any} */ job) => row(job, again)),
+        empty[status] ?? 'No matching jobs.',
       ),
       page.pagination.nextCursor && button('Next page', () => draw(page.pagination.nextCursor)),
       at && button('First page', () => draw('')),
@@ -86,6 +109,7 @@ export async function page({ query, signal, replace }) {
   return [
     h('div', { class: 'top' }, h('h1', null, 'Jobs'), h('label', { class: 'check' }, 'Show ', choice)),
     h('p', { class: 'quiet' }, hint),
+    dead,
     out,
   ];
 }

@@ -5,6 +5,7 @@ import { calmly, datasets, events, get, post, raw } from '../lib/api.js';
 import { button, field, form, table } from '../lib/controls.js';
 import { h, put } from '../lib/dom.js';
 import { ago, badge, bytes, count, counted } from '../lib/format.js';
+import { icon } from '../lib/icon.js';
 import { complain, dialog } from '../lib/messages.js';
 import { firstVisit } from './first_visit.js';
 
@@ -111,7 +112,7 @@ export async function page({ session, signal, go }) {
       'div',
       { class: 'top' },
       h('div', null, h('h1', null, session.tenant === 'default' ? 'Datasets' : `Datasets of ${session.tenant}`), state),
-      button('New dataset', () => create(), { class: 'primary' }),
+      button([icon('add'), 'New dataset'], () => create(), { class: 'primary' }),
     ),
     health,
     first,

@@ -130,7 +130,7 @@ export async function page({ query, signal, replace, push, go }) {
   if (input.value) ask().catch(complain);
   if (datasets.length === 0) {
     const create = h('a', { href: '/sandbox' }, 'Create one and add files.');
-    return [h('h1', null, 'Sandbox'), h('p', { class: 'notice' }, 'No datasets yet. ', create)];
+    return [h('h1', null, 'Search'), h('p', { class: 'notice' }, 'No datasets yet. ', create)];
   }
   const toFirstHit = () => area.querySelector('.hit')?.focus({ preventScroll: true });
   const send = (/** @type {Event} */ e) => {
@@ -144,7 +144,7 @@ export async function page({ query, signal, replace, push, go }) {
   };
   const save = () => download(input.value, lanes);
   return [
-    h('h1', { class: 'unseen' }, 'Sandbox'),
+    h('h1', { class: 'unseen' }, 'Search'),
     h(
       'form',
       { class: 'query', role: 'search', onsubmit: send },

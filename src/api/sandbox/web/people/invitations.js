@@ -7,7 +7,7 @@ import { h, put } from '../lib/dom.js';
 import { ago, badge } from '../lib/format.js';
 import { dialog } from '../lib/messages.js';
 import { ROLES } from './members.js';
-import { shown } from './secret.js';
+import { shown } from '../lib/secret.js';
 
 /** What has become of an invitation. @param {any} invite */
 function state(invite) {

@@ -6,7 +6,7 @@ import { button, field, form, select, table } from '../lib/controls.js';
 import { h, put } from '../lib/dom.js';
 import { ago, badge } from '../lib/format.js';
 import { complain, confirmed, dialog } from '../lib/messages.js';
-import { shown } from './secret.js';
+import { shown } from '../lib/secret.js';
 
 /** @type {[string, string][]} */
 export const ROLES = [

@@ -6,7 +6,7 @@ import { button, field, form, table } from '../lib/controls.js';
 import { h, put } from '../lib/dom.js';
 import { ago } from '../lib/format.js';
 import { dialog } from '../lib/messages.js';
-import { shown } from './secret.js';
+import { shown } from '../lib/secret.js';
 import { KINDS, told } from './usage.js';
 
 /** Asks for the quotas of a tenant; resolves to whether they were saved. @param {any} tenant */

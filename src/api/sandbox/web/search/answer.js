@@ -8,7 +8,6 @@ import { count, counted, ms } from '../lib/format.js';
 import { failure } from '../lib/messages.js';
 import { hitElement } from './hit.js';
 import { nameOf } from './state.js';
-import { whyNot } from './why_not.js';
 
 /** @typedef {import('./state.js').Lane} Lane */
 /** @typedef {import('./ranking.js').Hit} Hit */
@@ -180,13 +179,6 @@ function termTable(terms) {
   return h('details', null, h('summary', null, 'Query terms'), list);
 }
 
-/** The "why not?" form of a lane, under its present letter. @param {Lane} lane @param {Page} page */
-function missing(lane, { lanes, signal }) {
-  lane.whyNot ??= whyNot(lane, signal);
-  lane.whyNot.rename(nameOf(lanes, lane));
-  return lane.whyNot.element;
-}
-
 /** How long the search took, and what it looked at. @param {Lane} lane @param {{name: string, ms: number}[]} stages */
 function footer(lane, stages) {
   const { answer } = lane;
@@ -221,6 +213,5 @@ export function answerOf(lane, page) {
     hitList(lane, page),
     footer(lane, stages),
     terms.length > 0 && termTable(terms),
-    missing(lane, page),
   ];
 }

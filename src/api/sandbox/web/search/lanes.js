@@ -9,6 +9,7 @@ import { form } from './form.js';
 import { hitsOf } from './ranking.js';
 import { PRESETS, presetOf } from './settings.js';
 import { MOST, nameOf, newLane } from './state.js';
+import { whyNot } from './why_not.js';
 
 /** @typedef {import('./state.js').Lane} Lane */
 
@@ -88,6 +89,14 @@ function header(lane, title, preset, page) {
   );
 }
 
+/** The "why not?" form of a lane that was searched, under its present letter. @param {Lane} lane @param {Page} page */
+function missing(lane, { lanes, signal }) {
+  if (!lane.answer) return null;
+  lane.whyNot ??= whyNot(lane, signal);
+  lane.whyNot.rename(nameOf(lanes, lane));
+  return lane.whyNot.element;
+}
+
 /** Makes the header, the form and the place for the answer of a lane. @param {Lane} lane @param {Page} page */
 export function build(lane, page) {
   const { lanes, datasets, signal, draw, remember, ask } = page;
@@ -125,9 +134,14 @@ export function build(lane, page) {
     named = presetOf(lane.settings);
     put(preset, presetChoice(lane, page));
   };
-  lane.refresh = () => put(place, page.answer(lane));
+  // Beside the hits, where there is one lane.
+  const expected = h('div', { class: 'expected' });
+  lane.refresh = () => {
+    put(place, page.answer(lane));
+    put(expected, missing(lane, page));
+  };
   lane.root.setAttribute('aria-label', title);
-  put(lane.root, header(lane, title, preset, page), made.root, place);
+  put(lane.root, header(lane, title, preset, page), h('div', { class: 'side' }, made.root, expected), place);
 }
 
 /** Selects the hit of a chunk. @param {string} chunk */

@@ -1,9 +1,9 @@
 // @ts-check
 // A dialog with a text that is shown once.
 
-import { copyButton } from '../lib/copy.js';
-import { h } from '../lib/dom.js';
-import { dialog } from '../lib/messages.js';
+import { copyButton } from './copy.js';
+import { h } from './dom.js';
+import { dialog } from './messages.js';
 
 /** Shows a link or a key. @param {string} title @param {string} said @param {string} secret */
 export function shown(title, said, secret) {

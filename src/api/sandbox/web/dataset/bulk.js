@@ -1,0 +1,120 @@
+// @ts-check
+// Files chosen together, and what is done with all of them.
+
+import { call } from '../lib/api.js';
+import { button } from '../lib/controls.js';
+import { h, put } from '../lib/dom.js';
+import { counted } from '../lib/format.js';
+import { icon } from '../lib/icon.js';
+import { complain, confirmed, toast } from '../lib/messages.js';
+
+/** Requests at a time. */
+const LANES = 4;
+
+/**
+ * Does something with each of several files, a few at a time; what fails is left out and told at the end.
+ * @param {any[]} files
+ * @param {(file: any) => Promise<any>} work
+ * @param {(done: number) => void} progress
+ */
+async function withEach(files, work, progress) {
+  const waiting = [...files];
+  let done = 0;
+  /** @type {unknown[]} */
+  const failures = [];
+  const lane = async () => {
+    for (let file = waiting.shift(); file; file = waiting.shift()) {
+      await work(file).catch((error) => failures.push(error));
+      done += 1;
+      progress(done);
+    }
+  };
+  await Promise.all(Array.from({ length: LANES }, lane));
+  if (failures.length > 0) {
+    complain(failures[0]);
+    toast(`${counted(failures.length, 'file')} of ${files.length} failed.`, 'bad');
+  }
+}
+
+/**
+ * The choice of files, with a bar that shows what can be done with them.
+ * @param {string} base path of the documents in the API
+ * @param {Map<string, any>} known
+ * @param {() => any[]} shown the files that the filters let through
+ * @param {{changed: (file: any) => void, removed: (file: any) => void}} then
+ */
+export function selection(base, known, shown, then) {
+  /** @type {Set<string>} */
+  const chosen = new Set();
+  /** @type {Set<any>} */
+  const boxes = new Set();
+  const path = (/** @type {any} */ file) => `${base}/${encodeURIComponent(file.id)}`;
+  const told = h('span', { role: 'status' });
+  const everything = h('input', { type: 'checkbox', 'aria-label': 'Select all shown files', onchange: () => turnAll(everything.checked) });
+  const actions = h('span', { class: 'row' });
+  const bar = h('div', { class: 'row bulk' }, h('label', { class: 'check' }, everything, told), actions);
+
+  const files = () => [...chosen].map((id) => known.get(id)).filter(Boolean);
+  const tell = () => {
+    for (const id of chosen) if (!known.has(id)) chosen.delete(id);
+    const here = shown();
+    const all = here.length > 0 && here.every((file) => chosen.has(file.id));
+    everything.checked = all;
+    everything.indeterminate = !all && chosen.size > 0;
+    put(told, chosen.size > 0 ? `${counted(chosen.size, 'file')} selected` : 'Select all');
+    actions.hidden = chosen.size === 0;
+    for (const box of boxes) {
+      if (box.isConnected) box.checked = chosen.has(box.dataset.id);
+      else boxes.delete(box);
+    }
+  };
+  const turnAll = (/** @type {boolean} */ isOn) => {
+    for (const file of shown()) {
+      if (isOn) chosen.add(file.id);
+      else chosen.delete(file.id);
+    }
+    if (!isOn) chosen.clear();
+    tell();
+  };
+  const run = async (/** @type {(file: any) => Promise<any>} */ work, /** @type {string} */ said) => {
+    const all = files();
+    await withEach(all, work, (done) => put(told, `${done} of ${counted(all.length, 'file')}`));
+    chosen.clear();
+    tell();
+    toast(`${counted(all.length, 'file')} ${said}.`);
+  };
+  const change = (/** @type {any} */ body, /** @type {string} */ said) => () =>
+    run(async (file) => then.changed(await call('PATCH', path(file), body)), said);
+  const remove = async () => {
+    const question = `Permanently delete ${counted(chosen.size, 'file')} with their chunks and vectors?`;
+    if (!(await confirmed(question, 'Delete'))) return;
+    await run(async (file) => {
+      await call('DELETE', path(file));
+      then.removed(file);
+    }, 'deleted');
+  };
+  put(
+    actions,
+    button([icon('enable'), 'Enable'], change({ enabled: true }, 'enabled'), { class: 'small' }),
+    button([icon('disable'), 'Disable'], change({ enabled: false }, 'disabled'), { class: 'small' }),
+    button([icon('repeat'), 'Re-ingest'], change({ reIngest: true }, 'queued'), { class: 'small' }),
+    button([icon('delete'), 'Delete'], remove, { class: 'small danger' }),
+  );
+  /** The checkbox of a file. @param {any} file */
+  const box = (file) => {
+    const element = h('input', {
+      type: 'checkbox',
+      'data-id': file.id,
+      'aria-label': `Select ${file.fileName}`,
+      checked: chosen.has(file.id),
+      onchange: () => {
+        if (element.checked) chosen.add(file.id);
+        else chosen.delete(file.id);
+        tell();
+      },
+    });
+    boxes.add(element);
+    return element;
+  };
+  return { bar, box, tell };
+}
