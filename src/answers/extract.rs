@@ -54,10 +54,11 @@ pub(super) async fn pick(
         for (passage, text) in texts.iter().enumerate() {
             let language = analysis::recognised(text).unwrap_or("none");
             let wanted = support::stems(language, &asked);
-            for range in sentences::split(text) {
+            for range in sentences::of_document(text) {
                 let sentence = &text[range.clone()];
                 let fits = sentence.split_whitespace().count() >= WORDS
-                    && sentence.chars().count() <= CHARACTERS;
+                    && sentence.chars().count() <= CHARACTERS
+                    && !sentence.starts_with('|');
                 if fits && found.len() < LOOKED_AT {
                     let stems = support::stems(language, sentence);
                     let held = wanted.iter().filter(|w| stems.contains(*w)).count();

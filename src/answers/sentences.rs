@@ -34,7 +34,7 @@ pub(super) struct Found {
 }
 
 /// Returns the byte ranges of a text's sentences without surrounding space (UAX #29; a line break also ends a sentence).
-pub(super) fn split(text: &str) -> Vec<Range<usize>> {
+fn split(text: &str) -> Vec<Range<usize>> {
     text.split_sentence_bound_indices()
         .filter_map(|(start, part)| {
             let body = part.trim();
@@ -42,6 +42,31 @@ pub(super) fn split(text: &str) -> Vec<Range<usize>> {
             (!body.is_empty()).then(|| at..at + body.len())
         })
         .collect()
+}
+
+/// Characters of a line from which its end is taken for the place where a text was wrapped, not for the end of a statement.
+const WRAPPED: usize = 45;
+/// What a line begins with that continues no other: headings, list items, quotations, rows of tables, fences.
+static BLOCK: LazyLock<Regex> = LazyLock::new(|| pattern(r"^\s*(?:[#>|*+•`-]|\d{1,3}[.)])"));
+
+/// Returns the byte ranges of the sentences of a document's text. Lines that were wrapped at a margin are one text.
+pub(super) fn of_document(text: &str) -> Vec<Range<usize>> {
+    let mut joined = text.as_bytes().to_vec();
+    let mut start = 0;
+    for (end, _) in text.match_indices('\n') {
+        let (line, next) = (&text[start..end], &text[end + 1..]);
+        start = end + 1;
+        let next = next.split('\n').next().unwrap_or_default();
+        let is_wrapped = line.chars().count() >= WRAPPED
+            && !next.trim().is_empty()
+            && !BLOCK.is_match(next)
+            && !line.trim_start().starts_with(['#', '|']);
+        if is_wrapped {
+            joined[end] = b' ';
+        }
+    }
+    // A line feed is one byte, as a space is.
+    String::from_utf8(joined).map_or_else(|_| split(text), |joined| split(&joined))
 }
 
 /// Splits an answer into sentences while it is streamed.
@@ -160,6 +185,22 @@ mod tests {
         assert_eq!(whole[1].words.trim(), "It was lit in 1858.");
         let last: String = letters[whole[4].start..whole[4].end].iter().collect();
         assert_eq!(last, "Last, é. 【2】");
+    }
+
+    #[test]
+    fn a_wrapped_line_is_no_end_of_a_sentence() {
+        let text = "A chunk that exceeds the limit of the embedding model is\nmarked as truncated in its listing. It is\nkept.\n- A point that is long enough to be wrapped by an editor\n- Another\n\nOpening hours\nMonday";
+        let found: Vec<&str> = of_document(text).into_iter().map(|r| &text[r]).collect();
+        let expected = [
+            "A chunk that exceeds the limit of the embedding model is\nmarked as truncated in its listing.",
+            "It is",
+            "kept.",
+            "- A point that is long enough to be wrapped by an editor",
+            "- Another",
+            "Opening hours",
+            "Monday",
+        ];
+        assert_eq!(found, expected);
     }
 
     #[test]

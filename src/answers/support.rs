@@ -81,7 +81,7 @@ pub(super) fn check(sentence: &str, passage: &str) -> Checked {
     // A sentence is too short for language detection; the language of the passage is used.
     let language = analysis::recognised(passage).unwrap_or("none");
     let wanted = stems(language, sentence);
-    let parts = sentences::split(passage);
+    let parts = sentences::of_document(passage);
     let held: HashMap<usize, HashSet<String>> = parts
         .iter()
         .enumerate()

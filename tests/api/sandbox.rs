@@ -446,7 +446,7 @@ async fn from_an_empty_service_to_a_labelled_query_and_a_measured_run() {
     browser.see("#main", "Best settings found").await;
     browser.see("#main", "the gain may be chance").await;
     browser.press("Apply anyway").await;
-    browser.see("#main", "applied as dataset defaults").await;
+    browser.see("#main", "applied as search defaults").await;
     let id = text(&service.get("/kb/v1/datasets").await["data"][0]["id"]);
     let defaults = service
         .get(&format!("/kb/v1/datasets/{id}/search-defaults"))
@@ -808,7 +808,7 @@ async fn a_task_is_moved_discussed_and_approved_on_its_board() {
         (format!("{page}/tasks/{task}"), "Caulk the deck"),
         (
             format!("{}/sandbox/boards?tab=approvals", service.url),
-            "Nothing waits for a decision",
+            "No pending approvals",
         ),
         (
             format!("{}/sandbox/boards?tab=agents", service.url),
@@ -917,7 +917,7 @@ async fn a_campaign_is_made_watched_revised_and_approved() {
         browser.close().await;
     }
     browser.press("Approve Review: The post").await;
-    browser.see("#main", "Nothing waits for a decision").await;
+    browser.see("#main", "No pending approvals").await;
     agency::reaches(&service, &post, "done").await;
     browser
         .open(&format!("{}/sandbox/work?tab=chat", service.url))
@@ -962,7 +962,7 @@ async fn every_page_tells_its_story_and_axe_finds_nothing_serious() {
         .append_pair("lane", &lane)
         .finish();
     let stories: Vec<(String, &str, &str)> = vec![
-        ("/sandbox".to_owned(), "#main", "Index drift"),
+        ("/sandbox".to_owned(), "#main", "Both indexes match"),
         (
             format!("/sandbox/datasets/{dataset}"),
             ".grid",
@@ -1180,8 +1180,8 @@ async fn people_are_added_restricted_and_limited_in_the_page() {
     browser.press("Deactivate Grace").await;
     browser.see("#main table", "inactive").await;
     browser.open(&format!("{page}/tenants")).await;
-    browser.press("Quotas of default").await;
-    browser.see("dialog h2", "Quotas of default").await;
+    browser.press("Quotas for default").await;
+    browser.see("dialog h2", "Quotas for default").await;
     browser.write("dialog .content input", "7").await;
     browser.press("Save").await;
     browser.see("#main table", "Documents: 7").await;
@@ -1441,7 +1441,7 @@ async fn a_server_that_does_not_answer_is_told_until_it_does() {
         .eval("window.reached = window.fetch; window.fetch = () => Promise.reject(new TypeError('Failed to fetch'))")
         .await;
     browser.press("Jobs").await;
-    browser.see(".offline", "does not answer").await;
+    browser.see(".offline", "cannot be reached").await;
     browser.eval("window.fetch = window.reached").await;
     // The page that was asked for opens by itself.
     browser.see("h1", "Jobs").await;
@@ -1609,7 +1609,7 @@ async fn an_endpoint_is_added_and_its_deliveries_are_shown() {
     browser
         .write("dialog input[type=url]", "http://127.0.0.1:9/hook")
         .await;
-    browser.press("Add endpoint").await;
+    browser.press("Create endpoint").await;
     browser.see("dialog pre", "whsec_").await;
     browser.press("Close").await;
     browser.see("#main table", "document.indexed").await;

@@ -21,7 +21,7 @@ export async function approvals({ signal }) {
     put(
       out,
       waiting.length === 0
-        ? h('p', { class: 'quiet' }, 'Nothing waits for a decision.')
+        ? h('p', { class: 'quiet' }, 'No pending approvals.')
         : waiting.map((/** @type {any} */ { board, items }) => [
             h('h2', null, h('a', { href: address(board.id) }, board.name)),
             h(

@@ -180,7 +180,7 @@ export async function board({ signal, title }, id) {
     put(
       talk,
       items.length === 0
-        ? h('p', { class: 'quiet' }, 'Nothing was said yet.')
+        ? h('p', { class: 'quiet' }, 'No messages yet.')
         : [...items]
             .reverse()
             .map((/** @type {any} */ m) =>
@@ -194,7 +194,7 @@ export async function board({ signal, title }, id) {
     type: 'text',
     required: true,
     'aria-label': 'Message to the board',
-    placeholder: 'Message; @name tells an agent',
+    placeholder: 'Message; @name mentions an agent',
   });
   const say = form(
     async () => {

@@ -16,9 +16,9 @@ export async function boards({ signal }) {
       h(
         'p',
         null,
-        'There is no board yet. A board belongs to a gateway in which its agents live: add one with ',
+        'No boards yet. A board runs on a gateway, which hosts its agents. Create a gateway with ',
         h('code', null, 'POST /api/v1/gateways'),
-        ', then a board with ',
+        ', then create a board with ',
         h('code', null, 'POST /api/v1/boards'),
         '.',
       ),

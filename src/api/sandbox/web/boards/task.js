@@ -114,7 +114,7 @@ export async function taskPage({ signal, title, go }, id, taskId) {
       words.value = '';
       await drawComments();
     },
-    field('Comment', words, '@name mentions an agent, @lead the lead of the board.'),
+    field('Comment', words, 'Use @name to mention an agent, or @lead for the lead agent of the board.'),
     h('p', { class: 'row end' }, h('button', { class: 'primary' }, 'Comment')),
   );
 

@@ -21,7 +21,7 @@ function step(number) {
       'fieldset',
       null,
       h('legend', null, `Step ${number}`),
-      field('Days after the step before', delay),
+      field('Days after previous step', delay),
       field('Subject', subject),
       field('Text', body, HINT),
     ),
@@ -63,7 +63,7 @@ function newCampaign(triggers) {
       },
       field('Name', name),
       field('Begins with', trigger),
-      h('p', null, h('label', { class: 'check' }, ai, 'Let the language model write each mail from its template')),
+      h('p', null, h('label', { class: 'check' }, ai, 'Let the language model write each email from its template')),
       list,
       h('p', { class: 'row end' }, more, h('button', { class: 'primary' }, 'Create campaign')),
     ),
@@ -101,7 +101,7 @@ export async function campaigns({ signal }) {
         { class: 'row end' },
         button('New campaign', async () => (await newCampaign(triggers)) && draw(), { class: 'primary' }),
       ),
-      table('Campaigns', ['Name', 'State', 'Begins with', 'Steps', 'Enrolments', 'Mails', ''], rows, 'No campaigns yet.'),
+      table('Campaigns', ['Name', 'State', 'Starts when', 'Steps', 'Enrolments', 'Emails', ''], rows, 'No campaigns yet.'),
     );
   }
   await draw();
@@ -135,6 +135,6 @@ export async function queue({ signal, title }, id) {
   return [
     h('p', null, h('a', { href: '/sandbox/crm?tab=campaigns' }, '← Campaigns')),
     h('h1', null, campaign.name, ' ', campaign.status && badge(campaign.status)),
-    table('Mails', ['To', 'Step', 'State', 'When', 'Detail', 'Text'], rows, 'No mails yet. Enrol a lead on its page.'),
+    table('Emails', ['To', 'Step', 'State', 'When', 'Detail', 'Text'], rows, 'No emails yet. Enrol a lead from its page.'),
   ];
 }

@@ -60,7 +60,7 @@ export function newLead(stages) {
         field('Last name', last),
         field('Email', email),
         field('Organisation', company),
-        field('Tier', tier, 'Any word; high, medium and low count in the score.'),
+        field('Tier', tier, 'Any value. Only high, medium and low affect the score.'),
         stages.length > 0 && field('Stage', stage),
       ),
       h('p', { class: 'row end' }, h('button', { class: 'primary' }, 'Add lead')),
@@ -91,7 +91,7 @@ export function logTouchpoint(lead) {
       field('What happened', type),
       field('Summary', summary),
       field('Notes', notes),
-      field('Value', value, 'Quiz score, or watched part of the video in per cent.'),
+      field('Value', value, 'Quiz score, or percentage of the video watched.'),
       h('p', { class: 'row end' }, h('button', { class: 'primary' }, 'Log touchpoint')),
     ),
   );
@@ -116,7 +116,7 @@ export function addNote(lead) {
 export async function enrol(lead, signal) {
   const { campaigns } = await get(`${API}/campaigns?status=active&limit=500`, signal);
   if (campaigns.length === 0) {
-    toast('There is no active campaign. Create one on the tab Campaigns.');
+    toast('No active campaigns. Create or activate one on the Campaigns tab.');
     return false;
   }
   const choice = select(

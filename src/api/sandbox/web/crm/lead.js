@@ -76,7 +76,7 @@ function enrichmentCard(lead, draw) {
         await draw();
       }),
     ),
-    !found && h('p', { class: 'quiet' }, 'This lead was not enriched yet.'),
+    !found && h('p', { class: 'quiet' }, 'This lead has not been enriched yet.'),
     found?.reason && h('p', { class: 'notice' }, found.reason),
     fields.length > 0 && table('What was found', ['Field', 'Value', 'Provider', 'Source'], rows),
     (found?.discussionPoints ?? []).map((/** @type {any} */ p) =>
@@ -97,8 +97,8 @@ function mailsCard(mails) {
   return h(
     'section',
     { class: 'card' },
-    h('h2', null, 'Mails'),
-    table('Mails', ['Subject', 'State', 'When', 'Detail', ''], rows, 'No mails.'),
+    h('h2', null, 'Emails'),
+    table('Emails', ['Subject', 'State', 'When', 'Detail', ''], rows, 'No emails yet.'),
   );
 }
 

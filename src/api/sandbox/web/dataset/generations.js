@@ -26,7 +26,7 @@ function labelled(q) {
 /** Compares a generation with the live one on the first query set. @param {string} id @param {any} g @param {AbortSignal} signal */
 async function comparison(id, g, signal) {
   const [set] = (await get(`/kb/v1/datasets/${id}/query-sets`, signal)).data;
-  if (!set) throw new Error('No labelled queries yet. Label some hits in the sandbox first.');
+  if (!set) throw new Error('No query set yet. Label some hits on the Search page, or create a query set on the Evaluation page.');
   const detail = await get(`/kb/v1/datasets/${id}/query-sets/${set.id}`, signal);
   const queries = detail.data.map(labelled).filter((/** @type {any} */ q) => q.documentIds.length);
   const found = await post(`/kb/v1/datasets/${id}/generations/${g.number}/compare`, { queries }, signal);
@@ -51,7 +51,8 @@ async function switchTo(base, g) {
 
 /** @param {string} base @param {any} g */
 async function remove(base, g) {
-  if (!(await confirmed(`Remove generation ${g.number}?`, 'Remove'))) return false;
+  if (!(await confirmed(`Permanently delete generation ${g.number} with its chunks and vectors? Searches are not affected.`, 'Delete')))
+    return false;
   await call('DELETE', `${base}/${g.number}`);
   return true;
 }
@@ -131,7 +132,7 @@ export async function generations(id, signal) {
       { class: 'row' },
       button('Compare', async () => put(compared, await comparison(id, g, signal)), { class: 'small' }),
       g.status !== 'building' && button('Switch', async () => (await switchTo(base, g)) && draw(), { class: 'small' }),
-      button('Remove', async () => (await remove(base, g)) && draw(), { class: 'small danger' }),
+      button('Delete', async () => (await remove(base, g)) && draw(), { class: 'small danger' }),
     );
   /** @type {any} */
   let suggested;

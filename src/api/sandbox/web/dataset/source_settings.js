@@ -20,9 +20,9 @@ import { dialog } from '../lib/messages.js';
 /** @type {Record<string, {title: string, settings: Setting[]}>} */
 const KINDS = {
   folder: {
-    title: 'Folder of the server',
+    title: 'Folder on the server',
     settings: [
-      { name: 'path', label: 'Folder', kind: 'text', hint: 'inside one of those in source_folders', required: true },
+      { name: 'path', label: 'Folder', kind: 'text', hint: 'inside a folder that the setting source_folders lists', required: true },
       { name: 'include', label: 'Include', kind: 'list', hint: 'comma-separated patterns: **/*.md' },
       { name: 'exclude', label: 'Exclude', kind: 'list', hint: 'comma-separated patterns' },
       { name: 'watch', label: 'Sync when a file changes', kind: 'flag', on: true },
@@ -57,7 +57,7 @@ const KINDS = {
       { name: 'secret', label: 'Access token', kind: 'secret', hint: 'stored encrypted, never shown again' },
       {
         name: 'pageUrl',
-        label: 'Page of a file',
+        label: 'File page URL',
         kind: 'text',
         hint: 'https://git.example.com/docs/{path}; known for GitHub, GitLab and Bitbucket',
       },
@@ -81,7 +81,7 @@ const KINDS = {
       { name: 'user', label: 'User', kind: 'text', required: true },
       { name: 'secret', label: 'Password', kind: 'secret', hint: 'stored encrypted, never shown again' },
       { name: 'folder', label: 'Folder', kind: 'text', hint: 'INBOX if blank' },
-      { name: 'days', label: 'Days', kind: 'number', hint: 'only mail of the last so many days; all if blank' },
+      { name: 'days', label: 'Max age (days)', kind: 'number', hint: 'older email is skipped; leave blank for all' },
     ],
   },
 };

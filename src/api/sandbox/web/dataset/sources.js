@@ -45,7 +45,7 @@ function outcome(sync) {
   return [
     badge(sync.status),
     ' ',
-    told || 'nothing to do',
+    told || 'no changes',
     h('br'),
     h('small', null, ago(sync.completedOn ?? sync.startedOn ?? sync.createdOn), `, ${bytes(sync.bytesReceived)}`),
     sync.errorMessage && h('small', null, ` ${sync.errorMessage}`),
@@ -111,7 +111,7 @@ async function showItems(view, source, dataset, at, signal) {
     return item.documentId && h('a', { href }, 'open');
   };
   const list = grid(
-    'Items of the source',
+    'Source items',
     [
       { title: 'Item', width: 'minmax(16rem, 3fr)', sort: (i) => i.key, cell: (i) => cutInTheMiddle(i.key) },
       { title: 'Verdict', width: '7rem', sort: (i) => i.verdict, cell: (i) => badge(i.verdict) },
@@ -161,7 +161,7 @@ export async function sources(dataset, signal) {
         'Sources',
         ['Source', 'Schedule', 'Last sync', ''],
         rows,
-        'No sources yet: a folder of the server, a bucket or a feed keeps this dataset up to date.',
+        'No sources yet. Add a folder, bucket, feed, repository or mailbox to keep this dataset in sync.',
       ),
       h('p', null, button([icon('add'), 'Add a source'], add)),
     );

@@ -17,7 +17,7 @@ const MOST_BYTES = 150e6;
 /** @type {[string, string][]} */
 const DUPLICATES = [
   ['skip', 'skip'],
-  ['link', 'skip, add the name as an alias'],
+  ['link', 'skip, and add the file name as an alias'],
   ['replace', 'replace'],
   ['keep', 'keep both'],
 ];
@@ -64,7 +64,7 @@ function uploadSettings(dataset) {
     field('Chunk size (tokens)', inputs.chunkSize),
     field('Overlap (tokens)', inputs.chunkOverlap),
     field('Chunking', inputs.parseType),
-    field('Duplicates', inputs.onDuplicate),
+    field('If a file already exists', inputs.onDuplicate),
     field('Metadata (JSON)', inputs.metadata),
   );
   const read = () => {

@@ -18,7 +18,7 @@ const FIELDS = [
   ['exclude', 'Exclude', 'list', 'comma-separated patterns'],
   ['files', 'Index PDF and Office files', 'flag'],
   ['sitemaps', 'Use sitemaps', 'flag'],
-  ['removeVanished', 'Remove missing pages', 'flag'],
+  ['removeVanished', 'Delete documents of missing pages', 'flag'],
   ['render', 'Render with a browser', 'flag'],
 ];
 
@@ -91,7 +91,7 @@ function scopeOf(found, include) {
       h('strong', null, `${found.isPartial ? 'At least' : 'About'} ${counted(found.inside, 'address', 'addresses')}`),
       ` to crawl, ${where}.`,
     ),
-    found.outside.length > 0 && h('p', null, 'Left out:'),
+    found.outside.length > 0 && h('p', null, 'Excluded:'),
     found.outside.map((/** @type {any} */ { folder, addresses }) =>
       h(
         'p',
@@ -181,7 +181,7 @@ export async function scheduleWebsite(sites, site) {
   const read = () => ({ schedule: kind.value, cron: kind.value === 'cron' ? cron.value : undefined });
   const wanted = await dialog('Schedule', (close) => [
     field('Frequency', kind),
-    field('Cron expression (UTC)', cron, 'for “cron” only: minute hour day month weekday'),
+    field('Cron expression (UTC)', cron, 'used only when Frequency is “cron”: minute hour day month weekday'),
     h('p', { class: 'row end' }, h('button', { type: 'button', class: 'primary', onclick: () => close(read()) }, 'Save')),
   ]);
   if (!wanted) return false;

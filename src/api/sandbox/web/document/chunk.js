@@ -35,7 +35,7 @@ function head(chunk, pick) {
     },
     name,
   );
-  const title = 'The chunk exceeds the input limit of the embedding model';
+  const title = 'This chunk exceeds the input limit of the embedding model. Shorten it, or reduce the chunk size and re-ingest the file.';
   return h(
     'div',
     { class: 'row' },
@@ -51,7 +51,7 @@ function actions(chunk, { chunks, edit, reload }) {
   const number = chunk.ordinal + 1;
   const address = `${chunks}/${encodeURIComponent(chunk.id)}`;
   const toggle = chunk.enabled ? 'Hide' : 'Show';
-  const question = chunk.origin === 'added' ? 'Remove the added chunk?' : 'Restore the original text of the chunk?';
+  const question = chunk.origin === 'added' ? 'Delete this added chunk?' : 'Revert this chunk to its original text?';
   return h(
     'div',
     { class: 'row' },

@@ -22,7 +22,7 @@ function entered(text) {
   try {
     return JSON.parse(text || '{}');
   } catch {
-    throw new Error('The settings are not valid JSON.');
+    throw new Error('Settings must be valid JSON, such as {"hybridAlpha": 0.3}.');
   }
 }
 
@@ -41,7 +41,7 @@ export function launchForm(state, settings, started, signal) {
     if (at !== '') json.value = JSON.stringify(PRESETS[Number(at)][1]);
   });
   const start = async (/** @type {'runs' | 'tune'} */ kind, /** @type {() => any} */ body) => {
-    if (!state.set) throw new Error('Choose or create a query set first.');
+    if (!state.set) throw new Error('Select or create a query set first.');
     await post(`${setPath(state)}/${kind}`, { ...body(), waitSeconds: 0 }, signal);
     await started();
   };

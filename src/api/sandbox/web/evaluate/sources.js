@@ -23,7 +23,8 @@ export async function importLabels(state) {
       csv.value = await file.files[0].text();
     },
   });
-  const hint = 'CSV with the columns query, document (ID, external ID or file name) and grade (0 not relevant, 1 useful, 2 answer).';
+  const hint =
+    'CSV with the columns query, document (ID, external ID or file name) and grade (0 = not relevant, 1 = useful, 2 = answers the query).';
   const text = await dialog('Import labels', (close) => [
     h('p', null, hint),
     field('CSV file', file),
@@ -48,7 +49,7 @@ export async function addFromHistory(state, signal) {
   const boxes = unique.map((a) => h('input', { type: 'checkbox', value: a.query }));
   const picks = () => boxes.filter((b) => b.checked).map((b) => b.value);
   const chosen = await dialog('Query history', (close) => [
-    h('p', null, 'Queries are added without labels. Label their hits in the sandbox.'),
+    h('p', null, 'Queries are added without labels. Label their hits on the Search page.'),
     unique.map((a, i) => h('p', null, h('label', { class: 'check' }, boxes[i], a.query))),
     h('p', { class: 'row end' }, h('button', { type: 'button', class: 'primary', onclick: () => close(picks()) }, 'Add')),
   ]);

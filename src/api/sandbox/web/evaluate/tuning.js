@@ -27,7 +27,7 @@ function curve({ alphaCurve, tunedOn, defaults }) {
 const NAMES = {
   hybridAlpha: 'Semantic weight (alpha)',
   minScore: 'Threshold (minScore)',
-  confidentFrom: 'Confident from',
+  confidentFrom: 'Confidence threshold',
   fusion: 'Fusion',
   rerank: 'Rerank',
 };
@@ -42,7 +42,7 @@ function differences(before, after) {
   const rows = names
     .filter((name) => JSON.stringify(before[name]) !== JSON.stringify(after[name]))
     .map((name) => [NAMES[name] ?? name, shown(before[name]), shown(after[name])]);
-  return table('Settings', ['Setting', 'Now', 'Proposed'], rows, 'The settings in force are the best that were found.');
+  return table('Settings', ['Setting', 'Current', 'Proposed'], rows, 'No better settings found.');
 }
 
 /** Who changed the defaults, when, why. @param {any[]} history */
@@ -52,7 +52,7 @@ const log = (history) =>
     null,
     h('summary', null, counted(history.length, 'earlier change')),
     table(
-      'Changes of the defaults',
+      'Changes to the search defaults',
       ['When', 'Who', 'Why', 'Settings'],
       history.map((v) => [
         ago(v.createdOn),
@@ -80,15 +80,15 @@ export async function tuning(run, dataset, applied, signal) {
   const gain = `${t.gain.mean >= 0 ? '+' : ''}${t.gain.mean.toFixed(3)} ${interval}`;
   const sure = t.gain.low > 0;
   const apply = async () => {
-    const reason = `tuned on ${counted(t.tunedOn, 'query', 'queries')}, applied by hand; ${moved}, ${gain}`;
+    const reason = `tuned on ${counted(t.tunedOn, 'query', 'queries')}, applied manually; ${moved}, ${gain}`;
     await call('PUT', `${path}?reason=${encodeURIComponent(reason)}`, t.defaults);
-    toast('Applied as dataset defaults.');
+    toast('Applied as search defaults.');
     t.applied = true;
     applied();
   };
   const undo = async () => {
     await post(`${path}/undo`);
-    toast('The defaults before the last change are in force again.');
+    toast('Last change undone. The previous search defaults are active.');
     t.applied = false;
     applied();
   };
@@ -98,7 +98,7 @@ export async function tuning(run, dataset, applied, signal) {
     h('h3', null, 'Best settings found ', ago(run.createdOn)),
     differences(defaults, t.defaults),
     h('p', null, `${tested}: ${moved}, ${gain}${sure ? '.' : ': the gain may be chance.'}`),
-    t.applied && h('p', null, 'These settings were applied as dataset defaults.'),
+    t.applied && h('p', null, 'These settings were applied as search defaults.'),
     t.alphaCurve.length > 1 && curve(t),
     h(
       'div',

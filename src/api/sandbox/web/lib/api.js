@@ -13,7 +13,11 @@ export class Refusal extends Error {
    * @param {any} body
    */
   constructor(status, body) {
-    super(body?.error?.message ?? told(body?.detail) ?? `The server returned status ${status}.`);
+    super(
+      body?.error?.message ??
+        told(body?.detail) ??
+        `The server returned HTTP ${status}. Try again; if it keeps failing, look into the server log.`,
+    );
     this.status = status;
     /** @type {string} */
     this.reason = body?.error?.reason ?? '';

@@ -12,8 +12,8 @@ export class Offline extends Error {
   constructor(isRead = true) {
     super(
       isRead
-        ? 'The server does not answer.'
-        : 'The server did not answer, so that the change may not be saved. Look whether it is there before you repeat it.',
+        ? 'The server cannot be reached. Check that Cairn is running, then try again.'
+        : 'The server did not respond, so the change may not have been saved. Check before you try again.',
     );
     this.isRead = isRead;
   }
@@ -47,7 +47,7 @@ async function look() {
 export function lost(then) {
   if (then) waiting.add(then);
   if (banner) return;
-  banner = h('div', { class: 'offline', role: 'status' }, 'The server does not answer. This page goes on as soon as it does.');
+  banner = h('div', { class: 'offline', role: 'status' }, 'The server cannot be reached. This page resumes when it can.');
   document.body.prepend(/** @type {HTMLElement} */ (banner));
   setTimeout(look, LOOK / 4);
 }

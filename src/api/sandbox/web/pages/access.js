@@ -68,7 +68,7 @@ export async function page({ signal }) {
     'select',
     null,
     [
-      ['', 'Everything'],
+      ['', 'All events'],
       ['key.', 'Keys'],
       ['member.', 'Members'],
       ['invite.', 'Invitations'],
@@ -82,7 +82,7 @@ export async function page({ signal }) {
   let cursor;
   const draw = () => {
     const shown = entries.filter((entry) => entry.action.startsWith(kind.value));
-    put(out, table('Access log', ['When', 'Who', 'What', 'Whom', 'Particulars'], shown.map(row), 'No entries.'));
+    put(out, table('Access log', ['When', 'Who', 'What', 'Target', 'Details'], shown.map(row), 'No entries.'));
     put(more, cursor ? button('Show older entries', load) : null);
   };
   const load = async () => {
@@ -96,7 +96,7 @@ export async function page({ signal }) {
   await load();
   return [
     h('div', { class: 'top' }, h('h1', null, 'Access log'), field('Show', kind)),
-    h('p', { class: 'quiet' }, 'Changes of keys, agents, members and invitations, and sign-ins.'),
+    h('p', { class: 'quiet' }, 'Sign-ins, and changes to keys, agents, members and invitations.'),
     out,
     more,
   ];

@@ -32,7 +32,7 @@ export async function page({ query, signal, replace, inside }) {
   );
   const said = h('div', { class: 'said', role: 'status', 'aria-live': 'polite' });
   const about = h('p', { class: 'quiet' });
-  const sources = h('div');
+  const sources = h('div', { class: 'stack' });
   /** @type {AbortController | null} */
   let going = null;
 
@@ -69,7 +69,7 @@ export async function page({ query, signal, replace, inside }) {
         return;
       }
     }
-    throw new Error('The answer ended unexpectedly.');
+    throw new Error('The answer was cut off. Ask again.');
   };
 
   const failed = (/** @type {any} */ error) => {

@@ -59,7 +59,7 @@ export function firstVisit(create, go, signal) {
     h(
       'p',
       null,
-      'There is nothing to search yet. A dataset is a collection of documents with one embedding model. Begin with one of these:',
+      'There is nothing to search yet. A dataset is a collection of documents with one embedding model. Start with one of these:',
     ),
     h(
       'div',

@@ -132,7 +132,7 @@ export async function page({ query, signal, replace }) {
         button(
           'Clear history',
           async () => {
-            if (!(await confirmed('Delete the query history of this dataset?', 'Clear history'))) return;
+            if (!(await confirmed('Clear the query history of this dataset? It cannot be restored.', 'Clear history'))) return;
             await call('DELETE', `/kb/v1/datasets/${dataset}/queries`);
             await draw();
           },

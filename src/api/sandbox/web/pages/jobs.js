@@ -79,7 +79,12 @@ export async function page({ query, signal, replace }) {
       dead,
       given.data.length > 0 &&
         status !== 'dead' &&
-        h('p', { class: 'notice bad' }, 'Some jobs were given up. ', h('a', { href: '/sandbox/jobs?status=dead' }, 'Show dead letters')),
+        h(
+          'p',
+          { class: 'notice bad' },
+          'Some jobs failed permanently. ',
+          h('a', { href: '/sandbox/jobs?status=dead' }, 'View dead letters'),
+        ),
     );
     const empty = /** @type {Record<string, string>} */ ({ dead: 'No dead letters.', open: 'Nothing is running or queued.' });
     put(

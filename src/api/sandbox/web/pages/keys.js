@@ -44,7 +44,7 @@ function uses(url) {
   const json = (/** @type {any} */ value) => JSON.stringify(value, null, 2);
   const http = (/** @type {string} */ secret) => ({ type: 'http', url: `${url}/mcp`, headers: { Authorization: `Bearer ${secret}` } });
   const desktop = { command: 'cairn', args: ['mcp'], env: { CAIRN_URL: url, CAIRN_KEY: 'cairn_…' } };
-  const input = { type: 'promptString', id: 'cairn-key', description: 'Key of Cairn', password: true };
+  const input = { type: 'promptString', id: 'cairn-key', description: 'Cairn API key', password: true };
   return [
     ['curl', 'In a shell, with the key in CAIRN_KEY:', `curl ${url}/kb/v1/datasets -H "Authorization: Bearer $CAIRN_KEY"`],
     [

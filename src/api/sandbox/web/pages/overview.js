@@ -4,7 +4,7 @@
 import { calmly, datasets, events, get, post, raw } from '../lib/api.js';
 import { button, field, form, table } from '../lib/controls.js';
 import { h, put } from '../lib/dom.js';
-import { ago, badge, bytes, count, counted } from '../lib/format.js';
+import { ago, badge, bytes, counted } from '../lib/format.js';
 import { icon } from '../lib/icon.js';
 import { complain, dialog } from '../lib/messages.js';
 import { firstVisit } from './first_visit.js';
@@ -89,16 +89,16 @@ export async function page({ session, signal, go }) {
     const lines = (/** @type {string} */ name) => text.split('\n').filter((l) => l.startsWith(name));
     const value = (/** @type {string} */ name) => lines(name).reduce((sum, l) => sum + Number(l.split(' ').pop()), 0);
     if (lines('cairn_index_drift_entries').length === 0) {
-      put(health, h('small', null, 'Index drift has not been measured yet.'));
+      put(health, h('small', null, 'Index consistency has not been checked yet.'));
       return;
     }
     const gap = value('cairn_index_drift_entries');
     const lag = value('cairn_index_lag_entries');
+    const differences = `${counted(gap, 'entry differs', 'entries differ')} between the indexes and the database.`;
     put(
       health,
       h('span', { class: gap === 0 ? 'badge good' : 'badge bad' }, gap === 0 ? 'in sync' : 'out of sync'),
-      ` Index drift ${count(gap)}`,
-      gap === 0 ? ': both indexes match the database.' : ': run “cairn doctor --repair”.',
+      gap === 0 ? ' Both indexes match the database.' : ` ${differences} Run “cairn doctor --repair” to fix this.`,
       lag > 0 && ` ${counted(lag, 'entry', 'entries')} of the index log not yet applied.`,
     );
   };

@@ -49,7 +49,7 @@ function outcome({ state, lastRun }) {
 /** When it runs. @param {any} source */
 function schedule({ schedule, cron, isWatched, nextRunOn }) {
   if (isWatched && !cron) return 'when a file changes';
-  if (!cron) return 'by hand';
+  if (!cron) return 'manually';
   return [
     `next ${new Date(nextRunOn).toLocaleString()}`,
     h('br'),
@@ -98,7 +98,7 @@ export async function page({ query, signal, replace }) {
         'Sources',
         ['Source', 'Dataset', 'Runs', 'Last run', ''],
         list.map((source) => row(source, draw)),
-        state ? 'Nothing is in this state.' : 'Nothing keeps a dataset in step yet: open a dataset and add a website or another source.',
+        state ? 'Nothing is in this state.' : 'No sources yet. Open a dataset to add a website or another source.',
       ),
     );
     clearTimeout(timer);
@@ -121,8 +121,8 @@ export async function page({ query, signal, replace }) {
     h(
       'p',
       { class: 'quiet' },
-      'Websites, folders, buckets, feeds, git repositories and mailboxes that datasets are kept in step with. ',
-      'They are added in their dataset.',
+      'Websites, folders, buckets, feeds, Git repositories and mailboxes that keep datasets in sync. ',
+      'To add one, open a dataset.',
     ),
     out,
   ];

@@ -70,7 +70,7 @@ function edit(types, endpoint) {
   const url = h('input', { type: 'url', required: true, placeholder: 'https://example.com/cairn', value: endpoint?.url ?? '' });
   const status = select(STATUSES, endpoint?.status ?? 'active');
   const events = h('div', null, eventChoice(types, endpoint?.event_types ?? ['document.indexed', 'document.failed']));
-  return dialog(endpoint ? 'Change endpoint' : 'New endpoint', (close) =>
+  return dialog(endpoint ? 'Edit endpoint' : 'New endpoint', (close) =>
     form(
       async () => {
         const chosen = [...events.querySelectorAll('input:checked')].map((input) => input.value);
@@ -79,15 +79,11 @@ function edit(types, endpoint) {
         close(saved.data);
       },
       field('Name', name),
-      field(
-        'URL',
-        url,
-        'Receives a signed POST request for every event. Addresses inside private networks need the setting outgoing_allow.',
-      ),
+      field('URL', url, 'Receives a signed POST request for every event. To use a private address, add it to the setting outgoing_allow.'),
       endpoint && field('State', status),
       h('h3', null, 'Events'),
       events,
-      h('p', { class: 'row end' }, h('button', { class: 'primary' }, endpoint ? 'Save' : 'Add endpoint')),
+      h('p', { class: 'row end' }, h('button', { class: 'primary' }, endpoint ? 'Save' : 'Create endpoint')),
     ),
   );
 }
@@ -128,7 +124,7 @@ async function showDeliveries(place, endpoint, signal) {
             button('Send again', replay(d), { class: 'small' }),
           ),
         ]),
-        'Nothing was delivered yet.',
+        'No deliveries yet.',
       ),
     );
   };
@@ -170,10 +166,10 @@ export async function page({ signal }) {
             { class: 'row' },
             button('Deliveries', () => showDeliveries(deliveries, endpoint, signal), { class: 'small' }),
             button('Send a test', test(endpoint), { class: 'small' }),
-            button('Change', change(endpoint), { class: 'small' }),
+            button('Edit', change(endpoint), { class: 'small' }),
           ),
         ]),
-        'No endpoint is told what happens yet.',
+        'No endpoints yet. Create one to receive events.',
       ),
     );
   };
@@ -189,8 +185,8 @@ export async function page({ signal }) {
     h(
       'p',
       { class: 'quiet' },
-      'Endpoints receive a signed request when something happens: a document became searchable, a crawl ended, a lead was added. ',
-      'Failed deliveries are repeated with growing delays.',
+      'An endpoint receives a signed request when an event occurs: a document becomes searchable, a crawl ends, a lead is added. ',
+      'Failed deliveries are retried with increasing delays.',
     ),
     out,
     deliveries,

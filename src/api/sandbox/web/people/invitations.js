@@ -24,9 +24,9 @@ async function invite() {
     form(
       async () => close(await post('/kb/v1/invites', { name: name.value, email: email.value || undefined, role: role.value })),
       field('Name', name),
-      field('Email', email, 'lets the person enter by the identity provider, too'),
+      field('Email', email, 'optional; also allows sign-in with the identity provider'),
       field('Role', role),
-      h('p', { class: 'row end' }, h('button', { class: 'primary' }, 'Create the link')),
+      h('p', { class: 'row end' }, h('button', { class: 'primary' }, 'Create invitation link')),
     ),
   );
 }
@@ -56,7 +56,7 @@ export async function invitations(signal) {
                 await call('DELETE', `/kb/v1/invites/${one.id}`);
                 await draw();
               },
-              { class: 'small danger', 'aria-label': `Withdraw the invitation of ${one.name}` },
+              { class: 'small danger', 'aria-label': `Withdraw the invitation for ${one.name}` },
             ),
         ]),
         'No invitations.',

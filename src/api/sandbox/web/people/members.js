@@ -56,7 +56,7 @@ async function chooseDatasets(member, datasets) {
       h(
         'p',
         { class: 'quiet' },
-        'A role in a dataset never gives more than the role in the workspace. Owners and admins use all datasets.',
+        'A dataset role cannot grant more access than the workspace role. Owners and admins can access all datasets.',
       ),
       h('p', null, h('label', { class: 'check' }, everything, 'All datasets')),
       list,
@@ -134,7 +134,7 @@ export async function members(signal) {
             ),
           ];
         }),
-        'Nobody but the owner of the data directory. Add a member, or invite one.',
+        'No members yet. Only the server owner has access. Add or invite a member.',
       ),
     );
   };

@@ -18,7 +18,7 @@ async function limit(tenant) {
     const input = h('input', { type: 'number', min: kind.name === 'requests' ? 1 : 0, step: 1, value, placeholder: 'no limit' });
     return /** @type {const} */ ([kind, input]);
   });
-  return dialog(`Quotas of ${tenant.name}`, (close) =>
+  return dialog(`Quotas for ${tenant.name}`, (close) =>
     form(
       async () => {
         const limits = inputs.map(([kind, input]) => [kind.name, input.value === '' ? null : Number(input.value) * kind.size]);
@@ -29,7 +29,7 @@ async function limit(tenant) {
         const title = kind.unit ? `${kind.title} (${kind.unit})` : kind.title;
         return field(title, input, usage[kind.name] === undefined ? undefined : `in use: ${told(kind, usage[kind.name])}`);
       }),
-      h('p', { class: 'quiet' }, 'Leave a field blank for no limit. What a tenant has beyond a smaller quota stays.'),
+      h('p', { class: 'quiet' }, 'Leave a field blank for no limit. Lowering a quota does not delete existing data.'),
       h('p', { class: 'row end' }, h('button', { class: 'primary' }, 'Save')),
     ),
   );
@@ -68,7 +68,7 @@ export async function tenants(signal) {
               async () => {
                 if (await limit(tenant)) await draw();
               },
-              { class: 'small', 'aria-label': `Quotas of ${tenant.name}` },
+              { class: 'small', 'aria-label': `Quotas for ${tenant.name}` },
             ),
           ];
         }),
@@ -79,7 +79,7 @@ export async function tenants(signal) {
     const tenant = await create();
     if (!tenant) return;
     await draw();
-    await shown('New tenant', `Admin key of ${tenant.name}. It will not be shown again.`, tenant.key);
+    await shown('New tenant', `Admin key for ${tenant.name}. It will not be shown again.`, tenant.key);
   };
   await draw();
   return [h('p', { class: 'row end' }, button('New tenant', created, { class: 'primary' })), out];

@@ -41,7 +41,7 @@ export async function usage(signal) {
     h(
       'p',
       { class: 'quiet' },
-      'Documents count with those of records, and with those inside archives and mails. The operator of the installation sets the quotas.',
+      'Documents include records, and files inside archives and emails. The administrator of the server sets the quotas.',
     ),
     table(
       'Usage',

@@ -31,7 +31,7 @@ function notices({ answer, slid }, { ask, askFor }) {
   const missing = (answer.degraded ?? []).map((/** @type {string} */ d) =>
     d === 'vectors' ? 'vector search is unavailable, keyword results only' : d,
   );
-  const incomplete = `Incomplete results: ${missing.join('; ')}. Scores and order will change.`;
+  const incomplete = `Incomplete results: ${missing.join('; ')}. Scores and order may change when you search again.`;
   const plain = 'No results without the excluded terms. The query was searched as plain text instead.';
   const { didYouMean } = answer;
   return [
@@ -53,7 +53,7 @@ function notices({ answer, slid }, { ask, askFor }) {
 function trust({ settings, answer, hits }) {
   const { fusion, hybridAlpha } = settings;
   if (fusion) {
-    const text = 'With this fusion, scores are relative to the query and do not indicate confidence.';
+    const text = 'With this fusion method, scores cannot be compared across queries and do not indicate confidence.';
     return h('p', { class: 'notice' }, text);
   }
   if (hits.length === 0) return h('p', { class: 'notice bad' }, 'Not confident: no hit reaches the threshold.');
@@ -64,7 +64,7 @@ function trust({ settings, answer, hits }) {
   // The general threshold was measured with both sides in the blend.
   const isOneSided = !calibrated && hybridAlpha !== undefined && (hybridAlpha > 0.9 || hybridAlpha < 0.1);
   if (isOneSided) {
-    const text = `Best score ${scores}. Not meaningful with nearly all weight on one side.`;
+    const text = `Best score ${scores}. The general threshold is not meaningful when alpha is close to 0 or 1.`;
     return h('p', { class: 'notice ' }, text);
   }
   if (best >= threshold) return h('p', { class: 'notice good' }, `Confident: best score ${scores}.`);

@@ -43,7 +43,7 @@ const FIELDS = [
   },
   { name: 'rerank', label: 'Rerank', kind: 'flag', hint: 'uses the configured cross-encoder' },
   { name: 'mmr', label: 'Diversity (MMR)', kind: 'number', min: 0, max: 1, step: 0.05, hint: '1 = relevance only' },
-  { name: 'perDocument', label: 'Max per document', kind: 'number', min: 1, max: 100 },
+  { name: 'perDocument', label: 'Max hits per document', kind: 'number', min: 1, max: 100 },
   { name: 'foldDuplicates', label: 'Fold near-duplicates', kind: 'flag' },
   { name: 'feedback', label: 'Pseudo-relevance feedback', kind: 'flag' },
   {
@@ -55,7 +55,7 @@ const FIELDS = [
       ['plain', 'plain text'],
     ],
   },
-  { name: 'expand', label: 'Neighbours per side', kind: 'number', min: 0, max: 10 },
+  { name: 'expand', label: 'Neighbouring chunks per side', kind: 'number', min: 0, max: 10 },
   { name: 'maxTokens', label: 'Token budget', kind: 'number', min: 1, max: 100000 },
   { name: 'facets', label: 'Facets', kind: 'words', hint: 'comma-separated fields: $source, year' },
   { name: 'filter', label: 'Filter (JSON)', kind: 'json', hint: '{"field": "year", "op": "gte", "value": 2020}' },
@@ -129,7 +129,7 @@ function jsonInput(value, set) {
       set(e.target.value.trim() ? JSON.parse(e.target.value) : undefined);
       e.target.setCustomValidity('');
     } catch {
-      e.target.setCustomValidity('Invalid JSON.');
+      e.target.setCustomValidity('Enter valid JSON.');
     }
     e.target.reportValidity();
   };

@@ -87,7 +87,7 @@ export async function activity({ signal, session, title }, id) {
             'Retry',
             async () => {
               await post(`${at}/retry`);
-              toast('Assigned again.');
+              toast('Retried.');
               await draw();
             },
             { class: 'primary' },
@@ -196,7 +196,7 @@ export async function activity({ signal, session, title }, id) {
   const kind = select(
     [
       ['comment', 'Comment'],
-      ['intervention_note', 'Note to the agent at work'],
+      ['intervention_note', 'Note to the working agent'],
     ],
     'comment',
   );
@@ -206,7 +206,7 @@ export async function activity({ signal, session, title }, id) {
       words.value = '';
       await drawComments();
     },
-    field('Comment', words, '@agent:role and @human:id mention somebody.'),
+    field('Comment', words, 'Use @agent:role or @human:id to mention someone.'),
     field('Kind', kind),
     h('p', { class: 'row end' }, h('button', { class: 'primary' }, 'Send')),
   );

@@ -25,7 +25,7 @@ function noteFor(title) {
 export const changes = (before, after) =>
   h(
     'div',
-    { class: 'text', tabindex: '0', role: 'region', 'aria-label': 'Changes since the version before' },
+    { class: 'text', tabindex: '0', role: 'region', 'aria-label': 'Changes since the previous version' },
     diff(before, after).map(({ kind, text }) => (kind === 'same' ? cited(text) : h(kind === 'new' ? 'ins' : 'del', null, cited(text)))),
   );
 
@@ -89,7 +89,7 @@ export async function approvalCard(approval, signal, isAdmin, decided) {
     ),
     !texts.some(Boolean) && approval.description && h('p', { class: 'pre' }, approval.description),
     texts,
-    approval.status === 'pending' && !isAdmin && h('p', { class: 'quiet' }, 'An administrator decides.'),
+    approval.status === 'pending' && !isAdmin && h('p', { class: 'quiet' }, 'Waiting for an admin to decide.'),
     approval.status === 'pending' &&
       isAdmin &&
       h(
@@ -112,7 +112,7 @@ export async function approvals({ signal, session }) {
   async function draw() {
     const { data } = await get(`${API}/approvals?limit=50`, signal);
     const cards = await Promise.all(data.map((/** @type {any} */ a) => approvalCard(a, signal, decides(session), draw)));
-    put(out, cards.length === 0 ? h('p', { class: 'quiet' }, 'Nothing waits for a decision.') : cards);
+    put(out, cards.length === 0 ? h('p', { class: 'quiet' }, 'No pending approvals.') : cards);
   }
   await draw();
   stream(`${API}/events/stream`, 'approval_created', signal, () => draw().catch(complain));

@@ -62,7 +62,7 @@ function newCampaign() {
         close(made.id);
       },
       field('Name', name),
-      field('Brief', brief, 'Goals, audience, tone: the agents read it.'),
+      field('Brief', brief, 'Goals, audience and tone. Agents read this.'),
       h('div', { class: 'fields' }, field('Deliverable', kind), field('Per month', quantity), field('Budget in dollars', budget)),
       h('p', { class: 'row end' }, h('button', { class: 'primary' }, 'Create')),
     ),

@@ -103,7 +103,7 @@ export async function chat({ signal, query, replace, go }) {
         text += data.delta;
         put(reply, text);
       } else if (name === 'error') {
-        put(reply, h('span', { class: 'notice bad' }, `No answer: ${data.error}`));
+        put(reply, h('span', { class: 'notice bad' }, `No answer because of an error: ${data.error}`));
       } else if (name === 'completed') {
         card.replaceWith(shown({ role: 'assistant', content: text, citations: data.citations }));
         if (id !== data.conversationId) {

@@ -10,7 +10,7 @@ import { API, address, plain, state } from './shared.js';
 /** @param {import('../app.js').Context} context */
 export async function reports({ signal }) {
   const { data } = await get(`${API}/reports?limit=100`, signal);
-  if (data.length === 0) return h('p', { class: 'quiet' }, 'No reports yet. Activities of the report writer make them.');
+  if (data.length === 0) return h('p', { class: 'quiet' }, 'No reports yet. The report writer agent creates them.');
   return table(
     'Reports',
     ['Report', 'Type', 'Status', 'Period', 'Campaign', 'Created', 'File'],
