@@ -40,8 +40,11 @@ impl Visitor {
         let copy = memory
             .clone()
             .filter(|m| known.is_none() && m.copy_of.is_some() && !row.forced);
+        // Other settings let other links of a page through.
+        let is_current = |memory: &Memory| memory.checked_on >= self.settings_on;
         if let (Some(known), Some(modified)) = (&known, row.modified_on)
             && known.gone_since.is_none()
+            && is_current(known)
             && !self.settings.render
             && modified < known.checked_on
             && now.since(known.checked_on) < TRUST
@@ -61,7 +64,7 @@ impl Visitor {
         let asked = known
             .as_ref()
             .or(copy.as_ref())
-            .filter(|_| !self.settings.render);
+            .filter(|asked| !self.settings.render && is_current(asked));
         let validators = asked.map(|k| Validators {
             etag: k.etag.clone(),
             last_modified: k.last_modified.clone(),

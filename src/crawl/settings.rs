@@ -115,6 +115,22 @@ impl Settings {
         }
     }
 
+    /// Returns whether a page has the same links with other settings.
+    #[must_use]
+    pub fn follows_alike(&self, other: &Self) -> bool {
+        let follows = |s: &Self| Self {
+            max_pages: 0,
+            max_depth: 0,
+            requests_per_second: 0.0,
+            concurrency: 0,
+            sitemaps: false,
+            remove_vanished: false,
+            vanished_grace_days: 0,
+            ..s.clone()
+        };
+        follows(self) == follows(other)
+    }
+
     /// Validates all settings and normalizes the start address.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::auth::Caller;
+use crate::clock::Time;
 use crate::crawl::fetch::Fetcher;
 use crate::crawl::ledger::{self, Found, Memory, Verdict};
 use crate::crawl::ledger::{PageState, PageVerdict};
@@ -35,6 +36,8 @@ pub(super) struct Visitor {
     start: Url,
     aliases: Vec<Url>,
     pub(super) scope: Scope,
+    /// When the settings changed last that decide which links of a page count. Pages read before it are read again.
+    pub(super) settings_on: Time,
     pub(super) state: Mutex<State>,
     next_seq: AtomicI64,
     /// Pages indexed, and those being visited.
@@ -92,6 +95,7 @@ impl Visitor {
     pub(super) async fn new(
         app: &Arc<App>,
         crawl: Crawl,
+        settings_on: Time,
         job: &Job,
         halt: CancellationToken,
     ) -> Result<Self> {
@@ -116,6 +120,7 @@ impl Visitor {
             start: settings.start()?,
             aliases: settings.alias_origins()?,
             scope: settings.scope(app.clock.now())?,
+            settings_on,
             app: Arc::clone(app),
             job: job.clone(),
             state: Mutex::new(state),

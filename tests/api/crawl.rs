@@ -623,6 +623,32 @@ async fn the_scope_of_a_crawl_is_known_before_it_starts() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wider_scope_finds_what_unchanged_pages_link_to() {
+    let service = service().await;
+    let site = Site::start(vec![
+        ("/docs/", page("the documentation", &["/docs/tides"])),
+        ("/docs/tides", page("the tides", &["/blog/1"])),
+        ("/blog/1", page("the news", &[])),
+    ])
+    .await;
+    let dataset = service.dataset("web").await;
+    let start = format!("{}/docs/", site.url);
+    let narrow = settings(&start, json!({"urlPathFilter": "/docs/"}));
+    let (first, _) = crawl(&service, &dataset, narrow.clone()).await;
+    assert_eq!(first["pagesNew"], 2, "{first}");
+    let (second, seen) = crawl(&service, &dataset, narrow).await;
+    assert_eq!(second["pagesUnchanged"], 2, "{second}");
+    assert_eq!(verdict(&seen, "/docs/tides"), "unchanged not_modified");
+    let wide = settings(&start, json!({"include": ["/docs/**", "/blog/**"]}));
+    let (third, _) = crawl(&service, &dataset, wide).await;
+    assert_eq!(
+        (&third["pagesNew"], &third["pagesUnchanged"]),
+        (&json!(1), &json!(2)),
+        "{third}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_start_that_cannot_be_read_has_no_scope() {
     let (service, site) = (service().await, documentation().await);
     let dataset = service.dataset("web").await;

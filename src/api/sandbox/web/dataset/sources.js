@@ -45,7 +45,7 @@ function outcome(sync) {
   return [
     badge(sync.status),
     ' ',
-    told || 'no changes',
+    told || (isRunning(sync) ? '' : 'no changes'),
     h('br'),
     h('small', null, ago(sync.completedOn ?? sync.startedOn ?? sync.createdOn), `, ${bytes(sync.bytesReceived)}`),
     sync.errorMessage && h('small', null, ` ${sync.errorMessage}`),
@@ -122,8 +122,12 @@ async function showItems(view, source, dataset, at, signal) {
     (/** @type {any} */ item) => item.key,
   );
   const options = VERDICTS.map((v) => /** @type {[string, string]} */ ([v, v]));
-  const kind = select([['', 'all verdicts'], ...options], '', (v) => list.filter((i) => !v || i.verdict === v));
-  const told = h('span', { class: 'quiet' });
+  const told = h('span', { class: 'quiet', role: 'status' });
+  const tell = () => put(told, counted(list.count(), 'item'));
+  const kind = select([['', 'all verdicts'], ...options], '', (v) => {
+    list.filter((i) => !v || i.verdict === v);
+    tell();
+  });
   put(
     view,
     h('h2', null, `Items of “${source.name}”`),
@@ -133,7 +137,7 @@ async function showItems(view, source, dataset, at, signal) {
   view.scrollIntoView({ behavior: 'smooth' });
   await all(`${at}/items`, signal, (items) => {
     list.set([...items]);
-    put(told, counted(items.length, 'item'));
+    tell();
   });
 }
 

@@ -9,5 +9,5 @@ export const crumbs = (...above) =>
   h(
     'nav',
     { class: 'crumbs', 'aria-label': 'Breadcrumb' },
-    [['Overview', '/sandbox'], ...above].map(([title, href]) => [h('a', { href }, title), icon('next')]),
+    [['Overview', '/sandbox'], ...above].map(([title, href], at) => [at > 0 && icon('next'), h('a', { href }, title)]),
   );

@@ -370,6 +370,20 @@ function code(source, from, to, language) {
 }
 
 /**
+ * The number of lines of source code at the beginning of a part of a document that begins inside of a fence; 0 for others. The end of a
+ * fence is told from a beginning by what it lacks: a language, and a blank line before it.
+ * @param {Source} source
+ * @param {Line[]} lines
+ */
+function begunCode(source, lines) {
+  const texts = lines.map(({ from, to }) => source.text.slice(from, to));
+  const fences = texts.flatMap((text, at) => (FENCE.test(text) ? [at] : []));
+  const first = fences[0] ?? 0;
+  const isEnd = fences.length % 2 === 1 && /^\s*[`~]+\s*$/.test(texts[first]) && (texts[first - 1] ?? '').trim() !== '';
+  return isEnd ? first : 0;
+}
+
+/**
  * A text as elements. Ranges count Unicode characters.
  * @param {string} text
  * @param {Extras} [extras]
@@ -377,7 +391,11 @@ function code(source, from, to, language) {
  */
 export function rendered(text, extras = {}) {
   const source = new Source(text, extras);
-  return extras.code ? [code(source, 0, text.length)] : blocks(source, linesOf(text), 0);
+  if (extras.code) return [code(source, 0, text.length)];
+  const lines = linesOf(text);
+  const begun = begunCode(source, lines);
+  if (begun === 0) return blocks(source, lines, 0);
+  return [code(source, 0, lines[begun - 1].to), ...blocks(source, lines.slice(begun + 1), 0)];
 }
 
 /**

@@ -57,7 +57,9 @@ function row(entry) {
   const actor = entry.actorName ?? (entry.actor === 'owner' ? 'Owner' : (entry.actor ?? 'System'));
   const own = entry.subject === entry.actor || entry.action === 'session.all_ended';
   const subject = own ? '' : (entry.subjectName ?? (entry.subject === 'owner' ? 'the owner' : entry.subject));
-  return [ago(entry.createdOn), actor, ACTIONS[entry.action] ?? entry.action, subject, h('small', null, particulars(entry.detail))];
+  const action = own && entry.action === 'member.added' ? 'became a member' : (ACTIONS[entry.action] ?? entry.action);
+  const detail = particulars(entry.detail);
+  return [ago(entry.createdOn), actor, action, subject, detail && h('small', null, detail)];
 }
 
 /** @param {import('../app.js').Context} context */

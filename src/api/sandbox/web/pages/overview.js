@@ -9,9 +9,37 @@ import { icon } from '../lib/icon.js';
 import { complain, dialog } from '../lib/messages.js';
 import { firstVisit } from './first_visit.js';
 
+/** A dataset with its counts. @param {any} set */
+const card = (set) =>
+  h(
+    'section',
+    { class: 'card' },
+    h('h2', null, h('a', { href: `/sandbox/datasets/${set.id}` }, set.name), ' ', badge(set.status)),
+    set.description && h('p', { class: 'quiet' }, set.description),
+    h(
+      'p',
+      null,
+      counted(set.totalFiles, 'document'),
+      ' · ',
+      counted(set.totalChunks, 'chunk'),
+      ' · ',
+      bytes(set.sizeBytes),
+      set.filesFailed > 0 && [' · ', h('span', { class: 'badge bad' }, `${set.filesFailed} failed`)],
+      h('br'),
+      h('small', null, set.embeddingModel, set.changedOn ? [' · updated ', ago(set.changedOn)] : ' · empty'),
+    ),
+    h(
+      'p',
+      { class: 'row' },
+      h('a', { class: 'button', href: `/sandbox/search?dataset=${set.id}` }, 'Search'),
+      h('a', { class: 'button', href: `/sandbox/datasets/${set.id}` }, 'Files'),
+    ),
+  );
+
 /** @param {import('../app.js').Context} context */
 export async function page({ session, signal, go }) {
   const list = h('div', { class: 'cards' });
+  const others = h('details', { class: 'managed' });
   const first = h('div');
   const running = h('div');
   const state = h('p', { class: 'quiet' });
@@ -20,36 +48,18 @@ export async function page({ session, signal, go }) {
     const [sets, settings] = await Promise.all([datasets(signal, true), get('/kb/v1/settings', signal)]);
     const model = `${settings.embeddingModel} (${settings.vectorSize} dimensions)`;
     put(state, `Cairn ${settings.version} · ${model} · ${settings.database}, ${settings.vectorStore} vectors`);
+    // Those with the texts of records are maintained by Cairn; their ids name the area.
+    const [own, managed] = [sets.filter((set) => !set.id.includes('~')), sets.filter((set) => set.id.includes('~'))];
+    put(list, own.map(card));
     put(
-      list,
-      sets.map((set) =>
-        h(
-          'section',
-          { class: 'card' },
-          h('h2', null, h('a', { href: `/sandbox/datasets/${set.id}` }, set.name), ' ', badge(set.status)),
-          set.description && h('p', { class: 'quiet' }, set.description),
-          h(
-            'p',
-            null,
-            counted(set.totalFiles, 'document'),
-            ' · ',
-            counted(set.totalChunks, 'chunk'),
-            ' · ',
-            bytes(set.sizeBytes),
-            set.filesFailed > 0 && [' · ', h('span', { class: 'badge bad' }, `${set.filesFailed} failed`)],
-            h('br'),
-            h('small', null, set.embeddingModel, set.changedOn ? [' · updated ', ago(set.changedOn)] : ' · empty'),
-          ),
-          h(
-            'p',
-            { class: 'row' },
-            h('a', { class: 'button', href: `/sandbox/search?dataset=${set.id}` }, 'Search'),
-            h('a', { class: 'button', href: `/sandbox/datasets/${set.id}` }, 'Files'),
-          ),
-        ),
-      ),
+      others,
+      managed.length > 0 && [
+        h('summary', null, `${counted(managed.length, 'dataset')} with texts of records`),
+        h('div', { class: 'cards' }, managed.map(card)),
+      ],
     );
-    put(first, sets.length === 0 && firstVisit(create, go, signal));
+    others.hidden = managed.length === 0;
+    put(first, own.length === 0 && firstVisit(create, go, signal));
   };
 
   const jobs = async () => {
@@ -89,7 +99,7 @@ export async function page({ session, signal, go }) {
     const lines = (/** @type {string} */ name) => text.split('\n').filter((l) => l.startsWith(name));
     const value = (/** @type {string} */ name) => lines(name).reduce((sum, l) => sum + Number(l.split(' ').pop()), 0);
     if (lines('cairn_index_drift_entries').length === 0) {
-      put(health, h('small', null, 'Index consistency has not been checked yet.'));
+      put(health, h('small', null, 'The indexes have not been compared with the database yet.'));
       return;
     }
     const gap = value('cairn_index_drift_entries');
@@ -98,7 +108,7 @@ export async function page({ session, signal, go }) {
     put(
       health,
       h('span', { class: gap === 0 ? 'badge good' : 'badge bad' }, gap === 0 ? 'in sync' : 'out of sync'),
-      gap === 0 ? ' Both indexes match the database.' : ` ${differences} Run “cairn doctor --repair” to fix this.`,
+      gap === 0 ? ' The indexes match the database.' : ` ${differences} Run “cairn doctor --repair” to fix this.`,
       lag > 0 && ` ${counted(lag, 'entry', 'entries')} of the index log not yet applied.`,
     );
   };
@@ -117,6 +127,7 @@ export async function page({ session, signal, go }) {
     health,
     first,
     list,
+    others,
     h('h2', null, 'Running jobs'),
     running,
   ];

@@ -53,8 +53,12 @@ export function whyNot(lane, signal) {
   const said = h('div', { role: 'status' });
   const list = h('datalist', { id: uid() });
   const wanted = h('input', { list: list.id, placeholder: 'Document name or ID' });
+  const state = () => JSON.stringify([lane.settings, lane.asked]);
+  let answered = '';
   const rename = (/** @type {string} */ letter) => {
     wanted.setAttribute('aria-label', `Expected document in lane ${letter}`);
+    // An answer about another search would mislead.
+    if (answered !== state()) put(said);
   };
   /** @type {any[] | null} */
   let known = null;
@@ -86,11 +90,19 @@ export function whyNot(lane, signal) {
     const { document, alike } = named(known, text);
     if (!document && alike.length > 1) {
       put(said, h('p', null, 'Several documents match: ', alike.slice(0, 12).map(choice)));
+      answered = state();
+      return;
+    }
+    // Ids of chunks and documents have no spaces and are long; anything else is a name.
+    if (!document && !/^[\w~:-]{20,}$/.test(text)) {
+      put(said, h('p', { class: 'notice' }, `No document in these datasets is named “${text}”.`));
+      answered = state();
       return;
     }
     const expected = document ? { documentId: document.id } : { chunkId: text };
     const body = { ...request(lane.settings, lane.asked), ...expected };
     put(said, verdict(await post('/kb/v1/why-not', body, signal)));
+    answered = state();
   };
   const send = (/** @type {Event} */ e) => {
     e.preventDefault();
