@@ -62,6 +62,38 @@ pub struct Run {
     pub status: RunStatus,
     /// Reason of the failure.
     pub error: Option<String>,
+    /// Queries that were measured, of `queries_total`.
+    pub queries_done: i64,
+    pub queries_total: i64,
+    /// When the first query was asked; `None` before.
+    pub started_on: Option<Time>,
+}
+
+/// Interval at which the progress of a run is stored.
+const TICK: Duration = Duration::from_secs(1);
+
+/// The stored progress of a run.
+struct Progress<'a> {
+    app: &'a App,
+    tenant_id: &'a str,
+    run_id: &'a str,
+    total: usize,
+    started_on: Time,
+}
+
+impl Progress<'_> {
+    /// Stores how many queries were measured.
+    async fn store(&self, done: usize) -> Result<()> {
+        let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        self.app
+            .db
+            .execute(
+                "UPDATE kb_eval_runs SET queries_done = $1, queries_total = $2, started_on = $3 WHERE tenant_id = $4 AND id = $5",
+                args![count(done), count(self.total), self.started_on, self.tenant_id, self.run_id],
+            )
+            .await?;
+        Ok(())
+    }
 }
 
 /// The mean measures of a run.
@@ -201,6 +233,19 @@ pub(super) async fn measure_all(
     defaults: Option<Defaults>,
     queries: &[Query],
 ) -> Result<Vec<Measured>> {
+    measure_with(app, caller, dataset_id, settings, defaults, queries, None).await
+}
+
+/// Same as [`measure_all`], with the progress stored.
+async fn measure_with(
+    app: &Arc<App>,
+    caller: &Caller,
+    dataset_id: &str,
+    settings: &Settings,
+    defaults: Option<Defaults>,
+    queries: &[Query],
+    progress: Option<&Progress<'_>>,
+) -> Result<Vec<Measured>> {
     let settings = &Settings {
         top_k: Some(DEPTH),
         ..settings.clone()
@@ -208,7 +253,7 @@ pub(super) async fn measure_all(
     // The cross-encoder serves one search at a time.
     let reranks = settings.rerank.or(defaults.and_then(|d| d.rerank));
     let at_once = if reranks == Some(true) { 1 } else { AT_ONCE };
-    futures::stream::iter(queries.to_vec())
+    let mut asked = futures::stream::iter(queries.to_vec())
         .map(|query| async move {
             let request = Request {
                 cache: false,
@@ -225,9 +270,18 @@ pub(super) async fn measure_all(
             }
             measured(&query, &answer)
         })
-        .buffered(at_once)
-        .try_collect()
-        .await
+        .buffered(at_once);
+    let (mut all, mut stored) = (Vec::with_capacity(queries.len()), None::<Instant>);
+    while let Some(measured) = asked.try_next().await? {
+        all.push(measured);
+        if let Some(progress) = progress
+            && stored.is_none_or(|at| at.elapsed() >= TICK)
+        {
+            progress.store(all.len()).await?;
+            stored = Some(Instant::now());
+        }
+    }
+    Ok(all)
 }
 
 /// Returns the mean measures.
@@ -383,7 +437,18 @@ pub(crate) async fn execute(app: &Arc<App>, tenant_id: &str, run_id: &str) -> Re
         let settings: Settings = serde_json::from_str(&run.configuration)?;
         // The stored settings already include them.
         let defaults = Some(Defaults::default());
-        let all = measure_all(app, &caller, &run.dataset_id, &settings, defaults, &queries).await?;
+        let progress = Progress {
+            app,
+            tenant_id,
+            run_id,
+            total: queries.len(),
+            started_on: app.clock.now(),
+        };
+        let (dataset, progress) = (&run.dataset_id, Some(&progress));
+        let all = measure_with(
+            app, &caller, dataset, &settings, defaults, &queries, progress,
+        )
+        .await?;
         regressed = comparison::regression(app, tenant_id, &run, &all).await?;
         (
             serde_json::to_string(&summary(&all))?,
@@ -425,7 +490,7 @@ pub async fn list(app: &App, caller: &Caller, dataset_id: &str, set: &str) -> Re
     let set = sets::get(app, caller, dataset_id, set).await?;
     app.db
         .all(
-            "SELECT id, dataset_id, query_set_id, name, configuration, measures, '[]' AS queries, created_on, kind, status, error FROM kb_eval_runs
+            "SELECT id, dataset_id, query_set_id, name, configuration, measures, '[]' AS queries, created_on, kind, status, error, queries_done, queries_total, started_on FROM kb_eval_runs
              WHERE tenant_id = $1 AND query_set_id = $2 ORDER BY id DESC",
             args![caller.tenant(), &set.id],
         )
@@ -435,7 +500,7 @@ pub async fn list(app: &App, caller: &Caller, dataset_id: &str, set: &str) -> Re
 async fn by_id(app: &App, tenant_id: &str, id: &str) -> Result<Option<Run>> {
     app.db
         .optional(
-            "SELECT id, dataset_id, query_set_id, name, configuration, measures, queries, created_on, kind, status, error FROM kb_eval_runs
+            "SELECT id, dataset_id, query_set_id, name, configuration, measures, queries, created_on, kind, status, error, queries_done, queries_total, started_on FROM kb_eval_runs
              WHERE tenant_id = $1 AND id = $2",
             args![tenant_id, id],
         )

@@ -103,6 +103,15 @@ on_both! {
         assert!(event["high"].as_f64().is_some_and(|high| high < 0.0), "{event}");
     }
 
+    async fn the_progress_of_a_run_is_stored(service: Service) {
+        let (dataset, set) = labelled(&service).await;
+        let run = service.post(&format!("/kb/v1/datasets/{dataset}/query-sets/{set}/runs"), json!({"name": "far", "configuration": {}})).await;
+        assert_eq!((&run["status"], &run["progress"]), (&json!("done"), &Value::Null), "only a run at work tells how far it is");
+        let sql = "SELECT queries_done, queries_total, started_on FROM kb_eval_runs";
+        let (done, total, started): (i64, i64, Option<i64>) = service.app.db.one(sql, cairn::db::Args(Vec::new())).await.expect("a run");
+        assert!((1..=26).contains(&done) && total == 26 && started.is_some(), "{done} of {total}");
+    }
+
     async fn a_run_tells_how_much_of_it_is_judged(service: Service) {
         let (dataset, set) = labelled(&service).await;
         let run = service.post(&format!("/kb/v1/datasets/{dataset}/query-sets/{set}/runs"), json!({"name": "judged", "configuration": {}})).await;

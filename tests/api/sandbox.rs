@@ -1572,6 +1572,60 @@ async fn files_are_selected_and_changed_together() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_are_moved_to_another_dataset() {
+    let service = Service::start(Engine::Sqlite).await;
+    let (from, to) = (
+        service.dataset("inbox").await,
+        service.dataset("birds").await,
+    );
+    let fields = [
+        ("metadata", r#"{"year": 2026}"#),
+        ("titles", r#"["Herons"]"#),
+    ];
+    let files: [(&str, &[u8]); 1] = [("heron.md", b"Herons wait.")];
+    service.upload(&from, &files, &fields).await;
+    let browser = signed_in(&service, 1300, 900).await;
+    let address = format!("{}/sandbox/datasets/{from}", service.url);
+    browser.open(&address).await;
+    browser.see(".grid", "indexed").await;
+    browser
+        .find("[aria-label='Select heron.md']")
+        .await
+        .click()
+        .await
+        .expect("selects");
+    browser.press("Move").await;
+    browser
+        .find("dialog button.primary")
+        .await
+        .click()
+        .await
+        .expect("moves");
+    browser.see("#toasts", "1 file moved").await;
+    let documents = async |dataset: &str| {
+        let path = format!("/kb/v1/datasets/{dataset}/documents");
+        service.get(&path).await["data"]
+            .as_array()
+            .expect("documents")
+            .clone()
+    };
+    assert!(documents(&from).await.is_empty());
+    let id = text(&documents(&to).await[0]["id"]);
+    let moved = service
+        .get(&format!("/kb/v1/datasets/{to}/documents/{id}"))
+        .await;
+    assert_eq!(
+        (
+            &moved["fileName"],
+            &moved["title"],
+            &moved["metadata"]["year"]
+        ),
+        (&json!("heron.md"), &json!("Herons"), &json!(2026))
+    );
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_edited_chunk_shows_what_was_changed() {
     let service = Service::start(Engine::Sqlite).await;
     let dataset = service.dataset("shore").await;

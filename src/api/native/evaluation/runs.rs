@@ -12,11 +12,20 @@ use crate::api::Service;
 use crate::api::native::wire::{Auth, Body, Fault, Path, Problem, Query};
 use crate::error::{Error, Result};
 use crate::evaluation::runs::RunStatus;
-use crate::evaluation::runs::{self, Calibration, Compared, Measured, Run, Summary};
+use crate::evaluation::runs::{self, Calibration, Compared, Measured, Run, RunStatus, Summary};
 use crate::evaluation::sets;
 use crate::evaluation::tune::{self, Apply, Tuning};
 use crate::search::Settings;
 use crate::search::settings::{self, Strict};
+
+/// How far the evaluation of a run is.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct RunProgress {
+    queries_done: i64,
+    queries_total: i64,
+    started_on: String,
+}
 
 /// An evaluation run.
 #[derive(Debug, Serialize, ToSchema)]
@@ -31,6 +40,9 @@ pub(super) struct RunRecord {
     /// Reason of the failure.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    /// How far a run is that is at work.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    progress: Option<RunProgress>,
     /// Effective search settings, including those from the dataset's defaults; absent for a tuning.
     #[serde(skip_serializing_if = "Option::is_none")]
     configuration: Option<Settings>,
@@ -65,6 +77,14 @@ impl TryFrom<Run> for RunRecord {
             } else {
                 serde_json::from_str(&run.measures)?
             },
+            progress: run
+                .started_on
+                .filter(|_| run.status == RunStatus::Queued)
+                .map(|started_on| RunProgress {
+                    queries_done: run.queries_done,
+                    queries_total: run.queries_total,
+                    started_on: started_on.rfc3339(),
+                }),
             status: run.status.to_string(),
             error: run.error,
             queries: serde_json::from_str(&run.queries)?,

@@ -8,6 +8,7 @@ import { refreshTimes } from './lib/format.js';
 import { icon } from './lib/icon.js';
 import { complain, failure } from './lib/messages.js';
 import { lost, Offline } from './lib/offline.js';
+import { skeleton } from './lib/skeleton.js';
 
 /**
  * Arguments of a page.
@@ -196,7 +197,7 @@ async function show() {
       document.title = `${text} · Cairn`;
     },
   };
-  put(main, h('p', { class: 'quiet' }, 'Loading…'));
+  put(main, skeleton());
   try {
     const loaded = await page.load().catch((error) => {
       // A part of the page that was not loaded may be asked for again only by the page as a whole.

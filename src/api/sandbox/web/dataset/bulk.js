@@ -1,15 +1,17 @@
 // @ts-check
 // Files chosen together, and what is done with all of them.
 
-import { call } from '../lib/api.js';
-import { button } from '../lib/controls.js';
+import { call, datasets, raw } from '../lib/api.js';
+import { button, field, select } from '../lib/controls.js';
 import { h, put } from '../lib/dom.js';
 import { counted } from '../lib/format.js';
 import { icon } from '../lib/icon.js';
-import { complain, confirmed, toast } from '../lib/messages.js';
+import { complain, confirmed, dialog, toast } from '../lib/messages.js';
 
 /** Requests at a time. */
 const LANES = 4;
+/** Milliseconds in which the list of datasets must come. */
+const WAIT = 20000;
 
 /**
  * Does something with each of several files, a few at a time; what fails is left out and told at the end.
@@ -34,6 +36,41 @@ async function withEach(files, work, progress) {
     complain(failures[0]);
     toast(`${counted(failures.length, 'file')} of ${files.length} failed.`, 'bad');
   }
+}
+
+/**
+ * Adds the original of a file to another dataset, and deletes it here when it is there.
+ * @param {string} path of the document in the API
+ * @param {string} target
+ */
+async function move(path, target) {
+  const [facts, original] = await Promise.all([call('GET', path), raw('GET', `${path}/file`)]);
+  const form = new FormData();
+  form.append('files', new File([await original.blob()], facts.fileName, { type: facts.mimeType }));
+  form.append('metadata', JSON.stringify(facts.metadata ?? {}));
+  form.append('titles', JSON.stringify([facts.title ?? null]));
+  form.append('urls', JSON.stringify([facts.url ?? null]));
+  await call('POST', `/kb/v1/datasets/${target}/documents`, form);
+  await call('DELETE', path);
+}
+
+/** Asks for another dataset; resolves to its id. @param {string} base path of the documents in the API @param {number} number of files */
+async function target(base, number) {
+  const all = await datasets(AbortSignal.timeout(WAIT));
+  const others = all.filter((set) => !base.includes(`/${set.id}/`) && !set.id.includes('~'));
+  if (others.length === 0) {
+    toast('There is no other dataset. Create one on the Overview page.', 'bad');
+    return null;
+  }
+  const choice = select(
+    others.map((set) => [set.id, set.name]),
+    others[0].id,
+  );
+  return dialog(`Move ${counted(number, 'file')}`, (close) => [
+    field('To dataset', choice),
+    h('p', { class: 'quiet' }, 'Files are ingested there with their names, titles, addresses and metadata. Edits of chunks are not moved.'),
+    h('p', { class: 'row end' }, h('button', { type: 'button', class: 'primary', onclick: () => close(choice.value) }, 'Move')),
+  ]);
 }
 
 /**
@@ -93,11 +130,20 @@ export function selection(base, known, shown, then) {
       then.removed(file);
     }, 'deleted');
   };
+  const moveAll = async () => {
+    const to = await target(base, chosen.size);
+    if (!to) return;
+    await run(async (file) => {
+      await move(path(file), to);
+      then.removed(file);
+    }, 'moved');
+  };
   put(
     actions,
     button([icon('enable'), 'Enable'], change({ enabled: true }, 'enabled'), { class: 'small' }),
     button([icon('disable'), 'Disable'], change({ enabled: false }, 'disabled'), { class: 'small' }),
     button([icon('repeat'), 'Re-ingest'], change({ reIngest: true }, 'queued'), { class: 'small' }),
+    button([icon('next'), 'Move'], moveAll, { class: 'small' }),
     button([icon('delete'), 'Delete'], remove, { class: 'small danger' }),
   );
   /** The checkbox of a file. @param {any} file */

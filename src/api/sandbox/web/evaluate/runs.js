@@ -4,7 +4,7 @@
 import { call, get } from '../lib/api.js';
 import { button, table } from '../lib/controls.js';
 import { h, put } from '../lib/dom.js';
-import { ago, badge, ms, score } from '../lib/format.js';
+import { ago, badge, duration, ms, score } from '../lib/format.js';
 import { complain } from '../lib/messages.js';
 import { datasetPath, setPath } from './state.js';
 
@@ -12,12 +12,20 @@ const HEAD = ['Select', 'Run', 'State', 'nDCG@10', 'Recall@10', 'MRR@10', 'Hit@1
 
 const isActive = (/** @type {any} */ run) => ['queued', 'running'].includes(run.status);
 
+/** How far a run is, and how long it still takes. @param {any} run */
+function progressOf({ progress }) {
+  if (!progress) return h('progress', { 'aria-label': 'Running' });
+  const { queriesDone: done, queriesTotal: total, startedOn } = progress;
+  const seconds = (Date.now() - Date.parse(startedOn)) / 1000;
+  const left = done > 0 ? `, ${duration((seconds / done) * (total - done))} left` : '';
+  return [
+    h('progress', { 'aria-label': 'Running', max: total, value: done }),
+    h('small', null, `${Math.round((100 * done) / total)} %${left}`),
+  ];
+}
+
 /** State of a run, and why it failed. @param {any} run */
-const stateOf = (run) => [
-  badge(run.status),
-  run.error && h('small', null, ` ${run.error}`),
-  isActive(run) && h('progress', { 'aria-label': 'Running' }),
-];
+const stateOf = (run) => [badge(run.status), run.error && h('small', null, ` ${run.error}`), isActive(run) && progressOf(run)];
 
 /**
  * @param {any} run

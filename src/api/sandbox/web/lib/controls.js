@@ -3,6 +3,7 @@
 
 import { h, put, uid } from './dom.js';
 import { complain, failure } from './messages.js';
+import { skeleton } from './skeleton.js';
 
 /** @typedef {import('./dom.js').Child} Child */
 
@@ -166,7 +167,7 @@ export function tabs(label, all, first, page, changed) {
         if (focus) tab.focus();
       }
     }
-    put(panel, h('p', { class: 'quiet' }, 'Loading…'));
+    put(panel, skeleton());
     try {
       const body = await all.find((t) => t.name === name)?.body(signal);
       if (!signal.aborted) put(panel, body);

@@ -4,7 +4,9 @@
 import { button, field, form, select, table, tabs } from '../lib/controls.js';
 import { h } from '../lib/dom.js';
 import { ago, badge, bytes, counted } from '../lib/format.js';
+import { icon } from '../lib/icon.js';
 import { confirmed, dialog, failure, toast } from '../lib/messages.js';
+import { skeleton } from '../lib/skeleton.js';
 
 /** Colours of text with the surfaces that they stand on. @type {[string, string[]][]} */
 const TEXTS = [
@@ -93,6 +95,15 @@ export function page({ signal }) {
         h('p', { class: 'quiet' }, 'Quiet text. ', h('small', null, 'Small text.')),
         h('pre', { tabindex: '0' }, 'cairn search "tides" --dataset sea'),
       ),
+      part(
+        'Icons',
+        h(
+          'p',
+          { class: 'row' },
+          ['search', 'sources', 'webhooks', 'add', 'edit', 'enable', 'disable', 'repeat', 'delete', 'website', 'folder', 'git'].map(icon),
+        ),
+      ),
+      part('Loading', skeleton()),
       part(
         'Buttons',
         h(
