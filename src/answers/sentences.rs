@@ -49,6 +49,9 @@ const WRAPPED: usize = 45;
 /// What a line begins with that continues no other: headings, list items, quotations, rows of tables, fences.
 static BLOCK: LazyLock<Regex> = LazyLock::new(|| pattern(r"^\s*(?:[#>|*+•`-]|\d{1,3}[.)])"));
 
+/// A line with a name and a value, as of data and logs.
+static FIELD: LazyLock<Regex> = LazyLock::new(|| pattern(r#"^\s*"?[\w.-]{1,40}"?\s*[:=]"#));
+
 /// Returns the byte ranges of the sentences of a document's text. Lines that were wrapped at a margin are one text.
 pub(super) fn of_document(text: &str) -> Vec<Range<usize>> {
     let mut joined = text.as_bytes().to_vec();
@@ -60,7 +63,10 @@ pub(super) fn of_document(text: &str) -> Vec<Range<usize>> {
         let is_wrapped = line.chars().count() >= WRAPPED
             && !next.trim().is_empty()
             && !BLOCK.is_match(next)
-            && !line.trim_start().starts_with(['#', '|']);
+            && !FIELD.is_match(next)
+            && !FIELD.is_match(line)
+            && !line.trim_start().starts_with(['#', '|'])
+            && !line.trim_end().ends_with([';', '{', '}']);
         if is_wrapped {
             joined[end] = b' ';
         }
@@ -201,6 +207,12 @@ mod tests {
             "Monday",
         ];
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn fields_of_data_are_not_joined() {
+        let text = "harbour: the old harbour in the north of the island of Anholt\nferry: at noon and at six in the evening, but not on Mondays";
+        assert_eq!(of_document(text).len(), 2);
     }
 
     #[test]

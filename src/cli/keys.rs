@@ -76,7 +76,13 @@ enum Place {
 }
 
 pub(super) async fn run(global: &Global, args: KeysArgs) -> Result<Done> {
-    let place = match Client::named(global, &args.remote)? {
+    // A directory that the command names counts more than what the environment says.
+    let named = if global.data_dir.is_some() && args.remote.is_of_environment() {
+        None
+    } else {
+        Client::named(global, &args.remote)?
+    };
+    let place = match named {
         Some(_) if args.tenant != tenants::DEFAULT => {
             return Err(Error::invalid(
                 "tenant_not_remote",
@@ -224,10 +230,15 @@ impl Place {
     async fn revoke(&self, id: &str, children: bool) -> Result<Value> {
         match self {
             Self::There(client) => {
+                // The key may revoke itself, and list nothing afterwards.
+                let all = client.all("/kb/v1/keys").await?;
                 let path = format!("/kb/v1/keys/{id}?children={children}");
                 Client::send(client.delete(&path)).await?;
-                let mut left = client.all("/kb/v1/keys").await?;
-                left.retain(|key| word(key, "createdBy") == id && key["revokedOn"].is_null());
+                let left = if children {
+                    Vec::new()
+                } else {
+                    active_below(&all, id)
+                };
                 Ok(Value::Array(left))
             }
             Self::Here { app, caller } => {
@@ -246,4 +257,19 @@ impl Place {
             app.db.close().await;
         }
     }
+}
+
+/// Returns the active keys that a key created, directly or indirectly.
+fn active_below(all: &[Value], id: &str) -> Vec<Value> {
+    let mut found = Vec::new();
+    let mut makers = vec![id.to_owned()];
+    while let Some(maker) = makers.pop() {
+        for key in all.iter().filter(|key| word(key, "createdBy") == maker) {
+            makers.push(word(key, "id").to_owned());
+            if key["revokedOn"].is_null() {
+                found.push(key.clone());
+            }
+        }
+    }
+    found
 }

@@ -166,6 +166,11 @@ struct Remote {
 }
 
 impl Remote {
+    /// Returns whether only the environment names a server.
+    fn is_of_environment(&self) -> bool {
+        self.profile.is_none() && self.url == std::env::var("CAIRN_URL").ok()
+    }
+
     /// Returns the server that the environment names.
     fn of_environment() -> Self {
         let url = std::env::var("CAIRN_URL").ok();
@@ -307,7 +312,8 @@ impl Global {
     /// `directory_missing` when there is none and a server is named, on which the command has no effect; those of opening the directory.
     async fn local_app(&self) -> Result<Arc<App>> {
         let (config, _) = self.settings(&[])?;
-        if !config.data_dir.exists()
+        if self.data_dir.is_none()
+            && !config.data_dir.exists()
             && let Some(server) = client::Client::named(self, &Remote::of_environment())?
         {
             return Err(Error::invalid(

@@ -267,9 +267,13 @@ async fn list(
         return Ok(Done::All);
     }
     if all.is_empty() {
-        println!(
-            "There is no source yet; `cairn sources --help` and `cairn crawl --help` show how to add one."
-        );
+        if dataset.is_some() || state.is_some() {
+            println!("No source matches.");
+        } else {
+            println!(
+                "There is no source yet; `cairn sources --help` and `cairn crawl --help` show how to add one."
+            );
+        }
         return Ok(Done::All);
     }
     let rows: Vec<Vec<String>> = all

@@ -398,6 +398,7 @@ impl Visitor {
             links: fetched.remembered,
             checked_on: self.app.clock.now(),
             gone_since: None,
+            reading: self.reading.clone(),
         };
         let mut outcome = match taken {
             PageOutcome::Document(id, verdict) => {

@@ -45,6 +45,8 @@ pub(super) struct Fetcher {
     concurrency: usize,
     respect_robots: bool,
     files: bool,
+    /// Whether files and texts are refused, so that nothing is stored.
+    pages_only: bool,
     page_limit: usize,
     time: Duration,
     hosts: Mutex<HashMap<String, Arc<Host>>>,
@@ -117,7 +119,7 @@ pub(super) struct Head {
 struct Failure(&'static str, String, bool);
 
 impl Fetcher {
-    /// Returns a fetcher that starts no request after `until`; `spent` are the requests and bytes of an interrupted crawl.
+    /// Returns a fetcher that starts no request after `until`. `spent` has the requests and bytes that an interrupted crawl used before.
     pub(super) fn new(
         app: &Arc<App>,
         settings: &Settings,
@@ -135,12 +137,21 @@ impl Fetcher {
             concurrency: usize::try_from(settings.concurrency).unwrap_or(1),
             respect_robots: settings.respect_robots,
             files: settings.files,
+            pages_only: false,
             page_limit: app.config.crawl_page_mb << 20,
             time: Duration::from_secs(app.config.crawl_seconds),
             hosts: Mutex::default(),
             requests: AtomicI64::new(spent.0),
             bytes: AtomicI64::new(spent.1),
             budget: 10 * i64::from(settings.max_pages) + 100,
+        }
+    }
+
+    /// Makes it refuse files and texts, so that nothing is stored.
+    pub(super) fn pages_only(self) -> Self {
+        Self {
+            pages_only: true,
+            ..self
         }
     }
 
@@ -429,6 +440,8 @@ impl Fetcher {
         let is_page = matches!(kind.as_str(), "text/html" | "application/xhtml+xml" | "");
         let limit = if is_page {
             self.page_limit
+        } else if self.pages_only {
+            return Ok(Answer::OtherType(kind));
         } else if is_text(&kind) || (self.files && may_be_document(&kind)) {
             usize::try_from(self.app.config.upload_file_mb << 20).unwrap_or(usize::MAX)
         } else {

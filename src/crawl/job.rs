@@ -82,16 +82,11 @@ pub(crate) async fn run(
     let Some(crawl) = crawls::load(app, tenant_id, crawl_id).await? else {
         return Ok(());
     };
-    if crawl.is_over() {
+    if crawl.is_over() || sites::load(app, tenant_id, &crawl.site_id).await?.is_none() {
         return Ok(());
     }
-    let Some(site) = sites::load(app, tenant_id, &crawl.site_id).await? else {
-        return Ok(());
-    };
     crawls::move_to(app, tenant_id, crawl_id, CrawlStatus::Running, None).await?;
-    let halt = cancel.child_token();
-    let visitor = Visitor::new(app, crawl, site.settings_on, job, halt).await?;
-    let visitor = Arc::new(visitor);
+    let visitor = Arc::new(Visitor::new(app, crawl, job, cancel.child_token()).await?);
     let outcome = tokio::select! {
         outcome = steps(&visitor) => outcome,
         () = visitor.halt.cancelled() => Err(Error::unavailable("cancelled", "the crawl was cancelled")),

@@ -19,7 +19,7 @@ use crate::kb::datasets;
 const TIME: Duration = Duration::from_secs(20);
 /// Sitemaps that are read.
 const SITEMAPS: usize = 10;
-/// Addresses that are counted.
+/// Addresses that are counted, and links of the start that are read.
 const ADDRESSES: usize = 20_000;
 /// Redirects of the start that are followed.
 const REDIRECTS: usize = 5;
@@ -31,12 +31,14 @@ const FOLDERS: usize = 12;
 pub struct Preview {
     /// The start, after redirects.
     pub start: Url,
-    /// Whether the addresses come from sitemaps; otherwise they are the links of the start.
+    /// Whether a sitemap was read; without one there are only the links of the start.
     pub has_sitemap: bool,
     /// Addresses that the settings let through.
     pub inside: usize,
-    /// Addresses of the same host that they do not, by folder, the largest first.
+    /// Addresses of the same host that the path prefix or the include patterns leave out, by folder, the largest first.
     pub outside: Vec<(String, usize)>,
+    /// Addresses of the same host that an exclude pattern leaves out.
+    pub excluded: usize,
     /// Whether there may be more: a limit was reached, or the time was over.
     pub is_partial: bool,
 }
@@ -66,43 +68,39 @@ pub async fn preview(
     app.outgoing.check(&start)?;
     let scope = settings.scope(now)?;
     let until = Instant::now() + TIME;
-    // A start that is a file is not stored.
-    let pages_only = Settings {
-        files: false,
-        ..settings.clone()
-    };
-    let fetcher = Fetcher::new(app, &pages_only, caller.tenant(), now.plus(TIME), (0, 0));
+    let fetcher =
+        Fetcher::new(app, &settings, caller.tenant(), now.plus(TIME), (0, 0)).pages_only();
     let look = Look {
         fetcher,
         aliases: settings.alias_origins()?,
         until,
     };
-    let reached = look.reach(&start).await;
-    let (start, links) = reached.map_err(|reason| {
+    let unreachable = |reason: String| {
         Error::unprocessable(
             "start_unreachable",
             format!("{start} cannot be read: {reason}"),
         )
-    })?;
+    };
+    let (reached, page) = look.reach(&start).await.map_err(unreachable)?;
+    if reached != start && scope.admits(&reached).is_err() {
+        return Err(unreachable(format!(
+            "it redirects to {reached}, which is not part of the crawl; use that as the start"
+        )));
+    }
     let mut addresses = Addresses {
         found: BTreeSet::new(),
         has_sitemap: false,
         is_partial: false,
     };
     if settings.sitemaps {
-        look.read_sitemaps(&start, &mut addresses).await?;
+        look.read_sitemaps(&reached, &mut addresses).await?;
     }
-    let token = app.config.crawl_token().to_owned();
-    let signs = tokio::task::spawn_blocking(move || {
-        page::read(&links.bytes, links.charset.as_deref(), &token)
-    })
-    .await?;
-    let base = signs.base.as_deref().and_then(|b| start.join(b).ok());
-    let base = base.unwrap_or_else(|| start.clone());
-    let links = signs.links.iter();
-    let links = links.filter_map(|link| look.resolve(&base, &start, &link.reference));
-    addresses.found.extend(links);
-    addresses.found.insert(start.clone());
+    // Without its exclude patterns, a scope tells what they alone leave out.
+    let without_excludes = Settings {
+        exclude: Vec::new(),
+        ..settings.clone()
+    };
+    let wider = without_excludes.scope(now)?;
     let depth = settings
         .url_path_filter
         .as_deref()
@@ -110,27 +108,46 @@ pub async fn preview(
             prefix.split('/').filter(|s| !s.is_empty()).count()
         })
         .max(1);
-    let mut inside = 0;
-    let mut outside: BTreeMap<String, usize> = BTreeMap::new();
-    for url in &addresses.found {
-        match scope.admits(url) {
-            Ok(()) => inside += 1,
-            Err(skip) if skip.code == "out_of_scope" && url.host_str() == start.host_str() => {
-                *outside.entry(folder(url, depth)).or_default() += 1;
+    let token = app.config.crawl_token().to_owned();
+    let work = move || {
+        let signs = page::read(&page.bytes, page.charset.as_deref(), &token);
+        let base = signs.base.as_deref().and_then(|b| reached.join(b).ok());
+        let base = base.unwrap_or_else(|| reached.clone());
+        addresses.is_partial |= signs.links.len() > ADDRESSES;
+        let links = signs.links.iter().take(ADDRESSES);
+        let links = links.filter_map(|link| look.resolve(&base, &reached, &link.reference));
+        addresses.found.extend(links);
+        addresses.found.insert(reached.clone());
+        let (mut inside, mut excluded) = (0, 0);
+        let mut outside: BTreeMap<String, usize> = BTreeMap::new();
+        for url in &addresses.found {
+            match scope.admits(url) {
+                Ok(()) => inside += 1,
+                Err(skip)
+                    if skip.code == "out_of_scope" && url.host_str() == reached.host_str() =>
+                {
+                    if wider.admits(url).is_ok() {
+                        excluded += 1;
+                    } else {
+                        *outside.entry(folder(url, depth)).or_default() += 1;
+                    }
+                }
+                Err(_) => {}
             }
-            Err(_) => {}
         }
-    }
-    let mut outside: Vec<(String, usize)> = outside.into_iter().collect();
-    outside.sort_by(|(a, m), (b, n)| n.cmp(m).then_with(|| a.cmp(b)));
-    outside.truncate(FOLDERS);
-    Ok(Preview {
-        start,
-        has_sitemap: addresses.has_sitemap,
-        inside,
-        outside,
-        is_partial: addresses.is_partial,
-    })
+        let mut outside: Vec<(String, usize)> = outside.into_iter().collect();
+        outside.sort_by(|(a, m), (b, n)| n.cmp(m).then_with(|| a.cmp(b)));
+        outside.truncate(FOLDERS);
+        Preview {
+            start: reached,
+            has_sitemap: addresses.has_sitemap,
+            inside,
+            outside,
+            excluded,
+            is_partial: addresses.is_partial,
+        }
+    };
+    Ok(tokio::task::spawn_blocking(work).await?)
 }
 
 /// Returns the folder of an address, at most `depth` folders deep, such as `/docs/`.
@@ -190,8 +207,10 @@ impl Look {
     /// Adds the addresses in the sitemaps that robots.txt lists, or in `/sitemap.xml` when it lists none.
     async fn read_sitemaps(&self, start: &Url, addresses: &mut Addresses) -> Result<()> {
         let named = self.fetcher.sitemaps(start);
-        let named = tokio::time::timeout_at(self.until, named).await;
-        let named = named.unwrap_or_default();
+        let Ok(named) = tokio::time::timeout_at(self.until, named).await else {
+            addresses.is_partial = true;
+            return Ok(());
+        };
         let mut queue: VecDeque<Url> = named
             .iter()
             .filter_map(|s| self.resolve(start, start, s))
@@ -200,6 +219,7 @@ impl Look {
             queue.extend(start.join("/sitemap.xml").ok());
         }
         let mut read = 0;
+        let mut seen: BTreeSet<Url> = queue.iter().cloned().collect();
         while let Some(url) = queue.pop_front() {
             if read >= SITEMAPS || addresses.found.len() >= ADDRESSES {
                 addresses.is_partial = true;
@@ -215,8 +235,14 @@ impl Look {
             let parsed = tokio::task::spawn_blocking(move || sitemap::parse(&bytes)).await?;
             let Some(parsed) = parsed else { continue };
             addresses.has_sitemap = true;
-            let further = parsed.sitemaps.iter();
-            queue.extend(further.filter_map(|s| self.resolve(&url, start, s)));
+            for further in parsed.sitemaps.iter().take(ADDRESSES) {
+                let Some(further) = self.resolve(&url, start, further) else {
+                    continue;
+                };
+                if seen.insert(further.clone()) {
+                    queue.push_back(further);
+                }
+            }
             let room = ADDRESSES.saturating_sub(addresses.found.len());
             addresses.is_partial |= parsed.pages.len() > room;
             let pages = parsed.pages.iter().take(room);

@@ -41,7 +41,7 @@ impl Visitor {
             .clone()
             .filter(|m| known.is_none() && m.copy_of.is_some() && !row.forced);
         // Other settings let other links of a page through.
-        let is_current = |memory: &Memory| memory.checked_on >= self.settings_on;
+        let is_current = |memory: &Memory| memory.reading == self.reading;
         if let (Some(known), Some(modified)) = (&known, row.modified_on)
             && known.gone_since.is_none()
             && is_current(known)

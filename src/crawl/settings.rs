@@ -6,6 +6,7 @@ use cairn_ingest::crawl::address;
 use cairn_ingest::crawl::scope::{Borders, Scope, year_of};
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
 use crate::clock::Time;
@@ -115,10 +116,12 @@ impl Settings {
         }
     }
 
-    /// Returns whether a page has the same links with other settings.
-    #[must_use]
-    pub fn follows_alike(&self, other: &Self) -> bool {
-        let follows = |s: &Self| Self {
+    /// Returns a hash of the settings that decide which links of a page count.
+    ///
+    /// # Errors
+    /// Those of serialization.
+    pub fn reading(&self) -> Result<String> {
+        let relevant = Self {
             max_pages: 0,
             max_depth: 0,
             requests_per_second: 0.0,
@@ -126,9 +129,10 @@ impl Settings {
             sitemaps: false,
             remove_vanished: false,
             vanished_grace_days: 0,
-            ..s.clone()
+            ..self.clone()
         };
-        follows(self) == follows(other)
+        let hash = Sha256::digest(serde_json::to_vec(&relevant)?);
+        Ok(hex::encode(&hash[..16]))
     }
 
     /// Validates all settings and normalizes the start address.

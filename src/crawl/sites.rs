@@ -27,13 +27,11 @@ pub struct Site {
     pub cron: Option<String>,
     pub created_on: Time,
     pub updated_on: Time,
-    /// When the settings changed last that decide which links of a page count.
-    pub settings_on: Time,
 }
 
 macro_rules! columns {
     () => {
-        "id, tenant_id, dataset_id, start_url, settings, schedule, cron, created_on, updated_on, settings_on"
+        "id, tenant_id, dataset_id, start_url, settings, schedule, cron, created_on, updated_on"
     };
 }
 
@@ -83,30 +81,15 @@ pub(super) async fn put_in(
             "no rendering endpoint is configured (render_url); crawl without render",
         ));
     }
-    let before: Option<Site> = tx
-        .optional(
-            concat!(
-                "SELECT ",
-                columns!(),
-                " FROM kb_sites WHERE tenant_id = $1 AND dataset_id = $2 AND start_url = $3"
-            ),
-            args![caller.tenant(), dataset_id, &settings.start_url],
-        )
-        .await?;
-    let settings_on = match before {
-        Some(before) if before.settings()?.follows_alike(&settings) => before.settings_on,
-        Some(_) | None => now,
-    };
     let row: Option<Site> = tx
         .optional(
             concat!(
-                "INSERT INTO kb_sites (id, tenant_id, dataset_id, start_url, settings, schedule, cron, created_on, updated_on, settings_on)
-                 VALUES ($1, $2, $3, $4, $5, 'manual', NULL, $6, $6, $7)
-                 ON CONFLICT (dataset_id, start_url) DO UPDATE SET settings = excluded.settings, updated_on = excluded.updated_on,
-                 settings_on = excluded.settings_on RETURNING ",
+                "INSERT INTO kb_sites (id, tenant_id, dataset_id, start_url, settings, schedule, cron, created_on, updated_on)
+                 VALUES ($1, $2, $3, $4, $5, 'manual', NULL, $6, $6)
+                 ON CONFLICT (dataset_id, start_url) DO UPDATE SET settings = excluded.settings, updated_on = excluded.updated_on RETURNING ",
                 columns!()
             ),
-            args![app.clock.id(), caller.tenant(), dataset_id, &settings.start_url, serde_json::to_string(&settings)?, now, settings_on],
+            args![app.clock.id(), caller.tenant(), dataset_id, &settings.start_url, serde_json::to_string(&settings)?, now],
         )
         .await?;
     row.ok_or_else(|| Error::internal("an insert returned no row"))

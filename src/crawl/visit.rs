@@ -13,7 +13,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::auth::Caller;
-use crate::clock::Time;
 use crate::crawl::fetch::Fetcher;
 use crate::crawl::ledger::{self, Found, Memory, Verdict};
 use crate::crawl::ledger::{PageState, PageVerdict};
@@ -36,8 +35,8 @@ pub(super) struct Visitor {
     start: Url,
     aliases: Vec<Url>,
     pub(super) scope: Scope,
-    /// When the settings changed last that decide which links of a page count. Pages read before it are read again.
-    pub(super) settings_on: Time,
+    /// Hash of the settings that decide which links of a page count. A page that was read under others is read again.
+    pub(super) reading: String,
     pub(super) state: Mutex<State>,
     next_seq: AtomicI64,
     /// Pages indexed, and those being visited.
@@ -95,7 +94,6 @@ impl Visitor {
     pub(super) async fn new(
         app: &Arc<App>,
         crawl: Crawl,
-        settings_on: Time,
         job: &Job,
         halt: CancellationToken,
     ) -> Result<Self> {
@@ -120,7 +118,7 @@ impl Visitor {
             start: settings.start()?,
             aliases: settings.alias_origins()?,
             scope: settings.scope(app.clock.now())?,
-            settings_on,
+            reading: settings.reading()?,
             app: Arc::clone(app),
             job: job.clone(),
             state: Mutex::new(state),

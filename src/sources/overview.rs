@@ -108,7 +108,8 @@ macro_rules! select {
                     r.id, COALESCE(r.pages_new, 0), COALESCE(r.pages_changed, 0), COALESCE(r.pages_unchanged, 0), COALESCE(r.pages_skipped, 0),
                     COALESCE(r.pages_failed, 0), COALESCE(r.pages_removed, 0), r.error_message, r.started_on, r.completed_on
                 FROM kb_sites s JOIN kb_datasets d ON d.tenant_id = s.tenant_id AND d.id = s.dataset_id
-                LEFT JOIN kb_crawls r ON r.tenant_id = s.tenant_id AND r.id = (SELECT MAX(id) FROM kb_crawls WHERE site_id = s.id)
+                LEFT JOIN kb_crawls r ON r.tenant_id = s.tenant_id AND r.id =
+                    (SELECT MAX(id) FROM kb_crawls WHERE site_id = s.id AND (status <> 'queued' OR scheduled_for IS NULL OR scheduled_for <= $4))
             ) AS entries WHERE tenant_id = $1 AND id > $2 AND (CAST($3 AS TEXT) IS NULL OR state = $3) ",
             $rest
         )
@@ -135,17 +136,19 @@ pub async fn list(
         )
     })?;
     let state = state.map(State::as_str);
+    // A crawl that is to start later is no run yet.
+    let now = app.clock.now();
     let rows: Vec<Entry> = match caller.datasets() {
         None => {
             app.db
                 .all(
-                    select!("ORDER BY id LIMIT $4"),
-                    args![caller.tenant(), &page.after, state, page.fetch()],
+                    select!("ORDER BY id LIMIT $5"),
+                    args![caller.tenant(), &page.after, state, now, page.fetch()],
                 )
                 .await?
         }
         Some(ids) => {
-            let args = args![caller.tenant(), &page.after, state];
+            let args = args![caller.tenant(), &page.after, state, now];
             let mut rows: Vec<Entry> = app
                 .db
                 .all_in(select!("AND dataset_id IN ($LIST)"), args, ids)

@@ -141,12 +141,14 @@ async fn remove_site(
 struct SitePreview {
     /// The start, after redirects.
     start_url: String,
-    /// Whether the addresses come from sitemaps; otherwise they are the links of the start, and the site may have many more.
+    /// Whether a sitemap was read; without one only the links of the start are counted, and the site may have many more.
     has_sitemap: bool,
     /// Addresses that the settings let through.
     inside: usize,
-    /// Folders of the same host whose addresses they do not let through, the largest first.
+    /// Folders of the same host that the path prefix or the include patterns leave out, the largest first.
     outside: Vec<FolderCount>,
+    /// Addresses of the same host that an exclude pattern leaves out.
+    excluded: usize,
     /// Whether there may be more addresses: a limit was reached, or the time was over.
     is_partial: bool,
 }
@@ -176,6 +178,7 @@ async fn preview_site(
         has_sitemap: found.has_sitemap,
         inside: found.inside,
         outside: outside.collect(),
+        excluded: found.excluded,
         is_partial: found.is_partial,
     }))
 }

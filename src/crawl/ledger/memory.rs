@@ -18,11 +18,13 @@ pub(crate) struct Memory {
     pub links: String,
     pub checked_on: Time,
     pub gone_since: Option<Time>,
+    /// Hash of the settings under which it was read, see [`Settings::reading`](crate::crawl::Settings::reading).
+    pub reading: String,
 }
 
 macro_rules! memory_columns {
     () => {
-        "url, document_id, depth, etag, last_modified, content_hash, copy_of, links, checked_on, gone_since"
+        "url, document_id, depth, etag, last_modified, content_hash, copy_of, links, checked_on, gone_since, reading"
     };
 }
 
@@ -52,11 +54,11 @@ pub(crate) async fn owner(db: &Db, crawl: &Crawl, content_hash: &str) -> Result<
 
 pub(crate) async fn remember(tx: &mut Tx, crawl: &Crawl, m: &Memory) -> Result<()> {
     tx.execute(
-        "INSERT INTO kb_site_pages (site_id, tenant_id, url, document_id, depth, etag, last_modified, content_hash, links, checked_on, gone_since, copy_of)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+        "INSERT INTO kb_site_pages (site_id, tenant_id, url, document_id, depth, etag, last_modified, content_hash, links, checked_on, gone_since, copy_of, reading)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
          ON CONFLICT (site_id, url) DO UPDATE SET document_id = excluded.document_id, depth = excluded.depth, etag = excluded.etag,
          last_modified = excluded.last_modified, content_hash = excluded.content_hash, links = excluded.links, checked_on = excluded.checked_on,
-         gone_since = excluded.gone_since, copy_of = excluded.copy_of",
+         gone_since = excluded.gone_since, copy_of = excluded.copy_of, reading = excluded.reading",
         args![
             &crawl.site_id,
             &crawl.tenant_id,
@@ -69,7 +71,8 @@ pub(crate) async fn remember(tx: &mut Tx, crawl: &Crawl, m: &Memory) -> Result<(
             &m.links,
             m.checked_on,
             m.gone_since,
-            &m.copy_of
+            &m.copy_of,
+            &m.reading
         ],
     )
     .await?;

@@ -14,7 +14,7 @@ const LANES = 4;
 const WAIT = 20000;
 
 /**
- * Does something with each of several files, a few at a time; what fails is left out and told at the end.
+ * Does something with each of several files, a few at a time; resolves to those with which it succeeded, and tells of the others.
  * @param {any[]} files
  * @param {(file: any) => Promise<any>} work
  * @param {(done: number) => void} progress
@@ -24,9 +24,14 @@ async function withEach(files, work, progress) {
   let done = 0;
   /** @type {unknown[]} */
   const failures = [];
+  /** @type {any[]} */
+  const succeeded = [];
   const lane = async () => {
     for (let file = waiting.shift(); file; file = waiting.shift()) {
-      await work(file).catch((error) => failures.push(error));
+      await work(file).then(
+        () => succeeded.push(file),
+        (error) => failures.push(error),
+      );
       done += 1;
       progress(done);
     }
@@ -34,8 +39,9 @@ async function withEach(files, work, progress) {
   await Promise.all(Array.from({ length: LANES }, lane));
   if (failures.length > 0) {
     complain(failures[0]);
-    toast(`${counted(failures.length, 'file')} of ${files.length} failed.`, 'bad');
+    toast(`${failures.length} of ${counted(files.length, 'file')} failed.`, 'bad');
   }
+  return succeeded;
 }
 
 /**
@@ -83,8 +89,8 @@ async function target(base, number) {
 export function selection(base, known, shown, then) {
   /** @type {Set<string>} */
   const chosen = new Set();
-  /** @type {Set<any>} */
-  const boxes = new Set();
+  /** The last box that was made for each file. @type {Map<string, any>} */
+  const boxes = new Map();
   const path = (/** @type {any} */ file) => `${base}/${encodeURIComponent(file.id)}`;
   const told = h('span', { role: 'status' });
   const everything = h('input', { type: 'checkbox', 'aria-label': 'Select all shown files', onchange: () => turnAll(everything.checked) });
@@ -100,9 +106,9 @@ export function selection(base, known, shown, then) {
     everything.indeterminate = !all && chosen.size > 0;
     put(told, chosen.size > 0 ? `${counted(chosen.size, 'file')} selected` : 'Select all');
     actions.hidden = chosen.size === 0;
-    for (const box of boxes) {
-      if (box.isConnected) box.checked = chosen.has(box.dataset.id);
-      else boxes.delete(box);
+    for (const [id, box] of boxes) {
+      if (known.has(id)) box.checked = chosen.has(id);
+      else boxes.delete(id);
     }
   };
   const turnAll = (/** @type {boolean} */ isOn) => {
@@ -115,10 +121,13 @@ export function selection(base, known, shown, then) {
   };
   const run = async (/** @type {(file: any) => Promise<any>} */ work, /** @type {string} */ said) => {
     const all = files();
-    await withEach(all, work, (done) => put(told, `${done} of ${counted(all.length, 'file')}`));
-    chosen.clear();
+    actions.inert = true;
+    const succeeded = await withEach(all, work, (done) => put(told, `${done} of ${counted(all.length, 'file')}`));
+    actions.inert = false;
+    // What failed stays selected.
+    for (const file of succeeded) chosen.delete(file.id);
     tell();
-    toast(`${counted(all.length, 'file')} ${said}.`);
+    if (succeeded.length > 0) toast(`${counted(succeeded.length, 'file')} ${said}.`);
   };
   const change = (/** @type {any} */ body, /** @type {string} */ said) => () =>
     run(async (file) => then.changed(await call('PATCH', path(file), body)), said);
@@ -159,7 +168,7 @@ export function selection(base, known, shown, then) {
         tell();
       },
     });
-    boxes.add(element);
+    boxes.set(file.id, element);
     return element;
   };
   return { bar, box, tell };

@@ -79,27 +79,27 @@ function suggestPrefix(start, prefix) {
  * @param {(folder: string) => void} include
  */
 function scopeOf(found, include) {
-  const where = found.hasSitemap
-    ? 'in its sitemap and on its start page'
+  const without = found.isPartial
+    ? 'linked from its start page; its sitemaps could not all be read in time'
     : 'linked from its start page; it has no sitemap, so there may be many more';
+  const where = found.hasSitemap ? 'in its sitemap and on its start page' : without;
+  const number = counted(found.inside, 'address', 'addresses');
   return h(
     'div',
     { class: 'notice good' },
-    h(
-      'p',
-      null,
-      h('strong', null, `${found.isPartial ? 'At least' : 'About'} ${counted(found.inside, 'address', 'addresses')}`),
-      ` to crawl, ${where}.`,
-    ),
-    found.outside.length > 0 && h('p', null, 'Excluded:'),
+    h('p', null, h('strong', null, `${found.isPartial ? 'At least' : 'About'} ${number}`), ` to crawl, ${where}.`),
+    (found.outside.length > 0 || found.excluded > 0) && h('p', null, 'Excluded:'),
     found.outside.map((/** @type {any} */ { folder, addresses }) =>
       h(
         'p',
         { class: 'row' },
         h('span', null, `${counted(addresses, 'address', 'addresses')} under `, h('code', null, folder)),
-        h('button', { type: 'button', class: 'small', 'aria-label': `Include ${folder}`, onclick: () => include(folder) }, 'Include'),
+        // The pattern of the root would be the whole site.
+        folder !== '/' &&
+          h('button', { type: 'button', class: 'small', 'aria-label': `Include ${folder}`, onclick: () => include(folder) }, 'Include'),
       ),
     ),
+    found.excluded > 0 && h('p', null, `${counted(found.excluded, 'address', 'addresses')} by the exclude patterns`),
   );
 }
 
@@ -115,7 +115,9 @@ function scopePreview(sites, inputs, start, now) {
   const include = (/** @type {string} */ folder) => {
     const { urlPathFilter: prefix, include: patterns } = inputs;
     const given = patterns.value.trim();
-    const all = [given, prefix.value && `${prefix.value}**`, `${folder}**`];
+    // Where there are patterns, they are below the prefix.
+    const before = given || (prefix.value && `${prefix.value.replace(/\/?$/, '/')}**`);
+    const all = [before, `${folder}**`];
     patterns.value = all.filter(Boolean).join(', ');
     prefix.value = '';
     show().catch(complain);

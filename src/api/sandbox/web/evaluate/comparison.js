@@ -17,7 +17,7 @@ const JUDGED = 0.8;
  */
 function verdict({ difference, queries }, runs) {
   const { mean, low, high } = difference;
-  const judged = Math.min(...runs.map((run) => run.summary?.judgedAt10 ?? 0));
+  const judged = Math.min(...runs.map((run) => run.summary?.judgedAt10 ?? Number.NaN));
   const isSignificant = low > 0 || high < 0;
   const sure = judged >= JUDGED && isSignificant;
   const gain = `${mean >= 0 ? '+' : ''}${mean.toFixed(3)} nDCG@10`;
@@ -26,7 +26,8 @@ function verdict({ difference, queries }, runs) {
   const said = () => {
     if (!isSignificant) return 'not statistically significant.';
     if (sure) return mean > 0 ? 'better.' : 'worse.';
-    const share = `only ${Math.round(100 * judged)} % of the top ten hits are judged, and the others count as wrong`;
+    const few = `only ${Math.round(100 * judged)} % of the top ten hits are judged, and the others count as wrong`;
+    const share = Number.isNaN(judged) ? 'how many of the top ten hits are judged was not recorded' : few;
     const [direction, word] = mean > 0 ? ['higher', 'better'] : ['lower', 'worse'];
     return `significantly ${direction}, but ${share}. Label more of them before you call it ${word}.`;
   };

@@ -30,6 +30,9 @@ const NAMES = {
   confidentFrom: 'Confidence threshold',
   fusion: 'Fusion',
   rerank: 'Rerank',
+  candidates: 'Candidates per list',
+  feedback: 'Pseudo-relevance feedback',
+  mmr: 'Diversity (MMR)',
 };
 
 /** @param {any} value */
@@ -50,13 +53,13 @@ const log = (history) =>
   h(
     'details',
     null,
-    h('summary', null, counted(history.length, 'earlier change')),
+    h('summary', null, counted(history.length, 'change')),
     table(
       'Changes to the search defaults',
       ['When', 'Who', 'Why', 'Settings'],
       history.map((v) => [
         ago(v.createdOn),
-        v.changedByName ?? v.changedBy ?? 'Command line',
+        v.changedByName ?? v.changedBy ?? 'Command line, or not recorded',
         v.reason,
         h('code', null, JSON.stringify(v.defaults)),
       ]),
@@ -96,7 +99,7 @@ export async function tuning(run, dataset, applied, signal) {
     'div',
     { class: 'card' },
     h('h3', null, 'Best settings found ', ago(run.createdOn)),
-    differences(defaults, t.defaults),
+    !t.applied && differences(defaults, t.defaults),
     h('p', null, `${tested}: ${moved}, ${gain}${sure ? '.' : ': the gain may be chance.'}`),
     t.applied && h('p', null, 'These settings were applied as search defaults.'),
     t.alphaCurve.length > 1 && curve(t),

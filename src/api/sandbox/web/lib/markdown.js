@@ -371,7 +371,7 @@ function code(source, from, to, language) {
 
 /**
  * The number of lines of source code at the beginning of a part of a document that begins inside of a fence; 0 for others. The end of a
- * fence is told from a beginning by what it lacks: a language, and a blank line before it.
+ * fence is told from a beginning by what it lacks: a language, and a blank line or the end of a sentence before it.
  * @param {Source} source
  * @param {Line[]} lines
  */
@@ -379,7 +379,8 @@ function begunCode(source, lines) {
   const texts = lines.map(({ from, to }) => source.text.slice(from, to));
   const fences = texts.flatMap((text, at) => (FENCE.test(text) ? [at] : []));
   const first = fences[0] ?? 0;
-  const isEnd = fences.length % 2 === 1 && /^\s*[`~]+\s*$/.test(texts[first]) && (texts[first - 1] ?? '').trim() !== '';
+  const before = (texts[first - 1] ?? '').trim();
+  const isEnd = fences.length % 2 === 1 && /^\s*[`~]+\s*$/.test(texts[first]) && before !== '' && !/[.:!?]$/.test(before);
   return isEnd ? first : 0;
 }
 

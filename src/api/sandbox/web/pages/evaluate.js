@@ -37,7 +37,9 @@ export async function page({ query, signal, replace }) {
   };
   const showTuning = async (/** @type {any} */ run) => {
     const again = () => showTuning(run).catch(complain);
-    put(tuned, await tuning(run, state.dataset, again, signal));
+    const { dataset } = state;
+    const card = await tuning(run, dataset, again, signal);
+    if (dataset === state.dataset) put(tuned, card);
   };
   const runs = runList(state, compare, showTuning, signal);
 

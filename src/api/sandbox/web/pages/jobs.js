@@ -17,7 +17,7 @@ const STATES = [
   ['all', 'all'],
 ];
 
-/** What has a button in the row of a job. @param {any} job @param {() => Promise<void>} redraw */
+/** The buttons of a job. @param {any} job @param {() => Promise<void>} redraw */
 function actions(job, redraw) {
   const retry = async () => {
     await post(`/kb/v1/jobs/${job.id}/retry`);
@@ -106,7 +106,7 @@ export async function page({ query, signal, replace }) {
     calmly(() => draw().catch(complain), 1000),
   );
   const choice = select(STATES, status, (v) => {
-    status = v;
+    [status, at] = [v, ''];
     draw('').catch(complain);
   });
   const hint =

@@ -25,7 +25,7 @@ const LOOK = 2000;
 /** @type {Record<string, string>} */
 const KINDS = { website: 'Website', folder: 'Folder', s3: 'Bucket', feed: 'Feed', git: 'Git repository', imap: 'Mailbox' };
 
-/** What came of the last run. @param {any} source */
+/** The result of the last run. @param {any} source */
 function outcome({ state, lastRun }) {
   if (!lastRun) return badge('never');
   const parts = [
@@ -86,21 +86,26 @@ export async function page({ query, signal, replace }) {
   const out = h('div');
   /** @type {any} */
   let timer = null;
+  // A button keeps the focus as long as nothing has changed.
+  let drawn = '';
   const draw = latest(async (isLast) => {
     replace(state ? `/sandbox/sources?state=${state}` : '/sandbox/sources');
     const list = await all(`/kb/v1/sources${state && `?state=${state}`}`, signal);
     if (!isLast()) return;
-    // What failed needs somebody.
+    // Failures first.
     list.sort((a, b) => Number(b.state === 'failed') - Number(a.state === 'failed'));
-    put(
-      out,
-      table(
-        'Sources',
-        ['Source', 'Dataset', 'Runs', 'Last run', ''],
-        list.map((source) => row(source, draw)),
-        state ? 'Nothing is in this state.' : 'No sources yet. Open a dataset to add a website or another source.',
-      ),
-    );
+    const now = JSON.stringify(list);
+    if (now !== drawn)
+      put(
+        out,
+        table(
+          'Sources',
+          ['Source', 'Dataset', 'Runs', 'Last run', ''],
+          list.map((source) => row(source, draw)),
+          state ? 'Nothing is in this state.' : 'No sources yet. Open a dataset to add a website or another source.',
+        ),
+      );
+    drawn = now;
     clearTimeout(timer);
     if (list.some((source) => source.state === 'running' || source.state === 'queued'))
       timer = setTimeout(() => !signal.aborted && draw().catch(complain), LOOK);

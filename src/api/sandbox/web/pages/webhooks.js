@@ -69,12 +69,14 @@ function edit(types, endpoint) {
   const name = h('input', { required: true, maxlength: 300, value: endpoint?.name ?? '' });
   const url = h('input', { type: 'url', required: true, placeholder: 'https://example.com/cairn', value: endpoint?.url ?? '' });
   const status = select(STATUSES, endpoint?.status ?? 'active');
+  // Types that are no longer listed stay chosen.
+  const hidden = (endpoint?.event_types ?? []).filter((/** @type {string} */ key) => !types.some((type) => type.key === key));
   const events = h('div', null, eventChoice(types, endpoint?.event_types ?? ['document.indexed', 'document.failed']));
   return dialog(endpoint ? 'Edit endpoint' : 'New endpoint', (close) =>
     form(
       async () => {
         const chosen = [...events.querySelectorAll('input:checked')].map((input) => input.value);
-        const body = { name: name.value, url: url.value, event_types: chosen, status: status.value };
+        const body = { name: name.value, url: url.value, event_types: [...hidden, ...chosen], status: status.value };
         const saved = endpoint ? await call('PATCH', `${WEBHOOKS}/${endpoint.id}`, body) : await post(WEBHOOKS, body);
         close(saved.data);
       },
@@ -96,7 +98,8 @@ function edit(types, endpoint) {
  */
 async function showDeliveries(place, endpoint, signal) {
   const base = `${WEBHOOKS}/${endpoint.id}/deliveries`;
-  const out = h('div', { 'aria-live': 'polite' });
+  const out = h('div');
+  let drawn = '';
   const replay = (/** @type {any} */ delivery) => async () => {
     await post(`${base}/${delivery.id}/replay`);
     toast('Queued again.');
@@ -106,6 +109,10 @@ async function showDeliveries(place, endpoint, signal) {
     dialog(delivery.event_type, () => h('pre', null, JSON.stringify(delivery.payload, null, 2)));
   const draw = async () => {
     const { data } = await get(base, signal);
+    // A button keeps the focus as long as nothing has changed.
+    const now = JSON.stringify(data);
+    if (now === drawn) return;
+    drawn = now;
     put(
       out,
       table(
@@ -121,7 +128,7 @@ async function showDeliveries(place, endpoint, signal) {
             'div',
             { class: 'row' },
             button('Payload', () => payload(d), { class: 'small' }),
-            button('Send again', replay(d), { class: 'small' }),
+            ['succeeded', 'failed'].includes(d.status) && button('Send again', replay(d), { class: 'small' }),
           ),
         ]),
         'No deliveries yet.',
@@ -140,7 +147,8 @@ async function showDeliveries(place, endpoint, signal) {
 
 /** @param {import('../app.js').Context} context */
 export async function page({ signal }) {
-  const types = await every('/v1/integrations/events', signal);
+  const listed = await every('/v1/integrations/events', signal);
+  const types = [{ key: '*', category: 'everything', description: 'Every event, also of types that are added later.' }, ...listed];
   const out = h('div');
   const deliveries = h('div');
   const draw = async () => {

@@ -60,16 +60,27 @@ export function whyNot(lane, signal) {
     // An answer about another search would mislead.
     if (answered !== state()) put(said);
   };
-  /** @type {any[] | null} */
-  let known = null;
-  wanted.addEventListener('focus', async () => {
-    if (known) return;
-    known = [];
-    known = await documents(lane.settings.datasetIds, signal).catch(() => []);
-    put(
-      list,
-      known.slice(0, 2000).map((d) => h('option', { value: d.fileName })),
-    );
+  /** The documents of the datasets of the lane, loaded once. @type {{ids: string, documents: Promise<any[]>} | null} */
+  let loaded = null;
+  const known = () => {
+    const ids = lane.settings.datasetIds.join();
+    if (loaded?.ids === ids) return loaded.documents;
+    const own = { ids, documents: documents(lane.settings.datasetIds, signal) };
+    own.documents.catch(() => {
+      if (loaded === own) loaded = null;
+    });
+    loaded = own;
+    return own.documents;
+  };
+  wanted.addEventListener('focus', () => {
+    known()
+      .then((all) =>
+        put(
+          list,
+          all.slice(0, 2000).map((d) => h('option', { value: d.fileName })),
+        ),
+      )
+      .catch(complain);
   });
   const choice = (/** @type {any} */ document) =>
     button(
@@ -86,23 +97,23 @@ export function whyNot(lane, signal) {
       wanted.focus();
       return;
     }
-    known ??= await documents(lane.settings.datasetIds, signal);
-    const { document, alike } = named(known, text);
+    const asked = state();
+    const { document, alike } = named(await known(), text);
     if (!document && alike.length > 1) {
       put(said, h('p', null, 'Several documents match: ', alike.slice(0, 12).map(choice)));
-      answered = state();
+      answered = asked;
       return;
     }
     // Ids of chunks and documents have no spaces and are long; anything else is a name.
     if (!document && !/^[\w~:-]{20,}$/.test(text)) {
       put(said, h('p', { class: 'notice' }, `No document in these datasets is named “${text}”.`));
-      answered = state();
+      answered = asked;
       return;
     }
     const expected = document ? { documentId: document.id } : { chunkId: text };
     const body = { ...request(lane.settings, lane.asked), ...expected };
     put(said, verdict(await post('/kb/v1/why-not', body, signal)));
-    answered = state();
+    answered = asked;
   };
   const send = (/** @type {Event} */ e) => {
     e.preventDefault();
