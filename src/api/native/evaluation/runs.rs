@@ -11,7 +11,6 @@ use utoipa::{IntoParams, ToSchema};
 use crate::api::Service;
 use crate::api::native::wire::{Auth, Body, Fault, Path, Problem, Query};
 use crate::error::{Error, Result};
-use crate::evaluation::runs::RunStatus;
 use crate::evaluation::runs::{self, Calibration, Compared, Measured, Run, RunStatus, Summary};
 use crate::evaluation::sets;
 use crate::evaluation::tune::{self, Apply, Tuning};

@@ -94,7 +94,7 @@ export async function page({ query, signal, replace }) {
     if (!isLast()) return;
     // Failures first.
     list.sort((a, b) => Number(b.state === 'failed') - Number(a.state === 'failed'));
-    const now = JSON.stringify(list);
+    const now = JSON.stringify([state, list]);
     if (now !== drawn)
       put(
         out,

@@ -64,7 +64,7 @@ export function whyNot(lane, signal) {
   let loaded = null;
   const known = () => {
     const ids = lane.settings.datasetIds.join();
-    if (loaded?.ids === ids) return loaded.documents;
+    if (loaded && loaded.ids === ids) return loaded.documents;
     const own = { ids, documents: documents(lane.settings.datasetIds, signal) };
     own.documents.catch(() => {
       if (loaded === own) loaded = null;
