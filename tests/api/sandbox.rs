@@ -1764,3 +1764,24 @@ async fn an_original_is_shown_beside_its_chunks_at_the_page_of_a_chunk() {
     );
     browser.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_shows_who_changed_what() {
+    let service = Service::start(Engine::Sqlite).await;
+    let made = service
+        .post(
+            "/v1/contacts",
+            json!({"name": "Jane Holm", "email": "jane@example.com"}),
+        )
+        .await;
+    let contact = format!("/v1/contacts/{}", text(&made["data"]["id"]));
+    let renamed = json!({"name": "Jane Berg"});
+    service.call(Method::PATCH, &contact, Some(renamed)).await;
+    let browser = signed_in(&service, 1300, 900).await;
+    let address = format!("{}/sandbox/records?kind=contacts", service.url);
+    browser.open(&address).await;
+    browser.press("Open Jane Berg").await;
+    browser.press("Changes").await;
+    browser.see("dialog table", "Jane Holm → Jane Berg").await;
+    browser.close().await;
+}

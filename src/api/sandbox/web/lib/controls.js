@@ -164,6 +164,7 @@ export function tabs(label, all, first, page, changed) {
       tab.tabIndex = isOpen ? 0 : -1;
       if (isOpen) {
         panel.setAttribute('aria-labelledby', tab.id);
+        tab.scrollIntoView({ block: 'nearest', inline: 'nearest' });
         if (focus) tab.focus();
       }
     }

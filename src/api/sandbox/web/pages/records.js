@@ -39,6 +39,30 @@ const named = (record) => String(NAMES.map((n) => record[n]).find(Boolean) ?? re
 /** @param {any} record */
 const identity = (record) => record.id ?? record._id ?? record.taskId;
 
+/** A value of a record. @param {any} value */
+const shown = (value) => (value !== null && typeof value === 'object' ? h('code', null, JSON.stringify(value)) : String(value ?? '–'));
+
+/** The changes of a record as the audit has them, newest first. @param {any[]} entries */
+const audit = (entries) =>
+  table(
+    'Changes',
+    ['When', 'What', 'By', 'Fields'],
+    entries.map((entry) => [
+      ago(entry.createdOn),
+      entry.action.replaceAll('_', ' '),
+      entry.actor ?? 'Cairn',
+      Object.entries(entry.changes).map(([name, change]) => [
+        h(
+          'div',
+          null,
+          `${name}: `,
+          Array.isArray(change) && change.length === 2 ? [shown(change[0]), ' → ', shown(change[1])] : shown(change),
+        ),
+      ]),
+    ]),
+    'No changes are recorded.',
+  );
+
 /** @param {import('../app.js').Context} context */
 export async function page({ query, signal, replace }) {
   let kind = KINDS[query.get('kind') ?? ''] ? /** @type {string} */ (query.get('kind')) : 'knowledge';
@@ -55,7 +79,6 @@ export async function page({ query, signal, replace }) {
   const open = async (/** @type {any} */ record) => {
     const rows = h('div');
     const isFolder = kind === 'folders';
-    const field = (/** @type {any} */ v) => (v !== null && typeof v === 'object' ? h('code', null, JSON.stringify(v)) : String(v));
     await dialog(named(record), () => [
       h('p', null, h('a', { href: found(record), onclick: () => document.querySelector('dialog')?.close() }, 'Find in search')),
       h(
@@ -63,7 +86,7 @@ export async function page({ query, signal, replace }) {
         { class: 'facts' },
         Object.entries(record)
           .filter(([, v]) => v !== null && v !== '')
-          .map(([name, value]) => [h('dt', null, name), h('dd', null, field(value))]),
+          .map(([name, value]) => [h('dt', null, name), h('dd', null, shown(value))]),
       ),
       isFolder &&
         button('Rows', async () => {
@@ -75,11 +98,15 @@ export async function page({ query, signal, replace }) {
             table(
               'Rows',
               names,
-              list.map((/** @type {any} */ r) => names.map((n) => field((r.data ?? r)[n] ?? ''))),
+              list.map((/** @type {any} */ r) => names.map((n) => shown((r.data ?? r)[n] ?? ''))),
               'No rows.',
             ),
           );
         }),
+      button('Changes', async () => {
+        const { data } = await get(`/kb/v1/audit?entityId=${encodeURIComponent(identity(record))}&limit=100`, signal);
+        put(rows, audit(data));
+      }),
       rows,
     ]);
   };
