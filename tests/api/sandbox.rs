@@ -1769,19 +1769,19 @@ async fn an_original_is_shown_beside_its_chunks_at_the_page_of_a_chunk() {
 async fn a_record_shows_who_changed_what() {
     let service = Service::start(Engine::Sqlite).await;
     let made = service
-        .post(
-            "/v1/contacts",
-            json!({"name": "Jane Holm", "email": "jane@example.com"}),
-        )
+        .post("/v1/tasks", json!({"title": "Caulk the deck"}))
         .await;
-    let contact = format!("/v1/contacts/{}", text(&made["data"]["id"]));
-    let renamed = json!({"name": "Jane Berg"});
-    service.call(Method::PATCH, &contact, Some(renamed)).await;
+    let task = format!("/v1/tasks/{}", text(&made["data"]["id"]));
+    let renamed = json!({"title": "Tar the deck"});
+    let (status, answer) = service.call(Method::PATCH, &task, Some(renamed)).await;
+    assert_eq!(status, StatusCode::OK, "{answer}");
     let browser = signed_in(&service, 1300, 900).await;
-    let address = format!("{}/sandbox/records?kind=contacts", service.url);
+    let address = format!("{}/sandbox/records?kind=tasks", service.url);
     browser.open(&address).await;
-    browser.press("Open Jane Berg").await;
+    browser.press("Open Tar the deck").await;
     browser.press("Changes").await;
-    browser.see("dialog table", "Jane Holm → Jane Berg").await;
+    browser
+        .see("dialog table", "Caulk the deck → Tar the deck")
+        .await;
     browser.close().await;
 }
