@@ -46,10 +46,10 @@ fn split(text: &str) -> Vec<Range<usize>> {
 
 /// Characters of a line from which its end is taken for the place where a text was wrapped, not for the end of a statement.
 const WRAPPED: usize = 45;
-/// What a line begins with that continues no other: headings, list items, quotations, rows of tables, fences.
+/// The beginning of a line that starts a block of its own: heading, list item, quotation, row of a table, fence.
 static BLOCK: LazyLock<Regex> = LazyLock::new(|| pattern(r"^\s*(?:[#>|*+•`-]|\d{1,3}[.)])"));
 
-/// A line with a name and a value, as of data and logs.
+/// The beginning of a line with a name and a value, as in data and logs.
 static FIELD: LazyLock<Regex> = LazyLock::new(|| pattern(r#"^\s*"?[\w.-]{1,40}"?\s*[:=]"#));
 
 /// Returns the byte ranges of the sentences of a document's text. Lines that were wrapped at a margin are one text.

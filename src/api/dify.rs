@@ -6,13 +6,12 @@
 //! - a `score_threshold` of 0 is none; scores are those of the search, 0 to 1
 //! - a condition with several names holds when it does for one of them; with a negated operator, when it does for all
 //! - values that look like numbers or truth values also equal those; `before` and `after` compare times and days
-//! - a missing or wrong key is answered with 403, see [`Problem`]
+//! - a missing or wrong key is answered with 403
 //! - errors have the members of Dify (`error_code`, `error_msg`) and those of the other APIs (`error`)
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
@@ -20,12 +19,12 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::Service;
-use super::extract::{auth, body};
+use super::extract::{auth, body, problem};
 use super::fault::{self, FaultBody};
 use super::retrieved;
 use super::secret::SecretHeader;
 use crate::auth::Scope;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::evaluation::history;
 use crate::kb::datasets;
 use crate::kb::filter::{Comparison, Filter, Operator};
@@ -61,26 +60,10 @@ impl From<&Error> for DifyFault {
     }
 }
 
-/// A domain error to be answered. When an endpoint is registered, Dify tries it and rejects the key on 403 only, so a missing or wrong key is not answered with 401.
-#[derive(Debug)]
-pub struct Problem(pub Error);
-
-impl From<Error> for Problem {
-    fn from(error: Error) -> Self {
-        Self(error)
-    }
-}
-
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        let mut response = fault::response(&self.0, DifyFault::from(&self.0));
-        if response.status() == StatusCode::UNAUTHORIZED {
-            *response.status_mut() = StatusCode::FORBIDDEN;
-        }
-        response
-    }
-}
-
+// When an endpoint is registered, Dify tries it and rejects the key on 403 only, so a missing or wrong key is not answered with 401.
+problem!(|error| DifyFault::from(error), |error| (error.kind()
+    == Kind::Unauthorized)
+    .then_some(StatusCode::FORBIDDEN));
 auth!(Problem, &[SecretHeader::Bearer]);
 body!(Problem);
 

@@ -141,9 +141,13 @@ macro_rules! parameters {
     };
 }
 
-/// Defines `Problem` of a dialect, a domain error to be answered in its envelope.
+/// Defines `Problem` of a dialect, a domain error to be answered in its envelope. The second function returns the status of an error that has another one in the
+/// dialect than elsewhere.
 macro_rules! problem {
     ($envelope:expr) => {
+        $crate::api::extract::problem!($envelope, |_| None);
+    };
+    ($envelope:expr, $status:expr) => {
         /// A domain error to be answered.
         #[derive(Debug)]
         pub struct Problem(pub $crate::error::Error);
@@ -157,7 +161,12 @@ macro_rules! problem {
         impl ::axum::response::IntoResponse for Problem {
             fn into_response(self) -> ::axum::response::Response {
                 let envelope: fn(&$crate::error::Error) -> _ = $envelope;
-                $crate::api::fault::response(&self.0, envelope(&self.0))
+                let status: fn(&$crate::error::Error) -> Option<::axum::http::StatusCode> = $status;
+                let mut response = $crate::api::fault::response(&self.0, envelope(&self.0));
+                if let Some(status) = status(&self.0) {
+                    *response.status_mut() = status;
+                }
+                response
             }
         }
     };

@@ -30,8 +30,8 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// Returns the client of the server that a command uses: the one that is [`named`](Self::named), or the one that is using the data directory. `None` when no process is
-    /// using it.
+    /// Returns the client of the server that a command uses: the one that is [`named`](Self::named), or the one that is using the data directory. `None` when
+    /// no process is using it.
     ///
     /// # Errors
     /// Those of [`Self::named`]; `data_dir_in_use`.
@@ -46,7 +46,8 @@ impl Client {
         }
     }
 
-    /// Returns the client of the server that is named in place of a data directory: the one of `--url` or `CAIRN_URL`, or that of a profile unless a data directory is named.
+    /// Returns the client of the server that is named in place of a data directory: the one of `--url` or `CAIRN_URL`, or that of a profile unless a data
+    /// directory is named.
     ///
     /// # Errors
     /// `url_missing`, `url_invalid`, `key_missing`, `profile_not_found`, `profile_invalid`.

@@ -105,14 +105,12 @@ pub(super) async fn run(global: &Global, args: KeysArgs) -> Result<Done> {
             if global.json {
                 println!("{created}");
             } else {
-                let scopes = created["scopes"].as_array().into_iter().flatten();
-                let scopes: Vec<&str> = scopes.filter_map(Value::as_str).collect();
                 println!(
                     "{}\n\nKey {} ({}) with scopes {}. The key is shown only once.",
                     word(&created, "key"),
                     word(&created, "id"),
                     word(&created, "name"),
-                    scopes.join(", ")
+                    scopes(&created).join(", ")
                 );
             }
         }
@@ -128,7 +126,6 @@ pub(super) async fn run(global: &Global, args: KeysArgs) -> Result<Done> {
         }
         Action::Revoke { id, children } => {
             let left = place.revoke(&id, children).await?;
-            let left = left.as_array().map(Vec::as_slice).unwrap_or_default();
             if global.json {
                 let ids: Vec<&str> = left.iter().map(|key| word(key, "id")).collect();
                 println!(
@@ -137,7 +134,7 @@ pub(super) async fn run(global: &Global, args: KeysArgs) -> Result<Done> {
                 );
             } else {
                 println!("key {id} revoked");
-                for child in left {
+                for child in &left {
                     println!(
                         "created by this key and still active: {} ({})",
                         word(child, "id"),
@@ -154,10 +151,13 @@ pub(super) async fn run(global: &Global, args: KeysArgs) -> Result<Done> {
     Ok(Done::All)
 }
 
+fn scopes(key: &Value) -> Vec<&str> {
+    let scopes = key["scopes"].as_array().into_iter().flatten();
+    scopes.filter_map(Value::as_str).collect()
+}
+
 /// Returns the cells of a key in the list.
 fn row(key: &Value) -> Vec<String> {
-    let scopes = key["scopes"].as_array().into_iter().flatten();
-    let scopes: Vec<&str> = scopes.filter_map(Value::as_str).collect();
     let state = if key["revokedOn"].is_null() {
         "active"
     } else {
@@ -167,7 +167,7 @@ fn row(key: &Value) -> Vec<String> {
         word(key, "id").to_owned(),
         word(key, "name").to_owned(),
         format!("{}…", word(key, "hint")),
-        scopes.join(","),
+        scopes(key).join(","),
         state.to_owned(),
         key["lastUsedOn"].as_str().unwrap_or("never").to_owned(),
     ]
@@ -227,26 +227,24 @@ impl Place {
     }
 
     /// Revokes a key; returns the id and the name of each key that it created and that is still active.
-    async fn revoke(&self, id: &str, children: bool) -> Result<Value> {
+    async fn revoke(&self, id: &str, children: bool) -> Result<Vec<Value>> {
         match self {
             Self::There(client) => {
                 // The key may revoke itself, and list nothing afterwards.
                 let all = client.all("/kb/v1/keys").await?;
                 let path = format!("/kb/v1/keys/{id}?children={children}");
                 Client::send(client.delete(&path)).await?;
-                let left = if children {
+                Ok(if children {
                     Vec::new()
                 } else {
                     active_below(&all, id)
-                };
-                Ok(Value::Array(left))
+                })
             }
             Self::Here { app, caller } => {
                 let made = if children { Made::EndToo } else { Made::GoOn };
                 let left = keys::revoke(&app.db, &app.clock, caller, id, made).await?;
-                let left = left
-                    .iter()
-                    .map(|key| json!({"id": key.id, "name": key.name}));
+                let left = left.into_iter();
+                let left = left.map(|key| json!({"id": key.id, "name": key.name}));
                 Ok(left.collect())
             }
         }

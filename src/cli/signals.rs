@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 
-/// Signals that are caught from the moment of [`Signals::listen`]; before it, they end the process at once. A process listens before anybody learns that it runs.
+/// Signals that are caught from the moment of [`Signals::listen`]; before it, they end the process at once. A process listens before it announces that it runs.
 pub(super) struct Signals {
     #[cfg(unix)]
     interrupt: tokio::signal::unix::Signal,

@@ -26,7 +26,7 @@ const REDIRECTS: usize = 5;
 /// Folders outside of the scope that are returned.
 const FOLDERS: usize = 12;
 
-/// What a crawl would find.
+/// The result of a look at a website.
 #[derive(Debug)]
 pub struct Preview {
     /// The start, after redirects.

@@ -73,7 +73,7 @@ pub struct Run {
 const TICK: Duration = Duration::from_secs(1);
 
 /// The stored progress of a run.
-struct Progress<'a> {
+pub(super) struct Progress<'a> {
     app: &'a App,
     tenant_id: &'a str,
     run_id: &'a str,
@@ -221,23 +221,11 @@ fn measured(query: &Query, answer: &Answer) -> Result<Measured> {
     })
 }
 
-/// Runs queries with one configuration and measures each.
+/// Runs queries with one configuration and measures each; stores the progress of a run.
 ///
 /// # Errors
 /// Those of search.
 pub(super) async fn measure_all(
-    app: &Arc<App>,
-    caller: &Caller,
-    dataset_id: &str,
-    settings: &Settings,
-    defaults: Option<Defaults>,
-    queries: &[Query],
-) -> Result<Vec<Measured>> {
-    measure_with(app, caller, dataset_id, settings, defaults, queries, None).await
-}
-
-/// Same as [`measure_all`], with the progress stored.
-async fn measure_with(
     app: &Arc<App>,
     caller: &Caller,
     dataset_id: &str,
@@ -445,7 +433,7 @@ pub(crate) async fn execute(app: &Arc<App>, tenant_id: &str, run_id: &str) -> Re
             started_on: app.clock.now(),
         };
         let (dataset, progress) = (&run.dataset_id, Some(&progress));
-        let all = measure_with(
+        let all = measure_all(
             app, &caller, dataset, &settings, defaults, &queries, progress,
         )
         .await?;

@@ -61,25 +61,17 @@ pub struct Run {
 }
 
 impl Entry {
-    fn settings(&self) -> Result<Option<Settings>> {
-        let settings = self.settings.as_deref().map(serde_json::from_str);
-        Ok(settings.transpose()?)
-    }
-
-    /// Returns `website`, or the kind of the source.
+    /// Returns `website` or the kind of the source, and whether changes in its folder start a sync.
     ///
     /// # Errors
     /// When the row was written by a newer version.
-    pub fn kind(&self) -> Result<&'static str> {
-        Ok(self.settings()?.map_or("website", |s| s.kind()))
-    }
-
-    /// Returns whether changes in its folder start a sync.
-    ///
-    /// # Errors
-    /// When the row was written by a newer version.
-    pub fn is_watched(&self) -> Result<bool> {
-        Ok(matches!(self.settings()?, Some(Settings::Folder(folder)) if folder.watch))
+    pub fn kind(&self) -> Result<(&'static str, bool)> {
+        let Some(settings) = &self.settings else {
+            return Ok(("website", false));
+        };
+        let settings: Settings = serde_json::from_str(settings)?;
+        let is_watched = matches!(&settings, Settings::Folder(folder) if folder.watch);
+        Ok((settings.kind(), is_watched))
     }
 
     /// Returns when its schedule starts the next run; `None` without a schedule.

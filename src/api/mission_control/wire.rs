@@ -1,14 +1,13 @@
 //! Errors and parameters as the contract has them.
 
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use crate::api::operation::{Call, Data};
 use crate::api::secret::SecretHeader;
-use crate::api::{fault, request_id, shape};
+use crate::api::{request_id, shape};
 use crate::boards::store::Part;
 use crate::clock::{Clock, Time};
 use crate::error::{Detail, Error, Kind, Result};
@@ -53,33 +52,15 @@ impl From<&Error> for MissionFault {
     }
 }
 
-/// A domain error to be answered.
-#[derive(Debug)]
-pub struct Problem(pub Error);
-
-impl From<Error> for Problem {
-    fn from(error: Error) -> Self {
-        Self(error)
-    }
-}
-
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        let error = self.0;
-        let mut response = fault::response(&error, MissionFault::from(&error));
-        let status = match (error.code(), error.kind()) {
-            ("webhook_disabled", _) => Some(StatusCode::GONE),
-            ("pack_url_invalid", _) => Some(StatusCode::BAD_REQUEST),
-            ("user_is_owner", _) | (_, Kind::Invalid) => Some(StatusCode::UNPROCESSABLE_ENTITY),
-            _ => None,
-        };
-        if let Some(status) = status {
-            *response.status_mut() = status;
-        }
-        response
-    }
-}
-
+crate::api::extract::problem!(|error| MissionFault::from(error), |error| match (
+    error.code(),
+    error.kind()
+) {
+    ("webhook_disabled", _) => Some(StatusCode::GONE),
+    ("pack_url_invalid", _) => Some(StatusCode::BAD_REQUEST),
+    ("user_is_owner", _) | (_, Kind::Invalid) => Some(StatusCode::UNPROCESSABLE_ENTITY),
+    _ => None,
+});
 crate::api::extract::parameters!(Problem);
 
 /// Returns the row id in a path parameter.

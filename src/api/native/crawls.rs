@@ -135,7 +135,7 @@ async fn remove_site(
     }))
 }
 
-/// What a crawl of a website would find.
+/// The result of a look at a website before it is crawled.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct SitePreview {

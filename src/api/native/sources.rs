@@ -422,22 +422,26 @@ struct LastRun {
 
 impl SourceState {
     fn of(entry: Entry, now: Time) -> Result<Self> {
-        let last = entry.last.run_id.clone().map(|id| LastRun {
+        let (kind, is_watched) = entry.kind()?;
+        let next_run_on = entry.next_run(now)?.map(Time::rfc3339);
+        let run = entry.last;
+        let last_run = run.run_id.map(|id| LastRun {
             id,
-            items_new: entry.last.items_new,
-            items_changed: entry.last.items_changed,
-            items_unchanged: entry.last.items_unchanged,
-            items_skipped: entry.last.items_skipped,
-            items_failed: entry.last.items_failed,
-            items_removed: entry.last.items_removed,
-            error_message: entry.last.error_message.clone(),
-            started_on: entry.last.started_on.map(Time::rfc3339),
-            completed_on: entry.last.completed_on.map(Time::rfc3339),
+            items_new: run.items_new,
+            items_changed: run.items_changed,
+            items_unchanged: run.items_unchanged,
+            items_skipped: run.items_skipped,
+            items_failed: run.items_failed,
+            items_removed: run.items_removed,
+            error_message: run.error_message,
+            started_on: run.started_on.map(Time::rfc3339),
+            completed_on: run.completed_on.map(Time::rfc3339),
         });
         Ok(Self {
-            kind: entry.kind()?,
-            is_watched: entry.is_watched()?,
-            next_run_on: entry.next_run(now)?.map(Time::rfc3339),
+            kind,
+            is_watched,
+            next_run_on,
+            last_run,
             id: entry.id,
             dataset_id: entry.dataset_id,
             dataset_name: entry.dataset_name,
@@ -445,7 +449,6 @@ impl SourceState {
             schedule: entry.schedule,
             cron: entry.cron,
             state: entry.state.to_string(),
-            last_run: last,
         })
     }
 }

@@ -55,7 +55,16 @@ pub(super) async fn searches(
     };
     let queries: Vec<Query> = queries.iter().map(|q| (*q).clone()).collect();
     let settings = Settings::default();
-    runs::measure_all(app, caller, dataset_id, &settings, Some(defaults), &queries).await
+    runs::measure_all(
+        app,
+        caller,
+        dataset_id,
+        &settings,
+        Some(defaults),
+        &queries,
+        None,
+    )
+    .await
 }
 
 /// The candidates of each query.

@@ -5,7 +5,7 @@
 import { all, call, get, post } from '../lib/api.js';
 import { button, select, table } from '../lib/controls.js';
 import { h, put } from '../lib/dom.js';
-import { ago, badge, bytes, count, counted, cutInTheMiddle } from '../lib/format.js';
+import { ago, badge, bytes, counted, cutInTheMiddle, itemCounts } from '../lib/format.js';
 import { icon } from '../lib/icon.js';
 import { complain, confirmed } from '../lib/messages.js';
 import { grid } from '../lib/table.js';
@@ -30,22 +30,10 @@ function place(settings) {
 /** @param {any} sync */
 function outcome(sync) {
   if (!sync) return 'never synced';
-  const parts = [
-    [sync.itemsNew, 'new'],
-    [sync.itemsChanged, 'changed'],
-    [sync.itemsUnchanged, 'unchanged'],
-    [sync.itemsSkipped, 'skipped'],
-    [sync.itemsFailed, 'failed'],
-    [sync.itemsRemoved, 'removed'],
-  ];
-  const told = parts
-    .filter(([n]) => n > 0)
-    .map(([n, what]) => `${count(n)} ${what}`)
-    .join(', ');
   return [
     badge(sync.status),
     ' ',
-    told || (isRunning(sync) ? '' : 'no changes'),
+    itemCounts(sync) || (isRunning(sync) ? '' : 'no changes'),
     h('br'),
     h('small', null, ago(sync.completedOn ?? sync.startedOn ?? sync.createdOn), `, ${bytes(sync.bytesReceived)}`),
     sync.errorMessage && h('small', null, ` ${sync.errorMessage}`),

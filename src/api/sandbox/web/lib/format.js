@@ -34,6 +34,15 @@ export function cutInTheMiddle(text) {
   return h('span', { class: 'middle', title: text }, h('span', null, head), tail && h('span', null, tail));
 }
 
+/** Items of a sync or pages of a crawl by their results, in words; empty without any. @param {any} run */
+export function itemCounts(run) {
+  const parts = ['new', 'changed', 'unchanged', 'skipped', 'failed', 'removed'].map((result) => {
+    const number = run[`items${result[0].toUpperCase()}${result.slice(1)}`];
+    return number > 0 && `${count(number)} ${result}`;
+  });
+  return parts.filter(Boolean).join(', ');
+}
+
 /** @param {number} seconds */
 export function duration(seconds) {
   if (seconds < 90) return `${Math.round(seconds)} s`;

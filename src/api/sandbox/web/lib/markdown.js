@@ -375,7 +375,7 @@ function code(source, from, to, language) {
  * @param {Source} source
  * @param {Line[]} lines
  */
-function begunCode(source, lines) {
+function codeLines(source, lines) {
   const texts = lines.map(({ from, to }) => source.text.slice(from, to));
   const fences = texts.flatMap((text, at) => (FENCE.test(text) ? [at] : []));
   const first = fences[0] ?? 0;
@@ -394,9 +394,9 @@ export function rendered(text, extras = {}) {
   const source = new Source(text, extras);
   if (extras.code) return [code(source, 0, text.length)];
   const lines = linesOf(text);
-  const begun = begunCode(source, lines);
-  if (begun === 0) return blocks(source, lines, 0);
-  return [code(source, 0, lines[begun - 1].to), ...blocks(source, lines.slice(begun + 1), 0)];
+  const fence = codeLines(source, lines);
+  if (fence === 0) return blocks(source, lines, 0);
+  return [code(source, 0, lines[fence - 1].to), ...blocks(source, lines.slice(fence + 1), 0)];
 }
 
 /**

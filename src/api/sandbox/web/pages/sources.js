@@ -4,7 +4,7 @@
 import { all, calmly, events, post } from '../lib/api.js';
 import { button, latest, select, table } from '../lib/controls.js';
 import { h, put } from '../lib/dom.js';
-import { ago, badge, count } from '../lib/format.js';
+import { ago, badge, itemCounts } from '../lib/format.js';
 import { icon } from '../lib/icon.js';
 import { complain, toast } from '../lib/messages.js';
 
@@ -28,18 +28,10 @@ const KINDS = { website: 'Website', folder: 'Folder', s3: 'Bucket', feed: 'Feed'
 /** The result of the last run. @param {any} source */
 function outcome({ state, lastRun }) {
   if (!lastRun) return badge('never');
-  const parts = [
-    [lastRun.itemsNew, 'new'],
-    [lastRun.itemsChanged, 'changed'],
-    [lastRun.itemsUnchanged, 'unchanged'],
-    [lastRun.itemsSkipped, 'skipped'],
-    [lastRun.itemsFailed, 'failed'],
-    [lastRun.itemsRemoved, 'removed'],
-  ];
-  const told = parts.filter(([n]) => n > 0).map(([n, what]) => `${count(n)} ${what}`);
+  const told = itemCounts(lastRun);
   return [
     badge(state),
-    told.length > 0 && ` ${told.join(', ')}`,
+    told && ` ${told}`,
     h('br'),
     h('small', null, ago(lastRun.completedOn ?? lastRun.startedOn)),
     lastRun.errorMessage && h('small', null, ` ${lastRun.errorMessage}`),

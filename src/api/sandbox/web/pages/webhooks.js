@@ -1,5 +1,5 @@
 // @ts-check
-// Endpoints that are told what happens, the events that they hear of, and their deliveries.
+// Endpoints of webhooks, the events that they receive, and their deliveries.
 
 import { call, get, post } from '../lib/api.js';
 import { button, field, form, select, table } from '../lib/controls.js';

@@ -3,7 +3,7 @@
 
 import { get, post, stream } from '../lib/api.js';
 import { button, field, form, select } from '../lib/controls.js';
-import { diff } from '../lib/diff.js';
+import { changes as differences } from '../lib/changes.js';
 import { h, put } from '../lib/dom.js';
 import { ago } from '../lib/format.js';
 import { complain, dialog, toast } from '../lib/messages.js';
@@ -21,13 +21,8 @@ function noteFor(title) {
   );
 }
 
-/** Two versions of a text, with what changed. @param {string} before @param {string} after */
-export const changes = (before, after) =>
-  h(
-    'div',
-    { class: 'text', tabindex: '0', role: 'region', 'aria-label': 'Changes since the previous version' },
-    diff(before, after).map(({ kind, text }) => (kind === 'same' ? cited(text) : h(kind === 'new' ? 'ins' : 'del', null, cited(text)))),
-  );
+/** Two versions of a text, with the differences and with links of citations. @param {string} before @param {string} after */
+export const changes = (before, after) => differences(before, after, 'Changes since the previous version', cited);
 
 /** The text of an activity, as a difference where there is a version before. @param {any} activity @param {AbortSignal} signal */
 async function textOf(activity, signal) {
